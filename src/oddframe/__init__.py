@@ -1,0 +1,44 @@
+"""oddframe finds the odd frames in video.
+
+The names below are the front door. Each is imported when it is first used, so that ``import
+oddframe`` itself is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from oddframe.detector import Detector as Detector
+    from oddframe.events import EventRule as EventRule
+    from oddframe.events import find_events as find_events
+    from oddframe.features.spec import Features as Features
+    from oddframe.features.spec import FeatureSpec as FeatureSpec
+    from oddframe.timeline import Event as Event
+    from oddframe.timeline import ScoreTrack as ScoreTrack
+    from oddframe.timeline import Timebase as Timebase
+
+_HOMES = {
+    "Detector": "oddframe.detector",
+    "Event": "oddframe.timeline",
+    "EventRule": "oddframe.events",
+    "FeatureSpec": "oddframe.features.spec",
+    "Features": "oddframe.features.spec",
+    "ScoreTrack": "oddframe.timeline",
+    "Timebase": "oddframe.timeline",
+    "find_events": "oddframe.events",
+}
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'oddframe' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

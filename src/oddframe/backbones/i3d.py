@@ -1,0 +1,132 @@
+"""I3D: Inception-v1 inflated to three dimensions, cut after ``Mixed_5c``.
+
+Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset"
+(CVPR 2017). A snippet of frames goes in, one 1024-dimensional feature comes out: the mean of the
+end point ``Mixed_5c`` over time and space.
+
+The network is written for inference: batch normalisation is folded into each convolution (see
+``weights.py``), so a unit is a convolution with a bias and a ReLU. Padding is TensorFlow's SAME,
+which is asymmetric wherever the stride does not divide the size: the odd pixel goes behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FEATURE_DIM = 1024
+KINETICS_CLASSES = 400
+
+# Output channels of each Inception module: 1x1 | 1x1 -> 3x3 | 1x1 -> 3x3 | max-pool -> 1x1.
+_MIXED = {
+    "Mixed_3b": (192, (64, 96, 128, 16, 32, 32)),
+    "Mixed_3c": (256, (128, 128, 192, 32, 96, 64)),
+    "Mixed_4b": (480, (192, 96, 208, 16, 48, 64)),
+    "Mixed_4c": (512, (160, 112, 224, 24, 64, 64)),
+    "Mixed_4d": (512, (128, 128, 256, 24, 64, 64)),
+    "Mixed_4e": (512, (112, 144, 288, 32, 64, 64)),
+    "Mixed_4f": (528, (256, 160, 320, 32, 128, 128)),
+    "Mixed_5b": (832, (256, 160, 320, 32, 128, 128)),
+    "Mixed_5c": (832, (384, 192, 384, 48, 128, 128)),
+}
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Cells that SAME padding adds before and behind one axis of ``size`` cells."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def _pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    # Zero padding also serves the max-pools: each of them follows a ReLU, so 0 never wins over a
+    # real value, which is all that TensorFlow's -inf is there for.
+    pads: list[int] = []
+    for size, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
+        pads += same_padding(size, k, s)
+    return F.pad(x, pads) if any(pads) else x
+
+
+class Unit(nn.Module):
+    """Convolution (bias holds the folded batch normalisation), then ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1):
+        super().__init__()
+        self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
+        # Stride 1 and an odd kernel pad evenly, so the convolution can do it without a copy.
+        self.pad_first = stride > 1
+        padding = 0 if self.pad_first else kernel // 2
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pad_first:
+            x = _pad_same(x, self.kernel, self.stride)
+        return F.relu(self.conv(x))
+
+
+class MaxPoolSame(nn.Module):
+    """Max-pooling with SAME padding; its input must not be negative."""
+
+    def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool3d(_pad_same(x, self.kernel, self.stride), self.kernel, self.stride)
+
+
+class Mixed(nn.Module):
+    """Inception module: four branches side by side, concatenated over the channels."""
+
+    def __init__(self, in_channels: int, out: tuple[int, int, int, int, int, int]):
+        super().__init__()
+        self.b0 = Unit(in_channels, out[0])
+        self.b1 = nn.Sequential(Unit(in_channels, out[1]), Unit(out[1], out[2], 3))
+        self.b2 = nn.Sequential(Unit(in_channels, out[3]), Unit(out[3], out[4], 3))
+        self.b3 = Unit(in_channels, out[5])
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.max_pool3d(x, kernel_size=3, stride=1, padding=1)
+        return torch.cat([self.b0(x), self.b1(x), self.b2(x), self.b3(pooled)], dim=1)
+
+
+class I3D(nn.Module):
+    """RGB I3D up to ``Mixed_5c``, with the Kinetics classifier beside it.
+
+    Input: (N, 3, frames, height, width), RGB in [-1, 1]; any size from 16 frames of 32x32 up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        mixed = {name: Mixed(channels, out) for name, (channels, out) in _MIXED.items()}
+        self.trunk = nn.Sequential()
+        self.trunk.add_module("Conv3d_1a_7x7", Unit(3, 64, 7, 2))
+        self.trunk.add_module("MaxPool3d_2a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
+        self.trunk.add_module("Conv3d_2b_1x1", Unit(64, 64, 1))
+        self.trunk.add_module("Conv3d_2c_3x3", Unit(64, 192, 3))
+        self.trunk.add_module("MaxPool3d_3a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
+        for name in ("Mixed_3b", "Mixed_3c"):
+            self.trunk.add_module(name, mixed[name])
+        self.trunk.add_module("MaxPool3d_4a_3x3", MaxPoolSame((3, 3, 3), (2, 2, 2)))
+        for name in ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"):
+            self.trunk.add_module(name, mixed[name])
+        self.trunk.add_module("MaxPool3d_5a_2x2", MaxPoolSame((2, 2, 2), (2, 2, 2)))
+        for name in ("Mixed_5b", "Mixed_5c"):
+            self.trunk.add_module(name, mixed[name])
+        self.logits = nn.Conv3d(FEATURE_DIM, KINETICS_CLASSES, 1)
+
+    def endpoint(self, x: Tensor) -> Tensor:
+        """``Mixed_5c``: (N, 1024, frames / 8, height / 32, width / 32), sizes rounded up."""
+        out: Tensor = self.trunk(x)
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, 1024): the mean of ``Mixed_5c`` over time and space."""
+        return self.endpoint(x).mean(dim=(2, 3, 4))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Kinetics-400 logits (N, 400), averaged over the positions of ``Mixed_5c``."""
+        out: Tensor = self.logits(self.endpoint(x))
+        return out.mean(dim=(2, 3, 4))

@@ -1,0 +1,90 @@
+"""What a feature is: everything that its numbers depend on, in one hashable record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.errors import InputError
+from oddframe.timeline import Timebase
+from oddframe.video.preprocessing import Preprocessing
+
+# Fields that change how densely or precisely a video is read, but not what a feature means: a model
+# scores features that differ from its own in these alone.
+SAMPLING_FIELDS = frozenset({"precision", "crops", "stride"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec(Preprocessing):
+    """Everything that a feature's numbers depend on: the preprocessing, and what looked at it.
+
+    Attributes:
+        backbone: Name in the backbone registry, ``i3d``.
+        weights_sha256: Of the weights file that was used.
+        dim: Length D of a feature.
+        precision: What the engine computed in, ``float32`` or ``bfloat16``.
+    """
+
+    backbone: str
+    weights_sha256: str
+    dim: int
+    precision: str = "float32"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FeatureSpec:
+        """Back from ``to_dict``.
+
+        Raises:
+            InputError: a field is missing or unknown.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(data) - known):
+            raise InputError(f"a feature spec has no field {', '.join(unknown)}: newer version?")
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"the feature spec is incomplete ({error})") from None
+
+    def hash(self) -> str:
+        """Sixteen hex digits that name this spec in file names."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def differences(self, other: FeatureSpec, *, sampling: bool = False) -> list[str]:
+        """Lines ``field: ours, not theirs`` for the fields that differ.
+
+        Differences in how densely a video is sampled (``SAMPLING_FIELDS``) count with ``sampling``.
+        """
+        lines = []
+        for f in fields(self):
+            ours, theirs = getattr(self, f.name), getattr(other, f.name)
+            if ours != theirs and (sampling or f.name not in SAMPLING_FIELDS):
+                lines.append(f"{f.name}: {ours}, not {theirs}")
+        return lines
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of one video: ``array`` (C crops, T snippets, D), how they were made, their time."""
+
+    array: NDArray[np.float32] | NDArray[np.float16]
+    spec: FeatureSpec
+    timebase: Timebase
+
+    def __post_init__(self) -> None:
+        expected = (len(self.spec.crops), self.timebase.n_snippets, self.spec.dim)
+        if self.array.shape != expected:
+            raise InputError(
+                f"features of shape {self.array.shape}, expected (crops, snippets, dim) {expected}"
+            )

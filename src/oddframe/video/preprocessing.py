@@ -1,0 +1,46 @@
+"""How a video becomes snippets: size, filter, crops, snippet length, stride and rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.timeline import Timebase
+
+Filter = Literal["bicubic", "lanczos"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a video becomes snippets.
+
+    Attributes:
+        resize: (width, height) in pixels that a frame is brought to first.
+        filter: Resampling filter: ``bicubic`` (FFmpeg's swscale, antialiased, fast) or ``lanczos``
+            (Pillow's, as the published extractor).
+        jpeg_quality: Round trip through JPEG before resizing, as the published extractor; 0: none.
+        crop_size: (width, height) of what the backbone sees.
+        crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., and the
+            mirrored ones, ``full_mirrored`` ... (see ``views.py``).
+        snippet_frames: Frames (ticks) a snippet.
+        stride: Frames (ticks) between snippet starts.
+        rate: Frames a second that videos are brought to; None: as they are.
+    """
+
+    resize: tuple[int, int] = (340, 256)
+    filter: Filter = "lanczos"
+    jpeg_quality: int = 0
+    crop_size: tuple[int, int] = (224, 224)
+    crops: tuple[str, ...] = ("center",)
+    snippet_frames: int = 16
+    stride: int = 16
+    rate: float | None = None
+
+    def timebase(
+        self, fps: float, n_frames: int, pts: NDArray[np.float64] | None = None
+    ) -> Timebase:
+        """The timebase of a video of ``n_frames`` frames that is cut this way."""
+        return Timebase(fps, n_frames, self.snippet_frames, self.stride, self.rate, pts)

@@ -1,0 +1,167 @@
+"""Feature files, and the store that finds them by what was looked at and how.
+
+A feature file is one safetensors: the tensor ``features`` (C, T, D), ``pts`` where the video has no
+constant frame rate, and a JSON header with the spec, the timebase and a checksum. The store keeps
+one a video and spec at ``<root>/<hh>/<content>-<spec>.safetensors``: moved or renamed videos are
+found again, changed ones are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from oddframe.errors import InputError
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.files import write_atomically
+from oddframe.timeline import Timebase
+
+SCHEMA = 1
+KIND = "oddframe features"
+# The whole header under one key: safetensors orders several keys differently from run to run.
+HEADER = "oddframe"
+
+
+def content_hash(path: Path) -> str:
+    """sha256 (hex) of a file, or of the names and contents of a folder of frames.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for child in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
+            digest.update(f"{child.name}\0{content_hash(child)}\n".encode())
+        return digest.hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def write_features(path: Path, features: Features) -> None:
+    """Write a feature file, atomically; float16 stays float16.
+
+    Raises:
+        OddframeError: it cannot be written.
+        InputError: a value is not finite.
+    """
+    if not np.isfinite(features.array).all():
+        raise InputError(f"{path}: not written, the features hold values that are not finite")
+    tensors: dict[str, NDArray[Any]] = {"features": np.ascontiguousarray(features.array)}
+    time = features.timebase
+    if time.pts is not None:
+        tensors["pts"] = np.ascontiguousarray(time.pts, dtype=np.float64)
+    header = {
+        "kind": KIND,
+        "schema": SCHEMA,
+        "spec": features.spec.to_dict(),
+        "timebase": {
+            "fps": time.fps,
+            "n_frames": time.n_frames,
+            "snippet_frames": time.snippet_frames,
+            "stride": time.stride,
+            "rate": time.rate,
+        },
+        "checksum": checksum(tensors),
+    }
+    write_atomically(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def read_features(path: Path) -> Features:
+    """Read a feature file.
+
+    Raises:
+        InputError: no such file, not a feature file, a newer one, or a damaged one.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such feature file")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: truncated or no feature file ({error})") from None
+    header = _header(path, metadata)
+    try:
+        if checksum(tensors) != header["checksum"]:
+            raise InputError("its contents do not match its checksum")
+        spec = FeatureSpec.from_dict(header["spec"])
+        time = Timebase(pts=tensors.get("pts"), **header["timebase"])
+        features = Features(tensors["features"], spec, time)
+        if not np.isfinite(features.array).all():
+            raise InputError("it holds values that are not finite")
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a damaged feature file ({error}); extract it again") from None
+    return features
+
+
+def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        header = json.loads(metadata[HEADER])
+        kind, schema = header["kind"], header["schema"]
+    except (KeyError, TypeError, ValueError):
+        kind, schema, header = None, 0, {}
+    if kind != KIND:
+        raise InputError(f"{path}: a safetensors file, but no feature file of oddframe")
+    if schema > SCHEMA:
+        raise InputError(
+            f"{path}: a feature file of schema {schema}; this oddframe reads up to {SCHEMA}: "
+            "upgrade it, or extract the features again"
+        )
+    return dict(header)
+
+
+def checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """sha256 (hex) over names, types, shapes and bytes: finds flipped bits and swapped tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+class FeatureStore:
+    """Features on disk under ``root``, by the video's content and the spec."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def path(self, content_sha256: str, spec: FeatureSpec) -> Path:
+        """Where the features of that content and spec are, or would be."""
+        name = f"{content_sha256}-{spec.hash()}.safetensors"
+        return self.root / content_sha256[:2] / name
+
+    def get(self, content_sha256: str, spec: FeatureSpec) -> Features | None:
+        """What is kept, or None; a damaged file is removed so that it is made again."""
+        path = self.path(content_sha256, spec)
+        if not path.exists():
+            return None
+        try:
+            features = read_features(path)
+        except InputError:
+            features = None
+        if features is None or features.spec != spec:
+            path.unlink(missing_ok=True)
+            return None
+        return features
+
+    def put(self, content_sha256: str, features: Features) -> Path:
+        """Keep ``features`` of that content.
+
+        Raises:
+            OddframeError: they cannot be written.
+        """
+        path = self.path(content_sha256, features.spec)
+        write_features(path, features)
+        return path

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oddframe.errors import InputError, UsageError
+from oddframe.timeline import Event, FloatArray, IntArray, ScoreTrack
+
+# Times are sums and quotients of floats: lengths this close (s) are equal.
+_TIME_SLACK = 1e-9
+# How many thresholds ``calibrate`` looks at one by one before it widens its steps.
+_FINE_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -15,6 +26,9 @@ class EventRule:
         smooth_s: Width in seconds of the moving average before thresholding; 0: none.
         min_duration_s: Shorter events are dropped.
         merge_gap_s: Events closer than this are one.
+
+    Raises:
+        UsageError: a value is not finite or negative, or ``release`` is above ``threshold``.
     """
 
     threshold: float = 0.5
@@ -22,3 +36,217 @@ class EventRule:
     smooth_s: float = 0.0
     min_duration_s: float = 0.0
     merge_gap_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (np.isfinite(value) and value >= 0):
+                raise UsageError(f"{name} of an event rule must be 0 or more, not {value}")
+        if self.release > self.threshold:
+            raise UsageError(
+                f"an event cannot end at {self.release}, above the {self.threshold} where it "
+                "starts: release must be at most threshold"
+            )
+
+    def with_threshold(self, threshold: float) -> EventRule:
+        """The same rule at another threshold; ``release`` keeps its ratio to it."""
+        ratio = self.release / self.threshold if self.threshold > 0 else 1.0
+        return replace(self, threshold=threshold, release=min(threshold, threshold * ratio))
+
+
+def smoothed(track: ScoreTrack, smooth_s: float) -> FloatArray:
+    """(n_frames,) frame scores, averaged over the ``smooth_s`` seconds around each frame's middle.
+
+    A frame weighs as long as it is shown, so a variable frame rate is right; at either end of the
+    video the window is cut, not filled.
+
+    Raises:
+        InputError: a score is not finite.
+    """
+    scores = track.to_frames()
+    if not np.isfinite(scores).all():
+        raise InputError(f"{int((~np.isfinite(scores)).sum())} frame scores are not finite")
+    if smooth_s <= 0:
+        return scores
+    edges = np.append(track.timebase.frame_times, track.timebase.end_s)
+    # The mean over a window is a difference of the running integral, linear inside a frame.
+    integral = np.append(0.0, np.cumsum(scores * np.diff(edges)))
+    middle = (edges[1:] + edges[:-1]) / 2
+    low = np.maximum(middle - smooth_s / 2, edges[0])
+    high = np.minimum(middle + smooth_s / 2, edges[-1])
+    mean = (np.interp(high, edges, integral) - np.interp(low, edges, integral)) / (high - low)
+    result: FloatArray = np.clip(mean, scores.min(), scores.max())
+    return result
+
+
+def _spans(curve: FloatArray, edges: FloatArray, rule: EventRule) -> IntArray:
+    """(n, 2) half-open frame intervals of the events of a smoothed curve.
+
+    ``edges`` (n_frames + 1,) are the frames' times and the end of the last one.
+    """
+    held = np.diff(np.concatenate([[False], curve >= rule.release, [False]]).astype(np.int8))
+    run_starts, ends = np.flatnonzero(held == 1), np.flatnonzero(held == -1)
+    onsets = np.flatnonzero(curve >= rule.threshold)
+    if not onsets.size:
+        return np.zeros((0, 2), dtype=np.int64)
+    first = onsets[np.minimum(np.searchsorted(onsets, run_starts), len(onsets) - 1)]
+    fires = (first >= run_starts) & (first < ends)
+    starts, ends = first[fires], ends[fires]
+    apart = edges[starts[1:]] - edges[ends[:-1]] > rule.merge_gap_s - _TIME_SLACK
+    starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
+    long = edges[ends] - edges[starts] >= rule.min_duration_s - _TIME_SLACK
+    return np.stack([starts[long], ends[long]], axis=1)
+
+
+def _edges(track: ScoreTrack) -> FloatArray:
+    return np.append(track.timebase.frame_times, track.timebase.end_s)
+
+
+def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
+    """The events of a track, in order of time, disjoint.
+
+    In this order: the frame scores are smoothed; an event starts at the first frame that reaches
+    ``threshold`` and ends before the first one below ``release``; events closer than
+    ``merge_gap_s`` are joined; what is then shorter than ``min_duration_s`` is dropped. Times are
+    the video's own: the start is when the first frame appears, the end when the last one leaves the
+    screen. ``peak_s`` and ``score`` are of the frame with the highest smoothed score.
+
+    Raises:
+        InputError: a score is not finite.
+    """
+    curve, edges = smoothed(track, rule.smooth_s), _edges(track)
+    events = []
+    for start, end in _spans(curve, edges, rule):
+        peak = int(start + np.argmax(curve[start:end]))
+        events.append(
+            Event(float(edges[start]), float(edges[end]), float(edges[peak]), float(curve[peak]))
+        )
+    return tuple(events)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold, and what it stands on.
+
+    Attributes:
+        threshold: The threshold.
+        false_alarms: Events that normal video still gives at it.
+        hours: Hours of normal video that were looked at. One alarm in three hours cannot be told
+            from less: a wish below ``3 / hours`` an hour is an extrapolation.
+    """
+
+    threshold: float
+    false_alarms: int
+    hours: float
+
+
+def calibrate(
+    tracks: Sequence[ScoreTrack], false_alarms_per_hour: float, rule: EventRule
+) -> Calibration:
+    """The lowest threshold at which normal video gives at most the wished false alarms an hour.
+
+    Lower thresholds do not always give more events: at 0 a whole video is a single one. So the
+    search goes from the top down and stops where the count is first exceeded: at the threshold
+    itself, and at every peak of the curves that is higher, the wish is kept. Peaks are looked at
+    one by one at first, then in growing steps, so that ten hours take seconds; between the last
+    two, the threshold is found by halving. ``release`` keeps its ratio to the threshold.
+
+    Args:
+        tracks: Scores of videos in which nothing happens, not ones that the model was trained on.
+        false_alarms_per_hour: At most so many events an hour of ``tracks``, over all of them.
+        rule: Everything but the threshold.
+
+    Raises:
+        UsageError: no tracks, or a negative rate.
+        InputError: a score is not finite.
+    """
+    if not tracks:
+        raise UsageError("a threshold needs at least one normal video")
+    if not false_alarms_per_hour >= 0:
+        raise UsageError(f"false alarms an hour must be 0 or more, not {false_alarms_per_hour}")
+    curves = [(smoothed(track, rule.smooth_s), _edges(track)) for track in tracks]
+    hours = sum(track.timebase.duration_s for track in tracks) / 3600
+
+    def count(threshold: float) -> int:
+        at = rule.with_threshold(threshold)
+        return sum(len(_spans(curve, edges, at)) for curve, edges in curves)
+
+    allowed = int(np.floor(false_alarms_per_hour * hours + _TIME_SLACK))
+    peaks = np.unique(np.concatenate([_peaks(curve) for curve, _ in curves]))[::-1]
+    good = float(np.nextafter(peaks[0], np.inf))
+    for peak in peaks[_widening(len(peaks))]:
+        if count(float(peak)) > allowed:
+            good = _halved(lambda threshold: count(threshold) <= allowed, good, float(peak))
+            break
+        good = float(peak)
+    return Calibration(good, count(good), hours)
+
+
+def threshold_for(
+    tracks: Sequence[ScoreTrack], false_alarms_per_hour: float, rule: EventRule
+) -> float:
+    """``calibrate(...).threshold``."""
+    return calibrate(tracks, false_alarms_per_hour, rule).threshold
+
+
+def _peaks(curve: FloatArray) -> FloatArray:
+    """Values of a curve's local maxima: only there can a lower threshold bring a new event."""
+    levels = curve[np.append(True, np.diff(curve) != 0)]
+    rising = np.concatenate([[True], np.diff(levels) > 0, [False]])
+    peaks: FloatArray = levels[rising[:-1] & ~rising[1:]]
+    return peaks
+
+
+def _widening(n: int) -> IntArray:
+    """Positions 0 ... n - 1: each at first, then 2 % further each time, the last one included."""
+    steps = np.maximum(1, 1.02 ** np.arange(2000)).cumsum()
+    far = np.floor(_FINE_STEPS + steps[steps < max(0, n - _FINE_STEPS)]).astype(np.int64)
+    return np.unique(np.concatenate([np.arange(min(n, _FINE_STEPS)), far[far < n], [n - 1]]))
+
+
+def _halved(keeps: Callable[[float], bool], good: float, bad: float) -> float:
+    """The lowest value found, between ``bad`` and ``good`` above it, that still keeps the wish."""
+    while (middle := (good + bad) / 2) < good and middle > bad and good - bad > 1e-9 * good:
+        if keeps(middle):
+            good = middle
+        else:
+            bad = middle
+    return good
+
+
+@dataclass(frozen=True)
+class EventMatch:
+    """Events against the truth.
+
+    Attributes:
+        found: True intervals that at least one event touches.
+        missed: True intervals that none does.
+        false: Events that touch no true interval.
+        delays_s: For each found interval, seconds from its start to the start of the first event
+            that touches it; 0 where that one started before.
+    """
+
+    found: int
+    missed: int
+    false: int
+    delays_s: tuple[float, ...]
+
+
+def match_events(
+    events: Sequence[Event], truth: Sequence[tuple[float, float]], min_overlap_s: float = 0.0
+) -> EventMatch:
+    """Count found and missed intervals of ``truth`` (start, end, in seconds) and false alarms.
+
+    An event and an interval touch if they share more than ``min_overlap_s`` seconds.
+    """
+    starts = np.array([event.start_s for event in events]).reshape(1, -1)
+    ends = np.array([event.end_s for event in events]).reshape(1, -1)
+    true = np.array(truth, dtype=np.float64).reshape(-1, 2)
+    shared = np.minimum(ends, true[:, 1:]) - np.maximum(starts, true[:, :1])
+    touch = shared > min_overlap_s
+    delays = tuple(
+        float(max(0.0, starts[0, row].min() - start))
+        for row, start in zip(touch, true[:, 0], strict=True)
+        if row.any()
+    )
+    found = int(touch.any(axis=1).sum())
+    return EventMatch(found, len(true) - found, int((~touch.any(axis=0)).sum()), delays)

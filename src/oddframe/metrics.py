@@ -1,0 +1,253 @@
+"""Labels and scores -> figures: AUC, AP, FAR, accuracy, and intervals by bootstrap.
+
+Everything takes weights, so that a snippet stands for its frames: XD-Violence's 2.33 million test
+frames are 145,649 snippet scores. Ties are handled as scikit-learn does; a figure that its data do
+not define (one class only, no frames) is ``nan``, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from oddframe.errors import InputError
+from oddframe.timeline import FloatArray, ScoreTrack
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Weight of the positives and negatives that score at least each distinct score, descending."""
+
+    true: FloatArray
+    false: FloatArray
+
+    def roc_auc(self) -> float:
+        if not self.true.size or self.true[-1] == 0 or self.false[-1] == 0:
+            return float("nan")
+        recall = np.append(0.0, self.true / self.true[-1])
+        return float(np.trapezoid(recall, np.append(0.0, self.false / self.false[-1])))
+
+    def average_precision(self) -> float:
+        if not self.true.size or self.true[-1] == 0:
+            return float("nan")
+        steps = np.diff(self.true / self.true[-1], prepend=0.0)
+        return float(np.sum(steps * self.true / (self.true + self.false)))
+
+    def trapezoid_ap(self) -> float:
+        if not self.true.size or self.true[-1] == 0:
+            return float("nan")
+        precision = np.append(1.0, self.true / (self.true + self.false))
+        return float(np.trapezoid(precision, np.append(0.0, self.true / self.true[-1])))
+
+
+def _curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _Curve:
+    s = np.asarray(scores, dtype=np.float64)
+    y = np.asarray(labels)
+    if y.shape != s.shape or s.ndim != 1:
+        raise InputError(f"one label a score, in one row: got {y.shape} labels, {s.shape} scores")
+    if not np.isfinite(s).all():
+        raise InputError(f"{int((~np.isfinite(s)).sum())} of {s.size} scores are not finite")
+    if y.dtype != np.bool_:
+        if not np.isin(y, (0, 1)).all():
+            raise InputError("labels must be 0 (normal) or 1 (anomalous)")
+        y = y.astype(bool)
+    w = np.ones(s.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if w.shape != s.shape or not np.isfinite(w).all() or (w < 0).any():
+        raise InputError("one weight a score, each finite and not negative")
+    if weights is not None and (w == 0).any():
+        s, y, w = s[w > 0], y[w > 0], w[w > 0]
+    order = np.argsort(-s, kind="stable")
+    s, w = s[order], w[order]
+    positive = np.where(y[order], w, 0.0)
+    last_of_tie = np.flatnonzero(np.append(np.diff(s) != 0, True)) if s.size else np.arange(0)
+    # Summed apart: total minus positives would leave a rounding error where a zero must be.
+    return _Curve(np.cumsum(positive)[last_of_tie], np.cumsum(w - positive)[last_of_tie])
+
+
+def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Area under the ROC curve, in [0, 1]; ties count half. ``nan`` with one class only.
+
+    Args:
+        labels: (n,) 0 or 1, or bool.
+        scores: (n,) finite; higher is odder.
+        weights: (n,) not negative, for instance the number of frames that a score stands for.
+
+    Raises:
+        InputError: shapes differ, or a score, label or weight is none.
+    """
+    return _curve(labels, scores, weights).roc_auc()
+
+
+def average_precision(
+    labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
+) -> float:
+    """Average precision by steps, Σ (Rᵢ − Rᵢ₋₁) Pᵢ; ``nan`` without positives. As ``roc_auc``."""
+    return _curve(labels, scores, weights).average_precision()
+
+
+def trapezoid_ap(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+    """Area under the precision–recall curve by trapezoids, what UR-DMU's authors report as AP.
+
+    It starts at recall 0, precision 1. Differs from ``average_precision`` in the third digit on
+    the published data; ``nan`` without positives. As ``roc_auc``.
+    """
+    return _curve(labels, scores, weights).trapezoid_ap()
+
+
+def false_alarm_rate(
+    scores: ArrayLike, threshold: float = 0.5, weights: ArrayLike | None = None
+) -> float:
+    """Share of frames of normal videos that score above ``threshold`` (FAR); ``nan`` if empty."""
+    s = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(s).all():
+        raise InputError(f"{int((~np.isfinite(s)).sum())} of {s.size} scores are not finite")
+    w = np.ones(s.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = float(w.sum())
+    return float(w[s > threshold].sum()) / total if total > 0 else float("nan")
+
+
+def accuracy(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> float:
+    """Share of scores on the right side of ``threshold`` (above it: anomalous)."""
+    y, s = np.asarray(labels).astype(bool), np.asarray(scores, dtype=np.float64)
+    return float(np.mean((s > threshold) == y)) if s.size else float("nan")
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """Scores of one video with the truth: a row per frame, or per run of frames with weights.
+
+    Attributes:
+        labels: (n,) bool, True where anomalous.
+        scores: (n,) higher is odder.
+        weights: (n,) how many frames a row stands for; None: one each.
+    """
+
+    labels: NDArray[np.bool_]
+    scores: FloatArray
+    weights: FloatArray | None = None
+
+    @property
+    def abnormal(self) -> bool:
+        """Whether anything anomalous happens in this video."""
+        return bool(self.labels.any())
+
+    @property
+    def frame_weights(self) -> FloatArray:
+        """(n,) ``weights``, ones where there are none."""
+        return np.ones(self.labels.shape) if self.weights is None else self.weights
+
+    @classmethod
+    def from_track(cls, track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledScores:
+        """From a track and (n_frames,) frame labels; runs of equal score and label become one row.
+
+        Raises:
+            InputError: not one label a frame.
+        """
+        frames = track.to_frames()
+        if labels.shape != frames.shape:
+            raise InputError(f"{len(frames)} frames, but labels of shape {labels.shape}")
+        labels = labels.astype(bool)
+        changed = np.append(True, (np.diff(frames) != 0) | (labels[1:] != labels[:-1]))
+        starts = np.flatnonzero(changed)
+        runs = np.diff(np.append(starts, len(frames))).astype(np.float64)
+        return cls(labels[starts], frames[starts], runs)
+
+
+@dataclass(frozen=True)
+class FrameMetrics:
+    """Frame-level figures over a set of videos, all in [0, 1]; ``nan`` where undefined.
+
+    Attributes:
+        auc: Area under the ROC over all frames of all videos together.
+        ap: Step-wise average precision.
+        ap_trapezoid: Trapezoid under the precision–recall curve, the paper's AP.
+        auc_sub: ``auc`` over the abnormal videos alone, concatenated.
+        ap_sub: ``ap`` over the abnormal videos alone.
+        far: Share of normal videos' frames that score above 0.5, the field's convention.
+        n_frames: Frames that these figures stand on.
+        n_anomalous: Anomalous ones among them.
+        n_videos: Videos.
+        n_abnormal: Videos with at least one anomalous frame.
+    """
+
+    auc: float
+    ap: float
+    ap_trapezoid: float
+    auc_sub: float
+    ap_sub: float
+    far: float
+    n_frames: int
+    n_anomalous: int
+    n_videos: int
+    n_abnormal: int
+
+
+def _joined(videos: Sequence[LabelledScores]) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
+    return (
+        np.concatenate([np.zeros(0, bool), *(v.labels for v in videos)]),
+        np.concatenate([np.zeros(0), *(v.scores for v in videos)]),
+        np.concatenate([np.zeros(0), *(v.frame_weights for v in videos)]),
+    )
+
+
+def frame_metrics(videos: Sequence[LabelledScores]) -> FrameMetrics:
+    """All frame-level figures over ``videos``.
+
+    Raises:
+        InputError: a score is not finite, or labels and scores differ in length.
+    """
+    abnormal = [v for v in videos if v.abnormal]
+    labels, scores, weights = _joined(videos)
+    all_frames = _curve(labels, scores, weights)
+    within = _curve(*_joined(abnormal))
+    _, calm, calm_weights = _joined([v for v in videos if not v.abnormal])
+    return FrameMetrics(
+        auc=all_frames.roc_auc(),
+        ap=all_frames.average_precision(),
+        ap_trapezoid=all_frames.trapezoid_ap(),
+        auc_sub=within.roc_auc(),
+        ap_sub=within.average_precision(),
+        far=false_alarm_rate(calm, weights=calm_weights),
+        n_frames=round(float(weights.sum())),
+        n_anomalous=round(float(weights[labels].sum())),
+        n_videos=len(videos),
+        n_abnormal=len(abnormal),
+    )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure, and the bootstrap interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    groups: Sequence[T],
+    statistic: Callable[[Sequence[T]], float],
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap of ``statistic`` over whole groups (recordings, draws, videos).
+
+    Frames of a video and clips of a recording resemble each other, so it is the groups that are
+    drawn with replacement. Resamples for which the statistic is ``nan`` are left out; without any
+    that is defined, both ends are ``nan``.
+    """
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(len(groups), size=(draws, len(groups))) if groups else np.zeros((0, 0))
+    values = np.array([statistic([groups[int(i)] for i in row]) for row in picks])
+    values = values[np.isfinite(values)]
+    tail = 50 * (1 - level)
+    low, high = np.percentile(values, (tail, 100 - tail)) if values.size else (np.nan, np.nan)
+    return Interval(statistic(groups) if groups else float("nan"), float(low), float(high))

@@ -1,0 +1,290 @@
+"""A model: one safetensors file with everything that it takes to score features.
+
+Tensors are the network's, the feature standardisation among them; the JSON header holds the method
+and its config, the feature specs that it reads with an event rule each, what it was trained on and
+how well it did. Nothing in it is ever unpickled or run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors_numpy
+from torch import Tensor, nn
+
+import oddframe
+from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe.events import EventRule
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.store import HEADER, checksum
+from oddframe.files import write_atomically
+from oddframe.methods.base import Output
+from oddframe.methods.registry import get_method
+from oddframe.timeline import ScoreTrack
+
+FORMAT = 1
+KIND = "oddframe model"
+SHIPPED = Path(__file__).parent / "models"
+# A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
+_LEAST_SPREAD = 1e-3
+
+
+class Standardise(nn.Module):
+    """(x − mean) / std per feature dimension, both (D,), as found over the training snippets."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.std
+
+    @classmethod
+    def identity(cls, dim: int) -> Standardise:
+        """Features as they are."""
+        return cls(torch.zeros(dim), torch.ones(dim))
+
+    @classmethod
+    def fitted(cls, snippets: NDArray[np.floating[Any]]) -> Standardise:
+        """To mean 0 and deviation 1 over ``snippets`` (N, D); nearly constant ones stay small."""
+        mean = snippets.mean(axis=0, dtype=np.float64)
+        std = snippets.std(axis=0, dtype=np.float64)
+        typical = float(std.mean()) or 1.0
+        std = np.where(std < _LEAST_SPREAD * typical, typical, std)
+        return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
+
+
+class ModelNetwork(nn.Module):
+    """Standardisation, then a method's network: features (B, T, D) or (B, C, T, D) -> Output."""
+
+    def __init__(self, standardise: Standardise, network: nn.Module):
+        super().__init__()
+        self.standardise = standardise
+        self.network = network
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        return cast(Output, self.network(self.standardise(features), labels))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One way to run a model: the features that it reads, and the rule fitted to their scores."""
+
+    spec: FeatureSpec
+    rule: EventRule
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with all that is known of it.
+
+    Attributes:
+        name: ``fight``, or the file's stem.
+        method: Name in the method registry.
+        config: The method's config.
+        network: Standardisation and network, in evaluation mode.
+        profiles: ``best``, and ``fast`` if it has one.
+        knows: What it was trained to find, in words: ``fights``.
+        training_data: Digest of the videos and labels that it was trained on.
+        metrics: Figures on videos that it was not trained on, in [0, 1].
+        card: What a reader should know: data, recordings left out, limits, how to make it again.
+        version: Version of oddframe that wrote it.
+        sha256: Of the file; empty before it is saved.
+    """
+
+    name: str
+    method: str
+    config: BaseModel
+    network: ModelNetwork
+    profiles: Mapping[str, Profile]
+    knows: str
+    training_data: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+    version: str = oddframe.__version__
+    sha256: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.network.standardise.mean.device
+
+    def profile_of(self, spec: FeatureSpec) -> str:
+        """Name of the profile that features of ``spec`` belong to.
+
+        Raises:
+            InputError: of none; the line names the fields that differ from ``best``.
+        """
+        for name, profile in self.profiles.items():
+            if not profile.spec.differences(spec):
+                return name
+        lines = self.profiles["best"].spec.differences(spec)
+        raise InputError(
+            f"the model '{self.name}' reads other features ({'; '.join(lines)}); "
+            "extract them again for this model"
+        )
+
+    def score(self, features: Features) -> ScoreTrack:
+        """Scores of one video, averaged over the crops; any number of snippets.
+
+        Raises:
+            InputError: the features are of another spec, or the scores are not finite.
+        """
+        self.profile_of(features.spec)
+        self.network.eval()
+        total = np.zeros(features.timebase.n_snippets)
+        with torch.inference_mode():
+            for crop in features.array:  # One at a time: ten crops take no more memory than one.
+                x = torch.from_numpy(crop.astype(np.float32))[None].to(self.device)
+                total += self.network(x).scores[0].cpu().double().numpy()
+        scores = total / len(features.array)
+        if not np.isfinite(scores).all():
+            raise InputError(f"the model '{self.name}' gives scores that are not finite")
+        return ScoreTrack(scores, features.timebase)
+
+
+def save_model(model: Model, path: Path, *, half: bool = False) -> None:
+    """Write one model file, atomically; with ``half`` the network's weights in half precision.
+
+    Raises:
+        OddframeError: it cannot be written, or a weight does not fit into half precision.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, tensor in model.network.state_dict().items():
+        array = tensor.detach().cpu().contiguous().numpy()
+        if half and array.dtype == np.float32 and not name.startswith("standardise."):
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float16)
+        if not np.isfinite(array).all():
+            raise OddframeError(f"{path}: not written, the tensor {name} is not finite")
+        tensors[name] = array
+    header = {
+        "kind": KIND,
+        "format": FORMAT,
+        "oddframe": model.version,
+        "method": model.method,
+        "config": model.config.model_dump(mode="json"),
+        "profiles": {
+            name: {"spec": profile.spec.to_dict(), "rule": asdict(profile.rule)}
+            for name, profile in model.profiles.items()
+        },
+        "knows": model.knows,
+        "training_data": model.training_data,
+        "metrics": dict(model.metrics),
+        "card": dict(model.card),
+        "checksum": checksum(tensors),
+    }
+    write_atomically(path, safetensors_numpy.save(tensors, {HEADER: json.dumps(header)}))
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Names of the models that come with oddframe."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The file of a shipped name, or the path itself.
+
+    Raises:
+        UsageError: neither a shipped model nor a file.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if str(name_or_path) in shipped_models():
+        return SHIPPED / f"{name_or_path}.safetensors"
+    shipped = ", ".join(shipped_models()) or "none"
+    raise UsageError(
+        f"{name_or_path}: no such model file; models that come with oddframe: {shipped}"
+    )
+
+
+def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """Read a model, by a shipped name such as ``fight`` or by path.
+
+    Raises:
+        UsageError: neither a shipped model nor a file.
+        InputError: the file is a pickle, truncated, damaged, not a model, or of a newer format.
+    """
+    path = find_model(name_or_path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    header, tensors = _parse(path, data)
+    try:
+        if checksum(tensors) != header["checksum"]:
+            raise ValueError("its weights do not match their checksum")
+        method = get_method(header["method"])
+        config = method.Config.model_validate(header["config"])
+        profiles = {
+            name: Profile(FeatureSpec.from_dict(each["spec"]), EventRule(**each["rule"]))
+            for name, each in header["profiles"].items()
+        }
+        dim = profiles["best"].spec.dim
+        with torch.random.fork_rng(devices=[]):  # Initial weights are drawn, then overwritten.
+            network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
+        state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        network.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        )
+        return Model(
+            name=path.stem,
+            method=header["method"],
+            config=config,
+            network=network.to(device).eval(),
+            profiles=profiles,
+            knows=header["knows"],
+            training_data=header["training_data"],
+            metrics=header["metrics"],
+            card=header["card"],
+            version=header["oddframe"],
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+    except (OddframeError, ValidationError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: a damaged model file ({reason})") from None
+
+
+def _parse(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    try:
+        tensors = safetensors_numpy.load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    except (SafetensorError, ValueError, KeyError) as error:
+        # A zip with a pickle inside (torch.save), or a bare pickle of protocol 2 or later; byte 8 of
+        # a safetensors is a brace.
+        bare = data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data[8:9] != b"{"
+        if data[:4] == b"PK\x03\x04" or bare:
+            raise InputError(
+                f"{path}: a pickle; oddframe never unpickles a model, for a pickle can run any "
+                "program (published checkpoints: oddframe import)"
+            ) from None
+        raise InputError(f"{path}: truncated or no model file ({error})") from None
+    try:
+        header = json.loads(metadata[HEADER])
+        kind, version = header["kind"], int(header.get("format", 0))
+    except (KeyError, TypeError, ValueError):
+        header, kind, version = {}, "a safetensors file of another program", 0
+    if kind != KIND:
+        raise InputError(f"{path}: no model file but {kind}")
+    if version > FORMAT:
+        raise InputError(
+            f"{path}: a model of format {version}, written by oddframe {header.get('oddframe')}; "
+            f"this is {oddframe.__version__}, which reads up to {FORMAT}: upgrade oddframe"
+        )
+    return header, tensors

@@ -39,6 +39,12 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def parity(shared_data: Path) -> Path:
+    """The folder of figures that published code printed."""
+    return shared_data.parent / "parity"
+
+
+@pytest.fixture(scope="session")
 def clip() -> Path:
     """A real fight: 50 frames of 352x240 at 25 fps, with sound."""
     return ROOT / "tests" / "data" / "fi150.mp4"

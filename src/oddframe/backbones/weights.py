@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -67,7 +68,12 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if "Conv3d_1a_7x7.conv3d.weight" in state:
         branches, bn, eps, logits = _PIERGIAJ_BRANCHES, "bn", PIERGIAJ_EPS, "logits.conv3d"
     elif "conv3d_1a_7x7.conv3d.weight" in state:
-        branches, bn, eps, logits = _HASSONY_BRANCHES, "batch3d", HASSONY_EPS, "conv3d_0c_1x1.conv3d"
+        branches, bn, eps, logits = (
+            _HASSONY_BRANCHES,
+            "batch3d",
+            HASSONY_EPS,
+            "conv3d_0c_1x1.conv3d",
+        )
     else:
         raise InputError(
             "not I3D weights in a known layout: neither 'Conv3d_1a_7x7.conv3d.weight' "
@@ -117,8 +123,9 @@ def read_i3d(path: Path) -> I3D:
             state: Mapping[str, Tensor] = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as I3D weights ({error})") from None
+    except (OSError, SafetensorError, RuntimeError, ValueError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be read as I3D weights ({reason})") from None
     if "trunk.Conv3d_1a_7x7.conv.weight" not in state:
         state = convert_port(state)
     return load_into(I3D(), state)

@@ -50,7 +50,7 @@ class FeatureSpec(Preprocessing):
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(data) - known):
             raise InputError(f"a feature spec has no field {', '.join(unknown)}: newer version?")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         try:
             return cls(**values)
         except TypeError as error:

@@ -1,0 +1,114 @@
+"""Engines agree with plain PyTorch, and say which of them runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oddframe.backbones import engines
+from oddframe.backbones.i3d import I3D, same_padding
+from oddframe.backbones.registry import load_backbone, to_input
+from oddframe.backbones.weights import fold
+from oddframe.errors import InputError, UsageError
+
+SMALL = (64, 48)
+
+
+@given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 4))
+def test_same_padding_covers_the_input_once(size: int, kernel: int, stride: int) -> None:
+    before, behind = same_padding(size, kernel, stride)
+    assert 0 <= behind - before <= 1
+    cells = -(-size // stride)
+    if kernel >= stride:
+        assert (size + before + behind - kernel) // stride + 1 == cells
+
+
+def test_folding_changes_nothing() -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv3d(3, 5, 3, bias=False)
+    norm = torch.nn.BatchNorm3d(5, eps=1e-3).eval()
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        torch.nn.init.normal_(tensor)  # type: ignore[arg-type]
+    norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
+    x = torch.randn(2, 3, 5, 6, 7)
+    weight, bias = fold(
+        conv.weight.detach(), norm.weight.detach(), norm.bias.detach(),
+        norm.running_mean, norm.running_var, 1e-3,  # type: ignore[arg-type]
+    )  # fmt: skip
+    torch.testing.assert_close(norm(conv(x)), torch.conv3d(x, weight, bias), rtol=1e-4, atol=1e-5)
+
+
+def test_openvino_and_torch_give_the_same_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODDFRAME_CACHE", str(tmp_path))
+    snippets = np.random.default_rng(0).integers(0, 256, (3, 16, 48, 64, 3), dtype=np.uint8)
+    plain = load_backbone(crop_size=SMALL, engine="torch", precision="float32", device="cpu")
+    first = load_backbone(crop_size=SMALL, engine="openvino", precision="float32")
+    kept = load_backbone(crop_size=SMALL, engine="openvino", precision="float32")
+    assert list(tmp_path.glob("i3d-*.xml")), "the converted network is kept"
+    expected = plain(snippets)
+    assert expected.shape == (3, 1024)
+    for backbone in (first, kept):
+        assert backbone.choice.engine == "openvino"
+        np.testing.assert_allclose(backbone(snippets), expected, rtol=1e-5, atol=1e-5)
+        # One snippet alone, another batch size: the same feature.
+        np.testing.assert_allclose(backbone(snippets[:1]), expected[:1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_spoilt_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODDFRAME_CACHE", str(tmp_path))
+    load_backbone(crop_size=SMALL, engine="openvino")
+    (file,) = tmp_path.glob("*.xml")
+    file.write_text("<net")
+    snippets = np.zeros((1, 16, 48, 64, 3), np.uint8)
+    assert load_backbone(crop_size=SMALL, engine="openvino")(snippets).shape == (1, 1024)
+    assert file.stat().st_size > 1000
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("ODDFRAME_CACHE", str(blocked / "below"))
+    backbone = load_backbone(crop_size=SMALL, engine="openvino")
+    assert backbone(np.zeros((1, 16, 48, 64, 3), np.uint8)).shape == (1, 1024)
+
+
+def test_pixels_become_minus_one_to_one() -> None:
+    snippet = np.zeros((1, 2, 1, 2, 3), np.uint8)
+    snippet[0, 0, 0, 1] = (255, 0, 51)
+    x = to_input(snippet)
+    assert x.shape == (1, 3, 2, 1, 2)
+    torch.testing.assert_close(x[0, :, 0, 0, 1], torch.tensor([1.0, -1.0, -0.6]))
+
+
+def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is: i3d"):
+        load_backbone("i4d", crop_size=SMALL)
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no CUDA device"):
+            engines.choose(device="cuda")
+    bad = tmp_path / "weights.pt"
+    bad.write_bytes(b"no weights at all")
+    with pytest.raises(InputError, match="cannot be read as I3D weights"):
+        load_backbone(crop_size=SMALL, weights=bad)
+
+
+def test_without_openvino_torch_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "has_openvino", lambda: False)
+    assert engines.choose(device="cpu").engine == "torch"
+    with pytest.raises(UsageError, match="pip install openvino"):
+        engines.choose(engine="openvino")
+
+
+def test_i3d_takes_any_size() -> None:
+    network = I3D().eval()
+    with torch.inference_mode():
+        assert network.endpoint(torch.zeros(1, 3, 10, 65, 33)).shape == (1, 1024, 2, 3, 2)

@@ -1,0 +1,131 @@
+"""I3D gives the figures that published code gives, in each layout of its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from oddframe.backbones.i3d import I3D
+from oddframe.backbones.registry import I3D_WEIGHTS
+from oddframe.backbones.weights import convert_port, load_into, read_i3d
+
+
+@pytest.fixture(scope="module")
+def shipped() -> I3D:
+    return read_i3d(I3D_WEIGHTS)
+
+
+def formula_input(shape: list[int], s: float) -> Tensor:
+    n = np.arange(1, np.prod(shape) + 1, dtype=np.float64)
+    x = np.sin(0.1234567 * n + s + 2 * np.sin(0.0031 * n) + 3 * np.sin(0.7548777 * n))
+    return torch.from_numpy(x.reshape(shape).astype(np.float32))
+
+
+def published_crop(path: Path, start: int) -> Tensor:
+    """The centre crop of a 340x256 frame, as the published extractor cuts it."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_image() for frame in container.decode(video=0)]
+    images = [
+        np.asarray(frame.resize((340, 256), Image.Resampling.LANCZOS))[16:240, 58:282]
+        for frame in frames[start : start + 16]
+    ]
+    x = torch.from_numpy(np.stack(images)).permute(3, 0, 1, 2)[None].float()
+    return x * 2 / 255 - 1
+
+
+def cosine(ours: Tensor, facts: Mapping[str, Any]) -> tuple[float, float]:
+    first = torch.tensor(facts["first16"])
+    return (
+        float(torch.cosine_similarity(ours[:16], first, dim=0)),
+        float(ours.norm()) / facts["l2"],
+    )
+
+
+@pytest.mark.slow
+def test_shipped_weights_give_the_features_of_the_original(shipped: I3D, parity: Path) -> None:
+    facts = json.loads((parity / "i3d_kinetics400.json").read_text())
+    for fact in facts["formula_inputs"]:
+        x = formula_input(fact["shape"], facts["seed_S"])
+        with torch.inference_mode():
+            endpoint = shipped.endpoint(x)
+            features, logits = shipped(x)[0], shipped.classify(x)[0]
+        assert list(endpoint.shape) == fact["endpoint_shape"]
+        angle, length = cosine(features, fact["features"])
+        assert angle > 0.9999
+        assert length == pytest.approx(1, abs=2e-3)
+        assert [i for i, _ in fact["logits"]["top5"]] == logits.topk(5).indices.tolist()
+
+
+def test_shipped_weights_on_real_clips(shipped: I3D, parity: Path, shared_data: Path) -> None:
+    facts = json.loads((parity / "i3d_kinetics400.json").read_text())
+    for fact in facts["clip_inputs"]:
+        x = published_crop(shared_data / "surveillance_fight" / fact["path"], fact["start"])
+        with torch.inference_mode():
+            features = shipped(x)[0]
+        angle, length = cosine(features, fact["features"])
+        assert angle > 0.9999
+        assert length == pytest.approx(1, abs=2e-3)
+        assert int(features.argmax()) == fact["features"]["argmax"]
+
+
+def uniform(n: int, b: int, s: float) -> NDArray[np.float64]:
+    """n numbers in [-1, 1) that look random, as ``i3d.json`` defines them."""
+    phase = np.sin(12.9898 * np.arange(1, n + 1) + 78.233 * b + s) * 43758.5453
+    return 2 * (phase - np.floor(phase)) - 1
+
+
+def port_weights(tensors: list[list[Any]], s: float) -> dict[str, Tensor]:
+    """The weights that ``i3d.json``'s formula gives for one layout."""
+    state = {}
+    for b, name, shape in tensors:
+        u = uniform(int(np.prod(shape)), b, s)
+        if len(shape) > 1:
+            u *= np.sqrt(6 / np.prod(shape[1:]))
+        elif name.endswith("running_mean"):
+            u *= 0.1
+        elif name.endswith("running_var"):
+            u = 1 + 0.2 * u
+        elif name.endswith("weight"):
+            u = 1 + 0.1 * u
+        else:
+            u *= 0.05
+        state[name] = torch.from_numpy(u.reshape(shape).astype(np.float32))
+    return state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["hassony2_layout", "piergiaj_layout"])
+def test_both_published_layouts_load(layout: str, parity: Path, tmp_path: Path) -> None:
+    facts = json.loads((parity / "i3d.json").read_text())
+    shape = (2, 3, 16, 224, 224)
+    x = torch.from_numpy(uniform(int(np.prod(shape)), 1000, facts["S"]).reshape(shape)).float()
+    state = port_weights(facts[layout]["tensors"], facts["S"])
+    file = tmp_path / "weights.pt"
+    torch.save(state, file)
+    network = read_i3d(file)
+    with torch.inference_mode():
+        features = network(x)
+    for row, fact in zip(features, ("video0", "video1"), strict=True):
+        published = facts[layout]["mixed_5c_avgpool"][fact]
+        scale = max(published["first16"])
+        np.testing.assert_allclose(row[:16], published["first16"], atol=1e-4 * scale)
+        assert float(row.mean()) == pytest.approx(published["mean"], rel=1e-4)
+
+
+def test_a_port_without_a_tensor_is_refused() -> None:
+    with pytest.raises(Exception, match="lack the tensor"):
+        convert_port({"Conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 3, 7, 7, 7)})
+    with pytest.raises(Exception, match="neither"):
+        convert_port({"something": torch.zeros(1)})
+    with pytest.raises(Exception, match="lacking"):
+        load_into(I3D(), {})

@@ -1,0 +1,106 @@
+"""What knows nothing of the picture, under the same protocol: it must not win.
+
+Each control is a ``Trainer``, or clips whose features are something else than the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from oddframe.datasets.labelled import Dataset
+from oddframe.errors import UsageError
+from oddframe.experiments.protocol import Bag, Scorer, Trainer
+from oddframe.experiments.splice import Clip, FeatureArray
+from oddframe.timeline import FloatArray
+from oddframe.video.discover import VideoInfo, probe
+
+
+def random_labels(trainer: Trainer) -> Trainer:
+    """The same trainer on bags whose labels are shuffled: its AUC must stay near 50."""
+
+    def train(bags: Sequence[Bag], seed: int) -> Scorer:
+        order = np.random.default_rng(seed).permutation(len(bags))
+        labels = [bags[int(i)].abnormal for i in order]
+        return trainer([replace(b, abnormal=x) for b, x in zip(bags, labels, strict=True)], seed)
+
+    return train
+
+
+def position_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
+    """A trainer that learns nothing: the score is how far into the video a snippet is."""
+    return lambda array: (np.arange(array.shape[1]) + 0.5) / array.shape[1]
+
+
+def length_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
+    """A trainer that sees the number of snippets alone, and learns which way it points."""
+    lengths = np.array([bag.array.shape[1] for bag in bags], dtype=np.float64)
+    abnormal = np.array([bag.abnormal for bag in bags])
+    longer = lengths[abnormal].mean() >= lengths[~abnormal].mean()
+    sign = 1.0 if longer else -1.0
+    return lambda array: np.full(array.shape[1], 1 / (1 + np.exp(-sign * array.shape[1] / 100)))
+
+
+def logistic_regression(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
+    """A trainer: ridge logistic regression on the standardised mean of a bag's features.
+
+    Newton's method on half the squared norm of the weights plus the log loss.
+
+    Raises:
+        UsageError: bags of one class only.
+    """
+    x = np.stack([bag.array.mean(axis=(0, 1), dtype=np.float64) for bag in bags])
+    y = np.array([bag.abnormal for bag in bags], dtype=np.float64)
+    if y.min() == y.max():
+        raise UsageError("logistic regression needs normal and abnormal bags")
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(spread > 1e-12, spread, 1.0)
+    design = np.column_stack([(x - mean) / scale, np.ones(len(x))])
+    ridge = np.append(np.ones(x.shape[1]), 1e-9)  # The intercept goes free.
+    weights = np.zeros(design.shape[1])
+    for _ in range(50):
+        p = _sigmoid(design @ weights)
+        gradient = design.T @ (p - y) + ridge * weights
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + np.diag(ridge)
+        step = np.linalg.solve(hessian, gradient)
+        weights -= step
+        if np.abs(step).max() < 1e-10:
+            break
+
+    def score(array: FeatureArray) -> FloatArray:
+        z = (array.mean(axis=0, dtype=np.float64) - mean) / scale
+        return _sigmoid(z @ weights[:-1] + weights[-1])
+
+    return score
+
+
+def _sigmoid(z: FloatArray) -> FloatArray:
+    return 1 / (1 + np.exp(-np.clip(z, -500, 500)))
+
+
+def file_property_clips(dataset: Dataset, clips: Sequence[Clip]) -> tuple[Clip, ...]:
+    """The clips with properties of their files in place of features.
+
+    Height, aspect ratio, frame rate, bits a second and presence of sound, the same in each snippet
+    of a clip: what a data set gives away without a look at the picture.
+
+    Args:
+        dataset: The videos, in the order of ``clips``.
+        clips: Their clips; timebases, labels and recordings are kept.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    rows = [_properties(probe(video.path)) for video in dataset.videos]
+    return tuple(
+        replace(clip, array=np.tile(row, (1, clip.timebase.n_snippets, 1)))
+        for clip, row in zip(clips, rows, strict=True)
+    )
+
+
+def _properties(info: VideoInfo) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    bits = 8 * info.path.stat().st_size / max(info.duration_s, 1e-3)
+    values = (np.log(info.height), info.width / info.height, info.fps, np.log(bits), info.has_audio)
+    return np.array(values, dtype=np.float32)

@@ -1,0 +1,174 @@
+"""Results of folds -> figures: frames, clips, events at a calibrated threshold, intervals."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oddframe.events import EventRule, calibrate, find_events, match_events
+from oddframe.experiments.protocol import FoldResult
+from oddframe.experiments.splice import Clip
+from oddframe.metrics import Interval, accuracy, bootstrap_interval, roc_auc
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one fold gives; shares and areas in [0, 1].
+
+    Attributes:
+        repeat: Number of the repeat.
+        fold: Number of the fold in it.
+        auc: Frame AUC over all spliced videos.
+        ap: Step-wise average precision.
+        ap_trapezoid: The paper's AP.
+        auc_sub: Frame AUC over the abnormal videos alone.
+        ap_sub: AP over the abnormal videos alone.
+        far: Share of normal videos' frames above 0.5.
+        found: Share of true intervals that an event touches, at the calibrated threshold.
+        false_alarms_per_hour: Events that touch no true interval, over all hours of test video.
+        clip_auc: AUC of single clips.
+        clip_accuracy: Accuracy of single clips, at the threshold that suits the other folds best.
+    """
+
+    repeat: int
+    fold: int
+    auc: float
+    ap: float
+    ap_trapezoid: float
+    auc_sub: float
+    ap_sub: float
+    far: float
+    found: float
+    false_alarms_per_hour: float
+    clip_auc: float
+    clip_accuracy: float
+
+
+def figures(
+    results: Sequence[FoldResult], rule: EventRule, false_alarms_per_hour: float
+) -> tuple[Figures, ...]:
+    """The figures of each fold.
+
+    Thresholds are never taken from the fold that they are tested on: that of a fold's events comes
+    from the normal videos of the same repeat's other folds, scored by models that did not train on
+    them, and so does that of its clips.
+
+    Args:
+        results: Of ``run``, at least two folds a repeat.
+        rule: How scores become events; its threshold is not used.
+        false_alarms_per_hour: The wish that thresholds are calibrated to.
+    """
+    return tuple(
+        _figures_of(result, _others(result, results), rule, false_alarms_per_hour)
+        for result in results
+    )
+
+
+def _others(result: FoldResult, results: Sequence[FoldResult]) -> list[FoldResult]:
+    return [r for r in results if r.repeat == result.repeat and r.fold != result.fold]
+
+
+def _figures_of(
+    result: FoldResult, others: Sequence[FoldResult], rule: EventRule, wished: float
+) -> Figures:
+    calm = [
+        track
+        for other in others
+        for video, track in zip(other.videos, other.tracks, strict=True)
+        if not video.abnormal
+    ]
+    rule = rule.with_threshold(calibrate(calm, wished, rule).threshold)
+    matches = [
+        match_events(find_events(track, rule), video.truth)
+        for video, track in zip(result.videos, result.tracks, strict=True)
+    ]
+    found, true = sum(m.found for m in matches), sum(m.found + m.missed for m in matches)
+    hours = sum(track.timebase.duration_s for track in result.tracks) / 3600
+    labels = _labels(result.clips)
+    threshold = _best_threshold(
+        [clip for other in others for clip in other.clips],
+        np.concatenate([other.clip_scores for other in others]),
+    )
+    frames = result.frames
+    return Figures(
+        repeat=result.repeat,
+        fold=result.fold,
+        auc=frames.auc,
+        ap=frames.ap,
+        ap_trapezoid=frames.ap_trapezoid,
+        auc_sub=frames.auc_sub,
+        ap_sub=frames.ap_sub,
+        far=frames.far,
+        found=found / true if true else float("nan"),
+        false_alarms_per_hour=sum(m.false for m in matches) / hours,
+        clip_auc=roc_auc(labels, result.clip_scores),
+        clip_accuracy=accuracy(labels, result.clip_scores, threshold),
+    )
+
+
+def _labels(clips: Sequence[Clip]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.array([clip.abnormal for clip in clips], dtype=bool)
+
+
+def _best_threshold(clips: Sequence[Clip], scores: np.ndarray) -> float:
+    """Between the two scores where the most clips are told apart; the middle one of equals."""
+    levels = np.unique(scores)
+    cuts = np.concatenate([[levels[0] - 1], (levels[1:] + levels[:-1]) / 2, [levels[-1]]])
+    right = np.array([accuracy(_labels(clips), scores, float(cut)) for cut in cuts])
+    best = np.flatnonzero(right == right.max())
+    return float(cuts[best[len(best) // 2]])
+
+
+@dataclass(frozen=True)
+class _ClipScore:
+    stratum: tuple[str, int, int]
+    abnormal: bool
+    score: float
+
+
+def _pairs_auc(scores: Iterable[_ClipScore]) -> float:
+    """AUC over the pairs of an abnormal and a normal clip that share a stratum."""
+    strata: dict[tuple[str, int, int], list[_ClipScore]] = defaultdict(list)
+    for one in scores:
+        strata[one.stratum].append(one)
+    right = total = 0.0
+    for members in strata.values():
+        abnormal = [m.abnormal for m in members]
+        pairs = sum(abnormal) * (len(abnormal) - sum(abnormal))
+        if pairs:
+            right += pairs * roc_auc(abnormal, [m.score for m in members])
+            total += pairs
+    return right / total if total else float("nan")
+
+
+def _by_recording(
+    results: Sequence[FoldResult], stratum: Callable[[Clip], str]
+) -> list[list[_ClipScore]]:
+    recordings: dict[str, list[_ClipScore]] = defaultdict(list)
+    for result in results:
+        for clip, score in zip(result.clips, result.clip_scores, strict=True):
+            key = (stratum(clip), result.repeat, result.fold)
+            recordings[clip.group].append(_ClipScore(key, clip.abnormal, float(score)))
+    return [recordings[name] for name in sorted(recordings)]
+
+
+def _interval(recordings: Sequence[list[_ClipScore]], draws: int) -> Interval:
+    return bootstrap_interval(
+        recordings, lambda drawn: _pairs_auc(s for one in drawn for s in one), draws=draws
+    )
+
+
+def clip_auc_interval(results: Sequence[FoldResult], draws: int = 1000) -> Interval:
+    """AUC of single clips, pairs within a fold, and its interval by resampling recordings."""
+    return _interval(_by_recording(results, lambda _: ""), draws)
+
+
+def within_recordings_auc(results: Sequence[FoldResult], draws: int = 1000) -> Interval:
+    """AUC of single clips over pairs of one recording, so that knowing the scene is no help.
+
+    Only recordings that hold both labels count; the interval is by resampling recordings.
+    """
+    return _interval(_by_recording(results, lambda clip: clip.group), draws)

@@ -1,0 +1,162 @@
+"""Short labelled clips -> untrimmed videos with exact frame labels, joined as features.
+
+A benchmark of ours, not a published one, and its joins are cuts: no snippet looks across one, and a
+method may learn that a scene changes there, in normal and in abnormal videos alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.datasets.labelled import Dataset
+from oddframe.errors import InputError, UsageError
+from oddframe.features.spec import Features
+from oddframe.timeline import FloatArray, ScoreTrack, Timebase
+
+FeatureArray = NDArray[np.float32] | NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip as features.
+
+    Attributes:
+        name: Path of the clip in its data set.
+        array: (C crops, T snippets, D) features.
+        timebase: Of the clip.
+        abnormal: Its label, which holds for each of its frames.
+        group: The recording that it was cut from.
+    """
+
+    name: str
+    array: FeatureArray
+    timebase: Timebase
+    abnormal: bool
+    group: str
+
+
+def clips_of(dataset: Dataset, features: Mapping[Path, Features]) -> tuple[Clip, ...]:
+    """The clips of a data set with their features, in its order.
+
+    Raises:
+        InputError: features of a clip are missing.
+    """
+    if missing := [video.path for video in dataset.videos if video.path not in features]:
+        raise InputError(f"{dataset.name}: no features of {missing[0]} ({len(missing)} lacking)")
+    return tuple(
+        Clip(str(v.path), features[v.path].array, features[v.path].timebase, v.abnormal, v.group)
+        for v in dataset.videos
+    )
+
+
+@dataclass(frozen=True)
+class Spliced:
+    """An untrimmed video: clips one after another."""
+
+    clips: tuple[Clip, ...]
+
+    @property
+    def abnormal(self) -> bool:
+        """Whether one of its clips is."""
+        return any(clip.abnormal for clip in self.clips)
+
+    @property
+    def array(self) -> FeatureArray:
+        """(C, T, D) features of all clips in a row."""
+        return np.concatenate([clip.array for clip in self.clips], axis=1)
+
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """(n_frames,) True where a frame is of an abnormal clip."""
+        return np.concatenate(
+            [np.full(clip.timebase.n_frames, clip.abnormal) for clip in self.clips]
+        )
+
+    @property
+    def starts_s(self) -> FloatArray:
+        """(n_clips + 1,) when each clip starts, and when the last one ends, in seconds."""
+        return np.append(0.0, np.cumsum([clip.timebase.duration_s for clip in self.clips]))
+
+    @property
+    def truth(self) -> tuple[tuple[float, float], ...]:
+        """Half-open intervals (start, end) in seconds; abnormal neighbours are one interval."""
+        edges, intervals = self.starts_s, list[tuple[float, float]]()
+        for clip, start, end in zip(self.clips, edges[:-1], edges[1:], strict=True):
+            if not clip.abnormal:
+                continue
+            if intervals and intervals[-1][1] == start:
+                start = intervals.pop()[0]
+            intervals.append((float(start), float(end)))
+        return tuple(intervals)
+
+    def track(self, scores: FloatArray) -> ScoreTrack:
+        """Snippet scores (T,) of ``array`` as a track with one score a frame.
+
+        Each clip's scores go to its own frames, so that the frame labels are exact whatever the
+        clips' lengths and frame rates.
+        """
+        counts = [clip.timebase.n_snippets for clip in self.clips]
+        if scores.shape != (sum(counts),):
+            raise InputError(f"{sum(counts)} snippets, but scores of shape {scores.shape}")
+        parts = np.split(scores, np.cumsum(counts)[:-1])
+        frames = [c.timebase.to_frames(part) for c, part in zip(self.clips, parts, strict=True)]
+        times = [
+            clip.timebase.frame_times - clip.timebase.frame_times[0] + start
+            for clip, start in zip(self.clips, self.starts_s[:-1], strict=True)
+        ]
+        last = self.clips[-1].timebase
+        total = sum(len(part) for part in frames)
+        joined = Timebase(last.fps, total, 1, 1, None, np.concatenate(times))
+        return ScoreTrack(np.concatenate(frames), joined)
+
+
+@dataclass(frozen=True)
+class SpliceRule:
+    """How videos are put together.
+
+    Attributes:
+        clips: Fewest and most clips a video.
+        abnormal_clips: Fewest and most abnormal ones among them in an abnormal video.
+        normal_videos: Normal videos to make.
+        abnormal_videos: Abnormal videos to make.
+    """
+
+    clips: tuple[int, int] = (8, 12)
+    abnormal_clips: tuple[int, int] = (1, 3)
+    normal_videos: int = 20
+    abnormal_videos: int = 20
+
+
+def splice(clips: Sequence[Clip], rule: SpliceRule, seed: int) -> tuple[Spliced, ...]:
+    """Draw untrimmed videos from ``clips``, the normal ones first; the same seed, the same videos.
+
+    A clip occurs once in a video if there are enough of them, and in as many videos as it is drawn.
+
+    Raises:
+        UsageError: clips of a class that the rule asks for are missing.
+    """
+    rng = np.random.default_rng(seed)
+    calm = [clip for clip in clips if not clip.abnormal]
+    odd = [clip for clip in clips if clip.abnormal]
+    if not calm or (rule.abnormal_videos and not odd):
+        raise UsageError("splicing needs normal clips, and abnormal ones for abnormal videos")
+    videos = []
+    for number in range(rule.normal_videos + rule.abnormal_videos):
+        total = int(rng.integers(rule.clips[0], rule.clips[1] + 1))
+        low, high = rule.abnormal_clips if number >= rule.normal_videos else (0, 0)
+        n_odd = min(int(rng.integers(low, high + 1)), total)
+        picked = [*_drawn(odd, n_odd, rng), *_drawn(calm, total - n_odd, rng)]
+        videos.append(Spliced(tuple(picked[i] for i in rng.permutation(total))))
+    return tuple(videos)
+
+
+def _drawn(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[Clip]:
+    if not count:
+        return []
+    picks = rng.choice(len(clips), size=count, replace=count > len(clips))
+    return [clips[int(i)] for i in picks]

@@ -1,0 +1,38 @@
+"""A training configuration as a ``Trainer``: what ``oddframe train`` does, under a protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from oddframe.experiments.protocol import Bag, Scorer, Trainer
+from oddframe.experiments.splice import FeatureArray
+from oddframe.timeline import FloatArray
+from oddframe.training.bags import TrainingVideo
+from oddframe.training.config import TrainConfig
+from oddframe.training.loop import fit
+
+
+def method_trainer(config: TrainConfig) -> Trainer:
+    """Trains ``config``'s method with its recipe on the bags that the protocol hands out.
+
+    The protocol's seed is used in place of the config's. A bag's crops are its views in training;
+    in scoring, their scores are averaged.
+    """
+
+    def train(bags: Sequence[Bag], seed: int) -> Scorer:
+        recipe = config.recipe.model_copy(update={"seed": seed})
+        videos = [TrainingVideo(tuple(bag.array.astype(np.float32)), bag.abnormal) for bag in bags]
+        network = fit(videos, config.model_copy(update={"recipe": recipe})).network
+
+        def score(array: FeatureArray) -> FloatArray:
+            with torch.inference_mode():
+                x = torch.from_numpy(array.astype(np.float32))
+                scores: FloatArray = network(x[None]).scores[0].double().numpy()
+            return scores
+
+        return score
+
+    return train

@@ -1,0 +1,179 @@
+"""Folds never mix recordings, choices never see the test part, controls know nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from oddframe.errors import UsageError
+from oddframe.events import EventRule
+from oddframe.experiments import controls
+from oddframe.experiments.figures import clip_auc_interval, figures, within_recordings_auc
+from oddframe.experiments.protocol import (
+    Bag,
+    Protocol,
+    inner_parts,
+    parts_of,
+    run,
+    run_nested,
+    training_bags,
+)
+from oddframe.experiments.splice import SpliceRule
+from oddframe.experiments.table import (
+    CLIP_COLUMNS,
+    FRAME_COLUMNS,
+    differences,
+    markdown,
+    paired_difference,
+)
+
+from .conftest import make_clips
+
+SMALL = Protocol(
+    folds=3,
+    repeats=2,
+    train_on="clips",
+    train_videos=SpliceRule(normal_videos=10, abnormal_videos=10),
+    test_videos=SpliceRule((4, 6), (1, 2), 6, 6),
+)
+RULE = EventRule(merge_gap_s=0.2)
+
+
+def first_dimension(bags, seed):
+    """A trainer that needs no training."""
+    return lambda array: 1 / (1 + np.exp(2 - array[..., 0].mean(axis=0)))
+
+
+def test_each_clip_is_tested_once_a_repeat_and_recordings_stay_whole(clips):
+    parts = list(parts_of(clips, SMALL))
+    assert len(parts) == 6
+    for part in parts:
+        assert not {c.group for c in part.train} & {c.group for c in part.test}
+    for repeat in (0, 1):
+        tested = [c.name for part in parts if part.repeat == repeat for c in part.test]
+        assert sorted(tested) == sorted(c.name for c in clips)
+
+
+def test_inner_folds_stay_inside_the_training_part(clips):
+    part = next(iter(parts_of(clips, SMALL)))
+    for inner in inner_parts(part, 2):
+        assert {c.name for c in inner.train + inner.test} == {c.name for c in part.train}
+        assert not {c.group for c in inner.train} & {c.group for c in inner.test}
+
+
+def test_training_bags_are_clips_or_videos_with_their_labels(clips):
+    assert len(training_bags(clips, SMALL, 0)) == len(clips)
+    spliced = training_bags(clips, Protocol(train_videos=SMALL.train_videos), 0)
+    assert [bag.abnormal for bag in spliced] == [False] * 10 + [True] * 10
+    assert all(bag.array.shape[1] > clips[0].array.shape[1] for bag in spliced)
+
+
+def test_what_separates_the_classes_gets_good_figures(clips):
+    results = run(clips, first_dimension, SMALL)
+    rows = figures(results, RULE, 60)
+    for row in rows:
+        assert min(row.auc, row.auc_sub, row.clip_auc, row.clip_accuracy, row.found) > 0.9
+        assert 0 <= row.far < 0.1
+    # A third of a fold's hours stand behind each threshold, so single folds are far off the wish.
+    assert 0 <= np.mean([row.false_alarms_per_hour for row in rows]) < 400
+    within = within_recordings_auc(results, draws=100)
+    assert 0.9 < within.low <= within.value <= within.high <= 1
+
+
+def test_the_same_protocol_gives_the_same_figures(clips):
+    one, two = (figures(run(clips, first_dimension, SMALL), RULE, 60) for _ in range(2))
+    assert one == two
+
+
+def test_controls_do_not_win(clips):
+    many = Protocol(3, 4, "clips", SMALL.train_videos, SMALL.test_videos)
+    shuffled = run(clips, controls.random_labels(controls.logistic_regression), many)
+    learnt = run(clips, controls.logistic_regression, SMALL)
+    assert np.mean([r.frames.auc for r in learnt]) > 0.9
+    assert abs(np.mean([r.frames.auc for r in shuffled]) - 0.5) < 0.25
+    for control in (controls.position_only, controls.length_only):
+        results = run(clips, control, many)
+        assert abs(np.mean([r.frames.auc for r in results]) - 0.5) < 0.15
+
+
+def test_random_labels_keep_bags_and_counts():
+    seen: list[Bag] = []
+
+    def spy(bags, seed):
+        seen.extend(bags)
+        return first_dimension(bags, seed)
+
+    bags = [Bag(np.full((1, 1, 1), i, np.float32), i < 5) for i in range(20)]
+    controls.random_labels(spy)(bags, 0)
+    assert [b.array.item() for b in seen] == list(range(20))
+    assert sum(b.abnormal for b in seen) == 5
+    assert [b.abnormal for b in seen] != [b.abnormal for b in bags]
+
+
+def test_logistic_regression_equals_scikit_learn(clips):
+    bags = [Bag(clip.array, clip.abnormal) for clip in make_clips(gap=0.7)]
+    scorer = controls.logistic_regression(bags, 0)
+    x = np.stack([bag.array.mean(axis=(0, 1), dtype=np.float64) for bag in bags])
+    scaler = StandardScaler().fit(x)
+    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(
+        scaler.transform(x), [bag.abnormal for bag in bags]
+    )
+    array = clips[0].array
+    expected = theirs.predict_proba(scaler.transform(array[0].astype(np.float64)))[:, 1]
+    np.testing.assert_allclose(scorer(array), expected, atol=1e-5)
+    with pytest.raises(UsageError, match="normal and abnormal"):
+        controls.logistic_regression(bags[::2], 0)
+
+
+def test_nested_choice_takes_the_better_and_never_trains_on_test_recordings(clips):
+    names = {clip.array.tobytes(): clip.group for clip in clips}
+    trained: list[set[str]] = []
+
+    def good(bags, seed):
+        trained.append({names[bag.array.tobytes()] for bag in bags})
+        return first_dimension(bags, seed)
+
+    candidates = {"bad": controls.position_only, "good": good}
+    one_repeat = Protocol(3, 1, "clips", SMALL.train_videos, SMALL.test_videos)
+    results, chosen = run_nested(clips, candidates, one_repeat, inner_folds=2)
+    assert chosen == ("good",) * 3
+    for number, result in enumerate(results):
+        test = {clip.group for clip in result.clips}
+        for groups in trained[3 * number : 3 * number + 3]:
+            assert not groups & test
+
+
+def one_score_a_video(bags, seed):
+    return lambda array: array[0, :1, 0]
+
+
+def test_scorers_of_the_wrong_length_are_refused(clips):
+    with pytest.raises(UsageError, match="snippets"):
+        run(clips, one_score_a_video, SMALL)
+
+
+def test_tables_read_well(clips):
+    rows = {
+        "ours": figures(run(clips, first_dimension, SMALL), RULE, 60),
+        "position": figures(run(clips, controls.position_only, SMALL), RULE, 60),
+    }
+    table = markdown(rows, FRAME_COLUMNS + CLIP_COLUMNS).splitlines()
+    assert table[0].startswith("| | AUC | AUC_sub | AP |")
+    assert table[2].startswith("| ours | 100.0 ± 0.0 | ")
+    assert len({line.count("|") for line in table}) == 1
+    difference = paired_difference(rows["ours"], rows["position"], FRAME_COLUMNS[0])
+    assert 20 < difference.low <= difference.value <= difference.high
+    assert "position" in differences(rows, "ours", FRAME_COLUMNS).splitlines()[2]
+    with pytest.raises(UsageError, match="same folds"):
+        paired_difference(rows["ours"], rows["position"][1:], FRAME_COLUMNS[0])
+
+
+def test_the_interval_of_clips_is_by_recording(clips):
+    results = run(clips, first_dimension, SMALL)
+    interval = clip_auc_interval(results, draws=200)
+    assert interval.low <= interval.value <= interval.high <= 1
+    assert interval.value == pytest.approx(
+        np.mean([r.clip_auc for r in figures(results, RULE, 60)]), abs=0.05
+    )

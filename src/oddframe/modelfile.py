@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -59,10 +59,14 @@ class Standardise(nn.Module):
         return cls(torch.zeros(dim), torch.ones(dim))
 
     @classmethod
-    def fitted(cls, snippets: NDArray[np.floating[Any]]) -> Standardise:
-        """To mean 0 and deviation 1 over ``snippets`` (N, D); nearly constant ones stay small."""
-        mean = snippets.mean(axis=0, dtype=np.float64)
-        std = snippets.std(axis=0, dtype=np.float64)
+    def fitted(cls, views: Iterable[NDArray[np.floating[Any]]]) -> Standardise:
+        """To mean 0 and deviation 1 over the snippets of all ``views``, each (T, D)."""
+        count, total, squares = 0, np.float64(0), np.float64(0)
+        for view in views:
+            x = view.astype(np.float64)
+            count, total, squares = count + len(x), total + x.sum(0), squares + (x**2).sum(0)
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
         typical = float(std.mean()) or 1.0
         std = np.where(std < _LEAST_SPREAD * typical, typical, std)
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
@@ -266,8 +270,8 @@ def _parse(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[A
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, KeyError) as error:
-        # A zip with a pickle inside (torch.save), or a bare pickle of protocol 2 or later; byte 8 of
-        # a safetensors is a brace.
+        # A zip with a pickle inside (torch.save), or a bare pickle of protocol 2 or later; byte 8
+        # of a safetensors is a brace.
         bare = data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data[8:9] != b"{"
         if data[:4] == b"PK\x03\x04" or bare:
             raise InputError(

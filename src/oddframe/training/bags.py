@@ -1,0 +1,215 @@
+"""Bags: what one training step sees of the data set.
+
+The published segment rule and the published loaders (Sultani et al. 2018; UR-DMU section 4.2), and
+bags that are joined from short clips, for data sets of clips. All chance comes from one generator,
+whose state is part of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.errors import InputError
+from oddframe.methods.base import Recipe
+from oddframe.training.config import BagSection
+
+View = NDArray[np.float32]  # (T, D): one crop of one video; T differs from video to video.
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingVideo:
+    """Features of one video: its views (one a crop), each (T, D), T at least 1; and its label."""
+
+    views: tuple[View, ...]
+    abnormal: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Bags (b_normal + b_abnormal, S, D), the normal half first, and labels (B,), 0 or 1."""
+
+    bags: NDArray[np.float32]
+    labels: NDArray[np.float32]
+
+
+def segments(features: View, n: int) -> NDArray[np.float32]:
+    """Bring (T, D) to (n, D): the mean inside each of n segments, bounds ``int(linspace(0, T))``.
+
+    Where a segment is empty (T < n), it is the snippet at its start.
+    """
+    bounds = np.linspace(0, len(features), n + 1).astype(np.int64)
+    # Over an empty interval reduceat gives the row at its start, which is the rule.
+    sums = np.add.reduceat(features, bounds[:-1], axis=0, dtype=np.float32)
+    lengths = np.maximum(np.diff(bounds), 1)
+    return np.asarray(sums / lengths[:, None], dtype=np.float32)
+
+
+class Deck:
+    """The numbers 0 ... n - 1, dealt ``batch`` at a time.
+
+    As the published loaders: shuffled, what is left over at the end dropped, then shuffled again.
+    With fewer than ``batch`` numbers: drawn with replacement.
+    """
+
+    def __init__(self, n: int, batch: int, rng: np.random.Generator):
+        self.n, self.batch, self.rng = n, batch, rng
+        self.order: IntArray = np.zeros(0, dtype=np.int64)
+        self.position = 0
+
+    def deal(self) -> IntArray:
+        """(batch,) numbers."""
+        if self.n < self.batch:
+            return self.rng.integers(self.n, size=self.batch)
+        if self.position + self.batch > len(self.order):
+            self.order, self.position = self.rng.permutation(self.n), 0
+        dealt = self.order[self.position : self.position + self.batch]
+        self.position += self.batch
+        return dealt
+
+    def state(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {"order": self.order.tolist(), "position": self.position}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to ``state()``."""
+        self.order = np.array(state["order"], dtype=np.int64)
+        self.position = int(state["position"])
+
+
+class Bags(Protocol):
+    """An endless row of batches that can be interrupted."""
+
+    def draw(self) -> Batch:
+        """The next batch."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Where the row stands, as JSON types."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to ``state()``."""
+        ...
+
+
+def make_bags(
+    videos: Sequence[TrainingVideo], section: BagSection, recipe: Recipe, seed: int
+) -> Bags:
+    """The bags that ``section`` asks for.
+
+    Raises:
+        InputError: one class has no videos.
+    """
+    for abnormal, name in ((False, "normal"), (True, "abnormal")):
+        if not any(video.abnormal == abnormal for video in videos):
+            raise InputError(f"no {name} videos to train on; it takes both classes")
+    rng = np.random.default_rng(seed)
+    if section.mode == "joined":
+        return JoinedBags(videos, section, recipe, rng)
+    return VideoBags(videos, recipe, rng)
+
+
+def _batch(normal: list[View], abnormal: list[View], n_segments: int) -> Batch:
+    bags = np.stack([segments(view, n_segments) for view in normal + abnormal])
+    labels = np.repeat(np.array([0, 1], dtype=np.float32), [len(normal), len(abnormal)])
+    return Batch(bags, labels)
+
+
+class VideoBags:
+    """A bag is one crop of one video."""
+
+    def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
+        self.rng, self.segments = rng, recipe.segments
+        self.normal = [view for video in videos if not video.abnormal for view in video.views]
+        self.abnormal = [view for video in videos if video.abnormal for view in video.views]
+        self.decks = (
+            Deck(len(self.normal), recipe.normal_bags, rng),
+            Deck(len(self.abnormal), recipe.abnormal_bags, rng),
+        )
+
+    def draw(self) -> Batch:
+        """The next batch."""
+        normal, abnormal = (deck.deal() for deck in self.decks)
+        return _batch(
+            [self.normal[i] for i in normal], [self.abnormal[i] for i in abnormal], self.segments
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Where the row stands, as JSON types."""
+        return {
+            "rng": self.rng.bit_generator.state,
+            "decks": [deck.state() for deck in self.decks],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to ``state()``."""
+        self.rng.bit_generator.state = state["rng"]
+        for deck, saved in zip(self.decks, state["decks"], strict=True):
+            deck.restore(saved)
+
+
+class Joiner:
+    """Draws which short videos stand in a row in one longer one.
+
+    Args:
+        abnormal: (N,) which of the videos are abnormal; both kinds must be there.
+        section: How many, and how many abnormal ones among them.
+        rng: Where chance comes from.
+    """
+
+    def __init__(self, abnormal: NDArray[np.bool_], section: BagSection, rng: np.random.Generator):
+        self.normal, self.abnormal = np.flatnonzero(~abnormal), np.flatnonzero(abnormal)
+        self.section, self.rng = section, rng
+
+    def row(self, *, abnormal: bool) -> IntArray:
+        """(n,) videos in order: normal ones, with ``abnormal`` a few abnormal ones among them."""
+        n = int(self.rng.integers(self.section.clips[0], self.section.clips[1], endpoint=True))
+        row = self._pick(self.normal, n)
+        if abnormal:
+            few, many = self.section.abnormal
+            k = int(self.rng.integers(few, many, endpoint=True))
+            places = self.rng.choice(n, k, replace=False)
+            row[places] = self._pick(self.abnormal, k)
+        return row
+
+    def _pick(self, videos: IntArray, n: int) -> IntArray:
+        return self.rng.choice(videos, n, replace=len(videos) < n)
+
+
+class JoinedBags:
+    """A bag is several short videos in a row, all in one view, as a real video would be."""
+
+    def __init__(
+        self,
+        videos: Sequence[TrainingVideo],
+        section: BagSection,
+        recipe: Recipe,
+        rng: np.random.Generator,
+    ):
+        self.videos, self.recipe, self.rng = videos, recipe, rng
+        self.joiner = Joiner(np.array([video.abnormal for video in videos]), section, rng)
+
+    def draw(self) -> Batch:
+        """The next batch."""
+        normal = [self._bag(abnormal=False) for _ in range(self.recipe.normal_bags)]
+        abnormal = [self._bag(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
+        return _batch(normal, abnormal, self.recipe.segments)
+
+    def _bag(self, *, abnormal: bool) -> View:
+        row = [self.videos[i].views for i in self.joiner.row(abnormal=abnormal)]
+        view = int(self.rng.integers(max(len(views) for views in row)))
+        return np.concatenate([views[view % len(views)] for views in row])
+
+    def state(self) -> dict[str, Any]:
+        """Where the row stands, as JSON types."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Back to ``state()``."""
+        self.rng.bit_generator.state = state["rng"]

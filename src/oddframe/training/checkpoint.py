@@ -1,0 +1,105 @@
+"""A training run on disk: weights, optimiser, chance and place, so that it goes on bit by bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor
+
+from oddframe.errors import InputError
+from oddframe.features.store import HEADER, checksum
+from oddframe.files import write_atomically
+
+FORMAT = 1
+KIND = "oddframe checkpoint"
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Checkpoint:
+    """Everything that a run depends on after ``step`` steps.
+
+    Attributes:
+        identity: Digest of configuration and data; another run's checkpoint is never taken up.
+        step: Steps that are done.
+        weights: State dict of the network.
+        average: State dict of the moving average; empty without one.
+        optimiser: Per parameter (by its index) and name, the optimiser's state.
+        chance: State of PyTorch's generators, ``cpu`` and ``cuda``.
+        bags: Where the row of bags stands.
+    """
+
+    identity: str
+    step: int
+    weights: State
+    average: State = field(default_factory=dict)
+    optimiser: dict[int, State] = field(default_factory=dict)
+    chance: State = field(default_factory=dict)
+    bags: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write it, atomically: whoever is killed meanwhile still has the one before.
+
+    Raises:
+        OddframeError: it cannot be written.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+
+    def add(prefix: str, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in state.items():
+            # A copy in one piece: the file holds bytes, not strides.
+            tensors[f"{prefix}/{name}"] = np.array(tensor.detach().cpu().numpy(), order="C")
+
+    add("weights", checkpoint.weights)
+    add("average", checkpoint.average)
+    add("chance", checkpoint.chance)
+    for index, state in checkpoint.optimiser.items():
+        add(f"optimiser/{index}", state)
+    header = {
+        "kind": KIND,
+        "format": FORMAT,
+        "identity": checkpoint.identity,
+        "step": checkpoint.step,
+        "bags": checkpoint.bags,
+        "checksum": checksum(tensors),
+    }
+    write_atomically(path, save(tensors, {HEADER: json.dumps(header)}))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read it back.
+
+    Raises:
+        InputError: it is missing, damaged, or not a checkpoint of this version.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {})[HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if (header["kind"], header["format"]) != (KIND, FORMAT):
+            raise ValueError("of another kind or version")
+        if checksum(tensors) != header["checksum"]:
+            raise ValueError("its contents do not match its checksum")
+        checkpoint = Checkpoint(header["identity"], header["step"], {}, bags=header["bags"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a checkpoint that can be taken up ({error})") from None
+    for full, array in tensors.items():
+        part, _, name = full.partition("/")
+        if part == "optimiser":
+            index, _, name = name.partition("/")
+            state = checkpoint.optimiser.setdefault(int(index), {})
+        else:
+            state = getattr(checkpoint, part)
+        state[name] = torch.from_numpy(array)
+    return checkpoint

@@ -1,0 +1,271 @@
+"""What a training run is told: sections of plain values, read from YAML.
+
+Every key is checked. An unknown one is refused with its line and the nearest known one, so that a
+slip of the pen never trains with a default instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from oddframe.errors import UsageError
+from oddframe.events import EventRule
+from oddframe.methods.base import AnyMethod, Recipe
+from oddframe.methods.registry import get_method
+from oddframe.training.explain import explained
+from oddframe.video.preprocessing import Filter, Preprocessing
+
+Size = tuple[int, int]
+
+
+class Section(BaseModel):
+    """Frozen, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeatureSection(Section):
+    """How videos become features; see ``Preprocessing`` for each field."""
+
+    backbone: str = "i3d"
+    resize: Size = (224, 224)
+    filter: Filter = "bicubic"
+    jpeg_quality: int = Field(default=0, ge=0, le=100)
+    crop_size: Size = (224, 224)
+    crops: tuple[str, ...] = Field(default=("full",), min_length=1)
+    snippet_frames: int = Field(default=16, gt=0)
+    stride: int = Field(default=16, gt=0)
+    rate: float | None = Field(default=None, gt=0)
+
+    def preprocessing(self) -> Preprocessing:
+        """These fields without the backbone."""
+        return Preprocessing(**{f.name: getattr(self, f.name) for f in fields(Preprocessing)})
+
+
+class FeatureChanges(Section):
+    """Fields that a second set of features has otherwise than ``features``."""
+
+    resize: Size | None = None
+    crop_size: Size | None = None
+    crops: tuple[str, ...] | None = Field(default=None, min_length=1)
+    stride: int | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0)
+
+    def of(self, base: FeatureSection) -> FeatureSection:
+        """``base`` with these changes."""
+        return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class SamplingChanges(Section):
+    """What training may see otherwise than scoring: more crops, or denser snippets."""
+
+    crops: tuple[str, ...] | None = Field(default=None, min_length=1)
+    stride: int | None = Field(default=None, gt=0)
+
+    def of(self, base: FeatureSection) -> FeatureSection:
+        """``base`` with these changes."""
+        return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class MethodSection(Section):
+    """The method by name, and what its own config has otherwise than its defaults."""
+
+    name: str = "ur_dmu"
+    config: dict[str, Any] = {}
+
+
+class RecipeSection(Section):
+    """How the weights are found; a key that is left out is the method's own.
+
+    Attributes:
+        lr: Learning rate.
+        weight_decay: L2 (Adam) or decoupled (AdamW).
+        steps: Optimiser steps.
+        normal_bags: Normal bags a step.
+        abnormal_bags: Abnormal bags a step.
+        segments: Segments T that a bag is brought to.
+        average: Decay of the moving average of the weights that is kept in the end; 0: none.
+        clip_norm: Largest norm of the gradient; none: unclipped.
+        feature_noise: Deviation of the noise on training features, in deviations of each dimension.
+        feature_dropout: Share of a bag's feature dimensions that are set to their mean.
+        seed: Of the weights, the noise and the bags.
+    """
+
+    lr: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    steps: int | None = Field(default=None, gt=0)
+    normal_bags: int | None = Field(default=None, gt=0)
+    abnormal_bags: int | None = Field(default=None, gt=0)
+    segments: int | None = Field(default=None, gt=0)
+    average: float | None = Field(default=None, ge=0, lt=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+    feature_noise: float = Field(default=0.0, ge=0)
+    feature_dropout: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=2022, ge=0)
+
+
+class BagSection(Section):
+    """What a training bag is.
+
+    Attributes:
+        mode: ``video``: one crop of one video. ``joined``: several short videos in a row, for data
+            sets of clips: a normal bag of normal ones only, an abnormal bag with a few abnormal
+            ones at random places.
+        clips: Fewest and most videos in a joined bag.
+        abnormal: Fewest and most abnormal ones among them in an abnormal bag.
+    """
+
+    mode: Literal["video", "joined"] = "video"
+    clips: tuple[int, int] = (8, 12)
+    abnormal: tuple[int, int] = (1, 3)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BagSection:
+        for name, (low, high) in (("clips", self.clips), ("abnormal", self.abnormal)):
+            if not 1 <= low <= high:
+                raise ValueError(f"{name} must be [fewest, most], from 1 up")
+        if self.abnormal[1] > self.clips[0]:
+            raise ValueError("the most abnormal ones must fit into the fewest clips")
+        return self
+
+
+class CalibrationSection(Section):
+    """Which videos are kept from training, to set the threshold and to measure on.
+
+    Attributes:
+        share: Share of the videos, by whole groups; 0: none.
+        groups: These groups instead.
+        false_alarms_per_hour: What the threshold is set to on their normal videos.
+    """
+
+    share: float = Field(default=0.2, ge=0, le=0.5)
+    groups: tuple[str, ...] = ()
+    false_alarms_per_hour: float = Field(default=1.0, ge=0)
+
+
+class EventSection(Section):
+    """How the model's scores become events; see ``EventRule``.
+
+    Attributes:
+        threshold: Fixed instead of calibrated.
+        release: As a share of the threshold.
+    """
+
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    release: float = Field(default=0.8, ge=0, le=1)
+    smooth_s: float = Field(default=0.0, ge=0)
+    min_duration_s: float = Field(default=0.0, ge=0)
+    merge_gap_s: float = Field(default=1.0, ge=0)
+
+    def rule(self, threshold: float) -> EventRule:
+        """The rule at ``threshold``."""
+        return EventRule(
+            threshold=threshold,
+            release=self.release * threshold,
+            smooth_s=self.smooth_s,
+            min_duration_s=self.min_duration_s,
+            merge_gap_s=self.merge_gap_s,
+        )
+
+
+class TrainConfig(Section):
+    """A whole training run.
+
+    Attributes:
+        features: What the profile ``best`` reads.
+        fast: What the profile ``fast`` reads otherwise; none: there is no such profile. Training
+            sees both.
+        training_features: What training sees of a video otherwise than scoring.
+        standardise: Bring each feature dimension to mean 0 and deviation 1 over the training set,
+            inside the model.
+        half: Write the weights in half precision.
+        knows: What the model finds, in words; empty: the abnormal labels.
+        limits: What a reader of the card should beware of.
+    """
+
+    features: FeatureSection = FeatureSection()
+    fast: FeatureChanges | None = None
+    training_features: SamplingChanges = SamplingChanges()
+    method: MethodSection = MethodSection()
+    recipe: RecipeSection = RecipeSection()
+    bags: BagSection = BagSection()
+    calibration: CalibrationSection = CalibrationSection()
+    events: EventSection = EventSection()
+    standardise: bool = True
+    half: bool = False
+    knows: str = ""
+    limits: str = ""
+
+    def profiles(self) -> dict[str, FeatureSection]:
+        """What each profile of the model reads."""
+        fast = {} if self.fast is None else {"fast": self.fast.of(self.features)}
+        return {"best": self.features, **fast}
+
+    def training_views(self) -> dict[str, FeatureSection]:
+        """What training sees of each profile's features."""
+        return {name: self.training_features.of(each) for name, each in self.profiles().items()}
+
+    def chosen_method(self) -> tuple[AnyMethod, BaseModel]:
+        """The method and its config.
+
+        Raises:
+            UsageError: no such method, or its config has an unknown key or a wrong value.
+        """
+        method = get_method(self.method.name)
+        try:
+            return method, method.Config.model_validate(self.method.config)
+        except ValidationError as error:
+            raise UsageError(explained(error, method.Config, ("method", "config"))) from None
+
+    def full_recipe(self) -> Recipe:
+        """The method's recipe with this config's changes."""
+        recipe = get_method(self.method.name).recipe
+        names = {f.name for f in fields(Recipe)} & self.recipe.model_fields_set
+        changes = {name: getattr(self.recipe, name) for name in names}
+        return replace(recipe, **changes)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a YAML file; what it leaves out keeps its default.
+
+    Raises:
+        UsageError: it is missing, no YAML, has an unknown key or a wrong value; with its line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a configuration ({error})") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data or {}, dict):
+        raise UsageError(f"{path}: a configuration is keys and values, not a {type(data).__name__}")
+    return parse_config(data or {}, str(path), node)
+
+
+def parse_config(
+    data: Mapping[str, Any], where: str = "configuration", node: yaml.Node | None = None
+) -> TrainConfig:
+    """A configuration from plain values; ``node`` is the YAML that they came from, for its lines.
+
+    Raises:
+        UsageError: an unknown key or a wrong value.
+    """
+    try:
+        config = TrainConfig.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(explained(error, TrainConfig, (), where, node)) from None
+    method = get_method(config.method.name)
+    try:
+        method.Config.model_validate(config.method.config)
+    except ValidationError as error:
+        line = explained(error, method.Config, ("method", "config"), where, node)
+        raise UsageError(line) from None
+    return config

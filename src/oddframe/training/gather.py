@@ -1,0 +1,168 @@
+"""Features of a whole data set: from the store where they are kept, extracted where not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from oddframe.backbones.engines import DeviceName, EngineName, choose
+from oddframe.backbones.i3d import FEATURE_DIM
+from oddframe.backbones.registry import Backbone, load_backbone, weights_file
+from oddframe.datasets.labelled import LabelledVideo
+from oddframe.errors import InputError
+from oddframe.features.extract import extract
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.store import FeatureStore, content_hash
+from oddframe.training.config import FeatureSection
+from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.source import open_source
+
+
+class Progress(Protocol):
+    """How a training run tells what it is doing."""
+
+    def videos(self, done: int, total: int, name: str) -> None:
+        """Features of ``done`` of ``total`` videos are there, ``name`` the latest."""
+
+    def steps(self, done: int, total: int, loss: float) -> None:
+        """``done`` of ``total`` training steps are done."""
+
+    def say(self, line: str) -> None:
+        """A line for a person to read: a warning, a video left out."""
+
+
+class Silent:
+    """Tells nothing."""
+
+    def videos(self, done: int, total: int, name: str) -> None:
+        """Nothing."""
+
+    def steps(self, done: int, total: int, loss: float) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A video and the features that are wanted of it."""
+
+    video: LabelledVideo
+    sections: tuple[FeatureSection, ...]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A video, the sha256 of its content, and its features by what was asked for."""
+
+    video: LabelledVideo
+    sha256: str
+    features: dict[FeatureSection, Features]
+
+
+class Extractor:
+    """Makes features as they are asked for; a backbone is loaded when it is first needed."""
+
+    def __init__(self, store: FeatureStore, device: DeviceName, engine: EngineName):
+        self.store, self.device, self.engine = store, device, engine
+        self.precision = choose(engine, device).precision
+        self._backbones: dict[tuple[str, tuple[int, int], int], Backbone] = {}
+        self._weights: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def spec(self, section: FeatureSection) -> FeatureSpec:
+        """The spec of the features that ``section`` describes, as this machine makes them."""
+        how = section.preprocessing()
+        name = section.backbone
+        if name not in self._weights:
+            self._weights[name] = content_hash(weights_file(name))
+        return FeatureSpec(
+            **{f.name: getattr(how, f.name) for f in fields(Preprocessing)},
+            backbone=name,
+            weights_sha256=self._weights[name],
+            dim=FEATURE_DIM,
+            precision=self.precision,
+        )
+
+    def features(self, video: LabelledVideo, sha256: str, section: FeatureSection) -> Features:
+        """From the store, or extracted and kept.
+
+        Raises:
+            InputError: the video cannot be read.
+        """
+        spec = self.spec(section)
+        features = self.store.get(sha256, spec)
+        if features is None:
+            backbone = self._backbone(section)
+            features = extract(open_source(video.path), spec, backbone).features
+            self.store.put(sha256, features)
+        return features
+
+    def _backbone(self, section: FeatureSection) -> Backbone:
+        key = (section.backbone, section.crop_size, section.snippet_frames)
+        with self._lock:
+            if key not in self._backbones:
+                backbone = load_backbone(
+                    section.backbone,
+                    crop_size=section.crop_size,
+                    snippet_frames=section.snippet_frames,
+                    device=self.device,
+                    engine=self.engine,
+                )
+                self._backbones[key] = _taking_turns(backbone)
+            return self._backbones[key]
+
+
+def _taking_turns(backbone: Backbone) -> Backbone:
+    # Videos are decoded side by side, but an engine already uses all of its device for one batch.
+    lock, run = threading.Lock(), backbone.run
+
+    def locked(snippets: Tensor) -> NDArray[np.float32]:
+        with lock:
+            return run(snippets)
+
+    return replace(backbone, run=locked)
+
+
+def gather(
+    requests: Sequence[Request], extractor: Extractor, jobs: int, progress: Progress
+) -> tuple[list[Gathered], dict[str, str]]:
+    """Features of all videos that can be read, in order, and why the others cannot, by path.
+
+    Args:
+        requests: What is wanted.
+        extractor: What makes it.
+        jobs: Videos that are decoded side by side.
+        progress: Is told of every video.
+    """
+
+    def one(request: Request) -> Gathered:
+        sha256 = content_hash(request.video.path)
+        sections = dict.fromkeys(request.sections)
+        features = {s: extractor.features(request.video, sha256, s) for s in sections}
+        return Gathered(request.video, sha256, features)
+
+    found: dict[int, Gathered] = {}
+    failed: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        futures = {pool.submit(one, request): i for i, request in enumerate(requests)}
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                video = requests[futures[future]].video
+                try:
+                    found[futures[future]] = future.result()
+                except InputError as error:
+                    failed[str(video.path)] = str(error)
+                progress.videos(done, len(requests), video.path.name)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [found[i] for i in sorted(found)], failed

@@ -1,0 +1,106 @@
+"""What a model does on videos that it was not trained on: figures, and the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.errors import InputError
+from oddframe.events import Calibration, calibrate
+from oddframe.features.spec import Features
+from oddframe.metrics import LabelledScores, accuracy, frame_metrics, roc_auc
+from oddframe.modelfile import Model
+from oddframe.timeline import ScoreTrack, Timebase
+from oddframe.training.bags import Joiner
+from oddframe.training.config import BagSection, EventSection
+
+# Joined videos of either kind that the figures stand on: enough that drawing others hardly matters.
+JOINED = 40
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Features of one video whose label is known."""
+
+    features: Features
+    abnormal: bool
+
+
+def join(parts: Sequence[Features]) -> tuple[Features, NDArray[np.int64]]:
+    """Several videos in a row as one, and (n_frames,) the part that each frame is of.
+
+    A frame of the joined video is a tick: it has no pictures of its own between the snippets.
+
+    Raises:
+        InputError: the parts are of different specs.
+    """
+    spec = parts[0].spec
+    if any(part.spec != spec for part in parts):
+        raise InputError("videos with features of different specs cannot be joined")
+    lengths = [part.timebase.n_snippets for part in parts]
+    reach = max(spec.snippet_frames, spec.stride)
+    n_frames = (sum(lengths) - 1) * spec.stride + reach
+    fps = spec.rate or parts[0].timebase.fps
+    owner = np.repeat(np.arange(len(parts)), lengths)
+    snippets = np.minimum(np.arange(n_frames) // spec.stride, len(owner) - 1)
+    array = np.concatenate([part.array for part in parts], axis=1)
+    timebase = Timebase(fps, n_frames, spec.snippet_frames, spec.stride, spec.rate)
+    return Features(array, spec, timebase), owner[snippets]
+
+
+def normal_tracks(model: Model, videos: Sequence[Scored], section: BagSection) -> list[ScoreTrack]:
+    """Scores of the normal videos; clips are joined as in training, each used once."""
+    normal = [video.features for video in videos if not video.abnormal]
+    if section.mode == "video":
+        return [model.score(features) for features in normal]
+    size = section.clips[1]
+    rows = [normal[i : i + size] for i in range(0, len(normal), size)]
+    return [model.score(join(row)[0]) for row in rows]
+
+
+def threshold(
+    tracks: Sequence[ScoreTrack], events: EventSection, false_alarms_per_hour: float
+) -> Calibration:
+    """The threshold for the wished false alarms an hour on ``tracks``.
+
+    Raises:
+        UsageError: there are no tracks.
+    """
+    return calibrate(tracks, false_alarms_per_hour, events.rule(1.0))
+
+
+def figures(
+    model: Model, videos: Sequence[Scored], section: BagSection, at: float, seed: int
+) -> dict[str, float]:
+    """Figures in [0, 1] over ``videos``, those that are defined.
+
+    ``video_auc`` and ``video_accuracy`` (at the threshold ``at``) take a video's highest score, or
+    the mean of a clip's. For clips, ``frame_...`` are over ``JOINED`` normal and as many abnormal
+    joined videos, a frame's label being its clip's.
+    """
+    labels = np.array([video.abnormal for video in videos])
+    summary = np.max if section.mode == "video" else np.mean
+    marks = np.array([summary(model.score(video.features).scores) for video in videos])
+    found = {
+        "video_auc": roc_auc(labels, marks),
+        "video_accuracy": accuracy(labels, marks, at),
+    }
+    if section.mode == "joined" and labels.any() and not labels.all():
+        joiner = Joiner(labels, section, np.random.default_rng(seed))
+        scored = []
+        for abnormal in (False, True):
+            for _ in range(JOINED):
+                row = joiner.row(abnormal=abnormal)
+                features, owner = join([videos[i].features for i in row])
+                scored.append(LabelledScores.from_track(model.score(features), labels[row][owner]))
+        frames = frame_metrics(scored)
+        found |= {
+            "frame_auc": frames.auc,
+            "frame_ap": frames.ap,
+            "frame_auc_sub": frames.auc_sub,
+            "frame_ap_sub": frames.ap_sub,
+        }
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}

@@ -1,0 +1,94 @@
+"""What a method is: features of snippets in, one score a snippet out, and how it learns.
+
+A *bag* is a video (or one crop of it) as T snippet features; only the bag's label is known. A
+method is found by name in ``registry.py``; adding one takes one module and one line there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+OutputT = TypeVar("OutputT", bound="Output")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a network gives: ``scores`` (B, T) in [0, 1]; subclasses add what their loss reads."""
+
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Loss:
+    """``total``, the scalar to minimise, and the unweighted scalars that it is made of, by name."""
+
+    total: Tensor
+    terms: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method's authors train it.
+
+    Attributes:
+        optimiser: ``adam`` (weight decay is L2), ``adamw`` (decoupled) or ``adagrad``.
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        steps: Optimiser steps.
+        normal_bags: Normal bags a step.
+        abnormal_bags: Abnormal bags a step.
+        segments: Segments that a bag is brought to before training.
+        clip_norm: Largest norm of the gradient; None: not clipped.
+        average: Decay of the exponential moving average of the weights; 0: none.
+    """
+
+    optimiser: Literal["adam", "adamw", "adagrad"] = "adam"
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    steps: int = 3000
+    normal_bags: int = 64
+    abnormal_bags: int = 64
+    segments: int = 200
+    clip_norm: float | None = None
+    average: float = 0.0
+
+
+class Method(ABC, Generic[ConfigT, OutputT]):
+    """A method: its name, its configuration, its network, its loss and its recipe.
+
+    Attributes:
+        name: Name in the registry, ``ur_dmu``.
+        title: Name in print, ``UR-DMU``.
+        year: Of publication.
+        Config: Pydantic model of its settings; an unknown field is an error.
+        recipe: How it is trained unless told otherwise.
+    """
+
+    name: str
+    title: str
+    year: int
+    Config: type[ConfigT]
+    recipe: Recipe
+
+    @abstractmethod
+    def network(self, dim: int, config: ConfigT) -> nn.Module:
+        """A fresh network for features of length ``dim``.
+
+        Its ``forward(features, labels=None)`` takes (B, T, dim), or (B, C, T, dim) whose C crops'
+        scores are averaged, and gives an ``Output``. ``labels`` (B,), 0 normal and 1 abnormal, are
+        given in training only, with features (B, T, dim) and at least one bag of either kind.
+        """
+
+    @abstractmethod
+    def loss(self, output: OutputT, labels: Tensor, config: ConfigT) -> Loss:
+        """The loss of what the network gave in training for bags with ``labels`` (B,)."""
+
+
+AnyMethod = Method[Any, Any]

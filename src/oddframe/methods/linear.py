@@ -1,0 +1,62 @@
+"""The linear baseline: one weight a feature, top-k multiple-instance learning.
+
+It stands beside every method in every table: what does not beat it has learnt nothing that a
+weighted sum of the features does not know. It expects standardised features.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oddframe.methods.base import Loss, Method, Output, Recipe
+
+
+class LinearConfig(BaseModel):
+    """Settings of the linear baseline.
+
+    Attributes:
+        topk_share: A bag's score is the mean of its ``max(1, T // topk_share)`` highest scores.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topk_share: int = Field(default=8, ge=1)
+
+
+class LinearNetwork(nn.Module):
+    """sigmoid(w x + b), the same for every snippet."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+        nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:  # noqa: ARG002
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
+        scores = torch.sigmoid(self.score(features).squeeze(-1))
+        return Output(scores if scores.ndim == 2 else scores.mean(1))
+
+
+class Linear(Method[LinearConfig, Output]):
+    """Linear top-k multiple-instance learning."""
+
+    name = "linear"
+    title = "Linear top-k MIL"
+    year = 2023
+    Config = LinearConfig
+    recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
+
+    def network(self, dim: int, config: LinearConfig) -> LinearNetwork:  # noqa: ARG002
+        """A fresh network, its weights at zero: the problem is convex but for the choice of k."""
+        return LinearNetwork(dim)
+
+    def loss(self, output: Output, labels: Tensor, config: LinearConfig) -> Loss:
+        """BCE of the mean of the top-k scores against the bag's label."""
+        k = max(1, output.scores.shape[1] // config.topk_share)
+        bag = output.scores.topk(k, dim=1).values.mean(1)
+        total = F.binary_cross_entropy(bag, labels.to(bag.dtype))
+        return Loss(total, {"cls": total.detach()})

@@ -1,0 +1,30 @@
+"""Methods by name."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from oddframe.errors import UsageError
+from oddframe.methods.base import AnyMethod
+from oddframe.methods.linear import Linear
+from oddframe.methods.urdmu.method import UrDmu
+
+_METHODS: dict[str, AnyMethod] = {method.name: method for method in (UrDmu(), Linear())}
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of all methods, the default one first."""
+    return tuple(_METHODS)
+
+
+def get_method(name: str) -> AnyMethod:
+    """The method of that name.
+
+    Raises:
+        UsageError: there is none; the message names the nearest.
+    """
+    if method := _METHODS.get(name):
+        return method
+    near = get_close_matches(name.lower().replace("-", "_"), _METHODS, n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_METHODS)}"
+    raise UsageError(f"there is no method {name!r}: {hint}")

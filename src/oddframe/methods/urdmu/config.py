@@ -1,0 +1,96 @@
+"""Settings of UR-DMU: the published code (``official``) and the paper's equations (``paper``)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# Where the paper's equations differ from the code that its authors published.
+PAPER: dict[str, str] = {
+    "local_norm": "row",
+    "block_norm": "pre_and_post",
+    "top_k": "memory",
+    "dm_last": "score",
+    "kl_over_time": "mean",
+    "distance_norm": "squared",
+}
+
+
+class LossWeights(BaseModel):
+    """What each term counts for in the total; 0 leaves a term out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cls: float = Field(default=1.0, ge=0)
+    dm: float = Field(default=0.1, ge=0)
+    trip: float = Field(default=0.1, ge=0)
+    kl: float = Field(default=0.001, ge=0)
+    dis: float = Field(default=0.0001, ge=0)
+
+
+class UrDmuConfig(BaseModel):
+    """Everything that makes one UR-DMU differ from another.
+
+    ``variant`` presets the six fields in which the paper and its published code differ; each of
+    them can still be given by itself.
+
+    Attributes:
+        variant: ``official`` (what the published figures and checkpoints come from) or ``paper``.
+        local_norm: Whether the ``column`` or the ``row`` sums of the local mask are 1 (equation 1).
+        block_norm: LayerNorm ``pre``: before attention and before the feed-forward network;
+            ``pre_and_post``: also behind each block (our reading of equation 2).
+        top_k: Snippets that stand for a video: by its length, ``time``: T // 16 + 1; or by the
+            slots of the ``memory`` that chooses them, M // 16 + 1 (section 4.2; where scores
+            choose, the anomaly memory's). Never more than T.
+        dm_last: Last term of the memory loss wants the top-k of the normal memory's scores in
+            abnormal videos to be: of ``one_minus_score``, 1; of ``score``, 1 (equation 5).
+        kl_over_time: ``sum`` or ``mean`` over the T snippets.
+        distance_norm: Latent lengths in the distance loss, ``plain`` or ``squared``.
+        tau: Width of the local mask, exp(-|i - j| / e^tau) (equation 1).
+        hidden: Width of everything behind the embedding.
+        heads: Attention heads.
+        head_dim: Width of a head.
+        depth: Transformer blocks.
+        anomaly_slots: Slots of the anomaly memory.
+        normal_slots: Slots of the normal memory.
+        classifier_hidden: Hidden width of the classifier.
+        dropout: In attention's output and in the feed-forward network.
+        triplet_margin: Margin of the triplet loss.
+        distance_margin: Margin of the distance loss.
+        loss_weights: What each term counts for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variant: Literal["official", "paper"] = "official"
+    local_norm: Literal["column", "row"] = "column"
+    block_norm: Literal["pre", "pre_and_post"] = "pre"
+    top_k: Literal["time", "memory"] = "time"
+    dm_last: Literal["one_minus_score", "score"] = "one_minus_score"
+    kl_over_time: Literal["sum", "mean"] = "sum"
+    distance_norm: Literal["plain", "squared"] = "plain"
+    tau: float = Field(default=1.0, ge=-5, le=5)
+    hidden: int = Field(default=512, ge=1)
+    heads: int = Field(default=4, ge=1)
+    head_dim: int = Field(default=128, ge=1)
+    depth: int = Field(default=2, ge=1)
+    anomaly_slots: int = Field(default=60, ge=1)
+    normal_slots: int = Field(default=60, ge=1)
+    classifier_hidden: int = Field(default=128, ge=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    triplet_margin: float = Field(default=1.0, ge=0)
+    distance_margin: float = Field(default=100.0, ge=0)
+    loss_weights: LossWeights = LossWeights()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("variant") == "paper":
+            return PAPER | data
+        return data
+
+    @classmethod
+    def paper(cls, **fields: Any) -> Self:
+        """The paper's equations, other fields as given."""
+        return cls(variant="paper", **fields)

@@ -1,0 +1,90 @@
+"""UR-DMU's loss: five terms that pull the two memories, and the latents behind them, apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from oddframe.errors import UsageError
+from oddframe.methods.base import Loss
+from oddframe.methods.urdmu.config import UrDmuConfig
+from oddframe.methods.urdmu.network import TrainingOutput
+
+
+def top_snippets(scores: Tensor, k: int) -> Tensor:
+    """Indices (B, k) of the k highest of ``scores`` (B, T); all of them where T is less."""
+    return scores.topk(min(k, scores.shape[1]), dim=1).indices
+
+
+def _mean_at(values: Tensor, index: Tensor) -> Tensor:
+    """Mean over the snippets (B, k) of ``values`` (B, T) or (B, T, H)."""
+    index = index if values.ndim == 2 else index.unsqueeze(-1)
+    return torch.take_along_dim(values, index, dim=1).mean(1)
+
+
+def _bce(probability: Tensor, target: float) -> Tensor:
+    return F.binary_cross_entropy(probability, torch.full_like(probability, target))
+
+
+def _unit(x: Tensor) -> Tensor:
+    length: Tensor = x.norm(dim=-1, keepdim=True)
+    return x / length
+
+
+def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
+    """The loss of B videos with ``labels`` (B,), 0 normal or 1 abnormal, in any order.
+
+    Terms: ``cls``; ``dm``, the sum of ``dm_n_of_normal``, ``dm_a_of_normal``, ``dm_a_of_abnormal``
+    and ``dm_n_of_abnormal`` (the memory's score in the videos); ``trip``; ``kl``; ``dis``. The
+    i-th normal video is paired with the i-th abnormal one; where one kind is short, it starts over.
+
+    Raises:
+        UsageError: there is no normal or no abnormal video.
+    """
+    normal, abnormal = (labels < 0.5).nonzero()[:, 0], (labels >= 0.5).nonzero()[:, 0]
+    if not len(normal) or not len(abnormal):
+        raise UsageError("UR-DMU's loss needs normal and abnormal videos in every batch")
+    by_time, rule = out.scores.shape[1] // 16 + 1, config.top_k  # section 4.2
+    k_anomaly = by_time if rule == "time" else config.anomaly_slots // 16 + 1
+    k_normal = by_time if rule == "time" else config.normal_slots // 16 + 1
+
+    n_of_normal, a_of_normal = out.normal_score[normal], out.anomaly_score[normal]
+    n_of_abnormal, a_of_abnormal = out.normal_score[abnormal], out.anomaly_score[abnormal]
+    in_normal = top_snippets(n_of_normal, k_normal)
+    mixed_up = top_snippets(n_of_abnormal, k_normal)
+    in_abnormal = top_snippets(a_of_abnormal, k_anomaly)
+
+    top_scores = _mean_at(out.scores, top_snippets(out.scores, k_anomaly))
+    terms = {"cls": F.binary_cross_entropy(top_scores, labels.to(top_scores.dtype))}
+
+    terms["dm_n_of_normal"] = _bce(n_of_normal, 1)
+    terms["dm_a_of_normal"] = _bce(a_of_normal, 0)
+    terms["dm_a_of_abnormal"] = _bce(_mean_at(a_of_abnormal, in_abnormal), 1)
+    last = n_of_abnormal if config.dm_last == "score" else 1 - n_of_abnormal
+    terms["dm_n_of_abnormal"] = _bce(_mean_at(last, top_snippets(last, k_normal)), 1)
+    terms["dm"] = sum(
+        (terms[name] for name in terms if name.startswith("dm_")), labels.new_zeros(())
+    )
+
+    pairs = torch.arange(max(len(normal), len(abnormal)), device=labels.device)
+    normal_of, abnormal_of = pairs % len(normal), pairs % len(abnormal)
+    anchor = _mean_at(out.hidden[normal], in_normal)[normal_of]
+    positive = _mean_at(out.hidden[abnormal], mixed_up)[abnormal_of]
+    negative = _mean_at(out.hidden[abnormal], in_abnormal)[abnormal_of]
+    terms["trip"] = F.triplet_margin_loss(
+        _unit(anchor), _unit(positive), _unit(negative), margin=config.triplet_margin
+    )
+
+    mu, logvar = out.normal_z_mu, out.normal_z_logvar
+    kl = -0.5 * (1 + logvar - mu**2 - logvar.exp())
+    terms["kl"] = (kl.sum(1) if config.kl_over_time == "sum" else kl.mean(1)).mean()
+
+    power = 2 if config.distance_norm == "squared" else 1
+    near = _mean_at(out.normal_z, in_normal).norm(dim=-1)[normal_of] ** power
+    far = _mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
+    terms["dis"] = F.relu(config.distance_margin - far + near).mean()
+
+    weights = config.loss_weights
+    total = torch.stack([weight * terms[name] for name, weight in weights]).sum()
+    return Loss(total, {name: term.detach() for name, term in terms.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from oddframe.errors import OddframeError
@@ -33,15 +34,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         raise OddframeError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _sweep(path: Path) -> None:
     name = f".{path.name}."
     for left in path.parent.iterdir():
         if left.name.startswith(name) and left.name.endswith(".part"):
-            try:
+            with suppress(OSError):  # Another process was faster, or the folder is not ours.
                 if time.time() - left.stat().st_mtime > _STALE_S:
                     left.unlink()
-            except FileNotFoundError:  # Another process was faster.
-                continue

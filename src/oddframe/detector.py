@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
-from oddframe.events import EventRule
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.backbones.engines import Choice, DeviceName, EngineName, PrecisionName, choose
+from oddframe.backbones.registry import Backbone, load_backbone
+from oddframe.errors import UsageError
+from oddframe.events import EventRule, find_events
+from oddframe.features.extract import Extraction, Progress, extract
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.modelfile import Model, Profile, load_model
 from oddframe.timeline import Event, ScoreTrack
+from oddframe.video.mask import Mask
+from oddframe.video.source import open_source
+
+Views = Literal[1, 5, 10]
+VideoLike = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,7 @@ class VideoResult:
         model: What found it.
         damaged_packets: Packets that could not be decoded and were skipped.
         truth: Half-open intervals (start, end) in seconds of what really happened, if known.
+        fingerprint: Of the input and all settings; a later run with the same one is not needed.
     """
 
     video: str
@@ -54,3 +73,136 @@ class VideoResult:
     model: ModelInfo
     damaged_packets: int = 0
     truth: tuple[tuple[float, float], ...] | None = None
+    fingerprint: str = ""
+
+
+class Detector:
+    """A model and the backbone that feeds it, ready for videos.
+
+    >>> detector = Detector.load("fight")
+    >>> track = detector.score("cam3.mp4")
+    >>> detector.events(track)
+    """
+
+    def __init__(self, model: Model, profile: str, spec: FeatureSpec, choice: Choice):
+        self.model = model
+        self.profile = profile
+        self.spec = spec
+        self.choice = choice
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "fight",
+        *,
+        profile: str = "best",
+        views: Views | None = None,
+        device: DeviceName = "auto",
+        engine: EngineName = "auto",
+        precision: PrecisionName = "auto",
+    ) -> Detector:
+        """Load a model, by the name of a shipped one or by its file.
+
+        Args:
+            model: ``fight``, or the path of a model file.
+            profile: ``best``, or ``fast`` where the model has it.
+            views: Crops of the picture whose scores are averaged; None: as the model was trained.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            engine: Of the backbone: ``auto``, ``openvino`` or ``torch``.
+            precision: Of the backbone: ``auto``, ``float32`` or ``bfloat16``.
+
+        Raises:
+            UsageError: no such model, profile, engine or device.
+            InputError: the model file cannot be used.
+        """
+        choice = choose(engine, device, precision)
+        loaded = load_model(model, choice.device)
+        if profile not in loaded.profiles:
+            there = ", ".join(loaded.profiles)
+            raise UsageError(f"the model {loaded.name!r} has no profile {profile!r}; it has: {there}")
+        spec = loaded.profiles[profile].spec
+        return cls(loaded, profile, spec if views is None else spec.with_views(views), choice)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """What turns snippets into features; loaded when the first video comes."""
+        return load_backbone(
+            self.spec.backbone,
+            crop_size=self.spec.crop_size,
+            snippet_frames=self.spec.snippet_frames,
+            device=self.choice.device,  # type: ignore[arg-type]
+            engine=self.choice.engine,  # type: ignore[arg-type]
+            precision=self.choice.precision,  # type: ignore[arg-type]
+        )
+
+    @property
+    def rule(self) -> EventRule:
+        """How this model's scores become events."""
+        settings: Profile = self.model.profiles[self.profile]
+        return settings.rule
+
+    @property
+    def info(self) -> ModelInfo:
+        """What a reader of a result wants to know of the model."""
+        width, height = self.spec.crop_size
+        return ModelInfo(
+            name=self.model.name,
+            sha256=self.model.sha256,
+            method=self.model.method,
+            knows=self.model.knows,
+            backbone=f"{self.spec.backbone} {width}x{height}",
+            profile=self.profile,
+            engine=str(self.choice),
+            version=self.model.version,
+        )
+
+    def features(
+        self,
+        source: VideoLike,
+        *,
+        fps: float | None = None,
+        mask: Mask | None = None,
+        progress: Progress | None = None,
+    ) -> Extraction:
+        """Features of one video, as this model reads them.
+
+        Args:
+            source: A file, a folder of frames, an array (N, H, W, 3) uint8 RGB, or an iterator of
+                (H, W, 3) frames.
+            fps: Frame rate of frames that carry no time: arrays, iterators and folders.
+            mask: Parts of the picture to ignore.
+            progress: Called with (snippets done, snippets expected or None).
+
+        Raises:
+            InputError: it cannot be decoded.
+        """
+        opened = open_source(source, fps=fps)
+        return extract(opened, self.spec, self.backbone, mask=mask, progress=progress)
+
+    def score(
+        self,
+        source: VideoLike | Features,
+        *,
+        fps: float | None = None,
+        mask: Mask | None = None,
+        progress: Progress | None = None,
+    ) -> ScoreTrack:
+        """Scores of one video, or of features that were extracted before.
+
+        Arguments and errors as for ``features``; features of another spec raise InputError.
+        """
+        if isinstance(source, Features):
+            return self.model.score(source)
+        made = self.features(source, fps=fps, mask=mask, progress=progress)
+        return self.model.score(made.features)
+
+    def events(self, track: ScoreTrack, rule: EventRule | None = None) -> tuple[Event, ...]:
+        """What a track of this model's scores says happened; ``rule`` replaces the model's own."""
+        return find_events(track, rule or self.rule)
+
+    def result(
+        self, video: str, track: ScoreTrack, *, rule: EventRule | None = None, damaged: int = 0
+    ) -> VideoResult:
+        """A track with its events and all that a report says about them."""
+        rule = rule or self.rule
+        return VideoResult(video, track, self.events(track, rule), rule, self.info, damaged)

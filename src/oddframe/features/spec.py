@@ -17,7 +17,9 @@ from oddframe.video.preprocessing import Preprocessing
 
 # Fields that change how densely or precisely a video is read, but not what a feature means: a model
 # scores features that differ from its own in these alone.
-SAMPLING_FIELDS = frozenset({"precision", "crops", "stride"})
+SAMPLING_FIELDS = frozenset({"precision", "stride"})
+# The same picture in one, five or ten views differs in these together (see ``with_views``).
+VIEW_FIELDS = frozenset({"resize", "crops"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +66,19 @@ class FeatureSpec(Preprocessing):
     def differences(self, other: FeatureSpec, *, sampling: bool = False) -> list[str]:
         """Lines ``field: ours, not theirs`` for the fields that differ.
 
-        Differences in how densely a video is sampled (``SAMPLING_FIELDS``) count with ``sampling``.
+        Differences in how densely a video is sampled (stride, precision, number of views) count
+        only with ``sampling``.
         """
+        same: frozenset[str] = frozenset()
+        if not sampling:
+            pictures = [self, *(self.with_views(views) for views in (1, 5, 10))]
+            if any((p.resize, p.crops) == (other.resize, other.crops) for p in pictures):
+                same = VIEW_FIELDS
+            same |= SAMPLING_FIELDS
         lines = []
         for f in fields(self):
             ours, theirs = getattr(self, f.name), getattr(other, f.name)
-            if ours != theirs and (sampling or f.name not in SAMPLING_FIELDS):
+            if ours != theirs and f.name not in same:
                 lines.append(f"{f.name}: {ours}, not {theirs}")
         return lines
 

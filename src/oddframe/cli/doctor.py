@@ -1,0 +1,153 @@
+"""``oddframe doctor``: what is installed, what will run, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from oddframe.cli.console import say
+from oddframe.cli.options import DebugOption, JsonOption
+
+EXAMPLE = "Example: oddframe doctor"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. ``needed``: scoring a video does not work without it."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    needed: bool = True
+
+
+def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:  # noqa: ARG001
+    """Say what is installed, which device and engine run, and what is missing."""
+    results = checks()
+    if as_json:
+        good = all(c.ok for c in results if c.needed)
+        say(json.dumps({"ok": good, "checks": [asdict(c) for c in results]}, indent=2))
+    else:
+        width = max(len(c.name) for c in results)
+        for c in results:
+            mark = "ok" if c.ok else ("MISSING" if c.needed else "absent")
+            say(f"{mark:<8}{c.name:<{width}}  {c.found}")
+            if not c.ok and c.advice:
+                say(f"{'':<8}{'':<{width}}  -> {c.advice}")
+    if not all(c.ok for c in results if c.needed):
+        raise typer.Exit(1)
+
+
+def checks() -> list[Check]:
+    """Everything that oddframe stands on, in the order in which a video meets it."""
+    every: list[tuple[str, Callable[[], Check]]] = [
+        ("python", _python),
+        ("machine", _machine),
+        ("decoding", _decoding),
+        ("torch", _torch),
+        ("openvino", _openvino),
+        ("runs on", _choice),
+        ("backbone", _backbone),
+        ("models", _models),
+        ("cache", _cache),
+        *((name, lambda name=name: _extra(name)) for name in ("ray", "onnxruntime", "tensorboard")),
+    ]
+    return [_guarded(name, check) for name, check in every]
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:  # A broken install fails in any way it likes; that is the finding.
+        return Check(name, False, f"{type(error).__name__}: {error}", "reinstall oddframe")
+
+
+def _python() -> Check:
+    import oddframe
+
+    ok = sys.version_info >= (3, 11)
+    found = f"{platform.python_version()}, oddframe {oddframe.__version__}"
+    return Check("python", ok, found, "oddframe needs Python 3.11 or newer")
+
+
+def _machine() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Check("machine", True, f"{platform.system()} {platform.machine()}, {cores} cores")
+
+
+def _decoding() -> Check:
+    import av
+
+    ffmpeg = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    h264 = "libx264" in av.codecs_available
+    found = f"PyAV {av.__version__}, libavcodec {ffmpeg}, H.264 encoder {'yes' if h264 else 'no'}"
+    return Check("decoding", "h264" in av.codecs_available, found, "pip install --upgrade av")
+
+
+def _torch() -> Check:
+    import torch
+
+    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
+    return Check("torch", True, f"{torch.__version__}, {cuda}")
+
+
+def _openvino() -> Check:
+    from oddframe.backbones.engines import cpu_has_bfloat16, has_openvino
+
+    if not has_openvino():
+        advice = "pip install openvino makes the CPU about twice as fast"
+        return Check("openvino", False, "not installed", advice, needed=False)
+    native = "native bfloat16" if cpu_has_bfloat16() else "no native bfloat16"
+    return Check("openvino", True, f"{version('openvino')}, {native}", needed=False)
+
+
+def _choice() -> Check:
+    from oddframe.backbones.engines import choose
+
+    return Check("runs on", True, str(choose()))
+
+
+def _backbone() -> Check:
+    from oddframe.backbones.registry import I3D_WEIGHTS
+    from oddframe.backbones.weights import read_i3d
+
+    read_i3d(I3D_WEIGHTS)
+    found = f"i3d, Kinetics-400, {I3D_WEIGHTS.stat().st_size / 1e6:.0f} MB"
+    return Check("backbone", True, found)
+
+
+def _models() -> Check:
+    from oddframe.modelfile import load_model, shipped_models
+
+    names = shipped_models()
+    found = ", ".join(f"{name} ({load_model(name).knows})" for name in names) or "none"
+    return Check("models", bool(names), found, "reinstall oddframe: its shipped models are gone")
+
+
+def _cache() -> Check:
+    from oddframe.backbones.engines import cache_dir
+
+    folder = cache_dir()
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    writable = there.is_dir() and os.access(there, os.W_OK)
+    advice = "set ODDFRAME_CACHE to a folder that can be written; starts take seconds longer else"
+    kept = len(list(folder.glob("*.xml"))) if folder.is_dir() else 0
+    found = f"{folder}, {kept} converted networks" if writable else f"{folder} cannot be written"
+    return Check("cache", writable, found, advice, needed=False)
+
+
+def _extra(name: str) -> Check:
+    extras = {"ray": "ray", "onnxruntime": "onnx", "tensorboard": "tensorboard"}
+    try:
+        return Check(name, True, version(name), needed=False)
+    except PackageNotFoundError:
+        advice = f"pip install 'oddframe[{extras[name]}]'"
+        return Check(name, False, "not installed (optional)", advice, needed=False)

@@ -1,0 +1,122 @@
+"""``oddframe info``: what a file is, be it a video, features or a model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oddframe.cli.console import printable, say
+from oddframe.cli.options import DebugOption, JsonOption
+
+EXAMPLE = "Example: oddframe info cam3.mp4    oddframe info fight"
+
+
+def info(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A video, a feature file, or a model.")
+    ],
+    as_json: JsonOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Say what a video, a feature file or a model is."""
+    facts = describe(file)
+    if as_json:
+        say(json.dumps(facts, indent=2))
+    else:
+        _show(facts)
+
+
+def describe(file: str) -> dict[str, Any]:
+    """Facts of a file as JSON types; ``kind`` is ``video``, ``features`` or ``model``.
+
+    Raises:
+        InputError: there is no such file, or it is none of the three.
+    """
+    from oddframe.modelfile import shipped_models
+
+    path = Path(file)
+    if path.suffix == ".safetensors" or (not path.exists() and file in shipped_models()):
+        return _safetensors(file)
+    return _video(path)
+
+
+def _safetensors(file: str) -> dict[str, Any]:
+    from oddframe.errors import InputError
+    from oddframe.features.store import read_features
+    from oddframe.modelfile import load_model
+
+    path = Path(file)
+    if path.exists() and _holds_features(path):
+        features = read_features(path)
+        crops, snippets, dim = features.array.shape
+        time = features.timebase
+        return {
+            "kind": "features",
+            "file": file,
+            "crops": crops,
+            "snippets": snippets,
+            "dim": dim,
+            "type": str(features.array.dtype),
+            "duration_s": round(time.duration_s, 3),
+            "frames": time.n_frames,
+            "fps": round(time.fps, 3),
+            "spec": features.spec.to_dict(),
+            "spec_hash": features.spec.hash(),
+        }
+    if path.suffix == ".safetensors" and not path.exists():
+        raise InputError(f"{file}: no such file")
+    model = load_model(file)
+    profiles = {
+        name: {"rule": asdict(profile.rule), "spec": profile.spec.to_dict()}
+        for name, profile in model.profiles.items()
+    }
+    return {
+        "kind": "model",
+        "file": file,
+        "name": model.name,
+        "finds": model.knows,
+        "method": model.method,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "metrics": dict(model.metrics),
+        "card": dict(model.card),
+        "training_data": model.training_data,
+        "oddframe": model.version,
+        "sha256": model.sha256,
+        "config": model.config.model_dump(mode="json"),
+        "profiles": profiles,
+    }
+
+
+def _holds_features(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    from oddframe.features.store import HEADER, KIND
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return f'"{KIND}"' in (file.metadata() or {}).get(HEADER, "")
+    except (OSError, SafetensorError):
+        return False
+
+
+def _video(path: Path) -> dict[str, Any]:
+    from oddframe.video.discover import probe
+
+    found = asdict(probe(path))
+    found["path"] = str(path)
+    return {"kind": "video", **found}
+
+
+def _show(facts: dict[str, Any], indent: str = "") -> None:
+    width = max(len(key) for key in facts)
+    for key, value in facts.items():
+        if isinstance(value, dict) and value:
+            say(f"{indent}{key}")
+            _show(value, indent + "  ")
+        else:
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            say(f"{indent}{key:<{width}}  {printable(text)}")

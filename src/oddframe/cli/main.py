@@ -1,0 +1,80 @@
+"""``oddframe``: the verbs, and how every one of them ends.
+
+Nothing heavy is imported here or at the top of a verb's module, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from oddframe import __version__
+from oddframe.cli import demo, doctor, info, score, train
+from oddframe.cli.console import say_error
+from oddframe.errors import OddframeError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="oddframe",
+    help="Finds the odd frames in video.",
+    epilog="A first look: oddframe demo. Your own video: oddframe score cam3.mp4",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("score", epilog=score.EXAMPLE)(score.score)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("info", epilog=info.EXAMPLE)(info.info)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"oddframe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Finds the odd frames in video: when something happens, learned from whole-video labels."""
+
+
+def main() -> None:
+    """Run one verb. Exit codes: 0 done, 1 our failure, 2 wrong call, 3 inputs failed, 130 Ctrl-C."""
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except KeyboardInterrupt:
+        say_error("stopped; what was finished is kept")
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except OddframeError as error:
+        if debug:
+            raise
+        say_error(str(error))
+        code = error.exit_code
+    except BrokenPipeError:  # The reader of our output went away, as ``head`` does.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        say_error(f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

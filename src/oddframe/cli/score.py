@@ -1,0 +1,122 @@
+"""``oddframe score``: when something odd happens in these videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oddframe.cli.options import (
+    DebugOption,
+    Device,
+    DeviceOption,
+    Engine,
+    EngineOption,
+    JobsOption,
+    JsonOption,
+    ModelOption,
+    Precision,
+    PrecisionOption,
+    ProfileName,
+    ProfileOption,
+    QuietOption,
+)
+
+if TYPE_CHECKING:
+    from oddframe.cli.batch import Settings
+
+EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
+DEFAULT_OUT = Path("oddframe-results")
+VIEWS = ("1", "5", "10")
+
+
+def score(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...", help="Videos, folders, globs, or folders of frames.", show_default=False
+        ),
+    ] = None,
+    model: ModelOption = "fight",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Write one NAME.json a video here, and what --format names "
+            f"[{DEFAULT_OUT} if only --format is given].",
+            show_default=False,
+        ),
+    ] = None,
+    formats: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="Any of json,csv,vtt,png,html,mp4.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Instead of the model's own.", show_default=False),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="A picture, black where to look away.", show_default=False),
+    ] = None,
+    features: Annotated[
+        list[Path] | None,
+        typer.Option(help="An existing feature file instead of a video.", show_default=False),
+    ] = None,
+    profile: ProfileOption = ProfileName.best,
+    views: Annotated[
+        int | None, typer.Option(help="Crops of the picture: 1, 5 or 10.", show_default=False)
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Frame rate of folders of frames.", show_default=False),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    engine: EngineOption = Engine.auto,
+    precision: PrecisionOption = Precision.auto,
+    jobs: JobsOption = 1,
+    again: Annotated[
+        bool, typer.Option("--again", help="Score anew what was scored before.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Say when something odd happens in each video.
+
+    A score for every frame, events with start, end and peak. With --out the same command goes on
+    where it was stopped: what is there already is not scored again.
+    """
+    from oddframe.cli.batch import Settings, run
+    from oddframe.errors import UsageError
+
+    if not paths and not features:
+        raise UsageError("nothing to score: name a video or a folder, or --features FILE")
+    if views is not None and str(views) not in VIEWS:
+        raise UsageError(f"--views {views}: choose 1, 5 or 10")
+    settings = Settings(
+        model=model,
+        profile=profile.value,
+        views=views,
+        device=device.value,
+        engine=engine.value,
+        precision=precision.value,
+        threshold=threshold,
+        mask=mask,
+        fps=fps,
+        out=out or (DEFAULT_OUT if formats else None),
+        formats=_formats(formats),
+        again=again,
+    )
+    raise typer.Exit(run(paths or [], features or [], settings, jobs, as_json=as_json, quiet=quiet))
+
+
+def _formats(text: str | None) -> tuple[str, ...]:
+    from oddframe.errors import UsageError
+    from oddframe.outputs.write import FORMATS
+
+    wanted = [name.strip().lower() for name in (text or "").split(",") if name.strip()]
+    for name in wanted:
+        if name not in FORMATS:
+            raise UsageError(f"--format {name}: choose from {','.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name == "json" or name in wanted)

@@ -44,7 +44,7 @@ class UrDmuConfig(BaseModel):
             slots of the ``memory`` that chooses them, M // 16 + 1 (section 4.2; where scores
             choose, the anomaly memory's). Never more than T.
         dm_last: Last term of the memory loss wants the top-k of the normal memory's scores in
-            abnormal videos to be: of ``one_minus_score``, 1; of ``score``, 1 (equation 5).
+            abnormal videos to be 1: of ``one_minus_score``, or of the ``score`` itself.
         kl_over_time: ``sum`` or ``mean`` over the T snippets.
         distance_norm: Latent lengths in the distance loss, ``plain`` or ``squared``.
         tau: Width of the local mask, exp(-|i - j| / e^tau) (equation 1).

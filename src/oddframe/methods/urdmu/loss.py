@@ -45,46 +45,45 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     normal, abnormal = (labels < 0.5).nonzero()[:, 0], (labels >= 0.5).nonzero()[:, 0]
     if not len(normal) or not len(abnormal):
         raise UsageError("UR-DMU's loss needs normal and abnormal videos in every batch")
-    by_time, rule = out.scores.shape[1] // 16 + 1, config.top_k  # section 4.2
-    k_anomaly = by_time if rule == "time" else config.anomaly_slots // 16 + 1
-    k_normal = by_time if rule == "time" else config.normal_slots // 16 + 1
+    k_anomaly = k_normal = out.scores.shape[1] // 16 + 1
+    if config.top_k == "memory":  # Section 4.2
+        k_anomaly, k_normal = config.anomaly_slots // 16 + 1, config.normal_slots // 16 + 1
 
-    n_of_normal, a_of_normal = out.normal_score[normal], out.anomaly_score[normal]
-    n_of_abnormal, a_of_abnormal = out.normal_score[abnormal], out.anomaly_score[abnormal]
-    in_normal = top_snippets(n_of_normal, k_normal)
-    mixed_up = top_snippets(n_of_abnormal, k_normal)
-    in_abnormal = top_snippets(a_of_abnormal, k_anomaly)
-
+    # L_cls: the snippets that look oddest, against the video's label.
     top_scores = _mean_at(out.scores, top_snippets(out.scores, k_anomaly))
     terms = {"cls": F.binary_cross_entropy(top_scores, labels.to(top_scores.dtype))}
 
+    # L_dm: normal snippets belong to the normal memory, the oddest of the others do not.
+    n_of_normal, a_of_normal = out.normal_score[normal], out.anomaly_score[normal]
+    n_of_abnormal, a_of_abnormal = out.normal_score[abnormal], out.anomaly_score[abnormal]
+    last = n_of_abnormal if config.dm_last == "score" else 1 - n_of_abnormal
+    in_normal = top_snippets(n_of_normal, k_normal)
+    in_abnormal = top_snippets(a_of_abnormal, k_anomaly)
     terms["dm_n_of_normal"] = _bce(n_of_normal, 1)
     terms["dm_a_of_normal"] = _bce(a_of_normal, 0)
     terms["dm_a_of_abnormal"] = _bce(_mean_at(a_of_abnormal, in_abnormal), 1)
-    last = n_of_abnormal if config.dm_last == "score" else 1 - n_of_abnormal
     terms["dm_n_of_abnormal"] = _bce(_mean_at(last, top_snippets(last, k_normal)), 1)
-    terms["dm"] = sum(
-        (terms[name] for name in terms if name.startswith("dm_")), labels.new_zeros(())
-    )
+    terms["dm"] = torch.stack([terms[name] for name in terms if name.startswith("dm_")]).sum()
 
+    # L_trip: what is normal in abnormal videos lies by what is normal, not by what is odd.
     pairs = torch.arange(max(len(normal), len(abnormal)), device=labels.device)
     normal_of, abnormal_of = pairs % len(normal), pairs % len(abnormal)
-    anchor = _mean_at(out.hidden[normal], in_normal)[normal_of]
-    positive = _mean_at(out.hidden[abnormal], mixed_up)[abnormal_of]
-    negative = _mean_at(out.hidden[abnormal], in_abnormal)[abnormal_of]
-    terms["trip"] = F.triplet_margin_loss(
-        _unit(anchor), _unit(positive), _unit(negative), margin=config.triplet_margin
-    )
+    anchor = _unit(_mean_at(out.hidden[normal], in_normal))[normal_of]
+    calm = _mean_at(out.hidden[abnormal], top_snippets(n_of_abnormal, k_normal))
+    odd = _mean_at(out.hidden[abnormal], in_abnormal)
+    positive, negative = _unit(calm)[abnormal_of], _unit(odd)[abnormal_of]
+    terms["trip"] = F.triplet_margin_loss(anchor, positive, negative, config.triplet_margin)
 
+    # L_kl: the latent of what is normal is a standard normal one.
     mu, logvar = out.normal_z_mu, out.normal_z_logvar
     kl = -0.5 * (1 + logvar - mu**2 - logvar.exp())
     terms["kl"] = (kl.sum(1) if config.kl_over_time == "sum" else kl.mean(1)).mean()
 
+    # L_dis: latents of what is odd are longer than those of what is normal, by a margin.
     power = 2 if config.distance_norm == "squared" else 1
     near = _mean_at(out.normal_z, in_normal).norm(dim=-1)[normal_of] ** power
     far = _mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
     terms["dis"] = F.relu(config.distance_margin - far + near).mean()
 
-    weights = config.loss_weights
-    total = torch.stack([weight * terms[name] for name, weight in weights]).sum()
+    total = torch.stack([weight * terms[name] for name, weight in config.loss_weights]).sum()
     return Loss(total, {name: term.detach() for name, term in terms.items()})

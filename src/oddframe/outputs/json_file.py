@@ -1,0 +1,126 @@
+"""The score file: one JSON object a video, versioned, made to be read by programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oddframe.detector import ModelInfo, VideoResult
+from oddframe.errors import InputError
+from oddframe.events import EventRule
+from oddframe.outputs.atomic import write_text
+from oddframe.timeline import Event, ScoreTrack, Timebase
+
+SCHEMA = 1
+
+
+def to_dict(result: VideoResult) -> dict[str, Any]:
+    """A result as plain data, schema 1.
+
+    Always there: ``schema``, ``video``, ``frames``, ``fps``, ``duration_s``, ``snippet_frames``,
+    ``snippet_stride``, ``snippet_rate`` (ticks a second; null: a tick is a frame),
+    ``snippet_scores``, ``events``, ``threshold``, ``rule`` (what else makes events of scores),
+    ``model``, ``damaged_packets`` and ``fingerprint``. Where a snippet's time is not just its
+    number times its length, also ``snippet_times`` ([start, end] in seconds); with a variable
+    frame rate, also ``frame_times``; where known, ``truth``.
+    """
+    base = result.track.timebase
+    rule = asdict(result.rule)
+    threshold = rule.pop("threshold")
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        "video": result.video,
+        "frames": base.n_frames,
+        "fps": base.fps,
+        "duration_s": base.duration_s,
+        "snippet_frames": base.snippet_frames,
+        "snippet_stride": base.stride,
+        "snippet_rate": base.rate,
+        "snippet_scores": result.track.scores.tolist(),
+        "events": [asdict(event) for event in result.events],
+        "threshold": threshold,
+        "rule": rule,
+        "model": asdict(result.model),
+        "damaged_packets": result.damaged_packets,
+        "fingerprint": result.fingerprint,
+    }
+    if base.rate is not None or base.pts is not None or base.stride != base.snippet_frames:
+        data["snippet_times"] = base.snippet_times().tolist()
+    if base.pts is not None:
+        data["frame_times"] = base.pts.tolist()
+    if result.truth is not None:
+        data["truth"] = [list(interval) for interval in result.truth]
+    return data
+
+
+def write_json(result: VideoResult, path: Path) -> None:
+    """Write the score file: a line a field, so that two files can be compared by eye.
+
+    Raises:
+        OddframeError: the file cannot be written.
+    """
+    lines = (
+        f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for key, value in to_dict(result).items()
+    )
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def read_json(path: Path) -> VideoResult:
+    """Read a score file back.
+
+    Raises:
+        InputError: the file is missing, not a score file, or of a newer schema.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a score file: this is no JSON") from error
+    if not isinstance(data, dict) or "schema" not in data:
+        raise InputError(f"{path}: not a score file: no field 'schema'")
+    if data["schema"] != SCHEMA:
+        raise InputError(
+            f"{path}: schema {data['schema']}, but this version of oddframe reads {SCHEMA}; "
+            "update oddframe"
+        )
+    try:
+        return _from_dict(data)
+    except KeyError as error:
+        raise InputError(f"{path}: not a whole score file: no field {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: not a score file: {error}") from error
+
+
+def _from_dict(data: dict[str, Any]) -> VideoResult:
+    pts = data.get("frame_times")
+    base = Timebase(
+        fps=data["fps"],
+        n_frames=data["frames"],
+        snippet_frames=data["snippet_frames"],
+        stride=data["snippet_stride"],
+        rate=data["snippet_rate"],
+        pts=None if pts is None else np.asarray(pts, dtype=np.float64),
+    )
+    truth = data.get("truth")
+    return VideoResult(
+        video=data["video"],
+        track=ScoreTrack(np.asarray(data["snippet_scores"], dtype=np.float64), base),
+        events=tuple(Event(**_known(Event, event)) for event in data["events"]),
+        rule=EventRule(threshold=data["threshold"], **_known(EventRule, data["rule"])),
+        model=ModelInfo(**_known(ModelInfo, data["model"])),
+        damaged_packets=data["damaged_packets"],
+        fingerprint=data["fingerprint"],
+        truth=None if truth is None else tuple((float(a), float(b)) for a, b in truth),
+    )
+
+
+def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields that ``kind`` has: a later version may write more under the same schema."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}

@@ -1,0 +1,94 @@
+"""A copy of the video for the report page: small, and in a format that every browser plays."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import av
+
+from oddframe.outputs.encode import Encoder, VideoWriter, first_available
+from oddframe.outputs.picture import Picture, even_size, fit
+
+# Longer videos are not put into the page: it would be too big to mail, and slow to open.
+EMBED_S = 600.0
+_EMBED_BYTES = 14e6
+_LONGEST_SIDE = 640
+_SIDE_FPS = 10.0
+_PLAYED = {("h264", "yuv420p"), ("h264", "yuvj420p"), ("vp8", "yuv420p"), ("vp9", "yuv420p")}
+_CONTAINERS = {"mov", "mp4", "webm"}
+
+
+def encoder_for(duration_s: float, embedded: bool) -> Encoder:
+    """What to encode a preview with; one that goes into the page is kept to about 14 MB.
+
+    Raises:
+        OddframeError: there is no encoder.
+    """
+    most = 900_000
+    if embedded:
+        most = min(most, int(_EMBED_BYTES * 8 / max(duration_s, 1.0)))
+    rate = str(most)
+    x264 = {"preset": "veryfast", "crf": "27", "g": "50", "maxrate": rate, "bufsize": str(2 * most)}
+    vp8 = {"deadline": "realtime", "cpu-used": "6", "crf": "20", "b": rate, "g": "50"}
+    return first_available(
+        (
+            Encoder("libx264", "mp4", tuple(x264.items())),
+            Encoder("libvpx", "webm", tuple(vp8.items())),
+        )
+    )
+
+
+class Preview:
+    """Encodes the frames that are fed to it, at most 640 pixels wide and high.
+
+    Args:
+        target: File or memory.
+        encoder: How.
+        fps: Of the video.
+        embedded: Whether it goes into the page; if not, it may be hours long, and ten pictures a
+            second are enough.
+    """
+
+    done = False
+
+    def __init__(
+        self, target: Path | BytesIO, encoder: Encoder, fps: float, embedded: bool
+    ) -> None:
+        self._target, self._encoder = target, encoder
+        thin = not embedded and fps > 1.5 * _SIDE_FPS
+        self._least_gap = 1 / _SIDE_FPS - 1e-3 if thin else 0.0
+        self._fps = _SIDE_FPS if thin else fps
+        self._writer: VideoWriter | None = None
+        self._size = (2, 2)
+        self._last = float("-inf")
+
+    def add(self, image: Picture, time_s: float) -> None:
+        """Take the next frame (h, w, 3) RGB.
+
+        Raises:
+            OddframeError: the file cannot be written.
+        """
+        if time_s - self._last < self._least_gap:
+            return
+        self._last = time_s
+        if self._writer is None:
+            self._size = even_size(image.shape[1], image.shape[0], _LONGEST_SIDE)
+            self._writer = VideoWriter(self._target, self._encoder, *self._size, self._fps)
+        self._writer.add(fit(image, *self._size), time_s)
+
+    def close(self, whole: bool = True) -> None:
+        """Finish the file; if it is not ``whole``, only let go of it."""
+        if self._writer is not None:
+            self._writer.close(whole)
+
+
+def plays_in_browsers(path: Path) -> bool:
+    """Whether every common browser plays a file as it is."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            known = _CONTAINERS & set(container.format.name.split(","))
+            return bool(known) and (stream.codec_context.name, stream.pix_fmt) in _PLAYED
+    except (av.FFmpegError, OSError, IndexError):
+        return False

@@ -1,0 +1,164 @@
+"""The strip below an annotated video: time, score, marks, and the curve with a playhead."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from oddframe.detector import VideoResult
+from oddframe.outputs.clock import clock
+from oddframe.outputs.picture import Picture, font
+from oddframe.outputs.series import Steps
+
+RED = (226, 62, 60)
+_DARK, _LINE, _WHITE = (18, 21, 27), (104, 164, 255), (240, 243, 248)
+_PINK, _GREY = (244, 154, 178), (128, 138, 153)
+
+
+class Strip:
+    """What is below the picture: a line of text over the score curve.
+
+    Attributes:
+        height: Of the strip, pixels, even.
+        head: Of the line of text, the strip's upper part.
+    """
+
+    def __init__(self, result: VideoResult, curve: Steps, width: int) -> None:
+        scale = min(2.0, max(0.8, width / 640))
+        self.head = round(30 * scale / 2) * 2
+        self.height = self.head + round(64 * scale / 2) * 2
+        self._scale, self._width = scale, width
+        self._start, self._end = float(curve.edges[0]), float(curve.edges[-1])
+        self._threshold = result.rule.threshold
+        self._margin = round(12 * scale)
+        self._text = font(round(14 * scale))
+        self._bold = font(round(12 * scale), bold=True)
+        self._drawn: tuple[str, str, int, bool] | None = None
+        self._header: Picture = np.zeros((self.head, width, 3), dtype=np.uint8)
+        self._bright = self._plot(result, curve)
+        base = np.full_like(self._bright, _DARK)
+        self._dim = cv2.addWeighted(self._bright, 0.42, base, 0.58, 0)
+
+    def header(self, time_s: float, score: float, event: int, true: bool) -> Picture:
+        """(head, width, 3): time, score, marks. Drawn anew only when what it says has changed."""
+        duration = self._end - self._start
+        stamp = clock(time_s, 1, hours=duration >= 3600)
+        wanted = (stamp, f"{score:.2f}", event, true)
+        if wanted == self._drawn:
+            return self._header
+        image = Image.new("RGB", (self._width, self.head), _DARK)
+        draw = ImageDraw.Draw(image)
+        middle, gap = self.head / 2, round(14 * self._scale)
+        x = float(self._margin)
+        draw.text((x, middle), stamp, _WHITE, self._text, anchor="lm")
+        x += self._text.getlength("0" * len(stamp)) + gap
+        x = self._bar(draw, x, score) + round(8 * self._scale)
+        draw.text((x, middle), wanted[1], _WHITE, self._text, anchor="lm")
+        right = float(self._width - self._margin)
+        if event >= 0:
+            right = self._pill(draw, right, f"EVENT {event + 1}", RED, _WHITE) - gap / 2
+        if true:
+            self._pill(draw, right, "TRUTH", _PINK, _DARK)
+        self._header, self._drawn = np.asarray(image, dtype=np.uint8), wanted
+        return self._header
+
+    def _bar(self, draw: ImageDraw.ImageDraw, x: float, score: float) -> float:
+        """The score as a bar from ``x`` on, the threshold as a notch; gives back where it ends."""
+        long, half = round(min(110 * self._scale, self._width * 0.2)), round(4 * self._scale)
+        middle = self.head / 2
+        colour = RED if score >= self._threshold else _LINE
+        box = (x, middle - half, x + long, middle + half)
+        draw.rounded_rectangle(box, radius=half, fill=(48, 55, 66))
+        if (filled := long * min(score, 1.0)) >= 1:
+            draw.rounded_rectangle((x, box[1], x + filled, box[3]), radius=half, fill=colour)
+        notch = x + long * min(self._threshold, 1.0)
+        draw.line((notch, box[1] - 3, notch, box[3] + 3), fill=_WHITE, width=max(1, half // 3))
+        return x + long
+
+    def _pill(
+        self,
+        draw: ImageDraw.ImageDraw,
+        right: float,
+        text: str,
+        fill: tuple[int, int, int],
+        ink: tuple[int, int, int],
+    ) -> float:
+        inside = round(8 * self._scale)
+        left = right - self._bold.getlength(text) - 2 * inside
+        half = round(10 * self._scale)
+        middle = self.head / 2
+        draw.rounded_rectangle((left, middle - half, right, middle + half), radius=half, fill=fill)
+        draw.text(((left + right) / 2, middle), text, ink, self._bold, anchor="mm")
+        return left
+
+    def draw_plot(self, area: Picture, time_s: float, score: float) -> None:
+        """Fill ``area`` (height - head, width, 3): bright up to now, dim after it, a playhead."""
+        x = round(self._x(time_s))
+        area[:, :x] = self._bright[:, :x]
+        area[:, x:] = self._dim[:, x:]
+        half = max(1, round(self._scale))
+        left = min(max(0, x - half + 1), self._width - half)
+        area[self._top() - 4 : self._floor() + 1, left : left + half] = _WHITE
+        radius = round(3.5 * self._scale)
+        cv2.circle(area, (x, round(self._y(score))), radius, _WHITE, -1, cv2.LINE_AA)
+
+    def _x(self, time_s: float) -> float:
+        share = (time_s - self._start) / (self._end - self._start)
+        return self._margin + min(max(share, 0.0), 1.0) * (self._width - 2 * self._margin - 1)
+
+    def _top(self) -> int:
+        return round(8 * self._scale)
+
+    def _floor(self) -> int:
+        return self.height - self.head - round(8 * self._scale)
+
+    def _y(self, score: float) -> float:
+        return self._floor() - min(max(score, 0.0), 1.0) * (self._floor() - self._top())
+
+    def _plot(self, result: VideoResult, curve: Steps) -> Picture:
+        """(height - head, width, 3): the whole curve, bright."""
+        plot: Picture = np.full((self.height - self.head, self._width, 3), _DARK, dtype=np.uint8)
+        top, floor = self._top(), self._floor()
+        for start, end in result.truth or ():
+            self._shade(plot, start, end, _PINK, 0.35)
+        for event in result.events:
+            self._shade(plot, event.start_s, event.end_s, RED, 0.22)
+            left, right = self._columns(event.start_s, event.end_s)
+            plot[top - 4 : top - 1, left:right] = RED
+        y = round(self._y(result.rule.threshold))
+        dash = round(5 * self._scale)
+        for x in range(self._margin, self._width - self._margin, 2 * dash):
+            plot[y, x : min(x + dash, self._width - self._margin)] = _GREY
+        plot[floor, self._margin : self._width - self._margin] = (70, 78, 90)
+        times, low, high = curve.outline()
+        xs = np.array([self._x(time) for time in times])
+        upper = np.stack([xs, [self._y(score) for score in high]], axis=1)
+        lower = np.stack([xs, [self._y(score) for score in low]], axis=1)
+        under = plot.copy()
+        ground = [[xs[-1], floor], [xs[0], floor]]
+        cv2.fillPoly(under, [_sixteenths(np.concatenate([upper, ground]))], _LINE, cv2.LINE_AA, 4)
+        plot = np.asarray(cv2.addWeighted(under, 0.22, plot, 0.78, 0), dtype=np.uint8)
+        if not curve.whole:
+            band = _sixteenths(np.concatenate([upper, lower[::-1]]))
+            cv2.fillPoly(plot, [band], _LINE, cv2.LINE_AA, 4)
+        thick = max(1, round(1.6 * self._scale)) if curve.whole else 1
+        cv2.polylines(plot, [_sixteenths(upper)], False, _LINE, thick, cv2.LINE_AA, 4)
+        return plot
+
+    def _columns(self, start_s: float, end_s: float) -> tuple[int, int]:
+        left = round(self._x(start_s))
+        return left, max(left + 2, round(self._x(end_s)) + 1)
+
+    def _shade(
+        self, plot: Picture, start: float, end: float, colour: tuple[int, int, int], part: float
+    ) -> None:
+        left, right = self._columns(start, end)
+        area = plot[self._top() : self._floor(), left:right]
+        area[:] = (area * (1 - part) + np.array(colour) * part).astype(np.uint8)
+
+
+def _sixteenths(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Points for OpenCV's drawing, which counts sixteenths of a pixel with ``shift=4``."""
+    return np.round(points * 16).astype(np.int32)

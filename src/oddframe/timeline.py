@@ -18,17 +18,17 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 # Time stamps are rational numbers cut to floats: a frame this close (s) to a tick is on it.
-_TICK_SLACK = 1e-6
+TICK_SLACK_S = 1e-6
 
 
 @dataclass(frozen=True)
 class Timebase:
     """How frames, snippets and seconds of one video belong together.
 
-    Snippet ``i`` looks at the ``snippet_frames`` frames from ``i * stride`` on; where the video ends
-    first, the last frame is repeated. With ``rate``, snippets are cut from the video as a player
-    would show it at that constant rate (frames dropped or repeated by their time stamps), and
-    ``stride`` counts those *ticks*; without it, ticks are the frames themselves.
+    Snippet ``i`` looks at the ``snippet_frames`` frames from ``i * stride`` on; where the video
+    ends first, the last frame is repeated. With ``rate``, snippets are cut from the video as a
+    player would show it at that constant rate (frames dropped or repeated by their time stamps),
+    and ``stride`` counts those *ticks*; without it, ticks are the frames themselves.
 
     Attributes:
         fps: Average frame rate of the video, frames a second.
@@ -86,12 +86,13 @@ class Timebase:
         if self.rate is None:
             return np.arange(self.n_frames)
         since_start = self.frame_times - self.frame_times[0]
-        return np.floor((since_start + _TICK_SLACK) * self.rate).astype(np.int64)
+        ticks: IntArray = np.floor((since_start + TICK_SLACK_S) * self.rate).astype(np.int64)
+        return ticks
 
     @property
     def n_ticks(self) -> int:
         """Ticks of the whole video."""
-        return int(self.frame_ticks[-1]) + 1
+        return self.n_frames if self.rate is None else int(self.frame_ticks[-1]) + 1
 
     @property
     def n_snippets(self) -> int:
@@ -103,8 +104,9 @@ class Timebase:
         """(n_ticks,) the frame on the screen at each tick."""
         if self.rate is None:
             return np.arange(self.n_frames)
-        ticks = np.arange(self.n_ticks) / self.rate + self.frame_times[0] + _TICK_SLACK
-        return np.searchsorted(self.frame_times, ticks, side="right") - 1
+        ticks = np.arange(self.n_ticks) / self.rate + self.frame_times[0] + TICK_SLACK_S
+        frames: IntArray = np.searchsorted(self.frame_times, ticks, side="right") - 1
+        return frames
 
     def snippet_ticks(self) -> IntArray:
         """(n_snippets, 2) the half-open tick interval that each snippet speaks for."""
@@ -114,15 +116,14 @@ class Timebase:
 
     def snippet_times(self) -> FloatArray:
         """(n_snippets, 2) start and end in seconds of what each snippet speaks for."""
-        per_second = self.rate or self.fps
-        if self.rate is None and self.pts is not None:
-            edges = np.append(self.pts, self.end_s)
-            return edges[self.snippet_ticks()]
-        times = self.snippet_ticks() / per_second + self.frame_times[0]
-        return np.minimum(times, self.end_s)
+        times = self.frame_times
+        if self.rate is not None:
+            times = np.arange(self.n_ticks) / self.rate + times[0]
+        edges: FloatArray = np.append(times, self.end_s)
+        return edges[self.snippet_ticks()]
 
     def to_frames(self, scores: FloatArray) -> FloatArray:
-        """Snippet scores (n_snippets,) -> frame scores (n_frames,): the mean of those that cover it.
+        """Snippet scores (n_snippets,) -> frame scores (n_frames,): the mean of what covers it.
 
         Raises:
             InputError: the number of scores is not the number of snippets.

@@ -1,0 +1,64 @@
+"""Frames that are already in memory, or that come one by one from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.errors import InputError, UsageError
+from oddframe.video.frame import DEFAULT_FPS, Frame, Image
+from oddframe.video.preprocessing import Filter
+from oddframe.video.scale import Scaler
+
+
+class ArrayFrames:
+    """An array (N, H, W, 3) or an iterable of (H, W, 3), RGB uint8, as a ``FrameSource``.
+
+    Args:
+        frames: The frames. An iterator can be read once only.
+        fps: Their rate; None: 25.
+
+    Raises:
+        UsageError: the array is of another shape or type.
+        InputError: there are no frames.
+    """
+
+    def __init__(
+        self, frames: NDArray[np.uint8] | Iterable[NDArray[np.uint8]], fps: float | None = None
+    ) -> None:
+        self.name = "the array" if isinstance(frames, np.ndarray) else "the frames"
+        self.fps = fps or DEFAULT_FPS
+        self.damaged_packets = 0
+        self._frames = frames
+        if isinstance(frames, np.ndarray):
+            if frames.ndim != 4:
+                raise UsageError(f"a video array is (frames, height, width, 3), not {frames.shape}")
+            if len(frames) == 0:
+                raise InputError("the array holds no frames")
+            _check(frames[0])
+
+    @property
+    def expected_frames(self) -> int | None:
+        """Number of frames; None for an iterator."""
+        return len(self._frames) if isinstance(self._frames, np.ndarray | list | tuple) else None
+
+    def frames(
+        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
+    ) -> Iterator[Frame]:
+        """The frames, see ``FrameSource.frames``."""
+        scaler = Scaler(size, filter, jpeg_quality)
+        number = -1
+        for number, image in enumerate(self._frames):
+            _check(image)
+            yield Frame(partial(scaler.rgb, image), number / self.fps)
+        if number < 0:
+            raise InputError(f"{self.name}: there is not one (an iterator can be read only once)")
+
+
+def _check(image: Image) -> None:
+    shape, kind = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
+        raise UsageError(f"a frame is (height, width, 3) RGB uint8, not {shape} {kind}")

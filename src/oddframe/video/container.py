@@ -1,0 +1,156 @@
+"""Opens video files with FFmpeg, local ones only, and says in one line why one will not open."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from oddframe.errors import InputError
+from oddframe.video.frame import DEFAULT_FPS
+
+# Formats that name other files or hosts to read, or that draw text as a picture.
+# fmt: off
+_REFUSED_FORMATS = frozenset({
+    "applehttp", "avisynth", "concat", "dash", "ffmetadata", "hls", "image2", "imf", "lavfi", "rtp",
+    "rtsp", "sap", "sdp", "tty", "vapoursynth", "webm_dash_manifest",
+})
+# fmt: on
+_PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]")
+# Frame threads; more only helps a decoder that has the machine to itself.
+_MOST_THREADS = 4
+_HIGHEST_FPS = 1000.0
+
+
+@dataclass(frozen=True)
+class OpenVideo:
+    """An open container and the stream in it that is the video."""
+
+    container: InputContainer
+    stream: VideoStream
+
+    @property
+    def fps(self) -> float:
+        """Average frame rate as the container states or FFmpeg guesses it."""
+        for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
+            if rate and 0 < rate <= _HIGHEST_FPS:
+                return float(rate)
+        return DEFAULT_FPS
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length in seconds as the container states it, None where it does not."""
+        if self.stream.duration and self.stream.time_base:
+            return float(self.stream.duration * self.stream.time_base)
+        if self.container.duration:
+            return self.container.duration / av.time_base
+        return None
+
+    @property
+    def frames(self) -> int | None:
+        """Number of frames: the index's, else duration times rate, else None."""
+        if self.stream.frames:
+            return self.stream.frames
+        return round(self.duration_s * self.fps) or 1 if self.duration_s else None
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[OpenVideo]:
+    """Open a local video file; no network protocol, no playlist, no cover picture.
+
+    Raises:
+        InputError: there is no such file, or no video that can be decoded in it.
+    """
+    check_file(path)
+    options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
+    try:
+        # The prefix keeps FFmpeg from taking a name such as "rtp:cam.mp4" for an address.
+        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, UnicodeError) as error:
+        raise InputError(f"{path}: {_why_not(path, error)}") from None
+    with container:
+        stream = _video_stream(path, container)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
+        yield OpenVideo(container, stream)
+
+
+def check_file(path: Path) -> None:
+    """Say no, with the reason, to what is not a readable file with something in it.
+
+    Raises:
+        InputError: always with the path and the reason.
+    """
+    try:
+        found = path.exists()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    if not found and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise InputError(f"{path}: only local files are read; save the video to a file first")
+    if not found:
+        raise InputError(f"{path}: no such file or folder")
+    if not path.is_file():
+        raise InputError(f"{path}: neither a file nor a folder")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: no permission to read it")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes)")
+
+
+@cache
+def _formats() -> str:
+    return ",".join(sorted(av.formats_available - _REFUSED_FORMATS))
+
+
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+    attached = av.stream.Disposition.attached_pic
+    videos = [s for s in container.streams.video if not s.disposition & attached]
+    if not videos:
+        has = "only sound" if container.streams.audio else "nothing that FFmpeg can decode"
+        raise InputError(f"{path}: no video stream in it, {has}")
+    best = container.streams.best("video")
+    stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
+    if stream.codec_context is None:
+        raise InputError(f"{path}: this FFmpeg has no decoder for its video")
+    return stream
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLIST_STARTS):
+        return "a playlist or a description, not a video; name the video files themselves"
+    if start[4:8] == b"ftyp" and b"moov" not in _boxes(path):
+        return (
+            "an MP4 without its index (no moov box): the file was cut off, or its recording "
+            "never finished; copy it again from where it came, or repair it"
+        )
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
+        return "not a video that FFmpeg can read"
+    return f"FFmpeg cannot read it ({getattr(error, 'strerror', None) or error})"
+
+
+def _boxes(path: Path) -> list[bytes]:
+    """Names of an MP4's outermost boxes."""
+    names: list[bytes] = []
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while file.tell() + 8 <= end:
+            at = file.tell()
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            names.append(head[4:8])
+            if length < 8:
+                break
+            file.seek(at + length)
+    return names

@@ -1,0 +1,104 @@
+"""A folder of pictures, one a frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageOps
+
+from oddframe.errors import InputError
+from oddframe.video.frame import DEFAULT_FPS, Frame, Image
+from oddframe.video.preprocessing import Filter
+from oddframe.video.scale import Scaler
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sorting key by which ``frame2`` comes before ``frame10``."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p]
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, in the order of their names, numbers by their value."""
+    names = (p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted((p for p in names if p.is_file() and not p.name.startswith(".")), key=natural)
+
+
+class FrameFolder:
+    """A folder of pictures as a ``FrameSource``; one that cannot be read counts as damaged.
+
+    Raises:
+        InputError: there is no picture in it.
+    """
+
+    def __init__(self, folder: Path, fps: float | None = None) -> None:
+        self.name = str(folder)
+        self.fps = fps or DEFAULT_FPS
+        self.damaged_packets = 0
+        self._folder = folder
+        self._files = pictures_in(folder)
+        if not self._files:
+            raise InputError(f"{folder}: neither a video nor a picture in this folder")
+
+    @property
+    def expected_frames(self) -> int | None:
+        """Number of pictures."""
+        return len(self._files)
+
+    def frames(
+        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
+    ) -> Iterator[Frame]:
+        """The frames, see ``FrameSource.frames``; a damaged picture leaves its time free."""
+        self.damaged_packets = 0
+        scaler = Scaler(size, filter, jpeg_quality)
+        empty = True
+        for number, file in enumerate(self._files):
+            try:
+                image = read_picture(file)
+            except InputError:
+                self.damaged_packets += 1
+                continue
+            if empty:
+                first, empty = number, False
+            yield Frame(partial(scaler.rgb, image), (number - first) / self.fps)
+        if empty:
+            raise InputError(
+                f"{self.name}: no picture could be read ({self.damaged_packets} damaged ones)"
+            )
+
+
+def read_picture(file: Path) -> Image:
+    """A picture file -> (h, w, 3) RGB, uint8.
+
+    Grey becomes RGB, 16 bits become 8, what is transparent becomes black, and a camera's
+    orientation mark is honoured.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with PillowImage.open(file) as picture:
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            return _rgb(upright)
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+        raise InputError(f"{file}: not a picture that can be read ({error})") from None
+
+
+def _rgb(picture: PillowImage.Image) -> Image:
+    if picture.mode.startswith(("I", "F")):
+        deep = np.asarray(picture, dtype=np.float64)
+        # Pillow keeps 16-bit grey as numbers up to 65,535; its own conversion cuts them at 255.
+        grey = (np.clip(deep, 0, 65_535) / 257).round().astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        black = PillowImage.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = PillowImage.alpha_composite(black, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,80 @@
+"""What every source of frames gives: frames with times, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.video.preprocessing import Filter
+
+Image = NDArray[np.uint8]
+
+# For frames that come without time stamps: arrays, iterators, folders of pictures.
+DEFAULT_FPS = 25.0
+
+
+class Frame:
+    """One frame of a video: its picture and when it is first shown.
+
+    The picture is made when it is first asked for, so that a frame that no snippet looks at costs
+    no conversion and no resizing.
+
+    Attributes:
+        time_s: Seconds since the video's first frame.
+    """
+
+    __slots__ = ("_image", "_make", "time_s")
+
+    def __init__(self, image: Image | Callable[[], Image], time_s: float) -> None:
+        self.time_s = time_s
+        self._image: Image | None = None if callable(image) else image
+        self._make: Callable[[], Image] | None = image if callable(image) else None
+
+    @property
+    def image(self) -> Image:
+        """(h, w, 3) RGB, uint8; not to be written to."""
+        if self._image is None:
+            assert self._make is not None
+            self._image, self._make = self._make(), None
+        return self._image
+
+
+class FrameSource(Protocol):
+    """A video, whatever it is kept in.
+
+    Attributes:
+        name: What to call it in a message: the path as it was given.
+        damaged_packets: Packets (pictures of a folder) that could not be decoded, so far.
+    """
+
+    name: str
+    damaged_packets: int
+
+    @property
+    def fps(self) -> float:
+        """Average frame rate, the best that is known before the video has been read."""
+
+    @property
+    def expected_frames(self) -> int | None:
+        """About how many frames there will be; None where nothing says so."""
+
+    def frames(
+        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
+    ) -> Iterator[Frame]:
+        """The frames in the order of showing.
+
+        Args:
+            size: (width, height) to bring every frame to; None: that of the first frame, to which
+                later frames of another size are brought.
+            filter: How to resample, see ``Preprocessing``.
+            jpeg_quality: Round trip through JPEG before resizing, 1 to 100; 0: none.
+
+        Yields:
+            Frames whose ``time_s`` strictly increases from 0.0.
+
+        Raises:
+            InputError: there is not one picture, or what is there cannot be read.
+        """

@@ -1,0 +1,65 @@
+"""Parts of the picture to ignore: a clock in the corner, a tree in the wind, the street outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from oddframe.errors import InputError
+from oddframe.video.frame import Image
+
+_DARK = 128
+_GREY = 128  # The middle of what a backbone sees: zero, once pixels are scaled to [-1, 1].
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which pixels are ignored: (h, w) booleans, scaled to the frame that they are applied to."""
+
+    ignored: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scaled", lru_cache(maxsize=4)(self._scale))
+
+    def apply(self, image: Image) -> Image:
+        """A copy of an RGB picture (h, w, 3) with the ignored parts painted mid-grey."""
+        painted = image.copy()
+        painted[self._scaled(*image.shape[:2])] = _GREY  # type: ignore[attr-defined]
+        return painted
+
+    def _scale(self, height: int, width: int) -> NDArray[np.bool_]:
+        mine = self.ignored
+        rows = ((np.arange(height) + 0.5) * mine.shape[0] / height).astype(int)
+        columns = ((np.arange(width) + 0.5) * mine.shape[1] / width).astype(int)
+        return mine[np.ix_(rows, columns)]
+
+
+def read_mask(path: str | Path) -> Mask:
+    """Read a picture whose black (below 128) or fully transparent parts are to be ignored.
+
+    Its orientation and shape are those of the video as it is shown; any size does.
+
+    Raises:
+        InputError: it is not a picture, or it ignores all of the video.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such mask")
+    try:
+        with PillowImage.open(path) as picture:
+            deep = picture.mode.startswith(("I", "F"))
+            grey = np.asarray(picture) / 257 if deep else np.asarray(picture.convert("L"))
+            alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a picture that can be read as a mask ({error})") from None
+    ignored = (grey < _DARK) | (alpha == 0)
+    if ignored.all():
+        raise InputError(
+            f"{path}: this mask ignores the whole picture; paint white what to look at"
+        )
+    return Mask(ignored)

@@ -1,0 +1,121 @@
+"""What a video is: size, rate, length, codec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+
+from oddframe.errors import InputError
+from oddframe.video.container import OpenVideo, open_video
+from oddframe.video.folder import pictures_in, read_picture
+from oddframe.video.frame import DEFAULT_FPS
+
+_PROBED_PACKETS = 1000
+# Packets come in the order of decoding; the last ones may still be followed by an earlier picture.
+_REORDERED = 16
+_EVEN_S = 2.5e-3  # Coarse time bases round to milliseconds.
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video without decoding more than its first frame.
+
+    Attributes:
+        path: The file, or the folder of frames.
+        width: Of the frames as they are shown, in pixels.
+        height: Of the frames as they are shown, in pixels.
+        fps: Average frame rate, frames a second.
+        duration_s: Length in seconds; None where the container does not say.
+        frames: Number of frames; None where the container does not say.
+        codec: ``h264``; of a folder of frames the pictures' kind, ``png``.
+        rotation: Degrees anticlockwise by which frames are turned for showing: 0, 90, 180, 270.
+        has_audio: Whether there is sound.
+        variable_frame_rate: Whether the first thousand frames are unevenly spaced.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    duration_s: float | None
+    frames: int | None
+    codec: str
+    rotation: int
+    has_audio: bool
+    variable_frame_rate: bool
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """What a video file or a folder of frames is.
+
+    Raises:
+        InputError: there is no such file, or no video in it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _probe_folder(path)
+    with open_video(path) as video:
+        uneven = _uneven(video)
+    with open_video(path) as video:
+        picture = next(_pictures(video), None)
+        if picture is None:
+            raise InputError(f"{path}: no picture could be decoded")
+        turns = round(picture.rotation / 90) % 4
+        across, down = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
+        return VideoInfo(
+            path=path,
+            width=across,
+            height=down,
+            fps=video.fps,
+            duration_s=video.duration_s,
+            frames=video.frames,
+            codec=video.stream.codec_context.name,
+            rotation=turns * 90,
+            has_audio=bool(video.container.streams.audio),
+            variable_frame_rate=uneven,
+        )
+
+
+def _pictures(video: OpenVideo) -> Iterator[av.VideoFrame]:
+    for packet in video.container.demux(video.stream):
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            continue
+
+
+def _uneven(video: OpenVideo) -> bool:
+    packets = islice(video.container.demux(video.stream), _PROBED_PACKETS)
+    try:
+        stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
+    except av.FFmpegError:
+        return False
+    gaps = np.diff(stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps)
+    return gaps.size > 1 and bool(np.ptp(gaps) > _EVEN_S)
+
+
+def _probe_folder(folder: Path) -> VideoInfo:
+    files = pictures_in(folder)
+    for file in files:
+        try:
+            height, width = read_picture(file).shape[:2]
+        except InputError:
+            continue
+        return VideoInfo(
+            path=folder,
+            width=width,
+            height=height,
+            fps=DEFAULT_FPS,
+            duration_s=len(files) / DEFAULT_FPS,
+            frames=len(files),
+            codec=file.suffix.lower().removeprefix("."),
+            rotation=0,
+            has_audio=False,
+            variable_frame_rate=False,
+        )
+    raise InputError(f"{folder}: no picture could be read")

@@ -1,0 +1,101 @@
+"""Decodes a video file packet by packet: damage is skipped and counted, and never a silent stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import av
+from av.video.stream import VideoStream
+
+from oddframe.errors import InputError
+from oddframe.video.clock import FrameClock
+from oddframe.video.container import OpenVideo, open_video
+from oddframe.video.frame import Frame, Image
+from oddframe.video.preprocessing import Filter
+from oddframe.video.scale import Scaler
+
+# Reading goes on behind a place that cannot be read, but not for ever at the same place.
+_MOST_READ_ERRORS = 16
+
+
+class VideoFile:
+    """A file that FFmpeg reads, as a ``FrameSource``. Each ``frames()`` reads it from its start.
+
+    Raises:
+        InputError: there is no such file, or no video in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self.damaged_packets = 0
+        self._path = path
+        with open_video(path) as video:
+            self._fps = video.fps
+            self._expected_frames = video.frames
+
+    @property
+    def fps(self) -> float:
+        """Average frame rate as the container states it."""
+        return self._fps
+
+    @property
+    def expected_frames(self) -> int | None:
+        """Number of frames as the container states it."""
+        return self._expected_frames
+
+    def frames(
+        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
+    ) -> Iterator[Frame]:
+        """The frames, see ``FrameSource.frames``."""
+        self.damaged_packets = 0
+        scaler = Scaler(size, filter, jpeg_quality)
+        empty = True
+        with open_video(self._path) as video:
+            clock = FrameClock(video.fps, video.duration_s)
+            for picture in self._decode(video):
+                empty = False
+                yield Frame(partial(self._image, scaler, picture), clock(_stamp_s(picture)))
+        if empty:
+            raise InputError(
+                f"{self.name}: no picture could be decoded ({self.damaged_packets} damaged packets)"
+            )
+
+    def _decode(self, video: OpenVideo) -> Iterator[av.VideoFrame]:
+        seen = 0
+        for packet in self._packets(video):
+            seen += bool(packet.size)
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError:
+                # The end of a stream that was already drained, not damage, raises on an empty one.
+                self.damaged_packets += bool(packet.size)
+                continue
+            yield from pictures
+        if "mp4" in video.container.format.name:
+            # A file that was cut off behind its index: the rest is lost, not merely over.
+            self.damaged_packets += max(0, len(video.stream.index_entries) - seen)
+
+    def _packets(self, video: OpenVideo) -> Iterator[av.Packet[VideoStream]]:
+        for _ in range(_MOST_READ_ERRORS):
+            try:
+                yield from video.container.demux(video.stream)
+            except av.FFmpegError:
+                self.damaged_packets += 1
+            else:
+                return
+
+    def _image(self, scaler: Scaler, picture: av.VideoFrame) -> Image:
+        try:
+            return scaler.decoded(picture, turns=round(picture.rotation / 90) % 4)
+        except av.FFmpegError as error:
+            raise InputError(
+                f"{self.name}: its pictures ({picture.format.name}) cannot be converted ({error})"
+            ) from None
+
+
+def _stamp_s(picture: av.VideoFrame) -> float | None:
+    if picture.pts is None or picture.time_base is None:
+        return None
+    return picture.pts * picture.time_base.numerator / picture.time_base.denominator

@@ -132,7 +132,9 @@ def _find(paths: Sequence[str]) -> tuple[list[Path], list[Outcome]]:
         try:
             found.update(dict.fromkeys(find_inputs([path])))
         except OddframeError as error:
-            missing.append(Outcome(Job(Path(path), ""), error=str(error), exit_code=error.exit_code))
+            missing.append(
+                Outcome(Job(Path(path), ""), error=str(error), exit_code=error.exit_code)
+            )
     return list(found), missing
 
 
@@ -185,7 +187,9 @@ def _in_parallel(
                     yield future.result()
                 except BrokenProcessPool:
                     reason = "the process that scored it was killed (out of memory?)"
-                    yield Outcome(waiting[future], error=f"{waiting[future].path}: {reason}", exit_code=1)
+                    yield Outcome(
+                        waiting[future], error=f"{waiting[future].path}: {reason}", exit_code=1
+                    )
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         if before is None:
@@ -299,7 +303,9 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     eventful = sum(1 for result in results if result.events)
     text = f"{len(results)} of {len(outcomes)} scored, {eventful} with events"
     if scored > 0 and seconds > 0:
-        text += f"; {length(scored)} of video in {length(seconds)}, {scored / seconds:.1f}x real time"
+        text += (
+            f"; {length(scored)} of video in {length(seconds)}, {scored / seconds:.1f}x real time"
+        )
     if failed := [o for o in outcomes if o.error]:
         text += f"; {len(failed)} failed, see above"
     return text

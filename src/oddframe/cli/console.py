@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def printable(text: str) -> str:
     """``text`` on one line, whatever a file name holds: control and broken characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
+        for c in text
+    )
 
 
 def say(text: str = "") -> None:
@@ -38,9 +41,14 @@ def say_error(text: str) -> None:
 def progress_bar(*, quiet: bool) -> Iterator[Progress]:
     """A bar with time spent and time left on standard error; silent where nobody looks."""
     from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as RichProgress
-    from rich.progress import TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}", markup=False),

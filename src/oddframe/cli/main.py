@@ -28,11 +28,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("score", epilog=score.EXAMPLE)(score.score)
-app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
-app.command("train", epilog=train.EXAMPLE)(train.train)
-app.command("info", epilog=info.EXAMPLE)(info.info)
-app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+app.command(
+    "score", short_help="When something odd happens in these videos.", epilog=score.EXAMPLE
+)(score.score)
+app.command(
+    "demo", short_help="Find the fights in real surveillance video, drawn.", epilog=demo.EXAMPLE
+)(demo.demo)
+app.command("train", short_help="Labelled videos in, a detector out.", epilog=train.EXAMPLE)(
+    train.train
+)
+app.command("info", short_help="What a video, feature file or model is.", epilog=info.EXAMPLE)(
+    info.info
+)
+app.command(
+    "doctor", short_help="What is installed, what runs, what is missing.", epilog=doctor.EXAMPLE
+)(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,7 +62,7 @@ def _root(
 
 
 def main() -> None:
-    """Run one verb. Exit codes: 0 done, 1 our failure, 2 wrong call, 3 inputs failed, 130 Ctrl-C."""
+    """Run one verb. Exits with 0 done, 1 our failure, 2 wrong call, 3 inputs failed, 130 Ctrl-C."""
     debug = "--debug" in sys.argv
     try:
         code = app(standalone_mode=False)

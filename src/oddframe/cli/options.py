@@ -49,5 +49,7 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", help="Keep features here, and take them from here.", show_default=False),
+    typer.Option(
+        "--store", help="Keep features here, and take them from here.", show_default=False
+    ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,9 +23,6 @@ from oddframe.cli.options import (
     QuietOption,
 )
 
-if TYPE_CHECKING:
-    from oddframe.cli.batch import Settings
-
 EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
 DEFAULT_OUT = Path("oddframe-results")
 VIEWS = ("1", "5", "10")
@@ -35,7 +32,9 @@ def score(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH...", help="Videos, folders, globs, or folders of frames.", show_default=False
+            metavar="PATH...",
+            help="Videos, folders, globs, or folders of frames.",
+            show_default=False,
         ),
     ] = None,
     model: ModelOption = "fight",
@@ -49,7 +48,9 @@ def score(
     ] = None,
     formats: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="Any of json,csv,vtt,png,html,mp4.", show_default=False),
+        typer.Option(
+            "--format", "-f", help="Any of json,csv,vtt,png,html,mp4.", show_default=False
+        ),
     ] = None,
     threshold: Annotated[
         float | None,

@@ -1,0 +1,104 @@
+"""``oddframe demo``: the fights in a real surveillance video, found and drawn."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oddframe.cli.console import follow, note, progress_bar, say
+from oddframe.cli.options import (
+    DebugOption,
+    Device,
+    DeviceOption,
+    Engine,
+    EngineOption,
+    QuietOption,
+)
+
+if TYPE_CHECKING:
+    from oddframe.detector import VideoResult
+    from oddframe.timeline import Event
+
+EXAMPLE = "Example: oddframe demo --out demo"
+DATA = Path(__file__).parents[1] / "demo_data"
+_SIZE = (480, 360)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report, the curve, the videos.")] = Path(
+        "demo"
+    ),
+    device: DeviceOption = Device.auto,
+    engine: EngineOption = Engine.auto,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Find the fights in a video of real surveillance clips, and draw what was found.
+
+    The clips are of recordings that the model never saw.
+    """
+    from oddframe.detector import Detector
+    from oddframe.outputs.join import Clip, join
+    from oddframe.outputs.write import FORMATS, write
+
+    with (DATA / "clips.csv").open(newline="") as file:
+        clips = [Clip(DATA / row["clip"], row["label"] != "normal") for row in csv.DictReader(file)]
+    detector = Detector.load("fight", device=device.value, engine=engine.value)
+    video = out / "video.mp4"
+    note(f"joining {len(clips)} clips into {video}", quiet=quiet)
+    truth = join(clips, video, _SIZE)
+    with progress_bar(quiet=quiet) as bar:
+        made = detector.features(video, progress=follow(bar, "scoring"))
+        track = detector.score(made.features)
+        result = replace(detector.result(str(video), track), truth=truth)
+        bar.add_task("drawing", total=None, note="")
+        files = write(result, FORMATS, out, None)
+    for text in table(result):
+        say(text)
+    say()
+    say(
+        f"Look at {out / 'report.html'} in a browser; beside it: "
+        f"{', '.join(f.name for f in files if f.name != 'report.html')}"
+    )
+
+
+def table(result: VideoResult) -> list[str]:
+    """Events found beside the true ones, in order of time, as lines of text."""
+    from oddframe.events import match_events
+    from oddframe.outputs.clock import clock, length
+
+    truth = result.truth or ()
+    match = match_events(result.events, truth)
+    base = result.track.timebase
+    lines = [
+        f"{result.video}: {length(base.duration_s)}, {base.n_frames} frames, "
+        f"model {result.model.name} (trained on {result.model.knows}), "
+        f"threshold {result.rule.threshold:.2f}",
+        "",
+        "found                 peak     score   true",
+    ]
+    rows: list[tuple[float, str]] = []
+    for event in result.events:
+        true = [span for span in truth if _overlap(event, span)]
+        beside = ", ".join(f"{clock(a, 1)} - {clock(b, 1)}" for a, b in true) or "false alarm"
+        found = f"{clock(event.start_s, 1)} - {clock(event.end_s, 1)}"
+        rows.append(
+            (
+                event.start_s,
+                f"{found:<20}  {clock(event.peak_s, 1):<7}  {event.score:<6.2f}  {beside}",
+            )
+        )
+    for a, b in truth:
+        if not any(_overlap(event, (a, b)) for event in result.events):
+            rows.append((a, f"{'missed':<20}  {'':<7}  {'':<6}  {clock(a, 1)} - {clock(b, 1)}"))
+    lines += [text for _, text in sorted(rows)]
+    lines += ["", f"{match.found} of {len(truth)} found, {match.false} false alarms"]
+    return lines
+
+
+def _overlap(event: Event, span: tuple[float, float]) -> bool:
+    return event.start_s < span[1] and span[0] < event.end_s

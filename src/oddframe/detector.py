@@ -21,6 +21,7 @@ from oddframe.modelfile import Model, Profile, load_model
 from oddframe.timeline import Event, ScoreTrack
 from oddframe.video.mask import Mask
 from oddframe.video.source import open_source
+from oddframe.video.views import with_views
 
 Views = Literal[1, 5, 10]
 VideoLike = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
@@ -119,9 +120,11 @@ class Detector:
         loaded = load_model(model, choice.device)
         if profile not in loaded.profiles:
             there = ", ".join(loaded.profiles)
-            raise UsageError(f"the model {loaded.name!r} has no profile {profile!r}; it has: {there}")
+            raise UsageError(
+                f"the model {loaded.name!r} has no profile {profile!r}; it has: {there}"
+            )
         spec = loaded.profiles[profile].spec
-        return cls(loaded, profile, spec if views is None else spec.with_views(views), choice)
+        return cls(loaded, profile, spec if views is None else with_views(spec, views), choice)
 
     @cached_property
     def backbone(self) -> Backbone:

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from oddframe.errors import InputError
 from oddframe.timeline import Timebase
 from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.views import with_views
 
 # Fields that change how densely or precisely a video is read, but not what a feature means: a model
 # scores features that differ from its own in these alone.
 SAMPLING_FIELDS = frozenset({"precision", "stride"})
-# The same picture in one, five or ten views differs in these together (see ``with_views``).
+# The same picture in one, five or ten views differs in these together (``video/views.py``).
 VIEW_FIELDS = frozenset({"resize", "crops"})
 
 
@@ -52,7 +53,9 @@ class FeatureSpec(Preprocessing):
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(data) - known):
             raise InputError(f"a feature spec has no field {', '.join(unknown)}: newer version?")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+        }
         try:
             return cls(**values)
         except TypeError as error:
@@ -71,7 +74,7 @@ class FeatureSpec(Preprocessing):
         """
         same: frozenset[str] = frozenset()
         if not sampling:
-            pictures = [self, *(self.with_views(views) for views in (1, 5, 10))]
+            pictures = [self, *(with_views(self, views) for views in (1, 5, 10))]
             if any((p.resize, p.crops) == (other.resize, other.crops) for p in pictures):
                 same = VIEW_FIELDS
             same |= SAMPLING_FIELDS

@@ -67,7 +67,7 @@ def test_training_bags_are_clips_or_videos_with_their_labels(clips):
     assert len(training_bags(clips, SMALL, 0)) == len(clips)
     spliced = training_bags(clips, Protocol(train_videos=SMALL.train_videos), 0)
     assert [bag.abnormal for bag in spliced] == [False] * 10 + [True] * 10
-    assert all(bag.array.shape[1] > clips[0].array.shape[1] for bag in spliced)
+    assert all(len(bag.views[0]) > clips[0].array.shape[1] for bag in spliced)
 
 
 def test_what_separates_the_classes_gets_good_figures(clips):
@@ -105,17 +105,17 @@ def test_random_labels_keep_bags_and_counts():
         seen.extend(bags)
         return first_dimension(bags, seed)
 
-    bags = [Bag(np.full((1, 1, 1), i, np.float32), i < 5) for i in range(20)]
+    bags = [Bag((np.full((1, 1), i, np.float32),), i < 5) for i in range(20)]
     controls.random_labels(spy)(bags, 0)
-    assert [b.array.item() for b in seen] == list(range(20))
+    assert [b.views[0].item() for b in seen] == list(range(20))
     assert sum(b.abnormal for b in seen) == 5
     assert [b.abnormal for b in seen] != [b.abnormal for b in bags]
 
 
 def test_logistic_regression_equals_scikit_learn(clips):
-    bags = [Bag(clip.array, clip.abnormal) for clip in make_clips(gap=0.7)]
+    bags = [Bag(clip.views, clip.abnormal) for clip in make_clips(gap=0.7)]
     scorer = controls.logistic_regression(bags, 0)
-    x = np.stack([bag.array.mean(axis=(0, 1), dtype=np.float64) for bag in bags])
+    x = np.stack([bag.views[0].mean(axis=0, dtype=np.float64) for bag in bags])
     scaler = StandardScaler().fit(x)
     theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(
         scaler.transform(x), [bag.abnormal for bag in bags]
@@ -132,7 +132,7 @@ def test_nested_choice_takes_the_better_and_never_trains_on_test_recordings(clip
     trained: list[set[str]] = []
 
     def good(bags, seed):
-        trained.append({names[bag.array.tobytes()] for bag in bags})
+        trained.append({names[bag.views[0].tobytes()] for bag in bags})
         return first_dimension(bags, seed)
 
     candidates = {"bad": controls.position_only, "good": good}

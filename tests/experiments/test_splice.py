@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,3 +65,11 @@ def test_missing_classes_and_wrong_scores_are_refused():
         splice(CLIPS[1::2], RULE, 0)
     with pytest.raises(InputError, match="snippets, but scores"):
         Spliced(CLIPS[:2]).track(np.zeros(1))
+
+
+def test_training_sees_its_own_views():
+    few = [replace(clip, other_views=(clip.array[0], clip.array[0, ::2])) for clip in CLIPS[:4:2]]
+    video = Spliced(tuple(few))
+    whole, sparse = video.views
+    np.testing.assert_array_equal(whole, video.array[0])
+    assert len(sparse) == sum(-(-clip.timebase.n_snippets // 2) for clip in few)

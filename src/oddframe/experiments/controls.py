@@ -36,7 +36,7 @@ def position_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
 
 def length_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
     """A trainer that sees the number of snippets alone, and learns which way it points."""
-    lengths = np.array([bag.array.shape[1] for bag in bags], dtype=np.float64)
+    lengths = np.array([len(bag.views[0]) for bag in bags], dtype=np.float64)
     abnormal = np.array([bag.abnormal for bag in bags])
     longer = lengths[abnormal].mean() >= lengths[~abnormal].mean()
     sign = 1.0 if longer else -1.0
@@ -51,7 +51,7 @@ def logistic_regression(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG0
     Raises:
         UsageError: bags of one class only.
     """
-    x = np.stack([bag.array.mean(axis=(0, 1), dtype=np.float64) for bag in bags])
+    x = np.stack([np.concatenate(bag.views).mean(axis=0, dtype=np.float64) for bag in bags])
     y = np.array([bag.abnormal for bag in bags], dtype=np.float64)
     if y.min() == y.max():
         raise UsageError("logistic regression needs normal and abnormal bags")
@@ -95,7 +95,7 @@ def file_property_clips(dataset: Dataset, clips: Sequence[Clip]) -> tuple[Clip, 
     """
     rows = [_properties(probe(video.path)) for video in dataset.videos]
     return tuple(
-        replace(clip, array=np.tile(row, (1, clip.timebase.n_snippets, 1)))
+        replace(clip, array=np.tile(row, (1, clip.timebase.n_snippets, 1)), other_views=())
         for clip, row in zip(clips, rows, strict=True)
     )
 

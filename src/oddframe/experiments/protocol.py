@@ -23,9 +23,9 @@ from oddframe.timeline import FloatArray, ScoreTrack
 
 @dataclass(frozen=True)
 class Bag:
-    """A video for training: (C, T, D) features and its label, which is all that is known of it."""
+    """A video for training: its views, each (T, D), and its label: all that is known of it."""
 
-    array: FeatureArray
+    views: tuple[FeatureArray, ...]
     abnormal: bool
 
 
@@ -116,9 +116,9 @@ def parts_of(clips: Sequence[Clip], protocol: Protocol) -> Iterator[Part]:
 def training_bags(clips: Sequence[Clip], protocol: Protocol, seed: int) -> tuple[Bag, ...]:
     """The bags that a trainer gets: clips, or videos spliced from them."""
     if protocol.train_on == "clips":
-        return tuple(Bag(clip.array, clip.abnormal) for clip in clips)
+        return tuple(Bag(clip.views, clip.abnormal) for clip in clips)
     videos = splice(clips, protocol.train_videos, seed)
-    return tuple(Bag(video.array, video.abnormal) for video in videos)
+    return tuple(Bag(video.views, video.abnormal) for video in videos)
 
 
 def run_part(part: Part, trainer: Trainer, protocol: Protocol) -> FoldResult:

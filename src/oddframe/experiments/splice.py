@@ -7,7 +7,7 @@ method may learn that a scene changes there, in normal and in abnormal videos al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,8 @@ class Clip:
         timebase: Of the clip.
         abnormal: Its label, which holds for each of its frames.
         group: The recording that it was cut from.
+        other_views: Each (T', D), what training sees of it otherwise than scoring: more crops,
+            another stride or size; empty: the crops of ``array``.
     """
 
     name: str
@@ -38,20 +40,38 @@ class Clip:
     timebase: Timebase
     abnormal: bool
     group: str
+    other_views: tuple[FeatureArray, ...] = ()
+
+    @property
+    def views(self) -> tuple[FeatureArray, ...]:
+        """What training sees of it, each (T, D)."""
+        return self.other_views or tuple(self.array)
 
 
-def clips_of(dataset: Dataset, features: Mapping[Path, Features]) -> tuple[Clip, ...]:
+def clips_of(
+    dataset: Dataset,
+    features: Mapping[Path, Features],
+    training: Mapping[Path, Sequence[Features]] | None = None,
+) -> tuple[Clip, ...]:
     """The clips of a data set with their features, in its order.
+
+    Args:
+        dataset: The clips.
+        features: What scoring sees of each.
+        training: What training sees of each, if it is something else.
 
     Raises:
         InputError: features of a clip are missing.
     """
     if missing := [video.path for video in dataset.videos if video.path not in features]:
         raise InputError(f"{dataset.name}: no features of {missing[0]} ({len(missing)} lacking)")
-    return tuple(
-        Clip(str(v.path), features[v.path].array, features[v.path].timebase, v.abnormal, v.group)
-        for v in dataset.videos
-    )
+    clips = []
+    for video in dataset.videos:
+        scored, seen = features[video.path], (training or {}).get(video.path, ())
+        views = tuple(crop for each in seen for crop in each.array)
+        clip = Clip(str(video.path), scored.array, scored.timebase, video.abnormal, video.group)
+        clips.append(replace(clip, other_views=views))
+    return tuple(clips)
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,12 @@ class Spliced:
     def array(self) -> FeatureArray:
         """(C, T, D) features of all clips in a row."""
         return np.concatenate([clip.array for clip in self.clips], axis=1)
+
+    @property
+    def views(self) -> tuple[FeatureArray, ...]:
+        """What training sees of it, each (T, D): every view of its clips in a row."""
+        rows = zip(*(clip.views for clip in self.clips), strict=True)
+        return tuple(np.concatenate(row) for row in rows)
 
     @property
     def labels(self) -> NDArray[np.bool_]:

@@ -24,7 +24,10 @@ def method_trainer(config: TrainConfig) -> Trainer:
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
         recipe = config.recipe.model_copy(update={"seed": seed})
-        videos = [TrainingVideo(tuple(bag.array.astype(np.float32)), bag.abnormal) for bag in bags]
+        videos = [
+            TrainingVideo(tuple(v.astype(np.float32) for v in bag.views), bag.abnormal)
+            for bag in bags
+        ]
         network = fit(videos, config.model_copy(update={"recipe": recipe})).network
 
         def score(array: FeatureArray) -> FloatArray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, check_labels, plain
 from oddframe.errors import InputError
 from oddframe.video.discover import find_inputs
+from oddframe.video.folder import pictures_in
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -54,9 +55,10 @@ def _read_folder(root: Path) -> Dataset:
 
 
 def _videos_in(folder: Path) -> list[Path]:
-    if not any(folder.iterdir()):
-        return []
-    return sorted(find_inputs([str(folder)]))
+    found = find_inputs([str(folder)])
+    # What holds nothing comes back as it was asked for, which is also how one that holds pictures
+    # right inside comes back.
+    return [] if found == [folder] and not pictures_in(folder) else found
 
 
 def read_table(path: Path, *, name: str, group_column: str = "group") -> Dataset:

@@ -81,17 +81,17 @@ class MethodSection(Section):
 
 
 class RecipeSection(Section):
-    """How the weights are found; a key that is left out is the method's own.
+    """How the weights are found. The defaults suit some hundred videos, not the published sets.
 
     Attributes:
-        lr: Learning rate.
-        weight_decay: L2 (Adam) or decoupled (AdamW).
+        lr: Learning rate; none: the method's own.
+        weight_decay: L2 (Adam) or decoupled (AdamW); none: the method's own.
         steps: Optimiser steps.
         normal_bags: Normal bags a step.
         abnormal_bags: Abnormal bags a step.
         segments: Segments T that a bag is brought to.
         average: Decay of the moving average of the weights that is kept in the end; 0: none.
-        clip_norm: Largest norm of the gradient; none: unclipped.
+        clip_norm: Largest norm of the gradient; none: not clipped.
         feature_noise: Deviation of the noise on training features, in deviations of each dimension.
         feature_dropout: Share of a bag's feature dimensions that are set to their mean.
         seed: Of the weights, the noise and the bags.
@@ -99,11 +99,11 @@ class RecipeSection(Section):
 
     lr: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
-    steps: int | None = Field(default=None, gt=0)
-    normal_bags: int | None = Field(default=None, gt=0)
-    abnormal_bags: int | None = Field(default=None, gt=0)
-    segments: int | None = Field(default=None, gt=0)
-    average: float | None = Field(default=None, ge=0, lt=1)
+    steps: int = Field(default=600, gt=0)
+    normal_bags: int = Field(default=16, gt=0)
+    abnormal_bags: int = Field(default=16, gt=0)
+    segments: int = Field(default=32, gt=0)
+    average: float = Field(default=0.99, ge=0, lt=1)
     clip_norm: float | None = Field(default=None, gt=0)
     feature_noise: float = Field(default=0.0, ge=0)
     feature_dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -224,10 +224,13 @@ class TrainConfig(Section):
             raise UsageError(explained(error, method.Config, ("method", "config"))) from None
 
     def full_recipe(self) -> Recipe:
-        """The method's recipe with this config's changes."""
+        """The recipe with the method's own optimiser, and its rates where none are given."""
         recipe = get_method(self.method.name).recipe
-        names = {f.name for f in fields(Recipe)} & self.recipe.model_fields_set
+        names = {f.name for f in fields(Recipe)} & set(RecipeSection.model_fields)
         changes = {name: getattr(self.recipe, name) for name in names}
+        for own in ("lr", "weight_decay"):
+            if changes[own] is None:
+                del changes[own]
         return replace(recipe, **changes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,8 +132,9 @@ class _Run:
         labels = torch.from_numpy(batch.labels).to(self.device)
         x = self.network.standardise(torch.from_numpy(batch.bags).to(self.device))
         output = self.network.network(self._disturbed(x), labels)
+        _check({"scores": output.scores.mean()}, step, self.recipe)  # Losses may choke on NaN.
         loss = self.method.loss(output, labels, self.method_config)
-        _check(loss, step, self.recipe)
+        _check({**loss.terms, "total": loss.total}, step, self.recipe)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm is not None:
@@ -209,12 +210,13 @@ def _optimiser(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Op
     return optimiser
 
 
-def _check(loss: Loss, step: int, recipe: Recipe) -> None:
-    for name, term in {**loss.terms, "total": loss.total}.items():
+def _check(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None:
+    for name, term in terms.items():
         value = float(term.detach())
         if not np.isfinite(value):
+            what = "mean of the scores" if name == "scores" else f"loss term '{name}'"
             raise OddframeError(
-                f"training stopped at step {step}: the loss term '{name}' is {value}; "
+                f"training stopped at step {step}: the {what} is {value}; "
                 f"lower recipe.lr (it is {recipe.lr:g}) or set recipe.clip_norm"
             )
 

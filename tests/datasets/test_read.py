@@ -1,0 +1,168 @@
+"""Reading labelled data: folders, CSVs, and one clear line for whatever is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.read import read_dataset
+from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.errors import InputError
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode())
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as error:
+        read_dataset(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def by_name(dataset: Dataset) -> dict[str, tuple[bool, str, str]]:
+    return {v.path.name: (v.abnormal, v.label, v.group) for v in dataset.videos}
+
+
+class TestFolder:
+    def test_classes_and_groups_are_read(self, tmp_path: Path) -> None:
+        touch(
+            tmp_path / "Normal" / "cam1" / "a.mp4",
+            tmp_path / "Normal" / "b.mp4",
+            tmp_path / "fight" / "cam1" / "c.avi",
+            tmp_path / "fight" / "d.mp4",
+            tmp_path / "fall" / "site" / "cam2" / "e.mkv",
+        )
+        dataset = read_dataset(tmp_path)
+        assert by_name(dataset) == {
+            "a.mp4": (False, "normal", "cam1"),
+            "b.mp4": (False, "normal", "Normal/b.mp4"),
+            "c.avi": (True, "fight", "cam1"),
+            "d.mp4": (True, "fight", "fight/d.mp4"),
+            "e.mkv": (True, "fall", "site/cam2"),
+        }
+        assert dataset.classes == ("fall", "fight")
+        assert dataset.name == tmp_path.name
+
+    def test_a_folder_of_frames_is_one_video(self, tmp_path: Path) -> None:
+        touch(tmp_path / "fight" / "a.mp4")
+        touch(*(tmp_path / "normal" / "clip" / f"{i:03}.jpg" for i in range(20)))
+        dataset = read_dataset(tmp_path)
+        assert by_name(dataset)["clip"] == (False, "normal", "normal/clip")
+        assert len(dataset) == 2
+
+    def test_without_normal_what_was_found_is_named(self, tmp_path: Path) -> None:
+        touch(tmp_path / "noFight" / "a.mp4", tmp_path / "fight" / "b.mp4")
+        assert "'normal'" in refused(tmp_path)
+        assert "'fight', 'noFight'" in refused(tmp_path)
+
+    def test_only_normal(self, tmp_path: Path) -> None:
+        touch(tmp_path / "normal" / "a.mp4")
+        assert "only normal" in refused(tmp_path)
+
+    def test_two_spellings(self, tmp_path: Path) -> None:
+        touch(
+            tmp_path / "normal" / "a.mp4", tmp_path / "Normal" / "b.mp4", tmp_path / "x" / "c.mp4"
+        )
+        assert 'spelled two ways, "Normal"' in refused(tmp_path)
+
+    def test_an_empty_class_is_named(self, tmp_path: Path) -> None:
+        touch(tmp_path / "fight" / "a.mp4")
+        (tmp_path / "normal").mkdir()
+        assert f"{tmp_path / 'normal'}: no videos" in refused(tmp_path)
+        touch(tmp_path / "normal" / "notes.txt")
+        assert f"{tmp_path / 'normal'}: no videos" in refused(tmp_path)
+
+    def test_an_empty_folder(self, tmp_path: Path) -> None:
+        assert "no folders in it" in refused(tmp_path)
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        assert "no such" in refused(tmp_path / "none")
+        touch(tmp_path / "video.mp4")
+        assert "neither a folder" in refused(tmp_path / "video.mp4")
+
+
+class TestTable:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        touch(*(tmp_path / f"{name}.mp4" for name in "abcde"))
+        return tmp_path
+
+    def write(self, folder: Path, text: str, encoding: str = "utf-8") -> Path:
+        path = folder / "list.csv"
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    def test_rows_are_read(self, folder: Path) -> None:
+        table = self.write(
+            folder, "path,label,group\na.mp4,normal,x\nb.mp4,fight,\nc.mp4, fight ,x\n"
+        )
+        message = refused(table)  # " fight " is another spelling of "fight".
+        assert 'spelled two ways, "fight" on line 3 and " fight " on line 4' in message
+        table = self.write(
+            folder, "path,label,group\na.mp4,Normal,x\nb.mp4,fight,\nc.mp4,fight,x\n"
+        )
+        dataset = read_dataset(table)
+        assert by_name(dataset) == {
+            "a.mp4": (False, "normal", "x"),
+            "b.mp4": (True, "fight", "b.mp4"),
+            "c.mp4": (True, "fight", "x"),
+        }
+        assert dataset.name == "list"
+        assert all(video.path.exists() for video in dataset.videos)
+
+    def test_a_byte_order_mark_and_more_columns_do_no_harm(self, folder: Path) -> None:
+        table = self.write(folder, "label,path,note\nnormal,a.mp4,x\nfight,b.mp4,y\n", "utf-8-sig")
+        assert len(read_dataset(table)) == 2
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("path,label\na.mp4,Normal\nb.mp4,normal \nc.mp4,fight\n", "two ways"),
+            ("path,label\na.mp4,nromal\nb.mp4,fight\n", "misspelt 'normal'"),
+            ("path,label\na.mp4,normal\nb.mp4,\n", "no label on line 3"),
+            ("path,label\na.mp4,normal\n,fight\n", "no path on line 3"),
+            ("path,label\na.mp4,normal\nb.mp4\n", "no label on line 3"),
+            ("path,label\na.mp4,fight\nb.mp4,noFight\n", "only 'fight', 'noFight'"),
+            ("path,label\na.mp4,normal\nb.mp4,normal\n", "only normal"),
+            ("path,label\na.mp4,normal\nb.mp4,fight\na.mp4,fight\n", "line 2 and again on line 4"),
+            ("path,label\na.mp4,normal\n./a.mp4,normal\nb.mp4,fight\n", "again on line 3"),
+            ("path,class\na.mp4,normal\n", "no column label, only path, class"),
+            ("path;label\na.mp4;normal\n", "with commas"),
+            ("path,label\n", "no rows"),
+            ("", "empty"),
+            ('path,label\na.mp4,"normal\n', "not a CSV"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, folder: Path, text: str, said: str) -> None:
+        table = self.write(folder, text)
+        assert said in refused(table)
+        assert str(table) in refused(table)
+
+    def test_abnormal_is_a_label_like_any_other(self, folder: Path) -> None:
+        table = self.write(folder, "path,label\na.mp4,normal\nb.mp4,abnormal\n")
+        assert read_dataset(table).classes == ("abnormal",)
+
+    def test_missing_files_are_counted_and_three_are_named(self, folder: Path) -> None:
+        rows = "".join(f"no{i}.mp4,fight\n" for i in range(5))
+        message = refused(self.write(folder, f"path,label\na.mp4,normal\n{rows}"))
+        assert "5 of 6 files are missing: no0.mp4, no1.mp4, no2.mp4 ..." in message
+        assert "no3" not in message
+
+    @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+    def test_a_bad_encoding_is_said_with_its_line(self, folder: Path, encoding: str) -> None:
+        table = self.write(folder, "path,label\na.mp4,normal\nbäh.mp4,fight\n", encoding)
+        line = 3 if encoding == "latin-1" else 1
+        assert f"line {line} is not UTF-8" in refused(table)
+
+
+def test_surveillance_fight_is_read_whole(shared_data: Path) -> None:
+    dataset = surveillance_fight(shared_data / "surveillance_fight")
+    assert (len(dataset), int(dataset.abnormal.sum())) == (264, 130)
+    assert len(dataset.groups) == 37
+    assert dataset.classes == ("fight",)

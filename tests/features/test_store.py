@@ -1,0 +1,186 @@
+"""The feature store: what goes in comes out, and damage is found and made good."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.store import FeatureStore, content_hash, read_features, write_features
+from oddframe.timeline import Timebase
+
+SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=8, crops=("center", "top_left"))
+
+
+def some_features(spec: FeatureSpec = SPEC, *, variable: bool = False) -> Features:
+    rng = np.random.default_rng(1)
+    pts = np.cumsum(rng.uniform(0.01, 0.1, 70)) if variable else None
+    timebase = spec.timebase(25.0, 70, pts)
+    shape = (len(spec.crops), timebase.n_snippets, spec.dim)
+    return Features(rng.normal(size=shape).astype(np.float32), spec, timebase)
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_what_was_kept_comes_back(tmp_path: Path, variable: bool) -> None:
+    store, features = FeatureStore(tmp_path), some_features(variable=variable)
+    assert store.get("0f" * 32, SPEC) is None
+    path = store.put("0f" * 32, features)
+    assert path == store.path("0f" * 32, SPEC)
+    assert path.parent.name == "0f"
+    back = store.get("0f" * 32, SPEC)
+    assert back is not None
+    assert back.spec == SPEC
+    assert back.timebase == features.timebase
+    np.testing.assert_array_equal(back.array, features.array)
+    np.testing.assert_array_equal(back.timebase.frame_times, features.timebase.frame_times)
+
+
+def test_half_precision_stays_half(tmp_path: Path) -> None:
+    features = some_features()
+    half = Features(features.array.astype(np.float16), SPEC, features.timebase)
+    write_features(tmp_path / "f.safetensors", half)
+    assert read_features(tmp_path / "f.safetensors").array.dtype == np.float16
+
+
+def test_other_specs_and_contents_are_other_files(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    other = FeatureSpec(backbone="i3d", weights_sha256="cd", dim=8, crops=SPEC.crops)
+    store.put("0f" * 32, some_features())
+    assert store.get("0f" * 32, other) is None
+    assert store.get("1f" * 32, SPEC) is None
+
+
+def damaged(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    match how:
+        case "truncated":
+            path.write_bytes(data[:-5])
+        case "cut in the header":
+            path.write_bytes(data[:20])
+        case "empty":
+            path.write_bytes(b"")
+        case "flipped bit":
+            data[-3] ^= 4
+            path.write_bytes(data)
+        case "foreign":
+            save_file({"features": np.zeros((2, 5, 8), np.float32)}, path)
+        case "text":
+            path.write_text("no features here" * 9)
+
+
+@pytest.mark.parametrize(
+    "how", ["truncated", "cut in the header", "empty", "flipped bit", "foreign", "text"]
+)
+def test_damage_is_found_and_removed(tmp_path: Path, how: str) -> None:
+    store = FeatureStore(tmp_path)
+    path = store.put("0f" * 32, some_features())
+    damaged(path, how)
+    with pytest.raises(InputError) as error:
+        read_features(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert store.get("0f" * 32, SPEC) is None
+    assert not path.exists()
+    store.put("0f" * 32, some_features())
+    assert store.get("0f" * 32, SPEC) is not None
+
+
+@pytest.mark.parametrize("how", ["shape", "nan", "newer"])
+def test_a_file_that_contradicts_itself_is_refused(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, path = some_features(), tmp_path / "f.safetensors"
+    if how == "shape":  # As if a program had written them with another timebase.
+        object.__setattr__(features, "timebase", Timebase(25.0, 700))
+        write_features(path, features)
+    elif how == "nan":
+        monkeypatch.setattr(np, "isfinite", lambda x: np.ones_like(x, dtype=bool))
+        features.array[0, 0, 0] = np.nan
+        write_features(path, features)
+        monkeypatch.undo()
+    else:
+        monkeypatch.setattr("oddframe.features.store.SCHEMA", 2)
+        write_features(path, features)
+        monkeypatch.undo()
+    with pytest.raises(
+        InputError, match={"shape": "shape", "nan": "finite", "newer": "upgrade"}[how]
+    ):
+        read_features(path)
+
+
+def test_nan_is_never_written(tmp_path: Path) -> None:
+    features = some_features()
+    features.array[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        write_features(tmp_path / "f.safetensors", features)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such feature file"):
+        read_features(tmp_path / "none.safetensors")
+
+
+def test_the_content_is_found_again_under_another_name(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"frames" * 1000)
+    (tmp_path / "b.mp4").write_bytes(b"frames" * 1000)
+    (tmp_path / "c.mp4").write_bytes(b"frames" * 999)
+    a, b, c = (content_hash(tmp_path / name) for name in ("a.mp4", "b.mp4", "c.mp4"))
+    assert a == b != c
+    with pytest.raises(InputError, match=r"none\.mp4"):
+        content_hash(tmp_path / "none.mp4")
+
+
+def test_a_folder_of_frames_is_hashed_by_names_and_contents(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(b"one")
+    (folder / "2.jpg").write_bytes(b"two")
+    before = content_hash(folder)
+    (folder / "2.jpg").rename(folder / "3.jpg")
+    renamed = content_hash(folder)
+    (folder / "3.jpg").write_bytes(b"TWO")
+    assert len({before, renamed, content_hash(folder)}) == 3
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import tests.features.test_store as t
+from oddframe.features.store import FeatureStore
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.replace = killed
+FeatureStore(Path(sys.argv[1])).put("0f" * 32, t.some_features())
+"""
+
+
+def test_a_kill_between_writing_and_moving_leaves_the_old_file(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    path = store.put("0f" * 32, some_features())
+    before = path.read_bytes()
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == before
+    assert store.get("0f" * 32, SPEC) is not None
+    (left,) = path.parent.glob(".*.part")
+    an_hour_ago = time.time() - 4000
+    os.utime(left, (an_hour_ago, an_hour_ago))
+    store.put("0f" * 32, some_features())
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OddframeError, match="cannot be written"):
+        write_features(tmp_path / "file" / "f.safetensors", some_features())

@@ -1,0 +1,98 @@
+"""Configurations: the ready ones are whole, and a slip of the pen is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from oddframe.errors import UsageError
+from oddframe.methods.registry import get_method
+from oddframe.training.config import TrainConfig, parse_config, read_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_ready_configurations_are_valid(path: Path) -> None:
+    config = read_config(path)
+    method, method_config = config.chosen_method()
+    assert isinstance(method_config, method.Config)
+    assert config.full_recipe().steps > 0
+    config.features.preprocessing()
+
+
+def test_the_default_file_says_what_the_defaults_are() -> None:
+    assert read_config(CONFIGS / "default.yaml") == TrainConfig()
+
+
+def test_the_published_recipe_is_the_authors() -> None:
+    config = read_config(CONFIGS / "urdmu_published.yaml")
+    recipe = config.full_recipe()
+    assert (recipe.optimiser, recipe.lr, recipe.weight_decay) == ("adam", 1e-4, 5e-5)
+    assert (recipe.normal_bags, recipe.abnormal_bags, recipe.segments) == (64, 64, 200)
+    assert (recipe.steps, recipe.average, recipe.clip_norm) == (3000, 0, None)
+    assert not config.standardise
+    assert len(config.features.crops) == 10
+
+
+def test_what_is_left_out_is_the_methods_own() -> None:
+    recipe = parse_config({"method": {"name": "linear"}}).full_recipe()
+    own = get_method("linear").recipe
+    assert (recipe.optimiser, recipe.lr, recipe.weight_decay) == (
+        own.optimiser,
+        own.lr,
+        own.weight_decay,
+    )
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        read_config(path)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("recipe:\n  steps: 9\n  learning_rate: 1\n", "line 3: unknown key 'recipe.learning_rate'"),
+        ("recipe:\n  stepps: 9\n", "line 2: unknown key 'recipe.stepps'; did you mean 'steps'?"),
+        ("recipes:\n  steps: 9\n", "line 1: unknown key 'recipes'; did you mean 'recipe'?"),
+        ("method:\n  config:\n    hiden: 4\n", "line 3: unknown key 'method.config.hiden'; did"),
+        ("method:\n  config:\n    loss_weights:\n      clss: 1\n", "did you mean 'cls'?"),
+        ("fast:\n  strde: 4\n", "line 2: unknown key 'fast.strde'; did you mean 'stride'?"),
+        ("# first\n\nrecipe:\n  lr: -1\n", "line 4: recipe.lr"),
+        ("features:\n  crops: []\n", "line 2: features.crops"),
+        ("bags:\n  clips: [9, 3]\n", "clips must be"),
+        ("bags:\n  clips: [2, 3]\n", "must fit into the fewest"),
+        ("recipe: [1\n", "not YAML"),
+        ("- 1\n", "a list"),
+    ],
+)
+def test_slips_are_named(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refused(tmp_path, text)
+
+
+def test_an_unknown_method_names_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("method:\n  name: urdmu\n")
+    with pytest.raises(UsageError, match="ur_dmu"):
+        read_config(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.yaml"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_the_fast_profile_and_training_change_only_what_they_name() -> None:
+    config = parse_config(
+        {"fast": {"stride": 32}, "training_features": {"crops": ["full", "full_mirrored"]}}
+    )
+    assert config.profiles()["fast"] == config.features.model_copy(update={"stride": 32})
+    assert config.training_views()["fast"].crops == ("full", "full_mirrored")
+    assert config.training_views()["best"].stride == config.features.stride

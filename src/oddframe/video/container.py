@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from oddframe.errors import InputError
 from oddframe.video.frame import DEFAULT_FPS
+from oddframe.video.structure import lacks_index
 
 # Formats that name other files or hosts to read, or that draw text as a picture.
 # fmt: off
@@ -25,7 +26,9 @@ _REFUSED_FORMATS = frozenset({
 })
 # fmt: on
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]")
-# Frame threads; more only helps a decoder that has the machine to itself.
+# One thread decodes small pictures far faster than anything looks at them, loses nothing at the end
+# of a damaged file, and mends damage the same way each time. From HD on, frame threads pay.
+_HD_PIXELS = 1280 * 720
 _MOST_THREADS = 4
 _HIGHEST_FPS = 1000.0
 
@@ -78,8 +81,11 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
         raise InputError(f"{path}: {_why_not(path, error)}") from None
     with container:
         stream = _video_stream(path, container)
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
+        if stream.width * stream.height >= _HD_PIXELS:
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
+        else:
+            stream.codec_context.thread_count = 1
         yield OpenVideo(container, stream)
 
 
@@ -128,7 +134,7 @@ def _why_not(path: Path, error: Exception) -> str:
         start = file.read(64)
     if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLIST_STARTS):
         return "a playlist or a description, not a video; name the video files themselves"
-    if start[4:8] == b"ftyp" and b"moov" not in _boxes(path):
+    if lacks_index(path):
         return (
             "an MP4 without its index (no moov box): the file was cut off, or its recording "
             "never finished; copy it again from where it came, or repair it"
@@ -136,21 +142,3 @@ def _why_not(path: Path, error: Exception) -> str:
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
         return "not a video that FFmpeg can read"
     return f"FFmpeg cannot read it ({getattr(error, 'strerror', None) or error})"
-
-
-def _boxes(path: Path) -> list[bytes]:
-    """Names of an MP4's outermost boxes."""
-    names: list[bytes] = []
-    end = path.stat().st_size
-    with path.open("rb") as file:
-        while file.tell() + 8 <= end:
-            at = file.tell()
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            names.append(head[4:8])
-            if length < 8:
-                break
-            file.seek(at + length)
-    return names

@@ -15,6 +15,7 @@ from oddframe.video.container import OpenVideo, open_video
 from oddframe.video.frame import Frame, Image
 from oddframe.video.preprocessing import Filter
 from oddframe.video.scale import Scaler
+from oddframe.video.structure import is_cut_off
 
 # Reading goes on behind a place that cannot be read, but not for ever at the same place.
 _MOST_READ_ERRORS = 16
@@ -73,9 +74,8 @@ class VideoFile:
                 self.damaged_packets += bool(packet.size)
                 continue
             yield from pictures
-        if "mp4" in video.container.format.name:
-            # A file that was cut off behind its index: the rest is lost, not merely over.
-            self.damaged_packets += max(0, len(video.stream.index_entries) - seen)
+        if video.frames is not None and is_cut_off(self._path):
+            self.damaged_packets += max(0, video.frames - seen)  # Lost, not merely over.
 
     def _packets(self, video: OpenVideo) -> Iterator[av.Packet[VideoStream]]:
         for _ in range(_MOST_READ_ERRORS):

@@ -28,6 +28,12 @@ class LossWeights(BaseModel):
     kl: float = Field(default=0.001, ge=0)
     dis: float = Field(default=0.0001, ge=0)
 
+    @model_validator(mode="after")
+    def _something_left(self) -> Self:
+        if not any(weight for _, weight in self):
+            raise ValueError("at least one loss term needs a weight above 0")
+        return self
+
 
 class UrDmuConfig(BaseModel):
     """Everything that makes one UR-DMU differ from another.
@@ -70,7 +76,7 @@ class UrDmuConfig(BaseModel):
     dm_last: Literal["one_minus_score", "score"] = "one_minus_score"
     kl_over_time: Literal["sum", "mean"] = "sum"
     distance_norm: Literal["plain", "squared"] = "plain"
-    tau: float = Field(default=1.0, ge=-5, le=5)
+    tau: float = Field(default=1.0, ge=-4, le=4)
     hidden: int = Field(default=512, ge=1)
     heads: int = Field(default=4, ge=1)
     head_dim: int = Field(default=128, ge=1)

@@ -85,5 +85,6 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     far = _mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
     terms["dis"] = F.relu(config.distance_margin - far + near).mean()
 
-    total = torch.stack([weight * terms[name] for name, weight in config.loss_weights]).sum()
+    weights = [(name, weight) for name, weight in config.loss_weights if weight]
+    total = torch.stack([weight * terms[name] for name, weight in weights]).sum()
     return Loss(total, {name: term.detach() for name, term in terms.items()})

@@ -1,0 +1,76 @@
+"""Published checkpoints load as they are; what does not fit is named."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from oddframe.errors import InputError
+from oddframe.methods.checkpoints import read_published
+from oddframe.methods.urdmu.config import UrDmuConfig
+from oddframe.methods.urdmu.network import UrDmuNetwork
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return UrDmuNetwork(24, UrDmuConfig(anomaly_slots=50)).state_dict()
+
+
+def write(path: Path, state: object) -> Path:
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_loads_one_to_one(published: dict[str, Tensor], prefix: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "ucf.pkl", {prefix + k: v for k, v in published.items()})
+    read = read_published(path)
+    assert (read.dim, read.config.anomaly_slots, read.config.normal_slots) == (24, 50, 60)
+    assert not read.network.training
+    state = read.network.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in published.items())
+
+
+def test_names_what_does_not_fit(published: dict[str, Tensor], tmp_path: Path) -> None:
+    state = dict(published)
+    del state["encoder_var.0.bias"]
+    state["extra"] = torch.zeros(1)
+    state["encoder_mu.0.bias"] = torch.zeros(7)
+    with pytest.raises(InputError) as error:
+        read_published(write(tmp_path / "x.pkl", state))
+    message = str(error.value)
+    assert "encoder_var.0.bias is missing" in message
+    assert "extra is unknown" in message
+    assert "encoder_mu.0.bias is (7,), not (512,)" in message
+    assert "\n" not in message
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("unpickled",)
+
+
+def test_refuses_what_is_no_checkpoint(
+    published: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = write(tmp_path / "whole.pkl", published).read_bytes()
+    bad = {"evil": pickle.dumps(Evil()), "empty": b"", "text": b"hello\n", "cut": whole[:-4000]}
+    for name, content in bad.items():
+        path = tmp_path / f"{name}.pkl"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=name) as error:
+            read_published(path)
+        assert "\n" not in str(error.value)
+    others = {"evil": write(tmp_path / "evil2.pkl", {"a": Evil()}), "missing": tmp_path / "no.pkl"}
+    others["list"] = write(tmp_path / "list.pkl", [1, 2])
+    others["other"] = write(tmp_path / "other.pkl", {"conv.weight": torch.zeros(3)})
+    for path in others.values():
+        with pytest.raises(InputError, match=path.name) as error:
+            read_published(path)
+        assert "\n" not in str(error.value)
+    assert "unpickled" not in capsys.readouterr().out

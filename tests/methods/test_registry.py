@@ -1,0 +1,41 @@
+"""Methods are found by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from oddframe.errors import UsageError
+from oddframe.methods.registry import get_method, method_names
+
+
+def test_every_method_trains_a_step() -> None:
+    labels = torch.tensor([0.0, 1.0])
+    for name in method_names():
+        method = get_method(name)
+        assert method.name == name
+        config = method.Config()
+        network = method.network(10, config)
+        loss = method.loss(network(torch.rand(2, 20, 10), labels), labels, config)
+        assert loss.total.requires_grad
+        assert not any(term.requires_grad for term in loss.terms.values())
+        with torch.inference_mode():
+            assert network.eval()(torch.rand(2, 3, 5, 10)).scores.shape == (2, 5)
+
+
+def test_recipe_of_the_authors() -> None:
+    recipe = get_method("ur_dmu").recipe
+    assert (recipe.optimiser, recipe.lr, recipe.weight_decay) == ("adam", 1e-4, 5e-5)
+    assert (recipe.steps, recipe.normal_bags, recipe.abnormal_bags) == (3000, 64, 64)
+    assert recipe.segments == 200
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("urdmu", "ur_dmu"), ("UR-DMU", "ur_dmu")])
+def test_a_wrong_name_is_answered_with_the_nearest(wrong: str, right: str) -> None:
+    with pytest.raises(UsageError, match=f"did you mean '{right}'"):
+        get_method(wrong)
+
+
+def test_an_unknown_name_is_answered_with_all() -> None:
+    with pytest.raises(UsageError, match="known are ur_dmu, linear"):
+        get_method("zzz")

@@ -1,0 +1,172 @@
+"""Each term of the loss on cases small enough to work out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from oddframe.errors import UsageError
+from oddframe.methods.urdmu.config import UrDmuConfig
+from oddframe.methods.urdmu.loss import ur_dmu_loss
+from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
+
+LABELS = torch.tensor([0.0, 1.0])
+
+
+def output(length: int = 4, hidden: int = 3) -> TrainingOutput:
+    """One normal and one abnormal video of ``length`` snippets."""
+    ramp = torch.linspace(0.1, 0.9, length)
+    values = torch.arange(2.0 * length * hidden).view(2, length, hidden) / 10 + 0.1
+    scores = torch.stack([ramp, ramp.flip(0)])
+    one = values[:1]
+    return TrainingOutput(scores, values, scores, scores, values, one, -one, one)
+
+
+def terms(out: TrainingOutput, **fields: object) -> dict[str, float]:
+    loss = ur_dmu_loss(out, LABELS, UrDmuConfig.model_validate(fields))
+    return {name: term.item() for name, term in loss.terms.items()}
+
+
+def test_classification() -> None:
+    # k = 4 // 16 + 1 = 1: the highest score of either video, 0.9.
+    expected = -(math.log(1 - 0.9) + math.log(0.9)) / 2
+    assert terms(output())["cls"] == pytest.approx(expected)
+    # k = 16 // 16 + 1 = 2: the mean of the two highest.
+    top = torch.linspace(0.1, 0.9, 16)[-2:].mean().item()
+    expected = -(math.log(1 - top) + math.log(top)) / 2
+    assert terms(output(16))["cls"] == pytest.approx(expected)
+
+
+def test_memory_terms() -> None:
+    scores = torch.tensor([[0.6, 0.8], [0.3, 0.7]])
+    found = terms(replace(output(2), normal_score=scores, anomaly_score=1 - scores))
+    assert found["dm_n_of_normal"] == pytest.approx(-(math.log(0.6) + math.log(0.8)) / 2)
+    assert found["dm_a_of_normal"] == pytest.approx(-(math.log(0.6) + math.log(0.8)) / 2)
+    assert found["dm_a_of_abnormal"] == pytest.approx(-math.log(0.7))
+    assert found["dm_n_of_abnormal"] == pytest.approx(-math.log(1 - 0.3))
+    assert found["dm"] == pytest.approx(sum(v for k, v in found.items() if k[:3] == "dm_"))
+
+
+def test_last_memory_term_of_the_paper() -> None:
+    scores = torch.tensor([[0.6, 0.8], [0.3, 0.7]])
+    out = replace(output(2), normal_score=scores)
+    assert terms(out, dm_last="score")["dm_n_of_abnormal"] == pytest.approx(-math.log(0.7))
+
+
+def test_triplet() -> None:
+    x = torch.tensor([[[0.0, 2.0], [9.0, 9.0]], [[3.0, 0.0], [0.0, -5.0]]])
+    normal = torch.tensor([[0.9, 0.1], [0.8, 0.2]])  # Anchor (0, 1), positive (1, 0).
+    anomaly = torch.tensor([[0.5, 0.5], [0.1, 0.9]])  # Negative (0, -1).
+    out = replace(output(2, 2), hidden=x, normal_score=normal, anomaly_score=anomaly)
+    expected = math.sqrt(2) - 2 + 1
+    assert terms(out)["trip"] == pytest.approx(expected, abs=1e-5)
+    assert terms(out, triplet_margin=0.1)["trip"] == 0
+
+
+@pytest.mark.parametrize(("rule", "times"), [("sum", 4), ("mean", 1)])
+def test_divergence(rule: str, times: int) -> None:
+    mu, logvar = torch.full((1, 4, 3), 2.0), torch.full((1, 4, 3), 1.0)
+    out = replace(output(), normal_z_mu=mu, normal_z_logvar=logvar)
+    one = 0.5 * (4 + math.e - 1 - 1)
+    assert terms(out, kl_over_time=rule)["kl"] == pytest.approx(times * one)
+
+
+@pytest.mark.parametrize(("norm", "expected"), [("plain", 100 - 13 + 5), ("squared", 0)])
+def test_distance(norm: str, expected: float) -> None:
+    scores = torch.tensor([[0.2, 0.8], [0.9, 0.1]])
+    mu = torch.tensor([[[1.0, 1.0], [1.0, 1.0]], [[5.0, 12.0], [0.0, 0.0]]])
+    z = torch.tensor([[[70.0, 70.0], [3.0, 4.0]]])
+    out = replace(
+        output(2, 2), normal_score=scores, anomaly_score=scores, anomaly_mu=mu, normal_z=z
+    )
+    assert terms(out, distance_norm=norm)["dis"] == pytest.approx(expected)
+    short = replace(out, anomaly_mu=mu / 2)
+    squared = max(0.0, 100 - 6.5**2 + 25)
+    assert terms(short, distance_norm="squared")["dis"] == pytest.approx(squared)
+
+
+def test_top_k_by_memory() -> None:
+    # 33 normal slots: K = 3; 20 anomaly slots: K = 2, which is also the scores' K.
+    found = terms(output(5), top_k="memory", anomaly_slots=20, normal_slots=33)
+    ramp = torch.linspace(0.1, 0.9, 5)
+    two, three = ramp[-2:].mean().item(), ramp[-3:].mean().item()
+    assert found["cls"] == pytest.approx(-(math.log(1 - two) + math.log(two)) / 2)
+    assert found["dm_a_of_abnormal"] == pytest.approx(-math.log(two))
+    assert found["dm_n_of_abnormal"] == pytest.approx(-math.log(three))
+    # Fewer snippets than K: all of them.
+    assert terms(output(1), top_k="memory", normal_slots=60)["dm"] > 0
+
+
+def test_weights_of_the_total() -> None:
+    out = output()
+    weights = {"cls": 2.0, "dm": 0.0, "trip": 3.0, "kl": 0.0, "dis": 0.5}
+    config = UrDmuConfig.model_validate({"loss_weights": weights})
+    loss = ur_dmu_loss(out, LABELS, config)
+    expected = sum(weights[name] * loss.terms[name] for name in weights)
+    torch.testing.assert_close(loss.total, torch.as_tensor(expected))
+
+
+def test_a_term_of_no_weight_cannot_spoil_the_total() -> None:
+    out = replace(output(), normal_z_logvar=torch.full((1, 4, 3), 200.0))
+    config = UrDmuConfig.model_validate({"loss_weights": {"kl": 0}})
+    assert ur_dmu_loss(out, LABELS, config).total.isfinite()
+
+
+def batch(labels: Tensor, length: int, **fields: object) -> tuple[UrDmuNetwork, UrDmuConfig]:
+    torch.manual_seed(3)
+    small = {"hidden": 8, "heads": 2, "head_dim": 4, "classifier_hidden": 4, "dropout": 0.0}
+    config = UrDmuConfig.model_validate(small | fields)
+    return UrDmuNetwork(6, config), config
+
+
+class Quiet(UrDmuNetwork):
+    def noise(self, like: Tensor) -> Tensor:
+        return torch.zeros_like(like)
+
+
+@settings(max_examples=20)
+@given(order=st.permutations(range(6)), variant=st.sampled_from(["official", "paper"]))
+def test_order_of_the_batch_does_not_matter(order: list[int], variant: str) -> None:
+    _, config = batch(LABELS, 20, variant=variant)
+    quiet = Quiet(6, config)
+    labels = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    features = torch.rand(6, 20, 6)
+    # Normal and abnormal videos go in pairs, so each kind keeps its order among itself.
+    order = sorted(order, key=lambda i: (order.index(i % 3), labels[i].item()))
+    mixed = ur_dmu_loss(quiet(features[order], labels[order]), labels[order], config)
+    plain = ur_dmu_loss(quiet(features, labels), labels, config)
+    torch.testing.assert_close(mixed.total, plain.total)
+
+
+@settings(max_examples=25)
+@given(
+    length=st.integers(1, 70),
+    normal=st.integers(1, 3),
+    abnormal=st.integers(1, 3),
+    variant=st.sampled_from(["official", "paper"]),
+)
+def test_finite_for_any_length_and_balance(
+    length: int, normal: int, abnormal: int, variant: str
+) -> None:
+    labels = torch.tensor([1.0] * abnormal + [0.0] * normal)
+    network, config = batch(labels, length, variant=variant)
+    features = torch.rand(len(labels), length, 6)
+    loss = ur_dmu_loss(network(features, labels), labels, config)
+    loss.total.backward()
+    assert loss.total.isfinite()
+    assert all(term.isfinite() for term in loss.terms.values())
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_a_batch_of_one_kind_is_refused(label: float) -> None:
+    labels = torch.full((2,), label)
+    network, config = batch(labels, 5)
+    with pytest.raises(UsageError, match="normal and abnormal"):
+        ur_dmu_loss(network(torch.rand(2, 5, 6), labels), labels, config)

@@ -144,6 +144,10 @@ class TestTable:
         assert said in refused(table)
         assert str(table) in refused(table)
 
+    def test_a_source_is_a_group(self, folder: Path) -> None:
+        table = self.write(folder, "path,label,source\na.mp4,normal,s1\nb.mp4,fight,s2\n")
+        assert read_dataset(table).groups == ("s1", "s2")
+
     def test_abnormal_is_a_label_like_any_other(self, folder: Path) -> None:
         table = self.write(folder, "path,label\na.mp4,normal\nb.mp4,abnormal\n")
         assert read_dataset(table).classes == ("abnormal",)

@@ -11,6 +11,9 @@ from oddframe.errors import InputError
 from oddframe.video.discover import find_inputs
 from oddframe.video.folder import pictures_in
 
+# What a CSV may call the recording, camera or scene of a video; the first that is there counts.
+GROUP_COLUMNS = ("group", "source")
+
 
 def read_dataset(path: Path) -> Dataset:
     """A data set from ``path``: a folder with ``normal/`` and others, or a CSV.
@@ -20,7 +23,7 @@ def read_dataset(path: Path) -> Dataset:
     video right in its class folder is a group of its own.
 
     A CSV (UTF-8, commas): columns ``path`` (relative to the CSV), ``label`` and, if wished,
-    ``group``; an empty group is one of its own.
+    ``group`` (or ``source``); an empty group is one of its own.
 
     Raises:
         InputError: anything is missing, twice there or unclear; one line says what and where.
@@ -61,13 +64,13 @@ def _videos_in(folder: Path) -> list[Path]:
     return [] if found == [folder] and not pictures_in(folder) else found
 
 
-def read_table(path: Path, *, name: str, group_column: str = "group") -> Dataset:
-    """A data set from a CSV with the columns ``path``, ``label`` and ``group_column``.
+def read_table(path: Path, *, name: str) -> Dataset:
+    """A data set called ``name`` from a CSV, as ``read_dataset`` reads it.
 
     Raises:
         InputError: as ``read_dataset``.
     """
-    rows = _rows(path, group_column)
+    rows = _rows(path)
     check_labels([(label, f"on line {line}") for line, _, label, _ in rows], path)
     videos: list[LabelledVideo] = []
     lines: dict[Path, int] = {}
@@ -90,7 +93,7 @@ def read_table(path: Path, *, name: str, group_column: str = "group") -> Dataset
     return Dataset(name, tuple(videos))
 
 
-def _rows(path: Path, group_column: str) -> list[tuple[int, str, str, str]]:
+def _rows(path: Path) -> list[tuple[int, str, str, str]]:
     """Line number, path, label and group of each row."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -106,6 +109,7 @@ def _rows(path: Path, group_column: str) -> list[tuple[int, str, str, str]]:
         raise InputError(f"{path}: not a CSV ({error})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    group_column = next((c for c in GROUP_COLUMNS if c in columns), "")
     if not rows:
         raise InputError(f"{path}: no rows below the header")
     for line, row in rows:

@@ -20,4 +20,4 @@ def surveillance_fight(root: Path) -> Dataset:
     Raises:
         InputError: the list or a clip is missing.
     """
-    return read_table(root / "clips.csv", name="surveillance_fight", group_column="source")
+    return read_table(root / "clips.csv", name="surveillance_fight")

@@ -1,0 +1,250 @@
+"""Model files: whole and half precision round trips, and one line for each file that is none."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe.events import EventRule
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.store import write_features
+from oddframe.methods.registry import get_method
+from oddframe.modelfile import (
+    Model,
+    ModelNetwork,
+    Profile,
+    Standardise,
+    find_model,
+    load_model,
+    save_model,
+    shipped_models,
+)
+from tests.training.made import SMALL
+
+DIM = 24
+SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=DIM, crops=("full",), resize=(224, 224))
+
+
+def made_model(method: str = "ur_dmu", seed: int = 0) -> Model:
+    chosen = get_method(method)
+    config = chosen.Config.model_validate(SMALL if method == "ur_dmu" else {})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        standardise = Standardise(torch.rand(DIM), torch.rand(DIM) + 0.5)
+        network = ModelNetwork(standardise, chosen.network(DIM, config)).eval()
+    profiles = {
+        "best": Profile(SPEC, EventRule(0.6, 0.5)),
+        "fast": Profile(
+            replace(SPEC, crop_size=(128, 128), resize=(128, 128)), EventRule(0.7, 0.5)
+        ),
+    }
+    return Model(
+        name="made",
+        method=method,
+        config=config,
+        network=network,
+        profiles=profiles,
+        knows="fights",
+        training_data="d1",
+        metrics={"video_auc": 0.875},
+        card={"data": "clips", "held_out_groups": ["s01"]},
+    )
+
+
+def made_features(spec: FeatureSpec = SPEC, n_frames: int = 200, seed: int = 0) -> Features:
+    timebase = spec.timebase(25.0, n_frames)
+    shape = (len(spec.crops), timebase.n_snippets, spec.dim)
+    array = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return Features(array, spec, timebase)
+
+
+@pytest.mark.parametrize("method", ["ur_dmu", "linear"])
+def test_what_was_saved_is_loaded(tmp_path: Path, method: str) -> None:
+    model, path = made_model(method), tmp_path / "mine.safetensors"
+    save_model(model, path)
+    back = load_model(path)
+    assert (back.name, back.method, back.config) == ("mine", method, model.config)
+    assert (back.profiles, back.knows, back.metrics) == (model.profiles, "fights", model.metrics)
+    assert (back.card, back.training_data) == (model.card, "d1")
+    assert len(back.sha256) == 64
+    expected = model.score(made_features()).scores
+    np.testing.assert_array_equal(back.score(made_features()).scores, expected)
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_model(made_model(), tmp_path / f"{name}.safetensors")
+    a, b = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("a", "b"))
+    assert a == b
+
+
+def test_half_precision_is_half_as_large_and_scores_the_same(tmp_path: Path) -> None:
+    model = made_model()
+    save_model(model, tmp_path / "whole.safetensors")
+    save_model(model, tmp_path / "half.safetensors", half=True)
+    whole, half = ((tmp_path / f"{n}.safetensors").stat().st_size for n in ("whole", "half"))
+    assert half < 0.65 * whole
+    scores = load_model(tmp_path / "half.safetensors").score(made_features()).scores
+    np.testing.assert_allclose(scores, model.score(made_features()).scores, atol=1e-3)
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> None:
+    model = made_model("linear")
+    with torch.no_grad():
+        next(model.network.network.parameters()).fill_(1e6)
+    with pytest.raises(OddframeError, match="not finite"):
+        save_model(model, tmp_path / "m.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_loading_leaves_chance_alone(tmp_path: Path) -> None:
+    save_model(made_model(), tmp_path / "m.safetensors")
+    before = torch.get_rng_state()
+    load_model(tmp_path / "m.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_crops_are_averaged() -> None:
+    model = made_model()
+    five = replace(SPEC, crops=("center", "top_left"), resize=(256, 256))
+    model = replace(model, profiles={"best": Profile(five, EventRule())})
+    both = made_features(five)
+    each = []
+    for crop in both.array:
+        one = replace(five, crops=("center",))
+        alone = replace(model, profiles={"best": Profile(one, EventRule())})
+        each.append(alone.score(Features(crop[None], one, both.timebase)).scores)
+    np.testing.assert_allclose(model.score(both).scores, np.mean(each, axis=0), atol=1e-7)
+
+
+@pytest.mark.parametrize("n_frames", [1, 15, 16, 17, 16 * 3000 + 5])
+def test_any_length_is_scored(n_frames: int) -> None:
+    features = made_features(n_frames=n_frames)
+    track = made_model().score(features)
+    assert track.to_frames().shape == (n_frames,)
+    assert ((track.scores >= 0) & (track.scores <= 1)).all()
+
+
+def test_scoring_again_gives_the_same_even_if_the_network_was_training() -> None:
+    model = made_model()
+    first = model.score(made_features()).scores
+    model.network.train()
+    np.testing.assert_array_equal(model.score(made_features()).scores, first)
+
+
+def test_features_of_another_spec_are_refused_and_the_fields_named() -> None:
+    other = replace(SPEC, weights_sha256="cd", filter="bicubic")
+    with pytest.raises(InputError) as error:
+        made_model().score(made_features(other))
+    assert "weights_sha256: ab, not cd" in str(error.value)
+    assert "filter: lanczos, not bicubic" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_the_fast_profiles_features_are_scored_too() -> None:
+    model = made_model()
+    fast = model.profiles["fast"].spec
+    assert model.profile_of(fast) == "fast"
+    assert model.profile_of(SPEC) == "best"
+    assert model.score(made_features(fast)).scores.size
+
+
+def test_constant_dimensions_stay_small() -> None:
+    x = np.random.default_rng(0).normal(2.0, 3.0, size=(500, 4)).astype(np.float32)
+    x[:, 1] = 7.0
+    standardise = Standardise.fitted([x[:200], x[200:]])
+    out = standardise(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(out.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(out.std(axis=0), [1, 0, 1, 1], atol=1e-5)
+    assert np.abs(standardise(torch.full((1, 4), 8.0)).numpy()).max() < 10
+
+
+def bad_file(folder: Path, how: str) -> Path:
+    path = folder / "bad.safetensors"
+    save_model(made_model(), path)
+    data = bytearray(path.read_bytes())
+    match how:
+        case "truncated":
+            path.write_bytes(data[:-100])
+        case "cut in the header":
+            path.write_bytes(data[:300])
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("a model, honestly\n" * 20)
+        case "pickle":
+            path.write_bytes(pickle.dumps({"weights": [1.0] * 50}))
+        case "torch pickle":
+            torch.save({"weights": torch.ones(3)}, path)
+        case "foreign":
+            save_file({"weight": np.ones((2, 2), np.float32)}, path)
+        case "features":
+            write_features(path, made_features())
+        case "flipped bit":
+            data[-1000] ^= 8
+            path.write_bytes(data)
+        case "newer":
+            path.write_bytes(data.replace(b'\\"format\\": 1', b'\\"format\\": 9'))
+        case "unknown method":
+            path.write_bytes(data.replace(b'\\"ur_dmu\\"', b'\\"ur_dmx\\"'))
+        case "other config":
+            path.write_bytes(data.replace(b'\\"hidden\\": 24', b'\\"hidden\\": 32'))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("truncated", "truncated or no model file"),
+        ("cut in the header", "truncated or no model file"),
+        ("empty", "truncated or no model file"),
+        ("text", "truncated or no model file"),
+        ("pickle", "a pickle; oddframe never unpickles"),
+        ("torch pickle", "a pickle; oddframe never unpickles"),
+        ("foreign", "no model file but a safetensors file of another program"),
+        ("features", "no model file but oddframe features"),
+        ("flipped bit", "checksum"),
+        ("newer", "format 9"),
+        ("unknown method", "ur_dmx"),
+        ("other config", "damaged"),
+    ],
+)
+def test_each_bad_file_gets_one_clear_line(tmp_path: Path, how: str, said: str) -> None:
+    path = bad_file(tmp_path, how)
+    with pytest.raises(InputError) as error:
+        load_model(path)
+    assert str(path) in str(error.value)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (eval, (f"open({str(tmp_path / 'boom')!r}, 'w')",))
+
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(InputError, match="pickle"):
+        load_model(path)
+    assert not (tmp_path / "boom").exists()
+
+
+def test_an_unknown_name_lists_what_ships(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="models that come with oddframe") as error:
+        find_model("figth")
+    assert all(name in str(error.value) for name in shipped_models())
+    with pytest.raises(UsageError, match=r"gone\.safetensors: no such model file"):
+        load_model(tmp_path / "gone.safetensors")
+
+
+def test_shipped_models_are_found_by_name() -> None:
+    for name in shipped_models():
+        assert load_model(name).name == name

@@ -1,0 +1,264 @@
+"""``train``: from real clips to a model file, features kept, bad videos left out and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe.features.store import FeatureStore, content_hash
+from oddframe.modelfile import Model, load_model
+from oddframe.training import gather
+from oddframe.training.config import TrainConfig
+from oddframe.training.run import train
+from tests.training.made import small_config
+
+FEATURES = {"resize": [64, 64], "crop_size": [64, 64], "crops": ["full"]}
+RECORDINGS = ("s01", "s05", "s06", "s09", "s10", "s26")
+
+
+class Told:
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.seen: list[tuple[int, int, str]] = []
+        self.trained: list[tuple[int, int, float]] = []
+
+    def videos(self, *told: Any) -> None:
+        """Remember."""
+        self.seen.append(told)
+
+    def steps(self, *told: Any) -> None:
+        """Remember."""
+        self.trained.append(told)
+
+    def say(self, line: str) -> None:
+        """Remember."""
+        self.lines.append(line)
+
+
+def config(**sections: Any) -> TrainConfig:
+    return small_config(**{"features": FEATURES, **sections})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    return FeatureStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def clips(shared_data: Path) -> Dataset:
+    """One fight and one normal clip of each of six real recordings."""
+    everything = surveillance_fight(shared_data / "surveillance_fight")
+    chosen = [
+        next(v for v in everything.videos if v.group == group and v.abnormal == abnormal)
+        for group in RECORDINGS
+        for abnormal in (False, True)
+    ]
+    return Dataset("clips", tuple(chosen))
+
+
+@pytest.fixture(scope="module")
+def trained(
+    clips: Dataset, store: FeatureStore, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Model, Path, Told]:
+    out, told = tmp_path_factory.mktemp("trained") / "fight.safetensors", Told()
+    return train(clips, config(), out, store=store, jobs=2, progress=told), out, told
+
+
+def test_a_model_file_comes_out(trained: tuple[Model, Path, Told], clips: Dataset) -> None:
+    model, out, told = trained
+    assert sorted(p.name for p in out.parent.iterdir()) == ["fight.log.jsonl", "fight.safetensors"]
+    assert (model.name, model.method, model.knows) == ("fight", "ur_dmu", "fight")
+    assert load_model(out).sha256 == model.sha256
+    assert [row[:2] for row in told.seen] == [(i, 12) for i in range(1, 13)]
+    assert [row[:2] for row in told.trained] == [(i, 12) for i in range(1, 13)]
+    assert len((out.parent / "fight.log.jsonl").read_text().splitlines()) == 12
+    card = model.card
+    assert card["data"] == "clips"
+    assert len(card["held_out_groups"]) in (1, 2)
+    held = 2 * len(card["held_out_groups"])
+    assert card["held_out_videos"] == held
+    assert card["training_videos"] == {"normal": 6 - held // 2, "abnormal": 6 - held // 2}
+    assert set(model.metrics) == {"video_auc", "video_accuracy"}
+    json.dumps(dict(card), allow_nan=False)
+
+
+def test_the_threshold_keeps_the_wish_on_normal_videos_held_out(
+    trained: tuple[Model, Path, Told], clips: Dataset, store: FeatureStore
+) -> None:
+    model, _, told = trained
+    rule, spec = model.profiles["best"].rule, model.profiles["best"].spec
+    held = [v for v in clips.videos if v.group in model.card["held_out_groups"]]
+    for video in held:
+        features = store.get(content_hash(video.path), spec)
+        assert features is not None
+        if not video.abnormal:
+            assert model.score(features).scores.max() < rule.threshold
+    assert any("minutes of normal video, too little" in line for line in told.lines)
+
+
+def no_extraction(*_: Any, **__: Any) -> None:
+    raise AssertionError("features were extracted anew")
+
+
+def test_a_second_run_extracts_nothing_and_gives_the_same_model(
+    trained: tuple[Model, Path, Told],
+    clips: Dataset,
+    store: FeatureStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, first, _ = trained
+    monkeypatch.setattr(gather, "extract", no_extraction)
+    monkeypatch.setattr(gather, "load_backbone", no_extraction)
+    train(clips, config(), tmp_path / "fight.safetensors", store=store)
+    assert (tmp_path / "fight.safetensors").read_bytes() == first.read_bytes()
+
+
+def test_a_damaged_feature_file_is_made_again(
+    clips: Dataset, store: FeatureStore, trained: tuple[Model, Path, Told], tmp_path: Path
+) -> None:
+    model, first, _ = trained
+    path = store.path(content_hash(clips.videos[0].path), model.profiles["best"].spec)
+    path.write_bytes(path.read_bytes()[:-7])
+    train(clips, config(), tmp_path / "fight.safetensors", store=store)
+    assert (tmp_path / "fight.safetensors").read_bytes() == first.read_bytes()
+
+
+def test_a_video_that_cannot_be_read_is_left_out_and_named(
+    clips: Dataset, store: FeatureStore, bad_video: Callable[[str], Path], tmp_path: Path
+) -> None:
+    bad = LabelledVideo(bad_video("text"), True, "fight", "bad")
+    told = Told()
+    dataset = Dataset("clips", (*clips.videos, bad))
+    groups = {"calibration": {"groups": ["s01"]}}
+    out = tmp_path / "m.safetensors"
+    model = train(dataset, config(**groups), out, store=store, progress=told)
+    assert list(model.card["left_out"]) == [str(bad.path)]
+    assert any(line.startswith("left out:") and str(bad.path) in line for line in told.lines)
+    assert model.card["held_out_groups"] == ["s01"]
+
+
+def test_a_class_of_unreadable_videos_is_refused(
+    clips: Dataset, store: FeatureStore, bad_video: Callable[[str], Path], tmp_path: Path
+) -> None:
+    normal = tuple(v for v in clips.videos if not v.abnormal)
+    bad = LabelledVideo(bad_video("text"), True, "fight", "bad")
+    told = Told()
+    with pytest.raises(InputError, match="no abnormal videos to train on; 1 could not be read"):
+        train(
+            Dataset("clips", (*normal, bad)),
+            config(calibration={"share": 0}),
+            tmp_path / "m.safetensors",
+            store=store,
+            progress=told,
+        )
+    assert any(str(bad.path) in line for line in told.lines)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_too_few_groups_are_said_and_training_videos_calibrate(
+    clips: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
+    told = Told()
+    two = Dataset("two", tuple(v for v in clips.videos if v.group in RECORDINGS[:2]))
+    model = train(two, config(), tmp_path / "m.safetensors", store=store, progress=told)
+    assert any("too few groups (2)" in line for line in told.lines)
+    assert model.card["threshold_best"]["on"] == "training videos"
+    assert model.metrics == {}
+
+
+def test_one_video_under_two_labels_is_refused(
+    clips: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
+    twin = tmp_path / "twin.mp4"
+    twin.write_bytes(clips.videos[0].path.read_bytes())
+    dataset = Dataset("clips", (*clips.videos, LabelledVideo(twin, True, "fight", "twin")))
+    with pytest.raises(InputError, match=r"twin\.mp4 are the same video, once 'normal'"):
+        train(dataset, config(), tmp_path / "m.safetensors", store=store)
+
+
+def test_joined_bags_two_profiles_half_precision_and_more_crops(
+    clips: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
+    chosen = config(
+        bags={"mode": "joined", "clips": [3, 4], "abnormal": [1, 2]},
+        fast={"stride": 32},
+        training_features={"crops": ["full", "full_mirrored"]},
+        half=True,
+        knows="fights",
+        events={"smooth_s": 1.0, "release": 0.5},
+        method="linear",
+    )
+    model = train(clips, chosen, tmp_path / "m.safetensors", store=store)
+    assert model.knows == "fights"
+    assert model.profiles["best"].spec.crops == ("full",)
+    assert model.profiles["fast"].spec.stride == 32
+    rule = model.profiles["best"].rule
+    assert rule.release == pytest.approx(rule.threshold / 2)
+    assert rule.smooth_s == 1.0
+    assert {"frame_auc", "frame_auc_sub", "video_auc", "fast_video_auc"} <= set(model.metrics)
+    assert all(0 <= value <= 1 for value in model.metrics.values())
+    features = store.get(content_hash(clips.videos[0].path), model.profiles["best"].spec)
+    assert features is not None
+    assert np.isfinite(model.score(features).scores).all()
+
+
+def test_an_interrupted_run_goes_on(clips: Dataset, store: FeatureStore, tmp_path: Path) -> None:
+    class Stop(Told):
+        def steps(self, *told: Any) -> None:
+            if told[0] == 103:
+                raise KeyboardInterrupt
+
+    chosen = config(method="linear", recipe={"steps": 105})
+    out, whole = tmp_path / "m.safetensors", tmp_path / "whole" / "m.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(clips, chosen, out, store=store, progress=Stop())
+    assert (tmp_path / "m.checkpoint.safetensors").exists()
+    told = Told()
+    train(clips, chosen, out, store=store, progress=told)
+    assert [row[0] for row in told.trained] == [101, 102, 103, 104, 105]
+    train(clips, chosen, whole, store=store)
+    assert out.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "m.checkpoint.safetensors").exists()
+
+
+def test_an_impossible_output_is_refused_before_the_work(
+    clips: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
+    told = Told()
+    with pytest.raises(UsageError, match=r"ends in \.safetensors"):
+        train(clips, config(), tmp_path / "m.pt", store=store, progress=told)
+    (tmp_path / "file").touch()
+    with pytest.raises(OddframeError, match="cannot be written"):
+        train(clips, config(), tmp_path / "file" / "m.safetensors", store=store, progress=told)
+    wrong = config(calibration={"groups": ["s99"]})
+    with pytest.raises(UsageError, match="no group s99"):
+        train(clips, wrong, tmp_path / "m.safetensors", store=store, progress=told)
+    assert told.seen == []
+
+
+def test_several_abnormal_classes_are_all_known(
+    clips: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
+    videos = [
+        replace(v, label="fall") if v.abnormal and v.group in RECORDINGS[:3] else v
+        for v in clips.videos
+    ]
+    model = train(
+        Dataset("clips", tuple(videos)),
+        config(method="linear"),
+        tmp_path / "m.safetensors",
+        store=store,
+    )
+    assert model.knows == "fall, fight"

@@ -13,6 +13,7 @@ from oddframe.outputs.encode import Encoder, VideoWriter, first_available
 from oddframe.outputs.picture import Picture, even_size, fit
 from oddframe.outputs.series import steps
 from oddframe.outputs.strip import RED, Strip
+from oddframe.video.frame import Frame
 
 ENCODERS = (
     Encoder("libx264", "mp4", (("preset", "veryfast"), ("crf", "23"), ("g", "100"))),
@@ -45,12 +46,13 @@ class Annotator:
         self._truth = sorted(result.truth or ())
         self._writer: VideoWriter | None = None
 
-    def add(self, image: Picture, time_s: float) -> None:
-        """Take the next frame (h, w, 3) RGB, shown from ``time_s`` on.
+    def add(self, frame: Frame) -> None:
+        """Take the next frame.
 
         Raises:
             OddframeError: the file cannot be written.
         """
+        image, time_s = frame.image, frame.time_s
         if self._writer is None:
             self._open(image)
         assert self._writer is not None

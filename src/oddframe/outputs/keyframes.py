@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from oddframe.outputs.picture import Picture, even_size, fit
+from oddframe.video.frame import Frame
 
 
 class KeyFrames:
@@ -21,26 +22,27 @@ class KeyFrames:
         self.images: dict[float, Picture] = {}
         self._waiting = sorted(set(seconds), reverse=True)
         self._longest = longest
-        self._shown: Picture | None = None
+        self._shown: Frame | None = None
 
     @property
     def done(self) -> bool:
         """Whether no later frame can change anything."""
         return not self._waiting
 
-    def add(self, image: Picture, time_s: float) -> None:
-        """Take the next frame (h, w, 3) RGB, first shown at ``time_s``."""
+    def add(self, frame: Frame) -> None:
+        """Take the next frame; its picture is only made if it is caught."""
         # Time stamps are rounded: a frame that comes a moment after the instant is meant by it.
-        while self._waiting and self._waiting[-1] < time_s - 1e-6:
-            self._catch(image if self._shown is None else self._shown)
-        self._shown = image
+        while self._waiting and self._waiting[-1] < frame.time_s - 1e-6:
+            self._catch(self._shown or frame)
+        self._shown = frame
 
     def close(self, whole: bool = True) -> None:
         """The video is over: instants after it get its last frame."""
         while whole and self._waiting and self._shown is not None:
             self._catch(self._shown)
 
-    def _catch(self, image: Picture) -> None:
-        height, width = image.shape[:2]
-        size = even_size(width, height, self._longest)
+    def _catch(self, frame: Frame) -> None:
+        image = frame.image
+        size = even_size(image.shape[1], image.shape[0], self._longest)
+        # A copy: the frame itself may be large, and is not ours to keep.
         self.images[self._waiting.pop()] = fit(image, *size).copy()

@@ -37,7 +37,7 @@ def stems(paths: Sequence[Path]) -> list[str]:
     their endings (``a_mp4``, ``a_mkv``), else by as many folders above as it takes (``cam1_a``,
     ``cam2_a``), else by number. The same paths always give the same names.
     """
-    names = [safe_name(path.name if path.is_dir() else path.stem) for path in paths]
+    names = [safe_name(path.name if _is_folder(path) else path.stem) for path in paths]
     deepest = max((len(path.parts) for path in paths), default=1)
     ways = [(0, True), *((depth, ending) for depth in range(1, deepest) for ending in (0, 1))]
     result = list(names)
@@ -49,6 +49,13 @@ def stems(paths: Sequence[Path]) -> list[str]:
                     result[i] = name
                 break
     return _numbered(result)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # Such as a name that no file can have.
+        return False
 
 
 def _longer(path: Path, name: str, folders: int, ending: bool) -> str:

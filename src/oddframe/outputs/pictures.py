@@ -17,11 +17,11 @@ from oddframe.outputs.atomic import atomic
 from oddframe.outputs.curve import write_png
 from oddframe.outputs.keyframes import KeyFrames
 from oddframe.outputs.moments import moments, peak_times
-from oddframe.outputs.picture import Picture
 from oddframe.outputs.preview import EMBED_S, Preview, encoder_for, plays_in_browsers
 from oddframe.outputs.report import Media, write_html
+from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
-from oddframe.video.source import FrameSource, open_source
+from oddframe.video.source import open_source
 
 # Events that get a picture on the page, the highest first: a page is not an archive.
 _MOST_PICTURES = 200
@@ -32,7 +32,7 @@ class _Sink(Protocol):
     @property
     def done(self) -> bool: ...
 
-    def add(self, image: Picture, time_s: float) -> None: ...
+    def add(self, frame: Frame) -> None: ...
 
     def close(self, whole: bool = True) -> None: ...
 
@@ -163,6 +163,11 @@ def _feed(source: FrameSource, mask: Mask | None, sinks: Sequence[_Sink]) -> Non
     for frame in source.frames():
         if all(sink.done for sink in sinks):
             break
-        image = frame.image if mask is None else mask.apply(frame.image)
+        if mask is not None:
+            frame = _masked(frame, mask)
         for sink in sinks:
-            sink.add(image, frame.time_s)
+            sink.add(frame)
+
+
+def _masked(frame: Frame, mask: Mask) -> Frame:
+    return Frame(lambda: mask.apply(frame.image), frame.time_s)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-import av
-
+from oddframe.errors import InputError
 from oddframe.outputs.encode import Encoder, VideoWriter, first_available
-from oddframe.outputs.picture import Picture, even_size, fit
+from oddframe.outputs.picture import even_size, fit
+from oddframe.video.container import open_video
+from oddframe.video.frame import Frame
 
 # Longer videos are not put into the page: it would be too big to mail, and slow to open.
 EMBED_S = 600.0
@@ -63,19 +64,19 @@ class Preview:
         self._size = (2, 2)
         self._last = float("-inf")
 
-    def add(self, image: Picture, time_s: float) -> None:
-        """Take the next frame (h, w, 3) RGB.
+    def add(self, frame: Frame) -> None:
+        """Take the next frame.
 
         Raises:
             OddframeError: the file cannot be written.
         """
-        if time_s - self._last < self._least_gap:
+        if frame.time_s - self._last < self._least_gap:
             return
-        self._last = time_s
+        self._last, image = frame.time_s, frame.image
         if self._writer is None:
             self._size = even_size(image.shape[1], image.shape[0], _LONGEST_SIDE)
             self._writer = VideoWriter(self._target, self._encoder, *self._size, self._fps)
-        self._writer.add(fit(image, *self._size), time_s)
+        self._writer.add(fit(image, *self._size), frame.time_s)
 
     def close(self, whole: bool = True) -> None:
         """Finish the file; if it is not ``whole``, only let go of it."""
@@ -86,9 +87,9 @@ class Preview:
 def plays_in_browsers(path: Path) -> bool:
     """Whether every common browser plays a file as it is."""
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            known = _CONTAINERS & set(container.format.name.split(","))
+        with open_video(path) as video:
+            known = _CONTAINERS & set(video.container.format.name.split(","))
+            stream = video.stream
             return bool(known) and (stream.codec_context.name, stream.pix_fmt) in _PLAYED
-    except (av.FFmpegError, OSError, IndexError):
+    except InputError:
         return False

@@ -20,7 +20,7 @@ from oddframe.events import match_events
 from oddframe.outputs.atomic import write_text
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.picture import Picture, even_size, fit, jpeg
-from oddframe.outputs.series import steps
+from oddframe.outputs.series import Steps, steps
 from oddframe.timeline import Event
 
 # A pixel of a wide screen; a curve with more steps only makes the page heavy.
@@ -84,6 +84,7 @@ def _page(result: VideoResult, media: Media | None, pictures: Mapping[int, Pictu
         f"media-src data: 'self' file:; script-src 'sha256-{digest}'"
     )
     name = Path(result.video).name or result.video
+    curve = steps(result, _MOST_STEPS)
     return Template(page).substitute(
         policy=policy,
         css=css,
@@ -98,11 +99,11 @@ def _page(result: VideoResult, media: Media | None, pictures: Mapping[int, Pictu
         ),
         media=_media(media, name),
         duration=f"{result.track.timebase.duration_s:.3f}",
-        legend=_legend(result),
+        legend=_legend(result, curve),
         events=_events(result, pictures),
         truth=_truth(result),
         facts=_facts(result),
-        data=_data(result),
+        data=_data(result, curve),
     )
 
 
@@ -133,10 +134,14 @@ def _media(media: Media | None, name: str) -> str:
     return tag + (f'\n    <p class="note">{escape(media.note)}</p>' if media.note else "")
 
 
-def _legend(result: VideoResult) -> str:
-    smooth = result.rule.smooth_s
+def _legend(result: VideoResult, curve: Steps) -> str:
+    score = "score"
+    if result.rule.smooth_s:
+        score += f", mean over {result.rule.smooth_s:g} s"
+    if not curve.whole:
+        score += ", from lowest to highest"
     entries = [
-        ("score", f"score, mean over {smooth:g} s" if smooth else "score"),
+        ("score", score),
         ("threshold", f"threshold {result.rule.threshold:.2f}"),
     ]
     if result.events:
@@ -157,13 +162,16 @@ def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> str:
             f"<p>None. The score never called for one: its highest value is "
             f"{result.track.scores.max():.2f}, the threshold {result.rule.threshold:.2f}.</p>"
         )
-    headings = ["", "Event", "Start", "End", "Peak", "Score"]
-    if result.truth is not None:
-        headings.append("Truth")
-    rows = [
-        _event_row(result, number, event, pictures.get(number))
-        for number, event in enumerate(result.events)
-    ]
+    headings = ["Event", "Start", "End", "Peak", "Score"]
+    headings = [*([""] if pictures else []), *headings, *(["Truth"] if result.truth else [])]
+    rows = []
+    for number, event in enumerate(result.events):
+        cells = _event_cells(result, number, event)
+        if pictures:
+            picture = _thumbnail(pictures[number], number) if number in pictures else ""
+            cells.insert(0, f'<td class="picture">{picture}</td>')
+        seek = f'data-seek="{event.start_s:.4f}" data-event="{number}"'
+        rows.append(f"<tr {seek}>{''.join(cells)}</tr>")
     return (
         f'<table class="events"><thead>{_headings(headings)}</thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
@@ -174,10 +182,9 @@ def _headings(names: Sequence[str]) -> str:
     return "<tr>" + "".join(f'<th scope="col">{name}</th>' for name in names) + "</tr>"
 
 
-def _event_row(result: VideoResult, number: int, event: Event, picture: Picture | None) -> str:
+def _event_cells(result: VideoResult, number: int, event: Event) -> list[str]:
     start = _clock(result, event.start_s)
     cells = [
-        f'<td class="picture">{_thumbnail(picture, number) if picture is not None else ""}</td>',
         f'<td class="number">{number + 1}</td>',
         f'<td data-label="from"><button type="button" aria-label="Event {number + 1}: go to '
         f'{start}">{start}</button></td>',
@@ -185,11 +192,11 @@ def _event_row(result: VideoResult, number: int, event: Event, picture: Picture 
         f'<td data-label="peak">{_clock(result, event.peak_s)}</td>',
         f'<td data-label="score">{event.score:.2f}</td>',
     ]
-    if result.truth is not None:
+    if result.truth:
         real = match_events([event], result.truth).found > 0
         mark = '<span class="yes">real</span>' if real else '<span class="no">false alarm</span>'
         cells.append(f"<td>{mark}</td>")
-    return f'<tr data-seek="{event.start_s:.4f}" data-event="{number}">{"".join(cells)}</tr>'
+    return cells
 
 
 def _thumbnail(picture: Picture, number: int) -> str:
@@ -251,11 +258,10 @@ def _facts(result: VideoResult) -> str:
     return f"<dl>{''.join(cells)}</dl>"
 
 
-def _data(result: VideoResult) -> str:
+def _data(result: VideoResult, curve: Steps) -> str:
     """What the script needs, as JSON that cannot end its script element."""
     base = result.track.timebase
     start = float(base.frame_times[0])
-    curve = steps(result, _MOST_STEPS)
     data = {
         "duration": base.duration_s,
         "frame": 1 / base.fps,

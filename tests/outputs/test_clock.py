@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oddframe.outputs.clock import clock, length, tick_step
+
+
+@pytest.mark.parametrize(
+    ("seconds", "decimals", "text"),
+    [
+        (0, 0, "0:00"),
+        (12.34, 1, "0:12.3"),
+        (59.96, 1, "1:00.0"),
+        (59.96, 0, "1:00"),
+        (3599.999, 2, "1:00:00.00"),
+        (36_000, 0, "10:00:00"),
+        (-0.001, 1, "0:00.0"),
+    ],
+)
+def test_a_time_never_shows_sixty_seconds(seconds: float, decimals: int, text: str) -> None:
+    assert clock(seconds, decimals) == text
+
+
+def test_hours_are_there_when_asked_for() -> None:
+    assert clock(62, hours=True) == "0:01:02"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.04 s"), (9.46, "9.5 s"), (48.2, "48 s"), (59.7, "1:00 min"), (3723, "1:02:03 h")],
+)
+def test_a_length_is_as_exact_as_it_is_short(seconds: float, text: str) -> None:
+    assert length(seconds) == text
+
+
+@given(st.floats(0.04, 1e6), st.integers(3, 20))
+def test_ticks_are_few_but_never_less_than_a_third_of_what_fits(duration: float, most: int) -> None:
+    ticks = duration / tick_step(duration, most)
+    assert ticks <= most + 1e-9
+    if 1 < duration < 86_400:
+        assert ticks > most / 3

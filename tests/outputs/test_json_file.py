@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddframe.detector import VideoResult
+from oddframe.errors import InputError
+from oddframe.events import EventRule
+from oddframe.outputs.json_file import read_json, to_dict, write_json
+
+MakeResult = Callable[..., VideoResult]
+
+
+def same(one: VideoResult, other: VideoResult) -> None:
+    np.testing.assert_array_equal(one.track.scores, other.track.scores)
+    assert one.track.timebase == other.track.timebase
+    np.testing.assert_array_equal(one.track.timebase.frame_times, other.track.timebase.frame_times)
+    track = one.track
+    assert replace(other, track=track) == one
+
+
+def test_schema_1_has_what_programs_rely_on(make_result: MakeResult, tmp_path: Path) -> None:
+    result = make_result(90, 25.0, [(1.0, 2.0)])
+    write_json(result, tmp_path / "a.json")
+    data = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert data["schema"] == 1
+    assert data["video"] == "cam3.mp4"
+    assert (data["frames"], data["fps"], data["duration_s"]) == (90, 25.0, 3.6)
+    assert data["snippet_frames"] == 16
+    assert len(data["snippet_scores"]) == 6
+    assert data["threshold"] == 0.5
+    assert set(data["model"]) >= {"name", "sha256", "method", "knows"}
+    (event,) = data["events"]
+    assert set(event) == {"start_s", "end_s", "peak_s", "score"}
+    assert "snippet_times" not in data
+    assert "truth" not in data
+
+
+@pytest.mark.parametrize(
+    "timebase",
+    [
+        {},
+        {"stride": 8},
+        {"rate": 12.5, "stride": 32},
+        {"pts": np.cumsum(np.full(90, 0.04) + 0.01 * np.sin(np.arange(90)) ** 2)},
+    ],
+)
+@pytest.mark.parametrize("truth", [None, [], [(1.0, 2.0)]])
+def test_what_is_read_is_what_was_written(
+    make_result: MakeResult, tmp_path: Path, timebase: dict[str, object], truth: object
+) -> None:
+    rule = EventRule(0.6, 0.3, 0.5, 0.2, 1.5)
+    result = make_result(
+        90, 25.0, [(1.0, 2.5)], video='Ü "3".mp4', truth=truth, rule=rule, **timebase
+    )
+    write_json(result, tmp_path / "a.json")
+    same(result, read_json(tmp_path / "a.json"))
+
+
+def test_times_are_written_where_they_are_not_plain(make_result: MakeResult) -> None:
+    pts = np.arange(90) * 0.04 + np.where(np.arange(90) > 40, 3.0, 0.0)
+    result = make_result(90, 25.0, pts=pts)
+    data = to_dict(result)
+    assert data["frame_times"] == pts.tolist()
+    assert data["snippet_times"] == result.track.timebase.snippet_times().tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("no json", "no JSON"),
+        ("[1, 2]", "not a score file"),
+        ('{"schema": 2}', "schema 2"),
+        ('{"schema": 1, "video": "a"}', "no field"),
+    ],
+)
+def test_what_is_no_score_file_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says) as refused:
+        read_json(path)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_scores_that_do_not_fit_the_frames_are_refused(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    data = to_dict(make_result(90))
+    data["frames"] = 900
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError):
+        read_json(path)
+
+
+def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_json(tmp_path / "none.json")

@@ -15,12 +15,15 @@ def reproducible(device: torch.device, seed: int) -> Iterator[None]:
     cuda = [device] if device.type == "cuda" else []
     if cuda:  # cuBLAS is deterministic only with a workspace of fixed size.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    fill = torch.utils.deterministic.fill_uninitialized_memory
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # A debugging aid, and slow.
         try:
             yield
         finally:
+            torch.utils.deterministic.fill_uninitialized_memory = fill
             torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from oddframe.errors import UsageError
@@ -177,3 +178,21 @@ def test_the_interval_of_clips_is_by_recording(clips):
     assert interval.value == pytest.approx(
         np.mean([r.clip_auc for r in figures(results, RULE, 60)]), abs=0.05
     )
+
+
+def test_pairs_of_one_recording_and_of_one_fold_are_those_that_count(clips):
+    results = run(clips, first_dimension, SMALL)
+    by_fold = [
+        (roc_auc_score([c.abnormal for c in r.clips], r.clip_scores), len(r.clips) ** 2)
+        for r in results
+    ]
+    assert clip_auc_interval(results, draws=10).value == pytest.approx(
+        np.average([auc for auc, _ in by_fold], weights=[pairs for _, pairs in by_fold])
+    )
+    by_recording = []
+    for result in results:
+        for name in {clip.group for clip in result.clips}:
+            own = np.array([clip.group == name for clip in result.clips])
+            labels = np.array([clip.abnormal for clip in result.clips])[own]
+            by_recording.append(roc_auc_score(labels, result.clip_scores[own]))
+    assert within_recordings_auc(results, draws=10).value == pytest.approx(np.mean(by_recording))

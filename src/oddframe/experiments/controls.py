@@ -15,7 +15,7 @@ from oddframe.errors import UsageError
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
 from oddframe.experiments.splice import Clip, FeatureArray
 from oddframe.timeline import FloatArray
-from oddframe.video.discover import VideoInfo, probe
+from oddframe.video.probe import probe
 
 
 def random_labels(trainer: Trainer) -> Trainer:
@@ -93,14 +93,12 @@ def file_property_clips(dataset: Dataset, clips: Sequence[Clip]) -> tuple[Clip, 
     Raises:
         InputError: a file is missing or damaged.
     """
-    rows = [_properties(probe(video.path)) for video in dataset.videos]
-    return tuple(
-        replace(clip, array=np.tile(row, (1, clip.timebase.n_snippets, 1)), other_views=())
-        for clip, row in zip(clips, rows, strict=True)
-    )
-
-
-def _properties(info: VideoInfo) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    bits = 8 * info.path.stat().st_size / max(info.duration_s, 1e-3)
-    values = (np.log(info.height), info.width / info.height, info.fps, np.log(bits), info.has_audio)
-    return np.array(values, dtype=np.float32)
+    blind = []
+    for video, clip in zip(dataset.videos, clips, strict=True):
+        info = probe(video.path)
+        bits = 8 * video.path.stat().st_size / clip.timebase.duration_s
+        shape = (np.log(info.height), info.width / info.height)
+        row = np.array([*shape, info.fps, np.log(bits), info.has_audio], dtype=np.float32)
+        array = np.tile(row, (1, clip.timebase.n_snippets, 1))
+        blind.append(replace(clip, array=array, other_views=()))
+    return tuple(blind)

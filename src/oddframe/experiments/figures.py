@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from oddframe.events import EventRule, calibrate, find_events, match_events
 from oddframe.experiments.protocol import FoldResult
 from oddframe.experiments.splice import Clip
 from oddframe.metrics import Interval, accuracy, bootstrap_interval, roc_auc
+from oddframe.timeline import FloatArray
 
 
 @dataclass(frozen=True)
@@ -122,48 +122,36 @@ def _best_threshold(clips: Sequence[Clip], scores: np.ndarray) -> float:
     return float(cuts[best[len(best) // 2]])
 
 
-@dataclass(frozen=True)
-class _ClipScore:
-    stratum: tuple[str, int, int]
-    abnormal: bool
-    score: float
+def _pairs(results: Sequence[FoldResult]) -> tuple[FloatArray, FloatArray]:
+    """Pairs of an abnormal and a normal clip of one fold, by their recordings: won, and in all.
 
-
-def _pairs_auc(scores: Iterable[_ClipScore]) -> float:
-    """AUC over the pairs of an abnormal and a normal clip that share a stratum."""
-    strata: dict[tuple[str, int, int], list[_ClipScore]] = defaultdict(list)
-    for one in scores:
-        strata[one.stratum].append(one)
-    right = total = 0.0
-    for members in strata.values():
-        abnormal = [m.abnormal for m in members]
-        pairs = sum(abnormal) * (len(abnormal) - sum(abnormal))
-        if pairs:
-            right += pairs * roc_auc(abnormal, [m.score for m in members])
-            total += pairs
-    return right / total if total else float("nan")
-
-
-def _by_recording(
-    results: Sequence[FoldResult], stratum: Callable[[Clip], str]
-) -> list[list[_ClipScore]]:
-    recordings: dict[str, list[_ClipScore]] = defaultdict(list)
+    Both (G, G) over the recordings: the abnormal clip's first. A tie is half won.
+    """
+    names = sorted({clip.group for result in results for clip in result.clips})
+    won, total = np.zeros((len(names), len(names))), np.zeros((len(names), len(names)))
     for result in results:
-        for clip, score in zip(result.clips, result.clip_scores, strict=True):
-            key = (stratum(clip), result.repeat, result.fold)
-            recordings[clip.group].append(_ClipScore(key, clip.abnormal, float(score)))
-    return [recordings[name] for name in sorted(recordings)]
+        group = np.array([names.index(clip.group) for clip in result.clips])
+        odd, scores = _labels(result.clips), result.clip_scores
+        ahead = np.sign(scores[odd][:, None] - scores[~odd][None, :]) / 2 + 0.5
+        where = group[odd][:, None], group[~odd][None, :]
+        np.add.at(won, where, ahead)
+        np.add.at(total, where, 1.0)
+    return won, total
 
 
-def _interval(recordings: Sequence[list[_ClipScore]], draws: int) -> Interval:
-    return bootstrap_interval(
-        recordings, lambda drawn: _pairs_auc(s for one in drawn for s in one), draws=draws
-    )
+def _share(won: float, total: float) -> float:
+    return won / total if total else float("nan")
 
 
 def clip_auc_interval(results: Sequence[FoldResult], draws: int = 1000) -> Interval:
     """AUC of single clips, pairs within a fold, and its interval by resampling recordings."""
-    return _interval(_by_recording(results, lambda _: ""), draws)
+    won, total = _pairs(results)
+
+    def statistic(drawn: Sequence[int]) -> float:
+        times = np.bincount(drawn, minlength=len(won))
+        return _share(float(times @ won @ times), float(times @ total @ times))
+
+    return bootstrap_interval(range(len(won)), statistic, draws=draws)
 
 
 def within_recordings_auc(results: Sequence[FoldResult], draws: int = 1000) -> Interval:
@@ -171,4 +159,9 @@ def within_recordings_auc(results: Sequence[FoldResult], draws: int = 1000) -> I
 
     Only recordings that hold both labels count; the interval is by resampling recordings.
     """
-    return _interval(_by_recording(results, lambda clip: clip.group), draws)
+    won, total = (np.diag(pairs) for pairs in _pairs(results))
+
+    def statistic(drawn: Sequence[int]) -> float:
+        return _share(float(won[list(drawn)].sum()), float(total[list(drawn)].sum()))
+
+    return bootstrap_interval(range(len(won)), statistic, draws=draws)

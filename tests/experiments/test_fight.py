@@ -1,0 +1,104 @@
+"""The fight benchmark end to end on real clips' files and made-up features."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.experiments import controls
+from oddframe.experiments.fight import LINEAR, baseline, report, rows
+from oddframe.experiments.protocol import Bag, Protocol, on_clips, run
+from oddframe.experiments.splice import Clip, SpliceRule
+from oddframe.experiments.trainers import method_trainer
+from oddframe.timeline import Timebase
+from oddframe.training.config import TrainConfig, parse_config
+
+TINY = {"hidden": 8, "heads": 2, "head_dim": 4, "anomaly_slots": 16, "normal_slots": 16}
+SPLICES = SpliceRule((4, 6), (1, 2), 5, 5)
+
+
+def tiny(mode: str, steps: int = 10) -> TrainConfig:
+    return parse_config(
+        {
+            "method": {"config": TINY},
+            "recipe": {
+                "steps": steps,
+                "lr": 0.01,
+                "normal_bags": 4,
+                "abnormal_bags": 4,
+                "segments": 8,
+            },
+            "bags": {"mode": mode, "clips": [4, 6], "abnormal": [1, 2]},
+        }
+    )
+
+
+def fight_clips(root: Path) -> tuple[Clip, ...]:
+    rng = np.random.default_rng(0)
+    clips = []
+    for video in surveillance_fight(root).videos:
+        array = rng.normal(size=(1, 3, 5)).astype(np.float32)
+        array[..., 0] += 3 * video.abnormal
+        base = Timebase(25.0, 48)
+        clips.append(Clip(str(video.path), array, base, video.abnormal, video.group))
+    return tuple(clips)
+
+
+@pytest.mark.parametrize("mode", ["video", "joined"])
+def test_a_configuration_is_a_trainer(clips, mode):
+    protocol = Protocol(2, 1, "spliced", SPLICES, SPLICES)
+    protocol = on_clips(protocol) if mode == "joined" else protocol
+    results = run(clips, method_trainer(tiny(mode, 40)), protocol)
+    assert np.mean([result.frames.auc for result in results]) > 0.8
+
+
+def test_crops_are_views_in_training_and_averaged_in_scoring(clips):
+    bags = [Bag((clip.array[0], clip.array[0] * 0.9), clip.abnormal) for clip in clips]
+    scorer = method_trainer(tiny("video"))(bags, 0)
+    array = clips[0].array
+    both = np.concatenate([array, array[:, ::-1]])
+    expected = (scorer(array) + scorer(array[:, ::-1])) / 2
+    np.testing.assert_allclose(scorer(both), expected, atol=1e-6)
+
+
+def test_the_baseline_is_linear_on_the_same_bags():
+    config = tiny("joined").model_copy(update={"standardise": False})
+    linear = baseline(config)
+    assert linear.chosen_method()[0].name == "linear"
+    assert linear.standardise
+    assert linear.full_recipe().segments == 8
+    assert linear.full_recipe().lr == 2e-3
+    assert linear.bags == config.bags
+
+
+def test_file_properties_give_the_set_away(shared_data):
+    root = shared_data / "surveillance_fight"
+    clips = fight_clips(root)
+    blind = controls.file_property_clips(surveillance_fight(root), clips)
+    assert len({clip.array[0, 0].tobytes() for clip in blind}) > 50
+    sound = np.array([clip.array[0, 0, 4] for clip in blind])
+    abnormal = np.array([clip.abnormal for clip in blind])
+    assert ((sound == 0) & abnormal).sum() == 8
+    assert ((sound == 0) & ~abnormal).sum() == 35
+    results = run(blind, controls.logistic_regression, Protocol(repeats=1, train_on="clips"))
+    assert 0.5 < np.mean([result.frames.auc for result in results]) < 0.9
+
+
+@pytest.mark.slow
+def test_the_whole_table(shared_data):
+    root = shared_data / "surveillance_fight"
+    dataset, clips = surveillance_fight(root), fight_clips(root)
+    protocol = Protocol(2, 1, "spliced", SPLICES, SPLICES)
+    config = tiny("joined")
+    few = {"normal_videos": 2, "abnormal_videos": 2}
+    protocol = replace(protocol, test_videos=replace(SPLICES, **few))
+    table = rows(dataset, clips, config, protocol)
+    text = report(table, config)
+    for row in table:
+        assert f"| {row.name} | " in text
+    assert f"minus {LINEAR}" in text
+    assert replace(protocol, train_on="clips") == table[0].protocol

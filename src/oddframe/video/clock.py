@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # Matroska and Flash keep milliseconds: a stamp and the origin are each half of one off at most.
 _COARSE_S = 1.5e-3
+# Frames closer than this have the same time, but for the rounding of floats.
+_LEAST_S = 1e-6
 # A step back by more than this is a clock that was set anew, not frames out of order.
 _RESTART_S = 1.0
 # A step forward by more than this is a damaged stamp where it leads past the container's end.
@@ -26,6 +28,7 @@ class FrameClock:
         self._end_s = duration_s
         self._origin: float | None = None
         self._last: float | None = None
+        self._given = 0.0
         self._on_grid = True
 
     def __call__(self, stamp_s: float | None) -> float:
@@ -35,17 +38,18 @@ class FrameClock:
             self._origin = stamp_s
             self._last = 0.0
             return 0.0
-        time_s = self._plausible(stamp_s, self._last, interval)
-        if self._on_grid:
-            nearest = round(time_s * self._fps)
-            grid_s = nearest / self._fps
-            self._on_grid = abs(time_s - grid_s) <= min(_COARSE_S, interval / 8)
-            if self._on_grid:
-                time_s = grid_s
-        if time_s <= self._last:
-            time_s = self._last + interval / 2
+        given_s = time_s = self._plausible(stamp_s, self._last, interval)
+        grid_s = round(time_s * self._fps) / self._fps
+        if abs(time_s - grid_s) > min(_COARSE_S, interval / 8) or grid_s <= self._last:
             self._on_grid = False
-        self._last = time_s
+        if self._on_grid:
+            time_s = grid_s
+        elif time_s < self._last + _LEAST_S:
+            # Where the last time was rounded up, the step between the stamps themselves is good.
+            step_s = given_s - self._given
+            good = _LEAST_S <= step_s < interval / 2
+            time_s = self._last + (step_s if good else interval / 2)
+        self._last, self._given = time_s, given_s
         return time_s
 
     def _plausible(self, stamp_s: float | None, last: float, interval: float) -> float:

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from oddframe.errors import InputError
+from oddframe.video.discover import find_inputs, probe
+from oddframe.video.source import open_source
+from tests.conftest import Image, encode
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Two cameras with a clip of equal name, a folder of frames, and things that are no video."""
+    for name in ("a/cam.mp4", "b/cam.mp4", "a/2.mkv", "a/10.MKV", "a/notes.txt", "a/.hidden.mp4"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "frames").mkdir()
+    for number in range(3):
+        PillowImage.new("RGB", (8, 8)).save(tmp_path / "frames" / f"{number}.png")
+    PillowImage.new("RGB", (8, 8)).save(tmp_path / "a" / "thumbnail.png")
+    (tmp_path / "nothing").mkdir()
+    return tmp_path
+
+
+def names(paths: list[Path], root: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in paths]
+
+
+def test_a_folder_with_its_subfolders(tree: Path) -> None:
+    everything = ["a/2.mkv", "a/10.MKV", "a/cam.mp4", "b/cam.mp4", "frames"]
+    assert names(find_inputs([str(tree)]), tree) == everything
+
+
+def test_a_folder_of_frames_is_one_input(tree: Path) -> None:
+    assert names(find_inputs([str(tree / "frames")]), tree) == ["frames"]
+
+
+def test_a_glob_in_natural_order(tree: Path) -> None:
+    assert names(find_inputs([str(tree / "a" / "*.[mM][kK][vV]")]), tree) == ["a/2.mkv", "a/10.MKV"]
+    assert names(find_inputs([str(tree / "**" / "cam.mp4")]), tree) == ["a/cam.mp4", "b/cam.mp4"]
+    assert names(find_inputs([str(tree / "f*")]), tree) == ["frames"]
+
+
+def test_each_input_once_in_the_order_asked_for(tree: Path) -> None:
+    asked = [tree / "b" / "cam.mp4", tree, tree / "b" / ".." / "b" / "cam.mp4"]
+    found = names(find_inputs([str(path) for path in asked]), tree)
+    assert found[0] == "b/cam.mp4"
+    assert len(found) == len(set(found)) == 5
+
+
+def test_a_file_is_taken_whatever_its_name(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cam[1].mp4", "-dash.mp4", "kamera.dat", "a*b.mp4"):
+        (tree / name).touch()
+        monkeypatch.chdir(tree)
+        assert find_inputs([name]) == [Path(name)]
+
+
+@pytest.mark.parametrize("what", ["no.mp4", "no*.mp4", "nothing"])
+def test_what_is_not_there_says_so_when_it_is_opened(tree: Path, what: str) -> None:
+    (path,) = find_inputs([str(tree / what)])
+    with pytest.raises(InputError, match=r"no such file|neither a video nor a picture"):
+        open_source(path)
+
+
+def test_a_link_to_a_folder_above_ends(tree: Path) -> None:
+    (tree / "a" / "loop").symlink_to(tree, target_is_directory=True)
+    assert len(find_inputs([str(tree)])) == 5
+
+
+def test_probe_a_clip(clip: Path) -> None:
+    info = probe(clip)
+    assert (info.width, info.height, info.fps, info.frames) == (352, 240, 25.0, 50)
+    assert info.duration_s == pytest.approx(2.0, abs=0.05)
+    assert (info.codec, info.rotation, info.has_audio) == ("h264", 0, True)
+    assert not info.variable_frame_rate
+
+
+def test_probe_sees_a_variable_rate(tmp_path: Path, clip_frames: list[Image]) -> None:
+    gaps = np.random.default_rng(0).uniform(0.02, 0.1, 29)
+    path = encode(tmp_path / "v.mp4", clip_frames[:30], times=np.append(0, np.cumsum(gaps)))
+    assert probe(path).variable_frame_rate
+    steady = encode(tmp_path / "s.mkv", clip_frames[:30], fps=29.97)
+    assert not probe(steady).variable_frame_rate
+
+
+def test_probe_a_folder_of_frames(tree: Path) -> None:
+    info = probe(tree / "frames")
+    assert (info.width, info.height, info.frames, info.codec) == (8, 8, 3, "png")
+    with pytest.raises(InputError, match="no picture"):
+        probe(tree / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["missing", "text", "empty", "audio_only", "no_pictures"])
+def test_probe_a_bad_file(bad_video: Callable[[str], Path], kind: str) -> None:
+    path = bad_video(kind)
+    with pytest.raises(InputError, match=path.name):
+        probe(path)

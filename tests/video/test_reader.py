@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from oddframe.errors import InputError
+from oddframe.video.reader import VideoFile
+from oddframe.video.source import open_source
+from tests.conftest import BAD_VIDEOS, Image, encode, flip_bits, keep_part, remux
+
+
+def times(path: Path) -> list[float]:
+    return [frame.time_s for frame in VideoFile(path).frames()]
+
+
+def by_plain_pyav(path: Path) -> tuple[int, int]:
+    """(pictures, damaged packets) that a bare loop over the packets gets out of a file."""
+    pictures = damaged = 0
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            try:
+                pictures += len(packet.decode())
+            except av.FFmpegError:
+                damaged += 1
+    return pictures, damaged
+
+
+def turn(path: Path, matrix: tuple[int, ...]) -> None:
+    """Set the display matrix (a, b, c, d) of an MP4's only track."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+
+
+def test_every_frame_with_its_time(clip: Path, clip_frames: list[Image]) -> None:
+    video = VideoFile(clip)
+    frames = list(video.frames())
+    assert (video.fps, video.expected_frames, video.name) == (25.0, 50, str(clip))
+    assert [frame.time_s for frame in frames] == [i / 25 for i in range(50)]
+    for frame, truth in zip(frames, clip_frames, strict=True):
+        assert np.array_equal(frame.image, truth)
+
+
+def test_a_second_reading_starts_anew(clip: Path) -> None:
+    video = VideoFile(clip)
+    first = next(iter(video.frames())).image
+    assert np.array_equal(next(iter(video.frames())).image, first)
+    assert len(list(video.frames())) == 50
+
+
+@pytest.mark.parametrize("kind", BAD_VIDEOS)
+def test_a_bad_file_gets_one_line_with_its_name(
+    bad_video: Callable[[str], Path], kind: str
+) -> None:
+    path = bad_video(kind)
+    with pytest.raises(InputError) as error:
+        list(open_source(path).frames())
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "no such file"),
+        ("text", "not a video"),
+        ("empty", "empty"),
+        ("audio_only", "only sound"),
+        ("no_moov", "without its index"),
+        ("cut_header", "without its index"),
+        ("no_pictures", "no picture could be decoded (50 damaged packets)"),
+    ],
+)
+def test_the_line_says_what_is_wrong(
+    bad_video: Callable[[str], Path], kind: str, words: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        list(open_source(bad_video(kind)).frames())
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("one_frame", 1), ("fifteen_frames", 15)])
+def test_short_videos(bad_video: Callable[[str], Path], kind: str, count: int) -> None:
+    assert times(bad_video(kind)) == [i / 25 for i in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["cut_mp4", "cut_mkv"])
+def test_a_cut_off_file_gives_what_is_there_and_counts_what_is_lost(
+    bad_video: Callable[[str], Path], kind: str
+) -> None:
+    path = bad_video(kind)
+    video = VideoFile(path)
+    recovered = len(list(video.frames()))
+    assert recovered == by_plain_pyav(path)[0] > 10
+    assert recovered + video.damaged_packets == 50
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_flipped_bits_cost_next_to_nothing(
+    tmp_path: Path, clip_frames: list[Image], seed: int, suffix: str
+) -> None:
+    whole = encode(tmp_path / "whole.mp4", clip_frames * 4)
+    path = flip_bits(whole, 40, seed)
+    if suffix != ".mp4":
+        path = remux(path, tmp_path / f"other{suffix}")
+    video = VideoFile(path)
+    recovered = len(list(video.frames((64, 64))))
+    pictures, damaged = by_plain_pyav(path)
+    assert recovered >= 0.99 * pictures
+    assert recovered >= 0.97 * 200
+    assert video.damaged_packets == damaged
+
+
+def test_the_same_damage_is_mended_the_same_way(tmp_path: Path, clip_frames: list[Image]) -> None:
+    path = flip_bits(encode(tmp_path / "v.mp4", clip_frames), 20)
+    once, twice = ([f.image for f in VideoFile(path).frames()] for _ in range(2))
+    assert np.array_equal(np.stack(once), np.stack(twice))
+
+
+def test_a_damaged_file_index_in_the_middle_of_a_stream(tmp_path: Path, clip: Path) -> None:
+    path = remux(clip, tmp_path / "v.mkv")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    path.write_bytes(data)
+    assert len(times(path)) >= 0.99 * by_plain_pyav(path)[0]
+
+
+def test_variable_frame_rate(tmp_path: Path, clip_frames: list[Image]) -> None:
+    stamps = np.append(0.0, np.cumsum(np.random.default_rng(0).uniform(0.01, 0.3, 39)))
+    for suffix in (".mp4", ".mkv"):
+        path = encode(tmp_path / f"v{suffix}", clip_frames[:40], times=stamps)
+        assert np.allclose(times(path), stamps, atol=1.6e-3)
+
+
+def test_the_first_frame_is_at_zero_whatever_the_container_starts_with(
+    tmp_path: Path, clip_frames: list[Image]
+) -> None:
+    late = [1000.5 + i / 25 for i in range(20)]
+    path = encode(tmp_path / "v.ts", clip_frames[:20], times=late)
+    assert np.allclose(times(path), np.arange(20) / 25, atol=1e-3)
+
+
+def test_a_stream_without_time_stamps(tmp_path: Path, clip_frames: list[Image]) -> None:
+    path = tmp_path / "v.h264"
+    encode(path, clip_frames[:30], options={"bf": "0", "preset": "ultrafast"})
+    assert len(times(path)) == 30
+    assert (np.diff(times(path)) > 0).all()
+
+
+def rot90(frames: list[Image], turns: int) -> list[Image]:
+    return [np.rot90(frame, turns) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turns"),
+    [
+        ((0, 1, -1, 0), 3),  # To the right becomes down: clockwise, what telephones write.
+        ((-1, 0, 0, -1), 2),
+        ((0, -1, 1, 0), 1),
+    ],
+)
+@pytest.mark.parametrize("filter", ["bicubic", "lanczos"])
+def test_rotation_is_honoured(
+    tmp_path: Path,
+    clip: Path,
+    clip_frames: list[Image],
+    matrix: tuple[int, ...],
+    turns: int,
+    filter,
+) -> None:
+    path = remux(clip, tmp_path / "v.mp4")
+    turn(path, matrix)
+    native = [frame.image for frame in VideoFile(path).frames()]
+    assert np.array_equal(np.stack(native), np.stack(rot90(clip_frames, turns)))
+    size = (120, 176) if turns % 2 else (176, 120)
+    upright = [f.image for f in VideoFile(clip).frames((176, 120), filter)]
+    turned = [f.image for f in VideoFile(path).frames(size, filter)]
+    difference = np.abs(np.stack(turned).astype(int) - np.stack(rot90(upright, turns)))
+    assert difference.mean() < 0.1  # Pillow resizes rows first, and rounds in between.
+
+
+def test_another_resolution_in_mid_stream(tmp_path: Path, clip_frames: list[Image]) -> None:
+    parts = []
+    small = [np.ascontiguousarray(frame[::2, ::2]) for frame in clip_frames[:30]]
+    for name, frames in (("large", clip_frames[:30]), ("small", small)):
+        path = encode(tmp_path / f"{name}.ts", frames, options={"bf": "0"})
+        parts.append(path.read_bytes())
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(parts))
+    for size, shape in (((224, 224), (224, 224, 3)), (None, (240, 352, 3))):
+        frames = list(VideoFile(path).frames(size))
+        assert len(frames) >= 59  # The decoder may drop one where the stream changes.
+        assert {frame.image.shape for frame in frames} == {shape}
+        assert (np.diff([frame.time_s for frame in frames]) > 0).all()
+        # The scene is the same before and after, so a picture that is brought to size matches.
+        difference = np.abs(frames[5].image.astype(int) - frames[-25].image)
+        assert difference.mean() < 8
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path: Path, clip_frames: list[Image]) -> None:
+    path = tmp_path / "v.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 640, 480, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 352, 240, "yuv420p"
+        black = av.VideoFrame.from_ndarray(np.zeros((480, 640, 3), np.uint8), format="rgb24")
+        container.mux(cover.encode(black))
+        container.mux(cover.encode(None))
+        for number, image in enumerate(clip_frames[:20]):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    frames = list(VideoFile(path).frames())
+    assert len(frames) == 20
+    assert frames[0].image.shape == (240, 352, 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space.mp4",
+        'it\'s "quoted".mp4',
+        "фильм 映画 🎬.mp4",
+        "-dash.mp4",
+        "rtp:cam.mp4",
+        "100%d#?&.mp4",
+        "new\nline.mp4",
+    ],
+)
+def test_strange_names(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_bytes(clip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert len(times(Path(name))) == 50
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9/v.mp4", "rtsp://127.0.0.1:9/s", "file:///etc/passwd"]
+)
+def test_addresses_are_refused(address: str) -> None:
+    with pytest.raises(InputError, match="only local files"):
+        open_source(address)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("v.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{clip}\n#EXT-X-ENDLIST\n"),
+        ("v.ffconcat", "ffconcat version 1.0\nfile '{clip}'\n"),
+        ("v.mp4", "ffconcat version 1.0\nfile '{clip}'\n"),
+        ("v.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 96\n"),
+        ("v.txt", "only text, which FFmpeg could draw on a terminal\n" * 50),
+    ],
+)
+def test_a_file_that_points_elsewhere_is_not_followed(
+    tmp_path: Path, clip: Path, name: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text.format(clip=clip))
+    with pytest.raises(InputError, match=r"playlist|not a video"):
+        open_source(path)
+
+
+def test_no_permission(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match="no permission"):
+        open_source(clip)
+
+
+def test_a_file_that_was_cut_behind_its_own_index_still_opens(tmp_path: Path, clip: Path) -> None:
+    path = keep_part(remux(clip, tmp_path / "v.mp4", {"movflags": "faststart"}), 0.98)
+    video = VideoFile(path)
+    assert len(list(video.frames())) >= 47
+    assert video.damaged_packets >= 1

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oddframe.errors import InputError, UsageError
+from oddframe.timeline import Timebase
+from oddframe.video.frame import Frame
+from oddframe.video.mask import Mask
+from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.snippets import SnippetReader
+from oddframe.video.source import open_source
+from oddframe.video.views import crop_names, cut
+from tests.conftest import Image, encode
+
+
+class Numbered:
+    """A source whose frame ``i`` is one pixel that holds ``i``, shown at ``times[i]``."""
+
+    name = "numbered"
+    damaged_packets = 0
+
+    def __init__(self, fps: float, times: list[float]) -> None:
+        self.fps, self.times, self.made = fps, times, 0
+        self.expected_frames = len(times)
+
+    def frames(self, size=None, filter="bicubic", jpeg_quality=0) -> Iterator[Frame]:  # noqa: ARG002
+        for number, time_s in enumerate(self.times):
+            yield Frame(lambda number=number: self.image(number), time_s)
+
+    def image(self, number: int) -> Image:
+        self.made += 1
+        return np.array([[[number >> 16, number >> 8 & 255, number & 255]]], np.uint8)
+
+
+def numbers(snippets: list[Image]) -> list[list[int]]:
+    pixels = [snippet.reshape(-1, 3).astype(int) for snippet in snippets]
+    return [(p @ [65536, 256, 1]).tolist() for p in pixels]
+
+
+def naive(timebase: Timebase) -> list[list[int]]:
+    """Frame numbers of each snippet, straight from the definition."""
+    shown = timebase.tick_frames()
+    return [
+        [
+            int(shown[min(i * timebase.stride + j, len(shown) - 1)])
+            for j in range(timebase.snippet_frames)
+        ]
+        for i in range(timebase.n_snippets)
+    ]
+
+
+def pixel(**how) -> Preprocessing:
+    return Preprocessing(resize=(1, 1), crop_size=(1, 1), crops=("full",), **how)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    n=st.integers(1, 120),
+    fps=st.sampled_from([5.0, 24000 / 1001, 25.0, 29.97, 30.0, 60.0]),
+    snippet_frames=st.sampled_from([1, 4, 16]),
+    stride=st.integers(1, 40),
+    rate=st.none() | st.sampled_from([3.0, 12.5, 15.0, 25.0, 29.97, 30.0, 50.0]),
+    gaps=st.none() | st.randoms(use_true_random=False),
+)
+def test_snippets_are_those_of_the_timebase(
+    n: int, fps: float, snippet_frames: int, stride: int, rate: float | None, gaps
+) -> None:
+    if gaps is None:
+        times = [i / fps for i in range(n)]
+    else:
+        steps = [gaps.choice([0.001, 0.02, 1 / 30, 0.04, 0.5]) for _ in range(n)]
+        times = np.cumsum(steps).tolist()
+        times = [time_s - times[0] for time_s in times]
+    how = pixel(snippet_frames=snippet_frames, stride=stride, rate=rate)
+    reader = SnippetReader(Numbered(fps, times), how)
+    found = numbers(list(reader))
+    timebase = reader.timebase
+    assert np.array_equal(timebase.frame_times, times)
+    assert found == naive(timebase)
+    assert (timebase.snippet_frames, timebase.stride, timebase.rate) == (
+        snippet_frames,
+        stride,
+        rate,
+    )
+
+
+def test_a_constant_rate_needs_no_time_stamps_and_another_does() -> None:
+    reader = SnippetReader(Numbered(25, [i / 25 for i in range(40)]), pixel())
+    assert reader.expected_snippets == len(list(reader)) == 3
+    assert reader.timebase.pts is None
+    reader = SnippetReader(Numbered(25, [0, 0.1, 0.5]), pixel())
+    list(reader)
+    assert reader.timebase.pts is not None
+    assert reader.timebase.fps == pytest.approx(4)
+
+
+def test_frames_that_no_snippet_shows_are_not_made() -> None:
+    fast = Numbered(60, [i / 60 for i in range(600)])
+    list(SnippetReader(fast, pixel(rate=10.0)))
+    assert fast.made == 100
+    sparse = Numbered(25, [i / 25 for i in range(640)])
+    list(SnippetReader(sparse, pixel(stride=64)))
+    assert sparse.made == 160
+
+
+def test_a_real_clip_cropped(clip: Path, clip_frames: list[Image]) -> None:
+    how = Preprocessing(filter="lanczos", crops=crop_names(10))
+    reader = SnippetReader(open_source(clip), how)
+    snippets = list(reader)
+    assert [snippet.shape for snippet in snippets] == [(10, 16, 224, 224, 3)] * 4
+    frames = np.stack([f.image for f in open_source(clip).frames((340, 256), "lanczos")])
+    for number, name in enumerate(how.crops):
+        assert np.array_equal(snippets[1][number], cut(frames[16:32], name, (224, 224)))
+    tail = frames[[48, 49] + [49] * 14]
+    assert np.array_equal(snippets[3][0], cut(tail, "center", (224, 224)))
+
+
+def test_a_video_at_another_rate(tmp_path: Path, clip_frames: list[Image]) -> None:
+    path = encode(tmp_path / "v.mkv", clip_frames * 2, fps=50)
+    reader = SnippetReader(open_source(path), Preprocessing(filter="bicubic", rate=25.0))
+    snippets = np.concatenate([snippet[0] for snippet in reader])
+    frames = [frame.image for frame in open_source(path).frames((340, 256))]
+    assert reader.timebase.pts is None
+    for tick in range(50):
+        assert np.array_equal(snippets[tick], cut(frames[tick * 2][None], "center", (224, 224))[0])
+
+
+@pytest.mark.parametrize(("kind", "count"), [("one_frame", 1), ("fifteen_frames", 15)])
+def test_a_short_video_is_one_snippet(
+    bad_video: Callable[[str], Path], kind: str, count: int
+) -> None:
+    reader = SnippetReader(open_source(bad_video(kind)), Preprocessing())
+    (snippet,) = reader
+    assert reader.timebase.n_frames == count
+    assert all(np.array_equal(snippet[0, i], snippet[0, -1]) for i in range(count - 1, 16))
+
+
+def test_a_damaged_video_is_read_to_its_end(bad_video: Callable[[str], Path]) -> None:
+    reader = SnippetReader(open_source(bad_video("cut_mp4")), Preprocessing())
+    assert len(list(reader)) == 2
+    assert reader.damaged_packets == 32
+    with pytest.raises(InputError, match="no picture could be decoded"):
+        list(SnippetReader(open_source(bad_video("no_pictures")), Preprocessing()))
+
+
+def test_masked_parts_are_grey(clip: Path) -> None:
+    mask = Mask(np.array([[True, False]]))
+    how = Preprocessing(resize=(224, 224), crops=("full", "full_mirrored"), filter="bicubic")
+    plain, masked = (list(SnippetReader(open_source(clip), how, m)) for m in (None, mask))
+    for before, after in zip(plain, masked, strict=True):
+        assert (after[0, :, :, :112] == 128).all()
+        assert (after[1, :, :, 112:] == 128).all()
+        assert np.array_equal(after[0, :, :, 112:], before[0, :, :, 112:])
+
+
+def test_the_timebase_is_not_known_before_the_end(clip: Path) -> None:
+    reader = SnippetReader(open_source(clip), Preprocessing())
+    snippets = iter(reader)
+    next(snippets)
+    with pytest.raises(RuntimeError, match="all snippets"):
+        _ = reader.timebase
+    snippets.close()
+
+
+def test_crops_that_do_not_fit_are_refused_before_reading(clip: Path) -> None:
+    with pytest.raises(UsageError, match="do not fit"):
+        SnippetReader(open_source(clip), Preprocessing(resize=(100, 100)))
+
+
+def test_memory_does_not_grow_with_the_video() -> None:
+    def peak(n: int) -> int:
+        gc.collect()
+        tracemalloc.start()
+        for _ in SnippetReader(Numbered(25, [i / 25 for i in range(n)]), pixel()):
+            pass
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    short, long = peak(1_000), peak(20_000)
+    # Time stamps are kept, and so are the test's own; pictures are not.
+    assert (long - short) / 19_000 < 100

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oddframe.errors import UsageError
+from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.views import check_views, crop_names, cut
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
+
+
+def test_the_orders_of_the_published_files_and_of_the_extractor() -> None:
+    corners = ("top_left", "top_right", "bottom_left", "bottom_right")
+    assert crop_names(1) == ("center",)
+    assert crop_names(5) == ("center", *corners)
+    assert crop_names(10)[5:] == tuple(f"{name}_mirrored" for name in crop_names(5))
+    third = ("top_left", "top_right", "center", "bottom_left", "bottom_right")
+    assert crop_names(5, "extractor") == crop_names(10, "extractor")[:5] == third
+    with pytest.raises(UsageError, match="1, 5 or 10"):
+        crop_names(3)
+
+
+def test_crops_are_where_their_names_say() -> None:
+    mirrored = FRAMES[:, :, ::-1]
+    places = {
+        "top_left": np.s_[:, :224, :224],
+        "top_right": np.s_[:, :224, -224:],
+        "center": np.s_[:, 16:240, 58:282],
+        "bottom_left": np.s_[:, -224:, :224],
+        "bottom_right": np.s_[:, -224:, -224:],
+    }
+    for name, place in places.items():
+        assert np.array_equal(cut(FRAMES, name, (224, 224)), FRAMES[place])
+        assert np.array_equal(cut(FRAMES, f"{name}_mirrored", (224, 224)), mirrored[place])
+
+
+def test_the_full_frame() -> None:
+    assert cut(FRAMES, "full", (340, 256)) is FRAMES
+    assert np.array_equal(cut(FRAMES, "full_mirrored", (340, 256)), FRAMES[:, :, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"crops": ("middle",)}, "no crop is called middle"),
+        ({"crops": ("full",)}, "full frame"),
+        ({"crops": ()}, "at least one"),
+        ({"resize": (200, 256)}, "do not fit"),
+    ],
+)
+def test_crops_that_cannot_be_cut(change, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_views(Preprocessing(**change))
+    check_views(Preprocessing(crops=crop_names(10)))
+    check_views(Preprocessing(resize=(224, 224), crops=("full", "full_mirrored", "center")))

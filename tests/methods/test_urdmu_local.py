@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -24,6 +24,7 @@ def dense(x: Tensor, tau: float, norm: Norm) -> Tensor:
     return mask @ x
 
 
+@settings(max_examples=40)
 @given(
     length=st.integers(1, 400),
     tau=st.sampled_from([-2.0, 0.0, 1.0, 1.7]),
@@ -54,6 +55,7 @@ def test_gradient_equals_that_of_the_dense_mask(norm: Norm) -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+@settings(max_examples=40)
 @given(length=st.integers(1, 300), tau=st.floats(-4, 4))
 def test_sums_have_a_closed_form(length: int, tau: float) -> None:
     t = torch.arange(length, dtype=torch.float64)

@@ -47,8 +47,9 @@ def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Te
     band = torch.exp(-(here[:, None] - there).abs() / math.exp(tau))
     earlier, same, later = band.chunk(3, dim=1)
 
-    padded = F.pad(x, (0, 0, size, size + -length % size))
-    blocks = padded.view(x.shape[0], -1, size, x.shape[2])
+    count = length // size + 2  # Never 1, which an exporter would take for a length of its own.
+    padded = F.pad(x, (0, 0, size, (count + 1) * size - length))
+    blocks = padded.view(x.shape[0], count + 2, size, x.shape[2])
     y = earlier @ blocks[:, :-2] + same @ blocks[:, 1:-1] + later @ blocks[:, 2:]
     y = y.flatten(1, 2)[:, :length]
     return y / sums if norm == "row" else y

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -125,7 +126,8 @@ def openvino_run(network: nn.Module, example: Tensor, choice: Choice, key: str) 
     try:
         compiled = core.compile_model(core.read_model(file), "CPU", config)
     except RuntimeError:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # Of PyTorch, about PyTorch.
             batch = torch.export.Dim("batch", min=1, max=1024)
             program = torch.export.export(
                 network.eval(), (example.repeat(2, 1, 1, 1, 1),), dynamic_shapes=({0: batch},)

@@ -1,0 +1,243 @@
+"""``oddframe score`` on real clips and on files that are wrong in every way."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from oddframe.detector import Detector
+from oddframe.features.store import write_features
+from tests.cli.conftest import Answer
+from tests.conftest import BAD_VIDEOS, ODD_VIDEOS
+
+Run = Callable[..., Answer]
+
+
+def test_a_clip_gets_a_score_for_every_frame(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    answer = oddframe("score", clip, "--out", tmp_path, "--format", "csv,vtt")
+    assert answer.code == 0
+    assert str(clip) in answer.out
+    assert "trained on fights" in answer.err
+    data = json.loads((tmp_path / "fi150.json").read_text())
+    assert (data["schema"], data["frames"]) == (1, 50)
+    assert data["model"]["name"] == "fight"
+    with (tmp_path / "fi150.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 50
+    assert all(0 <= float(row["score"]) <= 1 for row in rows)
+    assert (tmp_path / "fi150.vtt").read_text().startswith("WEBVTT")
+
+
+def test_the_same_command_again_goes_on_instead_of_starting_over(
+    oddframe: Run, clip: Path, tmp_path: Path
+) -> None:
+    first = oddframe("score", clip, "--out", tmp_path)
+    before = (tmp_path / "fi150.json").stat().st_mtime_ns
+    again = oddframe("score", clip, "--out", tmp_path)
+    assert "scored before" in again.out
+    assert "scored before" not in first.out
+    assert (tmp_path / "fi150.json").stat().st_mtime_ns == before
+    other = oddframe("score", clip, "--out", tmp_path, "--threshold", "0.01")
+    assert "scored before" not in other.out
+
+
+def test_a_threshold_of_zero_finds_the_whole_clip_and_one_finds_little(
+    oddframe: Run, normal_clip: Path
+) -> None:
+    whole = json.loads(oddframe("score", normal_clip, "--threshold", "0", "--json").out)
+    (event,) = whole["videos"][0]["events"]
+    assert event["start_s"] == 0
+    assert event["end_s"] == pytest.approx(60 / 29.97, abs=0.05)
+    none = oddframe("score", normal_clip, "--threshold", "1")
+    assert "no events" in none.out
+
+
+@pytest.mark.parametrize("kind", BAD_VIDEOS)
+def test_bad_files_get_one_line_and_the_rest_goes_on(
+    oddframe: Run, bad_video: Callable[[str], Path], normal_clip: Path, tmp_path: Path, kind: str
+) -> None:
+    bad, out = bad_video(kind), tmp_path / "out"
+    answer = oddframe("score", bad, normal_clip, "--out", out)
+    assert answer.code == 3
+    (line,) = [text for text in answer.err.splitlines() if text.startswith("FAILED")]
+    assert str(bad) in line
+    assert "Traceback" not in answer.err
+    assert str(normal_clip) in answer.out
+    assert sorted(p.name for p in out.iterdir()) == ["nofi079.json"]
+
+
+@pytest.mark.parametrize("kind", ODD_VIDEOS)
+def test_odd_files_are_scored_as_far_as_they_go(
+    oddframe: Run, bad_video: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    answer = oddframe("score", bad_video(kind), "--out", tmp_path / "out")
+    assert answer.code == 0
+    (file,) = (tmp_path / "out").iterdir()
+    data = json.loads(file.read_text())
+    expected = {"one_frame": 1, "fifteen_frames": 15}.get(kind)
+    assert data["frames"] == expected if expected else data["frames"] > 10
+    assert len(data["snippet_scores"]) >= 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space.mp4", 'it\'s "odd".mp4', "Überfall 日本.mp4", "-rf.mp4", "[1]*.mp4", "a\nb.mp4"],
+)
+def test_names_that_shells_trip_over(
+    oddframe: Run, normal_clip: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(normal_clip, name)
+    answer = oddframe("score", "--out", "out", "--", name)
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 1
+    assert len(list(Path("out").glob("*.json"))) == 1
+
+
+def test_names_that_collide_are_told_apart(
+    oddframe: Run, normal_clip: Path, tmp_path: Path
+) -> None:
+    for camera in ("cam1", "cam2"):
+        (tmp_path / camera).mkdir()
+        shutil.copy(normal_clip, tmp_path / camera / "a.mp4")
+    assert oddframe("score", tmp_path, "--out", tmp_path / "out").code == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cam1_a.json", "cam2_a.json"]
+
+
+def test_a_folder_of_frames_scores_like_the_video(
+    oddframe: Run, clip_frames: list[np.ndarray], clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for i, image in enumerate(clip_frames):
+        cv2.imwrite(str(folder / f"{i}.png"), image[:, :, ::-1])
+    answer = oddframe("score", folder, clip, "--json", "--fps", "25")
+    frames, video = json.loads(answer.out)["videos"]
+    assert frames["frames"] == 50
+    np.testing.assert_allclose(frames["snippet_scores"], video["snippet_scores"], atol=0.05)
+
+
+def test_features_instead_of_a_video(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    detector = Detector.load("fight")
+    file = tmp_path / "clip.safetensors"
+    write_features(file, detector.features(clip).features)
+    answer = oddframe("score", "--features", file, "--json")
+    assert answer.code == 0
+    (scored,) = json.loads(answer.out)["videos"]
+    np.testing.assert_allclose(scored["snippet_scores"], detector.score(clip).scores, atol=1e-6)
+
+
+def test_a_mask_takes_part_of_the_picture_away(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    mask = np.full((240, 352), 255, np.uint8)
+    mask[:, :176] = 0
+    cv2.imwrite(str(tmp_path / "zones.png"), mask)
+    plain = json.loads(oddframe("score", clip, "--json").out)["videos"][0]["snippet_scores"]
+    answer = oddframe("score", clip, "--json", "--mask", tmp_path / "zones.png")
+    masked = json.loads(answer.out)["videos"][0]["snippet_scores"]
+    assert np.abs(np.subtract(plain, masked)).max() > 1e-4
+    black = tmp_path / "black.png"
+    cv2.imwrite(str(black), np.zeros((10, 10), np.uint8))
+    assert oddframe("score", clip, "--mask", black).code == 3
+
+
+def test_views_and_profiles_are_scored(oddframe: Run, normal_clip: Path) -> None:
+    for words in (("--views", "5"), ("--profile", "fast")):
+        answer = oddframe("score", normal_clip, "--json", *words)
+        assert answer.code == 0
+        scores = json.loads(answer.out)["videos"][0]["snippet_scores"]
+        assert len(scores) >= 1
+
+
+@pytest.mark.slow
+def test_two_jobs_give_what_one_gives(
+    oddframe: Run, clip: Path, normal_clip: Path, bad_video: Callable[[str], Path]
+) -> None:
+    paths = (clip, normal_clip, bad_video("text"))
+    alone = json.loads(oddframe("score", *paths, "--json").out)
+    beside = oddframe("score", *paths, "--json", "--jobs", "2")
+    assert beside.code == 3
+    answer = json.loads(beside.out)
+    scores = {video["video"]: video["snippet_scores"] for video in answer["videos"]}
+    for video in alone["videos"]:
+        np.testing.assert_allclose(scores[video["video"]], video["snippet_scores"], atol=1e-4)
+    assert len(answer["failed"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("score",), "nothing to score"),
+        (("score", "x.mp4", "--views", "3"), "--views 3: choose 1, 5 or 10"),
+        (("score", "x.mp4", "--format", "gif"), "--format gif: choose from json,csv"),
+        (("score", "x.mp4", "--model", "no_such"), "no such model"),
+        (("score", "x.mp4", "--threshold", "7"), "7"),
+        (("score", "x.mp4", "--nonsense"), "--nonsense"),
+        (("scroe",), "scroe"),
+    ],
+)
+def test_wrong_words_are_answered_with_two(
+    oddframe: Run, words: tuple[str, ...], line: str
+) -> None:
+    answer = oddframe(*words)
+    assert answer.code == 2
+    assert line in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_model_that_is_none_is_refused_before_anything_is_scored(
+    oddframe: Run, clip: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from oddframe.modelfile import find_model
+
+    whole = find_model("fight").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "pickle.safetensors")
+    for name, reason in (("cut", "truncated"), ("pickle", "never unpickles")):
+        model = tmp_path / f"{name}.safetensors"
+        answer = oddframe("score", clip, "--model", model, "--out", tmp_path / "out")
+        assert answer.code == 3
+        assert reason in answer.err
+        assert len(answer.err.splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_to_write(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    answer = oddframe("score", clip, "--out", locked)
+    assert answer.code == 1
+    assert "no permission" in answer.err
+
+
+def test_an_out_that_is_a_file(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    answer = oddframe("score", clip, "--out", tmp_path / "out")
+    assert answer.code == 1
+    assert "cannot be made" in answer.err
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(
+    oddframe: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    answer = oddframe("score", clip, "--out", tmp_path / "out", "--format", "csv")
+    assert answer.code == 1
+    assert "No space left on device" in answer.err or "no space left on device" in answer.err
+    assert "Traceback" not in answer.err
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,103 @@
+"""The small verbs, the help, and what every verb has in common."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import oddframe as package
+from oddframe.detector import Detector
+from oddframe.features.store import write_features
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+VERBS = ("score", "demo", "train", "info", "doctor")
+HEAVY = ("torch", "cv2", "av", "openvino", "numpy", "matplotlib", "pydantic", "safetensors")
+
+
+def test_version(oddframe: Run) -> None:
+    assert oddframe("--version").out == f"oddframe {package.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_an_example(oddframe: Run, verb: str) -> None:
+    answer = oddframe(verb, "--help")
+    assert answer.code == 0
+    assert f"Example: oddframe {verb}" in answer.out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['oddframe', '--help']\n"
+        "from oddframe.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert all(verb in done.stdout for verb in VERBS)
+
+
+def test_doctor_is_content_here(oddframe: Run) -> None:
+    answer = oddframe("doctor", "--json")
+    report = json.loads(answer.out)
+    assert answer.code == 0
+    assert report["ok"]
+    found = {check["name"]: check for check in report["checks"]}
+    assert "fight" in found["models"]["found"]
+    assert "oddframe" in oddframe("doctor").out
+
+
+def test_info_of_a_video(oddframe: Run, clip: Path) -> None:
+    facts = json.loads(oddframe("info", clip, "--json").out)
+    assert (facts["kind"], facts["width"], facts["height"]) == ("video", 352, 240)
+    assert facts["frames"] == 50
+    assert "352" in oddframe("info", clip).out
+
+
+def test_info_of_a_model(oddframe: Run) -> None:
+    facts = json.loads(oddframe("info", "fight", "--json").out)
+    assert facts["kind"] == "model"
+    assert facts["finds"] == "fights"
+    assert facts["profiles"]["best"]["spec"]["backbone"] == "i3d"
+
+
+def test_info_of_features(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    file = tmp_path / "clip.safetensors"
+    write_features(file, Detector.load("fight").features(clip).features)
+    facts = json.loads(oddframe("info", file, "--json").out)
+    assert (facts["kind"], facts["dim"], facts["frames"]) == ("features", 1024, 50)
+
+
+def test_info_of_nothing(oddframe: Run, tmp_path: Path) -> None:
+    for name in ("none.mp4", "none.safetensors"):
+        answer = oddframe("info", tmp_path / name)
+        assert answer.code == 3
+        assert len(answer.err.splitlines()) == 1
+
+
+def test_a_fault_of_ours_is_one_line(
+    oddframe: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("oddframe.cli.batch.find_inputs", broken)
+    answer = oddframe("score", clip)
+    assert answer.code == 1
+    (line,) = answer.err.splitlines()
+    assert "RuntimeError: boom" in line
+
+
+def test_ctrl_c_is_130(oddframe: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oddframe.cli.batch.find_inputs", stopped)
+    assert oddframe("score", clip).code == 130

@@ -186,7 +186,7 @@ def test_rotation_is_honoured(
     upright = [f.image for f in VideoFile(clip).frames((176, 120), filter)]
     turned = [f.image for f in VideoFile(path).frames(size, filter)]
     difference = np.abs(np.stack(turned).astype(int) - np.stack(rot90(upright, turns)))
-    assert difference.mean() < 0.1  # Pillow resizes rows first, and rounds in between.
+    assert difference.mean() < 0.5  # Pillow resizes rows first, and rounds in between.
 
 
 def test_another_resolution_in_mid_stream(tmp_path: Path, clip_frames: list[Image]) -> None:

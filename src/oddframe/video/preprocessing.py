@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.timeline import Timebase
-from oddframe.video.views import WHOLE, crop_names
 
 Filter = Literal["bicubic", "lanczos"]
 
@@ -45,18 +44,3 @@ class Preprocessing:
     ) -> Timebase:
         """The timebase of a video of ``n_frames`` frames that is cut this way."""
         return Timebase(fps, n_frames, self.snippet_frames, self.stride, self.rate, pts)
-
-    def with_views(self, views: int) -> Self:
-        """The same picture in 1, 5 or 10 crops, in the order of the published files.
-
-        Where the one view is the whole picture, the five are cut from one an eighth larger.
-
-        Raises:
-            UsageError: another number of views.
-        """
-        if self.crops[0] == WHOLE and views == 1:
-            return replace(self, resize=self.crop_size, crops=(WHOLE,))
-        width, height = self.crop_size
-        larger = (round(width * 8 / 7), round(height * 8 / 7))
-        resize = larger if self.resize == self.crop_size else self.resize
-        return replace(self, resize=resize, crops=crop_names(views))

@@ -46,6 +46,13 @@ def test_band_equals_dense_mask_over_thousands_of_snippets(norm: Norm) -> None:
     torch.testing.assert_close(precise, exact, rtol=0, atol=1e-11)
 
 
+def test_half_precision_stays_near_even_for_long_videos() -> None:
+    x = torch.rand(1, 3001, 4, generator=torch.Generator().manual_seed(0))
+    half = local_attention(x.bfloat16(), 1.0, "column")
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), local_attention(x, 1.0, "column"), rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize("norm", ["column", "row"])
 def test_gradient_equals_that_of_the_dense_mask(norm: Norm) -> None:
     x = torch.randn(1, 90, 2, dtype=torch.float64, requires_grad=True)

@@ -18,17 +18,21 @@ from torch.nn import functional as F
 _NEGLIGIBLE = 1e-12
 
 
+def _precise(like: Tensor) -> torch.dtype:
+    return torch.promote_types(like.dtype, torch.float32)  # Halves cannot count to 50,000.
+
+
 def mask_sums(length: int, tau: float, like: Tensor) -> Tensor:
     """(T,) the sums of the mask's rows, and, as it is symmetric, of its columns.
 
     A row is a geometric series to either side, so the sum has a closed form.
     """
     scale = math.exp(tau)
-    before = torch.arange(1, length + 1, dtype=like.dtype, device=like.device)
+    before = torch.arange(1, length + 1, dtype=_precise(like), device=like.device)
     after = length + 1 - before
     # 1 + r + ... + r^(n-1) = (1 - r^n) / (1 - r), once to each side; the centre counts once.
     sides = torch.expm1(-before / scale) + torch.expm1(-after / scale)
-    return sides / math.expm1(-1 / scale) - 1
+    return (sides / math.expm1(-1 / scale) - 1).to(like.dtype)
 
 
 def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Tensor:
@@ -42,9 +46,9 @@ def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Te
         x = x / sums
     size = math.ceil(-math.log(_NEGLIGIBLE) * math.exp(tau))  # of a block
 
-    here = torch.arange(size, dtype=x.dtype, device=x.device)
-    there = torch.arange(-size, 2 * size, dtype=x.dtype, device=x.device)
-    band = torch.exp(-(here[:, None] - there).abs() / math.exp(tau))
+    here = torch.arange(size, dtype=_precise(x), device=x.device)
+    there = torch.arange(-size, 2 * size, dtype=_precise(x), device=x.device)
+    band = torch.exp(-(here[:, None] - there).abs() / math.exp(tau)).to(x.dtype)
     earlier, same, later = band.chunk(3, dim=1)
 
     count = length // size + 2  # Never 1, which an exporter would take for a length of its own.

@@ -77,7 +77,7 @@ def test_ten_hours_make_a_small_page(make_result: MakeResult, tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of four seconds of a real fight, twice the same clip, with a name that bites."""
+    """A report of two seconds of a real fight, with a name that would break a careless page."""
     clip = Path(__file__).parent.parent / "data" / "fi150.mp4"
     folder = tmp_path_factory.mktemp("report")
     video = folder / "cam <b> & 'yard'.mp4"

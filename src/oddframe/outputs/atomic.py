@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from oddframe.errors import OddframeError
@@ -21,8 +22,9 @@ def told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        way = "free some space, or " if error.errno == errno.ENOSPC else ""
         raise OddframeError(
-            f"{path}: cannot be written ({reason}); choose another place with --out"
+            f"{path}: cannot be written ({reason}); {way}choose another place with --out"
         ) from error
 
 
@@ -43,7 +45,8 @@ def atomic(path: Path) -> Iterator[Path]:
         with told(path):
             part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

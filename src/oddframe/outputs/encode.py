@@ -41,14 +41,17 @@ def first_available(encoders: tuple[Encoder, ...]) -> Encoder:
         OddframeError: none.
     """
     for encoder in encoders:
-        if encoder.codec in av.codecs_available:
-            try:
-                av.Codec(encoder.codec, "w")
-            except ValueError:
-                continue
+        if _has(encoder.codec):
             return encoder
     names = ", ".join(encoder.codec for encoder in encoders)
     raise OddframeError(f"no video encoder: PyAV has none of {names}; install the wheel of PyAV")
+
+
+def _has(codec: str) -> bool:
+    try:
+        return av.Codec(codec, "w").is_encoder
+    except ValueError:
+        return False
 
 
 class VideoWriter:

@@ -38,12 +38,10 @@ def fit(image: Picture, width: int, height: int) -> Picture:
     if (h, w) == (height, width):
         return image
     scale = min(width / w, height / h)
-    # A bar of a single pixel is only rounding: fill the picture.
-    inner = (
-        width if width - w * scale < 2 else round(w * scale),
-        height if height - h * scale < 2 else round(h * scale),
-    )
-    inner = (max(1, inner[0]), max(1, inner[1]))
+    inner = (max(1, round(w * scale)), max(1, round(h * scale)))
+    # Even sizes are a pixel off the true shape: that is no reason for a bar.
+    if abs(h * width / w - height) <= 1 or abs(w * height / h - width) <= 1:
+        inner = (width, height)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = np.asarray(cv2.resize(image, inner, interpolation=how), dtype=np.uint8)
     if inner == (width, height):

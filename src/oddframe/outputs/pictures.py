@@ -149,7 +149,7 @@ def _closing(sink: _S) -> Iterator[_S]:
 
 def _open(frames: VideoLike, fps: float, needed: bool) -> FrameSource | None:
     """The video; None if there is none (scores may come from a feature file) and none is needed."""
-    timed = isinstance(frames, str | Path) and Path(frames).is_file()
+    timed = isinstance(frames, str | Path) and not Path(frames).is_dir()
     try:
         return open_source(frames, fps=None if timed else fps)
     except InputError:

@@ -242,7 +242,10 @@ def _facts(result: VideoResult) -> str:
         event += f"; gaps under {rule.merge_gap_s:g} s are closed"
     damaged = result.damaged_packets
     entries = [
-        ("Video", f"{base.n_frames:,} frames, {base.fps:.5g} {rate}, {length(base.duration_s)}"),
+        (
+            "Video",
+            f"{base.n_frames:,} frame{_s(base.n_frames)}, {base.fps:.5g} {rate}, {length(base.duration_s)}",
+        ),
         ("Damage", f"{damaged} damaged packet{_s(damaged)} skipped" if damaged else "none met"),
         ("Model", f"{model.name} (oddframe {model.version})"),
         ("Trained to find", model.knows),

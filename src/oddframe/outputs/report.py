@@ -234,6 +234,7 @@ def _truth(result: VideoResult) -> str:
 
 def _facts(result: VideoResult) -> str:
     base, model, rule = result.track.timebase, result.model, result.rule
+    frames = f"{base.n_frames:,} frame{_s(base.n_frames)}"
     rate = "on average (variable)" if base.pts is not None else "a second"
     event = f"starts at {rule.threshold:.3g}, ends below {rule.release:.3g}"
     if rule.min_duration_s:
@@ -242,10 +243,7 @@ def _facts(result: VideoResult) -> str:
         event += f"; gaps under {rule.merge_gap_s:g} s are closed"
     damaged = result.damaged_packets
     entries = [
-        (
-            "Video",
-            f"{base.n_frames:,} frame{_s(base.n_frames)}, {base.fps:.5g} {rate}, {length(base.duration_s)}",
-        ),
+        ("Video", f"{frames}, {base.fps:.5g} {rate}, {length(base.duration_s)}"),
         ("Damage", f"{damaged} damaged packet{_s(damaged)} skipped" if damaged else "none met"),
         ("Model", f"{model.name} (oddframe {model.version})"),
         ("Trained to find", model.knows),

@@ -102,11 +102,11 @@ class SnippetReader:
                 yield Frame(partial(_masked, self._mask, frame), frame.time_s)
 
     def _cropped(self, images: Iterable[Image]) -> Image:
-        frames = np.stack(list(images))
-        width, height = self._how.crop_size
-        snippet = np.empty((len(self._how.crops), len(frames), height, width, 3), np.uint8)
-        for crop, name in zip(snippet, self._how.crops, strict=True):
-            crop[:] = cut(frames, name, self._how.crop_size)
+        crops, (width, height) = self._how.crops, self._how.crop_size
+        snippet = np.empty((len(crops), self._how.snippet_frames, height, width, 3), np.uint8)
+        for number, image in enumerate(images):
+            for crop, name in zip(snippet, crops, strict=True):
+                crop[number] = cut(image[None], name, self._how.crop_size)[0]
         return snippet
 
 

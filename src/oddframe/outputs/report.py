@@ -236,6 +236,9 @@ def _facts(result: VideoResult) -> str:
     base, model, rule = result.track.timebase, result.model, result.rule
     frames = f"{base.n_frames:,} frame{_s(base.n_frames)}"
     rate = "on average (variable)" if base.pts is not None else "a second"
+    scores = f"{len(result.track.scores):,}, one for {base.snippet_frames} frames"
+    if base.rate is not None:
+        scores += f" at {base.rate:g} a second"
     event = f"starts at {rule.threshold:.3g}, ends below {rule.release:.3g}"
     if rule.min_duration_s:
         event += f", lasts at least {rule.min_duration_s:g} s"
@@ -250,7 +253,7 @@ def _facts(result: VideoResult) -> str:
         ("Method", model.method),
         ("Backbone", model.backbone),
         ("Profile and engine", f"{model.profile}, {model.engine}"),
-        ("Scores", f"{len(result.track.scores):,}, one for {base.snippet_frames} frames"),
+        ("Scores", scores),
     ]
     cells = [f"<div><dt>{key}</dt><dd>{escape(value)}</dd></div>" for key, value in entries]
     digest = f"<code>{escape(model.sha256)}</code>"

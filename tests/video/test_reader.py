@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -101,6 +102,17 @@ def test_a_cut_off_file_gives_what_is_there_and_counts_what_is_lost(
     recovered = len(list(video.frames()))
     assert recovered == by_plain_pyav(path)[0] > 10
     assert recovered + video.damaged_packets == 50
+
+
+def test_high_definition_whole_and_cut_off(tmp_path: Path, clip_frames: list[Image]) -> None:
+    large = [cv2.resize(frame, (1280, 720)) for frame in clip_frames[:40]]
+    path = encode(tmp_path / "v.mp4", large, container_options={"movflags": "faststart"})
+    assert len(times(path)) == 40
+    keep_part(path, 0.5)
+    video = VideoFile(path)
+    recovered = len(list(video.frames((64, 64))))
+    assert recovered == by_plain_pyav(path)[0] > 10
+    assert recovered + video.damaged_packets == 40
 
 
 @pytest.mark.parametrize("seed", range(4))

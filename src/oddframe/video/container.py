@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from oddframe.errors import InputError
 from oddframe.video.frame import DEFAULT_FPS
-from oddframe.video.structure import lacks_index
+from oddframe.video.structure import is_cut_off, lacks_index
 
 # Formats that name other files or hosts to read, or that draw text as a picture.
 # fmt: off
@@ -26,8 +26,9 @@ _REFUSED_FORMATS = frozenset({
 })
 # fmt: on
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]")
-# One thread decodes small pictures far faster than anything looks at them, loses nothing at the end
-# of a damaged file, and mends damage the same way each time. From HD on, frame threads pay.
+# One thread decodes small pictures far faster than anything looks at them, and mends damage the
+# same way each time. From HD on, frame threads pay; but a packet that is cut off would take the
+# last pictures of the other threads with it.
 _HD_PIXELS = 1280 * 720
 _MOST_THREADS = 4
 _HIGHEST_FPS = 1000.0
@@ -81,11 +82,10 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
         raise InputError(f"{path}: {_why_not(path, error)}") from None
     with container:
         stream = _video_stream(path, container)
-        if stream.width * stream.height >= _HD_PIXELS:
+        stream.codec_context.thread_count = 1
+        if stream.width * stream.height >= _HD_PIXELS and not is_cut_off(path):
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
-        else:
-            stream.codec_context.thread_count = 1
         yield OpenVideo(container, stream)
 
 

@@ -59,7 +59,8 @@ def test_refuses_what_is_no_checkpoint(
     published: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = write(tmp_path / "whole.pkl", published).read_bytes()
-    bad = {"evil": pickle.dumps(Evil(), protocol=2), "empty": b"", "text": b"hello\n", "cut": whole[:-4000]}
+    evil = pickle.dumps(Evil(), protocol=2)
+    bad = {"evil": evil, "empty": b"", "text": b"hello\n", "cut": whole[:-4000]}
     for name, content in bad.items():
         path = tmp_path / f"{name}.pkl"
         path.write_bytes(content)

@@ -68,6 +68,22 @@ def test_what_is_not_there_says_so_when_it_is_opened(tree: Path, what: str) -> N
         open_source(path)
 
 
+def test_a_folder_that_cannot_be_listed_says_so_when_it_is_opened(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = Path.iterdir
+
+    def closed(self: Path):
+        if self.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return listing(self)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert names(find_inputs([str(tree)]), tree) == ["a", "b/cam.mp4", "frames"]
+    with pytest.raises(InputError, match="a: cannot be listed"):
+        open_source(tree / "a")
+
+
 def test_a_link_to_a_folder_above_ends(tree: Path) -> None:
     (tree / "a" / "loop").symlink_to(tree, target_is_directory=True)
     assert len(find_inputs([str(tree)])) == 5

@@ -59,8 +59,12 @@ def _search(folder: Path, above: frozenset[Path]) -> list[Path]:
     here = folder.resolve()
     if here in above:  # A link to a folder above would lead round and round.
         return []
+    try:
+        entries = sorted(folder.iterdir(), key=natural)
+    except OSError:
+        return [folder]  # Opening it says why.
     inputs: list[Path] = []
-    for entry in sorted(folder.iterdir(), key=natural):
+    for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():

@@ -26,8 +26,16 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, in the order of their names, numbers by their value."""
-    names = (p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    """The pictures directly in a folder, in the order of their names, numbers by their value.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from None
+    names = (p for p in entries if p.suffix.lower() in PICTURE_SUFFIXES)
     return sorted((p for p in names if p.is_file() and not p.name.startswith(".")), key=natural)
 
 

@@ -82,8 +82,7 @@ def run(
     Raises:
         UsageError: the model, mask or a device cannot be had; nothing was scored then.
     """
-    found, missing = _find(paths)
-    work = _jobs(found, features)
+    work = _jobs(find_inputs(paths), features)
     detector = load_detector(settings)
     if settings.mask is not None:
         read_mask(settings.mask)  # A bad mask is said once, not once a video.
@@ -96,9 +95,7 @@ def run(
         quiet=quiet,
     )
     start = time.monotonic()
-    outcomes: list[Outcome] = list(missing)
-    for outcome in missing:
-        note(line(outcome))
+    outcomes: list[Outcome] = []
     for outcome in _score_all(work, settings, detector, jobs, quiet=quiet):
         outcomes.append(outcome)
         if outcome.error:
@@ -122,20 +119,6 @@ def load_detector(settings: Settings) -> Detector:
         engine=settings.engine,  # type: ignore[arg-type]
         precision=settings.precision,  # type: ignore[arg-type]
     )
-
-
-def _find(paths: Sequence[str]) -> tuple[list[Path], list[Outcome]]:
-    """Videos in order, each once; and what could not be found, one outcome each."""
-    found: dict[Path, None] = {}
-    missing = []
-    for path in paths:
-        try:
-            found.update(dict.fromkeys(find_inputs([path])))
-        except OddframeError as error:
-            missing.append(
-                Outcome(Job(Path(path), ""), error=str(error), exit_code=error.exit_code)
-            )
-    return list(found), missing
 
 
 def _jobs(videos: Sequence[Path], features: Sequence[Path]) -> list[Job]:
@@ -221,7 +204,8 @@ def score_one(
         if job.is_features:
             features = read_features(job.path)
         else:
-            made = detector.features(job.path, fps=settings.fps, mask=mask, progress=progress)
+            fps = settings.fps if job.path.is_dir() else None  # A video has its own times.
+            made = detector.features(job.path, fps=fps, mask=mask, progress=progress)
             features, damaged = made.features, made.damaged_packets
         track = detector.score(features)
         result = detector.result(str(job.path), track, rule=rule, damaged=damaged)

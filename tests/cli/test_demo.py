@@ -1,0 +1,57 @@
+"""``oddframe demo``: the fights in the joined video, found and drawn."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from oddframe.cli.demo import DATA
+from oddframe.modelfile import load_model
+from oddframe.outputs.join import Clip, join
+from oddframe.video.discover import probe
+from oddframe.video.source import open_source
+from tests.cli.conftest import Answer
+
+
+def demo_rows() -> list[dict[str, str]]:
+    with (DATA / "clips.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_joined_clips_keep_their_frames_and_times(
+    clip: Path, normal_clip: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "joined.mp4"
+    clips = [Clip(normal_clip, False), Clip(clip, True), Clip(clip, True), Clip(normal_clip, False)]
+    (span,) = join(clips, out, (320, 240))
+    assert span == (pytest.approx(60 / 29.97, abs=0.01), pytest.approx(60 / 29.97 + 4, abs=0.01))
+    assert (probe(out).width, probe(out).height) == (320, 240)
+    times = [frame.time_s for frame in open_source(out).frames()]
+    assert len(times) == 60 + 50 + 50 + 60
+    assert times[60] == pytest.approx(span[0], abs=0.001)
+
+
+def test_the_demo_shows_recordings_that_the_model_never_saw() -> None:
+    recordings = {row["recording"] for row in demo_rows()}
+    assert recordings <= set(load_model("fight").card["left_out_groups"])
+    assert all((DATA / row["clip"]).is_file() for row in demo_rows())
+
+
+@pytest.mark.slow
+def test_the_demo_finds_the_fights(oddframe: Callable[..., Answer], tmp_path: Path) -> None:
+    answer = oddframe("demo", "--out", tmp_path)
+    assert answer.code == 0
+    assert "2 of 2 found" in answer.out
+    for name in (
+        "video.mp4", "report.html", "curve.png", "annotated.mp4",
+        "scores.json", "scores.csv", "events.vtt",
+    ):  # fmt: skip
+        assert (tmp_path / name).stat().st_size > 100, name
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["duration_s"] >= 40
+    assert len(scores["truth"]) == 2
+    assert 'src="http' not in (tmp_path / "report.html").read_text()

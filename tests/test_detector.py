@@ -1,0 +1,115 @@
+"""The whole chain from Python: files, arrays, iterators and features, with one answer."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import oddframe
+from oddframe import Detector
+from oddframe.errors import InputError, UsageError
+from oddframe.features.spec import FeatureSpec
+from oddframe.modelfile import load_model
+from oddframe.video.views import with_views
+
+Image = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load("fight")
+
+
+def test_a_fight_scores_above_a_quiet_street(
+    detector: Detector, clip: Path, normal_clip: Path
+) -> None:
+    fight, quiet = detector.score(clip), detector.score(normal_clip)
+    assert len(fight.to_frames()) == 50
+    assert len(quiet.to_frames()) == 60
+    assert fight.scores.max() > quiet.scores.max()
+
+
+def test_file_array_and_iterator_agree(
+    detector: Detector, clip: Path, clip_frames: list[Image]
+) -> None:
+    from_file = detector.score(clip)
+    frames = np.stack(clip_frames)
+    from_array = detector.score(frames, fps=25)
+    from_iterator = detector.score(iter(clip_frames), fps=25)
+    np.testing.assert_array_equal(from_array.scores, from_iterator.scores)
+    # A file is resized as it is decoded, an array after conversion to RGB: rounding differs.
+    np.testing.assert_allclose(from_file.scores, from_array.scores, atol=0.05)
+
+
+def test_an_endless_stream_is_read_no_further_than_asked(
+    detector: Detector, clip_frames: list[Image]
+) -> None:
+    endless = itertools.cycle(clip_frames)
+    track = detector.score(itertools.islice(endless, 20), fps=25)
+    assert len(track.to_frames()) == 20
+
+
+def test_events_follow_the_rule(detector: Detector, clip: Path) -> None:
+    track = detector.score(clip)
+    rule = detector.rule.with_threshold(0.0)
+    (event,) = detector.events(track, rule)
+    assert (event.start_s, event.end_s) == (0.0, pytest.approx(2.0))
+    assert event.score == pytest.approx(track.scores.max())
+
+
+def test_features_of_another_backbone_are_refused_by_name(detector: Detector, clip: Path) -> None:
+    from dataclasses import replace
+
+    features = detector.features(clip).features
+    other = replace(features, spec=replace(features.spec, weights_sha256="0" * 64, rate=None))
+    with pytest.raises(InputError, match=r"weights_sha256.*rate"):
+        detector.score(other)
+
+
+def test_more_views_and_a_sparser_stride_are_the_same_features() -> None:
+    spec = load_model("fight").profiles["best"].spec
+    for views in (1, 5, 10):
+        assert spec.differences(with_views(spec, views)) == []
+        assert len(with_views(spec, views).crops) == views
+    assert spec.differences(spec) == []
+    changed = FeatureSpec.from_dict({**spec.to_dict(), "crop_size": [112, 112]})
+    assert spec.differences(changed) == [f"crop_size: {spec.crop_size}, not (112, 112)"]
+
+
+def test_what_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="come with oddframe: fight"):
+        Detector.load("no_such_model")
+    with pytest.raises(UsageError, match="has no profile 'best_of_all'; it has: best, fast"):
+        Detector.load("fight", profile="best_of_all")
+    with pytest.raises(InputError, match="no such file"):
+        Detector.load("fight").score("no_such_video.mp4")
+
+
+def test_nothing_reaches_for_the_network(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a network connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setenv("ODDFRAME_CACHE", str(tmp_path))
+    assert Detector.load("fight").score(clip).scores.size
+
+
+def test_the_shipped_model_is_small() -> None:
+    from oddframe.modelfile import find_model
+
+    assert find_model("fight").stat().st_size <= 15_000_000
+
+
+def test_the_front_door_names_what_it_has() -> None:
+    for name in oddframe.__all__:
+        assert getattr(oddframe, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        oddframe.nonsense  # noqa: B018

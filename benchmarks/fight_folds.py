@@ -18,7 +18,7 @@ from oddframe.errors import OddframeError
 from oddframe.experiments.fight import gathered_clips, report, rows
 from oddframe.experiments.protocol import FoldResult, Protocol
 from oddframe.features.store import FeatureStore
-from oddframe.files import write_atomically
+from oddframe.files import write_bytes
 from oddframe.training.config import read_config
 from oddframe.training.gather import Extractor
 
@@ -60,7 +60,7 @@ def main() -> int:
         table = rows(dataset, clips, config, Protocol(repeats=args.repeats, seed=args.seed))
         text = report(table[: args.rows], config, say)
         if args.out:
-            write_atomically(args.out, text.encode())
+            write_bytes(args.out, text.encode())
     except OddframeError as error:
         print(f"fight_folds: {error}", file=sys.stderr)
         return error.exit_code

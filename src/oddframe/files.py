@@ -2,46 +2,99 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from oddframe.errors import OddframeError
 
 # What a killed process left behind is swept away after this long (s): no write takes an hour.
 _STALE_S = 3600.0
+# Bytes of a name that its temporary file keeps: with what is added, 255 are the most there can be.
+_KEPT = 200
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``: beside it first, onto the disk, then in its place in one move.
-
-    Folders on the way are made. What earlier killed writes of the same file left is removed.
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into one line.
 
     Raises:
-        OddframeError: it cannot be written; ``path`` is as it was.
+        OddframeError: no permission, disk full, name too long, and so on.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        yield
     except OSError as error:
-        raise OddframeError(f"{path}: cannot be written ({error.strerror or error})") from None
+        reason = (error.strerror or str(error)).lower()
+        way = "free some space, or " if error.errno == errno.ENOSPC else ""
+        raise OddframeError(
+            f"{path}: cannot be written ({reason}); {way}choose another place with --out"
+        ) from error
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; it takes the place of ``path`` at the end.
+
+    Its contents are on the disk before it moves. After any error inside, ``path`` is as it was and
+    the temporary file is gone; what earlier killed writes of the same file left is removed. The
+    name of the temporary file says nothing of the format: whoever writes it has to.
+
+    Raises:
+        OddframeError: the file cannot be written or moved into its place.
+    """
+    name = f".{path.name.encode()[:_KEPT].decode(errors='ignore')}."
+    part = path.with_name(f"{name}{secrets.token_hex(4)}.part")
+    try:
+        with told(path):
+            _sweep(path.parent, name)
+        yield part
+        with told(path):
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def _sweep(path: Path) -> None:
-    name = f".{path.name}."
-    for left in path.parent.iterdir():
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        OddframeError: it cannot be made.
+    """
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all; folders on the way are made.
+
+    Raises:
+        OddframeError: the file cannot be written.
+    """
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as part, told(path):
+        part.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with plain line feeds, whole or not at all.
+
+    Raises:
+        OddframeError: the file cannot be written.
+    """
+    write_bytes(path, text.encode("utf-8", errors="replace"))
+
+
+def _sweep(folder: Path, name: str) -> None:
+    for left in folder.iterdir():
         if left.name.startswith(name) and left.name.endswith(".part"):
-            with suppress(OSError):  # Another process was faster, or the folder is not ours.
+            with suppress(FileNotFoundError):  # Another process may be faster.
                 if time.time() - left.stat().st_mtime > _STALE_S:
                     left.unlink()

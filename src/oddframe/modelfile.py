@@ -27,7 +27,7 @@ from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import HEADER, checksum
-from oddframe.files import write_atomically
+from oddframe.files import write_bytes
 from oddframe.methods.base import Output
 from oddframe.methods.registry import get_method
 from oddframe.timeline import ScoreTrack
@@ -192,7 +192,7 @@ def save_model(model: Model, path: Path, *, half: bool = False) -> None:
         "card": dict(model.card),
         "checksum": checksum(tensors),
     }
-    write_atomically(path, safetensors_numpy.save(tensors, {HEADER: json.dumps(header)}))
+    write_bytes(path, safetensors_numpy.save(tensors, {HEADER: json.dumps(header)}))
 
 
 def shipped_models() -> tuple[str, ...]:

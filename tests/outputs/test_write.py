@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oddframe import files
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.outputs import atomic, encode, pictures, preview
+from oddframe.outputs import encode, pictures, preview
 from oddframe.outputs.json_file import read_json, write_json
 from oddframe.outputs.write import FORMATS, path_of, write
 from oddframe.video.mask import Mask
@@ -207,7 +208,7 @@ def test_an_interrupt_keeps_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
 
     def interrupted() -> None:
-        with atomic.atomic(path) as part:
+        with files.atomic(path) as part:
             part.write_text("new")
             raise KeyboardInterrupt
 

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from oddframe.errors import InputError
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.files import write_atomically
+from oddframe.files import write_bytes
 from oddframe.timeline import Timebase
 
 SCHEMA = 1
@@ -74,7 +74,7 @@ def write_features(path: Path, features: Features) -> None:
         },
         "checksum": checksum(tensors),
     }
-    write_atomically(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
+    write_bytes(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
 
 
 def read_features(path: Path) -> Features:

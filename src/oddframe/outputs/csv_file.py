@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.detector import VideoResult
-from oddframe.outputs.atomic import write_text
+from oddframe.files import write_text
 
 # Event times and frame times are the same sums, rounded in another order (s).
 _SLACK = 1e-6

@@ -15,8 +15,8 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from oddframe.detector import VideoResult
+from oddframe.files import write_bytes
 from oddframe.outputs import picture
-from oddframe.outputs.atomic import write_bytes
 from oddframe.outputs.clock import clock, length, tick_step
 from oddframe.outputs.moments import Moment
 from oddframe.outputs.picture import Picture

@@ -11,7 +11,7 @@ import av
 from av.video.stream import VideoStream
 
 from oddframe.errors import OddframeError
-from oddframe.outputs.atomic import told
+from oddframe.files import told
 from oddframe.outputs.picture import Picture
 
 # 23.976, 24, 25, 29.97, 30, 50, 59.94 and 60 frames a second are whole numbers of these, and

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oddframe.outputs.atomic import atomic, make_folder
+from oddframe.files import atomic, make_folder
 from oddframe.outputs.encode import Encoder, VideoWriter, first_available
 from oddframe.outputs.picture import fit
 from oddframe.video.source import open_source

@@ -12,7 +12,7 @@ import numpy as np
 from oddframe.detector import ModelInfo, VideoResult
 from oddframe.errors import InputError
 from oddframe.events import EventRule
-from oddframe.outputs.atomic import write_text
+from oddframe.files import write_text
 from oddframe.timeline import Event, ScoreTrack, Timebase
 
 SCHEMA = 1

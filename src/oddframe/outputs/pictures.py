@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 from oddframe.detector import VideoLike, VideoResult
 from oddframe.errors import InputError
+from oddframe.files import atomic
 from oddframe.outputs.annotate import Annotator
-from oddframe.outputs.atomic import atomic
 from oddframe.outputs.curve import write_png
 from oddframe.outputs.keyframes import KeyFrames
 from oddframe.outputs.moments import moments, peak_times

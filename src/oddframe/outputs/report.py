@@ -17,7 +17,7 @@ import numpy as np
 
 from oddframe.detector import VideoResult
 from oddframe.events import match_events
-from oddframe.outputs.atomic import write_text
+from oddframe.files import write_text
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.picture import Picture, even_size, fit, jpeg
 from oddframe.outputs.series import Steps, steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from oddframe.detector import VideoResult
-from oddframe.outputs.atomic import write_text
+from oddframe.files import write_text
 
 
 def write_vtt(result: VideoResult, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from oddframe.detector import VideoLike, VideoResult
 from oddframe.errors import UsageError
-from oddframe.outputs.atomic import make_folder
+from oddframe.files import make_folder
 from oddframe.outputs.csv_file import write_csv
 from oddframe.outputs.json_file import write_json
 from oddframe.outputs.pictures import write_pictures

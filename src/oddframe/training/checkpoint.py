@@ -17,7 +17,7 @@ from torch import Tensor
 
 from oddframe.errors import InputError
 from oddframe.features.store import HEADER, checksum
-from oddframe.files import write_atomically
+from oddframe.files import write_bytes
 
 FORMAT = 1
 KIND = "oddframe checkpoint"
@@ -74,7 +74,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "bags": checkpoint.bags,
         "checksum": checksum(tensors),
     }
-    write_atomically(path, save(tensors, {HEADER: json.dumps(header)}))
+    write_bytes(path, save(tensors, {HEADER: json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -182,6 +182,8 @@ class TrainConfig(Section):
         fast: What the profile ``fast`` reads otherwise; none: there is no such profile. Training
             sees both.
         training_features: What training sees of a video otherwise than scoring.
+        leave_out: Groups that nothing is done with, neither training nor measuring: for a
+            demonstration, or a test of one's own later.
         standardise: Bring each feature dimension to mean 0 and deviation 1 over the training set,
             inside the model.
         half: Write the weights in half precision.
@@ -197,6 +199,7 @@ class TrainConfig(Section):
     bags: BagSection = BagSection()
     calibration: CalibrationSection = CalibrationSection()
     events: EventSection = EventSection()
+    leave_out: tuple[str, ...] = ()
     standardise: bool = True
     half: bool = False
     knows: str = ""

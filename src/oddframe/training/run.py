@@ -67,6 +67,7 @@ def train(
     progress = progress or Silent()
     checkpoint = _check_out(out, resume=resume)
     config.chosen_method()
+    dataset = _without(dataset, config.leave_out)
     kept = _held_out(dataset, config, progress)
     extractor = Extractor(store, device, engine)
     requests = _requests(dataset, config, kept)
@@ -122,6 +123,13 @@ def _check_out(out: Path, *, resume: bool) -> Path:
     if not os.access(out.parent, os.W_OK):
         raise OddframeError(f"{out}: cannot be written, no permission in {out.parent}")
     return checkpoint
+
+
+def _without(dataset: Dataset, groups: tuple[str, ...]) -> Dataset:
+    """The data set without the videos of ``groups``."""
+    if unknown := sorted(set(groups) - set(dataset.groups)):
+        raise UsageError(f"leave_out: {dataset.name} has no group {unknown[0]}")
+    return replace(dataset, videos=tuple(v for v in dataset.videos if v.group not in groups))
 
 
 def _held_out(dataset: Dataset, config: TrainConfig, progress: Progress) -> frozenset[str]:
@@ -205,6 +213,7 @@ def _card(
             "normal": sum(not video.abnormal for video in training),
             "abnormal": sum(video.abnormal for video in training),
         },
+        "left_out_groups": list(config.leave_out),
         "held_out_groups": sorted(kept),
         "held_out_videos": len(gathered) - len(training),
         "left_out": failed,

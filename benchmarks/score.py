@@ -1,0 +1,118 @@
+"""Scoring a video end to end, as a multiple of real time, beside a plain reference.
+
+    python benchmarks/score.py [--seconds 40]
+
+The video is made of the demo's clips at 320x240 and 25 frames a second. The plain reference decodes
+with PyAV, resizes with OpenCV, and runs I3D in eager PyTorch, float32, one snippet after the other,
+nothing overlapped. Loading and converting networks is not counted; decoding, resizing, the backbone
+and the method are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from oddframe.backbones.engines import choose
+from oddframe.backbones.registry import I3D_WEIGHTS
+from oddframe.backbones.weights import read_i3d
+from oddframe.cli.demo import DATA
+from oddframe.detector import Detector
+from oddframe.features.spec import Features
+from oddframe.outputs.encode import Encoder, VideoWriter
+from oddframe.outputs.picture import fit
+from oddframe.video.source import open_source
+
+FPS = 25.0
+
+
+def make_video(path: Path, seconds: float) -> None:
+    """The demo's clips, 320x240 at 25 frames a second, until there are ``seconds`` of them."""
+    with (DATA / "clips.csv").open(newline="") as file:
+        clips = [DATA / row["clip"] for row in csv.DictReader(file)]
+    encoder = Encoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast")))
+    writer = VideoWriter(path, encoder, 320, 240, FPS)
+    count = 0
+    while count < seconds * FPS:
+        for frame in open_source(clips[count % len(clips)]).frames():
+            writer.add(fit(frame.image, 320, 240), count / FPS)
+            count += 1
+    writer.close()
+
+
+def plain(path: Path, detector: Detector) -> Callable[[], object]:
+    """The reference: the same snippets, decoded and run the plain way."""
+    network = read_i3d(I3D_WEIGHTS)
+    spec, size = detector.spec, detector.spec.crop_size
+
+    def run() -> object:
+        with av.open(str(path)) as container:
+            frames = [
+                cv2.resize(frame.to_ndarray(format="rgb24"), size)
+                for frame in container.decode(video=0)
+            ]
+        timebase = replace(spec, rate=None).timebase(FPS, len(frames))
+        rows = []
+        for start in range(0, timebase.n_snippets * spec.stride, spec.stride):
+            index = np.minimum(np.arange(start, start + spec.snippet_frames), len(frames) - 1)
+            x = torch.from_numpy(np.stack([frames[i] for i in index])).float() * 2 / 255 - 1
+            with torch.no_grad():
+                rows.append(network(x.permute(3, 0, 1, 2)[None]).numpy()[0])
+        array = np.stack(rows)[None]
+        known = spec.timebase(FPS, len(frames))
+        return detector.score(Features(array[:, : known.n_snippets], spec, known))
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "video.mp4"
+        make_video(video, options.seconds)
+        length = open_source(video).expected_frames or 0
+        seconds = length / FPS
+        ways: dict[str, Callable[[], object]] = {}
+        best = Detector.load("fight", engine="torch", precision="float32", device="cpu")
+        ways["plain reference: eager float32, best"] = plain(video, best)
+        native = choose(device="cpu").precision == "bfloat16"
+        for precision in ("float32", *(["bfloat16"] if native else [])):
+            for profile in ("best", "fast"):
+                detector = Detector.load(
+                    "fight", profile=profile, precision=precision, device="cpu"
+                )
+                detector.backbone(np.zeros((1, 16, *detector.spec.crop_size[::-1], 3), np.uint8))
+                name = f"oddframe {profile}, {detector.choice}"
+                ways[name] = lambda detector=detector: detector.score(video)
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(options.rounds):  # In turns, so that a busy moment meets them all.
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way()
+                times[name].append(time.perf_counter() - start)
+    reference = statistics.median(next(iter(times.values())))
+    print(f"{seconds:.0f} s of 320x240 at 25 frames a second, {torch.get_num_threads()} threads\n")
+    print("| way | seconds | x real time | x plain |\n| --- | --- | --- | --- |")
+    for name, found in times.items():
+        median = statistics.median(found)
+        print(f"| {name} | {median:.1f} | {seconds / median:.2f} | {reference / median:.2f} |")
+    if not native:
+        print("\nbfloat16 is not native to this processor, so it was not measured.")
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from oddframe.backbones.registry import Backbone, load_backbone
 from oddframe.errors import UsageError
 from oddframe.events import EventRule, find_events
 from oddframe.features.extract import Extraction, Progress, extract
+from oddframe.features.partial import Partial
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model, Profile, load_model
 from oddframe.timeline import Event, ScoreTrack
@@ -166,6 +167,7 @@ class Detector:
         fps: float | None = None,
         mask: Mask | None = None,
         progress: Progress | None = None,
+        partial: Partial | None = None,
     ) -> Extraction:
         """Features of one video, as this model reads them.
 
@@ -175,12 +177,19 @@ class Detector:
             fps: Frame rate of frames that carry no time: arrays, iterators and folders.
             mask: Parts of the picture to ignore.
             progress: Called with (snippets done, snippets expected or None).
+            partial: Where an unfinished extraction is kept, and taken up again.
 
         Raises:
             InputError: it cannot be decoded.
         """
-        opened = open_source(source, fps=fps)
-        return extract(opened, self.spec, self.backbone, mask=mask, progress=progress)
+        return extract(
+            open_source(source, fps=fps),
+            self.spec,
+            self.backbone,
+            mask=mask,
+            progress=progress,
+            partial=partial,
+        )
 
     def score(
         self,

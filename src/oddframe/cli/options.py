@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,9 +46,3 @@ JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Videos at 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
-StoreOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--store", help="Keep features here, and take them from here.", show_default=False
-    ),
-]

@@ -88,7 +88,8 @@ def score(
     A score for every frame, events with start, end and peak. With --out the same command goes on
     where it was stopped: what is there already is not scored again.
     """
-    from oddframe.cli.batch import Settings, run
+    from oddframe.cli.batch import run
+    from oddframe.cli.jobs import Settings
     from oddframe.errors import UsageError
 
     if not paths and not features:

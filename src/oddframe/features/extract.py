@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.backbones.registry import Backbone
 from oddframe.errors import InputError, UsageError
+from oddframe.features.partial import Partial
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.video.mask import Mask
 from oddframe.video.preprocessing import Preprocessing
@@ -46,10 +48,12 @@ def extract(
     *,
     mask: Mask | None = None,
     progress: Progress | None = None,
+    partial: Partial | None = None,
 ) -> Extraction:
     """Features (C, T, D) of a video, float32.
 
-    The spec's ``precision`` is that of the backbone, whatever it said.
+    The spec's ``precision`` is that of the backbone, whatever it said. What ``partial`` holds from
+    an earlier run on the same video and spec is taken from there, and what comes new is kept in it.
 
     Raises:
         UsageError: ``spec`` asks for another backbone than this one.
@@ -59,13 +63,19 @@ def extract(
     if differences := spec_for(backbone, spec).differences(made):
         raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
     reader = SnippetReader(source, spec, mask)
-    rows: list[NDArray[np.float32]] = []
-    for batch in _batched(reader, max(1, backbone.batch // len(spec.crops))):
+    crops = len(spec.crops)
+    known = partial.load(crops, backbone.dim) if partial else np.zeros((0, crops, backbone.dim))
+    rows: list[NDArray[np.float32]] = [known.astype(np.float32)]
+    done = len(known)
+    for batch in _batched(islice(reader, done, None), max(1, backbone.batch // crops)):
         stacked = np.concatenate(batch)  # (snippets x crops, frames, height, width, 3)
-        features = backbone(stacked).reshape(len(batch), len(spec.crops), backbone.dim)
+        features = backbone(stacked).reshape(len(batch), crops, backbone.dim)
         rows.append(features)
+        done += len(batch)
+        if partial is not None:
+            partial.add(features)
         if progress is not None:
-            progress(sum(len(row) for row in rows), reader.expected_snippets)
+            progress(done, reader.expected_snippets)
     array = np.ascontiguousarray(np.concatenate(rows).swapaxes(0, 1))
     if not np.isfinite(array).all():
         raise InputError(f"{source.name}: the backbone gave a feature that is not a number")

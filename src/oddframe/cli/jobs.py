@@ -1,0 +1,137 @@
+"""One input of ``oddframe score``: what was asked for, what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oddframe.detector import Detector, VideoResult
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.extract import Progress
+from oddframe.features.partial import Partial
+from oddframe.features.store import read_features
+from oddframe.outputs.json_file import read_json
+from oddframe.outputs.write import path_of, write
+from oddframe.video.mask import read_mask
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``oddframe score`` was asked for; see its options."""
+
+    model: str
+    profile: str
+    views: int | None
+    device: str
+    engine: str
+    precision: str
+    threshold: float | None
+    mask: Path | None
+    fps: float | None
+    out: Path | None
+    formats: tuple[str, ...]
+    again: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input: a video, or a feature file, and the name of what comes out."""
+
+    path: Path
+    stem: str
+    is_features: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job: a result, or the reason why there is none."""
+
+    job: Job
+    result: VideoResult | None = None
+    error: str = ""
+    exit_code: int = 0
+    kept: bool = False
+
+
+def load_detector(settings: Settings) -> Detector:
+    """The detector that these settings describe."""
+    return Detector.load(
+        settings.model,
+        profile=settings.profile,
+        views=settings.views,  # type: ignore[arg-type]
+        device=settings.device,  # type: ignore[arg-type]
+        engine=settings.engine,  # type: ignore[arg-type]
+        precision=settings.precision,  # type: ignore[arg-type]
+    )
+
+
+def score_one(
+    job: Job, settings: Settings, detector: Detector, progress: Progress | None = None
+) -> Outcome:
+    """Score one input and write its files; a failure is an outcome, not an exception."""
+    try:
+        rule = detector.rule
+        if settings.threshold is not None:
+            rule = rule.with_threshold(settings.threshold)
+        seen = _digest(_seen(job, settings, detector))
+        fingerprint = _digest(seen, detector.model.sha256, rule)
+        if (old := _kept(job, settings, fingerprint)) is not None:
+            return Outcome(job, old, kept=True)
+        mask = read_mask(settings.mask) if settings.mask else None
+        damaged, partial = 0, None
+        if job.is_features:
+            features = read_features(job.path)
+        else:
+            fps = settings.fps if job.path.is_dir() else None  # A video has its own times.
+            partial = Partial(settings.out / f".{seen}.partial") if settings.out else None
+            made = detector.features(
+                job.path, fps=fps, mask=mask, progress=progress, partial=partial
+            )
+            features, damaged = made.features, made.damaged_packets
+        track = detector.score(features)
+        result = detector.result(str(job.path), track, rule=rule, damaged=damaged)
+        result = replace(result, fingerprint=fingerprint)
+        if settings.out is not None:
+            source = None if job.is_features else job.path
+            write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
+            if partial is not None:
+                partial.discard()
+        return Outcome(job, result)
+    except OddframeError as error:
+        return Outcome(job, error=_named(str(error), job.path), exit_code=error.exit_code)
+
+
+def _named(reason: str, path: Path) -> str:
+    return reason if str(path) in reason else f"{path}: {reason}"
+
+
+def _seen(job: Job, settings: Settings, detector: Detector) -> tuple[object, ...]:
+    """All that the features of this input depend on."""
+    stat = job.path.stat() if job.path.exists() else None
+    return (
+        str(job.path.absolute()),
+        stat and (stat.st_size, stat.st_mtime_ns),
+        detector.spec.hash(),
+        detector.choice,
+        settings.fps,
+        settings.mask and hashlib.sha256(settings.mask.read_bytes()).hexdigest(),
+    )
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _kept(job: Job, settings: Settings, fingerprint: str) -> VideoResult | None:
+    """The result of an earlier run with the same fingerprint, if all its files are there."""
+    if settings.out is None or settings.again:
+        return None
+    files = [path_of(settings.out, job.stem, name) for name in settings.formats]
+    if not all(file.is_file() for file in files):
+        return None
+    try:
+        old = read_json(path_of(settings.out, job.stem, "json"))
+    except InputError:
+        return None
+    return old if old.fingerprint == fingerprint else None

@@ -1,0 +1,64 @@
+"""What ``oddframe score`` says: a line a video, a summary, the answer as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from oddframe.cli.console import printable
+from oddframe.cli.jobs import Outcome
+from oddframe.outputs.clock import clock, length
+from oddframe.outputs.json_file import to_dict
+
+_EVENTS_IN_A_LINE = 5
+
+
+def line(outcome: Outcome) -> str:
+    """What a person reads about one video."""
+    result = outcome.result
+    if result is None:
+        return printable(f"FAILED {outcome.error}")
+    notes = []
+    if result.damaged_packets:
+        notes.append(f"{result.damaged_packets} damaged packets skipped")
+    if outcome.kept:
+        notes.append("scored before")
+    ending = f"  [{'; '.join(notes)}]" if notes else ""
+    name = printable(result.video)
+    duration = length(result.track.timebase.duration_s)
+    if not result.events:
+        highest = result.track.scores.max()
+        return f"{name} ({duration}): no events (highest score {highest:.2f}){ending}"
+    shown = [
+        f"{clock(e.start_s, 1)}-{clock(e.end_s, 1)} ({e.score:.2f})"
+        for e in result.events[:_EVENTS_IN_A_LINE]
+    ]
+    if (more := len(result.events) - len(shown)) > 0:
+        shown.append(f"and {more} more")
+    count = f"{len(result.events)} event{'s' if len(result.events) > 1 else ''}"
+    return f"{name} ({duration}): {count}: {', '.join(shown)}{ending}"
+
+
+def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """The last line of a batch."""
+    results = [o.result for o in outcomes if o.result is not None]
+    scored = sum(
+        o.result.track.timebase.duration_s for o in outcomes if o.result is not None and not o.kept
+    )
+    eventful = sum(1 for result in results if result.events)
+    text = f"{len(results)} of {len(outcomes)} scored, {eventful} with events"
+    if scored > 0 and seconds > 0:
+        text += (
+            f"; {length(scored)} of video in {length(seconds)}, {scored / seconds:.1f}x real time"
+        )
+    if failed := [o for o in outcomes if o.error]:
+        text += f"; {len(failed)} failed, see above"
+    return text
+
+
+def answer(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "videos": [to_dict(o.result) for o in outcomes if o.result is not None],
+        "failed": [{"video": str(o.job.path), "reason": o.error} for o in outcomes if o.error],
+    }

@@ -16,11 +16,10 @@ from oddframe.events import EventRule
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import write_features
 from oddframe.methods.registry import get_method
+from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import (
     Model,
-    ModelNetwork,
     Profile,
-    Standardise,
     find_model,
     load_model,
     save_model,
@@ -248,3 +247,20 @@ def test_an_unknown_name_lists_what_ships(tmp_path: Path) -> None:
 def test_shipped_models_are_found_by_name() -> None:
     for name in shipped_models():
         assert load_model(name).name == name
+
+
+def test_a_temperature_keeps_the_order_and_undoes_ties() -> None:
+    from oddframe.methods.base import Output
+
+    class Driven(torch.nn.Module):
+        def forward(self, features: torch.Tensor) -> Output:
+            logits = features[..., 0]
+            return Output(logits.sigmoid(), logits)
+
+    network = ModelNetwork(Standardise.identity(1), Driven())
+    far = torch.tensor([-60.0, -20.0, 20.0, 40.0, 60.0]).view(1, 5, 1)
+    assert len(network(far).unique()) < 5, "in float32, scores this far out are tied"
+    network.temperature.fill_(15.0)
+    assert (network(far)[0].diff() > 0).all()
+    crops = torch.cat([far, -far]).view(1, 2, 5, 1)
+    torch.testing.assert_close(network(crops), torch.full((1, 5), 0.5))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
-from torch import Tensor, nn
 
 import oddframe
 from oddframe.errors import InputError, OddframeError, UsageError
@@ -28,60 +27,13 @@ from oddframe.events import EventRule
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import HEADER, checksum
 from oddframe.files import write_bytes
-from oddframe.methods.base import Output
 from oddframe.methods.registry import get_method
+from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.timeline import ScoreTrack
 
 FORMAT = 1
 KIND = "oddframe model"
 SHIPPED = Path(__file__).parent / "models"
-# A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
-_LEAST_SPREAD = 1e-3
-
-
-class Standardise(nn.Module):
-    """(x − mean) / std per feature dimension, both (D,), as found over the training snippets."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Tensor, std: Tensor):
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.std
-
-    @classmethod
-    def identity(cls, dim: int) -> Standardise:
-        """Features as they are."""
-        return cls(torch.zeros(dim), torch.ones(dim))
-
-    @classmethod
-    def fitted(cls, views: Iterable[NDArray[np.floating[Any]]]) -> Standardise:
-        """To mean 0 and deviation 1 over the snippets of all ``views``, each (T, D)."""
-        count, total, squares = 0, np.float64(0), np.float64(0)
-        for view in views:
-            x = view.astype(np.float64)
-            count, total, squares = count + len(x), total + x.sum(0), squares + (x**2).sum(0)
-        mean = total / count
-        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        typical = float(std.mean()) or 1.0
-        std = np.where(std < _LEAST_SPREAD * typical, typical, std)
-        return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
-
-
-class ModelNetwork(nn.Module):
-    """Standardisation, then a method's network: features (B, T, D) or (B, C, T, D) -> Output."""
-
-    def __init__(self, standardise: Standardise, network: nn.Module):
-        super().__init__()
-        self.standardise = standardise
-        self.network = network
-
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        return cast(Output, self.network(self.standardise(features), labels))
 
 
 @dataclass(frozen=True)
@@ -154,7 +106,7 @@ class Model:
         with torch.inference_mode():
             for crop in features.array:  # One at a time: ten crops take no more memory than one.
                 x = torch.from_numpy(crop.astype(np.float32))[None].to(self.device)
-                total += self.network(x).scores[0].cpu().double().numpy()
+                total += self.network(x)[0].cpu().double().numpy()
         scores = total / len(features.array)
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
@@ -170,7 +122,7 @@ def save_model(model: Model, path: Path, *, half: bool = False) -> None:
     tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in model.network.state_dict().items():
         array = tensor.detach().cpu().contiguous().numpy()
-        if half and array.dtype == np.float32 and not name.startswith("standardise."):
+        if half and array.dtype == np.float32 and name.startswith("network."):
             with np.errstate(over="ignore"):
                 array = array.astype(np.float16)
         if not np.isfinite(array).all():

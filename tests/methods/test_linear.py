@@ -14,10 +14,14 @@ from oddframe.methods.registry import get_method
 def test_loss_by_hand() -> None:
     method = get_method("linear")
     scores = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.2, 0.9, 0.1, 0.1]])
-    loss = method.loss(Output(scores), torch.tensor([0.0, 1.0]), method.Config(topk_share=2))
+    loss = method.loss(
+        Output(scores, scores.logit()), torch.tensor([0.0, 1.0]), method.Config(topk_share=2)
+    )
     expected = -(math.log(1 - 0.35) + math.log(0.55)) / 2  # The mean of the two highest each.
     assert loss.total.item() == pytest.approx(expected)
-    one = method.loss(Output(scores), torch.tensor([0.0, 1.0]), method.Config())  # k is at least 1.
+    one = method.loss(
+        Output(scores, scores.logit()), torch.tensor([0.0, 1.0]), method.Config()
+    )  # k is at least 1.
     assert one.terms["cls"].item() == pytest.approx(-(math.log(0.6) + math.log(0.9)) / 2)
 
 

@@ -25,7 +25,7 @@ def output(length: int = 4, hidden: int = 3) -> TrainingOutput:
     values = torch.arange(2.0 * length * hidden).view(2, length, hidden) / 10 + 0.1
     scores = torch.stack([ramp, ramp.flip(0)])
     one = values[:1]
-    return TrainingOutput(scores, values, scores, scores, values, one, -one, one)
+    return TrainingOutput(scores, scores.logit(), values, scores, scores, values, one, -one, one)
 
 
 def terms(out: TrainingOutput, **fields: object) -> dict[str, float]:

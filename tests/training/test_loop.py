@@ -16,8 +16,8 @@ import torch
 from oddframe.errors import InputError, OddframeError
 from oddframe.methods.base import Loss
 from oddframe.methods.linear import Linear
+from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import roc_auc
-from oddframe.modelfile import ModelNetwork
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig
@@ -28,7 +28,7 @@ from tests.training.made import DIM, planted, small_config
 def snippet_auc(network: ModelNetwork, seed: int) -> float:
     videos, truth = planted(20, 20, seed)
     with torch.inference_mode():
-        scores = [network(torch.from_numpy(v.views[0])[None]).scores[0].numpy() for v in videos]
+        scores = [network(torch.from_numpy(v.views[0])[None])[0].numpy() for v in videos]
     return roc_auc(np.concatenate(truth), np.concatenate(scores))
 
 

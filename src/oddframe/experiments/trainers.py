@@ -33,7 +33,7 @@ def method_trainer(config: TrainConfig) -> Trainer:
         def score(array: FeatureArray) -> FloatArray:
             with torch.inference_mode():
                 x = torch.from_numpy(array.astype(np.float32))
-                scores: FloatArray = network(x[None]).scores[0].double().numpy()
+                scores: FloatArray = network(x[None])[0].double().numpy()
             return scores
 
         return score

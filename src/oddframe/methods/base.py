@@ -20,9 +20,16 @@ OutputT = TypeVar("OutputT", bound="Output")
 
 @dataclass(frozen=True)
 class Output:
-    """What a network gives: ``scores`` (B, T) in [0, 1]; subclasses add what their loss reads."""
+    """What a network gives; subclasses add what their loss reads.
+
+    Attributes:
+        scores: (B, T) in [0, 1], higher is odder.
+        logits: (B, T) the same before the sigmoid: where scores of 1 can no longer be told apart,
+            logits can.
+    """
 
     scores: Tensor
+    logits: Tensor
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ weighted sum of the features does not know. It expects standardised features.
 
 from __future__ import annotations
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,8 +36,10 @@ class LinearNetwork(nn.Module):
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:  # noqa: ARG002
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        scores = torch.sigmoid(self.score(features).squeeze(-1))
-        return Output(scores if scores.ndim == 2 else scores.mean(1))
+        logits = self.score(features).squeeze(-1)
+        if logits.ndim == 2:
+            return Output(logits.sigmoid(), logits)
+        return Output(logits.sigmoid().mean(1), logits.mean(1))
 
 
 class Linear(Method[LinearConfig, Output]):

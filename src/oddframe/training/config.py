@@ -186,6 +186,8 @@ class TrainConfig(Section):
             demonstration, or a test of one's own later.
         standardise: Bring each feature dimension to mean 0 and deviation 1 over the training set,
             inside the model.
+        temper: Divide the logits by a temperature found on the training snippets, so that scores do
+            not saturate; the order of scores stays.
         half: Write the weights in half precision.
         knows: What the model finds, in words; empty: the abnormal labels.
         limits: What a reader of the card should beware of.
@@ -201,6 +203,7 @@ class TrainConfig(Section):
     events: EventSection = EventSection()
     leave_out: tuple[str, ...] = ()
     standardise: bool = True
+    temper: bool = True
     half: bool = False
     knows: str = ""
     limits: str = ""

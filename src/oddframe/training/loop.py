@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.methods.base import Loss, Recipe
-from oddframe.modelfile import ModelNetwork, Standardise
+from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.bags import TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig
@@ -28,6 +28,8 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "sgd": torch.optim.SGD,
 }
+# Logits over the temperature lie, all but one in twenty, within this: scores of 0.02 to 0.98.
+_LOGIT_RANGE = 4.0
 # Scores that differ by less over the whole training set say nothing of any video.
 COLLAPSED = 1e-3
 
@@ -95,6 +97,8 @@ def fit(
                 if checkpoint is not None and step % checkpoint_every == 0:
                     save_checkpoint(run.snapshot(step), checkpoint)
         network = run.finish()
+        if config.temper:
+            network.temperature.fill_(_temperature(network, videos))
         spread = _spread(network, videos)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -231,13 +235,27 @@ def _follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> 
             kept.copy_(new)
 
 
+def _temperature(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
+    """What brings the logits of training snippets into the sigmoid's range; at least 1."""
+    device = network.standardise.mean.device
+    with torch.inference_mode():
+        logits = [
+            network.network(
+                network.standardise(torch.from_numpy(video.views[0]).float()[None].to(device))
+            ).logits.flatten()
+            for video in videos
+        ]
+    far = np.quantile(torch.cat(logits).abs().cpu().numpy(), 0.95)
+    return max(1.0, float(far) / _LOGIT_RANGE)
+
+
 def _spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
     device = network.standardise.mean.device
     low, high = np.inf, -np.inf
     with torch.inference_mode():
         for video in videos:
             x = torch.from_numpy(video.views[0]).float()[None].to(device)
-            scores = network(x).scores
+            scores = network(x)
             low, high = min(low, float(scores.min())), max(high, float(scores.max()))
     return high - low
 

@@ -100,7 +100,7 @@ class UrDmuNetwork(nn.Module):
         super().__init__()
         h, m, dropout = config.hidden, config.classifier_hidden, config.dropout
         self.embedding = _named("conv_1", nn.Conv1d(dim, h, kernel_size=3, padding=1), nn.ReLU())
-        self.cls_head = _named("mlp", nn.Linear(2 * h, m), nn.ReLU(), nn.Linear(m, 1), nn.Sigmoid())
+        self.cls_head = _named("mlp", nn.Linear(2 * h, m), nn.ReLU(), nn.Linear(m, 1))
         self.Amemory = Memory(config.anomaly_slots, h)
         self.Nmemory = Memory(config.normal_slots, h)
         blocks = []
@@ -131,16 +131,18 @@ class UrDmuNetwork(nn.Module):
         anomaly, normal = self.Amemory(x), self.Nmemory(x)
         anomaly_mu, normal_mu = self.encoder_mu(anomaly.value), self.encoder_mu(normal.value)
         if labels is None:
-            scores = self.classify(x, anomaly_mu + normal_mu)
-            return Output(scores.view(-1, crops, scores.shape[1]).mean(1))
+            logits = self.classify(x, anomaly_mu + normal_mu)
+            logits = logits.view(-1, crops, logits.shape[1])
+            return Output(logits.sigmoid().mean(1), logits.mean(1))
 
         known = labels < 0.5
         mu, logvar = normal_mu[known], self.encoder_var(normal.value[known])
         z = mu + self.noise(logvar) * torch.exp(logvar / 2)  # reparameterisation
-        scores = self.classify(x, anomaly_mu + normal_mu.index_put((known,), z))
-        return TrainingOutput(scores, x, anomaly.score, normal.score, anomaly_mu, mu, logvar, z)
+        logits = self.classify(x, anomaly_mu + normal_mu.index_put((known,), z))
+        memories = anomaly.score, normal.score, anomaly_mu, mu, logvar, z
+        return TrainingOutput(logits.sigmoid(), logits, x, *memories)
 
     def classify(self, x: Tensor, fused: Tensor) -> Tensor:
-        """X and the fused latents, both (B, T, H) -> scores (B, T)."""
-        scores: Tensor = self.cls_head(torch.cat([x, fused], dim=-1)).squeeze(-1)
-        return scores
+        """X and the fused latents, both (B, T, H) -> logits (B, T)."""
+        logits: Tensor = self.cls_head(torch.cat([x, fused], dim=-1)).squeeze(-1)
+        return logits

@@ -1,0 +1,72 @@
+"""A method's network between what every method needs: standardised features, honest scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+# A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
+_LEAST_SPREAD = 1e-3
+
+
+class Standardise(nn.Module):
+    """(x − mean) / std per feature dimension, both (D,), as found over the training snippets."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.std
+
+    @classmethod
+    def identity(cls, dim: int) -> Standardise:
+        """Features as they are."""
+        return cls(torch.zeros(dim), torch.ones(dim))
+
+    @classmethod
+    def fitted(cls, views: Iterable[NDArray[np.floating[Any]]]) -> Standardise:
+        """To mean 0 and deviation 1 over the snippets of all ``views``, each (T, D)."""
+        count, total, squares = 0, np.float64(0), np.float64(0)
+        for view in views:
+            x = view.astype(np.float64)
+            count, total, squares = count + len(x), total + x.sum(0), squares + (x**2).sum(0)
+        mean = total / count
+        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        typical = float(std.mean()) or 1.0
+        std = np.where(std < _LEAST_SPREAD * typical, typical, std)
+        return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
+
+
+class ModelNetwork(nn.Module):
+    """Standardisation, a method's network, a temperature.
+
+    MIL drives a network's logits so far out that scores of 0 and 1 can no longer be told apart, and
+    a ranking or a threshold among them means nothing. Scores are therefore the sigmoid of logits
+    over a temperature (Guo et al., ICML 2017): their order stays, their ties go. At temperature 1
+    they are the network's own.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, standardise: Standardise, network: nn.Module):
+        super().__init__()
+        self.standardise = standardise
+        self.network = network
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores (B, T) of (B, T, D), or of (B, C, T, D), averaged over the C crops."""
+        crops = features.shape[1] if features.ndim == 4 else 1
+        x = self.standardise(features).flatten(0, -3)
+        logits: Tensor = self.network(x).logits / self.temperature
+        return logits.sigmoid().view(-1, crops, logits.shape[1]).mean(1)

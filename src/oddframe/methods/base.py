@@ -97,5 +97,9 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     def loss(self, output: OutputT, labels: Tensor, config: ConfigT) -> Loss:
         """The loss of what the network gave in training for bags with ``labels`` (B,)."""
 
+    def parameter_groups(self, network: nn.Module, config: ConfigT) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Groups of parameters as PyTorch's optimisers take them; a group's own settings win."""
+        return [{"params": list(network.parameters())}]
+
 
 AnyMethod = Method[Any, Any]

@@ -127,7 +127,8 @@ class _Run:
         network = ModelNetwork(standardise, self.method.network(dim, self.method_config))
         self.network = network.to(device).train()
         self.parameters = list(self.network.parameters())
-        self.optimiser = _optimiser(self.recipe, self.parameters)
+        groups = self.method.parameter_groups(self.network.network, self.method_config)
+        self.optimiser = _optimiser(self.recipe, groups)
         self.average = deepcopy(self.network) if self.recipe.average else None
         self.identity = _identity(videos, config)
 
@@ -204,13 +205,11 @@ class _Run:
         return saved.step, []
 
 
-def _optimiser(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if recipe.optimiser not in OPTIMISERS:
         raise UsageError(f"no optimiser '{recipe.optimiser}'; there are {', '.join(OPTIMISERS)}")
     make: Any = OPTIMISERS[recipe.optimiser]
-    optimiser: torch.optim.Optimizer = make(
-        parameters, lr=recipe.lr, weight_decay=recipe.weight_decay
-    )
+    optimiser: torch.optim.Optimizer = make(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
     return optimiser
 
 

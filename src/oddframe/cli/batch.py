@@ -57,6 +57,8 @@ def run(
         elif not as_json:
             say(line(outcome))
     if as_json:
+        order = {job: i for i, job in enumerate(work)}
+        outcomes.sort(key=lambda outcome: order[outcome.job])
         say(json.dumps(answer(outcomes), indent=2))
     if len(outcomes) > 1 or any(o.error for o in outcomes):
         note(summary(outcomes, time.monotonic() - start), quiet=quiet)

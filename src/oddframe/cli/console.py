@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,13 @@ def printable(text: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """One line of the answer."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """One line of the answer; if its reader went away, as ``head`` does, that is the end."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Nothing left to flush.
+        raise SystemExit(0) from None
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -61,7 +66,11 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
     )
     console = Console(stderr=True)
     off = quiet or not console.is_terminal
-    with RichProgress(*columns, console=console, transient=True, disable=off) as bar:
+    # Answers go where standard output goes; only on a terminal must the bar make room for them.
+    room = sys.stdout.isatty()
+    with RichProgress(
+        *columns, console=console, transient=True, disable=off, redirect_stdout=room
+    ) as bar:
         yield bar
 
 

@@ -96,7 +96,8 @@ def table(result: VideoResult) -> list[str]:
         if not any(_overlap(event, (a, b)) for event in result.events):
             rows.append((a, f"{'missed':<20}  {'':<7}  {'':<6}  {clock(a, 1)} - {clock(b, 1)}"))
     lines += [text for _, text in sorted(rows)]
-    lines += ["", f"{match.found} of {len(truth)} found, {match.false} false alarms"]
+    alarms = "1 false alarm" if match.false == 1 else f"{match.false} false alarms"
+    lines += ["", f"{match.found} of {len(truth)} found, {alarms}"]
     return lines
 
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import oddframe
 from oddframe.detector import Detector, VideoResult
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.extract import Progress
@@ -32,6 +33,7 @@ class Settings:
     out: Path | None
     formats: tuple[str, ...]
     again: bool
+    debug: bool
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def score_one(
     job: Job, settings: Settings, detector: Detector, progress: Progress | None = None
 ) -> Outcome:
     """Score one input and write its files; a failure is an outcome, not an exception."""
+    partial = None
     try:
         rule = detector.rule
         if settings.threshold is not None:
@@ -79,7 +82,7 @@ def score_one(
         if (old := _kept(job, settings, fingerprint)) is not None:
             return Outcome(job, old, kept=True)
         mask = read_mask(settings.mask) if settings.mask else None
-        damaged, partial = 0, None
+        damaged = 0
         if job.is_features:
             features = read_features(job.path)
         else:
@@ -99,7 +102,16 @@ def score_one(
                 partial.discard()
         return Outcome(job, result)
     except OddframeError as error:
+        if settings.debug:
+            raise
+        if isinstance(error, InputError) and partial is not None:
+            partial.discard()  # Going on would fail again.
         return Outcome(job, error=_named(str(error), job.path), exit_code=error.exit_code)
+    except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
+        if settings.debug:
+            raise
+        reason = f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)"
+        return Outcome(job, error=_named(reason, job.path), exit_code=1)
 
 
 def _named(reason: str, path: Path) -> str:
@@ -108,15 +120,25 @@ def _named(reason: str, path: Path) -> str:
 
 def _seen(job: Job, settings: Settings, detector: Detector) -> tuple[object, ...]:
     """All that the features of this input depend on."""
-    stat = job.path.stat() if job.path.exists() else None
     return (
+        oddframe.__version__,
         str(job.path.absolute()),
-        stat and (stat.st_size, stat.st_mtime_ns),
+        _state(job.path),
         detector.spec.hash(),
         detector.choice,
         settings.fps,
         settings.mask and hashlib.sha256(settings.mask.read_bytes()).hexdigest(),
     )
+
+
+def _state(path: Path) -> object:
+    """Changes when a file does, or a frame in a folder of frames."""
+    try:
+        if path.is_dir():
+            return sorted((p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in path.iterdir())
+        return (path.stat().st_size, path.stat().st_mtime_ns)
+    except OSError:  # Opening it will say why.
+        return None
 
 
 def _digest(*parts: object) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from oddframe import __version__
@@ -66,25 +65,24 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        code = INTERRUPTED
-    except KeyboardInterrupt:
-        say_error("stopped; what was finished is kept")
-        code = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
     except OddframeError as error:
         if debug:
             raise
         say_error(str(error))
         code = error.exit_code
-    except BrokenPipeError:  # The reader of our output went away, as ``head`` does.
-        sys.stderr.close()
-        code = 0
     except Exception as error:
-        if debug:
+        # What typer raises for a wrong call knows how to show itself and which code it means; its
+        # base class is another in every other version.
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            error.show()
+            code = error.exit_code
+        elif isinstance(error, typer.Abort):
+            code = INTERRUPTED
+        elif debug:
             raise
-        say_error(f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)")
-        code = 1
+        else:
+            say_error(f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)")
+            code = 1
+    if code == INTERRUPTED:  # Typer turns Ctrl-C into this.
+        say_error("stopped; what was finished is kept")
     sys.exit(code if isinstance(code, int) else 0)

@@ -81,7 +81,7 @@ def score(
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    debug: DebugOption = False,
 ) -> None:
     """Say when something odd happens in each video.
 
@@ -96,6 +96,8 @@ def score(
         raise UsageError("nothing to score: name a video or a folder, or --features FILE")
     if views is not None and str(views) not in VIEWS:
         raise UsageError(f"--views {views}: choose 1, 5 or 10")
+    if features and (mask or (views and not paths) or (formats and "mp4" in formats)):
+        raise UsageError("--features has no pictures: --mask, --views and mp4 need the video")
     settings = Settings(
         model=model,
         profile=profile.value,
@@ -109,6 +111,7 @@ def score(
         out=out or (DEFAULT_OUT if formats else None),
         formats=_formats(formats),
         again=again,
+        debug=debug,
     )
     raise typer.Exit(run(paths or [], features or [], settings, jobs, as_json=as_json, quiet=quiet))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def content_hash(path: Path) -> str:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256()
         for child in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
-            digest.update(f"{child.name}\0{content_hash(child)}\n".encode())
+            digest.update(os.fsencode(child.name) + f"\0{content_hash(child)}\n".encode())
         return digest.hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -113,7 +114,7 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         kind, schema, header = None, 0, {}
     if kind != KIND:
         raise InputError(f"{path}: a safetensors file, but no feature file of oddframe")
-    if schema > SCHEMA:
+    if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(
             f"{path}: a feature file of schema {schema}; this oddframe reads up to {SCHEMA}: "
             "upgrade it, or extract the features again"

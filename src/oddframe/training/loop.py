@@ -26,7 +26,6 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "adagrad": torch.optim.Adagrad,
-    "sgd": torch.optim.SGD,
 }
 # Logits over the temperature lie, all but one in twenty, within this: scores of 0.02 to 0.98.
 _LOGIT_RANGE = 4.0

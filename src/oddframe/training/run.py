@@ -216,7 +216,8 @@ def _card(
         "left_out_groups": list(config.leave_out),
         "held_out_groups": sorted(kept),
         "held_out_videos": len(gathered) - len(training),
-        "left_out": failed,
+        # Names only: a model that is handed on should not tell where its maker keeps videos.
+        "left_out": {Path(p).name: why.replace(p, Path(p).name) for p, why in failed.items()},
         "limits": config.limits,
         "configuration": config.model_dump(mode="json"),
     }

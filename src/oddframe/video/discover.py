@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -38,9 +39,9 @@ def find_inputs(paths: Sequence[str]) -> list[Path]:
 
 def _meant(text: str) -> Iterable[Path]:
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - unlike pathlib's, these never raise.
         return _search(path, frozenset()) or [path]
-    if path.exists() or not glob.has_magic(text):
+    if os.path.exists(path) or not glob.has_magic(text):  # noqa: PTH110
         return [path]
     matches = sorted((Path(match) for match in glob.glob(text, recursive=True)), key=_by_folder)  # noqa: PTH207
     if not matches:

@@ -179,7 +179,7 @@ def test_two_jobs_give_what_one_gives(
         (("score", "x.mp4", "--views", "3"), "--views 3: choose 1, 5 or 10"),
         (("score", "x.mp4", "--format", "gif"), "--format gif: choose from json,csv"),
         (("score", "x.mp4", "--model", "no_such"), "no such model"),
-        (("score", "x.mp4", "--threshold", "7"), "7"),
+        (("score", "x.mp4", "--threshold", "7"), "--threshold"),
         (("score", "x.mp4", "--nonsense"), "--nonsense"),
         (("scroe",), "scroe"),
     ],

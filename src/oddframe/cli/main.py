@@ -64,7 +64,7 @@ def main() -> None:
     """Run one verb. Exits with 0 done, 1 our failure, 2 wrong call, 3 inputs failed, 130 Ctrl-C."""
     debug = "--debug" in sys.argv
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="oddframe", standalone_mode=False)
     except OddframeError as error:
         if debug:
             raise

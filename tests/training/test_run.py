@@ -144,7 +144,7 @@ def test_a_video_that_cannot_be_read_is_left_out_and_named(
     groups = {"calibration": {"groups": ["s01"]}}
     out = tmp_path / "m.safetensors"
     model = train(dataset, config(**groups), out, store=store, progress=told)
-    assert list(model.card["left_out"]) == [str(bad.path)]
+    assert list(model.card["left_out"]) == [bad.path.name], "no folders in a file to share"
     assert any(line.startswith("left out:") and str(bad.path) in line for line in told.lines)
     assert model.card["held_out_groups"] == ["s01"]
 

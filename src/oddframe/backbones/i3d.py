@@ -100,7 +100,6 @@ class I3D(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        mixed = {name: Mixed(channels, out) for name, (channels, out) in _MIXED.items()}
         self.trunk = nn.Sequential()
         self.trunk.add_module("Conv3d_1a_7x7", Unit(3, 64, 7, 2))
         self.trunk.add_module("MaxPool3d_2a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
@@ -108,13 +107,13 @@ class I3D(nn.Module):
         self.trunk.add_module("Conv3d_2c_3x3", Unit(64, 192, 3))
         self.trunk.add_module("MaxPool3d_3a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
         for name in ("Mixed_3b", "Mixed_3c"):
-            self.trunk.add_module(name, mixed[name])
+            self.trunk.add_module(name, Mixed(*_MIXED[name]))
         self.trunk.add_module("MaxPool3d_4a_3x3", MaxPoolSame((3, 3, 3), (2, 2, 2)))
         for name in ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"):
-            self.trunk.add_module(name, mixed[name])
+            self.trunk.add_module(name, Mixed(*_MIXED[name]))
         self.trunk.add_module("MaxPool3d_5a_2x2", MaxPoolSame((2, 2, 2), (2, 2, 2)))
         for name in ("Mixed_5b", "Mixed_5c"):
-            self.trunk.add_module(name, mixed[name])
+            self.trunk.add_module(name, Mixed(*_MIXED[name]))
         self.logits = nn.Conv3d(FEATURE_DIM, KINETICS_CLASSES, 1)
 
     def endpoint(self, x: Tensor) -> Tensor:

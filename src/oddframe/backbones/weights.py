@@ -19,7 +19,7 @@ from torch import Tensor
 from oddframe.backbones.i3d import I3D
 from oddframe.errors import InputError
 
-# Where a port leaves out the mean over classes or names branches its own way. Left: ours.
+# What the ports call the branches of an Inception module. Left: ours.
 _PIERGIAJ_BRANCHES = {
     "b0": "b0", "b1.0": "b1a", "b1.1": "b1b", "b2.0": "b2a", "b2.1": "b2b", "b3": "b3b",
 }  # fmt: skip

@@ -6,13 +6,50 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
+from oddframe.timeline import Timebase
 
 NORMAL = "normal"
+
+Intervals = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """When something odd happens in a video: half-open intervals (start, end), none if never.
+
+    Attributes:
+        intervals: Sorted, not overlapping; in frames from 0, or in seconds from the first frame.
+        unit: Of the intervals. Published labels are in frames, people write seconds.
+    """
+
+    intervals: Intervals
+    unit: Literal["frames", "seconds"] = "frames"
+
+    def frame_labels(self, timebase: Timebase) -> NDArray[np.bool_]:
+        """(n_frames,) True where a frame is odd; an interval that ends past the video is cut."""
+        where = np.arange(timebase.n_frames, dtype=np.float64)
+        if self.unit == "seconds":
+            where = timebase.frame_times - timebase.frame_times[0]
+        labels = np.zeros(timebase.n_frames, dtype=bool)
+        for start, end in self.intervals:
+            labels |= (where >= start) & (where < end)
+        return labels
+
+    def seconds(self, timebase: Timebase) -> Intervals:
+        """The intervals on the video's own clock, in seconds; what lies past its end is cut."""
+        edges = np.append(timebase.frame_times, timebase.end_s)
+        labels = np.concatenate([[False], self.frame_labels(timebase), [False]])
+        turns = np.flatnonzero(labels[1:] != labels[:-1])
+        return tuple(
+            (float(edges[start]), float(edges[end]))
+            for start, end in zip(turns[::2], turns[1::2], strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -20,22 +57,26 @@ class LabelledVideo:
     """A video and what is known of it.
 
     Attributes:
-        path: File, or folder of frames.
+        path: File, folder of frames, or a file of features (``.npy``, ``.safetensors``).
         abnormal: Whether something odd happens somewhere in it.
         label: The class in words, ``fight``; ``normal`` for normal ones.
         group: Recording, camera or scene that it was cut from. Videos of one group look alike, so
             a fair split never parts them.
+        truth: When it happens, where that is known; never used in training.
+        part: ``train`` or ``test`` where the data set comes with a split of its own.
     """
 
     path: Path
     abnormal: bool
     label: str
     group: str
+    truth: Truth | None = None
+    part: Literal["", "train", "test"] = ""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled videos under one name; at least one normal and one abnormal one."""
+    """Labelled videos under one name."""
 
     name: str
     videos: tuple[LabelledVideo, ...]
@@ -57,6 +98,12 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """The abnormal labels, sorted, each once."""
         return tuple(sorted({video.label for video in self.videos if video.abnormal}))
+
+    def of_part(self, part: Literal["train", "test"]) -> Dataset:
+        """The videos of one side of the data set's own split; all of them where it has none."""
+        if not any(video.part for video in self.videos):
+            return self
+        return Dataset(self.name, tuple(v for v in self.videos if v.part == part))
 
     def subset(self, indices: Iterable[int]) -> Dataset:
         """The videos at ``indices``, in that order."""

@@ -108,7 +108,8 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     ``threshold`` and ends before the first one below ``release``; events closer than
     ``merge_gap_s`` are joined; what is then shorter than ``min_duration_s`` is dropped. Times are
     the video's own: the start is when the first frame appears, the end when the last one leaves the
-    screen. ``peak_s`` and ``score`` are of the frame with the highest smoothed score.
+    screen. ``peak_s`` and ``score`` are of the frame with the highest smoothed score, and ``where``
+    of the oddest tile there.
 
     Raises:
         InputError: a score is not finite.
@@ -117,10 +118,18 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     events = []
     for start, end in _spans(curve, edges, rule):
         peak = int(start + np.argmax(curve[start:end]))
-        events.append(
-            Event(float(edges[start]), float(edges[end]), float(edges[peak]), float(curve[peak]))
-        )
+        where = None if track.tiles is None else track.tiles.where(_snippet_at(track, peak))
+        times = float(edges[start]), float(edges[end]), float(edges[peak])
+        events.append(Event(*times, float(curve[peak]), where))
     return tuple(events)
+
+
+def _snippet_at(track: ScoreTrack, frame: int) -> int:
+    """The highest snippet of those that speak for a frame."""
+    base = track.timebase
+    spans, tick = base.snippet_ticks(), base.frame_ticks[frame]
+    there = np.flatnonzero((spans[:, 0] <= tick) & (tick < spans[:, 1]))
+    return int(there[np.argmax(track.scores[there])])
 
 
 @dataclass(frozen=True)

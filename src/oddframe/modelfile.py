@@ -29,7 +29,7 @@ from oddframe.features.store import HEADER, checksum
 from oddframe.files import write_bytes
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.timeline import ScoreTrack
+from oddframe.timeline import ScoreTrack, Tiles
 
 FORMAT = 1
 KIND = "oddframe model"
@@ -95,22 +95,22 @@ class Model:
         )
 
     def score(self, features: Features) -> ScoreTrack:
-        """Scores of one video, averaged over the crops; any number of snippets.
+        """Scores of one video: the mean over crops, the highest of tiles; any number of snippets.
 
         Raises:
             InputError: the features are of another spec, or the scores are not finite.
         """
         self.profile_of(features.spec)
         self.network.eval()
-        total = np.zeros(features.timebase.n_snippets)
-        with torch.inference_mode():
-            for crop in features.array:  # One at a time: ten crops take no more memory than one.
-                x = torch.from_numpy(crop.astype(np.float32))[None].to(self.device)
-                total += self.network(x)[0].cpu().double().numpy()
-        scores = total / len(features.array)
+        grid, tiles = features.spec.tiles, None
+        if grid is None:
+            scores = self.network.score_views(features.array)
+        else:
+            tiles = Tiles(grid, self.network.score_tiles(features.array))
+            scores = tiles.scores.max(axis=0)
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
-        return ScoreTrack(scores, features.timebase)
+        return ScoreTrack(scores, features.timebase, tiles)
 
 
 def save_model(model: Model, path: Path, *, half: bool = False) -> None:

@@ -145,12 +145,47 @@ class Timebase:
         return ticks[self.frame_ticks]
 
 
+# A rectangle in the picture: left, top, right, bottom, in shares of its width and height.
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Scores of the parts of a picture that was cut into a grid.
+
+    Attributes:
+        grid: (rows, columns).
+        scores: (rows * columns, n_snippets), the tiles row by row.
+    """
+
+    grid: tuple[int, int]
+    scores: FloatArray
+
+    def box(self, tile: int) -> Box:
+        """Where a tile lies in the picture."""
+        rows, columns = self.grid
+        row, column = divmod(tile, columns)
+        return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
+
+    def where(self, snippet: int) -> Box:
+        """The oddest tile of a snippet."""
+        return self.box(int(np.argmax(self.scores[:, snippet])))
+
+
 @dataclass(frozen=True)
 class ScoreTrack:
-    """Anomaly scores of one video: (n_snippets,) in [0, 1], higher is odder, and their timebase."""
+    """Anomaly scores of one video and their timebase.
+
+    Attributes:
+        scores: (n_snippets,) in [0, 1], higher is odder.
+        timebase: When each snippet is.
+        tiles: Where in the picture it is odd, if the model looks at tiles; a snippet's score is
+            that of its oddest tile.
+    """
 
     scores: FloatArray
     timebase: Timebase
+    tiles: Tiles | None = None
 
     def __post_init__(self) -> None:
         if self.scores.shape != (self.timebase.n_snippets,):
@@ -165,12 +200,16 @@ class ScoreTrack:
 
 @dataclass(frozen=True)
 class Event:
-    """Something odd, from ``start_s`` to ``end_s`` seconds, oddest (``score``) at ``peak_s``."""
+    """Something odd, from ``start_s`` to ``end_s`` seconds, oddest (``score``) at ``peak_s``.
+
+    ``where`` is the part of the picture that is oddest then, known if the model looks at tiles.
+    """
 
     start_s: float
     end_s: float
     peak_s: float
     score: float
+    where: Box | None = None
 
     @property
     def duration_s(self) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from oddframe.errors import InputError
 from oddframe.timeline import Timebase
 from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import with_views
+from oddframe.video.views import tiles_of, with_views
 
 # Fields that change how densely or precisely a video is read, but not what a feature means: a model
 # scores features that differ from its own in these alone.
@@ -38,6 +38,11 @@ class FeatureSpec(Preprocessing):
     weights_sha256: str
     dim: int
     precision: str = "float32"
+
+    @property
+    def tiles(self) -> tuple[int, int] | None:
+        """(rows, columns) if the crops are the tiles of a picture; None if they are views of it."""
+        return tiles_of(self.crops)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

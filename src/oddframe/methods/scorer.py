@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oddframe.timeline import FloatArray
+
 # A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
 _LEAST_SPREAD = 1e-3
 
@@ -47,6 +49,10 @@ class Standardise(nn.Module):
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
 
 
+# Snippets of each tile that are looked at together: attention over more takes its square in time.
+_TILED_WINDOW = 2048
+
+
 class ModelNetwork(nn.Module):
     """Standardisation, a method's network, a temperature.
 
@@ -70,3 +76,28 @@ class ModelNetwork(nn.Module):
         x = self.standardise(features).flatten(0, -3)
         logits: Tensor = self.network(x).logits / self.temperature
         return logits.sigmoid().view(-1, crops, logits.shape[1]).mean(1)
+
+    def score_views(self, array: NDArray[np.floating[Any]]) -> FloatArray:
+        """(C views, T, D) of one video -> (T,) scores: the mean over what all show the same."""
+        total = np.zeros(array.shape[1])
+        for view in array:  # One at a time: ten take no more memory than one.
+            total += self._scores(view)
+        return total / len(array)
+
+    def score_tiles(self, array: NDArray[np.floating[Any]]) -> FloatArray:
+        """(R tiles, T, D) of one video -> (R, T) scores, a tile's snippets after the other's.
+
+        As in training the network sees all tiles in one row, in windows of 2,048 snippets.
+        """
+        tiles, length, _ = array.shape
+        parts = []
+        for start in range(0, length, _TILED_WINDOW):
+            window = array[:, start : start + _TILED_WINDOW]
+            parts.append(self._scores(window.reshape(-1, window.shape[2])).reshape(tiles, -1))
+        return np.concatenate(parts, axis=1)
+
+    def _scores(self, row: NDArray[np.floating[Any]]) -> FloatArray:
+        with torch.inference_mode():
+            x = torch.from_numpy(row.astype(np.float32))[None].to(self.standardise.mean.device)
+            scores: FloatArray = self(x)[0].cpu().double().numpy()
+        return scores

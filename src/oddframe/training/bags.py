@@ -24,10 +24,18 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TrainingVideo:
-    """Features of one video: its views (one a crop), each (T, D), T at least 1; and its label."""
+    """Features of one video and its label.
+
+    Attributes:
+        views: Each (T, D), T at least 1, one a crop: each is a bag. With tiles (tiles * T, D), one
+            tile after the other: all tiles of a picture are instances of the same bag.
+        abnormal: Whether something odd happens somewhere in it.
+        tiles: Tiles a view.
+    """
 
     views: tuple[View, ...]
     abnormal: bool
+    tiles: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,14 @@ class Batch:
     labels: NDArray[np.float32]
 
 
-def segments(features: View, n: int) -> NDArray[np.float32]:
+def segments(features: View, n: int, tiles: int = 1) -> NDArray[np.float32]:
     """Bring (T, D) to (n, D): the mean inside each of n segments, bounds ``int(linspace(0, T))``.
 
-    Where a segment is empty (T < n), it is the snippet at its start.
+    Where a segment is empty (T < n), it is the snippet at its start. With tiles, each of them:
+    (tiles * T, D) to (tiles * n, D).
     """
+    if tiles > 1:
+        return np.concatenate([segments(tile, n) for tile in np.split(features, tiles)])
     bounds = np.linspace(0, len(features), n + 1).astype(np.int64)
     # Over an empty interval reduceat gives the row at its start, which is the rule.
     sums = np.add.reduceat(features, bounds[:-1], axis=0, dtype=np.float32)
@@ -115,8 +126,8 @@ def make_bags(
     return VideoBags(videos, recipe, rng)
 
 
-def _batch(normal: list[View], abnormal: list[View], n_segments: int) -> Batch:
-    bags = np.stack([segments(view, n_segments) for view in normal + abnormal])
+def _batch(normal: list[View], abnormal: list[View], n_segments: int, tiles: int) -> Batch:
+    bags = np.stack([segments(view, n_segments, tiles) for view in normal + abnormal])
     labels = np.repeat(np.array([0, 1], dtype=np.float32), [len(normal), len(abnormal)])
     return Batch(bags, labels)
 
@@ -125,7 +136,7 @@ class VideoBags:
     """A bag is one crop of one video."""
 
     def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
-        self.rng, self.segments = rng, recipe.segments
+        self.rng, self.segments, self.tiles = rng, recipe.segments, videos[0].tiles
         self.normal = [view for video in videos if not video.abnormal for view in video.views]
         self.abnormal = [view for video in videos if video.abnormal for view in video.views]
         self.decks = (
@@ -136,9 +147,8 @@ class VideoBags:
     def draw(self) -> Batch:
         """The next batch."""
         normal, abnormal = (deck.deal() for deck in self.decks)
-        return _batch(
-            [self.normal[i] for i in normal], [self.abnormal[i] for i in abnormal], self.segments
-        )
+        views = [self.normal[i] for i in normal], [self.abnormal[i] for i in abnormal]
+        return _batch(*views, self.segments, self.tiles)
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""
@@ -199,12 +209,15 @@ class JoinedBags:
         """The next batch."""
         normal = [self._bag(abnormal=False) for _ in range(self.recipe.normal_bags)]
         abnormal = [self._bag(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
-        return _batch(normal, abnormal, self.recipe.segments)
+        return _batch(normal, abnormal, self.recipe.segments, self.videos[0].tiles)
 
     def _bag(self, *, abnormal: bool) -> View:
         row = [self.videos[i].views for i in self.joiner.row(abnormal=abnormal)]
         view = int(self.rng.integers(max(len(views) for views in row)))
-        return np.concatenate([views[view % len(views)] for views in row])
+        chosen = [views[view % len(views)] for views in row]
+        tiles = self.videos[0].tiles
+        joined = np.concatenate([v.reshape(tiles, -1, v.shape[1]) for v in chosen], axis=1)
+        return joined.reshape(-1, joined.shape[2])
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""

@@ -20,6 +20,7 @@ from oddframe.methods.base import AnyMethod, Recipe
 from oddframe.methods.registry import get_method
 from oddframe.training.explain import explained
 from oddframe.video.preprocessing import Filter, Preprocessing
+from oddframe.video.views import with_tiles
 
 Size = tuple[int, int]
 
@@ -31,7 +32,10 @@ class Section(BaseModel):
 
 
 class FeatureSection(Section):
-    """How videos become features; see ``Preprocessing`` for each field."""
+    """How videos become features; see ``Preprocessing`` for each field.
+
+    ``tiles``, [rows, columns], cuts the picture into a grid instead of taking crops of it.
+    """
 
     backbone: str = "i3d"
     resize: Size = (224, 224)
@@ -42,10 +46,19 @@ class FeatureSection(Section):
     snippet_frames: int = Field(default=16, gt=0)
     stride: int = Field(default=16, gt=0)
     rate: float | None = Field(default=None, gt=0)
+    tiles: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _tiled(self) -> FeatureSection:
+        if self.tiles is not None and self.crops != ("full",):
+            raise ValueError("crops and tiles exclude each other")
+        return self
 
     def preprocessing(self) -> Preprocessing:
         """These fields without the backbone."""
-        return Preprocessing(**{f.name: getattr(self, f.name) for f in fields(Preprocessing)})
+        names = [f.name for f in fields(Preprocessing)]
+        how = Preprocessing(**{name: getattr(self, name) for name in names})
+        return how if self.tiles is None else with_tiles(how, *self.tiles)
 
 
 class FeatureChanges(Section):

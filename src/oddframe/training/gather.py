@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -20,8 +20,8 @@ from oddframe.errors import InputError
 from oddframe.features.extract import extract
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash
+from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import FeatureSection
-from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.source import open_source
 
 
@@ -49,6 +49,17 @@ class Silent:
 
     def say(self, line: str) -> None:
         """Nothing."""
+
+
+def training_video(seen: Sequence[Features], abnormal: bool) -> TrainingVideo:
+    """What training sees of a video: all crops of all its features, or its tiles in a row."""
+    views: list[NDArray[np.float32]] = []
+    for features in seen:
+        array = features.array.astype(np.float32, copy=False)
+        tiled = features.spec.tiles is not None
+        views += [array.reshape(-1, array.shape[2])] if tiled else list(array)
+    rows, columns = seen[0].spec.tiles or (1, 1)
+    return TrainingVideo(tuple(views), abnormal, rows * columns)
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class Extractor:
         if name not in self._weights:
             self._weights[name] = content_hash(weights_file(name))
         return FeatureSpec(
-            **{f.name: getattr(how, f.name) for f in fields(Preprocessing)},
+            **vars(how),
             backbone=name,
             weights_sha256=self._weights[name],
             dim=FEATURE_DIM,

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from oddframe.backbones.engines import DeviceName, EngineName
@@ -21,7 +20,15 @@ from oddframe.features.store import FeatureStore
 from oddframe.modelfile import Model, Profile, load_model, save_model
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import FeatureSection, TrainConfig
-from oddframe.training.gather import Extractor, Gathered, Progress, Request, Silent, gather
+from oddframe.training.gather import (
+    Extractor,
+    Gathered,
+    Progress,
+    Request,
+    Silent,
+    gather,
+    training_video,
+)
 from oddframe.training.heldout import Scored, figures, normal_tracks, threshold
 from oddframe.training.loop import fit
 
@@ -180,12 +187,10 @@ def _check_gathered(
 
 
 def _training_video(each: Gathered, config: TrainConfig) -> TrainingVideo:
-    views = [
-        crop.astype(np.float32, copy=False)
-        for section in config.training_views().values()
-        for crop in each.features[section].array
-    ]
-    return TrainingVideo(tuple(views), each.video.abnormal)
+    return training_video(
+        [each.features[section] for section in config.training_views().values()],
+        each.video.abnormal,
+    )
 
 
 def _training_device(device: DeviceName) -> str:

@@ -24,7 +24,7 @@ class Preprocessing:
         jpeg_quality: Round trip through JPEG before resizing, as the published extractor; 0: none.
         crop_size: (width, height) of what the backbone sees.
         crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., and the
-            mirrored ones, ``full_mirrored`` ... (see ``views.py``).
+            mirrored ones, ``full_mirrored`` ..., or the tiles of a grid (see ``views.py``).
         snippet_frames: Frames (ticks) a snippet.
         stride: Frames (ticks) between snippet starts.
         rate: Frames a second that videos are brought to; None: as they are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -21,6 +22,7 @@ _PLACES = {
 }
 _FULL = "full"
 _MIRRORED = "_mirrored"
+_TILE = re.compile(r"tile_(\d+)_(\d+)_of_(\d+)x(\d+)")
 _ORDERS = {
     "published": ("center", "top_left", "top_right", "bottom_left", "bottom_right"),
     "extractor": ("top_left", "top_right", "center", "bottom_left", "bottom_right"),
@@ -63,18 +65,53 @@ def with_views(how: Cut, views: Literal[1, 5, 10]) -> Cut:
     return replace(how, resize=resize, crops=crop_names(views))
 
 
+def with_tiles(how: Cut, rows: int, columns: int) -> Cut:
+    """The picture cut into ``rows`` x ``columns`` tiles, each as large as the backbone's input.
+
+    Unlike views, which show the same thing again, each tile shows another place: what is small in
+    the whole picture is ``columns`` times as wide in its tile.
+
+    Raises:
+        UsageError: fewer than one row or column.
+    """
+    if rows < 1 or columns < 1:
+        raise UsageError(f"tiles are rows x columns from 1x1 up, not {rows}x{columns}")
+    width, height = how.crop_size
+    grid = f"{rows}x{columns}"
+    names = (f"tile_{r}_{c}_of_{grid}" for r in range(rows) for c in range(columns))
+    return replace(how, resize=(columns * width, rows * height), crops=tuple(names))
+
+
+def tiles_of(crops: tuple[str, ...]) -> tuple[int, int] | None:
+    """(rows, columns) where ``crops`` are the tiles of a picture, row by row; else None."""
+    found = _TILE.fullmatch(crops[0])
+    return None if found is None else (int(found[3]), int(found[4]))
+
+
+def _place(name: str) -> tuple[float, float] | None:
+    """Where a crop lies, from 0 (left, top) to 1 (right, bottom); None: there is no such crop."""
+    name = name.removesuffix(_MIRRORED)
+    found = _TILE.fullmatch(name)
+    if found is None:
+        return _PLACES.get(name)
+    row, column, rows, columns = (int(part) for part in found.groups())
+    if row >= rows or column >= columns:
+        return None
+    return column / max(1, columns - 1), row / max(1, rows - 1)
+
+
 def check_views(how: Preprocessing) -> None:
     """Say no to crops that cannot be cut.
 
     Raises:
         UsageError: a name is unknown, a crop is larger than the frame, or ``full`` is another size.
     """
-    known = {_FULL, *_PLACES}
     for name in how.crops:
-        place = name.removesuffix(_MIRRORED)
-        if place not in known:
-            raise UsageError(f"no crop is called {name}: there are {', '.join(sorted(known))}")
-        if place == _FULL and how.resize != how.crop_size:
+        full = name.removesuffix(_MIRRORED) == _FULL
+        if not full and _place(name) is None:
+            known = ", ".join((_FULL, *_PLACES, "tile_0_0_of_2x3"))
+            raise UsageError(f"no crop is called {name}: there are {known} ...")
+        if full and how.resize != how.crop_size:
             raise UsageError(
                 f"the full frame is {how.resize}, but crops are to be {how.crop_size}: "
                 "make them equal, or crop the center"
@@ -90,13 +127,13 @@ def cut(frames: Image, name: str, crop_size: tuple[int, int]) -> Image:
 
     ``top_left_mirrored`` is the top left of the mirrored frame, as in the authors' extractor.
     """
-    place = name.removesuffix(_MIRRORED)
     if name.endswith(_MIRRORED):
         frames = frames[:, :, ::-1]
-    if place == _FULL:
+    place = _place(name)
+    if place is None:
         return frames
     width, height = crop_size
-    across, down = _PLACES[place]
+    across, down = place
     left = int((frames.shape[2] - width) * across)
     top = int((frames.shape[1] - height) * down)
     return frames[:, top : top + height, left : left + width]

@@ -56,6 +56,7 @@ def fit(
     videos: Sequence[TrainingVideo],
     config: TrainConfig,
     *,
+    start: ModelNetwork | None = None,
     device: str | torch.device = "cpu",
     log: Path | None = None,
     checkpoint: Path | None = None,
@@ -70,6 +71,8 @@ def fit(
     Args:
         videos: Training features; both classes.
         config: Method, recipe, bags, standardisation.
+        start: Weights and standardisation to go on from, of the same method, config and length of
+            features; none: fresh ones.
         device: Where to train.
         log: JSON lines, one a step: ``step``, ``loss`` and every term of the loss by its name.
         checkpoint: Kept up to date every ``checkpoint_every`` steps, and taken up if it is there
@@ -85,7 +88,7 @@ def fit(
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
     with reproducible(torch.device(device), config.recipe.seed):
-        run = _Run(videos, config, torch.device(device))
+        run = _Run(videos, config, torch.device(device), start)
         resumed_at, warnings = run.take_up(checkpoint) if checkpoint is not None else (0, [])
         with StepLog(log, resumed_at) as write:
             for step in range(resumed_at + 1, run.recipe.steps + 1):
@@ -112,7 +115,13 @@ def fit(
 class _Run:
     """The moving parts of one training run."""
 
-    def __init__(self, videos: Sequence[TrainingVideo], config: TrainConfig, device: torch.device):
+    def __init__(
+        self,
+        videos: Sequence[TrainingVideo],
+        config: TrainConfig,
+        device: torch.device,
+        start: ModelNetwork | None,
+    ):
         self.config, self.device = config, device
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
@@ -124,12 +133,15 @@ class _Run:
             else Standardise.identity(dim)
         )
         network = ModelNetwork(standardise, self.method.network(dim, self.method_config))
+        if start is not None:
+            network.load_state_dict(start.state_dict())
+            network.temperature.fill_(1.0)  # It belongs to the logits that there were.
         self.network = network.to(device).train()
         self.parameters = list(self.network.parameters())
         groups = self.method.parameter_groups(self.network.network, self.method_config)
         self.optimiser = _optimiser(self.recipe, groups)
         self.average = deepcopy(self.network) if self.recipe.average else None
-        self.identity = _identity(videos, config)
+        self.identity = _identity(videos, config, start)
 
     def step(self, step: int) -> Loss:
         batch = self.bags.draw()
@@ -258,8 +270,12 @@ def _spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
     return high - low
 
 
-def _identity(videos: Sequence[TrainingVideo], config: TrainConfig) -> str:
+def _identity(
+    videos: Sequence[TrainingVideo], config: TrainConfig, start: ModelNetwork | None
+) -> str:
     digest = hashlib.sha256(config.model_dump_json().encode())
+    for tensor in () if start is None else start.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
     for video in videos:
         for view in video.views:
             digest.update(f"{view.shape}{video.abnormal}".encode() + view[0].tobytes())

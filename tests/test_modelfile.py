@@ -25,6 +25,7 @@ from oddframe.modelfile import (
     save_model,
     shipped_models,
 )
+from oddframe.video.views import with_tiles
 from tests.training.made import SMALL
 
 DIM = 24
@@ -121,6 +122,23 @@ def test_crops_are_averaged() -> None:
         alone = replace(model, profiles={"best": Profile(one, EventRule())})
         each.append(alone.score(Features(crop[None], one, both.timebase)).scores)
     np.testing.assert_allclose(model.score(both).scores, np.mean(each, axis=0), atol=1e-7)
+
+
+def test_the_oddest_tile_gives_a_snippets_score_and_its_place() -> None:
+    spec = with_tiles(SPEC, 2, 3)
+    model = made_model()
+    model = replace(model, profiles={"best": Profile(spec, EventRule())})
+    features = made_features(spec)
+    track = model.score(features)
+    assert track.tiles is not None
+    assert track.tiles.grid == (2, 3)
+    np.testing.assert_array_equal(track.scores, track.tiles.scores.max(axis=0))
+    row = torch.from_numpy(features.array.reshape(1, -1, spec.dim))
+    with torch.inference_mode():
+        expected = model.network(row).numpy().reshape(6, -1)
+    np.testing.assert_allclose(track.tiles.scores, expected, atol=1e-6)
+    with pytest.raises(InputError, match="crops"):
+        model.score(made_features())
 
 
 @pytest.mark.parametrize("n_frames", [1, 15, 16, 17, 16 * 3000 + 5])

@@ -113,3 +113,25 @@ def test_an_empty_class_is_refused(counts: tuple[int, int], name: str) -> None:
     videos, _ = planted(*counts, seed=0)
     with pytest.raises(InputError, match=f"no {name} videos"):
         make_bags(videos, BagSection(), Recipe(), 0)
+
+
+def tiled(rng: np.random.Generator, tiles: int, length: int, *, abnormal: bool) -> TrainingVideo:
+    """A video whose features say their tile and their snippet."""
+    tile, snippet = np.meshgrid(np.arange(tiles), np.arange(length), indexing="ij")
+    marks = [tile.ravel(), snippet.ravel(), rng.normal(size=tiles * length)]
+    return TrainingVideo((np.stack(marks, axis=1).astype(np.float32),), abnormal, tiles)
+
+
+@pytest.mark.parametrize("mode", ["video", "joined"])
+def test_all_tiles_are_instances_of_one_bag_each_in_order_of_time(mode: str) -> None:
+    rng = np.random.default_rng(0)
+    videos = [tiled(rng, 6, int(rng.integers(3, 9)), abnormal=i % 2 == 1) for i in range(8)]
+    recipe = Recipe(normal_bags=2, abnormal_bags=2, segments=5)
+    section = BagSection(mode=mode, clips=(2, 3), abnormal=(1, 1))  # type: ignore[arg-type]
+    batch = make_bags(videos, section, recipe, seed=1).draw()
+    assert batch.bags.shape == (4, 6 * 5, 3)
+    for bag in batch.bags:
+        np.testing.assert_array_equal(bag[:, 0], np.repeat(np.arange(6), 5))  # No tile is mixed.
+        times = bag[:, 1].reshape(6, 5)
+        np.testing.assert_array_equal(times, np.tile(times[0], (6, 1)))  # All in step.
+        assert mode == "joined" or (np.diff(times[0]) >= 0).all()

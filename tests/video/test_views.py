@@ -5,7 +5,7 @@ import pytest
 
 from oddframe.errors import UsageError
 from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import check_views, crop_names, cut
+from oddframe.video.views import check_views, crop_names, cut, tiles_of, with_tiles
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
 
@@ -54,3 +54,30 @@ def test_crops_that_cannot_be_cut(change, words: str) -> None:
         check_views(Preprocessing(**change))
     check_views(Preprocessing(crops=crop_names(10)))
     check_views(Preprocessing(resize=(224, 224), crops=("full", "full_mirrored", "center")))
+
+
+def test_tiles_cover_the_picture_once_row_by_row() -> None:
+    how = with_tiles(Preprocessing(crop_size=(8, 6)), 2, 3)
+    assert how.resize == (24, 12)
+    assert tiles_of(how.crops) == (2, 3)
+    check_views(how)
+    frame = np.arange(24 * 12 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 12, 24, 3)
+    tiles = [cut(frame, name, how.crop_size) for name in how.crops]
+    rows = [np.concatenate(tiles[i : i + 3], axis=2) for i in (0, 3)]
+    np.testing.assert_array_equal(np.concatenate(rows, axis=1), frame)
+
+
+def test_views_are_no_tiles() -> None:
+    assert tiles_of(("full",)) is None
+    assert tiles_of(crop_names(10)) is None
+
+
+@pytest.mark.parametrize("name", ["tile_2_0_of_2x3", "tile_0_3_of_2x3", "tile_0_0"])
+def test_a_tile_outside_its_grid_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no crop is called"):
+        check_views(Preprocessing(resize=(24, 12), crop_size=(8, 6), crops=(name,)))
+
+
+def test_a_grid_has_at_least_one_tile() -> None:
+    with pytest.raises(UsageError, match="1x1"):
+        with_tiles(Preprocessing(), 0, 3)

@@ -9,6 +9,8 @@ from oddframe.cli.console import printable
 from oddframe.cli.jobs import Outcome
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.json_file import to_dict
+from oddframe.outputs.place import in_words
+from oddframe.timeline import Event
 
 _EVENTS_IN_A_LINE = 5
 
@@ -30,13 +32,18 @@ def line(outcome: Outcome) -> str:
         highest = result.track.scores.max()
         return f"{name} ({duration}): no events (highest score {highest:.2f}){ending}"
     shown = [
-        f"{clock(e.start_s, 1)}-{clock(e.end_s, 1)} ({e.score:.2f})"
+        f"{clock(e.start_s, 1)}-{clock(e.end_s, 1)} ({_told(e)})"
         for e in result.events[:_EVENTS_IN_A_LINE]
     ]
     if (more := len(result.events) - len(shown)) > 0:
         shown.append(f"and {more} more")
     count = f"{len(result.events)} event{'s' if len(result.events) > 1 else ''}"
     return f"{name} ({duration}): {count}: {', '.join(shown)}{ending}"
+
+
+def _told(event: Event) -> str:
+    place = "" if event.where is None else in_words(event.where)
+    return f"{event.score:.2f}, {place}" if place else f"{event.score:.2f}"
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> str:

@@ -6,11 +6,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from oddframe.detector import VideoResult
 from oddframe.outputs.encode import Encoder, VideoWriter, first_available
 from oddframe.outputs.picture import Picture, even_size, fit
+from oddframe.outputs.place import in_pixels, oddest_tiles
 from oddframe.outputs.series import steps
 from oddframe.outputs.strip import RED, Strip
 from oddframe.video.frame import Frame
@@ -27,7 +29,8 @@ _SLACK = 1e-6
 class Annotator:
     """Draws and encodes the frames that are fed to it; memory does not grow with their number.
 
-    The picture is at most 1280 pixels wide and high. Below it: the time, the score as a bar and a
+    The picture is at most 1280 pixels wide and high, framed red during an event, and so is the
+    oddest tile if the model looks at tiles. Below it: the time, the score as a bar and a
     number, marks for "in an event" and, where the truth is known, for "it really happens"; then the
     curve of the whole video, bright up to now, with threshold, events (red) and truth (pink).
 
@@ -44,6 +47,8 @@ class Annotator:
         self._encoder = first_available(ENCODERS)
         self._events = [(event.start_s, event.end_s) for event in result.events]
         self._truth = sorted(result.truth or ())
+        tiled = result.track.tiles is not None
+        self._tiles = oddest_tiles(result.track) if tiled else None
         self._writer: VideoWriter | None = None
 
     def add(self, frame: Frame) -> None:
@@ -64,10 +69,22 @@ class Annotator:
             edge = self._border
             canvas[:edge] = canvas[tall - edge : tall] = RED
             canvas[:tall, :edge] = canvas[:tall, -edge:] = RED
+            self._mark_tile(canvas[:tall], time_s)
         score = self._curve.at(time_s + _SLACK)
         canvas[tall : tall + self._strip.head] = self._strip.header(time_s, score, event, true)
         self._strip.draw_plot(canvas[tall + self._strip.head :], time_s, score)
         self._writer.add(canvas, time_s)
+
+    def _mark_tile(self, picture: Picture, time_s: float) -> None:
+        """Frame the oddest tile of this moment, if there are tiles."""
+        tiles, times = self._result.track.tiles, self._result.track.timebase.frame_times
+        if tiles is None or self._tiles is None:
+            return
+        frame = max(0, int(np.searchsorted(times, time_s + _SLACK, side="right")) - 1)
+        box = tiles.box(int(self._tiles[frame]))
+        left, top, right, bottom = in_pixels(box, picture.shape[1], picture.shape[0])
+        thin = max(2, self._border // 2)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), RED, thin)
 
     def close(self, whole: bool = True) -> None:
         """Finish the file; if it is not ``whole``, only let go of it."""

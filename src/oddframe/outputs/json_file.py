@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from oddframe.detector import ModelInfo, VideoResult
 from oddframe.errors import InputError
 from oddframe.events import EventRule
 from oddframe.files import write_text
-from oddframe.timeline import Event, ScoreTrack, Timebase
+from oddframe.timeline import Event, ScoreTrack, Tiles, Timebase
 
 SCHEMA = 1
 
@@ -26,7 +26,9 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
     ``snippet_scores``, ``events``, ``threshold``, ``rule`` (what else makes events of scores),
     ``model``, ``damaged_packets`` and ``fingerprint``. Where a snippet's time is not just its
     number times its length, also ``snippet_times`` ([start, end] in seconds); with a variable
-    frame rate, also ``frame_times``; where known, ``truth``.
+    frame rate, also ``frame_times``; where the model looks at tiles, ``tiles`` (``grid`` [rows,
+    columns] and ``scores``, a row a tile) and each event's ``where`` (left, top, right, bottom in
+    shares of the picture); where known, ``truth``.
     """
     base = result.track.timebase
     rule = asdict(result.rule)
@@ -41,7 +43,7 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
         "snippet_stride": base.stride,
         "snippet_rate": base.rate,
         "snippet_scores": result.track.scores.tolist(),
-        "events": [asdict(event) for event in result.events],
+        "events": [_event(event) for event in result.events],
         "threshold": threshold,
         "rule": rule,
         "model": asdict(result.model),
@@ -52,8 +54,17 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
         data["snippet_times"] = base.snippet_times().tolist()
     if base.pts is not None:
         data["frame_times"] = base.pts.tolist()
+    if (tiles := result.track.tiles) is not None:
+        data["tiles"] = {"grid": list(tiles.grid), "scores": tiles.scores.tolist()}
     if result.truth is not None:
         data["truth"] = [list(interval) for interval in result.truth]
+    return data
+
+
+def _event(event: Event) -> dict[str, Any]:
+    data = asdict(event)
+    if event.where is None:
+        del data["where"]
     return data
 
 
@@ -107,17 +118,27 @@ def _from_dict(data: dict[str, Any]) -> VideoResult:
         rate=data["snippet_rate"],
         pts=None if pts is None else np.asarray(pts, dtype=np.float64),
     )
-    truth = data.get("truth")
+    truth, tiled = data.get("truth"), data.get("tiles")
+    tiles = tiled and Tiles(tuple(tiled["grid"]), np.asarray(tiled["scores"], dtype=np.float64))
+    scores = np.asarray(data["snippet_scores"], dtype=np.float64)
     return VideoResult(
         video=data["video"],
-        track=ScoreTrack(np.asarray(data["snippet_scores"], dtype=np.float64), base),
-        events=tuple(Event(**_known(Event, event)) for event in data["events"]),
+        track=ScoreTrack(scores, base, tiles or None),
+        events=tuple(_event_from(event) for event in data["events"]),
         rule=EventRule(threshold=data["threshold"], **_known(EventRule, data["rule"])),
         model=ModelInfo(**_known(ModelInfo, data["model"])),
         damaged_packets=data["damaged_packets"],
         fingerprint=data["fingerprint"],
         truth=None if truth is None else tuple((float(a), float(b)) for a, b in truth),
     )
+
+
+def _event_from(data: dict[str, Any]) -> Event:
+    event = Event(**_known(Event, data))
+    if event.where is None:
+        return event
+    left, top, right, bottom = event.where
+    return replace(event, where=(left, top, right, bottom))
 
 
 def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:

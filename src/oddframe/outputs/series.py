@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from oddframe.detector import VideoResult
-from oddframe.events import smoothed
-from oddframe.timeline import FloatArray
+from oddframe.events import EventRule, smoothed
+from oddframe.timeline import FloatArray, ScoreTrack
+
+
+class Curved(Protocol):
+    """Scores, and the rule that they are held against."""
+
+    @property
+    def track(self) -> ScoreTrack: ...
+
+    @property
+    def rule(self) -> EventRule: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Steps:
         return times, np.repeat(self.low, 2), np.repeat(self.high, 2)
 
 
-def steps(result: VideoResult, most: int) -> Steps:
+def steps(result: Curved, most: int) -> Steps:
     """The curve that the threshold was held against, as at most ``most`` steps, no peak lost.
 
     These are the frame scores, smoothed if the rule smooths. Equal neighbours are one step, so

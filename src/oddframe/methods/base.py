@@ -76,6 +76,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         year: Of publication.
         Config: Pydantic model of its settings; an unknown field is an error.
         recipe: How it is trained unless told otherwise.
+        from_normal_alone: Not trained by steps but found at once, from normal videos alone.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     year: int
     Config: type[ConfigT]
     recipe: Recipe
+    from_normal_alone: bool = False
 
     @abstractmethod
     def network(self, dim: int, config: ConfigT) -> nn.Module:

@@ -7,9 +7,12 @@ from difflib import get_close_matches
 from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.linear import Linear
+from oddframe.methods.normality import Normality
 from oddframe.methods.urdmu.method import UrDmu
 
-_METHODS: dict[str, AnyMethod] = {method.name: method for method in (UrDmu(), Linear())}
+_METHODS: dict[str, AnyMethod] = {
+    method.name: method for method in (UrDmu(), Linear(), Normality())
+}
 
 
 def method_names() -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.bags import TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig
+from oddframe.training.fitted import COLLAPSED, Fitted, spread
 from oddframe.training.log import StepLog
+from oddframe.training.normal import fit_normal
 from oddframe.training.reproducible import reproducible
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -29,27 +30,8 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 # Logits over the temperature lie, all but one in twenty, within this: scores of 0.02 to 0.98.
 _LOGIT_RANGE = 4.0
-# Scores that differ by less over the whole training set say nothing of any video.
-COLLAPSED = 1e-3
 
 OnStep = Callable[[int, int, float], None]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained network and what was noticed.
-
-    Attributes:
-        network: In evaluation mode, on the device that it was trained on.
-        spread: Highest minus lowest snippet score over the training videos.
-        resumed_at: Steps that were taken over from a checkpoint; 0: none.
-        warnings: Lines for a person to read.
-    """
-
-    network: ModelNetwork
-    spread: float
-    resumed_at: int
-    warnings: tuple[str, ...]
 
 
 def fit(
@@ -66,7 +48,8 @@ def fit(
     """Train the configured method on features.
 
     The same seed gives the same weights on the same machine and device, and so does a run that was
-    killed and resumed. Chance elsewhere in the program is left as it was.
+    killed and resumed. Chance elsewhere in the program is left as it was. A method that is not
+    trained by steps goes to ``fit_normal``.
 
     Args:
         videos: Training features; both classes.
@@ -84,6 +67,8 @@ def fit(
         InputError: a class is missing, or features differ in length.
         OddframeError: a term of the loss is not finite; the line names step and term.
     """
+    if config.chosen_method()[0].from_normal_alone:
+        return fit_normal(videos, config, device=device)
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
@@ -101,15 +86,15 @@ def fit(
         network = run.finish()
         if config.temper:
             network.temperature.fill_(_temperature(network, videos))
-        spread = _spread(network, videos)
+        found = spread(network, videos)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    if spread < COLLAPSED:
+    if found < COLLAPSED:
         warnings.append(
-            f"the network gives every training snippet the same score (spread {spread:.1e}): it "
+            f"the network gives every training snippet the same score (spread {found:.1e}): it "
             "learned nothing; try another learning rate, more steps, or check the labels"
         )
-    return Fitted(network, spread, resumed_at, tuple(warnings))
+    return Fitted(network, found, resumed_at, tuple(warnings))
 
 
 class _Run:
@@ -257,17 +242,6 @@ def _temperature(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> floa
         ]
     far = np.quantile(torch.cat(logits).abs().cpu().numpy(), 0.95)
     return max(1.0, float(far) / _LOGIT_RANGE)
-
-
-def _spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
-    device = network.standardise.mean.device
-    low, high = np.inf, -np.inf
-    with torch.inference_mode():
-        for video in videos:
-            x = torch.from_numpy(video.views[0]).float()[None].to(device)
-            scores = network(x)
-            low, high = min(low, float(scores.min())), max(high, float(scores.max()))
-    return high - low
 
 
 def _identity(

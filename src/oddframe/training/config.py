@@ -12,23 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from oddframe.errors import UsageError
-from oddframe.events import EventRule
 from oddframe.methods.base import AnyMethod, Recipe
 from oddframe.methods.registry import get_method
 from oddframe.training.explain import explained
+from oddframe.training.sections import CalibrationSection, EventSection, SearchSection, Section
 from oddframe.video.preprocessing import Filter, Preprocessing
 from oddframe.video.views import with_tiles
 
 Size = tuple[int, int]
-
-
-class Section(BaseModel):
-    """Frozen, and strict about its keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+MIRRORED = "_mirrored"
 
 
 class FeatureSection(Section):
@@ -76,21 +71,33 @@ class FeatureChanges(Section):
 
 
 class SamplingChanges(Section):
-    """What training may see otherwise than scoring: more crops, or denser snippets."""
+    """What training may see otherwise than scoring: more crops, or denser snippets.
+
+    ``mirrored``: training sees every crop mirrored besides; its features are kept apart.
+    """
 
     crops: tuple[str, ...] | None = Field(default=None, min_length=1)
     stride: int | None = Field(default=None, gt=0)
+    mirrored: bool = False
 
     def of(self, base: FeatureSection) -> FeatureSection:
-        """``base`` with these changes."""
-        return base.model_copy(update=self.model_dump(exclude_none=True))
+        """``base`` with these changes, seen as it is."""
+        return base.model_copy(update=self.model_dump(exclude_none=True, exclude={"mirrored"}))
+
+
+def mirrored(section: FeatureSection) -> FeatureSection:
+    """The mirrored twins of the section's crops."""
+    twins = (
+        c.removesuffix(MIRRORED) if c.endswith(MIRRORED) else c + MIRRORED for c in section.crops
+    )
+    return section.model_copy(update={"crops": tuple(twins)})
 
 
 class MethodSection(Section):
     """The method by name, and what its own config has otherwise than its defaults."""
 
     name: str = "ur_dmu"
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 # A few hundred videos or fewer: docs/fight.md has what validation recordings said of it.
@@ -154,45 +161,6 @@ class BagSection(Section):
         return self
 
 
-class CalibrationSection(Section):
-    """Which videos are kept from training, to set the threshold and to measure on.
-
-    Attributes:
-        share: Share of the videos, by whole groups; 0: none.
-        groups: These groups instead.
-        false_alarms_per_hour: What the threshold is set to on their normal videos.
-    """
-
-    share: float = Field(default=0.2, ge=0, le=0.5)
-    groups: tuple[str, ...] = ()
-    false_alarms_per_hour: float = Field(default=1.0, ge=0)
-
-
-class EventSection(Section):
-    """How the model's scores become events; see ``EventRule``.
-
-    Attributes:
-        threshold: Fixed instead of calibrated.
-        release: As a share of the threshold.
-    """
-
-    threshold: float | None = Field(default=None, ge=0, le=1)
-    release: float = Field(default=0.8, ge=0, le=1)
-    smooth_s: float = Field(default=0.0, ge=0)
-    min_duration_s: float = Field(default=0.0, ge=0)
-    merge_gap_s: float = Field(default=1.0, ge=0)
-
-    def rule(self, threshold: float) -> EventRule:
-        """The rule at ``threshold``."""
-        return EventRule(
-            threshold=threshold,
-            release=self.release * threshold,
-            smooth_s=self.smooth_s,
-            min_duration_s=self.min_duration_s,
-            merge_gap_s=self.merge_gap_s,
-        )
-
-
 class TrainConfig(Section):
     """A whole training run.
 
@@ -219,6 +187,7 @@ class TrainConfig(Section):
     recipe: RecipeSection = RecipeSection()
     bags: BagSection = BagSection()
     calibration: CalibrationSection = CalibrationSection()
+    search: SearchSection = SearchSection()
     events: EventSection = EventSection()
     leave_out: tuple[str, ...] = ()
     standardise: bool = True
@@ -227,6 +196,12 @@ class TrainConfig(Section):
     knows: str = ""
     limits: str = ""
 
+    @model_validator(mode="after")
+    def _mirrors(self) -> TrainConfig:
+        if self.training_features.mirrored and self.features.tiles is not None:
+            raise ValueError("training_features.mirrored and features.tiles exclude each other")
+        return self
+
     def profiles(self) -> dict[str, FeatureSection]:
         """What each profile of the model reads."""
         fast = {} if self.fast is None else {"fast": self.fast.of(self.features)}
@@ -234,7 +209,10 @@ class TrainConfig(Section):
 
     def training_views(self) -> dict[str, FeatureSection]:
         """What training sees of each profile's features."""
-        return {name: self.training_features.of(each) for name, each in self.profiles().items()}
+        views = {name: self.training_features.of(each) for name, each in self.profiles().items()}
+        if self.training_features.mirrored:
+            views |= {f"{name}_mirrored": mirrored(view) for name, view in views.items()}
+        return views
 
     def chosen_method(self) -> tuple[AnyMethod, BaseModel]:
         """The method and its config.

@@ -15,7 +15,8 @@ from oddframe.metrics import LabelledScores, accuracy, frame_metrics, roc_auc
 from oddframe.modelfile import Model
 from oddframe.timeline import ScoreTrack, Timebase
 from oddframe.training.bags import Joiner
-from oddframe.training.config import BagSection, EventSection
+from oddframe.training.config import BagSection
+from oddframe.training.sections import EventSection
 
 # Joined videos of either kind that the figures stand on: enough that drawing others hardly matters.
 JOINED = 40

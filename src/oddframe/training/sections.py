@@ -1,0 +1,73 @@
+"""Sections of a training configuration that say how a detector is chosen and measured."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from oddframe.events import EventRule
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Frozen, and strict about its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CalibrationSection(Section):
+    """Which videos are kept from training, to set the threshold and to measure on.
+
+    Attributes:
+        share: Share of the videos, by whole groups; 0: none.
+        groups: These groups instead.
+        false_alarms_per_hour: What the threshold is set to on their normal videos.
+    """
+
+    share: float = Field(default=0.2, ge=0, le=0.5)
+    groups: tuple[str, ...] = ()
+    false_alarms_per_hour: float = Field(default=1.0, ge=0)
+
+
+class SearchSection(Section):
+    """The grid that a search within a budget tries: every lr with every number of steps.
+
+    Attributes:
+        lr: Learning rates, each times the configured one.
+        steps: Numbers of steps, each times the configured one.
+        mirrored: Try all of it with mirrored pictures in training, too.
+        folds: Folds of the training groups, each the validation part once: the whole grid on the
+            first, the better half of it on the next, and so on while the budget lasts.
+    """
+
+    lr: tuple[Positive, ...] = Field(default=(1, 0.3, 3), min_length=1)
+    steps: tuple[Positive, ...] = Field(default=(1, 0.5, 2), min_length=1)
+    mirrored: bool = True
+    folds: int = Field(default=3, ge=2)
+
+
+class EventSection(Section):
+    """How the model's scores become events; see ``EventRule``.
+
+    Attributes:
+        threshold: Fixed instead of calibrated.
+        release: As a share of the threshold.
+    """
+
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    release: float = Field(default=0.8, ge=0, le=1)
+    smooth_s: float = Field(default=0.0, ge=0)
+    min_duration_s: float = Field(default=0.0, ge=0)
+    merge_gap_s: float = Field(default=1.0, ge=0)
+
+    def rule(self, threshold: float) -> EventRule:
+        """The rule at ``threshold``."""
+        return EventRule(
+            threshold=threshold,
+            release=self.release * threshold,
+            smooth_s=self.smooth_s,
+            min_duration_s=self.min_duration_s,
+            merge_gap_s=self.merge_gap_s,
+        )

@@ -11,6 +11,7 @@ import pytest
 from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.experiments import controls
 from oddframe.experiments.fight import LINEAR, baseline, report, rows
+from oddframe.experiments.parts import Folds
 from oddframe.experiments.protocol import Bag, Protocol, on_clips, run
 from oddframe.experiments.splice import Clip, SpliceRule
 from oddframe.experiments.trainers import method_trainer
@@ -50,7 +51,7 @@ def fight_clips(root: Path) -> tuple[Clip, ...]:
 
 @pytest.mark.parametrize("mode", ["video", "joined"])
 def test_a_configuration_is_a_trainer(clips, mode):
-    protocol = Protocol(2, 1, "spliced", SPLICES, SPLICES)
+    protocol = Protocol(Folds(2), 1, "spliced", SPLICES, SPLICES)
     protocol = on_clips(protocol) if mode == "joined" else protocol
     results = run(clips, method_trainer(tiny(mode, 40)), protocol)
     assert np.mean([result.frames.auc for result in results]) > 0.8
@@ -92,7 +93,7 @@ def test_file_properties_give_the_set_away(shared_data):
 def test_the_whole_table(shared_data):
     root = shared_data / "surveillance_fight"
     dataset, clips = surveillance_fight(root), fight_clips(root)
-    protocol = Protocol(2, 1, "spliced", SPLICES, SPLICES)
+    protocol = Protocol(Folds(2), 1, "spliced", SPLICES, SPLICES)
     config = tiny("joined")
     few = {"normal_videos": 2, "abnormal_videos": 2}
     protocol = replace(protocol, test_videos=replace(SPLICES, **few))

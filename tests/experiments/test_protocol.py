@@ -12,16 +12,19 @@ from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.experiments import controls
 from oddframe.experiments.figures import clip_auc_interval, figures, within_recordings_auc
+from oddframe.experiments.parts import Draws, Folds, Given
 from oddframe.experiments.protocol import (
     Bag,
     Protocol,
+    evened,
     inner_parts,
     parts_of,
     run,
     run_nested,
+    smooth,
     training_bags,
 )
-from oddframe.experiments.splice import SpliceRule
+from oddframe.experiments.splice import Clip, SpliceRule
 from oddframe.experiments.table import (
     CLIP_COLUMNS,
     FRAME_COLUMNS,
@@ -29,11 +32,12 @@ from oddframe.experiments.table import (
     markdown,
     paired_difference,
 )
+from oddframe.timeline import Timebase
 
 from .conftest import make_clips
 
 SMALL = Protocol(
-    folds=3,
+    split=Folds(3),
     repeats=2,
     train_on="clips",
     train_videos=SpliceRule(normal_videos=10, abnormal_videos=10),
@@ -89,7 +93,7 @@ def test_the_same_protocol_gives_the_same_figures(clips):
 
 
 def test_controls_do_not_win(clips):
-    many = Protocol(3, 4, "clips", SMALL.train_videos, SMALL.test_videos)
+    many = Protocol(Folds(3), 4, "clips", SMALL.train_videos, SMALL.test_videos)
     shuffled = run(clips, controls.random_labels(controls.logistic_regression), many)
     learnt = run(clips, controls.logistic_regression, SMALL)
     assert np.mean([r.frames.auc for r in learnt]) > 0.9
@@ -137,7 +141,7 @@ def test_nested_choice_takes_the_better_and_never_trains_on_test_recordings(clip
         return first_dimension(bags, seed)
 
     candidates = {"bad": controls.position_only, "good": good}
-    one_repeat = Protocol(3, 1, "clips", SMALL.train_videos, SMALL.test_videos)
+    one_repeat = Protocol(Folds(3), 1, "clips", SMALL.train_videos, SMALL.test_videos)
     results, chosen = run_nested(clips, candidates, one_repeat, inner_folds=2)
     assert chosen == ("good",) * 3
     for number, result in enumerate(results):
@@ -196,3 +200,84 @@ def test_pairs_of_one_recording_and_of_one_fold_are_those_that_count(clips):
             labels = np.array([clip.abnormal for clip in result.clips])[own]
             by_recording.append(roc_auc_score(labels, result.clip_scores[own]))
     assert within_recordings_auc(results, draws=10).value == pytest.approx(np.mean(by_recording))
+
+
+def test_draws_train_on_so_many_of_each_and_test_on_the_rest(clips):
+    parts = list(parts_of(clips, Protocol(Draws(4, 6), repeats=3)))
+    assert [part.repeat for part in parts] == [0, 1, 2]
+    for part in parts:
+        assert sum(clip.abnormal for clip in part.train) == 6
+        assert len(part.train) == 10
+        assert {c.name for c in part.train} | {c.name for c in part.test} == {c.name for c in clips}
+        assert len(part.test) == len(clips) - 10
+    assert parts[0].train != parts[1].train
+    with pytest.raises(UsageError, match="leave no test"):
+        list(parts_of(clips, Protocol(Draws(400, 6))))
+
+
+def test_a_given_split_is_kept(clips):
+    test = frozenset(clip.name for clip in clips[:20])
+    (part, again) = parts_of(clips, Protocol(Given(test), repeats=2))
+    assert {clip.name for clip in part.test} == test == {clip.name for clip in again.test}
+    with pytest.raises(UsageError, match="0 to test on"):
+        list(parts_of(clips, Protocol(Given(frozenset()))))
+
+
+def test_without_splicing_each_clip_is_a_test_video(clips):
+    protocol = Protocol(Draws(10, 10), repeats=1, train_on="clips", test_videos=None)
+    (result,) = run(clips, first_dimension, protocol)
+    assert [video.clips for video in result.videos] == [(clip,) for clip in result.clips]
+    (found,) = figures((result,), RULE, 30)
+    assert found.auc > 0.9
+    assert np.isnan(found.found)
+
+
+def plain_clips(lengths, abnormal):
+    """Clips without a rate of their own, whose features are their snippets' numbers."""
+    made = []
+    for number, (length, odd) in enumerate(zip(lengths, abnormal, strict=True)):
+        timebase = Timebase(25.0, 8 * (length - 1) + 16, 16, 8)
+        array = np.arange(length, dtype=np.float32)[None, :, None]
+        truth = np.zeros(timebase.n_frames, bool)
+        truth[-10:] = odd
+        made.append(Clip(f"{number}.mp4", array, timebase, odd, f"r{number}", truth))
+    return tuple(made)
+
+
+def test_normal_clips_are_cut_to_lengths_of_abnormal_ones():
+    clips = plain_clips([5, 6, 40, 50, 60, 3], [True, True, False, False, False, False])
+    lengths = [clip.array.shape[1] for clip in evened(clips, 0)]
+    assert lengths[:2] == [5, 6]
+    assert set(lengths[2:5]) <= {5, 6}
+    assert lengths[5] == 3
+    for clip in evened(clips, 0):
+        assert clip.timebase.n_snippets == clip.array.shape[1]
+
+
+def test_a_window_hides_the_length_and_scores_every_snippet_once():
+    seen = []
+
+    def trainer(bags, seed):
+        def scorer(array):
+            seen.append(array.shape[1])
+            return array[0, :, 0].astype(np.float64)
+
+        return scorer
+
+    clips = plain_clips([9, 23, 4, 10], [True, False, True, False])
+    protocol = Protocol(
+        Given(frozenset({"0.mp4", "1.mp4"})), 1, "clips", test_videos=None, window=8
+    )
+    (result,) = run(clips, trainer, protocol)
+    assert set(seen) == {8}
+    (first, second) = result.videos
+    np.testing.assert_array_equal(result.tracks[0].scores, first.track(np.arange(9.0)).scores)
+    np.testing.assert_array_equal(result.tracks[1].scores, second.track(np.arange(23.0)).scores)
+
+
+def test_smoothing_keeps_constants_and_spreads_a_peak():
+    np.testing.assert_allclose(smooth(np.full(7, 0.3), 2.0), 0.3)
+    peak = smooth(np.eye(1, 21, 10)[0], 1.5)
+    assert peak.argmax() == 10
+    assert peak[8] == pytest.approx(peak[12])
+    assert 0.9 < peak.sum() < 1.1

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oddframe.errors import InputError, UsageError
-from oddframe.experiments.splice import Spliced, SpliceRule, splice
+from oddframe.experiments.splice import Clip, Spliced, SpliceRule, splice
+from oddframe.timeline import Timebase
 
 from .conftest import make_clips
 
@@ -73,3 +74,31 @@ def test_training_sees_its_own_views():
     whole, sparse = video.views
     np.testing.assert_array_equal(whole, video.array[0])
     assert len(sparse) == sum(-(-clip.timebase.n_snippets // 2) for clip in few)
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_videos_of_one_length_keep_what_is_odd(tiled):
+    rng = np.random.default_rng(1)
+    clips = []
+    for number in range(24):
+        length, odd = int(rng.integers(4, 20)), number % 2 == 1
+        timebase = Timebase(30.0, 8 * (length - 1) + 16 + int(rng.integers(8)), 16, 8)
+        truth = np.zeros(timebase.n_frames, bool)
+        truth[len(truth) // 2 :] = odd
+        array = rng.normal(size=(4, timebase.n_snippets, 3)).astype(np.float32)
+        clips.append(Clip(f"{number}", array, timebase, odd, f"r{number}", truth, tiled))
+    rule = SpliceRule((6, 6), (1, 1), 12, 12, snippets=30)
+    for video in splice(clips, rule, 0):
+        assert video.array.shape == (4, 30, 3)
+        assert video.views[0].shape == ((120, 3) if tiled else (30, 3))
+        track = video.track(np.linspace(0, 1, 30))
+        assert track.scores.shape == video.labels.shape == video.frame_times.shape
+        whole = [
+            clip
+            for clip in clips
+            if video.abnormal and clip.name in {part.name for part in video.clips if part.abnormal}
+        ]
+        assert video.labels.sum() == sum(clip.labels.sum() for clip in whole)
+        assert len(video.truth) == len(whole)
+    with pytest.raises(UsageError, match="cannot be cut to 300"):
+        splice(clips, SpliceRule((6, 6), (1, 1), 2, 2, snippets=300), 0)

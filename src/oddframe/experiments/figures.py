@@ -54,10 +54,11 @@ def figures(
 
     Thresholds are never taken from the fold that they are tested on: that of a fold's events comes
     from the normal videos of the same repeat's other folds, scored by models that did not train on
-    them, and so does that of its clips.
+    them, and so does that of its clips. A repeat of one part has no others: what needs a threshold
+    is ``nan`` there.
 
     Args:
-        results: Of ``run``, at least two folds a repeat.
+        results: Of ``run``.
         rule: How scores become events; its threshold is not used.
         false_alarms_per_hour: The wish that thresholds are calibrated to.
     """
@@ -74,6 +75,36 @@ def _others(result: FoldResult, results: Sequence[FoldResult]) -> list[FoldResul
 def _figures_of(
     result: FoldResult, others: Sequence[FoldResult], rule: EventRule, wished: float
 ) -> Figures:
+    found = false_alarms = clip_accuracy = float("nan")
+    labels = _labels(result.clips)
+    if others:
+        found, false_alarms = _events_of(result, others, rule, wished)
+        threshold = _best_threshold(
+            [clip for other in others for clip in other.clips],
+            np.concatenate([other.clip_scores for other in others]),
+        )
+        clip_accuracy = accuracy(labels, result.clip_scores, threshold)
+    frames = result.frames
+    return Figures(
+        repeat=result.repeat,
+        fold=result.fold,
+        auc=frames.auc,
+        ap=frames.ap,
+        ap_trapezoid=frames.ap_trapezoid,
+        auc_sub=frames.auc_sub,
+        ap_sub=frames.ap_sub,
+        far=frames.far,
+        found=found,
+        false_alarms_per_hour=false_alarms,
+        clip_auc=roc_auc(labels, result.clip_scores),
+        clip_accuracy=clip_accuracy,
+    )
+
+
+def _events_of(
+    result: FoldResult, others: Sequence[FoldResult], rule: EventRule, wished: float
+) -> tuple[float, float]:
+    """Share of true intervals found, and false alarms an hour, at the other folds' threshold."""
     calm = [
         track
         for other in others
@@ -87,26 +118,7 @@ def _figures_of(
     ]
     found, true = sum(m.found for m in matches), sum(m.found + m.missed for m in matches)
     hours = sum(track.timebase.duration_s for track in result.tracks) / 3600
-    labels = _labels(result.clips)
-    threshold = _best_threshold(
-        [clip for other in others for clip in other.clips],
-        np.concatenate([other.clip_scores for other in others]),
-    )
-    frames = result.frames
-    return Figures(
-        repeat=result.repeat,
-        fold=result.fold,
-        auc=frames.auc,
-        ap=frames.ap,
-        ap_trapezoid=frames.ap_trapezoid,
-        auc_sub=frames.auc_sub,
-        ap_sub=frames.ap_sub,
-        far=frames.far,
-        found=found / true if true else float("nan"),
-        false_alarms_per_hour=sum(m.false for m in matches) / hours,
-        clip_auc=roc_auc(labels, result.clip_scores),
-        clip_accuracy=accuracy(labels, result.clip_scores, threshold),
-    )
+    return found / true if true else float("nan"), sum(m.false for m in matches) / hours
 
 
 def _labels(clips: Sequence[Clip]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

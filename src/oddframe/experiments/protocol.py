@@ -1,4 +1,4 @@
-"""Surveillance Fight in five folds by recording: untrimmed videos and single clips, one protocol.
+"""One protocol for whatever is compared: the same parts, bags, test videos and seeds.
 
 Whatever is compared comes in as a ``Trainer``, so that a method, a baseline and a control see the
 same bags, folds and videos. A trainer gets video labels only.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from oddframe.datasets.folds import grouped_folds
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
 from oddframe.errors import UsageError
+from oddframe.experiments.parts import Folds, Part, Split
 from oddframe.experiments.splice import Clip, FeatureArray, Spliced, SpliceRule, splice
 from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics
 from oddframe.timeline import FloatArray, ScoreTrack
@@ -23,10 +21,14 @@ from oddframe.timeline import FloatArray, ScoreTrack
 
 @dataclass(frozen=True)
 class Bag:
-    """A video for training: its views, each (T, D), and its label: all that is known of it."""
+    """A video for training: its views, each (T, D), and its label: all that is known of it.
+
+    Of ``tiles`` in a row a view is (tiles * T, D).
+    """
 
     views: tuple[FeatureArray, ...]
     abnormal: bool
+    tiles: int = 1
 
 
 Scorer = Callable[[FeatureArray], FloatArray]
@@ -38,36 +40,35 @@ Trainer = Callable[[Sequence[Bag], int], Scorer]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the folds are cut, and what is trained and tested on.
+    """How clips are split, and what is trained and tested on.
 
     Attributes:
-        folds: Folds by recording; each is the test part once.
-        repeats: How often all of it is done, with other folds, splices and seeds.
+        split: Which clips are trained on, which tested on.
+        repeats: How often all of it is done, with other splits, splices and seeds.
         train_on: ``spliced``: bags are untrimmed videos, so a label says little of a snippet;
             ``clips``: bags are the clips themselves.
         train_videos: How training videos are spliced.
-        test_videos: How test videos are spliced.
-        seed: Of the folds, the splices and the trainings.
+        test_videos: How test videos are spliced; None: each clip is a test video of its own.
+        even_lengths: Cut normal training clips to lengths that abnormal ones have, so that a bag's
+            length tells nothing of its label.
+        window: Snippets that are scored at a time, so that no method sees a test video's length;
+            None: the whole video.
+        smooth: Deviation in snippets of the Gaussian that every method's scores are smoothed with;
+            0: none.
+        seed: Of the splits, the splices and the trainings.
     """
 
-    folds: int = 5
+    split: Split = field(default_factory=Folds)
     repeats: int = 2
     train_on: Literal["spliced", "clips"] = "spliced"
     train_videos: SpliceRule = field(
         default_factory=lambda: SpliceRule(normal_videos=100, abnormal_videos=100)
     )
-    test_videos: SpliceRule = field(default_factory=SpliceRule)
+    test_videos: SpliceRule | None = field(default_factory=SpliceRule)
+    even_lengths: bool = False
+    window: int | None = None
+    smooth: float = 0.0
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Part:
-    """A fold: clips to train on, clips of other recordings to test on."""
-
-    repeat: int
-    fold: int
-    train: tuple[Clip, ...]
-    test: tuple[Clip, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class FoldResult:
     Attributes:
         repeat: Number of the repeat.
         fold: Number of the fold in it.
-        videos: Spliced test videos.
+        videos: Test videos.
         tracks: Their frame scores.
         clips: The test clips.
         clip_scores: (n_clips,) each clip scored alone: the mean over its snippets.
@@ -94,48 +95,84 @@ class FoldResult:
 
 
 def parts_of(clips: Sequence[Clip], protocol: Protocol) -> Iterator[Part]:
-    """The folds of all repeats. No recording is on both sides of one.
+    """What is trained and tested on, over all repeats.
 
     Raises:
-        UsageError: too few recordings for so many folds.
+        UsageError: the clips cannot be split so.
     """
-    dataset = Dataset(
-        "clips",
-        tuple(
-            LabelledVideo(Path(c.name), c.abnormal, "abnormal" if c.abnormal else NORMAL, c.group)
-            for c in clips
-        ),
-    )
     for repeat in range(protocol.repeats):
-        folds = grouped_folds(dataset, protocol.folds, protocol.seed + repeat)
-        for number, fold in enumerate(folds):
-            train = tuple(clips[i] for i in fold.train)
-            yield Part(repeat, number, train, tuple(clips[i] for i in fold.test))
+        yield from protocol.split.parts(clips, repeat, protocol.seed)
 
 
 def training_bags(clips: Sequence[Clip], protocol: Protocol, seed: int) -> tuple[Bag, ...]:
     """The bags that a trainer gets: clips, or videos spliced from them."""
-    if protocol.train_on == "clips":
-        return tuple(Bag(clip.views, clip.abnormal) for clip in clips)
-    videos = splice(clips, protocol.train_videos, seed)
-    return tuple(Bag(video.views, video.abnormal) for video in videos)
+    if protocol.even_lengths:
+        clips = evened(clips, seed)
+    videos: Sequence[Clip | Spliced] = clips
+    if protocol.train_on == "spliced":
+        videos = splice(clips, protocol.train_videos, seed)
+    tiles = len(clips[0].array) if clips[0].tiled else 1
+    return tuple(Bag(video.views, video.abnormal, tiles) for video in videos)
+
+
+def evened(clips: Sequence[Clip], seed: int) -> tuple[Clip, ...]:
+    """The clips, normal ones cut at a random place to the length of an abnormal one."""
+    rng = np.random.default_rng(seed)
+    lengths = [clip.array.shape[1] for clip in clips if clip.abnormal]
+    kept = []
+    for clip in clips:
+        n = clip.array.shape[1]
+        length = n if clip.abnormal else min(n, int(rng.choice(lengths)))
+        start = int(rng.integers(n - length + 1))
+        kept.append(clip if length == n else clip.cut(start, start + length))
+    return tuple(kept)
 
 
 def run_part(part: Part, trainer: Trainer, protocol: Protocol) -> FoldResult:
-    """Train on one fold's training clips and score its test clips."""
+    """Train on one part's training clips and score its test clips."""
     # Two seeds for each fold; test videos must not depend on what is trained.
     seed = 2 * (1000 * (protocol.seed + part.repeat) + part.fold)
     scorer = trainer(training_bags(part.train, protocol, seed), seed)
-    videos = splice(part.test, protocol.test_videos, seed + 1)
-    tracks = tuple(video.track(_checked(scorer, video.array)) for video in videos)
+    videos = tuple(Spliced((clip,)) for clip in part.test)
+    if protocol.test_videos is not None:
+        videos = splice(part.test, protocol.test_videos, seed + 1)
+    tracks = tuple(video.track(_scores(scorer, video.array, protocol)) for video in videos)
     labelled = [
         LabelledScores.from_track(track, video.labels)
         for track, video in zip(tracks, videos, strict=True)
     ]
-    alone = np.array([_checked(scorer, clip.array).mean() for clip in part.test])
+    alone = np.array([_scores(scorer, clip.array, protocol).mean() for clip in part.test])
     return FoldResult(
         part.repeat, part.fold, videos, tracks, part.test, alone, frame_metrics(labelled)
     )
+
+
+def _scores(scorer: Scorer, array: FeatureArray, protocol: Protocol) -> FloatArray:
+    """(C, T, D) -> (T,), window by window; the last one reaches back to be as long as the others.
+
+    Its snippets that the window before has scored already keep their scores.
+    """
+    length = array.shape[1]
+    size = min(protocol.window or length, length)
+    scores = np.empty(length)
+    for start in range(0, length, size):
+        first = min(start, length - size)
+        scores[start : start + size] = _checked(scorer, array[:, first : first + size])[
+            start - first :
+        ]
+    return smooth(scores, protocol.smooth)
+
+
+def smooth(scores: FloatArray, deviation: float) -> FloatArray:
+    """(T,) smoothed by a Gaussian of that deviation in snippets; at the ends over what is there."""
+    if deviation <= 0:
+        return scores
+    reach = int(np.ceil(4 * deviation))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    middle = slice(reach, reach + len(scores))
+    weight = np.convolve(np.ones(len(scores)), kernel)[middle]
+    smoothed: FloatArray = np.convolve(scores, kernel)[middle] / weight
+    return smoothed
 
 
 def _checked(scorer: Scorer, array: FeatureArray) -> FloatArray:
@@ -165,7 +202,7 @@ def inner_parts(part: Part, folds: int, seed: int = 0) -> tuple[Part, ...]:
 
     Choices are made here: the clips of ``part.test`` are in none of them.
     """
-    return tuple(parts_of(part.train, Protocol(folds=folds, repeats=1, seed=seed)))
+    return tuple(parts_of(part.train, Protocol(Folds(folds), repeats=1, seed=seed)))
 
 
 def validate(

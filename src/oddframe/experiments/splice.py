@@ -29,8 +29,10 @@ class Clip:
         name: Path of the clip in its data set.
         array: (C crops, T snippets, D) features.
         timebase: Of the clip.
-        abnormal: Its label, which holds for each of its frames.
+        abnormal: Its label, which holds for each of its frames unless ``truth`` says otherwise.
         group: The recording that it was cut from.
+        truth: (n_frames,) which of its frames are odd, where that is known.
+        tiled: The crops are tiles: instances of one bag, the highest gives a snippet's score.
         other_views: Each (T', D), what training sees of it otherwise than scoring: more crops,
             another stride or size; empty: the crops of ``array``.
     """
@@ -40,12 +42,43 @@ class Clip:
     timebase: Timebase
     abnormal: bool
     group: str
+    truth: NDArray[np.bool_] | None = None
+    tiled: bool = False
     other_views: tuple[FeatureArray, ...] = ()
 
     @property
+    def labels(self) -> NDArray[np.bool_]:
+        """(n_frames,) which frames are odd."""
+        if self.truth is not None:
+            return self.truth
+        return np.full(self.timebase.n_frames, self.abnormal)
+
+    @property
     def views(self) -> tuple[FeatureArray, ...]:
-        """What training sees of it, each (T, D)."""
-        return self.other_views or tuple(self.array)
+        """What training sees of it, each (T, D); of tiles one, (tiles * T, D)."""
+        return self.other_views or views_of(self.array, tiled=self.tiled)
+
+    def cut(self, start: int, stop: int) -> Clip:
+        """Its snippets from ``start`` to before ``stop``, with the frames that they look at.
+
+        Raises:
+            UsageError: training sees other features of it, or its frame rate varies.
+        """
+        time = self.timebase
+        if self.other_views or time.pts is not None or time.rate is not None:
+            raise UsageError(f"{self.name}: only clips with one set of features, frame by frame")
+        first = start * time.stride
+        last = time.n_frames if stop >= time.n_snippets else (stop - 1) * time.stride
+        if stop < time.n_snippets:
+            last += max(time.snippet_frames, time.stride)
+        kept = replace(time, n_frames=min(last, time.n_frames) - first)
+        truth = None if self.truth is None else self.truth[first : first + kept.n_frames]
+        return replace(self, array=self.array[:, start:stop], timebase=kept, truth=truth)
+
+
+def views_of(array: FeatureArray, *, tiled: bool) -> tuple[FeatureArray, ...]:
+    """(C, T, D) -> what training sees: each crop alone, or all tiles in a row."""
+    return (array.reshape(-1, array.shape[2]),) if tiled else tuple(array)
 
 
 def clips_of(
@@ -69,8 +102,10 @@ def clips_of(
     for video in dataset.videos:
         scored, seen = features[video.path], (training or {}).get(video.path, ())
         views = tuple(crop for each in seen for crop in each.array)
+        truth = None if video.truth is None else video.truth.frame_labels(scored.timebase)
         clip = Clip(str(video.path), scored.array, scored.timebase, video.abnormal, video.group)
-        clips.append(replace(clip, other_views=views))
+        tiled = scored.spec.tiles is not None
+        clips.append(replace(clip, truth=truth, tiled=tiled, other_views=() if tiled else views))
     return tuple(clips)
 
 
@@ -93,15 +128,15 @@ class Spliced:
     @property
     def views(self) -> tuple[FeatureArray, ...]:
         """What training sees of it, each (T, D): every view of its clips in a row."""
+        if self.clips[0].tiled:
+            return views_of(self.array, tiled=True)
         rows = zip(*(clip.views for clip in self.clips), strict=True)
         return tuple(np.concatenate(row) for row in rows)
 
     @property
     def labels(self) -> NDArray[np.bool_]:
         """(n_frames,) True where a frame is of an abnormal clip."""
-        return np.concatenate(
-            [np.full(clip.timebase.n_frames, clip.abnormal) for clip in self.clips]
-        )
+        return np.concatenate([clip.labels for clip in self.clips])
 
     @property
     def starts_s(self) -> FloatArray:
@@ -111,14 +146,23 @@ class Spliced:
     @property
     def truth(self) -> tuple[tuple[float, float], ...]:
         """Half-open intervals (start, end) in seconds; abnormal neighbours are one interval."""
-        edges, intervals = self.starts_s, list[tuple[float, float]]()
-        for clip, start, end in zip(self.clips, edges[:-1], edges[1:], strict=True):
-            if not clip.abnormal:
-                continue
-            if intervals and intervals[-1][1] == start:
-                start = intervals.pop()[0]
-            intervals.append((float(start), float(end)))
-        return tuple(intervals)
+        edges = np.append(self.frame_times, self.starts_s[-1])
+        labels = np.concatenate([[False], self.labels, [False]])
+        turns = np.flatnonzero(labels[1:] != labels[:-1])
+        return tuple(
+            (float(edges[start]), float(edges[end]))
+            for start, end in zip(turns[::2], turns[1::2], strict=True)
+        )
+
+    @property
+    def frame_times(self) -> FloatArray:
+        """(n_frames,) when each frame of each clip is first shown, in seconds."""
+        return np.concatenate(
+            [
+                clip.timebase.frame_times - clip.timebase.frame_times[0] + start
+                for clip, start in zip(self.clips, self.starts_s[:-1], strict=True)
+            ]
+        )
 
     def track(self, scores: FloatArray) -> ScoreTrack:
         """Snippet scores (T,) of ``array`` as a track with one score a frame.
@@ -131,13 +175,9 @@ class Spliced:
             raise InputError(f"{sum(counts)} snippets, but scores of shape {scores.shape}")
         parts = np.split(scores, np.cumsum(counts)[:-1])
         frames = [c.timebase.to_frames(part) for c, part in zip(self.clips, parts, strict=True)]
-        times = [
-            clip.timebase.frame_times - clip.timebase.frame_times[0] + start
-            for clip, start in zip(self.clips, self.starts_s[:-1], strict=True)
-        ]
         last = self.clips[-1].timebase
         total = sum(len(part) for part in frames)
-        joined = Timebase(last.fps, total, 1, 1, None, np.concatenate(times))
+        joined = Timebase(last.fps, total, 1, 1, None, self.frame_times)
         return ScoreTrack(np.concatenate(frames), joined)
 
 
@@ -150,12 +190,15 @@ class SpliceRule:
         abnormal_clips: Fewest and most abnormal ones among them in an abnormal video.
         normal_videos: Normal videos to make.
         abnormal_videos: Abnormal videos to make.
+        snippets: Length that every video is cut to, at its ends and never into the abnormal clips,
+            so that the length tells nothing; None: as long as they come.
     """
 
     clips: tuple[int, int] = (8, 12)
     abnormal_clips: tuple[int, int] = (1, 3)
     normal_videos: int = 20
     abnormal_videos: int = 20
+    snippets: int | None = None
 
 
 def splice(clips: Sequence[Clip], rule: SpliceRule, seed: int) -> tuple[Spliced, ...]:
@@ -177,8 +220,34 @@ def splice(clips: Sequence[Clip], rule: SpliceRule, seed: int) -> tuple[Spliced,
         low, high = rule.abnormal_clips if number >= rule.normal_videos else (0, 0)
         n_odd = min(int(rng.integers(low, high + 1)), total)
         picked = [*_drawn(odd, n_odd, rng), *_drawn(calm, total - n_odd, rng)]
-        videos.append(Spliced(tuple(picked[i] for i in rng.permutation(total))))
+        video = Spliced(tuple(picked[i] for i in rng.permutation(total)))
+        videos.append(video if rule.snippets is None else shortened(video, rule.snippets, rng))
     return tuple(videos)
+
+
+def shortened(video: Spliced, snippets: int, rng: np.random.Generator) -> Spliced:
+    """A stretch of exactly ``snippets`` of a video, from a random start, around what is abnormal.
+
+    Raises:
+        UsageError: it is shorter than that, or its abnormal clips reach further.
+    """
+    edges = np.append(0, np.cumsum([clip.timebase.n_snippets for clip in video.clips]))
+    odd = [i for i, clip in enumerate(video.clips) if clip.abnormal]
+    low, high = 0, int(edges[-1]) - snippets
+    if odd:
+        low, high = max(low, int(edges[odd[-1] + 1]) - snippets), min(high, int(edges[odd[0]]))
+    if low > high:
+        raise UsageError(
+            f"{edges[-1]} snippets of {len(video.clips)} clips cannot be cut to {snippets}: "
+            "join more clips, or cut longer videos"
+        )
+    start = int(rng.integers(low, high + 1))
+    kept = []
+    for clip, first, end in zip(video.clips, edges[:-1], edges[1:], strict=True):
+        begin, stop = max(0, start - int(first)), min(int(end), start + snippets) - int(first)
+        if begin < stop:
+            kept.append(clip.cut(begin, stop))
+    return Spliced(tuple(kept))
 
 
 def _drawn(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[Clip]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
 from oddframe.experiments.splice import FeatureArray
@@ -19,22 +18,24 @@ def method_trainer(config: TrainConfig) -> Trainer:
     """Trains ``config``'s method with its recipe on the bags that the protocol hands out.
 
     The protocol's seed is used in place of the config's. A bag's crops are its views in training;
-    in scoring, their scores are averaged.
+    in scoring, their scores are averaged. Tiles are instances of one bag; in scoring the highest
+    counts.
     """
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
         recipe = config.recipe.model_copy(update={"seed": seed})
         videos = [
-            TrainingVideo(tuple(v.astype(np.float32) for v in bag.views), bag.abnormal)
+            TrainingVideo(tuple(v.astype(np.float32) for v in bag.views), bag.abnormal, bag.tiles)
             for bag in bags
         ]
+        tiled = bags[0].tiles > 1
         network = fit(videos, config.model_copy(update={"recipe": recipe})).network
 
         def score(array: FeatureArray) -> FloatArray:
-            with torch.inference_mode():
-                x = torch.from_numpy(array.astype(np.float32))
-                scores: FloatArray = network(x[None])[0].double().numpy()
-            return scores
+            if tiled:
+                highest: FloatArray = network.score_tiles(array).max(axis=0)
+                return highest
+            return network.score_views(array)
 
         return score
 

@@ -27,7 +27,8 @@ def grouped_folds(dataset: Dataset, n: int = 5, seed: int = 0) -> tuple[Fold, ..
     where the shares of normal and abnormal videos then stay closest to even.
 
     Raises:
-        UsageError: too few groups for ``n`` folds with both classes in every test part.
+        UsageError: too few groups for ``n`` folds with both classes (or the one that there is) in
+            every test part.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for i, video in enumerate(dataset.videos):
@@ -48,7 +49,7 @@ def grouped_folds(dataset: Dataset, n: int = 5, seed: int = 0) -> tuple[Fold, ..
         fold = int(np.argmin(cost))
         filled[fold] += shares[g]
         tests[fold] += members[names[g]]
-    if (filled == 0).any():
+    if (filled[:, counts.any(axis=0)] == 0).any():
         raise UsageError(
             f"{dataset.name}: {n} folds, but one of them would lack a class; "
             "take fewer folds or finer groups"

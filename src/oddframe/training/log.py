@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,19 +11,24 @@ from oddframe.methods.base import Loss
 
 
 class StepLog:
-    """Writes a JSON line a step; a resumed run keeps what it had logged before."""
+    """Writes a JSON line a step; a resumed run keeps what it had logged before.
 
-    def __init__(self, path: Path | None, steps_done: int):
-        self.path = path
-        kept: list[str] = []
+    Args:
+        path: The file; None: nothing is written.
+        steps_done: Lines that stay; what a killed run wrote after its last checkpoint goes.
+        attempt: Stands in every line where it is not the first.
+    """
+
+    def __init__(self, path: Path | None, steps_done: int, attempt: int = 1):
+        self.attempt = {} if attempt == 1 else {"attempt": attempt}
+        self.file = None
         if path is not None:
-            if steps_done and path.exists():
-                lines = path.read_text().splitlines(keepends=True)
-                kept = lines[:steps_done]
             path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = None if path is None else path.open("w", encoding="utf-8")
-        if self.file is not None:
-            self.file.writelines(kept)
+            path.touch()
+            lines = path.read_bytes().splitlines(keepends=True)[:steps_done]
+            # Cut, not written anew: whoever is killed here has lost nothing.
+            os.truncate(path, sum(map(len, lines)))
+            self.file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Callable[[int, Loss], None]:
         return self._write
@@ -34,6 +40,6 @@ class StepLog:
     def _write(self, step: int, loss: Loss) -> None:
         if self.file is not None:
             terms = {name: float(term.detach()) for name, term in loss.terms.items()}
-            row = {"step": step, "loss": float(loss.total.detach()), **terms}
+            row = {"step": step, "loss": float(loss.total.detach()), **terms, **self.attempt}
             self.file.write(json.dumps(row) + "\n")
             self.file.flush()

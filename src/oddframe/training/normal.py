@@ -111,7 +111,7 @@ def _snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
 def _unseen_distances(x: Tensor, folds: Tensor, config: NormalityConfig) -> Tensor:
     """(N,) distances of the snippets to memories of the other folds."""
     found = []
-    for fold in folds.unique():
+    for fold in sorted(set(folds.tolist())):
         inside = folds == fold
         others = NormalityNetwork(x.shape[1], config)
         others.remember(x[~inside])

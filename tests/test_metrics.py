@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
 from oddframe.errors import InputError
@@ -16,6 +17,7 @@ from oddframe.metrics import (
     bootstrap_interval,
     false_alarm_rate,
     frame_metrics,
+    poisson_interval,
     roc_auc,
     trapezoid_ap,
 )
@@ -154,3 +156,15 @@ def test_bootstrap_leaves_undefined_resamples_out():
     assert bootstrap_interval([0, 1], only_with_both).low == 1.0
     assert np.isnan(bootstrap_interval([0], only_with_both).high)
     assert np.isnan(bootstrap_interval([], len).value)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 12, 250])
+def test_a_poisson_rate_has_its_exact_interval(count):
+    found = poisson_interval(count, exposure=10.0)
+    low = chi2.ppf(0.025, 2 * count) / 20 if count else 0.0
+    assert found.value == count / 10
+    assert (found.low, found.high) == pytest.approx((low, chi2.ppf(0.975, 2 * count + 2) / 20))
+
+
+def test_without_hours_there_is_no_rate():
+    assert np.isnan(poisson_interval(0, 0.0).high)

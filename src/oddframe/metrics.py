@@ -223,7 +223,7 @@ def frame_metrics(videos: Sequence[LabelledScores]) -> FrameMetrics:
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and the bootstrap interval around it."""
+    """A figure, and the interval around it that it could as well lie in."""
 
     value: float
     low: float
@@ -251,3 +251,31 @@ def bootstrap_interval(
     tail = 50 * (1 - level)
     low, high = np.percentile(values, (tail, 100 - tail)) if values.size else (np.nan, np.nan)
     return Interval(statistic(groups) if groups else float("nan"), float(low), float(high))
+
+
+def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interval:
+    """Events per unit of exposure (hours) with the exact interval of a Poisson rate.
+
+    Garwood, "Fiducial Limits for the Poisson Distribution" (Biometrika 1936): the rates that a
+    count as high, or as low, would not be a surprise for. None in ten hours: 0 (0 to 0.37) an hour.
+    All ``nan`` without exposure.
+    """
+    if not exposure > 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    tail = (1 - level) / 2
+    low = _poisson_mean(count - 1, 1 - tail) if count else 0.0
+    return Interval(count / exposure, low / exposure, _poisson_mean(count, tail) / exposure)
+
+
+def _poisson_mean(count: int, probability: float) -> float:
+    """The mean at which at most ``count`` events have ``probability``; it falls with the mean."""
+    k = np.arange(count + 1)
+    log_factorial = np.append(0.0, np.cumsum(np.log(k[1:])))
+    low, high = 0.0, count + 10 * np.sqrt(count + 1) + 10
+    for _ in range(80):
+        middle = (low + high) / 2
+        if np.exp(k * np.log(middle) - middle - log_factorial).sum() > probability:
+            low = middle
+        else:
+            high = middle
+    return float((low + high) / 2)

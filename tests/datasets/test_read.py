@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.labelled import Dataset, Truth
 from oddframe.datasets.read import read_dataset
 from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.errors import InputError
@@ -63,7 +63,7 @@ class TestFolder:
 
     def test_only_normal(self, tmp_path: Path) -> None:
         touch(tmp_path / "normal" / "a.mp4")
-        assert "only normal" in refused(tmp_path)
+        assert read_dataset(tmp_path).classes == ()
 
     def test_two_spellings(self, tmp_path: Path) -> None:
         touch(
@@ -77,6 +77,41 @@ class TestFolder:
         assert f"{tmp_path / 'normal'}: no videos" in refused(tmp_path)
         touch(tmp_path / "normal" / "notes.txt")
         assert f"{tmp_path / 'normal'}: no videos" in refused(tmp_path)
+
+    def test_files_of_features_are_videos_too(self, tmp_path: Path) -> None:
+        touch(tmp_path / "normal" / "a.npy", tmp_path / "fall" / "cam" / "b.npy")
+        assert by_name(read_dataset(tmp_path)) == {
+            "a.npy": (False, "normal", "normal/a.npy"),
+            "b.npy": (True, "fall", "cam"),
+        }
+
+    def test_events_beside_the_classes_say_when(self, tmp_path: Path) -> None:
+        touch(*(tmp_path / name for name in ("normal/a.mp4", "fight/b.mp4", "fight/c.mp4")))
+        (tmp_path / "events.csv").write_text("path,events\nfight/b.mp4,0:03-5; 7-9\n")
+        truths = {v.path.name: v.truth for v in read_dataset(tmp_path).videos}
+        assert truths == {
+            "a.mp4": Truth((), "seconds"),
+            "b.mp4": Truth(((3, 5), (7, 9)), "seconds"),
+            "c.mp4": None,
+        }
+
+    @pytest.mark.parametrize(
+        ("row", "said"),
+        [
+            ("fight/x.mp4,1-2", "line 2: fight/x.mp4 is no video of this data set"),
+            ("normal/a.mp4,1-2", "line 2: normal/a.mp4 is labelled normal"),
+            ("fight/b.mp4,2-1", 'line 2: the interval "2-1" ends before it starts'),
+        ],
+    )
+    def test_events_that_cannot_be(self, tmp_path: Path, row: str, said: str) -> None:
+        touch(tmp_path / "normal" / "a.mp4", tmp_path / "fight" / "b.mp4")
+        (tmp_path / "events.csv").write_text(f"path,events\n{row}\n")
+        assert said in refused(tmp_path)
+
+    def test_more_than_one_thing_wrong_is_counted(self, tmp_path: Path) -> None:
+        touch(tmp_path / "nromal" / "a.mp4")
+        (tmp_path / "fight").mkdir()
+        assert f"(and 1 more: oddframe data check {tmp_path})" in refused(tmp_path)
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
         assert "no folders in it" in refused(tmp_path)
@@ -129,7 +164,13 @@ class TestTable:
             ("path,label\na.mp4,normal\n,fight\n", "no path on line 3"),
             ("path,label\na.mp4,normal\nb.mp4\n", "no label on line 3"),
             ("path,label\na.mp4,fight\nb.mp4,noFight\n", "only 'fight', 'noFight'"),
-            ("path,label\na.mp4,normal\nb.mp4,normal\n", "only normal"),
+            (
+                "path,label,part\na.mp4,normal,train\nb.mp4,fight,tset\n",
+                'line 3: the part is "tset"',
+            ),
+            ("path,label,part\na.mp4,normal,train\nb.mp4,fight,\n", "line 3 has no part"),
+            ("path,label,events\na.mp4,normal,1-2\nb.mp4,fight,\n", "line 2: labelled normal"),
+            ("path,label,events\na.mp4,normal,\nb.mp4,fight,1 to 2\n", 'line 3: "1 to 2" is no'),
             ("path,label\na.mp4,normal\nb.mp4,fight\na.mp4,fight\n", "line 2 and again on line 4"),
             ("path,label\na.mp4,normal\n./a.mp4,normal\nb.mp4,fight\n", "again on line 3"),
             ("path,class\na.mp4,normal\n", "no column label, only path, class"),
@@ -147,6 +188,21 @@ class TestTable:
     def test_a_source_is_a_group(self, folder: Path) -> None:
         table = self.write(folder, "path,label,source\na.mp4,normal,s1\nb.mp4,fight,s2\n")
         assert read_dataset(table).groups == ("s1", "s2")
+
+    def test_parts_and_events(self, folder: Path) -> None:
+        table = self.write(
+            folder,
+            "path,label,part,events\na.mp4,normal,train,\nb.mp4,fight,Test,1.5-2;1-1.7\n"
+            "c.mp4,fight,test,\n",
+        )
+        dataset = read_dataset(table)
+        assert [v.part for v in dataset.videos] == ["train", "test", "test"]
+        assert [v.truth for v in dataset.videos] == [
+            Truth((), "seconds"),
+            Truth(((1, 2),), "seconds"),
+            None,
+        ]
+        assert len(dataset.of_part("test")) == 2
 
     def test_abnormal_is_a_label_like_any_other(self, folder: Path) -> None:
         table = self.write(folder, "path,label\na.mp4,normal\nb.mp4,abnormal\n")

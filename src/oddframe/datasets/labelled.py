@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.errors import InputError
 from oddframe.timeline import Timebase
 
 NORMAL = "normal"
 
 Intervals = tuple[tuple[float, float], ...]
+Part = Literal["", "train", "test"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class LabelledVideo:
             a fair split never parts them.
         truth: When it happens, where that is known; never used in training.
         part: ``train`` or ``test`` where the data set comes with a split of its own.
+        frames: How many frames it has, where the data set says so; else its file does.
+        fps: Frames a second, where the data set comes without the video itself.
     """
 
     path: Path
@@ -71,7 +73,9 @@ class LabelledVideo:
     label: str
     group: str
     truth: Truth | None = None
-    part: Literal["", "train", "test"] = ""
+    part: Part = ""
+    frames: int | None = None
+    fps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,34 +119,31 @@ def plain(label: str) -> str:
     return label.strip().casefold()
 
 
-def check_labels(spellings: Sequence[tuple[str, str]], where: Path) -> None:
-    """Check labels as they were written, each with the place where it stands.
+def label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
+    """What is wrong with labels as they were written, each with the place where it stands.
 
-    Raises:
-        InputError: one label is spelled two ways, one looks like a misspelt ``normal``, or either
-            the normal or the abnormal class is missing.
+    No label at all, one that is spelled two ways or looks like a misspelt ``normal``, and nothing
+    that is called normal.
     """
+    problems: list[str] = []
     first: dict[str, tuple[str, str]] = {}
     for written, place in spellings:
         if not plain(written):
-            raise InputError(f"{where}: no label {place}")
+            problems.append(f"no label {place}")
+            continue
         other, other_place = first.setdefault(plain(written), (written, place))
         if other != written:
-            raise InputError(
-                f'{where}: one label is spelled two ways, "{other}" {other_place} and '
+            problems.append(
+                f'one label is spelled two ways, "{other}" {other_place} and '
                 f'"{written}" {place}; spell it one way'
             )
     for label, (written, place) in first.items():
         near_normal = NORMAL not in label and difflib.get_close_matches(label, [NORMAL], cutoff=0.8)
         if near_normal:
-            raise InputError(
-                f"{where}: the label \"{written}\" {place} looks like a misspelt 'normal'"
-            )
-    found = ", ".join(f"'{written}'" for written, _ in first.values())
-    if NORMAL not in first:
-        raise InputError(
-            f"{where}: nothing is labelled 'normal', only {found}; "
-            "name the class of normal videos 'normal'"
+            problems.append(f"the label \"{written}\" {place} looks like a misspelt 'normal'")
+    if NORMAL not in first and not problems:
+        found = ", ".join(f"'{written}'" for written, _ in first.values())
+        problems.append(
+            f"nothing is labelled 'normal', only {found}; name the class of normal videos 'normal'"
         )
-    if len(first) == 1:
-        raise InputError(f"{where}: only normal videos; it takes at least one other class")
+    return problems

@@ -2,131 +2,125 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, check_labels, plain
+from oddframe.datasets.intervals import parse_intervals
+from oddframe.datasets.labelled import (
+    NORMAL,
+    Dataset,
+    LabelledVideo,
+    Truth,
+    label_problems,
+    plain,
+)
+from oddframe.datasets.survey import Survey
+from oddframe.datasets.table import Row, read_rows, survey_table
 from oddframe.errors import InputError
+from oddframe.features.arrays import is_features
 from oddframe.video.discover import find_inputs
-from oddframe.video.folder import pictures_in
+from oddframe.video.folder import natural, pictures_in
 
-# What a CSV may call the recording, camera or scene of a video; the first that is there counts.
-GROUP_COLUMNS = ("group", "source")
+# Beside the class folders: when it happens, in columns path (from here) and events.
+EVENTS = "events.csv"
 
 
 def read_dataset(path: Path) -> Dataset:
-    """A data set from ``path``: a folder with ``normal/`` and others, or a CSV.
+    """A data set from ``path``: a folder with ``normal/`` and maybe others, or a CSV.
 
     A folder: each sub-folder is a class, ``normal`` (in any case) the normal one, every other one
-    abnormal; videos or folders of frames inside. ``normal/cam1/x.mp4`` is of group ``cam1``; a
-    video right in its class folder is a group of its own.
+    abnormal; inside are videos, folders of frames or files of features (``.npy``,
+    ``.safetensors``). ``normal/cam1/x.mp4`` is of group ``cam1``; a video right in its class folder
+    is a group of its own. ``events.csv`` beside the classes may say when it happens: columns
+    ``path`` (from there) and ``events``.
 
     A CSV (UTF-8, commas): columns ``path`` (relative to the CSV), ``label`` and, if wished,
-    ``group`` (or ``source``); an empty group is one of its own.
+    ``group`` (or ``source``; an empty one is a group of its own), ``events`` (``3.2-5.0; 7-9`` in
+    seconds) and ``part`` (``train`` or ``test``).
 
     Raises:
         InputError: anything is missing, twice there or unclear; one line says what and where.
     """
+    return survey(path).checked()
+
+
+def survey(path: Path) -> Survey:
+    """As ``read_dataset``, with all that is wrong instead of an error for the first thing.
+
+    Raises:
+        InputError: there is nothing at ``path`` that could be a data set.
+    """
     if path.is_dir():
-        return _read_folder(path)
+        return _survey_folder(path)
     if not path.exists():
         raise InputError(f"{path}: no such folder or CSV")
     if path.suffix.lower() != ".csv":
         raise InputError(f"{path}: neither a folder with normal/ and others, nor a .csv")
-    return read_table(path, name=path.stem)
+    return survey_table(path, name=path.stem)
 
 
-def _read_folder(root: Path) -> Dataset:
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _survey_folder(root: Path) -> Survey:
+    try:
+        folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{root}: cannot be listed ({error.strerror or error})") from None
     if not folders:
         raise InputError(
-            f"{root}: no folders in it; it takes normal/ and at least one other, videos inside"
+            f"{root}: no folders in it; it takes normal/ and, to learn from, others, videos inside"
         )
-    check_labels([(folder.name, "as a folder") for folder in folders], root)
+    found = label_problems([(folder.name, "as a folder") for folder in folders])
+    problems = [f"{root}: {problem}" for problem in found]
     videos: list[LabelledVideo] = []
     for folder in folders:
         label = NORMAL if plain(folder.name) == NORMAL else folder.name.strip()
-        found = _videos_in(folder)
-        if not found:
-            raise InputError(f"{folder}: no videos in it; the class '{label}' would be empty")
-        for video in found:
-            inside = video.relative_to(folder).parent.as_posix()
-            group = f"{folder.name}/{video.name}" if inside == "." else inside
+        inside = _videos_in(folder)
+        if not inside:
+            problems.append(f"{folder}: no videos in it; the class '{label}' would be empty")
+        for video in inside:
+            place = video.relative_to(folder).parent.as_posix()
+            group = f"{folder.name}/{video.name}" if place == "." else place
             videos.append(LabelledVideo(video, label != NORMAL, label, group))
-    return Dataset(root.resolve().name, tuple(videos))
+    if (root / EVENTS).is_file():
+        truths, wrong = _truths(root, {video.path.resolve(): video for video in videos})
+        problems += wrong
+        videos = [replace(video, truth=truths.get(video.path)) for video in videos]
+    return Survey(root, Dataset(root.resolve().name, tuple(videos)), tuple(problems))
 
 
 def _videos_in(folder: Path) -> list[Path]:
     found = find_inputs([str(folder)])
     # What holds nothing comes back as it was asked for, which is also how one that holds pictures
     # right inside comes back.
-    return [] if found == [folder] and not pictures_in(folder) else found
+    if found != [folder] or pictures_in(folder):
+        return found
+    return sorted((file for file in folder.rglob("[!.]*") if is_features(file)), key=natural)
 
 
-def read_table(path: Path, *, name: str) -> Dataset:
-    """A data set called ``name`` from a CSV, as ``read_dataset`` reads it.
-
-    Raises:
-        InputError: as ``read_dataset``.
-    """
-    rows = _rows(path)
-    check_labels([(label, f"on line {line}") for line, _, label, _ in rows], path)
-    videos: list[LabelledVideo] = []
-    lines: dict[Path, int] = {}
-    missing: list[str] = []
-    for line, file, label, group in rows:
-        video = path.parent / file
-        earlier = lines.setdefault(video.resolve(), line)
-        if earlier != line:
-            raise InputError(f"{path}: {file} stands on line {earlier} and again on line {line}")
-        if not video.exists():
-            missing.append(file)
-        label = NORMAL if plain(label) == NORMAL else label.strip()
-        videos.append(LabelledVideo(video, label != NORMAL, label, group or file))
-    if missing:
-        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise InputError(
-            f"{path}: {len(missing)} of {len(rows)} files are missing: {shown} "
-            f"(paths are relative to {path.parent.resolve()})"
-        )
-    return Dataset(name, tuple(videos))
+def _truths(
+    root: Path, videos: Mapping[Path, LabelledVideo]
+) -> tuple[dict[Path, Truth], list[str]]:
+    """When it happens, by the videos' paths, and what is wrong with the list."""
+    table = root / EVENTS
+    # Who keeps such a list says by it that nothing happens in the normal ones.
+    truths = {v.path: Truth((), "seconds") for v in videos.values() if not v.abnormal}
+    problems: list[str] = []
+    for row in read_rows(table, ("path", "events")):
+        video = videos.get((root / row["path"]).resolve())
+        if video is None:
+            problems.append(f"{table}: line {row.line}: {row['path']} is no video of this data set")
+        elif problem := _put(truths, video, row):
+            problems.append(f"{table}: line {row.line}: {problem}")
+    return truths, problems
 
 
-def _rows(path: Path) -> list[tuple[int, str, str, str]]:
-    """Line number, path, label and group of each row."""
+def _put(truths: dict[Path, Truth], video: LabelledVideo, row: Row) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        reader = csv.DictReader(text.splitlines(), strict=True)
-        columns = [name.strip() for name in reader.fieldnames or []]
-        _check_columns(path, columns)
-        reader.fieldnames = columns
-        rows = [(reader.line_num, row) for row in reader]
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV ({error})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    group_column = next((c for c in GROUP_COLUMNS if c in columns), "")
-    if not rows:
-        raise InputError(f"{path}: no rows below the header")
-    for line, row in rows:
-        if not (row["path"] or "").strip():
-            raise InputError(f"{path}: no path on line {line}")
-    return [
-        (line, row["path"].strip(), row["label"] or "", (row.get(group_column) or "").strip())
-        for line, row in rows
-    ]
-
-
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    if not columns:
-        raise InputError(f"{path}: empty; its first line must be path,label or path,label,group")
-    lacking = [column for column in ("path", "label") if column not in columns]
-    if lacking:
-        raise InputError(
-            f"{path}: no column {' and '.join(lacking)}, only {', '.join(columns)}; "
-            "its first line must be path,label or path,label,group, with commas"
-        )
+        intervals = parse_intervals(row["events"])
+    except InputError as error:
+        return str(error)
+    if intervals and not video.abnormal:
+        return f"{row['path']} is labelled normal, but something happens in it"
+    if intervals:
+        truths[video.path] = Truth(intervals, "seconds")
+    return ""

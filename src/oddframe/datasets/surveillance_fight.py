@@ -11,7 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.read import read_table
+from oddframe.datasets.manifest import Manifest
+from oddframe.datasets.table import read_table
 
 
 def surveillance_fight(root: Path) -> Dataset:
@@ -21,3 +22,16 @@ def surveillance_fight(root: Path) -> Dataset:
         InputError: the list or a clip is missing.
     """
     return read_table(root / "clips.csv", name="surveillance_fight")
+
+
+MANIFEST = Manifest(
+    name="surveillance_fight",
+    title="Surveillance Fight, clips of two seconds",
+    source="Aktı, Tataroğlu, Ekenel, IPTA 2019; MIT",  # noqa: RUF001 - their names.  # noqa: RUF001
+    folder="clips.csv (path, label, source), fight/ and noFight/ with the clips",
+    group="the recording that a clip was cut from, 37 of them",
+    open=surveillance_fight,
+    videos=264,
+    abnormal=130,
+    note="file properties tell some of the labels: one size and rate, no sound",
+)

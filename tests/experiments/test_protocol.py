@@ -12,7 +12,7 @@ from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.experiments import controls
 from oddframe.experiments.figures import clip_auc_interval, figures, within_recordings_auc
-from oddframe.experiments.parts import Draws, Folds, Given
+from oddframe.experiments.parts import Draws, Folds, Given, Inner
 from oddframe.experiments.protocol import (
     Bag,
     Protocol,
@@ -281,3 +281,14 @@ def test_smoothing_keeps_constants_and_spreads_a_peak():
     assert peak.argmax() == 10
     assert peak[8] == pytest.approx(peak[12])
     assert 0.9 < peak.sum() < 1.1
+
+
+def test_choices_are_made_inside_the_training_parts(clips):
+    outer, inner = Draws(12, 12), Inner(Draws(12, 12), 2)
+    (part,) = outer.parts(clips, 1, 0)
+    parts = list(inner.parts(clips, 1, 0))
+    assert [p.fold for p in parts] == [0, 1]
+    training = {clip.name for clip in part.train}
+    for each in parts:
+        assert {c.name for c in each.train} | {c.name for c in each.test} == training
+        assert not {c.group for c in each.train} & {c.group for c in each.test}

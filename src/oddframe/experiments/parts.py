@@ -100,6 +100,29 @@ class Given:
         yield Part(repeat, 0, train, test)
 
 
+@dataclass(frozen=True)
+class Inner:
+    """Folds inside the training parts of another split: where choices are made.
+
+    What the other split tests on is in none of them.
+
+    Attributes:
+        outer: The split whose choices are to be made.
+        n: Folds by recording inside each of its training parts.
+    """
+
+    outer: Split
+    n: int
+
+    def parts(self, clips: Sequence[Clip], repeat: int, seed: int) -> Iterator[Part]:
+        """The folds of each training part, numbered on."""
+        number = 0
+        for part in self.outer.parts(clips, repeat, seed):
+            for inner in Folds(self.n).parts(part.train, repeat, seed):
+                yield Part(repeat, number, inner.train, inner.test)
+                number += 1
+
+
 def _dataset(clips: Sequence[Clip]) -> Dataset:
     return Dataset(
         "clips",

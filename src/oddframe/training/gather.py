@@ -17,6 +17,7 @@ from oddframe.backbones.i3d import FEATURE_DIM
 from oddframe.backbones.registry import Backbone, load_backbone, weights_file
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError
+from oddframe.features.arrays import features_of, is_features
 from oddframe.features.extract import extract
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash
@@ -148,6 +149,8 @@ def gather(
 ) -> tuple[list[Gathered], dict[str, str]]:
     """Features of all videos that can be read, in order, and why the others cannot, by path.
 
+    A file that holds features already gives those, whatever is asked for.
+
     Args:
         requests: What is wanted.
         extractor: What makes it.
@@ -156,9 +159,13 @@ def gather(
     """
 
     def one(request: Request) -> Gathered:
-        sha256 = content_hash(request.video.path)
+        video = request.video
+        sha256 = content_hash(video.path)
         sections = dict.fromkeys(request.sections)
-        features = {s: extractor.features(request.video, sha256, s) for s in sections}
+        if is_features(video.path):
+            made = features_of(video.path, video.frames, video.fps)
+            return Gathered(video, sha256, dict.fromkeys(sections, made))
+        features = {s: extractor.features(video, sha256, s) for s in sections}
         return Gathered(request.video, sha256, features)
 
     found: dict[int, Gathered] = {}

@@ -1,4 +1,4 @@
-"""The fight benchmark end to end on real clips' files and made-up features."""
+"""The local benchmarks end to end on real clips' files and made-up features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.experiments import controls
-from oddframe.experiments.fight import LINEAR, baseline, report, rows
+from oddframe.experiments.benchmark import BENCHMARKS, LINEAR, baseline, report, rows
 from oddframe.experiments.parts import Folds
 from oddframe.experiments.protocol import Bag, Protocol, on_clips, run
 from oddframe.experiments.splice import Clip, SpliceRule
@@ -97,8 +97,9 @@ def test_the_whole_table(shared_data):
     config = tiny("joined")
     few = {"normal_videos": 2, "abnormal_videos": 2}
     protocol = replace(protocol, test_videos=replace(SPLICES, **few))
-    table = rows(dataset, clips, config, protocol)
-    text = report(table, config)
+    benchmark = BENCHMARKS["surveillance_fight"]
+    table = rows(benchmark, dataset, clips, config, protocol)
+    text = report(benchmark, table, config)
     for row in table:
         assert f"| {row.name} | " in text
     assert f"minus {LINEAR}" in text

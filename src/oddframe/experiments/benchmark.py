@@ -1,23 +1,26 @@
-"""Surveillance Fight, spliced and as clips: what stands in the table, and how it is made.
+"""The local benchmarks: what stands in their tables, and how it is made.
 
-A benchmark of ours. Its untrimmed videos are joined from clips of two seconds, so its joins are
-cuts; figures compare with each other, not with other benchmarks.
+Protocols are those of one's own data sets, not of a published table: figures compare with each
+other. Each table has a linear baseline on the same features and bags, and controls that know
+nothing of the picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError
 from oddframe.experiments import controls
 from oddframe.experiments.figures import clip_auc_interval, figures, within_recordings_auc
+from oddframe.experiments.parts import Draws, Given
 from oddframe.experiments.protocol import FoldResult, Protocol, Trainer, on_clips, run
-from oddframe.experiments.splice import Clip, clips_of
+from oddframe.experiments.splice import Clip, SpliceRule, clips_of
 from oddframe.experiments.table import (
     CLIP_COLUMNS,
     FRAME_COLUMNS,
+    Column,
     differences,
     interval_text,
     markdown,
@@ -30,6 +33,70 @@ LINEAR = "linear top-k MIL"
 # Half an hour of normal video stands behind a threshold here: no wish below some 10 an hour can be
 # told from none.
 FALSE_ALARMS_PER_HOUR = 30.0
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A data set and the protocol that is fair on it.
+
+    Attributes:
+        title: In print.
+        protocol: Splits, bags and test videos.
+        columns: What its table shows, the leading figure first.
+        clips: Single clips are scored, too.
+        file_properties: The files' properties are a control.
+    """
+
+    title: str
+    protocol: Protocol
+    columns: tuple[Column, ...]
+    clips: bool = False
+    file_properties: bool = False
+
+
+_AUC, _AUC_SUB, _AP, _AP_SUB, _FAR, _FOUND, _ALARMS = FRAME_COLUMNS
+_FALLS = SpliceRule((6, 6), (1, 1), 100, 100, snippets=48)
+
+BENCHMARKS: dict[str, Benchmark] = {
+    # Zhong et al. (CVPR 2019) after He et al. (2018): 10 of all 28 clips to train on, 18 to test.
+    "ped2": Benchmark(
+        "UCSD Ped2, weak labels",
+        Protocol(Draws(normal=4, abnormal=6), 10, "clips", test_videos=None),
+        (_AUC, _AUC_SUB, _AP, _AP_SUB, _FAR),
+    ),
+    # A fall is shorter than the rest of a day: all videos are joined and cut to one length.
+    "ur_fall": Benchmark(
+        "UR Fall, joined to one length",
+        Protocol(
+            repeats=1,
+            train_videos=_FALLS,
+            test_videos=replace(_FALLS, normal_videos=20, abnormal_videos=20),
+        ),
+        (_AUC_SUB, _AUC, _AP_SUB, _AP, _FAR, _FOUND, _ALARMS),
+    ),
+    "surveillance_fight": Benchmark(
+        "Surveillance Fight, spliced and as clips",
+        Protocol(),
+        FRAME_COLUMNS,
+        clips=True,
+        file_properties=True,
+    ),
+    # Abnormal videos are half as long as normal ones: no method may see a length.
+    "shanghaitech_tracks": Benchmark(
+        "ShanghaiTech, features of tracks",
+        Protocol(repeats=3, train_on="clips", test_videos=None, even_lengths=True, window=22),
+        (_AUC_SUB, _AUC, _AP_SUB, _AP, _FAR),
+    ),
+}
+
+
+def protocol_of(name: str, dataset: Dataset) -> Protocol:
+    """The benchmark's protocol; where the data set has a split of its own, with that."""
+    protocol = BENCHMARKS[name].protocol
+    if name != "shanghaitech_tracks":
+        return protocol
+    test = frozenset(str(video.path) for video in dataset.of_part("test").videos)
+    return replace(protocol, split=Given(test))
 
 
 @dataclass(frozen=True)
@@ -64,6 +131,8 @@ def gathered_clips(
     if failed:
         raise InputError(next(iter(failed.values())))
     features = {each.video.path: each.features[scored] for each in gathered}
+    if seen == (scored,):
+        return clips_of(dataset, features)
     training = {each.video.path: [each.features[s] for s in seen] for each in gathered}
     return clips_of(dataset, features, training)
 
@@ -82,26 +151,35 @@ def baseline(config: TrainConfig) -> TrainConfig:
 
 
 def rows(
-    dataset: Dataset, clips: tuple[Clip, ...], config: TrainConfig, protocol: Protocol
+    benchmark: Benchmark,
+    dataset: Dataset,
+    clips: tuple[Clip, ...],
+    config: TrainConfig,
+    protocol: Protocol,
 ) -> tuple[Row, ...]:
     """The configured method, the linear baseline and the controls.
 
     Where the config joins clips into bags itself, in other rows at every step, it is handed clips;
-    elsewhere videos that are spliced once. Either way a bag's label is all that is told of it.
+    elsewhere what the protocol trains on. Either way a bag's label is all that is told of it.
     """
     joins = config.bags.mode == "joined"
     bags = on_clips(protocol) if joins else protocol
     trainer = method_trainer(config)
     title = config.chosen_method()[0].title
-    blind = controls.file_property_clips(dataset, clips)
-    return (
+    # The length control shows what the protocol hides from the others.
+    open_length = replace(protocol, even_lengths=False, window=None)
+    table = [
         Row(title, trainer, clips, bags),
         Row(LINEAR, method_trainer(baseline(config)), clips, bags),
         Row(f"{title}, labels shuffled", _shuffled(config, trainer), clips, protocol),
         Row("position in the video", controls.position_only, clips, protocol),
-        Row("length of the video", controls.length_only, clips, protocol),
-        Row("file properties", controls.logistic_regression, blind, on_clips(protocol)),
-    )
+        Row("length of the video", controls.length_only, clips, open_length),
+    ]
+    if benchmark.file_properties:
+        blind = controls.file_property_clips(dataset, clips)
+        row = Row("file properties", controls.logistic_regression, blind, on_clips(protocol))
+        table.append(row)
+    return tuple(table)
 
 
 def _shuffled(config: TrainConfig, trainer: Trainer) -> Trainer:
@@ -112,11 +190,12 @@ def _shuffled(config: TrainConfig, trainer: Trainer) -> Trainer:
 
 
 def report(
+    benchmark: Benchmark,
     table: Sequence[Row],
     config: TrainConfig,
     say: Callable[[str, FoldResult], None] | None = None,
 ) -> str:
-    """Run all rows and write them as Markdown: frames, clips, differences to the baseline.
+    """Run all rows and write them as Markdown: figures, and differences to the baseline.
 
     Events are those at a threshold for ``FALSE_ALARMS_PER_HOUR``, by the config's rule.
     """
@@ -125,15 +204,19 @@ def report(
     }
     rule = config.events.rule(1.0)
     found = {name: figures(of, rule, FALSE_ALARMS_PER_HOUR) for name, of in results.items()}
+    columns = benchmark.columns + (CLIP_COLUMNS if benchmark.clips else ())
+    lines = [f"### {benchmark.title}", "", markdown(found, columns)]
+    if benchmark.clips:
+        lines.append("| | clip AUC, 95 % by recording | clip AUC within recordings |")
+        lines.append("| --- | ---: | ---: |")
+        for name, of in results.items():
+            intervals = (clip_auc_interval(of), within_recordings_auc(of))
+            lines.append(f"| {name} | " + " | ".join(interval_text(i) for i in intervals) + " |")
+        lines.append("")
     learnt = {name: found[name] for name in list(found)[:2]}
-    lines = [markdown(found, FRAME_COLUMNS + CLIP_COLUMNS)]
-    lines.append("| | clip AUC, 95 % by recording | clip AUC within recordings |")
-    lines.append("| --- | ---: | ---: |")
-    for name, of in results.items():
-        intervals = (clip_auc_interval(of), within_recordings_auc(of))
-        lines.append(f"| {name} | " + " | ".join(interval_text(i) for i in intervals) + " |")
     if LINEAR in learnt and len(learnt) == 2:
-        lines += ["", differences(learnt, LINEAR, FRAME_COLUMNS[:4] + CLIP_COLUMNS)]
+        compared = benchmark.columns[:4] + (CLIP_COLUMNS if benchmark.clips else ())
+        lines.append(differences(learnt, LINEAR, compared))
     return "\n".join(lines)
 
 

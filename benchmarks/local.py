@@ -1,0 +1,86 @@
+"""The local benchmarks: a method, the linear baseline and the controls under one protocol.
+
+    python benchmarks/local.py ped2 --data DATA/ped2 --config configs/ped2.yaml
+
+Benchmarks: ped2, ur_fall, surveillance_fight, shanghaitech_tracks. Training sees video labels only.
+Figures are those of the last step: mean ± standard deviation over folds, draws or seeds. With
+``--validate`` everything happens inside the training parts: for choices, which are never made on
+test videos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from oddframe.datasets.registry import open_dataset
+from oddframe.errors import OddframeError
+from oddframe.experiments.benchmark import BENCHMARKS, gathered_clips, protocol_of, report, rows
+from oddframe.experiments.parts import Inner
+from oddframe.experiments.protocol import FoldResult
+from oddframe.features.store import FeatureStore
+from oddframe.files import write_text
+from oddframe.training.config import read_config
+from oddframe.training.gather import Extractor
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def arguments() -> argparse.Namespace:
+    """From the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("benchmark", choices=BENCHMARKS)
+    parser.add_argument("--data", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--config", type=Path, help="default: configs/<benchmark>.yaml")
+    parser.add_argument(
+        "--store", type=Path, default=Path(".oddframe/features"), help="feature store"
+    )
+    parser.add_argument("--profile", default="best", help="what scoring reads: best or fast")
+    parser.add_argument("--repeats", type=int, help="default: the benchmark's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, help="only the first so many rows")
+    parser.add_argument("--jobs", type=int, default=1, help="videos decoded side by side")
+    parser.add_argument("--validate", type=int, metavar="N", help="N folds inside training parts")
+    parser.add_argument("--out", type=Path, help="Markdown file; printed in any case")
+    return parser.parse_args()
+
+
+def say(name: str, result: FoldResult) -> None:
+    """One line a fold."""
+    frames = result.frames
+    figures = f"AUC {100 * frames.auc:.1f}, AUC_sub {100 * frames.auc_sub:.1f}"
+    print(f"{name}: repeat {result.repeat}, fold {result.fold}: {figures}", file=sys.stderr)
+
+
+def main() -> int:
+    """Run all of it; the exit code."""
+    args = arguments()
+    start = time.monotonic()
+    benchmark = BENCHMARKS[args.benchmark]
+    try:
+        config = read_config(args.config or ROOT / "configs" / f"{args.benchmark}.yaml")
+        dataset = open_dataset(f"{args.benchmark}:{args.data}")
+        extractor = Extractor(FeatureStore(args.store), "auto", "auto")
+        clips = gathered_clips(dataset, config, extractor, jobs=args.jobs, profile=args.profile)
+        protocol = replace(protocol_of(args.benchmark, dataset), seed=args.seed)
+        if args.repeats:
+            protocol = replace(protocol, repeats=args.repeats)
+        if args.validate:
+            protocol = replace(protocol, split=Inner(protocol.split, args.validate))
+        table = rows(benchmark, dataset, clips, config, protocol)
+        text = report(benchmark, table[: args.rows], config, say)
+        if args.out:
+            write_text(args.out, text)
+    except OddframeError as error:
+        print(f"local: {error}", file=sys.stderr)
+        return error.exit_code
+    print(text)
+    print(f"{(time.monotonic() - start) / 60:.0f} minutes", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

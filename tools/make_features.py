@@ -1,0 +1,67 @@
+"""Make the features of the local benchmarks once, so that tests and experiments start at once.
+
+    python tools/make_features.py DATA
+
+``DATA`` holds a folder a data set: ped2, ur_fall, surveillance_fight. What is in the store already
+is not made again, so a stopped run goes on. Each set's features are those of its configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from oddframe.datasets.registry import open_dataset
+from oddframe.errors import OddframeError
+from oddframe.features.store import FeatureStore
+from oddframe.training.config import read_config
+from oddframe.training.gather import Extractor, Request, Silent, gather
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+# Data set -> configuration; ShanghaiTech's tracks come as features.
+SETS = {"surveillance_fight": "fight", "ur_fall": "ur_fall", "ped2": "ped2"}
+
+
+class Counted(Silent):
+    """Says which video of how many is done."""
+
+    def videos(self, done: int, total: int, name: str) -> None:
+        """One line that overwrites itself."""
+        print(f"\r  {done}/{total} {name:<40.40}", end="", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Make what is missing; the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder with a folder for each data set")
+    parser.add_argument("--store", type=Path, default=Path(".oddframe/features"))
+    args = parser.parse_args()
+    extractor = Extractor(FeatureStore(args.store), "auto", "auto")
+    found = [name for name in SETS if (args.data / name).is_dir()]
+    if not found:
+        print(f"{args.data}: none of {', '.join(SETS)} in it", file=sys.stderr)
+        return 2
+    failures = 0
+    for name in found:
+        start = time.monotonic()
+        try:
+            dataset = open_dataset(f"{name}:{args.data / name}")
+            config = read_config(CONFIGS / f"{SETS[name]}.yaml")
+            sections = (*config.profiles().values(), *config.training_views().values())
+            requests = [Request(video, sections) for video in dataset.videos]
+            gathered, failed = gather(requests, extractor, 1, Counted())
+        except OddframeError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return error.exit_code
+        minutes = (time.monotonic() - start) / 60
+        print(f"\r{name}: {len(gathered)} videos in {minutes:.1f} minutes{' ' * 40}")
+        for reason in failed.values():
+            print(f"  failed: {reason}", file=sys.stderr)
+        failures += len(failed)
+    return 3 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

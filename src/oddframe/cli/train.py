@@ -71,7 +71,7 @@ def train(
         settings = settings.model_copy(update={"recipe": recipe})
     dataset = read_dataset(data)
     with progress_bar(quiet=quiet) as bar:
-        model = run(
+        trained = run(
             dataset,
             settings,
             out,
@@ -82,7 +82,7 @@ def train(
             progress=_Told(bar, quiet),
             resume=not fresh,
         )
-    _show(model, out, as_json=as_json)
+    _show(trained.model, out, as_json=as_json)
 
 
 class _Told:

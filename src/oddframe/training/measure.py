@@ -1,0 +1,102 @@
+"""A trained model on the videos that were held out: its threshold, its figures, its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from oddframe.datasets.labelled import LabelledVideo
+from oddframe.errors import InputError
+from oddframe.modelfile import Model, Profile
+from oddframe.timeline import ScoreTrack
+from oddframe.training.config import FeatureSection, TrainConfig
+from oddframe.training.gather import Gathered
+from oddframe.training.heldout import Scored, figures, normal_tracks, threshold
+
+# One alarm in three times the looked-at hours cannot be told from none.
+_HOURS_A_WISH = 3.0
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A video that a model was not trained on, and what it scores, in the profile ``best``."""
+
+    video: LabelledVideo
+    track: ScoreTrack
+
+
+def measured(
+    model: Model,
+    config: TrainConfig,
+    held_out: Sequence[Gathered],
+    training: Sequence[Gathered],
+    say: Callable[[str], None],
+) -> Model:
+    """The model with a threshold in each profile, and figures on what was held out.
+
+    Args:
+        model: Trained.
+        config: What it was trained with.
+        held_out: What it was not trained on; none: the threshold is set on ``training``'s normal
+            videos, and there are no figures.
+        training: What it was trained on.
+        say: Is told what the threshold does not stand on.
+
+    Raises:
+        InputError: there are no normal videos to set a threshold on.
+    """
+    profiles: dict[str, Profile] = {}
+    metrics: dict[str, float] = {}
+    card = dict(model.card)
+    for name, section in config.profiles().items():
+        videos = scored(held_out or [g for g in training if not g.video.abnormal], section)
+        at = config.events.threshold
+        if at is None:
+            tracks = normal_tracks(model, videos, config.bags)
+            if not tracks:
+                raise InputError("no normal videos are held out: no threshold can be set on them")
+            wish = config.calibration.false_alarms_per_hour
+            found = threshold(tracks, config.events, wish)
+            at = found.threshold
+            if name == "best" and wish * found.hours < _HOURS_A_WISH:
+                say(
+                    f"the threshold stands on {found.hours * 60:.1f} minutes of normal video, too "
+                    f"little to promise {wish:g} false alarms an hour: calibrate on more of it"
+                )
+            card[f"threshold_{name}"] = {
+                "normal_minutes": found.hours * 60,
+                "false_alarms": found.false_alarms,
+                "on": "held-out groups" if held_out else "training videos",
+            }
+        profiles[name] = replace(model.profiles[name], rule=config.events.rule(at))
+        if held_out:
+            prefix = "" if name == "best" else f"{name}_"
+            values = figures(model, videos, config.bags, at, config.recipe.seed)
+            metrics |= {prefix + key: value for key, value in values.items()}
+    return replace(model, profiles=profiles, metrics=metrics, card=card)
+
+
+def figure_of_choice(config: TrainConfig) -> str:
+    """Name of what settings and seeds are chosen by: of frames where clips are joined, of whole
+    videos elsewhere. Either takes nothing but the videos' labels."""
+    return "frame_auc" if config.bags.mode == "joined" else "video_auc"
+
+
+def validated(model: Model, config: TrainConfig, videos: Sequence[Gathered]) -> float:
+    """The figure of choice on validation videos of both classes, by the features of training."""
+    judged = scored(videos, config.training_features.of(config.features))
+    return figures(model, judged, config.bags, 0.5, config.recipe.seed)[figure_of_choice(config)]
+
+
+def scored(videos: Sequence[Gathered], section: FeatureSection) -> list[Scored]:
+    """Features of ``section`` with the videos' labels."""
+    return [Scored(each.features[section], each.video.abnormal) for each in videos]
+
+
+def held_out_scores(
+    model: Model, config: TrainConfig, held_out: Sequence[Gathered]
+) -> tuple[HeldOut, ...]:
+    """What the model scores on each video that was held out."""
+    return tuple(
+        HeldOut(each.video, model.score(each.features[config.features])) for each in held_out
+    )

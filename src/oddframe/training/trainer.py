@@ -1,0 +1,90 @@
+"""Features and a configuration in, a model out: what every training of a run goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from oddframe.backbones.engines import DeviceName
+from oddframe.files import told
+from oddframe.modelfile import Model, Profile
+from oddframe.training.card import digest
+from oddframe.training.config import TrainConfig
+from oddframe.training.gather import Gathered, training_video
+from oddframe.training.library import Library
+from oddframe.training.loop import fit
+
+UNUSUAL = "what is unusual"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains models that differ in their configuration and videos alone.
+
+    Attributes:
+        library: Knows what the features are.
+        device: Where to train.
+        start: A model to go on from; none: fresh weights.
+        name: Of the models.
+    """
+
+    library: Library
+    device: DeviceName
+    start: Model | None
+    name: str
+
+    def model(
+        self,
+        config: TrainConfig,
+        videos: Sequence[Gathered],
+        *,
+        checkpoint: Path,
+        log: Path | None = None,
+        on_step: Callable[[int, int, float], None] | None = None,
+    ) -> tuple[Model, tuple[str, ...]]:
+        """A model trained on ``videos``, without a threshold and a card yet, and warnings.
+
+        An interrupted training of the same goes on from ``checkpoint``.
+
+        Raises:
+            InputError: a class is missing.
+            OddframeError: a value is not finite, or a file cannot be written.
+        """
+        method, method_config = config.chosen_method()
+        views = tuple(config.training_views().values())
+        with told(log or checkpoint):
+            fitted = fit(
+                [training_video([g.features[s] for s in views], g.video.abnormal) for g in videos],
+                config,
+                start=None if self.start is None else self.start.network,
+                device=_training_device(self.device),
+                log=log,
+                checkpoint=checkpoint,
+                on_step=on_step,
+            )
+        if config.half:  # Rounded before it is measured: the figures are of what is written.
+            fitted.network.network.half().float()
+        classes = sorted({each.video.label for each in videos if each.video.abnormal})
+        knows = UNUSUAL if method.from_normal_alone else ", ".join(classes)
+        model = Model(
+            name=self.name,
+            method=config.method.name,
+            config=method_config,
+            network=fitted.network.cpu(),
+            profiles={
+                name: Profile(self.library.spec(section), config.events.rule(0.5))
+                for name, section in config.profiles().items()
+            },
+            knows=config.knows or knows,
+            training_data=digest(videos),
+        )
+        return model, fitted.warnings
+
+
+def _training_device(device: DeviceName) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

@@ -21,6 +21,7 @@ from oddframe.features.arrays import features_of, is_features
 from oddframe.features.extract import extract
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash
+from oddframe.methods.base import Loss
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import FeatureSection
 from oddframe.video.source import open_source
@@ -32,7 +33,7 @@ class Progress(Protocol):
     def videos(self, done: int, total: int, name: str) -> None:
         """Features of ``done`` of ``total`` videos are there, ``name`` the latest."""
 
-    def steps(self, done: int, total: int, loss: float) -> None:
+    def steps(self, done: int, total: int, loss: Loss) -> None:
         """``done`` of ``total`` training steps are done."""
 
     def say(self, line: str) -> None:
@@ -45,7 +46,7 @@ class Silent:
     def videos(self, done: int, total: int, name: str) -> None:
         """Nothing."""
 
-    def steps(self, done: int, total: int, loss: float) -> None:
+    def steps(self, done: int, total: int, loss: Loss) -> None:
         """Nothing."""
 
     def say(self, line: str) -> None:

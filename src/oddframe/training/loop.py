@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from oddframe.errors import InputError
+from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -27,7 +28,7 @@ _NEXT_SEED = 1_000
 # Logits over the temperature lie, all but one in twenty, within this: scores of 0.02 to 0.98.
 _LOGIT_RANGE = 4.0
 
-OnStep = Callable[[int, int, float], None]
+OnStep = Callable[[int, int, Loss], None]
 
 
 def fit(
@@ -102,7 +103,7 @@ def fit(
                     loss = run.step(step)
                     write(step, loss)
                     if on_step is not None:
-                        on_step(step, run.recipe.steps, float(loss.total.detach()))
+                        on_step(step, run.recipe.steps, loss)
                     # Before the checkpoint: a run that is killed here looks again.
                     if attempt == 1 and step == int(run.recipe.steps * _LOOKED_AT):
                         if spread(run.so_far(), videos) < COLLAPSED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from oddframe.training.card import digest
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered, training_video
 from oddframe.training.library import Library
-from oddframe.training.loop import fit
+from oddframe.training.loop import OnStep, fit
 
 UNUSUAL = "what is unusual"
 
@@ -43,7 +43,7 @@ class Trainer:
         *,
         checkpoint: Path,
         log: Path | None = None,
-        on_step: Callable[[int, int, float], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> tuple[Model, tuple[str, ...]]:
         """A model trained on ``videos``, without a threshold and a card yet, and warnings.
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from oddframe.datasets.folds import Fold
+from oddframe.methods.base import Loss
 from oddframe.training.budget import Budget, Pace, Stopwatch, duration
 from oddframe.training.card import digest
 from oddframe.training.config import TrainConfig
@@ -109,7 +110,7 @@ class Tryout:
         part = self.folds[fold]
         watch = Stopwatch()
 
-        def on_step(step: int, steps: int, loss: float) -> None:
+        def on_step(step: int, steps: int, loss: Loss) -> None:
             watch.step()
             self.progress.steps(step, steps, loss)
 

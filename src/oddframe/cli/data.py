@@ -1,0 +1,113 @@
+"""``oddframe data``: what a data set holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oddframe.cli.console import follow, printable, progress_bar, say
+from oddframe.cli.options import DebugOption, JsonOption, QuietOption
+
+if TYPE_CHECKING:
+    from oddframe.datasets.survey import Survey
+
+EXAMPLE = "Example: oddframe data check clips/    or: oddframe data info ped2 --lists /data/ped2"
+SOMETHING_WRONG = 3
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A folder, a CSV, or a published set: NAME:DIR, or NAME with --lists."
+    ),
+]
+Lists = Annotated[
+    Path | None, typer.Option("--lists", help="Folder of a published set.", show_default=False)
+]
+
+
+@app.command("info", epilog=EXAMPLE)
+def info(
+    data: Data,
+    lists: Lists = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """What is there: videos, classes, groups, frames with a label of their own."""
+    import json
+
+    counts = _counts(_survey(data, lists))
+    if as_json:
+        say(json.dumps(counts, indent=2))
+        return
+    for name, value in counts.items():
+        words = ", ".join(map(str, value)) if isinstance(value, list) else value
+        if value not in (0, "", []) or name == "abnormal":
+            say(f"{name.replace('_', ' '):<18} {printable(str(words))}")
+
+
+@app.command("check", epilog=EXAMPLE)
+def check(
+    data: Data,
+    lists: Lists = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """What is missing or wrong, before anything starts. Exits with 3 if something is."""
+    import json
+
+    from oddframe.datasets.check import check as look
+
+    survey = _survey(data, lists)
+    with progress_bar(quiet=quiet) as bar:
+        findings = look(survey, follow(bar, "reading"))
+    if as_json:
+        lines = {"problems": list(findings.problems), "warnings": list(findings.warnings)}
+        say(json.dumps({**lines, "hours": findings.hours}, indent=2))
+    else:
+        for line in findings.problems:
+            say(f"WRONG    {printable(line)}")
+        for line in findings.warnings:
+            say(f"BEWARE   {printable(line)}")
+        verdict = f"{len(findings.problems)} wrong" if findings.problems else "nothing wrong"
+        hours = f"{findings.hours:.2f} hours"
+        say(f"{len(survey.dataset)} videos, {hours}: {verdict}")
+    if findings.problems:
+        raise typer.Exit(SOMETHING_WRONG)
+
+
+def _survey(data: str, lists: Path | None) -> Survey:
+    from oddframe.datasets.registry import survey_dataset
+
+    return survey_dataset(data if lists is None else f"{data}:{lists}")
+
+
+def _counts(survey: Survey) -> dict[str, Any]:
+    dataset = survey.dataset
+    labelled = [video for video in dataset.videos if video.truth and video.frames]
+    # Published intervals may end past the video: what is not there does not count.
+    spans = [
+        int(min(end, video.frames) - start)
+        for video in labelled
+        if video.truth and video.frames and video.truth.unit == "frames"
+        for start, end in video.truth.intervals
+    ]
+    abnormal = int(dataset.abnormal.sum())
+    parts = {part: sum(v.part == part for v in dataset.videos) for part in ("train", "test")}
+    return {
+        "name": dataset.name,
+        "videos": len(dataset),
+        "normal": len(dataset) - abnormal,
+        "abnormal": abnormal,
+        "classes": list(dataset.classes),
+        "groups": len(dataset.groups),
+        "split": [f"{n} {part}" for part, n in parts.items() if n],
+        "labelled_videos": sum(video.truth is not None for video in dataset.videos),
+        "labelled_frames": sum(video.frames or 0 for video in labelled),
+        "anomalous_frames": sum(spans),
+        "problems": len(survey.problems),
+    }

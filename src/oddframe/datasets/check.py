@@ -1,0 +1,88 @@
+"""Everything that is wrong with a data set, found before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.leaks import leaks
+from oddframe.datasets.survey import Survey
+from oddframe.errors import InputError
+from oddframe.features.arrays import features_of, is_features
+from oddframe.features.store import content_hash
+from oddframe.video.probe import VideoInfo, probe
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check found, a line each.
+
+    Attributes:
+        problems: What has to be mended before training.
+        warnings: What one should know.
+        hours: Of video, as far as the files could be read.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    hours: float
+
+
+def check(survey: Survey, progress: Progress | None = None) -> Findings:
+    """Read every file's head and content.
+
+    Args:
+        survey: The data set as it was found.
+        progress: Called with (files done, files in all).
+    """
+    problems, dataset = list(survey.problems), survey.dataset
+    infos: dict[Path, VideoInfo] = {}
+    copies: dict[str, list[LabelledVideo]] = {}
+    seconds = 0.0
+    for done, video in enumerate(dataset.videos, start=1):
+        try:
+            if is_features(video.path):
+                time = features_of(video.path, video.frames, video.fps).timebase
+                seconds += time.duration_s
+            else:
+                infos[video.path] = probe(video.path)
+                seconds += infos[video.path].duration_s or 0.0
+            copies.setdefault(content_hash(video.path), []).append(video)
+        except InputError as error:
+            problems.append(str(error))
+        if progress is not None:
+            progress(done, len(dataset))
+    problems += _copies([same for same in copies.values() if len(same) > 1])
+    warnings = _groups(dataset) + [str(leak) for leak in leaks(dataset, infos)]
+    return Findings(tuple(problems), tuple(warnings), seconds / 3600)
+
+
+def _copies(copies: Sequence[list[LabelledVideo]]) -> list[str]:
+    lines = []
+    for same in copies:
+        names = " and ".join(str(video.path) for video in same)
+        if len({video.abnormal for video in same}) > 1:
+            labels = " and ".join(f"'{video.label}'" for video in same)
+            lines.append(f"{names} are the same video, labelled {labels}")
+        elif len({video.group for video in same}) > 1:
+            groups = " and ".join(f"'{video.group}'" for video in same)
+            lines.append(f"{names} are the same video in two groups, {groups}")
+        else:
+            lines.append(f"{names} are the same video: remove one")
+    return lines
+
+
+def _groups(dataset: Dataset) -> list[str]:
+    lines = []
+    if len(dataset.groups) == 1:
+        lines.append(
+            f"all videos are of one group, '{dataset.groups[0]}': nothing can be held out to "
+            "measure on; say which recording or camera each is from"
+        )
+    if not dataset.classes:
+        lines.append("only normal videos: training builds a detector of the unusual")
+    return lines

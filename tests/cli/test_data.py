@@ -1,0 +1,53 @@
+"""``oddframe data``: counts, and what is wrong, as a user sees them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+CLIPS = Path(__file__).parents[1] / "data"
+
+
+def made(root: Path) -> Path:
+    for label, clip in (("normal", "nofi079.mp4"), ("fight", "fi150.mp4")):
+        (root / label).mkdir()
+        shutil.copy(CLIPS / clip, root / label)
+    return root
+
+
+def test_info_counts(oddframe: Run, tmp_path: Path) -> None:
+    result = oddframe("data", "info", str(made(tmp_path)), "--json")
+    assert result.code == 0
+    counts = json.loads(result.out)
+    assert (counts["videos"], counts["normal"], counts["abnormal"]) == (2, 1, 1)
+    assert counts["classes"] == ["fight"]
+
+
+def test_published_counts(oddframe: Run, shared_data: Path) -> None:
+    result = oddframe(
+        "data", "info", "shanghaitech_tracks", "--lists", str(shared_data / "shanghaitech_tracks")
+    )
+    assert result.code == 0
+    for line in ("videos             437", "anomalous frames   7962", "238 train, 199 test"):
+        assert line in result.out
+
+
+def test_check_says_what_is_wrong_and_ends_with_three(oddframe: Run, tmp_path: Path) -> None:
+    root = made(tmp_path)
+    assert oddframe("data", "check", str(root)).code == 0
+    (root / "fight" / "broken.mp4").write_bytes(b"no video")
+    result = oddframe("data", "check", str(root))
+    assert result.code == 3
+    assert "WRONG" in result.out
+    assert "broken.mp4" in result.out
+
+
+def test_a_name_without_its_folder_is_a_wrong_call(oddframe: Run) -> None:
+    result = oddframe("data", "info", "ped2")
+    assert result.code == 2
+    assert "ped2:/data/ped2" in result.err

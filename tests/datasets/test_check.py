@@ -1,0 +1,112 @@
+"""What is wrong with a data set is found before anything starts."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddframe.datasets.check import check
+from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.leaks import leaks
+from oddframe.datasets.read import survey
+from oddframe.video.probe import VideoInfo, probe
+
+CLIPS = Path(__file__).parents[1] / "data"
+INFO = probe(CLIPS / "fi150.mp4")
+
+
+def made(n: int, groups: int) -> Dataset:
+    """``n`` videos, every other one abnormal."""
+    return Dataset(
+        "made",
+        tuple(
+            LabelledVideo(Path(f"{i}.mp4"), i % 2 == 1, "fight", f"g{i % groups}") for i in range(n)
+        ),
+    )
+
+
+def infos(dataset: Dataset, **of_class: tuple[object, object]) -> dict[Path, VideoInfo]:
+    """Files that are alike but for what normal and abnormal ones are given."""
+    return {
+        video.path: replace(INFO, **{name: pair[video.abnormal] for name, pair in of_class.items()})  # type: ignore[arg-type]
+        for video in dataset.videos
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "values"),
+    [
+        ("resolution", "width", (1280, 320)),
+        ("frame rate", "fps", (25.0, 30.0)),
+        ("length", "duration_s", (9.0, 2.0)),
+        ("sound", "has_audio", (False, True)),
+    ],
+)
+def test_a_property_that_tells_the_label_is_named(
+    name: str, field: str, values: tuple[object, object]
+) -> None:
+    dataset = made(40, 11)
+    (leak,) = leaks(dataset, infos(dataset, **{field: values}))
+    assert (leak.name, leak.auc) == (name, 1.0)
+    assert name in str(leak)
+
+
+def test_properties_that_say_nothing_are_not_named() -> None:
+    dataset = made(60, 13)
+    assert leaks(dataset, infos(dataset)) == []
+    assert leaks(made(4, 1), infos(made(4, 1), fps=(25.0, 30.0))) == []  # Nothing to try it on.
+
+
+def folder(root: Path) -> Path:
+    """A data set with one of everything that goes wrong."""
+    for place in ("normal/cam1", "fight/cam2", "fight/cam3"):
+        (root / place).mkdir(parents=True)
+    shutil.copy(CLIPS / "nofi079.mp4", root / "normal/cam1/a.mp4")
+    shutil.copy(CLIPS / "fi150.mp4", root / "fight/cam2/b.mp4")
+    return root
+
+
+def test_a_sound_data_set_has_no_problems(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = check(survey(folder(tmp_path)), lambda done, total: seen.append((done, total)))
+    assert found.problems == ()
+    assert seen == [(1, 2), (2, 2)]
+    assert 2 / 3600 < found.hours < 10 / 3600
+
+
+def test_each_problem_has_its_line(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    shutil.copy(root / "fight/cam2/b.mp4", root / "fight/cam3/again.mp4")
+    shutil.copy(root / "fight/cam2/b.mp4", root / "normal/cam1/b.mp4")
+    (root / "fight/cam2/empty.mp4").write_bytes(b"")
+    bad = np.ones((3, 8), np.float32)
+    bad[1, 2] = np.nan
+    np.save(root / "features.npy", bad)
+    listed = "".join(
+        f"{p.relative_to(root)},{p.parent.parent.name},{p.parent.name}\n"
+        for p in sorted(root.rglob("*.mp4"))
+    )
+    table = root / "list.csv"
+    table.write_text(f"path,label,group\n{listed}features.npy,normal,cam1\n")
+    text = "\n".join(check(survey(table)).problems)
+    assert "empty.mp4" in text
+    assert "not finite" in text
+    assert "are the same video, labelled" in text
+    shutil.rmtree(root / "normal/cam1")
+    (root / "normal/cam1").mkdir()
+    shutil.copy(CLIPS / "nofi079.mp4", root / "normal/cam1/a.mp4")
+    (root / "fight/cam2/empty.mp4").unlink()
+    (line,) = check(survey(root)).problems
+    assert "the same video in two groups, 'cam2' and 'cam3'" in line
+
+
+def test_one_group_and_only_normal_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "normal/cam1").mkdir(parents=True)
+    shutil.copy(CLIPS / "nofi079.mp4", tmp_path / "normal/cam1/a.mp4")
+    warnings = "\n".join(check(survey(tmp_path)).warnings)
+    assert "of one group, 'cam1'" in warnings
+    assert "only normal videos" in warnings

@@ -1,13 +1,14 @@
-"""``oddframe train``: labelled videos in, one model file out."""
+"""``oddframe train``: labelled videos in; one model file and one page that judges it out."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import note, progress_bar, say
+from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
     DebugOption,
     Device,
@@ -22,32 +23,59 @@ from oddframe.cli.options import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from oddframe.experiments.evaluation import Evaluation
+    from oddframe.methods.base import Loss
     from oddframe.modelfile import Model
+    from oddframe.training.config import TrainConfig
+    from oddframe.training.run import Trained
 
-EXAMPLE = "Example: oddframe train clips/ --out my_model.safetensors"
+EXAMPLE = "Example: oddframe train clips/ --budget 30m --out my_model.safetensors"
 
 
 def train(
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DATA",
-            help="A folder with normal/ and one or more others, or a CSV path,label[,group].",
+            help="A folder with normal/ and others, a CSV path,label[,group], or NAME:DIR.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The model file.")] = Path("model.safetensors"),
+    out: Annotated[Path, typer.Option(help="The model file; its report lies beside it.")] = Path(
+        "model.safetensors"
+    ),
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="Time for everything, as 10m or 1h: what is left of it goes into trying a grid "
+            "of settings on validation groups. Without it, training is as configured.",
+            show_default=False,
+        ),
+    ] = "",
+    start: Annotated[
+        str,
+        typer.Option("--from", help="Go on from a model: fight, or a file.", show_default=False),
+    ] = "",
+    method: Annotated[
+        str, typer.Option(help="Instead of the configuration's.", show_default=False)
+    ] = "",
     config: Annotated[
         Path | None, typer.Option(help="A YAML file, see configs/.", show_default=False)
     ] = None,
-    store: Annotated[
-        Path, typer.Option(help="Where features are kept, so that a second run starts at once.")
-    ] = Path(".oddframe/features"),
+    tiles: Annotated[
+        str, typer.Option(help="Cut pictures into rows x columns, as 2x3.", show_default=False)
+    ] = "",
     seed: Annotated[
         int | None, typer.Option(min=0, help="Instead of the configuration's.", show_default=False)
     ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Begin anew instead of going on where it was stopped.")
-    ] = False,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Train so often; keep the best on validation groups.")
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Go on where it was stopped, or begin anew.")
+    ] = True,
+    store: Annotated[
+        Path, typer.Option(help="Where features are kept, so that a second run starts at once.")
+    ] = Path(".oddframe/features"),
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     jobs: JobsOption = 1,
@@ -57,20 +85,31 @@ def train(
 ) -> None:
     """Train a detector on videos of which only the label as a whole is known.
 
-    Features are extracted first and kept. Some groups (recordings, cameras) are held out: on them
-    the threshold is set and the figures are measured. Stopped, the same command goes on.
+    Some groups (recordings, cameras) are held out: on them the threshold is set and the figures are
+    measured, and nothing is chosen. With normal videos alone it becomes a detector of the unusual.
+    Features are extracted first and kept. Stopped or killed, the same command goes on.
     """
-    from oddframe.datasets.read import read_dataset
+    import shlex
+
+    from oddframe.datasets.check import check
+    from oddframe.datasets.registry import survey_dataset
     from oddframe.features.store import FeatureStore
-    from oddframe.training.config import TrainConfig, read_config
+    from oddframe.modelfile import load_model
+    from oddframe.outputs.study import write_study
+    from oddframe.outputs.training_page import evaluated, study_of
+    from oddframe.training.budget import Budget, seconds
     from oddframe.training.run import train as run
 
-    settings = read_config(config) if config else TrainConfig()
-    if seed is not None:
-        recipe = settings.recipe.model_copy(update={"seed": seed})
-        settings = settings.model_copy(update={"recipe": recipe})
-    dataset = read_dataset(data)
+    limit = Budget(seconds(budget)) if budget else None
+    began_from = load_model(start) if start else None
+    settings = _settings(config, began_from, method, tiles, seed)
+    survey = survey_dataset(data)
+    dataset = survey.checked()
     with progress_bar(quiet=quiet) as bar:
+        found = check(survey, follow(bar, "looking at files"))
+        beware = (*found.problems, *found.warnings)
+        for line in beware:
+            note(f"beware: {printable(line)}", quiet=quiet)
         trained = run(
             dataset,
             settings,
@@ -80,9 +119,37 @@ def train(
             engine=engine.value,
             jobs=jobs,
             progress=_Told(bar, quiet),
-            resume=not fresh,
+            resume=resume,
+            budget=limit,
+            seeds=seeds,
+            start=began_from,
         )
-    _show(trained.model, out, as_json=as_json)
+    evaluation = evaluated(trained)
+    page = out.with_name(f"{out.stem}.report.html")
+    command = shlex.join(["oddframe", *sys.argv[1:]])
+    write_study(study_of(trained, evaluation, beware, command), page)
+    if as_json:
+        _print_json(trained, out, page)
+    else:
+        _show(trained, evaluation, out, page)
+
+
+def _settings(
+    path: Path | None, start: Model | None, method: str, tiles: str, seed: int | None
+) -> TrainConfig:
+    from oddframe.training.choices import with_method, with_seed, with_tiles
+    from oddframe.training.config import TrainConfig, read_config
+    from oddframe.training.start import config_of
+
+    if path is not None:
+        settings = read_config(path)
+    else:
+        settings = TrainConfig() if start is None else config_of(start)
+    if method:
+        settings = with_method(settings, method)
+    if tiles:
+        settings = with_tiles(settings, tiles)
+    return settings if seed is None else with_seed(settings, seed)
 
 
 class _Told:
@@ -96,27 +163,63 @@ class _Told:
 
     def videos(self, done: int, total: int, name: str) -> None:
         """``done`` of ``total`` videos have features."""
-        self._bar.update(self._videos, completed=done, total=total, note=name[-24:])
+        self._bar.update(self._videos, completed=done, total=total, note=printable(name)[-24:])
 
-    def steps(self, done: int, total: int, loss: float) -> None:
+    def steps(self, done: int, total: int, loss: Loss) -> None:
         """``done`` of ``total`` optimiser steps are taken."""
-        text = f"loss {loss:.4f}"
+        terms = " ".join(f"{name} {term.item():.3g}" for name, term in loss.terms.items())
+        text = f"loss {loss.total.item():.3g} ({terms})"
         self._bar.update(self._steps, completed=done, total=total, note=text, visible=True)
 
     def say(self, line: str) -> None:
         """Something that the user should know."""
-        note(line, quiet=self._quiet)
+        note(printable(line), quiet=self._quiet)
 
 
-def _show(model: Model, out: Path, *, as_json: bool) -> None:
+def _print_json(trained: Trained, out: Path, page: Path) -> None:
     import json
+    from dataclasses import asdict
 
+    model = trained.model
+    answer = {
+        "model": str(out),
+        "report": str(page),
+        "knows": model.knows,
+        "threshold": model.profiles["best"].rule.threshold,
+        "metrics": dict(model.metrics),
+        "chosen": None if trained.search is None else asdict(trained.search.chosen),
+        "seeds": model.card.get("seeds"),
+        "warnings": list(trained.warnings),
+    }
+    say(json.dumps(answer, indent=2))
+
+
+def _show(trained: Trained, evaluation: Evaluation | None, out: Path, page: Path) -> None:
+    from oddframe.outputs.study_words import headline, summary
+    from oddframe.outputs.training_page import FIGURES
+
+    model = trained.model
     rule = model.profiles["best"].rule
-    if as_json:
-        answer = {"model": str(out), "knows": model.knows, "threshold": rule.threshold}
-        say(json.dumps({**answer, "metrics": dict(model.metrics)}, indent=2))
-        return
-    say(f"{out}: finds {model.knows}; threshold {rule.threshold:.3f}")
-    for name, value in model.metrics.items():
-        say(f"  {name:<28} {value:.3f}")
+    say(f"{out}: finds {printable(model.knows)}; threshold {rule.threshold:.3f}")
+    if evaluation is not None:
+        groups = len(model.card["held_out_groups"])
+        say(f"On {len(evaluation.videos)} videos of {groups} groups that it was not trained on:")
+        say(f"  {summary(evaluation)}")
+        for name, value, about in headline(evaluation):
+            say(f"  {name:<26} {value:>10}  {about}".rstrip())
+        for name in ("frame_auc", "frame_ap"):
+            if name in model.metrics:
+                say(f"  {FIGURES[name]:<26} {model.metrics[name]:>10.3f}")
+    for name, (mean, deviation) in _spread(trained).items():
+        about = f"± {deviation:.3f} over {len(trained.seeds)} seeds"
+        say(f"  {FIGURES[name]:<26} {mean:>10.3f}  {about}")
+    say(f"Look at it: {page}")
     say(f"Use it: oddframe score VIDEO --model {out}")
+
+
+def _spread(trained: Trained) -> dict[str, tuple[float, float]]:
+    from oddframe.outputs.training_page import FIGURES
+    from oddframe.training.card import spread
+
+    found = spread([run.metrics for run in trained.seeds]) if trained.seeds else {}
+    return {name: value for name, value in found.items() if name in FIGURES}

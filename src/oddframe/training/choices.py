@@ -1,0 +1,52 @@
+"""What the command line changes of a configuration."""
+
+from __future__ import annotations
+
+import re
+
+from oddframe.errors import UsageError
+from oddframe.methods.registry import get_method
+from oddframe.training.config import MethodSection, TrainConfig
+
+
+def with_method(config: TrainConfig, name: str) -> TrainConfig:
+    """``config`` with another method, and that one's own settings, rate and decay.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    if get_method(name).name == config.method.name:
+        return config
+    recipe = config.recipe.model_copy(update={"lr": None, "weight_decay": None})
+    return config.model_copy(update={"method": MethodSection(name=name), "recipe": recipe})
+
+
+def with_seed(config: TrainConfig, seed: int) -> TrainConfig:
+    """``config`` with another seed."""
+    recipe = config.recipe.model_copy(update={"seed": seed})
+    return config.model_copy(update={"recipe": recipe})
+
+
+def with_tiles(config: TrainConfig, text: str) -> TrainConfig:
+    """``config`` with pictures cut into tiles, ``2x3``: rows x columns.
+
+    Raises:
+        UsageError: ``text`` is not that, or the configuration asks for crops or mirrored pictures.
+    """
+    found = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text.strip().lower())
+    if found is None:
+        raise UsageError(f"tiles are rows x columns such as 2x3, not '{text}'")
+    seen = config.training_features
+    fast = None if config.fast is None else config.fast.crops
+    if any(c not in (None, ("full",)) for c in (config.features.crops, seen.crops, fast)):
+        raise UsageError(
+            "--tiles: the configuration asks for crops, and the two exclude each other"
+        )
+    if config.training_features.mirrored:
+        raise UsageError(
+            "--tiles: the configuration asks for mirrored pictures, too; leave one out"
+        )
+    tiles = (int(found[1]), int(found[2]))
+    return config.model_copy(
+        update={"features": config.features.model_copy(update={"tiles": tiles})}
+    )

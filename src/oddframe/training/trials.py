@@ -26,8 +26,8 @@ class TrialLog:
         for line in text.splitlines():
             try:
                 row = json.loads(line)
-                setting = Setting(**row.pop("setting"))
-                self._trials[row.pop("key")] = Trial(setting, **row)
+                key, setting = row.pop("key"), Setting(**row.pop("setting"))
+                self._trials[key] = Trial(setting, **row)
             except (ValueError, KeyError, TypeError):
                 continue
 

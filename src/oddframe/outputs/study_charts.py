@@ -66,8 +66,10 @@ def distribution(evaluation: Evaluation) -> str:
     at = min(max(evaluation.rule.threshold, 0.0), 1.0) * _WIDE
     body += f'<path class="axis" d="M0 {half:g}H{_WIDE:g}"/>'
     body += f'<path class="threshold" d="M{at:.1f} 0V{_HIGH:g}"/>'
-    sides = (f"abnormal, up to {most}", f"normal, up to {most}")
-    return _chart(body, "How many videos have which highest score", ("", ""), ("0", "1"), sides)
+    keys = "".join(f'<li><i class="k-{name}"></i>{name}</li>' for name in ("abnormal", "normal"))
+    about = "How many videos have which highest score"
+    chart = _chart(body, about, (str(most), str(most)), ("0", "score 1"))
+    return f'<ul class="legend">{keys}</ul>{chart}'
 
 
 def learning_charts(curves: Sequence[LearningCurve]) -> str:
@@ -123,15 +125,13 @@ def _chart(
     about: str,
     levels: tuple[str, str],
     ends: tuple[str, str],
-    sides: tuple[str, str] = ("", ""),
 ) -> str:
     top, bottom = (escape(text) for text in levels)
-    inside = "".join(f"<span>{escape(text)}</span>" for text in sides)
     return (
         f'<div class="chart"><div class="levels"><span>{top}</span><span>{bottom}</span></div>'
         f'<div class="plot"><svg viewBox="0 0 {_WIDE:g} {_HIGH:g}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{escape(about)}">{body}</svg><div class="sides">{inside}</div>'
-        f'</div><div class="ends"><span>{escape(ends[0])}</span><span>{escape(ends[1])}</span>'
+        f'role="img" aria-label="{escape(about)}">{body}</svg></div>'
+        f'<div class="ends"><span>{escape(ends[0])}</span><span>{escape(ends[1])}</span>'
         "</div></div>"
     )
 

@@ -30,6 +30,11 @@ def between(interval: Interval | None) -> str:
     return f"{interval.low:.2f} to {interval.high:.2f}"
 
 
+def often(value: float) -> str:
+    """A number of times an hour: ``0.37``, ``12``, ``1,220``."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
 def hours(value: float) -> str:
     """Time in which alarms were counted: ``12.3 h``, ``48 min``."""
     return f"{value:.1f} h" if value >= 9.95 else length(value * 3600)
@@ -40,7 +45,7 @@ def rate(alarms: Rate) -> str:
     if alarms.hours <= 0:
         return UNDEFINED
     found = alarms.per_hour
-    return f"{found.value:.3g} ({found.low:.2g} to {found.high:.3g})"
+    return f"{often(found.value)} ({often(found.low)} to {often(found.high)})"
 
 
 def about_rate(alarms: Rate) -> str:
@@ -50,8 +55,8 @@ def about_rate(alarms: Rate) -> str:
     count = f"{alarms.count or 'no'} false alarm{'' if alarms.count == 1 else 's'}"
     text = (
         f"{count} in {hours(alarms.hours)} in which nothing happens: "
-        f"{alarms.per_hour.value:.3g} an hour, and with 95 % certainty between "
-        f"{alarms.per_hour.low:.2g} and {alarms.per_hour.high:.3g} (exact Poisson interval)."
+        f"{often(alarms.per_hour.value)} an hour, and with 95 % certainty between "
+        f"{often(alarms.per_hour.low)} and {often(alarms.per_hour.high)} (exact Poisson interval)."
     )
     if alarms.hours < 1:
         text += " So little video says next to nothing of a whole day."
@@ -87,8 +92,8 @@ def headline(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         found.append(("true events found", f"{whole.found} of {true}", late))
     if whole.false_alarms.hours > 0:
         per_hour = whole.false_alarms.per_hour
-        about = f"{per_hour.low:.2g} to {per_hour.high:.3g}"
-        found.append(("false alarms an hour", f"{per_hour.value:.3g}", about))
+        about = f"{often(per_hour.low)} to {often(per_hour.high)}"
+        found.append(("false alarms an hour", often(per_hour.value), about))
     return found
 
 

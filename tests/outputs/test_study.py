@@ -1,0 +1,124 @@
+"""The study page: its figures, its pictures, and that it needs nothing around it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from oddframe.datasets.labelled import LabelledVideo, Truth
+from oddframe.errors import InputError
+from oddframe.events import EventRule
+from oddframe.experiments.evaluate import Evaluation, Judged, evaluate
+from oddframe.outputs.study import LearningCurve, Search, Study, Table, Tried, write_study
+from oddframe.timeline import ScoreTrack, Timebase
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+RULE = EventRule(merge_gap_s=0.0)
+EVIL = "<script>document.title='evil'</script>"
+
+
+def judged(
+    path: Path, label: str, scores: Sequence[float], truth: tuple[float, float] | None = None
+) -> Judged:
+    known = Truth((truth,), "seconds") if truth else None
+    video = LabelledVideo(path, label != "normal", label, path.stem, known)
+    return Judged(video, ScoreTrack(np.array(scores), Timebase(25.0, 16 * len(scores))))
+
+
+@pytest.fixture
+def evaluation(clip: Path, normal_clip: Path) -> Evaluation:
+    gone = Path("gone.mp4")
+    return evaluate(
+        [
+            judged(clip, "fight", [0.1, 0.9, 0.2], (0.6, 1.2)),
+            judged(normal_clip, "normal", [0.1, 0.2, 0.1]),
+            judged(gone, "normal", [0.1, 0.7, 0.1]),
+        ],
+        RULE,
+    )
+
+
+def page_of(study: Study, path: Path) -> str:
+    write_study(study, path)
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_says_how_good_it_is(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(Study("fight on clips", ("Three clips.",), evaluation), tmp_path / "a.html")
+    assert "1 of 1 abnormal video caught, 1 of 2 normal videos quiet" in page
+    assert "Three clips." in page
+    assert "1 false alarm in" in page
+    assert "exact Poisson interval" in page
+    for section in ("Videos at the threshold", "Right and wrong", "Score curves", "By class"):
+        assert f"<h2>{section}</h2>" in page
+    assert "<h2>Learning</h2>" not in page
+    assert "Before you trust it" not in page
+
+
+def test_thumbnails_are_of_the_videos_that_can_be_read(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    page = page_of(Study("t", (), evaluation), tmp_path / "a.html")
+    assert len(re.findall(r'<img src="data:image/jpeg', page)) == 2
+    assert page.count("no picture at hand") == 1
+
+
+def test_what_was_searched_and_learned_is_shown(tmp_path: Path) -> None:
+    search = Search(
+        "video AUC on validation",
+        (Tried({"steps": "300"}, 0.8251, chosen=True), Tried({"steps": "600"}, None, note="late")),
+        "Chosen within ten minutes.",
+    )
+    study = Study(
+        "t",
+        (),
+        None,
+        warnings=("Only two groups.",),
+        curves=(LearningCurve("seed 1", (0, 1, 2), {"loss": (3.0, 2.0, 1.0)}),),
+        search=search,
+        tables=(Table("Seeds", ("seed", "AUC"), (("1", "0.91"),)),),
+        facts=(("Command", "oddframe train clips"),),
+    )
+    page = page_of(study, tmp_path / "a.html")
+    for text in ("no figures", "Only two groups.", "0.825", "chosen", "late", "Seeds", "0.91"):
+        assert text in page
+    assert "oddframe train clips" in page
+
+
+def test_the_log_of_a_training_becomes_curves(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    rows = [{"step": i, "loss": 3.0 - i, "bce": 1.0} for i in range(3)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    curve = LearningCurve.read(log, "seed 7")
+    assert list(curve.steps) == [0, 1, 2]
+    assert dict(curve.terms) == {"loss": [3.0, 2.0, 1.0], "bce": [1.0] * 3}
+    log.write_text("not a log\n")
+    with pytest.raises(InputError, match="not the log of a training"):
+        LearningCurve.read(log, "seed 7")
+
+
+@pytest.mark.browser
+def test_names_are_text_and_a_phone_never_scrolls_sideways(
+    evaluation: Evaluation, tmp_path: Path, browser: Browser
+) -> None:
+    evil = judged(Path(EVIL.replace("/", "_") + "<b>" * 20), EVIL, [0.2] * 3)
+    tried = Search(EVIL, (Tried({EVIL: EVIL}, 0.5, note=EVIL),), EVIL)
+    both = [Judged(v.video, v.track) for v in evaluation.videos]
+    study = Study(EVIL, (EVIL,), evaluate([*both, evil], RULE), (EVIL,), (), tried)
+    write_study(study, tmp_path / "a.html")
+    page = browser.new_page(viewport={"width": 360, "height": 700})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((tmp_path / "a.html").as_uri())
+    assert page.title() == f"{EVIL}: oddframe study"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    page.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -138,6 +138,11 @@ class Detector:
             engine=self.choice.engine,  # type: ignore[arg-type]
             precision=self.choice.precision,  # type: ignore[arg-type]
         )
+
+    @property
+    def made_spec(self) -> FeatureSpec:
+        """The spec of features that this detector makes here: with this engine's precision."""
+        return replace(self.spec, precision=self.choice.precision)
 
     @property
     def rule(self) -> EventRule:

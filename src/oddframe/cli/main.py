@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from oddframe import __version__
-from oddframe.cli import data, demo, doctor, info, score, train
+from oddframe.cli import calibrate, data, demo, doctor, evaluate, info, score, train
 from oddframe.cli.console import say_error
 from oddframe.errors import OddframeError
 
@@ -36,6 +36,14 @@ app.command(
 app.command("train", short_help="Labelled videos in, a detector out.", epilog=train.EXAMPLE)(
     train.train
 )
+app.command(
+    "calibrate",
+    short_help="A threshold for so many false alarms an hour.",
+    epilog=calibrate.EXAMPLE,
+)(calibrate.calibrate)
+app.command(
+    "evaluate", short_help="How good a model is on labelled videos.", epilog=evaluate.EXAMPLE
+)(evaluate.evaluate)
 app.add_typer(data.app, name="data", help="What a data set holds, and what is wrong with it.")
 app.command("info", short_help="What a video, feature file or model is.", epilog=info.EXAMPLE)(
     info.info

@@ -37,7 +37,7 @@ def often(value: float) -> str:
 
 def hours(value: float) -> str:
     """Time in which alarms were counted: ``12.3 h``, ``48 min``."""
-    return f"{value:.1f} h" if value >= 9.95 else length(value * 3600)
+    return f"{value:.1f} h" if value >= 0.995 else length(value * 3600)
 
 
 def rate(alarms: Rate) -> str:
@@ -52,7 +52,7 @@ def about_rate(alarms: Rate) -> str:
     """What the rate stands on, as a sentence."""
     if alarms.hours <= 0:
         return "There is no normal video to count false alarms in."
-    count = f"{alarms.count or 'no'} false alarm{'' if alarms.count == 1 else 's'}"
+    count = f"{alarms.count or 'No'} false alarm{'' if alarms.count == 1 else 's'}"
     text = (
         f"{count} in {hours(alarms.hours)} in which nothing happens: "
         f"{often(alarms.per_hour.value)} an hour, and with 95 % certainty between "

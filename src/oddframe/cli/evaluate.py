@@ -1,0 +1,168 @@
+"""``oddframe evaluate``: how good a model is on labelled videos that it was not trained on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oddframe.cli.console import follow, note, printable, progress_bar, say
+from oddframe.cli.options import (
+    DebugOption,
+    Device,
+    DeviceOption,
+    Engine,
+    EngineOption,
+    JsonOption,
+    ProfileName,
+    ProfileOption,
+    QuietOption,
+)
+
+if TYPE_CHECKING:
+    from oddframe.detector import Detector
+    from oddframe.experiments.evaluation import Evaluation
+    from oddframe.outputs.study import Study
+
+EXAMPLE = "Example: oddframe evaluate my_model.safetensors held_out/ --out results"
+SOME_FAILED = 3
+
+
+class Protocol(StrEnum):
+    frames = "frames"
+    official = "official"
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A shipped model's name, or a model file.")
+    ],
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A folder, a CSV, or NAME:DIR; see docs/data.md.")
+    ],
+    protocol: Annotated[
+        Protocol,
+        typer.Option(help="frames: every frame; official: snippets repeated, the tail dropped."),
+    ] = Protocol.frames,
+    profile: ProfileOption = ProfileName.best,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Instead of the model's own.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write study.html, evaluation.md and evaluation.json here.", show_default=False
+        ),
+    ] = None,
+    store: Annotated[
+        Path, typer.Option(help="Where features are kept, so that a second run starts at once.")
+    ] = Path(".oddframe/features"),
+    device: DeviceOption = Device.auto,
+    engine: EngineOption = Engine.auto,
+    as_json: JsonOption = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all tables as Markdown.")
+    ] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Measure a model on labelled videos: frames, videos, events, delays, false alarms an hour.
+
+    Frame figures need to know when it happens (a published data set, or times of your own); with
+    labels of whole videos there are the figures of videos. Of a data set with a split of its own,
+    the test part is taken.
+    """
+    import json
+
+    from oddframe.datasets.registry import open_dataset
+    from oddframe.detector import Detector
+    from oddframe.errors import InputError, UsageError
+    from oddframe.experiments.evaluate import Judged
+    from oddframe.experiments.evaluate import evaluate as judge
+    from oddframe.experiments.scoring import score_videos, trained_on
+    from oddframe.features.store import FeatureStore
+    from oddframe.outputs.evaluation_text import to_dict, to_markdown
+
+    if as_json and markdown:
+        raise UsageError("--json and --markdown: choose one; --out writes both")
+    dataset = open_dataset(data).of_part("test")
+    detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
+    with progress_bar(quiet=quiet) as bar:
+        scored, failed = score_videos(
+            detector, dataset.videos, FeatureStore(store), follow(bar, "scoring")
+        )
+    for line in failed:
+        note(f"left out: {printable(line)}")
+    if not scored:
+        raise InputError(f"{data}: none of its {len(dataset)} videos could be scored")
+    rule = detector.rule if threshold is None else detector.rule.with_threshold(threshold)
+    found = judge([Judged(video, track) for video, track in scored], rule, protocol.value)
+
+    beware = []
+    if seen := trained_on(detector.model, dataset):
+        beware.append(
+            f"{seen} of {len(dataset)} videos are of groups that this model may have learned from: "
+            "on those the figures say nothing of new videos."
+        )
+    if failed:
+        beware.append(f"{len(failed)} of {len(dataset)} videos could not be scored.")
+    for line in beware:
+        note(f"beware: {line}", quiet=quiet)
+    title = f"{detector.model.name} on {dataset.name}"
+    answer = {"model": detector.model.name, "data": dataset.name, **to_dict(found)}
+    text = json.dumps({**answer, "warnings": beware, "failed": failed}, indent=2)
+    tables = to_markdown(found, title, beware)
+    if out is not None:
+        _write(out, _study(title, detector, found, beware), tables, text)
+    if as_json or markdown:
+        say(text if as_json else tables)
+    else:
+        _show(title, found, out)
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _study(title: str, detector: Detector, found: Evaluation, beware: list[str]) -> Study:
+    from oddframe.outputs.study import Study
+    from oddframe.outputs.study_words import hours
+
+    model, info, rule = detector.model, detector.info, found.rule
+    told = (
+        f"{found.whole.videos} labelled videos, {found.whole.abnormal} of them abnormal, "
+        f"{hours(found.whole.hours)} in all, scored by “{model.name}”, which was trained to find "
+        f"{model.knows}. A video is called abnormal where it has an event.",
+    )
+    event = f"starts at {rule.threshold:.3g}, ends below {rule.release:.3g}"
+    facts = (
+        ("Model", f"{model.name} (oddframe {model.version})"),
+        ("Method", model.method),
+        ("Backbone", info.backbone),
+        ("Profile and engine", f"{info.profile}, {info.engine}"),
+        ("An event", event),
+        ("SHA-256 of the model file", model.sha256),
+    )
+    return Study(title, told, found, tuple(beware), facts=facts)
+
+
+def _write(out: Path, study: Study, tables: str, text: str) -> None:
+    from oddframe.files import make_folder, write_text
+    from oddframe.outputs.study import write_study
+
+    make_folder(out)
+    write_text(out / "evaluation.json", text + "\n")
+    write_text(out / "evaluation.md", tables)
+    write_study(study, out / "study.html")
+
+
+def _show(title: str, found: Evaluation, out: Path | None) -> None:
+    from oddframe.outputs.study_words import about_rate, headline, summary
+
+    say(f"{printable(title)}: {summary(found)}")
+    for name, value, about in headline(found):
+        say(f"  {name:<22} {value:>10}  {about}".rstrip())
+    say(about_rate(found.whole.false_alarms))
+    if out is not None:
+        say(f"Look at it: {printable(str(out / 'study.html'))}")

@@ -1,0 +1,66 @@
+"""Scores of many videos by one model; features are kept, so that a second run starts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.detector import Detector
+from oddframe.errors import InputError
+from oddframe.features.arrays import features_of, is_features
+from oddframe.features.spec import Features
+from oddframe.features.store import FeatureStore, content_hash
+from oddframe.modelfile import Model
+from oddframe.timeline import ScoreTrack
+
+Progress = Callable[[int, int], None]
+
+
+def score_videos(
+    detector: Detector,
+    videos: Sequence[LabelledVideo],
+    store: FeatureStore,
+    progress: Progress | None = None,
+) -> tuple[list[tuple[LabelledVideo, ScoreTrack]], list[str]]:
+    """Tracks of all videos that can be read, in order, and a line for each that cannot.
+
+    Args:
+        detector: The model and what feeds it.
+        videos: Videos, folders of frames, or files of features.
+        store: Where features are kept.
+        progress: Called with (videos done, videos in all).
+    """
+    scored: list[tuple[LabelledVideo, ScoreTrack]] = []
+    failed: list[str] = []
+    for done, video in enumerate(videos, start=1):
+        try:
+            scored.append((video, detector.score(_features(detector, video, store))))
+        except InputError as error:
+            reason, path = str(error), str(video.path)
+            failed.append(reason if path in reason else f"{path}: {reason}")
+        if progress is not None:
+            progress(done, len(videos))
+    return scored, failed
+
+
+def _features(detector: Detector, video: LabelledVideo, store: FeatureStore) -> Features:
+    if is_features(video.path):
+        return features_of(video.path, video.frames, video.fps)
+    sha256 = content_hash(video.path)
+    kept = store.get(sha256, detector.made_spec)
+    if kept is None:
+        fps = video.fps if video.path.is_dir() else None  # A video has its own times.
+        kept = detector.features(video.path, fps=fps).features
+        store.put(sha256, kept)
+    return kept
+
+
+def trained_on(model: Model, dataset: Dataset) -> int:
+    """How many of these videos the model may have learned from, by its card: 0 if it cannot tell.
+
+    A card names the data set, and its groups that were kept from training.
+    """
+    if model.card.get("data") != dataset.name or "held_out_groups" not in model.card:
+        return 0
+    unseen = {*model.card["held_out_groups"], *model.card.get("left_out_groups", ())}
+    return sum(video.group not in unseen for video in dataset.videos)

@@ -1,0 +1,137 @@
+"""``oddframe evaluate`` and ``oddframe calibrate`` on real clips, as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from oddframe.cli.demo import DATA
+from oddframe.modelfile import load_model, save_model
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+CLIPS = ("fi026.mp4", "fi130.mp4", "nofi057.mp4", "nofi095.mp4")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of the clips, made once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two fights, of one of which it is known when, and two normal clips, of two cameras."""
+    with (tmp_path / "four.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "group", "events"])
+        for i, name in enumerate(CLIPS):
+            shutil.copy(DATA / name, tmp_path)
+            label = "fight" if name.startswith("fi") else "normal"
+            table.writerow([name, label, f"cam{i % 2}", "0.2-1.9" if i == 0 else ""])
+    return tmp_path / "four.csv"
+
+
+def test_figures_page_and_tables(oddframe: Run, data: Path, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    words = ("evaluate", "fight", data, "--store", store, "--out", out)
+    answer = oddframe(*words)
+    assert answer.code == 0
+    assert "of 2 abnormal videos caught" in answer.out
+    assert "frame AUC" in answer.out
+    found = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert (found["all"]["videos"], found["all"]["abnormal"]) == (4, 2)
+    assert sum(found["all"]["confusion"].values()) == 4
+    events = found["all"]["events"]
+    assert events["found"] + events["missed"] == 1
+    assert set(found["groups"]) == {"cam0", "cam1"}
+    assert [Path(video["video"]).name for video in found["videos"]] == list(CLIPS)
+    assert "## By group" in (out / "evaluation.md").read_text(encoding="utf-8")
+    page = (out / "study.html").read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/jpeg') == 4
+
+    again = oddframe(*words[:-2], "--json", "--protocol", "official", "--threshold", 0.05)
+    other = json.loads(again.out)
+    assert other["protocol"] == "official"
+    assert other["all"]["confusion"]["missed"] <= found["all"]["confusion"]["missed"]
+    assert other["all"]["frames"]["n_frames"] % 16 == 0
+    assert [v["score"] for v in other["videos"]] == [v["score"] for v in found["videos"]]
+
+
+def test_a_video_that_cannot_be_read_is_left_out(
+    oddframe: Run, data: Path, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / CLIPS[3]).write_bytes(b"no video")
+    answer = oddframe("evaluate", "fight", data, "--store", store, "--markdown")
+    assert answer.code == 3
+    assert f"left out: {tmp_path / CLIPS[3]}" in answer.err
+    assert "> 1 of 4 videos could not be scored." in answer.out
+
+
+def test_videos_that_were_trained_on_are_told(
+    oddframe: Run, data: Path, store: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.safetensors"
+    model = load_model("fight")
+    card = {"data": "four", "held_out_groups": ["cam1"], "left_out_groups": []}
+    save_model(replace(model, card=card), own)
+    answer = oddframe("evaluate", own, data, "--store", store)
+    assert answer.code == 0
+    assert "2 of 4 videos are of groups that this model may have learned from" in answer.err
+    assert "learned from" not in oddframe("evaluate", "fight", data, "--store", store).err
+
+
+def test_a_calibrated_model_keeps_quiet_on_what_it_was_calibrated_on(
+    oddframe: Run, data: Path, store: Path, tmp_path: Path
+) -> None:
+    normal = [data.with_name(name) for name in CLIPS[2:]]
+    out = tmp_path / "mine.safetensors"
+    words = ("calibrate", "fight", *normal, "--store", store, "--out", out)
+    answer = oddframe(*words, "--false-alarms-per-hour", 2)
+    assert answer.code == 0
+    assert "This cannot promise 2 an hour: at least 1.5 h of normal video" in answer.out
+    told = json.loads(oddframe(*words, "--false-alarms-per-hour", 2, "--json").out)
+    assert not told["hours_are_enough"]
+    assert told["false_alarms"] == 0
+    low, high = told["per_hour_95"]
+    assert low == 0
+    assert high == pytest.approx(3.689 / told["hours"], rel=1e-3)
+
+    old, new = load_model("fight"), load_model(out)
+    assert new.profiles["best"].rule.threshold == told["threshold"]
+    assert new.profiles["fast"].rule == old.profiles["fast"].rule
+    assert new.card["calibration_best"]["hours"] == told["hours"]
+    answer = json.loads(oddframe("evaluate", out, data, "--store", store, "--json").out)
+    assert answer["all"]["confusion"]["alarmed"] == 0
+
+
+def test_many_alarms_an_hour_can_be_shown_by_seconds(
+    oddframe: Run, data: Path, store: Path, tmp_path: Path
+) -> None:
+    normal = [data.with_name(name) for name in CLIPS[2:]]
+    out = tmp_path / "mine.safetensors"
+    words = ("calibrate", "fight", *normal, "--store", store, "--out", out)
+    answer = oddframe(*words, "--false-alarms-per-hour", 5000)
+    assert answer.code == 0
+    assert "cannot promise" not in answer.out
+
+
+def test_wrong_calls_leave_nothing(oddframe: Run, data: Path, tmp_path: Path) -> None:
+    clip = data.with_name(CLIPS[2])
+    wish = ("--false-alarms-per-hour", 1)
+    assert oddframe("calibrate", "fight", clip, *wish, "--out", tmp_path / "a.txt").code == 2
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    out = tmp_path / "a.safetensors"
+    answer = oddframe("calibrate", "fight", broken, *wish, "--out", out, "--store", tmp_path)
+    assert answer.code == 3
+    assert "nothing written" in answer.err
+    assert not out.exists()
+    assert oddframe("evaluate", "fight", data, "--json", "--markdown").code == 2
+    assert oddframe("evaluate", "fight", tmp_path / "none").code == 3

@@ -135,7 +135,7 @@ def parts_table(title: str, parts: Mapping[str, Figures]) -> Table:
 def videos_table(evaluation: Evaluation) -> Table:
     """One row a video, wrong ones first, the worst at the top."""
     timed = any(v.truth for v in evaluation.videos)
-    headings = ("video", "label", "group", "score", "events", "said", "right")
+    headings: tuple[str, ...] = ("video", "label", "group", "score", "events", "said", "right")
     headings += ("frame AUC", "found", "false alarms") if timed else ()
     rows = []
     for each in sorted(evaluation.videos, key=margin):

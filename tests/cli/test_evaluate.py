@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.cli.demo import DATA
-from oddframe.modelfile import load_model, save_model
+from oddframe.modelfile import find_model, load_model, save_model
 from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]
@@ -120,6 +120,41 @@ def test_many_alarms_an_hour_can_be_shown_by_seconds(
     answer = oddframe(*words, "--false-alarms-per-hour", 5000)
     assert answer.code == 0
     assert "cannot promise" not in answer.out
+
+
+def test_each_camera_may_have_its_own_threshold(
+    oddframe: Run, data: Path, store: Path, tmp_path: Path
+) -> None:
+    cameras = {"gate": CLIPS[2], "yard": CLIPS[3]}
+    for camera, name in cameras.items():
+        (tmp_path / camera).mkdir()
+        shutil.copy(data.with_name(name), tmp_path / camera)
+    out = tmp_path / "mine.safetensors"
+    words = ("calibrate", "fight", *(tmp_path / camera for camera in cameras), "--store", store)
+    wish = ("--false-alarms-per-hour", 1, "--out", out)
+    told = json.loads(oddframe(*words, *wish, "--each", "--json").out)
+    own = {camera: each["threshold"] for camera, each in told["cameras"].items()}
+    assert set(own) == set(cameras)
+    assert len({*own.values()}) == 2
+    assert told["threshold"] == max(own.values()), "the common one is quiet on both"
+    assert told["on_others"]["false_alarms"] == 1
+    assert told["cameras"]["gate"]["on_others"] is None
+    assert out.stat().st_size < 1.05 * find_model("fight").stat().st_size
+
+    (tmp_path / "both.csv").write_text(
+        "path,label\n" + "".join(f"{camera}/{name},normal\n" for camera, name in cameras.items())
+    )
+    words = ("evaluate", out, tmp_path / "both.csv", "--store", store)
+    answer = oddframe(*words, "--out", tmp_path / "results")
+    assert "2 of 2 normal videos quiet, at the thresholds of their cameras" in answer.out
+    found = json.loads((tmp_path / "results" / "evaluation.json").read_text(encoding="utf-8"))
+    assert [video["threshold"] for video in found["videos"]] == list(own.values())
+    page = (tmp_path / "results" / "study.html").read_text(encoding="utf-8")
+    assert "Dashed: the thresholds of their cameras" in page
+
+    words = ("calibrate", out, *(tmp_path / camera for camera in cameras), "--store", store)
+    assert oddframe(*words, *wish).code == 0
+    assert "thresholds" not in load_model(out).card
 
 
 def test_wrong_calls_leave_nothing(oddframe: Run, data: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,14 +21,12 @@ from oddframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from oddframe.events import Calibration
+    from oddframe.experiments.evaluation_thresholds import Threshold
 
 EXAMPLE = (
     "Example: oddframe calibrate fight cam3/ --false-alarms-per-hour 0.5 --out cam3.safetensors"
 )
 SOME_FAILED = 3
-# Three hours without an alarm rule out one an hour, at 95 %; less video does not.
-_HOURS_A_WISH = 3.0
 
 
 def calibrate(
@@ -43,6 +41,9 @@ def calibrate(
         float, typer.Option("--false-alarms-per-hour", min=0, help="At most so many.")
     ],
     out: Annotated[Path, typer.Option(help="The model file with the new threshold.")],
+    each: Annotated[
+        bool, typer.Option("--each", help="Also one for each camera: the folder a video lies in.")
+    ] = False,
     profile: ProfileOption = ProfileName.best,
     store: Annotated[
         Path, typer.Option(help="Where features are kept, so that a second run starts at once.")
@@ -55,78 +56,96 @@ def calibrate(
 ) -> None:
     """Set a model's threshold on normal video of the cameras that it will watch.
 
-    One threshold for all. Says how many hours it stands on, between which rates the truth lies with
-    95 % certainty, and whether so little video can show what was wished. The threshold of the other
-    profile stays as it is.
+    Says how many hours it stands on, between which rates the truth lies with 95 % certainty, how
+    thresholds do on video that did not set them, and whether so little video can show what was
+    wished. The threshold of the other profile stays as it is.
     """
     import json
     from dataclasses import replace
 
+    from oddframe.cameras import camera_of, with_thresholds
     from oddframe.datasets.labelled import NORMAL, LabelledVideo
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
-    from oddframe.events import calibrate as lowest
+    from oddframe.experiments.evaluation_thresholds import set_by_camera, set_threshold
     from oddframe.experiments.scoring import score_videos
     from oddframe.features.store import FeatureStore
-    from oddframe.metrics import poisson_interval
     from oddframe.modelfile import save_model
     from oddframe.video.discover import find_inputs
 
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: a model file ends in .safetensors")
     detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
-    normal = [LabelledVideo(p, False, NORMAL, str(p.parent)) for p in find_inputs(videos)]
+    normal = [LabelledVideo(p, False, NORMAL, camera_of(p)) for p in find_inputs(videos)]
     with progress_bar(quiet=quiet) as bar:
         scored, failed = score_videos(detector, normal, FeatureStore(store), follow(bar, "scoring"))
     for line in failed:
         note(f"left out: {printable(line)}")
     if not scored:
         raise InputError("none of these videos could be scored: no threshold, nothing written")
-    before = detector.rule
-    found = lowest([track for _, track in scored], per_hour, before)
-    rate = poisson_interval(found.false_alarms, found.hours)
-    shown = found.hours * per_hour >= _HOURS_A_WISH
-    told = {
-        "threshold": found.threshold,
-        "wished_per_hour": per_hour,
-        "videos": len(scored),
-        "hours": found.hours,
-        "false_alarms": found.false_alarms,
-        "per_hour_95": [rate.low, rate.high],
-        "hours_are_enough": shown,
-    }
-    name = profile.value
-    rule = before.with_threshold(found.threshold)
-    calibrated = replace(detector.model.profiles[name], rule=rule)
-    save_model(
-        replace(
-            detector.model,
-            profiles={**detector.model.profiles, name: calibrated},
-            card={**detector.model.card, f"calibration_{name}": told},
-        ),
-        out,
-    )
+    before, name = detector.rule, profile.value
+    found = set_threshold([track for _, track in scored], per_hour, before)
+    cameras = {}
+    if each:
+        own = [(video.group, track) for video, track in scored]
+        cameras = set_by_camera(own, per_hour, before)
+    told = _told(found)
+    if cameras:
+        told["cameras"] = {camera: _told(one) for camera, one in cameras.items()}
+    thresholds = {camera: one.value for camera, one in cameras.items()}
+    card = with_thresholds(detector.model.card, name, thresholds) | {f"calibration_{name}": told}
+    profiles = dict(detector.model.profiles)
+    profiles[name] = replace(profiles[name], rule=before.with_threshold(found.value))
+    half = bool(card.get("configuration", {}).get("half"))
+    save_model(replace(detector.model, profiles=profiles, card=card), out, half=half)
     if as_json:
         answer = {"model": str(out), "profile": name, "threshold_before": before.threshold}
         say(json.dumps({**answer, **told, "failed": failed}, indent=2))
     else:
-        say(f"{printable(str(out))}: threshold {found.threshold:.4g}, was {before.threshold:.4g}")
-        _show(found, per_hour, shown=shown)
+        say(f"{printable(str(out))}: threshold {found.value:.4g}, was {before.threshold:.4g}")
+        _show(found)
+        for camera, one in cameras.items():
+            say(f"camera {printable(camera)}: threshold {one.value:.4g}")
+            _show(one)
     if failed:
         raise typer.Exit(SOME_FAILED)
 
 
-def _show(found: Calibration, wish: float, *, shown: bool) -> None:
-    from oddframe.experiments.evaluation import Rate
-    from oddframe.outputs.study_words import about_rate, hours
+def _told(found: Threshold) -> dict[str, Any]:
+    """A threshold and what it stands on, as JSON types."""
+    rate, checked = found.alarms.per_hour, found.checked
+    told: dict[str, Any] = {
+        "threshold": found.value,
+        "wished_per_hour": found.wish,
+        "videos": found.videos,
+        "hours": found.alarms.hours,
+        "false_alarms": found.alarms.count,
+        "per_hour_95": [rate.low, rate.high],
+        "hours_are_enough": found.enough,
+        "on_others": None,
+    }
+    if checked is not None:
+        told["on_others"] = {
+            "false_alarms": checked.count,
+            "per_hour": checked.per_hour.value,
+            "per_hour_95": [checked.per_hour.low, checked.per_hour.high],
+        }
+    return told
 
-    say(about_rate(Rate(found.false_alarms, found.hours)))
-    if shown:
-        return
-    if wish > 0:
-        enough = f"at least {hours(_HOURS_A_WISH / wish)} of normal video would be needed"
+
+def _show(found: Threshold) -> None:
+    from oddframe.outputs.study_words import about_rate, hours, rate
+
+    say(f"  {about_rate(found.alarms)}")
+    if found.checked is None:
+        say("  It could not be checked: that takes at least two videos.")
     else:
+        say(f"  Set on some videos and counted on the others: {rate(found.checked)} an hour.")
+    if not found.enough:
         enough = "no amount of video shows that there will never be one"
-    say(f"This cannot promise {wish:g} an hour: {enough}, and this is {hours(found.hours)}.")
-    if found.threshold > 1:
-        say("The threshold is above every possible score: nothing will ever be found.")
+        if found.wish > 0:
+            enough = f"at least {hours(found.hours_needed)} of normal video would be needed"
+        seen = hours(found.alarms.hours)
+        say(f"  This cannot promise {found.wish:g} an hour: {enough}, and this is {seen}.")
+    if found.value > 1:
+        say("  The threshold is above every possible score: nothing will ever be found.")

@@ -77,6 +77,7 @@ def evaluate(
     """
     import json
 
+    from oddframe.cameras import camera_rule
     from oddframe.datasets.registry import open_dataset
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
@@ -99,7 +100,12 @@ def evaluate(
     if not scored:
         raise InputError(f"{data}: none of its {len(dataset)} videos could be scored")
     rule = detector.rule if threshold is None else detector.rule.with_threshold(threshold)
-    found = judge([Judged(video, track) for video, track in scored], rule, protocol.value)
+    card = detector.model.card if threshold is None else {}
+    judged = [
+        Judged(video, track, camera_rule(card, profile.value, rule, video.path))
+        for video, track in scored
+    ]
+    found = judge(judged, rule, protocol.value)
 
     beware = []
     if seen := trained_on(detector.model, dataset):

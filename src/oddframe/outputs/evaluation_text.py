@@ -107,6 +107,7 @@ def _video(each: VideoFigures) -> dict[str, Any]:
         "label": each.video.label,
         "group": each.video.group,
         "score": each.score,
+        "threshold": each.rule.threshold,
         "called_abnormal": each.called,
         "right": each.right,
         "frame_auc": _known(each.auc),

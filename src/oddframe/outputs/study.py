@@ -101,7 +101,7 @@ def _evaluation(evaluation: Evaluation) -> list[str]:
         + _card(
             "Highest score of each video",
             distribution(evaluation),
-            f"Dashed: the threshold, {evaluation.rule.threshold:.3g}.",
+            f"Dashed: {words.at_threshold(evaluation)}.",
         )
         + "</div>"
     )

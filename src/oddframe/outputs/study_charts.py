@@ -63,9 +63,9 @@ def distribution(evaluation: Evaluation) -> str:
                 bar = _box("abnormal" if kind else "normal", left + 0.003, right - 0.003, top, tall)
                 about = f"{count} {'abnormal' if kind else 'normal'}, {left:.2f} to {right:.2f}"
                 body += bar.replace("/>", f"><title>{about}</title></rect>")
-    at = min(max(evaluation.rule.threshold, 0.0), 1.0) * _WIDE
     body += f'<path class="axis" d="M0 {half:g}H{_WIDE:g}"/>'
-    body += f'<path class="threshold" d="M{at:.1f} 0V{_HIGH:g}"/>'
+    for at in sorted({v.rule.threshold for v in evaluation.videos}):
+        body += f'<path class="threshold" d="M{min(at, 1.0) * _WIDE:.1f} 0V{_HIGH:g}"/>'
     keys = "".join(f'<li><i class="k-{name}"></i>{name}</li>' for name in ("abnormal", "normal"))
     about = "How many videos have which highest score"
     chart = _chart(body, about, (str(most), str(most)), ("0", "score 1"))

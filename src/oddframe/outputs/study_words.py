@@ -106,7 +106,16 @@ def summary(evaluation: Evaluation) -> str:
         parts.append(f"{c.caught} of {counted(abnormal, 'abnormal video')} caught")
     if normal:
         parts.append(f"{c.quiet} of {counted(normal, 'normal video')} quiet")
-    return ", ".join(parts) + f", at the threshold {evaluation.rule.threshold:.3g}."
+    return ", ".join(parts) + f", at {at_threshold(evaluation)}."
+
+
+def at_threshold(evaluation: Evaluation) -> str:
+    """``the threshold 0.7``, or that cameras have their own, and from where to where."""
+    values = [video.rule.threshold for video in evaluation.videos]
+    low, high = min(values), max(values)
+    if low == high:
+        return f"the threshold {low:.3g}"
+    return f"the thresholds of their cameras, {low:.3g} to {high:.3g}"
 
 
 def parts_table(title: str, parts: Mapping[str, Figures]) -> Table:

@@ -60,7 +60,6 @@ def test_a_folder_becomes_a_model_that_scores(
     [
         ("path,label\nnone.mp4,normal\nnone2.mp4,fight\n", "none.mp4"),
         ("path,label\na.mp4,normal\na.mp4,fight\n", "a.mp4"),
-        ("path,label\na.mp4,normal\n", "only normal videos"),
         ("path,label\na.mp4,Normal\nb.mp4,normal\n", "Normal"),
         ("file,label\na.mp4,normal\n", "path"),
         ("", "csv"),

@@ -13,6 +13,8 @@ from oddframe.training.config import FeatureSection, TrainConfig
 from oddframe.training.gather import Gathered
 from oddframe.training.heldout import Scored, figures, normal_tracks, threshold
 
+# One in a hundred normal snippets scores above it: so ``fit_normal`` sets the scale.
+UNSEEN_EDGE = 0.5
 # One alarm in three times the looked-at hours cannot be told from none.
 _HOURS_A_WISH = 3.0
 
@@ -38,7 +40,7 @@ def measured(
         model: Trained.
         config: What it was trained with.
         held_out: What it was not trained on; none: the threshold is set on ``training``'s normal
-            videos, and there are no figures.
+            videos, and there are no figures; where it remembers those, at ``UNSEEN_EDGE``.
         training: What it was trained on.
         say: Is told what the threshold does not stand on.
 
@@ -51,6 +53,10 @@ def measured(
     for name, section in config.profiles().items():
         videos = scored(held_out or [g for g in training if not g.video.abnormal], section)
         at = config.events.threshold
+        if at is None and not held_out and config.chosen_method()[0].from_normal_alone:
+            # It remembers these videos: their own scores say nothing of other ones'.
+            at = UNSEEN_EDGE
+            card[f"threshold_{name}"] = {"on": "training videos, each not yet remembered"}
         if at is None:
             tracks = normal_tracks(model, videos, config.bags)
             if not tracks:

@@ -25,7 +25,7 @@ from oddframe.training.measure import HeldOut, held_out_scores
 from oddframe.training.normal import normal_only
 from oddframe.training.runfiles import RunFiles
 from oddframe.training.search import Search
-from oddframe.training.start import check_start
+from oddframe.training.start import check_start, seen_before
 from oddframe.training.trainer import Trainer
 from oddframe.training.tryout import Tryout
 
@@ -120,6 +120,9 @@ def train(
         _check_readable(config, training, held_out, library.failed)
         trainer = Trainer(library, device, start, out.stem)
         about = {} if start is None else start_of(start)
+        if start is not None:
+            for line in seen_before(start, split, choosing=budget is not None or seeds > 1):
+                told.warn(line)
         search = None
         if budget is not None:
             search = _searched(trainer, config, training, budget, seeds, files, told)
@@ -139,6 +142,9 @@ def train(
             told.warn,
         )
         runs: tuple[SeedRun, ...] = ()
+        if seeds > 1 and get_method(config.method.name).from_normal_alone:
+            told.warn("one training instead of several seeds: nothing in it is left to chance")
+            seeds = 1
         if seeds > 1:
             model, runs = finals.best_of(seeds)
         else:

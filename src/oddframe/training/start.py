@@ -9,6 +9,7 @@ from oddframe.events import EventRule
 from oddframe.features.spec import FeatureSpec
 from oddframe.modelfile import Model
 from oddframe.training.config import FeatureChanges, FeatureSection, MethodSection, TrainConfig
+from oddframe.training.holdout import Split
 from oddframe.training.sections import EventSection
 
 
@@ -60,6 +61,35 @@ def check_start(start: Model, config: TrainConfig, spec: FeatureSpec) -> None:
             f"training cannot go on from the model '{start.name}', which is configured otherwise: "
             f"{'; '.join(lines)}"
         )
+
+
+def seen_before(start: Model, split: Split, *, choosing: bool) -> list[str]:
+    """Which figures are too good, as the model to go on from has learned from their videos.
+
+    Its card names the data set and the groups that it did not learn from; of another data set
+    nothing is known.
+
+    Args:
+        start: The model to go on from.
+        split: What is learned from, and what is held out.
+        choosing: Whether something is chosen on groups of what is learned from.
+    """
+    card = start.card
+    if card.get("data") != split.training.name or "held_out_groups" not in card:
+        return []
+    unseen = {*card["held_out_groups"], *card.get("left_out_groups", ())}
+    lines = []
+    if seen := sorted(set(split.held_out.groups) - unseen):
+        lines.append(
+            f"the model '{start.name}' has learned from {len(seen)} of the held-out groups "
+            f"({seen[0]}): the figures are too good"
+        )
+    if choosing and set(split.training.groups) - unseen:
+        lines.append(
+            f"the model '{start.name}' has learned from the groups that settings and seeds are "
+            "chosen on: their figures are too good, and say little"
+        )
+    return lines
 
 
 def _section(spec: FeatureSpec) -> FeatureSection:

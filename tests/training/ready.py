@@ -1,0 +1,57 @@
+"""Data sets of ready-made features, so that whole training runs take a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.training.config import TrainConfig
+from tests.training.made import planted, small_config
+
+SEARCHED = {"lr": [1, 3], "steps": [1], "folds": 2}
+
+
+def ready_made(folder: Path, n: int = 12, *, abnormal: bool = True, seed: int = 1) -> Dataset:
+    """``n`` normal and, if wished, as many abnormal videos; one of either in each group."""
+    folder.mkdir(parents=True, exist_ok=True)
+    videos, _ = planted(n, n if abnormal else 0, seed)
+    made = []
+    for i, video in enumerate(videos):
+        path = folder / f"v{i:02}.npy"
+        np.save(path, video.views[0])
+        label = "fight" if video.abnormal else "normal"
+        made.append(LabelledVideo(path, video.abnormal, label, f"g{i % n:02}"))
+    return Dataset("ready", tuple(made))
+
+
+def linear(**sections: Any) -> TrainConfig:
+    """The linear method in twelve steps, with a grid of two settings."""
+    return small_config(**{"method": "linear", "search": SEARCHED, **sections})
+
+
+class Told:
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.seen: list[tuple[int, int, str]] = []
+        self.trained: list[tuple[Any, ...]] = []
+
+    def videos(self, *told: Any) -> None:
+        """Remember."""
+        self.seen.append(told)
+
+    def steps(self, *told: Any) -> None:
+        """Remember."""
+        self.trained.append(told)
+
+    def say(self, line: str) -> None:
+        """Remember."""
+        self.lines.append(line)
+
+    def said(self, part: str) -> bool:
+        """Whether some line has ``part`` in it."""
+        return any(part in line for line in self.lines)

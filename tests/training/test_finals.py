@@ -1,0 +1,206 @@
+"""The final trainings: several seeds, fine-tuning, normal video alone, trouble on the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oddframe.errors import OddframeError, UsageError
+from oddframe.features.store import FeatureStore
+from oddframe.files import write_bytes
+from oddframe.modelfile import Model, load_model
+from oddframe.training.lock import alone
+from oddframe.training.log import StepLog
+from oddframe.training.run import Trained, train
+from tests.training.ready import Told, linear, ready_made
+
+
+def trained(tmp_path: Path, told: Told | None = None, **kwargs: Any) -> Trained:
+    return train(
+        kwargs.pop("data", None) or ready_made(tmp_path / "data"),
+        kwargs.pop("config", linear()),
+        kwargs.pop("out", tmp_path / "m.safetensors"),
+        store=FeatureStore(tmp_path / "store"),
+        progress=told or Told(),
+        **kwargs,
+    )
+
+
+def test_of_several_seeds_the_best_on_validation_groups_is_kept(tmp_path: Path) -> None:
+    found = trained(tmp_path, seeds=3)
+    assert [run.seed for run in found.seeds] == [2022, 2023, 2024]
+    (kept,) = [run for run in found.seeds if run.kept]
+    figures = [run.validation for run in found.seeds]
+    assert all(value is not None and 0 <= value <= 1 for value in figures)
+    assert kept.validation == max(value for value in figures if value is not None)
+    assert found.model.metrics == kept.metrics
+    card = found.model.card
+    assert card["configuration"]["recipe"]["seed"] == kept.seed
+    assert set(card["seeds"]["mean_and_deviation"]) == set(found.model.metrics)
+    assert not set(card["validation_groups"]) & set(card["held_out_groups"])
+    seen = card["training_videos"]["normal"]
+    assert seen + len(card["validation_groups"]) + len(card["held_out_groups"]) == 12
+    assert found.log.name == f"m.seed-{kept.seed}.log.jsonl"
+    assert len(found.log.read_text().splitlines()) == 12
+    json.dumps(dict(card), allow_nan=False)
+
+
+def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
+    class Stop(Told):
+        def steps(self, *told: Any) -> None:
+            super().steps(*told)
+            if len(self.trained) == 30:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, Stop(), seeds=3)
+    told = Told()
+    again = trained(tmp_path, told, seeds=3)
+    assert len(told.trained) == 12, "of three trainings two were finished"
+    whole = trained(tmp_path / "whole", seeds=3)
+    assert again.seeds == whole.seeds
+    assert again.model.sha256 == whole.model.sha256
+
+
+def test_fresh_forgets_what_was_finished(tmp_path: Path) -> None:
+    class Stop(Told):
+        def steps(self, *told: Any) -> None:
+            super().steps(*told)
+            if len(self.trained) == 30:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, Stop(), seeds=3)
+    told = Told()
+    trained(tmp_path, told, seeds=3, resume=False)
+    assert len(told.trained) == 36
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return trained(tmp_path / "start").model
+
+
+def test_training_goes_on_from_a_model(tmp_path: Path, model: Model) -> None:
+    config = linear(recipe={"steps": 1, "lr": 1e-9})
+    tuned = trained(tmp_path, start=model, config=config).model
+    assert tuned.card["started_from"] == {"name": "m", "sha256": model.sha256}
+    for name, tensor in tuned.network.state_dict().items():
+        expected = model.network.state_dict()[name]
+        assert (tensor - expected).abs().max() < 1e-3, name
+    fresh = trained(tmp_path / "fresh", config=config).model
+    assert any(
+        (tensor - model.network.state_dict()[name]).abs().max() > 1e-3
+        for name, tensor in fresh.network.state_dict().items()
+    )
+
+
+def test_a_model_of_another_method_or_other_features_is_refused(
+    tmp_path: Path, model: Model
+) -> None:
+    with pytest.raises(UsageError, match="method: linear, not ur_dmu"):
+        trained(tmp_path, start=model, config=linear(method="ur_dmu"))
+    other = linear().chosen_method()[1].model_dump()
+    name = next(key for key, value in other.items() if isinstance(value, int))
+    config = linear()
+    changed = config.method.model_copy(update={"config": {name: other[name] + 1}})
+    with pytest.raises(UsageError, match=f"{name}: "):
+        trained(tmp_path, start=model, config=config.model_copy(update={"method": changed}))
+    fight = load_model("fight")
+    method = {"name": fight.method, "config": fight.config.model_dump(mode="json")}
+    section = config.method.model_validate(method)
+    with pytest.raises(UsageError, match=f"dim: {fight.profiles['best'].spec.dim}, not 24"):
+        trained(tmp_path, start=fight, config=config.model_copy(update={"method": section}))
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_normal_videos_alone_become_a_detector_of_the_unusual(tmp_path: Path) -> None:
+    told = Told()
+    data = ready_made(tmp_path / "data", abnormal=False)
+    found = trained(tmp_path, told, data=data, seeds=2)
+    assert found.model.method == "normality"
+    assert found.model.knows == "what is unusual"
+    assert told.said("only normal videos to learn from")
+    assert told.said("add videos in which something happens")
+    assert not set(found.model.metrics) & {"video_auc"}
+    assert 0 < found.model.profiles["best"].rule.threshold <= 1
+    assert len(found.held_out) in (2, 3), "a fifth of twelve groups"
+    assert found.seeds == ()
+
+
+def test_nothing_goes_on_from_a_model_with_normal_videos_alone(
+    tmp_path: Path, model: Model
+) -> None:
+    data = ready_made(tmp_path / "data", abnormal=False)
+    with pytest.raises(UsageError, match="goes on from no model"):
+        trained(tmp_path, data=data, start=model)
+
+
+def test_figures_that_are_too_good_to_be_true_are_said(tmp_path: Path) -> None:
+    first = trained(tmp_path, out=tmp_path / "one.safetensors").model
+    told = Told()
+    again = trained(tmp_path, told, start=first, seeds=2)
+    assert again.model.card["held_out_groups"] == first.card["held_out_groups"]
+    assert told.said("chosen on: their figures are too good")
+    assert not told.said("of the held-out groups")
+    told = Told()
+    other = sorted({f"g{i:02}" for i in range(12)} - set(first.card["held_out_groups"]))
+    trained(tmp_path, told, start=first, config=linear(calibration={"groups": other[:2]}))
+    assert told.said("has learned from 2 of the held-out groups")
+    assert not told.said("chosen on")
+
+
+def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "m.lock", "m"),
+        pytest.raises(OddframeError, match="another training is at work there") as error,
+    ):
+        trained(tmp_path)
+    assert "\n" not in str(error.value)
+    trained(tmp_path, out=tmp_path / "n.safetensors")
+
+
+def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = linear(recipe={"steps": 250})
+    writes = []
+    whole = write_bytes
+
+    def full(path: Path, data: bytes) -> None:
+        writes.append(path)
+        if len(writes) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(path, data)
+
+    monkeypatch.setattr("oddframe.training.checkpoint.write_bytes", full)
+    with pytest.raises(OddframeError, match="no space left on device") as error:
+        trained(tmp_path, config=config)
+    assert "\n" not in str(error.value)
+    assert "free some space" in str(error.value)
+    monkeypatch.undo()
+    told = Told()
+    found = trained(tmp_path, told, config=config)
+    assert len(told.trained) == 150, "from the checkpoint at step 100 on"
+    assert found.model.sha256 == trained(tmp_path / "whole", config=config).model.sha256
+
+
+def test_a_log_on_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(StepLog, "_write", full)
+    with pytest.raises(OddframeError, match=r"m\.log\.jsonl: cannot be written \(no space left"):
+        trained(tmp_path)
+
+
+def test_few_normal_videos_alone_do_not_alarm_all_the_time(tmp_path: Path) -> None:
+    told = Told()
+    found = trained(tmp_path, told, data=ready_made(tmp_path / "data", 3, abnormal=False))
+    assert told.said("too few groups (3)")
+    assert found.model.profiles["best"].rule.threshold == 0.5
+    assert "not yet remembered" in found.model.card["threshold_best"]["on"]

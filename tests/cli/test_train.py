@@ -12,6 +12,7 @@ import pytest
 
 from oddframe.cli.demo import DATA
 from tests.cli.conftest import Answer
+from tests.training.ready import ready_made
 
 Run = Callable[..., Answer]
 
@@ -20,6 +21,11 @@ features: {resize: [64, 48], crop_size: [64, 48], crops: [full], stride: 16, rat
 method: {name: ur_dmu, config: {hidden: 32, heads: 2, head_dim: 16}}
 recipe: {steps: 20, normal_bags: 4, abnormal_bags: 4, segments: 8, lr: 1.0e-3}
 bags: {mode: joined, clips: [3, 4], abnormal: [1, 2]}
+"""
+LINEAR = """
+method: {name: linear}
+recipe: {steps: 12, normal_bags: 4, abnormal_bags: 4, segments: 8, lr: 1.0e-3}
+search: {lr: [1, 3], steps: [1], folds: 2}
 """
 
 
@@ -83,3 +89,89 @@ def test_a_slip_in_the_configuration_is_named(oddframe: Run, clips: Path, tmp_pa
     answer = oddframe("train", clips, "--config", tmp_path / "slip.yaml")
     assert answer.code == 2
     assert "steps" in answer.err
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    """A CSV of ready-made features and a small configuration beside it."""
+    data = ready_made(tmp_path / "data")
+    rows = [f"{v.path.name},{v.label},{v.group}" for v in data.videos]
+    (tmp_path / "data" / "list.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
+    (tmp_path / "small.yaml").write_text(LINEAR)
+    return tmp_path / "data" / "list.csv"
+
+
+def test_seeds_and_a_search_end_in_one_model_and_one_page(
+    oddframe: Run, ready: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "m.safetensors"
+    words = ("--config", tmp_path / "small.yaml", "--budget", "10m", "--seeds", 2, "--seed", 7)
+    answer = oddframe("train", ready, *words, "--out", out, "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert told["chosen"]["steps"] == 12
+    assert [run["seed"] for run in told["seeds"]["runs"]] == [7, 8]
+    assert "chosen: learning rate" in answer.err
+    page = Path(told["report"]).read_text()
+    for part in ("What was tried", "By seed", "mean ± deviation", "held out"):
+        assert part in page
+    assert not {"http://", "https://"} & set(page.split('"'))
+    left = {path.name for path in tmp_path.glob("m.*")}
+    logs = {f"m.seed-{seed}.log.jsonl" for seed in (7, 8)}
+    assert left == {"m.safetensors", "m.report.html", *logs}
+
+
+def test_figures_are_told_in_words_without_json(oddframe: Run, ready: Path, tmp_path: Path) -> None:
+    config, out = tmp_path / "small.yaml", tmp_path / "m.safetensors"
+    answer = oddframe("train", ready, "--config", config, "--seeds", 2, "--out", out)
+    assert answer.code == 0, answer.err
+    assert "groups that it was not trained on" in answer.out
+    assert "abnormal videos caught" in answer.out
+    assert "over 2 seeds" in answer.out
+    assert f"oddframe score VIDEO --model {out}" in answer.out
+
+
+def test_a_model_is_gone_on_from_and_another_one_refused(
+    oddframe: Run, ready: Path, tmp_path: Path
+) -> None:
+    words = ("train", ready, "--config", tmp_path / "small.yaml", "--out")
+    assert oddframe(*words, tmp_path / "one.safetensors", "--quiet").code == 0
+    start = ("--from", tmp_path / "one.safetensors")
+    assert oddframe(*words, tmp_path / "two.safetensors", *start, "--quiet").code == 0
+    refused = oddframe(*words, tmp_path / "three.safetensors", "--from", "fight", "--quiet")
+    assert refused.code == 2
+    (line,) = refused.err.splitlines()
+    assert "'fight'" in line
+    assert "method: ur_dmu, not linear" in line
+    assert not (tmp_path / "three.safetensors").exists()
+
+
+def test_normal_videos_alone_say_what_becomes_of_them(
+    oddframe: Run, tmp_path: Path, ready: Path
+) -> None:
+    folder = tmp_path / "clips" / "normal"
+    folder.mkdir(parents=True)
+    for path in sorted(ready.parent.glob("*.npy"))[:12]:
+        shutil.copy(path, folder)
+    answer = oddframe("train", tmp_path / "clips", "--out", tmp_path / "m.safetensors")
+    assert answer.code == 0, answer.err
+    assert "only normal videos to learn from" in answer.err
+    assert "finds what is unusual" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--budget", "10"), "10m, 1h"),
+        (("--tiles", "2"), "2x3"),
+        (("--method", "urdm"), "ur_dmu"),
+        (("--from", "none.safetensors"), "no such model file"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_starts(
+    oddframe: Run, ready: Path, tmp_path: Path, words: tuple[str, str], said: str
+) -> None:
+    answer = oddframe("train", ready, *words, "--out", tmp_path / "m.safetensors")
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert said in line

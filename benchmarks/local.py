@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("benchmark", choices=BENCHMARKS)
     parser.add_argument("--data", type=Path, required=True, help="the data set's folder")
-    parser.add_argument("--config", type=Path, help="default: configs/<benchmark>.yaml")
+    parser.add_argument("--config", type=Path, help="default: the benchmark's")
     parser.add_argument(
         "--store", type=Path, default=Path(".oddframe/features"), help="feature store"
     )
@@ -61,11 +61,11 @@ def main() -> int:
     start = time.monotonic()
     benchmark = BENCHMARKS[args.benchmark]
     try:
-        config = read_config(args.config or ROOT / "configs" / f"{args.benchmark}.yaml")
+        config = read_config(args.config or ROOT / "configs" / f"{benchmark.config}.yaml")
         dataset = open_dataset(f"{args.benchmark}:{args.data}")
         extractor = Extractor(FeatureStore(args.store), "auto", "auto")
         clips = gathered_clips(dataset, config, extractor, jobs=args.jobs, profile=args.profile)
-        protocol = replace(protocol_of(args.benchmark, dataset), seed=args.seed)
+        protocol = replace(protocol_of(benchmark, dataset), seed=args.seed)
         if args.repeats:
             protocol = replace(protocol, repeats=args.repeats)
         if args.validate:

@@ -3,7 +3,8 @@
     python tools/make_features.py DATA
 
 ``DATA`` holds a folder a data set: ped2, ur_fall, surveillance_fight. What is in the store already
-is not made again, so a stopped run goes on. Each set's features are those of its configuration.
+is not made again, so a stopped run goes on. Each set's features are those of its configuration; a
+set that comes as features is only read.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from pathlib import Path
 
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
+from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.features.store import FeatureStore
 from oddframe.training.config import read_config
 from oddframe.training.gather import Extractor, Request, Silent, gather
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-# Data set -> configuration; ShanghaiTech's tracks come as features.
-SETS = {"surveillance_fight": "fight", "ur_fall": "ur_fall", "ped2": "ped2"}
 
 
 class Counted(Silent):
@@ -39,16 +39,16 @@ def main() -> int:
     parser.add_argument("--store", type=Path, default=Path(".oddframe/features"))
     args = parser.parse_args()
     extractor = Extractor(FeatureStore(args.store), "auto", "auto")
-    found = [name for name in SETS if (args.data / name).is_dir()]
+    found = [name for name in BENCHMARKS if (args.data / name).is_dir()]
     if not found:
-        print(f"{args.data}: none of {', '.join(SETS)} in it", file=sys.stderr)
+        print(f"{args.data}: none of {', '.join(BENCHMARKS)} in it", file=sys.stderr)
         return 2
     failures = 0
     for name in found:
         start = time.monotonic()
         try:
             dataset = open_dataset(f"{name}:{args.data / name}")
-            config = read_config(CONFIGS / f"{SETS[name]}.yaml")
+            config = read_config(CONFIGS / f"{BENCHMARKS[name].config}.yaml")
             sections = (*config.profiles().values(), *config.training_views().values())
             requests = [Request(video, sections) for video in dataset.videos]
             gathered, failed = gather(requests, extractor, 1, Counted())

@@ -139,13 +139,20 @@ class Calibration:
     Attributes:
         threshold: The threshold.
         false_alarms: Events that normal video still gives at it.
-        hours: Hours of normal video that were looked at. One alarm in three hours cannot be told
-            from less: a wish below ``3 / hours`` an hour is an extrapolation.
+        hours: Hours of normal video that were looked at; see ``hours_for``.
     """
 
     threshold: float
     false_alarms: int
     hours: float
+
+
+def hours_for(false_alarms_per_hour: float) -> float:
+    """Hours of normal video that can show so few false alarms an hour; infinite for none at all.
+
+    The rule of three: three hours without one rule out one an hour, at 95 %; less video does not.
+    """
+    return 3.0 / false_alarms_per_hour if false_alarms_per_hour > 0 else float("inf")
 
 
 def calibrate(

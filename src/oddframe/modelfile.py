@@ -79,6 +79,14 @@ class Model:
         """Where the network is."""
         return self.network.standardise.mean.device
 
+    def unseen_groups(self, data: str) -> frozenset[str] | None:
+        """Groups of the data set ``data`` that it did not learn from; None: its card says nothing
+        of that data set.
+        """
+        if self.card.get("data") != data or "held_out_groups" not in self.card:
+            return None
+        return frozenset((*self.card["held_out_groups"], *self.card.get("left_out_groups", ())))
+
     def profile_of(self, spec: FeatureSpec) -> str:
         """Name of the profile that features of ``spec`` belong to.
 

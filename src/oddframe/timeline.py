@@ -21,6 +21,21 @@ IntArray = NDArray[np.int64]
 TICK_SLACK_S = 1e-6
 
 
+def stretches(labels: NDArray[np.bool_], edges: FloatArray) -> tuple[tuple[float, float], ...]:
+    """The half-open intervals in which a row of frames is labelled.
+
+    Args:
+        labels: (n,) True where a frame is.
+        edges: (n + 1,) when each frame starts, and when the last one ends.
+    """
+    padded = np.concatenate([[False], labels, [False]])
+    turns = np.flatnonzero(padded[1:] != padded[:-1])
+    return tuple(
+        (float(edges[start]), float(edges[end]))
+        for start, end in zip(turns[::2], turns[1::2], strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class Timebase:
     """How frames, snippets and seconds of one video belong together.

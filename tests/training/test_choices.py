@@ -6,7 +6,7 @@ import pytest
 
 from oddframe.errors import UsageError
 from oddframe.modelfile import load_model
-from oddframe.training.choices import with_method, with_seed, with_tiles
+from oddframe.training.choices import with_method, with_tiles
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.start import check_start, config_of
 
@@ -24,7 +24,7 @@ def test_another_method_brings_its_own_settings_and_rate() -> None:
 
 
 def test_a_seed_and_tiles() -> None:
-    assert with_seed(TrainConfig(), 5).recipe.seed == 5
+    assert TrainConfig().with_recipe(seed=5).recipe.seed == 5
     assert with_tiles(TrainConfig(), "2x3").features.tiles == (2, 3)
     assert len(with_tiles(TrainConfig(), "2X3").features.preprocessing().crops) == 6
 

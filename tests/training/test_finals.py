@@ -49,15 +49,23 @@ def test_of_several_seeds_the_best_on_validation_groups_is_kept(tmp_path: Path) 
     json.dumps(dict(card), allow_nan=False)
 
 
-def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
-    class Stop(Told):
-        def steps(self, *told: Any) -> None:
-            super().steps(*told)
-            if len(self.trained) == 30:
-                raise KeyboardInterrupt
+class Stop(Told):
+    """Stops in the third training of twelve steps."""
 
+    def steps(self, *told: Any) -> None:
+        """Remember, or stop."""
+        super().steps(*told)
+        if len(self.trained) == 30:
+            raise KeyboardInterrupt
+
+
+def stopped_in_the_third(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, Stop(), seeds=3)
+        trained(folder, Stop(), seeds=3)
+
+
+def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
+    stopped_in_the_third(tmp_path)
     told = Told()
     again = trained(tmp_path, told, seeds=3)
     assert len(told.trained) == 12, "of three trainings two were finished"
@@ -67,14 +75,7 @@ def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
 
 
 def test_fresh_forgets_what_was_finished(tmp_path: Path) -> None:
-    class Stop(Told):
-        def steps(self, *told: Any) -> None:
-            super().steps(*told)
-            if len(self.trained) == 30:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, Stop(), seeds=3)
+    stopped_in_the_third(tmp_path)
     told = Told()
     trained(tmp_path, told, seeds=3, resume=False)
     assert len(told.trained) == 36

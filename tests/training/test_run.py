@@ -20,30 +20,10 @@ from oddframe.training import gather
 from oddframe.training.config import TrainConfig
 from oddframe.training.run import train
 from tests.training.made import small_config
+from tests.training.ready import Told
 
 FEATURES = {"resize": [64, 64], "crop_size": [64, 64], "crops": ["full"]}
 RECORDINGS = ("s01", "s05", "s06", "s09", "s10", "s26")
-
-
-class Told:
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.seen: list[tuple[int, int, str]] = []
-        self.trained: list[tuple[int, int, float]] = []
-
-    def videos(self, *told: Any) -> None:
-        """Remember."""
-        self.seen.append(told)
-
-    def steps(self, *told: Any) -> None:
-        """Remember."""
-        self.trained.append(told)
-
-    def say(self, line: str) -> None:
-        """Remember."""
-        self.lines.append(line)
 
 
 def config(**sections: Any) -> TrainConfig:

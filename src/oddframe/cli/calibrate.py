@@ -9,15 +9,18 @@ import typer
 
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
+    FEATURES,
     DebugOption,
     Device,
     DeviceOption,
     Engine,
     EngineOption,
     JsonOption,
+    ModelArgument,
     ProfileName,
     ProfileOption,
     QuietOption,
+    StoreOption,
 )
 
 if TYPE_CHECKING:
@@ -26,13 +29,10 @@ if TYPE_CHECKING:
 EXAMPLE = (
     "Example: oddframe calibrate fight cam3/ --false-alarms-per-hour 0.5 --out cam3.safetensors"
 )
-SOME_FAILED = 3
 
 
 def calibrate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A shipped model's name, or a model file.")
-    ],
+    model: ModelArgument,
     videos: Annotated[
         list[str],
         typer.Argument(metavar="VIDEOS...", help="Videos, folders, globs; nothing happens there."),
@@ -45,9 +45,7 @@ def calibrate(
         bool, typer.Option("--each", help="Also one for each camera: the folder a video lies in.")
     ] = False,
     profile: ProfileOption = ProfileName.best,
-    store: Annotated[
-        Path, typer.Option(help="Where features are kept, so that a second run starts at once.")
-    ] = Path(".oddframe/features"),
+    store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     as_json: JsonOption = False,
@@ -108,7 +106,7 @@ def calibrate(
             say(f"camera {printable(camera)}: threshold {one.value:.4g}")
             _show(one)
     if failed:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(InputError.exit_code)
 
 
 def _told(found: Threshold) -> dict[str, Any]:

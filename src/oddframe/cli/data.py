@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from oddframe.datasets.survey import Survey
 
 EXAMPLE = "Example: oddframe data check clips/    or: oddframe data info ped2 --lists /data/ped2"
-SOMETHING_WRONG = 3
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
 
@@ -39,7 +38,7 @@ def info(
     """What is there: videos, classes, groups, frames with a label of their own."""
     import json
 
-    counts = _counts(_survey(data, lists))
+    counts = {**_known(_named(data, lists)), **_counts(_survey(data, lists))}
     if as_json:
         say(json.dumps(counts, indent=2))
         return
@@ -61,6 +60,7 @@ def check(
     import json
 
     from oddframe.datasets.check import check as look
+    from oddframe.errors import InputError
 
     survey = _survey(data, lists)
     with progress_bar(quiet=quiet) as bar:
@@ -77,25 +77,46 @@ def check(
         hours = f"{findings.hours:.2f} hours"
         say(f"{len(survey.dataset)} videos, {hours}: {verdict}")
     if findings.problems:
-        raise typer.Exit(SOMETHING_WRONG)
+        raise typer.Exit(InputError.exit_code)
 
 
 def _survey(data: str, lists: Path | None) -> Survey:
     from oddframe.datasets.registry import survey_dataset
 
-    return survey_dataset(data if lists is None else f"{data}:{lists}")
+    return survey_dataset(_named(data, lists))
+
+
+def _named(data: str, lists: Path | None) -> str:
+    return data if lists is None else f"{data}:{lists}"
+
+
+def _known(data: str) -> dict[str, str]:
+    """What is known of a published set before a file of it is opened."""
+    from oddframe.datasets.registry import manifest_of
+
+    named = manifest_of(data)
+    if named is None:
+        return {}
+    about = named[0]
+    return {
+        "title": about.title,
+        "source": about.source,
+        "a_group_is": about.group,
+        "note": about.note,
+    }
 
 
 def _counts(survey: Survey) -> dict[str, Any]:
+    from oddframe.timeline import Timebase
+    from oddframe.video.frame import DEFAULT_FPS
+
     dataset = survey.dataset
     labelled = [video for video in dataset.videos if video.truth and video.frames]
-    # Published intervals may end past the video: what is not there does not count.
-    spans = [
-        int(min(end, video.frames) - start)
+    anomalous = sum(
+        int(video.truth.frame_labels(Timebase(video.fps or DEFAULT_FPS, video.frames)).sum())
         for video in labelled
-        if video.truth and video.frames and video.truth.unit == "frames"
-        for start, end in video.truth.intervals
-    ]
+        if video.truth and video.frames
+    )
     abnormal = int(dataset.abnormal.sum())
     parts = {part: sum(v.part == part for v in dataset.videos) for part in ("train", "test")}
     return {
@@ -108,6 +129,6 @@ def _counts(survey: Survey) -> dict[str, Any]:
         "split": [f"{n} {part}" for part, n in parts.items() if n],
         "labelled_videos": sum(video.truth is not None for video in dataset.videos),
         "labelled_frames": sum(video.frames or 0 for video in labelled),
-        "anomalous_frames": sum(spans),
+        "anomalous_frames": anomalous,
         "problems": len(survey.problems),
     }

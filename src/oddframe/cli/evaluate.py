@@ -10,15 +10,18 @@ import typer
 
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
+    FEATURES,
     DebugOption,
     Device,
     DeviceOption,
     Engine,
     EngineOption,
     JsonOption,
+    ModelArgument,
     ProfileName,
     ProfileOption,
     QuietOption,
+    StoreOption,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from oddframe.outputs.study import Study
 
 EXAMPLE = "Example: oddframe evaluate my_model.safetensors held_out/ --out results"
-SOME_FAILED = 3
 
 
 class Protocol(StrEnum):
@@ -36,9 +38,7 @@ class Protocol(StrEnum):
 
 
 def evaluate(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A shipped model's name, or a model file.")
-    ],
+    model: ModelArgument,
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="A folder, a CSV, or NAME:DIR; see docs/data.md.")
     ],
@@ -57,9 +57,7 @@ def evaluate(
             help="Write study.html, evaluation.md and evaluation.json here.", show_default=False
         ),
     ] = None,
-    store: Annotated[
-        Path, typer.Option(help="Where features are kept, so that a second run starts at once.")
-    ] = Path(".oddframe/features"),
+    store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     as_json: JsonOption = False,
@@ -128,7 +126,7 @@ def evaluate(
     else:
         _show(title, found, out)
     if failed:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(InputError.exit_code)
 
 
 def _study(title: str, detector: Detector, found: Evaluation, beware: list[str]) -> Study:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,9 @@ class ProfileName(StrEnum):
     fast = "fast"
 
 
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A shipped model's name, or a model file.")
+]
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A shipped model's name, or a model file.")
 ]
@@ -42,6 +46,10 @@ PrecisionOption = Annotated[
 ProfileOption = Annotated[
     ProfileName, typer.Option(help="best looks at everything, fast at less of it.")
 ]
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="Where features are kept: a second run starts at once.")
+]
+FEATURES = Path(".oddframe/features")
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Videos at the same time.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]

@@ -10,6 +10,7 @@ import typer
 
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
+    FEATURES,
     DebugOption,
     Device,
     DeviceOption,
@@ -18,6 +19,7 @@ from oddframe.cli.options import (
     JobsOption,
     JsonOption,
     QuietOption,
+    StoreOption,
 )
 
 if TYPE_CHECKING:
@@ -73,9 +75,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on where it was stopped, or begin anew.")
     ] = True,
-    store: Annotated[
-        Path, typer.Option(help="Where features are kept, so that a second run starts at once.")
-    ] = Path(".oddframe/features"),
+    store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     jobs: JobsOption = 1,
@@ -137,7 +137,7 @@ def train(
 def _settings(
     path: Path | None, start: Model | None, method: str, tiles: str, seed: int | None
 ) -> TrainConfig:
-    from oddframe.training.choices import with_method, with_seed, with_tiles
+    from oddframe.training.choices import with_method, with_tiles
     from oddframe.training.config import TrainConfig, read_config
     from oddframe.training.start import config_of
 
@@ -149,7 +149,7 @@ def _settings(
         settings = with_method(settings, method)
     if tiles:
         settings = with_tiles(settings, tiles)
-    return settings if seed is None else with_seed(settings, seed)
+    return settings if seed is None else settings.with_recipe(seed=seed)
 
 
 class _Told:
@@ -210,16 +210,10 @@ def _show(trained: Trained, evaluation: Evaluation | None, out: Path, page: Path
         for name in ("frame_auc", "frame_ap"):
             if name in model.metrics:
                 say(f"  {FIGURES[name]:<26} {model.metrics[name]:>10.3f}")
-    for name, (mean, deviation) in _spread(trained).items():
-        about = f"± {deviation:.3f} over {len(trained.seeds)} seeds"
-        say(f"  {FIGURES[name]:<26} {mean:>10.3f}  {about}")
+    spread = model.card.get("seeds", {}).get("mean_and_deviation", {})
+    for name, (mean, deviation) in spread.items():
+        if name in FIGURES:
+            about = f"± {deviation:.3f} over {len(trained.seeds)} seeds"
+            say(f"  {FIGURES[name]:<26} {mean:>10.3f}  {about}")
     say(f"Look at it: {page}")
     say(f"Use it: oddframe score VIDEO --model {out}")
-
-
-def _spread(trained: Trained) -> dict[str, tuple[float, float]]:
-    from oddframe.outputs.training_page import FIGURES
-    from oddframe.training.card import spread
-
-    found = spread([run.metrics for run in trained.seeds]) if trained.seeds else {}
-    return {name: value for name, value in found.items() if name in FIGURES}

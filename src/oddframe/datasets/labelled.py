@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.timeline import Timebase
+from oddframe.timeline import Timebase, stretches
 
 NORMAL = "normal"
 
@@ -44,12 +44,7 @@ class Truth:
     def seconds(self, timebase: Timebase) -> Intervals:
         """The intervals on the video's own clock, in seconds; what lies past its end is cut."""
         edges = np.append(timebase.frame_times, timebase.end_s)
-        labels = np.concatenate([[False], self.frame_labels(timebase), [False]])
-        turns = np.flatnonzero(labels[1:] != labels[:-1])
-        return tuple(
-            (float(edges[start]), float(edges[end]))
-            for start, end in zip(turns[::2], turns[1::2], strict=True)
-        )
+        return stretches(self.frame_labels(timebase), edges)
 
 
 @dataclass(frozen=True)

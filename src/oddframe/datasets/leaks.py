@@ -24,7 +24,7 @@ _FOLDS = 5
 _PROPERTIES: dict[str, tuple[Callable[[VideoInfo], float], str]] = {
     "resolution": (
         lambda info: float(info.width * info.height),
-        "bring the videos to one size before they are labelled by it",
+        "bring all videos to the size of the smallest",
     ),
     "frame rate": (lambda info: info.fps, "set features.rate, so that all are read at one rate"),
     "length": (lambda info: info.duration_s or 0.0, "cut or join the videos to one length"),

@@ -41,17 +41,21 @@ class Benchmark:
 
     Attributes:
         title: In print.
+        config: Name of its configuration in ``configs/``.
         protocol: Splits, bags and test videos.
         columns: What its table shows, the leading figure first.
         clips: Single clips are scored, too.
         file_properties: The files' properties are a control.
+        own_split: What is trained and tested on is the data set's own split.
     """
 
     title: str
+    config: str
     protocol: Protocol
     columns: tuple[Column, ...]
     clips: bool = False
     file_properties: bool = False
+    own_split: bool = False
 
 
 _AUC, _AUC_SUB, _AP, _AP_SUB, _FAR, _FOUND, _ALARMS = FRAME_COLUMNS
@@ -61,12 +65,14 @@ BENCHMARKS: dict[str, Benchmark] = {
     # Zhong et al. (CVPR 2019) after He et al. (2018): 10 of all 28 clips to train on, 18 to test.
     "ped2": Benchmark(
         "UCSD Ped2, weak labels",
+        "ped2",
         Protocol(Draws(normal=4, abnormal=6), 10, "clips", test_videos=None),
         (_AUC, _AUC_SUB, _AP, _AP_SUB, _FAR),
     ),
     # A fall is shorter than the rest of a day: all videos are joined and cut to one length.
     "ur_fall": Benchmark(
         "UR Fall, joined to one length",
+        "ur_fall",
         Protocol(
             repeats=1,
             train_videos=_FALLS,
@@ -76,6 +82,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "surveillance_fight": Benchmark(
         "Surveillance Fight, spliced and as clips",
+        "fight",
         Protocol(),
         FRAME_COLUMNS,
         clips=True,
@@ -84,19 +91,20 @@ BENCHMARKS: dict[str, Benchmark] = {
     # Abnormal videos are half as long as normal ones: no method may see a length.
     "shanghaitech_tracks": Benchmark(
         "ShanghaiTech, features of tracks",
+        "shanghaitech_tracks",
         Protocol(repeats=3, train_on="clips", test_videos=None, even_lengths=True, window=22),
         (_AUC_SUB, _AUC, _AP_SUB, _AP, _FAR),
+        own_split=True,
     ),
 }
 
 
-def protocol_of(name: str, dataset: Dataset) -> Protocol:
-    """The benchmark's protocol; where the data set has a split of its own, with that."""
-    protocol = BENCHMARKS[name].protocol
-    if name != "shanghaitech_tracks":
-        return protocol
+def protocol_of(benchmark: Benchmark, dataset: Dataset) -> Protocol:
+    """The benchmark's protocol, on the data set's own split where it asks for that."""
+    if not benchmark.own_split:
+        return benchmark.protocol
     test = frozenset(str(video.path) for video in dataset.of_part("test").videos)
-    return replace(protocol, split=Given(test))
+    return replace(benchmark.protocol, split=Given(test))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import numpy as np
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import UsageError
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
-from oddframe.experiments.splice import Clip, FeatureArray
+from oddframe.experiments.splice import Clip
 from oddframe.timeline import FloatArray
+from oddframe.training.bags import FeatureArray
 from oddframe.video.probe import probe
 
 

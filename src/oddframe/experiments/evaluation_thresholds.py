@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from oddframe.errors import UsageError
-from oddframe.events import EventRule, calibrate, find_events
+from oddframe.events import EventRule, calibrate, find_events, hours_for
 from oddframe.experiments.evaluation import Rate
 from oddframe.timeline import ScoreTrack
 
-# Three hours without an alarm rule out one an hour, at 95 %; less video does not.
-_HOURS_A_WISH = 3.0
 _FOLDS = 5
 
 
@@ -40,13 +38,13 @@ class Threshold:
 
     @property
     def enough(self) -> bool:
-        """Whether so many hours can show the wish: the rule of three."""
-        return self.alarms.hours * self.wish >= _HOURS_A_WISH
+        """Whether so many hours can show the wish."""
+        return self.alarms.hours >= self.hours_needed
 
     @property
     def hours_needed(self) -> float:
         """Hours of normal video that could show the wish; infinite for none at all."""
-        return _HOURS_A_WISH / self.wish if self.wish > 0 else float("inf")
+        return hours_for(self.wish)
 
 
 def set_threshold(tracks: Sequence[ScoreTrack], wish: float, rule: EventRule) -> Threshold:

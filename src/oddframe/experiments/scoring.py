@@ -60,7 +60,5 @@ def trained_on(model: Model, dataset: Dataset) -> int:
 
     A card names the data set, and its groups that were kept from training.
     """
-    if model.card.get("data") != dataset.name or "held_out_groups" not in model.card:
-        return 0
-    unseen = {*model.card["held_out_groups"], *model.card.get("left_out_groups", ())}
-    return sum(video.group not in unseen for video in dataset.videos)
+    unseen = model.unseen_groups(dataset.name)
+    return 0 if unseen is None else sum(v.group not in unseen for v in dataset.videos)

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError, UsageError
 from oddframe.features.spec import Features
-from oddframe.timeline import FloatArray, ScoreTrack, Timebase
-
-FeatureArray = NDArray[np.float32] | NDArray[np.float16]
+from oddframe.timeline import FloatArray, ScoreTrack, Timebase, stretches
+from oddframe.training.bags import FeatureArray, views_of
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,6 @@ class Clip:
         kept = replace(time, n_frames=min(last, time.n_frames) - first)
         truth = None if self.truth is None else self.truth[first : first + kept.n_frames]
         return replace(self, array=self.array[:, start:stop], timebase=kept, truth=truth)
-
-
-def views_of(array: FeatureArray, *, tiled: bool) -> tuple[FeatureArray, ...]:
-    """(C, T, D) -> what training sees: each crop alone, or all tiles in a row."""
-    return (array.reshape(-1, array.shape[2]),) if tiled else tuple(array)
 
 
 def clips_of(
@@ -146,13 +140,7 @@ class Spliced:
     @property
     def truth(self) -> tuple[tuple[float, float], ...]:
         """Half-open intervals (start, end) in seconds; abnormal neighbours are one interval."""
-        edges = np.append(self.frame_times, self.starts_s[-1])
-        labels = np.concatenate([[False], self.labels, [False]])
-        turns = np.flatnonzero(labels[1:] != labels[:-1])
-        return tuple(
-            (float(edges[start]), float(edges[end]))
-            for start, end in zip(turns[::2], turns[1::2], strict=True)
-        )
+        return stretches(self.labels, np.append(self.frame_times, self.starts_s[-1]))
 
     @property
     def frame_times(self) -> FloatArray:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
-from oddframe.experiments.splice import FeatureArray
 from oddframe.timeline import FloatArray
-from oddframe.training.bags import TrainingVideo
+from oddframe.training.bags import FeatureArray, TrainingVideo
 from oddframe.training.config import TrainConfig
 from oddframe.training.loop import fit
 
@@ -23,13 +22,12 @@ def method_trainer(config: TrainConfig) -> Trainer:
     """
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
-        recipe = config.recipe.model_copy(update={"seed": seed})
         videos = [
             TrainingVideo(tuple(v.astype(np.float32) for v in bag.views), bag.abnormal, bag.tiles)
             for bag in bags
         ]
         tiled = bags[0].tiles > 1
-        network = fit(videos, config.model_copy(update={"recipe": recipe})).network
+        network = fit(videos, config.with_recipe(seed=seed)).network
 
         def score(array: FeatureArray) -> FloatArray:
             if tiled:

@@ -8,7 +8,6 @@ from pathlib import Path
 from oddframe.experiments.evaluate import evaluate
 from oddframe.experiments.evaluation import Evaluation, Judged
 from oddframe.outputs.study_data import LearningCurve, Search, Study, Table, Tried
-from oddframe.training.card import spread
 from oddframe.training.run import Trained
 from oddframe.training.search import Search as Searched
 from oddframe.training.search import Setting
@@ -125,7 +124,7 @@ def _seeds(trained: Trained) -> Table:
         )
         for run in trained.seeds
     ]
-    told = spread([run.metrics for run in trained.seeds])
+    told = trained.model.card["seeds"]["mean_and_deviation"]
     means = (f"{told[name][0]:.3f} ± {told[name][1]:.3f}" for name in names)
     return Table(
         "By seed",

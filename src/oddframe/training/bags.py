@@ -19,6 +19,7 @@ from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
 
 View = NDArray[np.float32]  # (T, D): one crop of one video; T differs from video to video.
+FeatureArray = NDArray[np.float32] | NDArray[np.float16]
 IntArray = NDArray[np.int64]
 
 
@@ -44,6 +45,11 @@ class Batch:
 
     bags: NDArray[np.float32]
     labels: NDArray[np.float32]
+
+
+def views_of(array: FeatureArray, *, tiled: bool) -> tuple[FeatureArray, ...]:
+    """(C, T, D) -> what training sees: each crop alone, or all tiles in a row."""
+    return (array.reshape(-1, array.shape[2]),) if tiled else tuple(array)
 
 
 def segments(features: View, n: int, tiles: int = 1) -> NDArray[np.float32]:

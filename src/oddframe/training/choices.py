@@ -17,14 +17,8 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
     """
     if get_method(name).name == config.method.name:
         return config
-    recipe = config.recipe.model_copy(update={"lr": None, "weight_decay": None})
-    return config.model_copy(update={"method": MethodSection(name=name), "recipe": recipe})
-
-
-def with_seed(config: TrainConfig, seed: int) -> TrainConfig:
-    """``config`` with another seed."""
-    recipe = config.recipe.model_copy(update={"seed": seed})
-    return config.model_copy(update={"recipe": recipe})
+    changed = config.with_recipe(lr=None, weight_decay=None)
+    return changed.model_copy(update={"method": MethodSection(name=name)})
 
 
 def with_tiles(config: TrainConfig, text: str) -> TrainConfig:

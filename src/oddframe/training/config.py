@@ -226,6 +226,10 @@ class TrainConfig(Section):
         except ValidationError as error:
             raise UsageError(explained(error, method.Config, ("method", "config"))) from None
 
+    def with_recipe(self, **changes: Any) -> TrainConfig:
+        """The same with these fields of the recipe changed; a value of None: the method's own."""
+        return self.model_copy(update={"recipe": self.recipe.model_copy(update=changes)})
+
     def full_recipe(self) -> Recipe:
         """The recipe with the method's own optimiser, and its rates where none are given."""
         recipe = get_method(self.method.name).recipe

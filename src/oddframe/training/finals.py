@@ -101,8 +101,7 @@ class Finals:
         *,
         first: bool,
     ) -> Model:
-        recipe = self.config.recipe.model_copy(update={"seed": seed})
-        config = self.config.model_copy(update={"recipe": recipe})
+        config = self.config.with_recipe(seed=seed)
         path = self.files.model(f"seed-{seed}")
         if (finished := _finished(path, config, inside)) is not None:
             return replace(finished, name=self.trainer.name)

@@ -22,7 +22,7 @@ from oddframe.features.extract import extract
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash
 from oddframe.methods.base import Loss
-from oddframe.training.bags import TrainingVideo
+from oddframe.training.bags import TrainingVideo, views_of
 from oddframe.training.config import FeatureSection
 from oddframe.video.source import open_source
 
@@ -55,13 +55,13 @@ class Silent:
 
 def training_video(seen: Sequence[Features], abnormal: bool) -> TrainingVideo:
     """What training sees of a video: all crops of all its features, or its tiles in a row."""
-    views: list[NDArray[np.float32]] = []
-    for features in seen:
-        array = features.array.astype(np.float32, copy=False)
-        tiled = features.spec.tiles is not None
-        views += [array.reshape(-1, array.shape[2])] if tiled else list(array)
+    views = tuple(
+        view.astype(np.float32, copy=False)
+        for features in seen
+        for view in views_of(features.array, tiled=features.spec.tiles is not None)
+    )
     rows, columns = seen[0].spec.tiles or (1, 1)
-    return TrainingVideo(tuple(views), abnormal, rows * columns)
+    return TrainingVideo(views, abnormal, rows * columns)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from oddframe.methods.base import Loss
@@ -25,9 +26,10 @@ class StepLog:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-            lines = path.read_bytes().splitlines(keepends=True)[:steps_done]
+            with path.open("rb") as old:
+                kept = sum(map(len, islice(old, steps_done)))
             # Cut, not written anew: whoever is killed here has lost nothing.
-            os.truncate(path, sum(map(len, lines)))
+            os.truncate(path, kept)
             self.file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Callable[[int, Loss], None]:

@@ -76,9 +76,10 @@ def fit(
     where, again = torch.device(device), _slower(config)
     saved, warnings = _saved(checkpoint)
     resumed_at = 0
-    for attempt, settings in ((1, config), (2, again)):
-        if attempt == 1 and saved is not None and saved.identity == identity(videos, again, start):
-            continue
+    attempts = [(1, config), (2, again)]
+    if saved is not None and saved.identity == identity(videos, again, start):
+        del attempts[0]
+    for attempt, settings in attempts:
         if attempt == 2:
             warnings.append(
                 "every training snippet got the same score: training began once more, at a rate of "
@@ -98,6 +99,7 @@ def fit(
             elif attempt == 2 and checkpoint is not None:
                 save_checkpoint(run.snapshot(0), checkpoint)
             saved = None
+            looked_at = int(run.recipe.steps * _LOOKED_AT) if attempt == 1 else None
             with StepLog(log, done, attempt) as write:
                 for step in range(done + 1, run.recipe.steps + 1):
                     loss = run.step(step)
@@ -105,10 +107,8 @@ def fit(
                     if on_step is not None:
                         on_step(step, run.recipe.steps, loss)
                     # Before the checkpoint: a run that is killed here looks again.
-                    if attempt == 1 and step == int(run.recipe.steps * _LOOKED_AT):
-                        if spread(run.so_far(), videos) < COLLAPSED:
-                            break
-                        run.resume()
+                    if step == looked_at and run.spread(videos) < COLLAPSED:
+                        break
                     if checkpoint is not None and step % checkpoint_every == 0:
                         save_checkpoint(run.snapshot(step), checkpoint)
             network = run.so_far()
@@ -129,11 +129,8 @@ def fit(
 
 def _slower(config: TrainConfig) -> TrainConfig:
     """What the second attempt is told."""
-    changes = {
-        "lr": config.full_recipe().lr / _SLOWER,
-        "seed": config.recipe.seed + _NEXT_SEED,
-    }
-    return config.model_copy(update={"recipe": config.recipe.model_copy(update=changes)})
+    lr, seed = config.full_recipe().lr / _SLOWER, config.recipe.seed + _NEXT_SEED
+    return config.with_recipe(lr=lr, seed=seed)
 
 
 def _saved(path: Path | None) -> tuple[Checkpoint | None, list[str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError
+from oddframe.events import hours_for
 from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import FeatureSection, TrainConfig
@@ -15,8 +16,6 @@ from oddframe.training.heldout import Scored, figures, normal_tracks, threshold
 
 # One in a hundred normal snippets scores above it: so ``fit_normal`` sets the scale.
 UNSEEN_EDGE = 0.5
-# One alarm in three times the looked-at hours cannot be told from none.
-_HOURS_A_WISH = 3.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def measured(
             wish = config.calibration.false_alarms_per_hour
             found = threshold(tracks, config.events, wish)
             at = found.threshold
-            if name == "best" and wish * found.hours < _HOURS_A_WISH:
+            if name == "best" and found.hours < hours_for(wish):
                 say(
                     f"the threshold stands on {found.hours * 60:.1f} minutes of normal video, too "
                     f"little to promise {wish:g} false alarms an hour: calibrate on more of it"

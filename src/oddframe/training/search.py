@@ -20,14 +20,9 @@ class Setting:
 
     def of(self, config: TrainConfig) -> TrainConfig:
         """``config`` with this setting."""
-        return config.model_copy(
-            update={
-                "recipe": config.recipe.model_copy(update={"lr": self.lr, "steps": self.steps}),
-                "training_features": config.training_features.model_copy(
-                    update={"mirrored": self.mirrored}
-                ),
-            }
-        )
+        seen = config.training_features.model_copy(update={"mirrored": self.mirrored})
+        changed = config.with_recipe(lr=self.lr, steps=self.steps)
+        return changed.model_copy(update={"training_features": seen})
 
     def __str__(self) -> str:
         views = "mirrored pictures too" if self.mirrored else "pictures as they are"

@@ -74,10 +74,9 @@ def seen_before(start: Model, split: Split, *, choosing: bool) -> list[str]:
         split: What is learned from, and what is held out.
         choosing: Whether something is chosen on groups of what is learned from.
     """
-    card = start.card
-    if card.get("data") != split.training.name or "held_out_groups" not in card:
+    unseen = start.unseen_groups(split.training.name)
+    if unseen is None:
         return []
-    unseen = {*card["held_out_groups"], *card.get("left_out_groups", ())}
     lines = []
     if seen := sorted(set(split.held_out.groups) - unseen):
         lines.append(

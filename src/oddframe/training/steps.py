@@ -17,6 +17,7 @@ from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.bags import TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
+from oddframe.training.fitted import spread
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -97,12 +98,14 @@ class Run:
         return x
 
     def so_far(self) -> ModelNetwork:
-        """The network as it would be kept, in evaluation mode; ``resume`` before the next step."""
+        """The network as it would be kept, in evaluation mode, when there is no step to come."""
         return (self.network if self.average is None else self.average).eval()
 
-    def resume(self) -> None:
-        """Back to training mode."""
+    def spread(self, videos: Sequence[TrainingVideo]) -> float:
+        """Highest minus lowest snippet score of the network as it would be kept by now."""
+        found = spread(self.so_far(), videos)
         self.network.train()
+        return found
 
     def snapshot(self, step: int) -> Checkpoint:
         """All that goes on from here depends on, after ``step`` steps."""

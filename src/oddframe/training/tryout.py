@@ -126,11 +126,9 @@ class Tryout:
 
     def _probed(self) -> Pace:
         """Measured on a training of a few steps that is thrown away."""
-        recipe = self.config.recipe.model_copy(update={"steps": _PROBED_STEPS})
-        config = self.config.model_copy(update={"recipe": recipe})
         watch = Stopwatch()
         self.trainer.model(
-            config,
+            self.config.with_recipe(steps=_PROBED_STEPS),
             self._videos(self.folds[0].train),
             checkpoint=self.files.checkpoint("probe"),
             on_step=lambda *_: watch.step(),

@@ -87,7 +87,7 @@ def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> Non
     lengths, counts, places = set(), set(), set()
     bags = make_bags(videos, section, Recipe(normal_bags=1, abnormal_bags=1), seed=0)
     for _ in range(300):
-        row = bags._bag(abnormal=True)[:, 0]  # type: ignore[attr-defined]
+        row = bags._joined(bags._drawn(abnormal=True))[:, 0]  # type: ignore[attr-defined]
         lengths.add(len(row))
         counts.add(int(row.sum()))
         places |= set(np.flatnonzero(row).tolist())

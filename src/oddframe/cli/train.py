@@ -75,6 +75,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on where it was stopped, or begin anew.")
     ] = True,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(help="A folder for TensorBoard: every loss term.", show_default=False),
+    ] = None,
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
@@ -87,7 +91,8 @@ def train(
 
     Some groups (recordings, cameras) are held out: on them the threshold is set and the figures are
     measured, and nothing is chosen. With normal videos alone it becomes a detector of the unusual.
-    Features are extracted first and kept. Stopped or killed, the same command goes on.
+    Features are extracted first and kept. Stopped or killed, the same command goes on. Started by
+    torchrun, several processes share the training.
     """
     import shlex
 
@@ -98,32 +103,39 @@ def train(
     from oddframe.outputs.study import write_study
     from oddframe.outputs.training_page import evaluated, study_of
     from oddframe.training.budget import Budget, seconds
+    from oddframe.training.distributed import processes, serve
+    from oddframe.training.loop import take_part
     from oddframe.training.run import train as run
 
-    limit = Budget(seconds(budget)) if budget else None
-    began_from = load_model(start) if start else None
-    settings = _settings(config, began_from, method, tiles, seed)
-    survey = survey_dataset(data)
-    dataset = survey.checked()
-    with progress_bar(quiet=quiet) as bar:
-        found = check(survey, follow(bar, "looking at files"))
-        beware = (*found.problems, *found.warnings)
-        for line in beware:
-            note(f"beware: {printable(line)}", quiet=quiet)
-        trained = run(
-            dataset,
-            settings,
-            out,
-            store=FeatureStore(store),
-            device=device.value,
-            engine=engine.value,
-            jobs=jobs,
-            progress=_Told(bar, quiet),
-            resume=resume,
-            budget=limit,
-            seeds=seeds,
-            start=began_from,
-        )
+    with processes() as ranks:
+        if not ranks.first:
+            serve(take_part)
+            return
+        limit = Budget(seconds(budget)) if budget else None
+        began_from = load_model(start) if start else None
+        settings = _settings(config, began_from, method, tiles, seed)
+        survey = survey_dataset(data)
+        dataset = survey.checked()
+        with progress_bar(quiet=quiet) as bar:
+            found = check(survey, follow(bar, "looking at files"))
+            beware = (*found.problems, *found.warnings)
+            for line in beware:
+                note(f"beware: {printable(line)}", quiet=quiet)
+            trained = run(
+                dataset,
+                settings,
+                out,
+                store=FeatureStore(store),
+                device=device.value,
+                engine=engine.value,
+                jobs=jobs,
+                progress=_Told(bar, quiet),
+                resume=resume,
+                budget=limit,
+                seeds=seeds,
+                start=began_from,
+                board=tensorboard,
+            )
     evaluation = evaluated(trained)
     page = out.with_name(f"{out.stem}.report.html")
     command = shlex.join(["oddframe", *sys.argv[1:]])

@@ -7,7 +7,7 @@ whose state is part of a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,6 +45,15 @@ class Batch:
 
     bags: NDArray[np.float32]
     labels: NDArray[np.float32]
+
+
+Share = Callable[[int], slice]
+"""A number of bags -> which of them are wanted."""
+
+
+def everything(n: int) -> slice:
+    """All of ``n`` bags."""
+    return slice(n)
 
 
 def views_of(array: FeatureArray, *, tiled: bool) -> tuple[FeatureArray, ...]:
@@ -102,8 +111,11 @@ class Deck:
 class Bags(Protocol):
     """An endless row of batches that can be interrupted."""
 
-    def draw(self) -> Batch:
-        """The next batch."""
+    def draw(self, share: Share = everything) -> Batch:
+        """The next batch, or of each class the share of it that is wanted.
+
+        Chance is drawn for the whole batch, so that whoever reads another share stays in step.
+        """
         ...
 
     def state(self) -> dict[str, Any]:
@@ -150,9 +162,9 @@ class VideoBags:
             Deck(len(self.abnormal), recipe.abnormal_bags, rng),
         )
 
-    def draw(self) -> Batch:
+    def draw(self, share: Share = everything) -> Batch:
         """The next batch."""
-        normal, abnormal = (deck.deal() for deck in self.decks)
+        normal, abnormal = (dealt[share(len(dealt))] for dealt in [d.deal() for d in self.decks])
         views = [self.normal[i] for i in normal], [self.abnormal[i] for i in abnormal]
         return _batch(*views, self.segments, self.tiles)
 
@@ -211,16 +223,20 @@ class JoinedBags:
         self.videos, self.recipe, self.rng = videos, recipe, rng
         self.joiner = Joiner(np.array([video.abnormal for video in videos]), section, rng)
 
-    def draw(self) -> Batch:
+    def draw(self, share: Share = everything) -> Batch:
         """The next batch."""
-        normal = [self._bag(abnormal=False) for _ in range(self.recipe.normal_bags)]
-        abnormal = [self._bag(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
-        return _batch(normal, abnormal, self.recipe.segments, self.videos[0].tiles)
+        normal = [self._drawn(abnormal=False) for _ in range(self.recipe.normal_bags)]
+        abnormal = [self._drawn(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
+        normal, abnormal = normal[share(len(normal))], abnormal[share(len(abnormal))]
+        joined = [self._joined(row) for row in normal], [self._joined(row) for row in abnormal]
+        return _batch(*joined, self.recipe.segments, self.videos[0].tiles)
 
-    def _bag(self, *, abnormal: bool) -> View:
+    def _drawn(self, *, abnormal: bool) -> list[View]:
         row = [self.videos[i].views for i in self.joiner.row(abnormal=abnormal)]
         view = int(self.rng.integers(max(len(views) for views in row)))
-        chosen = [views[view % len(views)] for views in row]
+        return [views[view % len(views)] for views in row]
+
+    def _joined(self, chosen: list[View]) -> View:
         tiles = self.videos[0].tiles
         joined = np.concatenate([v.reshape(tiles, -1, v.shape[1]) for v in chosen], axis=1)
         return joined.reshape(-1, joined.shape[2])

@@ -52,6 +52,7 @@ class Finals:
         files: Where checkpoints and logs are.
         progress: Is told of steps.
         warn: Is told what a reader of the figures should know.
+        board: Folder for TensorBoard, a folder a training in it.
     """
 
     trainer: Trainer
@@ -63,6 +64,7 @@ class Finals:
     files: RunFiles
     progress: Progress
     warn: Callable[[str], None]
+    board: Path | None = None
 
     def one(self) -> Model:
         """A model of the configured seed, trained on everything."""
@@ -131,6 +133,7 @@ class Finals:
             videos,
             checkpoint=self.files.checkpoint(name),
             log=log,
+            board=self.board and self.board / name,
             on_step=self.progress.steps,
         )
         for line in warnings:

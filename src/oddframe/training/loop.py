@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from oddframe.errors import InputError
+from oddframe.errors import InputError, OddframeError
 from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.bags import TrainingVideo
+from oddframe.training.board import Board
 from oddframe.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig
+from oddframe.training.distributed import Ranks
 from oddframe.training.fitted import COLLAPSED, Fitted, spread
 from oddframe.training.log import StepLog
 from oddframe.training.normal import fit_normal
@@ -31,6 +36,36 @@ _LOGIT_RANGE = 4.0
 OnStep = Callable[[int, int, Loss], None]
 
 
+@dataclass(frozen=True)
+class Job:
+    """What every process of a training begins with.
+
+    Attributes:
+        videos: Training features.
+        config: Method, recipe, bags.
+        start: Weights to go on from; none: fresh ones.
+        saved: The checkpoint to go on from; none: from the start.
+        device: Where to train: ``cuda`` is each process's own.
+    """
+
+    videos: Sequence[TrainingVideo]
+    config: TrainConfig
+    start: ModelNetwork | None
+    saved: Checkpoint | None
+    device: str
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where what happens is kept; nowhere in any process but the first."""
+
+    log: Path | None = None
+    board: Path | None = None
+    checkpoint: Path | None = None
+    every: int = 100
+    on_step: OnStep | None = None
+
+
 def fit(
     videos: Sequence[TrainingVideo],
     config: TrainConfig,
@@ -38,6 +73,7 @@ def fit(
     start: ModelNetwork | None = None,
     device: str | torch.device = "cpu",
     log: Path | None = None,
+    board: Path | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 100,
     on_step: OnStep | None = None,
@@ -52,6 +88,8 @@ def fit(
     begins once more, at a tenth of the rate and from the seed a thousand on, and says so. The lines
     of the second attempt replace those of the first in ``log`` and hold ``"attempt": 2``.
 
+    Among several processes (``processes``) the first one calls this and the others ``take_part``.
+
     Args:
         videos: Training features; both classes.
         config: Method, recipe, bags, standardisation.
@@ -59,6 +97,7 @@ def fit(
             features; none: fresh ones.
         device: Where to train.
         log: JSON lines, one a step: ``step``, ``loss`` and every term of the loss by its name.
+        board: Folder for TensorBoard, of the same terms.
         checkpoint: Kept up to date every ``checkpoint_every`` steps, and taken up if it is there
             and of the same configuration and data; removed at the end.
         checkpoint_every: Steps between two.
@@ -73,11 +112,25 @@ def fit(
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
-    where, again = torch.device(device), _slower(config)
     saved, warnings = _saved(checkpoint)
+    job = Job(videos, config, start, saved, str(device))
+    Ranks.here().tell(job)
+    return _fitted(job, _Kept(log, board, checkpoint, checkpoint_every, on_step), warnings)
+
+
+def take_part(job: Job) -> None:
+    """Train with the process that called ``fit``; it alone keeps and says anything."""
+    # What goes wrong in the training itself goes wrong everywhere, and the first one says it.
+    with suppress(OddframeError):
+        _fitted(job, _Kept(), [])
+
+
+def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
+    videos, config, saved, ranks = job.videos, job.config, job.saved, Ranks.here()
+    where, again = torch.device(job.device), _slower(config)
     resumed_at = 0
     attempts = [(1, config), (2, again)]
-    if saved is not None and saved.identity == identity(videos, again, start):
+    if saved is not None and saved.identity == identity(videos, again, job.start):
         del attempts[0]
     for attempt, settings in attempts:
         if attempt == 2:
@@ -86,39 +139,40 @@ def fit(
                 f"{again.recipe.lr:g} and from seed {again.recipe.seed}"
             )
         with reproducible(where, settings.recipe.seed):
-            run = Run(videos, settings, where, start)
+            run = Run(videos, settings, where, job.start)
             done = 0
             if saved is not None and saved.identity == run.identity:
                 run.restore(saved)
                 done = resumed_at = saved.step
             elif saved is not None:
                 warnings.append(
-                    f"{checkpoint}: a checkpoint of another configuration or other data: "
+                    f"{kept.checkpoint}: a checkpoint of another configuration or other data: "
                     "training starts anew"
                 )
-            elif attempt == 2 and checkpoint is not None:
-                save_checkpoint(run.snapshot(0), checkpoint)
+            elif attempt == 2 and kept.checkpoint is not None:
+                save_checkpoint(run.snapshot(0), kept.checkpoint)
             saved = None
             looked_at = int(run.recipe.steps * _LOOKED_AT) if attempt == 1 else None
-            with StepLog(log, done, attempt) as write:
+            with StepLog(kept.log, done, attempt) as write, Board(kept.board, done) as board:
                 for step in range(done + 1, run.recipe.steps + 1):
                     loss = run.step(step)
                     write(step, loss)
-                    if on_step is not None:
-                        on_step(step, run.recipe.steps, loss)
+                    board.write(step, loss)
+                    if kept.on_step is not None:
+                        kept.on_step(step, run.recipe.steps, loss)
                     # Before the checkpoint: a run that is killed here looks again.
-                    if step == looked_at and run.spread(videos) < COLLAPSED:
+                    if step == looked_at and ranks.agreed(run.spread) < COLLAPSED:
                         break
-                    if checkpoint is not None and step % checkpoint_every == 0:
-                        save_checkpoint(run.snapshot(step), checkpoint)
+                    if kept.checkpoint is not None and step % kept.every == 0:
+                        save_checkpoint(run.snapshot(step), kept.checkpoint)
             network = run.so_far()
-            if config.temper:
+            if config.temper and ranks.first:
                 network.temperature.fill_(_temperature(network, videos))
-            found = spread(network, videos)
+            found = ranks.agreed(partial(spread, network, videos))
         if found >= COLLAPSED:
             break
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+    if kept.checkpoint is not None:
+        kept.checkpoint.unlink(missing_ok=True)
     if found < COLLAPSED:
         warnings.append(
             f"the network gives every training snippet the same score (spread {found:.1e}): it "

@@ -13,6 +13,7 @@ from oddframe.features.arrays import is_features
 from oddframe.features.store import FeatureStore
 from oddframe.methods.registry import get_method
 from oddframe.modelfile import Model, load_model, save_model
+from oddframe.training.board import check_board
 from oddframe.training.budget import Budget
 from oddframe.training.card import search_of, start_of
 from oddframe.training.config import TrainConfig
@@ -67,6 +68,7 @@ def train(
     budget: Budget | None = None,
     seeds: int = 1,
     start: Model | None = None,
+    board: Path | None = None,
 ) -> Trained:
     """Train a detector on labelled videos and write it to ``out``.
 
@@ -92,6 +94,7 @@ def train(
             for the search and the final trainings.
         seeds: Final trainings, with seeds from the configured one up.
         start: A model of the same method and features to go on from.
+        board: Folder for TensorBoard, which shows the final trainings' loss terms.
 
     Raises:
         UsageError: the configuration, ``out`` or ``start`` cannot be.
@@ -102,6 +105,8 @@ def train(
     told = _Told(progress or Silent())
     files = RunFiles(out)
     config.chosen_method()
+    if board is not None:
+        check_board()
     dataset = without(dataset, config.leave_out)
     split = hold_out(dataset, config.calibration, config.recipe.seed, told.warn)
     config = _able(config, split, told)
@@ -140,6 +145,7 @@ def train(
             files,
             told.progress,
             told.warn,
+            board,
         )
         runs: tuple[SeedRun, ...] = ()
         if seeds > 1 and get_method(config.method.name).from_normal_alone:

@@ -17,6 +17,7 @@ from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.bags import TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
+from oddframe.training.distributed import Ranks
 from oddframe.training.fitted import spread
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -29,8 +30,10 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
 class Run:
     """The moving parts of one training run: batch in, one step of the weights.
 
+    Of several processes each computes its share of a batch, and all take the same step.
+
     Raises:
-        UsageError: no such optimiser.
+        UsageError: no such optimiser, or bags that the processes cannot share evenly.
         InputError: a class has no videos.
     """
 
@@ -41,9 +44,10 @@ class Run:
         device: torch.device,
         start: ModelNetwork | None,
     ):
-        self.config, self.device = config, device
+        self.videos, self.config, self.device, self.ranks = videos, config, device, Ranks.here()
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
+        self.ranks.check(self.recipe.normal_bags, self.recipe.abnormal_bags)
         self.bags = make_bags(videos, config.bags, self.recipe, config.recipe.seed)
         dim = videos[0].views[0].shape[1]
         standardise = (
@@ -68,15 +72,20 @@ class Run:
         Raises:
             OddframeError: the scores or a term of the loss are not finite.
         """
-        batch = self.bags.draw()
+        ranks, bags = self.ranks, (self.recipe.normal_bags, self.recipe.abnormal_bags)
+        batch = self.bags.draw(ranks.share)
         labels = torch.from_numpy(batch.labels).to(self.device)
         x = self.network.standardise(torch.from_numpy(batch.bags).to(self.device))
-        output = self.network.network(self._disturbed(x), labels)
+        with ranks.chance(*bags):
+            output = self.network.network(self._disturbed(x), labels)
+        output = ranks.whole(output, *bags)
+        labels = torch.tensor([0.0, 1.0]).repeat_interleave(torch.tensor(bags)).to(self.device)
         _check({"scores": output.scores.mean()}, step, self.recipe)  # Losses may choke on NaN.
         loss = self.method.loss(output, labels, self.method_config)
         _check({**loss.terms, "total": loss.total}, step, self.recipe)
         self.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
+        ranks.sum_gradients(self.parameters)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimiser.step()
@@ -86,24 +95,26 @@ class Run:
 
     def _disturbed(self, x: Tensor) -> Tensor:
         """Training features (B, T, D), with the recipe's noise and without some dimensions."""
-        recipe = self.config.recipe
-        if recipe.feature_noise:
-            # In a dimension's own deviations, whether or not the features are standardised.
-            scale = 1.0 if self.config.standardise else x.std(dim=(0, 1), keepdim=True)
-            x = x + recipe.feature_noise * scale * torch.randn_like(x)
-        if recipe.feature_dropout:
-            mean = 0.0 if self.config.standardise else x.mean(dim=(0, 1), keepdim=True)
-            dropped = torch.rand(len(x), 1, x.shape[2], device=x.device) < recipe.feature_dropout
-            x = torch.where(dropped, mean, x)
+        noise, dropout = self.config.recipe.feature_noise, self.config.recipe.feature_dropout
+        if not noise and not dropout:
+            return x
+        mean, deviation = x.new_zeros(()), x.new_ones(())
+        if not self.config.standardise:  # In a dimension's own deviations, either way.
+            mean = self.ranks.mean(x.mean(dim=(0, 1), keepdim=True))
+            deviation = self.ranks.mean(((x - mean) ** 2).mean(dim=(0, 1), keepdim=True)).sqrt()
+        if noise:
+            x = x + noise * deviation * torch.randn_like(x)
+        if dropout:
+            x = torch.where(torch.rand_like(x[:, :1]) < dropout, mean, x)
         return x
 
     def so_far(self) -> ModelNetwork:
         """The network as it would be kept, in evaluation mode, when there is no step to come."""
         return (self.network if self.average is None else self.average).eval()
 
-    def spread(self, videos: Sequence[TrainingVideo]) -> float:
+    def spread(self) -> float:
         """Highest minus lowest snippet score of the network as it would be kept by now."""
-        found = spread(self.so_far(), videos)
+        found = spread(self.so_far(), self.videos)
         self.network.train()
         return found
 

@@ -43,6 +43,7 @@ class Trainer:
         *,
         checkpoint: Path,
         log: Path | None = None,
+        board: Path | None = None,
         on_step: OnStep | None = None,
     ) -> tuple[Model, tuple[str, ...]]:
         """A model trained on ``videos``, without a threshold and a card yet, and warnings.
@@ -62,6 +63,7 @@ class Trainer:
                 start=None if self.start is None else self.start.network,
                 device=_training_device(self.device),
                 log=log,
+                board=board,
                 checkpoint=checkpoint,
                 on_step=on_step,
             )

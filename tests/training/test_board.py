@@ -1,0 +1,40 @@
+"""What TensorBoard is shown is what the log says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from oddframe.errors import UsageError
+from oddframe.features.store import FeatureStore
+from oddframe.training import board
+from oddframe.training.run import train
+from tests.training.ready import linear, ready_made
+
+
+def test_tensorboard_is_shown_every_term_of_the_log(tmp_path: Path) -> None:
+    loading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    dataset = ready_made(tmp_path / "features")
+    store = FeatureStore(tmp_path / "store")
+    out, folder = tmp_path / "model.safetensors", tmp_path / "board"
+    trained = train(dataset, linear(), out, store=store, board=folder)
+    lines = [json.loads(line) for line in trained.log.read_text().splitlines()]
+    shown = loading.EventAccumulator(str(folder / "training"))
+    shown.Reload()
+    for name, key in {"loss/total": "loss", "loss/cls": "cls"}.items():
+        points = [(each.step, each.value) for each in shown.Scalars(name)]
+        assert points == [(line["step"], pytest.approx(line[key])) for line in lines]
+    assert len(lines) == 12
+
+
+def test_without_tensorboard_it_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "find_spec", lambda name: None)
+    dataset = ready_made(tmp_path / "features")
+    store = FeatureStore(tmp_path / "store")
+    with pytest.raises(UsageError, match="pip install"):
+        train(dataset, linear(), tmp_path / "m.safetensors", store=store, board=tmp_path / "b")
+    assert not (tmp_path / "m.safetensors").exists()

@@ -28,8 +28,10 @@ from oddframe.experiments.table import (
 from oddframe.experiments.trainers import method_trainer
 from oddframe.training.config import BagSection, MethodSection, RecipeSection, TrainConfig
 from oddframe.training.gather import Extractor, Progress, Request, Silent, gather
+from oddframe.training.normal import normal_only
 
 LINEAR = "linear top-k MIL"
+NORMAL_ALONE = "normal videos alone"
 # Half an hour of normal video stands behind a threshold here: no wish below some 10 an hour can be
 # told from none.
 FALSE_ALARMS_PER_HOUR = 30.0
@@ -165,7 +167,7 @@ def rows(
     config: TrainConfig,
     protocol: Protocol,
 ) -> tuple[Row, ...]:
-    """The configured method, the linear baseline and the controls.
+    """The configured method, the linear baseline, what knows normal videos alone, the controls.
 
     Where the config joins clips into bags itself, in other rows at every step, it is handed clips;
     elsewhere what the protocol trains on. Either way a bag's label is all that is told of it.
@@ -179,6 +181,7 @@ def rows(
     table = [
         Row(title, trainer, clips, bags),
         Row(LINEAR, method_trainer(baseline(config)), clips, bags),
+        Row(NORMAL_ALONE, method_trainer(normal_only(config)), clips, bags),
         Row(f"{title}, labels shuffled", _shuffled(config, trainer), clips, protocol),
         Row("position in the video", controls.position_only, clips, protocol),
         Row("length of the video", controls.length_only, clips, open_length),

@@ -47,6 +47,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place = folder / "clips" / row["label"] / row["recording"]
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(DATA / row["clip"], place)
+    shutil.copytree(folder / "clips/normal", folder / "normal_days/normal")
+    for name, label in {"fi150": "fight", "nofi079": "normal"}.items():
+        (folder / "held_out" / label).mkdir(parents=True)
+        shutil.copy(ROOT / f"tests/data/{name}.mp4", folder / "held_out" / label)
+    (folder / "quiet_day").mkdir()
+    shutil.copy(ROOT / "tests/data/nofi079.mp4", folder / "quiet_day")
     return folder
 
 
@@ -54,14 +60,16 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(1800)
 def test_the_commands_run_as_written(desk: Path) -> None:
     program = Path(sys.executable).parent / "oddframe"
-    assert len(commands()) >= 7
+    assert len(commands()) >= 14
     for command in commands():
         words = [str(program), *shlex.split(command, comments=True)[1:]]
         done = subprocess.run(words, cwd=desk, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         assert done.stdout, command
     assert (desk / "results/monday.html").is_file()
-    assert (desk / "my_model.safetensors").is_file()
+    for name in ("my_model", "tuned", "unusual", "cam3"):
+        assert (desk / f"{name}.safetensors").is_file()
+    assert (desk / "study/study.html").is_file()
 
 
 @pytest.mark.slow

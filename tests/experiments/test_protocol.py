@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -115,6 +117,15 @@ def test_random_labels_keep_bags_and_counts():
     assert [b.views[0].item() for b in seen] == list(range(20))
     assert sum(b.abnormal for b in seen) == 5
     assert [b.abnormal for b in seen] != [b.abnormal for b in bags]
+
+
+@given(st.lists(st.booleans(), min_size=2), st.integers(0, 1000))
+def test_shuffled_labels_say_nothing_of_the_true_ones(labels, seed):
+    truth = np.array(labels)
+    new = controls.shuffled(truth, np.random.default_rng(seed))
+    assert new.sum() == truth.sum()
+    for kind in (truth, ~truth):
+        assert abs(new[kind].sum() - kind.sum() * truth.mean()) < 1
 
 
 def test_logistic_regression_equals_scikit_learn(clips):

@@ -32,7 +32,7 @@ def test_tensorboard_is_shown_every_term_of_the_log(tmp_path: Path) -> None:
 def test_without_tensorboard_it_is_said_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(board, "find_spec", lambda name: None)
+    monkeypatch.setattr(board, "find_spec", lambda _: None)
     dataset = ready_made(tmp_path / "features")
     store = FeatureStore(tmp_path / "store")
     with pytest.raises(UsageError, match="pip install"):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import UsageError
@@ -23,11 +24,25 @@ def random_labels(trainer: Trainer) -> Trainer:
     """The same trainer on bags whose labels are shuffled: its AUC must stay near 50."""
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
-        order = np.random.default_rng(seed).permutation(len(bags))
-        labels = [bags[int(i)].abnormal for i in order]
+        truth = np.array([bag.abnormal for bag in bags])
+        labels = shuffled(truth, np.random.default_rng(seed)).tolist()
         return trainer([replace(b, abnormal=x) for b, x in zip(bags, labels, strict=True)], seed)
 
     return train
+
+
+def shuffled(labels: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """As many labels (N,) of either kind, which say nothing of the true ones.
+
+    Of ten labels in any order many may be as they were, and say a good deal. So each class gets
+    abnormal labels by its share of the videos, rounded up or down by chance.
+    """
+    wanted = labels.sum() * labels.mean()  # Of the abnormal ones, so many stay abnormal.
+    stay = int(np.floor(wanted + rng.random()))
+    new = np.zeros_like(labels)
+    new[rng.choice(np.flatnonzero(labels), stay, replace=False)] = True
+    new[rng.choice(np.flatnonzero(~labels), labels.sum() - stay, replace=False)] = True
+    return new
 
 
 def position_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001

@@ -8,14 +8,17 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from oddframe.cameras import with_thresholds
 from oddframe.detector import Detector
 from oddframe.features.store import write_features
+from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS
 
@@ -59,6 +62,37 @@ def test_a_threshold_of_zero_finds_the_whole_clip_and_one_finds_little(
     assert event["end_s"] == pytest.approx(60 / 29.97, abs=0.05)
     none = oddframe("score", normal_clip, "--threshold", "1")
     assert "no events" in none.out
+
+
+def test_each_camera_is_held_against_its_own_threshold(
+    oddframe: Run, normal_clip: Path, tmp_path: Path
+) -> None:
+    model, own = load_model("fight"), tmp_path / "own.safetensors"
+    card = with_thresholds(model.card, "best", {"gate": 0.001})
+    save_model(replace(model, card=card), own)
+    features = Detector.load(own).features(normal_clip).features
+    files = [tmp_path / camera / "a.safetensors" for camera in ("gate", "yard")]
+    for file in files:
+        write_features(file, features)
+    videos = [word for file in files for word in ("--features", file)]
+    words = ("score", *videos, "--model", own, "--out", tmp_path / "out")
+    answer = oddframe(*words, "--format", "html")
+    gate, yard = answer.out.splitlines()
+    assert "1 event" in gate
+    assert "[threshold 0.001, of camera gate]" in gate
+    assert "no events" in yard
+    assert "threshold" not in yard
+    common = model.profiles["best"].rule.threshold
+    for camera, threshold in (("gate", 0.001), ("yard", common)):
+        data = json.loads((tmp_path / "out" / f"{camera}_a.json").read_text())
+        assert data["threshold"] == threshold
+        page = (tmp_path / "out" / f"{camera}_a.html").read_text()
+        assert f"starts at {threshold:.3g}, ends below" in page
+    again = oddframe(*words)
+    assert again.out.count("scored before") == 2
+    assert "scored before; threshold 0.001, of camera gate" in again.out
+    told = json.loads(oddframe(*words, "--threshold", "0.5", "--json").out)
+    assert [video["threshold"] for video in told["videos"]] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("kind", BAD_VIDEOS)

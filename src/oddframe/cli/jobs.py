@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import oddframe
+from oddframe.cameras import camera_of, camera_rule
 from oddframe.detector import Detector, VideoResult
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.extract import Progress
@@ -47,13 +48,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one job: a result, or the reason why there is none."""
+    """What became of one job.
+
+    Attributes:
+        job: What it was.
+        result: What was found; None: it failed.
+        error: Why there is no result.
+        exit_code: What that makes the command end with.
+        kept: Whether an earlier run has scored it.
+        camera: Whose own threshold was used; "": the common one was, or one that was asked for.
+    """
 
     job: Job
     result: VideoResult | None = None
     error: str = ""
     exit_code: int = 0
     kept: bool = False
+    camera: str = ""
 
 
 def load_detector(settings: Settings) -> Detector:
@@ -74,13 +85,14 @@ def score_one(
     """Score one input and write its files; a failure is an outcome, not an exception."""
     partial = None
     try:
-        rule = detector.rule
+        rule = camera_rule(detector.model.card, detector.profile, detector.rule, job.path)
+        camera = "" if rule is detector.rule else camera_of(job.path)
         if settings.threshold is not None:
-            rule = rule.with_threshold(settings.threshold)
+            rule, camera = detector.rule.with_threshold(settings.threshold), ""
         seen = _digest(_seen(job, settings, detector))
         fingerprint = _digest(seen, detector.model.sha256, rule)
         if (old := _kept(job, settings, fingerprint)) is not None:
-            return Outcome(job, old, kept=True)
+            return Outcome(job, old, kept=True, camera=camera)
         mask = read_mask(settings.mask) if settings.mask else None
         damaged = 0
         if job.is_features:
@@ -100,7 +112,7 @@ def score_one(
             write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
             if partial is not None:
                 partial.discard()
-        return Outcome(job, result)
+        return Outcome(job, result, camera=camera)
     except OddframeError as error:
         if settings.debug:
             raise

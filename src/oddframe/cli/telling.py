@@ -25,7 +25,9 @@ def line(outcome: Outcome) -> str:
         notes.append(f"{result.damaged_packets} damaged packets skipped")
     if outcome.kept:
         notes.append("scored before")
-    ending = f"  [{'; '.join(notes)}]" if notes else ""
+    if outcome.camera:
+        notes.append(f"threshold {result.rule.threshold:.3g}, of camera {outcome.camera}")
+    ending = printable(f"  [{'; '.join(notes)}]") if notes else ""
     name = printable(result.video)
     duration = length(result.track.timebase.duration_s)
     if not result.events:

@@ -85,7 +85,8 @@ class Model:
         """
         if self.card.get("data") != data or "held_out_groups" not in self.card:
             return None
-        return frozenset((*self.card["held_out_groups"], *self.card.get("left_out_groups", ())))
+        kinds = ("held_out_groups", "held_out_own_groups", "left_out_groups")
+        return frozenset(group for kind in kinds for group in self.card.get(kind, ()))
 
     def profile_of(self, spec: FeatureSpec) -> str:
         """Name of the profile that features of ``spec`` belong to.

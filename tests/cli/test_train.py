@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.cli.demo import DATA
+from oddframe.modelfile import load_model
 from tests.cli.conftest import Answer
 from tests.training.ready import ready_made
 
@@ -26,6 +27,10 @@ LINEAR = """
 method: {name: linear}
 recipe: {steps: 12, normal_bags: 4, abnormal_bags: 4, segments: 8, lr: 1.0e-3}
 search: {lr: [1, 3], steps: [1], folds: 2}
+"""
+TWO_HALVES = """
+features: {resize: [64, 48], crop_size: [64, 48], crops: [full], stride: 16}
+calibration: {share: 0.5}
 """
 
 
@@ -99,6 +104,37 @@ def ready(tmp_path: Path) -> Path:
     (tmp_path / "data" / "list.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
     (tmp_path / "small.yaml").write_text(LINEAR)
     return tmp_path / "data" / "list.csv"
+
+
+def test_without_groups_videos_of_one_place_are_held_out_together(
+    oddframe: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {"normal": ["nofi057", "nofi093", "nofi094", "nofi095"], "fight": ["fi026", "fi128"]}
+    for label, names in chosen.items():
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        for name in names:
+            shutil.copy(DATA / f"{name}.mp4", tmp_path / "clips" / label)
+    (tmp_path / "small.yaml").write_text(LINEAR + TWO_HALVES)
+    words = ("train", tmp_path / "clips", "--config", tmp_path / "small.yaml")
+    words = (*words, "--store", tmp_path / "store", "--out", tmp_path / "m.safetensors")
+    answer = oddframe(*words)
+    assert answer.code == 0, answer.err
+    assert "no group is given for 6 videos: by their backgrounds they show 2 places" in answer.err
+    card = load_model(tmp_path / "m.safetensors").card
+    yard = {"fight/fi026.mp4", "normal/nofi057.mp4"}
+    everything = {f"{label}/{name}.mp4" for label in chosen for name in chosen[label]}
+    held_out = set(card["held_out_own_groups"])
+    assert held_out in (yard, everything - yard)
+    measured = oddframe("evaluate", tmp_path / "m.safetensors", tmp_path / "clips", *words[4:6])
+    seen = len(everything - held_out)
+    assert f"{seen} of 6 videos are of groups that this model may have learned" in measured.err
+    assert "they show 2 places" in (tmp_path / "m.report.html").read_text()
+
+    def decoded(*_: object) -> None:
+        raise AssertionError("a video was decoded again")
+
+    monkeypatch.setattr("oddframe.datasets.background.sample", decoded)
+    assert "they show 2 places" in oddframe(*words).err
 
 
 def test_seeds_and_a_search_end_in_one_model_and_one_page(

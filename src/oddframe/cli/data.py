@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oddframe.cli.console import follow, printable, progress_bar, say
-from oddframe.cli.options import DebugOption, JsonOption, QuietOption
+from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption, StoreOption
 
 if TYPE_CHECKING:
     from oddframe.datasets.survey import Survey
@@ -52,6 +52,7 @@ def info(
 def check(
     data: Data,
     lists: Lists = None,
+    store: StoreOption = FEATURES,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -60,18 +61,23 @@ def check(
     import json
 
     from oddframe.datasets.check import check as look
+    from oddframe.datasets.places import find_places, same_place_warnings
     from oddframe.errors import InputError
+    from oddframe.features.store import FeatureStore
 
     survey = _survey(data, lists)
     with progress_bar(quiet=quiet) as bar:
         findings = look(survey, follow(bar, "reading"))
+        kept, looking = FeatureStore(store), follow(bar, "looking for places")
+        places = find_places(survey.dataset, looking, store=kept, hashes=findings.hashes)
+    warnings = [*findings.warnings, *same_place_warnings(survey.dataset, places)]
     if as_json:
-        lines = {"problems": list(findings.problems), "warnings": list(findings.warnings)}
+        lines = {"problems": list(findings.problems), "warnings": warnings}
         say(json.dumps({**lines, "hours": findings.hours}, indent=2))
     else:
         for line in findings.problems:
             say(f"WRONG    {printable(line)}")
-        for line in findings.warnings:
+        for line in warnings:
             say(f"BEWARE   {printable(line)}")
         verdict = f"{len(findings.problems)} wrong" if findings.problems else "nothing wrong"
         hours = f"{findings.hours:.2f} hours"

@@ -90,19 +90,22 @@ def train(
     """Train a detector on videos of which only the label as a whole is known.
 
     Some groups (recordings, cameras) are held out: on them the threshold is set and the figures are
-    measured, and nothing is chosen. With normal videos alone it becomes a detector of the unusual.
-    Features are extracted first and kept. Stopped or killed, the same command goes on. Started by
-    torchrun, several processes share the training.
+    measured, and nothing is chosen. Where no groups are given, videos whose backgrounds are alike
+    stay together. With normal videos alone it becomes a detector of the unusual. Features are
+    extracted first and kept. Stopped or killed, the same command goes on. Started by torchrun,
+    several processes share the training.
     """
     import shlex
 
     from oddframe.datasets.check import check
+    from oddframe.datasets.places import find_places, same_place_warnings
     from oddframe.datasets.registry import survey_dataset
     from oddframe.features.store import FeatureStore
     from oddframe.modelfile import load_model
     from oddframe.outputs.study import write_study
     from oddframe.outputs.training_page import evaluated, study_of
     from oddframe.training.budget import Budget, seconds
+    from oddframe.training.byplace import by_place
     from oddframe.training.distributed import processes, serve
     from oddframe.training.loop import take_part
     from oddframe.training.run import train as run
@@ -115,17 +118,21 @@ def train(
         began_from = load_model(start) if start else None
         settings = _settings(config, began_from, method, tiles, seed)
         survey = survey_dataset(data)
-        dataset = survey.checked()
+        dataset, kept = survey.checked(), FeatureStore(store)
         with progress_bar(quiet=quiet) as bar:
             found = check(survey, follow(bar, "looking at files"))
-            beware = (*found.problems, *found.warnings)
+            looking = follow(bar, "looking for places")
+            places = find_places(dataset, looking, store=kept, hashes=found.hashes)
+            alike = same_place_warnings(dataset, places)
+            dataset, placed = by_place(dataset, places, settings)
+            beware = (*found.problems, *found.warnings, *alike, *filter(None, [placed]))
             for line in beware:
                 note(f"beware: {printable(line)}", quiet=quiet)
             trained = run(
                 dataset,
                 settings,
                 out,
-                store=FeatureStore(store),
+                store=kept,
                 device=device.value,
                 engine=engine.value,
                 jobs=jobs,

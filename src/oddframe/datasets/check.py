@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +25,13 @@ class Findings:
         problems: What has to be mended before training.
         warnings: What one should know.
         hours: Of video, as far as the files could be read.
+        hashes: sha256 of the files' contents, of those that could be read.
     """
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
     hours: float
+    hashes: Mapping[Path, str]
 
 
 def check(survey: Survey, progress: Progress | None = None) -> Findings:
@@ -41,6 +43,7 @@ def check(survey: Survey, progress: Progress | None = None) -> Findings:
     """
     problems, dataset = list(survey.problems), survey.dataset
     infos: dict[Path, VideoInfo] = {}
+    hashes: dict[Path, str] = {}
     copies: dict[str, list[LabelledVideo]] = {}
     seconds = 0.0
     for done, video in enumerate(dataset.videos, start=1):
@@ -51,14 +54,15 @@ def check(survey: Survey, progress: Progress | None = None) -> Findings:
             else:
                 infos[video.path] = probe(video.path)
                 seconds += infos[video.path].duration_s or 0.0
-            copies.setdefault(content_hash(video.path), []).append(video)
+            hashes[video.path] = content_hash(video.path)
+            copies.setdefault(hashes[video.path], []).append(video)
         except InputError as error:
             problems.append(str(error))
         if progress is not None:
             progress(done, len(dataset))
     problems += _copies([same for same in copies.values() if len(same) > 1])
     warnings = _groups(dataset) + [str(leak) for leak in leaks(dataset, infos)]
-    return Findings(tuple(problems), tuple(warnings), seconds / 3600)
+    return Findings(tuple(problems), tuple(warnings), seconds / 3600, hashes)
 
 
 def _copies(copies: Sequence[list[LabelledVideo]]) -> list[str]:

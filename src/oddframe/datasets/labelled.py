@@ -57,6 +57,8 @@ class LabelledVideo:
         label: The class in words, ``fight``; ``normal`` for normal ones.
         group: Recording, camera or scene that it was cut from. Videos of one group look alike, so
             a fair split never parts them.
+        own_group: Where the data set does not say what a video is from, the name under which it is
+            a group of its own, until places are found; else "".
         truth: When it happens, where that is known; never used in training.
         part: ``train`` or ``test`` where the data set comes with a split of its own.
         frames: How many frames it has, where the data set says so; else its file does.
@@ -71,6 +73,7 @@ class LabelledVideo:
     part: Part = ""
     frames: int | None = None
     fps: float | None = None
+    own_group: str = ""
 
 
 @dataclass(frozen=True)

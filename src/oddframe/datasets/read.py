@@ -79,8 +79,8 @@ def _survey_folder(root: Path) -> Survey:
             problems.append(f"{folder}: no videos in it; the class '{label}' would be empty")
         for video in inside:
             place = video.relative_to(folder).parent.as_posix()
-            group = f"{folder.name}/{video.name}" if place == "." else place
-            videos.append(LabelledVideo(video, label != NORMAL, label, group))
+            own = f"{folder.name}/{video.name}" if place == "." else ""
+            videos.append(LabelledVideo(video, label != NORMAL, label, own or place, own_group=own))
     if (root / EVENTS).is_file():
         truths, wrong = _truths(root, {video.path.resolve(): video for video in videos})
         problems += wrong

@@ -83,7 +83,8 @@ def survey_table(path: Path, *, name: str) -> Survey:
 def _video(folder: Path, row: Row) -> tuple[LabelledVideo, list[str]]:
     label = NORMAL if plain(row["label"]) == NORMAL else row["label"]
     abnormal = label != NORMAL
-    group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "") or row["path"]
+    group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "")
+    own = "" if group else row["path"]
     problems: list[str] = []
     try:
         intervals = parse_intervals(row["events"])
@@ -99,7 +100,10 @@ def _video(folder: Path, row: Row) -> tuple[LabelledVideo, list[str]]:
         problems.append(f'the part is "{row["part"]}"; it takes train or test')
     truth = Truth(intervals, "seconds") if known else None
     path = folder / row["path"]
-    return LabelledVideo(path, abnormal, label, group, truth, cast(Part, part)), problems
+    video = LabelledVideo(
+        path, abnormal, label, group or own, truth, cast(Part, part), own_group=own
+    )
+    return video, problems
 
 
 def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:

@@ -38,6 +38,8 @@ def card(
         held_out: What it was measured on.
         failed: Why videos could not be read, by path.
     """
+    # What these videos are called where places are not looked for.
+    own = sorted({each.video.own_group for each in held_out} - {""})
     return {
         "data": data,
         "training_videos": {
@@ -46,6 +48,7 @@ def card(
         },
         "left_out_groups": list(config.leave_out),
         "held_out_groups": sorted({each.video.group for each in held_out}),
+        **({"held_out_own_groups": own} if own else {}),
         "held_out_videos": len(held_out),
         # Names only: a model that is handed on should not tell where its maker keeps videos.
         "left_out": {Path(p).name: why.replace(p, Path(p).name) for p, why in failed.items()},

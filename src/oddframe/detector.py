@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -91,6 +92,7 @@ class Detector:
         self.profile = profile
         self.spec = spec
         self.choice = choice
+        self._loading = Lock()
 
     @classmethod
     def load(
@@ -127,9 +129,14 @@ class Detector:
         spec = loaded.profiles[profile].spec
         return cls(loaded, profile, spec if views is None else with_views(spec, views), choice)
 
-    @cached_property
+    @property
     def backbone(self) -> Backbone:
         """What turns snippets into features; loaded when the first video comes."""
+        with self._loading:  # Once, however many threads ask for it.
+            return self._backbone
+
+    @cached_property
+    def _backbone(self) -> Backbone:
         return load_backbone(
             self.spec.backbone,
             crop_size=self.spec.crop_size,

@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> Path:
 def test_figures_page_and_tables(oddframe: Run, data: Path, store: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
     words = ("evaluate", "fight", data, "--store", store, "--out", out)
-    answer = oddframe(*words)
+    answer = oddframe(*words, "--jobs", 2)
     assert answer.code == 0
     assert "of 2 abnormal videos caught" in answer.out
     assert "frame AUC" in answer.out
@@ -117,7 +117,7 @@ def test_many_alarms_an_hour_can_be_shown_by_seconds(
     normal = [data.with_name(name) for name in CLIPS[2:]]
     out = tmp_path / "mine.safetensors"
     words = ("calibrate", "fight", *normal, "--store", store, "--out", out)
-    answer = oddframe(*words, "--false-alarms-per-hour", 5000)
+    answer = oddframe(*words, "--false-alarms-per-hour", 5000, "--jobs", 2)
     assert answer.code == 0
     assert "cannot promise" not in answer.out
 

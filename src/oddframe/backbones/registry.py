@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ I3D_WEIGHTS = Path(__file__).parent / "data" / "i3d_kinetics400.safetensors"
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network ready to run.
+    """A network ready to run; threads may share it, for they take turns.
 
     Attributes:
         name: In this registry.
@@ -102,4 +103,15 @@ def load_backbone(
         run = torch_run(network, choice)
     # On a CPU a batch is no faster than one snippet after the other, and fills more cache.
     batch = 16 if choice.device == "cuda" else 1
-    return Backbone(name, FEATURE_DIM, sha256, choice, batch, run)
+    return Backbone(name, FEATURE_DIM, sha256, choice, batch, _in_turns(run))
+
+
+def _in_turns(run: Run) -> Run:
+    # Videos are decoded side by side, but an engine already uses all of its device for one batch.
+    lock = Lock()
+
+    def locked(snippets: Tensor) -> NDArray[np.float32]:
+        with lock:
+            return run(snippets)
+
+    return locked

@@ -15,6 +15,7 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
+    JobsOption,
     JsonOption,
     ModelArgument,
     ProfileName,
@@ -48,6 +49,7 @@ def calibrate(
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
+    jobs: JobsOption = 1,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -76,7 +78,8 @@ def calibrate(
     detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
     normal = [LabelledVideo(p, False, NORMAL, camera_of(p)) for p in find_inputs(videos)]
     with progress_bar(quiet=quiet) as bar:
-        scored, failed = score_videos(detector, normal, FeatureStore(store), follow(bar, "scoring"))
+        kept, progress = FeatureStore(store), follow(bar, "scoring")
+        scored, failed = score_videos(detector, normal, kept, progress, jobs)
     for line in failed:
         note(f"left out: {printable(line)}")
     if not scored:

@@ -16,6 +16,7 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
+    JobsOption,
     JsonOption,
     ModelArgument,
     ProfileName,
@@ -60,6 +61,7 @@ def evaluate(
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
+    jobs: JobsOption = 1,
     as_json: JsonOption = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all tables as Markdown.")
@@ -91,7 +93,7 @@ def evaluate(
     detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
     with progress_bar(quiet=quiet) as bar:
         scored, failed = score_videos(
-            detector, dataset.videos, FeatureStore(store), follow(bar, "scoring")
+            detector, dataset.videos, FeatureStore(store), follow(bar, "scoring"), jobs
         )
     for line in failed:
         note(f"left out: {printable(line)}")

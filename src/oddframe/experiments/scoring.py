@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from threading import Event
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.detector import Detector
@@ -21,6 +23,7 @@ def score_videos(
     videos: Sequence[LabelledVideo],
     store: FeatureStore,
     progress: Progress | None = None,
+    jobs: int = 1,
 ) -> tuple[list[tuple[LabelledVideo, ScoreTrack]], list[str]]:
     """Tracks of all videos that can be read, in order, and a line for each that cannot.
 
@@ -29,28 +32,48 @@ def score_videos(
         videos: Videos, folders of frames, or files of features.
         store: Where features are kept.
         progress: Called with (videos done, videos in all).
+        jobs: Videos that are decoded side by side.
     """
-    scored: list[tuple[LabelledVideo, ScoreTrack]] = []
-    failed: list[str] = []
-    for done, video in enumerate(videos, start=1):
+    tracks: dict[int, ScoreTrack] = {}
+    failed: dict[int, str] = {}
+    stopped = Event()
+
+    def track(video: LabelledVideo) -> ScoreTrack:
+        return detector.score(_features(detector, video, store, stopped))
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        work = {pool.submit(track, video): i for i, video in enumerate(videos)}
         try:
-            scored.append((video, detector.score(_features(detector, video, store))))
-        except InputError as error:
-            reason, path = str(error), str(video.path)
-            failed.append(reason if path in reason else f"{path}: {reason}")
-        if progress is not None:
-            progress(done, len(videos))
-    return scored, failed
+            for done, future in enumerate(as_completed(work), start=1):
+                i = work[future]
+                try:
+                    tracks[i] = future.result()
+                except InputError as error:
+                    reason, path = str(error), str(videos[i].path)
+                    failed[i] = reason if path in reason else f"{path}: {reason}"
+                if progress is not None:
+                    progress(done, len(videos))
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [(videos[i], tracks[i]) for i in sorted(tracks)], [failed[i] for i in sorted(failed)]
 
 
-def _features(detector: Detector, video: LabelledVideo, store: FeatureStore) -> Features:
+def _features(
+    detector: Detector, video: LabelledVideo, store: FeatureStore, stopped: Event
+) -> Features:
+    def go_on(_done: int, _expected: int | None) -> None:
+        if stopped.is_set():  # By Ctrl-C: nobody waits for a long video to end.
+            raise CancelledError
+
     if is_features(video.path):
         return features_of(video.path, video.frames, video.fps)
     sha256 = content_hash(video.path)
     kept = store.get(sha256, detector.made_spec)
     if kept is None:
         fps = video.fps if video.path.is_dir() else None  # A video has its own times.
-        kept = detector.features(video.path, fps=fps).features
+        kept = detector.features(video.path, fps=fps, progress=go_on).features
         store.put(sha256, kept)
     return kept
 

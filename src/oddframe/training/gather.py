@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from oddframe.backbones.engines import DeviceName, EngineName, choose
 from oddframe.backbones.i3d import FEATURE_DIM
@@ -123,26 +121,14 @@ class Extractor:
         key = (section.backbone, section.crop_size, section.snippet_frames)
         with self._lock:
             if key not in self._backbones:
-                backbone = load_backbone(
+                self._backbones[key] = load_backbone(
                     section.backbone,
                     crop_size=section.crop_size,
                     snippet_frames=section.snippet_frames,
                     device=self.device,
                     engine=self.engine,
                 )
-                self._backbones[key] = _taking_turns(backbone)
             return self._backbones[key]
-
-
-def _taking_turns(backbone: Backbone) -> Backbone:
-    # Videos are decoded side by side, but an engine already uses all of its device for one batch.
-    lock, run = threading.Lock(), backbone.run
-
-    def locked(snippets: Tensor) -> NDArray[np.float32]:
-        with lock:
-            return run(snippets)
-
-    return replace(backbone, run=locked)
 
 
 def gather(

@@ -12,8 +12,7 @@ import pytest
 
 from oddframe.cli.demo import DATA
 from oddframe.modelfile import load_model
-from tests.cli.conftest import Answer
-from tests.training.ready import ready_made
+from tests.cli.conftest import LINEAR, Answer
 
 Run = Callable[..., Answer]
 
@@ -22,11 +21,6 @@ features: {resize: [64, 48], crop_size: [64, 48], crops: [full], stride: 16, rat
 method: {name: ur_dmu, config: {hidden: 32, heads: 2, head_dim: 16}}
 recipe: {steps: 20, normal_bags: 4, abnormal_bags: 4, segments: 8, lr: 1.0e-3}
 bags: {mode: joined, clips: [3, 4], abnormal: [1, 2]}
-"""
-LINEAR = """
-method: {name: linear}
-recipe: {steps: 12, normal_bags: 4, abnormal_bags: 4, segments: 8, lr: 1.0e-3}
-search: {lr: [1, 3], steps: [1], folds: 2}
 """
 TWO_HALVES = """
 features: {resize: [64, 48], crop_size: [64, 48], crops: [full], stride: 16}
@@ -94,16 +88,6 @@ def test_a_slip_in_the_configuration_is_named(oddframe: Run, clips: Path, tmp_pa
     answer = oddframe("train", clips, "--config", tmp_path / "slip.yaml")
     assert answer.code == 2
     assert "steps" in answer.err
-
-
-@pytest.fixture
-def ready(tmp_path: Path) -> Path:
-    """A CSV of ready-made features and a small configuration beside it."""
-    data = ready_made(tmp_path / "data")
-    rows = [f"{v.path.name},{v.label},{v.group}" for v in data.videos]
-    (tmp_path / "data" / "list.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
-    (tmp_path / "small.yaml").write_text(LINEAR)
-    return tmp_path / "data" / "list.csv"
 
 
 def test_without_groups_videos_of_one_place_are_held_out_together(

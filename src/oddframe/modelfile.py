@@ -34,6 +34,8 @@ from oddframe.timeline import ScoreTrack, Tiles
 FORMAT = 1
 KIND = "oddframe model"
 SHIPPED = Path(__file__).parent / "models"
+# What a model knows that was made from normal video alone.
+UNUSUAL = "what is unusual"
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def test_normal_videos_alone_say_what_becomes_of_them(
     answer = oddframe("train", tmp_path / "clips", "--out", tmp_path / "m.safetensors")
     assert answer.code == 0, answer.err
     assert "only normal videos to learn from" in answer.err
+    assert "Warning" not in answer.err
     assert "finds what is unusual" in answer.out
 
 

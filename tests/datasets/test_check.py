@@ -61,6 +61,13 @@ def test_properties_that_say_nothing_are_not_named() -> None:
     assert leaks(made(4, 1), infos(made(4, 1), fps=(25.0, 30.0))) == []  # Nothing to try it on.
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_class_alone_leaks_nothing() -> None:
+    dataset = made(12, 6)
+    normal = dataset.subset(np.flatnonzero(~dataset.abnormal).tolist())
+    assert leaks(normal, infos(normal)) == []
+
+
 def folder(root: Path) -> Path:
     """A data set with one of everything that goes wrong."""
     for place in ("normal/cam1", "fight/cam2", "fight/cam3"):

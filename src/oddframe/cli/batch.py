@@ -17,6 +17,7 @@ from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
 from oddframe.detector import Detector
 from oddframe.errors import OddframeError
+from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.names import stems
 from oddframe.video.discover import find_inputs
 from oddframe.video.mask import read_mask
@@ -43,8 +44,11 @@ def run(
     if settings.out is not None:
         _make_folder(settings.out)
     info = detector.info
+    trained = f"trained on {info.knows}; it knows nothing else"
+    if info.knows == UNUSUAL:
+        trained = f"trained on normal video alone; it finds {UNUSUAL} beside that"
     note(
-        f"{info.name}: trained on {info.knows}; it knows nothing else. "
+        f"{info.name}: {trained}. "
         f"{info.method} on {info.backbone}, profile {info.profile}, {info.engine}",
         quiet=quiet,
     )

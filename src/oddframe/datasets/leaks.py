@@ -57,12 +57,14 @@ def leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
     """The properties that tell the label by themselves, the worst first.
 
     Whether more or less of a property means abnormal is found on some groups and tried on the
-    others. Nothing is found where there are too few groups of both classes to do so.
+    others. Nothing is found where there are too few groups of both classes to do so, or one class.
 
     Args:
         dataset: Videos of both classes.
         infos: What their files say, by path; videos without are left aside.
     """
+    if not dataset.classes:
+        return []
     known = dataset.subset(i for i, v in enumerate(dataset.videos) if v.path in infos)
     try:
         folds = grouped_folds(known, min(_FOLDS, len(known.groups)))

@@ -10,14 +10,12 @@ import torch
 
 from oddframe.backbones.engines import DeviceName
 from oddframe.files import told
-from oddframe.modelfile import Model, Profile
+from oddframe.modelfile import UNUSUAL, Model, Profile
 from oddframe.training.card import digest
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered, training_video
 from oddframe.training.library import Library
 from oddframe.training.loop import OnStep, fit
-
-UNUSUAL = "what is unusual"
 
 
 @dataclass(frozen=True)

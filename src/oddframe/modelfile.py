@@ -117,7 +117,7 @@ class Model:
         if grid is None:
             scores = self.network.score_views(features.array)
         else:
-            tiles = Tiles(grid, self.network.score_tiles(features.array))
+            tiles = Tiles(grid, self.network.score_tiles(np.asarray(features.array)))
             scores = tiles.scores.max(axis=0)
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.leaks import leaks
+from oddframe.datasets.ready import digest_of, is_ready, ready_features
 from oddframe.datasets.survey import Survey
 from oddframe.errors import InputError
-from oddframe.features.arrays import features_of, is_features
-from oddframe.features.store import content_hash
 from oddframe.video.probe import VideoInfo, probe
 
 Progress = Callable[[int, int], None]
@@ -48,13 +47,13 @@ def check(survey: Survey, progress: Progress | None = None) -> Findings:
     seconds = 0.0
     for done, video in enumerate(dataset.videos, start=1):
         try:
-            if is_features(video.path):
-                time = features_of(video.path, video.frames, video.fps).timebase
+            if is_ready(video):
+                time = ready_features(video).timebase
                 seconds += time.duration_s
             else:
                 infos[video.path] = probe(video.path)
                 seconds += infos[video.path].duration_s or 0.0
-            hashes[video.path] = content_hash(video.path)
+            hashes[video.path] = digest_of(video)
             copies.setdefault(hashes[video.path], []).append(video)
         except InputError as error:
             problems.append(str(error))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe.features.published import FeatureFiles, Layout
 from oddframe.timeline import Timebase, stretches
 
 NORMAL = "normal"
@@ -63,6 +64,7 @@ class LabelledVideo:
         part: ``train`` or ``test`` where the data set comes with a split of its own.
         frames: How many frames it has, where the data set says so; else its file does.
         fps: Frames a second, where the data set comes without the video itself.
+        made: Where features of it lie that were made before; they are read instead of ``path``.
     """
 
     path: Path
@@ -74,14 +76,24 @@ class LabelledVideo:
     frames: int | None = None
     fps: float | None = None
     own_group: str = ""
+    made: FeatureFiles | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled videos under one name."""
+    """Labelled videos under one name.
+
+    Attributes:
+        name: As the command line or the folder calls it.
+        videos: In the order of the lists.
+        layout: How features of it are published, where they are.
+        notes: What is odd about it or was put right while it was read, a line each.
+    """
 
     name: str
     videos: tuple[LabelledVideo, ...]
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -105,11 +117,11 @@ class Dataset:
         """The videos of one side of the data set's own split; all of them where it has none."""
         if not any(video.part for video in self.videos):
             return self
-        return Dataset(self.name, tuple(v for v in self.videos if v.part == part))
+        return replace(self, videos=tuple(v for v in self.videos if v.part == part))
 
     def subset(self, indices: Iterable[int]) -> Dataset:
         """The videos at ``indices``, in that order."""
-        return Dataset(self.name, tuple(self.videos[int(i)] for i in indices))
+        return replace(self, videos=tuple(self.videos[int(i)] for i in indices))
 
 
 def plain(label: str) -> str:

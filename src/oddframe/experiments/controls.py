@@ -15,8 +15,8 @@ from oddframe.datasets.labelled import Dataset
 from oddframe.errors import UsageError
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
 from oddframe.experiments.splice import Clip
+from oddframe.features.lazy import FeatureArray
 from oddframe.timeline import FloatArray
-from oddframe.training.bags import FeatureArray
 from oddframe.video.probe import probe
 
 

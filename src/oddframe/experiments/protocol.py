@@ -15,9 +15,9 @@ import numpy as np
 from oddframe.errors import UsageError
 from oddframe.experiments.parts import Folds, Part, Split
 from oddframe.experiments.splice import Clip, Spliced, SpliceRule, splice
+from oddframe.features.lazy import FeatureArray
 from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics
 from oddframe.timeline import FloatArray, ScoreTrack
-from oddframe.training.bags import FeatureArray
 
 
 @dataclass(frozen=True)

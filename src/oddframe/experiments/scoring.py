@@ -7,9 +7,9 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from threading import Event
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.ready import is_ready, ready_features
 from oddframe.detector import Detector
 from oddframe.errors import InputError
-from oddframe.features.arrays import features_of, is_features
 from oddframe.features.spec import Features
 from oddframe.features.store import FeatureStore, content_hash
 from oddframe.modelfile import Model
@@ -67,8 +67,8 @@ def _features(
         if stopped.is_set():  # By Ctrl-C: nobody waits for a long video to end.
             raise CancelledError
 
-    if is_features(video.path):
-        return features_of(video.path, video.frames, video.fps)
+    if is_ready(video):
+        return ready_features(video)
     sha256 = content_hash(video.path)
     kept = store.get(sha256, detector.made_spec)
     if kept is None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError, UsageError
+from oddframe.features.lazy import FeatureArray
 from oddframe.features.spec import Features
 from oddframe.timeline import FloatArray, ScoreTrack, Timebase, stretches
-from oddframe.training.bags import FeatureArray, views_of
+from oddframe.training.bags import views_of
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def clips_of(
         scored, seen = features[video.path], (training or {}).get(video.path, ())
         views = tuple(crop for each in seen for crop in each.array)
         truth = None if video.truth is None else video.truth.frame_labels(scored.timebase)
-        clip = Clip(str(video.path), scored.array, scored.timebase, video.abnormal, video.group)
+        array = np.asarray(scored.array)
+        clip = Clip(str(video.path), array, scored.timebase, video.abnormal, video.group)
         tiled = scored.spec.tiles is not None
         clips.append(replace(clip, truth=truth, tiled=tiled, other_views=() if tiled else views))
     return tuple(clips)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
+from oddframe.features.lazy import FeatureArray
 from oddframe.timeline import FloatArray
-from oddframe.training.bags import FeatureArray, TrainingVideo
+from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import TrainConfig
 from oddframe.training.loop import fit
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oddframe.errors import InputError
+from oddframe.features.lazy import FeatureArray
+from oddframe.features.npy import floating, read_header
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import read_features
 from oddframe.timeline import Timebase
@@ -20,8 +21,6 @@ from oddframe.video.views import crop_names
 
 BACKBONE = "array"
 FEATURE_SUFFIXES = frozenset({".npy", ".safetensors"})
-
-FeatureArray = NDArray[np.float32] | NDArray[np.float16]
 
 _SNIPPET_FRAMES = 16  # What published features stand for, one after another without overlap.
 
@@ -92,22 +91,12 @@ def read_array_features(
 
 
 def _load(path: Path) -> FeatureArray:
-    if not path.is_file():
-        raise InputError(f"{path}: no such feature file")
+    read_header(path)
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        pickled = (
-            " (it holds Python objects, which are never loaded)" if "pickle" in str(error) else ""
-        )
-        raise InputError(
-            f"{path}: not an array of numbers that can be read{pickled}; save it with numpy.save"
-        ) from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: not one array of numbers; save it with numpy.save")
-    if array.dtype == np.float16:
-        return array.astype(np.float16, copy=False)
-    return array.astype(np.float32, copy=False)
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    return floating(array)
 
 
 def _crops_first(path: Path, array: FeatureArray) -> FeatureArray:

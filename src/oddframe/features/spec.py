@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from oddframe.errors import InputError
+from oddframe.features.lazy import AnyFeatures
 from oddframe.timeline import Timebase
 from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.views import tiles_of, with_views
 
+# What stands before a backbone's name where features were made elsewhere.
+IMPORTED = "imported:"
 # Fields that change how densely or precisely a video is read, but not what a feature means: a model
 # scores features that differ from its own in these alone.
 SAMPLING_FIELDS = frozenset({"precision", "stride"})
@@ -28,8 +28,8 @@ class FeatureSpec(Preprocessing):
     """Everything that a feature's numbers depend on: the preprocessing, and what looked at it.
 
     Attributes:
-        backbone: Name in the backbone registry, ``i3d``.
-        weights_sha256: Of the weights file that was used.
+        backbone: Name in the backbone registry, ``i3d``; ``imported:i3d`` if made elsewhere.
+        weights_sha256: Of the weights file that was used; empty where nobody knows.
         dim: Length D of a feature.
         precision: What the engine computed in, ``float32`` or ``bfloat16``.
     """
@@ -43,6 +43,11 @@ class FeatureSpec(Preprocessing):
     def tiles(self) -> tuple[int, int] | None:
         """(rows, columns) if the crops are the tiles of a picture; None if they are views of it."""
         return tiles_of(self.crops)
+
+    @property
+    def imported(self) -> bool:
+        """Whether oddframe cannot make such features, only read them."""
+        return self.backbone.startswith(IMPORTED)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -93,9 +98,12 @@ class FeatureSpec(Preprocessing):
 
 @dataclass(frozen=True)
 class Features:
-    """Features of one video: ``array`` (C crops, T snippets, D), how they were made, their time."""
+    """Features of one video: ``array`` (C crops, T snippets, D), how they were made, their time.
 
-    array: NDArray[np.float32] | NDArray[np.float16]
+    The array may lie on disk (``CropArray``): what works a crop at a time never holds it whole.
+    """
+
+    array: AnyFeatures
     spec: FeatureSpec
     timebase: Timebase
 

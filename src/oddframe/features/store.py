@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from oddframe.errors import InputError
+from oddframe.features.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.files import write_bytes
 from oddframe.timeline import Timebase
@@ -56,9 +58,10 @@ def write_features(path: Path, features: Features) -> None:
         OddframeError: it cannot be written.
         InputError: a value is not finite.
     """
-    if not np.isfinite(features.array).all():
+    array = np.ascontiguousarray(features.array)
+    if not all(is_finite(crop) for crop in array):
         raise InputError(f"{path}: not written, the features hold values that are not finite")
-    tensors: dict[str, NDArray[Any]] = {"features": np.ascontiguousarray(features.array)}
+    tensors: dict[str, NDArray[Any]] = {"features": array}
     time = features.timebase
     if time.pts is not None:
         tensors["pts"] = np.ascontiguousarray(time.pts, dtype=np.float64)
@@ -99,11 +102,62 @@ def read_features(path: Path) -> Features:
         spec = FeatureSpec.from_dict(header["spec"])
         time = Timebase(pts=tensors.get("pts"), **header["timebase"])
         features = Features(tensors["features"], spec, time)
-        if not np.isfinite(features.array).all():
+        if not all(is_finite(crop) for crop in tensors["features"]):
             raise InputError("it holds values that are not finite")
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a damaged feature file ({error}); extract it again") from None
     return features
+
+
+@dataclass(frozen=True)
+class StoredHeader:
+    """What a feature file says of itself before its numbers are read.
+
+    Attributes:
+        spec: How the features were made.
+        timebase: Of the video.
+        shape: (C, T, D).
+        dtype: float32 or float16.
+        offset: Bytes before the first number.
+        checksum: sha256 (hex) of the features, and of the frames' times.
+    """
+
+    spec: FeatureSpec
+    timebase: Timebase
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    offset: int
+    checksum: str
+
+
+def read_stored_header(path: Path) -> StoredHeader:
+    """The header of a feature file of a video with a constant frame rate; its numbers stay unread.
+
+    Raises:
+        InputError: no such file, not a feature file, a newer one, or one that is cut off.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such feature file")
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            about = json.loads(file.read(min(length, path.stat().st_size)))
+        metadata, tensor = about.get("__metadata__") or {}, about["features"]
+        dtype = np.dtype({"F16": np.float16, "F32": np.float32}[tensor["dtype"]])
+        crops, snippets, dim = tensor["shape"]
+        start, end = tensor["data_offsets"]
+        whole = path.stat().st_size >= 8 + length + end
+        if not whole or end - start != crops * snippets * dim * dtype.itemsize:
+            raise ValueError("it is cut off")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: truncated or no feature file ({error})") from None
+    header = _header(path, metadata)
+    try:
+        spec, time = FeatureSpec.from_dict(header["spec"]), Timebase(**header["timebase"])
+        sha256 = str(header["checksum"])
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a damaged feature file ({error})") from None
+    return StoredHeader(spec, time, (crops, snippets, dim), dtype, 8 + length + start, sha256)
 
 
 def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oddframe.features.lazy import AnyFeatures
 from oddframe.timeline import FloatArray
 
 # A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
@@ -77,7 +78,7 @@ class ModelNetwork(nn.Module):
         logits: Tensor = self.network(x).logits / self.temperature
         return logits.sigmoid().view(-1, crops, logits.shape[1]).mean(1)
 
-    def score_views(self, array: NDArray[np.floating[Any]]) -> FloatArray:
+    def score_views(self, array: AnyFeatures) -> FloatArray:
         """(C views, T, D) of one video -> (T,) scores: the mean over what all show the same."""
         total = np.zeros(array.shape[1])
         for view in array:  # One at a time: ten take no more memory than one.

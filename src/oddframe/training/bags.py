@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
+from oddframe.features.lazy import FeatureArray
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
 
 View = NDArray[np.float32]  # (T, D): one crop of one video; T differs from video to video.
-FeatureArray = NDArray[np.float32] | NDArray[np.float16]
 IntArray = NDArray[np.int64]
 
 
@@ -34,7 +34,7 @@ class TrainingVideo:
         tiles: Tiles a view.
     """
 
-    views: tuple[View, ...]
+    views: Sequence[View]
     abnormal: bool
     tiles: int = 1
 
@@ -144,10 +144,10 @@ def make_bags(
     return VideoBags(videos, recipe, rng)
 
 
-def _batch(normal: list[View], abnormal: list[View], n_segments: int, tiles: int) -> Batch:
-    bags = np.stack([segments(view, n_segments, tiles) for view in normal + abnormal])
-    labels = np.repeat(np.array([0, 1], dtype=np.float32), [len(normal), len(abnormal)])
-    return Batch(bags, labels)
+def _batch(bags: Sequence[View], normal: int) -> Batch:
+    """Bags (S, D), the first ``normal`` of them normal."""
+    labels = np.repeat(np.array([0, 1], dtype=np.float32), [normal, len(bags) - normal])
+    return Batch(np.stack(bags), labels)
 
 
 class VideoBags:
@@ -155,8 +155,10 @@ class VideoBags:
 
     def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
         self.rng, self.segments, self.tiles = rng, recipe.segments, videos[0].tiles
-        self.normal = [view for video in videos if not video.abnormal for view in video.views]
-        self.abnormal = [view for video in videos if video.abnormal for view in video.views]
+        # Places, not features: those that lie on disk are read when they are drawn.
+        places = [(video, crop) for video in videos for crop in range(len(video.views))]
+        self.normal = [place for place in places if not place[0].abnormal]
+        self.abnormal = [place for place in places if place[0].abnormal]
         self.decks = (
             Deck(len(self.normal), recipe.normal_bags, rng),
             Deck(len(self.abnormal), recipe.abnormal_bags, rng),
@@ -165,8 +167,10 @@ class VideoBags:
     def draw(self, share: Share = everything) -> Batch:
         """The next batch."""
         normal, abnormal = (dealt[share(len(dealt))] for dealt in [d.deal() for d in self.decks])
-        views = [self.normal[i] for i in normal], [self.abnormal[i] for i in abnormal]
-        return _batch(*views, self.segments, self.tiles)
+        drawn = [self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal]
+        views = (video.views[crop] for video, crop in drawn)
+        bags = [segments(view, self.segments, self.tiles) for view in views]
+        return _batch(bags, len(normal))
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""
@@ -228,8 +232,9 @@ class JoinedBags:
         normal = [self._drawn(abnormal=False) for _ in range(self.recipe.normal_bags)]
         abnormal = [self._drawn(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
         normal, abnormal = normal[share(len(normal))], abnormal[share(len(abnormal))]
-        joined = [self._joined(row) for row in normal], [self._joined(row) for row in abnormal]
-        return _batch(*joined, self.recipe.segments, self.videos[0].tiles)
+        n, tiles = self.recipe.segments, self.videos[0].tiles
+        rows = (self._joined(row) for row in normal + abnormal)
+        return _batch([segments(row, n, tiles) for row in rows], len(normal))
 
     def _drawn(self, *, abnormal: bool) -> list[View]:
         row = [self.videos[i].views for i in self.joiner.row(abnormal=abnormal)]

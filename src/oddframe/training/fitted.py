@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.bags import TrainingVideo
@@ -38,7 +39,11 @@ def spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
     low, high = np.inf, -np.inf
     with torch.inference_mode():
         for video in videos:
-            x = torch.from_numpy(video.views[0]).float()[None].to(device)
-            scores = network(x)
+            scores = network(first_view(video, device))
             low, high = min(low, float(scores.min())), max(high, float(scores.max()))
     return high - low
+
+
+def first_view(video: TrainingVideo, device: torch.device) -> Tensor:
+    """(1, T, D) features of a video's first view; a copy, for those on disk cannot be lent."""
+    return torch.from_numpy(np.array(video.views[0], dtype=np.float32))[None].to(device)

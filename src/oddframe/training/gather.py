@@ -14,13 +14,14 @@ from oddframe.backbones.engines import DeviceName, EngineName, choose
 from oddframe.backbones.i3d import FEATURE_DIM
 from oddframe.backbones.registry import Backbone, load_backbone, weights_file
 from oddframe.datasets.labelled import LabelledVideo
+from oddframe.datasets.ready import digest_of, is_ready, ready_features
 from oddframe.errors import InputError
-from oddframe.features.arrays import features_of, is_features
 from oddframe.features.extract import extract
+from oddframe.features.lazy import Views
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash
 from oddframe.methods.base import Loss
-from oddframe.training.bags import TrainingVideo, views_of
+from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import FeatureSection
 from oddframe.video.source import open_source
 
@@ -53,12 +54,11 @@ class Silent:
 
 def training_video(seen: Sequence[Features], abnormal: bool) -> TrainingVideo:
     """What training sees of a video: all crops of all its features, or its tiles in a row."""
-    views = tuple(
-        view.astype(np.float32, copy=False)
-        for features in seen
-        for view in views_of(features.array, tiled=features.spec.tiles is not None)
-    )
-    rows, columns = seen[0].spec.tiles or (1, 1)
+    if seen[0].spec.tiles is None:
+        return TrainingVideo(Views([features.array for features in seen]), abnormal)
+    rows, columns = seen[0].spec.tiles
+    arrays = [np.asarray(features.array, np.float32) for features in seen]
+    views = tuple(array.reshape(-1, array.shape[2]) for array in arrays)
     return TrainingVideo(views, abnormal, rows * columns)
 
 
@@ -147,10 +147,10 @@ def gather(
 
     def one(request: Request) -> Gathered:
         video = request.video
-        sha256 = content_hash(video.path)
+        sha256 = digest_of(video)
         sections = dict.fromkeys(request.sections)
-        if is_features(video.path):
-            made = features_of(video.path, video.frames, video.fps)
+        if is_ready(video):
+            made = ready_features(video)
             return Gathered(video, sha256, dict.fromkeys(sections, made))
         features = {s: extractor.features(video, sha256, s) for s in sections}
         return Gathered(request.video, sha256, features)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from oddframe.datasets.labelled import LabelledVideo
-from oddframe.features.arrays import is_features
+from oddframe.datasets.ready import is_ready
 from oddframe.features.spec import FeatureSpec
 from oddframe.training.config import FeatureSection
 from oddframe.training.gather import Extractor, Gathered, Progress, Request, gather
@@ -29,7 +29,7 @@ class Library:
     @property
     def ready_made(self) -> bool:
         """Whether there are files of features, of which no other ones can be made."""
-        return any(is_features(video.path) for video in self._found)
+        return any(is_ready(video) for video in self._found)
 
     def add(self, requests: Sequence[Request]) -> None:
         """Gather what is not there yet; what cannot be read is in ``failed`` from then on."""
@@ -52,7 +52,7 @@ class Library:
     def spec(self, section: FeatureSection) -> FeatureSpec:
         """What features of ``section`` are; where a data set comes with features, those."""
         for video, each in self._found.items():
-            if is_features(video.path) and section in each.features:
+            if is_ready(video) and section in each.features:
                 return each.features[section].spec
         return self._extractor.spec(section)
 
@@ -83,7 +83,7 @@ class Library:
     def _unmade(self, request: Request) -> list[Request]:
         """What is neither in memory nor in the store, one request a section."""
         video = request.video
-        if is_features(video.path):
+        if is_ready(video):
             return []
         return [
             Request(video, (section,))

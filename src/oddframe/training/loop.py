@@ -19,7 +19,7 @@ from oddframe.training.board import Board
 from oddframe.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.distributed import Ranks
-from oddframe.training.fitted import COLLAPSED, Fitted, spread
+from oddframe.training.fitted import COLLAPSED, Fitted, first_view, spread
 from oddframe.training.log import StepLog
 from oddframe.training.normal import fit_normal
 from oddframe.training.reproducible import reproducible
@@ -202,9 +202,7 @@ def _temperature(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> floa
     device = network.standardise.mean.device
     with torch.inference_mode():
         logits = [
-            network.network(
-                network.standardise(torch.from_numpy(video.views[0]).float()[None].to(device))
-            ).logits.flatten()
+            network.network(network.standardise(first_view(video, device))).logits.flatten()
             for video in videos
         ]
     far = np.quantile(torch.cat(logits).abs().cpu().numpy(), 0.95)

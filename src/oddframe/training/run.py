@@ -8,8 +8,8 @@ from pathlib import Path
 
 from oddframe.backbones.engines import DeviceName, EngineName
 from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.ready import is_ready
 from oddframe.errors import InputError
-from oddframe.features.arrays import is_features
 from oddframe.features.store import FeatureStore
 from oddframe.methods.registry import get_method
 from oddframe.modelfile import Model, load_model, save_model
@@ -192,7 +192,7 @@ def _able(config: TrainConfig, split: Split, told: _Told) -> TrainConfig:
 
 def _check_start(start: Model, config: TrainConfig, dataset: Dataset, library: Library) -> None:
     """Before the work: only where features are ready-made does a file say what they are."""
-    made = next((video for video in dataset.videos if is_features(video.path)), None)
+    made = next((video for video in dataset.videos if is_ready(video)), None)
     if made is not None:
         library.add([Request(made, (config.features,))])
     check_start(start, config, library.spec(config.features))

@@ -51,7 +51,7 @@ class Run:
         self.bags = make_bags(videos, config.bags, self.recipe, config.recipe.seed)
         dim = videos[0].views[0].shape[1]
         standardise = (
-            Standardise.fitted([view for video in videos for view in video.views])
+            Standardise.fitted(view for video in videos for view in video.views)
             if config.standardise
             else Standardise.identity(dim)
         )

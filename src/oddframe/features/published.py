@@ -1,0 +1,287 @@
+"""Features that others made and published as ``.npy`` files: what they are and how they lie.
+
+A video is one file a crop, ``NAME__0.npy`` (T, D), or one file with all of them, (T, C, D) or
+(C, T, D). Features of the sound, (T', 128), lie in a file of their own and go beside those of every
+crop, as the loader of XD-Violence's authors does it: T' is T, or T - 1, and then the last row of
+the picture is dropped. Nobody can tell the weights or the preprocessing from such a file, so the
+spec says that it was imported, and a model takes imported features or its own, never both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.errors import InputError
+from oddframe.features.lazy import CropArray, View
+from oddframe.features.npy import NpyHeader, ends_digest, floating, mapped, read_header
+from oddframe.features.spec import IMPORTED, Features, FeatureSpec
+from oddframe.timeline import Timebase
+from oddframe.video.views import crop_names
+
+SNIPPET_FRAMES = 16
+I3D_DIM = 1024
+
+# By length, what published features of a picture are.
+_KINDS = {
+    1024: ("i3d", "I3D (Inception-v1), which UR-DMU reads"),
+    1152: ("i3d+vggish", "I3D (Inception-v1) and VGGish of the sound, already joined"),
+    2048: ("i3d_resnet50", "I3D-ResNet-50, which RTFM reads: another network, not UR-DMU's I3D"),
+}
+_SOUND_DIM = 128
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How features of a data set are published.
+
+    Attributes:
+        crops: Crops a video, the centre first.
+        fps: Frames a second of its videos.
+        dim: Length of a feature of the picture.
+        sound_dim: Length of a feature of the sound; 0: none are published.
+    """
+
+    crops: Literal[5, 10]
+    fps: float
+    dim: int = I3D_DIM
+    sound_dim: int = 0
+
+
+class FeatureFiles(Protocol):
+    """Where the features of one video lie; may be asked again and again, and reads no data."""
+
+    def open(self) -> Features:
+        """The features, read where they are looked at.
+
+        Raises:
+            InputError: a file is missing or wrong.
+        """
+        ...
+
+    def digest(self) -> str:
+        """sha256 (hex) that tells these features from others.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        ...
+
+
+def kind_of(dim: int, sound_dim: int = 0) -> str:
+    """Name of published features by their length: ``i3d``, ``i3d+vggish``, ``i3d_resnet50``.
+
+    Of another length nobody knows what they are: ``dim512``.
+    """
+    picture = _KINDS[dim][0] if dim in _KINDS else f"dim{dim}"
+    sound = {0: "", _SOUND_DIM: "+vggish"}.get(sound_dim, f"+dim{sound_dim}")
+    return picture + sound
+
+
+def what_is(dim: int) -> str:
+    """Published features of this length in words; empty if nobody knows."""
+    return _KINDS[dim][1] if dim in _KINDS else ""
+
+
+def imported_spec(dim: int, crops: Literal[5, 10], sound_dim: int = 0) -> FeatureSpec:
+    """Spec of published features: the backbone's name says that they were not made here.
+
+    Size, filter and crops are those of the extractor that their authors published; whether the
+    files were made with it is not known.
+    """
+    return FeatureSpec(
+        backbone=f"{IMPORTED}{kind_of(dim, sound_dim)}",
+        weights_sha256="",
+        dim=dim + sound_dim,
+        jpeg_quality=95,
+        crops=crop_names(crops),
+        snippet_frames=SNIPPET_FRAMES,
+        stride=SNIPPET_FRAMES,
+    )
+
+
+FaultKind = Literal[
+    "missing",
+    "twice",
+    "unreadable",
+    "shape",
+    "crops",
+    "dimension",
+    "length",
+    "sound",
+    "not finite",
+]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a feature file."""
+
+    kind: FaultKind
+    path: Path
+    about: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.about}"
+
+
+@dataclass(frozen=True)
+class NpyFiles:
+    """Features of one video as they were published.
+
+    Attributes:
+        files: One a crop, in order, or one that holds all crops.
+        layout: Of the data set.
+        sound: Features of its sound; None: they are left out.
+        dim: The length that is asked for; None: any.
+    """
+
+    files: tuple[Path, ...]
+    layout: Layout
+    sound: Path | None = None
+    dim: int | None = None
+
+    def faults(self) -> list[Fault]:
+        """All that is wrong, by the headers of the files; nothing: ``open`` will succeed."""
+        return self._look()[0]
+
+    def open(self) -> Features:
+        """The features, read where they are looked at.
+
+        Raises:
+            InputError: a file is missing or wrong.
+        """
+        faults, shape, sound, dtype = self._look()
+        if faults:
+            raise InputError(str(faults[0]))
+        crops, snippets, dim = shape
+        sound_dim = 0 if sound is None else sound.shape[1]
+        rows = snippets if sound is None else sound.shape[0]
+        spec = imported_spec(dim, self.layout.crops, sound_dim)
+        read = partial(_rows, self.files, self.sound, rows, shape)
+        n_frames = SNIPPET_FRAMES * rows
+        time = Timebase(self.layout.fps, n_frames, SNIPPET_FRAMES, SNIPPET_FRAMES)
+        return Features(CropArray((crops, rows, dim + sound_dim), dtype, read), spec, time)
+
+    def digest(self) -> str:
+        """sha256 (hex) over the files' sizes and their first and last bytes.
+
+        All of 33 GB would take minutes at every start, and no two videos agree in these.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        return ends_digest([*self.files, *([self.sound] if self.sound else [])])
+
+    def _look(
+        self,
+    ) -> tuple[list[Fault], tuple[int, int, int], NpyHeader | None, np.dtype[Any]]:
+        faults: list[Fault] = []
+        headers = {path: _header(path, faults) for path in self.files}
+        known = {path: header for path, header in headers.items() if header is not None}
+        shapes = {path: self._shape(path, header, faults) for path, header in known.items()}
+        whole = [shape for shape in shapes.values() if shape is not None]
+        _, snippets, dim = whole[0] if whole else (0, 0, 0)
+        shape = self.layout.crops, snippets, dim
+        for path, other in shapes.items():
+            if other is not None and other[1] != shape[1]:
+                faults.append(Fault("length", path, f"{other[1]} rows, other crops {shape[1]}"))
+            if other is not None and other[2] != (self.dim or shape[2]):
+                faults.append(Fault("dimension", path, _other_length(other[2], self.dim)))
+        half = bool(known) and all(header.dtype == np.float16 for header in known.values())
+        dtype = np.dtype(np.float16 if half and self.sound is None else np.float32)
+        sound = None if self.sound is None else _header(self.sound, faults)
+        if self.sound is not None and sound is not None and whole:
+            faults += _sound_faults(self.sound, sound, shape[1], self.layout.sound_dim)
+        return faults, shape, sound, dtype
+
+    def _shape(
+        self, path: Path, header: NpyHeader, faults: list[Fault]
+    ) -> tuple[int, int, int] | None:
+        """(C, T, D) of what a file holds; None, and a fault, if it is nothing of the kind."""
+        crops, shape = self.layout.crops, header.shape
+        if 0 in shape or len(shape) not in (2, 3):
+            faults.append(Fault("shape", path, f"an array of {header}, not (T, D) or (T, C, D)"))
+        elif len(self.files) > 1:
+            if len(shape) == 2:
+                return 1, shape[0], shape[1]
+            faults.append(Fault("shape", path, f"an array of {header}; a crop is (T, D)"))
+        elif len(shape) == 2:
+            faults.append(Fault("crops", path, f"one crop ({header}), not {crops}"))
+        elif crops in shape[:2]:
+            return crops, shape[0 if shape[1] == crops else 1], shape[2]
+        else:
+            faults.append(Fault("crops", path, f"an array of {header}: {crops} crops are needed"))
+        return None
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Stands where features should be: whoever opens it hears why they cannot be used."""
+
+    reason: str
+
+    def open(self) -> Features:
+        """Nothing.
+
+        Raises:
+            InputError: always, with the reason.
+        """
+        raise InputError(self.reason)
+
+    def digest(self) -> str:
+        """Nothing.
+
+        Raises:
+            InputError: always, with the reason.
+        """
+        raise InputError(self.reason)
+
+
+def _header(path: Path, faults: list[Fault]) -> NpyHeader | None:
+    try:
+        return read_header(path)
+    except InputError as error:
+        about = str(error).removeprefix(f"{path}: ")
+        faults.append(Fault("unreadable" if path.exists() else "missing", path, about))
+        return None
+
+
+def _other_length(dim: int, wanted: int | None) -> str:
+    if wanted is None:
+        return f"features of length {dim}, other crops are of another"
+    names = [f"{d} ({what_is(d)})" if what_is(d) else str(d) for d in (dim, wanted)]
+    return f"features of length {names[0]}, not {names[1]}"
+
+
+def _sound_faults(path: Path, sound: NpyHeader, rows: int, dim: int) -> list[Fault]:
+    if len(sound.shape) != 2 or sound.shape[1] != dim:
+        about = f"features of the sound are (T, {dim}), this is {sound}"
+        return [Fault("sound", path, about)]
+    if sound.shape[0] not in (rows, rows - 1):
+        about = f"{sound.shape[0]} rows of sound, {rows} of the picture; as many or one fewer fit"
+        return [Fault("sound", path, about)]
+    return []
+
+
+def _rows(
+    files: tuple[Path, ...], sound: Path | None, rows: int, shape: tuple[int, int, int], crop: int
+) -> View:
+    """(T, D) of a crop; mapped, but for what must be joined or converted."""
+    if len(files) > 1:
+        view = mapped(files[crop])
+    else:
+        stack = mapped(files[0])
+        view = stack[:, crop] if stack.shape[1] == shape[0] else stack[crop]
+    if view.shape != shape[1:]:
+        raise InputError(f"{files[crop % len(files)]}: has changed while it was used; start again")
+    view = floating(view[:rows])
+    if sound is None:
+        return view
+    joined: NDArray[np.float32] = np.concatenate([view, mapped(sound)], axis=1, dtype=np.float32)
+    return joined

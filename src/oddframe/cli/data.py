@@ -11,6 +11,7 @@ from oddframe.cli.console import follow, printable, progress_bar, say
 from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption, StoreOption
 
 if TYPE_CHECKING:
+    from oddframe.datasets.labelled import Dataset
     from oddframe.datasets.survey import Survey
 
 EXAMPLE = "Example: oddframe data check clips/    or: oddframe data info ped2 --lists /data/ped2"
@@ -43,9 +44,11 @@ def info(
         say(json.dumps(counts, indent=2))
         return
     for name, value in counts.items():
-        words = ", ".join(map(str, value)) if isinstance(value, list) else value
-        if value not in (0, "", []) or name == "abnormal":
-            say(f"{name.replace('_', ' '):<18} {printable(str(words))}")
+        lines = value if name == "beware" else [value]
+        for line in lines:
+            words = ", ".join(map(str, line)) if isinstance(line, list) else line
+            if line not in (0, "", []) or name == "abnormal":
+                say(f"{name.replace('_', ' '):<18} {printable(str(words))}")
 
 
 @app.command("check", epilog=EXAMPLE)
@@ -125,6 +128,7 @@ def _counts(survey: Survey) -> dict[str, Any]:
     )
     abnormal = int(dataset.abnormal.sum())
     parts = {part: sum(v.part == part for v in dataset.videos) for part in ("train", "test")}
+    crops = dataset.layout.crops if dataset.layout else 0
     return {
         "name": dataset.name,
         "videos": len(dataset),
@@ -133,8 +137,16 @@ def _counts(survey: Survey) -> dict[str, Any]:
         "classes": list(dataset.classes),
         "groups": len(dataset.groups),
         "split": [f"{n} {part}" for part, n in parts.items() if n],
+        **{f"{part}_videos": _by_label(dataset, part) for part, n in parts.items() if n},
+        "crop_files": [f"{n * crops} {part}" for part, n in parts.items() if n * crops],
         "labelled_videos": sum(video.truth is not None for video in dataset.videos),
         "labelled_frames": sum(video.frames or 0 for video in labelled),
         "anomalous_frames": anomalous,
         "problems": len(survey.problems),
+        "beware": list(dataset.notes),
     }
+
+
+def _by_label(dataset: Dataset, part: str) -> list[str]:
+    abnormal = [video.abnormal for video in dataset.videos if video.part == part]
+    return [f"{sum(abnormal)} abnormal", f"{len(abnormal) - sum(abnormal)} normal"]

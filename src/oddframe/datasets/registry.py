@@ -6,7 +6,14 @@ import difflib
 import re
 from pathlib import Path
 
-from oddframe.datasets import ped2, shanghaitech_tracks, surveillance_fight, ur_fall
+from oddframe.datasets import (
+    ped2,
+    shanghaitech_tracks,
+    surveillance_fight,
+    ucf_crime,
+    ur_fall,
+    xd_violence,
+)
 from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.manifest import Manifest
 from oddframe.datasets.read import survey
@@ -20,6 +27,8 @@ _MANIFESTS: dict[str, Manifest] = {
         ur_fall.MANIFEST,
         surveillance_fight.MANIFEST,
         shanghaitech_tracks.MANIFEST,
+        ucf_crime.MANIFEST,
+        xd_violence.MANIFEST,
     )
 }
 # A name in front of a path; one letter alone is a drive.

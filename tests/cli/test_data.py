@@ -7,8 +7,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from oddframe.cli.demo import DATA
 from tests.cli.conftest import Answer
+from tests.datasets.generated import Generated, Wanted, made_up
 
 Run = Callable[..., Answer]
 CLIPS = Path(__file__).parents[1] / "data"
@@ -72,3 +75,52 @@ def test_a_name_without_its_folder_is_a_wrong_call(oddframe: Run) -> None:
     result = oddframe("data", "info", "ped2")
     assert result.code == 2
     assert "ped2:/data/ped2" in result.err
+
+
+@pytest.fixture
+def ucf(shared_data: Path, tmp_path: Path) -> Generated:
+    return made_up("ucf_crime", shared_data, tmp_path, Wanted(scale=0.01, videos=1))
+
+
+def test_the_counts_of_the_papers_are_printed(oddframe: Run, shared_data: Path) -> None:
+    answer = oddframe("data", "info", "ucf_crime", "--lists", shared_data / "ucf_crime").out
+    for line in (
+        "train videos       810 abnormal, 800 normal",
+        "test videos        140 abnormal, 150 normal",
+        "crop files         16100 train, 2900 test",
+        "labelled frames    1109680",
+        "anomalous frames   84128",
+        "beware             5 annotated intervals end past the last frame",
+    ):
+        assert line in answer
+    xd = oddframe("data", "info", f"xd_violence:{shared_data / 'xd_violence'}", "--json")
+    counts = json.loads(xd.out)
+    assert counts["train_videos"] == ["1905 abnormal", "2049 normal"]
+    assert (counts["labelled_frames"], counts["anomalous_frames"]) == (2_330_384, 537_805)
+
+
+def test_feature_files_are_checked(oddframe: Run, ucf: Generated) -> None:
+    words = ("data", "check", "ucf_crime", "--lists", ucf.lists, "--features", ucf.features)
+    whole = oddframe(*words)
+    assert whole.code == 0
+    assert whole.out == "4 of 4 videos are complete, 40 files: nothing wrong\n"
+    for crop in range(2, 7):
+        ucf.file("Abuse028_x264", crop).unlink()
+    answer = oddframe(*words, "--most", 2)
+    assert answer.code == 3
+    first, *examples, more, last = answer.out.splitlines()
+    assert first.split(maxsplit=2) == ["WRONG", "5", "files that are not there"]
+    assert [line.split("__")[1][0] for line in examples] == ["2", "3"]
+    assert "and 3 more" in more
+    assert last.startswith("3 of 4 videos are complete")
+    found = json.loads(oddframe(*words, "--json").out)
+    assert len(found["faults"]["missing"]) == 5
+
+
+def test_lists_without_features_are_checked_as_far_as_it_goes(
+    oddframe: Run, shared_data: Path
+) -> None:
+    answer = oddframe("data", "check", "ucf_crime", "--lists", shared_data / "ucf_crime")
+    assert answer.code == 0
+    assert "lists alone, no files" in answer.out
+    assert oddframe("data", "check", f"ucf_crime:{shared_data / 'ucf_crime'}", "--quick").code == 2

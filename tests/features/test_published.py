@@ -119,7 +119,7 @@ def faulty(folder: Path, kind: FaultKind) -> None:
 def test_each_fault_is_named(kind: FaultKind, said: str, tmp_path: Path) -> None:
     faulty(tmp_path, kind)
     files, faults = FeatureFolder.scan(tmp_path).of("video", UCF, dim=1024)
-    faults += files.faults() if files else []
+    faults += files.look().faults if files else ()
     (fault,) = [fault for fault in faults if fault.kind == kind]
     assert re.search(said, str(fault))
     if files is not None:
@@ -136,7 +136,7 @@ def test_sound_that_does_not_fit(rows: int, dim: int, said: str, tmp_path: Path)
     (tmp_path / "sound").mkdir()
     np.save(tmp_path / "sound" / "video.npy", np.zeros((rows, dim), np.float32))
     files = found(tmp_path / "RGB", XD, tmp_path / "sound")
-    assert [fault.kind for fault in files.faults()] == ["sound"]
+    assert [fault.kind for fault in files.look().faults] == ["sound"]
     with pytest.raises(InputError, match=said):
         files.open()
 

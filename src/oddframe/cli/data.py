@@ -11,10 +11,14 @@ from oddframe.cli.console import follow, printable, progress_bar, say
 from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption, StoreOption
 
 if TYPE_CHECKING:
+    from oddframe.datasets.feature_check import FeatureFindings
     from oddframe.datasets.labelled import Dataset
     from oddframe.datasets.survey import Survey
 
-EXAMPLE = "Example: oddframe data check clips/    or: oddframe data info ped2 --lists /data/ped2"
+EXAMPLE = (
+    "Example: oddframe data check clips/    or: oddframe data info ped2 --lists /data/ped2    or: "
+    "oddframe data check ucf_crime --lists /data/lists --features /data/ucf"
+)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
 
@@ -55,20 +59,57 @@ def info(
 def check(
     data: Data,
     lists: Lists = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Folder of published feature files (.npy).", show_default=False),
+    ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(help="Folder of feature files of the sound.", show_default=False),
+    ] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(min=1, help="Length of a feature; else as published.", show_default=False),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Headers alone: does not look for NaN.")
+    ] = False,
+    most: Annotated[int, typer.Option(min=0, help="Files to name of each fault.")] = 3,
     store: StoreOption = FEATURES,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """What is missing or wrong, before anything starts. Exits with 3 if something is."""
+    """What is missing or wrong, before anything starts. Exits with 3 if something is.
+
+    With --features, the feature files of a published set: which are missing, cut off, of another
+    shape, length or number of crops, not finite, or do not fit the sound. --json names them all.
+    """
     import json
 
     from oddframe.datasets.check import check as look
+    from oddframe.datasets.feature_check import check_features
     from oddframe.datasets.places import find_places, same_place_warnings
-    from oddframe.errors import InputError
+    from oddframe.errors import InputError, UsageError
     from oddframe.features.store import FeatureStore
 
+    if features is None and (sound is not None or dim is not None or quick):
+        raise UsageError("--sound, --dim and --quick are about feature files: say --features DIR")
     survey = _survey(data, lists)
+    if features is not None:
+        listed = survey.checked()
+        with progress_bar(quiet=quiet) as bar:
+            told = follow(bar, "feature files")
+            files = check_features(
+                listed, features, sound, dim=dim, contents=not quick, progress=told
+            )
+        if as_json:
+            say(json.dumps(_as_json(files), indent=2))
+        else:
+            _show(files, most)
+        if files.faults:
+            raise typer.Exit(InputError.exit_code)
+        return
     with progress_bar(quiet=quiet) as bar:
         findings = look(survey, follow(bar, "reading"))
         kept, looking = FeatureStore(store), follow(bar, "looking for places")
@@ -87,6 +128,41 @@ def check(
         say(f"{len(survey.dataset)} videos, {hours}: {verdict}")
     if findings.problems:
         raise typer.Exit(InputError.exit_code)
+
+
+def _as_json(found: FeatureFindings) -> dict[str, Any]:
+    return {
+        "videos": found.videos,
+        "complete": found.complete,
+        "files": found.files,
+        "unlisted": found.unlisted,
+        "shorter_sound": found.shorter_sound,
+        "faults": {
+            kind: [{"file": str(fault.path), "about": fault.about} for fault in faults]
+            for kind, faults in found.faults.items()
+        },
+    }
+
+
+def _show(found: FeatureFindings, most: int) -> None:
+    from oddframe.datasets.feature_check import KINDS
+
+    for kind, faults in found.faults.items():
+        say(f"WRONG    {len(faults):>6}  {KINDS[kind]}")
+    if found.unlisted:
+        say(f"BEWARE   {found.unlisted:>6}  .npy files that no list asks for")
+    for faults in found.faults.values():
+        for fault in faults[:most]:
+            say(f"  {printable(str(fault))}")
+        if most and len(faults) > most:
+            say(f"  ... and {len(faults) - most} more like it")
+    if found.shorter_sound:
+        say(
+            f"{found.shorter_sound} videos have a row of sound fewer than of the picture, as "
+            "published: the picture's last row is left out"
+        )
+    verdict = "nothing wrong" if not found.faults else f"{found.videos - found.complete} not"
+    say(f"{found.complete} of {found.videos} videos are complete, {found.files} files: {verdict}")
 
 
 def _survey(data: str, lists: Path | None) -> Survey:

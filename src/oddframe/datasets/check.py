@@ -34,18 +34,23 @@ class Findings:
 
 
 def check(survey: Survey, progress: Progress | None = None) -> Findings:
-    """Read every file's head and content.
+    """Read every file's head and content; of published features their headers.
 
     Args:
         survey: The data set as it was found.
         progress: Called with (files done, files in all).
     """
     problems, dataset = list(survey.problems), survey.dataset
+    videos = dataset.videos
+    warnings = list(dataset.notes)
+    if dataset.layout and not any(v.made is not None or v.path.exists() for v in videos):
+        warnings.append("neither its videos nor features of them are here: lists alone, no files")
+        videos = ()
     infos: dict[Path, VideoInfo] = {}
     hashes: dict[Path, str] = {}
     copies: dict[str, list[LabelledVideo]] = {}
     seconds = 0.0
-    for done, video in enumerate(dataset.videos, start=1):
+    for done, video in enumerate(videos, start=1):
         try:
             if is_ready(video):
                 time = ready_features(video).timebase
@@ -58,9 +63,9 @@ def check(survey: Survey, progress: Progress | None = None) -> Findings:
         except InputError as error:
             problems.append(str(error))
         if progress is not None:
-            progress(done, len(dataset))
+            progress(done, len(videos))
     problems += _copies([same for same in copies.values() if len(same) > 1])
-    warnings = _groups(dataset) + [str(leak) for leak in leaks(dataset, infos)]
+    warnings += _groups(dataset) + [str(leak) for leak in leaks(dataset, infos)]
     return Findings(tuple(problems), tuple(warnings), seconds / 3600, hashes)
 
 

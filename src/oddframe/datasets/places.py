@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from oddframe.datasets.background import Background, background, kept_background
 from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.ready import is_ready
 from oddframe.errors import InputError
-from oddframe.features.arrays import is_features
 from oddframe.features.store import FeatureStore, content_hash
 
 Progress = Callable[[int, int], None]
@@ -54,7 +54,7 @@ def find_places(
     seen: dict[Path, Background] = {}
     for done, video in enumerate(dataset.videos, start=1):
         path = video.path
-        if not is_features(path):
+        if not is_ready(video):
             with suppress(InputError):
                 seen[path] = (
                     background(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class FeatureFolder:
             stack = next((file for file in stacks if file in self.files), None)
             if stack is None:
                 about = "no features of this video: neither of each crop nor of all in one file"
-                return None, [Fault("missing", self.root / name, about)]
+                return None, [Fault("absent", self.root / name, about)]
             wanted = [stack]
         faults: list[Fault] = []
         files = [self._one(file, faults) for file in wanted]
@@ -81,10 +81,17 @@ class FeatureFolder:
         if sound is not None:
             ending = next((e for e in _SOUNDS if f"{name}{e}.npy" in sound.files), _SOUNDS[0])
             heard = sound._one(f"{name}{ending}.npy", faults)
-        there = tuple(path for path in files if path is not None)
-        if faults or not there:
-            return None, faults + NpyFiles(there, layout, heard, dim).faults()
-        return NpyFiles(there, layout, heard, dim), []
+        there = NpyFiles(tuple(path for path in files if path is not None), layout, heard, dim)
+        if not faults:
+            return there, []
+        # One crop of ten must not pass for a file of all crops.
+        return None, [*faults, *(there.look().faults if len(there.files) > 1 else ())]
+
+    def unlisted(self, names: Iterable[str], layout: Layout) -> int:
+        """How many of these files are none of the videos ``names``: of no crop, all, or sound."""
+        endings = [f"__{crop}" for crop in range(layout.crops)] + [*_STACKS, *_SOUNDS]
+        listed = {f"{name}{ending}.npy" for name in names for ending in endings}
+        return sum(file not in listed for file in self.files)
 
     def _one(self, file: str, faults: list[Fault]) -> Path | None:
         paths = self.files.get(file, ())

@@ -7,8 +7,10 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -19,15 +21,19 @@ from oddframe.features.lazy import FeatureArray
 
 # Bytes at either end of a file that tell it from others.
 _END = 4096
+# Longer headers are of arrays with named fields.
+_MOST_HEADER = 10_000
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """Shape and type of an array on disk."""
+    """Shape and type of an array on disk, and where and in which order its numbers stand."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    offset: int
+    columns_first: bool
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) or "one number"
@@ -39,39 +45,59 @@ def read_header(path: Path) -> NpyHeader:
     Raises:
         InputError: no such file, no array of numbers in it, Python objects, or it is cut off.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such feature file")
     try:
         with path.open("rb") as file:
-            shape, _, dtype = _READERS[npy.read_magic(file)](file)
-            there = os.fstat(file.fileno()).st_size - file.tell()
-    except (OSError, ValueError, EOFError, KeyError):
+            start = file.read(_MOST_HEADER)
+            size = os.fstat(file.fileno()).st_size
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{path}: no such feature file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    try:
+        header = _parsed(start[: _length(start)])
+    except (ValueError, EOFError, KeyError):
         raise InputError(
             f"{path}: not an array of numbers that can be read; save it with numpy.save"
         ) from None
-    if dtype.hasobject:
+    if header.dtype.hasobject:
         raise InputError(
             f"{path}: not an array of numbers that can be read (it holds Python objects, which are "
             "never loaded); save it with numpy.save"
         )
-    if dtype.kind not in "fiu":
+    if header.dtype.kind not in "fiu":
         raise InputError(f"{path}: not one array of numbers; save it with numpy.save")
-    if there < math.prod(shape) * dtype.itemsize:
-        raise InputError(f"{path}: cut off, {there} of {math.prod(shape) * dtype.itemsize} bytes")
-    return NpyHeader(shape, dtype)
+    needed = math.prod(header.shape) * header.dtype.itemsize
+    if size - header.offset < needed:
+        raise InputError(f"{path}: cut off, {max(0, size - header.offset)} of {needed} bytes")
+    return header
+
+
+def _length(start: bytes) -> int:
+    """Bytes before the first number, by the first bytes of a file."""
+    wide = start[6:7] != b"\x01"
+    return (12 if wide else 10) + int.from_bytes(start[8 : 12 if wide else 10], "little")
+
+
+@lru_cache(maxsize=4096)  # Thousands of files have some hundred headers.
+def _parsed(head: bytes) -> NpyHeader:
+    file = BytesIO(head)
+    shape, columns_first, dtype = _READERS[npy.read_magic(file)](file)
+    return NpyHeader(shape, dtype, file.tell(), columns_first)
 
 
 def mapped(path: Path) -> NDArray[Any]:
     """The array of a ``.npy`` file, read from disk where it is looked at.
 
     Raises:
-        InputError: as ``read_header``.
+        InputError: as ``read_header``, or it has no numbers.
     """
-    read_header(path)
+    header = read_header(path)
     try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        order: Literal["F", "C"] = "F" if header.columns_first else "C"
+        array = np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped into memory ({error})") from None
+    return np.asarray(array)
 
 
 def floating(array: NDArray[Any]) -> FeatureArray:

@@ -9,6 +9,7 @@ spec says that it was imported, and a model takes imported features or its own, 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,6 +107,7 @@ def imported_spec(dim: int, crops: Literal[5, 10], sound_dim: int = 0) -> Featur
 
 
 FaultKind = Literal[
+    "absent",
     "missing",
     "twice",
     "unreadable",
@@ -114,6 +116,7 @@ FaultKind = Literal[
     "dimension",
     "length",
     "sound",
+    "labels",
     "not finite",
 ]
 
@@ -128,6 +131,23 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.about}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the headers of a video's files say.
+
+    Attributes:
+        faults: All that is wrong; only if there is nothing the rest holds.
+        shape: (C, T, D) of the picture.
+        sound: (T', D') of the sound; None: it is left out.
+        dtype: What the features are handed out in.
+    """
+
+    faults: tuple[Fault, ...]
+    shape: tuple[int, int, int]
+    sound: tuple[int, ...] | None
+    dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True)
@@ -146,27 +166,22 @@ class NpyFiles:
     sound: Path | None = None
     dim: int | None = None
 
-    def faults(self) -> list[Fault]:
-        """All that is wrong, by the headers of the files; nothing: ``open`` will succeed."""
-        return self._look()[0]
-
     def open(self) -> Features:
         """The features, read where they are looked at.
 
         Raises:
             InputError: a file is missing or wrong.
         """
-        faults, shape, sound, dtype = self._look()
-        if faults:
-            raise InputError(str(faults[0]))
-        crops, snippets, dim = shape
-        sound_dim = 0 if sound is None else sound.shape[1]
-        rows = snippets if sound is None else sound.shape[0]
+        seen = self.look()
+        if seen.faults:
+            raise InputError(str(seen.faults[0]))
+        crops, snippets, dim = seen.shape
+        rows, sound_dim = (snippets, 0) if seen.sound is None else seen.sound
         spec = imported_spec(dim, self.layout.crops, sound_dim)
-        read = partial(_rows, self.files, self.sound, rows, shape)
+        read = partial(_rows, self.files, self.sound, rows, seen.shape)
         n_frames = SNIPPET_FRAMES * rows
         time = Timebase(self.layout.fps, n_frames, SNIPPET_FRAMES, SNIPPET_FRAMES)
-        return Features(CropArray((crops, rows, dim + sound_dim), dtype, read), spec, time)
+        return Features(CropArray((crops, rows, spec.dim), seen.dtype, read), spec, time)
 
     def digest(self) -> str:
         """sha256 (hex) over the files' sizes and their first and last bytes.
@@ -178,15 +193,15 @@ class NpyFiles:
         """
         return ends_digest([*self.files, *([self.sound] if self.sound else [])])
 
-    def _look(
-        self,
-    ) -> tuple[list[Fault], tuple[int, int, int], NpyHeader | None, np.dtype[Any]]:
+    def look(self) -> Look:
+        """Read the headers of all files, and nothing else of them."""
         faults: list[Fault] = []
         headers = {path: _header(path, faults) for path in self.files}
         known = {path: header for path, header in headers.items() if header is not None}
         shapes = {path: self._shape(path, header, faults) for path, header in known.items()}
-        whole = [shape for shape in shapes.values() if shape is not None]
-        _, snippets, dim = whole[0] if whole else (0, 0, 0)
+        # What most crops have is right, and what differs from it wrong.
+        whole = Counter(shape for shape in shapes.values() if shape is not None)
+        _, snippets, dim = max(whole, key=lambda s: whole[s], default=(0, 0, 0))
         shape = self.layout.crops, snippets, dim
         for path, other in shapes.items():
             if other is not None and other[1] != shape[1]:
@@ -198,7 +213,7 @@ class NpyFiles:
         sound = None if self.sound is None else _header(self.sound, faults)
         if self.sound is not None and sound is not None and whole:
             faults += _sound_faults(self.sound, sound, shape[1], self.layout.sound_dim)
-        return faults, shape, sound, dtype
+        return Look(tuple(faults), shape, None if sound is None else sound.shape, dtype)
 
     def _shape(
         self, path: Path, header: NpyHeader, faults: list[Fault]

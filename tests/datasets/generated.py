@@ -1,0 +1,54 @@
+"""A few megabytes of made-up features with real names, from the tool that makes any amount."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from oddframe.datasets.registry import open_dataset
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+from make_generated_features import Wanted, generate
+
+__all__ = ["Generated", "Wanted", "made_up"]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Where made-up features of a data set lie."""
+
+    name: str
+    root: Path
+
+    @property
+    def lists(self) -> Path:
+        """Lists and labels that fit the features."""
+        return self.root / "lists"
+
+    @property
+    def features(self) -> Path:
+        """Features of the picture."""
+        return self.root / "features"
+
+    @property
+    def sound(self) -> Path:
+        """Features of the sound."""
+        return self.root / "sound"
+
+    @property
+    def data(self) -> str:
+        """As the command line takes it."""
+        return f"{self.name}:{self.lists}"
+
+    def file(self, video: str, crop: int = 0) -> Path:
+        """The file of a crop."""
+        (found,) = self.features.rglob(f"{video}__{crop}.npy")
+        return found
+
+
+def made_up(name: str, shared_data: Path, root: Path, wanted: Wanted) -> Generated:
+    """Features of the data set ``name`` below ``root``."""
+    generate(open_dataset(f"{name}:{shared_data / name}"), root, wanted)
+    return Generated(name, root)

@@ -131,7 +131,17 @@ class Detector:
 
     @property
     def backbone(self) -> Backbone:
-        """What turns snippets into features; loaded when the first video comes."""
+        """What turns snippets into features; loaded when the first video comes.
+
+        Raises:
+            UsageError: the model reads features that were imported.
+        """
+        if self.spec.imported:
+            raise UsageError(
+                f"the model {self.model.name!r} reads features that others made "
+                f"({self.spec.backbone}) and none of a video; measure it with oddframe evaluate "
+                "and --features, or import its checkpoint with --reads i3d"
+            )
         with self._loading:  # Once, however many threads ask for it.
             return self._backbone
 

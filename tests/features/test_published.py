@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from oddframe.errors import InputError
 from oddframe.features.folder import FeatureFolder
+from oddframe.features.layout import Layout, imported_spec, kind_of
 from oddframe.features.lazy import CropArray, Views
 from oddframe.features.npy import is_finite, read_header
-from oddframe.features.published import FaultKind, Layout, NpyFiles, imported_spec, kind_of
+from oddframe.features.published import FaultKind, NpyFiles
 
 UCF = Layout(crops=10, fps=30.0, dim=1024)
 XD = Layout(crops=5, fps=24.0, dim=8, sound_dim=4)

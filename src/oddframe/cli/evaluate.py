@@ -16,12 +16,14 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
+    FeaturesOption,
     JobsOption,
     JsonOption,
     ModelArgument,
     ProfileName,
     ProfileOption,
     QuietOption,
+    SoundOption,
     StoreOption,
 )
 
@@ -58,6 +60,8 @@ def evaluate(
             help="Write study.html, evaluation.md and evaluation.json here.", show_default=False
         ),
     ] = None,
+    features: FeaturesOption = "",
+    sound: SoundOption = None,
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
@@ -78,6 +82,7 @@ def evaluate(
     import json
 
     from oddframe.cameras import camera_rule
+    from oddframe.datasets.placed import with_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
@@ -89,11 +94,12 @@ def evaluate(
 
     if as_json and markdown:
         raise UsageError("--json and --markdown: choose one; --out writes both")
-    dataset = open_dataset(data).of_part("test")
+    kept = FeatureStore(store)
+    dataset = with_features(open_dataset(data).of_part("test"), kept, features or None, sound)
     detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
     with progress_bar(quiet=quiet) as bar:
         scored, failed = score_videos(
-            detector, dataset.videos, FeatureStore(store), follow(bar, "scoring"), jobs
+            detector, dataset.videos, kept, follow(bar, "scoring"), jobs
         )
     for line in failed:
         note(f"left out: {printable(line)}")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from oddframe import __version__
-from oddframe.cli import calibrate, data, demo, doctor, evaluate, info, score, train
+from oddframe.cli import calibrate, data, demo, doctor, evaluate, imports, info, score, train
 from oddframe.cli.console import say_error
 from oddframe.errors import OddframeError
 
@@ -45,6 +45,7 @@ app.command(
     "evaluate", short_help="How good a model is on labelled videos.", epilog=evaluate.EXAMPLE
 )(evaluate.evaluate)
 app.add_typer(data.app, name="data", help="What a data set holds, and what is wrong with it.")
+app.add_typer(imports.app, name="import", help="Published features and checkpoints, made ours.")
 app.command("info", short_help="What a video, feature file or model is.", epilog=info.EXAMPLE)(
     info.info
 )

@@ -49,6 +49,22 @@ ProfileOption = Annotated[
 StoreOption = Annotated[
     Path, typer.Option("--store", help="Where features are kept: a second run starts at once.")
 ]
+FeaturesOption = Annotated[
+    str,
+    typer.Option(
+        "--features",
+        help="Of a published set: a folder of its feature files, or the kind that was imported.",
+        show_default=False,
+    ),
+]
+SoundOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sound",
+        help="Folder of feature files of the sound, to go beside those of --features.",
+        show_default=False,
+    ),
+]
 FEATURES = Path(".oddframe/features")
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Videos at the same time.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]

@@ -16,9 +16,11 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
+    FeaturesOption,
     JobsOption,
     JsonOption,
     QuietOption,
+    SoundOption,
     StoreOption,
 )
 
@@ -79,6 +81,8 @@ def train(
         Path | None,
         typer.Option(help="A folder for TensorBoard: every loss term.", show_default=False),
     ] = None,
+    features: FeaturesOption = "",
+    sound: SoundOption = None,
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
@@ -96,8 +100,10 @@ def train(
     several processes share the training.
     """
     import shlex
+    from dataclasses import replace
 
     from oddframe.datasets.check import check
+    from oddframe.datasets.placed import with_features
     from oddframe.datasets.places import find_places, same_place_warnings
     from oddframe.datasets.registry import survey_dataset
     from oddframe.features.store import FeatureStore
@@ -117,10 +123,10 @@ def train(
         limit = Budget(seconds(budget)) if budget else None
         began_from = load_model(start) if start else None
         settings = _settings(config, began_from, method, tiles, seed)
-        survey = survey_dataset(data)
-        dataset, kept = survey.checked(), FeatureStore(store)
+        survey, kept = survey_dataset(data), FeatureStore(store)
+        dataset = with_features(survey.checked(), kept, features or None, sound)
         with progress_bar(quiet=quiet) as bar:
-            found = check(survey, follow(bar, "looking at files"))
+            found = check(replace(survey, dataset=dataset), follow(bar, "looking at files"))
             looking = follow(bar, "looking for places")
             places = find_places(dataset, looking, store=kept, hashes=found.hashes)
             alike = same_place_warnings(dataset, places)

@@ -9,8 +9,9 @@ from pathlib import Path
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import UsageError
 from oddframe.features.folder import FeatureFolder
+from oddframe.features.layout import SNIPPET_FRAMES
 from oddframe.features.npy import is_finite, mapped
-from oddframe.features.published import SNIPPET_FRAMES, Fault, FaultKind, NpyFiles
+from oddframe.features.published import Fault, FaultKind, NpyFiles
 
 Progress = Callable[[int, int], None]
 

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.features.published import FeatureFiles, Layout
+from oddframe.features.layout import Layout
+from oddframe.features.published import FeatureFiles
 from oddframe.timeline import Timebase, stretches
 
 NORMAL = "normal"

@@ -20,7 +20,7 @@ from oddframe.datasets.published import (
     videos_below,
 )
 from oddframe.errors import InputError
-from oddframe.features.published import Layout
+from oddframe.features.layout import Layout
 
 NAME = "ucf_crime"
 LAYOUT = Layout(crops=10, fps=30.0)

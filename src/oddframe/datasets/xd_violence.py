@@ -19,7 +19,7 @@ from oddframe.datasets.published import (
     videos_below,
 )
 from oddframe.datasets.xd_names import XdName, oddities, parse_name
-from oddframe.features.published import Layout
+from oddframe.features.layout import Layout
 
 NAME = "xd_violence"
 LAYOUT = Layout(crops=5, fps=24.0, sound_dim=128)

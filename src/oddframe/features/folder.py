@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oddframe.errors import InputError
-from oddframe.features.published import Fault, Layout, NpyFiles
+from oddframe.features.layout import Layout
+from oddframe.features.published import Fault, NpyFiles
 
 # What stands behind a video's name in published files of all its crops, and of its sound.
 _STACKS = ("", "_i3d")

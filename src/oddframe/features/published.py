@@ -19,39 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
+from oddframe.features.layout import SNIPPET_FRAMES, Layout, imported_spec, what_is
 from oddframe.features.lazy import CropArray, View
 from oddframe.features.npy import NpyHeader, ends_digest, floating, mapped, read_header
-from oddframe.features.spec import IMPORTED, Features, FeatureSpec
+from oddframe.features.spec import Features
 from oddframe.timeline import Timebase
-from oddframe.video.views import crop_names
-
-SNIPPET_FRAMES = 16
-I3D_DIM = 1024
-
-# By length, what published features of a picture are.
-_KINDS = {
-    1024: ("i3d", "I3D (Inception-v1), which UR-DMU reads"),
-    1152: ("i3d+vggish", "I3D (Inception-v1) and VGGish of the sound, already joined"),
-    2048: ("i3d_resnet50", "I3D-ResNet-50, which RTFM reads: another network, not UR-DMU's I3D"),
-}
-_SOUND_DIM = 128
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How features of a data set are published.
-
-    Attributes:
-        crops: Crops a video, the centre first.
-        fps: Frames a second of its videos.
-        dim: Length of a feature of the picture.
-        sound_dim: Length of a feature of the sound; 0: none are published.
-    """
-
-    crops: Literal[5, 10]
-    fps: float
-    dim: int = I3D_DIM
-    sound_dim: int = 0
 
 
 class FeatureFiles(Protocol):
@@ -72,38 +44,6 @@ class FeatureFiles(Protocol):
             InputError: a file cannot be read.
         """
         ...
-
-
-def kind_of(dim: int, sound_dim: int = 0) -> str:
-    """Name of published features by their length: ``i3d``, ``i3d+vggish``, ``i3d_resnet50``.
-
-    Of another length nobody knows what they are: ``dim512``.
-    """
-    picture = _KINDS[dim][0] if dim in _KINDS else f"dim{dim}"
-    sound = {0: "", _SOUND_DIM: "+vggish"}.get(sound_dim, f"+dim{sound_dim}")
-    return picture + sound
-
-
-def what_is(dim: int) -> str:
-    """Published features of this length in words; empty if nobody knows."""
-    return _KINDS[dim][1] if dim in _KINDS else ""
-
-
-def imported_spec(dim: int, crops: Literal[5, 10], sound_dim: int = 0) -> FeatureSpec:
-    """Spec of published features: the backbone's name says that they were not made here.
-
-    Size, filter and crops are those of the extractor that their authors published; whether the
-    files were made with it is not known.
-    """
-    return FeatureSpec(
-        backbone=f"{IMPORTED}{kind_of(dim, sound_dim)}",
-        weights_sha256="",
-        dim=dim + sound_dim,
-        jpeg_quality=95,
-        crops=crop_names(crops),
-        snippet_frames=SNIPPET_FRAMES,
-        stride=SNIPPET_FRAMES,
-    )
 
 
 FaultKind = Literal[

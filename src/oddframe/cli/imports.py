@@ -1,0 +1,133 @@
+"""``oddframe import``: what others made and published, as files of oddframe."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oddframe.cli.console import follow, note, printable, progress_bar, say
+from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption, StoreOption
+
+EXAMPLE = (
+    "Example: oddframe import features /data/ucf --dataset ucf_crime --lists /data/lists    or: "
+    "oddframe import checkpoint ucf_final.pkl --out ucf.safetensors"
+)
+# Reasons that are shown; all of them with --json.
+_MOST = 10
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+
+
+class Reads(StrEnum):
+    imported = "imported"
+    i3d = "i3d"
+
+
+@app.command("features", epilog=EXAMPLE)
+def features(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Feature files (.npy), in any folders below.")
+    ],
+    dataset: Annotated[str, typer.Option(help="ucf_crime or xd_violence.")],
+    lists: Annotated[Path, typer.Option(help="Folder of the published lists.")],
+    sound: Annotated[
+        Path | None,
+        typer.Option(
+            help="Feature files of the sound: they go beside the picture's.", show_default=False
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what is in the store already.")
+    ] = False,
+    store: StoreOption = FEATURES,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Copy published features into the store, where train and evaluate find them by name.
+
+    Takes a file a crop (NAME__0.npy, ...), or one a video of shape (T, 10, D) or (10, T, D). What
+    is in the store is not imported again, so a stopped import goes on. A file that cannot be used
+    is reported at the end, and the rest goes on.
+    """
+    import json
+
+    from oddframe.datasets.importing import import_features
+    from oddframe.datasets.registry import open_dataset
+    from oddframe.errors import InputError
+    from oddframe.features.spec import IMPORTED
+    from oddframe.features.store import FeatureStore
+
+    listed = open_dataset(f"{dataset}:{lists}")
+    with progress_bar(quiet=quiet) as bar:
+        done = import_features(
+            listed,
+            folder,
+            FeatureStore(store),
+            sound,
+            again=again,
+            progress=follow(bar, f"importing {listed.name}"),
+        )
+    kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)
+    if as_json:
+        answer = {"kind": kind, "dim": done.spec.dim, "crops": crops, "new": done.new}
+        more = {"kept": done.kept, "snippets": done.snippets, "failed": list(done.failed)}
+        say(json.dumps({**answer, **more, "spec": done.spec.to_dict()}, indent=2))
+    else:
+        for line in done.failed[:_MOST]:
+            note(f"left out: {printable(line)}")
+        if done.failed[_MOST:]:
+            note(f"left out: {len(done.failed) - _MOST} more; --json names them all")
+        say(
+            f"{listed.name} as {kind}, {crops} crops of length {done.spec.dim}: {done.new} videos "
+            f"imported ({done.snippets} snippets), {done.kept} were there, {len(done.failed)} "
+            "failed"
+        )
+        say(f"Use it: oddframe train {listed.name}:{printable(str(lists))} --features {kind}")
+    if done.failed:
+        raise typer.Exit(InputError.exit_code)
+
+
+@app.command("checkpoint", epilog=EXAMPLE)
+def checkpoint(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A published UR-DMU checkpoint.")],
+    out: Annotated[Path, typer.Option(help="The model file, *.safetensors.")],
+    reads: Annotated[
+        Reads,
+        typer.Option(
+            help="What it will score: imported features, or (i3d) videos, whose features come "
+            "close to those that it was trained on."
+        ),
+    ] = Reads.imported,
+    knows: Annotated[str, typer.Option(help="What it finds, in words.", show_default=False)] = "",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Turn a published UR-DMU checkpoint (.pkl) into a model file.
+
+    Nothing but tensors is ever unpickled. Its threshold is 0.5 until oddframe calibrate sets one.
+    """
+    import json
+
+    from oddframe.errors import UsageError
+    from oddframe.modelfile import load_model, save_model
+    from oddframe.training.published_model import published_model
+
+    if out.suffix != ".safetensors":
+        raise UsageError(f"{out}: a model file ends in .safetensors")
+    save_model(published_model(file, out.stem, reads.value, knows), out)
+    model = load_model(out)
+    spec = model.profiles["best"].spec
+    if as_json:
+        about = {"model": str(out), "method": model.method, "sha256": model.sha256}
+        say(json.dumps({**about, "reads": spec.to_dict()}, indent=2))
+        return
+    say(f"{printable(str(out))}: UR-DMU, reads {spec.backbone}, features of length {spec.dim}")
+    if spec.imported:
+        say(f"Use it: oddframe evaluate {printable(str(out))} ucf_crime:LISTS --features DIR")
+        say("For videos: the same command with --reads i3d")
+    else:
+        say(f"Use it: oddframe score VIDEO --model {printable(str(out))}")

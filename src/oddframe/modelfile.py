@@ -102,7 +102,7 @@ class Model:
         lines = self.profiles["best"].spec.differences(spec)
         raise InputError(
             f"the model '{self.name}' reads other features ({'; '.join(lines)}); "
-            "extract them again for this model"
+            f"{'import' if self.profiles['best'].spec.imported else 'extract'} them for this model"
         )
 
     def score(self, features: Features) -> ScoreTrack:

@@ -88,7 +88,7 @@ def evaluate(
     from oddframe.errors import InputError, UsageError
     from oddframe.experiments.evaluate import Judged
     from oddframe.experiments.evaluate import evaluate as judge
-    from oddframe.experiments.scoring import score_videos, trained_on
+    from oddframe.experiments.scoring import check_published, score_videos, trained_on
     from oddframe.features.store import FeatureStore
     from oddframe.outputs.evaluation_text import to_dict, to_markdown
 
@@ -97,6 +97,7 @@ def evaluate(
     kept = FeatureStore(store)
     dataset = with_features(open_dataset(data).of_part("test"), kept, features or None, sound)
     detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
+    check_published(detector.model, dataset.videos)
     with progress_bar(quiet=quiet) as bar:
         scored, failed = score_videos(
             detector, dataset.videos, kept, follow(bar, "scoring"), jobs

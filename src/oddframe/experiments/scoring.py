@@ -60,6 +60,24 @@ def score_videos(
     return [(videos[i], tracks[i]) for i in sorted(tracks)], [failed[i] for i in sorted(failed)]
 
 
+def check_published(model: Model, videos: Sequence[LabelledVideo]) -> None:
+    """Refuse published features that the model does not read, by the first that can be opened.
+
+    All of a data set are of one spec: one line says what some hundred would.
+
+    Raises:
+        InputError: they are of another spec; the line names the fields that differ.
+    """
+    for video in videos:
+        if video.made is not None:
+            try:
+                spec = video.made.open().spec
+            except InputError:
+                continue
+            model.profile_of(spec)
+            return
+
+
 def _features(
     detector: Detector, video: LabelledVideo, store: FeatureStore, stopped: Event
 ) -> Features:

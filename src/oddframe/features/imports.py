@@ -68,7 +68,7 @@ def _rows(path: Path, header: StoredHeader, crop: int) -> View:
 def imported_kinds(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
     """What was imported of a data set: spec by name, ``i3d``, ``i3d+vggish``."""
     found = {}
-    for path in sorted(_folder(store, data).glob("*.json")):
+    for path in sorted(_folder(store, data).glob("*.json"), key=lambda path: path.stem):
         try:
             found[path.stem] = FeatureSpec.from_dict(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, TypeError, AttributeError, InputError):

@@ -144,10 +144,10 @@ class NpyFiles:
         _, snippets, dim = max(whole, key=lambda s: whole[s], default=(0, 0, 0))
         shape = self.layout.crops, snippets, dim
         for path, other in shapes.items():
-            if other is not None and other[1] != shape[1]:
-                faults.append(Fault("length", path, f"{other[1]} rows, other crops {shape[1]}"))
             if other is not None and other[2] != (self.dim or shape[2]):
                 faults.append(Fault("dimension", path, _other_length(other[2], self.dim)))
+            if other is not None and other[1] != shape[1]:
+                faults.append(Fault("length", path, f"{other[1]} rows, other crops {shape[1]}"))
         half = bool(known) and all(header.dtype == np.float16 for header in known.values())
         dtype = np.dtype(np.float16 if half and self.sound is None else np.float32)
         sound = None if self.sound is None else _header(self.sound, faults)

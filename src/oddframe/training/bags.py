@@ -32,11 +32,13 @@ class TrainingVideo:
             tile after the other: all tiles of a picture are instances of the same bag.
         abnormal: Whether something odd happens somewhere in it.
         tiles: Tiles a view.
+        bags: The views in the recipe's segments, each (S, D), where they were cut before.
     """
 
     views: Sequence[View]
     abnormal: bool
     tiles: int = 1
+    bags: Sequence[View] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,12 @@ class VideoBags:
         """The next batch."""
         normal, abnormal = (dealt[share(len(dealt))] for dealt in [d.deal() for d in self.decks])
         drawn = [self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal]
-        views = (video.views[crop] for video, crop in drawn)
-        bags = [segments(view, self.segments, self.tiles) for view in views]
-        return _batch(bags, len(normal))
+        return _batch([self._bag(video, crop) for video, crop in drawn], len(normal))
+
+    def _bag(self, video: TrainingVideo, crop: int) -> View:
+        if video.bags is not None:
+            return video.bags[crop]
+        return segments(video.views[crop], self.segments, self.tiles)
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""

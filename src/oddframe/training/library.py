@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.ready import is_ready
-from oddframe.features.spec import FeatureSpec
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import FeatureSection
 from oddframe.training.gather import Extractor, Gathered, Progress, Request, gather
+from oddframe.training.segmented import pre_segmented
 
 
 class Library:
@@ -55,6 +57,29 @@ class Library:
             if is_ready(video) and section in each.features:
                 return each.features[section].spec
         return self._extractor.spec(section)
+
+    def segmented(
+        self,
+        training: Sequence[TrainingVideo],
+        seen: Sequence[Sequence[Features]],
+        videos: Sequence[Gathered],
+        n: int,
+    ) -> list[TrainingVideo]:
+        """``training`` with bags of ``n`` segments, where its features lie on disk.
+
+        Args:
+            training: What training sees of ``videos``.
+            seen: The features that it is made of.
+            videos: The videos.
+            n: Segments of a bag.
+
+        Raises:
+            InputError: features cannot be read.
+            OddframeError: bags cannot be written.
+        """
+        digests = [each.sha256 for each in videos]
+        root, tell = self._extractor.store.root, self._progress.videos
+        return pre_segmented(training, seen, digests, n, root, tell)
 
     def cost(self, requests: Sequence[Request]) -> float:
         """Seconds that ``add`` would take; 0 where everything is kept.

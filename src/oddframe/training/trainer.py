@@ -53,10 +53,14 @@ class Trainer:
             OddframeError: a value is not finite, or a file cannot be written.
         """
         method, method_config = config.chosen_method()
-        views = tuple(config.training_views().values())
+        seen = [[g.features[s] for s in config.training_views().values()] for g in videos]
+        pairs = zip(seen, videos, strict=True)
+        training = [training_video(each, g.video.abnormal) for each, g in pairs]
+        if config.bags.mode == "video":
+            training = self.library.segmented(training, seen, videos, config.recipe.segments)
         with told(log or checkpoint):
             fitted = fit(
-                [training_video([g.features[s] for s in views], g.video.abnormal) for g in videos],
+                training,
                 config,
                 start=None if self.start is None else self.start.network,
                 device=_training_device(self.device),

@@ -1,0 +1,86 @@
+"""Bags cut beforehand are the bags that are cut at each step, and are cut once."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddframe.features.layout import Layout
+from oddframe.features.published import NpyFiles
+from oddframe.features.spec import Features
+from oddframe.methods.base import Recipe
+from oddframe.training.bags import Batch, TrainingVideo, make_bags
+from oddframe.training.config import BagSection
+from oddframe.training.gather import training_video
+from oddframe.training.segmented import pre_segmented
+
+RECIPE = Recipe(normal_bags=6, abnormal_bags=6, segments=8)
+LAYOUT = Layout(crops=5, fps=24.0, dim=6)
+
+
+def on_disk(folder: Path, n: int = 4) -> list[Features]:
+    rng = np.random.default_rng(3)
+    found = []
+    for video in range(n):
+        files = tuple(folder / f"{video}__{crop}.npy" for crop in range(5))
+        rows = int(rng.integers(1, 40))
+        for file in files:
+            np.save(file, rng.normal(size=(rows, 6)).astype(np.float32))
+        found.append(NpyFiles(files, LAYOUT).open())
+    return found
+
+
+def drawn(videos: list[TrainingVideo]) -> list[Batch]:
+    bags = make_bags(videos, BagSection(), RECIPE, seed=1)
+    return [bags.draw() for _ in range(5)]
+
+
+def told(*_: object) -> None:
+    """Nobody listens."""
+
+
+def test_the_bags_are_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    seen = [[features] for features in on_disk(tmp_path)]
+    videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
+    digests = [f"{i:02d}" for i in range(len(seen))]
+    cut = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    assert all(video.bags is not None for video in cut)
+    for before, after in zip(drawn(videos), drawn(cut), strict=True):
+        assert before.bags.tobytes() == after.bags.tobytes()
+        assert np.array_equal(before.labels, after.labels)
+
+
+def test_what_was_cut_is_used_again(tmp_path: Path) -> None:
+    seen = [[features] for features in on_disk(tmp_path)]
+    videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
+    digests = [f"{i:02d}" for i in range(len(seen))]
+    first = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    for file in tmp_path.glob("*.npy"):
+        file.unlink()
+    again = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    assert all(
+        x.bags.tobytes() == y.bags.tobytes()
+        for x, y in zip(drawn(first), drawn(again), strict=True)
+    )
+
+
+def test_features_in_memory_stay_there(tmp_path: Path) -> None:
+    (features, *_) = on_disk(tmp_path)
+    here = Features(np.asarray(features.array), features.spec, features.timebase)
+    videos = [training_video([here], abnormal=True)]
+    assert pre_segmented(videos, [[here]], ["00"], 8, tmp_path / "store", told) == videos
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = namedtuple("full", "total used free")(1, 1, 1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    seen = [[features] for features in on_disk(tmp_path)]
+    videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
+    cut = pre_segmented(videos, seen, ["a", "b", "c", "d"], 8, tmp_path / "store", told)
+    assert all(video.bags is None for video in cut)
+    assert len(drawn(cut)) == 5

@@ -83,11 +83,13 @@ def main() -> None:
         in_place = with_features(some, store, out / "some" / "features").of_part("train")
         kept = with_features(some, store).of_part("train")
         print("| | |\n| --- | ---: |")
-        rows = [("a file a crop", in_place, False), ("the store", kept, False)]
-        for name, dataset, cut in [*rows, ("bags cut beforehand", kept, True)]:
-            print(
-                f"| bags of a step, from {name} | {draw_ms(videos_of(dataset, store, cut=cut)):.0f} ms |"
-            )
+        for name, dataset, cut in (
+            ("a file a crop", in_place, False),
+            ("the store", kept, False),
+            ("bags cut beforehand", kept, True),
+        ):
+            took = draw_ms(videos_of(dataset, store, cut=cut))
+            print(f"| bags of a step, from {name} | {took:.0f} ms |")
         size = sum(path.stat().st_size for path in store.root.rglob("*.safetensors")) / 1e6
         print(f"| import, {imported.new} videos, {size:.0f} MB | {import_s:.1f} s |")
         generate(listed, out / "all", Wanted(scale=0.001, half=True))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from oddframe.errors import InputError
 from oddframe.features.folder import FeatureFolder
 from oddframe.features.layout import Layout, imported_spec, kind_of
-from oddframe.features.lazy import CropArray, Views
+from oddframe.features.lazy import CropArray, Views, between
 from oddframe.features.npy import is_finite, read_header
 from oddframe.features.published import FaultKind, NpyFiles
 
@@ -202,3 +202,12 @@ def test_one_bad_number_is_found(bad: float) -> None:
     assert is_finite(array)
     array[4999, 1] = bad
     assert not is_finite(array)
+
+
+def test_a_stretch_of_features_on_disk_stays_there(tmp_path: Path) -> None:
+    array = made(10)
+    lazy = found(crop_files(tmp_path, array)).open().array
+    part = between(lazy, 2, 5)
+    assert isinstance(part, CropArray)
+    assert part.shape == (10, 3, 8)
+    assert np.array_equal(np.asarray(part), between(array, 2, 5))

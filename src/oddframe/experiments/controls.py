@@ -15,7 +15,7 @@ from oddframe.datasets.labelled import Dataset
 from oddframe.errors import UsageError
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
 from oddframe.experiments.splice import Clip
-from oddframe.features.lazy import FeatureArray
+from oddframe.features.lazy import AnyFeatures
 from oddframe.timeline import FloatArray
 from oddframe.video.probe import probe
 
@@ -85,8 +85,8 @@ def logistic_regression(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG0
         if np.abs(step).max() < 1e-10:
             break
 
-    def score(array: FeatureArray) -> FloatArray:
-        z = (array.mean(axis=0, dtype=np.float64) - mean) / scale
+    def score(array: AnyFeatures) -> FloatArray:
+        z = (np.asarray(array).mean(axis=0, dtype=np.float64) - mean) / scale
         return _sigmoid(z @ weights[:-1] + weights[-1])
 
     return score

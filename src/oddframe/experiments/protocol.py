@@ -15,7 +15,7 @@ import numpy as np
 from oddframe.errors import UsageError
 from oddframe.experiments.parts import Folds, Part, Split
 from oddframe.experiments.splice import Clip, Spliced, SpliceRule, splice
-from oddframe.features.lazy import FeatureArray
+from oddframe.features.lazy import AnyFeatures, FeatureArray, between
 from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics
 from oddframe.timeline import FloatArray, ScoreTrack
 
@@ -27,12 +27,12 @@ class Bag:
     Of ``tiles`` in a row a view is (tiles * T, D).
     """
 
-    views: tuple[FeatureArray, ...]
+    views: Sequence[FeatureArray]
     abnormal: bool
     tiles: int = 1
 
 
-Scorer = Callable[[FeatureArray], FloatArray]
+Scorer = Callable[[AnyFeatures], FloatArray]
 """(C, T, D) features of one video -> (T,) scores; higher is odder."""
 
 Trainer = Callable[[Sequence[Bag], int], Scorer]
@@ -148,7 +148,7 @@ def run_part(part: Part, trainer: Trainer, protocol: Protocol) -> FoldResult:
     )
 
 
-def _scores(scorer: Scorer, array: FeatureArray, protocol: Protocol) -> FloatArray:
+def _scores(scorer: Scorer, array: AnyFeatures, protocol: Protocol) -> FloatArray:
     """(C, T, D) -> (T,), window by window; the last one reaches back to be as long as the others.
 
     Its snippets that the window before has scored already keep their scores.
@@ -158,9 +158,8 @@ def _scores(scorer: Scorer, array: FeatureArray, protocol: Protocol) -> FloatArr
     scores = np.empty(length)
     for start in range(0, length, size):
         first = min(start, length - size)
-        scores[start : start + size] = _checked(scorer, array[:, first : first + size])[
-            start - first :
-        ]
+        window = between(array, first, first + size)
+        scores[start : start + size] = _checked(scorer, window)[start - first :]
     return smooth(scores, protocol.smooth)
 
 
@@ -176,7 +175,7 @@ def smooth(scores: FloatArray, deviation: float) -> FloatArray:
     return smoothed
 
 
-def _checked(scorer: Scorer, array: FeatureArray) -> FloatArray:
+def _checked(scorer: Scorer, array: AnyFeatures) -> FloatArray:
     scores = np.asarray(scorer(array), dtype=np.float64)
     if scores.shape != array.shape[1:2]:
         raise UsageError(f"a scorer gave {scores.shape} for {array.shape[1]} snippets")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.lazy import FeatureArray
+from oddframe.features.lazy import AnyFeatures, FeatureArray, Views, between
 from oddframe.features.spec import Features
 from oddframe.timeline import FloatArray, ScoreTrack, Timebase, stretches
 from oddframe.training.bags import views_of
@@ -38,13 +38,13 @@ class Clip:
     """
 
     name: str
-    array: FeatureArray
+    array: AnyFeatures
     timebase: Timebase
     abnormal: bool
     group: str
     truth: NDArray[np.bool_] | None = None
     tiled: bool = False
-    other_views: tuple[FeatureArray, ...] = ()
+    other_views: Sequence[FeatureArray] = ()
 
     @property
     def labels(self) -> NDArray[np.bool_]:
@@ -54,7 +54,7 @@ class Clip:
         return np.full(self.timebase.n_frames, self.abnormal)
 
     @property
-    def views(self) -> tuple[FeatureArray, ...]:
+    def views(self) -> Sequence[FeatureArray]:
         """What training sees of it, each (T, D); of tiles one, (tiles * T, D)."""
         return self.other_views or views_of(self.array, tiled=self.tiled)
 
@@ -73,7 +73,7 @@ class Clip:
             last += max(time.snippet_frames, time.stride)
         kept = replace(time, n_frames=min(last, time.n_frames) - first)
         truth = None if self.truth is None else self.truth[first : first + kept.n_frames]
-        return replace(self, array=self.array[:, start:stop], timebase=kept, truth=truth)
+        return replace(self, array=between(self.array, start, stop), timebase=kept, truth=truth)
 
 
 def clips_of(
@@ -96,10 +96,9 @@ def clips_of(
     clips = []
     for video in dataset.videos:
         scored, seen = features[video.path], (training or {}).get(video.path, ())
-        views = tuple(crop for each in seen for crop in each.array)
+        views = Views([each.array for each in seen])
         truth = None if video.truth is None else video.truth.frame_labels(scored.timebase)
-        array = np.asarray(scored.array)
-        clip = Clip(str(video.path), array, scored.timebase, video.abnormal, video.group)
+        clip = Clip(str(video.path), scored.array, scored.timebase, video.abnormal, video.group)
         tiled = scored.spec.tiles is not None
         clips.append(replace(clip, truth=truth, tiled=tiled, other_views=() if tiled else views))
     return tuple(clips)
@@ -117,12 +116,14 @@ class Spliced:
         return any(clip.abnormal for clip in self.clips)
 
     @property
-    def array(self) -> FeatureArray:
+    def array(self) -> AnyFeatures:
         """(C, T, D) features of all clips in a row."""
+        if len(self.clips) == 1:
+            return self.clips[0].array
         return np.concatenate([clip.array for clip in self.clips], axis=1)
 
     @property
-    def views(self) -> tuple[FeatureArray, ...]:
+    def views(self) -> Sequence[FeatureArray]:
         """What training sees of it, each (T, D): every view of its clips in a row."""
         if self.clips[0].tiled:
             return views_of(self.array, tiled=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
-from oddframe.features.lazy import FeatureArray
+from oddframe.features.lazy import AnyFeatures, FeatureArray, Views
 from oddframe.timeline import FloatArray
-from oddframe.training.bags import TrainingVideo
+from oddframe.training.bags import TrainingVideo, View
 from oddframe.training.config import TrainConfig
 from oddframe.training.loop import fit
 
@@ -23,19 +23,21 @@ def method_trainer(config: TrainConfig) -> Trainer:
     """
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
-        videos = [
-            TrainingVideo(tuple(v.astype(np.float32) for v in bag.views), bag.abnormal, bag.tiles)
-            for bag in bags
-        ]
+        videos = [TrainingVideo(_as_float32(bag.views), bag.abnormal, bag.tiles) for bag in bags]
         tiled = bags[0].tiles > 1
         network = fit(videos, config.with_recipe(seed=seed)).network
 
-        def score(array: FeatureArray) -> FloatArray:
+        def score(array: AnyFeatures) -> FloatArray:
             if tiled:
-                highest: FloatArray = network.score_tiles(array).max(axis=0)
+                highest: FloatArray = network.score_tiles(np.asarray(array)).max(axis=0)
                 return highest
             return network.score_views(array)
 
         return score
 
     return train
+
+
+def _as_float32(views: Sequence[FeatureArray]) -> Sequence[View]:
+    """Views as training takes them; those on disk are so already, and stay there."""
+    return views if isinstance(views, Views) else tuple(v.astype(np.float32) for v in views)

@@ -43,6 +43,12 @@ class CropArray:
             raise IndexError(crop)
         return self._read(crop)
 
+    def between(self, start: int, stop: int) -> CropArray:
+        """(C, stop - start, D) the snippets from ``start`` to before ``stop``, still on disk."""
+        crops, _, dim = self.shape
+        read = self._read
+        return CropArray((crops, stop - start, dim), self.dtype, lambda c: read(c)[start:stop])
+
     def __iter__(self) -> Iterator[View]:
         return (self[crop] for crop in range(len(self)))
 
@@ -57,11 +63,24 @@ FeatureArray = NDArray[np.float32] | NDArray[np.float16]
 AnyFeatures = FeatureArray | CropArray
 
 
+def between(array: AnyFeatures, start: int, stop: int) -> AnyFeatures:
+    """(C, stop - start, D) the snippets of (C, T, D) from ``start`` to before ``stop``."""
+    if isinstance(array, CropArray):
+        return array.between(start, stop)
+    return array[:, start:stop]
+
+
 class Views(Sequence[NDArray[np.float32]]):
-    """The crops of one or more features in a row, each (T, D) float32, read when asked for."""
+    """The crops of one or more features in a row, each (T, D) float32.
+
+    Those on disk are read when they are asked for; those in memory are float32 from then on.
+    """
 
     def __init__(self, arrays: Sequence[AnyFeatures]):
-        self._places = [(array, crop) for array in arrays for crop in range(len(array))]
+        ready = [
+            a if isinstance(a, CropArray) else a.astype(np.float32, copy=False) for a in arrays
+        ]
+        self._places = [(array, crop) for array in ready for crop in range(len(array))]
 
     def __len__(self) -> int:
         return len(self._places)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
-from oddframe.features.lazy import FeatureArray
+from oddframe.features.lazy import AnyFeatures, CropArray, FeatureArray, Views
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
 
@@ -58,9 +58,14 @@ def everything(n: int) -> slice:
     return slice(n)
 
 
-def views_of(array: FeatureArray, *, tiled: bool) -> tuple[FeatureArray, ...]:
-    """(C, T, D) -> what training sees: each crop alone, or all tiles in a row."""
-    return (array.reshape(-1, array.shape[2]),) if tiled else tuple(array)
+def views_of(array: AnyFeatures, *, tiled: bool) -> Sequence[FeatureArray]:
+    """(C, T, D) -> what training sees: each crop alone, or all tiles in a row.
+
+    Crops on disk stay there until they are asked for.
+    """
+    if tiled:
+        return (np.asarray(array).reshape(-1, array.shape[2]),)
+    return Views([array]) if isinstance(array, CropArray) else tuple(array)
 
 
 def segments(features: View, n: int, tiles: int = 1) -> NDArray[np.float32]:

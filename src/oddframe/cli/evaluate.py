@@ -99,9 +99,7 @@ def evaluate(
     detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
     check_published(detector.model, dataset.videos)
     with progress_bar(quiet=quiet) as bar:
-        scored, failed = score_videos(
-            detector, dataset.videos, kept, follow(bar, "scoring"), jobs
-        )
+        scored, failed = score_videos(detector, dataset.videos, kept, follow(bar, "scoring"), jobs)
     for line in failed:
         note(f"left out: {printable(line)}")
     if not scored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,13 @@ def test_a_stretch_of_features_on_disk_stays_there(tmp_path: Path) -> None:
     assert isinstance(part, CropArray)
     assert part.shape == (10, 3, 8)
     assert np.array_equal(np.asarray(part), between(array, 2, 5))
+
+
+def test_other_processes_get_the_files_not_the_numbers(tmp_path: Path) -> None:
+    array = made(10, rows=500)
+    features = found(crop_files(tmp_path, array)).open()
+    sent = pickle.dumps(Views([features.array, between(features.array, 1, 3)]))
+    assert len(sent) < 10_000
+    views = pickle.loads(sent)  # noqa: S301
+    assert np.array_equal(views[4], array[4])
+    assert np.array_equal(views[14], array[4, 1:3])

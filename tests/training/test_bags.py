@@ -91,7 +91,7 @@ def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> Non
         lengths.add(len(row))
         counts.add(int(row.sum()))
         places |= set(np.flatnonzero(row).tolist())
-        assert not bags._bag(abnormal=False).any()  # type: ignore[attr-defined]
+        assert not bags._joined(bags._drawn(abnormal=False)).any()  # type: ignore[attr-defined]
     assert lengths == {8, 9, 10, 11, 12}
     assert counts == {1, 2, 3}
     assert places == set(range(12))

@@ -7,6 +7,7 @@ asked for. What works a crop at a time (scoring, bags) never holds more than one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -21,7 +22,8 @@ class CropArray:
     Args:
         shape: (C, T, D).
         dtype: float32 or float16.
-        read: Number of a crop -> its rows (T, D), mapped from the file or read from it.
+        read: Number of a crop -> its rows (T, D), mapped from the file or read from it; picklable,
+            for other processes read the same files.
     """
 
     def __init__(
@@ -46,8 +48,8 @@ class CropArray:
     def between(self, start: int, stop: int) -> CropArray:
         """(C, stop - start, D) the snippets from ``start`` to before ``stop``, still on disk."""
         crops, _, dim = self.shape
-        read = self._read
-        return CropArray((crops, stop - start, dim), self.dtype, lambda c: read(c)[start:stop])
+        read = partial(_stretch, self._read, start, stop)
+        return CropArray((crops, stop - start, dim), self.dtype, read)
 
     def __iter__(self) -> Iterator[View]:
         return (self[crop] for crop in range(len(self)))
@@ -57,6 +59,10 @@ class CropArray:
         if copy is False:
             raise ValueError("features on disk cannot be handed out without a copy")
         return np.stack(list(self)).astype(dtype or self.dtype, copy=False)
+
+
+def _stretch(read: Callable[[int], View], start: int, stop: int, crop: int) -> View:
+    return read(crop)[start:stop]
 
 
 FeatureArray = NDArray[np.float32] | NDArray[np.float16]

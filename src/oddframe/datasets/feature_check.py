@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.errors import UsageError
-from oddframe.features.folder import FeatureFolder
+from oddframe.datasets.placed import folders_of
 from oddframe.features.layout import SNIPPET_FRAMES
 from oddframe.features.npy import is_finite, mapped
 from oddframe.features.published import Fault, FaultKind, NpyFiles
@@ -76,17 +75,12 @@ def check_features(
         UsageError: no features of this data set are published, or none of the sound.
         InputError: a folder cannot be listed.
     """
-    layout = dataset.layout
-    if layout is None:
-        raise UsageError(f"{dataset.name} has no published features; leave --features away")
-    if sound is not None and not layout.sound_dim:
-        raise UsageError(f"{dataset.name} has no features of the sound; leave --sound away")
-    found = FeatureFolder.scan(folder)
-    heard = None if sound is None else FeatureFolder.scan(sound)
+    folders = folders_of(dataset, folder, sound)
+    layout = folders.layout
     faults: dict[FaultKind, list[Fault]] = {kind: [] for kind in KINDS}
     complete = files = shorter = 0
     for done, video in enumerate(dataset.videos, start=1):
-        there, wrong = found.of(video.path.stem, layout, sound=heard, dim=dim or layout.dim)
+        there, wrong = folders.of(video, dim or layout.dim)
         if there is not None:
             wrong, fewer = _inside(there, video, contents=contents)
             shorter += fewer
@@ -100,7 +94,7 @@ def check_features(
         videos=len(dataset),
         complete=complete,
         files=files,
-        unlisted=found.unlisted((video.path.stem for video in dataset.videos), layout),
+        unlisted=folders.picture.unlisted((video.path.stem for video in dataset.videos), layout),
         shorter_sound=shorter,
         faults={kind: tuple(some) for kind, some in faults.items() if some},
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.errors import InputError, UsageError
-from oddframe.features.folder import FeatureFolder
+from oddframe.datasets.placed import Folders, folders_of, nothing_there
+from oddframe.errors import InputError
 from oddframe.features.imports import StoredFile, named_key, note_import, stored_file
 from oddframe.features.layout import imported_spec
 from oddframe.features.published import NpyFiles
@@ -67,14 +67,9 @@ def import_features(
         InputError: a folder cannot be listed, or there is nothing of this data set in it.
         OddframeError: a file cannot be written.
     """
-    layout = dataset.layout
-    if layout is None:
-        raise UsageError(f"{dataset.name} has no published features to import")
-    if sound is not None and not layout.sound_dim:
-        raise UsageError(f"{dataset.name} has no features of the sound; leave --sound away")
-    found = FeatureFolder.scan(folder)
-    heard = None if sound is None else FeatureFolder.scan(sound)
-    dim = _usual_length(dataset, found)
+    folders = folders_of(dataset, folder, sound)
+    layout = folders.layout
+    dim = _usual_length(dataset, folders)
     spec = imported_spec(dim, layout.crops, layout.sound_dim if sound is not None else 0)
     note_import(store, dataset.name, spec)
     failed: list[str] = []
@@ -85,9 +80,9 @@ def import_features(
             kept += 1
         else:
             try:
-                files, faults = found.of(video.path.stem, layout, sound=heard, dim=dim)
+                files, faults = folders.of(video, dim)
                 if files is None:
-                    raise InputError(f"{faults[0]}")
+                    raise InputError(str(faults[0]))
                 snippets += _put(files, dataset, video, store)
                 new += 1
             except InputError as error:
@@ -97,21 +92,16 @@ def import_features(
     return ImportSummary(spec, new, kept, snippets, tuple(failed))
 
 
-def _usual_length(dataset: Dataset, found: FeatureFolder) -> int:
+def _usual_length(dataset: Dataset, folders: Folders) -> int:
     """The length of features that most videos have."""
-    assert dataset.layout is not None
     lengths: Counter[int] = Counter()
     for video in dataset.videos:
-        files, _ = found.of(video.path.stem, dataset.layout)
+        files, _ = folders.picture.of(video.path.stem, folders.layout)
         seen = None if files is None else files.look()
         if seen is not None and not seen.faults:
             lengths[seen.shape[2]] += 1
     if not lengths:
-        raise InputError(
-            f"{found.root}: no complete features of any video of {dataset.name}; "
-            f"oddframe data check {dataset.name} --lists DIR --features {found.root} says what is "
-            "there"
-        )
+        raise nothing_there(dataset, folders.picture.root)
     return lengths.most_common(1)[0][0]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import InputError, UsageError
 from oddframe.features.folder import FeatureFolder
 from oddframe.features.imports import imported_kinds, stored_file
-from oddframe.features.published import Unusable
+from oddframe.features.layout import Layout
+from oddframe.features.published import Fault, NpyFiles, Unusable
 from oddframe.features.store import FeatureStore
 
 
@@ -34,11 +35,9 @@ def with_features(
             several and it is not said which.
         InputError: a folder cannot be listed, or holds nothing of this data set.
     """
-    if dataset.layout is None:
-        if features is not None or sound is not None:
-            raise UsageError(f"{dataset.name} has no published features; leave --features away")
+    if dataset.layout is None and features is None and sound is None:
         return dataset
-    if features is not None and Path(features).is_dir():
+    if features is not None and (dataset.layout is None or Path(features).is_dir()):
         return _in_folder(dataset, Path(features), sound)
     if sound is not None:
         raise UsageError("--sound goes beside the features of a folder: say --features DIR")
@@ -47,22 +46,53 @@ def with_features(
     return _imported(dataset, store, features)
 
 
-def _in_folder(dataset: Dataset, folder: Path, sound: Path | None) -> Dataset:
-    assert dataset.layout is not None
+@dataclass(frozen=True)
+class Folders:
+    """Folders with the feature files of a data set; ``sound`` is None if it is not wanted."""
+
+    layout: Layout
+    picture: FeatureFolder
+    sound: FeatureFolder | None
+
+    def of(
+        self, video: LabelledVideo, dim: int | None = None
+    ) -> tuple[NpyFiles | None, list[Fault]]:
+        """A video's files and what is wrong with their names, as ``FeatureFolder.of``."""
+        return self.picture.of(video.path.stem, self.layout, sound=self.sound, dim=dim)
+
+
+def folders_of(dataset: Dataset, features: Path, sound: Path | None = None) -> Folders:
+    """Look through the folders with a data set's feature files.
+
+    Raises:
+        UsageError: no features of this data set are published, or none of the sound.
+        InputError: a folder cannot be listed.
+    """
+    if dataset.layout is None:
+        raise UsageError(f"{dataset.name} has no published features; leave --features away")
     if sound is not None and not dataset.layout.sound_dim:
         raise UsageError(f"{dataset.name} has no features of the sound; leave --sound away")
-    found = FeatureFolder.scan(folder)
     heard = None if sound is None else FeatureFolder.scan(sound)
+    return Folders(dataset.layout, FeatureFolder.scan(features), heard)
+
+
+def nothing_there(dataset: Dataset, folder: Path) -> InputError:
+    """Says that a folder holds nothing of a data set that can be used."""
+    return InputError(
+        f"{folder}: no complete features of any video of {dataset.name}; "
+        f"oddframe data check {dataset.name} --lists DIR --features {folder} says what is there"
+    )
+
+
+def _in_folder(dataset: Dataset, folder: Path, sound: Path | None) -> Dataset:
+    folders = folders_of(dataset, folder, sound)
     videos, complete = [], 0
     for video in dataset.videos:
-        files, faults = found.of(video.path.stem, dataset.layout, sound=heard)
+        files, faults = folders.of(video)
         complete += files is not None
         videos.append(replace(video, made=files or Unusable(str(faults[0]))))
     if not complete:
-        raise InputError(
-            f"{folder}: no complete features of any video of {dataset.name}; "
-            f"oddframe data check {dataset.name} --lists DIR --features {folder} says what is there"
-        )
+        raise nothing_there(dataset, folder)
     return replace(dataset, videos=tuple(videos))
 
 

@@ -21,8 +21,9 @@ import time
 import torch
 from torch import Tensor
 
+from oddframe.methods.urdmu.attention import Attention
 from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import Attention, UrDmuNetwork
+from oddframe.methods.urdmu.network import UrDmuNetwork
 
 DIM = 1024
 LENGTHS = (200, 1000, 5000, 20000, 50000)

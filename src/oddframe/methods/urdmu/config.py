@@ -64,6 +64,10 @@ class UrDmuConfig(BaseModel):
         dropout: In attention's output and in the feed-forward network.
         triplet_margin: Margin of the triplet loss.
         distance_margin: Margin of the distance loss.
+        memory: The memories that are there: ``dual``, ``anomaly`` or ``normal`` alone (table 3), or
+            ``none`` (table 6).
+        uncertainty: Normality uncertainty learning (NUL, table 6): what is fused are latents of the
+            read-outs, or of X where there is no memory; without it, the read-outs themselves.
         loss_weights: What each term counts for.
         shortcut: Add a linear score of the features to the logits (ours; see ``shortcut.py``).
         shortcut_lr: Learning rate of that linear score, whatever the recipe's is.
@@ -90,6 +94,8 @@ class UrDmuConfig(BaseModel):
     dropout: float = Field(default=0.5, ge=0, lt=1)
     triplet_margin: float = Field(default=1.0, ge=0)
     distance_margin: float = Field(default=100.0, ge=0)
+    memory: Literal["dual", "anomaly", "normal", "none"] = "dual"
+    uncertainty: bool = True
     loss_weights: LossWeights = LossWeights()
     shortcut: bool = False
     shortcut_lr: float = Field(default=2e-3, gt=0)
@@ -101,6 +107,26 @@ class UrDmuConfig(BaseModel):
         if isinstance(data, dict) and data.get("variant") == "paper":
             return PAPER | data
         return data
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if not any(weight and name in self.terms for name, weight in self.loss_weights):
+            there = ", ".join(self.terms)
+            raise ValueError(f"without its other parts the loss has {there}; none has a weight")
+        return self
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The loss terms whose inputs the parts that are there give."""
+        dual, none = self.memory == "dual", self.memory == "none"
+        there = {
+            "cls": True,
+            "dm": not none,
+            "trip": dual,
+            "kl": self.uncertainty and self.memory != "anomaly",
+            "dis": self.uncertainty and (dual or none),
+        }
+        return tuple(name for name, given in there.items() if given)
 
     @classmethod
     def paper(cls, **fields: Any) -> Self:

@@ -38,6 +38,7 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     Terms: ``cls``; ``dm``, the sum of ``dm_n_of_normal``, ``dm_a_of_normal``, ``dm_a_of_abnormal``
     and ``dm_n_of_abnormal`` (the memory's score in the videos); ``trip``; ``kl``; ``dis``. The
     i-th normal video is paired with the i-th abnormal one; where one kind is short, it starts over.
+    Of a network without some parts, a term is left out where an input of it is not there.
 
     Raises:
         UsageError: there is no normal or no abnormal video.
@@ -48,43 +49,50 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     k_anomaly = k_normal = out.scores.shape[1] // 16 + 1
     if config.top_k == "memory":  # Section 4.2
         k_anomaly, k_normal = config.anomaly_slots // 16 + 1, config.normal_slots // 16 + 1
+    # Where there is no memory to choose the snippets that stand for a video, their scores do.
+    n = out.scores if out.normal_score is None else out.normal_score
+    a = out.scores if out.anomaly_score is None else out.anomaly_score
+    in_normal, in_abnormal = top_snippets(n[normal], k_normal), top_snippets(a[abnormal], k_anomaly)
 
     # L_cls: the snippets that look oddest, against the video's label.
     top_scores = _mean_at(out.scores, top_snippets(out.scores, k_anomaly))
     terms = {"cls": F.binary_cross_entropy(top_scores, labels.to(top_scores.dtype))}
 
     # L_dm: normal snippets belong to the normal memory, the oddest of the others do not.
-    n_of_normal, a_of_normal = out.normal_score[normal], out.anomaly_score[normal]
-    n_of_abnormal, a_of_abnormal = out.normal_score[abnormal], out.anomaly_score[abnormal]
-    last = n_of_abnormal if config.dm_last == "score" else 1 - n_of_abnormal
-    in_normal = top_snippets(n_of_normal, k_normal)
-    in_abnormal = top_snippets(a_of_abnormal, k_anomaly)
-    terms["dm_n_of_normal"] = _bce(n_of_normal, 1)
-    terms["dm_a_of_normal"] = _bce(a_of_normal, 0)
-    terms["dm_a_of_abnormal"] = _bce(_mean_at(a_of_abnormal, in_abnormal), 1)
-    terms["dm_n_of_abnormal"] = _bce(_mean_at(last, top_snippets(last, k_normal)), 1)
-    terms["dm"] = torch.stack([terms[name] for name in terms if name.startswith("dm_")]).sum()
+    if out.normal_score is not None:
+        terms["dm_n_of_normal"] = _bce(n[normal], 1)
+    if out.anomaly_score is not None:
+        terms["dm_a_of_normal"] = _bce(a[normal], 0)
+        terms["dm_a_of_abnormal"] = _bce(_mean_at(a[abnormal], in_abnormal), 1)
+    if out.normal_score is not None:
+        last = n[abnormal] if config.dm_last == "score" else 1 - n[abnormal]
+        terms["dm_n_of_abnormal"] = _bce(_mean_at(last, top_snippets(last, k_normal)), 1)
+    if dm := [term for name, term in terms.items() if name.startswith("dm_")]:
+        terms["dm"] = torch.stack(dm).sum()
 
     # L_trip: what is normal in abnormal videos lies by what is normal, not by what is odd.
     pairs = torch.arange(max(len(normal), len(abnormal)), device=labels.device)
     normal_of, abnormal_of = pairs % len(normal), pairs % len(abnormal)
-    anchor = _unit(_mean_at(out.hidden[normal], in_normal))[normal_of]
-    calm = _mean_at(out.hidden[abnormal], top_snippets(n_of_abnormal, k_normal))
-    odd = _mean_at(out.hidden[abnormal], in_abnormal)
-    positive, negative = _unit(calm)[abnormal_of], _unit(odd)[abnormal_of]
-    terms["trip"] = F.triplet_margin_loss(anchor, positive, negative, config.triplet_margin)
+    if out.normal_score is not None and out.anomaly_score is not None:
+        anchor = _unit(_mean_at(out.hidden[normal], in_normal))[normal_of]
+        calm = _mean_at(out.hidden[abnormal], top_snippets(n[abnormal], k_normal))
+        odd = _mean_at(out.hidden[abnormal], in_abnormal)
+        positive, negative = _unit(calm)[abnormal_of], _unit(odd)[abnormal_of]
+        terms["trip"] = F.triplet_margin_loss(anchor, positive, negative, config.triplet_margin)
 
     # L_kl: the latent of what is normal is a standard normal one.
-    mu, logvar = out.normal_z_mu, out.normal_z_logvar
-    kl = -0.5 * (1 + logvar - mu**2 - logvar.exp())
-    terms["kl"] = (kl.sum(1) if config.kl_over_time == "sum" else kl.mean(1)).mean()
+    if out.normal_z_mu is not None and out.normal_z_logvar is not None:
+        mu, logvar = out.normal_z_mu, out.normal_z_logvar
+        kl = -0.5 * (1 + logvar - mu**2 - logvar.exp())
+        terms["kl"] = (kl.sum(1) if config.kl_over_time == "sum" else kl.mean(1)).mean()
 
     # L_dis: latents of what is odd are longer than those of what is normal, by a margin.
-    power = 2 if config.distance_norm == "squared" else 1
-    near = _mean_at(out.normal_z, in_normal).norm(dim=-1)[normal_of] ** power
-    far = _mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
-    terms["dis"] = F.relu(config.distance_margin - far + near).mean()
+    if out.normal_z is not None and out.anomaly_mu is not None:
+        power = 2 if config.distance_norm == "squared" else 1
+        near = _mean_at(out.normal_z, in_normal).norm(dim=-1)[normal_of] ** power
+        far = _mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
+        terms["dis"] = F.relu(config.distance_margin - far + near).mean()
 
-    weights = [(name, weight) for name, weight in config.loss_weights if weight]
+    weights = [(name, weight) for name, weight in config.loss_weights if weight and name in terms]
     total = torch.stack([weight * terms[name] for name, weight in weights]).sum()
     return Loss(total, {name: term.detach() for name, term in terms.items()})

@@ -3,22 +3,24 @@
 Zhou, Yu, Yang, "Dual Memory Units with Uncertainty Regulation for Weakly Supervised Video Anomaly
 Detection", AAAI 2023. Attributes carry the names of the published checkpoints, so that these load
 as they are. B videos of T snippets, D features in, H hidden, M memory slots.
+
+For the ablations (tables 3 and 6) the config takes out a memory, both, or the uncertainty; what is
+not there is None. How they were cut is our reading: neither paper nor published code says it.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Output
+from oddframe.methods.urdmu.attention import named, transformer
 from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.local import local_attention
 
 
 @dataclass(frozen=True)
@@ -26,48 +28,12 @@ class TrainingOutput(Output):
     """What the loss reads. Fields named ``normal_z...`` hold the normal videos alone, in order."""
 
     hidden: Tensor  # (B, T, H) X, the transformer's output
-    anomaly_score: Tensor  # (B, T) S_A, how well the anomaly memory knows a snippet
-    normal_score: Tensor  # (B, T) S_N, how well the normal memory does
-    anomaly_mu: Tensor  # (B, T, H) mean of the latent of the anomaly memory's read-out
-    normal_z_mu: Tensor  # (normal videos, T, H) latent of the normal memory's read-out: mean,
-    normal_z_logvar: Tensor  # log-variance,
-    normal_z: Tensor  # and a sample
-
-
-def _named(name: str, *layers: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict({name: nn.Sequential(*layers)}))
-
-
-class Attention(nn.Module):
-    """Global and local multi-head self-attention (GL-MHSA)."""
-
-    def __init__(self, config: UrDmuConfig) -> None:
-        super().__init__()
-        self.config = config
-        inner = config.heads * config.head_dim
-        self.to_qkv = nn.Linear(config.hidden, 4 * inner, bias=False)
-        self.to_out = nn.Sequential(nn.Linear(2 * inner, config.hidden), nn.Dropout(config.dropout))
-
-    def forward(self, x: Tensor) -> Tensor:
-        heads = (*x.shape[:2], self.config.heads, self.config.head_dim)
-        q, k, v_global, v_local = self.to_qkv(x).chunk(4, dim=-1)
-        q, k, v = (t.view(heads).transpose(1, 2) for t in (q, k, v_global))
-        far = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # eq. 2, over sqrt(head_dim)
-        near = local_attention(v_local, self.config.tau, self.config.local_norm)  # eq. 1
-        y: Tensor = self.to_out(torch.cat([far, near.view(heads)], dim=-1).flatten(-2))
-        return y
-
-
-class Residual(nn.Module):
-    """x + fn(LayerNorm(x))."""
-
-    def __init__(self, width: int, fn: nn.Module) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.fn = fn
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.fn(self.norm(x))  # type: ignore[no-any-return]
+    anomaly_score: Tensor | None  # (B, T) S_A, how well the anomaly memory knows a snippet
+    normal_score: Tensor | None  # (B, T) S_N, how well the normal memory does
+    anomaly_mu: Tensor | None  # (B, T, H) mean of the latent of the anomaly memory's read-out
+    normal_z_mu: Tensor | None  # (normals, T, H) latent of the normal memory's read-out: mean,
+    normal_z_logvar: Tensor | None  # log-variance,
+    normal_z: Tensor | None  # and a sample
 
 
 class Reading(NamedTuple):
@@ -94,25 +60,22 @@ class Memory(nn.Module):
 
 
 class UrDmuNetwork(nn.Module):
-    """Embedding, GL-MHSA, dual memory, normality uncertainty, classifier."""
+    """Embedding, GL-MHSA, dual memory (DMU), normality uncertainty (NUL), classifier."""
 
     def __init__(self, dim: int, config: UrDmuConfig) -> None:
         super().__init__()
-        h, m, dropout = config.hidden, config.classifier_hidden, config.dropout
-        self.embedding = _named("conv_1", nn.Conv1d(dim, h, kernel_size=3, padding=1), nn.ReLU())
-        self.cls_head = _named("mlp", nn.Linear(2 * h, m), nn.ReLU(), nn.Linear(m, 1))
-        self.Amemory = Memory(config.anomaly_slots, h)
-        self.Nmemory = Memory(config.normal_slots, h)
-        blocks = []
-        for _ in range(config.depth):
-            layers = nn.Linear(h, h), nn.GELU(), nn.Dropout(dropout), nn.Linear(h, h)
-            feed_forward = _named("net", *layers, nn.Dropout(dropout))
-            block = [Residual(h, Attention(config)), Residual(h, feed_forward)]
-            norm = [nn.LayerNorm(h)] if config.block_norm == "pre_and_post" else []
-            blocks.append(nn.Sequential(*block, *norm))
-        self.selfatt = _named("layers", *blocks)
-        self.encoder_mu = nn.Sequential(nn.Linear(h, h))
-        self.encoder_var = nn.Sequential(nn.Linear(h, h))
+        h, m = config.hidden, config.classifier_hidden
+        anomaly, normal = config.memory in ("dual", "anomaly"), config.memory in ("dual", "normal")
+        self.embedding = named("conv_1", nn.Conv1d(dim, h, kernel_size=3, padding=1), nn.ReLU())
+        reads = 2 * h if anomaly or normal or config.uncertainty else h  # [x | fused], or x alone
+        self.cls_head = named("mlp", nn.Linear(reads, m), nn.ReLU(), nn.Linear(m, 1))
+        self.Amemory = Memory(config.anomaly_slots, h) if anomaly else None
+        self.Nmemory = Memory(config.normal_slots, h) if normal else None
+        self.selfatt = transformer(config)
+        self.encoder_mu = nn.Sequential(nn.Linear(h, h)) if config.uncertainty else None
+        # What is normal is uncertain, so an anomaly memory alone has no variance.
+        uncertain = config.uncertainty and config.memory != "anomaly"
+        self.encoder_var = nn.Sequential(nn.Linear(h, h)) if uncertain else None
 
     def noise(self, like: Tensor) -> Tensor:
         """Standard normal noise, from torch's generator."""
@@ -128,21 +91,34 @@ class UrDmuNetwork(nn.Module):
         crops = features.shape[1] if features.ndim == 4 else 1
         x = features.flatten(0, -3).transpose(1, 2)
         x = self.selfatt(self.embedding(x).transpose(1, 2))
-        anomaly, normal = self.Amemory(x), self.Nmemory(x)
-        anomaly_mu, normal_mu = self.encoder_mu(anomaly.value), self.encoder_mu(normal.value)
+        anomaly = None if self.Amemory is None else self.Amemory(x)
+        normal = None if self.Nmemory is None else self.Nmemory(x)
+        read = [reading.value for reading in (anomaly, normal) if reading is not None]
+        latents = read
+        if self.encoder_mu is not None:
+            read = read or [x]  # NUL without DMU: the encoders read X
+            latents = [self.encoder_mu(value) for value in read]
         if labels is None:
-            logits = self.classify(x, anomaly_mu + normal_mu)
+            logits = self.classify(x, latents)
             logits = logits.view(-1, crops, logits.shape[1])
             return Output(logits.sigmoid().mean(1), logits.mean(1))
 
         known = labels < 0.5
-        mu, logvar = normal_mu[known], self.encoder_var(normal.value[known])
-        z = mu + self.noise(logvar) * torch.exp(logvar / 2)  # reparameterisation
-        logits = self.classify(x, anomaly_mu + normal_mu.index_put((known,), z))
-        memories = anomaly.score, normal.score, anomaly_mu, mu, logvar, z
+        normal_alone = self.Amemory is None and self.Nmemory is not None
+        anomaly_mu = None if self.encoder_mu is None or normal_alone else latents[0]
+        mu = logvar = z = None
+        if self.encoder_var is not None:  # of the normal memory's read-out, which is the last
+            mu, logvar = latents[-1][known], self.encoder_var(read[-1][known])
+            z = mu + self.noise(logvar) * torch.exp(logvar / 2)  # reparameterisation
+            latents = [*latents[:-1], latents[-1].index_put((known,), z)]
+        logits = self.classify(x, latents)
+        of_anomaly = None if anomaly is None else anomaly.score
+        of_normal = None if normal is None else normal.score
+        memories = of_anomaly, of_normal, anomaly_mu, mu, logvar, z
         return TrainingOutput(logits.sigmoid(), logits, x, *memories)
 
-    def classify(self, x: Tensor, fused: Tensor) -> Tensor:
-        """X and the fused latents, both (B, T, H) -> logits (B, T)."""
-        logits: Tensor = self.cls_head(torch.cat([x, fused], dim=-1)).squeeze(-1)
+    def classify(self, x: Tensor, latents: list[Tensor]) -> Tensor:
+        """X and what is fused by a sum, all (B, T, H) -> logits (B, T)."""
+        fused = [reduce(torch.add, latents)] if latents else []
+        logits: Tensor = self.cls_head(torch.cat([x, *fused], dim=-1)).squeeze(-1)
         return logits

@@ -1,9 +1,9 @@
-"""The local benchmarks: a method, the linear baseline and the controls under one protocol.
+"""The benchmarks: a method, the linear baseline and the controls under one protocol.
 
     python benchmarks/local.py ped2 --data DATA/ped2 --config configs/ped2.yaml
 
-Benchmarks: ped2, ur_fall, surveillance_fight, shanghaitech_tracks. Training sees video labels only.
-Figures are those of the last step: mean ± standard deviation over folds, draws or seeds. With
+Benchmarks: ped2, ur_fall, surveillance_fight, shanghaitech_tracks, ucf_crime, xd_violence. Training
+sees video labels only. Figures are those of the last step: mean ± standard deviation over folds, draws or seeds. With
 ``--validate`` everything happens inside the training parts: for choices, which are never made on
 test videos.
 """
@@ -25,8 +25,7 @@ from oddframe.features.store import FeatureStore
 from oddframe.files import write_text
 from oddframe.training.config import read_config
 from oddframe.training.gather import Extractor
-
-ROOT = Path(__file__).resolve().parent.parent
+from oddframe.training.shipped import shipped_config
 
 
 def arguments() -> argparse.Namespace:
@@ -61,7 +60,7 @@ def main() -> int:
     start = time.monotonic()
     benchmark = BENCHMARKS[args.benchmark]
     try:
-        config = read_config(args.config or ROOT / "configs" / f"{benchmark.config}.yaml")
+        config = read_config(args.config or shipped_config(benchmark.config))
         dataset = open_dataset(f"{args.benchmark}:{args.data}")
         extractor = Extractor(FeatureStore(args.store), "auto", "auto")
         clips = gathered_clips(dataset, config, extractor, jobs=args.jobs, profile=args.profile)

@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from oddframe import __version__
-from oddframe.cli import calibrate, data, demo, doctor, evaluate, imports, info, score, train
+from oddframe.cli import (
+    calibrate,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    imports,
+    info,
+    reproduce,
+    score,
+    train,
+)
 from oddframe.cli.console import say_error
 from oddframe.errors import OddframeError
 
@@ -46,6 +57,11 @@ app.command(
 )(evaluate.evaluate)
 app.add_typer(data.app, name="data", help="What a data set holds, and what is wrong with it.")
 app.add_typer(imports.app, name="import", help="Published features and checkpoints, made ours.")
+app.command(
+    "reproduce",
+    short_help="The paper's tables and figures, ours beside them.",
+    epilog=reproduce.EXAMPLE,
+)(reproduce.reproduce)
 app.command("info", short_help="What a video, feature file or model is.", epilog=info.EXAMPLE)(
     info.info
 )

@@ -129,20 +129,39 @@ def evened(clips: Sequence[Clip], seed: int) -> tuple[Clip, ...]:
     return tuple(kept)
 
 
+def seed_of(part: Part, protocol: Protocol) -> int:
+    """The seed of one part's bags and training; the one after it is that of its test videos."""
+    # Two seeds for each fold; test videos must not depend on what is trained.
+    return 2 * (1000 * (protocol.seed + part.repeat) + part.fold)
+
+
+def videos_of(part: Part, protocol: Protocol) -> tuple[Spliced, ...]:
+    """The test videos of a part: its clips, or videos spliced from them."""
+    if protocol.test_videos is None:
+        return tuple(Spliced((clip,)) for clip in part.test)
+    return splice(part.test, protocol.test_videos, seed_of(part, protocol) + 1)
+
+
 def run_part(part: Part, trainer: Trainer, protocol: Protocol) -> FoldResult:
     """Train on one part's training clips and score its test clips."""
-    # Two seeds for each fold; test videos must not depend on what is trained.
-    seed = 2 * (1000 * (protocol.seed + part.repeat) + part.fold)
+    seed = seed_of(part, protocol)
     scorer = trainer(training_bags(part.train, protocol, seed), seed)
-    videos = tuple(Spliced((clip,)) for clip in part.test)
-    if protocol.test_videos is not None:
-        videos = splice(part.test, protocol.test_videos, seed + 1)
-    tracks = tuple(video.track(_scores(scorer, video.array, protocol)) for video in videos)
+    return scored(part, videos_of(part, protocol), scorer, protocol)
+
+
+def scored(
+    part: Part, videos: tuple[Spliced, ...], scorer: Scorer, protocol: Protocol
+) -> FoldResult:
+    """What was learnt, on the test videos and clips of a part."""
+    each = [_scores(scorer, video.array, protocol) for video in videos]
+    tracks = tuple(video.track(scores) for video, scores in zip(videos, each, strict=True))
     labelled = [
         LabelledScores.from_track(track, video.labels)
         for track, video in zip(tracks, videos, strict=True)
     ]
-    alone = np.array([_scores(scorer, clip.array, protocol).mean() for clip in part.test])
+    if protocol.test_videos is not None:  # Else the videos are the clips.
+        each = [_scores(scorer, clip.array, protocol) for clip in part.test]
+    alone = np.array([scores.mean() for scores in each])
     return FoldResult(
         part.repeat, part.fold, videos, tracks, part.test, alone, frame_metrics(labelled)
     )
@@ -155,6 +174,8 @@ def _scores(scorer: Scorer, array: AnyFeatures, protocol: Protocol) -> FloatArra
     """
     length = array.shape[1]
     size = min(protocol.window or length, length)
+    if size == length:
+        return smooth(_checked(scorer, array), protocol.smooth)
     scores = np.empty(length)
     for start in range(0, length, size):
         first = min(start, length - size)

@@ -35,6 +35,7 @@ class Clip:
         tiled: The crops are tiles: instances of one bag, the highest gives a snippet's score.
         other_views: Each (T', D), what training sees of it otherwise than scoring: more crops,
             another stride or size; empty: the crops of ``array``.
+        first_frame: Frame of the file that is its first, where it was cut from a longer clip.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Clip:
     truth: NDArray[np.bool_] | None = None
     tiled: bool = False
     other_views: Sequence[FeatureArray] = ()
+    first_frame: int = 0
 
     @property
     def labels(self) -> NDArray[np.bool_]:
@@ -73,7 +75,13 @@ class Clip:
             last += max(time.snippet_frames, time.stride)
         kept = replace(time, n_frames=min(last, time.n_frames) - first)
         truth = None if self.truth is None else self.truth[first : first + kept.n_frames]
-        return replace(self, array=between(self.array, start, stop), timebase=kept, truth=truth)
+        return replace(
+            self,
+            array=between(self.array, start, stop),
+            timebase=kept,
+            truth=truth,
+            first_frame=self.first_frame + first,
+        )
 
 
 def clips_of(

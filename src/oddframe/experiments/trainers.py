@@ -5,39 +5,68 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
 from oddframe.features.lazy import AnyFeatures, FeatureArray, Views
+from oddframe.methods.scorer import ModelNetwork
 from oddframe.timeline import FloatArray
 from oddframe.training.bags import TrainingVideo, View
 from oddframe.training.config import TrainConfig
-from oddframe.training.loop import fit
+from oddframe.training.fitted import Fitted
+from oddframe.training.loop import OnNetwork, OnStep, fit
 
 
 def method_trainer(config: TrainConfig) -> Trainer:
-    """Trains ``config``'s method with its recipe on the bags that the protocol hands out.
-
-    The protocol's seed is used in place of the config's. A bag's crops are its views in training;
-    in scoring, their scores are averaged. Tiles are instances of one bag; in scoring the highest
-    counts.
-    """
+    """Trains ``config``'s method with its recipe on the bags that the protocol hands out."""
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
-        videos = [TrainingVideo(_as_float32(bag.views), bag.abnormal, bag.tiles) for bag in bags]
-        tiled = bags[0].tiles > 1
-        network = fit(videos, config.with_recipe(seed=seed)).network
-
-        def score(array: AnyFeatures) -> FloatArray:
-            if tiled:
-                highest: FloatArray = network.score_tiles(np.asarray(array)).max(axis=0)
-                return highest
-            return network.score_views(array)
-
-        return score
+        return scorer_of(fitted(bags, config, seed).network, tiled=bags[0].tiles > 1)
 
     return train
 
 
+def fitted(
+    bags: Sequence[Bag],
+    config: TrainConfig,
+    seed: int,
+    *,
+    device: str | torch.device = "cpu",
+    on_step: OnStep | None = None,
+    on_network: OnNetwork | None = None,
+    network_every: int = 10,
+) -> Fitted:
+    """Train on bags with ``seed`` in place of the config's; the rest as ``fit``.
+
+    A bag's crops are its views; tiles are instances of one bag.
+    """
+    videos = [TrainingVideo(_as_float32(bag.views), bag.abnormal, bag.tiles) for bag in bags]
+    return fit(
+        videos,
+        config.with_recipe(seed=seed),
+        device=device,
+        on_step=on_step,
+        on_network=on_network,
+        network_every=network_every,
+    )
+
+
+def scorer_of(network: ModelNetwork, *, tiled: bool) -> Scorer:
+    """A network's scores: the mean over the crops; of tiles the highest."""
+
+    def score(array: AnyFeatures) -> FloatArray:
+        if tiled:
+            highest: FloatArray = network.score_tiles(np.asarray(array)).max(axis=0)
+            return highest
+        return network.score_views(array)
+
+    return score
+
+
 def _as_float32(views: Sequence[FeatureArray]) -> Sequence[View]:
     """Views as training takes them; those on disk are so already, and stay there."""
-    return views if isinstance(views, Views) else tuple(v.astype(np.float32) for v in views)
+    return (
+        views
+        if isinstance(views, Views)
+        else tuple(v.astype(np.float32, copy=False) for v in views)
+    )

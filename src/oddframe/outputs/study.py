@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
 from oddframe.experiments.evaluation import Evaluation, Figures, VideoFigures
 from oddframe.files import write_text
 from oddframe.outputs import study_words as words
+from oddframe.outputs.page import card, facts, folded, page, text_rows
+from oddframe.outputs.page import table as html_table
 from oddframe.outputs.study_charts import (
     distribution,
     learning_charts,
@@ -24,8 +24,6 @@ from oddframe.outputs.study_thumbnails import galleries
 
 __all__ = ["LearningCurve", "Search", "Study", "Table", "Tried", "write_study"]
 
-# Rows that a table shows at once; longer ones are folded.
-_SHORT = 14
 _CURVES = 3
 _KEYS = (
     ("score", "score"),
@@ -47,21 +45,16 @@ def write_study(study: Study, path: Path) -> None:
     Raises:
         OddframeError: the file cannot be written.
     """
-    assets = files("oddframe.outputs") / "assets"
-    page, css, own = (
-        (assets / name).read_text(encoding="utf-8")
-        for name in ("study.html", "report.css", "study.css")
-    )
     evaluation = study.evaluation
-    told = words.summary(evaluation) if evaluation else "Nothing was held out: no figures."
-    text = Template(page).substitute(
-        css=css + own,
-        title=escape(f"{study.title}: oddframe study"),
-        name=escape(study.title),
-        summary=escape(told),
-        told="".join(f'<p class="knows">{escape(line)}</p>' for line in study.told),
-        warnings=_warnings(study.warnings),
-        body="\n".join(_sections(study)),
+    text = page(
+        over="oddframe study",
+        title=study.title,
+        summary=words.summary(evaluation) if evaluation else "Nothing was held out: no figures.",
+        told=study.told,
+        warnings=study.warnings,
+        body=_sections(study),
+        footer="Figures on these videos say how it did on these videos. Other cameras, other "
+        "figures.",
     )
     write_text(path, text)
 
@@ -71,16 +64,12 @@ def _sections(study: Study) -> list[str]:
     if study.curves:
         note = "The loss and its terms; the scale of each starts at 0 or its lowest value."
         charts = f'<div class="smalls">{learning_charts(study.curves)}</div>'
-        parts.append(_card("Learning", learning_legend(study.curves) + charts, note))
+        parts.append(card("Learning", learning_legend(study.curves) + charts, note))
     if study.search:
-        parts.append(_card("What was tried", _search(study.search), study.search.note))
+        parts.append(card("What was tried", _search(study.search), study.search.note))
     parts += [_table(table) for table in study.tables]
     if study.facts:
-        cells = "".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-            for name, value in study.facts
-        )
-        parts.append(_card("How this was made", f"<dl>{cells}</dl>"))
+        parts.append(card("How this was made", facts(study.facts)))
     return parts
 
 
@@ -94,19 +83,19 @@ def _evaluation(evaluation: Evaluation) -> list[str]:
         notes.append(words.about_protocol(evaluation))
     if evaluation.video_auc is not None:
         notes.append("Ranges under areas and shares: 95 %, by resampling whole groups.")
-    shown = [_card("Figures", f'<dl class="figures">{cells}</dl>', " ".join(notes))]
+    shown = [card("Figures", f'<dl class="figures">{cells}</dl>', " ".join(notes))]
     shown.append(
         '<div class="tables">'
-        + _card("Videos at the threshold", _confusion(evaluation.whole))
-        + _card(
+        + card("Videos at the threshold", _confusion(evaluation.whole))
+        + card(
             "Highest score of each video",
             distribution(evaluation),
             f"Dashed: {words.at_threshold(evaluation)}.",
         )
         + "</div>"
     )
-    shown.append(_card("Right and wrong", galleries(evaluation)))
-    shown.append(_card("Score curves", _curves(evaluation.videos)))
+    shown.append(card("Right and wrong", galleries(evaluation)))
+    shown.append(card("Score curves", _curves(evaluation.videos)))
     shown += [
         _table(words.parts_table(name, parts))
         for name, parts in (("class", evaluation.classes), ("group", evaluation.groups))
@@ -114,18 +103,6 @@ def _evaluation(evaluation: Evaluation) -> list[str]:
     ]
     shown.append(_table(words.videos_table(evaluation)))
     return shown
-
-
-def _card(title: str, body: str, note: str = "") -> str:
-    below = f'<p class="note below">{escape(note)}</p>' if note else ""
-    return f'<section class="card"><h2>{escape(title)}</h2>{body}{below}</section>'
-
-
-def _warnings(lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<section class="card warnings"><h2>Before you trust it</h2><ul>{items}</ul></section>'
 
 
 def _confusion(whole: Figures) -> str:
@@ -175,22 +152,9 @@ def _search(search: Search) -> str:
         mark = '<span class="yes">chosen</span> ' if each.chosen else ""
         cells += f"<td>{mark}{escape(each.note)}</td>" if noted or each.chosen else "<td></td>"
         rows.append(f"<tr{' class=chosen' if each.chosen else ''}>{cells}</tr>")
-    return _rows((*names, search.figure, ""), rows)
+    return html_table((*names, search.figure, ""), rows)
 
 
 def _table(table: Table) -> str:
-    rows = [
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
-    ]
-    body = _rows(table.headings, rows)
-    if len(rows) > _SHORT:
-        body = f"<details><summary>All {len(rows)}</summary>{body}</details>"
-    return _card(table.title, body, table.note)
-
-
-def _rows(headings: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
-    return (
-        f'<div class="wide-table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    body = html_table(table.headings, text_rows(table.rows))
+    return card(table.title, folded(len(table.rows), body), table.note)

@@ -18,6 +18,8 @@ _WIDE, _HIGH = 1000.0, 100.0
 _BINS = 20
 _MOST_STEPS = 500
 _MOST_POINTS = 300
+# Colours of lines in ``study.css``.
+_COLOURS = 9
 
 
 def score_chart(video: VideoFigures) -> str:
@@ -83,7 +85,7 @@ def learning_legend(curves: Sequence[LearningCurve]) -> str:
     if len(curves) < 2:
         return ""
     items = (
-        f'<li><i class="k-line c{i % 6}"></i>{escape(curve.name)}</li>'
+        f'<li><i class="k-line c{i % _COLOURS}"></i>{escape(curve.name)}</li>'
         for i, curve in enumerate(curves)
     )
     return f'<ul class="legend">{"".join(items)}</ul>'
@@ -91,11 +93,14 @@ def learning_legend(curves: Sequence[LearningCurve]) -> str:
 
 def _term(curves: Sequence[LearningCurve], term: str) -> str:
     lines = [
-        (i % 6, *_thinned(np.asarray(curve.steps, float), np.asarray(curve.terms[term], float)))
+        (
+            i % _COLOURS,
+            *_thinned(np.asarray(curve.steps, float), np.asarray(curve.terms[term], float)),
+        )
         for i, curve in enumerate(curves)
         if len(curve.terms.get(term, ()))
     ]
-    lines = [(colour, x[np.isfinite(y)], y[np.isfinite(y)]) for colour, x, y in lines]
+    lines = [(i, x[np.isfinite(y)], y[np.isfinite(y)]) for i, x, y in lines]
     lines = [each for each in lines if len(each[1])]
     if not lines:
         return ""
@@ -103,9 +108,9 @@ def _term(curves: Sequence[LearningCurve], term: str) -> str:
     high = max(float(y.max()) for _, _, y in lines)
     last = max(float(x[-1]) for _, x, _ in lines)
     drawn = "".join(
-        f'<polyline class="line c{colour}" '
+        f'<polyline class="line c{i % _COLOURS}" '
         f'points="{_points(x / max(last, 1), (y - low) / max(high - low, 1e-12))}"/>'
-        for colour, x, y in lines
+        for i, x, y in lines
     )
     ends = ("0", f"step {last:,.0f}")
     chart = _chart(drawn, f"{term} over the steps", (f"{high:.3g}", f"{low:.3g}"), ends)

@@ -106,7 +106,9 @@ class Ranks:
         mine = [normal // self.world, abnormal // self.world]
         found = {}
         for field in fields(output):
-            value: Tensor = getattr(output, field.name)
+            value: Tensor | None = getattr(output, field.name)
+            if value is None:  # Of a network without the part that gives it.
+                continue
             parts = [torch.empty_like(value) for _ in range(self.world)]
             dist.all_gather(parts, value.detach().contiguous())
             parts[self.rank] = value

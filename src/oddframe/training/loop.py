@@ -34,6 +34,7 @@ _NEXT_SEED = 1_000
 _LOGIT_RANGE = 4.0
 
 OnStep = Callable[[int, int, Loss], None]
+OnNetwork = Callable[[int, ModelNetwork], None]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class _Kept:
     checkpoint: Path | None = None
     every: int = 100
     on_step: OnStep | None = None
+    on_network: OnNetwork | None = None
+    network_every: int = 10
 
 
 def fit(
@@ -77,6 +80,8 @@ def fit(
     checkpoint: Path | None = None,
     checkpoint_every: int = 100,
     on_step: OnStep | None = None,
+    on_network: OnNetwork | None = None,
+    network_every: int = 10,
 ) -> Fitted:
     """Train the configured method on features.
 
@@ -102,6 +107,9 @@ def fit(
             and of the same configuration and data; removed at the end.
         checkpoint_every: Steps between two.
         on_step: Called with (steps done, steps in all, loss).
+        on_network: Called with (steps done, the network as it would be kept by then) every
+            ``network_every`` steps and after the last one; training goes on as if it were not.
+        network_every: Steps between two.
 
     Raises:
         InputError: a class is missing, or features differ in length.
@@ -115,7 +123,8 @@ def fit(
     saved, warnings = _saved(checkpoint)
     job = Job(videos, config, start, saved, str(device))
     Ranks.here().tell(job)
-    return _fitted(job, _Kept(log, board, checkpoint, checkpoint_every, on_step), warnings)
+    kept = _Kept(log, board, checkpoint, checkpoint_every, on_step, on_network, network_every)
+    return _fitted(job, kept, warnings)
 
 
 def take_part(job: Job) -> None:
@@ -160,14 +169,16 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
                     board.write(step, loss)
                     if kept.on_step is not None:
                         kept.on_step(step, run.recipe.steps, loss)
+                    last = step == run.recipe.steps
+                    if kept.on_network is not None and (last or step % kept.network_every == 0):
+                        kept.on_network(step, _so_far(run))
+                        run.go_on()
                     # Before the checkpoint: a run that is killed here looks again.
                     if step == looked_at and ranks.agreed(run.spread) < COLLAPSED:
                         break
                     if kept.checkpoint is not None and step % kept.every == 0:
                         save_checkpoint(run.snapshot(step), kept.checkpoint)
-            network = run.so_far()
-            if config.temper and ranks.first:
-                network.temperature.fill_(_temperature(network, videos))
+            network = _so_far(run) if ranks.first else run.so_far()
             found = ranks.agreed(partial(spread, network, videos))
         if found >= COLLAPSED:
             break
@@ -179,6 +190,14 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
             "learned nothing; try another learning rate, more steps, or check the labels"
         )
     return Fitted(network, found, resumed_at, tuple(warnings))
+
+
+def _so_far(run: Run) -> ModelNetwork:
+    """The network as it would be kept by now, its temperature found, in evaluation mode."""
+    network = run.so_far()
+    if run.config.temper:
+        network.temperature.fill_(_temperature(network, run.videos))
+    return network
 
 
 def _slower(config: TrainConfig) -> TrainConfig:

@@ -112,6 +112,11 @@ class Run:
         """The network as it would be kept, in evaluation mode, when there is no step to come."""
         return (self.network if self.average is None else self.average).eval()
 
+    def go_on(self) -> None:
+        """Back from looking at the network to training it."""
+        self.so_far().temperature.fill_(1.0)  # Found anew when it is looked at again.
+        self.network.train()
+
     def spread(self) -> float:
         """Highest minus lowest snippet score of the network as it would be kept by now."""
         found = spread(self.so_far(), self.videos)

@@ -1,0 +1,212 @@
+"""``oddframe reproduce``: the paper's tables and figures, ours beside what was published."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oddframe.cli.console import note, printable, progress_bar, say
+from oddframe.cli.options import (
+    FEATURES,
+    DebugOption,
+    Device,
+    DeviceOption,
+    QuietOption,
+    StoreOption,
+)
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from oddframe.experiments.reproduce import Reproduced
+    from oddframe.experiments.reproduce_session import Session
+    from oddframe.experiments.reproduce_train import Task
+    from oddframe.experiments.training_record import Training
+    from oddframe.methods.base import Loss
+    from oddframe.training.config import TrainConfig
+
+EXAMPLE = (
+    "Example: oddframe reproduce table3 table6 --dataset ped2 --data /data/ped2 --jobs 2    or: "
+    "oddframe reproduce figure4 --dataset ped2 --data /data/ped2 --methods ur_dmu,linear"
+)
+
+
+class DatasetName(StrEnum):
+    ucf_crime = "ucf_crime"
+    xd_violence = "xd_violence"
+    ped2 = "ped2"
+    ur_fall = "ur_fall"
+    surveillance_fight = "surveillance_fight"
+    shanghaitech_tracks = "shanghaitech_tracks"
+
+
+def reproduce(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TABLE...",
+            help="table1 ... table6, settings (published code against equations), all; or one of "
+            "figure1, figure3, figure4.",
+        ),
+    ],
+    dataset: Annotated[DatasetName, typer.Option(help="What to train and test on.")],
+    data: Annotated[Path, typer.Option(help="The data set's folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where results go; default: reproduce/DATASET.", show_default=False),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Repeats of the protocol, each with another seed; default: the benchmark's.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Trainings at the same time.")
+    ] = 1,
+    best_on_test: Annotated[
+        bool,
+        typer.Option(
+            "--best-on-test",
+            help="Show the best step on the test set, too, as published figures are chosen.",
+        ),
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file instead of the data set's own.", show_default=False),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Train anew what was trained before.")
+    ] = False,
+    store: StoreOption = FEATURES,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Run a table of the UR-DMU paper on a data set: our figures beside the published ones.
+
+    Figures are those of the last step. Each training is written down when it is done, so a grid
+    that was stopped goes on; rows of several tables that are the same are trained once. Writes
+    TABLE.md, .tex, .csv, .html and .json into --out; oddframe report show says what was run.
+    """
+    from oddframe.experiments.reproduce_session import plan_for
+    from oddframe.experiments.reproduce_session import reproduce as run
+    from oddframe.experiments.reproduce_tables import table_of
+
+    folder = out or Path("reproduce") / dataset.value
+    settings = _config(dataset, config)
+    names = _tables(what, dataset.value)
+    specs = [table_of(name, dataset.value, settings) for name in names]
+    with progress_bar(quiet=quiet) as bar:
+        told = _Told(bar, quiet)
+        session = _session(
+            dataset, data, settings, folder, store, seeds, device, jobs, told, best_on_test
+        )
+        how, tasks = plan_for(session, specs, jobs)
+        if fresh:
+            session.forget(tasks)
+            how, tasks = plan_for(session, specs, jobs)
+        missing = session.missing(tasks)
+        words = f"{missing} to do, in {how.about}" if missing else "all of them are there"
+        note(f"{len(tasks)} trainings in the table: {words}", quiet=quiet)
+        tables = run(session, specs, tasks, how, told.training)
+    for table in tables:
+        _write(table, folder)
+        say(f"{printable(str(folder / table.spec.name))}.html")
+    if any(line.trainings == () for table in tables for line in table.trained):
+        raise typer.Exit(1)
+
+
+def _tables(what: list[str], dataset: str) -> list[str]:
+    from oddframe.experiments.reproduce_tables import COMPARISONS, TABLES
+
+    if "all" not in what:
+        return list(dict.fromkeys(what))
+    other = COMPARISONS[0] if dataset == "xd_violence" else COMPARISONS[1]
+    return [name for name in TABLES if name != other]
+
+
+def _config(dataset: DatasetName, path: Path | None) -> TrainConfig:
+    from oddframe.experiments.reproduce_session import config_for
+
+    return config_for(dataset.value, path)
+
+
+def _session(
+    dataset: DatasetName,
+    data: Path,
+    settings: TrainConfig,
+    folder: Path,
+    store: Path,
+    seeds: int | None,
+    device: Device,
+    jobs: int,
+    told: _Told,
+    best_on_test: bool,
+) -> Session:
+    from oddframe.datasets.registry import open_dataset
+    from oddframe.experiments.reproduce_session import prepare
+
+    return prepare(
+        open_dataset(f"{dataset.value}:{data}"),
+        settings,
+        folder,
+        store=store,
+        seeds=seeds,
+        device=device.value,
+        decoders=jobs,
+        best_on_test=best_on_test,
+        progress=told,
+    )
+
+
+def _write(table: Reproduced, folder: Path) -> None:
+    import shlex
+
+    from oddframe.files import write_text
+    from oddframe.outputs.reproduced_json import to_json
+    from oddframe.outputs.reproduced_page import write_page
+    from oddframe.outputs.reproduced_text import WRITERS
+
+    command = shlex.join(["oddframe", *sys.argv[1:]])
+    for ending, writer in WRITERS.items():
+        write_text(folder / f"{table.spec.name}.{ending}", writer(table))
+    write_page(table, folder / f"{table.spec.name}.html", command)
+    # Last: where it is, the others are.
+    write_text(folder / f"{table.spec.name}.json", to_json(table, folder, command))
+
+
+class _Told:
+    """Draws a bar over the videos, then one over the trainings, and a line for each."""
+
+    def __init__(self, bar: Bar, quiet: bool):
+        self._bar, self._quiet = bar, quiet
+        self._videos = bar.add_task("features", total=None, note="")
+        self._trainings = bar.add_task("trainings", total=None, note="", visible=False)
+
+    def videos(self, done: int, total: int, name: str) -> None:
+        """``done`` of ``total`` videos have features."""
+        self._bar.update(self._videos, completed=done, total=total, note=printable(name)[-24:])
+
+    def steps(self, done: int, total: int, loss: Loss) -> None:
+        """Steps are not told: trainings run side by side."""
+
+    def say(self, line: str) -> None:
+        """Something that the user should know."""
+        note(printable(line), quiet=self._quiet)
+
+    def training(self, done: int, total: int, task: Task, training: Training) -> None:
+        """``done`` of ``total`` trainings are done."""
+        self._bar.update(self._trainings, completed=done, total=total, visible=True)
+        figures = training.figures
+        note(
+            f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: AUC "
+            f"{100 * figures.auc:.2f}, AP {100 * figures.ap:.2f} ({training.seconds:.0f} s)",
+            quiet=self._quiet,
+        )

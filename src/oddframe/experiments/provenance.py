@@ -1,0 +1,112 @@
+"""What a figure depends on, as digests: the code, the features, the protocol, the config."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import oddframe
+from oddframe.experiments.parts import Given
+from oddframe.experiments.protocol import Protocol
+from oddframe.training.config import TrainConfig
+from oddframe.training.gather import Gathered
+
+_PACKAGE = Path(oddframe.__file__).resolve().parent
+# What says or draws figures changes none.
+_NOT_COUNTED = ("cli", "outputs")
+
+
+@dataclass(frozen=True)
+class Code:
+    """Which code made a figure.
+
+    Attributes:
+        version: Of oddframe.
+        commit: Of the source tree, empty where oddframe was installed without one.
+        sha256: Of the modules that figures depend on: what is not committed yet shows here.
+    """
+
+    version: str
+    commit: str
+    sha256: str
+
+
+@lru_cache(maxsize=1)
+def code() -> Code:
+    """The code that runs."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        inside = path.relative_to(_PACKAGE)
+        if inside.parts[0] not in _NOT_COUNTED:
+            digest.update(f"{inside.as_posix()}\0".encode() + path.read_bytes())
+    return Code(oddframe.__version__, _commit(_PACKAGE.parents[1]), digest.hexdigest())
+
+
+def _commit(tree: Path) -> str:
+    """The commit that a source tree is at, read from its files; empty where there is none."""
+    try:
+        head = (tree / ".git" / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head
+        name = head.removeprefix("ref: ")
+        if (tree / ".git" / name).is_file():
+            return (tree / ".git" / name).read_text().strip()
+        packed = (tree / ".git" / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
+    except OSError:
+        return ""
+
+
+def features_digest(found: Sequence[Gathered]) -> str:
+    """sha256 (hex) of what is learned from and tested on: contents, specs and labels, in order."""
+    digest = hashlib.sha256()
+    for each in found:
+        video = each.video
+        specs = sorted(features.spec.hash() for features in each.features.values())
+        truth = None if video.truth is None else (video.truth.unit, video.truth.intervals)
+        row = (video.path.name, each.sha256, specs, video.abnormal, video.group, video.part, truth)
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def training_facts(config: TrainConfig) -> dict[str, Any]:
+    """All of a config that a training depends on beside its features and its seed.
+
+    The method's settings are written out: two ways to say the same are the same.
+    """
+    method, settings = config.chosen_method()
+    recipe = asdict(config.full_recipe())
+    noise = config.recipe.model_dump(include={"feature_noise", "feature_dropout"})
+    return {
+        "method": method.name,
+        "settings": settings.model_dump(mode="json"),
+        "recipe": recipe | noise,
+        "bags": config.bags.model_dump(mode="json"),
+        "standardise": config.standardise,
+        "temper": config.temper,
+    }
+
+
+def protocol_facts(protocol: Protocol) -> dict[str, Any]:
+    """A protocol as JSON types, but for how often it is repeated."""
+    facts: dict[str, Any] = {}
+    for name, value in vars(protocol).items():
+        if isinstance(value, Given):
+            names = sorted(Path(test).name for test in value.test)
+            facts[name] = {"split": "Given", "test": len(names), "sha256": digest_of(names)}
+        elif name == "split":
+            facts[name] = {"split": type(value).__name__, **vars(value)}
+        elif name != "repeats":
+            plain = is_dataclass(value) and not isinstance(value, type)
+            facts[name] = asdict(value) if plain else value
+    return facts
+
+
+def digest_of(facts: Any) -> str:
+    """sha256 (hex) of JSON types."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

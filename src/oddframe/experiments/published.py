@@ -1,0 +1,72 @@
+"""Published figures, with their sources: what stands beside ours in a table.
+
+They are in ``published.json``, in per cent, under ``<data set>_<figure>``: ``ucf_auc``, ``xd_ap``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a published table.
+
+    Attributes:
+        key: What it is in an ablation, ``1011``: which parts are there; empty in a comparison.
+        labels: What it says in the table's own leading columns, in a comparison.
+        figures: Per cent, by name.
+        source: Where it was published, if elsewhere than the others.
+    """
+
+    key: str
+    labels: tuple[str, ...]
+    figures: Mapping[str, float]
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A published table: title, headings of its leading columns, rows."""
+
+    title: str
+    labels: tuple[str, ...]
+    rows: tuple[PublishedRow, ...]
+
+
+@dataclass(frozen=True)
+class Published:
+    """All that was published.
+
+    Attributes:
+        source: Of the tables.
+        tables: By name, ``table3``.
+        elsewhere: Rows of other papers on other data sets, by data set.
+    """
+
+    source: str
+    tables: Mapping[str, PublishedTable]
+    elsewhere: Mapping[str, tuple[PublishedRow, ...]]
+
+
+@lru_cache(maxsize=1)
+def published() -> Published:
+    """The figures that come with oddframe."""
+    text = (files("oddframe.experiments") / "published.json").read_text(encoding="utf-8")
+    data = json.loads(text)
+    tables = {
+        name: PublishedTable(each["title"], tuple(each["labels"]), tuple(map(_row, each["rows"])))
+        for name, each in data["tables"].items()
+    }
+    elsewhere = {name: tuple(map(_row, rows)) for name, rows in data["elsewhere"].items()}
+    return Published(data["source"], tables, elsewhere)
+
+
+def _row(row: Mapping[str, Any]) -> PublishedRow:
+    labels = tuple(row.get("labels", ()))
+    return PublishedRow(row.get("key", ""), labels, row["figures"], row.get("source", ""))

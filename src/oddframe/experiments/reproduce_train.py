@@ -1,0 +1,206 @@
+"""One training of a grid: bags, steps, figures, and what is kept of it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from oddframe.experiments.benchmark import FALSE_ALARMS_PER_HOUR, handed
+from oddframe.experiments.figures import Figures, figures
+from oddframe.experiments.parts import Part
+from oddframe.experiments.protocol import (
+    FoldResult,
+    Protocol,
+    Scorer,
+    scored,
+    seed_of,
+    training_bags,
+    videos_of,
+)
+from oddframe.experiments.provenance import (
+    code,
+    digest_of,
+    protocol_facts,
+    training_facts,
+)
+from oddframe.experiments.splice import Spliced
+from oddframe.experiments.trainers import fitted, scorer_of
+from oddframe.experiments.training_record import BestOnTest, Learning, Training, write_training
+from oddframe.files import write_bytes
+from oddframe.methods.base import Loss
+from oddframe.methods.scorer import ModelNetwork
+from oddframe.training.config import TrainConfig
+
+# As UR-DMU's authors look at the test set: every 10 steps, from step 20 on.
+LOOK_EVERY, LOOK_FROM = 10, 20
+_MOST_POINTS = 100
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trainings of a grid share.
+
+    Attributes:
+        dataset: Name of the data set.
+        protocol: Splits and test videos.
+        lead: The figure that comes first.
+        features_sha256: Of all that is learned from and tested on.
+        folder: Where trainings are kept.
+        device: Where they run.
+        best_on_test: Look at the test set on the way, too.
+        keep_weights: Keep the networks: pictures need them.
+    """
+
+    dataset: str
+    protocol: Protocol
+    lead: str
+    features_sha256: str
+    folder: Path
+    device: str = "cpu"
+    best_on_test: bool = False
+    keep_weights: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: a config on one part, and the first row that wants it, in words."""
+
+    name: str
+    config: TrainConfig
+    repeat: int
+    fold: int
+
+
+def record_path(task: Task, setting: Setting) -> Path:
+    """Where the record of a training is, or would be: whoever asks for the same finds it."""
+    facts = {
+        "training": training_facts(task.config),
+        "protocol": protocol_facts(handed(task.config, setting.protocol)),
+        "dataset": setting.dataset,
+        "features": setting.features_sha256,
+    }
+    folder = setting.folder / f"{task.config.method.name}-{digest_of(facts)[:12]}"
+    return folder / f"r{task.repeat}f{task.fold}.json"
+
+
+def weights_path(record: Path) -> Path:
+    """Where the network of a training is, if it was kept."""
+    return record.with_suffix(".safetensors")
+
+
+def train(task: Task, part: Part, setting: Setting) -> Training:
+    """Train, test, and write the record at once.
+
+    Raises:
+        OddframeError: a term of the loss is not finite, or the record cannot be written.
+    """
+    began = time.monotonic()
+    config, protocol = task.config, handed(task.config, setting.protocol)
+    seed = seed_of(part, protocol)
+    bags = training_bags(part.train, protocol, seed)
+    test = _Test(part, videos_of(part, protocol), protocol, config, bags[0].tiles > 1)
+    course, looks = _Course(), _Looks(test, setting.lead, config.full_recipe().steps)
+    done = fitted(
+        bags,
+        config,
+        seed,
+        device=setting.device,
+        on_step=course.step,
+        on_network=looks.look if setting.best_on_test else None,
+        network_every=LOOK_EVERY,
+    )
+    found = test.figures(done.network)
+    path = record_path(task, setting)
+    if setting.keep_weights:  # Before the record: where that is, the network is.
+        state = {
+            name: t.detach().cpu().contiguous() for name, t in done.network.state_dict().items()
+        }
+        write_bytes(weights_path(path), save(state))
+    training = Training(
+        dataset=setting.dataset,
+        figures=found,
+        steps=config.full_recipe().steps,
+        seed=seed,
+        config=config.model_dump(mode="json"),
+        facts=training_facts(config),
+        protocol=protocol_facts(protocol),
+        features_sha256=setting.features_sha256,
+        code=code(),
+        torch=torch.__version__,
+        device=setting.device,
+        threads=torch.get_num_threads(),
+        seconds=round(time.monotonic() - began, 1),
+        learning=course.learning(),
+        warnings=done.warnings,
+        best_on_test=looks.best() if setting.best_on_test else None,
+    )
+    write_training(path, training)
+    return training
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What a network is tested on."""
+
+    part: Part
+    videos: tuple[Spliced, ...]
+    protocol: Protocol
+    config: TrainConfig
+    tiled: bool
+
+    def figures(self, network: ModelNetwork) -> Figures:
+        """A threshold needs other folds: what depends on one is not defined here."""
+        scorer: Scorer = scorer_of(network, tiled=self.tiled)
+        result: FoldResult = scored(self.part, self.videos, scorer, self.protocol)
+        return figures((result,), self.config.events.rule(1.0), FALSE_ALARMS_PER_HOUR)[0]
+
+
+class _Course:
+    """The terms of the loss on the way."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.terms: dict[str, list[float]] = defaultdict(list)
+
+    def step(self, step: int, total: int, loss: Loss) -> None:
+        if step == 1:  # A collapsed training begins once more.
+            self.terms.clear()
+        self.total = total
+        for name, term in {"loss": loss.total, **loss.terms}.items():
+            self.terms[name].append(float(term.detach()))
+
+    def learning(self) -> Learning:
+        """At most a hundred points, each the mean since the one before."""
+        parts = np.array_split(np.arange(self.total), min(self.total, _MOST_POINTS))
+        means = {
+            name: tuple(float(np.mean(np.take(values, part))) for part in parts)
+            for name, values in self.terms.items()
+        }
+        return Learning(tuple(int(part[-1]) + 1 for part in parts), means)
+
+
+class _Looks:
+    """Looks at the test set on the way and remembers the best step."""
+
+    def __init__(self, test: _Test, lead: str, last: int):
+        self.test, self.lead, self.last = test, lead, last
+        self.seen: dict[int, Figures] = {}
+
+    def look(self, step: int, network: ModelNetwork) -> None:
+        if self.seen and step <= max(self.seen):  # A collapsed training begins once more.
+            self.seen.clear()
+        if step >= LOOK_FROM or step == self.last:
+            self.seen[step] = self.test.figures(network)
+
+    def best(self) -> BestOnTest:
+        """The first of the best steps."""
+        values = {step: float(getattr(f, self.lead)) for step, f in self.seen.items()}
+        step = max(values, key=lambda each: (np.nan_to_num(values[each], nan=-1.0), -each))
+        found = replace(self.seen[step])
+        return BestOnTest(self.lead, step, found, tuple(values), tuple(values.values()))

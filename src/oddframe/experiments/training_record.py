@@ -1,0 +1,157 @@
+"""One training of a table: what it gave, and all that it takes to make it again, as one file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from oddframe.errors import InputError
+from oddframe.experiments.figures import Figures
+from oddframe.experiments.provenance import Code
+from oddframe.files import write_text
+
+KIND, SCHEMA = "oddframe training", 1
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a training went: steps, and the mean of every term of the loss since the step before."""
+
+    steps: tuple[int, ...]
+    terms: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class BestOnTest:
+    """The step that does best on the test set: what authors report, and nobody can choose so.
+
+    Attributes:
+        chosen_by: The figure that was looked at.
+        step: The best one.
+        figures: What the network gives at that step.
+        steps: The steps that were looked at.
+        values: What each of them gave.
+    """
+
+    chosen_by: str
+    step: int
+    figures: Figures
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training gave.
+
+    Attributes:
+        dataset: Name of the data set.
+        figures: Of the network after the last step, on the test part; its repeat and fold.
+        steps: Steps that were taken.
+        seed: Of the weights, the noise and the bags.
+        config: The whole configuration.
+        facts: What of it a training depends on, written out.
+        protocol: How the data was split and tested.
+        features_sha256: Of what was learned from and tested on.
+        code: What made it.
+        torch: Version of PyTorch.
+        device: Where it was trained.
+        threads: Threads it was given.
+        seconds: What it took, testing included.
+        learning: Terms of the loss.
+        warnings: What was noticed, a line each.
+        best_on_test: Only where that was asked for.
+    """
+
+    dataset: str
+    figures: Figures
+    steps: int
+    seed: int
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    features_sha256: str
+    code: Code
+    torch: str
+    device: str
+    threads: int
+    seconds: float
+    learning: Learning
+    warnings: tuple[str, ...] = ()
+    best_on_test: BestOnTest | None = None
+
+    @property
+    def repeat(self) -> int:
+        """Number of the repeat."""
+        return self.figures.repeat
+
+    @property
+    def fold(self) -> int:
+        """Number of the fold in it."""
+        return self.figures.fold
+
+
+def write_training(path: Path, training: Training) -> None:
+    """Write the file, whole or not at all; figures that are not defined are null.
+
+    Raises:
+        OddframeError: it cannot be written.
+    """
+    data = {"kind": KIND, "schema": SCHEMA, **asdict(training)}
+    write_text(path, json.dumps(_nulled(data), indent=1) + "\n")
+
+
+def read_training(path: Path) -> Training:
+    """Read it back.
+
+    Raises:
+        InputError: no such file, or not one of these.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if (data.pop("kind"), data.pop("schema")) != (KIND, SCHEMA):
+            raise ValueError("of another kind or version")
+        best, learning = data["best_on_test"], data["learning"]
+        data |= {
+            "figures": _figures(data["figures"]),
+            "code": Code(**data["code"]),
+            "learning": Learning(
+                tuple(learning["steps"]),
+                {name: _floats(values) for name, values in learning["terms"].items()},
+            ),
+            "warnings": tuple(data["warnings"]),
+            "best_on_test": None if best is None else _best(best),
+        }
+        return Training(**data)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the record of a training ({error})") from None
+
+
+def _best(data: Mapping[str, Any]) -> BestOnTest:
+    figures, steps, values = _figures(data["figures"]), tuple(data["steps"]), data["values"]
+    return BestOnTest(data["chosen_by"], data["step"], figures, steps, _floats(values))
+
+
+def _figures(data: Mapping[str, Any]) -> Figures:
+    known = {f.name for f in fields(Figures)}
+    values: dict[str, Any] = {k: math.nan if v is None else v for k, v in data.items()}
+    return Figures(**{name: value for name, value in values.items() if name in known})
+
+
+def _floats(values: Any) -> tuple[float, ...]:
+    return tuple(math.nan if value is None else float(value) for value in values)
+
+
+def _nulled(data: Any) -> Any:
+    """JSON knows no number that is none."""
+    if isinstance(data, Mapping):
+        return {str(name): _nulled(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_nulled(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

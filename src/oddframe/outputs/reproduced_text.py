@@ -1,0 +1,305 @@
+"""A reproduced table as text: Markdown, LaTeX, CSV, each saying what its figures are."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from oddframe.experiments.provenance import Code
+from oddframe.experiments.reproduce import Line, PublishedColumn, Reproduced
+from oddframe.experiments.table import Column
+from oddframe.metrics import Interval
+from oddframe.outputs.study_words import UNDEFINED
+
+LAST, BEST = "last step", "best on test"
+_BEST_IS = (
+    "Best on test: the step was chosen on the test set itself, every 10 steps from step 20 on, by "
+    "{lead}. No one who has no labels of the test set could choose so; never compare it with "
+    "figures of the last step."
+)
+_CSV = "table dataset row figure selection published mean std n difference low high features_sha256"
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "_": r"\_",
+        "%": r"\%",
+        "&": r"\&",
+        "#": r"\#",
+        "$": r"\$",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\N{CHECK MARK}": r"\checkmark",
+        "\N{PLUS-MINUS SIGN}": r"$\pm$",
+        "\N{MINUS SIGN}": "$-$",
+        "\N{EN DASH}": "--",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of text.
+
+    Attributes:
+        title: What its figures are.
+        headings: Of the columns.
+        rows: One a line.
+        words: Leading columns that are words.
+        note: What to say below.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int
+    note: str = ""
+
+
+def sheets(table: Reproduced) -> list[Sheet]:
+    """The figures and each row against the reference; of the best step, too, if asked for."""
+    found = []
+    for best in (False, True)[: 1 + table.best_on_test]:
+        found.append(_figures(table, best))
+        found.append(_differences(table, best))
+    return [sheet for sheet in found if sheet.rows]
+
+
+def about(table: Reproduced) -> list[str]:
+    """What the figures are, a sentence each."""
+    told = [
+        "Per cent, mean \N{PLUS-MINUS SIGN} standard deviation over up to "
+        f"{table.wanted} trainings a row (draws, folds, seeds), of the network after the last step."
+    ]
+    if table.best_on_test:
+        told.append(_BEST_IS.format(lead=table.columns[0].heading))
+    if table.published:
+        told.append(f"Published: {'; '.join(table.spec.sources)}.")
+    if any(not column.beside for column in table.published):
+        told.append(
+            "Published figures of other data sets stand there to compare directions, not sizes."
+        )
+    config = table.reference.row.config
+    if config is not None and config.method.config.get("shortcut"):
+        told.append(
+            "UR-DMU has a linear path beside it here (docs/fight.md), which makes up for part of "
+            "what a row leaves out."
+        )
+    return told
+
+
+def to_markdown(table: Reproduced) -> str:
+    """All of it, with where it comes from."""
+    lines = [f"# {heading(table)}", ""]
+    lines += [line for told in about(table) for line in (told, "")]
+    lines += [line for told in table.warnings for line in (f"> Beware: {told}", "")]
+    for sheet in sheets(table):
+        lines += [f"## {sheet.title}", ""]
+        ruler = ["---"] * sheet.words + ["---:"] * (len(sheet.headings) - sheet.words)
+        for row in (sheet.headings, ruler, *sheet.rows):
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        lines += ["", *([sheet.note, ""] if sheet.note else [])]
+    lines += ["## What was run", ""]
+    lines += [f"- {name}: {value}" for name, value in facts(table)]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: Reproduced) -> str:
+    """A ``table`` for each sheet; needs the packages booktabs and amssymb."""
+    text = ["% Needs \\usepackage{booktabs,amssymb}.", f"% {heading(table)}"]
+    text += [f"% {name}: {value}" for name, value in facts(table)]
+    text += [f"% Beware: {told}" for told in table.warnings]
+    for sheet in sheets(table):
+        columns = "l" * sheet.words + "r" * (len(sheet.headings) - sheet.words)
+        caption = f"{heading(table)}. {sheet.title}. {sheet.note}".strip()
+        text += [
+            "\\begin{table}",
+            "  \\centering",
+            f"  \\caption{{{_latex(caption)}}}",
+            f"  \\begin{{tabular}}{{{columns}}}",
+            "    \\toprule",
+            "    " + " & ".join(map(_latex, sheet.headings)) + r" \\",
+            "    \\midrule",
+            *("    " + " & ".join(map(_latex, row)) + r" \\" for row in sheet.rows),
+            "    \\bottomrule",
+            "  \\end{tabular}",
+            "\\end{table}",
+        ]
+    return "\n".join(text) + "\n"
+
+
+def to_csv(table: Reproduced) -> str:
+    """A line for each row and figure; per cent; what is not known is empty."""
+    file = io.StringIO()
+    write = csv.writer(file, lineterminator="\n").writerow
+    write(_CSV.split())
+    for line in table.lines:
+        for best in (False, True)[: 1 + table.best_on_test]:
+            for column in table.columns:
+                write(_csv_row(table, line, column, best))
+        for other in table.published:
+            if not other.beside and other.name in line.row.published:
+                start = (table.spec.name, table.dataset, line.row.name, other.name, "published")
+                write((*start, line.row.published[other.name], *[""] * 7))
+    return file.getvalue()
+
+
+def _csv_row(table: Reproduced, line: Line, column: Column, best: bool) -> tuple[object, ...]:
+    values = table.values(line, column, best_on_test=best)
+    beside = next((p for p in table.published if p.beside == column.field), None)
+    published = "" if beside is None else line.row.published.get(beside.name, "")
+    found = table.difference(line, column, best_on_test=best)
+    ends = ("", "", "") if found is None else (found.value, found.low, found.high)
+    return (
+        table.spec.name,
+        table.dataset,
+        line.row.name,
+        column.field,
+        BEST if best else LAST,
+        published,
+        *((f"{values.mean():.4f}", f"{values.std():.4f}") if len(values) else ("", "")),
+        len(values),
+        *(f"{x:.4f}" if x != "" and np.isfinite(x) else "" for x in ends),
+        table.features_sha256,
+    )
+
+
+def heading(table: Reproduced) -> str:
+    """``Table 3: One memory or two. UCSD Ped2``."""
+    return f"{title(table)}. {table.data_title}"
+
+
+def title(table: Reproduced) -> str:
+    """``Table 3: One memory or two``."""
+    number = table.spec.name.removeprefix("table")
+    return f"Table {number}: {table.spec.title}" if number.isdigit() else table.spec.title
+
+
+def facts(table: Reproduced) -> list[tuple[str, str]]:
+    """What was run, in a few lines; the records have all of it."""
+    trainings = [each for line in table.trained for each in line.trainings]
+    told = [
+        ("data set", table.dataset),
+        ("features, sha256", table.features_sha256),
+        ("figures", f"{LAST} and {BEST}" if table.best_on_test else LAST),
+    ]
+    if trainings:
+        words = sorted({code_words(t.code) for t in trainings})
+        seeds = sorted({t.seed for t in trainings})
+        minutes = sum(t.seconds for t in trainings) / 60
+        told += [
+            ("made by", "; ".join(words)),
+            ("PyTorch", ", ".join(sorted({t.torch for t in trainings}))),
+            ("seeds", ", ".join(map(str, seeds[:20])) + (" ..." if seeds[20:] else "")),
+            ("steps", ", ".join(map(str, sorted({t.steps for t in trainings})))),
+            ("trainings", f"{len(trainings)}, {minutes:.0f} minutes"),
+        ]
+    return told
+
+
+def code_words(code: Code) -> str:
+    """``oddframe 0.1.0, commit cc11ed2, code 5e0f...``."""
+    commit = f"commit {code.commit[:12]}" if code.commit else "no commit"
+    return f"oddframe {code.version}, {commit}, code {code.sha256[:12]}"
+
+
+def _figures(table: Reproduced, best: bool) -> Sheet:
+    order = _order(table)
+    rows = [
+        (*line.row.labels, *(_cell(table, line, column, best) for column in order))
+        for line in table.lines
+    ]
+    chosen = BEST if best else LAST
+    headings = tuple(
+        column.heading if isinstance(column, PublishedColumn) else f"{column.heading}, {chosen}"
+        for column in order
+    )
+    lead = table.columns[0].heading
+    note = f"Best on test: chosen on the test set by {lead}." if best else ""
+    return Sheet(
+        f"Figures, {chosen}",
+        (*table.spec.labels, *headings),
+        tuple(rows),
+        len(table.spec.labels),
+        note,
+    )
+
+
+def _order(table: Reproduced) -> list[Column | PublishedColumn]:
+    """Published figures of other data first, of this one each before ours."""
+    order: list[Column | PublishedColumn] = [p for p in table.published if not p.beside]
+    for column in table.columns:
+        order += [p for p in table.published if p.beside == column.field]
+        order.append(column)
+    return order
+
+
+def _cell(table: Reproduced, line: Line, column: Column | PublishedColumn, best: bool) -> str:
+    if isinstance(column, PublishedColumn):
+        value = line.row.published.get(column.name)
+        return "" if value is None else f"{value:.2f}"
+    if line.row.config is None:
+        return ""
+    values = table.values(line, column, best_on_test=best)
+    if not len(values):
+        return UNDEFINED
+    text = f"{values.mean():.2f}"
+    if len(values) > 1:
+        text += f" \N{PLUS-MINUS SIGN} {values.std():.2f}"
+    return text if len(values) == table.wanted else f"{text} ({len(values)} of {table.wanted})"
+
+
+def _differences(table: Reproduced, best: bool) -> Sheet:
+    reference, rows = table.reference, []
+    for line in table.trained:
+        found = [table.difference(line, c, best_on_test=best) for c in table.columns]
+        if line is reference or all(each is None for each in found):
+            continue
+        published = (published_difference(table, line, p) for p in table.published)
+        cells = [UNDEFINED if each is None else difference_text(each) for each in found]
+        rows.append((*line.row.labels, *map(_signed, published), *cells))
+    words = len(table.spec.labels)
+    chosen = BEST if best else LAST
+    heads = [p.heading for p in table.published]
+    heads += [f"{column.heading}, {chosen}" for column in table.columns]
+    return Sheet(
+        f"Minus {reference.row.name}, {chosen}",
+        (*table.spec.labels, *heads),
+        tuple(rows),
+        words,
+        "Paired over the trainings that both have; in brackets 95 % by resampling them.",
+    )
+
+
+def published_difference(table: Reproduced, line: Line, column: PublishedColumn) -> float | None:
+    """A published figure minus that of the reference; None where one is not published."""
+    here = line.row.published.get(column.name)
+    there = table.reference.row.published.get(column.name)
+    return None if here is None or there is None else here - there
+
+
+def difference_text(found: Interval) -> str:
+    """``+1.2 (0.4 to 2.1)``; without an interval where there is none."""
+    if not np.isfinite(found.value):
+        return UNDEFINED
+    text = _signed(found.value)
+    if np.isfinite(found.low):
+        text += f" ({found.low:.2f} to {found.high:.2f})"
+    return text
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2f}"
+
+
+def _latex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+Writer = Callable[[Reproduced], str]
+WRITERS: dict[str, Writer] = {"md": to_markdown, "tex": to_latex, "csv": to_csv}

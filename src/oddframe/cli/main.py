@@ -19,6 +19,7 @@ from oddframe.cli import (
     evaluate,
     imports,
     info,
+    report,
     reproduce,
     score,
     train,
@@ -62,6 +63,7 @@ app.command(
     short_help="The paper's tables and figures, ours beside them.",
     epilog=reproduce.EXAMPLE,
 )(reproduce.reproduce)
+app.add_typer(report.app, name="report", help="What a run was, and what it depends on.")
 app.command("info", short_help="What a video, feature file or model is.", epilog=info.EXAMPLE)(
     info.info
 )

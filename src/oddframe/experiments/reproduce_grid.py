@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -260,9 +261,18 @@ _HELD: dict[str, tuple[dict[tuple[int, int], Part], Setting]] = {}
 
 def _begin(setting: Setting, source: Source, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of whoever began this.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     parts = {(p.repeat, p.fold): p for p in parts_of(source.clips(), setting.protocol)}
     _HELD["grid"] = parts, setting
+
+
+def _end_with_parent() -> None:
+    """A process that nobody waits for any more must not train on."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(task: Task) -> Training | OddframeError:

@@ -127,7 +127,7 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
         figures=found,
         steps=config.full_recipe().steps,
         seed=seed,
-        config=config.model_dump(mode="json"),
+        config=config.with_recipe(seed=seed).model_dump(mode="json"),
         facts=training_facts(config),
         protocol=protocol_facts(protocol),
         features_sha256=setting.features_sha256,

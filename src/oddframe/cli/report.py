@@ -1,0 +1,40 @@
+"""``oddframe report``: what a run was, so that a figure can be trusted or made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oddframe.cli.console import say
+from oddframe.cli.options import DebugOption, JsonOption
+
+EXAMPLE = "Example: oddframe report show reproduce/ped2/table3.json"
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+
+
+@app.command("show", epilog=EXAMPLE)
+def show(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A table's .json, a training's record, or a folder of oddframe reproduce.",
+        ),
+    ],
+    as_json: JsonOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Everything that a figure depends on: configuration, seed, code version, feature digest."""
+    import json
+
+    from oddframe.outputs.record_text import plain, shown
+
+    say(json.dumps(plain(run), indent=1) if as_json else shown(run))
+
+
+@app.callback()
+def _report() -> None:
+    """What a run was."""

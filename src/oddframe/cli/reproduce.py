@@ -77,6 +77,23 @@ def reproduce(
             help="Show the best step on the test set, too, as published figures are chosen.",
         ),
     ] = False,
+    methods: Annotated[
+        str,
+        typer.Option(help="Of figures 1 and 4: names of methods, with commas; default: all."),
+    ] = "",
+    video: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of figures 1 and 4: a test video by name; again for more.", show_default=False
+        ),
+    ] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of figures 1 and 4: where videos lie of a data set of features.",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="A YAML file instead of the data set's own.", show_default=False),
@@ -101,12 +118,24 @@ def reproduce(
 
     folder = out or Path("reproduce") / dataset.value
     settings = _config(dataset, config)
-    names = _tables(what, dataset.value)
-    specs = [table_of(name, dataset.value, settings) for name in names]
+    if any(name.startswith("figure") for name in what):
+        from oddframe.cli.reproduce_figures import Asked, draw
+
+        asked = Asked(tuple(what), methods, tuple(video or ()), frames, folder, fresh)
+        with progress_bar(quiet=quiet) as bar:
+            told = _Told(bar, quiet)
+            session = _session(
+                dataset, data, settings, folder, store, seeds, device, jobs, told, False, True
+            )
+            written = draw(asked, session, jobs, told.training)
+        for line in written:
+            say(printable(line))
+        return
+    specs = [table_of(n, dataset.value, settings) for n in _tables(what, dataset.value)]
     with progress_bar(quiet=quiet) as bar:
         told = _Told(bar, quiet)
         session = _session(
-            dataset, data, settings, folder, store, seeds, device, jobs, told, best_on_test
+            dataset, data, settings, folder, store, seeds, device, jobs, told, best_on_test, False
         )
         how, tasks = plan_for(session, specs, jobs)
         if fresh:
@@ -149,6 +178,7 @@ def _session(
     jobs: int,
     told: _Told,
     best_on_test: bool,
+    keep_weights: bool,
 ) -> Session:
     from oddframe.datasets.registry import open_dataset
     from oddframe.experiments.reproduce_session import prepare
@@ -162,6 +192,7 @@ def _session(
         device=device.value,
         decoders=jobs,
         best_on_test=best_on_test,
+        keep_weights=keep_weights,
         progress=told,
     )
 

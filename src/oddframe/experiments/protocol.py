@@ -167,6 +167,11 @@ def scored(
     )
 
 
+def track_of(video: Spliced, scorer: Scorer, protocol: Protocol) -> ScoreTrack:
+    """What was learnt, on one video."""
+    return video.track(_scores(scorer, video.array, protocol))
+
+
 def _scores(scorer: Scorer, array: AnyFeatures, protocol: Protocol) -> FloatArray:
     """(C, T, D) -> (T,), window by window; the last one reaches back to be as long as the others.
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from oddframe.detector import VideoResult
 from oddframe.events import smoothed
-from oddframe.outputs.series import steps
-from oddframe.timeline import FloatArray
+from oddframe.outputs.series import Curved, steps
+from oddframe.timeline import Event, FloatArray
 
 # Instants that a normal moment is chosen from.
 _CANDIDATES = 400
 # What part of the video's length a score of 1 weighs: far apart is good, quiet is better.
 _QUIET = 0.3
+
+
+class Eventful(Curved, Protocol):
+    """A curve, what was found in it, and what really happens."""
+
+    @property
+    def events(self) -> tuple[Event, ...]: ...
+
+    @property
+    def truth(self) -> tuple[tuple[float, float], ...] | None: ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,7 @@ class Moment:
     abnormal: bool
 
 
-def moments(result: VideoResult, most: int = 6) -> tuple[Moment, ...]:
+def moments(result: Eventful, most: int = 6) -> tuple[Moment, ...]:
     """At most ``most`` instants, in order of time.
 
     The peaks of the highest events and the middles of true intervals that no event touches, for at
@@ -50,7 +60,7 @@ def moments(result: VideoResult, most: int = 6) -> tuple[Moment, ...]:
     return tuple(Moment(time, _abnormal(result, time)) for time in sorted(kept))
 
 
-def peak_times(result: VideoResult) -> list[float]:
+def peak_times(result: Eventful) -> list[float]:
     """For each event, the instant that stands for it: the middle of the snippet of its peak."""
     curve = steps(result, result.track.timebase.n_frames)
     return [
@@ -79,7 +89,7 @@ def _touch(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] < other[1] and other[0] < one[1]
 
 
-def _abnormal(result: VideoResult, time: float) -> bool:
+def _abnormal(result: Eventful, time: float) -> bool:
     if result.truth is not None:
         return any(start <= time < end for start, end in result.truth)
     return any(event.start_s <= time < event.end_s for event in result.events)

@@ -115,6 +115,12 @@ class UrDmuConfig(BaseModel):
             raise ValueError(f"without its other parts the loss has {there}; none has a weight")
         return self
 
+    def standing(self, length: int) -> tuple[int, int]:
+        """How many of T snippets stand for a video: chosen by the anomaly, the normal memory."""
+        if self.top_k == "memory":  # Section 4.2
+            return self.anomaly_slots // 16 + 1, self.normal_slots // 16 + 1
+        return length // 16 + 1, length // 16 + 1
+
     @property
     def terms(self) -> tuple[str, ...]:
         """The loss terms whose inputs the parts that are there give."""

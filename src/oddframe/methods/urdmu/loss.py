@@ -46,9 +46,7 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     normal, abnormal = (labels < 0.5).nonzero()[:, 0], (labels >= 0.5).nonzero()[:, 0]
     if not len(normal) or not len(abnormal):
         raise UsageError("UR-DMU's loss needs normal and abnormal videos in every batch")
-    k_anomaly = k_normal = out.scores.shape[1] // 16 + 1
-    if config.top_k == "memory":  # Section 4.2
-        k_anomaly, k_normal = config.anomaly_slots // 16 + 1, config.normal_slots // 16 + 1
+    k_anomaly, k_normal = config.standing(out.scores.shape[1])
     # Where there is no memory to choose the snippets that stand for a video, their scores do.
     n = out.scores if out.normal_score is None else out.normal_score
     a = out.scores if out.anomaly_score is None else out.anomaly_score

@@ -1,0 +1,95 @@
+"""The figures of ``oddframe reproduce``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oddframe.experiments.reproduce_figures import Trained
+    from oddframe.experiments.reproduce_grid import Told
+    from oddframe.experiments.reproduce_session import Session
+
+_UR_DMU = "ur_dmu"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What ``oddframe reproduce`` was asked to draw; see its options."""
+
+    what: tuple[str, ...]
+    methods: str
+    videos: tuple[str, ...]
+    frames: Path | None
+    folder: Path
+    fresh: bool
+
+
+def draw(asked: Asked, session: Session, jobs: int, told: Told) -> list[str]:
+    """Train what is missing, draw, and say what was written, a line each.
+
+    Raises:
+        UsageError: there is no such figure, method or video.
+        OddframeError: a training failed, or a file cannot be written.
+    """
+    from oddframe.errors import UsageError
+    from oddframe.experiments.reproduce_figures import FIGURES, figure_tasks, trained
+    from oddframe.experiments.reproduce_grid import plan
+
+    if unknown := [name for name in asked.what if name not in FIGURES]:
+        raise UsageError(
+            f"{unknown[0]}: figures are {', '.join(FIGURES)}; tables take a command of their own"
+        )
+    tasks = figure_tasks(session, _methods(asked))
+    if asked.fresh:
+        session.forget(tasks)
+    how = plan(jobs, session.missing(tasks), session.clips)
+    networks = trained(session, tasks, how, told)
+    written = []
+    for name in dict.fromkeys(asked.what):
+        if name == "figure3":
+            written += _inside(asked, session, networks)
+        else:
+            written += _curves(name, asked, session, networks)
+    return written
+
+
+def _methods(asked: Asked) -> list[str]:
+    from oddframe.methods.registry import get_method, method_names
+
+    if set(asked.what) == {"figure3"}:
+        return [_UR_DMU]
+    named = [name.strip() for name in asked.methods.split(",") if name.strip()]
+    if not named:
+        return [name for name in method_names() if not get_method(name).from_normal_alone]
+    return named + ([_UR_DMU] if "figure3" in asked.what and _UR_DMU not in named else [])
+
+
+def _curves(name: str, asked: Asked, session: Session, networks: list[Trained]) -> list[str]:
+    from oddframe.experiments.reproduce_figures import chosen, curves, test_videos
+    from oddframe.outputs.figure_curves import write_curves
+
+    names = chosen(test_videos(session), asked.videos, name)
+    shown = curves(session, networks, names)
+    png, svg = (asked.folder / f"{name}.{kind}" for kind in ("png", "svg"))
+    without = write_curves(shown, png, svg, asked.frames)
+    about = f"{', '.join(each.title for each in networks)} over {', '.join(names)}"
+    lines = [f"{png}, {svg.name}: {about}"]
+    if without:
+        lines.append(f"without key frames, for want of the video (--frames): {', '.join(without)}")
+    return [*lines, *(f"  {each.title}: {each.record}" for each in networks)]
+
+
+def _inside(asked: Asked, session: Session, networks: list[Trained]) -> list[str]:
+    from oddframe.experiments.inside import look_inside
+    from oddframe.experiments.reproduce_figures import test_videos
+    from oddframe.outputs.figure_inside import summary, write_inside
+
+    each = next(n for n in networks if n.config.method.name == _UR_DMU)
+    settings = each.config.chosen_method()[1]
+    inside = look_inside(each.network, settings, test_videos(session).values())
+    png, svg = (asked.folder / f"figure3.{kind}" for kind in ("png", "svg"))
+    title = f"{each.title} on {session.setting.dataset}: latents of test snippets, slots in use"
+    write_inside(inside, title, png, svg)
+    return [f"{png}, {svg.name}: {summary(inside)}", f"  {each.title}: {each.record}"]

@@ -1,0 +1,163 @@
+"""What the paper's figures show, as data: several methods' curves over videos, a trained network.
+
+Networks are those of the first part of the protocol (the first draw or fold, the first seed), at
+the last step, and videos are of its test part: none of them was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from oddframe.errors import InputError, UsageError
+from oddframe.experiments.protocol import track_of, videos_of
+from oddframe.experiments.reproduce_grid import Plan, Told, run_grid
+from oddframe.experiments.reproduce_session import Session
+from oddframe.experiments.reproduce_tables import method_config
+from oddframe.experiments.reproduce_train import Task, record_path, weights_path
+from oddframe.experiments.splice import Spliced
+from oddframe.experiments.trainers import scorer_of
+from oddframe.methods.registry import get_method
+from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.timeline import ScoreTrack
+from oddframe.training.config import TrainConfig
+
+FIGURES = ("figure1", "figure3", "figure4")
+# What a figure shows when it is not told: abnormal videos, normal ones.
+_SHOWN = {"figure1": (1, 0), "figure4": (3, 1)}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A method's network, its config and where the record of its training is."""
+
+    title: str
+    config: TrainConfig
+    network: ModelNetwork
+    record: Path
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Several methods over one test video.
+
+    Attributes:
+        name: Of the video.
+        video: Its clips, and what really happens.
+        tracks: Scores by the title of the method.
+    """
+
+    name: str
+    video: Spliced
+    tracks: Mapping[str, ScoreTrack]
+
+
+def figure_tasks(session: Session, methods: Sequence[str]) -> list[Task]:
+    """The trainings of these methods on the first part.
+
+    Raises:
+        UsageError: there is no such method, or it is not trained by steps.
+    """
+    part, tasks = session.parts[0], []
+    for name in methods:
+        method = get_method(name)
+        if method.from_normal_alone:
+            raise UsageError(f"{name} is not trained by steps; its curves are not of this kind")
+        config = method_config(session.config, name)
+        tasks.append(Task(method.title, config, part.repeat, part.fold))
+    return tasks
+
+
+def trained(
+    session: Session, tasks: Sequence[Task], how: Plan, told: Told | None = None
+) -> list[Trained]:
+    """The networks of these trainings, which are done if they are not there yet.
+
+    Raises:
+        OddframeError: a training failed.
+    """
+    failed = run_grid(tasks, session.setting, session.source, session.clips, how, told)
+    if failed:
+        raise failed[0][1]
+    dim = session.clips[0].array.shape[2]
+    return [_loaded(task, session, dim) for task in tasks]
+
+
+def _loaded(task: Task, session: Session, dim: int) -> Trained:
+    record = record_path(task, session.setting)
+    method, settings = task.config.chosen_method()
+    network = ModelNetwork(Standardise.identity(dim), method.network(dim, settings))
+    path = weights_path(record)
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not this training's network ({reason}); use --fresh") from None
+    return Trained(task.name, task.config, network.eval(), record)
+
+
+def test_videos(session: Session) -> dict[str, Spliced]:
+    """The test videos of the first part by name, in order."""
+    videos = videos_of(session.parts[0], session.setting.protocol)
+    named: dict[str, Spliced] = {}
+    for number, video in enumerate(videos, start=1):
+        name = f"joined {number}"
+        if len(video.clips) == 1:
+            path = Path(video.clips[0].name)
+            name = f"{path.parent.name}/{path.stem}" if path.parent.name else path.stem
+        named[name] = video
+    return named
+
+
+def chosen(videos: Mapping[str, Spliced], wanted: Sequence[str], figure: str) -> list[str]:
+    """Names of the videos that a figure shows.
+
+    Those that are wanted, by their whole name or its end; else abnormal and normal ones at even
+    distances in the order of the test set, whatever their scores.
+
+    Raises:
+        UsageError: there is no test video of a wanted name.
+    """
+    if wanted:
+        return [_matching(videos, each) for each in wanted]
+    odd = [name for name, video in videos.items() if video.abnormal]
+    calm = [name for name, video in videos.items() if not video.abnormal]
+    n_odd, n_calm = _SHOWN[figure]
+    return [*_spread(odd, n_odd), *_spread(calm, n_calm)]
+
+
+def _matching(videos: Mapping[str, Spliced], wanted: str) -> str:
+    found = [name for name in videos if wanted in (name, name.rpartition("/")[2])]
+    if len(found) != 1:
+        known = ", ".join(found or list(videos)[:12])
+        what = "several test videos" if found else "no test video of the first part"
+        raise UsageError(f"--video {wanted}: {what} of that name; there are {known}")
+    return found[0]
+
+
+def _spread(names: Sequence[str], most: int) -> list[str]:
+    if not names or not most:
+        return []
+    places = (np.arange(most) + 0.5) * len(names) / most
+    return [names[int(i)] for i in dict.fromkeys(places.astype(int).tolist())]
+
+
+def curves(
+    session: Session, networks: Sequence[Trained], names: Sequence[str]
+) -> tuple[Curves, ...]:
+    """The scores of every network on these test videos."""
+    videos = test_videos(session)
+    protocol = session.setting.protocol
+    tracks: list[dict[str, ScoreTrack]] = [{} for _ in names]
+    for each in networks:
+        scorer = scorer_of(each.network, tiled=session.clips[0].tiled)
+        for name, found in zip(names, tracks, strict=True):
+            found[each.title] = track_of(videos[name], scorer, protocol)
+    return tuple(
+        Curves(name, videos[name], found) for name, found in zip(names, tracks, strict=True)
+    )

@@ -3,9 +3,9 @@
     python benchmarks/local.py ped2 --data DATA/ped2 --config configs/ped2.yaml
 
 Benchmarks: ped2, ur_fall, surveillance_fight, shanghaitech_tracks, ucf_crime, xd_violence. Training
-sees video labels only. Figures are those of the last step: mean ± standard deviation over folds, draws or seeds. With
-``--validate`` everything happens inside the training parts: for choices, which are never made on
-test videos.
+sees video labels only. Figures are those of the last step: mean ± standard deviation over folds,
+draws or seeds. With ``--validate`` everything happens inside the training parts: for choices, which
+are never made on test videos.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from oddframe.features.store import write_features
 from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]
-VERBS = ("score", "demo", "train", "calibrate", "evaluate", "data", "import", "info", "doctor")
+VERBS = ("score", "demo", "train", "calibrate", "evaluate", "reproduce", "data", "import", "report")
+VERBS += ("info", "doctor")
 HEAVY = ("torch", "cv2", "av", "openvino", "numpy", "matplotlib", "pydantic", "safetensors")
 
 

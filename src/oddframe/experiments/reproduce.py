@@ -168,7 +168,7 @@ def collected(
         data_title=benchmark.title,
         lines=lines,
         columns=columns_of(benchmark),
-        published=_published(spec, setting.dataset),
+        published=published_columns(spec, setting.dataset),
         best_on_test=setting.best_on_test,
         wanted=len(parts),
         features_sha256=setting.features_sha256,
@@ -185,7 +185,8 @@ def _line(row: Row, setting: Setting, parts: Sequence[Part]) -> Line:
     return Line(row, tuple(path for path, _ in there), tuple(each for _, each in there))
 
 
-def _published(spec: TableSpec, dataset: str) -> tuple[PublishedColumn, ...]:
+def published_columns(spec: TableSpec, dataset: str) -> tuple[PublishedColumn, ...]:
+    """Published figures that are shown: of the same data, or the leading ones of other data."""
     own = PREFIXES.get(dataset, "")
     shown = []
     for name in dict.fromkeys(name for row in spec.rows for name in row.published):

@@ -1,0 +1,130 @@
+"""``oddframe reproduce`` and ``report show`` as they are called, on a tiny data set of features."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+LENGTH = 24
+
+
+@pytest.fixture
+def tracks(tmp_path: Path) -> Path:
+    """A folder as that of ShanghaiTech's tracks: four videos to train on, four to test on."""
+    rng, root = np.random.default_rng(0), tmp_path / "tracks"
+    (root / "features").mkdir(parents=True)
+    rows, lists, labels = [], {"train": [], "test": []}, {}
+    for number in range(8):
+        name, abnormal = f"01_{number:03d}", number % 2 == 1
+        part = "train" if number < 4 else "test"
+        array = rng.normal(size=(LENGTH, 128)).astype(np.float32)
+        if abnormal:
+            array[5:12, :4] += 3
+        np.save(root / "features" / f"{name}.npy", array)
+        label = "abnormal" if abnormal else "normal"
+        rows.append({"video": name, "split": part, "label": label, "frames": 16 * LENGTH})
+        lists[part].append(f"features/{name}.npy")
+        if part == "test":
+            labels[name] = {"frames": 16 * LENGTH, "anomalous": [[80, 192]] if abnormal else []}
+    for part, names in lists.items():
+        (root / f"{part}.list").write_text("\n".join(names))
+    (root / "test_frame_labels.json").write_text(json.dumps(labels))
+    with (root / "videos.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return root
+
+
+@pytest.fixture
+def words(tracks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What every call says: the data set, a small configuration, where features are kept."""
+    monkeypatch.chdir(tmp_path)
+    config = {
+        "method": {"config": {"hidden": 8, "heads": 2, "head_dim": 4, "depth": 1}},
+        "recipe": {"steps": 3, "normal_bags": 2, "abnormal_bags": 2, "segments": 6, "lr": 0.01},
+    }
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(config))
+    given = {"dataset": "shanghaitech_tracks", "data": tracks, "config": path, "device": "cpu"}
+    return [w for name, value in given.items() for w in (f"--{name}", str(value))]
+
+
+def test_a_table_from_the_command_line(oddframe: Run, words: list[str], tmp_path: Path) -> None:
+    first = oddframe("reproduce", "table3", *words, "--seeds", 1)
+    assert first.code == 0, first.err
+    assert "3 trainings in the table: 3 to do, in 1 process" in first.err
+    folder = tmp_path / "reproduce" / "shanghaitech_tracks"
+    assert str(first.out).strip() == "reproduce/shanghaitech_tracks/table3.html"
+    assert {p.suffix for p in folder.glob("table3.*")} == {".md", ".tex", ".csv", ".html", ".json"}
+    markdown = (folder / "table3.md").read_text()
+    assert "AUC_sub, last step | AUC, last step" in markdown
+    assert "best on test" not in markdown
+
+    again = oddframe("reproduce", "table3", *words, "--seeds", 1)
+    assert "3 trainings in the table: all of them are there" in again.err
+    fresh = oddframe("reproduce", "table3", *words, "--seeds", 1, "--fresh")
+    assert "3 to do" in fresh.err
+
+    shown = oddframe("report", "show", folder / "table3.json")
+    assert shown.code == 0
+    assert "made by: oddframe reproduce table3 --dataset shanghaitech_tracks" in shown.out
+    row = json.loads(oddframe("report", "show", folder / "table3.json", "--json").out)["rows"][0]
+    record = oddframe("report", "show", folder / row["records"][0])
+    for fact in ("seed 0", "features, sha256", "code, sha256", "memory: anomaly", "lr: 0.01"):
+        assert fact in record.out
+
+
+def test_best_on_test_is_asked_for_and_named(oddframe: Run, words: list[str]) -> None:
+    answer = oddframe("reproduce", "table6", *words, "--seeds", 1, "--best-on-test", "--out", "o")
+    assert answer.code == 0, answer.err
+    for ending in ("md", "tex", "csv", "html", "json"):
+        assert "best on test" in Path(f"o/table6.{ending}").read_text()
+
+
+def test_figures_from_the_command_line(oddframe: Run, words: list[str]) -> None:
+    answer = oddframe(
+        "reproduce", "figure4", "figure1", "figure3", *words, "--methods", "linear,ur_dmu",
+        "--out", "o",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    for name in ("figure1", "figure3", "figure4"):
+        for kind in ("png", "svg"):
+            assert Path(f"o/{name}.{kind}").stat().st_size > 5000
+    assert "o/figure4.png, figure4.svg: Linear top-k MIL, UR-DMU over" in answer.out
+    assert "without key frames" in answer.out
+    assert "mean length of the fused latent" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("what", "more", "line"),
+    [
+        (["table7"], [], "there is no table 'table7'"),
+        (["figure1", "table3"], [], "table3: figures are figure1"),
+        (["figure1"], ["--video", "nobody"], "--video nobody: no test video"),
+        (["figure1"], ["--methods", "rtfn"], "there is no method 'rtfn'"),
+        (["figure1"], ["--methods", "normality"], "normality is not trained by steps"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    oddframe: Run, words: list[str], what: list[str], more: list[str], line: str
+) -> None:
+    answer = oddframe("reproduce", *what, *words, *more, "--quiet")
+    assert answer.code == 2
+    assert line in answer.err
+    assert len(answer.err.splitlines()) == 1
+
+
+def test_what_is_no_run_is_refused(oddframe: Run, tmp_path: Path) -> None:
+    answer = oddframe("report", "show", tmp_path / "none.json")
+    assert answer.code == 3
+    assert len(answer.err.splitlines()) == 1

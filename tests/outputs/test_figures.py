@@ -1,0 +1,125 @@
+"""The paper's figures: curves over real clips, and inside a network, as PNG and SVG."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from oddframe.experiments.inside import Inside
+from oddframe.experiments.reproduce_figures import Curves
+from oddframe.experiments.splice import Clip, Spliced
+from oddframe.outputs import picture
+from oddframe.outputs.clip_frames import clip_frames
+from oddframe.outputs.figure_curves import write_curves
+from oddframe.outputs.figure_inside import summary, write_inside
+from oddframe.outputs.moments import Moment
+from oddframe.timeline import Timebase
+from oddframe.video.source import open_source
+
+SVG = "{http://www.w3.org/2000/svg}"
+ORANGE = (232, 133, 12)
+
+
+@pytest.fixture
+def joined(clip: Path, normal_clip: Path) -> Spliced:
+    """A normal clip of 60 frames, then a fight of 50."""
+    calm = Clip(str(normal_clip), np.zeros((1, 4, 3), np.float32), Timebase(29.97, 60), False, "n")
+    odd = Clip(str(clip), np.zeros((1, 4, 3), np.float32), Timebase(25.0, 50), True, "f")
+    return Spliced((calm, odd))
+
+
+def curves(video: Spliced, name: str = "joined 1") -> Curves:
+    scores = np.array([0.1, 0.2, 0.1, 0.2, 0.7, 0.9, 0.8, 0.7])
+    tracks = {"UR-DMU": video.track(scores), "RTFM": video.track(scores * 0.6)}
+    return Curves(name, video, tracks)
+
+
+def like(path: Path, colour: tuple[int, int, int], slack: int = 14) -> NDArray[np.bool_]:
+    image = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    found: NDArray[np.bool_] = (np.abs(image - colour) <= slack).all(axis=2)
+    return found
+
+
+def test_several_methods_over_one_video(joined: Spliced, tmp_path: Path) -> None:
+    png, svg = tmp_path / "a.png", tmp_path / "a.svg"
+    assert write_curves([curves(joined)], png, svg) == []
+    for colour in (picture.BLUE, ORANGE, picture.RED, picture.GREEN, picture.PINK):
+        assert like(png, colour).sum() > 100
+    tree = ET.parse(svg)
+    assert len(tree.findall(f".//{SVG}image")) >= 2
+    again = tmp_path / "b.svg"
+    write_curves([curves(joined)], tmp_path / "b.png", again)
+    assert again.read_bytes() == svg.read_bytes()
+
+
+def test_several_videos_stand_in_two_columns(joined: Spliced, tmp_path: Path) -> None:
+    for count, rows in ((2, 1), (3, 2)):
+        png = tmp_path / f"{count}.png"
+        shown = [curves(joined, f"joined {i}") for i in range(count)]
+        write_curves(shown, png, tmp_path / f"{count}.svg")
+        with Image.open(png) as image:
+            wide, high = image.size
+        assert wide > 2000
+        assert abs(high / 160 - rows * 4.61 - 0.45) < 0.1
+
+
+def test_without_the_video_there_are_no_key_frames(joined: Spliced, tmp_path: Path) -> None:
+    gone = Spliced(tuple(replace(c, name=f"gone/{i}.npy") for i, c in enumerate(joined.clips)))
+    missing = write_curves([curves(gone)], tmp_path / "a.png", tmp_path / "a.svg")
+    assert missing == ["joined 1"]
+    assert like(tmp_path / "a.png", picture.PINK).any()
+
+
+def test_key_frames_are_those_of_their_moments(joined: Spliced, clip: Path) -> None:
+    second = float(joined.starts_s[1])
+    moment = Moment(second + 10 / 25, True)
+    shown = clip_frames(joined, [moment, Moment(0.5, False)])
+    frames = [frame.image for frame in open_source(clip).frames()]
+    assert len(shown) == 2
+    assert np.abs(shown[moment].astype(int) - frames[10]).max() <= 1
+
+
+def test_key_frames_of_a_clip_that_was_cut(joined: Spliced, clip: Path) -> None:
+    cut = replace(joined.clips[1], timebase=Timebase(25.0, 40), first_frame=10)
+    moment = Moment(0.2, True)
+    shown = clip_frames(Spliced((cut,)), [moment])
+    frames = [frame.image for frame in open_source(clip).frames()]
+    assert np.abs(shown[moment].astype(int) - frames[15]).max() <= 1
+
+
+def test_videos_of_features_lie_elsewhere(joined: Spliced, clip: Path) -> None:
+    features = Spliced((replace(joined.clips[1], name=f"features/{clip.stem}.npy"),))
+    moment = Moment(0.2, True)
+    assert clip_frames(features, [moment]) == {}
+    assert list(clip_frames(features, [moment], clip.parent)) == [moment]
+
+
+def inside(odd: int = 30) -> Inside:
+    rng = np.random.default_rng(0)
+    kinds = np.arange(100) < odd
+    usage = {name: rng.random((2, 20)) for name in ("anomaly memory", "normal memory")}
+    lengths = rng.normal(3.0, 0.1, 100) + kinds
+    return Inside(lengths, kinds, lengths[::10], kinds[::10], usage, 100.0)
+
+
+def test_lengths_and_slots(tmp_path: Path) -> None:
+    found = inside()
+    write_inside(found, "UR-DMU on ped2", tmp_path / "a.png", tmp_path / "a.svg")
+    assert like(tmp_path / "a.png", picture.GREEN, 60).sum() > 5000
+    assert like(tmp_path / "a.png", picture.RED, 60).sum() > 5000
+    assert ET.parse(tmp_path / "a.svg").getroot().tag == f"{SVG}svg"
+    told = summary(found)
+    assert "30 odd snippets" in told
+    assert "AUC 100.0" in told
+
+
+def test_one_kind_of_snippet_alone(tmp_path: Path) -> None:
+    found = inside(odd=0)
+    write_inside(found, "calm", tmp_path / "a.png", tmp_path / "a.svg")
+    assert summary(found) == "only one kind of snippet in these videos"

@@ -48,7 +48,7 @@ def reproduce(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="TABLE...",
+            metavar="TABLE",
             help="table1 ... table6, settings (published code against equations), all; or one of "
             "figure1, figure3, figure4.",
         ),

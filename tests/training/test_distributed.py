@@ -55,10 +55,11 @@ def listed(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bags", ["video", "joined"])
-def test_two_processes_train_what_one_does(tmp_path: Path, bags: str) -> None:
+@pytest.mark.parametrize(("bags", "parts"), [("video", ""), ("joined", ", memory: normal")])
+def test_two_processes_train_what_one_does(tmp_path: Path, bags: str, parts: str) -> None:
     data, config = listed(tmp_path), tmp_path / "config.yaml"
-    config.write_text(f"{CONFIG}bags:\n  mode: {bags}\n")
+    method = CONFIG.replace("dropout: 0.3", f"dropout: 0.3{parts}")
+    config.write_text(f"{method}bags:\n  mode: {bags}\n")
     networks, said = [], []
     for processes in (1, 2):
         out = tmp_path / f"by_{processes}.safetensors"

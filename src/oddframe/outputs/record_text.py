@@ -15,7 +15,8 @@ from oddframe.experiments.reproduce_session import TRAININGS
 from oddframe.experiments.training_record import KIND as TRAINING
 from oddframe.experiments.training_record import Training, read_training
 from oddframe.outputs.reproduced_json import KIND as TABLE
-from oddframe.outputs.reproduced_text import BEST, LAST, code_words
+from oddframe.outputs.reproduced_sheets import BEST, LAST
+from oddframe.outputs.reproduced_text import code_words
 from oddframe.outputs.study_words import UNDEFINED
 
 _FIGURES = ("auc", "auc_sub", "ap", "ap_trapezoid", "ap_sub", "far", "clip_auc")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from oddframe.experiments.reproduce import Line, Reproduced
-from oddframe.outputs.reproduced_text import BEST, LAST, to_markdown
+from oddframe.outputs.reproduced_sheets import BEST, LAST
+from oddframe.outputs.reproduced_text import to_markdown
 
 KIND, SCHEMA = "oddframe table", 1
 

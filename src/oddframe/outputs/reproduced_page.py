@@ -12,17 +12,15 @@ from oddframe.experiments.reproduce import Line, Reproduced
 from oddframe.experiments.training_record import Training
 from oddframe.files import write_text
 from oddframe.outputs import page as pages
-from oddframe.outputs.reproduced_text import (
+from oddframe.outputs.reproduced_sheets import (
     BEST,
     LAST,
     Sheet,
-    about,
     difference_text,
-    facts,
     published_difference,
     sheets,
-    title,
 )
+from oddframe.outputs.reproduced_text import about, facts, title
 from oddframe.outputs.study_charts import learning_charts, learning_legend
 from oddframe.outputs.study_data import LearningCurve
 

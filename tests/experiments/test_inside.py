@@ -10,7 +10,7 @@ import torch
 
 from oddframe.errors import UsageError
 from oddframe.experiments.inside import look_inside
-from oddframe.experiments.reproduce_figures import chosen, figure_tasks, tested_videos, trained
+from oddframe.experiments.reproduce_figures import chosen, figure_tasks, trained, unseen_videos
 from oddframe.experiments.reproduce_grid import Plan
 from oddframe.experiments.splice import Clip, Spliced
 from oddframe.methods.linear import LinearConfig
@@ -95,7 +95,7 @@ def test_only_the_whole_ur_dmu_can_be_looked_into() -> None:
 
 def test_videos_of_a_figure(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, seeds=1, keep_weights=True)
-    videos = tested_videos(session)
+    videos = unseen_videos(session)
     assert len(videos) == 6
     names = chosen(videos, (), "figure4")
     assert [videos[name].abnormal for name in names] == [True, True, True, False]

@@ -67,10 +67,10 @@ def _methods(asked: Asked) -> list[str]:
 
 
 def _curves(name: str, asked: Asked, session: Session, networks: list[Trained]) -> list[str]:
-    from oddframe.experiments.reproduce_figures import chosen, curves, tested_videos
+    from oddframe.experiments.reproduce_figures import chosen, curves, unseen_videos
     from oddframe.outputs.figure_curves import write_curves
 
-    names = chosen(tested_videos(session), asked.videos, name)
+    names = chosen(unseen_videos(session), asked.videos, name)
     shown = curves(session, networks, names)
     png, svg = (asked.folder / f"{name}.{kind}" for kind in ("png", "svg"))
     without = write_curves(shown, png, svg, asked.frames)
@@ -83,12 +83,12 @@ def _curves(name: str, asked: Asked, session: Session, networks: list[Trained]) 
 
 def _inside(asked: Asked, session: Session, networks: list[Trained]) -> list[str]:
     from oddframe.experiments.inside import look_inside
-    from oddframe.experiments.reproduce_figures import tested_videos
+    from oddframe.experiments.reproduce_figures import unseen_videos
     from oddframe.outputs.figure_inside import summary, write_inside
 
     each = next(n for n in networks if n.config.method.name == _UR_DMU)
     settings = each.config.chosen_method()[1]
-    inside = look_inside(each.network, settings, tested_videos(session).values())
+    inside = look_inside(each.network, settings, unseen_videos(session).values())
     png, svg = (asked.folder / f"figure3.{kind}" for kind in ("png", "svg"))
     title = f"{each.title} on {session.setting.dataset}: latents of test snippets, slots in use"
     write_inside(inside, title, png, svg)

@@ -101,7 +101,7 @@ def _loaded(task: Task, session: Session, dim: int) -> Trained:
     return Trained(task.name, task.config, network.eval(), record)
 
 
-def tested_videos(session: Session) -> dict[str, Spliced]:
+def unseen_videos(session: Session) -> dict[str, Spliced]:
     """The test videos of the first part by name, in order."""
     videos = videos_of(session.parts[0], session.setting.protocol)
     named: dict[str, Spliced] = {}
@@ -151,7 +151,7 @@ def curves(
     session: Session, networks: Sequence[Trained], names: Sequence[str]
 ) -> tuple[Curves, ...]:
     """The scores of every network on these test videos."""
-    videos = tested_videos(session)
+    videos = unseen_videos(session)
     protocol = session.setting.protocol
     tracks: list[dict[str, ScoreTrack]] = [{} for _ in names]
     for each in networks:

@@ -23,11 +23,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from oddframe.experiments.reproduce import Reproduced
-    from oddframe.experiments.reproduce_session import Session
     from oddframe.experiments.reproduce_train import Task
     from oddframe.experiments.training_record import Training
     from oddframe.methods.base import Loss
-    from oddframe.training.config import TrainConfig
 
 EXAMPLE = (
     "Example: oddframe reproduce table3 table6 --dataset ped2 --data /data/ped2 --jobs 2    or: "
@@ -112,21 +110,32 @@ def reproduce(
     that was stopped goes on; rows of several tables that are the same are trained once. Writes
     TABLE.md, .tex, .csv, .html and .json into --out; oddframe report show says what was run.
     """
-    from oddframe.experiments.reproduce_session import plan_for
+    from functools import partial
+
+    from oddframe.datasets.registry import open_dataset
+    from oddframe.experiments.reproduce_session import config_for, plan_for, prepare
     from oddframe.experiments.reproduce_session import reproduce as run
     from oddframe.experiments.reproduce_tables import table_of
 
     folder = out or Path("reproduce") / dataset.value
-    settings = _config(dataset, config)
+    settings = config_for(dataset.value, config)
+    ready = partial(
+        prepare,
+        open_dataset(f"{dataset.value}:{data}"),
+        settings,
+        folder,
+        store=store,
+        seeds=seeds,
+        device=device.value,
+        decoders=jobs,
+    )
     if any(name.startswith("figure") for name in what):
         from oddframe.cli.reproduce_figures import Asked, draw
 
         asked = Asked(tuple(what), methods, tuple(video or ()), frames, folder, fresh)
         with progress_bar(quiet=quiet) as bar:
             told = _Told(bar, quiet)
-            session = _session(
-                dataset, data, settings, folder, store, seeds, device, jobs, told, False, True
-            )
+            session = ready(keep_weights=True, progress=told)
             written = draw(asked, session, jobs, told.training)
         for line in written:
             say(printable(line))
@@ -134,9 +143,7 @@ def reproduce(
     specs = [table_of(n, dataset.value, settings) for n in _tables(what, dataset.value)]
     with progress_bar(quiet=quiet) as bar:
         told = _Told(bar, quiet)
-        session = _session(
-            dataset, data, settings, folder, store, seeds, device, jobs, told, best_on_test, False
-        )
+        session = ready(best_on_test=best_on_test, progress=told)
         how, tasks = plan_for(session, specs, jobs)
         if fresh:
             session.forget(tasks)
@@ -159,42 +166,6 @@ def _tables(what: list[str], dataset: str) -> list[str]:
         return list(dict.fromkeys(what))
     other = COMPARISONS[0] if dataset == "xd_violence" else COMPARISONS[1]
     return [name for name in TABLES if name != other]
-
-
-def _config(dataset: DatasetName, path: Path | None) -> TrainConfig:
-    from oddframe.experiments.reproduce_session import config_for
-
-    return config_for(dataset.value, path)
-
-
-def _session(
-    dataset: DatasetName,
-    data: Path,
-    settings: TrainConfig,
-    folder: Path,
-    store: Path,
-    seeds: int | None,
-    device: Device,
-    jobs: int,
-    told: _Told,
-    best_on_test: bool,
-    keep_weights: bool,
-) -> Session:
-    from oddframe.datasets.registry import open_dataset
-    from oddframe.experiments.reproduce_session import prepare
-
-    return prepare(
-        open_dataset(f"{dataset.value}:{data}"),
-        settings,
-        folder,
-        store=store,
-        seeds=seeds,
-        device=device.value,
-        decoders=jobs,
-        best_on_test=best_on_test,
-        keep_weights=keep_weights,
-        progress=told,
-    )
 
 
 def _write(table: Reproduced, folder: Path) -> None:

@@ -130,6 +130,7 @@ def test_a_comparison_has_rows_that_are_only_published(tmp_path: Path) -> None:
     text = to_markdown(table(tmp_path, name="table1"))
     assert "| RTFM | 2021 | weak | I3D | 84.30 |  |" in text
     assert "| UR-DMU (ours) | 2023 | weak |  |  | " in text
+    assert text.count("published AUC") == 1
 
 
 def test_the_page_needs_nothing_around_it(tmp_path: Path) -> None:

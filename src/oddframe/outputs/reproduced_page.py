@@ -124,7 +124,8 @@ def _sheet(table: Reproduced, sheet: Sheet) -> str:
 def _forest(table: Reproduced, *, best: bool) -> str:
     """A strip a row: its difference, the interval around it, and the published difference."""
     lead = table.columns[0]
-    beside = [p for p in table.published if p.beside in (lead.field, "")][:1]
+    known = [p for p in table.published if p.name in table.reference.row.published]
+    beside = [p for p in known if p.beside in (lead.field, "")][:1]
     found = []
     for line in table.trained:
         each = table.difference(line, lead, best_on_test=best)

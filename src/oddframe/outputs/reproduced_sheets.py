@@ -90,16 +90,18 @@ def _cell(table: Reproduced, line: Line, column: Column | PublishedColumn, best:
 
 def _differences(table: Reproduced, best: bool) -> Sheet:
     reference, rows = table.reference, []
+    # In a comparison nothing was published of our rows.
+    beside = [p for p in table.published if p.name in reference.row.published]
     for line in table.trained:
         found = [table.difference(line, c, best_on_test=best) for c in table.columns]
         if line is reference or all(each is None for each in found):
             continue
-        published = (published_difference(table, line, p) for p in table.published)
+        published = (published_difference(table, line, p) for p in beside)
         cells = [UNDEFINED if each is None else difference_text(each) for each in found]
         rows.append((*line.row.labels, *map(_signed, published), *cells))
     words = len(table.spec.labels)
     chosen = BEST if best else LAST
-    heads = [p.heading for p in table.published]
+    heads = [p.heading for p in beside]
     heads += [f"{column.heading}, {chosen}" for column in table.columns]
     return Sheet(
         f"Minus {reference.row.name}, {chosen}",

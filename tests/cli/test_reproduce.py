@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import Answer
+from tests.datasets.generated import Wanted, made_up
 
 Run = Callable[..., Answer]
 LENGTH = 24
@@ -103,6 +104,23 @@ def test_figures_from_the_command_line(oddframe: Run, words: list[str]) -> None:
     assert "o/figure4.png, figure4.svg: Linear top-k MIL, UR-DMU over" in answer.out
     assert "without key frames" in answer.out
     assert "mean length of the fused latent" in answer.out
+
+
+@pytest.mark.parametrize(("name", "table"), [("ucf_crime", "table1"), ("xd_violence", "table2")])
+def test_published_data_sets_from_their_lists_to_the_table(
+    oddframe: Run, words: list[str], shared_data: Path, tmp_path: Path, name: str, table: str
+) -> None:
+    made = made_up(name, shared_data, tmp_path / "made", Wanted(scale=0.05, videos=3, dim=16))
+    given = {"dataset": name, "data": made.lists, "features": made.features, "out": "o"}
+    given |= {"sound": made.sound} if name == "xd_violence" else {}
+    config = words[words.index("--config") + 1]
+    own = [word for key, value in given.items() for word in (f"--{key}", value)]
+    answer = oddframe("reproduce", table, *own, "--config", config, "--seeds", 1, "--device", "cpu")
+    assert answer.code == 0, answer.err
+    text = Path(f"o/{table}.md").read_text()
+    published = {"ucf_crime": "I3D | 86.97 |", "xd_violence": "RGB+Audio | 81.77 |"}
+    assert published[name] in text
+    assert "UR-DMU (ours)" in text
 
 
 @pytest.mark.parametrize(

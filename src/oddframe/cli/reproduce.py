@@ -15,7 +15,9 @@ from oddframe.cli.options import (
     DebugOption,
     Device,
     DeviceOption,
+    FeaturesOption,
     QuietOption,
+    SoundOption,
     StoreOption,
 )
 
@@ -99,6 +101,8 @@ def reproduce(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Train anew what was trained before.")
     ] = False,
+    features: FeaturesOption = "",
+    sound: SoundOption = None,
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
@@ -112,16 +116,19 @@ def reproduce(
     """
     from functools import partial
 
+    from oddframe.datasets.placed import with_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.experiments.reproduce_session import config_for, plan_for, prepare
     from oddframe.experiments.reproduce_session import reproduce as run
     from oddframe.experiments.reproduce_tables import table_of
+    from oddframe.features.store import FeatureStore
 
     folder = out or Path("reproduce") / dataset.value
     settings = config_for(dataset.value, config)
+    opened = open_dataset(f"{dataset.value}:{data}")
     ready = partial(
         prepare,
-        open_dataset(f"{dataset.value}:{data}"),
+        with_features(opened, FeatureStore(store), features or None, sound),
         settings,
         folder,
         store=store,

@@ -24,12 +24,14 @@ from oddframe.timeline import FloatArray, ScoreTrack
 class Bag:
     """A video for training: its views, each (T, D), and its label: all that is known of it.
 
-    Of ``tiles`` in a row a view is (tiles * T, D).
+    Of ``tiles`` in a row a view is (tiles * T, D). ``bags`` are the views in the recipe's segments,
+    each (S, D), where they were cut before.
     """
 
     views: Sequence[FeatureArray]
     abnormal: bool
     tiles: int = 1
+    bags: Sequence[FeatureArray] | None = None
 
 
 Scorer = Callable[[AnyFeatures], FloatArray]
@@ -109,11 +111,11 @@ def training_bags(clips: Sequence[Clip], protocol: Protocol, seed: int) -> tuple
     """The bags that a trainer gets: clips, or videos spliced from them."""
     if protocol.even_lengths:
         clips = evened(clips, seed)
-    videos: Sequence[Clip | Spliced] = clips
+    tiles = len(clips[0].array) if clips[0].tiled else 1
     if protocol.train_on == "spliced":
         videos = splice(clips, protocol.train_videos, seed)
-    tiles = len(clips[0].array) if clips[0].tiled else 1
-    return tuple(Bag(video.views, video.abnormal, tiles) for video in videos)
+        return tuple(Bag(video.views, video.abnormal, tiles) for video in videos)
+    return tuple(Bag(clip.views, clip.abnormal, tiles, clip.bags) for clip in clips)
 
 
 def evened(clips: Sequence[Clip], seed: int) -> tuple[Clip, ...]:

@@ -34,8 +34,10 @@ from oddframe.experiments.reproduce_train import (
     train,
     weights_path,
 )
+from oddframe.experiments.segmented_clips import with_bags
 from oddframe.experiments.splice import Clip
 from oddframe.experiments.training_record import Training, read_training
+from oddframe.features.lazy import AnyFeatures, FeatureArray, Views
 from oddframe.features.store import FeatureStore
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Extractor
@@ -74,7 +76,9 @@ class Source:
             InputError: a video cannot be read.
         """
         extractor = Extractor(FeatureStore(self.store), self.device, self.engine)
-        return clips_from(self.dataset, self.config, gathered(self.dataset, self.config, extractor))
+        found = gathered(self.dataset, self.config, extractor)
+        clips = clips_from(self.dataset, self.config, found)
+        return with_bags(clips, found, self.config, self.store)
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,17 @@ def plan(wanted: int, tasks: int, clips: Sequence[Clip], free: int | None = None
 
 
 def resident(clips: Sequence[Clip]) -> int:
-    """Bytes that features take in memory; what is mapped from a file takes none."""
-    arrays = {id(a): a for clip in clips for a in (clip.array, *clip.other_views)}
+    """Bytes that features take in memory; what lies on disk or is mapped from it takes none."""
+    arrays = {id(a): a for clip in clips for a in (clip.array, *_arrays(clip.other_views))}
     return sum(
         a.nbytes
         for a in arrays.values()
         if isinstance(a, np.ndarray) and not isinstance(a, np.memmap)
     )
+
+
+def _arrays(views: Sequence[FeatureArray]) -> Sequence[AnyFeatures]:
+    return views.arrays if isinstance(views, Views) else views
 
 
 def free_memory() -> int:

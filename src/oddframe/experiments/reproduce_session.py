@@ -19,6 +19,7 @@ from oddframe.experiments.reproduce import Reproduced, collected, columns_of, ta
 from oddframe.experiments.reproduce_grid import Plan, Source, Told, known, plan, run_grid
 from oddframe.experiments.reproduce_tables import TableSpec
 from oddframe.experiments.reproduce_train import Setting, Task, record_path
+from oddframe.experiments.segmented_clips import with_bags
 from oddframe.experiments.splice import Clip
 from oddframe.features.store import FeatureStore
 from oddframe.files import told as file_told
@@ -114,6 +115,7 @@ def prepare(
     extractor = Extractor(FeatureStore(store), device, "auto")
     found = gathered(dataset, config, extractor, jobs=decoders, progress=progress)
     clips = clips_from(dataset, config, found)
+    clips = with_bags(clips, found, config, store, progress.videos if progress else None)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     setting = Setting(
         dataset=dataset.name,

@@ -36,6 +36,7 @@ class Clip:
         other_views: Each (T', D), what training sees of it otherwise than scoring: more crops,
             another stride or size; empty: the crops of ``array``.
         first_frame: Frame of the file that is its first, where it was cut from a longer clip.
+        bags: Its views in the recipe's segments, each (S, D), where they were cut before.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Clip:
     tiled: bool = False
     other_views: Sequence[FeatureArray] = ()
     first_frame: int = 0
+    bags: Sequence[FeatureArray] | None = None
 
     @property
     def labels(self) -> NDArray[np.bool_]:
@@ -81,6 +83,7 @@ class Clip:
             timebase=kept,
             truth=truth,
             first_frame=self.first_frame + first,
+            bags=None,
         )
 
 

@@ -40,7 +40,11 @@ def fitted(
 
     A bag's crops are its views; tiles are instances of one bag.
     """
-    videos = [TrainingVideo(_as_float32(bag.views), bag.abnormal, bag.tiles) for bag in bags]
+    n = config.full_recipe().segments
+    videos = [
+        TrainingVideo(_as_float32(bag.views), bag.abnormal, bag.tiles, _cut_before(bag, n))
+        for bag in bags
+    ]
     return fit(
         videos,
         config.with_recipe(seed=seed),
@@ -70,3 +74,10 @@ def _as_float32(views: Sequence[FeatureArray]) -> Sequence[View]:
         if isinstance(views, Views)
         else tuple(v.astype(np.float32, copy=False) for v in views)
     )
+
+
+def _cut_before(bag: Bag, n: int) -> Sequence[View] | None:
+    """Its bags, if they are of so many segments."""
+    if bag.bags is None or len(bag.bags[0]) != n:
+        return None
+    return _as_float32(bag.bags)

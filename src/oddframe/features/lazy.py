@@ -87,6 +87,12 @@ class Views(Sequence[NDArray[np.float32]]):
             a if isinstance(a, CropArray) else a.astype(np.float32, copy=False) for a in arrays
         ]
         self._places = [(array, crop) for array in ready for crop in range(len(array))]
+        self._ready = tuple(ready)
+
+    @property
+    def arrays(self) -> tuple[AnyFeatures, ...]:
+        """What the crops are of, each (C, T, D)."""
+        return self._ready
 
     def __len__(self) -> int:
         return len(self._places)

@@ -77,6 +77,9 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         Config: Pydantic model of its settings; an unknown field is an error.
         recipe: How it is trained unless told otherwise.
         from_normal_alone: Not trained by steps but found at once, from normal videos alone.
+        separable: The loss of as many normal as abnormal bags is the mean over its parts, where a
+            part holds the i-th normal bag if it holds the i-th abnormal one, and no layer mixes
+            bags: a step may then take a batch part by part, in a fraction of the memory.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     Config: type[ConfigT]
     recipe: Recipe
     from_normal_alone: bool = False
+    separable: bool = False
 
     @abstractmethod
     def network(self, dim: int, config: ConfigT) -> nn.Module:

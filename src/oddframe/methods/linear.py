@@ -49,6 +49,7 @@ class Linear(Method[LinearConfig, Output]):
     title = "Linear top-k MIL"
     year = 2023
     Config = LinearConfig
+    separable = True
     recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
 
     def network(self, dim: int, config: LinearConfig) -> LinearNetwork:  # noqa: ARG002

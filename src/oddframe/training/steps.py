@@ -27,6 +27,11 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 
 
+# Snippets that are computed together: activations of more fall out of a processor's caches, and at
+# the published size they are 3 GB.
+_SNIPPETS = 4_096
+
+
 class Run:
     """The moving parts of one training run: batch in, one step of the weights.
 
@@ -49,6 +54,8 @@ class Run:
         self.recipe: Recipe = config.full_recipe()
         self.ranks.check(self.recipe.normal_bags, self.recipe.abnormal_bags)
         self.bags = make_bags(videos, config.bags, self.recipe, config.recipe.seed)
+        whole = not self.method.separable or self.ranks.world > 1 or device.type == "cuda"
+        self.parts = parts_of_batch(self.recipe, 0 if whole else videos[0].tiles)
         dim = videos[0].views[0].shape[1]
         standardise = (
             Standardise.fitted(view for video in videos for view in video.views)
@@ -72,26 +79,38 @@ class Run:
         Raises:
             OddframeError: the scores or a term of the loss are not finite.
         """
-        ranks, bags = self.ranks, (self.recipe.normal_bags, self.recipe.abnormal_bags)
-        batch = self.bags.draw(ranks.share)
-        labels = torch.from_numpy(batch.labels).to(self.device)
+        batch = self.bags.draw(self.ranks.share)
         x = self.network.standardise(torch.from_numpy(batch.bags).to(self.device))
-        with ranks.chance(*bags):
-            output = self.network.network(self._disturbed(x), labels)
-        output = ranks.whole(output, *bags)
-        labels = torch.tensor([0.0, 1.0]).repeat_interleave(torch.tensor(bags)).to(self.device)
-        _check({"scores": output.scores.mean()}, step, self.recipe)  # Losses may choke on NaN.
-        loss = self.method.loss(output, labels, self.method_config)
-        _check({**loss.terms, "total": loss.total}, step, self.recipe)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        ranks.sum_gradients(self.parameters)
+        with self.ranks.chance(self.recipe.normal_bags, self.recipe.abnormal_bags):
+            x = self._disturbed(x)
+            if len(self.parts) == 1:
+                loss = self._backward(x, self.recipe.normal_bags, step)
+            else:  # The gradient of a mean is that of its parts, added up.
+                parts = [self._backward(x[rows], len(rows) // 2, step) for rows in self.parts]
+                loss = _mean(parts)
+        self.ranks.sum_gradients(self.parameters)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimiser.step()
         if self.average is not None:
             _follow(self.average, self.network, self.recipe.average, step)
         return loss
+
+    def _backward(self, x: Tensor, normal: int, step: int) -> Loss:
+        """Add to the gradients what bags (B, T, D) say, ``normal`` normal ones first."""
+        bags = normal, len(x) * self.ranks.world - normal
+        output = self.network.network(x, self._labels(*(n // self.ranks.world for n in bags)))
+        output = self.ranks.whole(output, *bags)
+        _check({"scores": output.scores.mean()}, step, self.recipe)  # Losses may choke on NaN.
+        loss = self.method.loss(output, self._labels(*bags), self.method_config)
+        _check({**loss.terms, "total": loss.total}, step, self.recipe)
+        (loss.total / len(self.parts)).backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def _labels(self, normal: int, abnormal: int) -> Tensor:
+        counts = torch.tensor([normal, abnormal])
+        return torch.tensor([0.0, 1.0]).repeat_interleave(counts).to(self.device)
 
     def _disturbed(self, x: Tensor) -> Tensor:
         """Training features (B, T, D), with the recipe's noise and without some dimensions."""
@@ -150,6 +169,35 @@ class Run:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(saved.chance["cuda"], self.device)
         self.bags.restore(saved.bags)
+
+
+def parts_of_batch(recipe: Recipe, tiles: int) -> list[Tensor]:
+    """Which rows of a batch are computed together: as many as the processor's cache likes.
+
+    Each part has as many normal bags as abnormal ones, of the same places; one part where the
+    recipe has more of one kind than of the other.
+
+    Args:
+        recipe: Bags and segments.
+        tiles: Of a picture; 0: the batch must not be parted.
+    """
+    normal, abnormal = recipe.normal_bags, recipe.abnormal_bags
+    pairs = normal
+    if tiles and normal == abnormal:
+        most = max(1, _SNIPPETS // (2 * recipe.segments * tiles))
+        pairs = max(n for n in range(1, normal + 1) if normal % n == 0 and n <= most)
+    if pairs == normal:
+        return [torch.arange(normal + abnormal)]
+    starts = torch.split(torch.arange(normal), pairs)
+    return [torch.cat([rows, rows + normal]) for rows in starts]
+
+
+def _mean(losses: Sequence[Loss]) -> Loss:
+    """Of the losses of equal parts of a batch."""
+    total = torch.stack([loss.total.detach() for loss in losses]).mean()
+    names = losses[0].terms
+    terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
+    return Loss(total, terms)
 
 
 def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

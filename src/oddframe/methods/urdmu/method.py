@@ -20,6 +20,7 @@ class UrDmu(Method[UrDmuConfig, TrainingOutput]):
     title = "UR-DMU"
     year = 2023
     Config = UrDmuConfig
+    separable = True  # Bags are paired by their place, and every term is a mean.
     recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=3000, segments=200)
 
     def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | WithShortcut:

@@ -1,0 +1,68 @@
+"""A step that takes its batch part by part is the step that takes it whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oddframe.methods.base import Recipe
+from oddframe.methods.registry import get_method, method_names
+from oddframe.methods.urdmu.network import UrDmuNetwork
+from oddframe.training import steps
+from oddframe.training.steps import Run, parts_of_batch
+from tests.training.made import SMALL, planted, small_config
+
+SEPARABLE = [name for name in method_names() if get_method(name).separable]
+
+
+def after_two_steps(name: str, snippets: int, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(steps, "_SNIPPETS", snippets)
+    config: dict[str, Any] = {"name": name}
+    if name == "ur_dmu":  # Parts draw other chance than a whole: none here.
+        config["config"] = SMALL | {"dropout": 0.0}
+    made = small_config(name, recipe={"normal_bags": 6, "abnormal_bags": 6})
+    made = made.model_copy(update={"method": type(made.method)(**config)})
+    torch.manual_seed(0)
+    run = Run(planted(9, 9, seed=1)[0], made, torch.device("cpu"), None)
+    losses = [run.step(step) for step in (1, 2)]
+    run.losses = [{"total": loss.total, **loss.terms} for loss in losses]  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_parts_take_the_same_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UrDmuNetwork, "noise", lambda _, like: torch.zeros_like(like))
+    whole, parted = (after_two_steps(name, n, monkeypatch) for n in (10_000, 2 * 2 * 8))
+    assert (len(whole.parts), len(parted.parts)) == (1, 3)
+    for ours, theirs in zip(whole.losses, parted.losses, strict=True):  # type: ignore[attr-defined]
+        for term, value in ours.items():
+            torch.testing.assert_close(theirs[term], value, rtol=1e-5, atol=1e-6, msg=term)
+    theirs = dict(parted.network.named_parameters())
+    for key, weight in whole.network.named_parameters():
+        torch.testing.assert_close(theirs[key], weight, rtol=1e-4, atol=1e-5, msg=key)
+
+
+@given(
+    st.integers(1, 64), st.integers(1, 64), st.integers(1, 300), st.integers(0, 6), st.booleans()
+)
+def test_parts_pair_bags_and_hold_each_once(
+    normal: int, abnormal: int, segments: int, tiles: int, same: bool
+) -> None:
+    abnormal = normal if same else abnormal
+    recipe = Recipe(normal_bags=normal, abnormal_bags=abnormal, segments=segments)
+    parts = parts_of_batch(recipe, tiles)
+    rows = sorted(int(row) for part in parts for row in part)
+    assert rows == list(range(normal + abnormal))
+    if len(parts) > 1:
+        for part in parts:
+            half = len(part) // 2
+            assert (part[half:] - part[:half] == normal).all()
+            assert len(part) == len(parts[0])
+            assert half == 1 or len(part) * segments * tiles <= 4_096
+    else:
+        whole = not tiles or normal != abnormal
+        assert whole or normal == 1 or 2 * normal * segments * tiles <= 4_096

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 from oddframe.video.source import open_source
 from tests.conftest import Image
@@ -45,7 +46,7 @@ def test_bicubic_looks_like_pillows(
 def test_bicubic_does_not_alias() -> None:
     stripes = np.zeros((256, 256, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = Scaler((64, 64), "bicubic", 0).rgb(stripes)
+    small = Scaler(Look((64, 64))).rgb(stripes)
     assert np.ptp(small[:, 4:-4].astype(int)) < 16
 
 
@@ -84,7 +85,7 @@ def test_a_picture_that_is_not_looked_at_is_not_made(
 @pytest.mark.parametrize("pixels", ["yuv444p", "yuv422p", "yuv420p10le", "gray", "rgb24", "nv12"])
 def test_other_pixel_formats(clip_frames: list[Image], pixels: str) -> None:
     frame = av.VideoFrame.from_ndarray(clip_frames[0], format="rgb24").reformat(format=pixels)
-    image = Scaler((224, 224), "bicubic", 0).decoded(frame)
+    image = Scaler(Look((224, 224))).decoded(frame)
     truth = pillow(clip_frames[0], (224, 224), "bicubic").astype(int)
     if pixels == "gray":
         image, truth = image.mean(axis=2), truth @ [0.299, 0.587, 0.114]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Timebase
 from oddframe.video.frame import Frame
 from oddframe.video.mask import Mask
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.snippets import SnippetReader
+from oddframe.video.preprocessing import NO_PICTURE, Look, Preprocessing
+from oddframe.video.reader import VideoFile
+from oddframe.video.snippets import OnePass, SnippetReader
 from oddframe.video.source import open_source
 from oddframe.video.views import crop_names, cut
 from tests.conftest import Image, encode
@@ -31,9 +32,9 @@ class Numbered:
         self.fps, self.times, self.made = fps, times, 0
         self.expected_frames = len(times)
 
-    def frames(self, size=None, filter="bicubic", jpeg_quality=0) -> Iterator[Frame]:  # noqa: ARG002
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
         for number, time_s in enumerate(self.times):
-            yield Frame(lambda number=number: self.image(number), time_s)
+            yield tuple(Frame(lambda n=number: self.image(n), time_s) for _ in looks)
 
     def image(self, number: int) -> Image:
         self.made += 1
@@ -149,6 +150,38 @@ def test_a_damaged_video_is_read_to_its_end(bad_video: Callable[[str], Path]) ->
     assert reader.damaged_packets == 32
     with pytest.raises(InputError, match="no picture could be decoded"):
         list(SnippetReader(open_source(bad_video("no_pictures")), Preprocessing()))
+
+
+def test_one_pass_gives_every_way_its_own_snippets(clip: Path, monkeypatch) -> None:
+    hows = [
+        Preprocessing(filter="lanczos", crops=crop_names(10)),
+        Preprocessing(filter="lanczos", crops=crop_names(5, "extractor"), stride=8),
+        Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full",)),
+        Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48), rate=10.0),
+        Preprocessing().without_picture(),
+    ]
+    opened = []
+    decode = VideoFile._decode
+    monkeypatch.setattr(VideoFile, "_decode", lambda *a: opened.append(a) or decode(*a))
+    reading = OnePass(open_source(clip), hows)
+    together: list[list[Image]] = [[] for _ in hows]
+    for which, snippet in reading:
+        together[which].append(snippet)
+    assert len(opened) == 1
+    assert reading.expected_snippets == sum(map(len, together))
+    for how, snippets, timebase in zip(hows, together, reading.timebases, strict=True):
+        alone = SnippetReader(open_source(clip), how)
+        for ours, theirs in zip(snippets, alone, strict=True):
+            assert np.array_equal(ours, theirs)
+        assert timebase == alone.timebase
+        assert not snippets if how.crops == NO_PICTURE else len(snippets) == timebase.n_snippets
+
+
+def test_crops_share_one_picture() -> None:
+    source = Numbered(25, [i / 25 for i in range(64)])
+    for _ in OnePass(source, [pixel(), pixel(stride=8), pixel(rate=5.0)]):
+        pass
+    assert source.made == 64
 
 
 def test_masked_parts_are_grey(clip: Path) -> None:

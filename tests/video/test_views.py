@@ -5,7 +5,7 @@ import pytest
 
 from oddframe.errors import UsageError
 from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import check_views, crop_names, cut, tiles_of, with_tiles
+from oddframe.video.views import check_views, crop_names, cut, reordered, tiles_of, with_tiles
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
 
@@ -19,6 +19,11 @@ def test_the_orders_of_the_published_files_and_of_the_extractor() -> None:
     assert crop_names(5, "extractor") == crop_names(10, "extractor")[:5] == third
     with pytest.raises(UsageError, match="1, 5 or 10"):
         crop_names(3)
+    for views in (5, 10):
+        assert reordered(crop_names(views), "extractor") == crop_names(views, "extractor")
+        assert reordered(crop_names(views, "extractor"), "published") == crop_names(views)
+    with pytest.raises(UsageError, match="five or ten crops"):
+        reordered(("full",), "extractor")
 
 
 def test_crops_are_where_their_names_say() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError, UsageError
-from oddframe.video.frame import DEFAULT_FPS, Frame, Image
-from oddframe.video.preprocessing import Filter
+from oddframe.video.frame import DEFAULT_FPS, Frame, FrameSource, Image
+from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 
 
-class ArrayFrames:
+class ArrayFrames(FrameSource):
     """An array (N, H, W, 3) or an iterable of (H, W, 3), RGB uint8, as a ``FrameSource``.
 
     Args:
@@ -30,8 +30,8 @@ class ArrayFrames:
         self, frames: NDArray[np.uint8] | Iterable[NDArray[np.uint8]], fps: float | None = None
     ) -> None:
         self.name = "the array" if isinstance(frames, np.ndarray) else "the frames"
-        self.fps = fps or DEFAULT_FPS
         self.damaged_packets = 0
+        self._fps = fps or DEFAULT_FPS
         self._frames = frames
         if isinstance(frames, np.ndarray):
             if frames.ndim != 4:
@@ -41,19 +41,28 @@ class ArrayFrames:
             _check(frames[0])
 
     @property
+    def fps(self) -> float:
+        """As it was given, else 25."""
+        return self._fps
+
+    @property
+    def sound_file(self) -> None:
+        """Arrays have no sound."""
+        return
+
+    @property
     def expected_frames(self) -> int | None:
         """Number of frames; None for an iterator."""
         return len(self._frames) if isinstance(self._frames, np.ndarray | list | tuple) else None
 
-    def frames(
-        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
-    ) -> Iterator[Frame]:
-        """The frames, see ``FrameSource.frames``."""
-        scaler = Scaler(size, filter, jpeg_quality)
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        """The frames, see ``FrameSource.looks``."""
+        scalers = [Scaler(look) for look in looks]
         number = -1
         for number, image in enumerate(self._frames):
             _check(image)
-            yield Frame(partial(scaler.rgb, image), number / self.fps)
+            time_s = number / self.fps
+            yield tuple(Frame(partial(scaler.rgb, image), time_s) for scaler in scalers)
         if number < 0:
             raise InputError(f"{self.name}: there is not one (an iterator can be read only once)")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from oddframe.errors import InputError
-from oddframe.video.frame import DEFAULT_FPS, Frame, Image
-from oddframe.video.preprocessing import Filter
+from oddframe.video.frame import DEFAULT_FPS, Frame, FrameSource, Image
+from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
@@ -39,7 +39,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted((p for p in names if p.is_file() and not p.name.startswith(".")), key=natural)
 
 
-class FrameFolder:
+class FrameFolder(FrameSource):
     """A folder of pictures as a ``FrameSource``; one that cannot be read counts as damaged.
 
     Raises:
@@ -48,24 +48,31 @@ class FrameFolder:
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
         self.name = str(folder)
-        self.fps = fps or DEFAULT_FPS
         self.damaged_packets = 0
-        self._folder = folder
+        self._fps = fps or DEFAULT_FPS
         self._files = pictures_in(folder)
         if not self._files:
             raise InputError(f"{folder}: neither a video nor a picture in this folder")
+
+    @property
+    def fps(self) -> float:
+        """As it was given, else 25."""
+        return self._fps
+
+    @property
+    def sound_file(self) -> None:
+        """Pictures have no sound."""
+        return
 
     @property
     def expected_frames(self) -> int | None:
         """Number of pictures."""
         return len(self._files)
 
-    def frames(
-        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
-    ) -> Iterator[Frame]:
-        """The frames, see ``FrameSource.frames``; a damaged picture leaves its time free."""
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        """The frames, see ``FrameSource.looks``; a damaged picture leaves its time free."""
         self.damaged_packets = 0
-        scaler = Scaler(size, filter, jpeg_quality)
+        scalers = [Scaler(look) for look in looks]
         empty = True
         for number, file in enumerate(self._files):
             try:
@@ -75,7 +82,8 @@ class FrameFolder:
                 continue
             if empty:
                 first, empty = number, False
-            yield Frame(partial(scaler.rgb, image), (number - first) / self.fps)
+            time_s = (number - first) / self.fps
+            yield tuple(Frame(partial(scaler.rgb, image), time_s) for scaler in scalers)
         if empty:
             raise InputError(
                 f"{self.name}: no picture could be read ({self.damaged_packets} damaged ones)"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.video.preprocessing import Filter
+from oddframe.video.preprocessing import Filter, Look
 
 Image = NDArray[np.uint8]
 
@@ -61,20 +62,28 @@ class FrameSource(Protocol):
     def expected_frames(self) -> int | None:
         """About how many frames there will be; None where nothing says so."""
 
-    def frames(
-        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
-    ) -> Iterator[Frame]:
-        """The frames in the order of showing.
+    @property
+    def sound_file(self) -> Path | None:
+        """The file that the video's sound is in, if there is any; None: surely none."""
+
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        """The frames in the order of showing, each in every look: the video is decoded once.
 
         Args:
-            size: (width, height) to bring every frame to; None: that of the first frame, to which
+            looks: What to do to each frame. A size of None is that of the first frame, to which
                 later frames of another size are brought.
-            filter: How to resample, see ``Preprocessing``.
-            jpeg_quality: Round trip through JPEG before resizing, 1 to 100; 0: none.
 
         Yields:
-            Frames whose ``time_s`` strictly increases from 0.0.
+            For each frame of the video one ``Frame`` a look, all of one ``time_s``, which strictly
+            increases from 0.0.
 
         Raises:
             InputError: there is not one picture, or what is there cannot be read.
         """
+
+    def frames(
+        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
+    ) -> Iterator[Frame]:
+        """The frames in one look: see ``looks`` and ``Look``."""
+        for (frame,) in self.looks([Look(size, filter, jpeg_quality)]):
+            yield frame

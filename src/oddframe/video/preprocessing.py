@@ -12,6 +12,24 @@ from oddframe.timeline import Timebase
 
 Filter = Literal["bicubic", "lanczos"]
 
+# In the place of crops: nothing looks at the picture, the features are of the sound alone.
+NO_PICTURE = ("sound",)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is done to a whole frame before crops are cut from it.
+
+    Attributes:
+        size: (width, height) in pixels; None: as the first frame is.
+        filter: Resampling filter, see ``Preprocessing``.
+        jpeg_quality: Round trip through JPEG before resizing; 0: none.
+    """
+
+    size: tuple[int, int] | None = None
+    filter: Filter = "bicubic"
+    jpeg_quality: int = 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -24,7 +42,8 @@ class Preprocessing:
         jpeg_quality: Round trip through JPEG before resizing, as the published extractor; 0: none.
         crop_size: (width, height) of what the backbone sees.
         crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., and the
-            mirrored ones, ``full_mirrored`` ..., or the tiles of a grid (see ``views.py``).
+            mirrored ones, ``full_mirrored`` ..., or the tiles of a grid (see ``views.py``);
+            ``NO_PICTURE`` where only the sound is listened to.
         snippet_frames: Frames (ticks) a snippet.
         stride: Frames (ticks) between snippet starts.
         rate: Frames a second that videos are brought to; None: as they are.
@@ -38,6 +57,28 @@ class Preprocessing:
     snippet_frames: int = 16
     stride: int = 16
     rate: float | None = None
+
+    @property
+    def look(self) -> Look:
+        """What is done to a whole frame."""
+        return Look(self.resize, self.filter, self.jpeg_quality)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether anything looks at the picture."""
+        return self.crops != NO_PICTURE
+
+    def without_picture(self) -> Preprocessing:
+        """The same snippets in time, of the sound alone: what a picture is like plays no part."""
+        return Preprocessing(
+            resize=(0, 0),
+            filter="bicubic",
+            crop_size=(0, 0),
+            crops=NO_PICTURE,
+            snippet_frames=self.snippet_frames,
+            stride=self.stride,
+            rate=self.rate,
+        )
 
     def timebase(
         self, fps: float, n_frames: int, pts: NDArray[np.float64] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from av.video.stream import VideoStream
 from oddframe.errors import InputError
 from oddframe.video.clock import FrameClock
 from oddframe.video.container import OpenVideo, open_video
-from oddframe.video.frame import Frame, Image
-from oddframe.video.preprocessing import Filter
+from oddframe.video.frame import Frame, FrameSource, Image
+from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 from oddframe.video.structure import is_cut_off
 
@@ -21,7 +21,7 @@ from oddframe.video.structure import is_cut_off
 _MOST_READ_ERRORS = 16
 
 
-class VideoFile:
+class VideoFile(FrameSource):
     """A file that FFmpeg reads, as a ``FrameSource``. Each ``frames()`` reads it from its start.
 
     Raises:
@@ -46,18 +46,22 @@ class VideoFile:
         """Number of frames as the container states it."""
         return self._expected_frames
 
-    def frames(
-        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
-    ) -> Iterator[Frame]:
-        """The frames, see ``FrameSource.frames``."""
+    @property
+    def sound_file(self) -> Path:
+        """The video file itself."""
+        return self._path
+
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        """The frames, see ``FrameSource.looks``."""
         self.damaged_packets = 0
-        scaler = Scaler(size, filter, jpeg_quality)
+        scalers = [Scaler(look) for look in looks]
         empty = True
         with open_video(self._path) as video:
             clock = FrameClock(video.fps, video.duration_s)
             for picture in self._decode(video):
                 empty = False
-                yield Frame(partial(self._image, scaler, picture), clock(_stamp_s(picture)))
+                time_s = clock(_stamp_s(picture))
+                yield tuple(Frame(partial(self._image, each, picture), time_s) for each in scalers)
         if empty:
             raise InputError(
                 f"{self.name}: no picture could be decoded ({self.damaged_packets} damaged packets)"

@@ -12,6 +12,7 @@ from oddframe.errors import InputError
 from oddframe.video.container import OpenVideo, open_video
 from oddframe.video.folder import pictures_in, read_picture
 from oddframe.video.frame import Image
+from oddframe.video.preprocessing import Look
 from oddframe.video.reader import VideoFile
 from oddframe.video.scale import Scaler
 
@@ -34,7 +35,7 @@ def sample(path: Path, size: tuple[int, int], most: int = 9) -> list[Image]:
     Raises:
         InputError: there is no such file, or no picture in it that can be decoded.
     """
-    scaler = Scaler(size, "bicubic", 0)
+    scaler = Scaler(Look(size))
     if path.is_dir():
         return _from_folder(path, scaler, most)
     with open_video(path) as video:

@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from oddframe.errors import OddframeError
 from oddframe.video.frame import Image
-from oddframe.video.preprocessing import Filter
+from oddframe.video.preprocessing import Look
 
 # Planar 4:2:0, what nearly every camera writes. Scaling its planes and then converting the small
 # picture takes a third of the time of doing both in one step, and comes closer to scaling in RGB.
@@ -27,16 +27,13 @@ _FULL_COLOUR = (
 class Scaler:
     """Brings pictures to one size; keeps swscale's contexts from picture to picture.
 
-    Args:
-        size: (width, height) of the results; None: that of the first picture.
-        filter: ``bicubic`` (swscale) or ``lanczos`` (Pillow on the full RGB picture).
-        jpeg_quality: Round trip through JPEG at this quality before resizing; 0: none.
+    ``bicubic`` is swscale's, ``lanczos`` Pillow's on the full RGB picture.
     """
 
-    def __init__(self, size: tuple[int, int] | None, filter: Filter, jpeg_quality: int) -> None:
-        self._size = size
-        self._filter = filter
-        self._jpeg_quality = jpeg_quality
+    def __init__(self, look: Look) -> None:
+        self._size = look.size
+        self._filter = look.filter
+        self._jpeg_quality = look.jpeg_quality
         self._resize, self._convert = VideoReformatter(), VideoReformatter()
 
     def decoded(self, picture: av.VideoFrame, turns: int = 0) -> Image:

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
-from oddframe.timeline import TICK_SLACK_S, Timebase
+from oddframe.timeline import Timebase
 from oddframe.video.background import in_background
+from oddframe.video.cutter import Cutter
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
 from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import check_views, cut
 
 # What the decoder may be ahead: enough for a backbone's batch, bounded in bytes for many crops.
 _MOST_AHEAD = 16
 _BYTES_AHEAD = 64 * 2**20
 
 
-class SnippetReader:
-    """Iterates over a video's snippets: uint8 arrays (C crops, snippet_frames, h, w, 3).
+class OnePass:
+    """Iterates once over a video for several ways of cutting it: (which of them, snippet).
 
-    They are those of ``Timebase``: snippet ``i`` starts at tick ``i * stride``, each tick shows the
-    frame that a player would show, the last tick is repeated where the video ends first. Decoding
-    runs in a thread of its own, some snippets ahead. Each iteration reads the video anew.
+    Snippets are uint8 arrays (C crops, snippet_frames, h, w, 3), those of ``Timebase``: snippet
+    ``i`` starts at tick ``i * stride``, each tick shows the frame that a player would show, the
+    last tick is repeated where the video ends first. What differs in crops, stride or rate alone
+    shares its frames; what differs in size, filter or JPEG shares the decoding. That runs in a
+    thread of its own, some snippets ahead. Each iteration reads the video anew.
 
     Args:
         source: The video.
-        how: Size, crops, snippet length, stride and rate.
+        hows: Size, crops, snippet length, stride and rate; with ``NO_PICTURE`` there are no
+            snippets, only a timebase.
         mask: Parts of the picture to ignore; None: none.
 
     Raises:
@@ -39,97 +40,105 @@ class SnippetReader:
         InputError: the video cannot be decoded (while iterating).
     """
 
-    def __init__(self, source: FrameSource, how: Preprocessing, mask: Mask | None = None) -> None:
-        check_views(how)
+    def __init__(
+        self, source: FrameSource, hows: Sequence[Preprocessing], mask: Mask | None = None
+    ) -> None:
         self._source = source
-        self._how = how
+        self._hows = tuple(hows)
+        for how in self._hows:
+            Cutter(how)  # What cannot be cut is refused before anything is decoded.
         self._mask = mask
-        self._timebase: Timebase | None = None
+        self._timebases: tuple[Timebase, ...] = ()
 
     @property
     def expected_snippets(self) -> int | None:
         """About how many snippets there will be; None where nothing says so."""
         frames = self._source.expected_frames
-        return self._how.timebase(self._source.fps, frames).n_snippets if frames else None
+        if not frames:
+            return None
+        seen = (how for how in self._hows if how.has_picture)
+        return sum(how.timebase(self._source.fps, frames).n_snippets for how in seen)
 
     @property
-    def timebase(self) -> Timebase:
-        """The video's timebase, once all snippets have been read.
+    def timebases(self) -> tuple[Timebase, ...]:
+        """The video's timebase for each way of cutting it, once all snippets have been read.
 
         Raises:
             RuntimeError: they have not.
         """
-        if self._timebase is None:
+        if not self._timebases:
             raise RuntimeError("the timebase is known when all snippets have been read")
-        return self._timebase
+        return self._timebases
 
     @property
     def damaged_packets(self) -> int:
         """Packets that could not be decoded, so far."""
         return self._source.damaged_packets
 
+    def __iter__(self) -> Iterator[tuple[int, Image]]:
+        self._timebases = ()
+        ahead = min(max(2, _BYTES_AHEAD // max(1, _bytes(how))) for how in self._hows)
+        return in_background(self._snippets(), min(_MOST_AHEAD, ahead))
+
+    def _snippets(self) -> Generator[tuple[int, Image], None, None]:
+        looks = list(dict.fromkeys(how.look for how in self._hows))
+        cutters = [(Cutter(how), looks.index(how.look)) for how in self._hows]
+        times = array("d")
+        for frames in self._source.looks(looks):
+            times.append(frames[0].time_s)
+            seen = [self._masked(frame) for frame in frames]
+            for number, (cutter, look) in enumerate(cutters):
+                for snippet in cutter.push(seen[look]):
+                    yield number, snippet
+        timebases = tuple(_timebase(self._source.fps, how, times) for how in self._hows)
+        for number, (cutter, _) in enumerate(cutters):
+            for snippet in cutter.finish(timebases[number]):
+                yield number, snippet
+        self._timebases = timebases
+
+    def _masked(self, frame: Frame) -> Frame:
+        if self._mask is None:
+            return frame
+        return Frame(partial(_painted, self._mask, frame), frame.time_s)
+
+
+class SnippetReader:
+    """Iterates over a video's snippets for one way of cutting it; see ``OnePass``."""
+
+    def __init__(self, source: FrameSource, how: Preprocessing, mask: Mask | None = None) -> None:
+        self._reading = OnePass(source, [how], mask)
+
+    @property
+    def expected_snippets(self) -> int | None:
+        """About how many snippets there will be; None where nothing says so."""
+        return self._reading.expected_snippets
+
+    @property
+    def timebase(self) -> Timebase:
+        """The video's timebase, once all snippets have been read; before, a RuntimeError."""
+        return self._reading.timebases[0]
+
+    @property
+    def damaged_packets(self) -> int:
+        """Packets that could not be decoded, so far."""
+        return self._reading.damaged_packets
+
     def __iter__(self) -> Iterator[Image]:
-        self._timebase = None
-        width, height = self._how.crop_size
-        size = len(self._how.crops) * self._how.snippet_frames * width * height * 3
-        ahead = min(_MOST_AHEAD, max(2, _BYTES_AHEAD // size))
-        return in_background(self._snippets(), ahead)
-
-    def _snippets(self) -> Generator[Image, None, None]:
-        how, times = self._how, array("d")
-        window: deque[Image] = deque(maxlen=how.snippet_frames)
-        ticks = done = 0
-        for frame in _ticks(self._frames(times), how.rate):
-            if ticks % how.stride < how.snippet_frames:  # Else between two snippets: not looked at.
-                window.append(frame.image)
-            ticks += 1
-            if ticks == done * how.stride + how.snippet_frames:
-                yield self._cropped(window)
-                done += 1
-        timebase = _timebase(self._source.fps, how, times)
-        if done < timebase.n_snippets:
-            tail = list(window)[done * how.stride - ticks :]
-            yield self._cropped(tail + tail[-1:] * (how.snippet_frames - len(tail)))
-        self._timebase = timebase
-
-    def _frames(self, times: array[float]) -> Iterator[Frame]:
-        how = self._how
-        for frame in self._source.frames(how.resize, how.filter, how.jpeg_quality):
-            times.append(frame.time_s)
-            if self._mask is None:
-                yield frame
-            else:
-                yield Frame(partial(_masked, self._mask, frame), frame.time_s)
-
-    def _cropped(self, images: Iterable[Image]) -> Image:
-        crops, (width, height) = self._how.crops, self._how.crop_size
-        snippet = np.empty((len(crops), self._how.snippet_frames, height, width, 3), np.uint8)
-        for number, image in enumerate(images):
-            for crop, name in zip(snippet, crops, strict=True):
-                crop[number] = cut(image[None], name, self._how.crop_size)[0]
-        return snippet
+        reading = iter(self._reading)
+        try:
+            for _, snippet in reading:
+                yield snippet
+        finally:
+            reading.close()  # type: ignore[attr-defined]
 
 
-def _masked(mask: Mask, frame: Frame) -> Image:
+def _bytes(how: Preprocessing) -> int:
+    width, height = how.crop_size
+    return len(how.crops) * how.snippet_frames * width * height * 3
+
+
+def _painted(mask: Mask, frame: Frame) -> Image:
     return mask.apply(frame.image)
-
-
-def _ticks(frames: Iterator[Frame], rate: float | None) -> Iterator[Frame]:
-    """The frame on the screen at each tick; the arithmetic is that of ``Timebase.tick_frames``."""
-    if rate is None:
-        yield from frames
-        return
-    first = shown = next(frames)
-    tick = 0
-    for frame in frames:
-        while tick / rate + first.time_s + TICK_SLACK_S < frame.time_s:
-            yield shown
-            tick += 1
-        shown = frame
-    last = math.floor((shown.time_s - first.time_s + TICK_SLACK_S) * rate)
-    while tick <= last:
-        yield shown
-        tick += 1
 
 
 def _timebase(fps: float, how: Preprocessing, times: array[float]) -> Timebase:

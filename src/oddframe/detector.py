@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import Choice, DeviceName, EngineName, PrecisionName, choose
-from oddframe.backbones.registry import Backbone, load_backbone
+from oddframe.backbones.registry import load_backbone
 from oddframe.errors import UsageError
 from oddframe.events import EventRule, find_events
 from oddframe.features.extract import Extraction, Progress, extract
@@ -149,8 +150,7 @@ class Detector:
     def _backbone(self) -> Backbone:
         return load_backbone(
             self.spec.backbone,
-            crop_size=self.spec.crop_size,
-            snippet_frames=self.spec.snippet_frames,
+            self.spec.how,
             device=self.choice.device,  # type: ignore[arg-type]
             engine=self.choice.engine,  # type: ignore[arg-type]
             precision=self.choice.precision,  # type: ignore[arg-type]

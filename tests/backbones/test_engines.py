@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.backbones import engines
+from oddframe.backbones.base import to_input
 from oddframe.backbones.i3d import I3D, same_padding
-from oddframe.backbones.registry import load_backbone, to_input
-from oddframe.backbones.weights import fold
+from oddframe.backbones.registry import load_backbone
+from oddframe.backbones.state import fold
 from oddframe.errors import InputError, UsageError
+from oddframe.video.preprocessing import Preprocessing
 
-SMALL = (64, 48)
+SMALL = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full",))
 
 
 @given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 4))
@@ -48,9 +50,9 @@ def test_openvino_and_torch_give_the_same_features(
 ) -> None:
     monkeypatch.setenv("ODDFRAME_CACHE", str(tmp_path))
     snippets = np.random.default_rng(0).integers(0, 256, (3, 16, 48, 64, 3), dtype=np.uint8)
-    plain = load_backbone(crop_size=SMALL, engine="torch", precision="float32", device="cpu")
-    first = load_backbone(crop_size=SMALL, engine="openvino", precision="float32")
-    kept = load_backbone(crop_size=SMALL, engine="openvino", precision="float32")
+    plain = load_backbone("i3d", SMALL, engine="torch", precision="float32", device="cpu")
+    first = load_backbone("i3d", SMALL, engine="openvino", precision="float32")
+    kept = load_backbone("i3d", SMALL, engine="openvino", precision="float32")
     assert list(tmp_path.glob("i3d-*.xml")), "the converted network is kept"
     expected = plain(snippets)
     assert expected.shape == (3, 1024)
@@ -63,11 +65,11 @@ def test_openvino_and_torch_give_the_same_features(
 
 def test_a_spoilt_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODDFRAME_CACHE", str(tmp_path))
-    load_backbone(crop_size=SMALL, engine="openvino")
+    load_backbone("i3d", SMALL, engine="openvino")
     (file,) = tmp_path.glob("*.xml")
     file.write_text("<net")
     snippets = np.zeros((1, 16, 48, 64, 3), np.uint8)
-    assert load_backbone(crop_size=SMALL, engine="openvino")(snippets).shape == (1, 1024)
+    assert load_backbone("i3d", SMALL, engine="openvino")(snippets).shape == (1, 1024)
     assert file.stat().st_size > 1000
 
 
@@ -77,7 +79,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("ODDFRAME_CACHE", str(blocked / "below"))
-    backbone = load_backbone(crop_size=SMALL, engine="openvino")
+    backbone = load_backbone("i3d", SMALL, engine="openvino")
     assert backbone(np.zeros((1, 16, 48, 64, 3), np.uint8)).shape == (1, 1024)
 
 
@@ -90,15 +92,15 @@ def test_pixels_become_minus_one_to_one() -> None:
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is: i3d"):
-        load_backbone("i4d", crop_size=SMALL)
+    with pytest.raises(UsageError, match="did you mean i3d"):
+        load_backbone("i4d", SMALL)
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no CUDA device"):
             engines.choose(device="cuda")
     bad = tmp_path / "weights.pt"
     bad.write_bytes(b"no weights at all")
     with pytest.raises(InputError, match="cannot be read as I3D weights"):
-        load_backbone(crop_size=SMALL, weights=bad)
+        load_backbone("i3d", SMALL, weights=bad)
 
 
 def test_without_openvino_torch_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:

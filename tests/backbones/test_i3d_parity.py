@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from oddframe.backbones.i3d import I3D
-from oddframe.backbones.registry import I3D_WEIGHTS
+from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
 from oddframe.backbones.weights import convert_port, load_into, read_i3d
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from torch import Tensor
 
+from oddframe.backbones.base import Eye
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.detector import Detector
 from oddframe.experiments.scoring import score_videos
@@ -54,14 +54,14 @@ def test_nobody_waits_for_a_long_video_to_end(
     long = encode(tmp_path / "long.mp4", clip_frames * 24)
     backbone, seen = detector.backbone, []
 
-    def run(snippets: Tensor) -> NDArray[np.float32]:
+    def see(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
         seen.append(len(snippets))
-        return backbone.run(snippets)
+        return backbone.eyes[0].see(snippets)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(vars(detector), "_backbone", replace(backbone, run=run))
+    monkeypatch.setitem(vars(detector), "_backbone", replace(backbone, eyes=(Eye(see),)))
     videos = [video(short), video(long)]
     with pytest.raises(KeyboardInterrupt):
         score_videos(detector, videos, FeatureStore(tmp_path / "store"), stop, 2)

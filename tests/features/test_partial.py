@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from torch import Tensor
 
+from oddframe.backbones.base import Eye
 from oddframe.backbones.registry import load_backbone
 from oddframe.features.extract import extract, spec_for
 from oddframe.features.partial import Partial
@@ -29,21 +29,21 @@ class KilledError(Exception):
 def test_a_killed_extraction_goes_on_with_the_same_result(
     after: int, clip: Path, tmp_path: Path
 ) -> None:
-    backbone = load_backbone(crop_size=(64, 48))
+    backbone = load_backbone("i3d", HOW)
     spec = spec_for(backbone, HOW)
     whole = extract(open_source(clip), spec, backbone).features
     calls = 0
 
-    def counted(x: Tensor) -> NDArray[np.float32]:
+    def counted(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
         nonlocal calls
         calls += 1
-        return backbone.run(x)
+        return backbone.eyes[0].see(snippets)
 
     def killed(done: int, _: int | None) -> None:
         if done == after:
             raise KilledError
 
-    watched = replace(backbone, run=counted)
+    watched = replace(backbone, eyes=(Eye(counted),))
     partial = Partial(tmp_path / "p", chunk=2)
     with pytest.raises(KilledError):
         extract(open_source(clip), spec, backbone, progress=killed, partial=partial)

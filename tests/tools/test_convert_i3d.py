@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 from convert_i3d import ArrayUnpickler, convert, read_checkpoint  # noqa: E402
 
 from oddframe.backbones.i3d import I3D  # noqa: E402
-from oddframe.backbones.registry import I3D_WEIGHTS  # noqa: E402
+from oddframe.backbones.i3d_rgb import I3D_WEIGHTS  # noqa: E402
 from oddframe.backbones.weights import load_into  # noqa: E402
 from tests.backbones.test_i3d_parity import formula_input  # noqa: E402
 

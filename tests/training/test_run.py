@@ -99,7 +99,7 @@ def test_a_second_run_extracts_nothing_and_gives_the_same_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, first, _ = trained
-    monkeypatch.setattr(gather, "extract", no_extraction)
+    monkeypatch.setattr(gather, "extract_all", no_extraction)
     monkeypatch.setattr(gather, "load_backbone", no_extraction)
     train(clips, config(), tmp_path / "fight.safetensors", store=store)
     assert (tmp_path / "fight.safetensors").read_bytes() == first.read_bytes()

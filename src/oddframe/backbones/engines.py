@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.errors import UsageError
+from oddframe.errors import InputError, UsageError
 
 EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -90,13 +90,32 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
 
 
-def torch_run(network: nn.Module, choice: Choice) -> Run:
+def run_of(network: nn.Module, example: Tensor, choice: Choice, key: str) -> Run:
+    """The network on the chosen engine, any batch size.
+
+    Args:
+        network: Takes (N, channels, ...) float32.
+        example: (1, channels, ...), of the only size that it will be given.
+        choice: Where and how it runs.
+        key: Names the converted network in the cache.
+    """
+    if choice.engine == "openvino":
+        return openvino_run(network, example, choice, key)
+    return torch_run(network, choice, channels_last(example))
+
+
+def channels_last(example: Tensor) -> torch.memory_format:
+    """The order of pixels that PyTorch's convolutions are fastest with."""
+    return torch.channels_last_3d if example.dim() == 5 else torch.channels_last
+
+
+def torch_run(network: nn.Module, choice: Choice, layout: torch.memory_format) -> Run:
     """The network on PyTorch: float tensors in, float32 arrays out."""
     network = network.eval().to(choice.device)
-    network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def run(x: Tensor) -> NDArray[np.float32]:
-        x = x.to(choice.device, memory_format=torch.channels_last_3d)
+        x = x.to(choice.device, memory_format=layout)
         low = choice.precision == "bfloat16"
         with torch.inference_mode(), torch.autocast(choice.device, torch.bfloat16, enabled=low):
             out: Tensor = network(x)
@@ -113,15 +132,7 @@ def openvino_run(network: nn.Module, example: Tensor, choice: Choice, key: str) 
     """
     import openvino
 
-    core = openvino.Core()
-    # One stream over all cores: with several streams OpenVINO 2026.4 computes wrong features for
-    # this network (largest difference 0.17), and they are no faster.
-    config = {
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[choice.precision],
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    if threads := os.environ.get("OMP_NUM_THREADS"):
-        config["INFERENCE_NUM_THREADS"] = threads
+    core, config = openvino.Core(), _openvino_config(choice)
     file = cache_dir() / f"{key}-openvino{openvino.__version__.split('-')[0]}.xml"
     try:
         compiled = core.compile_model(core.read_model(file), "CPU", config)
@@ -130,7 +141,7 @@ def openvino_run(network: nn.Module, example: Tensor, choice: Choice, key: str) 
             warnings.simplefilter("ignore", FutureWarning)  # Of PyTorch, about PyTorch.
             batch = torch.export.Dim("batch", min=1, max=1024)
             program = torch.export.export(
-                network.eval(), (example.repeat(2, 1, 1, 1, 1),), dynamic_shapes=({0: batch},)
+                network.eval(), (torch.cat([example, example]),), dynamic_shapes=({0: batch},)
             )
             model = openvino.convert_model(program)
         _keep(model, file)
@@ -140,6 +151,64 @@ def openvino_run(network: nn.Module, example: Tensor, choice: Choice, key: str) 
         return np.array(compiled(x.numpy())[0], dtype=np.float32)
 
     return run
+
+
+Compiled = Callable[[NDArray[Any]], NDArray[np.float32]]
+
+
+def onnx_model(path: Path, shape: tuple[int, ...], output: str | None, choice: Choice) -> Compiled:
+    """An ONNX file on OpenVINO, whatever the engine of other networks is.
+
+    Args:
+        path: The file; data files that it names lie beside it.
+        shape: Of its input, the batch first.
+        output: Name of the output that is wanted; None: the first.
+        choice: For the precision.
+
+    Raises:
+        InputError: it cannot be read, or has no such input or output.
+        UsageError: OpenVINO is not installed.
+    """
+    if not has_openvino():
+        raise UsageError(
+            f"{path}: ONNX files are run by OpenVINO; 'pip install openvino' brings it"
+        )
+    import openvino
+
+    core = openvino.Core()
+    try:
+        model = core.read_model(path)
+        if len(model.inputs) != 1:
+            raise InputError(f"{path}: it has {len(model.inputs)} inputs, and should have one")
+        if not model.input().partial_shape.compatible(openvino.PartialShape(list(shape))):
+            has, wanted = model.input().partial_shape, "x".join(map(str, shape))
+            raise InputError(
+                f"{path}: its input is {has}, but the YAML and the crops give {wanted}"
+            )
+        model.reshape(list(shape))
+        compiled = core.compile_model(model, "CPU", _openvino_config(choice))
+        port = compiled.output(output) if output else compiled.output(0)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise InputError(f"{path}: OpenVINO cannot use it ({reason})") from None
+    kind = model.input().element_type.to_dtype()
+
+    def run(x: NDArray[Any]) -> NDArray[np.float32]:
+        return np.array(compiled(x.astype(kind, copy=False))[port], dtype=np.float32)
+
+    return run
+
+
+def _openvino_config(choice: Choice) -> dict[str, str]:
+    # One stream over all cores: with several streams OpenVINO 2026.4 computes wrong features for
+    # I3D (largest difference 0.17), and they are no faster.
+    config = {
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[choice.precision],
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        config["INFERENCE_NUM_THREADS"] = threads
+    return config
 
 
 def _keep(model: object, file: Path) -> None:

@@ -93,15 +93,16 @@ class Mixed(nn.Module):
 
 
 class I3D(nn.Module):
-    """RGB I3D up to ``Mixed_5c``, with the Kinetics classifier beside it.
+    """I3D up to ``Mixed_5c``, with the Kinetics classifier beside it.
 
-    Input: (N, 3, frames, height, width), RGB in [-1, 1]; any size from 16 frames of 32x32 up.
+    Input: (N, channels, frames, height, width) in [-1, 1], 3 channels of RGB or 2 of optical flow;
+    any size from 16 frames of 32x32 up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
         self.trunk = nn.Sequential()
-        self.trunk.add_module("Conv3d_1a_7x7", Unit(3, 64, 7, 2))
+        self.trunk.add_module("Conv3d_1a_7x7", Unit(channels, 64, 7, 2))
         self.trunk.add_module("MaxPool3d_2a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
         self.trunk.add_module("Conv3d_2b_1x1", Unit(64, 64, 1))
         self.trunk.add_module("Conv3d_2c_3x3", Unit(64, 192, 3))

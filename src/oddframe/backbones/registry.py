@@ -1,117 +1,121 @@
-"""Backbones by name: snippets of frames in, feature vectors out."""
+"""Backbones by name: ``i3d``, several as ``i3d+aisfx``, or the YAML of a user's own ONNX file."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+import difflib
 from pathlib import Path
-from threading import Lock
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from oddframe.backbones.engines import (
-    Choice,
-    DeviceName,
-    EngineName,
-    PrecisionName,
-    Run,
-    choose,
-    openvino_run,
-    torch_run,
-)
-from oddframe.backbones.i3d import FEATURE_DIM
-from oddframe.backbones.weights import read_i3d
+from oddframe.backbones.aisfx import AisfxKind
+from oddframe.backbones.base import Backbone, Eye, Kind
+from oddframe.backbones.efficientnet import EfficientNetKind
+from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
+from oddframe.backbones.i3d_flow import I3DFlow
+from oddframe.backbones.i3d_rgb import I3DRgb
+from oddframe.backbones.onnx_file import OnnxKind
+from oddframe.backbones.places import weights_dir
+from oddframe.backbones.vggish import VGGishKind
 from oddframe.errors import UsageError
+from oddframe.video.preprocessing import Preprocessing
 
-I3D_WEIGHTS = Path(__file__).parent / "data" / "i3d_kinetics400.safetensors"
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network ready to run; threads may share it, for they take turns.
-
-    Attributes:
-        name: In this registry.
-        dim: Length D of a feature.
-        weights_sha256: Of the weights file.
-        choice: Engine, device and precision it runs with.
-        batch: Snippets a call that make good use of the device.
-    """
-
-    name: str
-    dim: int
-    weights_sha256: str
-    choice: Choice
-    batch: int
-    run: Run
-
-    def __call__(self, snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Snippets (N, frames, height, width, 3), RGB in 0..255 -> features (N, D)."""
-        return self.run(to_input(snippets))
+_KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (I3DRgb(), I3DFlow(), EfficientNetKind(), AisfxKind(), VGGishKind())
+}
+_YAML = (".yaml", ".yml")
 
 
-def to_input(snippets: NDArray[np.uint8]) -> Tensor:
-    """(N, frames, height, width, 3) uint8 -> (N, 3, frames, height, width) float32 in [-1, 1]."""
-    x = torch.from_numpy(np.ascontiguousarray(snippets)).permute(0, 4, 1, 2, 3)
-    return x.to(torch.float32, memory_format=torch.contiguous_format).mul_(2 / 255).sub_(1)
-
-
-def weights_file(name: str) -> Path:
-    """The shipped weights of a backbone.
+def known_kinds() -> tuple[Kind, ...]:
+    """Those that are part of oddframe, and those whose YAML is in the weights folder.
 
     Raises:
-        UsageError: no backbone has this name.
+        UsageError: such a YAML is wrong.
     """
-    if name != "i3d":
-        raise UsageError(f"no backbone is called {name!r}; there is: i3d")
-    return I3D_WEIGHTS
+    folder = weights_dir()
+    files = sorted(p for p in folder.glob("*.y*ml") if p.suffix in _YAML) if folder.is_dir() else []
+    return (*_KINDS.values(), *(OnnxKind(file) for file in files))
+
+
+def find_kinds(names: str) -> tuple[Kind, ...]:
+    """What ``i3d``, ``i3d+aisfx`` or ``clip.yaml`` stands for.
+
+    A name that is not one of ours is looked for as ``NAME.yaml`` in the weights folder.
+
+    Raises:
+        UsageError: no backbone has this name, one is named twice, or one that listens comes before
+            one that looks.
+    """
+    kinds = tuple(_find(name) for name in names.split("+"))
+    if len({kind.name for kind in kinds}) < len(kinds):
+        raise UsageError(f"the backbones {names} name one twice")
+    ordered = sorted(kinds, key=lambda kind: kind.listens)
+    if list(kinds) != ordered:
+        proper = "+".join(kind.name for kind in ordered)
+        raise UsageError(f"of the backbones {names}, those that look come first: {proper}")
+    return kinds
 
 
 def load_backbone(
-    name: str = "i3d",
+    names: str = "i3d",
+    how: Preprocessing | None = None,
     *,
-    crop_size: tuple[int, int],
-    snippet_frames: int = 16,
     weights: Path | None = None,
     device: DeviceName = "auto",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
 ) -> Backbone:
-    """Load a backbone for snippets of ``snippet_frames`` frames of ``crop_size`` (width, height).
+    """Load a backbone, or several whose features stand side by side.
 
-    ``weights`` replaces the shipped ones: our safetensors, or either published PyTorch layout.
+    Args:
+        names: Of one, or of several with ``+`` between them.
+        how: The snippets that it is for; None: those that suit it (the first, of several).
+        weights: Instead of those that are used otherwise; of one backbone only.
+        device: Where it runs.
+        engine: What it runs on; networks that listen compute in float32 whatever ``precision`` is.
+        precision: What it computes in.
 
     Raises:
         UsageError: an unknown name, or an engine or device that is not there.
         InputError: the weights cannot be read.
     """
-    file = weights or weights_file(name)
-    if weights is not None:
-        weights_file(name)  # An unknown name is refused in either case.
+    kinds = find_kinds(names)
+    if weights is not None and len(kinds) > 1:
+        raise UsageError(f"weights are of one backbone, and {names} are several")
+    how = how or kinds[0].how
     choice = choose(engine, device, precision)
-    network = read_i3d(file)
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    width, height = crop_size
-    if choice.engine == "openvino":
-        example = torch.zeros(1, 3, snippet_frames, height, width)
-        key = f"{name}-{sha256[:12]}-{snippet_frames}x{height}x{width}"
-        run = openvino_run(network, example, choice, key)
-    else:
-        run = torch_run(network, choice)
-    # On a CPU a batch is no faster than one snippet after the other, and fills more cache.
-    batch = 16 if choice.device == "cuda" else 1
-    return Backbone(name, FEATURE_DIM, sha256, choice, batch, _in_turns(run))
+    exact = choose(engine, device, "float32")
+    eyes, ears, hashes = [], [], []
+    for kind in kinds:
+        file = weights or kind.weights()
+        hashes.append(kind.sha256(file))
+        loaded = kind.load(file, how, exact if kind.listens else choice)
+        if isinstance(loaded, Eye):
+            eyes.append(loaded)
+        else:
+            ears.append(loaded)
+    return Backbone(
+        "+".join(kind.name for kind in kinds),
+        tuple(kind.dim for kind in kinds),
+        "+".join(hashes),
+        choice if eyes else exact,
+        tuple(eyes),
+        tuple(ears),
+    )
 
 
-def _in_turns(run: Run) -> Run:
-    # Videos are decoded side by side, but an engine already uses all of its device for one batch.
-    lock = Lock()
-
-    def locked(snippets: Tensor) -> NDArray[np.float32]:
-        with lock:
-            return run(snippets)
-
-    return locked
+def _find(name: str) -> Kind:
+    if Path(name).suffix in _YAML:
+        kind = OnnxKind(Path(name))
+        if kind.name in _KINDS:
+            raise UsageError(f"{name}: the name {kind.name} is taken; give it another in the YAML")
+        return kind
+    if name in _KINDS:
+        return _KINDS[name]
+    folder = weights_dir()
+    for suffix in _YAML:
+        if (file := folder / f"{name}{suffix}").is_file():
+            return OnnxKind(file)
+    near = difflib.get_close_matches(name, _KINDS, 1, cutoff=0.6)
+    advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(_KINDS)},"
+    raise UsageError(
+        f"no backbone is called {name!r}; {advice} or the YAML of an ONNX file by its path, "
+        f"or by its name in {folder}"
+    )

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from oddframe.backbones.i3d import I3D
+from oddframe.backbones.state import fill, fold, read_state
 from oddframe.errors import InputError
 
 # What the ports call the branches of an Inception module. Left: ours.
@@ -29,22 +27,6 @@ _HASSONY_BRANCHES = {
 }  # fmt: skip
 PIERGIAJ_EPS = 1e-3
 HASSONY_EPS = 1e-5
-
-
-def fold(
-    weight: Tensor, gamma: Tensor | None, beta: Tensor, mean: Tensor, var: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Convolution weight and bias that do what convolution and batch normalisation did.
-
-    ``weight`` is (out, in, t, h, w); the others are (out,). ``gamma`` None means no scale. Computed
-    in float64, returned in float32.
-    """
-    scale = (var.double() + eps).rsqrt()
-    if gamma is not None:
-        scale = scale * gamma.double()
-    folded = weight.double() * scale[:, None, None, None, None]
-    bias = beta.double() - mean.double() * scale
-    return folded.float(), bias.float()
 
 
 def unit_names() -> list[str]:
@@ -104,28 +86,27 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def load_into(network: I3D, state: Mapping[str, Tensor]) -> I3D:
     """Fill ``network`` from our layout (half precision is widened); logits may be absent."""
-    tensors = {name: tensor.float() for name, tensor in state.items()}
-    missing, unexpected = network.load_state_dict(tensors, strict=False)
-    lacking = [name for name in missing if not name.startswith("logits.")]
-    if lacking or unexpected:
-        raise InputError(f"I3D weights do not fit: lacking {lacking[:3]}, unknown {unexpected[:3]}")
-    return network.eval()
+    return fill(network, state, "I3D", optional="logits.")
 
 
-def read_i3d(path: Path) -> I3D:
+def read_i3d(path: Path, channels: int = 3) -> I3D:
     """I3D from a file: our safetensors, or a port's ``.pt`` checkpoint (read without unpickling).
+
+    Args:
+        path: The file.
+        channels: Of the input: 3 of RGB, 2 of optical flow.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    try:
-        if path.suffix == ".safetensors":
-            state: Mapping[str, Tensor] = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read as I3D weights ({reason})") from None
+    state = read_state(path, "I3D")
     if "trunk.Conv3d_1a_7x7.conv.weight" not in state:
         state = convert_port(state)
-    return load_into(I3D(), state)
+    found = state["trunk.Conv3d_1a_7x7.conv.weight"].shape[1]
+    if found != channels:
+        kinds = {2: "optical flow", 3: "RGB"}
+        raise InputError(
+            f"{path}: I3D weights for {kinds.get(found, f'{found} channels')}, "
+            f"not for {kinds.get(channels, f'{channels} channels')}"
+        )
+    return load_into(I3D(channels), state)

@@ -115,7 +115,7 @@ def _choice() -> Check:
 
 
 def _backbone() -> Check:
-    from oddframe.backbones.registry import I3D_WEIGHTS
+    from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
     from oddframe.backbones.weights import read_i3d
 
     read_i3d(I3D_WEIGHTS)

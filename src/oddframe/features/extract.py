@@ -1,43 +1,94 @@
-"""A video in, its features out: decoding on one thread, the backbone on the others."""
+"""A video in, its features out: decoding on one thread, the backbones on the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.backbones.registry import Backbone
+from oddframe.backbones.base import Backbone
+from oddframe.backbones.registry import find_kinds
 from oddframe.errors import InputError, UsageError
+from oddframe.features.listen import listen
 from oddframe.features.partial import Partial
 from oddframe.features.spec import Features, FeatureSpec
+from oddframe.timeline import Timebase
+from oddframe.video.frame import FrameSource
 from oddframe.video.mask import Mask
 from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.snippets import SnippetReader
-from oddframe.video.source import FrameSource
+from oddframe.video.snippets import OnePass
 
 # Called with (snippets done, snippets expected or None).
 Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
+class Task:
+    """Features that are wanted of a video.
+
+    Attributes:
+        spec: How the video is cut, and what looks at it.
+        backbone: What ``spec`` asks for, loaded; its precision is taken, whatever ``spec`` said.
+        partial: Where an unfinished extraction is kept, and taken up again. It holds what looks at
+            the picture; sound is quickly listened to again.
+    """
+
+    spec: FeatureSpec
+    backbone: Backbone
+    partial: Partial | None = None
+
+
+@dataclass(frozen=True)
 class Extraction:
-    """Features of one video, and how many of its packets could not be decoded."""
+    """Features of one video.
+
+    Attributes:
+        features: (C, T, D) float32.
+        damaged_packets: Packets of the picture that could not be decoded.
+        notes: What a reader should know: that there was no sound, say.
+    """
 
     features: Features
     damaged_packets: int
+    notes: tuple[str, ...] = ()
 
 
 def spec_for(backbone: Backbone, how: Preprocessing) -> FeatureSpec:
     """The spec of what ``backbone`` makes of videos that are cut as ``how`` says."""
-    return FeatureSpec(
-        **{name: getattr(how, name) for name in Preprocessing.__dataclass_fields__},
-        backbone=backbone.name,
-        weights_sha256=backbone.weights_sha256,
-        dim=backbone.dim,
-        precision=backbone.choice.precision,
+    return _spec(
+        backbone.name,
+        backbone.weights_sha256,
+        backbone.dim,
+        backbone.choice.precision,
+        how if backbone.eyes else how.without_picture(),
+    )
+
+
+def spec_of(
+    names: str, how: Preprocessing | None = None, precision: str = "float32"
+) -> FeatureSpec:
+    """The spec of what backbones make, known before they are loaded.
+
+    Args:
+        names: Of the backbone, or of several: ``i3d+aisfx``.
+        how: How videos are cut; None: as suits the first backbone.
+        precision: What the networks that look compute in; those that listen: float32.
+
+    Raises:
+        UsageError: no such backbone.
+        InputError: its weights are the user's to get, and are not there.
+    """
+    kinds = find_kinds(names)
+    how = how or kinds[0].how
+    looks = any(not kind.listens for kind in kinds)
+    return _spec(
+        "+".join(kind.name for kind in kinds),
+        "+".join(kind.sha256(kind.weights()) for kind in kinds),
+        sum(kind.dim for kind in kinds),
+        precision if looks else "float32",
+        how if looks else how.without_picture(),
     )
 
 
@@ -50,44 +101,111 @@ def extract(
     progress: Progress | None = None,
     partial: Partial | None = None,
 ) -> Extraction:
-    """Features (C, T, D) of a video, float32.
-
-    The spec's ``precision`` is that of the backbone, whatever it said. What ``partial`` holds from
-    an earlier run on the same video and spec is taken from there, and what comes new is kept in it.
+    """Features (C, T, D) of a video, float32; arguments and errors as of ``Task``, ``extract_all``.
 
     Raises:
         UsageError: ``spec`` asks for another backbone than this one.
         InputError: the video cannot be decoded, or a feature is not finite.
     """
-    made = replace(spec, precision=backbone.choice.precision)
-    if differences := spec_for(backbone, spec).differences(made):
-        raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
-    reader = SnippetReader(source, spec, mask)
-    crops = len(spec.crops)
-    known = partial.load(crops, backbone.dim) if partial else np.zeros((0, crops, backbone.dim))
-    rows: list[NDArray[np.float32]] = [known.astype(np.float32)]
-    done = len(known)
-    for batch in _batched(islice(reader, done, None), max(1, backbone.batch // crops)):
-        stacked = np.concatenate(batch)  # (snippets x crops, frames, height, width, 3)
-        features = backbone(stacked).reshape(len(batch), crops, backbone.dim)
-        rows.append(features)
-        done += len(batch)
-        if partial is not None:
-            partial.add(features)
+    tasks = [Task(spec, backbone, partial)]
+    (made,) = extract_all(source, tasks, mask=mask, progress=progress)
+    return made
+
+
+def extract_all(
+    source: FrameSource,
+    tasks: Sequence[Task],
+    *,
+    mask: Mask | None = None,
+    progress: Progress | None = None,
+) -> tuple[Extraction, ...]:
+    """Several kinds of features of one video, which is decoded once for all of them.
+
+    What the partial of a task holds from an earlier run on the same video and spec is taken from
+    there, and what comes new is kept in it.
+
+    Args:
+        source: The video.
+        tasks: What is wanted; those that cut the video alike share the snippets.
+        mask: Parts of the picture to ignore.
+        progress: Is told of every snippet.
+
+    Raises:
+        UsageError: a spec asks for another backbone than its task has.
+        InputError: the video cannot be decoded, or a feature is not finite.
+    """
+    rows = [_Rows(task) for task in tasks]
+    hows = list(dict.fromkeys(each.how for each in rows))
+    reading = OnePass(source, hows, mask)
+    for done, (which, snippet) in enumerate(reading, start=1):
+        for each in rows:
+            if each.how == hows[which]:
+                each.add(snippet)
         if progress is not None:
-            progress(done, reader.expected_snippets)
-    array = np.ascontiguousarray(np.concatenate(rows).swapaxes(0, 1))
-    if not np.isfinite(array).all():
-        raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
-    return Extraction(Features(array, made, reader.timebase), reader.damaged_packets)
+            progress(done, reading.expected_snippets)
+    times = dict(zip(hows, reading.timebases, strict=True))
+    return tuple(each.finished(source, times[each.how], reading.damaged_packets) for each in rows)
 
 
-def _batched(items: Iterable[NDArray[np.uint8]], size: int) -> Iterator[list[NDArray[np.uint8]]]:
-    batch: list[NDArray[np.uint8]] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+class _Rows:
+    """Features of one task, made as the snippets come."""
+
+    def __init__(self, task: Task) -> None:
+        backbone, self._partial = task.backbone, task.partial
+        self._spec = replace(task.spec, precision=backbone.choice.precision)
+        if differences := spec_for(backbone, task.spec).differences(self._spec):
+            raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
+        self.how = self._spec.how
+        self._backbone = backbone
+        shape = (len(self._spec.crops), backbone.seen_dim)
+        known = np.zeros((0, *shape), np.float32)
+        if self._partial is not None and backbone.eyes:
+            known = self._partial.load(*shape)
+        self._made: list[NDArray[np.float32]] = [known.astype(np.float32, copy=False)]
+        self._known = len(known)
+        self._waiting: list[NDArray[np.uint8]] = []
+
+    def add(self, snippet: NDArray[np.uint8]) -> None:
+        """The next snippet (C, frames, h, w, 3)."""
+        if self._known > 0:
+            self._known -= 1
+            return
+        self._waiting.append(snippet)
+        if len(self._waiting) >= max(1, self._backbone.batch // len(snippet)):
+            self._run()
+
+    def finished(self, source: FrameSource, time: Timebase, damaged: int) -> Extraction:
+        """All of it, now that the last snippet is there."""
+        if self._waiting:
+            self._run()
+        crops, notes = len(self._spec.crops), []
+        arrays = []
+        if self._backbone.eyes:
+            arrays.append(np.concatenate(self._made).swapaxes(0, 1))
+        for ear in self._backbone.ears:
+            heard, note = listen(source, time, ear)
+            arrays.append(np.repeat(heard[None], crops, axis=0))
+            notes += [note] if note else []
+        array = np.ascontiguousarray(np.concatenate(arrays, axis=2))
+        if not np.isfinite(array).all():
+            raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
+        features = Features(array, self._spec, time)
+        return Extraction(features, damaged, tuple(dict.fromkeys(notes)))
+
+    def _run(self) -> None:
+        stacked = np.concatenate(self._waiting)  # (snippets x crops, frames, height, width, 3)
+        made = self._backbone(stacked).reshape(len(self._waiting), -1, self._backbone.seen_dim)
+        self._waiting = []
+        self._made.append(made)
+        if self._partial is not None:
+            self._partial.add(made)
+
+
+def _spec(name: str, sha256: str, dim: int, precision: str, how: Preprocessing) -> FeatureSpec:
+    return FeatureSpec(
+        **{field: getattr(how, field) for field in Preprocessing.__dataclass_fields__},
+        backbone=name,
+        weights_sha256=sha256,
+        dim=dim,
+        precision=precision,
+    )

@@ -28,16 +28,25 @@ class FeatureSpec(Preprocessing):
     """Everything that a feature's numbers depend on: the preprocessing, and what looked at it.
 
     Attributes:
-        backbone: Name in the backbone registry, ``i3d``; ``imported:i3d`` if made elsewhere.
-        weights_sha256: Of the weights file that was used; empty where nobody knows.
+        backbone: Name in the backbone registry, ``i3d``; ``i3d+aisfx`` where the features of
+            several stand side by side; ``imported:i3d`` if made elsewhere.
+        weights_sha256: Of the weights that were used, with ``+`` between those of several; empty
+            where nobody knows.
         dim: Length D of a feature.
-        precision: What the engine computed in, ``float32`` or ``bfloat16``.
+        precision: What the engine computed in, ``float32`` or ``bfloat16``; sound is always
+            listened to in float32.
     """
 
     backbone: str
     weights_sha256: str
     dim: int
     precision: str = "float32"
+
+    @property
+    def how(self) -> Preprocessing:
+        """The preprocessing alone."""
+        names = Preprocessing.__dataclass_fields__
+        return Preprocessing(**{name: getattr(self, name) for name in names})
 
     @property
     def tiles(self) -> tuple[int, int] | None:
@@ -85,7 +94,7 @@ class FeatureSpec(Preprocessing):
         same: frozenset[str] = frozenset()
         if not sampling:
             pictures = [self, *(with_views(self, views) for views in (1, 5, 10))]
-            if any((p.resize, p.crops) == (other.resize, other.crops) for p in pictures):
+            if any(_same_views(picture, other) for picture in pictures):
                 same = VIEW_FIELDS
             same |= SAMPLING_FIELDS
         lines = []
@@ -94,6 +103,12 @@ class FeatureSpec(Preprocessing):
             if ours != theirs and f.name not in same:
                 lines.append(f"{f.name}: {ours}, not {theirs}")
         return lines
+
+
+def _same_views(ours: FeatureSpec, theirs: FeatureSpec) -> bool:
+    # The order of crops is of no matter to a model: it takes the mean of their scores.
+    mixed = ours.tiles is None and sorted(ours.crops) == sorted(theirs.crops)
+    return ours.resize == theirs.resize and (mixed or ours.crops == theirs.crops)
 
 
 @dataclass(frozen=True)

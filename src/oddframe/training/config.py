@@ -14,13 +14,16 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from oddframe.backbones.base import WHOLE
+from oddframe.backbones.registry import find_kinds
 from oddframe.errors import UsageError
+from oddframe.explain import explained
+from oddframe.features.presets import get_preset
 from oddframe.methods.base import AnyMethod, Recipe
 from oddframe.methods.registry import get_method
-from oddframe.training.explain import explained
 from oddframe.training.sections import CalibrationSection, EventSection, SearchSection, Section
 from oddframe.video.preprocessing import Filter, Preprocessing
-from oddframe.video.views import with_tiles
+from oddframe.video.views import reordered, with_tiles
 
 Size = tuple[int, int]
 MIRRORED = "_mirrored"
@@ -29,19 +32,47 @@ MIRRORED = "_mirrored"
 class FeatureSection(Section):
     """How videos become features; see ``Preprocessing`` for each field.
 
-    ``tiles``, [rows, columns], cuts the picture into a grid instead of taking crops of it.
+    What is left out is as the preset says, else as suits the backbone.
+
+    Attributes:
+        preset: ``ucf-crime`` or ``xd-violence``; see ``features/presets.py``.
+        backbone: Name in the registry, several with ``+`` between them, or the YAML of an ONNX
+            file.
+        crop_order: ``published`` or ``extractor``: brings the five or ten crops into this order.
+        tiles: [rows, columns]: cuts the picture into a grid instead of taking crops of it.
     """
 
+    preset: str | None = Field(default=None, exclude=True)
     backbone: str = "i3d"
-    resize: Size = (224, 224)
-    filter: Filter = "bicubic"
+    resize: Size = WHOLE.resize
+    filter: Filter = WHOLE.filter
     jpeg_quality: int = Field(default=0, ge=0, le=100)
-    crop_size: Size = (224, 224)
-    crops: tuple[str, ...] = Field(default=("full",), min_length=1)
-    snippet_frames: int = Field(default=16, gt=0)
-    stride: int = Field(default=16, gt=0)
+    crop_size: Size = WHOLE.crop_size
+    crops: tuple[str, ...] = Field(default=WHOLE.crops, min_length=1)
+    crop_order: Literal["published", "extractor"] | None = Field(default=None, exclude=True)
+    snippet_frames: int = Field(default=WHOLE.snippet_frames, gt=0)
+    stride: int = Field(default=WHOLE.stride, gt=0)
     rate: float | None = Field(default=None, gt=0)
     tiles: tuple[int, int] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, data: Any) -> Any:
+        """Write out what a preset or the backbone's YAML says; the two keys are then gone."""
+        if not isinstance(data, dict):
+            return data
+        given = dict(data)
+        name, order = given.pop("preset", None), given.pop("crop_order", None)
+        if name is not None:
+            preset = get_preset(str(name))
+            given = {"backbone": preset.backbone, **vars(preset.how), **given}
+        elif isinstance(given.get("backbone"), str) and not given.keys() >= vars(WHOLE).keys():
+            given = {**vars(find_kinds(given["backbone"])[0].how), **given}
+        if order is not None:
+            if order not in ("published", "extractor"):
+                raise UsageError(f"crop_order is published or extractor, not {order}")
+            given["crops"] = reordered(tuple(given.get("crops", WHOLE.crops)), order)
+        return given
 
     @model_validator(mode="after")
     def _tiled(self) -> FeatureSection:
@@ -272,6 +303,8 @@ def parse_config(
         config = TrainConfig.model_validate(data)
     except ValidationError as error:
         raise UsageError(explained(error, TrainConfig, (), where, node)) from None
+    except UsageError as error:  # Of a preset or a backbone.
+        raise UsageError(f"{where}: features: {error}") from None
     method = get_method(config.method.name)
     try:
         method.Config.model_validate(config.method.config)

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, choose
-from oddframe.backbones.i3d import FEATURE_DIM
-from oddframe.backbones.registry import Backbone, load_backbone, weights_file
+from oddframe.backbones.registry import find_kinds, load_backbone
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.ready import digest_of, is_ready, ready_features
 from oddframe.errors import InputError
-from oddframe.features.extract import extract
+from oddframe.features.extract import Task, extract_all, spec_of
+from oddframe.features.join import join
 from oddframe.features.lazy import Views
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash
 from oddframe.methods.base import Loss
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import FeatureSection
+from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.source import open_source
+
+_MOST_NOTES = 5
 
 
 class Progress(Protocol):
@@ -72,63 +76,118 @@ class Request:
 
 @dataclass(frozen=True)
 class Gathered:
-    """A video, the sha256 of its content, and its features by what was asked for."""
+    """A video, its features by what was asked for, and what was noted while they were made.
+
+    Attributes:
+        video: The video.
+        sha256: Of its content.
+        features: By what was asked for.
+        notes: What a reader should know: that it has no sound, say. Of what was kept from before
+            nothing is known any more.
+    """
 
     video: LabelledVideo
     sha256: str
     features: dict[FeatureSection, Features]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one backbone makes of a video: what is kept in the store, whatever it is joined with."""
+
+    backbone: str
+    how: Preprocessing
 
 
 class Extractor:
-    """Makes features as they are asked for; a backbone is loaded when it is first needed."""
+    """Makes features as they are asked for; a backbone is loaded when it is first needed.
+
+    Each backbone's features are kept apart, so that picture and sound are made once, whether they
+    are asked for together or alone.
+    """
 
     def __init__(self, store: FeatureStore, device: DeviceName, engine: EngineName):
         self.store, self.device, self.engine = store, device, engine
         self.precision = choose(engine, device).precision
         self._backbones: dict[tuple[str, tuple[int, int], int], Backbone] = {}
-        self._weights: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def spec(self, section: FeatureSection) -> FeatureSpec:
-        """The spec of the features that ``section`` describes, as this machine makes them."""
-        how = section.preprocessing()
-        name = section.backbone
-        if name not in self._weights:
-            self._weights[name] = content_hash(weights_file(name))
-        return FeatureSpec(
-            **vars(how),
-            backbone=name,
-            weights_sha256=self._weights[name],
-            dim=FEATURE_DIM,
-            precision=self.precision,
-        )
+        """The spec of the features that ``section`` describes, as this machine makes them.
 
-    def features(self, video: LabelledVideo, sha256: str, section: FeatureSection) -> Features:
-        """From the store, or extracted and kept.
+        Raises:
+            UsageError: no such backbone.
+            InputError: its weights are the user's to get, and are not there.
+        """
+        return spec_of(section.backbone, section.preprocessing(), self.precision)
+
+    def kept(self, sha256: str, section: FeatureSection) -> bool:
+        """Whether features of a video's content are all in the store."""
+        specs = (self._spec(part) for part in _parts(section))
+        return all(self.store.path(sha256, spec).exists() for spec in specs)
+
+    def features(
+        self, video: LabelledVideo, sha256: str, sections: Iterable[FeatureSection]
+    ) -> tuple[dict[FeatureSection, Features], tuple[str, ...]]:
+        """By section, from the store, or extracted and kept, and notes on what was extracted.
+
+        All that is missing is extracted in one pass through the video.
 
         Raises:
             InputError: the video cannot be read.
         """
-        spec = self.spec(section)
-        features = self.store.get(sha256, spec)
-        if features is None:
-            backbone = self._backbone(section)
-            features = extract(open_source(video.path), spec, backbone).features
-            self.store.put(sha256, features)
-        return features
+        wanted = {section: _parts(section) for section in sections}
+        found: dict[_Part, Features] = {}
+        missing: list[_Part] = []
+        for part in dict.fromkeys(part for parts in wanted.values() for part in parts):
+            if (features := self.store.get(sha256, self._spec(part))) is None:
+                missing.append(part)
+            else:
+                found[part] = features
+        notes: list[str] = []
+        if missing:
+            tasks = [Task(self._spec(part), self._backbone(part)) for part in missing]
+            made = extract_all(open_source(video.path), tasks)
+            for part, extraction in zip(missing, made, strict=True):
+                self.store.put(sha256, extraction.features)
+                found[part] = extraction.features
+                notes += extraction.notes
+        joined = {section: [found[p] for p in parts] for section, parts in wanted.items()}
+        return {s: join(parts).features for s, parts in joined.items()}, tuple(dict.fromkeys(notes))
 
-    def _backbone(self, section: FeatureSection) -> Backbone:
-        key = (section.backbone, section.crop_size, section.snippet_frames)
+    def _spec(self, part: _Part) -> FeatureSpec:
+        return spec_of(part.backbone, part.how, self.precision)
+
+    def _backbone(self, part: _Part) -> Backbone:
+        # All that a network depends on.
+        key = (part.backbone, part.how.crop_size, part.how.snippet_frames)
         with self._lock:
             if key not in self._backbones:
                 self._backbones[key] = load_backbone(
-                    section.backbone,
-                    crop_size=section.crop_size,
-                    snippet_frames=section.snippet_frames,
-                    device=self.device,
-                    engine=self.engine,
+                    part.backbone, part.how, device=self.device, engine=self.engine
                 )
             return self._backbones[key]
+
+
+def _parts(section: FeatureSection) -> tuple[_Part, ...]:
+    how, sound = section.preprocessing(), section.preprocessing().without_picture()
+    names = zip(section.backbone.split("+"), find_kinds(section.backbone), strict=True)
+    return tuple(_Part(name, sound if kind.listens else how) for name, kind in names)
+
+
+def _noted(gathered: Sequence[Gathered]) -> list[str]:
+    """A line for each thing that was noted, with the videos that it is said of."""
+    videos: dict[str, list[str]] = {}
+    for each in gathered:
+        for note in each.notes:
+            videos.setdefault(note, []).append(each.video.path.name)
+    lines = [
+        f"{names[0]}: {note}" if len(names) == 1 else f"{len(names)} videos: {note}"
+        for note, names in videos.items()
+    ]
+    more = len(lines) - _MOST_NOTES
+    return lines if more <= 0 else [*lines[:_MOST_NOTES], f"... and {more} notes like these"]
 
 
 def gather(
@@ -152,8 +211,8 @@ def gather(
         if is_ready(video):
             made = ready_features(video)
             return Gathered(video, sha256, dict.fromkeys(sections, made))
-        features = {s: extractor.features(video, sha256, s) for s in sections}
-        return Gathered(request.video, sha256, features)
+        features, notes = extractor.features(video, sha256, sections)
+        return Gathered(request.video, sha256, features, notes)
 
     found: dict[int, Gathered] = {}
     failed: dict[str, str] = {}
@@ -170,4 +229,7 @@ def gather(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [found[i] for i in sorted(found)], failed
+    gathered = [found[i] for i in sorted(found)]
+    for line in _noted(gathered):
+        progress.say(line)
+    return gathered, failed

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from oddframe.backbones.registry import weights_file
+from oddframe.backbones.registry import find_kinds
 from oddframe.errors import UsageError
 from oddframe.features.layout import I3D_DIM, imported_spec
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store import content_hash
 from oddframe.methods.checkpoints import read_published
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.methods.urdmu.method import UrDmu
@@ -64,5 +63,6 @@ def published_model(path: Path, name: str, reads: Reads = "imported", knows: str
 
 def _own(spec: FeatureSpec) -> FeatureSpec:
     """The spec of what oddframe's I3D makes where ``spec`` has imported features: one crop."""
-    weights = content_hash(weights_file("i3d"))
-    return replace(spec, backbone="i3d", weights_sha256=weights, crops=("center",))
+    (i3d,) = find_kinds("i3d")
+    sha256 = i3d.sha256(i3d.weights())
+    return replace(spec, backbone=i3d.name, weights_sha256=sha256, crops=("center",))

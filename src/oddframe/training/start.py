@@ -11,6 +11,7 @@ from oddframe.modelfile import Model
 from oddframe.training.config import FeatureChanges, FeatureSection, MethodSection, TrainConfig
 from oddframe.training.holdout import Split
 from oddframe.training.sections import EventSection
+from oddframe.video.preprocessing import Preprocessing
 
 
 def config_of(start: Model) -> TrainConfig:
@@ -92,7 +93,7 @@ def seen_before(start: Model, split: Split, *, choosing: bool) -> list[str]:
 
 
 def _section(spec: FeatureSpec) -> FeatureSection:
-    names = set(FeatureSection.model_fields) - {"tiles"}
+    names = {*Preprocessing.__dataclass_fields__, "backbone"}
     values = {name: getattr(spec, name) for name in names}
     if spec.tiles is not None:
         values |= {"tiles": spec.tiles, "crops": ("full",), "resize": spec.crop_size}

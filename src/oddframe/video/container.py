@@ -73,20 +73,34 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
     Raises:
         InputError: there is no such file, or no video that can be decoded in it.
     """
-    check_file(path)
-    options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
-    try:
-        # The prefix keeps FFmpeg from taking a name such as "rtp:cam.mp4" for an address.
-        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
-    except (av.FFmpegError, UnicodeError) as error:
-        raise InputError(f"{path}: {_why_not(path, error)}") from None
-    with container:
+    with open_container(path) as container:
         stream = _video_stream(path, container)
         stream.codec_context.thread_count = 1
         if stream.width * stream.height >= _HD_PIXELS and not is_cut_off(path):
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
         yield OpenVideo(container, stream)
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a local file, whatever streams are in it; no network protocol, no playlist.
+
+    Raises:
+        InputError: there is no such file, or FFmpeg cannot read it.
+    """
+    check_file(path)
+    options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
+    try:
+        # The prefix keeps FFmpeg from taking a name such as "rtp:cam.mp4" for an address.
+        return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+    except (av.FFmpegError, UnicodeError) as error:
+        raise InputError(f"{path}: {_why_not(path, error)}") from None
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The streams that are videos, not cover pictures."""
+    attached = av.stream.Disposition.attached_pic
+    return [s for s in container.streams.video if not s.disposition & attached]
 
 
 def check_file(path: Path) -> None:
@@ -117,8 +131,7 @@ def _formats() -> str:
 
 
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    attached = av.stream.Disposition.attached_pic
-    videos = [s for s in container.streams.video if not s.disposition & attached]
+    videos = video_streams(container)
     if not videos:
         has = "only sound" if container.streams.audio else "nothing that FFmpeg can decode"
         raise InputError(f"{path}: no video stream in it, {has}")

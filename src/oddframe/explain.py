@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in one line: where, what, and what was probably meant."""
+"""What is wrong with a YAML file of settings, in one line: where, what, what was probably meant."""
 
 from __future__ import annotations
 

@@ -1,0 +1,183 @@
+"""What a backbone is: snippets of pictures or windows of sound in, feature vectors out.
+
+A ``Kind`` knows one network: its name, the length of its features, where its weights are, and how
+to load them. It is found by name in ``registry.py``; adding one takes one module and one line
+there. A ``Backbone`` is what is loaded: one network, or several whose features stand side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from oddframe.backbones.engines import Choice
+from oddframe.errors import InputError
+from oddframe.video.preprocessing import Preprocessing
+
+See = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+# The whole picture, once: what a backbone gets where nothing else is said.
+WHOLE = Preprocessing(resize=(224, 224), filter="bicubic", crops=("full",))
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A loaded network that looks.
+
+    Attributes:
+        see: Snippets (N, frames, height, width, 3) uint8, RGB -> features (N, D) float32.
+        batch: Snippets a call that make good use of the device.
+    """
+
+    see: See
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Ear:
+    """A loaded network that listens; always in float32.
+
+    Attributes:
+        hear: Windows (N, ``window``) float32, samples in [-1, 1] -> features (N, D) float32.
+        rate: Samples a second.
+        window: Samples that it listens to for one feature.
+    """
+
+    hear: Hear
+    rate: int
+    window: int
+
+
+class Kind(ABC):
+    """A kind of network.
+
+    Attributes:
+        name: In the registry and in every ``FeatureSpec``.
+        title: In print.
+        dim: Length D of a feature.
+        listens: To the sound; else it looks at the picture.
+        how: How videos are cut for it where nothing else is said.
+    """
+
+    name: str
+    title: str
+    dim: int
+    listens: bool = False
+    how: Preprocessing = WHOLE
+
+    @abstractmethod
+    def weights(self) -> Path:
+        """The weights that are used where no others are given.
+
+        Raises:
+            InputError: they are the user's to get; one line says from where, and where to put them.
+        """
+
+    def sha256(self, weights: Path) -> str:
+        """What names the weights in a ``FeatureSpec``: sha256 (hex) of the file.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return file_sha256(weights)
+
+    @abstractmethod
+    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye | Ear:
+        """The network, ready for snippets of the crop size and length of ``how``.
+
+        Raises:
+            InputError: the weights cannot be read.
+            UsageError: it cannot look at such snippets, or not with that engine.
+        """
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Networks ready to run, their features side by side; threads may share it: they take turns.
+
+    Attributes:
+        name: In the registry: ``i3d``; of several ``i3d+vggish``, those that look first.
+        dims: Length of each network's features, in this order.
+        weights_sha256: Of each network's weights, with ``+`` between them.
+        choice: Engine, device and precision of those that look.
+        eyes: Those that look.
+        ears: Those that listen.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    weights_sha256: str
+    choice: Choice
+    eyes: tuple[Eye, ...]
+    ears: tuple[Ear, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        """Length D of the whole feature."""
+        return sum(self.dims)
+
+    @property
+    def seen_dim(self) -> int:
+        """Length of what the networks that look give."""
+        return sum(self.dims[: len(self.eyes)])
+
+    @property
+    def batch(self) -> int:
+        """Snippets a call that make good use of the device."""
+        return min((eye.batch for eye in self.eyes), default=1)
+
+    def __call__(self, snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Snippets (N, frames, height, width, 3), RGB in 0..255 -> (N, ``seen_dim``)."""
+        return np.concatenate([eye.see(snippets) for eye in self.eyes], axis=1)
+
+
+def to_input(snippets: NDArray[np.uint8]) -> Tensor:
+    """(N, frames, height, width, 3) uint8 -> (N, 3, frames, height, width) float32 in [-1, 1]."""
+    x = torch.from_numpy(np.ascontiguousarray(snippets)).permute(0, 4, 1, 2, 3)
+    return x.to(torch.float32, memory_format=torch.contiguous_format).mul_(2 / 255).sub_(1)
+
+
+def batch_for(choice: Choice) -> int:
+    """Snippets a call; on a CPU a batch is no faster than one by one, and fills more cache."""
+    return 16 if choice.device == "cuda" else 1
+
+
+def in_turns(see: See) -> See:
+    """The same for threads: an engine already uses all of its device for one batch."""
+    lock = Lock()
+
+    def locked(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with lock:
+            return see(snippets)
+
+    return locked
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file; computed once as long as its size and date stay.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        about = path.stat()
+        return _file_sha256(path, about.st_size, about.st_mtime_ns)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+@lru_cache(maxsize=64)
+def _file_sha256(path: Path, size: int, date: int) -> str:  # noqa: ARG001
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,82 @@
+"""Weights of a network from a file, and into a network; nothing is unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from oddframe.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
+    """Tensors by name, from safetensors or a PyTorch checkpoint of nothing but tensors.
+
+    Args:
+        path: ``*.safetensors``, or anything else for PyTorch.
+        what: What they should be, for the error: ``I3D``.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, UnpicklingError) as error:
+        reason = (str(error) or "it is empty").splitlines()[0]
+        raise InputError(f"{path}: cannot be read as {what} weights ({reason})") from None
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise InputError(f"{path}: cannot be read as {what} weights (not tensors by name)")
+    return state
+
+
+def fill(network: Network, state: Mapping[str, Tensor], what: str, optional: str = "\0") -> Network:
+    """Fill ``network``, ready for inference; half precision is widened.
+
+    Args:
+        network: What is filled.
+        state: Tensors by the network's own names.
+        what: What they should be, for the error.
+        optional: Names that start so may be absent.
+
+    Raises:
+        InputError: a tensor is missing, unknown, or of another shape.
+    """
+    tensors = {name: tensor.float() for name, tensor in state.items()}
+    try:
+        missing, unexpected = network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{what} weights do not fit: {reason}") from None
+    lacking = [name for name in missing if not name.startswith(optional)]
+    if lacking or unexpected:
+        raise InputError(
+            f"{what} weights do not fit: lacking {lacking[:3]}, unknown {unexpected[:3]}"
+        )
+    return network.eval()
+
+
+def fold(
+    weight: Tensor, gamma: Tensor | None, beta: Tensor, mean: Tensor, var: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Convolution weight and bias that do what convolution and batch normalisation did.
+
+    ``weight`` is (out, in, ...), in any number of dimensions; the others are (out,). ``gamma`` None
+    means no scale. Computed in float64, returned in float32.
+    """
+    scale = (var.double() + eps).rsqrt()
+    if gamma is not None:
+        scale = scale * gamma.double()
+    folded = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
+    bias = beta.double() - mean.double() * scale
+    return folded.float(), bias.float()

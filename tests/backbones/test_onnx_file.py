@@ -1,0 +1,168 @@
+"""Anybody's ONNX file is a backbone, once a YAML says how it is fed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddframe.backbones import engines
+from oddframe.backbones.onnx_file import OnnxKind
+from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.errors import InputError, UsageError
+from oddframe.features.extract import extract, spec_for, spec_of
+from oddframe.training.config import parse_config
+from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.source import open_source
+from tests.backbones.onnx_made import write_means
+
+SNIPPETS = np.random.default_rng(0).integers(0, 256, (3, 16, 8, 12, 3), dtype=np.uint8)
+HOW = Preprocessing(resize=(12, 8), crop_size=(12, 8), crops=("full",), filter="bicubic")
+TEXT = """\
+name: tiny
+model: tiny.onnx
+dim: 3
+input:
+  axes: AXES
+  frames: 4
+  mean: [0.5, 0.4, 0.3]
+  std: [0.2, 0.25, 0.5]
+preprocessing:
+  resize: [12, 8]
+  crop_size: [12, 8]
+  stride: 8
+"""
+# Where the network finds time, height and width, to take the mean over them.
+AXES = {"NCHW": [2, 3], "NCTHW": [2, 3, 4], "NTCHW": [1, 3, 4], "NTHWC": [1, 2, 3]}
+
+
+def write(folder: Path, axes: str, text: str = TEXT, batch: int | str = "n") -> Path:
+    sizes = {"N": batch, "C": 3, "T": 4, "H": 8, "W": 12}
+    write_means(folder / "tiny.onnx", [sizes[axis] for axis in axes], AXES[axes])
+    path = folder / "tiny.yaml"
+    path.write_text(text.replace("AXES", axes))
+    return path
+
+
+def given(snippets: np.ndarray) -> np.ndarray:
+    seen = snippets[:, [2, 6, 10, 14]].astype(np.float64) / 255
+    return (seen - [0.5, 0.4, 0.3]) / [0.2, 0.25, 0.5]
+
+
+def expected(snippets: np.ndarray) -> np.ndarray:
+    return given(snippets).mean(axis=(1, 2, 3))
+
+
+@pytest.mark.parametrize("axes", list(AXES))
+@pytest.mark.parametrize("batch", ["n", 1])
+def test_every_order_of_axes_is_fed_as_the_yaml_says(
+    axes: str, batch: int | str, tmp_path: Path
+) -> None:
+    backbone = load_backbone(str(write(tmp_path, axes, batch=batch)), precision="float32")
+    assert (backbone.name, backbone.dim) == ("tiny", 3)
+    np.testing.assert_allclose(backbone(SNIPPETS), expected(SNIPPETS), atol=1e-5)
+
+
+def test_blue_first_and_another_output(tmp_path: Path) -> None:
+    bgr = TEXT.replace("  frames: 4", "  frames: 4\n  channels: bgr")
+    made = load_backbone(str(write(tmp_path, "NCTHW", bgr)), HOW, precision="float32")(SNIPPETS)
+    swapped = expected(SNIPPETS[..., ::-1])
+    np.testing.assert_allclose(made, swapped, atol=1e-5)
+    other = TEXT.replace("  frames: 4", "  frames: 4\n  output: max")
+    made = load_backbone(str(write(tmp_path, "NCTHW", other)), HOW, precision="float32")(SNIPPETS)
+    np.testing.assert_allclose(made, given(SNIPPETS).max(axis=(1, 2, 3)), atol=1e-5)
+
+
+def test_tokens_and_places_are_averaged_away(tmp_path: Path) -> None:
+    path = write(tmp_path, "NCTHW")
+    write_means(tmp_path / "tiny.onnx", ["n", 3, 4, 8, 12], [3])  # (N, 3, T, W) comes out.
+    made = load_backbone(str(path), HOW, precision="float32")(SNIPPETS)
+    np.testing.assert_allclose(made, expected(SNIPPETS), atol=1e-5)
+
+
+def test_features_of_a_real_clip(clip: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, "NTCHW")
+    config = parse_config({"features": {"backbone": str(path)}})
+    assert config.features.stride == 8, "the YAML says how videos are cut for it"
+    how = config.features.preprocessing()
+    backbone = load_backbone(str(path), how)
+    made = extract(open_source(clip), spec_for(backbone, how), backbone).features
+    assert made.array.shape == (1, made.timebase.n_snippets, 3)
+    assert made.spec == spec_of(str(path), how, backbone.choice.precision)
+    assert made.spec.backbone == "tiny"
+
+
+def test_beside_i3d_and_by_its_name_in_the_weights_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODDFRAME_WEIGHTS", str(tmp_path))
+    write(tmp_path, "NCHW")
+    assert [kind.name for kind in find_kinds("i3d+tiny+aisfx")] == ["i3d", "tiny", "aisfx"]
+    assert spec_of("i3d+tiny+aisfx").dim == 1024 + 3 + 512
+
+
+def test_the_hash_is_of_the_network_its_data_and_how_it_is_fed(tmp_path: Path) -> None:
+    def sha256() -> str:
+        kind = OnnxKind(tmp_path / "tiny.yaml")
+        return kind.sha256(kind.weights())
+
+    path = write(tmp_path, "NCHW")
+    first = sha256()
+    path.write_text(path.read_text().replace("stride: 8", "stride: 16"))
+    assert sha256() == first, "how videos are cut is in the spec by itself"
+    path.write_text(path.read_text().replace("0.25", "0.26"))
+    fed_otherwise = sha256()
+    (tmp_path / "tiny.onnx.data").write_bytes(b"weights that lie beside")
+    assert len({first, fed_otherwise, sha256()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("frames: 4", "frame: 4", "line 6: unknown key 'input.frame'; did you mean 'frames'"),
+        ("axes: NCHW", "axes: NHCW", "input.axes"),
+        ("dim: 3", "dim: none", "line 3: dim"),
+        ("name: tiny", "name: a+b", "name"),
+        ("name: tiny", "name: [", "not YAML"),
+        ("std: [0.2", "std: [0.0", "input.std"),
+    ],
+)
+def test_a_wrong_yaml_is_refused_in_one_line(
+    before: str, after: str, words: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "NCHW")
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(UsageError) as error:
+        find_kinds(str(path))
+    assert words in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "NCTHW")
+    with pytest.raises(InputError, match="its input is"):
+        load_backbone(str(path), Preprocessing())
+    path.write_text(path.read_text().replace("dim: 3", "dim: 7"))
+    with pytest.raises(UsageError, match="in which no single axis is the 7"):
+        load_backbone(str(path), HOW)(SNIPPETS)
+    path.write_text(path.read_text().replace("frames: 4", "frames: 20"))
+    with pytest.raises(UsageError, match="20 frames"):
+        load_backbone(str(path), HOW)
+    write(tmp_path, "NCTHW", TEXT.replace("name: tiny", "name: i3d"))
+    with pytest.raises(UsageError, match="is taken"):
+        load_backbone(str(path), HOW)
+    write(tmp_path, "NCTHW", TEXT.replace("  frames: 4", "  frames: 4\n  output: gone"))
+    with pytest.raises(InputError, match="cannot use it"):
+        load_backbone(str(path), HOW)
+    write(tmp_path, "NCTHW")
+    (tmp_path / "tiny.onnx").write_bytes(b"no network")
+    with pytest.raises(InputError, match="cannot use it"):
+        load_backbone(str(path), HOW)
+    monkeypatch.setattr(engines, "has_openvino", lambda: False)
+    with pytest.raises(UsageError, match="pip install openvino"):
+        load_backbone(str(path), HOW)
+    (tmp_path / "tiny.onnx").unlink()
+    with pytest.raises(InputError, match="is not there"):
+        load_backbone(str(path), HOW)

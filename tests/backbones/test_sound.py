@@ -1,0 +1,129 @@
+"""VGGish gives the figures that its port gives; aisfx those that its authors' network gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from oddframe.backbones import aisfx, vggish
+from oddframe.backbones.aisfx import AISFX_WEIGHTS, Aisfx
+from oddframe.backbones.base import Ear
+from oddframe.backbones.engines import Choice
+from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.backbones.state import fill, read_state
+from oddframe.errors import InputError
+from tests.backbones.test_i3d_parity import port_weights, uniform
+
+PLAIN = Choice("torch", "cpu", "float32")
+# What the authors' network gives for ``uniform`` input of seed 0.25, brought to 0..1.
+AISFX_FIRST8 = [7.2033, 9.0244, 7.7159, 9.3989, 6.4883, 17.9705, 8.7778, 0.0745]
+AISFX_NORMS = [192.706, 191.666]
+
+
+def tone(hertz: float, rate: int, samples: int) -> NDArray[np.float32]:
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(samples) / rate)).astype(np.float32)
+
+
+def published_windows(s: float) -> NDArray[np.float32]:
+    """The waveform of ``vggish.json``, cut as torchvggish does: a window every 96 columns."""
+    t = np.arange(48_000) / 16_000
+    wave = 0.3 * np.sin(2 * np.pi * (220 + 60 * t) * t) + 0.1 * uniform(48_000, 7, s)
+    starts = range(0, len(wave) - vggish.LOG_MEL.window + 1, 96 * 160)
+    return np.stack([wave[i : i + vggish.LOG_MEL.window] for i in starts]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def facts(parity: Path) -> dict:
+    return json.loads((parity / "vggish.json").read_text())
+
+
+def agree(ours: NDArray[np.float32], fact: dict) -> None:
+    assert float(ours.mean()) == pytest.approx(fact["mean"], abs=1e-4)
+    assert float(ours.std()) == pytest.approx(fact["std"], abs=1e-4)
+    np.testing.assert_allclose(ours.ravel()[:16], fact["first16"], atol=1e-4)
+    np.testing.assert_allclose(ours.ravel()[-4:], fact["last4"], atol=1e-4)
+
+
+def test_log_mel_windows_are_those_of_the_published_code(facts: dict) -> None:
+    made = vggish.log_mel(published_windows(facts["S"])).numpy()
+    assert list(made.shape) == facts["log_mel"]["shape"]
+    for window, fact in zip(made, facts["log_mel"]["per_window"], strict=True):
+        agree(window, fact)
+
+
+@pytest.mark.slow
+def test_vggish_with_weights_in_its_port_s_layout(facts: dict, tmp_path: Path) -> None:
+    state = port_weights(facts["tensors"], facts["S"])
+    assert list(vggish.VGGish().state_dict()) == list(state)
+    torch.save(state, tmp_path / "vggish.pth")
+    (kind,) = find_kinds("vggish")
+    ear = kind.load(tmp_path / "vggish.pth", kind.how, PLAIN)
+    assert isinstance(ear, Ear)
+    made = ear.hear(published_windows(facts["S"]))
+    assert list(made.shape) == facts["embedding_before_postprocessing"]["shape"]
+    for window, fact in zip(
+        made, facts["embedding_before_postprocessing"]["per_window"], strict=True
+    ):
+        agree(window, fact)
+
+
+def test_one_line_says_where_vggish_weights_are_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ODDFRAME_WEIGHTS", str(tmp_path))
+    with pytest.raises(InputError) as error:
+        load_backbone("i3d+vggish")
+    line = str(error.value)
+    assert "torchvggish" in line
+    assert str(tmp_path / "vggish.pt") in line
+    assert "\n" not in line
+    (tmp_path / "vggish.pt").write_bytes(b"something else")
+    with pytest.raises(InputError, match="cannot be read as VGGish weights"):
+        load_backbone("vggish", engine="torch")
+    torch.save({"features.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "vggish.pt")
+    with pytest.raises(InputError, match="do not fit"):
+        load_backbone("vggish", engine="torch")
+
+
+@pytest.mark.slow
+def test_aisfx_gives_what_its_authors_network_gives() -> None:
+    shape = (2, 100, 96)
+    x = (uniform(int(np.prod(shape)), 3, 0.25).reshape(shape) + 1) / 2
+    network = fill(Aisfx(), read_state(AISFX_WEIGHTS, "aisfx"), "aisfx")
+    with torch.inference_mode():
+        made = network(torch.from_numpy(x).float())
+    # Their weights are in single precision, ours in half.
+    np.testing.assert_allclose(made[0, :8], AISFX_FIRST8, atol=0.02)
+    np.testing.assert_allclose(made.norm(dim=1), AISFX_NORMS, rtol=1e-3)
+
+
+def test_aisfx_pictures_show_the_pitch_and_stay_within_0_and_1() -> None:
+    rate, samples = aisfx.LOG_MEL.rate, aisfx.LOG_MEL.window
+    windows = np.stack([tone(440, rate, samples), tone(3520, rate, samples), np.zeros(samples)])
+    pictures = aisfx.log_mel(windows.astype(np.float32))
+    assert pictures.shape == (3, 100, 96)
+    assert pictures.min() >= 0
+    assert pictures.max() < 1.01
+    assert not pictures[2].any()
+    low, high = (int(picture.mean(dim=0).argmax()) for picture in pictures[:2])
+    # 96 bands of equal mel width from 0 to 22,050 Hz: the middle of band b is at (b + 1) steps.
+    step = 1127 * np.log1p(22_050 / 700) / 97
+    for band, hertz in ((low, 440), (high, 3520)):
+        assert abs((band + 1) * step - 1127 * np.log1p(hertz / 700)) <= step / 2 + 1e-6
+
+
+def test_sounds_are_told_apart_and_a_window_is_heard_alone_as_in_a_batch() -> None:
+    ear = load_backbone("aisfx").ears[0]
+    assert (ear.rate, ear.window) == (44_100, 103_424)
+    noise = np.random.default_rng(0).normal(0, 0.1, ear.window).astype(np.float32)
+    windows = np.stack([tone(440, ear.rate, ear.window), noise])
+    made = ear.hear(windows)
+    assert made.shape == (2, 512)
+    np.testing.assert_allclose(ear.hear(windows[1:]), made[1:], atol=1e-3)
+    cosine = made[0] @ made[1] / np.linalg.norm(made[0]) / np.linalg.norm(made[1])
+    assert cosine < 0.9

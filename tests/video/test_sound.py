@@ -1,0 +1,249 @@
+"""The sound of a video lies on the clock of its picture, whatever the file makes of it."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from oddframe.errors import InputError
+from oddframe.video import sound
+from oddframe.video.sound import Heard, Sound
+from tests.conftest import Image, flip_bits, keep_part
+
+RATE = 16_000
+
+
+def tone(seconds: float, hertz: float = 440, rate: int = 48_000) -> NDArray[np.float32]:
+    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype("f4")
+
+
+def with_sound(
+    path: Path,
+    frames: list[Image],
+    channels: list[NDArray[np.float32]],
+    *,
+    rate: int = 48_000,
+    fps: int = 25,
+    picture_at_s: float = 0.0,
+    sound_at_s: float = 0.0,
+    gap: tuple[float, float] | None = None,
+    codec: str = "pcm_s16le",
+) -> Path:
+    """A video with sound; from ``gap[0]`` seconds on the sound's stamps are ``gap[1]`` later."""
+    block = 960
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})
+        video.height, video.width = frames[0].shape[:2]
+        video.pix_fmt = "yuv420p"
+        layout = "stereo" if len(channels) == 2 else "mono"
+        audio = container.add_stream(codec, rate=rate, layout=layout)
+        tick = Fraction(1, 90_000)
+        video.time_base = video.codec_context.time_base = tick
+        packets = []
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = round((number / fps + picture_at_s) / tick), tick
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        samples = np.stack(channels)
+        for start in range(0, samples.shape[1], block):
+            part = np.ascontiguousarray(samples[:, start : start + block])
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            late = gap[1] if gap and start / rate >= gap[0] else 0.0
+            frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+            frame.pts = round((start / rate + sound_at_s + late) * rate)
+            if codec == "pcm_s16le":
+                frame = av.AudioResampler("s16", layout, rate).resample(frame)[0]
+            packets += audio.encode(frame)
+        packets += audio.encode(None)
+        packets.sort(key=lambda p: p.pts * p.time_base)
+        for packet in packets:
+            container.mux(packet)
+    return path
+
+
+def heard(path: Path | None, rate: int = RATE) -> NDArray[np.float32]:
+    pieces = list(Sound(path, rate).pieces())
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+
+
+@pytest.fixture
+def frames(clip_frames: list[Image]) -> list[Image]:
+    return [np.ascontiguousarray(frame[:64, :64]) for frame in clip_frames]
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+def test_any_rate_becomes_the_wished_one(rate: int, tmp_path: Path, frames: list[Image]) -> None:
+    path = with_sound(tmp_path / "v.mkv", frames, [tone(2, rate=rate)], rate=rate)
+    made = heard(path)
+    assert len(made) == pytest.approx(2 * RATE, abs=2)
+    inner = slice(1000, -1000)
+    assert np.abs(made - tone(2, rate=RATE)[: len(made)])[inner].max() < 0.01
+    assert len(heard(path, 44_100)) == pytest.approx(88_200, abs=6)
+
+
+def test_two_channels_become_their_mean(tmp_path: Path, frames: list[Image]) -> None:
+    path = with_sound(tmp_path / "v.mkv", frames, [tone(2), np.zeros_like(tone(2))])
+    assert np.abs(heard(path) - tone(2, rate=RATE) / 2)[1000:-1000].max() < 0.01
+
+
+def test_seconds_count_from_the_first_frame(tmp_path: Path, frames: list[Image]) -> None:
+    silent = np.zeros(RATE // 2, np.float32)
+    late = heard(with_sound(tmp_path / "late.mkv", frames, [tone(1)], sound_at_s=0.5))
+    assert not late[: len(silent) - 200].any()
+    assert np.abs(late[len(silent) :] - tone(1, rate=RATE))[1000:-1000].max() < 0.02
+    # The picture starts later than the sound: what came before it is not heard.
+    early = heard(with_sound(tmp_path / "early.mkv", frames, [tone(2)], picture_at_s=0.75))
+    assert len(early) == pytest.approx(1.25 * RATE, abs=0.06 * RATE)
+    assert np.abs(early - tone(2, rate=RATE)[-len(early) :])[1000:-1000].max() < 0.02
+
+
+def test_a_gap_is_silence_and_the_rest_comes_at_its_time(
+    tmp_path: Path, frames: list[Image]
+) -> None:
+    made = heard(with_sound(tmp_path / "v.mkv", frames, [tone(2)], gap=(1.0, 0.7)))
+    assert len(made) == pytest.approx(2.7 * RATE, abs=0.06 * RATE)
+    assert not made[round(1.05 * RATE) : round(1.65 * RATE)].any()
+    assert made[: RATE - 500].std() == pytest.approx(0.283, abs=0.01)
+    assert made[round(1.75 * RATE) :].std() == pytest.approx(0.283, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("late", "length_s"),
+    [
+        ([0.0] * 50 + [-0.5] * 50, 1.5),  # Half a second comes twice.
+        ([0.0] * 50 + [-100.0] * 50, 2.0),  # The clock was set back.
+        ([0.0] * 50 + [5000.0] + [0.0] * 49, 2.0),  # One damaged stamp.
+        ([0.0] * 50 + [5000.0] * 50, 2.0),  # All stamps from there on.
+        ([0.0, 0.03] * 50, 2.0),  # Rounded stamps.
+    ],
+)
+def test_odd_stamps_lose_no_sound_and_make_no_hours_of_silence(
+    late: list[float],
+    length_s: float,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def frames(*_: object):
+        for number, by in enumerate(late):
+            part = tone(2)[number * 960 : (number + 1) * 960]
+            frame = av.AudioFrame.from_ndarray(part[None], "flt", "mono")
+            frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
+            frame.pts = round((number * 0.02 + by) * 48_000)
+            yield frame
+
+    monkeypatch.setattr(sound, "_decoded", frames)
+    made = heard(clip)
+    assert len(made) == pytest.approx(length_s * RATE, abs=0.06 * RATE)
+    assert made[: RATE - 500].std() == pytest.approx(0.283, abs=0.01)
+    assert made[RATE + 500 :].std() == pytest.approx(0.283, abs=0.01)
+
+
+def test_rate_and_channels_may_change_on_the_way(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frames(*_: object):
+        for start_s, rate, layout in ((0, 48_000, "mono"), (1, 32_000, "stereo")):
+            samples = np.stack([tone(1, rate=rate)] * (1 if layout == "mono" else 2))
+            frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
+            frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
+            frame.pts = start_s * rate
+            yield frame
+
+    monkeypatch.setattr(sound, "_decoded", frames)
+    made = heard(clip)
+    assert len(made) == pytest.approx(2 * RATE, abs=0.01 * RATE)
+    for second in (made[500 : RATE - 500], made[RATE + 500 : -500]):
+        assert second.std() == pytest.approx(0.283, abs=0.01)
+
+
+def test_the_real_clip_and_what_has_no_sound(clip: Path, normal_clip: Path) -> None:
+    real = Sound(clip, RATE)
+    length = sum(map(len, real.pieces()))
+    assert real.heard == Heard(True, length / RATE)
+    assert length / RATE == pytest.approx(2.02, abs=0.03)
+    for silent in (normal_clip, None):
+        none = Sound(silent, RATE)
+        assert list(none.pieces()) == []
+        assert none.heard == Heard(False, 0.0)
+        (window,) = none.windows(np.array([1.0]), 100)
+        assert window.shape == (100,)
+        assert not window.any()
+
+
+@settings(max_examples=40)
+@given(
+    pieces=st.lists(st.integers(1, 40), max_size=12),
+    ends=st.lists(st.integers(0, 250), min_size=1, max_size=8).map(sorted),
+    length=st.integers(1, 60),
+)
+def test_windows_are_what_lies_before_each_end(
+    pieces: list[int], ends: list[int], length: int
+) -> None:
+    whole = np.arange(1, sum(pieces) + 1, dtype=np.float32)
+    cuts = np.split(whole, np.cumsum(pieces)[:-1]) if pieces else []
+
+    class Made(Sound):
+        def pieces(self):
+            yield from cuts
+
+    windows = list(Made(None, 100).windows(np.array(ends) / 100, length))
+    padded = np.concatenate([np.zeros(length, np.float32), whole, np.zeros(400, np.float32)])
+    assert len(windows) == len(ends)
+    for end, window in zip(ends, windows, strict=True):
+        assert np.array_equal(window, padded[end : end + length])
+
+
+def test_damage_is_silence_in_its_place(tmp_path: Path, frames: list[Image]) -> None:
+    path = with_sound(tmp_path / "v.mp4", frames * 4, [tone(8)], codec="aac")
+    whole = heard(path)
+    made = heard(flip_bits(path, 60))
+    assert len(made) == pytest.approx(len(whole), abs=0.1 * RATE)
+    assert np.isfinite(made).all()
+    cut = with_sound(tmp_path / "cut.mkv", frames * 4, [tone(8)])
+    assert 2 * RATE < len(heard(keep_part(cut, 0.5))) < 7 * RATE
+
+
+def test_files_that_hold_sound_alone_or_nothing(
+    bad_video: Callable[[str], Path], tmp_path: Path
+) -> None:
+    assert len(heard(bad_video("audio_only"))) == pytest.approx(RATE, abs=2)
+    with pytest.raises(InputError, match="not a video"):
+        heard(bad_video("text"))
+
+
+def test_sound_that_is_no_number_becomes_silence(tmp_path: Path) -> None:
+    path = tmp_path / "nan.wav"
+    bad = np.array([0.5, np.nan, np.inf, -np.inf] * 400, "<f4").tobytes()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_f32le", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.frombuffer(bad, "<f4")[None], "flt", "mono")
+        frame.sample_rate, frame.pts = RATE, 0
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    made = heard(path)
+    assert np.isfinite(made).all()
+    assert made.any()
+
+
+def test_memory_is_bounded_by_the_window(tmp_path: Path) -> None:
+    import tracemalloc
+
+    path = tmp_path / "long.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", "NONE"))
+        file.writeframes(np.ones(RATE * 600, np.int16).tobytes())
+    tracemalloc.start()
+    for _ in Sound(path, RATE).windows(np.arange(0.64, 600, 0.64), 15_600):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6, "ten minutes are 38 MB"

@@ -1,0 +1,113 @@
+"""Training on picture and sound together, from real sound to scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.detector import Detector
+from oddframe.features.store import FeatureStore
+from oddframe.training.config import TrainConfig, read_config
+from oddframe.training.gather import Extractor, Request, gather
+from oddframe.training.run import train
+from tests.conftest import ROOT, Image, encode
+from tests.sounds import with_sound
+from tests.training.made import small_config
+from tests.training.ready import Told
+
+CONFIG = read_config(ROOT / "configs" / "fight_sound.yaml")
+SMALL = {"resize": [32, 32], "crop_size": [32, 32], "crops": ["full"]}
+
+
+def config(backbone: str, **sections: Any) -> TrainConfig:
+    features = {"backbone": backbone, **SMALL}
+    return small_config(**{"features": features, "method": "linear", **sections})
+
+
+def heard(number: int, abnormal: bool) -> np.ndarray:
+    """Two seconds of quiet noise; in abnormal videos an alarm goes off in the second one."""
+    rng = np.random.default_rng(number)
+    sound = rng.normal(0, 0.01, 96_000)
+    if abnormal:
+        t = np.arange(48_000) / 48_000
+        sound[48_000:] += 0.5 * np.sin(2 * np.pi * (900 + 300 * np.sin(12 * t)) * t)
+    return sound.astype(np.float32)
+
+
+@pytest.fixture
+def alarms(clip_frames: list[Image], tmp_path: Path) -> Dataset:
+    """Videos of one and the same picture, of which sound alone says what is abnormal."""
+    frames = [np.ascontiguousarray(frame[:64, :64]) for frame in clip_frames]
+    videos = []
+    for number in range(12):
+        abnormal = number % 2 == 1
+        path = tmp_path / f"v{number:02}.mkv"
+        with_sound(path, frames, [heard(number, abnormal)])
+        label = "alarm" if abnormal else "normal"
+        videos.append(LabelledVideo(path, abnormal, label, f"g{number // 2}"))
+    return Dataset("alarms", tuple(videos))
+
+
+@pytest.mark.slow
+def test_what_is_heard_alone_is_found_by_picture_and_sound_together(
+    alarms: Dataset, tmp_path: Path
+) -> None:
+    store, out = FeatureStore(tmp_path / "store"), tmp_path / "alarm.safetensors"
+    made = train(alarms, config("i3d+aisfx"), out, store=store)
+    spec = made.model.profiles["best"].spec
+    assert (spec.backbone, spec.dim) == ("i3d+aisfx", 1024 + 512)
+    detector = Detector.load(out, engine="auto")
+    scores = {video.path: detector.score(video.path).scores for video in alarms.videos}
+    calm = max(scores[v.path].max() for v in alarms.videos if not v.abnormal)
+    for video in alarms.videos:
+        if video.abnormal:
+            first, *_, last = scores[video.path]
+            assert last > max(first, calm)
+    # The same pictures without sound: nothing is heard, and it is said.
+    silent = encode(tmp_path / "silent.mp4", [np.zeros((64, 64, 3), np.uint8)] * 50)
+    assert detector.features(silent).notes == ("no sound: silence in its place",)
+    assert len(list((tmp_path / "store").rglob("*.safetensors"))) == 24, "picture and sound apart"
+
+
+@pytest.mark.slow
+def test_picture_and_sound_are_made_once_for_whatever_they_are_joined_to(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shared_data / "surveillance_fight"
+    loud = ("fi013.mp4", "fi020.mp4", "nofi079.mp4")
+    videos = [v for v in surveillance_fight(folder).videos if v.path.name in loud]
+    section = CONFIG.features.model_copy(update={"resize": (32, 32), "crop_size": (32, 32)})
+    picture, sound = (section.model_copy(update={"backbone": name}) for name in ("i3d", "aisfx"))
+    extractor, told = Extractor(FeatureStore(tmp_path), "auto", "auto"), Told()
+    requests = [Request(video, (section,)) for video in videos]
+    assert not extractor.kept("0" * 64, section)
+    first, failed = gather(requests, extractor, 2, told)
+    assert not failed
+    assert told.lines == ["nofi079.mp4: no sound: silence in its place"]
+    assert all(extractor.kept(each.sha256, section) for each in first)
+
+    def no_extraction(*_: Any, **__: Any) -> None:
+        raise AssertionError("features were extracted anew")
+
+    monkeypatch.setattr("oddframe.training.gather.extract_all", no_extraction)
+    requests = [Request(video, (section, picture, sound)) for video in videos]
+    again, _ = gather(requests, extractor, 1, Told())
+    for one, other in zip(first, again, strict=True):
+        both = one.features[section].array
+        np.testing.assert_array_equal(both, other.features[section].array)
+        np.testing.assert_array_equal(both[..., :1024], other.features[picture].array)
+        np.testing.assert_array_equal(both[..., 1024:], other.features[sound].array)
+        heard = np.ptp(both[0, :, 1024:], axis=0).max() > 0
+        assert heard == (one.video.path.name != "nofi079.mp4")
+
+
+def test_the_shipped_configuration_is_that_of_fight_with_sound() -> None:
+    fight = read_config(ROOT / "configs" / "fight.yaml")
+    assert CONFIG.features.backbone == "i3d+aisfx"
+    assert CONFIG.features.preprocessing() == fight.features.preprocessing()
+    assert (CONFIG.bags, CONFIG.recipe, CONFIG.method) == (fight.bags, fight.recipe, fight.method)

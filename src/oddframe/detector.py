@@ -159,7 +159,8 @@ class Detector:
     @property
     def made_spec(self) -> FeatureSpec:
         """The spec of features that this detector makes here: with this engine's precision."""
-        return replace(self.spec, precision=self.choice.precision)
+        precision = self.choice.precision if self.spec.has_picture else "float32"
+        return replace(self.spec, precision=precision)
 
     @property
     def rule(self) -> EventRule:
@@ -170,13 +171,15 @@ class Detector:
     @property
     def info(self) -> ModelInfo:
         """What a reader of a result wants to know of the model."""
-        width, height = self.spec.crop_size
+        size = "x".join(map(str, self.spec.crop_size))
         return ModelInfo(
             name=self.model.name,
             sha256=self.model.sha256,
             method=self.model.method,
             knows=self.model.knows,
-            backbone=f"{self.spec.backbone} {width}x{height}",
+            backbone=f"{self.spec.backbone} {size}"
+            if self.spec.has_picture
+            else self.spec.backbone,
             profile=self.profile,
             engine=str(self.choice),
             version=self.model.version,

@@ -53,6 +53,16 @@ def alarms(clip_frames: list[Image], tmp_path: Path) -> Dataset:
     return Dataset("alarms", tuple(videos))
 
 
+def check_alarms(detector: Detector, alarms: Dataset) -> None:
+    """The end of every abnormal video is odder than its start and than every normal video."""
+    scores = {video.path: detector.score(video.path).scores for video in alarms.videos}
+    calm = max(scores[video.path].max() for video in alarms.videos if not video.abnormal)
+    for video in alarms.videos:
+        if video.abnormal:
+            first, *_, last = scores[video.path]
+            assert last > max(first, calm)
+
+
 @pytest.mark.slow
 def test_what_is_heard_alone_is_found_by_picture_and_sound_together(
     alarms: Dataset, tmp_path: Path
@@ -61,16 +71,15 @@ def test_what_is_heard_alone_is_found_by_picture_and_sound_together(
     made = train(alarms, config("i3d+aisfx"), out, store=store)
     spec = made.model.profiles["best"].spec
     assert (spec.backbone, spec.dim) == ("i3d+aisfx", 1024 + 512)
-    detector = Detector.load(out, engine="auto")
-    scores = {video.path: detector.score(video.path).scores for video in alarms.videos}
-    calm = max(scores[v.path].max() for v in alarms.videos if not v.abnormal)
-    for video in alarms.videos:
-        if video.abnormal:
-            first, *_, last = scores[video.path]
-            assert last > max(first, calm)
+    check_alarms(Detector.load(out), alarms)
+    # Sound alone: its features are there already.
+    alone = tmp_path / "alone.safetensors"
+    train(alarms, config("aisfx"), alone, store=store)
+    check_alarms(Detector.load(alone), alarms)
+    assert Detector.load(alone).info.backbone == "aisfx"
     # The same pictures without sound: nothing is heard, and it is said.
     silent = encode(tmp_path / "silent.mp4", [np.zeros((64, 64, 3), np.uint8)] * 50)
-    assert detector.features(silent).notes == ("no sound: silence in its place",)
+    assert Detector.load(out).features(silent).notes == ("no sound: silence in its place",)
     assert len(list((tmp_path / "store").rglob("*.safetensors"))) == 24, "picture and sound apart"
 
 

@@ -57,6 +57,7 @@ class Outcome:
         exit_code: What that makes the command end with.
         kept: Whether an earlier run has scored it.
         camera: Whose own threshold was used; "": the common one was, or one that was asked for.
+        notes: What the extraction noted: that there is no sound, say.
     """
 
     job: Job
@@ -65,6 +66,7 @@ class Outcome:
     exit_code: int = 0
     kept: bool = False
     camera: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def load_detector(settings: Settings) -> Detector:
@@ -95,6 +97,7 @@ def score_one(
             return Outcome(job, old, kept=True, camera=camera)
         mask = read_mask(settings.mask) if settings.mask else None
         damaged = 0
+        notes: tuple[str, ...] = ()
         if job.is_features:
             features = read_features(job.path)
         else:
@@ -103,7 +106,7 @@ def score_one(
             made = detector.features(
                 job.path, fps=fps, mask=mask, progress=progress, partial=partial
             )
-            features, damaged = made.features, made.damaged_packets
+            features, damaged, notes = made.features, made.damaged_packets, made.notes
         track = detector.score(features)
         result = detector.result(str(job.path), track, rule=rule, damaged=damaged)
         result = replace(result, fingerprint=fingerprint)
@@ -112,7 +115,7 @@ def score_one(
             write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
             if partial is not None:
                 partial.discard()
-        return Outcome(job, result, camera=camera)
+        return Outcome(job, result, camera=camera, notes=notes)
     except OddframeError as error:
         if settings.debug:
             raise

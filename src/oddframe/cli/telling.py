@@ -20,9 +20,10 @@ def line(outcome: Outcome) -> str:
     result = outcome.result
     if result is None:
         return printable(f"FAILED {outcome.error}")
-    notes = []
+    notes: list[str] = []
     if result.damaged_packets:
         notes.append(f"{result.damaged_packets} damaged packets skipped")
+    notes += outcome.notes
     if outcome.kept:
         notes.append("scored before")
     if outcome.camera:

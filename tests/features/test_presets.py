@@ -12,7 +12,8 @@ from PIL import Image as PillowImage
 from oddframe.errors import UsageError
 from oddframe.features.extract import spec_of
 from oddframe.features.presets import PRESETS, get_preset
-from oddframe.training.config import FeatureSection, parse_config
+from oddframe.training.config import parse_config
+from oddframe.training.feature_section import FeatureSection
 from oddframe.training.start import _section
 from oddframe.video.snippets import SnippetReader
 from oddframe.video.source import open_source

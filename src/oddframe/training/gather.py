@@ -20,10 +20,10 @@ from oddframe.features.extract import Task, extract_all, spec_of
 from oddframe.features.join import join
 from oddframe.features.lazy import Views
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import FeatureStore, content_hash
+from oddframe.features.store import FeatureStore
 from oddframe.methods.base import Loss
 from oddframe.training.bags import TrainingVideo
-from oddframe.training.config import FeatureSection
+from oddframe.training.feature_section import FeatureSection
 from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.source import open_source
 
@@ -154,7 +154,7 @@ class Extractor:
                 found[part] = extraction.features
                 notes += extraction.notes
         joined = {section: [found[p] for p in parts] for section, parts in wanted.items()}
-        return {s: join(parts).features for s, parts in joined.items()}, tuple(dict.fromkeys(notes))
+        return {s: join(parts) for s, parts in joined.items()}, tuple(dict.fromkeys(notes))
 
     def _spec(self, part: _Part) -> FeatureSpec:
         return spec_of(part.backbone, part.how, self.precision)

@@ -10,7 +10,7 @@ from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.ready import is_ready
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.training.bags import TrainingVideo
-from oddframe.training.config import FeatureSection
+from oddframe.training.feature_section import FeatureSection
 from oddframe.training.gather import Extractor, Gathered, Progress, Request, gather
 from oddframe.training.segmented import pre_segmented
 

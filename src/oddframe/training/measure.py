@@ -10,7 +10,8 @@ from oddframe.errors import InputError
 from oddframe.events import hours_for
 from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack
-from oddframe.training.config import FeatureSection, TrainConfig
+from oddframe.training.config import TrainConfig
+from oddframe.training.feature_section import FeatureSection
 from oddframe.training.gather import Gathered
 from oddframe.training.heldout import Scored, figures, normal_tracks, threshold
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oddframe.training.config import TrainConfig, mirrored
+from oddframe.training.config import TrainConfig
+from oddframe.training.feature_section import mirrored
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.spec import FeatureSpec
 from oddframe.modelfile import Model
-from oddframe.training.config import FeatureChanges, FeatureSection, MethodSection, TrainConfig
+from oddframe.training.config import MethodSection, TrainConfig
+from oddframe.training.feature_section import FeatureChanges, FeatureSection
 from oddframe.training.holdout import Split
 from oddframe.training.sections import EventSection
 from oddframe.video.preprocessing import Preprocessing

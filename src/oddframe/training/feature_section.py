@@ -1,0 +1,114 @@
+"""The section of a configuration that says how videos become features."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from oddframe.backbones.base import WHOLE
+from oddframe.backbones.registry import find_kinds
+from oddframe.errors import UsageError
+from oddframe.features.presets import get_preset
+from oddframe.training.sections import Section
+from oddframe.video.preprocessing import Filter, Preprocessing
+from oddframe.video.views import reordered, with_tiles
+
+Size = tuple[int, int]
+MIRRORED = "_mirrored"
+
+
+class FeatureSection(Section):
+    """How videos become features; see ``Preprocessing`` for each field.
+
+    What is left out is as the preset says, else as suits the backbone.
+
+    Attributes:
+        preset: ``ucf-crime`` or ``xd-violence``; see ``features/presets.py``.
+        backbone: Name in the registry, several with ``+`` between them, or the YAML of an ONNX
+            file.
+        crop_order: ``published`` or ``extractor``: brings the five or ten crops into this order.
+        tiles: [rows, columns]: cuts the picture into a grid instead of taking crops of it.
+    """
+
+    preset: str | None = Field(default=None, exclude=True)
+    backbone: str = "i3d"
+    resize: Size = WHOLE.resize
+    filter: Filter = WHOLE.filter
+    jpeg_quality: int = Field(default=0, ge=0, le=100)
+    crop_size: Size = WHOLE.crop_size
+    crops: tuple[str, ...] = Field(default=WHOLE.crops, min_length=1)
+    crop_order: Literal["published", "extractor"] | None = Field(default=None, exclude=True)
+    snippet_frames: int = Field(default=WHOLE.snippet_frames, gt=0)
+    stride: int = Field(default=WHOLE.stride, gt=0)
+    rate: float | None = Field(default=None, gt=0)
+    tiles: tuple[int, int] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, data: Any) -> Any:
+        """Write out what a preset or the backbone's YAML says; the two keys are then gone."""
+        if not isinstance(data, dict):
+            return data
+        given = dict(data)
+        name, order = given.pop("preset", None), given.pop("crop_order", None)
+        if name is not None:
+            preset = get_preset(str(name))
+            given = {"backbone": preset.backbone, **vars(preset.how), **given}
+        elif isinstance(given.get("backbone"), str) and not given.keys() >= vars(WHOLE).keys():
+            given = {**vars(find_kinds(given["backbone"])[0].how), **given}
+        if order is not None:
+            if order not in ("published", "extractor"):
+                raise UsageError(f"crop_order is published or extractor, not {order}")
+            given["crops"] = reordered(tuple(given.get("crops", WHOLE.crops)), order)
+        return given
+
+    @model_validator(mode="after")
+    def _tiled(self) -> FeatureSection:
+        if self.tiles is not None and self.crops != ("full",):
+            raise ValueError("crops and tiles exclude each other")
+        return self
+
+    def preprocessing(self) -> Preprocessing:
+        """These fields without the backbone."""
+        names = [f.name for f in fields(Preprocessing)]
+        how = Preprocessing(**{name: getattr(self, name) for name in names})
+        return how if self.tiles is None else with_tiles(how, *self.tiles)
+
+
+class FeatureChanges(Section):
+    """Fields that a second set of features has otherwise than ``features``."""
+
+    resize: Size | None = None
+    crop_size: Size | None = None
+    crops: tuple[str, ...] | None = Field(default=None, min_length=1)
+    stride: int | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0)
+
+    def of(self, base: FeatureSection) -> FeatureSection:
+        """``base`` with these changes."""
+        return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class SamplingChanges(Section):
+    """What training may see otherwise than scoring: more crops, or denser snippets.
+
+    ``mirrored``: training sees every crop mirrored besides; its features are kept apart.
+    """
+
+    crops: tuple[str, ...] | None = Field(default=None, min_length=1)
+    stride: int | None = Field(default=None, gt=0)
+    mirrored: bool = False
+
+    def of(self, base: FeatureSection) -> FeatureSection:
+        """``base`` with these changes, seen as it is."""
+        return base.model_copy(update=self.model_dump(exclude_none=True, exclude={"mirrored"}))
+
+
+def mirrored(section: FeatureSection) -> FeatureSection:
+    """The mirrored twins of the section's crops."""
+    twins = (
+        c.removesuffix(MIRRORED) if c.endswith(MIRRORED) else c + MIRRORED for c in section.crops
+    )
+    return section.model_copy(update={"crops": tuple(twins)})

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from oddframe.methods.base import Loss
+from oddframe.methods.shared.mil import top_snippets
 from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.loss import top_snippets, ur_dmu_loss
+from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import Reading, TrainingOutput, UrDmuNetwork
 from tests.methods import formula
 

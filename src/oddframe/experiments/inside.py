@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from oddframe.errors import UsageError
 from oddframe.experiments.splice import Spliced
 from oddframe.methods.scorer import ModelNetwork
+from oddframe.methods.shared.mil import top_snippets
 from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.loss import top_snippets
 from oddframe.methods.urdmu.network import Memory, UrDmuNetwork
 from oddframe.methods.urdmu.shortcut import WithShortcut
 from oddframe.timeline import FloatArray

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
+Supervision = Literal["video labels", "normal videos", "none"]
+Check = Literal["parity", "from the paper", "ours"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,28 @@ class Loss:
 
     total: Tensor
     terms: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a method comes from, and how far ours can be trusted to be it.
+
+    Attributes:
+        paper: Authors, title, venue.
+        inputs: What it reads, in words.
+        supervision: What it is told of the training videos.
+        checked: ``parity``: figures of the published code are reproduced; ``from the paper``: our
+            reading, held by tests of its behaviour; ``ours``: there is nothing to compare with.
+        evidence: What of it is reproduced or tested, in a line.
+        deviations: What ours does otherwise, or chose where the paper is silent.
+    """
+
+    paper: str
+    inputs: str
+    supervision: Supervision
+    checked: Check
+    evidence: str
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         name: Name in the registry, ``ur_dmu``.
         title: Name in print, ``UR-DMU``.
         year: Of publication.
+        about: Its paper, and how it was checked.
         Config: Pydantic model of its settings; an unknown field is an error.
         recipe: How it is trained unless told otherwise.
         from_normal_alone: Not trained by steps but found at once, from normal videos alone.
@@ -85,6 +110,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     name: str
     title: str
     year: int
+    about: About
     Config: type[ConfigT]
     recipe: Recipe
     from_normal_alone: bool = False
@@ -106,6 +132,20 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     def parameter_groups(self, network: nn.Module, config: ConfigT) -> list[dict[str, Any]]:  # noqa: ARG002
         """Groups of parameters as PyTorch's optimisers take them; a group's own settings win."""
         return [{"params": list(network.parameters())}]
+
+    def begin_step(self, network: nn.Module, done: float, config: ConfigT) -> None:
+        """Called before every training step with the share of the steps that is done, in [0, 1).
+
+        For methods that train in stages; what a stage changes is a buffer of the network, so that
+        a resumed training stands where it was.
+        """
+
+    def published(self, state: Mapping[str, Tensor]) -> tuple[int, ConfigT] | None:  # noqa: ARG002
+        """Feature length and config of a published checkpoint, read from its tensors' shapes.
+
+        None: its names are not this method's. Whether every tensor fits is not looked at here.
+        """
+        return None
 
 
 AnyMethod = Method[Any, Any]

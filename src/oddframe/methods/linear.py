@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import Loss, Method, Output, Recipe
+from oddframe.methods.base import About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.mil import top_mean
 
 
 class LinearConfig(BaseModel):
@@ -34,12 +36,10 @@ class LinearNetwork(nn.Module):
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:  # noqa: ARG002
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        logits = self.score(features).squeeze(-1)
-        if logits.ndim == 2:
-            return Output(logits.sigmoid(), logits)
-        return Output(logits.sigmoid().mean(1), logits.mean(1))
+        x, crops = folded(features, labels)
+        return averaged(self.score(x).squeeze(-1), crops)
 
 
 class Linear(Method[LinearConfig, Output]):
@@ -48,6 +48,13 @@ class Linear(Method[LinearConfig, Output]):
     name = "linear"
     title = "Linear top-k MIL"
     year = 2023
+    about = About(
+        paper="Ours: the baseline that a deep method has to beat",
+        inputs="snippet features",
+        supervision="video labels",
+        checked="ours",
+        evidence="loss by hand, behaviour on planted anomalies",
+    )
     Config = LinearConfig
     separable = True
     recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
@@ -59,6 +66,6 @@ class Linear(Method[LinearConfig, Output]):
     def loss(self, output: Output, labels: Tensor, config: LinearConfig) -> Loss:
         """BCE of the mean of the top-k scores against the bag's label."""
         k = max(1, output.scores.shape[1] // config.topk_share)
-        bag = output.scores.topk(k, dim=1).values.mean(1)
+        bag = top_mean(output.scores, k)
         total = F.binary_cross_entropy(bag, labels.to(bag.dtype))
         return Loss(total, {"cls": total.detach()})

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import Loss, Method, Output, Recipe
+from oddframe.methods.base import About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.crops import averaged, folded
 
 # Scores of the median and of the 99th of a hundred unseen normal snippets.
 _USUAL, _EDGE = 0.1, 0.5
@@ -62,12 +63,10 @@ class NormalityNetwork(nn.Module):
         self.register_buffer("edge", torch.ones(()))
         self.register_buffer("slope", torch.ones(()))
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:  # noqa: ARG002
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        logits = self.logits(self.distance(features))
-        if logits.ndim == 2:
-            return Output(logits.sigmoid(), logits)
-        return Output(logits.sigmoid().mean(1), logits.mean(1))
+        x, crops = folded(features, labels)
+        return averaged(self.logits(self.distance(x)), crops)
 
     def distance(self, features: Tensor) -> Tensor:
         """(..., D) -> (...) mean distance to the nearest units, in deviations of normal ones."""
@@ -145,6 +144,14 @@ class Normality(Method[NormalityConfig, Output]):
     name = "normality"
     title = "Normality"
     year = 2022
+    about = About(
+        paper="Ours; after Roth et al., Towards Total Recall in Industrial Anomaly Detection, "
+        "CVPR 2022, whose instances are patches of images",
+        inputs="snippet features",
+        supervision="normal videos",
+        checked="ours",
+        evidence="distances against their definitions",
+    )
     Config = NormalityConfig
     recipe = Recipe(steps=1)
     from_normal_alone = True

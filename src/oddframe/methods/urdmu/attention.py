@@ -49,6 +49,11 @@ class Residual(nn.Module):
         return x + self.fn(self.norm(x))  # type: ignore[no-any-return]
 
 
+def embedding(dim: int, hidden: int) -> nn.Sequential:
+    """(B, D, T) -> (B, H, T): a convolution over three snippets."""
+    return named("conv_1", nn.Conv1d(dim, hidden, kernel_size=3, padding=1), nn.ReLU())
+
+
 def transformer(config: UrDmuConfig) -> nn.Sequential:
     """``depth`` blocks of attention and a feed-forward network, (B, T, H) -> (B, T, H)."""
     h, dropout = config.hidden, config.dropout

@@ -6,21 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from oddframe.errors import UsageError
 from oddframe.methods.base import Loss
+from oddframe.methods.shared.mil import classes, mean_at, paired, top_mean, top_snippets
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import TrainingOutput
-
-
-def top_snippets(scores: Tensor, k: int) -> Tensor:
-    """Indices (B, k) of the k highest of ``scores`` (B, T); all of them where T is less."""
-    return scores.topk(min(k, scores.shape[1]), dim=1).indices
-
-
-def _mean_at(values: Tensor, index: Tensor) -> Tensor:
-    """Mean over the snippets (B, k) of ``values`` (B, T) or (B, T, H)."""
-    index = index if values.ndim == 2 else index.unsqueeze(-1)
-    return torch.take_along_dim(values, index, dim=1).mean(1)
 
 
 def _bce(probability: Tensor, target: float) -> Tensor:
@@ -43,9 +32,7 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     Raises:
         UsageError: there is no normal or no abnormal video.
     """
-    normal, abnormal = (labels < 0.5).nonzero()[:, 0], (labels >= 0.5).nonzero()[:, 0]
-    if not len(normal) or not len(abnormal):
-        raise UsageError("UR-DMU's loss needs normal and abnormal videos in every batch")
+    normal, abnormal = classes(labels)
     k_anomaly, k_normal = config.standing(out.scores.shape[1])
     # Where there is no memory to choose the snippets that stand for a video, their scores do.
     n = out.scores if out.normal_score is None else out.normal_score
@@ -53,7 +40,7 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     in_normal, in_abnormal = top_snippets(n[normal], k_normal), top_snippets(a[abnormal], k_anomaly)
 
     # L_cls: the snippets that look oddest, against the video's label.
-    top_scores = _mean_at(out.scores, top_snippets(out.scores, k_anomaly))
+    top_scores = top_mean(out.scores, k_anomaly)
     terms = {"cls": F.binary_cross_entropy(top_scores, labels.to(top_scores.dtype))}
 
     # L_dm: normal snippets belong to the normal memory, the oddest of the others do not.
@@ -61,20 +48,20 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
         terms["dm_n_of_normal"] = _bce(n[normal], 1)
     if out.anomaly_score is not None:
         terms["dm_a_of_normal"] = _bce(a[normal], 0)
-        terms["dm_a_of_abnormal"] = _bce(_mean_at(a[abnormal], in_abnormal), 1)
+        terms["dm_a_of_abnormal"] = _bce(mean_at(a[abnormal], in_abnormal), 1)
     if out.normal_score is not None:
         last = n[abnormal] if config.dm_last == "score" else 1 - n[abnormal]
-        terms["dm_n_of_abnormal"] = _bce(_mean_at(last, top_snippets(last, k_normal)), 1)
+        terms["dm_n_of_abnormal"] = _bce(mean_at(last, top_snippets(last, k_normal)), 1)
     if dm := [term for name, term in terms.items() if name.startswith("dm_")]:
         terms["dm"] = torch.stack(dm).sum()
 
     # L_trip: what is normal in abnormal videos lies by what is normal, not by what is odd.
-    pairs = torch.arange(max(len(normal), len(abnormal)), device=labels.device)
-    normal_of, abnormal_of = pairs % len(normal), pairs % len(abnormal)
+    rows = torch.arange(len(labels), device=labels.device)
+    normal_of, abnormal_of = paired(rows[: len(normal)], rows[: len(abnormal)])
     if out.normal_score is not None and out.anomaly_score is not None:
-        anchor = _unit(_mean_at(out.hidden[normal], in_normal))[normal_of]
-        calm = _mean_at(out.hidden[abnormal], top_snippets(n[abnormal], k_normal))
-        odd = _mean_at(out.hidden[abnormal], in_abnormal)
+        anchor = _unit(mean_at(out.hidden[normal], in_normal))[normal_of]
+        calm = mean_at(out.hidden[abnormal], top_snippets(n[abnormal], k_normal))
+        odd = mean_at(out.hidden[abnormal], in_abnormal)
         positive, negative = _unit(calm)[abnormal_of], _unit(odd)[abnormal_of]
         terms["trip"] = F.triplet_margin_loss(anchor, positive, negative, config.triplet_margin)
 
@@ -87,8 +74,8 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     # L_dis: latents of what is odd are longer than those of what is normal, by a margin.
     if out.normal_z is not None and out.anomaly_mu is not None:
         power = 2 if config.distance_norm == "squared" else 1
-        near = _mean_at(out.normal_z, in_normal).norm(dim=-1)[normal_of] ** power
-        far = _mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
+        near = mean_at(out.normal_z, in_normal).norm(dim=-1)[normal_of] ** power
+        far = mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
         terms["dis"] = F.relu(config.distance_margin - far + near).mean()
 
     weights = [(name, weight) for name, weight in config.loss_weights if weight and name in terms]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from oddframe.methods.base import Loss, Method, Recipe
+from oddframe.methods.base import About, Loss, Method, Recipe
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
@@ -19,6 +19,15 @@ class UrDmu(Method[UrDmuConfig, TrainingOutput]):
     name = "ur_dmu"
     title = "UR-DMU"
     year = 2023
+    about = About(
+        paper="Zhou, Yu, Yang: Dual Memory Units with Uncertainty Regulation for Weakly Supervised "
+        "Video Anomaly Detection, AAAI 2023",
+        inputs="snippet features; sound as 128 more where it is wanted",
+        supervision="video labels",
+        checked="parity",
+        evidence="scores, intermediates, selections, losses, gradients and three Adam steps of the "
+        "published code",
+    )
     Config = UrDmuConfig
     separable = True  # Bags are paired by their place, and every term is a mean.
     recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=3000, segments=200)

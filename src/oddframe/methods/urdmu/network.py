@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from oddframe.errors import UsageError
 from oddframe.methods.base import Output
-from oddframe.methods.urdmu.attention import named, transformer
+from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.urdmu.attention import embedding, named, transformer
 from oddframe.methods.urdmu.config import UrDmuConfig
 
 
@@ -66,7 +66,7 @@ class UrDmuNetwork(nn.Module):
         super().__init__()
         h, m = config.hidden, config.classifier_hidden
         anomaly, normal = config.memory in ("dual", "anomaly"), config.memory in ("dual", "normal")
-        self.embedding = named("conv_1", nn.Conv1d(dim, h, kernel_size=3, padding=1), nn.ReLU())
+        self.embedding = embedding(dim, h)
         reads = 2 * h if anomaly or normal or config.uncertainty else h  # [x | fused], or x alone
         self.cls_head = named("mlp", nn.Linear(reads, m), nn.ReLU(), nn.Linear(m, 1))
         self.Amemory = Memory(config.anomaly_slots, h) if anomaly else None
@@ -86,11 +86,8 @@ class UrDmuNetwork(nn.Module):
 
         With ``labels`` (B,), 0 normal and 1 abnormal, it is the ``TrainingOutput`` of the loss.
         """
-        if labels is not None and features.ndim == 4:
-            raise UsageError("train on one crop at a time: features (B, T, D), not (B, C, T, D)")
-        crops = features.shape[1] if features.ndim == 4 else 1
-        x = features.flatten(0, -3).transpose(1, 2)
-        x = self.selfatt(self.embedding(x).transpose(1, 2))
+        x, crops = folded(features, labels)
+        x = self.selfatt(self.embedding(x.transpose(1, 2)).transpose(1, 2))
         anomaly = None if self.Amemory is None else self.Amemory(x)
         normal = None if self.Nmemory is None else self.Nmemory(x)
         read = [reading.value for reading in (anomaly, normal) if reading is not None]
@@ -99,9 +96,7 @@ class UrDmuNetwork(nn.Module):
             read = read or [x]  # NUL without DMU: the encoders read X
             latents = [self.encoder_mu(value) for value in read]
         if labels is None:
-            logits = self.classify(x, latents)
-            logits = logits.view(-1, crops, logits.shape[1])
-            return Output(logits.sigmoid().mean(1), logits.mean(1))
+            return averaged(self.classify(x, latents), crops)
 
         known = labels < 0.5
         normal_alone = self.Amemory is None and self.Nmemory is not None

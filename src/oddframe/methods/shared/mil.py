@@ -1,0 +1,58 @@
+"""Multiple-instance learning: which snippets stand for a bag, and what is asked of them."""
+
+from __future__ import annotations
+
+from torch import Tensor, arange
+from torch.nn import functional as F
+
+from oddframe.errors import UsageError
+
+
+def snippets_that_count(length: int) -> int:
+    """k = T // 16 + 1, the field's rule, for bags of ``length`` T snippets."""
+    return length // 16 + 1
+
+
+def top_snippets(scores: Tensor, k: int) -> Tensor:
+    """Indices (B, k) of the k highest of ``scores`` (B, T); all of them where T is less."""
+    return scores.topk(min(k, scores.shape[1]), dim=1).indices
+
+
+def mean_at(values: Tensor, index: Tensor) -> Tensor:
+    """Mean over the snippets (B, k) of ``values`` (B, T) or (B, T, H)."""
+    index = index if values.ndim == 2 else index.unsqueeze(-1)
+    return values.take_along_dim(index, dim=1).mean(1)
+
+
+def top_mean(scores: Tensor, k: int) -> Tensor:
+    """(B, T) -> (B,) mean of the k highest."""
+    return mean_at(scores, top_snippets(scores, k))
+
+
+def top_k_bce(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the mean of the top k = T // 16 + 1 scores (B, T) and the labels (B,)."""
+    top = top_mean(scores, snippets_that_count(scores.shape[1]))
+    return F.binary_cross_entropy(top, labels.to(top.dtype))
+
+
+def classes(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of the normal and of the abnormal bags among ``labels`` (B,).
+
+    Raises:
+        UsageError: there is no normal or no abnormal bag.
+    """
+    normal, abnormal = (labels < 0.5).nonzero()[:, 0], (labels >= 0.5).nonzero()[:, 0]
+    if not len(normal) or not len(abnormal):
+        raise UsageError("this loss needs normal and abnormal videos in every batch")
+    return normal, abnormal
+
+
+def paired(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
+    """The i-th row of one with the i-th of the other; where one kind is short, it starts over."""
+    pairs = arange(max(len(normal), len(abnormal)), device=normal.device)
+    return normal[pairs % len(normal)], abnormal[pairs % len(abnormal)]
+
+
+def ranking(abnormal: Tensor, normal: Tensor, margin: float = 1.0) -> Tensor:
+    """Mean of max(0, margin - a + n) over all pairs of bag scores (A,) and (N,)."""
+    return F.relu(margin - abnormal[:, None] + normal[None, :]).mean()

@@ -1,0 +1,85 @@
+"""Bags with a planted anomaly that their means do not know, and a small training on them.
+
+A bag is sixteen scenes of two snippets. A scene is one of 32 kinds, all equally frequent and as far
+from each other: what is odd can be told by nothing but the bags' labels. Kind 0 is odd: every
+abnormal bag has it once, no normal one has it. Bags lie so far apart that their means do not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from oddframe.methods.base import AnyMethod
+
+KINDS, SCENES, SCENE = 32, 16, 2
+SEGMENTS = SCENES * SCENE
+HEIGHT, NOISE, OFFSET = 6.0, 0.5, 1.0
+OPTIMISERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
+@dataclass(frozen=True)
+class Small:
+    """How a method is made small and fast for a test: its config, rate and steps."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    lr: float = 3e-3
+    steps: int = 100
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Bags (B, T, D), their labels (B,), and which snippets are odd, (B, T)."""
+
+    bags: Tensor
+    labels: Tensor
+    odd: Tensor
+
+
+def planted(n: int, seed: int) -> Planted:
+    """``n`` normal bags and ``n`` abnormal ones; the kinds are the same for every seed."""
+    axes = np.linalg.qr(np.random.default_rng(7).normal(size=(KINDS, KINDS)))[0]
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0.0, 1.0], n)
+    kinds = rng.integers(1, KINDS, size=(2 * n, SCENES))
+    kinds[np.arange(n, 2 * n), rng.integers(SCENES, size=n)] = 0
+    kinds = kinds.repeat(SCENE, axis=1)
+    bags = HEIGHT * axes[kinds] + NOISE * rng.normal(size=(2 * n, SEGMENTS, KINDS))
+    bags += OFFSET * rng.normal(size=(2 * n, 1, KINDS))
+    return Planted(
+        torch.from_numpy(bags).float(),
+        torch.from_numpy(labels).float(),
+        torch.from_numpy(kinds) == 0,
+    )
+
+
+def trained(
+    method: AnyMethod, config: BaseModel, small: Small, bags: Tensor, labels: Tensor, seed: int
+) -> nn.Module:
+    """The method's network after its small training, eight bags of either kind a step."""
+    torch.manual_seed(seed)
+    network = method.network(bags.shape[2], config).train()
+    groups = method.parameter_groups(network, config)
+    recipe = method.recipe
+    optimiser = OPTIMISERS[recipe.optimiser](groups, lr=small.lr, weight_decay=recipe.weight_decay)
+    kinds = [(labels == kind).nonzero()[:, 0] for kind in (0, 1)]
+    for step in range(small.steps):
+        method.begin_step(network, step / small.steps, config)
+        chosen = torch.cat([kind[torch.randperm(len(kind))[:8]] for kind in kinds])
+        loss = method.loss(network(bags[chosen], labels[chosen]), labels[chosen], config)
+        optimiser.zero_grad()
+        loss.total.backward()
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+        optimiser.step()
+    return network.eval()

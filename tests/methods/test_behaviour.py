@@ -1,0 +1,236 @@
+"""What every method does, whichever it is. A new one in the registry is tested here by itself.
+
+Where the default widths are too slow for a test, ``SMALL`` has a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import BaseModel
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from oddframe.methods.base import AnyMethod, Loss
+from oddframe.methods.registry import get_method, method_names
+from tests.methods.planted import Planted, Small, planted, trained
+
+SMALL: dict[str, Small] = {
+    "ur_dmu": Small(
+        {"hidden": 16, "heads": 2, "head_dim": 8, "depth": 1, "classifier_hidden": 16}, lr=5e-3
+    ),
+    "linear": Small(lr=1e-2),
+}
+TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]
+LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+
+every_method = pytest.mark.parametrize("name", method_names())
+every_trained_method = pytest.mark.parametrize("name", TRAINED)
+
+
+def small(name: str, **fields: Any) -> tuple[AnyMethod, BaseModel]:
+    """The method and a config for a small network."""
+    method = get_method(name)
+    known = {key: value for key, value in fields.items() if key in method.Config.model_fields}
+    settings = dict(SMALL.get(name, Small()).config) | known
+    return method, method.Config.model_validate(settings)
+
+
+def network(name: str, dim: int = 16, **fields: Any) -> nn.Module:
+    """A network with all weights drawn, none at zero."""
+    method, config = small(name, **fields)
+    torch.manual_seed(0)
+    made: nn.Module = method.network(dim, config)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if not parameter.count_nonzero():
+                parameter.normal_(std=0.3)
+    return made
+
+
+@cache
+def data() -> tuple[Planted, Planted]:
+    """To train on, and to test on."""
+    return planted(80, 0), planted(40, 1)
+
+
+def auc(made: nn.Module, test: Planted) -> float:
+    with torch.inference_mode():
+        logits = made(test.bags).logits
+    return float(roc_auc_score(test.odd.flatten(), logits.flatten()))
+
+
+def learns(method: AnyMethod, config: BaseModel, how: Small) -> None:
+    """Assert that it finds what is planted, from the bags' labels."""
+    train, test = data()
+    found = auc(trained(method, config, how, train.bags, train.labels, 0), test)
+    assert found > 0.95, found
+
+
+def test_means_of_bags_do_not_tell() -> None:
+    train, test = data()
+    model = LogisticRegression(max_iter=1000).fit(train.bags.mean(1), train.labels)
+    guessed = model.decision_function(test.bags.mean(1))
+    assert 0.35 < roc_auc_score(test.labels, guessed) < 0.65
+    snippets = model.decision_function(test.bags.flatten(0, 1))
+    assert roc_auc_score(test.odd.flatten(), snippets) < 0.95
+
+
+@every_trained_method
+def test_learns_what_is_planted(name: str) -> None:
+    learns(*small(name), SMALL.get(name, Small()))
+
+
+class NoLoss:
+    """A method whose loss is replaced by zero."""
+
+    def __init__(self, method: AnyMethod):
+        self.method = method
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.method, name)
+
+    def loss(self, output: Any, labels: Tensor, config: BaseModel) -> Loss:
+        loss = self.method.loss(output, labels, config)
+        return replace(loss, total=0 * loss.total)
+
+
+@every_trained_method
+def test_does_not_learn_without_its_loss(name: str) -> None:
+    method, config = small(name)
+    with pytest.raises(AssertionError):
+        learns(NoLoss(method), config, SMALL.get(name, Small()))  # type: ignore[arg-type]
+
+
+@every_trained_method
+def test_learns_nothing_from_shuffled_labels(name: str) -> None:
+    """Each shuffle comes with its complement: what chance finds counts once for, once against."""
+    (method, config), (train, test) = small(name), data()
+    found = []
+    for seed in range(2):
+        order = torch.randperm(len(train.labels), generator=torch.Generator().manual_seed(seed))
+        for labels in (train.labels[order], 1 - train.labels[order]):
+            made = trained(method, config, SMALL.get(name, Small()), train.bags, labels, seed)
+            found.append(auc(made, test))
+    assert abs(np.mean(found) - 0.5) < 0.1, found
+
+
+@every_method
+def test_videos_of_a_batch_do_not_know_each_other(name: str) -> None:
+    made = network(name).eval()
+    bags = torch.randn(5, 9, 16)
+    with torch.inference_mode():
+        together = made(bags).logits
+        alone = torch.cat([made(bag[None]).logits for bag in bags])
+        turned = made(bags.flip(0)).logits.flip(0)
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(together, turned, atol=1e-4, rtol=1e-4)
+
+
+@every_method
+def test_crops_are_averaged_in_any_order(name: str) -> None:
+    made = network(name).eval()
+    crops = torch.randn(2, 3, 9, 16)
+    with torch.inference_mode():
+        scores = made(crops).scores
+        each = torch.stack([made(crops[:, i]).scores for i in range(3)])
+        torch.testing.assert_close(scores, each.mean(0), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(scores, made(crops.flip(1)).scores, atol=1e-5, rtol=1e-4)
+
+
+@every_method
+@pytest.mark.parametrize("length", [1, 2, 50, 301])
+def test_scores_of_videos_of_any_length(name: str, length: int) -> None:
+    with torch.inference_mode():
+        found = network(name).eval()(torch.randn(2, length, 16))
+    assert found.scores.shape == found.logits.shape == (2, length)
+    assert ((found.scores >= 0) & (found.scores <= 1)).all()
+    low, high = found.logits.flatten().sort().indices[[0, -1]]
+    assert found.scores.flatten()[low] <= found.scores.flatten()[high]
+
+
+@every_trained_method
+@pytest.mark.parametrize("length", [1, 32])
+def test_normal_and_abnormal_bags_come_in_any_order(name: str, length: int) -> None:
+    method, config = small(name, dropout=0.0)
+    bags, losses = torch.randn(6, length, 16), []
+    for order in ([0, 1, 2, 3, 4, 5], [3, 0, 4, 1, 5, 2]):  # Each kind in its own order.
+        made = network(name, dropout=0.0)
+        torch.manual_seed(0)
+        losses.append(method.loss(made(bags[order], LABELS[order]), LABELS[order], config))
+    assert losses[0].total.isfinite()
+    torch.testing.assert_close(losses[0].total, losses[1].total, atol=1e-5, rtol=1e-4)
+    for term, value in losses[0].terms.items():
+        torch.testing.assert_close(value, losses[1].terms[term], atol=1e-5, rtol=1e-4)
+
+
+class Held(TorchFunctionMode):
+    """What is detached keeps the value that it had the first time through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: list[Tensor] = []
+        self.at: int | None = None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is not Tensor.detach:
+            return func(*args, **(kwargs or {}))
+        if self.at is None:
+            self.first.append(func(*args).clone())
+            return self.first[-1]
+        self.at += 1
+        return self.first[self.at - 1]
+
+
+@every_trained_method
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    method, config = small(name, dropout=0.0)
+    made, bags = network(name, dropout=0.0).double(), torch.randn(6, 20, 16).double()
+    held = Held()
+
+    def loss(at: nn.Module) -> Tensor:
+        torch.manual_seed(0)
+        with held:
+            return method.loss(at(bags, LABELS.double()), LABELS.double(), config).total
+
+    base = deepcopy(made)
+    loss(base).backward()
+    gradients = [p.grad for p in base.parameters()]
+    assert any(g is not None and g.abs().max() > 1e-6 for g in gradients)
+
+    def moved(step: float, direction: list[Tensor]) -> float:
+        at, held.at = deepcopy(made), 0
+        with torch.no_grad():
+            for parameter, way in zip(at.parameters(), direction, strict=True):
+                parameter += step * way
+            return loss(at).item()
+
+    for seed in range(4):
+        rng = torch.Generator().manual_seed(seed)
+        drawn = [torch.randn(p.shape, generator=rng).double() for p in made.parameters()]
+        length = torch.cat([w.flatten() for w in drawn]).norm()
+        way = [w / length for w in drawn]
+        slope = sum(
+            (g * w).sum().item() for g, w in zip(gradients, way, strict=True) if g is not None
+        )
+        found = (moved(1e-5, way) - moved(-1e-5, way)) / 2e-5
+        assert found == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+@every_method
+def test_says_where_it_comes_from(name: str) -> None:
+    about = get_method(name).about
+    assert about.paper
+    assert about.evidence
+    assert about.checked != "from the paper" or about.deviations, "say what was chosen"

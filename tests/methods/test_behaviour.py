@@ -29,6 +29,7 @@ SMALL: dict[str, Small] = {
         {"hidden": 16, "heads": 2, "head_dim": 8, "depth": 1, "classifier_hidden": 16}, lr=5e-3
     ),
     "linear": Small(lr=1e-2),
+    "sultani": Small({"hidden": 32, "dropout": 0.2}, lr=1e-1),
 }
 TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]
 LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])

@@ -8,10 +8,17 @@ from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.linear import Linear
 from oddframe.methods.normality import Normality
+from oddframe.methods.sultani import Sultani
 from oddframe.methods.urdmu.method import UrDmu
 
 _METHODS: dict[str, AnyMethod] = {
-    method.name: method for method in (UrDmu(), Linear(), Normality())
+    method.name: method
+    for method in (
+        UrDmu(),
+        Linear(),
+        Normality(),
+        Sultani(),
+    )
 }
 
 

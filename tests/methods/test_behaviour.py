@@ -30,6 +30,7 @@ SMALL: dict[str, Small] = {
     ),
     "linear": Small(lr=1e-2),
     "sultani": Small({"hidden": 32, "dropout": 0.2}, lr=1e-1),
+    "rtfm": Small({"hidden": 16, "dropout": 0.1}, lr=5e-3),
 }
 TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]
 LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -31,9 +32,23 @@ def test_loads_one_to_one(published: dict[str, Tensor], prefix: str, tmp_path: P
     path = write(tmp_path / "ucf.pkl", {prefix + k: v for k, v in published.items()})
     read = read_published(path)
     assert (read.dim, read.config.anomaly_slots, read.config.normal_slots) == (24, 50, 60)
+    assert read.method == "ur_dmu"
     assert not read.network.training
     state = read.network.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in published.items())
+
+
+@pytest.mark.parametrize(("name", "file"), [("rtfm", "rtfm_A.json")])
+def test_names_of_the_published_code_load_strictly(
+    name: str, file: str, parity: Path, tmp_path: Path
+) -> None:
+    rows = json.loads((parity / file).read_text())["tensors"]
+    state = {row["name"]: torch.full(row["shape"], 0.5) for row in rows}
+    read = read_published(write(tmp_path / "published.pkl", state))
+    assert read.method == name
+    assert set(read.network.state_dict()) == set(state)
+    scores = read.network(torch.rand(1, 3, read.dim)).scores
+    assert scores.isfinite().all()
 
 
 def test_names_what_does_not_fit(published: dict[str, Tensor], tmp_path: Path) -> None:

@@ -1,21 +1,16 @@
 """UR-DMU against figures that its published code printed.
 
-A small part of them is in ``data/``; all of them are in ``../shared/parity``. Tolerances are those
-of the figures' own README: max(1e-5, five times the published code's own float32 error), relative
-to the figure's largest magnitude; for gradients and Adam steps max(1e-4, ...).
+A small part of them is in ``data/``; all of them are in ``../shared/parity``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -26,8 +21,16 @@ from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import Reading, TrainingOutput, UrDmuNetwork
 from tests.methods import formula
+from tests.methods.parity import (
+    Facts,
+    Watch,
+    gradients_close,
+    row_close,
+    step_close,
+    tensor_close,
+    value_close,
+)
 
-Facts = Mapping[str, Any]
 PART = Path(__file__).parent / "data" / "urdmu_1024_part.json"
 CONFIG = UrDmuConfig(dropout=0.0)
 LABELS = torch.tensor([0.0, 0.0, 1.0, 1.0])
@@ -60,20 +63,6 @@ def filled(facts: Facts) -> FixedNoise:
     return network
 
 
-def close(ours: Tensor | float, theirs: Any, facts: Facts, section: str, floor: float) -> None:
-    """Assert that a figure is reproduced."""
-    got = ours.detach().numpy() if isinstance(ours, Tensor) else np.array(ours)
-    expected = np.array(theirs)
-    assert got.shape == expected.shape
-    tolerance = max(floor, 5 * facts["float64_check"][section]["max_rel"])
-    error = np.abs(got - expected).max() / np.abs(expected).max()
-    assert error <= tolerance, f"{section}: off by {error:.1e}, tolerance {tolerance:.1e}"
-
-
-value_close = partial(close, floor=1e-5)
-step_close = partial(close, floor=1e-4)
-
-
 def scores(network: UrDmuNetwork, facts: Facts, *shape: int) -> Tensor:
     with torch.inference_mode():
         return network(formula.features((*shape, facts["dim"]), facts["seed_S"])).scores
@@ -92,19 +81,11 @@ class Step:
 
 
 def step(facts: Facts, network: FixedNoise) -> Step:
-    inputs: dict[str, list[Tensor]] = {}
-    outputs: dict[str, list[Any]] = {}
-
-    def keep(name: str, _module: Any, args: tuple[Tensor], result: Any) -> None:
-        inputs.setdefault(name, []).append(args[0])
-        outputs.setdefault(name, []).append(result)
-
-    for name, module in network.named_modules():
-        module.register_forward_hook(partial(keep, name))
+    seen = Watch(network)
     output = network(formula.features((4, 200, facts["dim"]), facts["seed_S"]), LABELS)
     loss = ur_dmu_loss(output, LABELS, CONFIG)
     loss.total.backward()
-    return Step(facts, network, output, loss, inputs, outputs)
+    return Step(facts, network, output, loss, seen.inputs, seen.outputs)
 
 
 @pytest.fixture(scope="module", params=["1024", "1152"])
@@ -134,12 +115,9 @@ def check_losses(done: Step) -> None:
 
 
 def check_gradients(done: Step) -> None:
-    gradients = {name: p.grad for name, p in done.network.named_parameters()}
-    assert set(gradients) == set(done.facts["grad_l2"])
-    for name, expected in done.facts["grad_l2"].items():
-        gradient = gradients[name]
-        assert gradient is not None
-        step_close(gradient.double().norm(), expected, done.facts, "grad_l2")
+    expected = done.facts["grad_l2"]
+    assert {name for name, _ in done.network.named_parameters()} == set(expected)
+    gradients_close(done.network, expected, done.facts)
 
 
 def test_the_part_that_is_stored_here() -> None:
@@ -161,9 +139,7 @@ def test_scores(whole: Facts, network: FixedNoise, length: int) -> None:
 def test_scores_of_200_snippets_and_of_ten_crops(whole: Facts, network: FixedNoise) -> None:
     expected = whole["eval"]["T200"]
     got = scores(network, whole, 1, 200)
-    value_close(got[0, :8], expected["first8"], whole, "eval")
-    for name, figure in (("mean", got.mean()), ("min", got.min()), ("max", got.max())):
-        value_close(figure, expected[name], whole, "eval")
+    row_close(got[0], expected, whole, "eval")
     ten = whole["eval"]["T37_10crop_4d_input_b1_n10"]
     value_close(scores(network, whole, 1, 10, 37), [ten["scores"]], whole, "eval")
 
@@ -204,13 +180,7 @@ def test_intermediates(trained: Step) -> None:
     expected = trained.facts["train_intermediates"]
     assert set(found) == set(expected)
     for name, figures in expected.items():
-        got = found[name].detach()
-        assert list(got.shape) == figures["shape"], name
-        first = got.reshape(-1, got.shape[-1])[0, :8]
-        scale = np.abs(figures["first8"]).max()
-        assert abs(got.mean() - figures["mean"]) <= 1e-5 * scale, name
-        assert abs(got.std(correction=0) - figures["std_pop"]) <= 1e-5 * scale, name
-        value_close(first, figures["first8"], trained.facts, "train_intermediates")
+        tensor_close(found[name], figures, trained.facts, "train_intermediates")
 
 
 def test_selected_snippets(trained: Step) -> None:
@@ -234,9 +204,7 @@ def test_selected_snippets(trained: Step) -> None:
 def test_training_scores(trained: Step) -> None:
     section = "train_scores_video_order_n0_n1_a0_a1"
     for video, figures in zip(trained.output.scores, trained.facts[section], strict=True):
-        value_close(video[:8], figures["first8"], trained.facts, section)
-        for name in ("sum", "mean", "min", "max"):
-            value_close(getattr(video, name)(), figures[name], trained.facts, section)
+        row_close(video, figures, trained.facts, section)
 
 
 def test_loss_terms(trained: Step) -> None:

@@ -1,7 +1,7 @@
-"""Checkpoints that UR-DMU's authors, and those who trained their code, published.
+"""Checkpoints that methods' authors, and those who trained their code, published.
 
-Such a file is a pickled state dictionary of 34 tensors. It is read with PyTorch's restricted
-unpickler, which makes tensors and nothing else.
+Such a file is a pickled state dictionary. It is read with PyTorch's restricted unpickler, which
+makes tensors and nothing else; the names of its tensors say which method it is of.
 """
 
 from __future__ import annotations
@@ -12,49 +12,56 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from pydantic import BaseModel
+from torch import Tensor, nn
 
 from oddframe.errors import InputError
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import UrDmuNetwork
+from oddframe.methods.registry import get_method, method_names
 
 _WRAPPER = "module."  # What DataParallel puts before every name.
 
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """A published checkpoint: feature length, the settings that its shapes tell, its network."""
+    """A published checkpoint.
 
+    Attributes:
+        method: Name of the method that it is of.
+        dim: Feature length.
+        config: The settings that its shapes tell; all others are as published.
+        network: The method's network with its weights, in evaluation mode.
+    """
+
+    method: str
     dim: int
-    config: UrDmuConfig
-    network: UrDmuNetwork
+    config: BaseModel
+    network: nn.Module
 
 
 def read_published(path: Path) -> PublishedCheckpoint:
-    """Read a published UR-DMU checkpoint (``.pkl``, ``.pt``, ``.pth``).
-
-    Feature length and memory sizes are read from the tensors' shapes; all else is as published.
+    """Read a published checkpoint (``.pkl``, ``.pt``, ``.pth``).
 
     Raises:
-        InputError: the file is missing, is no such file, or its tensors do not fit; the message
-            names what does not.
+        InputError: the file is missing, is of no method whose checkpoints are known, or its tensors
+            do not fit; the message names what does not.
     """
     state = _read_state(path)
-    try:
-        dim = state["embedding.conv_1.0.weight"].shape[1]
-        slots = [state[f"{memory}memory.memory_block"].shape[0] for memory in "AN"]
-    except (KeyError, IndexError):
-        raise InputError(
-            f"{path}: not a UR-DMU checkpoint: embedding or memories are missing among its "
-            f"{len(state)} tensors"
-        ) from None
-    config = UrDmuConfig(anomaly_slots=slots[0], normal_slots=slots[1])
-    network = UrDmuNetwork(dim, config)
-    if misfits := _misfits(network.state_dict(), state):
-        shown = "; ".join(misfits[:5]) + (f"; and {len(misfits) - 5} more" if misfits[5:] else "")
-        raise InputError(f"{path}: not a checkpoint of the published UR-DMU: {shown}")
-    network.load_state_dict(state)
-    return PublishedCheckpoint(dim, config, network.eval())
+    for method in map(get_method, method_names()):
+        found = method.published(state)
+        if found is None:
+            continue
+        dim, config = found
+        network = method.network(dim, config)
+        if misfits := _misfits(network.state_dict(), state):
+            more = f"; and {len(misfits) - 5} more" if misfits[5:] else ""
+            shown = "; ".join(misfits[:5]) + more
+            raise InputError(f"{path}: not a checkpoint of the published {method.title}: {shown}")
+        network.load_state_dict(state)
+        return PublishedCheckpoint(method.name, dim, config, network.eval())
+    raise InputError(
+        f"{path}: none of the {len(state)} tensors' names is that of a method whose published "
+        "checkpoints are known"
+    )
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.linear import Linear
 from oddframe.methods.normality import Normality
+from oddframe.methods.rtfm import Rtfm
 from oddframe.methods.sultani import Sultani
 from oddframe.methods.urdmu.method import UrDmu
 
@@ -18,6 +19,7 @@ _METHODS: dict[str, AnyMethod] = {
         Linear(),
         Normality(),
         Sultani(),
+        Rtfm(),
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -50,3 +51,12 @@ class UrDmu(Method[UrDmuConfig, TrainingOutput]):
             {"params": list(network.base.parameters())},
             {"params": list(network.shortcut.parameters()), **own},
         ]
+
+    def published(self, state: Mapping[str, Tensor]) -> tuple[int, UrDmuConfig] | None:
+        """A checkpoint of the published code, or None."""
+        first = state.get("embedding.conv_1.0.weight")
+        memories = [state.get(f"{memory}memory.memory_block") for memory in "AN"]
+        if first is None or first.ndim != 3 or any(m is None or m.ndim != 2 for m in memories):
+            return None
+        anomaly, normal = (len(memory) for memory in memories if memory is not None)
+        return first.shape[1], UrDmuConfig(anomaly_slots=anomaly, normal_slots=normal)

@@ -30,6 +30,9 @@ SMALL: dict[str, Small] = {
     ),
     "linear": Small(lr=1e-2),
     "sultani": Small({"hidden": 32, "dropout": 0.2}, lr=1e-1),
+    "hl_net": Small(
+        {"hidden": 32, "fused": 32, "graph": 16, "dropout": 0.1, "online_lr": 5e-3}, lr=1e-2
+    ),
     "rtfm": Small({"hidden": 16, "dropout": 0.1}, lr=5e-3),
 }
 TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]

@@ -38,7 +38,7 @@ def test_loads_one_to_one(published: dict[str, Tensor], prefix: str, tmp_path: P
     assert all(torch.equal(state[name], tensor) for name, tensor in published.items())
 
 
-@pytest.mark.parametrize(("name", "file"), [("rtfm", "rtfm_A.json")])
+@pytest.mark.parametrize(("name", "file"), [("rtfm", "rtfm_A.json"), ("hl_net", "hlnet_A.json")])
 def test_names_of_the_published_code_load_strictly(
     name: str, file: str, parity: Path, tmp_path: Path
 ) -> None:

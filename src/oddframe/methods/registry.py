@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
+from oddframe.methods.hlnet import HlNet
 from oddframe.methods.linear import Linear
 from oddframe.methods.normality import Normality
 from oddframe.methods.rtfm import Rtfm
@@ -20,6 +21,7 @@ _METHODS: dict[str, AnyMethod] = {
         Normality(),
         Sultani(),
         Rtfm(),
+        HlNet(),
     )
 }
 

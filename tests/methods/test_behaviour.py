@@ -33,6 +33,7 @@ SMALL: dict[str, Small] = {
     "hl_net": Small(
         {"hidden": 32, "fused": 32, "graph": 16, "dropout": 0.1, "online_lr": 5e-3}, lr=1e-2
     ),
+    "pel4vad": Small({"width": 16, "out": 16, "kernel": 3, "smooth": "none"}),
     "rtfm": Small({"hidden": 16, "dropout": 0.1}, lr=5e-3),
 }
 TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]

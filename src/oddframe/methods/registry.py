@@ -9,6 +9,7 @@ from oddframe.methods.base import AnyMethod
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.linear import Linear
 from oddframe.methods.normality import Normality
+from oddframe.methods.pel4vad import Pel4Vad
 from oddframe.methods.rtfm import Rtfm
 from oddframe.methods.sultani import Sultani
 from oddframe.methods.urdmu.method import UrDmu
@@ -22,6 +23,7 @@ _METHODS: dict[str, AnyMethod] = {
         Sultani(),
         Rtfm(),
         HlNet(),
+        Pel4Vad(),
     )
 }
 

@@ -1,0 +1,34 @@
+"""Smoothing of scores along time, after the network: on probabilities, given and returned as
+logits, so that scores of nearly 1 stay apart."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Smoothing = Literal["none", "slide", "fixed"]
+
+
+def smoothed(logits: Tensor, how: Smoothing, width: int) -> Tensor:
+    """Logits (B, T) of the smoothed probabilities.
+
+    ``slide``: the mean of a snippet and the ``width - 1`` after it. ``fixed``: every ``width``
+    snippets get their mean. Either way there are scores of 0 beyond the end.
+    """
+    if how == "none":
+        return logits
+    length = logits.shape[1]
+    beyond = width - 1 if how == "slide" else -length % width
+    padded = F.pad(logits, (0, beyond), value=-torch.inf)
+    if how == "slide":
+        return _logit_of_mean(padded.unfold(1, width, 1))
+    means = _logit_of_mean(padded.view(len(logits), -1, width))
+    return means.repeat_interleave(width, dim=1)[:, :length]
+
+
+def _logit_of_mean(logits: Tensor) -> Tensor:
+    """(..., k) -> (...) log(p / (1 - p)) of p, the mean of k probabilities."""
+    return F.logsigmoid(logits).logsumexp(-1) - F.logsigmoid(-logits).logsumexp(-1)

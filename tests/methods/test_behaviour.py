@@ -30,6 +30,10 @@ SMALL: dict[str, Small] = {
     ),
     "linear": Small(lr=1e-2),
     "sultani": Small({"hidden": 32, "dropout": 0.2}, lr=1e-1),
+    # Made for what lies far out, which nothing here does: with one seed in four it finds nothing.
+    "bn_wvad": Small(
+        {"hidden": 256, "heads": 2, "head_dim": 8, "depth": 1, "of_video": 0.07, "of_batch": 0.07}
+    ),
     "hl_net": Small(
         {"hidden": 32, "fused": 32, "graph": 16, "dropout": 0.1, "online_lr": 5e-3}, lr=1e-2
     ),
@@ -117,6 +121,7 @@ def test_does_not_learn_without_its_loss(name: str) -> None:
         learns(NoLoss(method), config, SMALL.get(name, Small()))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @every_trained_method
 def test_learns_nothing_from_shuffled_labels(name: str) -> None:
     """Each shuffle comes with its complement: what chance finds counts once for, once against."""

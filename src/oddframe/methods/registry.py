@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
+from oddframe.methods.bnwvad import BnWvad
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.linear import Linear
 from oddframe.methods.normality import Normality
@@ -24,6 +25,7 @@ _METHODS: dict[str, AnyMethod] = {
         Rtfm(),
         HlNet(),
         Pel4Vad(),
+        BnWvad(),
     )
 }
 

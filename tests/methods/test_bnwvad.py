@@ -1,0 +1,78 @@
+"""BN-WVAD: loss, selection and criterion by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from oddframe.methods.bnwvad import BnWvadNetwork, BnWvadOutput, Head, taken_for_odd
+from oddframe.methods.registry import get_method
+
+METHOD = get_method("bn_wvad")
+LABELS = torch.tensor([0.0, 1.0])
+
+
+def output(head: Tensor, first: Tensor, second: Tensor) -> BnWvadOutput:
+    return BnWvadOutput(head, head.logit(), head, first, second)
+
+
+def test_loss_by_hand() -> None:
+    head = torch.tensor([[0.3, 0.4, 0.0, 0.0, 0.0], [0.9] * 5])
+    # A fifth of five is one a video, two fifths of the batch are two.
+    first = torch.tensor([[1.0, 3.0, 2.0, 0.0, 0.0], [1.0, 2.5, 0.0, 7.0, 0.0]])
+    second = torch.tensor([[1.0, 1.0, 1.0, 1.0, 1.0], [1.2, 1.2, 9.0, 0.0, 0.0]])
+    second[1, 1] = 1.3
+    loss = METHOD.loss(output(head, first, second), LABELS, METHOD.Config())
+    terms = {name: term.item() for name, term in loss.terms.items()}
+    assert terms["normal"] == pytest.approx(0.5)
+    # Odd ones in their order, 2.5 and 7; normal ones from the farthest on, 3 and 2.
+    assert terms["first"] == pytest.approx(((3 - 2.5 + 1) + 0) / 2)
+    assert terms["second"] == pytest.approx(((1 - 1.3 + 1) + 0) / 2)
+    weighted = terms["normal"] + 5 * terms["first"] + 20 * terms["second"]
+    assert loss.total.item() == pytest.approx(weighted)
+
+
+def test_the_farthest_of_each_video_and_of_the_batch_are_odd() -> None:
+    distance = torch.tensor([[9.0, 8.0, 7.0, 6.0, 1.0], [5.0, 0.0, 0.0, 0.0, 0.0]])
+    odd = taken_for_odd(distance, METHOD.Config())
+    assert odd.int().tolist() == [[1, 1, 1, 1, 0], [1, 0, 0, 0, 0]]
+
+
+def test_normal_videos_share_in_what_is_compared() -> None:
+    """One a video first: the second farthest of one comes after the farthest of all."""
+    first = torch.tensor([[9.0, 8.0, 0.0], [1.0, 0.0, 0.0], [2.0, 4.0, 0.0]])
+    labels = torch.tensor([0.0, 0.0, 1.0])
+    config = METHOD.Config(of_video=0.7, of_batch=0.0)
+    loss = METHOD.loss(output(torch.full((3, 3), 0.5), first, first), labels, config)
+    # Odd in their order: 2, 4; normal: 9, 1.
+    assert loss.terms["first"].item() == pytest.approx((9 - 2 + 1 + 0) / 2)
+
+
+def test_distances_are_from_running_statistics() -> None:
+    torch.manual_seed(0)
+    head = Head(64).eval()
+    head.bn1.running_mean.normal_()  # type: ignore[union-attr]
+    head.bn1.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    x = torch.randn(2, 64, 5)
+    a = head.conv1(x).detach()
+    mean, var = head.bn1.running_mean, head.bn1.running_var
+    expected = [
+        [math.sqrt(sum((a[i, c, t] - mean[c]) ** 2 / var[c] for c in range(4))) for t in range(5)]  # type: ignore[index]
+        for i in range(2)
+    ]
+    torch.testing.assert_close(head(x)[1].detach(), torch.tensor(expected))
+
+
+def test_order_is_that_of_the_published_criterion() -> None:
+    torch.manual_seed(0)
+    config = METHOD.Config(hidden=32, heads=2, head_dim=8)
+    network: BnWvadNetwork = METHOD.network(6, config).eval()
+    x = torch.randn(1, 40, 6)
+    with torch.inference_mode():
+        out, training = network(x), network(x, torch.zeros(1))
+    raw = training.head * (training.first + training.second)
+    torch.testing.assert_close(out.logits.exp(), raw)
+    torch.testing.assert_close(out.scores, raw / (1 + raw))

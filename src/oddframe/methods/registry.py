@@ -9,6 +9,7 @@ from oddframe.methods.base import AnyMethod
 from oddframe.methods.bnwvad import BnWvad
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.linear import Linear
+from oddframe.methods.msl import Msl
 from oddframe.methods.normality import Normality
 from oddframe.methods.pel4vad import Pel4Vad
 from oddframe.methods.rtfm import Rtfm
@@ -26,6 +27,7 @@ _METHODS: dict[str, AnyMethod] = {
         HlNet(),
         Pel4Vad(),
         BnWvad(),
+        Msl(),
     )
 }
 

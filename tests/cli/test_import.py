@@ -158,7 +158,7 @@ class Evil:
         ("missing", "no such file"),
         ("evil", "nothing else is unpickled"),
         ("cut", "cut.pkl: "),
-        ("keys", "not a UR-DMU checkpoint"),
+        ("keys", "none of the 1 tensors"),
         ("one", "encoder_mu.0.bias is missing"),
     ],
 )

@@ -17,7 +17,7 @@ from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]
 VERBS = ("score", "demo", "train", "calibrate", "evaluate", "reproduce", "data", "import", "report")
-VERBS += ("info", "doctor")
+VERBS += ("info", "methods", "doctor")
 HEAVY = ("torch", "cv2", "av", "openvino", "numpy", "matplotlib", "pydantic", "safetensors")
 
 
@@ -81,6 +81,27 @@ def test_info_of_nothing(oddframe: Run, tmp_path: Path) -> None:
         answer = oddframe("info", tmp_path / name)
         assert answer.code == 3
         assert len(answer.err.splitlines()) == 1
+
+
+def test_methods_are_listed(oddframe: Run) -> None:
+    listed = oddframe("methods").out.splitlines()
+    known = json.loads(oddframe("methods", "--json").out)
+    assert [line.split()[0] for line in listed[1:]] == [method["name"] for method in known]
+    assert all(method["paper"] and method["supervision"] and method["checked"] for method in known)
+    rtfm = json.loads(oddframe("methods", "rtfm", "--json").out)
+    assert {"UCF-Crime": 84.3, "XD-Violence": 77.81}.items() <= {
+        f["data"]: f["value"] for f in rtfm["published"]
+    }.items()
+    said = oddframe("methods", "rtfm").out
+    assert "ICCV 2021" in said
+    assert "UCF-Crime AUC 84.3 (I3D)" in said
+    assert "parity" in said
+
+
+def test_an_unknown_method_is_named(oddframe: Run) -> None:
+    answer = oddframe("methods", "rtmf")
+    assert answer.code == 2
+    assert "did you mean 'rtfm'" in answer.err
 
 
 def test_a_fault_of_ours_is_one_line(

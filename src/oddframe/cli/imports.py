@@ -93,7 +93,7 @@ def features(
 
 @app.command("checkpoint", epilog=EXAMPLE)
 def checkpoint(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A published UR-DMU checkpoint.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A published checkpoint.")],
     out: Annotated[Path, typer.Option(help="The model file, *.safetensors.")],
     reads: Annotated[
         Reads,
@@ -106,13 +106,14 @@ def checkpoint(
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Turn a published UR-DMU checkpoint (.pkl) into a model file.
+    """Turn a published checkpoint (.pkl) of UR-DMU, RTFM or HL-Net into a model file.
 
     Nothing but tensors is ever unpickled. Its threshold is 0.5 until oddframe calibrate sets one.
     """
     import json
 
     from oddframe.errors import UsageError
+    from oddframe.methods.registry import get_method
     from oddframe.modelfile import load_model, save_model
     from oddframe.training.published_model import published_model
 
@@ -125,7 +126,8 @@ def checkpoint(
         about = {"model": str(out), "method": model.method, "sha256": model.sha256}
         say(json.dumps({**about, "reads": spec.to_dict()}, indent=2))
         return
-    say(f"{printable(str(out))}: UR-DMU, reads {spec.backbone}, features of length {spec.dim}")
+    title = get_method(model.method).title
+    say(f"{printable(str(out))}: {title}, reads {spec.backbone}, features of length {spec.dim}")
     if spec.imported:
         say(f"Use it: oddframe evaluate {printable(str(out))} ucf_crime:LISTS --features DIR")
         say("For videos: the same command with --reads i3d")

@@ -19,6 +19,7 @@ from oddframe.cli import (
     evaluate,
     imports,
     info,
+    methods,
     report,
     reproduce,
     score,
@@ -56,6 +57,9 @@ app.command(
 app.command(
     "evaluate", short_help="How good a model is on labelled videos.", epilog=evaluate.EXAMPLE
 )(evaluate.evaluate)
+app.command(
+    "methods", short_help="What can be trained, and how it was checked.", epilog=methods.EXAMPLE
+)(methods.methods)
 app.add_typer(data.app, name="data", help="What a data set holds, and what is wrong with it.")
 app.add_typer(imports.app, name="import", help="Published features and checkpoints, made ours.")
 app.command(

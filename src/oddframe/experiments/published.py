@@ -54,6 +54,28 @@ class Published:
     elsewhere: Mapping[str, tuple[PublishedRow, ...]]
 
 
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A figure of one method.
+
+    Attributes:
+        data: Name of the data set in print.
+        figure: ``AUC`` or ``AP``.
+        value: Per cent.
+        features: What it was measured on, as far as a table says it.
+        source: Where it was published.
+    """
+
+    data: str
+    figure: str
+    value: float
+    features: str
+    source: str
+
+
+_PRINTED = {"ucf_crime": "UCF-Crime", "xd_violence": "XD-Violence", "ped2": "Ped2"}
+
+
 @lru_cache(maxsize=1)
 def published() -> Published:
     """The figures that come with oddframe."""
@@ -70,3 +92,28 @@ def published() -> Published:
 def _row(row: Mapping[str, Any]) -> PublishedRow:
     labels = tuple(row.get("labels", ()))
     return PublishedRow(row.get("key", ""), labels, row["figures"], row.get("source", ""))
+
+
+def figures_of(title: str) -> tuple[PublishedFigure, ...]:
+    """What was published of the method that is called ``title`` in print, ``HL-Net``."""
+    known = published()
+    tables = (("ucf_crime", known.tables["table1"]), ("xd_violence", known.tables["table2"]))
+    rows = [
+        (data, row.labels[0], row.labels[-1], row) for data, each in tables for row in each.rows
+    ]
+    for data, found in known.elsewhere.items():
+        for row in found:  # "GCN (TSN)": what it was measured on is in brackets.
+            name, _, features = row.labels[0].removesuffix(")").partition(" (")
+            rows.append((data, name, features, row))
+    return tuple(
+        PublishedFigure(
+            _PRINTED[data],
+            figure.rsplit("_", 1)[-1].upper(),
+            value,
+            features.removesuffix("-"),
+            row.source or known.source,
+        )
+        for data, name, features, row in rows
+        if name == title
+        for figure, value in row.figures.items()
+    )

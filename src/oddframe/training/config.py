@@ -51,7 +51,7 @@ class RecipeSection(Section):
         abnormal_bags: Abnormal bags a step.
         segments: Segments T that a bag is brought to.
         average: Decay of the moving average of the weights that is kept in the end; 0: none.
-        clip_norm: Largest norm of the gradient; none: not clipped.
+        clip_norm: Largest norm of the gradient; none: the method's own, if it has one.
         feature_noise: Deviation of the noise on training features, in deviations of each dimension.
         feature_dropout: Share of a bag's feature dimensions that are set to their mean.
         seed: Of the weights, the noise and the bags.
@@ -169,7 +169,7 @@ class TrainConfig(Section):
         recipe = get_method(self.method.name).recipe
         names = {f.name for f in fields(Recipe)} & set(RecipeSection.model_fields)
         changes = {name: getattr(self.recipe, name) for name in names}
-        for own in ("lr", "weight_decay"):
+        for own in ("lr", "weight_decay", "clip_norm"):
             if changes[own] is None:
                 del changes[own]
         return replace(recipe, **changes)

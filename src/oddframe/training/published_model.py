@@ -1,4 +1,4 @@
-"""A published UR-DMU checkpoint as a model file."""
+"""A published checkpoint as a model file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from oddframe.features.layout import I3D_DIM, imported_spec
 from oddframe.features.spec import FeatureSpec
 from oddframe.methods.checkpoints import read_published
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.methods.urdmu.method import UrDmu
 from oddframe.modelfile import Model, Profile
 from oddframe.training.sections import EventSection
 
@@ -49,7 +48,7 @@ def published_model(path: Path, name: str, reads: Reads = "imported", knows: str
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return Model(
         name=name,
-        method=UrDmu.name,
+        method=read.method,
         config=read.config,
         network=ModelNetwork(Standardise.identity(read.dim), read.network).eval(),
         profiles={"best": Profile(spec, EventSection().rule(THRESHOLD))},

@@ -1,0 +1,102 @@
+"""``oddframe methods``: what can be trained, where it comes from, how far it is to be trusted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from oddframe.cli.console import say
+from oddframe.cli.options import DebugOption, JsonOption
+
+EXAMPLE = "Example: oddframe methods    oddframe methods rtfm"
+
+_COLUMNS = ("name", "method", "year", "told", "checked", "published")
+
+
+def methods(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="All that is known of one.", show_default=False)
+    ] = "",
+    as_json: JsonOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """List the methods that train takes: paper, year, what was published, how ours was checked."""
+    from oddframe.methods.registry import method_names
+
+    known = [described(each) for each in ([name] if name else method_names())]
+    if as_json:
+        say(json.dumps(known[0] if name else known, indent=2))
+    elif name:
+        _show(known[0])
+    else:
+        _table(known)
+
+
+def described(name: str) -> dict[str, Any]:
+    """What is known of a method, as JSON types.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    from oddframe.experiments.published import figures_of
+    from oddframe.methods.registry import get_method
+
+    method = get_method(name)
+    about = asdict(method.about)
+    return {
+        "name": method.name,
+        "title": method.title,
+        "year": method.year,
+        **about,
+        "deviations": list(about["deviations"]),
+        "published": [asdict(figure) for figure in figures_of(method.title)],
+        "recipe": asdict(method.recipe),
+        "config": method.Config().model_dump(mode="json"),
+    }
+
+
+def _figures(method: dict[str, Any]) -> list[str]:
+    return [
+        f"{f['data']} {f['figure']} {f['value']:g}"
+        + (f" ({f['features']})" if f["features"] else "")
+        for f in method["published"]
+    ]
+
+
+def _table(known: list[dict[str, Any]]) -> None:
+    rows = [_COLUMNS]
+    for method in known:
+        best = "; ".join(_figures(method)[:3])
+        told, checked = method["supervision"], method["checked"]
+        rows.append((method["name"], method["title"], str(method["year"]), told, checked, best))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say("  ".join(cells).rstrip())
+
+
+def _show(method: dict[str, Any]) -> None:
+    recipe = method["recipe"]
+    trained = (
+        f"{recipe['optimiser']}, lr {recipe['lr']:g}, weight decay {recipe['weight_decay']:g}, "
+        f"{recipe['steps']:,} steps of {recipe['normal_bags']} + {recipe['abnormal_bags']} bags of "
+        f"{recipe['segments']} segments"
+    )
+    settings = ", ".join(f"{key} {value}" for key, value in method["config"].items())
+    say(f"{method['title']} ({method['year']}): oddframe train DATA --method {method['name']}")
+    lines = {
+        "paper": [method["paper"]],
+        "reads": [method["inputs"]],
+        "told": [method["supervision"]],
+        "published": _figures(method) or ["nothing on UCF-Crime, XD-Violence or Ped2"],
+        "checked": [f"{method['checked']}: {method['evidence']}"],
+        "deviates": method["deviations"] or ["in nothing that is known"],
+        "recipe": [trained],
+        "settings": [settings or "none"],
+    }
+    for label, texts in lines.items():
+        for i, text in enumerate(texts):
+            say(f"  {label if i == 0 else '':<10} {text}")

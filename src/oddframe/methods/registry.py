@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.bnwvad import BnWvad
+from oddframe.methods.gcn import Gcn
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.linear import Linear
 from oddframe.methods.msl import Msl
@@ -28,6 +29,7 @@ _METHODS: dict[str, AnyMethod] = {
         Pel4Vad(),
         BnWvad(),
         Msl(),
+        Gcn(),
     )
 }
 

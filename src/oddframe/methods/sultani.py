@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
+from oddframe.methods.shared.layers import scorer
 from oddframe.methods.shared.mil import classes, ranking
 from oddframe.methods.shared.temporal import smoothness, sparsity
 
@@ -47,14 +48,7 @@ class SultaniNetwork(nn.Module):
 
     def __init__(self, dim: int, config: SultaniConfig) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(dim, config.hidden),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, config.bottleneck),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.bottleneck, 1),
-        )
+        self.layers = scorer(dim, config.hidden, config.bottleneck, config.dropout)
         xavier(self, normal=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:

@@ -1,0 +1,75 @@
+"""GCN: both losses by hand, and whose turn it is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from oddframe.methods.base import Loss
+from oddframe.methods.gcn import Cleaner, GcnOutput
+from oddframe.methods.registry import get_method
+
+METHOD = get_method("gcn")
+LABELS = torch.tensor([0.0, 1.0])
+SCORES = torch.tensor([[0.2, 0.4], [0.3, 0.9]])
+CLEANED = torch.tensor([[0.4, 0.4], [0.1, 0.8]])
+AGAIN = torch.tensor([[0.4, 0.3], [0.1, 0.6]])
+
+
+def loss(done: float, guesses: Tensor, **settings: float) -> Loss:
+    rounds = METHOD.Config(rounds=2, **settings)
+    out = GcnOutput(
+        SCORES, SCORES.logit(), guesses, CLEANED.logit(), AGAIN.logit(), torch.full((2,), done)
+    )
+    return METHOD.loss(out, LABELS, rounds)
+
+
+def bce(scores: list[float], targets: list[float]) -> float:
+    pairs = zip(scores, targets, strict=True)
+    return -sum(t * math.log(s) + (1 - t) * math.log(1 - s) for s, t in pairs) / len(scores)
+
+
+def test_at_first_snippets_have_their_videos_labels() -> None:
+    found = loss(0.0, torch.stack([SCORES, SCORES], dim=1))
+    assert found.total.item() == pytest.approx(bce([0.2, 0.4, 0.3, 0.9], [0, 0, 1, 1]))
+
+
+def test_then_those_of_the_graph_but_normal_videos_stay_normal() -> None:
+    found = loss(0.5, torch.stack([SCORES, SCORES], dim=1))
+    assert found.total.item() == pytest.approx(bce([0.2, 0.4, 0.3, 0.9], [0, 0, 0.1, 0.8]))
+
+
+@pytest.mark.parametrize("done", [0.25, 0.75, 1.0])
+def test_the_graph_learns_what_the_classifier_is_sure_of(done: float) -> None:
+    spread = torch.tensor([[0.0, 0.05], [0.01, 0.1]])
+    guesses = torch.stack([SCORES - spread, SCORES + spread], dim=1)
+    found = loss(done, guesses, sure=0.5, ensemble=3.0)
+    direct = bce([0.4, 0.1], [0, 0.3])  # The two of the least spread.
+    ensemble = (0.1**2 + 0.2**2) / 4
+    assert found.terms["direct"].item() == pytest.approx(direct)
+    assert found.terms["ensemble"].item() == pytest.approx(ensemble)
+    assert found.total.item() == pytest.approx(direct + 3 * ensemble)
+
+
+def test_each_learns_in_its_turn_alone() -> None:
+    torch.manual_seed(0)
+    config = METHOD.Config(hidden=8, bottleneck=4)
+    for done, learner in ((0.0, "classifier"), (0.2, "cleaner"), (0.4, "classifier")):
+        network = METHOD.network(6, config)
+        METHOD.begin_step(network, done, config)
+        METHOD.loss(network(torch.randn(2, 9, 6), LABELS), LABELS, config).total.backward()
+        learning = {n.split(".")[0] for n, p in network.named_parameters() if p.grad is not None}
+        assert learning == {learner}
+
+
+def test_time_has_an_order_but_no_direction_for_the_graph() -> None:
+    torch.manual_seed(0)
+    cleaner = Cleaner(3, METHOD.Config(hidden=8, bottleneck=4, dropout=0.0)).eval()
+    x = torch.randn(1, 7, 3)
+    with torch.inference_mode():
+        there = cleaner(x)
+        torch.testing.assert_close(cleaner(x.flip(1)).flip(1), there)
+        assert (cleaner(x[:, [1, 0, 2, 3, 4, 5, 6]]) - there).abs().max() > 1e-4

@@ -35,6 +35,7 @@ SMALL: dict[str, Small] = {
         {"hidden": 256, "heads": 2, "head_dim": 8, "depth": 1, "of_video": 0.07, "of_batch": 0.07}
     ),
     "msl": Small({"hidden": 32, "heads": 2, "depth": 1}),
+    "crfd": Small({"hidden": 64, "inner": 16, "kernel": 1, "dropout": 0.1}, steps=150),
     "gcn": Small({"hidden": 32, "bottleneck": 16, "dropout": 0.3, "rounds": 2}, lr=1e-2, steps=200),
     "hl_net": Small(
         {"hidden": 32, "fused": 32, "graph": 16, "dropout": 0.1, "online_lr": 5e-3}, lr=1e-2

@@ -144,8 +144,8 @@ class Gcn(Method[GcnConfig, GcnOutput]):
             "sure is where dropout changes little, where the paper takes the variance of ten crops",
             "the graph's outputs are drawn to a second pass with other dropout, where the paper "
             "keeps a running mean of past outputs for every snippet of the data set",
-            "edges of the similarity graph are exp(10 (cosine - 1)), where the paper takes exp of a "
-            "dot product less the row's largest",
+            "edges of the similarity graph are exp(10 (cosine - 1)), where the paper takes the exp "
+            "of a dot product less the row's largest",
             "chosen: three rounds, half of the snippets sure, Adam at 1e-4, 3,000 steps",
         ),
     )

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.bnwvad import BnWvad
+from oddframe.methods.crfd import Crfd
 from oddframe.methods.gcn import Gcn
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.linear import Linear
@@ -30,6 +31,7 @@ _METHODS: dict[str, AnyMethod] = {
         BnWvad(),
         Msl(),
         Gcn(),
+        Crfd(),
     )
 }
 

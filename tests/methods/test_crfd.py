@@ -1,0 +1,64 @@
+"""CRFD: its loss by hand, and what it sees of the future."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from oddframe.methods.crfd import CausalRelation, CrfdOutput
+from oddframe.methods.registry import get_method
+
+METHOD = get_method("crfd")
+LABELS = torch.tensor([0.0, 1.0])
+
+
+def test_loss_by_hand() -> None:
+    scores = torch.tensor([[0.2, 0.1], [0.6, 0.3]])
+    hidden = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.6, 0.8], [-1.0, 0.0]]])
+    loss = METHOD.loss(CrfdOutput(scores, scores.logit(), hidden), LABELS, METHOD.Config())
+    terms = {name: term.item() for name, term in loss.terms.items()}
+    assert terms["cls"] == pytest.approx(-(math.log(1 - 0.2) + math.log(0.6)) / 2)
+    assert terms["compact"] == pytest.approx(0.5)  # Both a root of a half from (0.5, 0.5).
+    assert terms["disperse"] == pytest.approx(1 - (0.1**2 + 0.3**2))  # The first is the oddest.
+    weighted = terms["cls"] + 0.1 * terms["compact"] + 0.1 * terms["disperse"]
+    assert loss.total.item() == pytest.approx(weighted)
+
+
+def test_beyond_the_margin_there_is_nothing_to_gain() -> None:
+    scores = torch.tensor([[0.2], [0.6]])
+    hidden = torch.tensor([[[1.0, 0.0]], [[-1.0, 0.0]]])
+    loss = METHOD.loss(CrfdOutput(scores, scores.logit(), hidden), LABELS, METHOD.Config())
+    assert loss.terms["disperse"].item() == 0
+    assert loss.terms["compact"].item() == 0
+
+
+def test_the_local_branch_sees_the_past_alone() -> None:
+    torch.manual_seed(0)
+    relation = CausalRelation(METHOD.Config(hidden=4, inner=3)).eval()
+    x = torch.randn(1, 8, 4)
+    other = x.clone()
+    other[:, 5:] += 1
+    with torch.inference_mode():
+        relation.out.weight[:, :3] = 0  # Without the global branch.
+        torch.testing.assert_close(relation(x)[:, :5], relation(other)[:, :5])
+        torch.nn.init.normal_(relation.out.weight)
+        assert (relation(x)[:, :5] - relation(other)[:, :5]).abs().max() > 1e-4
+
+
+def test_what_is_long_ago_counts_less() -> None:
+    relation = CausalRelation(METHOD.Config(hidden=1, inner=1)).eval()
+    with torch.inference_mode():
+        relation.q.weight.zero_()
+        relation.v.weight.fill_(1)
+        relation.out.weight.copy_(torch.tensor([[0.0, 1.0]]))
+        for layer in (relation.q, relation.v, relation.out):
+            layer.bias.zero_()
+        pulse = torch.zeros(1, 6, 1)
+        pulse[0, 2] = 1
+        seen = (relation(pulse) - pulse)[0, :, 0]
+    assert seen[:2].tolist() == [0, 0]
+    weight = math.exp(-1)
+    assert seen[2].item() == pytest.approx(1 / (1 + weight + weight**2))
+    assert (seen[2:].diff() < 0).all()

@@ -71,6 +71,8 @@ def leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
     except UsageError:
         return []
     labels = known.abnormal
+    if labels.all() or not labels.any():
+        return []
     found = []
     for name, (read, advice) in _PROPERTIES.items():
         values = np.array([read(infos[video.path]) for video in known.videos])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from oddframe.experiments.inside import look_inside
 from oddframe.experiments.reproduce_figures import chosen, figure_tasks, trained, unseen_videos
 from oddframe.experiments.reproduce_grid import Plan
 from oddframe.experiments.splice import Clip, Spliced
+from oddframe.features.layout import Layout
 from oddframe.methods.linear import LinearConfig
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.methods.urdmu.config import UrDmuConfig
@@ -97,6 +99,10 @@ def test_videos_of_a_figure(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, seeds=1, keep_weights=True)
     videos = unseen_videos(session)
     assert len(videos) == 6
+    assert all(name.startswith("data/") for name in videos)
+    listed = replace(session.source.dataset, layout=Layout(10, 30.0))
+    bare = unseen_videos(replace(session, source=replace(session.source, dataset=listed)))
+    assert list(bare) == [name.removeprefix("data/") for name in videos]
     names = chosen(videos, (), "figure4")
     assert [videos[name].abnormal for name in names] == [True, True, True, False]
     assert len(chosen(videos, (), "figure1")) == 1

@@ -74,6 +74,9 @@ def test_without_the_video_there_are_no_key_frames(joined: Spliced, tmp_path: Pa
     missing = write_curves([curves(gone)], tmp_path / "a.png", tmp_path / "a.svg")
     assert missing == ["joined 1"]
     assert like(tmp_path / "a.png", picture.PINK).any()
+    write_curves([curves(joined)], tmp_path / "b.png", tmp_path / "b.svg")
+    with Image.open(tmp_path / "a.png") as without, Image.open(tmp_path / "b.png") as with_them:
+        assert without.height < 0.75 * with_them.height  # No empty space in their place.
 
 
 def test_key_frames_are_those_of_their_moments(joined: Spliced, clip: Path) -> None:
@@ -114,6 +117,8 @@ def test_lengths_and_slots(tmp_path: Path) -> None:
     assert like(tmp_path / "a.png", picture.GREEN, 60).sum() > 5000
     assert like(tmp_path / "a.png", picture.RED, 60).sum() > 5000
     assert ET.parse(tmp_path / "a.svg").getroot().tag == f"{SVG}svg"
+    edges = np.asarray(Image.open(tmp_path / "a.png").convert("L"))[:, [0, -1]]
+    assert edges.min() > 250  # No label runs out of the picture.
     told = summary(found)
     assert "30 odd snippets" in told
     assert "AUC 100.0" in told

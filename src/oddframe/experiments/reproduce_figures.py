@@ -104,12 +104,16 @@ def _loaded(task: Task, session: Session, dim: int) -> Trained:
 def unseen_videos(session: Session) -> dict[str, Spliced]:
     """The test videos of the first part by name, in order."""
     videos = videos_of(session.parts[0], session.setting.protocol)
+    # Of published features all paths are in the folder of the lists, which tells nothing.
+    listed = session.source.dataset.layout is not None
     named: dict[str, Spliced] = {}
     for number, video in enumerate(videos, start=1):
         name = f"joined {number}"
         if len(video.clips) == 1:
             path = Path(video.clips[0].name)
-            name = f"{path.parent.name}/{path.stem}" if path.parent.name else path.stem
+            name = path.stem
+            if path.parent.name and not listed:
+                name = f"{path.parent.name}/{name}"
         named[name] = video
     return named
 

@@ -18,7 +18,7 @@ from oddframe.events import EventRule
 from oddframe.experiments.reproduce_figures import Curves
 from oddframe.files import write_bytes
 from oddframe.outputs.clip_frames import clip_frames
-from oddframe.outputs.moments import moments
+from oddframe.outputs.moments import Moment, moments
 from oddframe.outputs.panel import (
     BLUE,
     CAPTION,
@@ -33,6 +33,7 @@ from oddframe.outputs.panel import (
     dress,
     letters,
 )
+from oddframe.outputs.picture import Picture
 from oddframe.outputs.series import steps
 from oddframe.timeline import Event, ScoreTrack
 
@@ -76,23 +77,22 @@ def write_curves(
     """
     per_row = 1 if len(shown) == 1 else 2
     wide = _WIDE if per_row == 1 else _NARROW
-    above = PICTURES + CAPTION + LEADERS
+    pictures = [_frames(each, _FRAMES[per_row], folder) for each in shown]
+    above = PICTURES + CAPTION + LEADERS if any(pictures) else 0.0
     row = _FOOT + _PLOT + above + _HEAD
     rows = -(-len(shown) // per_row)
     page = (per_row * (_LEFT + wide + _RIGHT), rows * row + _LEGEND)
     figure = Figure(figsize=page, dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    without = []
-    for number, each in enumerate(shown):
+    for number, (each, frames) in enumerate(zip(shown, pictures, strict=True)):
         left = (number % per_row) * (_LEFT + wide + _RIGHT) + _LEFT
         foot = (rows - 1 - number // per_row) * row + _LEGEND + _FOOT
         place = Place(left, foot, wide, _PLOT, page)
-        if not _panel(figure, place, each, _FRAMES[per_row], folder):
-            without.append(each.name)
+        _panel(figure, place, each, frames, ticks=10 if per_row == 1 else 6)
     _legend(figure, list(shown[0].tracks), page)
     for path, kind in ((png, "png"), (svg, "svg")):
         save(figure, path, kind)
-    return without
+    return [each.name for each, frames in zip(shown, pictures, strict=True) if not frames]
 
 
 def save(figure: Figure, path: Path, kind: str) -> None:
@@ -108,18 +108,25 @@ def save(figure: Figure, path: Path, kind: str) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _panel(figure: Figure, place: Place, each: Curves, most: int, folder: Path | None) -> bool:
-    first = next(iter(each.tracks.values()))
-    rule = EventRule()
-    view = _Shown(first, rule, (), each.video.truth)
+def _view(each: Curves) -> _Shown:
+    return _Shown(next(iter(each.tracks.values())), EventRule(), (), each.video.truth)
+
+
+def _frames(each: Curves, most: int, folder: Path | None) -> dict[Moment, Picture]:
+    return clip_frames(each.video, moments(_view(each), most), folder)
+
+
+def _panel(
+    figure: Figure, place: Place, each: Curves, frames: dict[Moment, Picture], ticks: int
+) -> None:
+    view = _view(each)
     axes = place.axes(figure)
     curve = steps(view, _STEPS)
-    dress(axes, float(curve.edges[0]), float(curve.edges[-1]), ticks=10 if most > 4 else 6)
+    dress(axes, float(curve.edges[0]), float(curve.edges[-1]), ticks=ticks)
     for a, b in each.video.truth:
         axes.axvspan(a, b, facecolor=PINK, edgecolor="none", zorder=0)
     for number, track in reversed(list(enumerate(each.tracks.values()))):
-        _line(axes, _Shown(track, rule, (), None), COLOURS[number % len(COLOURS)])
-    frames = clip_frames(each.video, moments(view, most), folder)
+        _line(axes, _Shown(track, view.rule, (), None), COLOURS[number % len(COLOURS)])
     roof = place.foot + place.tall
     if frames:
         draw_frames(figure, place, curve, sorted(frames.items(), key=lambda item: item[0].time_s))
@@ -132,7 +139,6 @@ def _panel(figure: Figure, place: Place, each: Curves, most: int, folder: Path |
         left, y, name, fontsize=11.5, fontweight="bold", color=INK, va="center", parse_math=False
     )
     figure.text(right, y, kind, fontsize=10, color=colour, va="center", ha="right")
-    return bool(frames)
 
 
 def _line(axes: Axes, shown: _Shown, colour: str) -> None:

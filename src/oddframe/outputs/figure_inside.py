@@ -42,7 +42,8 @@ def write_inside(inside: Inside, title: str, png: Path, svg: Path) -> None:
     # Two latents: that of the anomaly memory's read-out in abnormal videos, that of the normal
     # memory's in normal ones.
     wish = f"L_dis wants {inside.margin:g} between"
-    videos.set_xlabel(f"length of the anomaly memory's latent, normal memory's ({wish})", color=INK)
+    latents = "length of the latent: anomaly memory's in abnormal videos,"
+    videos.set_xlabel(f"{latents}\nnormal memory's in normal ones ({wish})", color=INK)
     for axes, name in ((anomaly, "anomaly memory"), (normal, "normal memory")):
         _slots(axes, inside.usage[name], name)
     for path, kind in ((png, "png"), (svg, "svg")):
@@ -81,7 +82,7 @@ def _slots(axes: Axes, usage: FloatArray, name: str) -> None:
     apart = np.nan_to_num(odd) - np.nan_to_num(calm)
     order = np.argsort(-apart)
     places = np.arange(len(order))
-    axes.bar(places - 0.21, odd[order], 0.42, color=RED, alpha=0.8, label="odd snippets")
+    axes.bar(places - 0.21, odd[order], 0.42, color=RED, alpha=0.8, label="abnormal snippets")
     axes.bar(places + 0.21, calm[order], 0.42, color=GREEN, alpha=0.8, label="normal snippets")
     axes.set_xlabel(f"slots of the {name}, by difference", color=INK)
     axes.set_ylabel("mean weight of a slot", color=INK)

@@ -111,14 +111,19 @@ def _sheet(table: Reproduced, sheet: Sheet) -> str:
     rows = []
     for row in sheet.rows:
         cells = "".join(
-            f"<td{' class=published' if old else ''}>{escape(cell)}</td>"
+            f"<td{' class=published' if old else ''}>{escape(_unbroken(cell))}</td>"
             for cell, old in zip(row, grey, strict=True)
         )
         rows.append(f"<tr{' class=whole' if row[: sheet.words] == whole else ''}>{cells}</tr>")
     return (
-        f'<div class="wide-table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="wide-table dense" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _unbroken(cell: str) -> str:
+    """A figure and its deviation or interval in one line."""
+    return cell.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def _forest(table: Reproduced, *, best: bool) -> str:

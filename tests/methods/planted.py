@@ -66,7 +66,21 @@ def planted(n: int, seed: int) -> Planted:
 def trained(
     method: AnyMethod, config: BaseModel, small: Small, bags: Tensor, labels: Tensor, seed: int
 ) -> nn.Module:
-    """The method's network after its small training, eight bags of either kind a step."""
+    """The method's network after its small training, eight bags of either kind a step.
+
+    On one thread: more are slower on so little, and add floats in another order.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _trained(method, config, small, bags, labels, seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _trained(
+    method: AnyMethod, config: BaseModel, small: Small, bags: Tensor, labels: Tensor, seed: int
+) -> nn.Module:
     torch.manual_seed(seed)
     network = method.network(bags.shape[2], config).train()
     groups = method.parameter_groups(network, config)

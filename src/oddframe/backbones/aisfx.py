@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.base import Ear, Kind
+from oddframe.backbones.base import Ear, Kind, in_turns
 from oddframe.backbones.engines import Choice, run_of
 from oddframe.backbones.logmel import LogMel
 from oddframe.backbones.places import SHIPPED
@@ -83,4 +83,4 @@ class AisfxKind(Kind):
         network = fill(Aisfx(), read_state(weights, "aisfx"), "aisfx")
         example = torch.zeros(1, LOG_MEL.frames, LOG_MEL.bands)
         run = run_of(network, example, choice, f"{self.name}-{self.sha256(weights)[:12]}")
-        return Ear(lambda windows: run(log_mel(windows)), LOG_MEL.rate, LOG_MEL.window)
+        return Ear(in_turns(lambda windows: run(log_mel(windows))), LOG_MEL.rate, LOG_MEL.window)

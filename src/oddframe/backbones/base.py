@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from oddframe.video.preprocessing import Preprocessing
 
 See = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Given = TypeVar("Given")
+Network = Callable[[Given], NDArray[np.float32]]
 
 # The whole picture, once: what a backbone gets where nothing else is said.
 WHOLE = Preprocessing(resize=(224, 224), filter="bicubic", crops=("full",))
@@ -153,13 +156,15 @@ def batch_for(choice: Choice) -> int:
     return 16 if choice.device == "cuda" else 1
 
 
-def in_turns(see: See) -> See:
+def in_turns(
+    network: Callable[[Given], NDArray[np.float32]],
+) -> Callable[[Given], NDArray[np.float32]]:
     """The same for threads: an engine already uses all of its device for one batch."""
     lock = Lock()
 
-    def locked(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def locked(given: Given) -> NDArray[np.float32]:
         with lock:
-            return see(snippets)
+            return network(given)
 
     return locked
 

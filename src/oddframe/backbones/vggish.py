@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.backbones.base import Ear, Kind
+from oddframe.backbones.base import Ear, Kind, in_turns
 from oddframe.backbones.engines import Choice, run_of
 from oddframe.backbones.logmel import LogMel
 from oddframe.backbones.places import own_weights
@@ -86,4 +86,4 @@ class VGGishKind(Kind):
         network = fill(VGGish(), read_state(weights, "VGGish"), "VGGish")
         example = torch.zeros(1, 1, LOG_MEL.frames, LOG_MEL.bands)
         run = run_of(network, example, choice, f"{self.name}-{self.sha256(weights)[:12]}")
-        return Ear(lambda windows: run(log_mel(windows)), LOG_MEL.rate, LOG_MEL.window)
+        return Ear(in_turns(lambda windows: run(log_mel(windows))), LOG_MEL.rate, LOG_MEL.window)

@@ -25,7 +25,8 @@ import oddframe
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import HEADER, checksum
+from oddframe.features.store import HEADER
+from oddframe.features.stream import checksum
 from oddframe.files import write_bytes
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.registry import find_kinds
 from oddframe.errors import InputError, UsageError
+from oddframe.features.lazy import AnyFeatures, CropArray
 from oddframe.features.listen import listen
+from oddframe.features.npy import is_finite
 from oddframe.features.partial import Partial
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
@@ -33,11 +35,14 @@ class Task:
         backbone: What ``spec`` asks for, loaded; its precision is taken, whatever ``spec`` said.
         partial: Where an unfinished extraction is kept, and taken up again. It holds what looks at
             the picture; sound is quickly listened to again.
+        on_disk: Leave the features in the folder of ``partial`` until they are discarded there, so
+            that memory does not grow with the video; not where something listens.
     """
 
     spec: FeatureSpec
     backbone: Backbone
     partial: Partial | None = None
+    on_disk: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Extraction:
     """Features of one video.
 
     Attributes:
-        features: (C, T, D) float32.
+        features: (C, T, D) float32; on disk where the task said so.
         damaged_packets: Packets of the picture that could not be decoded.
         notes: What a reader should know: that there was no sound, say.
     """
@@ -157,12 +162,14 @@ class _Rows:
             raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
         self.how = self._spec.how
         self._backbone = backbone
-        shape = (len(self._spec.crops), backbone.seen_dim)
-        known = np.zeros((0, *shape), np.float32)
+        self._shape = (len(self._spec.crops), backbone.seen_dim)
+        self._on_disk = task.on_disk and task.partial is not None and not backbone.ears
+        self._made: list[NDArray[np.float32]] = [np.zeros((0, *self._shape), np.float32)]
+        self._known = 0  # Snippets that an earlier run has looked at and that are still to come.
         if self._partial is not None and backbone.eyes:
-            known = self._partial.load(*shape)
-        self._made: list[NDArray[np.float32]] = [known.astype(np.float32, copy=False)]
-        self._known = len(known)
+            self._known = self._partial.known(*self._shape)
+            if not self._on_disk:
+                self._made.append(self._partial.load(*self._shape))
         self._waiting: list[NDArray[np.uint8]] = []
 
     def add(self, snippet: NDArray[np.uint8]) -> None:
@@ -178,25 +185,31 @@ class _Rows:
         """All of it, now that the last snippet is there."""
         if self._waiting:
             self._run()
-        crops, notes = len(self._spec.crops), []
-        arrays = []
-        if self._backbone.eyes:
-            arrays.append(np.concatenate(self._made).swapaxes(0, 1))
+        notes: list[str] = []
+        arrays: list[AnyFeatures] = [self._seen()] if self._backbone.eyes else []
         for ear in self._backbone.ears:
             heard, note = listen(source, time, ear)
-            arrays.append(np.repeat(heard[None], crops, axis=0))
+            arrays.append(np.repeat(heard[None], self._shape[0], axis=0))
             notes += [note] if note else []
-        array = np.ascontiguousarray(np.concatenate(arrays, axis=2))
-        if not np.isfinite(array).all():
+        array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
+        if not all(is_finite(crop) for crop in array):
             raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
         features = Features(array, self._spec, time)
         return Extraction(features, damaged, tuple(dict.fromkeys(notes)))
+
+    def _seen(self) -> NDArray[np.float32] | CropArray:
+        """(C, T, D) of what looks at the picture; D is 0 where nothing does."""
+        if self._on_disk and self._partial is not None:
+            return self._partial.whole(*self._shape)
+        made = np.concatenate(self._made)
+        return np.ascontiguousarray(made.swapaxes(0, 1))
 
     def _run(self) -> None:
         stacked = np.concatenate(self._waiting)  # (snippets x crops, frames, height, width, 3)
         made = self._backbone(stacked).reshape(len(self._waiting), -1, self._backbone.seen_dim)
         self._waiting = []
-        self._made.append(made)
+        if not self._on_disk:
+            self._made.append(made)
         if self._partial is not None:
             self._partial.add(made)
 

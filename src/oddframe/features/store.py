@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from oddframe.errors import InputError
 from oddframe.features.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.files import write_bytes
+from oddframe.features.stream import Tensor, checksum, write_tensors
 from oddframe.timeline import Timebase
 
 SCHEMA = 1
@@ -58,10 +56,10 @@ def write_features(path: Path, features: Features) -> None:
         OddframeError: it cannot be written.
         InputError: a value is not finite.
     """
-    array = np.ascontiguousarray(features.array)
+    array = features.array
     if not all(is_finite(crop) for crop in array):
         raise InputError(f"{path}: not written, the features hold values that are not finite")
-    tensors: dict[str, NDArray[Any]] = {"features": array}
+    tensors: dict[str, Tensor] = {"features": array}
     time = features.timebase
     if time.pts is not None:
         tensors["pts"] = np.ascontiguousarray(time.pts, dtype=np.float64)
@@ -78,7 +76,7 @@ def write_features(path: Path, features: Features) -> None:
         },
         "checksum": checksum(tensors),
     }
-    write_bytes(path, save(tensors, {HEADER: json.dumps(header, sort_keys=True)}))
+    write_tensors(path, tensors, {HEADER: json.dumps(header, sort_keys=True)})
 
 
 def read_features(path: Path) -> Features:
@@ -174,16 +172,6 @@ def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             "upgrade it, or extract the features again"
         )
     return dict(header)
-
-
-def checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
-    """sha256 (hex) over names, types, shapes and bytes: finds flipped bits and swapped tensors."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
 
 
 class FeatureStore:

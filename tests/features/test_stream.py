@@ -1,0 +1,49 @@
+"""Feature files that are written a part at a time are those that the library writes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from oddframe.features.extract import Task, extract_all, spec_for
+from oddframe.features.lazy import CropArray
+from oddframe.features.partial import Partial
+from oddframe.features.store import read_features, write_features
+from oddframe.features.stream import checksum, write_tensors
+from oddframe.video.source import open_source
+from tests.features.test_extract import HOW, SEES
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("pts", [False, True])
+def test_the_bytes_are_the_librarys(tmp_path: Path, dtype, pts: bool) -> None:
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(3, 5000, 7)).astype(dtype)
+    tensors = {"features": array, **({"pts": rng.normal(size=9)} if pts else {})}
+    on_disk = CropArray(array.shape, array.dtype, lambda crop: array[crop])
+    about = {"oddframe": '{"name": "ä\\n\\u00e4", "checksum": "ab"}'}
+    path = tmp_path / "new" / "f.safetensors"
+    write_tensors(path, {**tensors, "features": on_disk}, about)
+    assert path.read_bytes() == save(tensors, about)
+    assert checksum({**tensors, "features": on_disk}) == checksum(tensors)
+
+
+@pytest.mark.parametrize("chunk", [3, 4, 100])
+def test_features_that_stay_on_disk_are_the_same(tmp_path: Path, clip: Path, chunk: int) -> None:
+    spec = spec_for(SEES, HOW)
+    (plain,) = extract_all(open_source(clip), [Task(spec, SEES)])
+    partial = Partial(tmp_path / "p", chunk)
+    (made,) = extract_all(open_source(clip), [Task(spec, SEES, partial, on_disk=True)])
+    assert isinstance(made.features.array, CropArray)
+    for name, features in (("a", plain.features), ("b", made.features)):
+        write_features(tmp_path / name, features)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    again = Partial(tmp_path / "p", chunk)
+    (resumed,) = extract_all(open_source(clip), [Task(spec, SEES, again, on_disk=True)])
+    write_features(tmp_path / "c", resumed.features)
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
+    partial.discard()
+    assert read_features(tmp_path / "b").array.shape == plain.features.array.shape

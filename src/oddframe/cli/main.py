@@ -17,6 +17,7 @@ from oddframe.cli import (
     demo,
     doctor,
     evaluate,
+    extract,
     imports,
     info,
     methods,
@@ -60,6 +61,11 @@ app.command(
 app.command(
     "methods", short_help="What can be trained, and how it was checked.", epilog=methods.EXAMPLE
 )(methods.methods)
+app.command(
+    "extract",
+    short_help="Videos in, features out.",
+    epilog=extract.EXAMPLE,
+)(extract.extract)
 app.add_typer(data.app, name="data", help="What a data set holds, and what is wrong with it.")
 app.add_typer(imports.app, name="import", help="Published features and checkpoints, made ours.")
 app.command(

@@ -6,6 +6,7 @@ again, which is cheap, but gives the backbone only what it has not seen.
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -63,8 +64,9 @@ class Partial:
         Raises:
             OddframeError: they cannot be put together there.
         """
-        path = self.folder / "whole"
         make_folder(self.folder)
+        # A name of its own: another run may be at the same video.
+        path = self.folder / f"whole-{secrets.token_hex(4)}"
         shape = (crops, self._written * self._chunk + len(self._waiting), dim)
         with told(path):
             together = np.memmap(path, np.float32, "w+", shape=shape)

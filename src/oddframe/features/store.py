@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,21 +29,30 @@ SCHEMA = 1
 KIND = "oddframe features"
 # The whole header under one key: safetensors orders several keys differently from run to run.
 HEADER = "oddframe"
+_BLOCK = 4 * 2**20  # Bytes that are hashed at once.
 
 
-def content_hash(path: Path) -> str:
+def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     """sha256 (hex) of a file, or of the names and contents of a folder of frames.
+
+    Args:
+        path: File or folder.
+        beat: Called now and then, for who waits for it.
 
     Raises:
         InputError: it cannot be read.
     """
+    digest = hashlib.sha256()
     try:
-        if not path.is_dir():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        for child in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
-            digest.update(os.fsencode(child.name) + f"\0{content_hash(child)}\n".encode())
+        if path.is_dir():
+            for child in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
+                line = f"\0{content_hash(child, beat)}\n"
+                digest.update(os.fsencode(child.name) + line.encode())
+            return digest.hexdigest()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                beat()
         return digest.hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -129,7 +138,7 @@ class StoredHeader:
 
 
 def read_stored_header(path: Path) -> StoredHeader:
-    """The header of a feature file of a video with a constant frame rate; its numbers stay unread.
+    """The header of a feature file; its features stay unread.
 
     Raises:
         InputError: no such file, not a feature file, a newer one, or one that is cut off.
@@ -144,14 +153,20 @@ def read_stored_header(path: Path) -> StoredHeader:
         dtype = np.dtype({"F16": np.float16, "F32": np.float32}[tensor["dtype"]])
         crops, snippets, dim = tensor["shape"]
         start, end = tensor["data_offsets"]
-        whole = path.stat().st_size >= 8 + length + end
+        times = about.get("pts")
+        last = end if times is None else max(end, times["data_offsets"][1])
+        whole = path.stat().st_size >= 8 + length + last
         if not whole or end - start != crops * snippets * dim * dtype.itemsize:
             raise ValueError("it is cut off")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: truncated or no feature file ({error})") from None
     header = _header(path, metadata)
     try:
-        spec, time = FeatureSpec.from_dict(header["spec"]), Timebase(**header["timebase"])
+        pts = None
+        if times is not None:
+            with safe_open(path, framework="np") as file:
+                pts = file.get_tensor("pts")
+        spec, time = FeatureSpec.from_dict(header["spec"]), Timebase(pts=pts, **header["timebase"])
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a damaged feature file ({error})") from None

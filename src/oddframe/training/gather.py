@@ -12,19 +12,19 @@ import numpy as np
 
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, choose
-from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.backbones.registry import load_backbone
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.ready import digest_of, is_ready, ready_features
 from oddframe.errors import InputError
 from oddframe.features.extract import Task, extract_all, spec_of
 from oddframe.features.join import join
 from oddframe.features.lazy import Views
+from oddframe.features.parts import Part, parts_of
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore
 from oddframe.methods.base import Loss
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.feature_section import FeatureSection
-from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.source import open_source
 
 _MOST_NOTES = 5
@@ -92,14 +92,6 @@ class Gathered:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What one backbone makes of a video: what is kept in the store, whatever it is joined with."""
-
-    backbone: str
-    how: Preprocessing
-
-
 class Extractor:
     """Makes features as they are asked for; a backbone is loaded when it is first needed.
 
@@ -124,7 +116,7 @@ class Extractor:
 
     def kept(self, sha256: str, section: FeatureSection) -> bool:
         """Whether features of a video's content are all in the store."""
-        specs = (self._spec(part) for part in _parts(section))
+        specs = (part.spec(self.precision) for part in _parts(section))
         return all(self.store.path(sha256, spec).exists() for spec in specs)
 
     def features(
@@ -138,16 +130,16 @@ class Extractor:
             InputError: the video cannot be read.
         """
         wanted = {section: _parts(section) for section in sections}
-        found: dict[_Part, Features] = {}
-        missing: list[_Part] = []
+        found: dict[Part, Features] = {}
+        missing: list[Part] = []
         for part in dict.fromkeys(part for parts in wanted.values() for part in parts):
-            if (features := self.store.get(sha256, self._spec(part))) is None:
+            if (features := self.store.get(sha256, part.spec(self.precision))) is None:
                 missing.append(part)
             else:
                 found[part] = features
         notes: list[str] = []
         if missing:
-            tasks = [Task(self._spec(part), self._backbone(part)) for part in missing]
+            tasks = [Task(part.spec(self.precision), self._backbone(part)) for part in missing]
             made = extract_all(open_source(video.path), tasks)
             for part, extraction in zip(missing, made, strict=True):
                 self.store.put(sha256, extraction.features)
@@ -156,10 +148,7 @@ class Extractor:
         joined = {section: [found[p] for p in parts] for section, parts in wanted.items()}
         return {s: join(parts) for s, parts in joined.items()}, tuple(dict.fromkeys(notes))
 
-    def _spec(self, part: _Part) -> FeatureSpec:
-        return spec_of(part.backbone, part.how, self.precision)
-
-    def _backbone(self, part: _Part) -> Backbone:
+    def _backbone(self, part: Part) -> Backbone:
         # All that a network depends on.
         key = (part.backbone, part.how.crop_size, part.how.snippet_frames)
         with self._lock:
@@ -170,10 +159,8 @@ class Extractor:
             return self._backbones[key]
 
 
-def _parts(section: FeatureSection) -> tuple[_Part, ...]:
-    how, sound = section.preprocessing(), section.preprocessing().without_picture()
-    names = zip(section.backbone.split("+"), find_kinds(section.backbone), strict=True)
-    return tuple(_Part(name, sound if kind.listens else how) for name, kind in names)
+def _parts(section: FeatureSection) -> tuple[Part, ...]:
+    return parts_of(section.backbone, section.preprocessing())
 
 
 def _noted(gathered: Sequence[Gathered]) -> list[str]:

@@ -1,0 +1,178 @@
+"""``oddframe extract``: videos in, features out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oddframe.cli.options import (
+    FEATURES,
+    DebugOption,
+    Device,
+    DeviceOption,
+    Engine,
+    EngineOption,
+    JobsOption,
+    JsonOption,
+    Precision,
+    PrecisionOption,
+    QuietOption,
+    StoreOption,
+)
+
+EXAMPLE = (
+    "Example: oddframe extract recordings/ --jobs 2    or: "
+    "oddframe extract videos/ --preset ucf-crime --format npy --out features"
+)
+DEFAULT_OUT = Path("oddframe-features")
+
+
+class Files(StrEnum):
+    npy = "npy"
+    safetensors = "safetensors"
+
+
+class Order(StrEnum):
+    published = "published"
+    extractor = "extractor"
+
+
+def extract(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Videos, folders, globs, or folders of frames."),
+    ],
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="What looks and listens: i3d, several as i3d+vggish, or the YAML of an ONNX file "
+            "[the preset's, else i3d].",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="As published: ucf-crime or xd-violence [as suits the backbone].",
+            show_default=False,
+        ),
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(help="Crops of the picture: 1, 5 or 10.", show_default=False),
+    ] = None,
+    crop_order: Annotated[
+        Order | None,
+        typer.Option(
+            help="Of five or ten crops: as in published files, or as the authors' extractor "
+            "writes them.",
+            show_default=False,
+        ),
+    ] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RxC", help="Cut the picture into tiles instead: 2x3.", show_default=False
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(min=1, help="Frames from snippet to snippet.", show_default=False),
+    ] = None,
+    store: StoreOption = FEATURES,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Also files by the videos' names here [{DEFAULT_OUT} if only --format is given].",
+            show_default=False,
+        ),
+    ] = None,
+    files: Annotated[
+        Files | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Of these: npy, one file a crop as published, or safetensors [npy].",
+            show_default=False,
+        ),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    engine: EngineOption = Engine.auto,
+    precision: PrecisionOption = Precision.auto,
+    jobs: JobsOption = 1,
+    memory: Annotated[
+        float, typer.Option(min=0.1, help="GB that reading one video may take.")
+    ] = 4.0,
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds without a frame until a video is given up.")
+    ] = 120.0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make also what is in the store already.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Make features of videos, and say exactly what was made.
+
+    They go into the store, found by what is in a video and how it was looked at; manifest.jsonl
+    beside them says which video gave what, and why one gave nothing. What is there already is not
+    made again: the same command goes on where it was stopped.
+    """
+    from oddframe.cli.extract_run import Limits, run
+    from oddframe.features.making import Wanted
+    from oddframe.features.parts import parts_of
+
+    named, how = _what(backbone, preset, views, crop_order, tiles, stride)
+    wanted = Wanted(
+        parts=parts_of(named, how),
+        device=device.value,
+        engine=engine.value,
+        precision=precision.value,
+        store=store,
+        out=out or (DEFAULT_OUT if files else None),
+        format=(files or Files.npy).value,
+        again=again,
+    )
+    limits = Limits(jobs, round(memory * 1e9), patience)
+    raise typer.Exit(run(paths, wanted, limits, as_json=as_json, quiet=quiet))
+
+
+def _what(  # type: ignore[no-untyped-def]
+    backbone: str | None,
+    preset: str | None,
+    views: int | None,
+    order: Order | None,
+    tiles: str | None,
+    stride: int | None,
+):
+    """(names of the backbones, ``Preprocessing``) that these options ask for."""
+    import re
+    from dataclasses import replace
+
+    from oddframe.backbones.registry import find_kinds
+    from oddframe.errors import UsageError
+    from oddframe.features.presets import get_preset
+    from oddframe.video.views import reordered, with_tiles, with_views
+
+    if preset is not None:
+        found = get_preset(preset)
+        named, how = backbone or found.backbone, found.how
+    else:
+        named = backbone or "i3d"
+        how = find_kinds(named)[0].how
+    if views is not None:
+        if views not in (1, 5, 10):
+            raise UsageError(f"--views {views}: choose 1, 5 or 10")
+        how = with_views(how, views)  # type: ignore[arg-type]
+    if tiles is not None:
+        grid = re.fullmatch(r"(\d+)x(\d+)", tiles)
+        if grid is None or views is not None:
+            raise UsageError(f"--tiles {tiles}: rows x columns as 2x3, and without --views")
+        how = with_tiles(how, int(grid[1]), int(grid[2]))
+    if order is not None:
+        how = replace(how, crops=reordered(how.crops, order.value))
+    return named, how if stride is None else replace(how, stride=stride)

@@ -1,0 +1,282 @@
+"""One video -> its features in the store: what a process of ``oddframe extract`` does."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from oddframe import __version__
+from oddframe.backbones.base import Backbone, Ear, Eye
+from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
+from oddframe.backbones.registry import load_backbone
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.extract import Extraction, Task, extract_all
+from oddframe.features.imports import StoredFile
+from oddframe.features.manifest import Entry
+from oddframe.features.named import Format, are_there, named_files, write_named
+from oddframe.features.partial import CHUNK, Partial
+from oddframe.features.parts import Part
+from oddframe.features.spec import FeatureSpec
+from oddframe.features.store import FeatureStore, content_hash, read_stored_header
+from oddframe.features.watched import Beat, beating, limit_memory
+from oddframe.video.container import check_file
+from oddframe.video.frame import Frame, FrameSource
+from oddframe.video.preprocessing import Look
+from oddframe.video.source import open_source
+
+PARTIAL = "unfinished"
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``oddframe extract`` was asked for.
+
+    Attributes:
+        parts: What is made of each video.
+        device: Where the networks run.
+        engine: On what.
+        precision: In what.
+        store: Root of the store that keeps it.
+        out: Folder of files by name; None: none.
+        format: Of these.
+        again: Make also what is kept.
+    """
+
+    parts: tuple[Part, ...]
+    device: DeviceName
+    engine: EngineName
+    precision: PrecisionName
+    store: Path
+    out: Path | None = None
+    format: Format = "npy"
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Video:
+    """A job: a video, the name of what comes out, and what an earlier run wrote under that name."""
+
+    path: Path
+    stem: str
+    written: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a video.
+
+    Attributes:
+        entries: For the manifest of the store, one a part; one with the reason if it failed.
+        named: For the manifest of the folder of files by name.
+        new: Parts that were not kept from before.
+        exit_code: What a failure makes the command end with; 0: none.
+    """
+
+    entries: tuple[Entry, ...]
+    named: tuple[Entry, ...] = ()
+    new: int = 0
+    exit_code: int = 0
+
+
+class Maker:
+    """Makes what is wanted of one video after another; the networks are loaded once, if needed.
+
+    Args:
+        wanted: What to make.
+        memory_bytes: That this process may take beside the networks.
+    """
+
+    def __init__(self, wanted: Wanted, memory_bytes: int):
+        self._wanted, self._memory = wanted, memory_bytes
+        self._store = FeatureStore(wanted.store)
+        self._choice = choose(wanted.engine, wanted.device, wanted.precision)
+        self._specs = [part.spec(self._choice.precision) for part in wanted.parts]
+        self._loaded: list[Backbone] = []
+
+    def __call__(self, video: Video, beat: Beat) -> Made:
+        """Make the features of a video; a failure is an answer, not an exception."""
+        sha256, exit_code = "", InputError.exit_code
+        try:
+            if not video.path.is_dir():
+                check_file(video.path)  # Hashing a pipe would never end.
+            sha256 = content_hash(video.path, lambda: beat(0, None))
+            return self._make(video, sha256, beat)
+        except OddframeError as error:
+            reason, exit_code = str(error), error.exit_code
+        except MemoryError:
+            reason = f"reading it takes more than {self._memory / 1e9:g} GB (--memory allows more)"
+        except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
+            reason, exit_code = f"a fault in oddframe: {type(error).__name__}: {error}", 1
+        reason = reason.removeprefix(f"{video.path}: ")
+        entry = Entry(video=str(video.path), sha256=sha256, reason=reason)
+        return Made((entry,), exit_code=exit_code)
+
+    def _make(self, video: Video, sha256: str, beat: Beat) -> Made:
+        began = time.monotonic()
+        missing = [i for i in range(len(self._specs)) if not self._is_kept(sha256, i)]
+        made = self._extract(video.path, sha256, missing, beat) if missing else {}
+        seconds = time.monotonic() - began
+        entries = [
+            self._entry(video.path, sha256, spec, made.get(i), seconds)
+            for i, spec in enumerate(self._specs)
+        ]
+        named = self._written(video, entries) if self._wanted.out is not None else ()
+        return Made(tuple(entries), tuple(named), len(missing))
+
+    def _is_kept(self, sha256: str, number: int) -> bool:
+        path = self._store.path(sha256, self._specs[number])
+        if self._wanted.again or not path.exists():
+            return False
+        try:
+            return read_stored_header(path).spec == self._specs[number]
+        except InputError:  # Damaged: it is made anew.
+            return False
+
+    def _extract(
+        self, path: Path, sha256: str, missing: Sequence[int], beat: Beat
+    ) -> dict[int, Extraction]:
+        with beating(beat):
+            backbones = self._networks()
+        source = _Told(open_source(path), beat)
+        tasks = []
+        for i in missing:
+            backbone = _telling(backbones[i], source.tell)
+            partial = self._partial(path, sha256, i)
+            tasks.append(Task(self._specs[i], backbone, partial, on_disk=True))
+        try:
+            made = dict(zip(missing, extract_all(source, tasks), strict=True))
+            for extraction in made.values():
+                self._store.put(sha256, extraction.features)
+        except InputError:
+            for task in tasks:
+                _discard(task)  # Going on would fail again.
+            raise
+        for task in tasks:
+            _discard(task)
+        return made
+
+    def _partial(self, path: Path, sha256: str, number: int) -> Partial:
+        """Where unfinished features are kept: apart for all that their bytes depend on."""
+        backbone, spec = self._loaded[number], self._specs[number]
+        facts = (__version__, sha256, spec.hash(), str(backbone.choice), str(path.absolute()))
+        name = hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
+        # A call takes so many snippets: going on after a whole call gives the same calls.
+        a_call = max(1, backbone.batch // len(spec.crops))
+        return Partial(self._store.root / PARTIAL / name, max(a_call, CHUNK - CHUNK % a_call))
+
+    def _entry(
+        self, path: Path, sha256: str, spec: FeatureSpec, made: Extraction | None, seconds: float
+    ) -> Entry:
+        file = self._store.path(sha256, spec)
+        about = read_stored_header(file)
+        entry = Entry(
+            video=str(path),
+            sha256=sha256,
+            spec=spec.hash(),
+            backbone=spec.backbone,
+            snippets=about.shape[1],
+            frames=about.timebase.n_frames,
+            duration_s=round(about.timebase.duration_s, 6),
+            seconds=round(seconds, 3),
+            file=str(file.relative_to(self._store.root)),
+        )
+        if made is None:
+            return entry
+        return replace(entry, damaged_packets=made.damaged_packets, notes=made.notes)
+
+    def _written(self, video: Video, entries: Sequence[Entry]) -> Iterator[Entry]:
+        """Files by name, those that are not there yet, and their lines for the manifest there."""
+        assert self._wanted.out is not None
+        alone = sum(spec.has_picture for spec in self._specs) < 2
+        if self._wanted.format == "safetensors":
+            alone = len(self._specs) == 1
+        for entry, spec in zip(entries, self._specs, strict=True):
+            features = StoredFile(self._store.path(entry.sha256, spec)).open()
+            names = named_files(features, video.stem, self._wanted.format, alone=alone)
+            done = (entry.sha256, entry.spec) in video.written
+            if done and not self._wanted.again and are_there(self._wanted.out, names):
+                continue
+            write_named(features, self._wanted.out, video.stem, self._wanted.format, alone=alone)
+            yield replace(entry, file=names[0])
+
+    def _networks(self) -> list[Backbone]:
+        if not self._loaded:
+            wanted = self._wanted
+            self._loaded = [
+                load_backbone(
+                    part.backbone,
+                    part.how,
+                    device=wanted.device,
+                    engine=wanted.engine,
+                    precision=wanted.precision,
+                )
+                for part in wanted.parts
+            ]
+            limit_memory(self._memory)
+        return self._loaded
+
+
+class _Told(FrameSource):
+    """A video that tells of each frame that it gives."""
+
+    def __init__(self, source: FrameSource, beat: Beat):
+        self.name = source.name
+        self._source, self._beat, self._frames = source, beat, 0
+
+    @property
+    def damaged_packets(self) -> int:  # type: ignore[override]
+        """Of the video."""
+        return self._source.damaged_packets
+
+    @property
+    def fps(self) -> float:
+        """Of the video."""
+        return self._source.fps
+
+    @property
+    def expected_frames(self) -> int | None:
+        """Of the video."""
+        return self._source.expected_frames
+
+    @property
+    def sound_file(self) -> Path | None:
+        """Of the video."""
+        return self._source.sound_file
+
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        """Those of the video, see ``FrameSource.looks``."""
+        for frames in self._source.looks(looks):
+            self._frames += 1
+            self.tell()
+            yield frames
+
+    def tell(self) -> None:
+        """Something was done, whatever it was."""
+        self._beat(self._frames, self._source.expected_frames)
+
+
+def _telling(backbone: Backbone, tell: Callable[[], None]) -> Backbone:
+    """The same networks, which tell of each call: some take long, and none is a decoder's."""
+
+    def told(call: Callable[[_In], _Out]) -> Callable[[_In], _Out]:
+        def calling(batch: _In) -> _Out:
+            tell()
+            return call(batch)
+
+        return calling
+
+    eyes = tuple(Eye(told(eye.see), eye.batch) for eye in backbone.eyes)
+    ears = tuple(Ear(told(ear.hear), ear.rate, ear.window) for ear in backbone.ears)
+    return replace(backbone, eyes=eyes, ears=ears)
+
+
+def _discard(task: Task) -> None:
+    if task.partial is not None:
+        task.partial.discard()

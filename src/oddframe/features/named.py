@@ -1,0 +1,70 @@
+"""Feature files by the name of their video, as they are published: ``NAME__0.npy`` and so on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from oddframe.features.spec import Features
+from oddframe.features.store import write_features
+from oddframe.files import atomic, make_folder, told
+
+Format = Literal["npy", "safetensors"]
+_ROWS = 4096
+
+
+def named_files(features: Features, stem: str, format: Format, *, alone: bool) -> list[str]:
+    """Names of the files that ``write_named`` writes.
+
+    In the published layout the picture is one file a crop, ``NAME__0.npy``, and the sound another,
+    ``NAME__vggish.npy``. Several backbones that look are told apart by their names.
+    """
+    spec = features.spec
+    longer = stem if alone else f"{stem}__{spec.backbone}"
+    if format == "safetensors":
+        return [f"{longer}.safetensors"]
+    if not spec.has_picture:
+        return [f"{stem}__{spec.backbone}.npy"]
+    return [f"{longer}__{crop}.npy" for crop in range(len(spec.crops))]
+
+
+def write_named(
+    features: Features, folder: Path, stem: str, format: Format, *, alone: bool = True
+) -> list[str]:
+    """Write a video's features under its name, and give the files' names.
+
+    Args:
+        features: (C, T, D), also those that lie on disk.
+        folder: Is made if need be.
+        stem: Name of the video.
+        format: ``npy``: (T, D) a crop, as published.
+        alone: Whether no other backbone's picture features go under the same name.
+
+    Raises:
+        OddframeError: a file cannot be written.
+    """
+    names = named_files(features, stem, format, alone=alone)
+    make_folder(folder)
+    if format == "safetensors":
+        write_features(folder / names[0], features)
+        return names
+    for name, crop in zip(names, features.array, strict=True):
+        path = folder / name
+        with atomic(path) as part, told(path), part.open("wb") as file:
+            about = {
+                "descr": np.lib.format.dtype_to_descr(crop.dtype),
+                "fortran_order": False,
+                "shape": crop.shape,
+            }
+            np.lib.format.write_array_header_1_0(file, about)
+            for start in range(0, len(crop), _ROWS):
+                file.write(np.ascontiguousarray(crop[start : start + _ROWS]).data)
+    return names
+
+
+def are_there(folder: Path, names: list[str]) -> bool:
+    """Whether all these files are in a folder."""
+    return all(os.access(folder / name, os.R_OK) for name in names)

@@ -24,8 +24,8 @@ from safetensors import numpy as safetensors_numpy
 import oddframe
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
+from oddframe.features.header import HEADER
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import HEADER
 from oddframe.features.stream import checksum
 from oddframe.files import write_bytes
 from oddframe.methods.registry import get_method

@@ -94,7 +94,7 @@ def _safetensors(file: str) -> dict[str, Any]:
 def _holds_features(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
-    from oddframe.features.store import HEADER, KIND
+    from oddframe.features.header import HEADER, KIND
 
     try:
         with safe_open(path, framework="np") as file:

@@ -10,11 +10,12 @@ from pathlib import Path
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.placed import Folders, folders_of, nothing_there
 from oddframe.errors import InputError
+from oddframe.features.header import read_stored_header
 from oddframe.features.imports import StoredFile, named_key, note_import, stored_file
 from oddframe.features.layout import imported_spec
 from oddframe.features.published import NpyFiles
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store import FeatureStore, read_stored_header
+from oddframe.features.store import FeatureStore
 
 Progress = Callable[[int, int], None]
 

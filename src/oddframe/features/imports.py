@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from oddframe.errors import InputError, UsageError
+from oddframe.features.header import StoredHeader, read_stored_header
 from oddframe.features.lazy import CropArray, View
 from oddframe.features.spec import IMPORTED, Features, FeatureSpec
-from oddframe.features.store import FeatureStore, StoredHeader, read_stored_header
+from oddframe.features.store import FeatureStore
 from oddframe.files import write_text
 
 

@@ -15,13 +15,14 @@ from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, ch
 from oddframe.backbones.registry import load_backbone
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.extract import Extraction, Task, extract_all
+from oddframe.features.header import read_stored_header
 from oddframe.features.imports import StoredFile
 from oddframe.features.manifest import Entry
 from oddframe.features.named import Format, are_there, named_files, write_named
 from oddframe.features.partial import CHUNK, Partial
 from oddframe.features.parts import Part
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store import FeatureStore, content_hash, read_stored_header
+from oddframe.features.store import FeatureStore, content_hash
 from oddframe.features.watched import Beat, beating, limit_memory
 from oddframe.video.container import check_file
 from oddframe.video.frame import Frame, FrameSource

@@ -11,24 +11,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from oddframe.errors import InputError
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.header import HEADER, KIND, SCHEMA, header_of
+from oddframe.features.index import Index, Indexed
 from oddframe.features.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import Tensor, checksum, write_tensors
 from oddframe.timeline import Timebase
 
-SCHEMA = 1
-KIND = "oddframe features"
-# The whole header under one key: safetensors orders several keys differently from run to run.
-HEADER = "oddframe"
 _BLOCK = 4 * 2**20  # Bytes that are hashed at once.
 
 
@@ -102,7 +99,7 @@ def read_features(path: Path) -> Features:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: truncated or no feature file ({error})") from None
-    header = _header(path, metadata)
+    header = header_of(path, metadata)
     try:
         if checksum(tensors) != header["checksum"]:
             raise InputError("its contents do not match its checksum")
@@ -114,79 +111,6 @@ def read_features(path: Path) -> Features:
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a damaged feature file ({error}); extract it again") from None
     return features
-
-
-@dataclass(frozen=True)
-class StoredHeader:
-    """What a feature file says of itself before its numbers are read.
-
-    Attributes:
-        spec: How the features were made.
-        timebase: Of the video.
-        shape: (C, T, D).
-        dtype: float32 or float16.
-        offset: Bytes before the first number.
-        checksum: sha256 (hex) of the features, and of the frames' times.
-    """
-
-    spec: FeatureSpec
-    timebase: Timebase
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    offset: int
-    checksum: str
-
-
-def read_stored_header(path: Path) -> StoredHeader:
-    """The header of a feature file; its features stay unread.
-
-    Raises:
-        InputError: no such file, not a feature file, a newer one, or one that is cut off.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such feature file")
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            about = json.loads(file.read(min(length, path.stat().st_size)))
-        metadata, tensor = about.get("__metadata__") or {}, about["features"]
-        dtype = np.dtype({"F16": np.float16, "F32": np.float32}[tensor["dtype"]])
-        crops, snippets, dim = tensor["shape"]
-        start, end = tensor["data_offsets"]
-        times = about.get("pts")
-        last = end if times is None else max(end, times["data_offsets"][1])
-        whole = path.stat().st_size >= 8 + length + last
-        if not whole or end - start != crops * snippets * dim * dtype.itemsize:
-            raise ValueError("it is cut off")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: truncated or no feature file ({error})") from None
-    header = _header(path, metadata)
-    try:
-        pts = None
-        if times is not None:
-            with safe_open(path, framework="np") as file:
-                pts = file.get_tensor("pts")
-        spec, time = FeatureSpec.from_dict(header["spec"]), Timebase(pts=pts, **header["timebase"])
-        sha256 = str(header["checksum"])
-    except (InputError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a damaged feature file ({error})") from None
-    return StoredHeader(spec, time, (crops, snippets, dim), dtype, 8 + length + start, sha256)
-
-
-def _header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        header = json.loads(metadata[HEADER])
-        kind, schema = header["kind"], header["schema"]
-    except (KeyError, TypeError, ValueError):
-        kind, schema, header = None, 0, {}
-    if kind != KIND:
-        raise InputError(f"{path}: a safetensors file, but no feature file of oddframe")
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise InputError(
-            f"{path}: a feature file of schema {schema}; this oddframe reads up to {SCHEMA}: "
-            "upgrade it, or extract the features again"
-        )
-    return dict(header)
 
 
 class FeatureStore:
@@ -215,11 +139,15 @@ class FeatureStore:
         return features
 
     def put(self, content_sha256: str, features: Features) -> Path:
-        """Keep ``features`` of that content.
+        """Keep ``features`` of that content, and note it in the index.
 
         Raises:
             OddframeError: they cannot be written.
         """
         path = self.path(content_sha256, features.spec)
         write_features(path, features)
+        snippets, size = features.timebase.n_snippets, path.stat().st_size
+        entry = Indexed(content_sha256, features.spec.hash(), snippets, size)
+        with suppress(OddframeError):  # The folders are the truth; the index is read from them.
+            Index(self.root).add(entry, features.spec)
         return path

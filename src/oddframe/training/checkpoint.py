@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from oddframe.errors import InputError
-from oddframe.features.store import HEADER
+from oddframe.features.header import HEADER
 from oddframe.features.stream import checksum
 from oddframe.files import write_bytes
 

@@ -1,0 +1,238 @@
+"""The index of a store: which features there are, found and drawn without looking at the disk.
+
+One SQLite file, ``index.sqlite``, beside the folders. The folders are the truth, and the index is
+made from them: ``FeatureStore.put`` adds a line, and whoever opens the index first looks whether a
+folder was changed otherwise since it was last read, by its date. Only such folders are read again.
+It may be removed at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.header import read_stored_header
+from oddframe.features.spec import FeatureSpec
+
+NAME = "index.sqlite"
+_SCHEMA = 1
+_FILE = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.safetensors")
+# Dates are this coarse (ns) on some systems: a folder that was changed so shortly before it was
+# read may have been changed again under the same date.
+_RACY_NS = 2_000_000_000
+_TABLES = """
+CREATE TABLE IF NOT EXISTS specs (hash TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, changed_ns INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY, content TEXT NOT NULL, spec TEXT NOT NULL, snippets INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, UNIQUE (content, spec));
+CREATE INDEX IF NOT EXISTS by_spec ON entries (spec, content);
+"""
+_ADD = "INSERT OR REPLACE INTO entries (content, spec, snippets, bytes) VALUES (?, ?, ?, ?)"
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Features in a store.
+
+    Attributes:
+        content: sha256 (hex) of the video.
+        spec: Hash of the spec.
+        snippets: How many.
+        bytes: Size of the file.
+    """
+
+    content: str
+    spec: str
+    snippets: int
+    bytes: int
+
+    @property
+    def file(self) -> Path:
+        """The feature file, from the root of the store."""
+        return Path(self.content[:2], f"{self.content}-{self.spec}.safetensors")
+
+
+@dataclass(frozen=True)
+class OfSpec:
+    """What a store holds of one spec."""
+
+    hash: str
+    spec: FeatureSpec
+    videos: int
+    snippets: int
+    bytes: int
+
+
+class Index:
+    """The index of the store at ``root``; each call opens it anew, so threads may share it.
+
+    Raises:
+        OddframeError: it cannot be opened or written.
+    """
+
+    def __init__(self, root: Path):
+        self._root = root
+
+    def sync(self) -> int:
+        """Read again what was changed past the index; how many folders that were.
+
+        Raises:
+            OddframeError: it cannot be written.
+        """
+        shards = {p.name: p for p in self._root.glob("[0-9a-f][0-9a-f]") if p.is_dir()}
+        with self._open() as db:
+            known = dict(db.execute("SELECT name, changed_ns FROM shards"))
+            # Files that appear while a folder is read change its date to a later one than this.
+            dates = {name: path.stat().st_mtime_ns for name, path in shards.items()}
+            changed = [name for name, date in dates.items() if known.get(name) != date]
+            for name in changed:
+                self._read_shard(db, shards[name])
+                settled = time.time_ns() - dates[name] > _RACY_NS
+                date = dates[name] if settled else None
+                db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?)", (name, date))
+            for name in known.keys() - shards.keys():
+                db.execute("DELETE FROM entries WHERE content LIKE ?", (f"{name}%",))
+                db.execute("DELETE FROM shards WHERE name = ?", (name,))
+        return len(changed)
+
+    def add(self, entry: Indexed, spec: FeatureSpec) -> None:
+        """Note what was just put into the store.
+
+        Raises:
+            OddframeError: it cannot be written.
+        """
+        with self._open() as db:
+            _add(db, entry, spec)
+
+    def find(self, content: str) -> list[Indexed]:
+        """All features of a video."""
+        with self._open() as db:
+            return _found(db, "WHERE content = ? ORDER BY spec", (content,))
+
+    def all(self, spec: str) -> Iterator[Indexed]:
+        """All features of a spec, by content; never in memory at once."""
+        after = ""
+        while True:
+            with self._open() as db:
+                where = "WHERE spec = ? AND content > ? ORDER BY content LIMIT 1000"
+                found = _found(db, where, (spec, after))
+            if not found:
+                return
+            yield from found
+            after = found[-1].content
+
+    def specs(self) -> list[OfSpec]:
+        """What is there of each spec, most videos first."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT hash, json, COUNT(*), SUM(snippets), SUM(bytes) FROM entries "
+                "JOIN specs ON hash = spec GROUP BY hash ORDER BY COUNT(*) DESC, hash"
+            ).fetchall()
+        return [
+            OfSpec(h, FeatureSpec.from_dict(json.loads(text)), *counts) for h, text, *counts in rows
+        ]
+
+    def draw(self, spec: str, count: int, dice: random.Random) -> list[Indexed]:
+        """``count`` features of a spec, each drawn evenly from all of them, with replacement.
+
+        It takes as long as ``count`` look-ups, however many there are, as long as the store holds
+        few specs.
+
+        Raises:
+            InputError: there are none.
+        """
+        drawn: list[Indexed] = []
+        with self._open() as db:
+            if (
+                db.execute("SELECT 1 FROM entries WHERE spec = ? LIMIT 1", (spec,)).fetchone()
+                is None
+            ):
+                raise InputError(f"{self._root}: no features of spec {spec}")
+            first, last = db.execute("SELECT MIN(id), MAX(id) FROM entries").fetchone()
+            while len(drawn) < count:
+                where = "WHERE id = ? AND spec = ?"
+                drawn += _found(db, where, (dice.randint(first, last), spec))
+        return drawn
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        path = self._root / NAME
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=60)) as db, db:
+                _prepare(db)
+                yield db
+        except sqlite3.DatabaseError as error:
+            if not isinstance(error, sqlite3.OperationalError):  # It is no index any more.
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(NAME + suffix).unlink(missing_ok=True)
+            raise OddframeError(
+                f"{path}: the index cannot be used ({error}); try again, or remove the file: it is "
+                "made anew"
+            ) from None
+        except OSError as error:
+            raise OddframeError(f"{path}: cannot be written ({error.strerror})") from None
+
+    def _read_shard(self, db: sqlite3.Connection, shard: Path) -> None:
+        there = {
+            found[0]: found for path in shard.iterdir() if (found := _FILE.fullmatch(path.name))
+        }
+        rows = _found(db, "WHERE content >= ? AND content < ?", (shard.name, shard.name + "g"))
+        known = {entry.file.name: entry for entry in rows}
+        for name in known.keys() - there.keys():
+            where = (known[name].content, known[name].spec)
+            db.execute("DELETE FROM entries WHERE content = ? AND spec = ?", where)
+        for name in sorted(there.keys() - known.keys()):
+            try:
+                about = read_stored_header(shard / name)
+                size = (shard / name).stat().st_size
+            except (InputError, OSError):
+                continue  # Damaged, or gone again: there are no features.
+            content, spec = there[name].groups()
+            if about.spec.hash() == spec:
+                _add(db, Indexed(content, spec, about.shape[1], size), about.spec)
+
+
+def open_index(root: Path) -> Index:
+    """The index of the store at ``root``, true as of now.
+
+    Raises:
+        InputError: there is no such store.
+        OddframeError: the index cannot be written.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such store of features")
+    index = Index(root)
+    index.sync()
+    return index
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA synchronous = NORMAL")  # What is lost with the power is read again.
+    (schema,) = db.execute("PRAGMA user_version").fetchone()
+    if schema == _SCHEMA:
+        return
+    db.execute("PRAGMA journal_mode = WAL")
+    if schema:  # Of another version: everything is read again.
+        db.executescript("DROP TABLE entries; DROP TABLE specs; DROP TABLE shards;")
+    db.executescript(_TABLES + f"PRAGMA user_version = {_SCHEMA};")
+
+
+def _add(db: sqlite3.Connection, entry: Indexed, spec: FeatureSpec) -> None:
+    text = json.dumps(spec.to_dict(), sort_keys=True)
+    db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", (entry.spec, text))
+    db.execute(_ADD, (entry.content, entry.spec, entry.snippets, entry.bytes))
+
+
+def _found(db: sqlite3.Connection, where: str, values: Iterable[object]) -> list[Indexed]:
+    rows = db.execute(f"SELECT content, spec, snippets, bytes FROM entries {where}", tuple(values))
+    return [Indexed(*row) for row in rows]

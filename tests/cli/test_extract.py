@@ -1,0 +1,159 @@
+"""``oddframe extract``: what it makes, what it makes not again, and what never stops it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.features.extract import extract, spec_for
+from oddframe.features.manifest import Entry, read_entries
+from oddframe.features.store import read_features
+from oddframe.video.source import open_source
+from tests.backbones.test_onnx_file import write
+from tests.cli.conftest import Answer
+from tests.conftest import ROOT, Image, encode
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A backbone that is loaded at once: the mean of each colour."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    return write(folder, "NCTHW")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    paths = (p for p in folder.rglob("*") if p.suffix in (".safetensors", ".npy"))
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
+
+
+def last(folder: Path) -> dict[str, Entry]:
+    return {entry.video: entry for entry in read_entries(folder)}
+
+
+def test_a_folder_of_good_and_bad(
+    oddframe: Run, bad_video: Callable[[str], Path], clip: Path, tiny: Path, tmp_path: Path
+) -> None:
+    good = bad_video("fifteen_frames").parent
+    for kind in ("text", "empty", "no_moov", "no_pictures", "cut_mp4"):
+        bad_video(kind)
+    for count, name in enumerate(("a/x.mp4", "b/x.mp4", "b/new\nline.mp4")):
+        (good / name).parent.mkdir(exist_ok=True)
+        # An empty box at the end: another content, the same video.
+        (good / name).write_bytes(clip.read_bytes() + b"\0\0\0\x08free" * count)
+    (good / "list.mp4").write_text("#EXTM3U\n" + "#EXTINF:1,\nhttp://10.0.0.1/a.ts\n" * 100_000)
+    os.mkfifo(good / "pipe.mp4")
+    store, out = tmp_path / "store", tmp_path / "out"
+    words = ("extract", good, "--backbone", tiny, "--store", store, "--out", out, "--jobs", 2)
+    answer = oddframe(*words)
+    assert answer.code == 3
+    assert "5 extracted, 0 were there, 6 failed" in answer.out
+    entries = last(store)
+    reasons = {Path(v).name: e.reason for v, e in entries.items() if e.reason}
+    assert reasons.keys() == {
+        "text.mp4", "empty.mp4", "no_moov.mp4", "no_pictures.mp4", "list.mp4", "pipe.mp4"
+    }  # fmt: skip
+    assert "playlist" in reasons["list.mp4"]
+    assert "neither a file nor a folder" in reasons["pipe.mp4"]
+    assert "new\\nline.mp4" in answer.err
+    made = {Path(v): e for v, e in entries.items() if not e.reason}
+    for video, entry in made.items():
+        features = read_features(store / entry.file)
+        assert (entry.frames, entry.snippets) == (
+            features.timebase.n_frames,
+            features.timebase.n_snippets,
+        ), video
+    assert {p.name for p in out.glob("*.npy")} == {
+        "fifteen_frames__0.npy", "cut_mp4__0.npy", "a_x__0.npy", "b_x__0.npy", "new_line__0.npy"
+    }  # fmt: skip
+    cut = next(e for v, e in made.items() if v.stem == "cut_mp4")
+    assert cut.damaged_packets > 0
+    backbone, (kind,) = load_backbone(str(tiny)), find_kinds(str(tiny))
+    plain = extract(open_source(clip), spec_for(backbone, kind.how), backbone)
+    np.testing.assert_array_equal(np.load(out / "a_x__0.npy"), plain.features.array[0])
+
+    before, lines = files_of(tmp_path), (store / "manifest.jsonl").read_text()
+    again = oddframe(*words)
+    assert "0 extracted, 5 were there, 6 failed" in again.out
+    assert files_of(tmp_path) == before
+    assert (store / "manifest.jsonl").read_text() == lines
+    (out / "b_x__0.npy").unlink()
+    next(store.glob("??/*.safetensors")).write_bytes(b"damaged")
+    assert "were there, 6 failed" in oddframe(*words).out
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_it_goes_on_to_the_same_bytes(
+    clip_frames: list[Image], tiny: Path, tmp_path: Path
+) -> None:
+    small = [cv2.resize(frame, (64, 48)) for frame in clip_frames]
+    video = encode(tmp_path / "long.mp4", small * 80)
+    command = [sys.executable, "-m", "oddframe", "extract", str(video), "--backbone", str(tiny)]
+    command += ["--stride", "1", "--store"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([*command, str(tmp_path / "whole")], env=env, check=True)
+
+    store, kills = tmp_path / "killed", 0
+    for chunk in (0, 5):
+        run = subprocess.Popen([*command, str(store)], env=env)
+        while run.poll() is None and not list(store.glob(f"unfinished/*/{chunk:06d}.*")):
+            time.sleep(0.01)
+        kills += run.poll() is None
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    assert kills == 2
+    subprocess.run([*command, str(store)], env=env, check=True)
+    assert files_of(store) == files_of(tmp_path / "whole")
+    assert len(files_of(store)) == 1
+    assert last(store)[str(video)].snippets == 80 * 50 - 15
+
+
+def test_sound_lies_beside_the_picture_as_published(
+    oddframe: Run, clip: Path, normal_clip: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out, store = tmp_path / "out", tmp_path / "store"
+    words = ("--backbone", f"{tiny}+aisfx", "--store", store, "--out", out, "--views", 5, "--json")
+    answer = oddframe("extract", clip, normal_clip, *words)
+    assert answer.code == 0
+    videos = json.loads(answer.out)["videos"]
+    assert [(Path(v["video"]).stem, v["backbone"]) for v in videos] == [
+        ("fi150", "tiny"), ("fi150", "aisfx"), ("nofi079", "tiny"), ("nofi079", "aisfx")
+    ]  # fmt: skip
+    assert videos[3]["notes"] == ["no sound: silence in its place"]
+    picture = [np.load(out / f"fi150__{crop}.npy") for crop in range(5)]
+    sound = np.load(out / "fi150__aisfx.npy")
+    assert {array.shape for array in picture} == {(7, 3)}
+    assert len(sound) == 7
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--backbone", "i3"], "did you mean i3d?"),
+        (["--preset", "ucf"], "did you mean ucf-crime?"),
+        (["--tiles", "2"], "rows x columns"),
+        (["--views", "3"], "choose 1, 5 or 10"),
+        (["--crop-order", "extractor"], "five or ten crops"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_before_anything_starts(
+    oddframe: Run, clip: Path, tmp_path: Path, words: list[str], says: str
+) -> None:
+    answer = oddframe("extract", clip, "--store", tmp_path / "s", *words)
+    assert answer.code == 2
+    assert says in answer.err
+    assert not (tmp_path / "s").exists()

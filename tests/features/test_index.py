@@ -1,0 +1,109 @@
+"""The index says what the folders hold, whoever changed them."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from oddframe.errors import InputError
+from oddframe.features.index import NAME, Index, open_index
+from oddframe.features.store import FeatureStore
+from tests.features.test_store import SPEC, some_features
+
+OTHER = replace(SPEC, stride=8)
+ONE, TWO, THREE = "0f" * 32, "a0" * 32, "a1" * 32
+
+
+def age(root: Path) -> None:
+    """The folders were changed a while ago."""
+    for shard in root.glob("??"):
+        os.utime(shard, (1e9, 1e9 + len(list(shard.iterdir()))))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    store = FeatureStore(tmp_path / "store")
+    store.put(ONE, some_features())
+    store.put(ONE, some_features(OTHER))
+    store.put(TWO, some_features(variable=True))
+    return store
+
+
+def contents(index: Index, spec=SPEC) -> list[str]:
+    return [entry.content for entry in index.all(spec.hash())]
+
+
+def test_what_is_put_is_found(store: FeatureStore) -> None:
+    for index in (Index(store.root), open_index(store.root)):
+        assert contents(index) == [ONE, TWO]
+        found = {entry.spec: entry for entry in index.find(ONE)}
+        assert found.keys() == {SPEC.hash(), OTHER.hash()}
+        entry = found[OTHER.hash()]
+        assert store.root / entry.file == store.path(ONE, OTHER)
+        assert entry.snippets == some_features(OTHER).timebase.n_snippets
+        assert entry.bytes == store.path(ONE, OTHER).stat().st_size
+        about = {each.hash: each for each in index.specs()}
+        assert about[SPEC.hash()].spec == SPEC
+        assert (about[SPEC.hash()].videos, about[OTHER.hash()].videos) == (2, 1)
+
+
+def test_it_is_made_anew_where_it_is_missing_or_no_index(store: FeatureStore) -> None:
+    (store.root / NAME).unlink()
+    assert contents(open_index(store.root)) == [ONE, TWO]
+    for name in (NAME, f"{NAME}-wal", f"{NAME}-shm"):
+        (store.root / name).write_bytes(b"no database at all" * 1000)
+    store.put(THREE, some_features())  # Not stopped by that.
+    assert contents(open_index(store.root)) == [ONE, TWO, THREE]
+
+
+def test_changes_past_the_index_are_seen(store: FeatureStore) -> None:
+    age(store.root)
+    index = open_index(store.root)
+    assert index.sync() == 0
+    store.path(ONE, SPEC).unlink()
+    source = store.path(TWO, SPEC)
+    source.with_name(source.name.replace(TWO, THREE)).hardlink_to(source)
+    age(store.root)
+    assert index.sync() == 2
+    assert contents(index) == [TWO]
+    moved = store.root / "a1" / source.name.replace(TWO, THREE)
+    moved.parent.mkdir()
+    source.with_name(moved.name).rename(moved)
+    store.path(ONE, OTHER).parent.rename(store.root / "gone")
+    age(store.root)
+    index.sync()
+    assert contents(index) == [TWO, THREE]
+    assert contents(index, OTHER) == []
+
+
+def test_a_folder_that_was_just_changed_is_looked_at_again(store: FeatureStore) -> None:
+    index = open_index(store.root)
+    assert index.sync() == 2
+
+
+def test_damaged_files_and_strange_names_are_no_features(store: FeatureStore) -> None:
+    store.path(TWO, SPEC).write_bytes(b"no features")
+    (store.root / "a0" / "notes.txt").write_text("mine")
+    (store.root / NAME).unlink()
+    assert contents(open_index(store.root)) == [ONE]
+
+
+def test_all_are_drawn_equally_often(store: FeatureStore) -> None:
+    store.put(THREE, some_features())
+    store.put(ONE, some_features())  # Again: it leaves a gap in the numbers.
+    drawn = Index(store.root).draw(SPEC.hash(), 600, random.Random(0))
+    counts = Counter(entry.content for entry in drawn)
+    assert counts.keys() == {ONE, TWO, THREE}
+    assert min(counts.values()) > 150
+    with pytest.raises(InputError, match="no features of spec"):
+        Index(store.root).draw("ab", 1, random.Random(0))
+
+
+def test_no_store_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such store"):
+        open_index(tmp_path / "missing")

@@ -1,0 +1,96 @@
+"""Processes that are watched: what dies, hangs or eats the memory costs one job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.watched import Beat, Broken, Watched, beating, limit_memory
+
+
+class Worker:
+    """Does what a job is called."""
+
+    def __call__(self, job: str, beat: Beat) -> str:
+        match job:
+            case "hang":
+                time.sleep(1000)
+            case "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "leave":
+                os._exit(7)
+            case "beat":
+                for _ in range(8):
+                    time.sleep(0.5)
+                    beat(1, 2)
+            case "load":
+                with beating(beat):
+                    time.sleep(4)
+            case "eat":
+                limit_memory(50_000_000)
+                try:
+                    return str(len(bytes(500_000_000)))
+                except MemoryError:
+                    return "refused"
+        return f"{job} done"
+
+
+def refuse() -> Worker:
+    raise InputError("weights.bin: cannot be read")
+
+
+def test_each_job_gets_its_answer_whatever_the_others_do() -> None:
+    jobs = ["a", "crash", "hang", "beat", "leave", "load", "b"]
+    watched: Watched[str, str] = Watched(Worker, 2, silence_s=2.5)
+    answers = dict(answer for answer in watched.run(jobs) if answer is not None)
+    assert sorted(answers) == list(range(len(jobs)))
+    assert [answers[i] for i in (0, 3, 5, 6)] == ["a done", "beat done", "load done", "b done"]
+    reasons = {jobs[i]: a.reason for i, a in answers.items() if isinstance(a, Broken)}
+    assert "SIGSEGV" in reasons["crash"]
+    assert "for 2.5 s" in reasons["hang"]
+    assert "exit code 7" in reasons["leave"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
+def test_memory_is_limited() -> None:
+    answers = [a for a in Watched(Worker, 1, silence_s=60).run(["eat"]) if a is not None]
+    assert answers == [(0, "refused")]
+
+
+def test_what_cannot_start_is_said_once() -> None:
+    with pytest.raises(OddframeError, match=r"weights\.bin: cannot be read"):
+        list(Watched(refuse, 2, silence_s=60).run(["a", "b", "c"]))
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(
+        "from oddframe.features.watched import Watched\n"
+        "from tests.features.test_watched import Worker\n"
+        "if __name__ == '__main__':\n"
+        "    watched = Watched(Worker, 1, silence_s=60)\n"
+        "    for answer in watched.run(['beat'] * 9):\n"
+        "        if watched.done:\n"
+        "            print(watched._workers[0]._process.pid, flush=True)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    env = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
+    run = subprocess.Popen([sys.executable, str(script)], env=env, stdout=subprocess.PIPE)
+    assert run.stdout is not None
+    worker = int(run.stdout.readline())
+    run.kill()
+    run.wait()
+    run.stdout.close()
+    for _ in range(300):
+        if not Path(f"/proc/{worker}").exists():
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the process went on alone")

@@ -18,6 +18,7 @@ from oddframe.cli import (
     doctor,
     evaluate,
     extract,
+    features,
     imports,
     info,
     methods,
@@ -66,6 +67,7 @@ app.command(
     short_help="Videos in, features out.",
     epilog=extract.EXAMPLE,
 )(extract.extract)
+app.add_typer(features.app, name="features", help="What a store of features holds.")
 app.add_typer(data.app, name="data", help="What a data set holds, and what is wrong with it.")
 app.add_typer(imports.app, name="import", help="Published features and checkpoints, made ours.")
 app.command(

@@ -64,7 +64,7 @@ def read_array_features(
         InputError: no such file, no array of numbers in it, another shape, a value that is not
             finite, or a number of rows that does not fit ``frames``.
     """
-    array = _crops_first(path, _load(path))
+    array = crops_first(path, _load(path))
     crops, snippets, dim = array.shape
     if not np.isfinite(array).all():
         broken = int((~np.isfinite(array).all(axis=(0, 2))).sum())
@@ -99,7 +99,12 @@ def _load(path: Path) -> FeatureArray:
     return floating(array)
 
 
-def _crops_first(path: Path, array: FeatureArray) -> FeatureArray:
+def crops_first(path: Path, array: FeatureArray) -> FeatureArray:
+    """(C, T, D) of what a file holds, (T, D), (T, C, D) or (C, T, D).
+
+    Raises:
+        InputError: it is none of these.
+    """
     shape = "x".join(map(str, array.shape))
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise InputError(

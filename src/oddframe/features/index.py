@@ -183,9 +183,9 @@ class Index:
             raise OddframeError(f"{path}: cannot be written ({error.strerror})") from None
 
     def _read_shard(self, db: sqlite3.Connection, shard: Path) -> None:
-        there = {
-            found[0]: found for path in shard.iterdir() if (found := _FILE.fullmatch(path.name))
-        }
+        matches = (_FILE.fullmatch(path.name) for path in shard.iterdir())
+        # One that lies in another folder than its own would not be found there.
+        there = {m[0]: m for m in matches if m is not None and m[0].startswith(shard.name)}
         rows = _found(db, "WHERE content >= ? AND content < ?", (shard.name, shard.name + "g"))
         known = {entry.file.name: entry for entry in rows}
         for name in known.keys() - there.keys():

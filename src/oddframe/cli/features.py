@@ -1,0 +1,220 @@
+"""``oddframe features``: what a store holds, whether it is whole, how two differ, and out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oddframe.cli.console import follow, note, printable, progress_bar, say
+from oddframe.cli.extract import Files
+from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption
+
+EXAMPLE = (
+    "Example: oddframe features ls    or: oddframe features diff .oddframe/features published/"
+)
+_MOST = 20
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+
+StoreArgument = Annotated[Path, typer.Argument(metavar="[STORE]", help="A store of features.")]
+SpecOption = Annotated[
+    str | None,
+    typer.Option(help="Of this kind: the start of a hash that ls shows.", show_default=False),
+]
+
+
+@app.command("ls", epilog=EXAMPLE)
+def ls(
+    store: StoreArgument = FEATURES,
+    spec: SpecOption = None,
+    videos: Annotated[bool, typer.Option("--videos", help="Each video, of one kind.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Say which kinds of features a store holds, or of which videos."""
+    import json
+
+    from oddframe.features.collection import chosen
+    from oddframe.features.index import open_index
+    from oddframe.features.manifest import names_in
+
+    index = open_index(store)
+    specs = [each for each in index.specs() if each.hash.startswith(spec or "")]
+    if videos:
+        names = names_in(store)
+        for entry in index.all(chosen(store, specs, spec).hash):
+            path = names.get(entry.content)
+            if as_json:
+                about = {"sha256": entry.content, "snippets": entry.snippets}
+                more = {"file": str(entry.file), "video": None if path is None else str(path)}
+                say(json.dumps({**about, **more}))
+            else:
+                name = "?" if path is None else printable(str(path))
+                say(f"{entry.content[:16]}  {entry.snippets:>7} snippets  {name}")
+        return
+    if as_json:
+        kinds = [
+            {
+                "hash": each.hash,
+                "videos": each.videos,
+                "snippets": each.snippets,
+                "bytes": each.bytes,
+                "spec": each.spec.to_dict(),
+            }
+            for each in specs
+        ]
+        say(json.dumps(kinds, indent=2))
+        return
+    for each in specs:
+        how = each.spec
+        size = f"{each.bytes / 1e6:.1f} MB"
+        rate = "" if how.rate is None else f" at {how.rate:g} a second"
+        say(
+            f"{each.hash}  {how.backbone}, {len(how.crops)} crops, every {how.stride} "
+            f"frames{rate}, {how.precision}: {each.videos} videos, {each.snippets} snippets, {size}"
+        )
+    if not specs:
+        say("nothing")
+
+
+@app.command("check", epilog=EXAMPLE)
+def check(
+    store: StoreArgument = FEATURES,
+    spec: SpecOption = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only so many, drawn at random.", show_default=False),
+    ] = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Read the feature files of a store and name each that is damaged."""
+    import random
+    from itertools import chain
+
+    from oddframe.errors import InputError
+    from oddframe.features.collection import chosen
+    from oddframe.features.index import open_index
+    from oddframe.features.store import read_features
+
+    index = open_index(store)
+    specs = index.specs()
+    if spec is not None:
+        specs = [chosen(store, specs, spec)]
+    if sample is None:
+        total = sum(each.videos for each in specs)
+        files = [e.file for e in chain.from_iterable(index.all(each.hash) for each in specs)]
+    else:
+        drawn = (index.draw(each.hash, sample, random.Random()) for each in specs)
+        files = sorted({entry.file for entry in chain.from_iterable(drawn)})
+        total = len(files)
+    # What the index does not know although it lies there is damaged, too.
+    lost = {p.relative_to(store) for p in store.glob("[0-9a-f][0-9a-f]/*.safetensors")}
+    every = [*files, *(sorted(lost - set(files)) if sample is None and spec is None else ())]
+    damaged = []
+    with progress_bar(quiet=quiet) as bar:
+        update = follow(bar, f"reading {len(every)} files")
+        for done, file in enumerate(every, start=1):
+            try:
+                read_features(store / file)
+            except InputError as error:
+                damaged.append(str(error))
+            update(done, len(every))
+    for line in damaged:
+        note(f"damaged: {printable(line)}")
+    say(f"{len(every)} of {max(total, len(every))} feature files read, {len(damaged)} damaged")
+    if damaged:
+        raise typer.Exit(InputError.exit_code)
+
+
+@app.command("diff", epilog=EXAMPLE)
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A store, or a folder of feature files.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    spec: SpecOption = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Say how features of the same videos differ: a mean cosine and the largest difference each.
+
+    Videos are told by their contents between two stores, and by name where published files
+    (NAME__0.npy, NAME.npy) are involved.
+    """
+    import json
+    from dataclasses import asdict
+
+    from oddframe.errors import InputError
+    from oddframe.features.collection import open_collection
+    from oddframe.features.compare import differences, shared
+    from oddframe.outputs.names import stems
+
+    ours, theirs = (open_collection(each, spec, stems) for each in (a, b))
+    found = shared(ours, theirs)
+    if not found.common:
+        raise InputError(
+            f"{a} and {b} have no video in common: {len(found.only_a)} and {len(found.only_b)} "
+            f"others, such as {(found.only_a or ('none',))[0]} and {(found.only_b or ('none',))[0]}"
+        )
+    lines = []
+    for each in differences(ours, theirs, found):
+        lines.append(each)
+        if not as_json:
+            more = f"  [{each.note}]" if each.note else ""
+            say(
+                f"{printable(each.name)}: cosine {each.cosine:.6f} (least "
+                f"{each.least_cosine:.6f}), largest difference {each.largest:.3g}{more}"
+            )
+    if as_json:
+        only = {"only_a": found.only_a, "only_b": found.only_b}
+        say(json.dumps({"schema": 1, "videos": [asdict(e) for e in lines], **only}, indent=2))
+        return
+    same = sum(not each.largest and not each.note for each in lines)
+    mean = sum(each.cosine for each in lines) / len(lines)
+    say(
+        f"{len(lines)} videos in both, {same} of them the same; mean cosine {mean:.6f}, largest "
+        f"difference {max(each.largest for each in lines):.3g}"
+    )
+    for where, names in ((a, found.only_a), (b, found.only_b)):
+        if names:
+            shown = ", ".join(map(printable, names[:_MOST]))
+            more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+            say(f"only in {printable(str(where))}: {shown}{more}")
+
+
+@app.command("export", epilog=EXAMPLE)
+def export(
+    store: StoreArgument = FEATURES,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("oddframe-features"),
+    spec: SpecOption = None,
+    files: Annotated[
+        Files, typer.Option("--format", "-f", help="npy: one file a crop, as published.")
+    ] = Files.npy,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Write the features of a store as files by the names of their videos.
+
+    A video that the store's manifest does not name goes by the sha256 of its content.
+    """
+    from oddframe.features.collection import chosen
+    from oddframe.features.imports import StoredFile
+    from oddframe.features.index import open_index
+    from oddframe.features.manifest import names_in
+    from oddframe.features.named import write_named
+    from oddframe.outputs.names import stems
+
+    index = open_index(store)
+    kind = chosen(store, index.specs(), spec)
+    known = names_in(store)
+    entries = list(index.all(kind.hash))
+    paths = [known.get(entry.content, Path(entry.content)) for entry in entries]
+    written = 0
+    with progress_bar(quiet=quiet) as bar:
+        update = follow(bar, f"writing {len(entries)} videos")
+        for done, (entry, stem) in enumerate(zip(entries, stems(paths), strict=True), start=1):
+            features = StoredFile(store / entry.file).open()
+            written += len(write_named(features, out, stem, files.value))
+            update(done, len(entries))
+    say(f"{len(entries)} videos, {written} files in {printable(str(out))}")

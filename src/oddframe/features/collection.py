@@ -1,0 +1,137 @@
+"""Features of many videos, wherever they come from: a store, or a folder of files by name."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from oddframe.errors import InputError, UsageError
+from oddframe.features.arrays import crops_first
+from oddframe.features.imports import StoredFile
+from oddframe.features.index import NAME, OfSpec, open_index
+from oddframe.features.lazy import AnyFeatures, CropArray, View
+from oddframe.features.manifest import names_in
+from oddframe.features.npy import floating, mapped
+
+# Gives (C, T, D), read where it is looked at.
+Reader = Callable[[], AnyFeatures]
+# Names of files, all different, for the paths of videos.
+Naming = Callable[[Sequence[Path]], Sequence[str]]
+
+_CROP = re.compile(r"(.+)__(\d+)")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Features of many videos.
+
+    Attributes:
+        root: Where they lie.
+        by_name: Readers by the name of the video.
+        by_content: Readers by the sha256 of the video, where that is known.
+    """
+
+    root: Path
+    by_name: Mapping[str, Reader]
+    by_content: Mapping[str, Reader] = field(default_factory=dict)
+
+
+def open_collection(root: Path, spec: str | None, naming: Naming) -> Collection:
+    """What lies at ``root``: a store, or a folder of feature files.
+
+    In a folder, ``NAME__0.npy`` and so on are the crops of a video, and ``NAME.npy`` or
+    ``NAME.safetensors`` all of them.
+
+    Args:
+        root: The folder.
+        spec: Start of the hash of the spec that is meant; None: the only one. Of stores.
+        naming: Makes names of files from paths of videos.
+
+    Raises:
+        InputError: there is nothing of the kind.
+        UsageError: several specs are there and none was chosen.
+    """
+    return of_store(root, spec, naming) if is_store(root) else _of_folder(root)
+
+
+def is_store(root: Path) -> bool:
+    """Whether a folder is a store of features."""
+    return (root / NAME).is_file() or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
+
+
+def chosen(root: Path, specs: Sequence[OfSpec], start: str | None) -> OfSpec:
+    """The spec whose hash starts so; without a start the only one.
+
+    Raises:
+        InputError: the store is empty.
+        UsageError: none or several are meant.
+    """
+    if not specs:
+        raise InputError(f"{root}: no features in this store")
+    found = [each for each in specs if each.hash.startswith(start or "")]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{each.hash} ({each.spec.backbone})" for each in specs)
+    said = "several kinds of features" if start is None else f"--spec {start} is not one of them"
+    raise UsageError(f"{root}: {said}; choose one with --spec: {known}")
+
+
+def of_store(root: Path, spec: str | None, naming: Naming) -> Collection:
+    """Features of one spec in a store, named as the manifest names their videos.
+
+    Raises:
+        InputError: there is no store, or nothing in it.
+        UsageError: several specs are there and none was chosen.
+    """
+    index = open_index(root)
+    wanted = chosen(root, index.specs(), spec)
+    by_content = {
+        entry.content: partial(_stored, root / entry.file) for entry in index.all(wanted.hash)
+    }
+    paths = {sha: path for sha, path in names_in(root).items() if sha in by_content}
+    names = dict(zip(paths, naming(list(paths.values())), strict=True))
+    by_name = {names.get(sha, sha): reader for sha, reader in by_content.items()}
+    return Collection(root, by_name, by_content)
+
+
+def _of_folder(root: Path) -> Collection:
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder of features")
+    crops: defaultdict[str, dict[int, Path]] = defaultdict(dict)
+    readers: dict[str, Reader] = {}
+    for path in sorted(root.rglob("*.npy")):
+        if found := _CROP.fullmatch(path.stem):
+            crops[found[1]][int(found[2])] = path
+        else:
+            readers[path.stem] = partial(_stack, path)
+    for path in sorted(root.rglob("*.safetensors")):
+        readers[path.stem] = partial(_stored, path)
+    for name, files in crops.items():
+        readers[name] = partial(_crops, tuple(files[number] for number in sorted(files)))
+    if not readers:
+        raise InputError(f"{root}: neither a store nor a folder of feature files (.npy)")
+    return Collection(root, readers)
+
+
+def _stored(path: Path) -> AnyFeatures:
+    return StoredFile(path).open().array
+
+
+def _stack(path: Path) -> AnyFeatures:
+    return floating(crops_first(path, mapped(path)))
+
+
+def _crops(files: tuple[Path, ...]) -> AnyFeatures:
+    first = _crop(files, 0)
+    return CropArray((len(files), *first.shape), first.dtype, partial(_crop, files))
+
+
+def _crop(files: tuple[Path, ...], number: int) -> View:
+    view = mapped(files[number])
+    if view.ndim != 2:
+        raise InputError(f"{files[number]}: a crop is (T, D), this has {view.ndim} axes")
+    return floating(view)

@@ -1,0 +1,122 @@
+"""``oddframe features``: what a store holds, whether it is whole, how two differ, and out again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddframe.features.manifest import Entry, append_entries
+from oddframe.features.spec import Features
+from oddframe.features.store import FeatureStore, read_features
+from tests.cli.conftest import Answer
+from tests.features.test_index import ONE, OTHER, TWO
+from tests.features.test_store import SPEC, some_features
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    store = FeatureStore(tmp_path / "store")
+    for content, video in ((ONE, "cam1/x.mp4"), (TWO, "cam2/x.mp4")):
+        store.put(content, some_features())
+        entry = Entry(video=video, sha256=content, spec=SPEC.hash())
+        append_entries(store.root, [entry])
+    return store
+
+
+def test_what_is_there(oddframe: Run, store: FeatureStore) -> None:
+    store.put(ONE, some_features(OTHER))
+    answer = oddframe("features", "ls", store.root)
+    assert "i3d, 2 crops, every 16 frames, float32: 2 videos, 10 snippets" in answer.out
+    assert answer.out.count("\n") == 2
+    kinds = json.loads(oddframe("features", "ls", store.root, "--json").out)
+    assert {kind["hash"]: kind["videos"] for kind in kinds} == {SPEC.hash(): 2, OTHER.hash(): 1}
+    several = oddframe("features", "ls", store.root, "--videos")
+    assert (several.code, "choose one with --spec" in several.err) == (2, True)
+    videos = oddframe("features", "ls", store.root, "--videos", "--spec", SPEC.hash()[:4]).out
+    assert "cam1/x.mp4" in videos
+    assert "cam2/x.mp4" in videos
+
+
+def test_damage_is_named(oddframe: Run, store: FeatureStore) -> None:
+    assert "2 of 2 feature files read, 0 damaged" in oddframe("features", "check", store.root).out
+    path = store.path(TWO, SPEC)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    answer = oddframe("features", "check", store.root)
+    assert answer.code == 3
+    assert path.name in answer.err
+    path.write_bytes(data[:100])
+    assert oddframe("features", "check", store.root).code == 3
+    path.unlink()
+    assert oddframe("features", "check", store.root, "--sample", "5").code == 0
+
+
+def test_out_again_in_the_published_layout(
+    oddframe: Run, store: FeatureStore, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert oddframe("features", "export", store.root, "--out", out).code == 0
+    names = ["cam1_x__0.npy", "cam1_x__1.npy", "cam2_x__0.npy", "cam2_x__1.npy"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    array = some_features().array
+    np.testing.assert_array_equal(np.load(out / "cam2_x__1.npy"), array[1])
+    oddframe("features", "export", store.root, "--out", out, "--format", "safetensors")
+    np.testing.assert_array_equal(read_features(out / "cam1_x.safetensors").array, array)
+
+    same = oddframe("features", "diff", store.root, out).out
+    assert "2 videos in both, 2 of them the same" in same
+
+
+def test_how_two_differ(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
+    other, features = FeatureStore(tmp_path / "other"), some_features()
+    array = features.array.copy()
+    array[1, 2] = -array[1, 2]
+    array[0, 0, 0] += 0.5
+    other.put(TWO, Features(array, SPEC, features.timebase))
+    other.put("c0" * 32, features)
+    answer = oddframe("features", "diff", store.root, other.root)
+    (video,) = json.loads(oddframe("features", "diff", store.root, other.root, "--json").out)[
+        "videos"
+    ]
+    assert (video["crops"], video["rows"]) == (2, 5)
+    assert video["least_cosine"] == pytest.approx(-1)
+    assert video["largest"] == pytest.approx(max(0.5, 2 * np.abs(array[1, 2]).max()))
+    cosine = (array[0, 0] @ features.array[0, 0]) / np.linalg.norm(array[0, 0])
+    cosine /= np.linalg.norm(features.array[0, 0])
+    assert video["cosine"] == pytest.approx((8 - 1 + cosine) / 10, abs=1e-6)
+    assert "cam2/x" not in answer.err
+    assert "1 videos in both, 0 of them the same" in answer.out
+    assert "only in" in answer.out
+
+
+def test_published_files_beside_ours(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    published.mkdir()
+    array = some_features().array
+    np.save(published / "cam1_x.npy", np.moveaxis(np.repeat(array, 5, axis=0), 0, 1)[:4])
+    for crop in range(2):
+        np.save(published / f"cam2_x__{crop}.npy", array[crop])
+    answer = oddframe("features", "diff", published, store.root)
+    assert "cam2_x: cosine 1.000000 (least 1.000000), largest difference 0\n" in answer.out
+    assert "[10 and 2 crops, 4 and 5 rows]" in answer.out
+    np.save(published / "cam2_x__0.npy", array[0, :, :3])
+    np.save(published / "cam2_x__1.npy", array[1, :, :3])
+    answer = oddframe("features", "diff", published, store.root)
+    assert answer.code == 3
+    assert "features of length 3 and of 8" in answer.err
+
+
+def test_what_is_no_store(oddframe: Run, tmp_path: Path) -> None:
+    for words in (("ls", tmp_path / "no"), ("diff", tmp_path, tmp_path), ("check", tmp_path / "x")):
+        answer = oddframe("features", *words)
+        assert answer.code == 3
+        assert answer.err.count("\n") == 1
+    for words in (("export", tmp_path), ("ls", tmp_path, "--videos")):
+        assert "no features in this store" in oddframe("features", *words).err

@@ -19,6 +19,8 @@ from oddframe.video.structure import is_cut_off
 
 # Reading goes on behind a place that cannot be read, but not for ever at the same place.
 _MOST_READ_ERRORS = 16
+# A damaged packet may ask for any amount of memory; many that do are a video too large for it.
+_MOST_STARVED = 16
 
 
 class VideoFile(FrameSource):
@@ -31,6 +33,7 @@ class VideoFile(FrameSource):
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self.damaged_packets = 0
+        self._starved = 0
         self._path = path
         with open_video(path) as video:
             self._fps = video.fps
@@ -53,7 +56,7 @@ class VideoFile(FrameSource):
 
     def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
         """The frames, see ``FrameSource.looks``."""
-        self.damaged_packets = 0
+        self.damaged_packets = self._starved = 0
         scalers = [Scaler(look) for look in looks]
         empty = True
         with open_video(self._path) as video:
@@ -62,6 +65,8 @@ class VideoFile(FrameSource):
                 empty = False
                 time_s = clock(_stamp_s(picture))
                 yield tuple(Frame(partial(self._image, each, picture), time_s) for each in scalers)
+        if empty and self._starved:
+            raise self._too_large()
         if empty:
             raise InputError(
                 f"{self.name}: no picture could be decoded ({self.damaged_packets} damaged packets)"
@@ -73,7 +78,10 @@ class VideoFile(FrameSource):
             seen += bool(packet.size)
             try:
                 pictures = packet.decode()
-            except av.FFmpegError:
+            except av.FFmpegError as error:
+                self._starved += isinstance(error, MemoryError)
+                if self._starved > _MOST_STARVED:
+                    raise self._too_large() from None
                 # The end of a stream that was already drained, not damage, raises on an empty one.
                 self.damaged_packets += bool(packet.size)
                 continue
@@ -89,6 +97,9 @@ class VideoFile(FrameSource):
                 self.damaged_packets += 1
             else:
                 return
+
+    def _too_large(self) -> InputError:
+        return InputError(f"{self.name}: its pictures need more memory than there is for them")
 
     def _image(self, scaler: Scaler, picture: av.VideoFrame) -> Image:
         try:

@@ -1,0 +1,209 @@
+"""Files as cameras, converters and accidents make them: each gives what is in it, or one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from oddframe.errors import InputError
+from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.reader import VideoFile
+from oddframe.video.snippets import SnippetReader
+from oddframe.video.source import open_source
+from tests.conftest import ROOT, Image, encode, remux
+
+HOW = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
+
+
+def store(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    codec: str,
+    pixels: str,
+    *,
+    given: str = "rgb24",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write frames in a codec and pixel format of one's own choice."""
+    frames = list(frames)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.options = pixels, options or {}
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format=given).reformat(format=pixels)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def read(path: Path) -> tuple[Image, list[float]]:
+    frames = list(VideoFile(path).frames())
+    reader = SnippetReader(open_source(path), HOW)
+    snippets = list(reader)
+    assert len(snippets) == reader.timebase.n_snippets
+    assert reader.timebase.n_frames == len(frames)
+    return np.stack([frame.image for frame in frames]), [frame.time_s for frame in frames]
+
+
+def assert_close(ours: Image, theirs: Iterable[Image], levels: float) -> None:
+    theirs = np.stack(list(theirs))
+    assert ours.shape == theirs.shape
+    assert np.abs(ours.astype(int) - theirs).mean() < levels
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mp4"])
+def test_no_key_frame_at_the_start(tmp_path: Path, clip_frames: list[Image], suffix: str) -> None:
+    whole = encode(tmp_path / "whole.mp4", clip_frames, options={"g": "20", "bf": "0"})
+    path = tmp_path / f"cut{suffix}"
+    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(old.demux(video=0)):
+            if packet.dts is not None and number >= 7:
+                packet.stream = stream
+                new.mux(packet)
+    pictures, times = read(path)
+    assert 30 <= len(pictures) <= 43
+    assert times[0] == 0
+    assert_close(pictures[-30:], [f.image for f in VideoFile(whole).frames()][-30:], 1)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "suffix"),
+    [
+        ("libx264", "yuv420p10le", ".mp4"),
+        ("ffv1", "yuv422p10le", ".mkv"),
+        ("ffv1", "gray16le", ".mkv"),
+    ],
+)
+def test_more_than_eight_bits(
+    tmp_path: Path, clip_frames: list[Image], codec: str, pixels: str, suffix: str
+) -> None:
+    grey = [np.repeat(f.mean(axis=2, keepdims=True).astype(np.uint8), 3, 2) for f in clip_frames]
+    pictures, times = read(store(tmp_path / f"v{suffix}", grey, codec, pixels))
+    assert np.allclose(times, np.arange(50) / 25, atol=2e-3)
+    assert_close(pictures, grey, 3)
+
+
+@pytest.mark.parametrize("size", [(239, 351), (1, 1), (17, 9)])
+def test_odd_sizes(tmp_path: Path, clip_frames: list[Image], size: tuple[int, int]) -> None:
+    frames = [np.ascontiguousarray(f[: size[0], : size[1]]) for f in clip_frames]
+    pictures, _ = read(store(tmp_path / "v.mkv", frames, "ffv1", "yuv420p"))
+    assert_close(pictures, frames, 8)
+
+
+def test_interlaced(tmp_path: Path, clip_frames: list[Image]) -> None:
+    options = {"x264-params": "interlaced=1:tff=1"}
+    path = store(tmp_path / "v.mp4", clip_frames, "libx264", "yuv420p", options=options)
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).interlaced_frame
+    pictures, _ = read(path)
+    assert_close(pictures, clip_frames, 4)
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("png", ".mov"), ("ffv1", ".mkv"), ("qtrle", ".mov")]
+)
+def test_what_is_transparent(
+    tmp_path: Path, clip_frames: list[Image], codec: str, suffix: str
+) -> None:
+    alpha = np.full((240, 352, 1), 255, np.uint8)
+    frames = [np.concatenate([f, alpha], axis=2) for f in clip_frames[:20]]
+    pixels = {"png": "rgba", "ffv1": "bgra", "qtrle": "argb"}[codec]
+    path = store(tmp_path / f"v{suffix}", frames, codec, pixels, given="rgba")
+    pictures, _ = read(path)
+    assert_close(pictures, clip_frames[:20], 1)
+
+
+def test_a_song_with_its_cover(tmp_path: Path, clip_frames: list[Image]) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.height, cover.width, cover.pix_fmt = 240, 352, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        sound = container.add_stream("aac", rate=16_000, layout="mono")
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(clip_frames[0], format="rgb24")))
+        container.mux(cover.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), "fltp", "mono")
+        silence.sample_rate = 16_000
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    with pytest.raises(InputError, match="no video stream in it, only sound"):
+        open_source(path)
+
+
+def boxes(data: bytes, kind: bytes) -> list[int]:
+    """Where the contents of these boxes of an MP4 start."""
+    found, at = [], data.find(kind)
+    while at >= 0:
+        found.append(at + 4)
+        at = data.find(kind, at + 4)
+    return found
+
+
+def test_a_stream_without_any_length(tmp_path: Path, clip: Path) -> None:
+    path = remux(clip, tmp_path / "v.mp4")
+    data = bytearray(path.read_bytes())
+    for kind, offset in ((b"mvhd", 16), (b"mdhd", 16), (b"tkhd", 20)):
+        for start in boxes(data, kind):
+            data[start + offset : start + offset + 4] = bytes(4)
+    for start in boxes(data, b"elst"):
+        data[start - 4 : start] = b"free"
+    for start in boxes(data, b"stts"):
+        for entry in range(int.from_bytes(data[start + 4 : start + 8], "big")):
+            data[start + 12 + 8 * entry : start + 16 + 8 * entry] = bytes(4)
+    path.write_bytes(data)
+    pictures, times = read(path)
+    assert len(pictures) == 50
+    assert (np.diff(times) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["m3u8", "ffconcat", "mpd", "avi"])
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1:9/secret.mp4", "../outside.mp4", "/etc/hostname", "file:clip.mp4"]
+)
+def test_a_list_of_other_files_is_never_followed(
+    tmp_path: Path, clip: Path, kind: str, target: str
+) -> None:
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    for path in (tmp_path / "outside.mp4", folder / "clip.mp4"):
+        path.write_bytes(clip.read_bytes())
+    text = {
+        "m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n" + f"#EXTINF:2,\n{target}\n" * 100_000,
+        "ffconcat": "ffconcat version 1.0\n" + f"file '{target}'\n" * 100_000,
+        "mpd": f'<?xml version="1.0"?><MPD><Period><BaseURL>{target}</BaseURL></Period></MPD>',
+        "avi": f"#EXTM3U\n#EXTINF:2,\n{target}\n#EXT-X-ENDLIST\n",
+    }[kind]
+    path = folder / f"list.{kind}"
+    path.write_text(text)
+    with pytest.raises(InputError, match="playlist"):
+        open_source(path)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
+def test_pictures_that_need_more_memory_than_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "large.mkv"
+    store(path, [np.zeros((4000, 6000), np.uint8)], "ffv1", "gray", given="gray")
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from oddframe.features.watched import limit_memory\n"
+        "from oddframe.video.reader import VideoFile\n"
+        "limit_memory(int(sys.argv[2]))\n"
+        "print(len(list(VideoFile(Path(sys.argv[1])).frames((64, 64)))))\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    enough = subprocess.run([*command, "2000000000"], env=env, capture_output=True, text=True)
+    assert enough.stdout == "1\n"
+    less = subprocess.run([*command, "30000000"], env=env, capture_output=True, text=True)
+    assert "need more memory than there is" in less.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,16 @@ def read_stored_header(path: Path) -> StoredHeader:
         if times is not None:
             with safe_open(path, framework="np") as file:
                 pts = file.get_tensor("pts")
-        spec, time = FeatureSpec.from_dict(header["spec"]), Timebase(pts=pts, **header["timebase"])
+        spec, time = _spec(json.dumps(header["spec"])), Timebase(pts=pts, **header["timebase"])
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: a damaged feature file ({error})") from None
     return StoredHeader(spec, time, (crops, snippets, dim), dtype, 8 + length + start, sha256)
+
+
+@lru_cache(maxsize=64)  # A million files have a few specs.
+def _spec(text: str) -> FeatureSpec:
+    return FeatureSpec.from_dict(json.loads(text))
 
 
 def header_of(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from oddframe.errors import InputError, OddframeError
@@ -198,7 +199,7 @@ class Index:
             except (InputError, OSError):
                 continue  # Damaged, or gone again: there are no features.
             content, spec = there[name].groups()
-            if about.spec.hash() == spec:
+            if _told(about.spec)[0] == spec:
                 _add(db, Indexed(content, spec, about.shape[1], size), about.spec)
 
 
@@ -227,9 +228,13 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.executescript(_TABLES + f"PRAGMA user_version = {_SCHEMA};")
 
 
+@lru_cache(maxsize=64)  # A million entries have a few specs.
+def _told(spec: FeatureSpec) -> tuple[str, str]:
+    return spec.hash(), json.dumps(spec.to_dict(), sort_keys=True)
+
+
 def _add(db: sqlite3.Connection, entry: Indexed, spec: FeatureSpec) -> None:
-    text = json.dumps(spec.to_dict(), sort_keys=True)
-    db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", (entry.spec, text))
+    db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", _told(spec))
     db.execute(_ADD, (entry.content, entry.spec, entry.snippets, entry.bytes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,17 @@ def test_features_that_stay_on_disk_are_the_same(tmp_path: Path, clip: Path, chu
     assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
     partial.discard()
     assert read_features(tmp_path / "b").array.shape == plain.features.array.shape
+
+
+def test_the_checksum_is_that_of_the_bytes_in_a_row() -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "b": rng.normal(size=(2, 3, 4, 5)),
+        "a": np.float32(7.5).reshape(()),
+        "c": rng.normal(size=(5, 2)).T,
+    }
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+    assert checksum(arrays) == digest.hexdigest()

@@ -29,7 +29,8 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        shape = tensor.shape or (1,)  # A single number counts as a row of one.
+        digest.update(f"{name} {tensor.dtype.str} {shape}\n".encode())
         for part in _parts(tensor):
             digest.update(part.data)
     return digest.hexdigest()
@@ -62,7 +63,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def _parts(tensor: Tensor) -> Iterator[NDArray[Any]]:
     """All of it in order, in pieces whose bytes lie in a row."""
-    outer = tensor if isinstance(tensor, CropArray) or tensor.ndim > 2 else (tensor,)
+    outer = tensor if isinstance(tensor, CropArray) or tensor.ndim > 2 else (np.atleast_1d(tensor),)
     for array in outer:
         for start in range(0, len(array), _ROWS):
             yield np.ascontiguousarray(array[start : start + _ROWS])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from oddframe.backbones.base import Eye
 from oddframe.features.extract import Task, extract_all, spec_for
 from oddframe.features.lazy import CropArray
 from oddframe.features.partial import Partial
@@ -62,3 +65,22 @@ def test_the_checksum_is_that_of_the_bytes_in_a_row() -> None:
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
     assert checksum(arrays) == digest.hexdigest()
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
+    def see(snippets: np.ndarray) -> np.ndarray:
+        return np.repeat(snippets.mean(axis=(1, 2, 3, 4))[:, None], 4096, axis=1).astype(np.float32)
+
+    wide = replace(SEES, dims=(4096,), eyes=(Eye(see),))
+    how = replace(HOW, resize=(8, 8), crop_size=(8, 8), snippet_frames=1, stride=1)
+    frames = np.random.default_rng(0).integers(0, 256, (1500, 8, 8, 3), dtype=np.uint8)
+    task = Task(spec_for(wide, how), wide, Partial(tmp_path / "p", 32), on_disk=True)
+    tracemalloc.start()
+    (made,) = extract_all(open_source(frames), [task])
+    write_features(tmp_path / "f", made.features)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = (tmp_path / "f").stat().st_size
+    assert size == pytest.approx(2 * 1500 * 4096 * 4, rel=1e-3)
+    # Some of it is in memory as rows that are written, and a chunk.
+    assert peak < size / 2

@@ -105,14 +105,14 @@ class Index:
                 db.execute("DELETE FROM shards WHERE name = ?", (name,))
         return len(changed)
 
-    def add(self, entry: Indexed, spec: FeatureSpec) -> None:
-        """Note what was just put into the store.
+    def add(self, entries: Iterable[Indexed], spec: FeatureSpec) -> None:
+        """Note what was just put into the store, all of one spec.
 
         Raises:
             OddframeError: it cannot be written.
         """
         with self._open() as db:
-            _add(db, entry, spec)
+            _add(db, entries, spec)
 
     def find(self, content: str) -> list[Indexed]:
         """All features of a video."""
@@ -200,7 +200,7 @@ class Index:
                 continue  # Damaged, or gone again: there are no features.
             content, spec = there[name].groups()
             if _told(about.spec)[0] == spec:
-                _add(db, Indexed(content, spec, about.shape[1], size), about.spec)
+                _add(db, [Indexed(content, spec, about.shape[1], size)], about.spec)
 
 
 def open_index(root: Path) -> Index:
@@ -233,9 +233,9 @@ def _told(spec: FeatureSpec) -> tuple[str, str]:
     return spec.hash(), json.dumps(spec.to_dict(), sort_keys=True)
 
 
-def _add(db: sqlite3.Connection, entry: Indexed, spec: FeatureSpec) -> None:
+def _add(db: sqlite3.Connection, entries: Iterable[Indexed], spec: FeatureSpec) -> None:
     db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", _told(spec))
-    db.execute(_ADD, (entry.content, entry.spec, entry.snippets, entry.bytes))
+    db.executemany(_ADD, ((e.content, e.spec, e.snippets, e.bytes) for e in entries))
 
 
 def _found(db: sqlite3.Connection, where: str, values: Iterable[object]) -> list[Indexed]:

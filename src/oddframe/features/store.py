@@ -149,5 +149,5 @@ class FeatureStore:
         snippets, size = features.timebase.n_snippets, path.stat().st_size
         entry = Indexed(content_sha256, features.spec.hash(), snippets, size)
         with suppress(OddframeError):  # The folders are the truth; the index is read from them.
-            Index(self.root).add(entry, features.spec)
+            Index(self.root).add([entry], features.spec)
         return path

@@ -5,8 +5,8 @@
 Entries are links to a few small feature files under made-up names, indexed as they are made.
 ``list`` is the first opening after that, which lists every folder; ``open`` and ``draw`` are what a
 training run does at its start and for each batch: 64 entries, drawn evenly, and the rows of 32
-snippets of each read from disk. ``anew`` makes the index of up to 10,000 entries from nothing, every
-header read. All but ``anew`` and ``list`` are means of 20.
+snippets of each read from disk. ``anew`` makes the index of up to 10,000 entries from nothing and
+reads every header. All but ``anew`` and ``list`` are means of 20.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
 
 def row(root: Path, entries: int) -> str:
     """What is measured of a store, as a row of the table."""
-    anew = "–"
+    anew = "-"
     if entries <= _MOST_ANEW:
         anew = f"{milliseconds(lambda: open_index(root), 1) / 1000:.1f}"
     else:

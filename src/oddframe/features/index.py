@@ -158,7 +158,10 @@ class Index:
                 is None
             ):
                 raise InputError(f"{self._root}: no features of spec {spec}")
-            first, last = db.execute("SELECT MIN(id), MAX(id) FROM entries").fetchone()
+            # Together, the two would make SQLite go through all entries.
+            first, last = (
+                db.execute(f"SELECT {end}(id) FROM entries").fetchone()[0] for end in ("MIN", "MAX")
+            )
             while len(drawn) < count:
                 where = "WHERE id = ? AND spec = ?"
                 drawn += _found(db, where, (dice.randint(first, last), spec))

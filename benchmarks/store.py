@@ -88,7 +88,8 @@ def row(root: Path, entries: int) -> str:
         anew = f"{milliseconds(lambda: open_index(root), 1) / 1000:.1f}"
     else:
         Index(root).add(names(root), SPEC)
-    listed = milliseconds(lambda: open_index(root), 1) / 1000
+    began = milliseconds(lambda: open_index(root), 1) / 1000
+    listed = "-" if entries <= _MOST_ANEW else f"{began:.1f}"  # There it was part of ``anew``.
     index = Index(root)
     opened = milliseconds(lambda: open_index(root))
     draw(root)
@@ -100,7 +101,7 @@ def row(root: Path, entries: int) -> str:
     store = FeatureStore(root)
     put = milliseconds(lambda: store.put(f"{random.getrandbits(256):064x}", features))
     return (
-        f"| {entries:,} | {anew} | {listed:.1f} | {opened:.1f} | {drawn:.1f} | {found:.2f} | "
+        f"| {entries:,} | {anew} | {listed} | {opened:.1f} | {drawn:.1f} | {found:.2f} | "
         f"{put:.1f} |"
     )
 

@@ -1,8 +1,9 @@
 """Bags with a planted anomaly that their means do not know, and a small training on them.
 
-A bag is sixteen scenes of two snippets. A scene is one of 32 kinds, all equally frequent and as far
-from each other: what is odd can be told by nothing but the bags' labels. Kind 0 is odd: every
-abnormal bag has it once, no normal one has it. Bags lie so far apart that their means do not tell.
+A bag is sixteen scenes of two snippets. A scene is one of 24 kinds, equally far from each other.
+Kind 0 is odd: every abnormal bag has it, no normal one has it. Over all it is as frequent as the
+others, and in a bag as often alone of its kind as they are: nothing but the bags' labels tells what
+is odd. Bags lie so far apart that their means do not tell.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from oddframe.methods.base import AnyMethod
 
-KINDS, SCENES, SCENE = 32, 16, 2
+KINDS, SCENES, SCENE = 24, 16, 2
 SEGMENTS = SCENES * SCENE
-HEIGHT, NOISE, OFFSET = 6.0, 0.5, 1.0
+HEIGHT, NOISE, OFFSET = 6.0, 0.5, 1.25
 OPTIMISERS = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -51,8 +52,9 @@ def planted(n: int, seed: int) -> Planted:
     axes = np.linalg.qr(np.random.default_rng(7).normal(size=(KINDS, KINDS)))[0]
     rng = np.random.default_rng(seed)
     labels = np.repeat([0.0, 1.0], n)
-    kinds = rng.integers(1, KINDS, size=(2 * n, SCENES))
-    kinds[np.arange(n, 2 * n), rng.integers(SCENES, size=n)] = 0
+    drawn = rng.integers(KINDS, size=(20 * n, SCENES))
+    has_odd = (drawn == 0).any(axis=1)
+    kinds = np.concatenate([drawn[~has_odd][:n], drawn[has_odd][:n]])
     kinds = kinds.repeat(SCENE, axis=1)
     bags = HEIGHT * axes[kinds] + NOISE * rng.normal(size=(2 * n, SEGMENTS, KINDS))
     bags += OFFSET * rng.normal(size=(2 * n, 1, KINDS))

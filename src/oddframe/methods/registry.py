@@ -11,6 +11,7 @@ from oddframe.methods.crfd import Crfd
 from oddframe.methods.gcn import Gcn
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.linear import Linear
+from oddframe.methods.mist import Mist
 from oddframe.methods.msl import Msl
 from oddframe.methods.normality import Normality
 from oddframe.methods.pel4vad import Pel4Vad
@@ -32,6 +33,7 @@ _METHODS: dict[str, AnyMethod] = {
         Msl(),
         Gcn(),
         Crfd(),
+        Mist(),
     )
 }
 

@@ -1,0 +1,169 @@
+"""MIST: one network makes labels of snippets, another learns from them.
+
+Feng, Hong, Zheng, "MIST: Multiple Instance Self-Training Framework for Video Anomaly Detection",
+CVPR 2021. The generator is trained by multiple instance learning on sub-bags of consecutive
+snippets; its scores, smoothed and stretched, are labels that an encoder with self-guided attention
+learns from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oddframe.methods.base import About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.init import xavier
+from oddframe.methods.shared.layers import scorer
+from oddframe.methods.shared.mil import classes, ranking
+from oddframe.methods.shared.temporal import sparsity
+
+
+class MistConfig(BaseModel):
+    """Settings of MIST.
+
+    Attributes:
+        hidden: Width of the generator's first layer and of the encoder.
+        bottleneck: Width of the generator's second layer.
+        dropout: In both.
+        together: Snippets of a sub-bag, T of section 3.2.
+        alone: Share of the training in which the generator learns by itself.
+        smooth: Snippets over which its scores are averaged, an odd number.
+        margin: Of the ranking loss.
+        sparse: Weight of the sparsity of its scores in abnormal videos.
+        guide: Weight of the attention's own classification.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: int = Field(default=512, ge=1)
+    bottleneck: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.6, ge=0, lt=1)
+    together: int = Field(default=3, ge=1)
+    alone: float = Field(default=0.5, ge=0, lt=1)
+    smooth: int = Field(default=5, ge=1)
+    margin: float = Field(default=1.0, gt=0)
+    sparse: float = Field(default=0.01, ge=0)
+    guide: float = Field(default=1.0, ge=0)
+
+
+@dataclass(frozen=True)
+class MistOutput(Output):
+    """What the loss reads. ``scores`` and ``logits`` are the encoder's."""
+
+    generated: Tensor  # (B, T) scores of the generator
+    guided: Tensor  # (B, T) logits of the attention's own classifier
+    done: Tensor  # (B,) share of the training that is done
+
+
+class Encoder(nn.Module):
+    """Features, weighed by an attention that has to tell what is odd itself."""
+
+    def __init__(self, dim: int, config: MistConfig) -> None:
+        super().__init__()
+        h = config.hidden
+        self.embedding = nn.Sequential(nn.Linear(dim, h), nn.ReLU(), nn.Dropout(config.dropout))
+        self.attention = nn.Sequential(nn.Linear(h, h), nn.ReLU(), nn.Linear(h, h))
+        self.guide = nn.Linear(h, 1)
+        self.score = nn.Linear(h, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, D) -> logits and the attention's own, each (B, T)."""
+        y = self.embedding(x)
+        a = self.attention(y)
+        weighed = y + a.sigmoid() * y  # eq. 4
+        return self.score(weighed).squeeze(-1), self.guide(a).squeeze(-1)
+
+
+class MistNetwork(nn.Module):
+    """The encoder, which is what scores; the generator beside it, for training alone."""
+
+    done: Tensor  # () share of the training that is done; 1 where nobody says
+
+    def __init__(self, dim: int, config: MistConfig) -> None:
+        super().__init__()
+        self.register_buffer("done", torch.ones(()))
+        self.generator = scorer(dim, config.hidden, config.bottleneck, config.dropout)
+        self.encoder = Encoder(dim, config)
+        xavier(self)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
+
+        With ``labels`` it is the ``MistOutput`` of the loss.
+        """
+        x, crops = folded(features, labels)
+        logits, guided = self.encoder(x)
+        if labels is None:
+            return averaged(logits, crops)
+        generated = self.generator(x).squeeze(-1).sigmoid()
+        return MistOutput(logits.sigmoid(), logits, generated, guided, self.done.expand(len(x)))
+
+
+class Mist(Method[MistConfig, MistOutput]):
+    """Multiple instance self-training (Feng, Hong, Zheng; CVPR 2021)."""
+
+    name = "mist"
+    title = "MIST"
+    year = 2021
+    about = About(
+        paper="Feng, Hong, Zheng: MIST: Multiple Instance Self-Training Framework for Video "
+        "Anomaly Detection, CVPR 2021",
+        inputs="snippet features",
+        supervision="video labels",
+        checked="from the paper",
+        evidence="both losses and the labels by hand, behaviour on planted anomalies",
+        deviations=(
+            "the encoder is layers on features: the backbone stays as it is, where the paper "
+            "refines it, and its attention is over features, not over places in the picture",
+            "sub-bags are all that fit into a bag's segments, where the paper samples some",
+            "the generator goes on learning in the second stage, whose labels it makes anew for "
+            "every bag",
+            "chosen: sub-bags of three, half of the steps for each stage, Adam at 1e-4 with weight "
+            "decay 5e-4, 3,000 steps of 30 + 30 bags",
+        ),
+    )
+    Config = MistConfig
+    recipe = Recipe(
+        lr=1e-4, weight_decay=5e-4, steps=3_000, normal_bags=30, abnormal_bags=30, segments=32
+    )
+
+    def network(self, dim: int, config: MistConfig) -> MistNetwork:
+        """A fresh network for features of length ``dim``."""
+        return MistNetwork(dim, config)
+
+    def begin_step(self, network: nn.Module, done: float, config: MistConfig) -> None:  # noqa: ARG002
+        """The generator learns first."""
+        if isinstance(network, MistNetwork):
+            network.done.fill_(done)
+
+    def loss(self, output: MistOutput, labels: Tensor, config: MistConfig) -> Loss:
+        """Terms: ``rank`` of the oddest sub-bags (equation 1), ``sparse``; ``cls`` of the encoder
+        and ``guide`` of its attention, on the generated labels (equation 8)."""
+        normal, abnormal = classes(labels)
+        length = min(config.together, output.generated.shape[1])
+        oddest = output.generated.unfold(1, length, 1).mean(-1).amax(1)
+        rank = ranking(oddest[abnormal], oddest[normal], config.margin)
+        sparse = sparsity(output.generated[abnormal]).mean()
+        told = labels[:, None] * pseudo_labels(output.generated.detach(), config.smooth)
+        cls = F.binary_cross_entropy_with_logits(output.logits, told)
+        guide = F.binary_cross_entropy_with_logits(output.guided, told)
+        total = rank + config.sparse * sparse
+        if float(output.done[0]) >= config.alone:
+            total = total + cls + config.guide * guide
+        terms = {"rank": rank, "sparse": sparse, "cls": cls, "guide": guide}
+        return Loss(total, {name: term.detach() for name, term in terms.items()})
+
+
+def pseudo_labels(scores: Tensor, smooth: int) -> Tensor:
+    """(B, T) -> (B, T) averaged over ``smooth`` snippets (those that there are, at either end),
+    then stretched from 0 to 1 in each video (equations 2 and 3)."""
+    mean = F.avg_pool1d(
+        scores[:, None], smooth, stride=1, padding=smooth // 2, count_include_pad=False
+    )[:, 0, : scores.shape[1]]
+    low, high = mean.amin(1, keepdim=True), mean.amax(1, keepdim=True)
+    return (mean - low) / (high - low).clamp(min=1e-6)

@@ -1,0 +1,66 @@
+"""MIST: both losses and the generated labels by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from oddframe.methods.mist import MistOutput, pseudo_labels
+from oddframe.methods.registry import get_method
+
+METHOD = get_method("mist")
+LABELS = torch.tensor([0.0, 1.0])
+
+
+def test_labels_are_smoothed_and_stretched() -> None:
+    scores = torch.tensor([[0.2, 0.2, 0.8, 0.5]])
+    mean = [0.2, 0.4, 0.5, 0.65]
+    expected = [(m - 0.2) / 0.45 for m in mean]
+    assert pseudo_labels(scores, 3)[0].tolist() == pytest.approx(expected)
+    assert pseudo_labels(scores, 1)[0].tolist() == pytest.approx([0, 0, 1, 0.5])
+    assert pseudo_labels(torch.full((1, 4), 0.3), 3)[0].tolist() == pytest.approx([0] * 4)
+
+
+@pytest.mark.parametrize("done", [0.0, 0.5, 1.0])
+def test_loss_by_hand(done: float) -> None:
+    config = METHOD.Config(together=2, smooth=1, guide=3.0)
+    generated = torch.tensor([[0.1, 0.3, 0.4], [0.9, 0.5, 0.1]])
+    scores = torch.tensor([[0.2, 0.1, 0.1], [0.8, 0.6, 0.3]])
+    guided = torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]])
+    out = MistOutput(scores, scores.logit(), generated, guided.logit(), torch.full((2,), done))
+    loss = METHOD.loss(out, LABELS, config)
+    terms = {name: term.item() for name, term in loss.terms.items()}
+    assert terms["rank"] == pytest.approx(1 - 0.7 + 0.35)
+    assert terms["sparse"] == pytest.approx(1.5)
+    told = [1, 0.5, 0]
+    odd = [
+        t * math.log(s) + (1 - t) * math.log(1 - s)
+        for t, s in zip(told, (0.8, 0.6, 0.3), strict=True)
+    ]
+    calm = [math.log(1 - s) for s in (0.2, 0.1, 0.1)]
+    assert terms["cls"] == pytest.approx(-sum(odd + calm) / 6)
+    assert terms["guide"] == pytest.approx(math.log(2))
+    expected = terms["rank"] + 0.01 * terms["sparse"]
+    if done >= 0.5:
+        expected += terms["cls"] + 3 * terms["guide"]
+    assert loss.total.item() == pytest.approx(expected)
+
+
+def test_the_generator_does_not_learn_from_its_own_labels() -> None:
+    torch.manual_seed(0)
+    config = METHOD.Config(hidden=8, bottleneck=4, sparse=0.0, margin=1e-9, dropout=0.0)
+    network = METHOD.network(6, config)
+    METHOD.begin_step(network, 0.9, config)
+    bags = torch.randn(2, 9, 6)
+    out = network(bags, LABELS)
+    if (
+        out.generated[1].unfold(0, 3, 1).mean(-1).max()
+        < out.generated[0].unfold(0, 3, 1).mean(-1).max()
+    ):
+        bags = bags.flip(0)  # Ranked as it should be: no gradient from there.
+        out = network(bags, LABELS)
+    METHOD.loss(out, LABELS, config).total.backward()
+    assert all(not p.grad.any() for p in network.generator.parameters())
+    assert any(p.grad.any() for p in network.encoder.parameters())

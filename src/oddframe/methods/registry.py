@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from oddframe.errors import UsageError
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.bnwvad import BnWvad
+from oddframe.methods.claws import Claws
 from oddframe.methods.crfd import Crfd
 from oddframe.methods.gcn import Gcn
 from oddframe.methods.hlnet import HlNet
@@ -34,6 +35,7 @@ _METHODS: dict[str, AnyMethod] = {
         Gcn(),
         Crfd(),
         Mist(),
+        Claws(),
     )
 }
 

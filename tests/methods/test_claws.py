@@ -1,0 +1,58 @@
+"""CLAWS: its loss, its clusters and its suppression by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from oddframe.methods.claws import ClawsOutput, NormalcySuppression, centre_distance
+from oddframe.methods.registry import get_method
+
+METHOD = get_method("claws")
+LABELS = torch.tensor([0.0, 1.0])
+
+
+def test_two_clusters_are_found() -> None:
+    rng = torch.Generator().manual_seed(0)
+    for distance in (0.5, 3.0):
+        away = torch.zeros(1, 12, 4)
+        away[:, [2, 3, 9], 1] = distance
+        x = away + 0.01 * torch.randn(1, 12, 4, generator=rng)
+        assert centre_distance(x).item() == pytest.approx(distance, rel=0.05)
+    assert centre_distance(torch.ones(1, 5, 3)).item() == pytest.approx(0, abs=1e-5)
+    assert centre_distance(torch.ones(1, 1, 3)).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_loss_by_hand() -> None:
+    scores = torch.tensor([[0.2, 0.1, 0.3], [0.9, 0.5, 0.4]])
+    hidden = torch.tensor([[[1.0, 0], [1, 0], [0.8, 0.6]], [[1, 0], [1, 0], [0.8, 0.6]]])
+    loss = METHOD.loss(ClawsOutput(scores, scores.logit(), hidden), LABELS, METHOD.Config())
+    terms = {name: term.item() for name, term in loss.terms.items()}
+    assert terms["cls"] == pytest.approx((0.04 + 0.01 + 0.09 + 0.01 + 0.25 + 0.36) / 6)
+    apart = math.hypot(0.2, 0.6)
+    assert terms["cluster"] == pytest.approx(apart + (1 - apart))
+    assert terms["smooth"] == pytest.approx(0.4**2 + 0.1**2)
+    assert terms["sparse"] == pytest.approx(1.8)
+    weighted = terms["cls"] + 0.1 * terms["cluster"]
+    assert loss.total.item() == pytest.approx(weighted + 8e-5 * (terms["smooth"] + terms["sparse"]))
+
+
+def test_clusters_of_abnormal_videos_are_pushed_apart_and_of_normal_ones_together() -> None:
+    near, far = torch.tensor([[1.0, 0], [1, 0]]), torch.tensor([[1.0, 0], [0, 1]])
+    scores = torch.full((2, 2), 0.5)
+
+    def cluster(normal: torch.Tensor, abnormal: torch.Tensor) -> float:
+        out = ClawsOutput(scores, scores.logit(), torch.stack([normal, abnormal]))
+        return METHOD.loss(out, LABELS, METHOD.Config()).terms["cluster"].item()
+
+    assert cluster(near, far) == pytest.approx(0, abs=1e-5)
+    assert cluster(far, near) == pytest.approx(math.sqrt(2) + 1, abs=1e-5)
+
+
+def test_what_is_the_same_everywhere_is_left_as_it_is() -> None:
+    torch.manual_seed(0)
+    suppress = NormalcySuppression(3)
+    x = torch.rand(1, 1, 3).expand(1, 40, 3)
+    torch.testing.assert_close(suppress(x), x)

@@ -11,6 +11,7 @@ from oddframe.methods.claws import Claws
 from oddframe.methods.crfd import Crfd
 from oddframe.methods.gcn import Gcn
 from oddframe.methods.hlnet import HlNet
+from oddframe.methods.ibl import Ibl
 from oddframe.methods.linear import Linear
 from oddframe.methods.mist import Mist
 from oddframe.methods.msl import Msl
@@ -36,6 +37,7 @@ _METHODS: dict[str, AnyMethod] = {
         Crfd(),
         Mist(),
         Claws(),
+        Ibl(),
     )
 }
 

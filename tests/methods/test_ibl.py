@@ -1,0 +1,37 @@
+"""IBL: its loss by hand, and that it sees no future."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from oddframe.methods.base import Output
+from oddframe.methods.registry import get_method
+
+METHOD = get_method("ibl")
+
+
+def test_loss_by_hand() -> None:
+    scores = torch.tensor([[0.1, 0.3, 0.2], [0.2, 0.9, 0.4]])
+    loss = METHOD.loss(
+        Output(scores, scores.logit()), torch.tensor([0.0, 1.0]), METHOD.Config(inner=2.0)
+    )
+    terms = {name: term.item() for name, term in loss.terms.items()}
+    assert terms["rank"] == pytest.approx(1 - 0.9 + 0.3)
+    assert terms["inner"] == pytest.approx((1 - 0.7) + 0.2)
+    assert terms["smooth"] == pytest.approx(0.7**2 + 0.5**2)
+    assert terms["sparse"] == pytest.approx(1.5)
+    weighted = terms["rank"] + 2 * terms["inner"]
+    assert loss.total.item() == pytest.approx(weighted + 8e-5 * (terms["smooth"] + terms["sparse"]))
+
+
+def test_a_snippet_is_scored_by_the_past_as_far_as_the_blocks_reach() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(4, METHOD.Config(hidden=8)).eval()
+    x = torch.randn(1, 20, 4)
+    other = x.clone()
+    other[:, 10] += 1
+    with torch.inference_mode():
+        changed = (network(x).logits - network(other).logits)[0].abs() > 1e-6
+    # Kernels of 3 at distances 1 and 2: six snippets back, none ahead.
+    assert changed.tolist() == [10 <= i <= 16 for i in range(20)]

@@ -13,6 +13,7 @@ from oddframe.methods.gcn import Gcn
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.ibl import Ibl
 from oddframe.methods.linear import Linear
+from oddframe.methods.ma import Ma
 from oddframe.methods.mist import Mist
 from oddframe.methods.msl import Msl
 from oddframe.methods.normality import Normality
@@ -38,6 +39,7 @@ _METHODS: dict[str, AnyMethod] = {
         Mist(),
         Claws(),
         Ibl(),
+        Ma(),
     )
 }
 

@@ -46,6 +46,18 @@ def test_parts_take_the_same_step(name: str, monkeypatch: pytest.MonkeyPatch) ->
         torch.testing.assert_close(theirs[key], weight, rtol=1e-4, atol=1e-5, msg=key)
 
 
+def test_a_method_is_told_how_far_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(
+        type(get_method("linear")), "begin_step", lambda *given: told.append(given[2])
+    )
+    config = small_config("linear", recipe={"steps": 4})
+    run = Run(planted(5, 5, seed=1)[0], config, torch.device("cpu"), None)
+    for step in range(1, 5):
+        run.step(step)
+    assert told == [0.0, 0.25, 0.5, 0.75]
+
+
 @given(
     st.integers(1, 64), st.integers(1, 64), st.integers(1, 300), st.integers(0, 6), st.booleans()
 )

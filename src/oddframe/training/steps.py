@@ -79,6 +79,8 @@ class Run:
         Raises:
             OddframeError: the scores or a term of the loss are not finite.
         """
+        done = (step - 1) / self.recipe.steps
+        self.method.begin_step(self.network.network, done, self.method_config)
         batch = self.bags.draw(self.ranks.share)
         x = self.network.standardise(torch.from_numpy(batch.bags).to(self.device))
         self.optimiser.zero_grad(set_to_none=True)

@@ -57,3 +57,27 @@ def test_a_quiet_camera_gets_a_lower_threshold_than_a_busy_one() -> None:
     assert found["yard"] == set_threshold([track for _, track in busy], 4, RULE)
     with pytest.raises(UsageError, match="at least one normal video"):
         set_by_camera([], 4, RULE)
+
+
+def test_a_minute_of_video_may_raise_a_threshold_but_not_lower_it() -> None:
+    def minute(scores: float) -> list[ScoreTrack]:
+        return [ScoreTrack(np.full(60, scores), Timebase(16.0, 16 * 60))]
+
+    quiet = set_threshold(minute(0.1), 1, RULE)
+    assert (quiet.value, quiet.kept) == (RULE.threshold, True)
+    assert quiet.alarms.count == 0
+    loud = set_threshold(minute(0.9), 1, RULE)
+    assert loud.value > 0.9
+    assert not loud.kept
+    # A wish that a minute can show is kept as found.
+    assert set_threshold(minute(0.1), 200, RULE).value < 0.2
+
+
+def test_a_camera_with_little_video_keeps_the_common_threshold() -> None:
+    long = [("yard", track) for track in half_hours(4, seed=5, scale=0.5)]
+    short = ("hall", ScoreTrack(np.full(60, 0.1), Timebase(16.0, 16 * 60)))
+    common = set_threshold([track for _, track in [*long, short]], 4, RULE)
+    assert common.value < RULE.threshold
+    found = set_by_camera([*long, short], 4, RULE.with_threshold(common.value))
+    assert found["hall"].value == common.value
+    assert found["hall"].kept

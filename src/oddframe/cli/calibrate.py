@@ -58,7 +58,8 @@ def calibrate(
 
     Says how many hours it stands on, between which rates the truth lies with 95 % certainty, how
     thresholds do on video that did not set them, and whether so little video can show what was
-    wished. The threshold of the other profile stays as it is.
+    wished: if not, the threshold may rise but does not fall. The threshold of the other profile
+    stays as it is.
     """
     import json
     from dataclasses import replace
@@ -89,7 +90,7 @@ def calibrate(
     cameras = {}
     if each:
         own = [(video.group, track) for video, track in scored]
-        cameras = set_by_camera(own, per_hour, before)
+        cameras = set_by_camera(own, per_hour, before.with_threshold(found.value))
     told = _told(found)
     if cameras:
         told["cameras"] = {camera: _told(one) for camera, one in cameras.items()}
@@ -123,6 +124,7 @@ def _told(found: Threshold) -> dict[str, Any]:
         "false_alarms": found.alarms.count,
         "per_hour_95": [rate.low, rate.high],
         "hours_are_enough": found.enough,
+        "kept": found.kept,
         "on_others": None,
     }
     if checked is not None:
@@ -148,5 +150,7 @@ def _show(found: Threshold) -> None:
             enough = f"at least {hours(found.hours_needed)} of normal video would be needed"
         seen = hours(found.alarms.hours)
         say(f"  This cannot promise {found.wish:g} an hour: {enough}, and this is {seen}.")
+    if found.kept:
+        say("  So little video does not lower a threshold: it stays as it was.")
     if found.value > 1:
         say("  The threshold is above every possible score: nothing will ever be found.")

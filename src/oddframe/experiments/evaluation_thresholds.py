@@ -21,13 +21,15 @@ class Threshold:
     """A threshold and what it stands on.
 
     Attributes:
-        value: The lowest one that keeps the wish on the videos that it was set on.
+        value: The lowest one that keeps the wish on the videos that it was set on; where they are
+            too few hours to show the wish, not below the one that was there before.
         wish: At most so many false alarms an hour.
         videos: Videos that it was set on.
         alarms: False alarms that are left in those very videos, and their hours. The threshold was
             made to fit them, so new video may well have more.
         checked: False alarms in each fifth of the videos at the threshold of the other four fifths,
             which is how thresholds do on video that did not set them; None for a single video.
+        kept: Whether it is the one that was there before, as so little video may not lower it.
     """
 
     value: float
@@ -35,6 +37,7 @@ class Threshold:
     videos: int
     alarms: Rate
     checked: Rate | None
+    kept: bool = False
 
     @property
     def enough(self) -> bool:
@@ -50,24 +53,33 @@ class Threshold:
 def set_threshold(tracks: Sequence[ScoreTrack], wish: float, rule: EventRule) -> Threshold:
     """The lowest threshold for at most ``wish`` false alarms an hour, and a check of it.
 
+    Any few seconds are quiet at some low threshold: video that is too short to show the wish may
+    raise the rule's threshold but does not lower it.
+
     Args:
         tracks: Normal videos, in an order in which neighbours are alike (by camera, by time).
         wish: False alarms an hour.
-        rule: Everything but the threshold.
+        rule: The events' rule, and the threshold so far.
 
     Raises:
         UsageError: no tracks, or a negative wish.
         InputError: a score is not finite.
     """
-    found = calibrate(tracks, wish, rule)
+    found, checked = calibrate(tracks, wish, rule), _checked(tracks, wish, rule)
     alarms = Rate(found.false_alarms, found.hours)
-    return Threshold(found.threshold, wish, len(tracks), alarms, _checked(tracks, wish, rule))
+    if found.hours >= hours_for(wish) or found.threshold >= rule.threshold:
+        return Threshold(found.threshold, wish, len(tracks), alarms, checked)
+    left = sum(len(find_events(track, rule)) for track in tracks)
+    alarms = Rate(left, found.hours)
+    return Threshold(rule.threshold, wish, len(tracks), alarms, checked, kept=True)
 
 
 def set_by_camera(
     tracks: Sequence[tuple[str, ScoreTrack]], wish: float, rule: EventRule
 ) -> dict[str, Threshold]:
     """A threshold for each camera from its own videos alone, by its name; as ``set_threshold``.
+
+    ``rule`` holds where a camera has too little video to lower it.
 
     Raises:
         UsageError: no tracks, or a negative wish.

@@ -91,6 +91,18 @@ class Model:
         kinds = ("held_out_groups", "held_out_own_groups", "left_out_groups")
         return frozenset(group for kind in kinds for group in self.card.get(kind, ()))
 
+    def learned_from(self, data: str, group: str, sha256: str) -> bool:
+        """Whether its card says that it has learned from a video, or from others of its group.
+
+        Args:
+            data: Name of the video's data set: the card's groups are of one.
+            group: The video's group.
+            sha256: Of the video's content, by which it is known wherever it lies.
+        """
+        unseen = self.unseen_groups(data)
+        by_group = unseen is not None and group not in unseen
+        return by_group or short(sha256) in self.card.get("learned_from", ())
+
     def profile_of(self, spec: FeatureSpec) -> str:
         """Name of the profile that features of ``spec`` belong to.
 
@@ -123,6 +135,11 @@ class Model:
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
         return ScoreTrack(scores, features.timebase, tiles)
+
+
+def short(sha256: str) -> str:
+    """As cards name a video's content: enough to know it, and no more than that."""
+    return sha256[:16]
 
 
 def save_model(model: Model, path: Path, *, half: bool = False) -> None:

@@ -13,6 +13,7 @@ from oddframe.datasets.check import check
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.leaks import leaks
 from oddframe.datasets.read import survey
+from oddframe.datasets.survey import Survey
 from oddframe.video.probe import VideoInfo, probe
 
 CLIPS = Path(__file__).parents[1] / "data"
@@ -118,3 +119,16 @@ def test_one_group_and_only_normal_are_warned_of(tmp_path: Path) -> None:
     warnings = "\n".join(check(survey(tmp_path)).warnings)
     assert "of one group, 'cam1'" in warnings
     assert "only normal videos" in warnings
+
+
+def test_too_few_groups_to_measure_on_are_named(tmp_path: Path) -> None:
+    def said(groups: int) -> list[str]:
+        videos = tuple(
+            LabelledVideo(tmp_path / f"{label}{i}.mp4", label != "normal", label, f"g{i % groups}")
+            for i in range(12)
+            for label in ("normal", "fight")
+        )
+        return [w for w in check(Survey(tmp_path, Dataset("made", videos))).warnings if "few" in w]
+
+    assert "2 groups are too few to keep a fifth of them from training" in said(2)[0]
+    assert said(6) == []

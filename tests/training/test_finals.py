@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,19 @@ def test_figures_that_are_too_good_to_be_true_are_said(tmp_path: Path) -> None:
     again = trained(tmp_path, told, start=first, seeds=2)
     assert again.model.card["held_out_groups"] == first.card["held_out_groups"]
     assert told.said("chosen on: their figures are too good")
-    assert not told.said("of the held-out groups")
+    assert not told.said("held-out videos")
     told = Told()
     other = sorted({f"g{i:02}" for i in range(12)} - set(first.card["held_out_groups"]))
     trained(tmp_path, told, start=first, config=linear(calibration={"groups": other[:2]}))
-    assert told.said("has learned from 2 of the held-out groups")
+    assert told.said("has learned from 4 of 4 held-out videos or others of their groups")
     assert not told.said("chosen on")
+    # The same videos under another name are known by their contents.
+    told = Told()
+    moved = replace(ready_made(tmp_path / "moved"), name="moved")
+    trained(
+        tmp_path, told, data=moved, start=first, config=linear(calibration={"groups": other[:2]})
+    )
+    assert told.said("has learned from 4 of 4 held-out videos")
 
 
 def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oddframe.datasets.folds import grouped_folds
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.leaks import leaks
 from oddframe.datasets.ready import digest_of, is_ready, ready_features
 from oddframe.datasets.survey import Survey
-from oddframe.errors import InputError
+from oddframe.errors import InputError, UsageError
 from oddframe.video.probe import VideoInfo, probe
 
 Progress = Callable[[int, int], None]
@@ -84,12 +85,26 @@ def _copies(copies: Sequence[list[LabelledVideo]]) -> list[str]:
     return lines
 
 
+def _can_hold_out(dataset: Dataset) -> bool:
+    """As training would, when nothing else is asked for: one of five folds."""
+    try:
+        return bool(grouped_folds(dataset))
+    except UsageError:
+        return False
+
+
 def _groups(dataset: Dataset) -> list[str]:
     lines = []
     if len(dataset.groups) == 1:
         lines.append(
             f"all videos are of one group, '{dataset.groups[0]}': nothing can be held out to "
             "measure on; say which recording or camera each is from"
+        )
+    elif not any(video.part for video in dataset.videos) and not _can_hold_out(dataset):
+        lines.append(
+            f"{len(dataset.groups)} groups are too few to keep a fifth of them from training with "
+            "both classes on either side: training then measures nothing; say more finely which "
+            "recording or camera each video is from, or add some"
         )
     if not dataset.classes:
         lines.append("only normal videos: training builds a detector of the unusual")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from oddframe.modelfile import Model
+from oddframe.modelfile import Model, short
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered
 from oddframe.training.search import Search
@@ -46,6 +46,7 @@ def card(
             "normal": sum(not each.video.abnormal for each in training),
             "abnormal": sum(each.video.abnormal for each in training),
         },
+        "learned_from": sorted({short(each.sha256) for each in training}),
         "left_out_groups": list(config.leave_out),
         "held_out_groups": sorted({each.video.group for each in held_out}),
         **({"held_out_own_groups": own} if own else {}),

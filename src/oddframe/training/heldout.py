@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
-from oddframe.events import Calibration, calibrate
+from oddframe.events import Calibration, calibrate, find_events, smoothed
 from oddframe.features.spec import Features
 from oddframe.metrics import LabelledScores, accuracy, frame_metrics, roc_auc
 from oddframe.modelfile import Model
@@ -63,14 +63,29 @@ def normal_tracks(model: Model, videos: Sequence[Scored], section: BagSection) -
 
 
 def threshold(
-    tracks: Sequence[ScoreTrack], events: EventSection, false_alarms_per_hour: float
+    normal: Sequence[ScoreTrack],
+    abnormal: Sequence[ScoreTrack],
+    events: EventSection,
+    false_alarms_per_hour: float,
 ) -> Calibration:
-    """The threshold for the wished false alarms an hour on ``tracks``.
+    """The threshold for the wished false alarms an hour on ``normal``, in the middle of its gap.
+
+    The lowest one that keeps the wish lies right at the edge of what these normal videos score, and
+    the next one will score a little more. So it rises halfway to the highest score of the first
+    ``abnormal`` video above it: the same videos are still found.
 
     Raises:
-        UsageError: there are no tracks.
+        UsageError: there are no normal tracks.
     """
-    return calibrate(tracks, false_alarms_per_hour, events.rule(1.0))
+    rule = events.rule(1.0)
+    lowest = calibrate(normal, false_alarms_per_hour, rule)
+    peaks = [float(smoothed(track, rule.smooth_s).max()) for track in abnormal]
+    above = [peak for peak in peaks if peak > lowest.threshold]
+    if not above:
+        return lowest
+    at = rule.with_threshold((lowest.threshold + min(above)) / 2)
+    left = sum(len(find_events(track, at)) for track in normal)
+    return Calibration(at.threshold, left, lowest.hours)
 
 
 def figures(

@@ -62,7 +62,8 @@ def measured(
             if not tracks:
                 raise InputError("no normal videos are held out: no threshold can be set on them")
             wish = config.calibration.false_alarms_per_hour
-            found = threshold(tracks, config.events, wish)
+            abnormal = [model.score(video.features) for video in videos if video.abnormal]
+            found = threshold(tracks, abnormal, config.events, wish)
             at = found.threshold
             if name == "best" and found.hours < hours_for(wish):
                 say(

@@ -126,7 +126,8 @@ def train(
         trainer = Trainer(library, device, start, out.stem)
         about = {} if start is None else start_of(start)
         if start is not None:
-            for line in seen_before(start, split, choosing=budget is not None or seeds > 1):
+            choosing = budget is not None or seeds > 1
+            for line in seen_before(start, dataset.name, training, held_out, choosing=choosing):
                 told.warn(line)
         search = None
         if budget is not None:

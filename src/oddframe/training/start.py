@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel
 
 from oddframe.errors import UsageError
@@ -10,7 +12,7 @@ from oddframe.features.spec import FeatureSpec
 from oddframe.modelfile import Model
 from oddframe.training.config import MethodSection, TrainConfig
 from oddframe.training.feature_section import FeatureChanges, FeatureSection
-from oddframe.training.holdout import Split
+from oddframe.training.gather import Gathered
 from oddframe.training.sections import EventSection
 from oddframe.video.preprocessing import Preprocessing
 
@@ -65,27 +67,38 @@ def check_start(start: Model, config: TrainConfig, spec: FeatureSpec) -> None:
         )
 
 
-def seen_before(start: Model, split: Split, *, choosing: bool) -> list[str]:
+def seen_before(
+    start: Model,
+    data: str,
+    training: Sequence[Gathered],
+    held_out: Sequence[Gathered],
+    *,
+    choosing: bool,
+) -> list[str]:
     """Which figures are too good, as the model to go on from has learned from their videos.
 
-    Its card names the data set and the groups that it did not learn from; of another data set
-    nothing is known.
+    Its card names the data set with the groups that it did not learn from, and the contents of the
+    videos that it did.
 
     Args:
         start: The model to go on from.
-        split: What is learned from, and what is held out.
+        data: Name of the data set.
+        training: What is learned from.
+        held_out: What the figures are measured on.
         choosing: Whether something is chosen on groups of what is learned from.
     """
-    unseen = start.unseen_groups(split.training.name)
-    if unseen is None:
-        return []
+
+    def seen(videos: Sequence[Gathered]) -> list[Gathered]:
+        return [v for v in videos if start.learned_from(data, v.video.group, v.sha256)]
+
     lines = []
-    if seen := sorted(set(split.held_out.groups) - unseen):
+    if known := seen(held_out):
         lines.append(
-            f"the model '{start.name}' has learned from {len(seen)} of the held-out groups "
-            f"({seen[0]}): the figures are too good"
+            f"the model '{start.name}' has learned from {len(known)} of {len(held_out)} held-out "
+            f"videos or others of their groups ({known[0].video.path.name}): the figures are too "
+            "good"
         )
-    if choosing and set(split.training.groups) - unseen:
+    if choosing and seen(training):
         lines.append(
             f"the model '{start.name}' has learned from the groups that settings and seeds are "
             "chosen on: their figures are too good, and say little"

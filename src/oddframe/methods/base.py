@@ -14,6 +14,8 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from oddframe.methods.shared.stages import Staged
+
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
 Supervision = Literal["video labels", "normal videos", "none"]
@@ -133,12 +135,14 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         """Groups of parameters as PyTorch's optimisers take them; a group's own settings win."""
         return [{"params": list(network.parameters())}]
 
-    def begin_step(self, network: nn.Module, done: float, config: ConfigT) -> None:
+    def begin_step(self, network: nn.Module, done: float, config: ConfigT) -> None:  # noqa: ARG002
         """Called before every training step with the share of the steps that is done, in [0, 1).
 
-        For methods that train in stages; what a stage changes is a buffer of the network, so that
-        a resumed training stands where it was.
+        A network that is ``Staged`` keeps it. What else a method changes from stage to stage has to
+        be a buffer of the network, so that a resumed training stands where it was.
         """
+        if isinstance(network, Staged):
+            network.done.fill_(done)
 
     def published(self, state: Mapping[str, Tensor]) -> tuple[int, ConfigT] | None:  # noqa: ARG002
         """Feature length and config of a published checkpoint, read from its tensors' shapes.

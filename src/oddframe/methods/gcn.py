@@ -20,6 +20,7 @@ from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.graphs import by_cosine, by_distance
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import scorer
+from oddframe.methods.shared.stages import Staged
 
 
 class GcnConfig(BaseModel):
@@ -97,15 +98,12 @@ class Cleaner(nn.Module):
         return logits
 
 
-class GcnNetwork(nn.Module):
+class GcnNetwork(Staged):
     """The classifier, which is what scores; the cleaner beside it, for training alone."""
-
-    done: Tensor  # () share of the training that is done
 
     def __init__(self, dim: int, config: GcnConfig) -> None:
         super().__init__()
         self.passes = config.passes
-        self.register_buffer("done", torch.zeros(()))
         self.classifier = scorer(dim, config.hidden, config.bottleneck, config.dropout)
         self.cleaner = Cleaner(dim, config)
         xavier(self)
@@ -155,11 +153,6 @@ class Gcn(Method[GcnConfig, GcnOutput]):
     def network(self, dim: int, config: GcnConfig) -> GcnNetwork:
         """A fresh network for features of length ``dim``."""
         return GcnNetwork(dim, config)
-
-    def begin_step(self, network: nn.Module, done: float, config: GcnConfig) -> None:  # noqa: ARG002
-        """Both take turns while training goes on."""
-        if isinstance(network, GcnNetwork):
-            network.done.fill_(done)
 
     def loss(self, output: GcnOutput, labels: Tensor, config: GcnConfig) -> Loss:
         """Of the one whose turn it is. Terms: ``cls``, the classifier on the labels of now;

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +18,8 @@ from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import scorer
-from oddframe.methods.shared.mil import classes, ranking
+from oddframe.methods.shared.mil import classes, oddest_run, ranking
+from oddframe.methods.shared.stages import Staged
 from oddframe.methods.shared.temporal import sparsity
 
 
@@ -79,14 +79,11 @@ class Encoder(nn.Module):
         return self.score(weighed).squeeze(-1), self.guide(a).squeeze(-1)
 
 
-class MistNetwork(nn.Module):
+class MistNetwork(Staged):
     """The encoder, which is what scores; the generator beside it, for training alone."""
-
-    done: Tensor  # () share of the training that is done; 1 where nobody says
 
     def __init__(self, dim: int, config: MistConfig) -> None:
         super().__init__()
-        self.register_buffer("done", torch.ones(()))
         self.generator = scorer(dim, config.hidden, config.bottleneck, config.dropout)
         self.encoder = Encoder(dim, config)
         xavier(self)
@@ -136,17 +133,12 @@ class Mist(Method[MistConfig, MistOutput]):
         """A fresh network for features of length ``dim``."""
         return MistNetwork(dim, config)
 
-    def begin_step(self, network: nn.Module, done: float, config: MistConfig) -> None:  # noqa: ARG002
-        """The generator learns first."""
-        if isinstance(network, MistNetwork):
-            network.done.fill_(done)
-
     def loss(self, output: MistOutput, labels: Tensor, config: MistConfig) -> Loss:
         """Terms: ``rank`` of the oddest sub-bags (equation 1), ``sparse``; ``cls`` of the encoder
         and ``guide`` of its attention, on the generated labels (equation 8)."""
         normal, abnormal = classes(labels)
         length = min(config.together, output.generated.shape[1])
-        oddest = output.generated.unfold(1, length, 1).mean(-1).amax(1)
+        oddest = oddest_run(output.generated, length)
         rank = ranking(oddest[abnormal], oddest[normal], config.margin)
         sparse = sparsity(output.generated[abnormal]).mean()
         told = labels[:, None] * pseudo_labels(output.generated.detach(), config.smooth)

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
-from oddframe.methods.shared.mil import classes, ranking
+from oddframe.methods.shared.mil import classes, oddest_run, ranking
+from oddframe.methods.shared.stages import Staged
 
 
 class MslConfig(BaseModel):
@@ -93,15 +94,12 @@ class Layer(nn.Module):
         return z
 
 
-class MslNetwork(nn.Module):
+class MslNetwork(Staged):
     """Projection, class token, encoder, a head for the video and one for its snippets."""
-
-    done: Tensor  # () share of the training that is done; 1 where nobody says
 
     def __init__(self, dim: int, config: MslConfig) -> None:
         super().__init__()
         h = config.hidden
-        self.register_buffer("done", torch.ones(()))
         self.project = nn.Linear(dim, h)
         self.token = nn.Parameter(0.02 * torch.randn(1, 1, h))
         self.layers = nn.Sequential(*(Layer(config) for _ in range(config.depth)))
@@ -169,17 +167,11 @@ class Msl(Method[MslConfig, MslOutput]):
         """A fresh network for features of length ``dim``."""
         return MslNetwork(dim, config)
 
-    def begin_step(self, network: nn.Module, done: float, config: MslConfig) -> None:  # noqa: ARG002
-        """Sequences get shorter while training goes on."""
-        if isinstance(network, MslNetwork):
-            network.done.fill_(done)
-
     def loss(self, output: MslOutput, labels: Tensor, config: MslConfig) -> Loss:
         """Equation 8. Terms: ``rank`` of the videos' oddest sequences, ``video``."""
         normal, abnormal = classes(labels)
         length = sequence_length(output.snippets.shape[1], float(output.done[0]))
-        # eq. 3: the highest mean of K snippets in a row
-        oddest = output.snippets.unfold(1, length, 1).mean(-1).amax(1)
+        oddest = oddest_run(output.snippets, length)  # eq. 3
         rank = ranking(oddest[abnormal], oddest[normal], config.margin)  # eq. 4
         video = F.binary_cross_entropy_with_logits(output.video, labels.to(output.video.dtype))
         terms = {"rank": rank.detach(), "video": video.detach()}

@@ -29,6 +29,11 @@ def top_mean(scores: Tensor, k: int) -> Tensor:
     return mean_at(scores, top_snippets(scores, k))
 
 
+def oddest_run(scores: Tensor, length: int) -> Tensor:
+    """(B, T) -> (B,) highest mean of ``length`` snippets in a row, at most T."""
+    return scores.unfold(1, length, 1).mean(-1).amax(1)
+
+
 def top_k_bce(scores: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of the mean of the top k = T // 16 + 1 scores (B, T) and the labels (B,)."""
     top = top_mean(scores, snippets_that_count(scores.shape[1]))

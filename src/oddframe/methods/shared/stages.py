@@ -1,0 +1,19 @@
+"""Methods that train in stages."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Staged(nn.Module):
+    """A network that is told before every step how far its training is, for its loss to read.
+
+    ``done`` is a buffer, so that a resumed training stands where it was.
+    """
+
+    done: Tensor  # () share of the training that is done; 1 where nobody says
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("done", torch.ones(()))

@@ -8,61 +8,65 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from oddframe.datasets.frame_labels import read_frame_labels
-from oddframe.datasets.labelled import Truth
+from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
+from oddframe.datasets.published_labels import Annotated, read_annotation, read_lines, truths_of
 from oddframe.errors import InputError
+from oddframe.features.layout import Layout
 from oddframe.video.discover import VIDEO_SUFFIXES
-
-LABELS = "test_frame_labels.json"
 
 _LINE = re.compile(r"(?:.*[/\\])?([^/\\]+)__(\d+)\.npy")
 
 
-@dataclass(frozen=True)
-class Annotated:
-    """What an annotation says of one test video.
+def read_published(
+    root: Path,
+    name: str,
+    layout: Layout,
+    prefix: str,
+    said_of: Callable[[str], tuple[str, str]],
+    parse: Callable[[list[str]], tuple[str, Annotated]],
+    looks_like: str,
+) -> Dataset:
+    """The data set of a folder with its lists: the training videos, then those of the test.
 
-    Attributes:
-        intervals: Half-open, in frames from 0, as they are written: an end may lie past the video.
-        frames: Of the video, where the annotation says so.
-    """
-
-    intervals: tuple[tuple[int, int], ...]
-    frames: int | None = None
-
-
-@dataclass(frozen=True)
-class Truths:
-    """Frame labels of the test videos by name, and what was put right while they were read.
-
-    Attributes:
-        truths: When something odd happens; empty for a normal video.
-        frames: How many frames are labelled; a video of which nobody says is not there.
-        notes: A line each.
-    """
-
-    truths: Mapping[str, Truth]
-    frames: Mapping[str, int]
-    notes: tuple[str, ...] = ()
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank, without blanks around them.
+    Args:
+        root: The folder.
+        name: Of the data set.
+        layout: Of its features.
+        prefix: Of its files, ``UCF`` of ``UCF_Train.list``, ``UCF_Test.list`` and
+            ``UCF_Annotation.txt``.
+        said_of: What a video's name says: its label and its group.
+        parse: A line of the annotation, see ``read_annotation``.
+        looks_like: Such a line as it should be.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: a list or the labels are missing or wrong.
     """
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file in UTF-8 ({error})") from None
-    return [line.strip() for line in lines if line.strip()]
+    train = read_list(root / f"{prefix}_Train.list", layout.crops)
+    test = read_list(root / f"{prefix}_Test.list", layout.crops)
+    check_apart(root, train, test)
+    annotation = root / f"{prefix}_Annotation.txt"
+    labels = truths_of(root, test, annotation, read_annotation(annotation, parse, looks_like))
+    files = videos_below(root)
+
+    def video(named: str, *, of_test: bool) -> LabelledVideo:
+        label, group = said_of(named)
+        return LabelledVideo(
+            path=files.get(named, root / f"{named}.mp4"),
+            abnormal=label != NORMAL,
+            label=label,
+            group=group,
+            truth=labels.truths[named] if of_test else None,
+            part="test" if of_test else "train",
+            frames=labels.frames.get(named) if of_test else None,
+            fps=layout.fps,
+        )
+
+    videos = [video(named, of_test=False) for named in train]
+    videos += [video(named, of_test=True) for named in test]
+    return Dataset(name, tuple(videos), layout, labels.notes)
 
 
 def read_list(path: Path, crops: int) -> tuple[str, ...]:
@@ -99,35 +103,6 @@ def read_list(path: Path, crops: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_annotation(
-    path: Path, parse: Callable[[list[str]], tuple[str, Annotated]], looks_like: str
-) -> dict[str, Annotated] | None:
-    """What an annotation says, by the videos' names; None where there is no such file.
-
-    Args:
-        path: The file, a line a video, fields apart by blanks.
-        parse: Fields -> name and what is said; raises ValueError where they are none.
-        looks_like: A line as it should be.
-
-    Raises:
-        InputError: a line cannot be understood, or a video stands there twice.
-    """
-    if not path.is_file():
-        return None
-    found: dict[str, Annotated] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            name, said = parse(line.split())
-        except ValueError:
-            raise InputError(
-                f"{path}: line {number} is no annotation; it looks like {looks_like}"
-            ) from None
-        if name in found:
-            raise InputError(f"{path}: line {number}: {name} stands there twice")
-        found[name] = said
-    return found
-
-
 def check_apart(root: Path, train: Sequence[str], test: Sequence[str]) -> None:
     """Refuse lists that name a video on both sides.
 
@@ -138,69 +113,6 @@ def check_apart(root: Path, train: Sequence[str], test: Sequence[str]) -> None:
         raise InputError(
             f"{root}: {len(both)} videos are in the training and in the test list ({both[0]})"
         )
-
-
-def truths_of(
-    root: Path, names: Sequence[str], annotation: Path, annotated: Mapping[str, Annotated] | None
-) -> Truths:
-    """Frame labels of the test videos ``names``.
-
-    ``test_frame_labels.json`` counts 16 frames a snippet and goes first; without it the annotation
-    says when something happens. Where both are there they must agree, cut at the last frame.
-
-    Args:
-        root: Folder of the lists.
-        names: The test videos.
-        annotation: The annotation's file, to speak of it.
-        annotated: What it says by name; None: it is not there.
-
-    Raises:
-        InputError: neither is there, a video lacks labels, or the two differ.
-    """
-    counted = read_frame_labels(root / LABELS) if (root / LABELS).is_file() else None
-    if counted is None and annotated is None:
-        raise InputError(f"{root / LABELS}: no such file, and no {annotation.name} beside it")
-    annotated = annotated or {}
-    truths, frames = {}, {}
-    for name in names:
-        if counted is not None and name not in counted:
-            raise InputError(f"{root / LABELS}: no labels of {name}, which the test list names")
-        said = annotated.get(name, Annotated(()))
-        if counted is None:
-            truths[name] = Truth(_cut(said.intervals, said.frames))
-            if said.frames is not None:
-                frames[name] = said.frames
-            continue
-        truths[name], frames[name] = counted[name].truth, counted[name].frames
-        if name in annotated and _cut(said.intervals, frames[name]) != truths[name].intervals:
-            raise InputError(
-                f"{annotation}: {name} has intervals {said.intervals}, but {LABELS} has "
-                f"{truths[name].intervals}"
-            )
-    return Truths(truths, frames, _past_the_end(annotated, frames))
-
-
-def _cut(intervals: Iterable[tuple[int, int]], end: int | None) -> tuple[tuple[int, int], ...]:
-    if end is None:
-        return tuple(intervals)
-    return tuple((start, min(stop, end)) for start, stop in intervals if start < end)
-
-
-def _past_the_end(annotated: Mapping[str, Annotated], frames: Mapping[str, int]) -> tuple[str, ...]:
-    past, what = [], "frame"
-    for name, said in annotated.items():
-        if said.frames is None:
-            what = "whole snippet"
-        last = frames.get(name) if said.frames is None else said.frames
-        past += [(name, stop - last) for _, stop in said.intervals if last and stop > last]
-    if not past:
-        return ()
-    name, by = past[0]
-    more = " ..." if past[1:] else ""
-    return (
-        f"{len(past)} annotated intervals end past the last {what}, "
-        f"by up to {max(n for _, n in past)} frames: clipped ({name} by {by}{more})",
-    )
 
 
 def videos_below(root: Path) -> dict[str, Path]:

@@ -9,16 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
+from oddframe.datasets.labelled import NORMAL, Dataset
 from oddframe.datasets.manifest import Manifest
-from oddframe.datasets.published import (
-    Annotated,
-    check_apart,
-    read_annotation,
-    read_list,
-    truths_of,
-    videos_below,
-)
+from oddframe.datasets.published import read_published
+from oddframe.datasets.published_labels import Annotated
 from oddframe.errors import InputError
 from oddframe.features.layout import Layout
 
@@ -62,30 +56,11 @@ def ucf_crime(root: Path) -> Dataset:
     Raises:
         InputError: a list or the labels are missing or wrong.
     """
-    train = read_list(root / "UCF_Train.list", LAYOUT.crops)
-    test = read_list(root / "UCF_Test.list", LAYOUT.crops)
-    check_apart(root, train, test)
-    annotation = root / "UCF_Annotation.txt"
-    annotated = read_annotation(annotation, _annotated, _ANNOTATION)
-    labels = truths_of(root, test, annotation, annotated)
-    files = videos_below(root)
 
-    def video(name: str, *, of_test: bool) -> LabelledVideo:
-        label = label_of(root, name)
-        return LabelledVideo(
-            path=files.get(name, root / f"{name}.mp4"),
-            abnormal=label != NORMAL,
-            label=label,
-            group=name,
-            truth=labels.truths[name] if of_test else None,
-            part="test" if of_test else "train",
-            frames=labels.frames.get(name) if of_test else None,
-            fps=LAYOUT.fps,
-        )
+    def said_of(name: str) -> tuple[str, str]:
+        return label_of(root, name), name
 
-    videos = [video(name, of_test=False) for name in train]
-    videos += [video(name, of_test=True) for name in test]
-    return Dataset(NAME, tuple(videos), LAYOUT, labels.notes)
+    return read_published(root, NAME, LAYOUT, "UCF", said_of, _annotated, _ANNOTATION)
 
 
 def label_of(root: Path, name: str) -> str:

@@ -40,11 +40,6 @@ class XdName:
     letters: tuple[str, ...]
 
     @property
-    def abnormal(self) -> bool:
-        """Whether something happens."""
-        return bool(self.letters)
-
-    @property
     def label(self) -> str:
         """The most important thing that happens, by its letter and in words."""
         return f"{self.letters[0]} {KINDS[self.letters[0]]}" if self.letters else NORMAL

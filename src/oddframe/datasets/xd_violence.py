@@ -6,19 +6,14 @@ a video, and VGGish features of its sound.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.manifest import Manifest
-from oddframe.datasets.published import (
-    Annotated,
-    check_apart,
-    read_annotation,
-    read_list,
-    truths_of,
-    videos_below,
-)
-from oddframe.datasets.xd_names import XdName, oddities, parse_name
+from oddframe.datasets.published import read_published
+from oddframe.datasets.published_labels import Annotated
+from oddframe.datasets.xd_names import oddities, parse_name
 from oddframe.features.layout import Layout
 
 NAME = "xd_violence"
@@ -47,31 +42,15 @@ def xd_violence(root: Path) -> Dataset:
     Raises:
         InputError: a list or the labels are missing or wrong.
     """
-    train = read_list(root / "XD_Train.list", LAYOUT.crops)
-    test = read_list(root / "XD_Test.list", LAYOUT.crops)
-    check_apart(root, train, test)
-    annotation = root / "XD_Annotation.txt"
-    annotated = read_annotation(annotation, _annotated, _ANNOTATION)
-    labels = truths_of(root, test, annotation, annotated)
-    files = videos_below(root)
 
-    def video(name: XdName, *, of_test: bool) -> LabelledVideo:
-        return LabelledVideo(
-            path=files.get(name.full, root / f"{name.full}.mp4"),
-            abnormal=name.abnormal,
-            label=name.label,
-            group=name.work,
-            truth=labels.truths[name.full] if of_test else None,
-            part="test" if of_test else "train",
-            frames=labels.frames.get(name.full) if of_test else None,
-            fps=LAYOUT.fps,
-        )
+    def said_of(name: str) -> tuple[str, str]:
+        parsed = parse_name(root, name)
+        return parsed.label, parsed.work
 
-    training = [parse_name(root, name) for name in train]
-    testing = [parse_name(root, name) for name in test]
-    videos = [video(name, of_test=False) for name in training]
-    videos += [video(name, of_test=True) for name in testing]
-    return Dataset(NAME, tuple(videos), LAYOUT, labels.notes + oddities(training, testing))
+    dataset = read_published(root, NAME, LAYOUT, "XD", said_of, _annotated, _ANNOTATION)
+    train = [parse_name(root, v.path.stem) for v in dataset.of_part("train").videos]
+    test = [parse_name(root, v.path.stem) for v in dataset.of_part("test").videos]
+    return replace(dataset, notes=dataset.notes + oddities(train, test))
 
 
 def _annotated(fields: list[str]) -> tuple[str, Annotated]:

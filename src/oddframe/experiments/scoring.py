@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from threading import Event
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.ready import is_ready, ready_features
@@ -14,6 +12,7 @@ from oddframe.features.spec import Features
 from oddframe.features.store import FeatureStore, content_hash
 from oddframe.modelfile import Model
 from oddframe.timeline import ScoreTrack
+from oddframe.training.side_by_side import GoOn, side_by_side
 
 Progress = Callable[[int, int], None]
 
@@ -34,30 +33,23 @@ def score_videos(
         progress: Called with (videos done, videos in all).
         jobs: Videos that are decoded side by side.
     """
-    tracks: dict[int, ScoreTrack] = {}
-    failed: dict[int, str] = {}
-    stopped = Event()
 
-    def track(video: LabelledVideo) -> ScoreTrack:
-        return detector.score(_features(detector, video, store, stopped))
+    def track(video: LabelledVideo, go_on: GoOn) -> ScoreTrack:
+        return detector.score(_features(detector, video, store, go_on))
 
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        work = {pool.submit(track, video): i for i, video in enumerate(videos)}
-        try:
-            for done, future in enumerate(as_completed(work), start=1):
-                i = work[future]
-                try:
-                    tracks[i] = future.result()
-                except InputError as error:
-                    reason, path = str(error), str(videos[i].path)
-                    failed[i] = reason if path in reason else f"{path}: {reason}"
-                if progress is not None:
-                    progress(done, len(videos))
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [(videos[i], tracks[i]) for i in sorted(tracks)], [failed[i] for i in sorted(failed)]
+    def told(done: int, _video: LabelledVideo) -> None:
+        if progress is not None:
+            progress(done, len(videos))
+
+    tracks: list[tuple[LabelledVideo, ScoreTrack]] = []
+    failed: list[str] = []
+    for video, made in zip(videos, side_by_side(videos, track, jobs, told), strict=True):
+        if isinstance(made, ScoreTrack):
+            tracks.append((video, made))
+        else:
+            reason, path = str(made), str(video.path)
+            failed.append(reason if path in reason else f"{path}: {reason}")
+    return tracks, failed
 
 
 def check_published(model: Model, videos: Sequence[LabelledVideo]) -> None:
@@ -79,12 +71,8 @@ def check_published(model: Model, videos: Sequence[LabelledVideo]) -> None:
 
 
 def _features(
-    detector: Detector, video: LabelledVideo, store: FeatureStore, stopped: Event
+    detector: Detector, video: LabelledVideo, store: FeatureStore, go_on: GoOn
 ) -> Features:
-    def go_on(_done: int, _expected: int | None) -> None:
-        if stopped.is_set():  # By Ctrl-C: nobody waits for a long video to end.
-            raise CancelledError
-
     if is_ready(video):
         return ready_features(video)
     sha256 = content_hash(video.path)

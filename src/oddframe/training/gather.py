@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from oddframe.features.store import FeatureStore
 from oddframe.methods.base import Loss
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.feature_section import FeatureSection
+from oddframe.training.side_by_side import GoOn, side_by_side
 from oddframe.video.source import open_source
 
 _MOST_NOTES = 5
@@ -120,11 +120,16 @@ class Extractor:
         return all(self.store.path(sha256, spec).exists() for spec in specs)
 
     def features(
-        self, video: LabelledVideo, sha256: str, sections: Iterable[FeatureSection]
+        self,
+        video: LabelledVideo,
+        sha256: str,
+        sections: Iterable[FeatureSection],
+        go_on: GoOn,
     ) -> tuple[dict[FeatureSection, Features], tuple[str, ...]]:
         """By section, from the store, or extracted and kept, and notes on what was extracted.
 
-        All that is missing is extracted in one pass through the video.
+        All that is missing is extracted in one pass through the video; ``go_on`` is asked after
+        every snippet.
 
         Raises:
             InputError: the video cannot be read.
@@ -140,7 +145,7 @@ class Extractor:
         notes: list[str] = []
         if missing:
             tasks = [Task(part.spec(self.precision), self._backbone(part)) for part in missing]
-            made = extract_all(open_source(video.path), tasks)
+            made = extract_all(open_source(video.path), tasks, progress=go_on)
             for part, extraction in zip(missing, made, strict=True):
                 self.store.put(sha256, extraction.features)
                 found[part] = extraction.features
@@ -191,32 +196,27 @@ def gather(
         progress: Is told of every video.
     """
 
-    def one(request: Request) -> Gathered:
+    def one(request: Request, go_on: GoOn) -> Gathered:
         video = request.video
         sha256 = digest_of(video)
         sections = dict.fromkeys(request.sections)
         if is_ready(video):
             made = ready_features(video)
             return Gathered(video, sha256, dict.fromkeys(sections, made))
-        features, notes = extractor.features(video, sha256, sections)
-        return Gathered(request.video, sha256, features, notes)
+        features, notes = extractor.features(video, sha256, sections, go_on)
+        return Gathered(video, sha256, features, notes)
 
-    found: dict[int, Gathered] = {}
+    def told(done: int, request: Request) -> None:
+        progress.videos(done, len(requests), request.video.path.name)
+
+    gathered: list[Gathered] = []
     failed: dict[str, str] = {}
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        futures = {pool.submit(one, request): i for i, request in enumerate(requests)}
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                video = requests[futures[future]].video
-                try:
-                    found[futures[future]] = future.result()
-                except InputError as error:
-                    failed[str(video.path)] = str(error)
-                progress.videos(done, len(requests), video.path.name)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    gathered = [found[i] for i in sorted(found)]
+    made = side_by_side(requests, one, jobs, told)
+    for request, each in zip(requests, made, strict=True):
+        if isinstance(each, InputError):
+            failed[str(request.video.path)] = str(each)
+        else:
+            gathered.append(each)
     for line in _noted(gathered):
         progress.say(line)
     return gathered, failed

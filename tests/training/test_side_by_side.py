@@ -1,0 +1,81 @@
+"""Videos are read side by side, and none is waited for after Ctrl-C."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from oddframe.datasets.labelled import NORMAL, LabelledVideo
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.store import FeatureStore
+from oddframe.training.gather import Extractor, Request, Silent, gather
+from oddframe.training.side_by_side import GoOn, side_by_side
+from tests.training.ready import linear, ready_made
+
+
+def test_answers_come_in_order_whoever_is_first() -> None:
+    later, told = Event(), []
+
+    def make(number: int, go_on: GoOn) -> int:
+        go_on(0, None)
+        if number == 0:
+            later.wait()
+        if number == 2:
+            later.set()
+            raise InputError("no video")
+        return 10 * number
+
+    first, second, third = side_by_side([0, 1, 2], make, 2, lambda *seen: told.append(seen))
+    assert (first, second, str(third)) == (0, 10, "no video")
+    assert [done for done, _ in told] == [1, 2, 3]
+    assert sorted(number for _, number in told) == [0, 1, 2]
+
+
+def test_a_fault_stops_the_others_and_is_told() -> None:
+    running = Event()
+
+    def make(number: int, go_on: GoOn) -> None:
+        if number == 1:
+            running.wait()
+            raise OddframeError("the disk is full")
+        while True:
+            running.set()
+            go_on(0, None)
+
+    with pytest.raises(OddframeError, match="the disk is full"):
+        side_by_side([0, 1], make, 2, lambda *_: None)
+
+
+def test_nobody_waits_for_a_video_after_ctrl_c(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, stopped = Event(), Event()
+
+    def endless(*_: Any, progress: GoOn) -> None:
+        try:
+            while True:
+                progress(0, None)
+                running.set()
+        except CancelledError:
+            stopped.set()
+            raise
+
+    class Interrupted(Silent):
+        def videos(self, *_: Any) -> None:
+            running.wait()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("oddframe.training.gather.load_backbone", lambda *_, **__: None)
+    monkeypatch.setattr("oddframe.training.gather.extract_all", endless)
+    section = linear().features
+    ready = ready_made(tmp_path / "ready", 1).videos[0]
+    long = LabelledVideo(clip, False, NORMAL, "g")
+    requests = [Request(video, (section,)) for video in (ready, long)]
+    extractor = Extractor(FeatureStore(tmp_path / "store"), "cpu", "torch")
+    with pytest.raises(KeyboardInterrupt):
+        gather(requests, extractor, 2, Interrupted())
+    assert stopped.is_set()

@@ -1,21 +1,27 @@
-"""Writing files so that a reader sees the old one or the new one, never half of one."""
+"""Writing files so that a reader sees the old one or the new one, never half; hashing them."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from oddframe.errors import OddframeError
+from oddframe.errors import InputError, OddframeError
 
 # What a killed process left behind is swept away after this long (s): no write takes an hour.
 _STALE_S = 3600.0
 # Bytes of a name that its temporary file keeps: with what is added, 255 are the most there can be.
 _KEPT = 200
+
+_BLOCK = 4 * 2**20  # Bytes that are hashed at once.
+_HASHES: dict[tuple[Path, int, int], str] = {}  # By path, size and date.
+_MOST_HASHES = 2**16
+_NEW_NS = 3_000_000_000
 
 
 @contextmanager
@@ -90,6 +96,34 @@ def write_text(path: Path, text: str) -> None:
         OddframeError: the file cannot be written.
     """
     write_bytes(path, text.encode("utf-8", errors="replace"))
+
+
+def file_sha256(path: Path, beat: Callable[[], None] = lambda: None) -> str:
+    """sha256 (hex) of a file; it is read once as long as its size and date stay.
+
+    Args:
+        path: The file.
+        beat: Called now and then, for who waits for it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        about = path.stat()
+        key = (path, about.st_size, about.st_mtime_ns)
+        if (known := _HASHES.get(key)) is not None:
+            return known
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                beat()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    # Clocks of file systems tick slowly: what is new may change once more and keep its date.
+    if time.time_ns() - about.st_mtime_ns > _NEW_NS and len(_HASHES) < _MOST_HASHES:
+        _HASHES[key] = digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _sweep(folder: Path, name: str) -> None:

@@ -152,6 +152,28 @@ def test_a_folder_of_frames_is_hashed_by_names_and_contents(tmp_path: Path) -> N
     assert len({before, renamed, content_hash(folder)}) == 3
 
 
+def test_a_file_is_read_for_hashing_once(tmp_path: Path) -> None:
+    video, beats = tmp_path / "v.mp4", []
+    video.write_bytes(b"frames")
+    os.utime(video, (1e9, 1e9))
+    before = content_hash(video, lambda: beats.append(1))
+    assert content_hash(video, lambda: beats.append(1)) == before
+    assert len(beats) == 1
+    os.utime(video, (1e9, 1e9 + 1))
+    assert content_hash(video, lambda: beats.append(1)) == before
+    assert len(beats) == 2, "another date: it may have changed"
+
+
+def test_a_file_that_changes_within_a_tick_of_the_clock_is_read_again(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    video.write_bytes(b"one")
+    date = video.stat().st_mtime
+    before = content_hash(video)
+    video.write_bytes(b"two")
+    os.utime(video, (date, date))
+    assert content_hash(video) != before
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -7,11 +7,9 @@ there. A ``Backbone`` is what is loaded: one network, or several whose features 
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oddframe.backbones.engines import Choice
-from oddframe.errors import InputError
+from oddframe.files import file_sha256
 from oddframe.video.preprocessing import Preprocessing
 
 See = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -167,22 +165,3 @@ def in_turns(
             return network(given)
 
     return locked
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file; computed once as long as its size and date stay.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        about = path.stat()
-        return _file_sha256(path, about.st_size, about.st_mtime_ns)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-@lru_cache(maxsize=64)
-def _file_sha256(path: Path, size: int, date: int) -> str:  # noqa: ARG001
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -29,10 +29,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from oddframe.backbones.base import WHOLE, Eye, Kind, file_sha256, in_turns
+from oddframe.backbones.base import WHOLE, Eye, Kind, in_turns
 from oddframe.backbones.engines import Choice, Compiled, onnx_model
 from oddframe.errors import InputError, UsageError
 from oddframe.explain import explained
+from oddframe.files import file_sha256
 from oddframe.video.preprocessing import Filter, Preprocessing
 
 Three = tuple[float, float, float]

@@ -24,9 +24,8 @@ from oddframe.features.index import Index, Indexed
 from oddframe.features.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import Tensor, checksum, write_tensors
+from oddframe.files import file_sha256
 from oddframe.timeline import Timebase
-
-_BLOCK = 4 * 2**20  # Bytes that are hashed at once.
 
 
 def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
@@ -39,20 +38,16 @@ def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     Raises:
         InputError: it cannot be read.
     """
+    if not path.is_dir():
+        return file_sha256(path, beat)
     digest = hashlib.sha256()
     try:
-        if path.is_dir():
-            for child in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
-                line = f"\0{content_hash(child, beat)}\n"
-                digest.update(os.fsencode(child.name) + line.encode())
-            return digest.hexdigest()
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                beat()
-        return digest.hexdigest()
+        for child in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
+            line = f"\0{file_sha256(child, beat)}\n"
+            digest.update(os.fsencode(child.name) + line.encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return digest.hexdigest()
 
 
 def write_features(path: Path, features: Features) -> None:

@@ -23,7 +23,7 @@ from checked import BUILD, checked, keep
 from torch import Tensor
 
 from oddframe.backbones.aisfx import CHANNELS
-from oddframe.backbones.state import fold
+from oddframe.backbones.state import fold_named
 
 WHEEL_SHA256 = "bfe219950715af179e9a1653e7117cc1852baef267cd6596c42cad74afe1d194"
 CHECKPOINT = "aisfx/models/checkpoint.pth"
@@ -56,15 +56,8 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for block in range(len(CHANNELS)):
         theirs = f"embedding_net.conv_block{block + 1}"
         for number in (1, 2):
-            norm = f"{theirs}.bn{number}"
-            weight, bias = fold(
-                state[f"{theirs}.conv{number}.weight"],
-                state[f"{norm}.weight"],
-                state[f"{norm}.bias"],
-                state[f"{norm}.running_mean"],
-                state[f"{norm}.running_var"],
-                BN_EPS,
-            )
+            conv, norm = f"{theirs}.conv{number}", f"{theirs}.bn{number}"
+            weight, bias = fold_named(state, conv, norm, BN_EPS)
             out[f"conv{number}.{block}.weight"], out[f"conv{number}.{block}.bias"] = weight, bias
     return out
 

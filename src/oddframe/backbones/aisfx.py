@@ -11,17 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.base import Ear, Kind, in_turns
-from oddframe.backbones.engines import Choice, run_of
+from oddframe.backbones.listener import Listener
 from oddframe.backbones.logmel import LogMel
 from oddframe.backbones.places import SHIPPED
 from oddframe.backbones.state import fill, read_state
-from oddframe.video.preprocessing import Preprocessing
 
 AISFX_WEIGHTS = SHIPPED / "aisfx.safetensors"
 CHANNELS = (64, 128, 256, 512)
@@ -66,21 +63,22 @@ def log_mel(windows: NDArray[np.float32]) -> Tensor:
     return (LOG_MEL.bands_of(windows) * 1e4 + 1).log10().div(_LOUDEST).float()
 
 
-class AisfxKind(Kind):
+class AisfxKind(Listener):
     """The network of Ma and Lerch, with their weights."""
 
     name = "aisfx"
     title = "aisfx on sound"
     dim = CHANNELS[-1]
-    listens = True
+    mel = LOG_MEL
 
     def weights(self) -> Path:
         """They come with oddframe."""
         return AISFX_WEIGHTS
 
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Ear:  # noqa: ARG002
-        """See ``Kind.load``; any snippets do."""
-        network = fill(Aisfx(), read_state(weights, "aisfx"), "aisfx")
-        example = torch.zeros(1, LOG_MEL.frames, LOG_MEL.bands)
-        run = run_of(network, example, choice, f"{self.name}-{self.sha256(weights)[:12]}")
-        return Ear(in_turns(lambda windows: run(log_mel(windows))), LOG_MEL.rate, LOG_MEL.window)
+    def network(self, weights: Path) -> nn.Module:
+        """It takes ``pictures``."""
+        return fill(Aisfx(), read_state(weights, "aisfx"), "aisfx")
+
+    def pictures(self, windows: NDArray[np.float32]) -> Tensor:
+        """See ``log_mel``."""
+        return log_mel(windows)

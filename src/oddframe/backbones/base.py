@@ -17,9 +17,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from oddframe.backbones.engines import Choice
+from oddframe.backbones.engines import Choice, Run, run_of
 from oddframe.files import file_sha256
 from oddframe.video.preprocessing import Preprocessing
 
@@ -92,6 +92,18 @@ class Kind(ABC):
             InputError: it cannot be read.
         """
         return file_sha256(weights)
+
+    def run(self, network: nn.Module, example: Tensor, weights: Path, choice: Choice) -> Run:
+        """``network`` on the chosen engine, any batch size; if it is converted, that is kept.
+
+        Args:
+            network: With ``weights``; takes (N, channels, ...) float32.
+            example: (1, channels, ...), of the only size that it will be given.
+            weights: Where they are from.
+            choice: Where and how it runs.
+        """
+        size = "x".join(map(str, example.shape[2:]))
+        return run_of(network, example, choice, f"{self.name}-{self.sha256(weights)[:12]}-{size}")
 
     @abstractmethod
     def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye | Ear:

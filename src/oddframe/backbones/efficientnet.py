@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.backbones.base import Eye, Kind, batch_for, in_turns, to_input
-from oddframe.backbones.engines import Choice, run_of
+from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import same_padding
 from oddframe.backbones.places import SHIPPED
 from oddframe.backbones.state import fill, read_state
@@ -105,8 +105,7 @@ class EfficientNetKind(Kind):
         """See ``Kind.load``."""
         network = fill(EfficientNetLite0(), read_state(weights, "EfficientNet"), "EfficientNet")
         width, height = how.crop_size
-        key = f"{self.name}-{self.sha256(weights)[:12]}-{height}x{width}"
-        run = run_of(network, torch.zeros(1, 3, height, width), choice, key)
+        run = self.run(network, torch.zeros(1, 3, height, width), weights, choice)
         return Eye(in_turns(lambda snippets: run(to_input(middle(snippets))[:, :, 0])),
                    batch_for(choice))  # fmt: skip
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oddframe.backbones.base import Eye, Kind, batch_for, in_turns
-from oddframe.backbones.engines import Choice, run_of
+from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import FEATURE_DIM
 from oddframe.backbones.places import own_weights
 from oddframe.backbones.weights import read_i3d
@@ -49,8 +49,7 @@ class I3DFlow(Kind):
             raise UsageError(f"{self.name} needs snippets of at least 2 frames to see motion")
         width, height = how.crop_size
         example = torch.zeros(1, 2, how.snippet_frames, height, width)
-        key = f"{self.name}-{self.sha256(weights)[:12]}-{how.snippet_frames}x{height}x{width}"
-        run = run_of(read_i3d(weights, channels=2), example, choice, key)
+        run = self.run(read_i3d(weights, channels=2), example, weights, choice)
         return Eye(in_turns(lambda snippets: run(to_flow(snippets))), batch_for(choice))
 
 

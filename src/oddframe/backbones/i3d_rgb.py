@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from oddframe.backbones.base import Eye, Kind, batch_for, in_turns, to_input
-from oddframe.backbones.engines import Choice, run_of
+from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import FEATURE_DIM
 from oddframe.backbones.places import SHIPPED
 from oddframe.backbones.weights import read_i3d
@@ -31,6 +31,5 @@ class I3DRgb(Kind):
         """See ``Kind.load``."""
         width, height = how.crop_size
         example = torch.zeros(1, 3, how.snippet_frames, height, width)
-        key = f"{self.name}-{self.sha256(weights)[:12]}-{how.snippet_frames}x{height}x{width}"
-        run = run_of(read_i3d(weights), example, choice, key)
+        run = self.run(read_i3d(weights), example, weights, choice)
         return Eye(in_turns(lambda snippets: run(to_input(snippets))), batch_for(choice))

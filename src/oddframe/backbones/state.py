@@ -78,3 +78,21 @@ def fold(
     folded = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
     bias = beta.double() - mean.double() * scale
     return folded.float(), bias.float()
+
+
+def fold_named(
+    state: Mapping[str, Tensor], conv: str, norm: str, eps: float
+) -> tuple[Tensor, Tensor]:
+    """``fold`` of the convolution and the batch normalisation of these names.
+
+    Raises:
+        KeyError: a tensor is not in ``state``.
+    """
+    return fold(
+        state[f"{conv}.weight"],
+        state[f"{norm}.weight"],
+        state[f"{norm}.bias"],
+        state[f"{norm}.running_mean"],
+        state[f"{norm}.running_var"],
+        eps,
+    )

@@ -10,16 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.backbones.base import Ear, Kind, in_turns
-from oddframe.backbones.engines import Choice, run_of
+from oddframe.backbones.listener import Listener
 from oddframe.backbones.logmel import LogMel
 from oddframe.backbones.places import own_weights
 from oddframe.backbones.state import fill, read_state
-from oddframe.video.preprocessing import Preprocessing
 
 LOG_MEL = LogMel(
     rate=16_000,
@@ -66,13 +63,13 @@ def log_mel(windows: NDArray[np.float32]) -> Tensor:
     return (LOG_MEL.bands_of(windows) + _OFFSET).log().float()[:, None]
 
 
-class VGGishKind(Kind):
+class VGGishKind(Listener):
     """VGGish, with the user's weights in torchvggish's layout."""
 
     name = "vggish"
     title = "VGGish on sound"
     dim = 128
-    listens = True
+    mel = LOG_MEL
 
     def weights(self) -> Path:
         """The user's own."""
@@ -81,9 +78,10 @@ class VGGishKind(Kind):
             "vggish-10086976.pth from https://github.com/harritaylor/torchvggish/releases",
         )
 
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Ear:  # noqa: ARG002
-        """See ``Kind.load``; any snippets do."""
-        network = fill(VGGish(), read_state(weights, "VGGish"), "VGGish")
-        example = torch.zeros(1, 1, LOG_MEL.frames, LOG_MEL.bands)
-        run = run_of(network, example, choice, f"{self.name}-{self.sha256(weights)[:12]}")
-        return Ear(in_turns(lambda windows: run(log_mel(windows))), LOG_MEL.rate, LOG_MEL.window)
+    def network(self, weights: Path) -> nn.Module:
+        """It takes ``pictures``."""
+        return fill(VGGish(), read_state(weights, "VGGish"), "VGGish")
+
+    def pictures(self, windows: NDArray[np.float32]) -> Tensor:
+        """See ``log_mel``."""
+        return log_mel(windows)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from oddframe.backbones.i3d import I3D
-from oddframe.backbones.state import fill, fold, read_state
+from oddframe.backbones.state import fill, fold_named, read_state
 from oddframe.errors import InputError
 
 # What the ports call the branches of an Inception module. Left: ours.
@@ -67,14 +67,7 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for unit in unit_names():
             theirs = _branch_name(unit, branches)
             theirs = theirs[0].lower() + theirs[1:] if lower else theirs
-            weight, bias = fold(
-                state[f"{theirs}.conv3d.weight"],
-                state[f"{theirs}.{bn}.weight"],
-                state[f"{theirs}.{bn}.bias"],
-                state[f"{theirs}.{bn}.running_mean"],
-                state[f"{theirs}.{bn}.running_var"],
-                eps,
-            )
+            weight, bias = fold_named(state, f"{theirs}.conv3d", f"{theirs}.{bn}", eps)
             out[f"trunk.{unit}.conv.weight"], out[f"trunk.{unit}.conv.bias"] = weight, bias
     except KeyError as missing:
         raise InputError(f"I3D weights lack the tensor {missing}") from None

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError, UsageError
-from oddframe.video.frame import DEFAULT_FPS, Frame, FrameSource, Image
+from oddframe.video.frame import Frame, Image, PlainFrames
 from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 
 
-class ArrayFrames(FrameSource):
+class ArrayFrames(PlainFrames):
     """An array (N, H, W, 3) or an iterable of (H, W, 3), RGB uint8, as a ``FrameSource``.
 
     Args:
@@ -29,9 +29,7 @@ class ArrayFrames(FrameSource):
     def __init__(
         self, frames: NDArray[np.uint8] | Iterable[NDArray[np.uint8]], fps: float | None = None
     ) -> None:
-        self.name = "the array" if isinstance(frames, np.ndarray) else "the frames"
-        self.damaged_packets = 0
-        self._fps = fps or DEFAULT_FPS
+        super().__init__("the array" if isinstance(frames, np.ndarray) else "the frames", fps)
         self._frames = frames
         if isinstance(frames, np.ndarray):
             if frames.ndim != 4:
@@ -39,16 +37,6 @@ class ArrayFrames(FrameSource):
             if len(frames) == 0:
                 raise InputError("the array holds no frames")
             _check(frames[0])
-
-    @property
-    def fps(self) -> float:
-        """As it was given, else 25."""
-        return self._fps
-
-    @property
-    def sound_file(self) -> None:
-        """Arrays have no sound."""
-        return
 
     @property
     def expected_frames(self) -> int | None:

@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from oddframe.errors import InputError
-from oddframe.video.frame import DEFAULT_FPS, Frame, FrameSource, Image
+from oddframe.video.frame import Frame, Image, PlainFrames
 from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 
@@ -39,7 +39,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted((p for p in names if p.is_file() and not p.name.startswith(".")), key=natural)
 
 
-class FrameFolder(FrameSource):
+class FrameFolder(PlainFrames):
     """A folder of pictures as a ``FrameSource``; one that cannot be read counts as damaged.
 
     Raises:
@@ -47,22 +47,10 @@ class FrameFolder(FrameSource):
     """
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
-        self.name = str(folder)
-        self.damaged_packets = 0
-        self._fps = fps or DEFAULT_FPS
+        super().__init__(str(folder), fps)
         self._files = pictures_in(folder)
         if not self._files:
             raise InputError(f"{folder}: neither a video nor a picture in this folder")
-
-    @property
-    def fps(self) -> float:
-        """As it was given, else 25."""
-        return self._fps
-
-    @property
-    def sound_file(self) -> None:
-        """Pictures have no sound."""
-        return
 
     @property
     def expected_frames(self) -> int | None:

@@ -87,3 +87,26 @@ class FrameSource(Protocol):
         """The frames in one look: see ``looks`` and ``Look``."""
         for (frame,) in self.looks([Look(size, filter, jpeg_quality)]):
             yield frame
+
+
+class PlainFrames(FrameSource):
+    """Frames that come without time stamps and without sound: so many a second.
+
+    Args:
+        name: See ``FrameSource``.
+        fps: How many; None: 25.
+    """
+
+    def __init__(self, name: str, fps: float | None) -> None:
+        self.name, self.damaged_packets = name, 0
+        self._fps = fps or DEFAULT_FPS
+
+    @property
+    def fps(self) -> float:
+        """As it was given, else 25."""
+        return self._fps
+
+    @property
+    def sound_file(self) -> None:
+        """There is none."""
+        return

@@ -54,8 +54,9 @@ class Run:
         self.recipe: Recipe = config.full_recipe()
         self.ranks.check(self.recipe.normal_bags, self.recipe.abnormal_bags)
         self.bags = make_bags(videos, config.bags, self.recipe, config.recipe.seed)
-        whole = not self.method.separable or self.ranks.world > 1 or device.type == "cuda"
-        self.parts = parts_of_batch(self.recipe, 0 if whole else videos[0].tiles)
+        parted = self.method.separable and self.ranks.world == 1 and device.type != "cuda"
+        tiles = videos[0].tiles
+        self.parts = parts_of_batch(self.recipe, tiles) if parted else [all_rows(self.recipe)]
         dim = videos[0].views[0].shape[1]
         standardise = (
             Standardise.fitted(view for video in videos for view in video.views)
@@ -173,6 +174,11 @@ class Run:
         self.bags.restore(saved.bags)
 
 
+def all_rows(recipe: Recipe) -> Tensor:
+    """The rows of a batch, one a bag."""
+    return torch.arange(recipe.normal_bags + recipe.abnormal_bags)
+
+
 def parts_of_batch(recipe: Recipe, tiles: int) -> list[Tensor]:
     """Which rows of a batch are computed together: as many as the processor's cache likes.
 
@@ -181,15 +187,13 @@ def parts_of_batch(recipe: Recipe, tiles: int) -> list[Tensor]:
 
     Args:
         recipe: Bags and segments.
-        tiles: Of a picture; 0: the batch must not be parted.
+        tiles: Of a picture.
     """
-    normal, abnormal = recipe.normal_bags, recipe.abnormal_bags
-    pairs = normal
-    if tiles and normal == abnormal:
-        most = max(1, _SNIPPETS // (2 * recipe.segments * tiles))
-        pairs = max(n for n in range(1, normal + 1) if normal % n == 0 and n <= most)
-    if pairs == normal:
-        return [torch.arange(normal + abnormal)]
+    normal = recipe.normal_bags
+    if normal != recipe.abnormal_bags:
+        return [all_rows(recipe)]
+    most = max(1, _SNIPPETS // (2 * recipe.segments * tiles))
+    pairs = max(n for n in range(1, normal + 1) if normal % n == 0 and n <= most)
     starts = torch.split(torch.arange(normal), pairs)
     return [torch.cat([rows, rows + normal]) for rows in starts]
 

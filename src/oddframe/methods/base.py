@@ -38,10 +38,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Loss:
-    """``total``, the scalar to minimise, and the unweighted scalars that it is made of, by name."""
+    """``total``, the scalar to minimise, and the unweighted scalars that it is made of, by name.
+
+    The terms are to be read: gradients go through ``total`` alone.
+    """
 
     total: Tensor
     terms: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", {n: term.detach() for n, term in self.terms.items()})
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class BnWvad(Method[BnWvadConfig, BnWvadOutput]):
         second = _triplet(output.second[normal], output.second[abnormal], config)
         total = calm + config.first * first + config.second * second
         terms = {"normal": calm, "first": first, "second": second}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)
 
 
 def taken_for_odd(distance: Tensor, config: BnWvadConfig) -> Tensor:

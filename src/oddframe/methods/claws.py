@@ -137,7 +137,7 @@ class Claws(Method[ClawsConfig, ClawsOutput]):
         smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
         total = cls + config.cluster * cluster + config.smooth * smooth + config.sparse * sparse
         terms = {"cls": cls, "cluster": cluster, "smooth": smooth, "sparse": sparse}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)
 
 
 def centre_distance(x: Tensor) -> Tensor:

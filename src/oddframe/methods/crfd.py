@@ -148,4 +148,4 @@ class Crfd(Method[CrfdConfig, CrfdOutput]):
         disperse = F.relu(config.margin - away).mean()
         total = cls + config.compact * compact + config.disperse * disperse
         terms = {"cls": cls, "compact": compact, "disperse": disperse}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)

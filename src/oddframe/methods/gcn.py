@@ -172,4 +172,4 @@ class Gcn(Method[GcnConfig, GcnOutput]):
         cleaning = direct + config.ensemble * ensemble
         terms = {"cls": cls, "direct": direct, "ensemble": ensemble}
         total = cls if turn % 2 == 0 else cleaning
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)

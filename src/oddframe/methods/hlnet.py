@@ -198,7 +198,7 @@ class HlNet(Method[HlNetConfig, HlNetOutput]):
         ).mean()
         total = cls + online + config.distillation * distil
         terms = {"cls": cls, "online": online, "distil": distil}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)
 
     def parameter_groups(self, network: nn.Module, config: HlNetConfig) -> list[dict[str, Any]]:
         """The on-line head in a group of its own, at half the published rate of the rest."""

@@ -119,4 +119,4 @@ class Ibl(Method[IblConfig, Output]):
         smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
         total = rank + config.inner * inner + config.smooth * smooth + config.sparse * sparse
         terms = {"rank": rank, "inner": inner, "smooth": smooth, "sparse": sparse}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)

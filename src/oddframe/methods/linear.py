@@ -68,4 +68,4 @@ class Linear(Method[LinearConfig, Output]):
         k = max(1, output.scores.shape[1] // config.topk_share)
         bag = top_mean(output.scores, k)
         total = F.binary_cross_entropy(bag, labels.to(bag.dtype))
-        return Loss(total, {"cls": total.detach()})
+        return Loss(total, {"cls": total})

@@ -109,4 +109,4 @@ class Ma(Method[MaConfig, MaOutput]):
         smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
         total = rank + config.smooth * smooth + config.sparse * sparse
         terms = {"rank": rank, "smooth": smooth, "sparse": sparse}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)

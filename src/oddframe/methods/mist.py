@@ -148,7 +148,7 @@ class Mist(Method[MistConfig, MistOutput]):
         if float(output.done[0]) >= config.alone:
             total = total + cls + config.guide * guide
         terms = {"rank": rank, "sparse": sparse, "cls": cls, "guide": guide}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)
 
 
 def pseudo_labels(scores: Tensor, smooth: int) -> Tensor:

@@ -174,7 +174,7 @@ class Msl(Method[MslConfig, MslOutput]):
         oddest = oddest_run(output.snippets, length)  # eq. 3
         rank = ranking(oddest[abnormal], oddest[normal], config.margin)  # eq. 4
         video = F.binary_cross_entropy_with_logits(output.video, labels.to(output.video.dtype))
-        terms = {"rank": rank.detach(), "video": video.detach()}
+        terms = {"rank": rank, "video": video}
         return Loss(rank + config.video * video, terms)
 
 

@@ -189,4 +189,4 @@ class Pel4Vad(Method[Pel4VadConfig, Output]):
         top = top_mean(output.scores, snippets_that_count(output.scores.shape[1]))
         bags = torch.where(labels < 0.5, output.scores.amax(1), top)
         total = F.binary_cross_entropy(bags, labels.to(bags.dtype))
-        return Loss(total, {"cls": total.detach()})
+        return Loss(total, {"cls": total})

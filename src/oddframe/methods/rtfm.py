@@ -183,7 +183,7 @@ class Rtfm(Method[RtfmConfig, RtfmOutput]):
         total = cls + config.magnitude * magnitude
         total = total + config.smooth * smooth + config.sparse * sparse
         terms = {"cls": cls, "magnitude": magnitude, "smooth": smooth, "sparse": sparse}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)
 
     def published(self, state: Mapping[str, Tensor]) -> tuple[int, RtfmConfig] | None:
         """A checkpoint of the published code, or None."""

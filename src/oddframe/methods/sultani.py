@@ -98,7 +98,7 @@ class Sultani(Method[SultaniConfig, Output]):
         smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
         total = rank + config.smooth * smooth + config.sparse * sparse
         terms = {"rank": rank, "smooth": smooth, "sparse": sparse}
-        return Loss(total, {name: term.detach() for name, term in terms.items()})
+        return Loss(total, terms)
 
     def parameter_groups(
         self,

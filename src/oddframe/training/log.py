@@ -41,7 +41,7 @@ class StepLog:
 
     def _write(self, step: int, loss: Loss) -> None:
         if self.file is not None:
-            terms = {name: float(term.detach()) for name, term in loss.terms.items()}
+            terms = {name: float(term) for name, term in loss.terms.items()}
             row = {"step": step, "loss": float(loss.total.detach()), **terms, **self.attempt}
             self.file.write(json.dumps(row) + "\n")
             self.file.flush()

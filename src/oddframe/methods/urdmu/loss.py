@@ -80,4 +80,4 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
 
     weights = [(name, weight) for name, weight in config.loss_weights if weight and name in terms]
     total = torch.stack([weight * terms[name] for name, weight in weights]).sum()
-    return Loss(total, {name: term.detach() for name, term in terms.items()})
+    return Loss(total, terms)

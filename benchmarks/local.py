@@ -18,7 +18,14 @@ from pathlib import Path
 
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
-from oddframe.experiments.benchmark import BENCHMARKS, gathered_clips, protocol_of, report, rows
+from oddframe.experiments.benchmark import (
+    BENCHMARKS,
+    clips_from,
+    gathered,
+    protocol_of,
+    report,
+    rows,
+)
 from oddframe.experiments.parts import Inner
 from oddframe.experiments.protocol import FoldResult
 from oddframe.features.store import FeatureStore
@@ -63,7 +70,8 @@ def main() -> int:
         config = read_config(args.config or shipped_config(benchmark.config))
         dataset = open_dataset(f"{args.benchmark}:{args.data}")
         extractor = Extractor(FeatureStore(args.store), "auto", "auto")
-        clips = gathered_clips(dataset, config, extractor, jobs=args.jobs, profile=args.profile)
+        found = gathered(dataset, config, extractor, jobs=args.jobs, profile=args.profile)
+        clips = clips_from(dataset, config, found, args.profile)
         protocol = replace(protocol_of(benchmark, dataset), seed=args.seed)
         if args.repeats:
             protocol = replace(protocol, repeats=args.repeats)

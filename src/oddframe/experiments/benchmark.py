@@ -153,26 +153,6 @@ class Row:
     protocol: Protocol
 
 
-def gathered_clips(
-    dataset: Dataset,
-    config: TrainConfig,
-    extractor: Extractor,
-    *,
-    jobs: int = 1,
-    profile: str = "best",
-    progress: Progress | None = None,
-) -> tuple[Clip, ...]:
-    """The clips with the features that ``config`` asks for, from the store or extracted.
-
-    Scoring sees what the model's ``profile`` reads, training what its training does.
-
-    Raises:
-        InputError: a clip cannot be read.
-    """
-    found = gathered(dataset, config, extractor, jobs=jobs, profile=profile, progress=progress)
-    return clips_from(dataset, config, found, profile)
-
-
 def gathered(
     dataset: Dataset,
     config: TrainConfig,
@@ -182,7 +162,7 @@ def gathered(
     profile: str = "best",
     progress: Progress | None = None,
 ) -> list[Gathered]:
-    """The features alone, in the order of the videos.
+    """The features that ``config`` asks for, in the order of the videos; see ``clips_from``.
 
     Raises:
         InputError: a video cannot be read.
@@ -198,7 +178,10 @@ def gathered(
 def clips_from(
     dataset: Dataset, config: TrainConfig, found: Sequence[Gathered], profile: str = "best"
 ) -> tuple[Clip, ...]:
-    """What was ``gathered``, as clips."""
+    """What was ``gathered``, as clips.
+
+    Scoring sees what the model's ``profile`` reads, training what its training does.
+    """
     scored, seen = config.profiles()[profile], tuple(config.training_views().values())
     features = {each.video.path: each.features[scored] for each in found}
     if seen == (scored,):

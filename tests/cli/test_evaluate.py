@@ -13,7 +13,8 @@ import pytest
 
 from oddframe.cameras import with_thresholds
 from oddframe.cli.demo import DATA
-from oddframe.modelfile import find_model, load_model, save_model
+from oddframe.features.store import content_hash
+from oddframe.modelfile import find_model, load_model, save_model, short
 from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]
@@ -84,8 +85,12 @@ def test_videos_that_were_trained_on_are_told(
     save_model(replace(model, card=card), own)
     answer = oddframe("evaluate", own, data, "--store", store)
     assert answer.code == 0
-    assert "2 of 4 videos are of groups that this model may have learned from" in answer.err
+    assert "this model has learned from 2 of 4 videos, or from others of their groups" in answer.err
     assert "learned from" not in oddframe("evaluate", "fight", data, "--store", store).err
+    # Under any other name a video is known by its content.
+    learned = [short(content_hash(data.with_name(CLIPS[0])))]
+    save_model(replace(model, card={"data": "other", "learned_from": learned}), own)
+    assert "from 1 of 4 videos" in oddframe("evaluate", own, data, "--store", store).err
 
 
 def test_a_calibrated_model_keeps_quiet_on_what_it_was_calibrated_on(

@@ -113,10 +113,10 @@ def evaluate(
     found = judge(judged, rule, protocol.value)
 
     beware = []
-    if seen := trained_on(detector.model, dataset):
+    if seen := trained_on(detector.model, dataset.name, [video for video, _ in scored]):
         beware.append(
-            f"{seen} of {len(dataset)} videos are of groups that this model may have learned from: "
-            "on those the figures say nothing of new videos."
+            f"this model has learned from {seen} of {len(scored)} videos, or from others of their "
+            "groups: on those the figures say nothing of new videos."
         )
     if failed:
         beware.append(f"{len(failed)} of {len(dataset)} videos could not be scored.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.ready import is_ready, ready_features
 from oddframe.detector import Detector
 from oddframe.errors import InputError
@@ -84,10 +84,14 @@ def _features(
     return kept
 
 
-def trained_on(model: Model, dataset: Dataset) -> int:
-    """How many of these videos the model may have learned from, by its card: 0 if it cannot tell.
+def trained_on(model: Model, data: str, videos: Sequence[LabelledVideo]) -> int:
+    """How many of these videos, which could be scored, the model has learned from by its card.
 
-    A card names the data set, and its groups that were kept from training.
+    A card names the contents of those videos, its data set, and the groups of that which were kept
+    from training: others of the same group count, too. Published features are known by their group
+    alone: to read gigabytes again for a warning would take longer than the scores.
     """
-    unseen = model.unseen_groups(dataset.name)
-    return 0 if unseen is None else sum(v.group not in unseen for v in dataset.videos)
+    return sum(
+        model.learned_from(data, v.group, "" if is_ready(v) else content_hash(v.path))
+        for v in videos
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,9 +102,24 @@ def test_controls_do_not_win(clips):
     learnt = run(clips, controls.logistic_regression, SMALL)
     assert np.mean([r.frames.auc for r in learnt]) > 0.9
     assert abs(np.mean([r.frames.auc for r in shuffled]) - 0.5) < 0.25
-    for control in (controls.position_only, controls.length_only):
+    for control in (controls.position_only, controls.length_only, controls.random_direction):
         results = run(clips, control, many)
         assert abs(np.mean([r.frames.auc for r in results]) - 0.5) < 0.15
+
+
+def test_a_random_direction_is_chance_but_where_the_highest_tile_counts():
+    rng = np.random.default_rng(0)
+    bags = [Bag((rng.normal(3, 2, (8, 6)).astype(np.float32),), i < 5) for i in range(10)]
+    frames = rng.normal(3, 2, (2, 40, 6))
+    frames[0, :10] += rng.normal(0, 12, (10, 6))  # Rare in one tile, in no direction of its own.
+    odd = np.arange(40) < 10
+    crops, tiles = [], []
+    for seed in range(60):
+        crops.append(roc_auc_score(odd, controls.random_direction(bags, seed)(frames[:1])))
+        as_tiles = [replace(bag, tiles=2) for bag in bags]
+        tiles.append(roc_auc_score(odd, controls.random_direction(as_tiles, seed)(frames)))
+    assert abs(np.mean(crops) - 0.5) < 0.1
+    assert np.mean(tiles) > np.mean(crops) + 0.05
 
 
 def test_random_labels_keep_bags_and_counts():

@@ -221,6 +221,7 @@ def rows(
         Row(LINEAR, method_trainer(baseline(config)), clips, bags),
         Row(NORMAL_ALONE, method_trainer(normal_only(config)), clips, bags),
         Row(f"{title}, labels shuffled", _shuffled(config, trainer), clips, protocol),
+        Row("a random direction", controls.random_direction, clips, bags),
         Row("position in the video", controls.position_only, clips, protocol),
         Row("length of the video", controls.length_only, clips, open_length),
     ]

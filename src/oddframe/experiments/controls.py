@@ -16,6 +16,7 @@ from oddframe.errors import UsageError
 from oddframe.experiments.protocol import Bag, Scorer, Trainer
 from oddframe.experiments.splice import Clip
 from oddframe.features.lazy import AnyFeatures
+from oddframe.methods.scorer import Standardise
 from oddframe.timeline import FloatArray
 from oddframe.video.probe import probe
 
@@ -43,6 +44,25 @@ def shuffled(labels: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.
     new[rng.choice(np.flatnonzero(labels), stay, replace=False)] = True
     new[rng.choice(np.flatnonzero(~labels), labels.sum() - stay, replace=False)] = True
     return new
+
+
+def random_direction(bags: Sequence[Bag], seed: int) -> Scorer:
+    """A trainer that learns nothing: the score is a random linear one of the standardised features.
+
+    What it reaches is chance level. That is not 50 wherever the highest of several tiles counts:
+    high in any direction is what is rare, and that may be just what is looked for.
+    """
+    dim, tiled = bags[0].views[0].shape[1], bags[0].tiles > 1
+    standardise = Standardise.fitted(np.asarray(view) for bag in bags for view in bag.views)
+    mean, std = standardise.mean.numpy(), standardise.std.numpy()
+    direction = np.random.default_rng(seed).normal(size=dim) / np.sqrt(dim)
+
+    def score(array: AnyFeatures) -> FloatArray:
+        z = ((np.asarray(array, np.float64) - mean) / std) @ direction
+        each: FloatArray = z.max(axis=0) if tiled else z.mean(axis=0)
+        return _sigmoid(each)
+
+    return score
 
 
 def position_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001

@@ -29,8 +29,10 @@ $(VENV)/.dev: $(VENV)/.run
 demo: $(VENV)/.run         ## Find the fights in a real surveillance video, and draw what was found
 	$(BIN)/oddframe demo --out demo
 
+# A process a core, up to four of them (each takes up to 2 GB), a file of tests at a time.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev         ## All tests; the browser test needs Chromium (make browser)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "slow or not slow" -n auto --maxprocesses 4 --dist loadfile
 
 fast: $(VENV)/.dev         ## The tests that take no time
 	$(BIN)/python -m pytest

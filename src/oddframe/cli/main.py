@@ -21,6 +21,7 @@ from oddframe.cli import (
     features,
     imports,
     info,
+    league,
     methods,
     report,
     reproduce,
@@ -75,6 +76,9 @@ app.command(
     short_help="The paper's tables and figures, ours beside them.",
     epilog=reproduce.EXAMPLE,
 )(reproduce.reproduce)
+app.command("league", short_help="Every method on equal terms, ranked.", epilog=league.EXAMPLE)(
+    league.league
+)
 app.add_typer(report.app, name="report", help="What a run was, and what it depends on.")
 app.command("info", short_help="What a video, feature file or model is.", epilog=info.EXAMPLE)(
     info.info

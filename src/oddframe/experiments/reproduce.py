@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from oddframe.experiments.provenance import code
 from oddframe.experiments.reproduce_grid import known
 from oddframe.experiments.reproduce_tables import PREFIXES, Row, TableSpec
 from oddframe.experiments.reproduce_train import Setting, Task, record_path
-from oddframe.experiments.table import CLIP_COLUMNS, Column, paired_difference
+from oddframe.experiments.table import CLIP_COLUMNS, LEAST, Column, difference_in_common
 from oddframe.experiments.training_record import Training
 from oddframe.metrics import Interval
 from oddframe.timeline import FloatArray
@@ -29,8 +29,6 @@ _SAME = {
     "ap_sub": "ap_sub",
     "far": "far",
 }
-# Of fewer trainings, an interval says nothing.
-_LEAST = 3
 _TITLES = {"ucf": "UCF-Crime", "xd": "XD-Violence"}
 # Of other data these are enough to compare directions.
 _LEADING = ("ucf_auc", "xd_ap")
@@ -126,19 +124,10 @@ class Reproduced:
 
         95 % by resampling trainings (draws, folds, seeds); of one or two there is no interval.
         """
-        ours = {_place(f): f for f in line.figures(best_on_test=best_on_test)}
-        theirs = {_place(f): f for f in self.reference.figures(best_on_test=best_on_test)}
-        both = [place for place in ours if place in theirs]
-        if not both or line is self.reference:
+        if line is self.reference:
             return None
-        found = paired_difference([ours[p] for p in both], [theirs[p] for p in both], column)
-        if len(both) < _LEAST:
-            return replace(found, low=float("nan"), high=float("nan"))
-        return found
-
-
-def _place(figures: Figures) -> tuple[int, int]:
-    return figures.repeat, figures.fold
+        ours, theirs = (each.figures(best_on_test=best_on_test) for each in (line, self.reference))
+        return difference_in_common(ours, theirs, column)
 
 
 def columns_of(benchmark: Benchmark) -> tuple[Column, ...]:
@@ -226,6 +215,6 @@ def _warnings(
         notes = [each for each in line.trainings if each.warnings]
         if notes:
             told.append(f"{line.row.name}: {len(notes)} trainings: {notes[0].warnings[-1]}")
-    if wanted < _LEAST:
+    if wanted < LEAST:
         told.append(f"{wanted} training{'s' * (wanted > 1)} a row say little: use more --seeds")
     return told

@@ -239,6 +239,8 @@ def _attempt(
         return train(task, parts[task.repeat, task.fold], setting)
     except OddframeError as error:
         return error
+    except Exception as error:  # A fault of ours in one method: the others go on.
+        return OddframeError(f"{task.name}: a fault in oddframe: {type(error).__name__}: {error}")
 
 
 @contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from oddframe.experiments.benchmark import FALSE_ALARMS_PER_HOUR, handed
 from oddframe.experiments.figures import Figures, figures
@@ -31,10 +33,18 @@ from oddframe.experiments.provenance import (
 )
 from oddframe.experiments.splice import Spliced
 from oddframe.experiments.trainers import fitted, scorer_of
-from oddframe.experiments.training_record import BestOnTest, Learning, Training, write_training
+from oddframe.experiments.training_record import (
+    BestOnTest,
+    Cost,
+    Learning,
+    Training,
+    write_training,
+)
+from oddframe.features.lazy import AnyFeatures
 from oddframe.files import write_bytes
 from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
+from oddframe.timeline import FloatArray
 from oddframe.training.config import TrainConfig
 
 # As UR-DMU's authors look at the test set: every 10 steps, from step 20 on.
@@ -106,6 +116,7 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
     bags = training_bags(part.train, protocol, seed)
     test = _Test(part, videos_of(part, protocol), protocol, config, bags[0].tiles > 1)
     course, looks = _Course(), _Looks(test, setting.lead, config.full_recipe().steps)
+    started = time.process_time()
     done = fitted(
         bags,
         config,
@@ -115,7 +126,12 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
         on_network=looks.look if setting.best_on_test else None,
         network_every=LOOK_EVERY,
     )
-    found = test.figures(done.network)
+    trained_s = time.process_time() - started
+    watch = Watch(scorer_of(done.network, tiled=test.tiled))
+    found = test.figures_of(watch)
+    cost = Cost(
+        _numbers(done.network.network), round(trained_s, 2), round(watch.hour(test.videos), 2)
+    )
     path = record_path(task, setting)
     if setting.keep_weights:  # Before the record: where that is, the network is.
         state = {
@@ -125,7 +141,7 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
     training = Training(
         dataset=setting.dataset,
         figures=found,
-        steps=config.full_recipe().steps,
+        steps=course.total,
         seed=seed,
         config=config.with_recipe(seed=seed).model_dump(mode="json"),
         facts=training_facts(config),
@@ -139,6 +155,7 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
         learning=course.learning(),
         warnings=done.warnings,
         best_on_test=looks.best() if setting.best_on_test else None,
+        cost=cost,
     )
     write_training(path, training)
     return training
@@ -155,10 +172,42 @@ class _Test:
     tiled: bool
 
     def figures(self, network: ModelNetwork) -> Figures:
+        """Those of what a network has learned by now."""
+        return self.figures_of(scorer_of(network, tiled=self.tiled))
+
+    def figures_of(self, scorer: Scorer) -> Figures:
         """A threshold needs other folds: what depends on one is not defined here."""
-        scorer: Scorer = scorer_of(network, tiled=self.tiled)
         result: FoldResult = scored(self.part, self.videos, scorer, self.protocol)
         return figures((result,), self.config.events.rule(1.0), FALSE_ALARMS_PER_HOUR)[0]
+
+
+class Watch:
+    """A scorer whose processor time is measured."""
+
+    def __init__(self, scorer: Scorer):
+        self._scorer = scorer
+        self._snippets = 0
+        self._seconds = 0.0
+
+    def __call__(self, array: AnyFeatures) -> FloatArray:
+        began = time.process_time()
+        scores = self._scorer(array)
+        self._seconds += time.process_time() - began
+        self._snippets += array.shape[1]
+        return scores
+
+    def hour(self, videos: Sequence[Spliced]) -> float:
+        """Milliseconds that an hour of video such as these takes; 0 before anything is scored."""
+        clips = [clip for video in videos for clip in video.clips]
+        snippets = sum(clip.timebase.n_snippets for clip in clips)
+        hours = sum(clip.timebase.duration_s for clip in clips) / 3600
+        return 1000 * self._seconds / max(1, self._snippets) * snippets / hours
+
+
+def _numbers(network: nn.Module) -> int:
+    """Of parameters; of a method without any, what it keeps in their place."""
+    learned = sum(p.numel() for p in network.parameters())
+    return learned or sum(b.numel() for b in network.buffers())
 
 
 class _Course:
@@ -177,6 +226,8 @@ class _Course:
 
     def learning(self) -> Learning:
         """At most a hundred points, each the mean since the one before."""
+        if not self.total:  # Not trained by steps.
+            return Learning((), {})
         parts = np.array_split(np.arange(self.total), min(self.total, _MOST_POINTS))
         means = {
             name: tuple(float(np.mean(np.take(values, part))) for part in parts)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from oddframe.errors import UsageError
 from oddframe.experiments.figures import Figures
 from oddframe.metrics import Interval, bootstrap_interval
+from oddframe.timeline import FloatArray
+
+# Of fewer trainings, an interval says nothing.
+LEAST = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def markdown(rows: Mapping[str, Sequence[Figures]], columns: Sequence[Column]) -
         "| --- |" + " ---: |" * len(columns),
     ]
     for name, figures in rows.items():
-        cells = [_mean_std(_values(figures, column)) for column in columns]
+        cells = [mean_std(values_of(figures, column)) for column in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -55,8 +59,25 @@ def paired_difference(
     """
     if [(f.repeat, f.fold) for f in ours] != [(f.repeat, f.fold) for f in theirs]:
         raise UsageError("a paired difference needs the same folds on both sides")
-    differences = _values(ours, column) - _values(theirs, column)
+    differences = values_of(ours, column) - values_of(theirs, column)
     return bootstrap_interval(list(differences), lambda drawn: float(np.mean(drawn)), draws=draws)
+
+
+def difference_in_common(
+    ours: Sequence[Figures], theirs: Sequence[Figures], column: Column
+) -> Interval | None:
+    """``paired_difference`` over the folds that both have; None: there are none.
+
+    Of one or two folds there is no interval: its ends are ``nan``.
+    """
+    mine, others = ({(f.repeat, f.fold): f for f in each} for each in (ours, theirs))
+    both = [place for place in mine if place in others]
+    if not both:
+        return None
+    found = paired_difference([mine[p] for p in both], [others[p] for p in both], column)
+    if len(both) < LEAST:
+        return replace(found, low=float("nan"), high=float("nan"))
+    return found
 
 
 def differences(
@@ -81,10 +102,12 @@ def interval_text(interval: Interval, scale: float = 100.0) -> str:
     return f"{value:.1f} ({low:.1f} to {high:.1f})" if np.isfinite(value) else "n/a"
 
 
-def _values(figures: Sequence[Figures], column: Column) -> np.ndarray:
+def values_of(figures: Sequence[Figures], column: Column) -> FloatArray:
+    """(n,) what a column shows of each, scaled."""
     return np.array([column.scale * getattr(f, column.field) for f in figures])
 
 
-def _mean_std(values: np.ndarray) -> str:
+def mean_std(values: FloatArray) -> str:
+    """``91.2 ± 1.3`` of those that are defined; ``n/a`` if none is."""
     values = values[np.isfinite(values)]
     return f"{values.mean():.1f} ± {values.std():.1f}" if values.size else "n/a"

@@ -45,6 +45,21 @@ class BestOnTest:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a method costs, in processor time: on a busy machine a clock would measure the others.
+
+    Attributes:
+        parameters: Numbers that are learned, or kept in their place.
+        training_s: Seconds of processor time that training took, all threads together.
+        head_ms: Milliseconds of processor time that scoring an hour of video takes, from features.
+    """
+
+    parameters: int
+    training_s: float
+    head_ms: float
+
+
+@dataclass(frozen=True)
 class Training:
     """What one training gave.
 
@@ -65,6 +80,7 @@ class Training:
         learning: Terms of the loss.
         warnings: What was noticed, a line each.
         best_on_test: Only where that was asked for.
+        cost: What it took; not in records of older versions.
     """
 
     dataset: str
@@ -83,6 +99,7 @@ class Training:
     learning: Learning
     warnings: tuple[str, ...] = ()
     best_on_test: BestOnTest | None = None
+    cost: Cost | None = None
 
     @property
     def repeat(self) -> int:
@@ -102,7 +119,7 @@ def write_training(path: Path, training: Training) -> None:
         OddframeError: it cannot be written.
     """
     data = {"kind": KIND, "schema": SCHEMA, **asdict(training)}
-    write_text(path, json.dumps(_nulled(data), indent=1) + "\n")
+    write_text(path, json.dumps(nulled(data), indent=1) + "\n")
 
 
 def read_training(path: Path) -> Training:
@@ -117,7 +134,7 @@ def read_training(path: Path) -> Training:
             raise ValueError("of another kind or version")
         best, learning = data["best_on_test"], data["learning"]
         data |= {
-            "figures": _figures(data["figures"]),
+            "figures": figures_from(data["figures"]),
             "code": Code(**data["code"]),
             "learning": Learning(
                 tuple(learning["steps"]),
@@ -125,6 +142,7 @@ def read_training(path: Path) -> Training:
             ),
             "warnings": tuple(data["warnings"]),
             "best_on_test": None if best is None else _best(best),
+            "cost": Cost(**data["cost"]) if data.get("cost") else None,
         }
         return Training(**data)
     except OSError as error:
@@ -134,11 +152,11 @@ def read_training(path: Path) -> Training:
 
 
 def _best(data: Mapping[str, Any]) -> BestOnTest:
-    figures, steps, values = _figures(data["figures"]), tuple(data["steps"]), data["values"]
+    figures, steps, values = figures_from(data["figures"]), tuple(data["steps"]), data["values"]
     return BestOnTest(data["chosen_by"], data["step"], figures, steps, _floats(values))
 
 
-def _figures(data: Mapping[str, Any]) -> Figures:
+def figures_from(data: Mapping[str, Any]) -> Figures:
     known = {f.name for f in fields(Figures)}
     values: dict[str, Any] = {k: math.nan if v is None else v for k, v in data.items()}
     return Figures(**{name: value for name, value in values.items() if name in known})
@@ -148,10 +166,10 @@ def _floats(values: Any) -> tuple[float, ...]:
     return tuple(math.nan if value is None else float(value) for value in values)
 
 
-def _nulled(data: Any) -> Any:
+def nulled(data: Any) -> Any:
     """JSON knows no number that is none."""
     if isinstance(data, Mapping):
-        return {str(name): _nulled(value) for name, value in data.items()}
+        return {str(name): nulled(value) for name, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_nulled(value) for value in data]
+        return [nulled(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -1,0 +1,180 @@
+"""``oddframe league``: every method on equal terms, on a benchmark of its own features."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oddframe.cli.console import note, printable, say
+from oddframe.cli.options import (
+    FEATURES,
+    DebugOption,
+    Device,
+    DeviceOption,
+    QuietOption,
+    StoreOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oddframe.errors import OddframeError
+    from oddframe.experiments.league import Entrant
+    from oddframe.experiments.league_time import Clock
+    from oddframe.experiments.reproduce_session import Session
+    from oddframe.experiments.reproduce_train import Task
+    from oddframe.experiments.training_record import Training
+
+EXAMPLE = "Example: nohup oddframe league --benchmark ped2 --data /data/ped2 >league.log 2>&1 &"
+
+
+class BenchmarkName(StrEnum):
+    ped2 = "ped2"
+    ur_fall = "ur_fall"
+    fight = "fight"
+    shanghaitech_tracks = "shanghaitech_tracks"
+
+
+def league(
+    benchmark: Annotated[BenchmarkName, typer.Option(help="What to train and test on.")],
+    data: Annotated[Path, typer.Option(help="The data set's folder.")],
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Names with commas, of oddframe methods, and ur_dmu_small; default: all."
+        ),
+    ] = "",
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Repeats of folds, or of a given split; default: 1, or 3.",
+            show_default=False,
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(min=1, help="Draws of Ped2's clips; default: 10.", show_default=False),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Trainings at the same time.")
+    ] = 1,
+    out: Annotated[
+        Path, typer.Option(help="Trainings, and a record of each benchmark; a table of all.")
+    ] = Path("league"),
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Where the table goes; default: OUT/LEAGUE.md.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YAML file instead of the benchmark's own: its features, bags and segments.",
+            show_default=False,
+        ),
+    ] = None,
+    store: StoreOption = FEATURES,
+    device: DeviceOption = Device.auto,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,  # noqa: ARG001
+) -> None:
+    """Train every method on the same draws, seeds, features and bags, and rank them.
+
+    Each training is written down when it is done; the same command goes on after it was killed.
+    Figures are those of the last step. Benchmarks are run one after the other into one --out, and
+    LEAGUE.md is of all that are there.
+    """
+    from oddframe.datasets.registry import open_dataset
+    from oddframe.experiments.benchmark import BENCHMARKS
+    from oddframe.experiments.league import LEAGUE_BENCHMARKS, entrants, repeats_of, tasks_of
+    from oddframe.experiments.league_time import Clock
+    from oddframe.experiments.reproduce_grid import plan, run_grid
+    from oddframe.experiments.reproduce_session import config_for, prepare
+
+    name = LEAGUE_BENCHMARKS[benchmark.value]
+    settings = config_for(name, config)
+    rows = entrants(settings, [each.strip() for each in methods.split(",") if each.strip()])
+    repeats = repeats_of(BENCHMARKS[name], draws, seeds)
+    opened = open_dataset(f"{name}:{data}")
+    session = prepare(
+        opened, settings, out, store=store, seeds=repeats, device=device.value, decoders=jobs
+    )
+    tasks = tasks_of(rows, session)
+    how = plan(jobs, session.missing(tasks), session.clips)
+    clock = Clock(session, tasks, how.jobs)
+    told = _Told(session, rows, clock, out, table or out / "LEAGUE.md", quiet)
+    if told.pending:
+        note(f"{len(told.pending)} of {len(tasks)} trainings to do, in {how.about}", quiet=quiet)
+        clock.guess(told.guess)
+        note(f"about {_duration(clock.left(told.pending))} in all", quiet=quiet)
+    failed = run_grid(tasks, session.setting, session.source, session.clips, how, told.training)
+    told.write(failed)
+    for task, error in failed:
+        note(printable(f"{task.name}, repeat {task.repeat}, fold {task.fold}: {error}"))
+    say(printable(str(told.table)))
+
+
+class _Told:
+    """Says how far the league is, and keeps its table up to date."""
+
+    def __init__(
+        self,
+        session: Session,
+        rows: Sequence[Entrant],
+        clock: Clock,
+        out: Path,
+        table: Path,
+        quiet: bool,
+    ):
+        self.table = table
+        self.pending = clock.todo()
+        self._session, self._rows, self._clock = session, rows, clock
+        self._out, self._quiet = out, quiet
+
+    def guess(self, name: str, seconds: float, number: int) -> None:
+        """A method was timed."""
+        words = f"{name}: {number} of about {_duration(seconds)} each"
+        note(words if seconds else f"{name}: could not be timed", quiet=self._quiet)
+
+    def training(self, done: int, total: int, task: Task, training: Training) -> None:
+        """``done`` of ``total`` trainings are done."""
+        self._clock.done(task.name, training.seconds)
+        self.pending = [each for each in self.pending if each != task]
+        figures = training.figures
+        note(
+            f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: AUC "
+            f"{100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
+            f"{100 * figures.ap:.1f} ({training.seconds:.0f} s); about "
+            f"{_duration(self._clock.left(self.pending))} left",
+            quiet=self._quiet,
+        )
+        self.write()
+
+    def write(self, failed: Sequence[tuple[Task, OddframeError]] = ()) -> None:
+        """The record of this benchmark, and the table of all that are there."""
+        from oddframe.experiments.league import collected
+        from oddframe.experiments.league_record import read_leagues, write_league
+        from oddframe.experiments.standing import standing
+        from oddframe.files import write_text
+        from oddframe.outputs.league_plot import write_ranks
+        from oddframe.outputs.league_text import league_markdown
+
+        found = collected(self._session, self._rows, failed)
+        write_league(self._out / f"{found.dataset}.json", found)
+        leagues = read_leagues(self._out)
+        stands = standing(leagues)
+        picture = ""
+        if stands.ranking is not None:
+            png = self.table.with_name("league_ranks.png")
+            write_ranks(stands.ranking, stands.titles, png, png.with_suffix(".svg"))
+            picture = png.name
+        write_text(self.table, league_markdown(leagues, stands, picture))
+
+
+def _duration(seconds: float) -> str:
+    from oddframe.training.budget import duration
+
+    return duration(seconds)

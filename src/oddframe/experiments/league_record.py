@@ -1,0 +1,162 @@
+"""What a league of one benchmark gave, as one file: figures, costs, failures, what was run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from oddframe.errors import InputError
+from oddframe.experiments.figures import Figures
+from oddframe.experiments.provenance import Code
+from oddframe.experiments.table import Column
+from oddframe.experiments.training_record import Cost, figures_from, nulled
+from oddframe.files import write_text
+
+KIND, SCHEMA = "oddframe league", 1
+
+Place = tuple[int, int]
+"""Repeat (draw, seed) and fold."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A training that gave nothing, and why."""
+
+    repeat: int
+    fold: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a league.
+
+    Attributes:
+        name: On the command line.
+        title: In print.
+        method: Name in the registry.
+        recipe: Its own part of the recipe: optimiser, rate, decay, clipping.
+        figures: Of the last step, one a training.
+        costs: One a training.
+        notes: What to know before its figures are trusted, a line each.
+        failed: Trainings that gave nothing.
+    """
+
+    name: str
+    title: str
+    method: str
+    recipe: str
+    figures: tuple[Figures, ...]
+    costs: tuple[Cost, ...]
+    notes: tuple[str, ...]
+    failed: tuple[Failure, ...]
+
+    @property
+    def by_place(self) -> dict[Place, Figures]:
+        """Its figures by repeat and fold."""
+        return {(each.repeat, each.fold): each for each in self.figures}
+
+
+@dataclass(frozen=True)
+class League:
+    """The league of one benchmark.
+
+    Attributes:
+        dataset: Name of the benchmark's data set.
+        title: In print.
+        columns: The figures, the leading one first.
+        parts: Repeat and fold of every part that each row is trained on.
+        steps: Of every training.
+        segments: Of a bag.
+        bags: Normal and abnormal ones a step.
+        average: Decay of the moving average of the weights.
+        joined: Whether bags are joined from clips.
+        protocol: How the data is split and tested.
+        features_sha256: Of what is learned from and tested on.
+        code: What collected it.
+        entries: The rows.
+    """
+
+    dataset: str
+    title: str
+    columns: tuple[Column, ...]
+    parts: tuple[Place, ...]
+    steps: int
+    segments: int
+    bags: tuple[int, int]
+    average: float
+    joined: bool
+    protocol: Mapping[str, Any]
+    features_sha256: str
+    code: Code
+    entries: tuple[Entry, ...]
+
+    @property
+    def lead(self) -> Column:
+        """The figure that methods are ranked by."""
+        return self.columns[0]
+
+    def entry(self, name: str) -> Entry | None:
+        """The row called so."""
+        return next((entry for entry in self.entries if entry.name == name), None)
+
+
+def write_league(path: Path, league: League) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        OddframeError: it cannot be written.
+    """
+    data = nulled({"kind": KIND, "schema": SCHEMA, **asdict(league)})
+    write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def read_leagues(folder: Path) -> tuple[League, ...]:
+    """The leagues of all benchmarks that have one in ``folder``, by name.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    return tuple(read_league(path) for path in sorted(folder.glob("*.json")))
+
+
+def read_league(path: Path) -> League:
+    """Read it back.
+
+    Raises:
+        InputError: no such file, or not one of these.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if (data.pop("kind"), data.pop("schema")) != (KIND, SCHEMA):
+            raise ValueError("of another kind or version")
+        data |= {
+            "columns": tuple(Column(**column) for column in data["columns"]),
+            "parts": tuple(_place(part) for part in data["parts"]),
+            "bags": _place(data["bags"]),
+            "code": Code(**data["code"]),
+            "entries": tuple(_entry(entry) for entry in data["entries"]),
+        }
+        return League(**data)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not the record of a league ({error})") from None
+
+
+def _place(pair: Sequence[int]) -> Place:
+    first, second = pair
+    return int(first), int(second)
+
+
+def _entry(data: dict[str, Any]) -> Entry:
+    data |= {
+        "figures": tuple(figures_from(each) for each in data["figures"]),
+        "costs": tuple(Cost(**each) for each in data["costs"]),
+        "notes": tuple(data["notes"]),
+        "failed": tuple(Failure(**each) for each in data["failed"]),
+    }
+    return Entry(**data)

@@ -1,0 +1,111 @@
+"""Ranks of several methods over several blocks, and which differences of ranks mean something.
+
+Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7 (2006): Friedman's
+test of whether all methods rank alike, and Nemenyi's critical difference of mean ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from oddframe.errors import UsageError
+from oddframe.timeline import FloatArray
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Methods from best to worst.
+
+    Attributes:
+        names: Of the methods.
+        ranks: Their mean ranks; 1 is the best there can be.
+        blocks: Draws, folds and seeds that were ranked.
+        statistic: Friedman's, a chi square of one degree of freedom less than there are methods.
+        p_value: Of it: how likely ranks as unequal are among methods that are alike.
+        critical: Mean ranks that are nearer to each other cannot be told apart.
+    """
+
+    names: tuple[str, ...]
+    ranks: tuple[float, ...]
+    blocks: int
+    statistic: float
+    p_value: float
+    critical: float
+
+    def cliques(self) -> tuple[tuple[int, int], ...]:
+        """First and last of every longest run of methods that cannot be told apart."""
+        runs: list[tuple[int, int]] = []
+        for first, rank in enumerate(self.ranks):
+            last = max(i for i, other in enumerate(self.ranks) if other - rank < self.critical)
+            if last > first and (not runs or last > runs[-1][1]):
+                runs.append((first, last))
+        return tuple(runs)
+
+
+def ranking(values: Mapping[str, Sequence[float]]) -> Ranking:
+    """Rank methods by ``values``, higher is better, one a block; ``nan``: it failed there.
+
+    Ties share their ranks; whoever failed shares the last ones.
+
+    Raises:
+        UsageError: fewer than two methods, no block, or not as many values of each.
+    """
+    counts = {len(row) for row in values.values()}
+    if len(values) < 2 or len(counts) != 1 or 0 in counts:
+        raise UsageError("ranks need two methods, and a value of each in every block")
+    names = list(values)
+    each = np.array([_ranks(row) for row in zip(*values.values(), strict=True)])  # (N, k)
+    mean = each.mean(axis=0)
+    order = np.argsort(mean, kind="stable")
+    n, k = each.shape
+    statistic = 12 * n / (k * (k + 1)) * float((mean**2).sum() - k * (k + 1) ** 2 / 4)
+    half = torch.tensor([(k - 1) / 2, statistic / 2], dtype=torch.float64)
+    p_value = float(torch.special.gammaincc(half[0], half[1]))
+    return Ranking(
+        tuple(names[i] for i in order),
+        tuple(float(mean[i]) for i in order),
+        n,
+        statistic,
+        p_value,
+        critical_difference(k, n),
+    )
+
+
+def _ranks(row: Sequence[float]) -> FloatArray:
+    values = np.nan_to_num(np.array(row, dtype=np.float64), nan=-np.inf)
+    ahead = (values[None, :] > values[:, None]).sum(axis=1)
+    alike = (values[None, :] == values[:, None]).sum(axis=1)
+    ranks: FloatArray = ahead + (alike + 1) / 2
+    return ranks
+
+
+def critical_difference(methods: int, blocks: int) -> float:
+    """Nemenyi's at ``LEVEL``: q sqrt(k (k + 1) / 6 N), q the studentised range over sqrt(2)."""
+    q = studentised_range(1 - LEVEL, methods) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
+
+
+def studentised_range(probability: float, k: int) -> float:
+    """Quantile of the range of ``k`` standard normal numbers (infinite degrees of freedom).
+
+    Its distribution is k times the integral of phi(z) (Phi(z) - Phi(z - q))^(k - 1) over z.
+    """
+    z = torch.linspace(-9, 9, 18_001, dtype=torch.float64)
+    density = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    below = torch.special.ndtr(z)
+    low, high = 0.0, 20.0
+    for _ in range(60):
+        q = (low + high) / 2
+        inside = density * (below - torch.special.ndtr(z - q)) ** (k - 1)
+        if k * float(torch.trapezoid(inside, z)) < probability:
+            low = q
+        else:
+            high = q
+    return (low + high) / 2

@@ -1,0 +1,92 @@
+"""Where methods stand over all benchmarks of a league: ranks, and differences to UR-DMU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oddframe.experiments.league import REFERENCE
+from oddframe.experiments.league_record import League, Place
+from oddframe.experiments.ranks import Ranking, ranking
+from oddframe.experiments.table import values_of
+from oddframe.metrics import Interval, bootstrap_interval
+
+Block = tuple[str, Place]
+"""Data set, and repeat and fold in it."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Rows that are in every benchmark, over what all of them were trained on.
+
+    Attributes:
+        titles: Of the rows, by name, best first.
+        ranking: Of their leading figures; None: of fewer than two rows, or nothing in common.
+        differences: Leading figure minus UR-DMU's over all draws, folds and seeds that both have,
+            with a 95 % interval by resampling those.
+        blocks: What ranks are over.
+    """
+
+    titles: Mapping[str, str]
+    ranking: Ranking | None
+    differences: Mapping[str, Interval]
+    blocks: tuple[Block, ...]
+
+    def rank(self, name: str) -> float | None:
+        """The mean rank of a row."""
+        if self.ranking is None or name not in self.ranking.names:
+            return None
+        return self.ranking.ranks[self.ranking.names.index(name)]
+
+
+def standing(leagues: Sequence[League]) -> Standing:
+    """The standing over these leagues, one a benchmark.
+
+    A block counts if every row was trained there; a training that failed ranks last.
+    """
+    titles = {entry.name: entry.title for league in leagues for entry in league.entries}
+    names = [name for name in titles if all(league.entry(name) for league in leagues)]
+    values: dict[str, dict[Block, float]] = {name: _leads(leagues, name) for name in names}
+    blocks = tuple(
+        (league.dataset, place)
+        for league in leagues
+        for place in league.parts
+        if all((league.dataset, place) in values[name] for name in names)
+    )
+    ranked = None
+    if len(names) > 1 and blocks:
+        ranked = ranking({name: [values[name][block] for block in blocks] for name in names})
+        names = list(ranked.names)
+    return Standing(
+        {name: titles[name] for name in names},
+        ranked,
+        _differences(values),
+        blocks,
+    )
+
+
+def _leads(leagues: Sequence[League], name: str) -> dict[Block, float]:
+    """A row's leading figure by block, per cent; ``nan`` where the training failed."""
+    found: dict[Block, float] = {}
+    for league in leagues:
+        entry = league.entry(name)
+        if entry is None:
+            continue
+        found |= {(league.dataset, (f.repeat, f.fold)): float("nan") for f in entry.failed}
+        values = values_of(entry.figures, league.lead).tolist()
+        places = [(each.repeat, each.fold) for each in entry.figures]
+        found |= {(league.dataset, p): v for p, v in zip(places, values, strict=True)}
+    return found
+
+
+def _differences(values: Mapping[str, Mapping[Block, float]]) -> dict[str, Interval]:
+    theirs = values.get(REFERENCE, {})
+    found = {}
+    for name, ours in values.items():
+        apart = [ours[block] - theirs[block] for block in ours if block in theirs]
+        apart = [each for each in apart if np.isfinite(each)]
+        if apart and name != REFERENCE:
+            found[name] = bootstrap_interval(apart, lambda drawn: float(np.mean(drawn)), draws=2000)
+    return found

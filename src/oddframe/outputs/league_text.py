@@ -1,0 +1,201 @@
+"""The league as Markdown: where methods stand, then benchmark by benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oddframe.experiments.league import REFERENCE
+from oddframe.experiments.league_record import Entry, League
+from oddframe.experiments.published import figures_of
+from oddframe.experiments.ranks import LEVEL
+from oddframe.experiments.standing import Standing
+from oddframe.experiments.table import (
+    Column,
+    difference_in_common,
+    interval_text,
+    mean_std,
+    values_of,
+)
+from oddframe.methods.registry import get_method
+
+_PUBLISHED = (("UCF-Crime", "AUC"), ("XD-Violence", "AP"))
+_NONE = "\N{EN DASH}"
+_ABOUT = """\
+Every method is trained on the same draws, folds and seeds, features and bags, for the same number
+of steps, and tested after the last one. Optimiser, learning rate, weight decay and clipping are
+each method's own, as its authors give them; so are widths and loss weights. **Nothing was chosen
+for any method**, on test videos or on others: a method whose published recipe takes many times more
+steps may want another rate here, and its row says so where its loss still fell at the end. Features
+are standardised, and the weights that are tested are a moving average, for all alike. "{small}" is
+what oddframe trains on a few hundred videos: UR-DMU 128 wide with a linear path beside it.
+
+Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
+XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the
+test set. Features are in brackets.
+"""
+_RANKS = """\
+Ranks are by each benchmark's leading figure over {blocks} trainings that all methods
+have; a training that failed ranks last. Friedman's test: chi square {statistic:.1f}, p = {p:.2g}.
+Methods whose mean ranks differ by less than {critical:.2f} (Nemenyi, {level:.0%}; Demšar, JMLR
+2006) are joined by a bar. The test takes draws for independent; those of one data set share videos,
+so the true critical difference is larger.
+"""
+
+
+def league_markdown(leagues: Sequence[League], stands: Standing, picture: str) -> str:
+    """All of it.
+
+    Args:
+        leagues: One a benchmark.
+        stands: Of them.
+        picture: File of the critical-difference plot, beside this one; empty: there is none.
+    """
+    small = "UR-DMU, small, with a linear path"
+    lines = ["# The league", "", _ABOUT.format(small=small), *_standing(leagues, stands)]
+    if stands.ranking is not None:
+        ranked = stands.ranking
+        words = _RANKS.format(
+            blocks=ranked.blocks,
+            statistic=ranked.statistic,
+            p=ranked.p_value,
+            critical=ranked.critical,
+            level=LEVEL,
+        )
+        lines += [words]
+        if picture:
+            lines += [f"![Mean ranks and critical difference]({picture})", ""]
+    for league in leagues:
+        lines += _benchmark(league)
+    lines += ["## What each method was trained with", "", *_recipes(leagues)]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
+    heads = [f"{league.title}: {league.lead.heading}" for league in leagues]
+    published = [f"published, {data} {figure}" for data, figure in _PUBLISHED]
+    apart = "all, minus UR-DMU (95 %)"
+    rows = []
+    for name, title in stands.titles.items():
+        rank = stands.rank(name)
+        found = [league.entry(name) for league in leagues]
+        means = [_lead(lg, e) for lg, e in zip(leagues, found, strict=True)]
+        entry = next(e for e in found if e is not None)
+        rows.append(
+            [
+                title,
+                get_method(entry.method).about.checked,
+                _NONE if rank is None else f"{rank:.1f}",
+                *means,
+                interval_text(stands.differences[name], 1.0)
+                if name in stands.differences
+                else _NONE,
+                *(_published(entry, data, figure) for data, figure in _PUBLISHED),
+            ]
+        )
+    return _table(["method", "checked", "mean rank", *heads, apart, *published], rows, words=2)
+
+
+def _lead(league: League, entry: Entry | None) -> str:
+    return _NONE if entry is None else _cell(entry, league.lead)
+
+
+def _cell(entry: Entry, column: Column) -> str:
+    values = values_of(entry.figures, column)
+    return f"{values[0]:.1f}" if len(values) == 1 else mean_std(values)
+
+
+def _published(entry: Entry, data: str, figure: str) -> str:
+    known = [
+        f"{each.value:g}" + (f" ({each.features})" if each.features else "")
+        for each in figures_of(get_method(entry.method).title)
+        if (each.data, each.figure) == (data, figure)
+    ]
+    return "; ".join(known) or _NONE
+
+
+def _benchmark(league: League) -> list[str]:
+    entries = sorted(league.entries, key=lambda entry: -_mean(league, entry))
+    heads = ["method", *(column.heading for column in league.columns)]
+    heads += ["parameters", "training, s", "an hour of video, ms", "trainings"]
+    rows = [_row(league, entry) for entry in entries]
+    lines = [f"## {league.title}", "", _how(league), "", *_table(heads, rows)]
+    compared = league.columns[:4]
+    reference = league.entry(REFERENCE)
+    if reference is not None and reference.figures:
+        apart = []
+        for entry in entries:
+            if entry.name != REFERENCE and entry.figures:
+                found = [
+                    difference_in_common(entry.figures, reference.figures, c) for c in compared
+                ]
+                apart.append(
+                    [entry.title, *(_NONE if d is None else interval_text(d, 1.0) for d in found)]
+                )
+        if apart:
+            lines += _table(["minus UR-DMU", *(c.heading for c in compared)], apart)
+    notes = [f"- {entry.title}: {note}" for entry in entries for note in _notes(entry)]
+    return [*lines, *notes, *([""] if notes else [])]
+
+
+def _mean(league: League, entry: Entry) -> float:
+    values = values_of(entry.figures, league.lead)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else -1.0
+
+
+def _row(league: League, entry: Entry) -> list[str]:
+    costs = entry.costs
+    return [
+        entry.title,
+        *(_cell(entry, column) for column in league.columns),
+        f"{costs[0].parameters:,}" if costs else _NONE,
+        f"{np.median([c.training_s for c in costs]):.0f}" if costs else _NONE,
+        f"{np.median([c.head_ms for c in costs]):.0f}" if costs else _NONE,
+        f"{len(entry.figures)} of {len(league.parts)}",
+    ]
+
+
+def _how(league: League) -> str:
+    normal, abnormal = league.bags
+    bags = "joined from clips at every step" if league.joined else "videos"
+    return (
+        f"{len(league.parts)} trainings a method, {league.steps} steps of {normal} + {abnormal} "
+        f"bags ({bags}) of {league.segments} segments, averaged at {league.average:g}. Per cent, "
+        "mean \N{PLUS-MINUS SIGN} standard deviation over trainings; time is processor time, the "
+        "median; an hour of video is from features to scores."
+    )
+
+
+def _notes(entry: Entry) -> list[str]:
+    failed = [f"no figures of repeat {f.repeat}, fold {f.fold}: {f.reason}" for f in entry.failed]
+    return [*entry.notes, *failed]
+
+
+def _recipes(leagues: Sequence[League]) -> list[str]:
+    entries = {entry.name: entry for league in leagues for entry in league.entries}
+    rows = []
+    for entry in entries.values():
+        own = get_method(entry.method).recipe
+        bags = f"{own.normal_bags} + {own.abnormal_bags} bags of {own.segments} segments"
+        stepless = get_method(entry.method).from_normal_alone
+        steps = _NONE if stepless else f"{own.steps:,} steps of {bags}"
+        rows.append([entry.title, entry.recipe, steps])
+    heads = [
+        "method",
+        "optimiser, rate, weight decay, clipping",
+        "published recipe, or its default",
+    ]
+    lines = _table(heads, rows, words=3)
+    for league in leagues:
+        lines.append(
+            f"- {league.title}: features `{league.features_sha256[:12]}`, code "
+            f"`{league.code.sha256[:12]}` of oddframe {league.code.version}"
+        )
+    return [*lines, ""]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:
+    ruler = ["---"] * words + ["---:"] * (len(heads) - words)
+    return ["| " + " | ".join(cells) + " |" for cells in (heads, ruler, *rows)] + [""]

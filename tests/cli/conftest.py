@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from oddframe.cli.main import main
@@ -17,6 +20,7 @@ method: {name: linear}
 recipe: {steps: 12, normal_bags: 4, abnormal_bags: 4, segments: 8, lr: 1.0e-3}
 search: {lr: [1, 3], steps: [1], folds: 2}
 """
+_LENGTH = 24
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,31 @@ def ready(tmp_path: Path) -> Path:
     (tmp_path / "data" / "list.csv").write_text("\n".join(["path,label,group", *rows]) + "\n")
     (tmp_path / "small.yaml").write_text(LINEAR)
     return tmp_path / "data" / "list.csv"
+
+
+@pytest.fixture
+def tracks(tmp_path: Path) -> Path:
+    """A folder as that of ShanghaiTech's tracks: four videos to train on, four to test on."""
+    rng, root = np.random.default_rng(0), tmp_path / "tracks"
+    (root / "features").mkdir(parents=True)
+    rows, lists, labels = [], {"train": [], "test": []}, {}
+    for number in range(8):
+        name, abnormal = f"01_{number:03d}", number % 2 == 1
+        part = "train" if number < 4 else "test"
+        array = rng.normal(size=(_LENGTH, 128)).astype(np.float32)
+        if abnormal:
+            array[5:12, :4] += 3
+        np.save(root / "features" / f"{name}.npy", array)
+        label = "abnormal" if abnormal else "normal"
+        rows.append({"video": name, "split": part, "label": label, "frames": 16 * _LENGTH})
+        lists[part].append(f"features/{name}.npy")
+        if part == "test":
+            labels[name] = {"frames": 16 * _LENGTH, "anomalous": [[80, 192]] if abnormal else []}
+    for part, names in lists.items():
+        (root / f"{part}.list").write_text("\n".join(names))
+    (root / "test_frame_labels.json").write_text(json.dumps(labels))
+    with (root / "videos.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return root

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -15,35 +13,6 @@ from tests.cli.conftest import Answer
 from tests.datasets.generated import Wanted, made_up
 
 Run = Callable[..., Answer]
-LENGTH = 24
-
-
-@pytest.fixture
-def tracks(tmp_path: Path) -> Path:
-    """A folder as that of ShanghaiTech's tracks: four videos to train on, four to test on."""
-    rng, root = np.random.default_rng(0), tmp_path / "tracks"
-    (root / "features").mkdir(parents=True)
-    rows, lists, labels = [], {"train": [], "test": []}, {}
-    for number in range(8):
-        name, abnormal = f"01_{number:03d}", number % 2 == 1
-        part = "train" if number < 4 else "test"
-        array = rng.normal(size=(LENGTH, 128)).astype(np.float32)
-        if abnormal:
-            array[5:12, :4] += 3
-        np.save(root / "features" / f"{name}.npy", array)
-        label = "abnormal" if abnormal else "normal"
-        rows.append({"video": name, "split": part, "label": label, "frames": 16 * LENGTH})
-        lists[part].append(f"features/{name}.npy")
-        if part == "test":
-            labels[name] = {"frames": 16 * LENGTH, "anomalous": [[80, 192]] if abnormal else []}
-    for part, names in lists.items():
-        (root / f"{part}.list").write_text("\n".join(names))
-    (root / "test_frame_labels.json").write_text(json.dumps(labels))
-    with (root / "videos.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return root
 
 
 @pytest.fixture

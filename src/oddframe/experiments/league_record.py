@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oddframe.errors import InputError
+from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.figures import Figures
 from oddframe.experiments.provenance import Code
 from oddframe.experiments.table import Column
@@ -115,12 +116,13 @@ def write_league(path: Path, league: League) -> None:
 
 
 def read_leagues(folder: Path) -> tuple[League, ...]:
-    """The leagues of all benchmarks that have one in ``folder``, by name.
+    """The leagues of all benchmarks that have one in ``folder``.
 
     Raises:
         InputError: one cannot be read.
     """
-    return tuple(read_league(path) for path in sorted(folder.glob("*.json")))
+    paths = (folder / f"{name}.json" for name in BENCHMARKS)
+    return tuple(read_league(path) for path in paths if path.exists())
 
 
 def read_league(path: Path) -> League:

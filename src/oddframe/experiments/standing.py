@@ -10,8 +10,8 @@ import numpy as np
 from oddframe.experiments.league import REFERENCE
 from oddframe.experiments.league_record import League, Place
 from oddframe.experiments.ranks import Ranking, ranking
-from oddframe.experiments.table import values_of
-from oddframe.metrics import Interval, bootstrap_interval
+from oddframe.experiments.table import mean_interval, values_of
+from oddframe.metrics import Interval
 
 Block = tuple[str, Place]
 """Data set, and repeat and fold in it."""
@@ -88,5 +88,5 @@ def _differences(values: Mapping[str, Mapping[Block, float]]) -> dict[str, Inter
         apart = [ours[block] - theirs[block] for block in ours if block in theirs]
         apart = [each for each in apart if np.isfinite(each)]
         if apart and name != REFERENCE:
-            found[name] = bootstrap_interval(apart, lambda drawn: float(np.mean(drawn)), draws=2000)
+            found[name] = mean_interval(apart)
     return found

@@ -59,25 +59,24 @@ def paired_difference(
     """
     if [(f.repeat, f.fold) for f in ours] != [(f.repeat, f.fold) for f in theirs]:
         raise UsageError("a paired difference needs the same folds on both sides")
-    differences = values_of(ours, column) - values_of(theirs, column)
-    return bootstrap_interval(list(differences), lambda drawn: float(np.mean(drawn)), draws=draws)
+    return mean_interval(list(values_of(ours, column) - values_of(theirs, column)), draws)
+
+
+def mean_interval(values: Sequence[float], draws: int = 2000) -> Interval:
+    """The mean and its 95 % interval by resampling; of one or two values its ends are ``nan``."""
+    found = bootstrap_interval(values, lambda drawn: float(np.mean(drawn)), draws=draws)
+    return found if len(values) >= LEAST else replace(found, low=float("nan"), high=float("nan"))
 
 
 def difference_in_common(
     ours: Sequence[Figures], theirs: Sequence[Figures], column: Column
 ) -> Interval | None:
-    """``paired_difference`` over the folds that both have; None: there are none.
-
-    Of one or two folds there is no interval: its ends are ``nan``.
-    """
+    """``paired_difference`` over the folds that both have; None: there are none."""
     mine, others = ({(f.repeat, f.fold): f for f in each} for each in (ours, theirs))
     both = [place for place in mine if place in others]
     if not both:
         return None
-    found = paired_difference([mine[p] for p in both], [others[p] for p in both], column)
-    if len(both) < LEAST:
-        return replace(found, low=float("nan"), high=float("nan"))
-    return found
+    return paired_difference([mine[p] for p in both], [others[p] for p in both], column)
 
 
 def differences(
@@ -97,9 +96,11 @@ def differences(
 
 
 def interval_text(interval: Interval, scale: float = 100.0) -> str:
-    """``91.2 (88.0 to 93.9)``."""
+    """``91.2 (88.0 to 93.9)``; the figure alone where it has no interval."""
     value, low, high = (scale * x for x in (interval.value, interval.low, interval.high))
-    return f"{value:.1f} ({low:.1f} to {high:.1f})" if np.isfinite(value) else "n/a"
+    if not np.isfinite(value):
+        return "n/a"
+    return f"{value:.1f} ({low:.1f} to {high:.1f})" if np.isfinite(low) else f"{value:.1f}"
 
 
 def values_of(figures: Sequence[Figures], column: Column) -> FloatArray:

@@ -1,0 +1,69 @@
+"""``oddframe league`` as it is called, on a tiny data set of features."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def words(tracks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What every call says."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({"recipe": {"normal_bags": 2, "abnormal_bags": 2}}))
+    given = {"benchmark": "shanghaitech_tracks", "data": tracks, "config": path, "device": "cpu"}
+    given |= {"methods": "linear,normality", "seeds": 2}
+    return [w for name, value in given.items() for w in (f"--{name}", str(value))]
+
+
+def test_a_league_from_the_command_line(oddframe: Run, words: list[str]) -> None:
+    first = oddframe("league", *words)
+    assert first.code == 0, first.err
+    assert first.out.strip() == "league/LEAGUE.md"
+    assert "4 of 4 trainings to do" in first.err
+    assert "Linear top-k MIL: 2 of about" in first.err
+    assert "4 of 4: Normality, repeat 1, fold 0: AUC" in first.err
+    text = Path("league/LEAGUE.md").read_text()
+    assert "## ShanghaiTech, features of tracks" in text
+    assert text.count("| 2 of 2 |") == 2
+    assert Path("league/league_ranks.png").stat().st_size > 5000
+    again = oddframe("league", *words, "--table", "docs/table.md")
+    assert "to do" not in again.err
+    assert Path("docs/table.md").read_text() == text
+    assert Path("docs/league_ranks.svg").exists()
+
+
+def test_what_cannot_be_is_one_line(oddframe: Run, words: list[str]) -> None:
+    for more, line in ((["--methods", "rtfn"], "no method 'rtfn'"), (["--draws", 2], "--draws")):
+        answer = oddframe("league", *words, *more, "--quiet")
+        assert answer.code == 2
+        assert line in answer.err
+        assert len(answer.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on(oddframe: Run, words: list[str]) -> None:
+    command = [sys.executable, "-m", "oddframe", "league", *words]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ) as league:
+        while league.poll() is None and not list(Path("league").rglob("r*f*.json")):
+            time.sleep(0.01)
+        league.send_signal(signal.SIGKILL)
+    kept = {path: path.stat().st_mtime_ns for path in Path("league").rglob("r*f*.json")}
+    assert kept
+    answer = oddframe("league", *words)
+    assert answer.code == 0, answer.err
+    assert "| 2 of 2 |" in Path("league/LEAGUE.md").read_text()
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept

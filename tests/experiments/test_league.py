@@ -1,0 +1,254 @@
+"""The league: equal terms, goes on where it was stopped, says what failed, shows what was kept."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe.experiments import league, reproduce_grid
+from oddframe.experiments.benchmark import BENCHMARKS
+from oddframe.experiments.league import Entrant, collected, entrants, flat, repeats_of, tasks_of
+from oddframe.experiments.league_record import League, read_league, read_leagues, write_league
+from oddframe.experiments.league_time import Clock
+from oddframe.experiments.reproduce_grid import Plan, known, run_grid
+from oddframe.experiments.reproduce_session import Session, config_for
+from oddframe.experiments.reproduce_train import Task, record_path
+from oddframe.experiments.standing import standing
+from oddframe.experiments.training_record import Learning, Training, read_training
+from oddframe.methods.registry import method_names
+from oddframe.outputs.league_plot import write_ranks
+from oddframe.outputs.league_text import league_markdown
+from tests.experiments.test_training_record import record
+from tests.experiments.tiny import tiny_config, tiny_dataset, tiny_session
+
+ALONE = Plan(1, 1, "")
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """Abnormal videos differ a little all over, and where something happens by much more."""
+    monkeypatch.setattr(league, "STEPS", 30)
+    (tmp_path / "data").mkdir()
+    dataset = tiny_dataset(tmp_path / "data")
+    for video in dataset.videos:
+        if video.abnormal:
+            array = np.load(video.path)
+            array[:, :4] += 1
+            array[2:5, :4] += 3
+            np.save(video.path, array)
+    return tiny_session(tmp_path, dataset=dataset)
+
+
+def run(session: Session, rows: tuple[Entrant, ...], told: object = None) -> League:
+    tasks = tasks_of(rows, session)
+    failed = run_grid(tasks, session.setting, session.source, session.clips, ALONE, told)  # type: ignore[arg-type]
+    return collected(session, rows, failed)
+
+
+def planted(session: Session) -> tuple[Entrant, ...]:
+    """One that learns, and two that hardly move from where they begin; UR-DMU is one of those."""
+    awake, sleeper = entrants(session.config, ["linear", "sultani"])
+    still = {"lr": 1e-12, "weight_decay": 0.0}
+    config = tiny_config().with_recipe(**still)
+    return (
+        Entrant("ur_dmu", "UR-DMU", config),
+        Entrant("sultani", "Sultani et al.", sleeper.config.with_recipe(**still)),
+        Entrant("linear", "Linear top-k MIL", awake.config.with_recipe(lr=0.1)),
+    )
+
+
+def test_all_methods_have_the_same_recipe_but_for_what_is_their_own() -> None:
+    config = config_for("ped2", None)
+    rows = entrants(config)
+    assert [row.name for row in rows] == [*method_names(), "ur_dmu_small"]
+    recipes = [row.config.full_recipe() for row in rows]
+    same = {(r.steps, r.segments, r.normal_bags, r.abnormal_bags, r.average) for r in recipes}
+    assert same == {(league.STEPS, 16, 4, 4, 0.98)}
+    assert {row.config.features for row in rows} == {config.features}
+    sultani = next(row for row in rows if row.name == "sultani").config.full_recipe()
+    assert (sultani.optimiser, sultani.lr) == ("adagrad", 1e-3)
+    # UR-DMU runs as published, not with what was chosen for it here, and that is a row of its own.
+    published, small = (rows[i].config.chosen_method()[1] for i in (0, -1))
+    assert (published.hidden, published.shortcut) == (512, False)  # type: ignore[attr-defined]
+    assert (small.hidden, small.shortcut) == (128, True)  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="there is no method"):
+        entrants(config, ["rtfn"])
+
+
+def test_repeats_are_draws_or_seeds() -> None:
+    ped2, fall, tracks = (BENCHMARKS[n] for n in ("ped2", "ur_fall", "shanghaitech_tracks"))
+    assert [repeats_of(each, None, None) for each in (ped2, fall, tracks)] == [10, 1, 3]
+    assert (repeats_of(ped2, 4, None), repeats_of(fall, None, 2)) == (4, 2)
+    with pytest.raises(UsageError, match="give --draws"):
+        repeats_of(ped2, None, 3)
+    with pytest.raises(UsageError, match="give --seeds"):
+        repeats_of(fall, 3, None)
+
+
+def test_a_killed_league_trains_nothing_twice(session: Session, tmp_path: Path) -> None:
+    rows = planted(session)
+    seen: list[tuple[str, int]] = []
+
+    def stop(done: int, _total: int, task: Task, _training: Training) -> None:
+        seen.append((task.name, task.repeat))
+        if done == 2:
+            raise KeyboardInterrupt
+
+    def go_on(_done: int, _total: int, task: Task, _training: Training) -> None:
+        seen.append((task.name, task.repeat))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(session, rows, stop)
+    halfway = collected(session, rows)
+    assert [len(entry.figures) for entry in halfway.entries] == [1, 1, 0]
+    assert len(Clock(session, tasks_of(rows, session)).todo()) == 4
+    run(session, rows, go_on)
+    # Every row has its first repeat before any has its second.
+    assert seen == [(row.title, repeat) for repeat in (0, 1) for row in rows]
+
+
+def test_the_planted_winner_wins(session: Session, tmp_path: Path) -> None:
+    found = run(session, planted(session))
+    stands = standing([found])
+    assert stands.ranking is not None
+    assert stands.ranking.names[0] == next(iter(stands.titles)) == "linear"
+    assert stands.rank("linear") == 1.0
+    assert stands.ranking.blocks == 2
+    assert stands.differences["linear"].value > 0
+    assert math.isnan(stands.differences["linear"].low)  # Two trainings have no interval.
+    assert "ur_dmu" not in stands.differences
+    png = tmp_path / "ranks.png"
+    write_ranks(stands.ranking, stands.titles, png, png.with_suffix(".svg"))
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    assert "<svg" in png.with_suffix(".svg").read_text()
+
+
+def test_the_table_shows_what_the_records_hold(session: Session) -> None:
+    rows = planted(session)
+    found = run(session, rows)
+    text = league_markdown([found], standing([found]), "ranks.png")
+    section = text[text.index(f"## {found.title}") :]
+    for row in rows:
+        paths = [record_path(task, session.setting) for task in tasks_of([row], session)]
+        kept = [read_training(path) for path in paths]
+        (line,) = re.findall(rf"^\| {re.escape(row.title)} \|.* 2 of 2 \|$", section, re.MULTILINE)
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for column, cell in zip(found.columns, cells[1:], strict=False):
+            values = [column.scale * getattr(each.figures, column.field) for each in kept]
+            assert cell == f"{np.mean(values):.1f} ± {np.std(values):.1f}"
+        costs = [each.cost for each in kept if each.cost is not None]
+        assert cells[-4] == f"{costs[0].parameters:,}"
+        assert cells[-3] == f"{np.median([cost.training_s for cost in costs]):.0f}"
+        assert cells[-2] == f"{np.median([cost.head_ms for cost in costs]):.0f}"
+    auc = [[e.figures.auc for e in _kept(session, rows[i])] for i in (2, 0)]
+    apart = 100 * (np.mean(auc[0]) - np.mean(auc[1]))
+    minus = section[section.index("| minus UR-DMU") :]
+    assert f"| Linear top-k MIL | {apart:.1f} |" in minus
+    assert "76.21 (I3D)" in text
+    assert "![Mean ranks and critical difference](ranks.png)" in text
+
+
+def _kept(session: Session, row: Entrant) -> list[Training]:
+    found = [known(task, session.setting) for task in tasks_of([row], session)]
+    return [each for each in found if each is not None]
+
+
+def test_a_method_that_fails_is_a_row_that_says_so(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = reproduce_grid.train
+
+    def broken(task: Task, *rest: object) -> Training:
+        if task.name == "Sultani et al.":
+            raise OddframeError("the loss term 'rank' is nan")
+        if task.name == "UR-DMU":
+            raise IndexError("a bag is shorter than the window")
+        return whole(task, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reproduce_grid, "train", broken)
+    rows = planted(session)
+    found = run(session, rows)
+    assert [len(entry.figures) for entry in found.entries] == [0, 0, 2]
+    stands = standing([found])
+    assert stands.rank("linear") == 1.0
+    assert stands.rank("sultani") == stands.rank("ur_dmu") == 2.5
+    text = league_markdown([found], stands, "")
+    assert "- Sultani et al.: no figures of repeat 1, fold 0: the loss term 'rank' is nan" in text
+    assert "a fault in oddframe: IndexError: a bag is shorter than the window" in text
+
+
+def test_records_come_back_and_a_table_is_of_all_benchmarks(
+    session: Session, tmp_path: Path
+) -> None:
+    found = run(session, planted(session)[1:])
+    folder = tmp_path / "run"
+    write_league(folder / f"{found.dataset}.json", found)
+    again = read_league(folder / f"{found.dataset}.json")
+    assert again.entries[0].costs == found.entries[0].costs
+    assert [e.by_place.keys() for e in again.entries] == [e.by_place.keys() for e in found.entries]
+    assert (again.columns, again.parts, again.lead) == (found.columns, found.parts, found.lead)
+    write_league(folder / "ped2.json", replace(found, dataset="ped2", title="Another"))
+    (folder / "table3.json").write_text("{}")  # Of another command.
+    both = read_leagues(folder)
+    assert [each.dataset for each in both] == ["ped2", "ucf_crime"]
+    stands = standing(both)
+    assert len(stands.blocks) == 4
+    assert league_markdown(both, stands, "").count("\n## ") == 3
+    (folder / "ped2.json").write_text("{}")
+    with pytest.raises(InputError, match="not the record of a league"):
+        read_leagues(folder)
+
+
+def test_what_is_not_common_is_not_ranked(session: Session) -> None:
+    found = run(session, planted(session))
+    fewer = [replace(found.entries[2], figures=found.entries[2].figures[:1]), *found.entries[:2]]
+    stands = standing([replace(found, entries=tuple(fewer))])
+    assert stands.blocks == ((found.dataset, (0, 0)),)
+    alone = standing([replace(found, entries=found.entries[:1])])
+    assert alone.ranking is None
+    # A row of one benchmark alone is not in the common table.
+    other = replace(found, dataset="ped2", entries=found.entries[1:])
+    assert set(standing([found, other]).titles) == {"sultani", "linear"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "rests"),
+    [
+        (np.linspace(1, 0, 100), False),
+        (np.exp(-np.arange(100) / 8), True),
+        (np.ones(100), True),
+        (np.linspace(1, 0, 10), True),  # Too few points to tell.
+    ],
+)
+def test_whether_a_loss_has_come_to_rest(loss: np.ndarray, rests: bool) -> None:
+    learning = Learning(tuple(range(1, len(loss) + 1)), {"loss": tuple(loss.tolist())})
+    assert flat(replace(record(), learning=learning)) is rests
+
+
+def test_a_method_without_steps_has_a_row(session: Session) -> None:
+    (row,) = entrants(session.config, ["normality"])
+    found = run(session, (row,))
+    assert [len(entry.figures) for entry in found.entries] == [2]
+    (training, _) = _kept(session, row)
+    assert training.steps == 0
+    assert training.learning == Learning((), {})
+    assert found.entries[0].recipe == "none"
+    assert not found.entries[0].notes
+
+
+def test_time_is_told_before_and_left_on_the_way(session: Session) -> None:
+    rows = planted(session)
+    clock = Clock(session, tasks_of(rows, session), jobs=2)
+    told: list[tuple[str, int]] = []
+    clock.guess(lambda name, _seconds, number: told.append((name, number)))
+    assert told == [(row.title, 2) for row in rows]
+    assert not session.setting.folder.exists()  # What is timed is not kept.
+    clock.done("UR-DMU", 10.0)
+    clock.done("UR-DMU", 20.0)
+    assert clock.left([task for task in clock.todo() if task.name == "UR-DMU"]) == 15.0

@@ -89,7 +89,7 @@ def _entrant(config: TrainConfig, name: str) -> Entrant:
         average=own.average,
     )
     changes = {"method": section, "recipe": recipe, "standardise": True, "temper": True}
-    title = f"{method.title}, small, with a linear path" if name == SMALL else method.title
+    title = f"{method.title}, small" if name == SMALL else method.title
     return Entrant(name, title, config.model_copy(update=changes))
 
 

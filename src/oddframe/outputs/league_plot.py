@@ -44,7 +44,7 @@ def write_ranks(ranked: Ranking, titles: Mapping[str, str], png: Path, svg: Path
     _scale(axes, ranked)
     for number, (first, last) in enumerate(cliques, start=1):
         ends = [_x(ranked, ranked.ranks[first]) - 0.04, _x(ranked, ranked.ranks[last]) + 0.04]
-        axes.plot(ends, [-_BAR * number] * 2, color=BLUE, linewidth=3, solid_capstyle="round")
+        axes.plot(ends, [-_BAR * number] * 2, color=BLUE, linewidth=3, zorder=3)
     below = _BAR * len(cliques) + _LINE
     for place, (name, rank) in enumerate(zip(ranked.names, ranked.ranks, strict=True)):
         left = place < rows

@@ -28,8 +28,8 @@ of steps, and tested after the last one. Optimiser, learning rate, weight decay 
 each method's own, as its authors give them; so are widths and loss weights. **Nothing was chosen
 for any method**, on test videos or on others: a method whose published recipe takes many times more
 steps may want another rate here, and its row says so where its loss still fell at the end. Features
-are standardised, and the weights that are tested are a moving average, for all alike. "{small}" is
-what oddframe trains on a few hundred videos: UR-DMU 128 wide with a linear path beside it.
+are standardised, and the weights that are tested are a moving average, for all alike. "UR-DMU,
+small" is what oddframe trains on a few hundred videos: 128 wide with a linear path beside it.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the
@@ -52,8 +52,7 @@ def league_markdown(leagues: Sequence[League], stands: Standing, picture: str) -
         stands: Of them.
         picture: File of the critical-difference plot, beside this one; empty: there is none.
     """
-    small = "UR-DMU, small, with a linear path"
-    lines = ["# The league", "", _ABOUT.format(small=small), *_standing(leagues, stands)]
+    lines = ["# The league", "", _ABOUT, *_standing(leagues, stands)]
     if stands.ranking is not None:
         ranked = stands.ranking
         words = _RANKS.format(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.experiments import league, reproduce_grid
+from oddframe.experiments import league, league_time, reproduce_grid
 from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.league import Entrant, collected, entrants, flat, repeats_of, tasks_of
 from oddframe.experiments.league_record import League, read_league, read_leagues, write_league
@@ -249,6 +249,22 @@ def test_time_is_told_before_and_left_on_the_way(session: Session) -> None:
     clock.guess(lambda name, _seconds, number: told.append((name, number)))
     assert told == [(row.title, 2) for row in rows]
     assert not session.setting.folder.exists()  # What is timed is not kept.
+    assert not clock.taken
     clock.done("UR-DMU", 10.0)
     clock.done("UR-DMU", 20.0)
     assert clock.left([task for task in clock.todo() if task.name == "UR-DMU"]) == 15.0
+
+
+def test_what_was_trained_before_is_not_timed_again(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = planted(session)[2:]
+    first, second = tasks_of(rows, session)
+    run_grid([first], session.setting, session.source, session.clips, ALONE)
+    monkeypatch.setattr(league_time, "pace", lambda *_: pytest.fail("it was timed"))
+    clock = Clock(session, [first, second])
+    told: list[tuple[str, float, int]] = []
+    clock.guess(lambda *words: told.append(words))
+    kept = known(first, session.setting)
+    assert kept is not None
+    assert told == [(second.name, kept.seconds, 1)]

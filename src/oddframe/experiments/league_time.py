@@ -55,12 +55,19 @@ class Clock:
     taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def guess(self, told: Callable[[str, float, int], None]) -> None:
-        """Time one training of each row that has some to do; ``told`` its name, seconds, number."""
+        """Time one training of each row that has some to do; ``told`` its name, seconds, number.
+
+        A row that was trained before takes what it took then.
+        """
+        for task in self.tasks:
+            if (training := known(task, self.session.setting)) is not None:
+                self.done(task.name, training.seconds)
         todo = self.todo()
         for name in dict.fromkeys(task.name for task in todo):
             own = [task for task in todo if task.name == name]
-            self.guessed[name] = pace(own[0], self.session)
-            told(name, self.guessed[name], len(own))
+            if name not in self.taken:
+                self.guessed[name] = pace(own[0], self.session)
+            told(name, self._of(name), len(own))
 
     def todo(self) -> list[Task]:
         """The trainings that are not there yet."""

@@ -56,3 +56,13 @@ def test_what_is_the_same_everywhere_is_left_as_it_is() -> None:
     suppress = NormalcySuppression(3)
     x = torch.rand(1, 1, 3).expand(1, 40, 3)
     torch.testing.assert_close(suppress(x), x)
+
+
+def test_a_fresh_network_suppresses_nothing_and_is_sure_of_nothing() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(1024, METHOD.Config()).eval()
+    x = torch.randn(4, 96, 1024)
+    assert isinstance(network.suppress, NormalcySuppression)
+    torch.testing.assert_close(network.suppress(x[..., :512]), x[..., :512])
+    # Where a sigmoid is 0 or 1 a squared error has no slope, and nothing is learned.
+    assert network(x).scores.sub(0.5).abs().quantile(0.95) < 0.47

@@ -80,6 +80,10 @@ class ClawsNetwork(nn.Module):
         self.suppress_again = NormalcySuppression(b)
         self.score = nn.Linear(b, 1)
         xavier(self)
+        # It begins without suppression: at random, its weights of a few snippets drive the scores
+        # out to 0 and 1, where a squared error has no slope.
+        for layer in (self.suppress, self.suppress_again):
+            nn.init.zeros_(layer.weigh.weight)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
@@ -111,7 +115,8 @@ class Claws(Method[ClawsConfig, ClawsOutput]):
         deviations=(
             "suppression is over a bag, in training and at test, where the paper's is over a batch "
             "of consecutive snippets of one video; it is multiplied by the length, so that this "
-            "does not change the scale",
+            "does not change the scale, and begins at none: at random it saturates the scores on "
+            "real features, and nothing is learned",
             "clusters lie in features of length 1; those of a normal video are drawn together, "
             "those of an abnormal one pushed up to a margin apart",
             "chosen: Sultani et al.'s widths, dropout and weights of smoothness and sparsity, a "

@@ -50,7 +50,7 @@ def test_a_table_from_the_command_line(oddframe: Run, words: list[str], tmp_path
     assert "made by: oddframe reproduce table3 --dataset shanghaitech_tracks" in shown.out
     row = json.loads(oddframe("report", "show", folder / "table3.json", "--json").out)["rows"][0]
     record = oddframe("report", "show", folder / row["records"][0])
-    for fact in ("seed 0", "features, sha256", "code, sha256", "memory: anomaly", "lr: 0.01"):
+    for fact in ("seed 2022", "features, sha256", "code, sha256", "memory: anomaly", "lr: 0.01"):
         assert fact in record.out
 
 
@@ -73,6 +73,30 @@ def test_figures_from_the_command_line(oddframe: Run, words: list[str]) -> None:
     assert "o/figure4.png, figure4.svg: Linear top-k MIL, UR-DMU over" in answer.out
     assert "without key frames" in answer.out
     assert "mean length of the fused latent" in answer.out
+
+
+def test_figures_show_what_a_table_trained_and_leave_its_record(
+    oddframe: Run, words: list[str], tmp_path: Path
+) -> None:
+    oddframe("reproduce", "table3", *words, "--seeds", 1)
+    folder = tmp_path / "reproduce" / "shanghaitech_tracks"
+    kept = {path: path.read_bytes() for path in folder.glob("trainings/*/*")}
+    assert {path.suffix for path in kept} == {".json", ".safetensors"}
+
+    shown = oddframe("reproduce", "figure3", *words, "--seeds", 1)
+    assert shown.code == 0, shown.err
+    assert "1 of 1" not in shown.err  # Nothing was trained.
+    record = Path(shown.out.splitlines()[-1].split(": ")[1])
+    assert record.parent.parent.name == "trainings"
+
+    # Of a table that kept no networks, and anew: a training of its own.
+    (tmp_path / record.with_suffix(".safetensors")).unlink()
+    for more, trained in (((), True), ((), False), (("--fresh",), True)):
+        apart = oddframe("reproduce", "figure3", *words, "--seeds", 1, *more)
+        assert ("1 of 1" in apart.err) == trained
+        assert "/networks/" in apart.out
+    assert all(path.read_bytes() == kept[path] for path in folder.glob("trainings/*/*"))
+    assert len(list(folder.glob("trainings/*/*"))) == len(kept) - 1
 
 
 @pytest.mark.parametrize(("name", "table"), [("ucf_crime", "table1"), ("xd_violence", "table2")])
@@ -98,6 +122,10 @@ def test_published_data_sets_from_their_lists_to_the_table(
         (["table7"], [], "there is no table 'table7'"),
         (["figure1", "table3"], [], "table3: figures are figure1"),
         (["figure1"], ["--video", "nobody"], "--video nobody: no test video"),
+        (["figure3"], ["--video", "01_005"], "--video: figure3 is of all test videos"),
+        (["figure3"], ["--methods", "linear"], "--methods is of figures 1 and 4"),
+        (["figure1"], ["--best-on-test"], "figures show the last step"),
+        (["table3"], ["--video", "01_005"], "--video is of figures 1 and 4"),
         (["figure1"], ["--methods", "rtfn"], "there is no method 'rtfn'"),
         (["figure1"], ["--methods", "normality"], "normality is not trained by steps"),
     ],

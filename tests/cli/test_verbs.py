@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import oddframe as package
 from oddframe.detector import Detector
 from oddframe.features.store import write_features
+from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]
@@ -67,6 +69,22 @@ def test_info_of_a_model(oddframe: Run) -> None:
     assert facts["kind"] == "model"
     assert facts["finds"] == "fights"
     assert facts["profiles"]["best"]["spec"]["backbone"] == "i3d"
+
+
+def test_info_of_a_model_of_several_seeds_is_in_words(oddframe: Run, tmp_path: Path) -> None:
+    model = load_model("fight")
+    runs = [
+        {"seed": 7, "validation": 0.5, "metrics": {"auc": 0.91234}, "kept": True},
+        {"seed": 8, "validation": None, "metrics": {"auc": 0.8}, "kept": False},
+    ]
+    told = {"chosen_by": "auc", "runs": runs, "mean_and_deviation": {"auc": [0.85617, 0.079431]}}
+    path = tmp_path / "seeds.safetensors"
+    save_model(replace(model, card={**model.card, "seeds": told}), path)
+    lines = [line.strip() for line in oddframe("info", path).out.splitlines()]
+    assert "seed 7, validation 0.5, metrics auc 0.9123, kept yes" in lines
+    assert "seed 8, validation none, metrics auc 0.8, kept no" in lines
+    assert "auc  0.8562, 0.07943" in lines
+    assert not any("{" in line for line in lines)
 
 
 def test_info_of_features(oddframe: Run, clip: Path, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 from oddframe.errors import UsageError
 from oddframe.experiments.inside import look_inside
 from oddframe.experiments.reproduce_figures import chosen, figure_tasks, trained, unseen_videos
-from oddframe.experiments.reproduce_grid import Plan
 from oddframe.experiments.splice import Clip, Spliced
 from oddframe.features.layout import Layout
 from oddframe.methods.linear import LinearConfig
@@ -96,7 +95,7 @@ def test_only_the_whole_ur_dmu_can_be_looked_into() -> None:
 
 
 def test_videos_of_a_figure(tmp_path: Path) -> None:
-    session = tiny_session(tmp_path, seeds=1, keep_weights=True)
+    session = tiny_session(tmp_path, seeds=1)
     videos = unseen_videos(session)
     assert len(videos) == 6
     assert all(name.startswith("data/") for name in videos)
@@ -113,13 +112,11 @@ def test_videos_of_a_figure(tmp_path: Path) -> None:
 
 
 def test_a_network_that_was_kept_scores_as_its_record_says(tmp_path: Path) -> None:
-    session = tiny_session(tmp_path, seeds=1, keep_weights=True)
+    session = tiny_session(tmp_path, seeds=1)
     tasks = figure_tasks(session, ["ur_dmu", "linear"])
-    first = trained(session, tasks, Plan(1, 1, ""))
-    again = trained(session, tasks, Plan(1, 1, ""))
+    first = trained(session, tasks)
+    again = trained(session, tasks)
     array = session.clips[-1].array
     for one, other in zip(first, again, strict=True):
         assert (one.network.score_views(array) == other.network.score_views(array)).all()
     assert session.missing(tasks) == 0
-    first[0].record.with_suffix(".safetensors").unlink()
-    assert session.missing(tasks) == 1

@@ -12,7 +12,7 @@ from oddframe.errors import OddframeError
 from oddframe.experiments.reproduce import collected, tasks_of
 from oddframe.experiments.reproduce_grid import Plan, free_memory, plan, resident, run_grid
 from oddframe.experiments.reproduce_session import Session, plan_for, reproduce
-from oddframe.experiments.reproduce_tables import TableSpec, table_of
+from oddframe.experiments.reproduce_tables import TableSpec, method_config, table_of
 from oddframe.experiments.reproduce_train import Task, record_path
 from oddframe.experiments.splice import Clip
 from oddframe.experiments.training_record import Training, read_training
@@ -104,7 +104,7 @@ def test_a_record_says_what_was_run(tmp_path: Path) -> None:
     assert first.features_sha256 == session.setting.features_sha256
     assert first.config["recipe"]["seed"] == first.seed
     assert first.facts["settings"]["memory"] == "anomaly"
-    assert {record.seed for record in records} == {0, 2000}
+    assert {record.seed for record in records} == {2022, 4022}
     assert len(first.code.sha256) == 64
     assert first.learning.steps == (1, 2, 3)
     assert set(first.learning.terms) > {"loss", "cls", "dm"}
@@ -120,6 +120,21 @@ def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
         found.append(collected(spec_of(session), session.setting, session.parts))
     ours = [[line.figures() for line in table.lines] for table in found]
     assert ours[0] == ours[1]
+
+
+def test_the_seed_of_the_configuration_is_the_trainings(tmp_path: Path) -> None:
+    whole = []
+    for seed in (7, 8):
+        session = tiny_session(tmp_path, tiny_config(seed=seed), seeds=1)
+        tasks = run(session, Seen())
+        records = [read_training(record_path(task, session.setting)) for task in tasks]
+        assert {record.seed for record in records} == {seed}
+        whole.append(records[-1])
+    assert whole[0].learning.terms["loss"] != whole[1].learning.terms["loss"]
+    # Which videos are learned from and tested on is not the seed's business.
+    assert whole[0].protocol == whole[1].protocol
+    linear = method_config(tiny_config(seed=8), "linear")
+    assert linear.recipe.seed == 8
 
 
 def test_a_training_that_fails_stops_no_other(

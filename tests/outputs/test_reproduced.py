@@ -97,6 +97,25 @@ def test_of_two_trainings_there_is_no_interval(tmp_path: Path) -> None:
     assert np.isnan(apart.low)
 
 
+def test_no_heading_says_a_name_twice(tmp_path: Path) -> None:
+    one = table(tmp_path, name="table1")
+    assert to_markdown(one).startswith("# Table 1: UCF-Crime, frame AUC\n")
+    write_page(one, tmp_path / "t.html", "oddframe reproduce table1")
+    assert (
+        "<title>Table 1: UCF-Crime, frame AUC: oddframe reproduce</title>"
+        in (tmp_path / "t.html").read_text()
+    )
+    assert to_markdown(table(tmp_path, "ped2")).startswith(
+        "# Table 3: One memory or two. UCSD Ped2, weak labels\n"
+    )
+
+
+def test_the_note_on_intervals_is_of_what_is_shown(tmp_path: Path) -> None:
+    text = to_markdown(table(tmp_path))
+    assert "(-10.00 to -10.00)" in text
+    assert "in parentheses the interval of 95 %" in text
+
+
 def test_latex_is_escaped_and_balanced(tmp_path: Path) -> None:
     text = to_latex(table(tmp_path))
     assert text.count("\\begin{table}") == text.count("\\end{table}") == 2
@@ -177,6 +196,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.browser
 def test_the_page_fits_a_phone_and_a_screen(browser: Browser, tmp_path: Path) -> None:
     write_page(table(tmp_path), tmp_path / "t.html", "oddframe reproduce table3")
+    heights = "e => [...e.querySelectorAll('tbody tr')].map(tr => tr.offsetHeight)"
     for width in (360, 1200):
         page = browser.new_page(viewport={"width": width, "height": 800})
         errors: list[str] = []
@@ -186,9 +206,14 @@ def test_the_page_fits_a_phone_and_a_screen(browser: Browser, tmp_path: Path) ->
         figures = page.locator(".wide-table").first
         if width > 1000:
             # The first row is two lines: a fold of it is missing, and that is said.
-            heights = "e => [...e.querySelectorAll('tbody tr')].map(tr => tr.offsetHeight)"
             assert max(figures.evaluate(heights)[1:]) < 45
             assert figures.evaluate("e => e.scrollWidth <= e.clientWidth")
         assert page.locator(".forest .dot").count() == 2
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 718, "height": 800})  # A4 within its margins.
+        apart = page.locator(".wide-table").nth(1)
+        # A value and below it its interval: two lines, neither broken further, none cut off.
+        assert max(apart.evaluate(heights)) < 40
+        assert apart.evaluate("e => e.scrollWidth <= e.clientWidth")
         assert errors == []
         page.close()

@@ -117,6 +117,22 @@ def _show(facts: dict[str, Any], indent: str = "") -> None:
         if isinstance(value, dict) and value:
             say(f"{indent}{key}")
             _show(value, indent + "  ")
+        elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
+            say(f"{indent}{key}")
+            for each in value:
+                say(f"{indent}  {printable(_in_words(each))}")
         else:
-            text = f"{value:.4g}" if isinstance(value, float) else str(value)
-            say(f"{indent}{key:<{width}}  {printable(text)}")
+            say(f"{indent}{key:<{width}}  {printable(_in_words(value))}")
+
+
+def _in_words(value: Any) -> str:
+    """JSON types in one line: ``seed 7, kept yes``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value)) or "none"
+    return "none" if value is None else str(value)

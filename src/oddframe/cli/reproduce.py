@@ -116,6 +116,7 @@ def reproduce(
     """
     from functools import partial
 
+    from oddframe.cli.reproduce_figures import Asked, draw
     from oddframe.datasets.placed import with_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.experiments.reproduce_session import config_for, plan_for, prepare
@@ -124,6 +125,8 @@ def reproduce(
     from oddframe.features.store import FeatureStore
 
     folder = out or Path("reproduce") / dataset.value
+    asked = Asked(tuple(what), methods, tuple(video or ()), frames, folder, fresh, best_on_test)
+    asked.check()
     settings = config_for(dataset.value, config)
     opened = open_dataset(f"{dataset.value}:{data}")
     ready = partial(
@@ -136,13 +139,10 @@ def reproduce(
         device=device.value,
         decoders=jobs,
     )
-    if any(name.startswith("figure") for name in what):
-        from oddframe.cli.reproduce_figures import Asked, draw
-
-        asked = Asked(tuple(what), methods, tuple(video or ()), frames, folder, fresh)
+    if asked.figures:
         with progress_bar(quiet=quiet) as bar:
             told = _Told(bar, quiet)
-            session = ready(keep_weights=True, progress=told)
+            session = ready(progress=told)
             written = draw(asked, session, jobs, told.training)
         for line in written:
             say(printable(line))

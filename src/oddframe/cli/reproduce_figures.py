@@ -24,28 +24,54 @@ class Asked:
     frames: Path | None
     folder: Path
     fresh: bool
+    best_on_test: bool = False
+
+    @property
+    def figures(self) -> bool:
+        """Whether it is figures that are wanted, not tables."""
+        return any(name.startswith("figure") for name in self.what)
+
+    def check(self) -> None:
+        """Refuse what would be left out without a word.
+
+        Raises:
+            UsageError: an option says nothing to what is wanted, or tables are among figures.
+        """
+        from oddframe.errors import UsageError
+        from oddframe.experiments.reproduce_figures import FIGURES
+
+        given = {"--video": self.videos, "--methods": self.methods, "--frames": self.frames}
+        given = {name: value for name, value in given.items() if value}
+        if not self.figures:
+            if given:
+                raise UsageError(f"{next(iter(given))} is of figures 1 and 4; leave it out")
+            return
+        if unknown := [name for name in self.what if name not in FIGURES]:
+            names = ", ".join(FIGURES)
+            raise UsageError(
+                f"{unknown[0]}: figures are {names}; tables take a command of their own"
+            )
+        if self.best_on_test:
+            raise UsageError("--best-on-test: figures show the last step; leave it out")
+        if "figure3" in self.what and self.videos:
+            raise UsageError(
+                "--video: figure3 is of all test videos; give it a command of its own, without"
+            )
+        if set(self.what) == {"figure3"} and given:
+            raise UsageError(f"{next(iter(given))} is of figures 1 and 4; leave it out")
 
 
 def draw(asked: Asked, session: Session, jobs: int, told: Told) -> list[str]:
     """Train what is missing, draw, and say what was written, a line each.
 
     Raises:
-        UsageError: there is no such figure, method or video.
+        UsageError: there is no such method or video.
         OddframeError: a training failed, or a file cannot be written.
     """
-    from oddframe.errors import UsageError
-    from oddframe.experiments.reproduce_figures import FIGURES, figure_tasks, trained
-    from oddframe.experiments.reproduce_grid import plan
+    from oddframe.experiments.reproduce_figures import figure_tasks, trained
 
-    if unknown := [name for name in asked.what if name not in FIGURES]:
-        raise UsageError(
-            f"{unknown[0]}: figures are {', '.join(FIGURES)}; tables take a command of their own"
-        )
     tasks = figure_tasks(session, _methods(asked))
-    if asked.fresh:
-        session.forget(tasks)
-    how = plan(jobs, session.missing(tasks), session.clips)
-    networks = trained(session, tasks, how, told)
+    networks = trained(session, tasks, jobs, told, fresh=asked.fresh)
     written = []
     for name in dict.fromkeys(asked.what):
         if name == "figure3":

@@ -194,6 +194,7 @@ def baseline(config: TrainConfig) -> TrainConfig:
     """Linear top-k MIL on the same features and bags, standardised, by its own recipe."""
     recipe = config.full_recipe()
     same = {name: getattr(recipe, name) for name in ("segments", "normal_bags", "abnormal_bags")}
+    same["seed"] = config.recipe.seed
     return config.model_copy(
         update={
             "method": MethodSection(name="linear"),

@@ -75,17 +75,17 @@ def features_digest(found: Sequence[Gathered]) -> str:
 
 
 def training_facts(config: TrainConfig) -> dict[str, Any]:
-    """All of a config that a training depends on beside its features and its seed.
+    """All of a config that a training depends on beside its features and its part.
 
     The method's settings are written out: two ways to say the same are the same.
     """
     method, settings = config.chosen_method()
     recipe = asdict(config.full_recipe())
-    noise = config.recipe.model_dump(include={"feature_noise", "feature_dropout"})
+    others = config.recipe.model_dump(include={"feature_noise", "feature_dropout", "seed"})
     return {
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
-        "recipe": recipe | noise,
+        "recipe": recipe | others,
         "bags": config.bags.model_dump(mode="json"),
         "standardise": config.standardise,
         "temper": config.temper,

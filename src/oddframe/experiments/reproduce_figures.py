@@ -1,13 +1,15 @@
 """What the paper's figures show, as data: several methods' curves over videos, a trained network.
 
 Networks are those of the first part of the protocol (the first draw or fold, the first seed), at
-the last step, and videos are of its test part: none of them was trained on.
+the last step, and videos are of its test part: none of them was trained on. A network that a table
+trained is taken as it is; a record that is there without its network stays, and a network is
+trained apart from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,10 @@ from safetensors.torch import load_file
 
 from oddframe.errors import InputError, UsageError
 from oddframe.experiments.protocol import track_of, videos_of
-from oddframe.experiments.reproduce_grid import Plan, Told, run_grid
-from oddframe.experiments.reproduce_session import Session
+from oddframe.experiments.reproduce_grid import Told, known, plan, run_grid
+from oddframe.experiments.reproduce_session import Session, forget
 from oddframe.experiments.reproduce_tables import method_config
-from oddframe.experiments.reproduce_train import Task, record_path, weights_path
+from oddframe.experiments.reproduce_train import Setting, Task, record_path, weights_path
 from oddframe.experiments.splice import Spliced
 from oddframe.experiments.trainers import scorer_of
 from oddframe.methods.registry import get_method
@@ -28,6 +30,8 @@ from oddframe.timeline import ScoreTrack
 from oddframe.training.config import TrainConfig
 
 FIGURES = ("figure1", "figure3", "figure4")
+# Beside the folder of the tables' trainings: networks whose record there has none.
+_APART = "networks"
 # What a figure shows when it is not told: abnormal videos, normal ones.
 _SHOWN = {"figure1": (1, 0), "figure4": (3, 1)}
 
@@ -74,22 +78,52 @@ def figure_tasks(session: Session, methods: Sequence[str]) -> list[Task]:
 
 
 def trained(
-    session: Session, tasks: Sequence[Task], how: Plan, told: Told | None = None
+    session: Session,
+    tasks: Sequence[Task],
+    jobs: int = 1,
+    told: Told | None = None,
+    *,
+    fresh: bool = False,
 ) -> list[Trained]:
     """The networks of these trainings, which are done if they are not there yet.
+
+    Args:
+        session: What is trained on.
+        tasks: Which networks, of the first part.
+        jobs: Trainings at the same time.
+        told: Called after each.
+        fresh: Train all of them anew; the tables' records stay even so.
 
     Raises:
         OddframeError: a training failed.
     """
-    failed = run_grid(tasks, session.setting, session.source, session.clips, how, told)
-    if failed:
-        raise failed[0][1]
+    apart = replace(session.setting, folder=session.setting.folder.with_name(_APART))
+    places = [_place(task, session.setting, apart, fresh=fresh) for task in tasks]
+    for setting in (session.setting, apart):
+        here = [task for task, place in zip(tasks, places, strict=True) if place is setting]
+        if fresh and setting is apart:
+            forget(here, apart)
+        missing = sum(not _there(task, setting) for task in here)
+        how = plan(jobs, missing, session.clips)
+        if failed := run_grid(here, setting, session.source, session.clips, how, told):
+            raise failed[0][1]
     dim = session.clips[0].array.shape[2]
-    return [_loaded(task, session, dim) for task in tasks]
+    return [_loaded(task, place, dim) for task, place in zip(tasks, places, strict=True)]
 
 
-def _loaded(task: Task, session: Session, dim: int) -> Trained:
-    record = record_path(task, session.setting)
+def _place(task: Task, tables: Setting, apart: Setting, *, fresh: bool) -> Setting:
+    """Where a network is, or will be: among the tables' trainings unless one there has none."""
+    if known(task, tables) is None or (_there(task, tables) and not fresh):
+        return tables
+    return apart
+
+
+def _there(task: Task, setting: Setting) -> bool:
+    return known(task, setting) is not None and weights_path(record_path(task, setting)).exists()
+
+
+def _loaded(task: Task, setting: Setting, dim: int) -> Trained:
+    record = record_path(task, setting)
     method, settings = task.config.chosen_method()
     network = ModelNetwork(Standardise.identity(dim), method.network(dim, settings))
     path = weights_path(record)

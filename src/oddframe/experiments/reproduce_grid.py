@@ -32,7 +32,6 @@ from oddframe.experiments.reproduce_train import (
     Task,
     record_path,
     train,
-    weights_path,
 )
 from oddframe.experiments.segmented_clips import with_bags
 from oddframe.experiments.splice import Clip
@@ -159,7 +158,7 @@ def _group_limit() -> int:
 def known(task: Task, setting: Setting) -> Training | None:
     """The record of a training if it is there and has all that is asked for."""
     path = record_path(task, setting)
-    if not path.exists() or (setting.keep_weights and not weights_path(path).exists()):
+    if not path.exists():
         return None
     try:
         found = read_training(path)

@@ -54,15 +54,24 @@ class Session:
         Raises:
             OddframeError: one cannot be removed.
         """
-        for task in tasks:
-            path = record_path(task, self.setting)
-            with file_told(path):
-                path.unlink(missing_ok=True)
+        forget(tasks, self.setting)
 
     def missing(self, tasks: Sequence[Task]) -> int:
         """How many trainings are not there yet, each counted once."""
         wanted = {record_path(task, self.setting): task for task in tasks}.values()
         return sum(known(task, self.setting) is None for task in wanted)
+
+
+def forget(tasks: Sequence[Task], setting: Setting) -> None:
+    """Remove the records of these trainings.
+
+    Raises:
+        OddframeError: one cannot be removed.
+    """
+    for task in tasks:
+        path = record_path(task, setting)
+        with file_told(path):
+            path.unlink(missing_ok=True)
 
 
 def config_for(name: str, path: Path | None) -> TrainConfig:
@@ -86,7 +95,6 @@ def prepare(
     device: DeviceName = "auto",
     decoders: int = 1,
     best_on_test: bool = False,
-    keep_weights: bool = False,
     progress: Progress | None = None,
 ) -> Session:
     """Make or find the features, and split them by the protocol of the data set's benchmark.
@@ -101,7 +109,6 @@ def prepare(
         device: Where backbone and trainings run.
         decoders: Videos that are decoded side by side.
         best_on_test: Look at the test set on the way, too.
-        keep_weights: Keep the networks.
         progress: Is told of every video.
 
     Raises:
@@ -125,7 +132,6 @@ def prepare(
         folder=out / TRAININGS,
         device=where,
         best_on_test=best_on_test,
-        keep_weights=keep_weights,
     )
     source = Source(dataset, config, store, device)
     return Session(config, setting, source, clips, tuple(parts_of(clips, protocol)))

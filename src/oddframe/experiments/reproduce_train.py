@@ -64,7 +64,6 @@ class Setting:
         folder: Where trainings are kept.
         device: Where they run.
         best_on_test: Look at the test set on the way, too.
-        keep_weights: Keep the networks: pictures need them.
     """
 
     dataset: str
@@ -74,7 +73,6 @@ class Setting:
     folder: Path
     device: str = "cpu"
     best_on_test: bool = False
-    keep_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,20 +98,24 @@ def record_path(task: Task, setting: Setting) -> Path:
 
 
 def weights_path(record: Path) -> Path:
-    """Where the network of a training is, if it was kept."""
+    """Where the network of a training is, if it was kept: that of the first part."""
     return record.with_suffix(".safetensors")
 
 
 def train(task: Task, part: Part, setting: Setting) -> Training:
-    """Train, test, and write the record at once.
+    """Train, test, and write the record at once; of the first part, the network beside it.
+
+    The config's seed is that of weights, noise and order, moved on from part to part; splits and
+    joined videos are the protocol's, whatever that seed is.
 
     Raises:
         OddframeError: a term of the loss is not finite, or the record cannot be written.
     """
     began = time.monotonic()
     config, protocol = task.config, handed(task.config, setting.protocol)
-    seed = seed_of(part, protocol)
-    bags = training_bags(part.train, protocol, seed)
+    drawn = seed_of(part, protocol)
+    seed = config.recipe.seed + drawn
+    bags = training_bags(part.train, protocol, drawn)
     test = _Test(part, videos_of(part, protocol), protocol, config, bags[0].tiles > 1)
     course, looks = _Course(), _Looks(test, setting.lead, config.full_recipe().steps)
     started = time.process_time()
@@ -133,7 +135,7 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
         _numbers(done.network.network), round(trained_s, 2), round(watch.hour(test.videos), 2)
     )
     path = record_path(task, setting)
-    if setting.keep_weights:  # Before the record: where that is, the network is.
+    if (task.repeat, task.fold) == (0, 0):  # Pictures show it. Before the record that is its own.
         state = {
             name: t.detach().cpu().contiguous() for name, t in done.network.state_dict().items()
         }

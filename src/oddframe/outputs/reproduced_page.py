@@ -20,7 +20,7 @@ from oddframe.outputs.reproduced_sheets import (
     published_difference,
     sheets,
 )
-from oddframe.outputs.reproduced_text import about, facts, title
+from oddframe.outputs.reproduced_text import about, facts, heading, title
 from oddframe.outputs.study_charts import learning_charts, learning_legend
 from oddframe.outputs.study_data import LearningCurve
 
@@ -40,9 +40,10 @@ def write_page(table: Reproduced, path: Path, command: str) -> None:
     Raises:
         OddframeError: the file cannot be written.
     """
+    name = title(table)
     text = pages.page(
-        over=f"oddframe reproduce, {table.data_title}",
-        title=title(table),
+        over="oddframe reproduce" + (f", {table.data_title}" if heading(table) != name else ""),
+        title=name,
         summary=_summary(table),
         told=about(table),
         warnings=table.warnings,
@@ -122,8 +123,14 @@ def _sheet(table: Reproduced, sheet: Sheet) -> str:
 
 
 def _unbroken(cell: str) -> str:
-    """A figure and its deviation or interval in one line."""
-    return cell.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    """A figure and its deviation in one line; an interval in one, where need be in the next."""
+    value, bracket, interval = cell.partition(" (")
+    value = value.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    if " to " not in interval:
+        return value + bracket + interval
+    # A line may end behind a hyphen, but not behind a minus.
+    whole = f"{value} (" + interval.replace(" ", "\N{NO-BREAK SPACE}")
+    return whole.replace("-", "\N{MINUS SIGN}")
 
 
 def _forest(table: Reproduced, *, best: bool) -> str:

@@ -108,7 +108,8 @@ def _differences(table: Reproduced, best: bool) -> Sheet:
         (*table.spec.labels, *heads),
         tuple(rows),
         words,
-        "Paired over the trainings that both have; in brackets 95 % by resampling them.",
+        "Paired over the trainings that both have; in parentheses the interval of 95 %, by "
+        "resampling them.",
     )
 
 

@@ -140,7 +140,8 @@ def _csv_row(table: Reproduced, line: Line, column: Column, best: bool) -> tuple
 
 def heading(table: Reproduced) -> str:
     """``Table 3: One memory or two. UCSD Ped2``."""
-    return f"{title(table)}. {table.data_title}"
+    name = title(table)
+    return name if table.data_title in name else f"{name}. {table.data_title}"
 
 
 def title(table: Reproduced) -> str:

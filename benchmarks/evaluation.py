@@ -1,0 +1,153 @@
+"""Time the evaluation of UCF-Crime's test set: 290 videos, ten crops each, features to figures.
+
+    python benchmarks/evaluation.py LISTS [--up-to 1000] [--threads 2]
+
+Features are made up (``tools/make_generated_features.py``), with the names, lengths and labels of
+the published lists: 1,109,680 frames, 69,222 whole snippets and their ten crops, 1.4 GB in half
+precision. The network has the published size and weights by chance, so its figures are by chance,
+too; what it takes is not. Beside it stands a plain reference on the videos of at most ``--up-to``
+snippets: a file of a crop read whole, T x T attention and mask laid out in memory, a score for
+every frame, figures by scikit-learn. Each runs in a process of its own; memory is the peak of what
+the system gave that process, PyTorch included. Both must give the same figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from network import DenseAttention
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
+
+from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.placed import with_features
+from oddframe.datasets.ready import ready_features
+from oddframe.datasets.registry import open_dataset
+from oddframe.experiments.benchmark import BENCHMARKS
+from oddframe.experiments.parts import Part
+from oddframe.experiments.protocol import scored, videos_of
+from oddframe.experiments.splice import clips_of
+from oddframe.experiments.trainers import scorer_of
+from oddframe.features.store import FeatureStore
+from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.methods.urdmu.config import UrDmuConfig
+from oddframe.methods.urdmu.network import UrDmuNetwork
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from make_generated_features import Wanted, generate  # noqa: E402
+
+DIM = 1024
+FIGURES = ("auc", "ap", "ap_trapezoid")
+
+
+def network() -> ModelNetwork:
+    """UR-DMU at its published size; always the same weights."""
+    torch.manual_seed(0)
+    return ModelNetwork(Standardise.identity(DIM), UrDmuNetwork(DIM, UrDmuConfig())).eval()
+
+
+def ours(dataset: Dataset) -> list[float]:
+    """The figures, as ``oddframe reproduce`` gets them."""
+    clips = clips_of(dataset, {video.path: ready_features(video) for video in dataset.videos})
+    part, protocol = Part(0, 0, (), clips), BENCHMARKS["ucf_crime"].protocol
+    scorer = scorer_of(network(), tiled=False)
+    frames = scored(part, videos_of(part, protocol), scorer, protocol).frames
+    return [getattr(frames, name) for name in FIGURES]
+
+
+def plain(dataset: Dataset) -> list[float]:
+    """The figures, the plain way."""
+    model = network().network
+    for block in model.selfatt.layers:
+        block[0].fn.__class__ = DenseAttention
+    scores, labels = [], []
+    for video in dataset.videos:
+        features = ready_features(video)
+        crops = [torch.from_numpy(np.array(crop, np.float32))[None] for crop in features.array]
+        with torch.inference_mode():
+            each = [model(crop).scores[0].double().numpy() for crop in crops]
+        scores.append(np.repeat(np.mean(each, axis=0), 16))
+        labels.append(video.truth.frame_labels(features.timebase)[: len(scores[-1])])
+    odd, seen = np.concatenate(labels), np.concatenate(scores)
+    precision, recall, _ = precision_recall_curve(odd, seen)
+    return [roc_auc_score(odd, seen), average_precision_score(odd, seen), auc(recall, precision)]
+
+
+def measure(lists: Path, features: Path, up_to: int | None, threads: int, *, dense: bool) -> None:
+    """Print what one way takes, as JSON."""
+    torch.set_num_threads(threads)
+    dataset = placed(lists, features, up_to)
+    began, cpu = time.perf_counter(), time.process_time()
+    figures = plain(dataset) if dense else ours(dataset)
+    answer = {
+        "videos": len(dataset.videos),
+        "frames": sum(video.frames for video in dataset.videos),
+        "seconds": time.perf_counter() - began,
+        "cpu_s": time.process_time() - cpu,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "figures": figures,
+    }
+    print(json.dumps(answer))
+
+
+def placed(lists: Path, features: Path, up_to: int | None) -> Dataset:
+    """The test videos of at most so many snippets with their features."""
+    test = open_dataset(f"ucf_crime:{lists}").of_part("test")
+    most = 16 * up_to if up_to else max(video.frames for video in test.videos)
+    test = test.subset([i for i, video in enumerate(test.videos) if video.frames <= most])
+    return with_features(test, FeatureStore(features / "none"), str(features), None)
+
+
+def measured(args: argparse.Namespace, features: Path, up_to: int | None, *, dense: bool) -> dict:
+    """``measure`` in a process of its own."""
+    command = [sys.executable, __file__, str(args.lists), "--measure", str(features)]
+    command += ["--threads", str(args.threads), "--up-to", str(up_to or 0)] + ["--dense"] * dense
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(answer.stdout)
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("lists", type=Path, help="folder of the published lists of UCF-Crime")
+    parser.add_argument("--up-to", type=int, default=1000, help="snippets, of the reference")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dense", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        measure(args.lists, args.measure, args.up_to, args.threads, dense=args.dense)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        test = open_dataset(f"ucf_crime:{args.lists}").of_part("test")
+        generate(test, Path(folder), Wanted(half=True))
+        features = Path(folder) / "features"
+        rows = {
+            "all": measured(args, features, None, dense=False),
+            f"up to {args.up_to} snippets": measured(args, features, args.up_to, dense=False),
+            "these, plain reference": measured(args, features, args.up_to, dense=True),
+        }
+    _, same, reference = rows.values()
+    gap = max(abs(a - b) for a, b in zip(same["figures"], reference["figures"], strict=True))
+    assert gap < 1e-4, f"the reference's figures differ by {gap}"
+    print("| test videos, ten crops | videos | frames | s | CPU s | peak MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, row in rows.items():
+        cells = f"{row['seconds']:.0f} | {row['cpu_s']:.0f} | {row['peak_mb']:,.0f}"
+        print(f"| {name} | {row['videos']} | {row['frames']:,} | {cells} |")
+    ratios = " / ".join(f"{reference[key] / same[key]:.2f}" for key in ("cpu_s", "peak_mb"))
+    print(f"reference / ours, CPU and MB: {ratios}; figures differ by at most {gap:.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""docs/paper.md points to code that is there, and to commands that there are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from oddframe.experiments.reproduce_figures import FIGURES
+from oddframe.experiments.reproduce_tables import TABLES
+from oddframe.methods.urdmu.config import PAPER, UrDmuConfig
+
+PAGE = Path(__file__).parents[1] / "docs" / "paper.md"
+TEXT = PAGE.read_text()
+LINKS = re.findall(r"\[`([\w.]+)`\]\((\.\./[\w/.]+\.py)\)", TEXT)
+
+
+def names_in(path: Path) -> set[str]:
+    """What a module defines, members as ``Class.member``."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+            inner = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+            found |= {f"{node.name}.{each.name}" for each in inner}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+    return found
+
+
+@pytest.mark.parametrize(("name", "target"), sorted(set(LINKS)))
+def test_code_is_where_it_is_said_to_be(name: str, target: str) -> None:
+    assert name in names_in(PAGE.parent / target)
+
+
+def test_every_command_is_one_and_none_is_missing() -> None:
+    named = set(re.findall(r"`oddframe reproduce (\w+) DATA`", TEXT))
+    assert named == {*TABLES, *FIGURES}
+
+
+def test_every_difference_and_every_term_is_there() -> None:
+    for setting in PAPER:
+        assert f"`{setting}`" in TEXT
+    for term in UrDmuConfig().terms:
+        assert f"| `{term}`" in TEXT

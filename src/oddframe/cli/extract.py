@@ -15,12 +15,10 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
-    JobsOption,
     JsonOption,
     Precision,
     PrecisionOption,
     QuietOption,
-    StoreOption,
 )
 
 EXAMPLE = (
@@ -43,7 +41,10 @@ class Order(StrEnum):
 def extract(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Videos, folders, globs, or folders of frames."),
+        typer.Argument(
+            metavar="PATH...",
+            help="Videos, folders, globs, or folders of frames; with --cluster also s3://...",
+        ),
     ],
     backbone: Annotated[
         str | None,
@@ -82,9 +83,12 @@ def extract(
         int | None,
         typer.Option(min=1, help="Frames from snippet to snippet.", show_default=False),
     ] = None,
-    store: StoreOption = FEATURES,
+    store: Annotated[
+        str,
+        typer.Option(help="Where features are kept; with --cluster also s3://..."),
+    ] = str(FEATURES),
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help=f"Also files by the videos' names here [{DEFAULT_OUT} if only --format is given].",
             show_default=False,
@@ -102,7 +106,24 @@ def extract(
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
-    jobs: JobsOption = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Videos at the same time [1; on a cluster one a graphics card, else a core].",
+            show_default=False,
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on many machines with Ray: local, or ray://HOST:PORT.",
+            show_default=False,
+        ),
+    ] = None,
     memory: Annotated[
         float, typer.Option(min=0.1, help="GB that reading one video may take.")
     ] = 4.0,
@@ -122,23 +143,38 @@ def extract(
     beside them says which video gave what, and why one gave nothing. What is there already is not
     made again: the same command goes on where it was stopped.
     """
+    import re
+
     from oddframe.cli.extract_run import Limits, run
+    from oddframe.errors import UsageError
     from oddframe.features.making import Wanted
     from oddframe.features.parts import parts_of
 
+    if cluster is not None and not re.fullmatch(r"local|(ray://)?[^/\s]+:\d+", cluster):
+        raise UsageError(f"--cluster {cluster}: local, or ray://HOST:PORT")
+    for text in (store, out or ""):
+        if cluster is None and "://" in text:
+            raise UsageError(f"{text}: only with --cluster, which may be 'local'")
     named, how = _what(backbone, preset, views, crop_order, tiles, stride)
+    place = out or (str(DEFAULT_OUT) if files else None)
     wanted = Wanted(
         parts=parts_of(named, how),
         device=device.value,
         engine=engine.value,
         precision=precision.value,
-        store=store,
-        out=out or (DEFAULT_OUT if files else None),
+        store=Path(store),
+        out=None if place is None else Path(place),
         format=(files or Files.npy).value,
         again=again,
     )
     limits = Limits(jobs, round(memory * 1e9), patience)
-    raise typer.Exit(run(paths, wanted, limits, as_json=as_json, quiet=quiet))
+    if cluster is None:
+        raise typer.Exit(run(paths, wanted, limits, as_json=as_json, quiet=quiet))
+    from oddframe.cli.extract_cluster import run_on_cluster
+
+    raise typer.Exit(
+        run_on_cluster(cluster, paths, wanted, store, place, limits, as_json=as_json, quiet=quiet)
+    )
 
 
 def _what(  # type: ignore[no-untyped-def]

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors import safe_open
 
 from oddframe.errors import InputError
 from oddframe.features.spec import FeatureSpec
@@ -53,29 +52,43 @@ def read_stored_header(path: Path) -> StoredHeader:
         raise InputError(f"{path}: no such feature file")
     try:
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            about = json.loads(file.read(min(length, path.stat().st_size)))
+            return header_in(file, path.stat().st_size, str(path))
+    except OSError as error:
+        raise InputError(f"{path}: truncated or no feature file ({error})") from None
+
+
+def header_in(file: BinaryIO, size: int, name: str) -> StoredHeader:
+    """The header of a feature file of ``size`` bytes that is open at its start.
+
+    Raises:
+        InputError: not a feature file, a newer one, or one that is cut off.
+        OSError: it cannot be read.
+    """
+    try:
+        length = int.from_bytes(file.read(8), "little")
+        about = json.loads(file.read(min(length, size)))
         metadata, tensor = about.get("__metadata__") or {}, about["features"]
         dtype = np.dtype({"F16": np.float16, "F32": np.float32}[tensor["dtype"]])
         crops, snippets, dim = tensor["shape"]
         start, end = tensor["data_offsets"]
         times = about.get("pts")
         last = end if times is None else max(end, times["data_offsets"][1])
-        whole = path.stat().st_size >= 8 + length + last
+        whole = size >= 8 + length + last
         if not whole or end - start != crops * snippets * dim * dtype.itemsize:
             raise ValueError("it is cut off")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: truncated or no feature file ({error})") from None
-    header = header_of(path, metadata)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{name}: truncated or no feature file ({error})") from None
+    header = header_of(name, metadata)
     try:
         pts = None
         if times is not None:
-            with safe_open(path, framework="np") as file:
-                pts = file.get_tensor("pts")
+            first, end = times["data_offsets"]
+            file.seek(8 + length + first)
+            pts = np.frombuffer(file.read(end - first), "<f8")
         spec, time = _spec(json.dumps(header["spec"])), Timebase(pts=pts, **header["timebase"])
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a damaged feature file ({error})") from None
+        raise InputError(f"{name}: a damaged feature file ({error})") from None
     return StoredHeader(spec, time, (crops, snippets, dim), dtype, 8 + length + start, sha256)
 
 
@@ -84,7 +97,7 @@ def _spec(text: str) -> FeatureSpec:
     return FeatureSpec.from_dict(json.loads(text))
 
 
-def header_of(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+def header_of(name: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:
     """What oddframe wrote into a feature file beside the tensors.
 
     Raises:
@@ -96,10 +109,10 @@ def header_of(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError):
         kind, schema, header = None, 0, {}
     if kind != KIND:
-        raise InputError(f"{path}: a safetensors file, but no feature file of oddframe")
+        raise InputError(f"{name}: a safetensors file, but no feature file of oddframe")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(
-            f"{path}: a feature file of schema {schema}; this oddframe reads up to {SCHEMA}: "
+            f"{name}: a feature file of schema {schema}; this oddframe reads up to {SCHEMA}: "
             "upgrade it, or extract the features again"
         )
     return dict(header)

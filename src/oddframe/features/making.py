@@ -15,14 +15,14 @@ from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, ch
 from oddframe.backbones.registry import load_backbone
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.extract import Extraction, Task, extract_all
-from oddframe.features.header import read_stored_header
+from oddframe.features.header import StoredHeader, read_stored_header
 from oddframe.features.imports import StoredFile
 from oddframe.features.manifest import Entry
-from oddframe.features.named import Format, are_there, named_files, write_named
+from oddframe.features.named import Format, are_there, named_files, stands_alone, write_named
 from oddframe.features.partial import CHUNK, Partial
 from oddframe.features.parts import Part
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store import FeatureStore, content_hash
+from oddframe.features.store import FeatureStore, content_hash, place_in_store
 from oddframe.features.watched import Beat, beating, limit_memory
 from oddframe.video.container import check_file
 from oddframe.video.frame import Frame, FrameSource
@@ -86,6 +86,30 @@ class Made:
     exit_code: int = 0
 
 
+def hash_of(path: Path, beat: Callable[[], None] = lambda: None) -> str:
+    """sha256 (hex) of a video's content.
+
+    Raises:
+        InputError: it is no file or folder that can be read.
+    """
+    if not path.is_dir():
+        check_file(path)  # Hashing a pipe would never end.
+    return content_hash(path, beat)
+
+
+def about(entry: Entry, spec: FeatureSpec, header: StoredHeader) -> Entry:
+    """An entry with what the header of its feature file says."""
+    return replace(
+        entry,
+        spec=spec.hash(),
+        backbone=spec.backbone,
+        snippets=header.shape[1],
+        frames=header.timebase.n_frames,
+        duration_s=round(header.timebase.duration_s, 6),
+        file=place_in_store(entry.sha256, spec),
+    )
+
+
 class Maker:
     """Makes what is wanted of one video after another; the networks are loaded once, if needed.
 
@@ -105,9 +129,7 @@ class Maker:
         """Make the features of a video; a failure is an answer, not an exception."""
         sha256, exit_code = "", InputError.exit_code
         try:
-            if not video.path.is_dir():
-                check_file(video.path)  # Hashing a pipe would never end.
-            sha256 = content_hash(video.path, lambda: beat(0, None))
+            sha256 = hash_of(video.path, lambda: beat(0, None))
             return self._make(video, sha256, beat)
         except OddframeError as error:
             reason, exit_code = str(error), error.exit_code
@@ -175,19 +197,9 @@ class Maker:
     def _entry(
         self, path: Path, sha256: str, spec: FeatureSpec, made: Extraction | None, seconds: float
     ) -> Entry:
-        file = self._store.path(sha256, spec)
-        about = read_stored_header(file)
-        entry = Entry(
-            video=str(path),
-            sha256=sha256,
-            spec=spec.hash(),
-            backbone=spec.backbone,
-            snippets=about.shape[1],
-            frames=about.timebase.n_frames,
-            duration_s=round(about.timebase.duration_s, 6),
-            seconds=round(seconds, 3),
-            file=str(file.relative_to(self._store.root)),
-        )
+        header = read_stored_header(self._store.path(sha256, spec))
+        entry = Entry(video=str(path), sha256=sha256, seconds=round(seconds, 3))
+        entry = about(entry, spec, header)
         if made is None:
             return entry
         return replace(entry, damaged_packets=made.damaged_packets, notes=made.notes)
@@ -195,12 +207,10 @@ class Maker:
     def _written(self, video: Video, entries: Sequence[Entry]) -> Iterator[Entry]:
         """Files by name, those that are not there yet, and their lines for the manifest there."""
         assert self._wanted.out is not None
-        alone = sum(spec.has_picture for spec in self._specs) < 2
-        if self._wanted.format == "safetensors":
-            alone = len(self._specs) == 1
+        alone = stands_alone(self._specs, self._wanted.format)
         for entry, spec in zip(entries, self._specs, strict=True):
             features = StoredFile(self._store.path(entry.sha256, spec)).open()
-            names = named_files(features, video.stem, self._wanted.format, alone=alone)
+            names = named_files(spec, video.stem, self._wanted.format, alone=alone)
             done = (entry.sha256, entry.spec) in video.written
             if done and not self._wanted.again and are_there(self._wanted.out, names):
                 continue

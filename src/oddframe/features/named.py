@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from oddframe.features.spec import Features
+from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import write_features
 from oddframe.files import atomic, make_folder, told
 
@@ -16,13 +17,19 @@ Format = Literal["npy", "safetensors"]
 _ROWS = 4096
 
 
-def named_files(features: Features, stem: str, format: Format, *, alone: bool) -> list[str]:
+def stands_alone(specs: Sequence[FeatureSpec], format: Format) -> bool:
+    """Whether files by name need not say which backbone they are of."""
+    if format == "safetensors":
+        return len(specs) == 1
+    return sum(spec.has_picture for spec in specs) < 2
+
+
+def named_files(spec: FeatureSpec, stem: str, format: Format, *, alone: bool) -> list[str]:
     """Names of the files that ``write_named`` writes.
 
     In the published layout the picture is one file a crop, ``NAME__0.npy``, and the sound another,
     ``NAME__vggish.npy``. Several backbones that look are told apart by their names.
     """
-    spec = features.spec
     longer = stem if alone else f"{stem}__{spec.backbone}"
     if format == "safetensors":
         return [f"{longer}.safetensors"]
@@ -46,7 +53,7 @@ def write_named(
     Raises:
         OddframeError: a file cannot be written.
     """
-    names = named_files(features, stem, format, alone=alone)
+    names = named_files(features.spec, stem, format, alone=alone)
     make_folder(folder)
     if format == "safetensors":
         write_features(folder / names[0], features)

@@ -50,6 +50,11 @@ def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     return digest.hexdigest()
 
 
+def place_in_store(content_sha256: str, spec: FeatureSpec) -> str:
+    """Where the features of that content and spec are, from the root of the store."""
+    return f"{content_sha256[:2]}/{content_sha256}-{spec.hash()}.safetensors"
+
+
 def write_features(path: Path, features: Features) -> None:
     """Write a feature file, atomically; float16 stays float16.
 
@@ -116,8 +121,7 @@ class FeatureStore:
 
     def path(self, content_sha256: str, spec: FeatureSpec) -> Path:
         """Where the features of that content and spec are, or would be."""
-        name = f"{content_sha256}-{spec.hash()}.safetensors"
-        return self.root / content_sha256[:2] / name
+        return self.root / place_in_store(content_sha256, spec)
 
     def get(self, content_sha256: str, spec: FeatureSpec) -> Features | None:
         """What is kept, or None; a damaged file is removed so that it is made again."""

@@ -48,12 +48,19 @@ class Watched(Generic[Job, Result]):
             and the jobs must be picklable.
         processes: How many at a time.
         silence_s: Seconds without a beat after which a job is given up.
+        keep: Leave the processes ready for another run, until ``end``.
     """
 
     def __init__(
-        self, start: Callable[[], Work[Job, Result]], processes: int, silence_s: float
+        self,
+        start: Callable[[], Work[Job, Result]],
+        processes: int,
+        silence_s: float,
+        *,
+        keep: bool = False,
     ) -> None:
         self._start, self._processes, self._silence_s = start, processes, silence_s
+        self._keep = keep
         self._workers: list[_Worker[Job]] = []
         self.done: dict[int, tuple[int, int | None]] = {}  # By a running job's number.
 
@@ -83,9 +90,14 @@ class Watched(Generic[Job, Result]):
                         yield number, answer
                 yield None
         finally:
-            for worker in self._workers:
-                worker.end()
-            self._workers = []
+            if not self._keep or any(worker.job is not None for worker in self._workers):
+                self.end()
+
+    def end(self) -> None:
+        """End all processes."""
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
 
     def _staff(self, waiting: deque[int], jobs: Sequence[Job]) -> None:
         for worker in self._workers:

@@ -1,0 +1,167 @@
+"""Extracting on a cluster: what is there is looked at, what is missing made, each content once."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from oddframe.cli.console import follow, note, printable, progress_bar
+from oddframe.cli.extract_run import Limits, marks, size_of
+from oddframe.cli.extract_told import Append, Books, Tally, last, settle
+from oddframe.features.anywhere import Place, absolute, find_sources
+from oddframe.features.cluster import Cluster, Room, connect
+from oddframe.features.making import Made, Wanted
+from oddframe.features.manifest import NAME, Entry, append_entries, read_entries
+from oddframe.features.station import Item, Order, Seen, failed
+from oddframe.outputs.names import stems
+
+# A manifest in an object store is written anew whenever it grows; not more often than this (s).
+_SEND_S = 60.0
+
+
+def run_on_cluster(
+    address: str,
+    paths: Sequence[str],
+    wanted: Wanted,
+    store: str,
+    out: str | None,
+    limits: Limits,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Extract everything on a cluster, say what was made, return the exit code.
+
+    Args:
+        address: ``local``, ``ray://HOST:PORT`` or ``HOST:PORT``.
+        paths: Of the videos; addresses such as ``s3://bucket/videos``, or paths that every machine
+            sees under the same name.
+        wanted: What to make.
+        store: The store that keeps it, an address or a path.
+        out: Folder of files by name, likewise; None: none.
+        limits: Those of a machine; ``jobs``: videos at the same time on all, None: what fits.
+
+    Raises:
+        UsageError: Ray, or what an address needs, is not installed; an engine cannot be had.
+        OddframeError: the cluster is lost, or the store cannot be written.
+    """
+    with ExitStack() as stack:
+        where, named = absolute(store), None if out is None else absolute(out)
+        known, append = stack.enter_context(_manifest(where))
+        before, append_named = (
+            ((), None) if named is None else stack.enter_context(_manifest(named))
+        )
+        sources = find_sources(paths, size_of)
+        names = stems([Path(source.name) for source in sources])
+        written = marks(before, names)
+        items = [Item(s, name, written[name]) for s, name in zip(sources, names, strict=True)]
+        cluster = stack.enter_context(connect(address, limits.jobs, partial(note, quiet=quiet)))
+        wanted, room = cluster.settle(wanted)
+        specs = tuple(part.spec(wanted.precision) for part in wanted.parts)
+        order = Order(wanted, specs, where, named, limits.memory_bytes, limits.silence_s)
+        note(
+            f"{len(items)} videos, {', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
+            f"into {printable(store)}, {room.actors} at the same time",
+            quiet=quiet,
+        )
+        sizes = [item.source.size for item in items]
+        tally = Tally(sum(sizes))
+        answers = _answers(cluster, items, order, room, tally, quiet=quiet)
+        books = Books(store, last(known), append, append_named)
+        return settle(answers, sizes, books, tally, as_json=as_json, quiet=quiet)
+
+
+def _answers(
+    cluster: Cluster,
+    items: Sequence[Item],
+    order: Order,
+    room: Room,
+    tally: Tally,
+    *,
+    quiet: bool,
+) -> Iterator[tuple[int, Made]]:
+    seen: dict[int, Seen] = {}
+    with progress_bar(quiet=quiet) as bar:
+        update = follow(bar, f"reading {len(items)} videos")
+        for found in cluster.run(dict(enumerate(items)), order, room, "look"):
+            seen.update(found)
+            update(len(seen), len(items))
+        bar.remove_task(bar.task_ids[-1])
+        update = follow(bar, f"{len(items)} videos")
+        todo: dict[int, Item] = {}
+        copies: defaultdict[str, list[int]] = defaultdict(list)
+        for number, item in enumerate(items):
+            what = seen[number]
+            if what.reason:
+                yield number, failed(item, what.reason, what.exit_code)
+            elif what.is_done:
+                yield number, Made(what.kept)
+            elif what.sha256 in copies:
+                copies[what.sha256].append(number)
+            else:
+                copies[what.sha256] = []
+                todo[number] = replace(item, sha256=what.sha256)
+        later: dict[int, Item] = {}
+        for number, made in _made(cluster, todo, order, room):
+            yield number, made
+            for copy in copies[todo[number].sha256]:
+                item = replace(items[copy], sha256=todo[number].sha256)
+                if order.out is None or made.exit_code:
+                    yield copy, _copied(made, item)
+                else:
+                    later[copy] = item
+            update(tally.done, max(1, tally.total))
+            bar.update(bar.task_ids[-1], note=f"{tally.frames / tally.seconds:.0f} frames/s")
+        # What is made of them lies in the store by now: only their names are missing.
+        yield from _made(cluster, later, replace(order, wanted=_not_again(order)), room)
+
+
+def _made(
+    cluster: Cluster, items: Mapping[int, Item], order: Order, room: Room
+) -> Iterator[tuple[int, Made]]:
+    for found in cluster.run(items, order, room, "make"):
+        yield from found
+
+
+def _not_again(order: Order) -> Wanted:
+    return replace(order.wanted, again=False)
+
+
+def _copied(made: Made, item: Item) -> Made:
+    entries = (replace(entry, video=item.source.name, seconds=0.0) for entry in made.entries)
+    return replace(made, entries=tuple(entries), new=0)
+
+
+@contextmanager
+def _manifest(place: Place) -> Iterator[tuple[list[Entry], Append]]:
+    """What the manifest of a folder says, and what adds lines to it."""
+    if place.is_local:
+        yield list(read_entries(place.path)), lambda entries: append_entries(place.path, entries)
+        return
+    with tempfile.TemporaryDirectory(prefix="oddframe-") as name:
+        folder, there = Path(name), place / NAME
+        if there.exists():
+            there.fetch(folder / NAME)
+        sent = time.monotonic()
+        dirty = False
+
+        def append(entries: Iterable[Entry]) -> None:
+            nonlocal sent, dirty
+            lines = list(entries)
+            append_entries(folder, lines)
+            dirty = dirty or bool(lines)
+            if dirty and time.monotonic() - sent > _SEND_S:
+                there.put(folder / NAME)
+                sent, dirty = time.monotonic(), False
+
+        try:
+            yield list(read_entries(folder)), append
+        finally:
+            if dirty:
+                there.put(folder / NAME)

@@ -1,0 +1,139 @@
+"""What ``oddframe extract`` says: how far it is, what became of each video, a summary."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+from oddframe.cli.console import note, printable, say
+from oddframe.features.making import Made
+from oddframe.features.manifest import NAME, Entry
+from oddframe.outputs.clock import length
+
+# Takes lines for a manifest.
+Append = Callable[[Iterable[Entry]], None]
+
+
+@dataclass
+class Tally:
+    """What is done so far, in bytes of video: that is known of all videos before any is opened."""
+
+    total: int
+    done: int = 0
+    worked: int = 0  # Bytes of those that were not kept from before.
+    frames: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, size: int, made: Made) -> None:
+        """A video of that size is done."""
+        self.done += size
+        if made.new or made.exit_code:
+            self.worked += size
+            self.frames += made.entries[0].frames
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return max(1e-3, time.monotonic() - self.began)
+
+    def left(self) -> str:
+        """Time that is left, in words; empty at the end."""
+        if self.done >= self.total or not self.worked:
+            return ""
+        return f", {length(self.seconds * (self.total - self.done) / self.worked)} left"
+
+
+@dataclass(frozen=True)
+class Books:
+    """Where it is written down what became of the videos.
+
+    Attributes:
+        store: The store, as it was given.
+        known: What its manifest said before.
+        append: To its manifest.
+        append_named: To that of the folder of files by name.
+    """
+
+    store: str
+    known: defaultdict[str, set[tuple[str, str, str]]]
+    append: Append
+    append_named: Append | None
+
+
+def settle(
+    answers: Iterator[tuple[int, Made]],
+    sizes: Sequence[int],
+    books: Books,
+    tally: Tally,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Write down and say what became of each video, and return the exit code.
+
+    Raises:
+        OddframeError: a manifest cannot be written.
+    """
+    done: dict[int, Made] = {}
+    for number, made in answers:
+        done[number] = made
+        books.append(
+            [e for e in made.entries if made.new or _key(e) not in books.known[e.video]],
+        )
+        if books.append_named is not None:
+            books.append_named(made.named)
+        tally.add(sizes[number], made)
+        if made.exit_code:
+            note(_line(made, tally))
+        elif made.new:
+            note(_line(made, tally), quiet=quiet or as_json)
+    if as_json:
+        entries = [asdict(e) for number in sorted(done) for e in done[number].entries]
+        say(json.dumps({"schema": 1, "store": books.store, "videos": entries}, indent=2))
+    else:
+        say(_summary(list(done.values()), books.store, tally))
+    return max((made.exit_code for made in done.values()), default=0)
+
+
+def last(entries: Iterable[Entry]) -> defaultdict[str, set[tuple[str, str, str]]]:
+    """What holds of each video: what was made, or, if that came later, why it failed."""
+    found: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
+    for entry in entries:
+        others = () if entry.reason else (key for key in found[entry.video] if not key[2])
+        found[entry.video] = {*others, _key(entry)}
+    return found
+
+
+def _key(entry: Entry) -> tuple[str, str, str]:
+    return entry.sha256, entry.spec, entry.reason
+
+
+def _line(made: Made, tally: Tally) -> str:
+    first = made.entries[0]
+    name = printable(first.video)
+    if first.reason:
+        return f"FAILED {name}: {printable(first.reason)}"
+    rate = first.frames / max(first.seconds, 1e-3)
+    notes = [f"{first.damaged_packets} damaged packets skipped"] if first.damaged_packets else []
+    notes += [text for entry in made.entries for text in entry.notes]
+    ending = f"  [{'; '.join(dict.fromkeys(notes))}]" if notes else ""
+    return (
+        f"{name}: {first.snippets} snippets of {first.frames} frames, "
+        f"{rate:.0f} frames/s{tally.left()}{ending}"
+    )
+
+
+def _summary(answers: Sequence[Made], store: str, tally: Tally) -> str:
+    new = sum(1 for made in answers if made.new)
+    failed = sum(1 for made in answers if made.exit_code)
+    kept = len(answers) - new - failed
+    text = f"{new} extracted, {kept} were there, {failed} failed"
+    if tally.frames:
+        text += (
+            f"; {tally.frames} frames in {length(tally.seconds)}, "
+            f"{tally.frames / tally.seconds:.0f} frames/s"
+        )
+    return f"{text}; {printable(store.rstrip('/'))}/{NAME} says what became of each"

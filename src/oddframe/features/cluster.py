@@ -33,6 +33,7 @@ _ROUNDS = 3
 _BLOCKS = 10_000
 _WAIT_S = 1.0
 _NEWS = -1  # Stands for a number where an answer is a line for the user.
+_HEAD = "node:__internal_head__"  # Ray's name for what only the head node has.
 # What of Ray's report of an exception is our own line.
 _OURS = re.compile(r"oddframe\.errors\.\w+: (.+)")
 
@@ -84,7 +85,9 @@ class Cluster:
         if not items:
             return
         with _told():
-            run = self._ray.remote(num_cpus=0)(_Run).remote(dict(items), order, room, stage)
+            # On the head: if that dies, so does the cluster.
+            head = self._ray.remote(num_cpus=0, resources={_HEAD: 0.001})
+            run = head(_Run).remote(dict(items), order, room, stage)
             while (answers := self._ray.get(run.next.remote())) is not None:
                 if isinstance(answers, str):
                     raise OddframeError(answers)

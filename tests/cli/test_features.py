@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from oddframe.features.manifest import Entry, append_entries
-from oddframe.features.spec import Features
+from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, read_features
 from tests.cli.conftest import Answer
 from tests.features.test_index import ONE, OTHER, TWO
@@ -72,6 +73,37 @@ def test_out_again_in_the_published_layout(
 
     same = oddframe("features", "diff", store.root, out).out
     assert "2 videos in both, 2 of them the same" in same
+
+
+def test_out_as_tables(
+    oddframe: Run, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    out, features = tmp_path / "out", some_features()
+    half = Features(features.array.astype(np.float16), SPEC, features.timebase)
+    store.put(TWO, half)
+    answer = oddframe("features", "export", store.root, "--out", out, "--format", "parquet")
+    assert "2 videos, 2 files" in answer.out
+    for stem, made in (("cam1_x", features), ("cam2_x", half)):
+        table = pq.read_table(out / f"{stem}.parquet")
+        about = table.schema.metadata
+        assert FeatureSpec.from_dict(json.loads(about[b"oddframe.spec"])) == SPEC
+        assert about[b"oddframe.spec_hash"].decode() == SPEC.hash()
+        column = table["feature"].combine_chunks()
+        read = column.values.to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+        assert read.dtype == made.array.dtype
+        np.testing.assert_array_equal(read.reshape(made.array.shape), made.array)
+        crops, snippets, _ = made.array.shape
+        rows = table.to_pydict()
+        assert rows["crop"] == [c for c in range(crops) for _ in range(snippets)]
+        assert rows["snippet"] == list(range(snippets)) * crops
+        times = np.tile(made.timebase.snippet_times(), (crops, 1))
+        np.testing.assert_array_equal(np.stack([rows["start_s"], rows["end_s"]], 1), times)
+        assert set(rows["video"]) == {f"{stem.replace('_', '/')}.mp4"}
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    answer = oddframe("features", "export", store.root, "--out", out, "--format", "parquet")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "pip install 'oddframe[parquet]'" in answer.err
 
 
 def test_how_two_differ(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:

@@ -61,23 +61,37 @@ def run_on_cluster(
         names = stems([Path(source.name) for source in sources])
         written = marks(before, names)
         items = [Item(s, name, written[name]) for s, name in zip(sources, names, strict=True)]
-        cluster = stack.enter_context(connect(address, limits.jobs, partial(note, quiet=quiet)))
-        wanted, room = cluster.settle(wanted)
-        specs = tuple(part.spec(wanted.precision) for part in wanted.parts)
-        order = Order(wanted, specs, where, named, limits.memory_bytes, limits.silence_s)
-        note(
-            f"{len(items)} videos, {', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
-            f"into {printable(store)}, {room.actors} at the same time",
-            quiet=quiet,
-        )
+        tally = Tally(sum(item.source.size for item in items))
+        answers = _answers(address, items, wanted, (where, named), limits, tally, quiet=quiet)
         sizes = [item.source.size for item in items]
-        tally = Tally(sum(sizes))
-        answers = _answers(cluster, items, order, room, tally, quiet=quiet)
         books = Books(store, last(known), append, append_named)
         return settle(answers, sizes, books, tally, as_json=as_json, quiet=quiet)
 
 
 def _answers(
+    address: str,
+    items: Sequence[Item],
+    wanted: Wanted,
+    places: tuple[Place, Place | None],
+    limits: Limits,
+    tally: Tally,
+    *,
+    quiet: bool,
+) -> Iterator[tuple[int, Made]]:
+    # The answers are said when the cluster is let go: what Ray says on standard output is no part.
+    with connect(address, limits.jobs, partial(note, quiet=quiet)) as cluster:
+        wanted, room = cluster.settle(wanted)
+        specs = tuple(part.spec(wanted.precision) for part in wanted.parts)
+        order = Order(wanted, specs, *places, limits.memory_bytes, limits.silence_s)
+        note(
+            f"{len(items)} videos, {', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
+            f"into {printable(places[0].text)}, {room.actors} at the same time",
+            quiet=quiet,
+        )
+        yield from _all(cluster, items, order, room, tally, quiet=quiet)
+
+
+def _all(
     cluster: Cluster,
     items: Sequence[Item],
     order: Order,
@@ -86,9 +100,10 @@ def _answers(
     *,
     quiet: bool,
 ) -> Iterator[tuple[int, Made]]:
-    seen: dict[int, Seen] = {}
+    """What became of each video: first those where nothing is to do, then one of each content."""
     with progress_bar(quiet=quiet) as bar:
         update = follow(bar, f"reading {len(items)} videos")
+        seen: dict[int, Seen] = {}
         for found in cluster.run(dict(enumerate(items)), order, room, "look"):
             seen.update(found)
             update(len(seen), len(items))
@@ -118,8 +133,9 @@ def _answers(
                     later[copy] = item
             update(tally.done, max(1, tally.total))
             bar.update(bar.task_ids[-1], note=f"{tally.frames / tally.seconds:.0f} frames/s")
-        # What is made of them lies in the store by now: only their names are missing.
-        yield from _made(cluster, later, replace(order, wanted=_not_again(order)), room)
+        # What is made of them lies in the store by now: only files by their names are missing.
+        again = replace(order, wanted=replace(order.wanted, again=False))
+        yield from _made(cluster, later, again, room)
 
 
 def _made(
@@ -127,10 +143,6 @@ def _made(
 ) -> Iterator[tuple[int, Made]]:
     for found in cluster.run(items, order, room, "make"):
         yield from found
-
-
-def _not_again(order: Order) -> Wanted:
-    return replace(order.wanted, again=False)
 
 
 def _copied(made: Made, item: Item) -> Made:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from oddframe.cli.console import follow, note, printable, progress_bar, say
-from oddframe.cli.extract import Files
 from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption
 
 EXAMPLE = (
@@ -17,6 +17,13 @@ EXAMPLE = (
 _MOST = 20
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+
+
+class Files(StrEnum):
+    npy = "npy"
+    safetensors = "safetensors"
+    parquet = "parquet"
+
 
 StoreArgument = Annotated[Path, typer.Argument(metavar="[STORE]", help="A store of features.")]
 SpecOption = Annotated[
@@ -189,7 +196,12 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("oddframe-features"),
     spec: SpecOption = None,
     files: Annotated[
-        Files, typer.Option("--format", "-f", help="npy: one file a crop, as published.")
+        Files,
+        typer.Option(
+            "--format",
+            "-f",
+            help="npy: one file a crop, as published; parquet: one a video, a row a snippet.",
+        ),
     ] = Files.npy,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -203,6 +215,7 @@ def export(
     from oddframe.features.index import open_index
     from oddframe.features.manifest import names_in
     from oddframe.features.named import write_named
+    from oddframe.features.parquet import write_parquet
     from oddframe.outputs.names import stems
 
     index = open_index(store)
@@ -213,8 +226,13 @@ def export(
     written = 0
     with progress_bar(quiet=quiet) as bar:
         update = follow(bar, f"writing {len(entries)} videos")
-        for done, (entry, stem) in enumerate(zip(entries, stems(paths), strict=True), start=1):
+        named = zip(entries, paths, stems(paths), strict=True)
+        for done, (entry, path, stem) in enumerate(named, start=1):
             features = StoredFile(store / entry.file).open()
-            written += len(write_named(features, out, stem, files.value))
+            if files is Files.parquet:
+                write_parquet(out / f"{stem}.parquet", features, str(path))
+                written += 1
+            else:
+                written += len(write_named(features, out, stem, files.value))
             update(done, len(entries))
     say(f"{len(entries)} videos, {written} files in {printable(str(out))}")

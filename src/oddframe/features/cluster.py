@@ -12,9 +12,10 @@ import logging
 import os
 import queue
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,15 +131,16 @@ def connect(address: str, jobs: int | None, tell: Callable[[str], None]) -> Iter
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
         quiet["include_dashboard"] = False
-    try:
-        ray.init(address, **quiet)
-    except Exception as error:  # Ray has dozens.
-        reason = " ".join(str(error).split())[:200]
-        raise OddframeError(f"--cluster {address}: no cluster to work on ({reason})") from None
-    try:
-        yield Cluster(ray, jobs, tell)
-    finally:
-        ray.shutdown()
+    with redirect_stdout(sys.stderr):  # Ray says there that a machine died.
+        try:
+            ray.init(address, **quiet)
+        except Exception as error:  # Ray has dozens.
+            reason = " ".join(str(error).split())[:200]
+            raise OddframeError(f"--cluster {address}: no cluster to work on ({reason})") from None
+        try:
+            yield Cluster(ray, jobs, tell)
+        finally:
+            ray.shutdown()
 
 
 class _Run:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from oddframe.features.imports import StoredFile
-from oddframe.features.index import Index, Indexed, open_index
+from oddframe.features.index import NAME, Index, Indexed, open_index
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, write_features
 
@@ -72,8 +72,11 @@ def main() -> None:
     parser.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--folder", type=Path, help="where to make the stores [a temporary one]")
     args = parser.parse_args()
-    print("| entries | anew, s | list, s | open, ms | draw 64, ms | find one, ms | put one, ms |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| entries | anew, s | list, s | open, ms | draw 64, ms | find one, ms | put one, ms |"
+        " index, bytes an entry |"
+    )
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for entries in args.entries:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             root = Path(folder)
@@ -99,10 +102,11 @@ def row(root: Path, entries: int) -> str:
     array = np.zeros((1, SNIPPETS, SPEC.dim), np.float32)
     features = Features(array, SPEC, SPEC.timebase(25.0, 16 * SNIPPETS))
     store = FeatureStore(root)
+    size = (root / NAME).stat().st_size / entries
     put = milliseconds(lambda: store.put(f"{random.getrandbits(256):064x}", features))
     return (
         f"| {entries:,} | {anew} | {listed} | {opened:.1f} | {drawn:.1f} | {found:.2f} | "
-        f"{put:.1f} |"
+        f"{put:.1f} | {size:.0f} |"
     )
 
 

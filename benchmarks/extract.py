@@ -1,0 +1,168 @@
+"""How fast videos become features, by backbone and engine, beside plain references.
+
+    OMP_NUM_THREADS=1 python benchmarks/extract.py [--video FILE] [--snippets 4] [--views 1 10]
+
+Real frames of 320x240 (UCF-Crime's size) are decoded, cut and looked at, or listened to. Beside:
+
+* OpenCV: ``cv2.VideoCapture`` and ``cv2.resize`` to 224x224, nothing that looks
+* JPEG: every frame written as a JPEG file, then, a crop at a time, read with Pillow, resized,
+  cropped and given to the network in PyTorch, snippet by snippet, as the published extractor does
+
+What is printed is frames of video a second of *processor* time, all threads together: on an idle
+machine the frames a second of one core, and hardly touched by what else a busy machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, cast
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import av
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from oddframe.backbones.base import WHOLE, Backbone
+from oddframe.backbones.engines import EngineName
+from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.features.extract import extract, spec_for
+from oddframe.features.presets import get_preset
+from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.snippets import SnippetReader
+from oddframe.video.source import open_source
+from oddframe.video.views import with_views
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = get_preset("ucf-crime").how
+SIZE, CROP = 16, 224
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--video", type=Path, default=ROOT / "tests" / "data" / "fi150.mp4")
+    parser.add_argument("--snippets", type=int, default=4)
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 10])
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    with tempfile.TemporaryDirectory() as folder:
+        # The network is cheap where it is not there: its frames are many, for the clock's sake.
+        short = cut(args.video, Path(folder, "short.mp4"), SIZE * args.snippets)
+        long = cut(args.video, Path(folder, "long.mp4"), 25 * 60)
+        print("| what | crops | frames a second of a core |\n| --- | ---: | ---: |")
+        report("OpenCV: decode, resize", 1, 25 * 60, lambda: opencv(long))
+        report("oddframe: decode, resize", 1, 25 * 60, lambda: decoded(long, WHOLE))
+        report("oddframe: decode, preset ucf-crime", 10, 25 * 60, lambda: decoded(long, PUBLISHED))
+        for name, engine in (("efficientnet_lite0", "openvino"), ("efficientnet_lite0", "torch")):
+            made(name, engine, find_kinds(name)[0].how, long, 25 * 60)
+        made("aisfx", "openvino", find_kinds("aisfx")[0].how, long, 25 * 60)
+        for views in args.views:
+            how = PUBLISHED if views == 10 else with_views(PUBLISHED, cast(Literal[1, 5], views))
+            for engine in ("openvino", "torch"):
+                made("i3d", engine, how, short, SIZE * args.snippets)
+            network = load_backbone("i3d", how, engine="torch", precision="float32")
+            report(
+                "JPEG files, Pillow, PyTorch, a crop at a time: i3d",
+                views,
+                SIZE * args.snippets,
+                lambda views=views, network=network: published(short, views, network),
+            )
+
+
+def report(what: str, crops: int, frames: int, call: Callable[[], object]) -> None:
+    """Time a call, and print its row."""
+    began = time.process_time()
+    call()
+    print(f"| {what} | {crops} | {frames / (time.process_time() - began):.1f} |", flush=True)
+
+
+def made(name: str, engine: str, how: Preprocessing, video: Path, frames: int) -> None:
+    """The row of a backbone, which has looked at one snippet before."""
+    backbone = load_backbone(name, how, engine=cast(EngineName, engine), precision="float32")
+    spec = spec_for(backbone, how)
+    for eye in backbone.eyes:
+        eye.see(np.zeros((1, SIZE, CROP, CROP, 3), np.uint8))
+    crops = len(how.crops) if backbone.eyes else 1
+    report(f"{name}, {engine}", crops, frames, lambda: extract(open_source(video), spec, backbone))
+
+
+def cut(video: Path, path: Path, frames: int) -> Path:
+    """So many frames of a video, over and over, in 320x240 H.264 at 25 fps; its sound likewise."""
+    with av.open(str(video)) as container:
+        pictures = [frame.reformat(320, 240, "yuv420p") for frame in container.decode(video=0)]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        sound = container.add_stream("aac", rate=44_100, layout="mono")
+        noise = np.random.default_rng(0)
+        for number in range(frames):
+            picture = pictures[number % len(pictures)]
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(picture))
+            samples = noise.normal(0, 0.1, (1, 44_100 // 25)).astype(np.float32)
+            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            heard.sample_rate, heard.pts = 44_100, number * samples.shape[1]
+            heard.time_base = Fraction(1, 44_100)
+            container.mux(sound.encode(heard))
+        container.mux(stream.encode(None))
+        container.mux(sound.encode(None))
+    return path
+
+
+def opencv(video: Path) -> int:
+    """Decode and resize in a loop."""
+    capture, seen = cv2.VideoCapture(str(video)), 0
+    while True:
+        there, frame = capture.read()
+        if not there:
+            return seen
+        cv2.resize(frame, (CROP, CROP))
+        seen += 1
+
+
+def decoded(video: Path, how: Preprocessing) -> int:
+    """Snippets that nothing looks at."""
+    return sum(1 for _ in SnippetReader(open_source(video), how))
+
+
+def published(video: Path, views: int, network: Backbone) -> list[NDArray[np.float32]]:
+    """Features (T, D) a crop, the way of the published extractor."""
+    with tempfile.TemporaryDirectory() as name:
+        capture, files = cv2.VideoCapture(str(video)), []
+        while True:
+            there, frame = capture.read()
+            if not there:
+                break
+            files.append(str(Path(name, f"{len(files):06d}.jpg")))
+            cv2.imwrite(files[-1], frame)
+        rows = []
+        for crop in range(views):
+            snippets = [files[start : start + SIZE] for start in range(0, len(files), SIZE)]
+            rows.append(
+                np.concatenate([network(np.stack([[_read(f, crop) for f in s]])) for s in snippets])
+            )
+    return rows
+
+
+def _read(file: str, crop: int) -> NDArray[np.uint8]:
+    with Image.open(file) as picture:
+        frame = picture.convert("RGB").resize((340, 256), Image.Resampling.LANCZOS)
+    if crop >= 5:
+        frame = ImageOps.mirror(frame)
+    left, top = ((58, 16), (0, 0), (116, 0), (0, 32), (116, 32))[crop % 5]
+    return np.asarray(frame.crop((left, top, left + CROP, top + CROP)))
+
+
+if __name__ == "__main__":
+    main()

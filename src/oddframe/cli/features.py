@@ -214,7 +214,7 @@ def export(
     from oddframe.features.imports import StoredFile
     from oddframe.features.index import open_index
     from oddframe.features.manifest import names_in
-    from oddframe.features.named import write_named
+    from oddframe.features.named import Format, write_named
     from oddframe.features.parquet import write_parquet
     from oddframe.outputs.names import stems
 
@@ -233,6 +233,7 @@ def export(
                 write_parquet(out / f"{stem}.parquet", features, str(path))
                 written += 1
             else:
-                written += len(write_named(features, out, stem, files.value))
+                form: Format = "safetensors" if files is Files.safetensors else "npy"
+                written += len(write_named(features, out, stem, form))
             update(done, len(entries))
     say(f"{len(entries)} videos, {written} files in {printable(str(out))}")

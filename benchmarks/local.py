@@ -18,14 +18,8 @@ from pathlib import Path
 
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
-from oddframe.experiments.benchmark import (
-    BENCHMARKS,
-    clips_from,
-    gathered,
-    protocol_of,
-    report,
-    rows,
-)
+from oddframe.experiments.benchmark import BENCHMARKS, clips_from, gathered, protocol_of
+from oddframe.experiments.benchmark_table import chosen_anew, report, rows
 from oddframe.experiments.parts import Inner
 from oddframe.experiments.protocol import FoldResult
 from oddframe.features.store import FeatureStore
@@ -49,6 +43,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, help="only the first so many rows")
     parser.add_argument("--jobs", type=int, default=1, help="videos decoded side by side")
+    parser.add_argument(
+        "--nested",
+        action="store_true",
+        help="choose the configured method's settings anew in each part, inside its training clips",
+    )
     parser.add_argument("--validate", type=int, metavar="N", help="N folds inside training parts")
     parser.add_argument("--out", type=Path, help="Markdown file; printed in any case")
     return parser.parse_args()
@@ -78,6 +77,8 @@ def main() -> int:
         if args.validate:
             protocol = replace(protocol, split=Inner(protocol.split, args.validate))
         table = rows(benchmark, dataset, clips, config, protocol)
+        if args.nested:
+            table = (chosen_anew(table[0], config), *table[1:])
         text = report(benchmark, table[: args.rows], config, say)
         if args.out:
             write_text(args.out, text)

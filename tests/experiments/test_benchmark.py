@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import pytest
 
 from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.experiments import controls
-from oddframe.experiments.benchmark import BENCHMARKS, LINEAR, baseline, report, rows
+from oddframe.experiments.benchmark import BENCHMARKS, baseline
+from oddframe.experiments.benchmark_table import LINEAR, Row, chosen_anew, report, rows
 from oddframe.experiments.parts import Folds
 from oddframe.experiments.protocol import Bag, Protocol, on_clips, run
 from oddframe.experiments.splice import Clip, SpliceRule
 from oddframe.experiments.trainers import method_trainer
 from oddframe.timeline import Timebase
 from oddframe.training.config import TrainConfig, parse_config
+from oddframe.training.sections import SearchSection
 
 TINY = {"hidden": 8, "heads": 2, "head_dim": 4, "anomaly_slots": 16, "normal_slots": 16}
 SPLICES = SpliceRule((4, 6), (1, 2), 5, 5)
@@ -64,6 +67,18 @@ def test_crops_are_views_in_training_and_averaged_in_scoring(clips):
     both = np.concatenate([array, array[:, ::-1]])
     expected = (scorer(array) + scorer(array[:, ::-1])) / 2
     np.testing.assert_allclose(scorer(both), expected, atol=1e-6)
+
+
+def test_settings_are_chosen_anew_in_each_part(clips):
+    grid = {"lr": [1, 1e-6], "steps": [1], "folds": 2}
+    config = tiny("video", 3).model_copy(update={"search": SearchSection(**grid)})
+    benchmark = replace(
+        BENCHMARKS["surveillance_fight"], protocol=Protocol(Folds(2), 1, "clips", SPLICES, SPLICES)
+    )
+    row = Row("UR-DMU", method_trainer(config), clips, benchmark.protocol)
+    text = report(benchmark, [chosen_anew(row, config)], config)
+    assert "UR-DMU: chosen in each part on 2 folds: learning rate" in text
+    assert len(re.findall(r"learning rate [^,]+, 3 steps, [^:]+: [12]", text)) in (1, 2)
 
 
 def test_the_baseline_is_linear_on_the_same_bags():

@@ -1,32 +1,24 @@
-"""The benchmarks: what stands in their tables, and how it is made.
+"""The benchmarks: on which data, by which protocol, and what stands in their tables.
 
 UCF-Crime and XD-Violence are run as published. The protocols of the others are local ones, not
-those of a published table: figures compare with each other. Each table has a linear baseline on the
-same features and bags, and controls that know nothing of the picture.
+those of a published table: figures compare with each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError
-from oddframe.experiments import controls
-from oddframe.experiments.figures import clip_auc_interval, figures, within_recordings_auc
 from oddframe.experiments.parts import Draws, Given
-from oddframe.experiments.protocol import FoldResult, Protocol, Trainer, on_clips, run
+from oddframe.experiments.protocol import Protocol, on_clips
 from oddframe.experiments.splice import Clip, SpliceRule, clips_of
 from oddframe.experiments.table import (
-    CLIP_COLUMNS,
     FRAME_COLUMNS,
     Column,
-    differences,
-    interval_text,
-    markdown,
 )
-from oddframe.experiments.trainers import method_trainer
-from oddframe.training.config import BagSection, MethodSection, RecipeSection, TrainConfig
+from oddframe.training.config import MethodSection, RecipeSection, TrainConfig
 from oddframe.training.gather import (
     Extractor,
     Gathered,
@@ -35,10 +27,7 @@ from oddframe.training.gather import (
     Silent,
     gather,
 )
-from oddframe.training.normal import normal_only
 
-LINEAR = "linear top-k MIL"
-NORMAL_ALONE = "normal videos alone"
 # Half an hour of normal video stands behind a threshold here: no wish below some 10 an hour can be
 # told from none.
 FALSE_ALARMS_PER_HOUR = 30.0
@@ -143,16 +132,6 @@ def protocol_of(benchmark: Benchmark, dataset: Dataset) -> Protocol:
     return replace(benchmark.protocol, split=Given(test))
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: what it is called, what is trained, on what."""
-
-    name: str
-    trainer: Trainer
-    clips: tuple[Clip, ...]
-    protocol: Protocol
-
-
 def gathered(
     dataset: Dataset,
     config: TrainConfig,
@@ -202,76 +181,3 @@ def baseline(config: TrainConfig) -> TrainConfig:
             "standardise": True,
         }
     )
-
-
-def rows(
-    benchmark: Benchmark,
-    dataset: Dataset,
-    clips: tuple[Clip, ...],
-    config: TrainConfig,
-    protocol: Protocol,
-) -> tuple[Row, ...]:
-    """The configured method, the linear baseline, what knows normal videos alone, the controls."""
-    bags = handed(config, protocol)
-    trainer = method_trainer(config)
-    title = config.chosen_method()[0].title
-    # The length control shows what the protocol hides from the others.
-    open_length = replace(protocol, even_lengths=False, window=None)
-    table = [
-        Row(title, trainer, clips, bags),
-        Row(LINEAR, method_trainer(baseline(config)), clips, bags),
-        Row(NORMAL_ALONE, method_trainer(normal_only(config)), clips, bags),
-        Row(f"{title}, labels shuffled", _shuffled(config, trainer), clips, protocol),
-        Row("a random direction", controls.random_direction, clips, bags),
-        Row("position in the video", controls.position_only, clips, protocol),
-        Row("length of the video", controls.length_only, clips, open_length),
-    ]
-    if benchmark.file_properties:
-        blind = controls.file_property_clips(dataset, clips)
-        row = Row("file properties", controls.logistic_regression, blind, on_clips(protocol))
-        table.append(row)
-    return tuple(table)
-
-
-def _shuffled(config: TrainConfig, trainer: Trainer) -> Trainer:
-    # Shuffled labels are those of videos, so the videos are spliced before, whatever the config.
-    if config.bags.mode == "joined":
-        trainer = method_trainer(config.model_copy(update={"bags": BagSection()}))
-    return controls.random_labels(trainer)
-
-
-def report(
-    benchmark: Benchmark,
-    table: Sequence[Row],
-    config: TrainConfig,
-    say: Callable[[str, FoldResult], None] | None = None,
-) -> str:
-    """Run all rows and write them as Markdown: figures, and differences to the baseline.
-
-    Events are those at a threshold for ``FALSE_ALARMS_PER_HOUR``, by the config's rule.
-    """
-    results = {
-        row.name: run(row.clips, row.trainer, row.protocol, _told(say, row.name)) for row in table
-    }
-    rule = config.events.rule(1.0)
-    found = {name: figures(of, rule, FALSE_ALARMS_PER_HOUR) for name, of in results.items()}
-    columns = benchmark.columns + (CLIP_COLUMNS if benchmark.clips else ())
-    lines = [f"### {benchmark.title}", "", markdown(found, columns)]
-    if benchmark.clips:
-        lines.append("| | clip AUC, 95 % by recording | clip AUC within recordings |")
-        lines.append("| --- | ---: | ---: |")
-        for name, of in results.items():
-            intervals = (clip_auc_interval(of), within_recordings_auc(of))
-            lines.append(f"| {name} | " + " | ".join(interval_text(i) for i in intervals) + " |")
-        lines.append("")
-    learnt = {name: found[name] for name in list(found)[:2]}
-    if LINEAR in learnt and len(learnt) == 2:
-        compared = benchmark.columns[:4] + (CLIP_COLUMNS if benchmark.clips else ())
-        lines.append(differences(learnt, LINEAR, compared))
-    return "\n".join(lines)
-
-
-def _told(
-    say: Callable[[str, FoldResult], None] | None, name: str
-) -> Callable[[FoldResult], None] | None:
-    return None if say is None else lambda result: say(name, result)

@@ -256,6 +256,7 @@ def run_nested(
     *,
     inner_folds: int = 3,
     judge: Callable[[Sequence[FoldResult]], float] = mean_auc,
+    progress: Callable[[FoldResult], None] | None = None,
 ) -> tuple[tuple[FoldResult, ...], tuple[str, ...]]:
     """Choose among ``candidates`` anew in each fold, on its validation recordings, then test.
 
@@ -268,6 +269,8 @@ def run_nested(
         best = max(validated, key=lambda name: judge(validated[name]))
         results.append(run_part(part, candidates[best], protocol))
         chosen.append(best)
+        if progress:
+            progress(results[-1])
     return tuple(results), tuple(chosen)
 
 

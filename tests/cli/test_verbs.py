@@ -79,12 +79,17 @@ def test_info_of_a_model_of_several_seeds_is_in_words(oddframe: Run, tmp_path: P
     ]
     told = {"chosen_by": "auc", "runs": runs, "mean_and_deviation": {"auc": [0.85617, 0.079431]}}
     path = tmp_path / "seeds.safetensors"
-    save_model(replace(model, card={**model.card, "seeds": told}), path)
+    learned = [f"{i:016x}" for i in range(40)]
+    card = {**model.card, "seeds": told, "learned_from": learned}
+    save_model(replace(model, card=card), path)
     lines = [line.strip() for line in oddframe("info", path).out.splitlines()]
     assert "seed 7, validation 0.5, metrics auc 0.9123, kept yes" in lines
     assert "seed 8, validation none, metrics auc 0.8, kept no" in lines
     assert "auc  0.8562, 0.07943" in lines
     assert not any("{" in line for line in lines)
+    (line,) = (line for line in lines if line.startswith("learned_from"))
+    assert line.endswith("and 28 more (all of them with --json)")
+    assert json.loads(oddframe("info", path, "--json").out)["card"]["learned_from"] == learned
 
 
 def test_info_of_features(oddframe: Run, clip: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import typer
 from oddframe.cli.console import printable, say
 from oddframe.cli.options import DebugOption, JsonOption
 
+# Items of a list that a person is shown: a model names every video that it has learned from.
+_MOST = 12
 EXAMPLE = "Example: oddframe info cam3.mp4    oddframe info fight"
 
 
@@ -134,5 +136,7 @@ def _in_words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_in_words(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_in_words, value)) or "none"
+        more = len(value) - _MOST
+        rest = f" and {more} more (all of them with --json)" if more > 0 else ""
+        return (", ".join(map(_in_words, value[:_MOST])) or "none") + rest
     return "none" if value is None else str(value)

@@ -9,6 +9,7 @@ from oddframe.backbones.aisfx import AisfxKind
 from oddframe.backbones.base import Backbone, Eye, Kind
 from oddframe.backbones.efficientnet import EfficientNetKind
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
+from oddframe.backbones.grey import Grey
 from oddframe.backbones.i3d_flow import I3DFlow
 from oddframe.backbones.i3d_rgb import I3DRgb
 from oddframe.backbones.onnx_file import OnnxKind
@@ -18,7 +19,17 @@ from oddframe.errors import UsageError
 from oddframe.video.preprocessing import Preprocessing
 
 _KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (I3DRgb(), I3DFlow(), EfficientNetKind(), AisfxKind(), VGGishKind())
+    kind.name: kind
+    for kind in (
+        I3DRgb(),
+        I3DFlow(),
+        EfficientNetKind(),
+        Grey(10, 96, 96),
+        Grey(10, 227, 227),
+        Grey(5, 120, 160),
+        AisfxKind(),
+        VGGishKind(),
+    )
 }
 _YAML = (".yaml", ".yml")
 

@@ -57,10 +57,13 @@ def rows(
     title = config.chosen_method()[0].title
     # The length control shows what the protocol hides from the others.
     open_length = replace(protocol, even_lengths=False, window=None)
+    alone = [Row(NORMAL_ALONE, method_trainer(normal_only(config)), clips, bags)]
+    if config.chosen_method()[0].from_normal_alone:  # The first row is one already.
+        alone = []
     table = [
         Row(title, trainer, clips, bags),
         Row(LINEAR, method_trainer(baseline(config)), clips, bags),
-        Row(NORMAL_ALONE, method_trainer(normal_only(config)), clips, bags),
+        *alone,
         Row(f"{title}, labels shuffled", _shuffled(config, trainer), clips, protocol),
         Row("a random direction", controls.random_direction, clips, bags),
         Row("position in the video", controls.position_only, clips, protocol),

@@ -68,13 +68,26 @@ def repeats_of(benchmark: Benchmark, draws: int | None, seeds: int | None) -> in
 
 
 def entrants(config: TrainConfig, names: Sequence[str] = ()) -> tuple[Entrant, ...]:
-    """The methods called ``names``, all of them without any, by the league's recipe.
+    """The methods called ``names``, by the league's recipe; without any, all that read its
+    features.
 
     Raises:
-        UsageError: there is no such method.
+        UsageError: there is no such method, or it reads other features.
     """
-    wanted = dict.fromkeys(names or (*method_names(), SMALL))
+    reading = [name for name in method_names() if _reads(config, name)]
+    wanted = dict.fromkeys(names or (*reading, SMALL))
+    for name in wanted:
+        if name != SMALL and not _reads(config, name):
+            raise UsageError(
+                f"{name} reads {get_method(name).backbones[0]}, and all in a league read "
+                f"{config.features.backbone}; measure it by benchmarks/local.py"
+            )
     return tuple(_entrant(config, name) for name in wanted)
+
+
+def _reads(config: TrainConfig, name: str) -> bool:
+    only = get_method(name).backbones
+    return not only or config.features.backbone in only
 
 
 def _entrant(config: TrainConfig, name: str) -> Entrant:

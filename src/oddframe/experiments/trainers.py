@@ -14,7 +14,8 @@ from oddframe.timeline import FloatArray
 from oddframe.training.bags import TrainingVideo, View
 from oddframe.training.config import TrainConfig
 from oddframe.training.fitted import Fitted
-from oddframe.training.loop import OnNetwork, OnStep, fit
+from oddframe.training.log import OnStep
+from oddframe.training.loop import OnNetwork, fit
 
 
 def method_trainer(config: TrainConfig) -> Trainer:

@@ -109,7 +109,11 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         about: Its paper, and how it was checked.
         Config: Pydantic model of its settings; an unknown field is an error.
         recipe: How it is trained unless told otherwise.
-        from_normal_alone: Not trained by steps but found at once, from normal videos alone.
+        from_normal_alone: Learns from normal videos alone; its network is a ``NormalNetwork``.
+        by_steps: Of one that does: what it remembers at once is then trained by steps. The others'
+            loss is never asked for.
+        backbones: The only ones whose features it reads, the usual one first: those of frames,
+            which are never standardised. None: it reads any features.
         separable: The loss of as many normal as abnormal bags is the mean over its parts, where a
             part holds the i-th normal bag if it holds the i-th abnormal one, and no layer mixes
             bags: a step may then take a batch part by part, in a fraction of the memory.
@@ -122,6 +126,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     Config: type[ConfigT]
     recipe: Recipe
     from_normal_alone: bool = False
+    by_steps: bool = False
+    backbones: tuple[str, ...] = ()
     separable: bool = False
 
     @abstractmethod

@@ -9,22 +9,14 @@ and its scale are found from the normal snippets at once, by ``fit_normal`` in `
 
 from __future__ import annotations
 
-import math
-
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.normal import NormalNetwork
 
-# Scores of the median and of the 99th of a hundred unseen normal snippets.
-_USUAL, _EDGE = 0.1, 0.5
-# The score rises with this power of the distance, whatever the normal distances say.
-_SLOPES = (1.0, 12.0)
-# Distances below this share of the edge's are all as near as can be.
-_NEAREST = 1e-3
 _LLOYD_STEPS = 20
 
 
@@ -45,14 +37,12 @@ class NormalityConfig(BaseModel):
     shrinkage: float = Field(default=0.1, gt=0, le=1)
 
 
-class NormalityNetwork(nn.Module):
+class NormalityNetwork(NormalNetwork):
     """The distance to what is normal, as a score; D features in, at most M memory units."""
 
     whiten: Tensor  # (D, D)
     memory: Tensor  # (M, D) units, whitened; those from ``filled`` on are not used
     filled: Tensor  # () units that are there
-    edge: Tensor  # () distance whose score is a half
-    slope: Tensor  # () logit = slope ln(distance / edge)
 
     def __init__(self, dim: int, config: NormalityConfig) -> None:
         super().__init__()
@@ -60,13 +50,6 @@ class NormalityNetwork(nn.Module):
         self.register_buffer("whiten", torch.eye(dim))
         self.register_buffer("memory", torch.zeros(config.units, dim))
         self.register_buffer("filled", torch.ones((), dtype=torch.int64))
-        self.register_buffer("edge", torch.ones(()))
-        self.register_buffer("slope", torch.ones(()))
-
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = folded(features, labels)
-        return averaged(self.logits(self.distance(x)), crops)
 
     def distance(self, features: Tensor) -> Tensor:
         """(..., D) -> (...) mean distance to the nearest units, in deviations of normal ones."""
@@ -74,10 +57,6 @@ class NormalityNetwork(nn.Module):
         far = torch.cdist((features @ self.whiten).flatten(0, -2), units)
         nearest = far.topk(min(self.config.neighbours, len(units)), dim=-1, largest=False)
         return nearest.values.mean(-1).view(features.shape[:-1])
-
-    def logits(self, distances: Tensor) -> Tensor:
-        """Logits of distances: they rise with them, and are 0 at the edge."""
-        return self.slope * (distances / self.edge).clamp(min=_NEAREST).log()
 
     def remember(self, snippets: Tensor) -> None:
         """Take normal ``snippets`` (N, D), N at least 1, as what is normal; the same ones in the
@@ -87,20 +66,6 @@ class NormalityNetwork(nn.Module):
         self.whiten.copy_(whiten)
         self.memory[: len(units)] = units
         self.filled.fill_(len(units))
-
-    def calibrate(self, distances: Tensor) -> None:
-        """Set the scale by ``distances`` (N,) of normal snippets that the memory has not seen.
-
-        One in a hundred of them scores above a half, half of them above a tenth. Beyond, the score
-        goes on rising with the distance, so that the order of snippets stays.
-        """
-        points = torch.tensor([0.5, 0.99], dtype=torch.float64)
-        usual, edge = torch.quantile(distances.double(), points).clamp(min=1e-6).tolist()
-        rise = math.log(_EDGE / (1 - _EDGE)) - math.log(_USUAL / (1 - _USUAL))
-        width = math.log(edge / usual)
-        low, high = _SLOPES
-        self.edge.fill_(edge)
-        self.slope.fill_(high if width * high <= rise else max(low, rise / width))
 
 
 def whitening(x: Tensor, shrinkage: float) -> Tensor:

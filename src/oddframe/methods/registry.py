@@ -10,9 +10,11 @@ from oddframe.methods.bnwvad import BnWvad
 from oddframe.methods.claws import Claws
 from oddframe.methods.crfd import Crfd
 from oddframe.methods.gcn import Gcn
+from oddframe.methods.hasan import Hasan
 from oddframe.methods.hlnet import HlNet
 from oddframe.methods.ibl import Ibl
 from oddframe.methods.linear import Linear
+from oddframe.methods.lu import Lu
 from oddframe.methods.ma import Ma
 from oddframe.methods.mist import Mist
 from oddframe.methods.msl import Msl
@@ -40,6 +42,8 @@ _METHODS: dict[str, AnyMethod] = {
         Claws(),
         Ibl(),
         Ma(),
+        Hasan(),
+        Lu(),
     )
 }
 

@@ -6,11 +6,12 @@ import re
 
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method
-from oddframe.training.config import MethodSection, TrainConfig
+from oddframe.training.config import MethodSection, TrainConfig, reading_its_own
 
 
 def with_method(config: TrainConfig, name: str) -> TrainConfig:
-    """``config`` with another method, and that one's own settings, rate and decay.
+    """``config`` with another method, and that one's own settings, rate, decay and, if it reads
+    only some backbones' features, the first of them.
 
     Raises:
         UsageError: there is no such method.
@@ -18,7 +19,7 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
     if get_method(name).name == config.method.name:
         return config
     changed = config.with_recipe(lr=None, weight_decay=None)
-    return changed.model_copy(update={"method": MethodSection(name=name)})
+    return reading_its_own(changed.model_copy(update={"method": MethodSection(name=name)}))
 
 
 def with_tiles(config: TrainConfig, text: str) -> TrainConfig:

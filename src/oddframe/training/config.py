@@ -214,4 +214,12 @@ def parse_config(
     except ValidationError as error:
         line = explained(error, method.Config, ("method", "config"), where, node)
         raise UsageError(line) from None
-    return config
+    return config if "features" in data else reading_its_own(config)
+
+
+def reading_its_own(config: TrainConfig) -> TrainConfig:
+    """``config`` with the features that its method reads, if it reads only some backbones'."""
+    only = get_method(config.method.name).backbones
+    if not only or config.features.backbone in only:
+        return config
+    return config.model_copy(update={"features": FeatureSection(backbone=only[0])})

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from oddframe.methods.base import Loss
 
+OnStep = Callable[[int, int, Loss], None]
+"""Told (steps done, steps in all, loss) after a step."""
+
 
 class StepLog:
     """Writes a JSON line a step; a resumed run keeps what it had logged before.

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from oddframe.errors import InputError, OddframeError
-from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.board import Board
@@ -20,7 +19,7 @@ from oddframe.training.checkpoint import Checkpoint, load_checkpoint, save_check
 from oddframe.training.config import TrainConfig
 from oddframe.training.distributed import Ranks
 from oddframe.training.fitted import COLLAPSED, Fitted, first_view, spread
-from oddframe.training.log import StepLog
+from oddframe.training.log import OnStep, StepLog
 from oddframe.training.normal import fit_normal
 from oddframe.training.reproducible import reproducible
 from oddframe.training.steps import Run, identity
@@ -33,7 +32,6 @@ _NEXT_SEED = 1_000
 # Logits over the temperature lie, all but one in twenty, within this: scores of 0.02 to 0.98.
 _LOGIT_RANGE = 4.0
 
-OnStep = Callable[[int, int, Loss], None]
 OnNetwork = Callable[[int, ModelNetwork], None]
 
 
@@ -86,8 +84,8 @@ def fit(
     """Train the configured method on features.
 
     The same seed gives the same weights on the same machine and device, and so does a run that was
-    killed and resumed. Chance elsewhere in the program is left as it was. A method that is not
-    trained by steps goes to ``fit_normal``.
+    killed and resumed. Chance elsewhere in the program is left as it was. A method that learns from
+    normal videos alone goes to ``fit_normal``; killed, it begins anew.
 
     A training that gives every training snippet one score, halfway or at the end, has collapsed: it
     begins once more, at a tenth of the rate and from the seed a thousand on, and says so. The lines
@@ -116,7 +114,7 @@ def fit(
         OddframeError: a term of the loss is not finite; the line names step and term.
     """
     if config.chosen_method()[0].from_normal_alone:
-        return fit_normal(videos, config, device=device)
+        return fit_normal(videos, config, device=device, log=log, on_step=on_step)
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")

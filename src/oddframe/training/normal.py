@@ -4,53 +4,71 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from oddframe.errors import InputError, UsageError
-from oddframe.methods.normality import Normality, NormalityConfig, NormalityNetwork
+from oddframe.methods.base import AnyMethod
+from oddframe.methods.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.methods.shared.normal import NormalNetwork
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import MethodSection, TrainConfig
 from oddframe.training.fitted import COLLAPSED, Fitted
+from oddframe.training.log import OnStep
+from oddframe.training.normal_steps import learn_by_steps
+from oddframe.training.reproducible import reproducible
 
 # More snippets are thinned out evenly: some three hours of video at 16 frames a snippet, 15 a
 # second, and a minute's work.
 MOST_SNIPPETS = 10_000
-# Each part of the videos is measured by a memory of the others, to set the scale of the scores.
+# And so are more numbers, of frames: a gigabyte.
+_MOST_NUMBERS = 2**28
+# Parts of the videos that are measured by networks of the others, to set the scale of the scores.
 _FOLDS = 5
 
 
 def normal_only(config: TrainConfig) -> TrainConfig:
-    """``config`` with the method that needs no abnormal video; all else as it was."""
-    if config.method.name == Normality.name:
+    """``config`` if its method needs no abnormal video; else with one that does not."""
+    if config.chosen_method()[0].from_normal_alone:
         return config
     return config.model_copy(update={"method": MethodSection(name=Normality.name, config={})})
 
 
 def fit_normal(
-    videos: Sequence[TrainingVideo], config: TrainConfig, *, device: str | torch.device = "cpu"
+    videos: Sequence[TrainingVideo],
+    config: TrainConfig,
+    *,
+    device: str | torch.device = "cpu",
+    log: Path | None = None,
+    on_step: OnStep | None = None,
 ) -> Fitted:
     """Remember what is normal: a detector of the unusual, without one abnormal video.
 
-    Nothing is left to chance, and the order of the videos does not matter. The scale of the scores
-    is set on snippets of videos that the memory had not seen: one normal snippet in a hundred
-    scores above a half.
+    The order of the videos does not matter, and nothing is left to chance but the weights and
+    batches of a method that is trained by steps, which hang on the seed. The scale of the scores
+    is set on snippets of videos that the network had not seen: one normal snippet in a hundred
+    scores above a half. A network that is quickly found is found anew for each of five parts of the
+    videos; a slow one for one of them.
 
     Args:
         videos: Features; abnormal videos are left aside. A video that is there twice counts once.
-        config: The method ``normality`` with its settings (see ``normal_only``), and whether
-            features are standardised; steps, bags and seed mean nothing here.
-        device: Where the network is in the end.
+        config: A method that learns from normal videos alone (see ``normal_only``), and whether
+            features are standardised; steps, stacks a step and seed are for those trained by steps.
+        device: Where to train, and where the network is in the end.
+        log: JSON lines, one a step, of a method that has steps.
+        on_step: Called with (steps done, steps in all, loss).
 
     Raises:
-        UsageError: the configuration is of another method.
+        UsageError: the configuration is of another method, or its method reads other features.
         InputError: no normal videos, only one snippet, features of different lengths or not finite.
+        OddframeError: the loss is not finite.
     """
-    method, method_config = config.chosen_method()
-    if not isinstance(method, Normality) or not isinstance(method_config, NormalityConfig):
+    method, _ = config.chosen_method()
+    if not method.from_normal_alone:
         raise UsageError(
             f"the method {config.method.name} needs abnormal videos too; for normal video alone "
             f"set method.name to {Normality.name}"
@@ -59,18 +77,38 @@ def fit_normal(
     _check(normal)
     views = [view for video in normal for view in video.views]
     dim = views[0].shape[1]
-    standardise = Standardise.fitted(views) if config.standardise else Standardise.identity(dim)
+    apart = config.standardise and not method.backbones
+    standardise = Standardise.fitted(views) if apart else Standardise.identity(dim)
     snippets, folds = _snippets(normal)
-    with torch.inference_mode():
-        x = standardise(snippets)
-        network = method.network(dim, method_config)
-        unseen = _unseen_distances(x, folds, method_config)
-        network.remember(x)
+    with torch.no_grad():
+        x = standardise(snippets) if apart else snippets
+    unseen = _unseen_distances(method, x, folds, config, device)
+    network = _learnt(method, x, config, device, log, on_step)
+    with torch.no_grad():
         network.calibrate(unseen)
         scores = network.logits(unseen).sigmoid()
     whole = ModelNetwork(standardise, network).to(device).eval()
     found = float(scores.max() - scores.min())
-    return Fitted(whole, found, 0, tuple(_warnings(videos, normal, found)))
+    return Fitted(whole, found, 0, tuple(_warnings(method, videos, normal, found)))
+
+
+def _learnt(
+    method: AnyMethod,
+    x: Tensor,
+    config: TrainConfig,
+    device: str | torch.device,
+    log: Path | None = None,
+    on_step: OnStep | None = None,
+) -> NormalNetwork:
+    """What ``method`` makes of normal snippets (N, D), in evaluation mode."""
+    with reproducible(torch.device(device), config.recipe.seed):
+        network = method.network(x.shape[1], config.chosen_method()[1])
+        assert isinstance(network, NormalNetwork)
+        with torch.no_grad():
+            network.remember(x)
+        if method.by_steps:
+            network = learn_by_steps(network.to(device), x, config, log, on_step)
+    return network.to(device).eval()
 
 
 def _each_once(videos: Sequence[TrainingVideo]) -> list[TrainingVideo]:
@@ -97,34 +135,46 @@ def _check(normal: Sequence[TrainingVideo]) -> None:
 
 
 def _snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
-    """All snippets (N, D), thinned out to ``MOST_SNIPPETS``, and the fold of each (N,)."""
-    rows = np.concatenate([view for video in normal for view in video.views]).astype(np.float32)
+    """All snippets (N, D), thinned out where they are too many, and the fold of each (N,)."""
+    views = [view for video in normal for view in video.views]
     if len(normal) == 1:  # Parts of the one video, in time.
-        fold = np.concatenate([np.arange(len(v)) * _FOLDS // len(v) for v in normal[0].views])
+        fold = np.concatenate([np.arange(len(v)) * _FOLDS // len(v) for v in views])
     else:
         lengths = [sum(len(view) for view in video.views) for video in normal]
         fold = np.repeat(np.arange(len(normal)) % _FOLDS, lengths)
-    kept = np.linspace(0, len(rows) - 1, min(len(rows), MOST_SNIPPETS)).round().astype(np.int64)
-    return torch.from_numpy(rows[kept]), torch.from_numpy(fold[kept])
+    most = min(MOST_SNIPPETS, max(1, _MOST_NUMBERS // views[0].shape[1]))
+    kept = np.linspace(0, len(fold) - 1, min(len(fold), most)).round().astype(np.int64)
+    starts = np.cumsum([0, *(len(view) for view in views)])
+    rows = [  # A view at a time: all of them may not fit into memory.
+        view[kept[(kept >= start) & (kept < start + len(view))] - start].astype(np.float32)
+        for view, start in zip(views, starts[:-1], strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(fold[kept])
 
 
-def _unseen_distances(x: Tensor, folds: Tensor, config: NormalityConfig) -> Tensor:
-    """(N,) distances of the snippets to memories of the other folds."""
+def _unseen_distances(
+    method: AnyMethod, x: Tensor, folds: Tensor, config: TrainConfig, device: str | torch.device
+) -> Tensor:
+    """(N,) distances of snippets to networks that learnt from the other folds."""
     found = []
-    for fold in sorted(set(folds.tolist())):
+    each = sorted(set(folds.tolist()))
+    for fold in each[:1] if method.backbones else each:
         inside = folds == fold
-        others = NormalityNetwork(x.shape[1], config)
-        others.remember(x[~inside])
-        found.append(others.distance(x[inside]))
+        others = _learnt(method, x[~inside], config, device)
+        with torch.inference_mode():
+            found.append(others.distance(x[inside].to(device)).clone())
     return torch.cat(found)
 
 
 def _warnings(
-    videos: Sequence[TrainingVideo], normal: Sequence[TrainingVideo], found: float
+    method: AnyMethod,
+    videos: Sequence[TrainingVideo],
+    normal: Sequence[TrainingVideo],
+    found: float,
 ) -> list[str]:
     lines = []
     if aside := sum(video.abnormal for video in videos):
-        lines.append(f"{Normality.name} looks at normal videos alone: {aside} abnormal left aside")
+        lines.append(f"{method.name} looks at normal videos alone: {aside} abnormal left aside")
     if len(normal) == 1:
         lines.append(
             "what is normal stands on one video: what changes from day to day will look odd; "

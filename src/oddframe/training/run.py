@@ -150,7 +150,9 @@ def train(
         )
         runs: tuple[SeedRun, ...] = ()
         if seeds > 1 and get_method(config.method.name).from_normal_alone:
-            told.warn("one training instead of several seeds: nothing in it is left to chance")
+            told.warn(
+                "one training instead of several seeds: normal videos do not say which one is best"
+            )
             seeds = 1
         if seeds > 1:
             model, runs = finals.best_of(seeds)
@@ -242,7 +244,7 @@ def _searched(
     told: _Told,
 ) -> Search | None:
     if get_method(config.method.name).from_normal_alone:
-        told.warn("nothing to search: what is normal is not learned in steps")
+        told.warn("nothing to search: normal videos alone do not say which settings are best")
         return None
     dataset = Dataset("training", tuple(each.video for each in training))
     folds = validation_folds(dataset, config.search.folds, config.recipe.seed)

@@ -70,7 +70,7 @@ class Run:
         self.network = network.to(device).train()
         self.parameters = list(self.network.parameters())
         groups = self.method.parameter_groups(self.network.network, self.method_config)
-        self.optimiser = _optimiser(self.recipe, groups)
+        self.optimiser = optimiser_of(self.recipe, groups)
         self.average = deepcopy(self.network) if self.recipe.average else None
         self.identity = identity(videos, config, start)
 
@@ -97,7 +97,7 @@ class Run:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimiser.step()
         if self.average is not None:
-            _follow(self.average, self.network, self.recipe.average, step)
+            follow(self.average, self.network, self.recipe.average, step)
         return loss
 
     def _backward(self, x: Tensor, normal: int, step: int) -> Loss:
@@ -105,9 +105,11 @@ class Run:
         bags = normal, len(x) * self.ranks.world - normal
         output = self.network.network(x, self._labels(*(n // self.ranks.world for n in bags)))
         output = self.ranks.whole(output, *bags)
-        _check({"scores": output.scores.mean()}, step, self.recipe)  # Losses may choke on NaN.
+        check_finite(
+            {"scores": output.scores.mean()}, step, self.recipe
+        )  # Losses may choke on NaN.
         loss = self.method.loss(output, self._labels(*bags), self.method_config)
-        _check({**loss.terms, "total": loss.total}, step, self.recipe)
+        check_finite({**loss.terms, "total": loss.total}, step, self.recipe)
         (loss.total / len(self.parts)).backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -206,7 +208,12 @@ def _mean(losses: Sequence[Loss]) -> Loss:
     return Loss(total, terms)
 
 
-def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def optimiser_of(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The recipe's optimiser of these groups of parameters.
+
+    Raises:
+        UsageError: there is no such optimiser.
+    """
     if recipe.optimiser not in OPTIMISERS:
         raise UsageError(f"no optimiser '{recipe.optimiser}'; there are {', '.join(OPTIMISERS)}")
     make: Any = OPTIMISERS[recipe.optimiser]
@@ -214,7 +221,12 @@ def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Opti
     return optimiser
 
 
-def _check(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None:
+def check_finite(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None:
+    """Stop where a term is not finite.
+
+    Raises:
+        OddframeError: it is not; the line says at which step, and what to lower.
+    """
     for name, term in terms.items():
         value = float(term.detach())
         if not np.isfinite(value):
@@ -225,7 +237,8 @@ def _check(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None:
             )
 
 
-def _follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Let the moving average of the weights follow ``network`` after ``step`` steps."""
     # Follows closely at first, so that the random initial weights are soon forgotten.
     decay = min(decay, step / (step + 9))
     with torch.no_grad():

@@ -15,7 +15,8 @@ from oddframe.training.card import digest
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered, training_video
 from oddframe.training.library import Library
-from oddframe.training.loop import OnStep, fit
+from oddframe.training.log import OnStep
+from oddframe.training.loop import fit
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,9 @@ SMALL: dict[str, Small] = {
     "claws": Small({"hidden": 128, "bottleneck": 32, "dropout": 0.2}, 3e-3, 200),
     "ibl": Small({"hidden": 32, "kernel": 1, "dropout": 0.1}, lr=5e-3),
     "ma": Small({"hidden": 32, "dropout": 0.2}, lr=5e-3),
+    # The 16 numbers of a snippet as frames: one of 4x4, four of 2x2.
+    "hasan": Small({"frames": 1, "widths": [4, 4, 4], "kernel": 1, "stride": 1}),
+    "lu": Small({"frames": 4, "height": 2, "cube": 2, "sizes": [[2, 2]], "components": 4}),
 }
 TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]
 LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])

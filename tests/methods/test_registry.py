@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from oddframe.backbones.registry import find_kinds
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method, method_names
 
@@ -15,9 +16,13 @@ def test_every_method_trains_a_step() -> None:
         method = get_method(name)
         assert method.name == name
         config = method.Config()
-        network = method.network(10, config)
+        only = method.backbones
+        dim = find_kinds(only[0])[0].dim if only else 10
+        length = 2 if only else 5  # Frames are many numbers.
+        network = method.network(dim, config)
         with torch.inference_mode():
-            assert network.eval()(torch.rand(2, 3, 5, 10)).scores.shape == (2, 5)
+            scores = network.eval()(torch.rand(2, 3, length, dim)).scores
+        assert scores.shape == (2, length)
         if method.from_normal_alone:
             continue
         network.train()

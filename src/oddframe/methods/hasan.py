@@ -94,10 +94,16 @@ class Autoencoder(nn.Module):
         second = self.conv2(small).tanh()
         smaller, at2 = F.max_pool2d(second, 2, return_indices=True)
         y = self.back3(self.conv3(smaller).tanh()).tanh()
-        y = F.max_unpool2d(y, at2, (2, 2), output_size=second.shape[-2:])
-        y = F.max_unpool2d(self.back2(y).tanh(), at1, (2, 2), output_size=first.shape[-2:])
+        y = _unpooled(y, at2, second)
+        y = _unpooled(self.back2(y).tanh(), at1, first)
         rebuilt: Tensor = self.back1(y, output_size=stacks.shape[-2:])
         return rebuilt
+
+
+def _unpooled(x: Tensor, at: Tensor, like: Tensor) -> Tensor:
+    """``x`` at the places ``at`` of a picture ``like`` what was pooled, zeros between."""
+    empty = x.new_zeros(like.shape).flatten(2)
+    return empty.scatter(2, at.flatten(2), x.flatten(2)).view(like.shape)
 
 
 class HasanNetwork(NormalNetwork):

@@ -42,9 +42,9 @@ class LuConfig(BaseModel):
         sizes: (height, width) that frames are looked at in.
         components: Numbers that a cube's gradients are brought to.
         vectors: Of a combination.
-        combinations: Most combinations; what is left then stays unknown.
+        combinations: Most combinations.
         bound: Error within which a combination rebuilds a cube, as a share of the mean squared
-            length of normal cubes.
+            length of normal cubes; doubled until the combinations rebuild all normal cubes.
         still: Cubes that change less from frame to frame than this, on average and of the whole
             range of grey, are not looked at: they are never odd.
     """
@@ -156,19 +156,28 @@ class LuNetwork(NormalNetwork):
 
 
 def combinations(x: Tensor, config: LuConfig) -> Tensor:
-    """(K, P, S) combinations that rebuild cubes ``x`` (M, P) to within the bound.
+    """(K, P, S) combinations that rebuild all cubes ``x`` (M, P), without chance.
 
-    One after the other, each from what the ones before leave, without chance. A basis has columns
-    of zeros where fewer vectors rebuild all that it is for.
+    Where as many as there may be do not rebuild all to within the bound, it is doubled. A basis has
+    columns of zeros where fewer vectors rebuild all that it is for.
     """
-    left, wide = x, min(config.vectors, x.shape[1])
-    found: list[Tensor] = []
+    bound = config.bound
+    while True:
+        found, left = _within(x, bound, config)
+        if not left:
+            return torch.stack(found)
+        bound *= 2
+
+
+def _within(x: Tensor, bound: float, config: LuConfig) -> tuple[list[Tensor], int]:
+    """Bases (P, S), one after the other from what those before leave, and how many are left."""
+    wide, left, found = min(config.vectors, x.shape[1]), x, list[Tensor]()
     while len(left) and len(found) < config.combinations:
         chosen = torch.ones(len(left), dtype=torch.bool, device=x.device)
         for _ in range(_TURNS):
             basis = _basis(left[chosen], wide)
             errors = left.square().sum(1) - (left @ basis).square().sum(1)
-            near = errors < config.bound
+            near = errors < bound
             if not near.any():  # As many as one combination can rebuild in any case.
                 near[errors.argsort(stable=True)[:wide]] = True
             if torch.equal(near, chosen):
@@ -176,7 +185,7 @@ def combinations(x: Tensor, config: LuConfig) -> Tensor:
             chosen = near
         found.append(basis)
         left = left[~chosen]
-    return torch.stack(found)
+    return found, len(left)
 
 
 def _basis(x: Tensor, wide: int) -> Tensor:
@@ -204,8 +213,8 @@ class Lu(Method[LuConfig, Output]):
             "one set of combinations for all places and sizes",
             "for given cubes a combination is found exactly, by singular vectors, not by gradient "
             "steps",
-            "at most 64 combinations; cubes are left out where nothing moves; the bound is a share "
-            "of normal cubes' squared length",
+            "at most 64 combinations, the bound doubled until they are enough; it is a share of "
+            "normal cubes' squared length; cubes are left out where nothing moves",
             "a snippet's score is that of its oddest cube, on a scale that normal video sets",
         ),
     )

@@ -46,7 +46,7 @@ class LuConfig(BaseModel):
         bound: Error within which a combination rebuilds a cube, as a share of the mean squared
             length of normal cubes; doubled until the combinations rebuild all normal cubes.
         still: Cubes that change less from frame to frame than this, on average and of the whole
-            range of grey, are not looked at: they are never odd.
+            range of grey, are not looked at: they are never odd. Half a level of 256 is noise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,7 +59,7 @@ class LuConfig(BaseModel):
     vectors: int = Field(default=20, ge=1)
     combinations: int = Field(default=64, ge=1)
     bound: float = Field(default=0.04, gt=0)
-    still: float = Field(default=0.01, ge=0)
+    still: float = Field(default=0.002, ge=0)
 
 
 class LuNetwork(NormalNetwork):

@@ -127,7 +127,7 @@ def test_published_data_sets_from_their_lists_to_the_table(
         (["figure1"], ["--best-on-test"], "figures show the last step"),
         (["table3"], ["--video", "01_005"], "--video is of figures 1 and 4"),
         (["figure1"], ["--methods", "rtfn"], "there is no method 'rtfn'"),
-        (["figure1"], ["--methods", "normality"], "normality is not trained by steps"),
+        (["figure1"], ["--methods", "normality"], "normality learns from normal videos alone"),
     ],
 )
 def test_what_cannot_be_is_one_line(

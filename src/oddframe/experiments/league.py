@@ -147,7 +147,7 @@ def _entry(session: Session, row: Entrant, failed: Sequence[tuple[Task, Oddframe
     there = [training for training in found if training is not None]
     method, recipe = row.config.chosen_method()[0], row.config.full_recipe()
     costs = [training.cost for training in there if training.cost is not None]
-    stepless = method.from_normal_alone
+    stepless = method.from_normal_alone and not method.by_steps
     return Entry(
         name=row.name,
         title=row.title,

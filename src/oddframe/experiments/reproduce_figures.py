@@ -65,13 +65,15 @@ def figure_tasks(session: Session, methods: Sequence[str]) -> list[Task]:
     """The trainings of these methods on the first part.
 
     Raises:
-        UsageError: there is no such method, or it is not trained by steps.
+        UsageError: there is no such method, or it learns from normal videos alone.
     """
     part, tasks = session.parts[0], []
     for name in methods:
         method = get_method(name)
         if method.from_normal_alone:
-            raise UsageError(f"{name} is not trained by steps; its curves are not of this kind")
+            raise UsageError(
+                f"{name} learns from normal videos alone; its curves are not of this kind"
+            )
         config = method_config(session.config, name)
         tasks.append(Task(method.title, config, part.repeat, part.fold))
     return tasks

@@ -176,9 +176,10 @@ def _recipes(leagues: Sequence[League]) -> list[str]:
     entries = {entry.name: entry for league in leagues for entry in league.entries}
     rows = []
     for entry in entries.values():
-        own = get_method(entry.method).recipe
+        method = get_method(entry.method)
+        own = method.recipe
         bags = f"{own.normal_bags} + {own.abnormal_bags} bags of {own.segments} segments"
-        stepless = get_method(entry.method).from_normal_alone
+        stepless = method.from_normal_alone and not method.by_steps
         steps = _NONE if stepless else f"{own.steps:,} steps of {bags}"
         rows.append([entry.title, entry.recipe, steps])
     heads = [

@@ -51,7 +51,7 @@ def check_start(start: Model, config: TrainConfig, spec: FeatureSpec) -> None:
     method, method_config = config.chosen_method()
     if method.from_normal_alone:
         raise UsageError(
-            f"{method.title} learns from normal videos at once and goes on from no model; "
+            f"{method.title} learns from normal videos alone and goes on from no model; "
             "to go on from one takes abnormal videos too"
         )
     lines = []

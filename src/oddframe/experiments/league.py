@@ -147,13 +147,12 @@ def _entry(session: Session, row: Entrant, failed: Sequence[tuple[Task, Oddframe
     there = [training for training in found if training is not None]
     method, recipe = row.config.chosen_method()[0], row.config.full_recipe()
     costs = [training.cost for training in there if training.cost is not None]
-    stepless = method.from_normal_alone and not method.by_steps
     return Entry(
         name=row.name,
         title=row.title,
         method=method.name,
         recipe="none"
-        if stepless
+        if method.stepless
         else f"{recipe.optimiser}, {recipe.lr:g}, {recipe.weight_decay:g}"
         + (f", norm {recipe.clip_norm:g}" if recipe.clip_norm else ""),
         figures=tuple(training.figures for training in there),

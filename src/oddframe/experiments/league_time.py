@@ -27,8 +27,7 @@ def pace(task: Task, session: Session) -> float:
         few, more = (_seconds(task, session, n) for n in (_FEW, _MORE))
     except (OddframeError, RuntimeError, ValueError):  # Its own training will say why.
         return 0.0
-    method = task.config.chosen_method()[0]
-    if method.from_normal_alone and not method.by_steps:
+    if task.config.chosen_method()[0].stepless:
         return few
     step = max(0.0, more - few) / (_MORE - _FEW)
     return few + (steps - _FEW) * step

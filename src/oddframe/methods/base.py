@@ -130,6 +130,11 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     backbones: tuple[str, ...] = ()
     separable: bool = False
 
+    @property
+    def stepless(self) -> bool:
+        """Whether all of it is found at once."""
+        return self.from_normal_alone and not self.by_steps
+
     @abstractmethod
     def network(self, dim: int, config: ConfigT) -> nn.Module:
         """A fresh network for features of length ``dim``.

@@ -179,8 +179,7 @@ def _recipes(leagues: Sequence[League]) -> list[str]:
         method = get_method(entry.method)
         own = method.recipe
         bags = f"{own.normal_bags} + {own.abnormal_bags} bags of {own.segments} segments"
-        stepless = method.from_normal_alone and not method.by_steps
-        steps = _NONE if stepless else f"{own.steps:,} steps of {bags}"
+        steps = _NONE if method.stepless else f"{own.steps:,} steps of {bags}"
         rows.append([entry.title, entry.recipe, steps])
     heads = [
         "method",

@@ -82,16 +82,13 @@ def _show(method: dict[str, Any]) -> None:
     from oddframe.methods.registry import get_method
 
     recipe = method["recipe"]
-    stepless = get_method(method["name"]).stepless
     trained = (
-        "found at once, without steps"
-        if stepless
-        else (
-            f"{recipe['optimiser']}, lr {recipe['lr']:g}, weight decay {recipe['weight_decay']:g}, "
-            f"{recipe['steps']:,} steps of {recipe['normal_bags']} + {recipe['abnormal_bags']} bags of "
-            f"{recipe['segments']} segments"
-        )
+        f"{recipe['optimiser']}, lr {recipe['lr']:g}, weight decay {recipe['weight_decay']:g}, "
+        f"{recipe['steps']:,} steps of {recipe['normal_bags']} + {recipe['abnormal_bags']} bags of "
+        f"{recipe['segments']} segments"
     )
+    if get_method(method["name"]).stepless:
+        trained = "found at once, without steps"
     settings = ", ".join(f"{key} {value}" for key, value in method["config"].items())
     say(f"{method['title']} ({method['year']}): oddframe train DATA --method {method['name']}")
     lines = {

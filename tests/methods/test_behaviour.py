@@ -58,12 +58,17 @@ SMALL: dict[str, Small] = {
     # The 16 numbers of a snippet as frames: one of 4x4, four of 2x2.
     "hasan": Small({"frames": 1, "widths": [4, 4, 4], "kernel": 1, "stride": 1}),
     "lu": Small({"frames": 4, "height": 2, "cube": 2, "sizes": [[2, 2]], "components": 4}),
+    "acf": Small({"hidden": 64, "dropout": 0.2}, lr=5e-3),
+    "gcl": Small({"wide": 32, "narrow": 8, "hidden": 32, "bottleneck": 16, "dropout": 0.2}),
+    "pang": Small({"hidden": 64, "inner": 8, "rank": 64, "dropout": 0.2}, lr=5e-3),
 }
 TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]
+TOLD = [name for name in TRAINED if not get_method(name).without_labels]
 LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
 
 every_method = pytest.mark.parametrize("name", method_names())
 every_trained_method = pytest.mark.parametrize("name", TRAINED)
+every_told_method = pytest.mark.parametrize("name", TOLD)
 
 
 def small(name: str, **fields: Any) -> tuple[AnyMethod, BaseModel]:
@@ -117,7 +122,7 @@ def test_means_of_bags_do_not_tell() -> None:
     assert roc_auc_score(test.odd.flatten(), snippets) < 0.95
 
 
-@every_trained_method
+@every_told_method
 def test_learns_what_is_planted(name: str) -> None:
     learns(*small(name), SMALL.get(name, Small()), seeds=4)
 
@@ -136,7 +141,7 @@ class NoLoss:
         return replace(loss, total=0 * loss.total)
 
 
-@every_trained_method
+@every_told_method
 def test_does_not_learn_without_its_loss(name: str) -> None:
     method, config = small(name)
     with pytest.raises(AssertionError):
@@ -144,7 +149,7 @@ def test_does_not_learn_without_its_loss(name: str) -> None:
 
 
 @pytest.mark.slow
-@every_trained_method
+@every_told_method
 def test_learns_nothing_from_shuffled_labels(name: str) -> None:
     """Half of either kind is called abnormal, then the other half, with as many seeds as it takes
     to know the mean."""
@@ -268,6 +273,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 @every_method
 def test_says_where_it_comes_from(name: str) -> None:
     about = get_method(name).about
+    assert (about.supervision == "none") == get_method(name).without_labels
     assert about.paper
     assert about.evidence
     assert about.checked != "from the paper" or about.deviations, "say what was chosen"

@@ -21,9 +21,14 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(rank + 8e-5 * (0.4**2 + 1.4))
 
 
-def test_weights_are_over_the_snippets_of_a_bag() -> None:
+def test_weights_are_over_the_snippets_of_a_bag_and_begin_even() -> None:
     torch.manual_seed(0)
     network = METHOD.network(5, METHOD.Config(hidden=8))
-    out = network(torch.randn(2, 7, 5), LABELS)
+    x = torch.randn(2, 7, 5)
+    torch.testing.assert_close(network(x, LABELS).weights, torch.full((2, 7), 1 / 7))
+    torch.nn.init.normal_(network.attention[-1].weight)
+    out = network(x, LABELS)
     torch.testing.assert_close(out.weights.sum(1), torch.ones(2))
     assert out.weights.std() > 0
+    expected = network.attention(x).squeeze(-1).exp()
+    torch.testing.assert_close(out.weights, expected / expected.sum(1, keepdim=True))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oddframe.errors import InputError
 from oddframe.methods.base import Recipe
-from oddframe.training.bags import Deck, TrainingVideo, make_bags, segments
+from oddframe.training.bags import Deck, TrainingVideo, in_a_row, make_bags, segments
 from oddframe.training.config import BagSection
 from tests.training.made import planted
 
@@ -87,11 +87,11 @@ def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> Non
     lengths, counts, places = set(), set(), set()
     bags = make_bags(videos, section, Recipe(normal_bags=1, abnormal_bags=1), seed=0)
     for _ in range(300):
-        row = bags._joined(bags._drawn(abnormal=True))[:, 0]  # type: ignore[attr-defined]
+        row = in_a_row(bags._drawn(abnormal=True), 1)[:, 0]  # type: ignore[attr-defined]
         lengths.add(len(row))
         counts.add(int(row.sum()))
         places |= set(np.flatnonzero(row).tolist())
-        assert not bags._joined(bags._drawn(abnormal=False)).any()  # type: ignore[attr-defined]
+        assert not in_a_row(bags._drawn(abnormal=False), 1).any()  # type: ignore[attr-defined]
     assert lengths == {8, 9, 10, 11, 12}
     assert counts == {1, 2, 3}
     assert places == set(range(12))

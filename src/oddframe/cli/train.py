@@ -113,6 +113,7 @@ def train(
     from oddframe.training.budget import Budget, seconds
     from oddframe.training.byplace import by_place
     from oddframe.training.distributed import processes, serve
+    from oddframe.training.listening import check_sound
     from oddframe.training.loop import take_part
     from oddframe.training.run import train as run
 
@@ -125,6 +126,7 @@ def train(
         settings = _settings(config, began_from, method, tiles, seed)
         survey, kept = survey_dataset(data), FeatureStore(store)
         dataset = with_features(survey.checked(), kept, features or None, sound)
+        check_sound(settings, dataset)
         with progress_bar(quiet=quiet) as bar:
             found = check(replace(survey, dataset=dataset), follow(bar, "looking at files"))
             looking = follow(bar, "looking for places")

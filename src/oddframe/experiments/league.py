@@ -22,8 +22,10 @@ from oddframe.experiments.reproduce_grid import known
 from oddframe.experiments.reproduce_session import Session
 from oddframe.experiments.reproduce_train import Task
 from oddframe.experiments.training_record import Training
+from oddframe.features.heard import sound_numbers
 from oddframe.methods.registry import get_method, method_names
 from oddframe.training.config import SMALL_DATA, MethodSection, RecipeSection, TrainConfig
+from oddframe.training.listening import listens, listens_to
 
 STEPS = 300
 REFERENCE = "ur_dmu"
@@ -102,8 +104,11 @@ def _entrant(config: TrainConfig, name: str) -> Entrant:
         average=own.average,
     )
     changes = {"method": section, "recipe": recipe, "standardise": True, "temper": True}
+    entered = listens_to(config.model_copy(update=changes), config.features.backbone)
     title = f"{method.title}, small" if name == SMALL else method.title
-    return Entrant(name, title, config.model_copy(update=changes))
+    if listens(entered) and not sound_numbers(config.features.backbone):
+        title += " (halves of the picture)"
+    return Entrant(name, title, entered)
 
 
 def tasks_of(rows: Sequence[Entrant], session: Session) -> list[Task]:

@@ -18,6 +18,7 @@ from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.config import PAPER
 from oddframe.training.choices import with_method
 from oddframe.training.config import TrainConfig
+from oddframe.training.listening import listens_to
 
 COMPARISONS = ("table1", "table2")
 SETTINGS = "settings"
@@ -171,7 +172,13 @@ def _comparison(name: str, dataset: str, config: TrainConfig) -> TableSpec:
         sources = list(dict.fromkeys(row.source for row in rows))
     made = [Row("", ", ".join(row.labels), _cells(row, labels), None, row.figures) for row in rows]
     made += [
-        Row(key, f"{title} (ours)", (f"{title} (ours)", str(year), *_about(labels[2:])), each, {})
+        Row(
+            key,
+            f"{title} (ours)",
+            (f"{title} (ours)", str(year), *_about(each, labels[2:])),
+            each,
+            {},
+        )
         for key, title, year, each in _ours(config)
     ]
     title = about.title if dataset == of else "Methods"
@@ -182,8 +189,9 @@ def _cells(row: PublishedRow, labels: tuple[str, ...]) -> tuple[str, ...]:
     return (*row.labels, *[""] * (len(labels) - len(row.labels)))
 
 
-def _about(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple("weak" if label == "supervision" else "" for label in labels)
+def _about(config: TrainConfig, labels: tuple[str, ...]) -> tuple[str, ...]:
+    told = "unsupervised" if config.chosen_method()[0].without_labels else "weak"
+    return tuple(told if label == "supervision" else "" for label in labels)
 
 
 def _ours(config: TrainConfig) -> list[tuple[str, str, int, TrainConfig]]:
@@ -209,4 +217,6 @@ def method_config(config: TrainConfig, name: str) -> TrainConfig:
     """
     if name == config.method.name:
         return config
-    return baseline(config) if name == "linear" else with_method(config, name)
+    if name == "linear":
+        return baseline(config)
+    return listens_to(with_method(config, name), config.features.backbone)

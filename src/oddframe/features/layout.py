@@ -52,6 +52,11 @@ def what_is(dim: int) -> str:
     return _KINDS[dim][1] if dim in _KINDS else ""
 
 
+def sound_in(dim: int) -> int:
+    """How many of the numbers of a published feature of this length are of the sound; 0: none."""
+    return _SOUND_DIM if kind_of(dim).endswith("+vggish") else 0
+
+
 def imported_spec(dim: int, crops: Literal[5, 10], sound_dim: int = 0) -> FeatureSpec:
     """Spec of published features: the backbone's name says that they were not made here.
 

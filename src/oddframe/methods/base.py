@@ -114,6 +114,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
             loss is never asked for.
         backbones: The only ones whose features it reads, the usual one first: those of frames,
             which are never standardised. None: it reads any features.
+        without_labels: Trained by steps, but told nothing: bags are drawn whatever their labels,
+            and those of a batch mean nothing.
         separable: The loss of as many normal as abnormal bags is the mean over its parts, where a
             part holds the i-th normal bag if it holds the i-th abnormal one, and no layer mixes
             bags: a step may then take a batch part by part, in a fraction of the memory.
@@ -128,6 +130,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     from_normal_alone: bool = False
     by_steps: bool = False
     backbones: tuple[str, ...] = ()
+    without_labels: bool = False
     separable: bool = False
 
     @property
@@ -141,7 +144,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
 
         Its ``forward(features, labels=None)`` takes (B, T, dim), or (B, C, T, dim) whose C crops'
         scores are averaged, and gives an ``Output``. ``labels`` (B,), 0 normal and 1 abnormal, are
-        given in training only, with features (B, T, dim) and at least one bag of either kind.
+        given in training only, with features (B, T, dim) and at least one bag of either kind; a
+        method ``without_labels`` sees by them that it is trained, and does not read them.
         """
 
     @abstractmethod

@@ -5,10 +5,12 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from oddframe.errors import UsageError
+from oddframe.methods.acf import Acf
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.bnwvad import BnWvad
 from oddframe.methods.claws import Claws
 from oddframe.methods.crfd import Crfd
+from oddframe.methods.gcl import Gcl
 from oddframe.methods.gcn import Gcn
 from oddframe.methods.hasan import Hasan
 from oddframe.methods.hlnet import HlNet
@@ -19,6 +21,7 @@ from oddframe.methods.ma import Ma
 from oddframe.methods.mist import Mist
 from oddframe.methods.msl import Msl
 from oddframe.methods.normality import Normality
+from oddframe.methods.pang import Pang
 from oddframe.methods.pel4vad import Pel4Vad
 from oddframe.methods.rtfm import Rtfm
 from oddframe.methods.sultani import Sultani
@@ -42,8 +45,11 @@ _METHODS: dict[str, AnyMethod] = {
         Claws(),
         Ibl(),
         Ma(),
+        Pang(),
+        Acf(),
         Hasan(),
         Lu(),
+        Gcl(),
     )
 }
 

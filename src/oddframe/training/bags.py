@@ -151,17 +151,36 @@ def make_bags(
     return VideoBags(videos, recipe, rng)
 
 
-def _batch(bags: Sequence[View], normal: int) -> Batch:
+def batch_of(bags: Sequence[View], normal: int) -> Batch:
     """Bags (S, D), the first ``normal`` of them normal."""
     labels = np.repeat(np.array([0, 1], dtype=np.float32), [normal, len(bags) - normal])
     return Batch(np.stack(bags), labels)
+
+
+def bag_of(video: TrainingVideo, crop: int, n: int) -> View:
+    """One crop of a video in ``n`` segments, (n, D) a tile."""
+    if video.bags is not None:
+        return video.bags[crop]
+    return segments(video.views[crop], n, video.tiles)
+
+
+def same_view(videos: Sequence[Sequence[View]], rng: np.random.Generator) -> list[View]:
+    """One view of each video, the same of all as far as they have it."""
+    view = int(rng.integers(max(len(views) for views in videos)))
+    return [views[view % len(views)] for views in videos]
+
+
+def in_a_row(views: Sequence[View], tiles: int) -> View:
+    """Views (tiles * T, D), one after the other in time, as one view."""
+    joined = np.concatenate([v.reshape(tiles, -1, v.shape[1]) for v in views], axis=1)
+    return joined.reshape(-1, joined.shape[2])
 
 
 class VideoBags:
     """A bag is one crop of one video."""
 
     def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
-        self.rng, self.segments, self.tiles = rng, recipe.segments, videos[0].tiles
+        self.rng, self.segments = rng, recipe.segments
         # Places, not features: those that lie on disk are read when they are drawn.
         places = [(video, crop) for video in videos for crop in range(len(video.views))]
         self.normal = [place for place in places if not place[0].abnormal]
@@ -175,12 +194,8 @@ class VideoBags:
         """The next batch."""
         normal, abnormal = (dealt[share(len(dealt))] for dealt in [d.deal() for d in self.decks])
         drawn = [self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal]
-        return _batch([self._bag(video, crop) for video, crop in drawn], len(normal))
-
-    def _bag(self, video: TrainingVideo, crop: int) -> View:
-        if video.bags is not None:
-            return video.bags[crop]
-        return segments(video.views[crop], self.segments, self.tiles)
+        bags = [bag_of(video, crop, self.segments) for video, crop in drawn]
+        return batch_of(bags, len(normal))
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""
@@ -243,18 +258,12 @@ class JoinedBags:
         abnormal = [self._drawn(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
         normal, abnormal = normal[share(len(normal))], abnormal[share(len(abnormal))]
         n, tiles = self.recipe.segments, self.videos[0].tiles
-        rows = (self._joined(row) for row in normal + abnormal)
-        return _batch([segments(row, n, tiles) for row in rows], len(normal))
+        rows = (in_a_row(row, tiles) for row in normal + abnormal)
+        return batch_of([segments(row, n, tiles) for row in rows], len(normal))
 
     def _drawn(self, *, abnormal: bool) -> list[View]:
-        row = [self.videos[i].views for i in self.joiner.row(abnormal=abnormal)]
-        view = int(self.rng.integers(max(len(views) for views in row)))
-        return [views[view % len(views)] for views in row]
-
-    def _joined(self, chosen: list[View]) -> View:
-        tiles = self.videos[0].tiles
-        joined = np.concatenate([v.reshape(tiles, -1, v.shape[1]) for v in chosen], axis=1)
-        return joined.reshape(-1, joined.shape[2])
+        row = self.joiner.row(abnormal=abnormal)
+        return same_view([self.videos[i].views for i in row], self.rng)
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""

@@ -10,6 +10,7 @@ from oddframe.backbones.engines import DeviceName, EngineName
 from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.ready import is_ready
 from oddframe.errors import InputError
+from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import FeatureStore
 from oddframe.methods.registry import get_method
 from oddframe.modelfile import Model, load_model, save_model
@@ -21,6 +22,7 @@ from oddframe.training.finals import Finals, SeedRun
 from oddframe.training.gather import Extractor, Gathered, Progress, Request, Silent
 from oddframe.training.holdout import Split, hold_out, validation_folds, without
 from oddframe.training.library import Library
+from oddframe.training.listening import listens, with_sound
 from oddframe.training.lock import alone
 from oddframe.training.measure import HeldOut, held_out_scores
 from oddframe.training.normal import normal_only
@@ -115,8 +117,11 @@ def train(
         if not resume:
             files.forget()
         library = Library(Extractor(store, device, engine), jobs, told.progress)
-        if start is not None:
-            _check_start(start, config, dataset, library)
+        if start is not None or listens(config):
+            spec = _spec(config, dataset, library)
+            config = with_sound(config, spec.backbone)
+            if start is not None:
+                check_start(start, config, spec)
         library.add(_requests(config, split))
         for path, reason in library.failed.items():
             told.warn(f"left out: {reason}" if path in reason else f"left out: {path}: {reason}")
@@ -181,7 +186,7 @@ class _Told:
 def _able(config: TrainConfig, split: Split, told: _Told) -> TrainConfig:
     """``config`` with a method that can learn from what there is."""
     method = config.chosen_method()[0]
-    if split.training.abnormal.any() or method.from_normal_alone:
+    if split.training.abnormal.any() or method.from_normal_alone or method.without_labels:
         return config
     config = normal_only(config)
     told.warn(
@@ -193,12 +198,12 @@ def _able(config: TrainConfig, split: Split, told: _Told) -> TrainConfig:
     return config
 
 
-def _check_start(start: Model, config: TrainConfig, dataset: Dataset, library: Library) -> None:
+def _spec(config: TrainConfig, dataset: Dataset, library: Library) -> FeatureSpec:
     """Before the work: only where features are ready-made does a file say what they are."""
     made = next((video for video in dataset.videos if is_ready(video)), None)
     if made is not None:
         library.add([Request(made, (config.features,))])
-    check_start(start, config, library.spec(config.features))
+    return library.spec(config.features)
 
 
 def _requests(config: TrainConfig, split: Split) -> list[Request]:
@@ -218,7 +223,8 @@ def _check_readable(
     failed: dict[str, str],
 ) -> None:
     needed = {False: "normal", True: "abnormal"}
-    if config.chosen_method()[0].from_normal_alone:
+    method = config.chosen_method()[0]
+    if method.from_normal_alone or method.without_labels:
         del needed[True]
     for abnormal, name in needed.items():
         if not any(each.video.abnormal == abnormal for each in training):

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import Loss, Recipe
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.training.bags import TrainingVideo, make_bags
+from oddframe.training.bags import Bags, TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.distributed import Ranks
 from oddframe.training.fitted import spread
+from oddframe.training.unlabelled import UnlabelledBags
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -53,7 +54,12 @@ class Run:
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
         self.ranks.check(self.recipe.normal_bags, self.recipe.abnormal_bags)
-        self.bags = make_bags(videos, config.bags, self.recipe, config.recipe.seed)
+        seed = config.recipe.seed
+        self.bags: Bags = (
+            UnlabelledBags(videos, config.bags, self.recipe, np.random.default_rng(seed))
+            if self.method.without_labels
+            else make_bags(videos, config.bags, self.recipe, seed)
+        )
         parted = self.method.separable and self.ranks.world == 1 and device.type != "cuda"
         tiles = videos[0].tiles
         self.parts = parts_of_batch(self.recipe, tiles) if parted else [all_rows(self.recipe)]

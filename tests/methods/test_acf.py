@@ -1,0 +1,64 @@
+"""ACF: the loss and the attention by hand, and either modality."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Literal
+
+import pytest
+import torch
+
+from oddframe.methods.acf import AcfOutput
+from oddframe.methods.registry import get_method
+from tests.methods.modalities import auc_in
+from tests.methods.planted import Small
+
+METHOD = get_method("acf")
+LABELS = torch.tensor([0.0, 1.0])
+SMALL = Small({"hidden": 64, "dropout": 0.2}, 5e-3, 150)
+
+
+def test_loss_by_hand() -> None:
+    """T = 2, so that k = 1: the highest score of a bag is its own."""
+    tops = {
+        "scores": (0.2, 0.9),
+        "seen": (0.5, 0.8),
+        "heard": (0.3, 0.6),
+        "trust_seen": (0.4, 0.7),
+        "trust_heard": (0.1, 0.5),
+    }
+    made = {
+        name: torch.tensor([[normal, normal / 2], [abnormal / 2, abnormal]])
+        for name, (normal, abnormal) in tops.items()
+    }
+    output = AcfOutput(logits=made["scores"].logit(), **made)
+    loss = METHOD.loss(output, LABELS, METHOD.Config(single=0.5, attention=2.0))
+    bce = {name: -(log(1 - n) + log(a)) / 2 for name, (n, a) in tops.items()}
+    single = bce["seen"] + bce["heard"]
+    attention = bce["trust_seen"] + bce["trust_heard"]
+    assert loss.terms["cls"].item() == pytest.approx(bce["scores"], rel=1e-5)
+    assert loss.terms["single"].item() == pytest.approx(single, rel=1e-5)
+    assert loss.terms["attention"].item() == pytest.approx(attention, rel=1e-5)
+    total = bce["scores"] + 0.5 * single + 2 * attention
+    assert loss.total.item() == pytest.approx(total, rel=1e-5)
+
+
+def test_a_modality_is_multiplied_by_its_trust() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(6, METHOD.Config(sound=2, hidden=8)).eval()
+    x = torch.randn(2, 7, 6)
+    out = network(x, LABELS)
+    v = network.picture(x[..., :4]) * (1 + out.trust_seen[..., None])
+    a = network.sound(x[..., 4:]) * (1 + out.trust_heard[..., None])
+    expected = network.fused(torch.cat([v, a], dim=-1)).squeeze(-1)
+    torch.testing.assert_close(network(x).logits, expected)
+    torch.testing.assert_close(out.seen, network.of_picture(v).squeeze(-1).sigmoid())
+    torch.testing.assert_close(out.heard, network.of_sound(a).squeeze(-1).sigmoid())
+    both = torch.cat([network.picture(x[..., :4]), network.sound(x[..., 4:])], dim=-1)
+    trust = network.attention(both).sigmoid()
+    torch.testing.assert_close(trust, torch.stack([out.trust_seen, out.trust_heard], dim=-1))
+
+
+@pytest.mark.parametrize("which", ["picture", "sound"])
+def test_finds_what_one_modality_alone_has(which: Literal["picture", "sound"]) -> None:
+    assert auc_in(METHOD, SMALL, which) > 0.95

@@ -1,0 +1,79 @@
+"""A method without labels learns the same whatever they are, and sees every video."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from oddframe.features.store import FeatureStore
+from oddframe.methods.base import Recipe
+from oddframe.training.bags import TrainingVideo
+from oddframe.training.config import BagSection, TrainConfig
+from oddframe.training.loop import fit
+from oddframe.training.run import train
+from oddframe.training.unlabelled import UnlabelledBags
+from tests.training.made import planted, small_config
+from tests.training.ready import ready_made
+
+GCL = {"wide": 16, "narrow": 4, "hidden": 16, "bottleneck": 8}
+RECIPE = Recipe(normal_bags=3, abnormal_bags=5, segments=2)
+
+
+def config(mode: str = "video") -> TrainConfig:
+    method = {"name": "gcl", "config": GCL}
+    made = small_config("gcl", bags={"mode": mode, "clips": [3, 4]}).model_dump()
+    return TrainConfig.model_validate({**made, "method": method})
+
+
+@pytest.mark.parametrize("mode", ["video", "joined"])
+@pytest.mark.parametrize("labels", ["inverted", "shuffled", "all alike"])
+def test_labels_change_nothing(mode: str, labels: str) -> None:
+    videos = planted(6, 6, seed=1)[0]
+    given = np.array([video.abnormal for video in videos])
+    others = {
+        "inverted": ~given,
+        "shuffled": np.random.default_rng(3).permutation(given),
+        "all alike": np.zeros_like(given),
+    }[labels]
+    changed = [replace(v, abnormal=bool(a)) for v, a in zip(videos, others, strict=True)]
+    ours, theirs = (fit(each, config(mode)).network.state_dict() for each in (videos, changed))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def bags(mode: str) -> UnlabelledBags:
+    """Sixteen videos of one number each."""
+    videos = [TrainingVideo((np.full((2, 1), i, np.float32),), i < 2) for i in range(16)]
+    section = BagSection.model_validate({"mode": mode, "clips": (3, 4)})
+    return UnlabelledBags(videos, section, RECIPE, np.random.default_rng(0))
+
+
+def test_every_video_comes_up_as_often() -> None:
+    drawn = bags("video")
+    batches = [drawn.draw() for _ in range(2)]
+    assert [batch.bags.shape for batch in batches] == [(8, 2, 1)] * 2
+    assert batches[0].labels.tolist() == [0] * 3 + [1] * 5
+    seen = np.concatenate([batch.bags[:, 0, 0] for batch in batches])
+    assert sorted(seen) == list(range(16))
+
+
+@pytest.mark.parametrize("mode", ["video", "joined"])
+def test_a_share_is_of_the_whole_batch_and_the_row_goes_on(mode: str) -> None:
+    whole, shared = bags(mode), bags(mode)
+    batch = whole.draw()
+    part = shared.draw(lambda n: slice(1, n))
+    np.testing.assert_array_equal(part.bags, np.delete(batch.bags, [0, 3], axis=0))
+    resumed = bags(mode)
+    resumed.restore(whole.state())
+    np.testing.assert_array_equal(resumed.draw().bags, shared.draw().bags)
+
+
+def test_a_model_of_videos_of_one_kind(tmp_path: Path) -> None:
+    """There is nothing abnormal to learn from, and it is trained all the same."""
+    data = ready_made(tmp_path / "videos", 6, abnormal=False)
+    done = train(data, config(), tmp_path / "m.safetensors", store=FeatureStore(tmp_path / "s"))
+    assert done.model.method == "gcl"
+    assert done.model.knows == "what is rare"

@@ -111,7 +111,7 @@ def test_without_groups_videos_of_one_place_are_held_out_together(
     assert held_out in (yard, everything - yard)
     measured = oddframe("evaluate", tmp_path / "m.safetensors", tmp_path / "clips", *words[4:6])
     seen = len(everything - held_out)
-    assert f"{seen} of 6 videos are of groups that this model may have learned" in measured.err
+    assert f"this model has learned from {seen} of 6 videos, or from others" in measured.err
     assert "they show 2 places" in (tmp_path / "m.report.html").read_text()
 
     def decoded(*_: object) -> None:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from oddframe.errors import InputError
 from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.figures import Figures
+from oddframe.experiments.json_record import read_record
 from oddframe.experiments.provenance import Code
 from oddframe.experiments.table import Column
 from oddframe.experiments.training_record import Cost, figures_from, nulled
@@ -131,22 +131,18 @@ def read_league(path: Path) -> League:
     Raises:
         InputError: no such file, or not one of these.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if (data.pop("kind"), data.pop("schema")) != (KIND, SCHEMA):
-            raise ValueError("of another kind or version")
-        data |= {
-            "columns": tuple(Column(**column) for column in data["columns"]),
-            "parts": tuple(_place(part) for part in data["parts"]),
-            "bags": _place(data["bags"]),
-            "code": Code(**data["code"]),
-            "entries": tuple(_entry(entry) for entry in data["entries"]),
-        }
-        return League(**data)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not the record of a league ({error})") from None
+    return read_record(path, "a league", KIND, SCHEMA, _league)
+
+
+def _league(data: dict[str, Any]) -> League:
+    data |= {
+        "columns": tuple(Column(**column) for column in data["columns"]),
+        "parts": tuple(_place(part) for part in data["parts"]),
+        "bags": _place(data["bags"]),
+        "code": Code(**data["code"]),
+        "entries": tuple(_entry(entry) for entry in data["entries"]),
+    }
+    return League(**data)
 
 
 def _place(pair: Sequence[int]) -> Place:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from oddframe.errors import InputError
 from oddframe.experiments.figures import Figures
+from oddframe.experiments.json_record import read_record
 from oddframe.experiments.provenance import Code
 from oddframe.files import write_text
 
@@ -128,27 +128,23 @@ def read_training(path: Path) -> Training:
     Raises:
         InputError: no such file, or not one of these.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if (data.pop("kind"), data.pop("schema")) != (KIND, SCHEMA):
-            raise ValueError("of another kind or version")
-        best, learning = data["best_on_test"], data["learning"]
-        data |= {
-            "figures": figures_from(data["figures"]),
-            "code": Code(**data["code"]),
-            "learning": Learning(
-                tuple(learning["steps"]),
-                {name: _floats(values) for name, values in learning["terms"].items()},
-            ),
-            "warnings": tuple(data["warnings"]),
-            "best_on_test": None if best is None else _best(best),
-            "cost": Cost(**data["cost"]) if data.get("cost") else None,
-        }
-        return Training(**data)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not the record of a training ({error})") from None
+    return read_record(path, "a training", KIND, SCHEMA, _training)
+
+
+def _training(data: dict[str, Any]) -> Training:
+    best, learning = data["best_on_test"], data["learning"]
+    data |= {
+        "figures": figures_from(data["figures"]),
+        "code": Code(**data["code"]),
+        "learning": Learning(
+            tuple(learning["steps"]),
+            {name: _floats(values) for name, values in learning["terms"].items()},
+        ),
+        "warnings": tuple(data["warnings"]),
+        "best_on_test": None if best is None else _best(best),
+        "cost": Cost(**data["cost"]) if data.get("cost") else None,
+    }
+    return Training(**data)
 
 
 def _best(data: Mapping[str, Any]) -> BestOnTest:

@@ -142,7 +142,10 @@ def test_published_files_beside_ours(oddframe: Run, store: FeatureStore, tmp_pat
     np.save(published / "cam2_x__1.npy", array[1, :, :3])
     answer = oddframe("features", "diff", published, store.root)
     assert answer.code == 3
-    assert "features of length 3 and of 8" in answer.err
+    assert "left out: cam2_x: features of length 3 and of 8" in answer.err
+    assert "cam1_x: cosine" in answer.out, "the others are compared all the same"
+    told = json.loads(oddframe("features", "diff", published, store.root, "--json").out)
+    assert [len(told["videos"]), len(told["failed"])] == [1, 1]
 
 
 def test_what_is_no_store(oddframe: Run, tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption
+
+if TYPE_CHECKING:
+    from oddframe.features.compare import Difference
 
 EXAMPLE = (
     "Example: oddframe features ls    or: oddframe features diff .oddframe/features published/"
@@ -164,8 +167,12 @@ def diff(
             f"{a} and {b} have no video in common: {len(found.only_a)} and {len(found.only_b)} "
             f"others, such as {(found.only_a or ('none',))[0]} and {(found.only_b or ('none',))[0]}"
         )
-    lines = []
+    lines, failed = [], list[str]()
     for each in differences(ours, theirs, found):
+        if isinstance(each, InputError):
+            failed.append(str(each))
+            note(f"left out: {printable(str(each))}")
+            continue
         lines.append(each)
         if not as_json:
             more = f"  [{each.note}]" if each.note else ""
@@ -174,20 +181,27 @@ def diff(
                 f"{each.least_cosine:.6f}), largest difference {each.largest:.3g}{more}"
             )
     if as_json:
-        only = {"only_a": found.only_a, "only_b": found.only_b}
-        say(json.dumps({"schema": 1, "videos": [asdict(e) for e in lines], **only}, indent=2))
-        return
+        rest = {"only_a": found.only_a, "only_b": found.only_b, "failed": failed}
+        say(json.dumps({"schema": 1, "videos": [asdict(e) for e in lines], **rest}, indent=2))
+    elif lines:
+        _sum_up(lines)
+    if not as_json:
+        for where, names in ((a, found.only_a), (b, found.only_b)):
+            if names:
+                shown = ", ".join(map(printable, names[:_MOST]))
+                more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+                say(f"only in {printable(str(where))}: {shown}{more}")
+    if failed:
+        raise typer.Exit(InputError.exit_code)
+
+
+def _sum_up(lines: list[Difference]) -> None:
     same = sum(not each.largest and not each.note for each in lines)
     mean = sum(each.cosine for each in lines) / len(lines)
     say(
         f"{len(lines)} videos in both, {same} of them the same; mean cosine {mean:.6f}, largest "
         f"difference {max(each.largest for each in lines):.3g}"
     )
-    for where, names in ((a, found.only_a), (b, found.only_b)):
-        if names:
-            shown = ", ".join(map(printable, names[:_MOST]))
-            more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-            say(f"only in {printable(str(where))}: {shown}{more}")
 
 
 @app.command("export", epilog=EXAMPLE)

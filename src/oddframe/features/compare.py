@@ -69,18 +69,19 @@ def shared(a: Collection, b: Collection) -> Comparison:
     )
 
 
-def differences(a: Collection, b: Collection, found: Comparison) -> Iterator[Difference]:
-    """How they differ, video by video.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
+def differences(
+    a: Collection, b: Collection, found: Comparison
+) -> Iterator[Difference | InputError]:
+    """How they differ, video by video; of one that cannot be compared, why."""
     ours, theirs = (c.by_content if found.by_content else c.by_name for c in (a, b))
     names = {}
     if found.by_content:
         names = {id(reader): name for name, reader in a.by_name.items()}
     for key in found.common:
-        yield difference(names.get(id(ours[key]), key), ours[key](), theirs[key]())
+        try:
+            yield difference(names.get(id(ours[key]), key), ours[key](), theirs[key]())
+        except InputError as error:
+            yield error
 
 
 def difference(name: str, a: AnyFeatures, b: AnyFeatures) -> Difference:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,16 @@ JOINED = 40
 
 @dataclass(frozen=True)
 class Scored:
-    """Features of one video whose label is known."""
+    """Features of one video whose label is known, and what a model scores them."""
 
+    model: Model
     features: Features
     abnormal: bool
+
+    @cached_property
+    def track(self) -> ScoreTrack:
+        """Its scores, made when they are first asked for."""
+        return self.model.score(self.features)
 
 
 def join(parts: Sequence[Features]) -> tuple[Features, NDArray[np.int64]]:
@@ -54,12 +61,12 @@ def join(parts: Sequence[Features]) -> tuple[Features, NDArray[np.int64]]:
 
 def normal_tracks(model: Model, videos: Sequence[Scored], section: BagSection) -> list[ScoreTrack]:
     """Scores of the normal videos; clips are joined as in training, each used once."""
-    normal = [video.features for video in videos if not video.abnormal]
+    normal = [video for video in videos if not video.abnormal]
     if section.mode == "video":
-        return [model.score(features) for features in normal]
+        return [video.track for video in normal]
     size = section.clips[1]
     rows = [normal[i : i + size] for i in range(0, len(normal), size)]
-    return [model.score(join(row)[0]) for row in rows]
+    return [model.score(join([video.features for video in row])[0]) for row in rows]
 
 
 def threshold(
@@ -99,7 +106,7 @@ def figures(
     """
     labels = np.array([video.abnormal for video in videos])
     summary = np.max if section.mode == "video" else np.mean
-    marks = np.array([summary(model.score(video.features).scores) for video in videos])
+    marks = np.array([summary(video.track.scores) for video in videos])
     found = {
         "video_auc": roc_auc(labels, marks),
         "video_accuracy": accuracy(labels, marks, at),

@@ -51,7 +51,7 @@ def measured(
     metrics: dict[str, float] = {}
     card = dict(model.card)
     for name, section in config.profiles().items():
-        videos = scored(held_out or [g for g in training if not g.video.abnormal], section)
+        videos = scored(model, held_out or [g for g in training if not g.video.abnormal], section)
         at = config.events.threshold
         if at is None and not held_out and config.chosen_method()[0].from_normal_alone:
             # It remembers these videos: their own scores say nothing of other ones'.
@@ -62,7 +62,7 @@ def measured(
             if not tracks:
                 raise InputError("no normal videos are held out: no threshold can be set on them")
             wish = config.calibration.false_alarms_per_hour
-            abnormal = [model.score(video.features) for video in videos if video.abnormal]
+            abnormal = [video.track for video in videos if video.abnormal]
             found = threshold(tracks, abnormal, config.events, wish)
             at = found.threshold
             if name == "best" and found.hours < hours_for(wish):
@@ -91,13 +91,13 @@ def figure_of_choice(config: TrainConfig) -> str:
 
 def validated(model: Model, config: TrainConfig, videos: Sequence[Gathered]) -> float:
     """The figure of choice on validation videos of both classes, by the features of training."""
-    judged = scored(videos, config.training_features.of(config.features))
+    judged = scored(model, videos, config.training_features.of(config.features))
     return figures(model, judged, config.bags, 0.5, config.recipe.seed)[figure_of_choice(config)]
 
 
-def scored(videos: Sequence[Gathered], section: FeatureSection) -> list[Scored]:
-    """Features of ``section`` with the videos' labels."""
-    return [Scored(each.features[section], each.video.abnormal) for each in videos]
+def scored(model: Model, videos: Sequence[Gathered], section: FeatureSection) -> list[Scored]:
+    """Features of ``section`` with the videos' labels and the model's scores."""
+    return [Scored(model, each.features[section], each.video.abnormal) for each in videos]
 
 
 def held_out_scores(

@@ -186,13 +186,12 @@ def _what(  # type: ignore[no-untyped-def]
     stride: int | None,
 ):
     """(names of the backbones, ``Preprocessing``) that these options ask for."""
-    import re
     from dataclasses import replace
 
     from oddframe.backbones.registry import find_kinds
     from oddframe.errors import UsageError
     from oddframe.features.presets import get_preset
-    from oddframe.video.views import reordered, with_tiles, with_views
+    from oddframe.video.views import grid_of, reordered, with_tiles, with_views
 
     if preset is not None:
         found = get_preset(preset)
@@ -205,10 +204,9 @@ def _what(  # type: ignore[no-untyped-def]
             raise UsageError(f"--views {views}: choose 1, 5 or 10")
         how = with_views(how, views)  # type: ignore[arg-type]
     if tiles is not None:
-        grid = re.fullmatch(r"(\d+)x(\d+)", tiles)
-        if grid is None or views is not None:
-            raise UsageError(f"--tiles {tiles}: rows x columns as 2x3, and without --views")
-        how = with_tiles(how, int(grid[1]), int(grid[2]))
+        if views is not None:
+            raise UsageError(f"--tiles {tiles} and --views {views}: one of the two")
+        how = with_tiles(how, *grid_of(tiles))
     if order is not None:
         how = replace(how, crops=reordered(how.crops, order.value))
     return named, how if stride is None else replace(how, stride=stride)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method
 from oddframe.training.config import MethodSection, TrainConfig, reading_its_own
+from oddframe.video.views import grid_of
 
 
 def with_method(config: TrainConfig, name: str) -> TrainConfig:
@@ -28,9 +27,7 @@ def with_tiles(config: TrainConfig, text: str) -> TrainConfig:
     Raises:
         UsageError: ``text`` is not that, or the configuration asks for crops or mirrored pictures.
     """
-    found = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text.strip().lower())
-    if found is None:
-        raise UsageError(f"tiles are rows x columns such as 2x3, not '{text}'")
+    tiles = grid_of(text)
     seen = config.training_features
     fast = None if config.fast is None else config.fast.crops
     if any(c not in (None, ("full",)) for c in (config.features.crops, seen.crops, fast)):
@@ -41,7 +38,6 @@ def with_tiles(config: TrainConfig, text: str) -> TrainConfig:
         raise UsageError(
             "--tiles: the configuration asks for mirrored pictures, too; leave one out"
         )
-    tiles = (int(found[1]), int(found[2]))
     return config.model_copy(
         update={"features": config.features.model_copy(update={"tiles": tiles})}
     )

@@ -23,6 +23,7 @@ _PLACES = {
 _FULL = "full"
 _MIRRORED = "_mirrored"
 _TILE = re.compile(r"tile_(\d+)_(\d+)_of_(\d+)x(\d+)")
+_GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)")
 _ORDERS = {
     "published": ("center", "top_left", "top_right", "bottom_left", "bottom_right"),
     "extractor": ("top_left", "top_right", "center", "bottom_left", "bottom_right"),
@@ -92,6 +93,18 @@ def with_tiles(how: Cut, rows: int, columns: int) -> Cut:
     grid = f"{rows}x{columns}"
     names = (f"tile_{r}_{c}_of_{grid}" for r in range(rows) for c in range(columns))
     return replace(how, resize=(columns * width, rows * height), crops=tuple(names))
+
+
+def grid_of(text: str) -> tuple[int, int]:
+    """(rows, columns) of tiles written as ``2x3``.
+
+    Raises:
+        UsageError: it is not that, or more than 99 of either.
+    """
+    found = _GRID.fullmatch(text.strip().lower())
+    if found is None:
+        raise UsageError(f"tiles are rows x columns such as 2x3, not '{text}'")
+    return int(found[1]), int(found[2])
 
 
 def tiles_of(crops: tuple[str, ...]) -> tuple[int, int] | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from oddframe.methods.bnwvad import BnWvadNetwork, BnWvadOutput, Head, taken_for_odd
 from oddframe.methods.registry import get_method
+from oddframe.training.loop import fit
+from tests.training.made import DIM, planted, small_config
 
 METHOD = get_method("bn_wvad")
 LABELS = torch.tensor([0.0, 1.0])
@@ -76,3 +79,26 @@ def test_order_is_that_of_the_published_criterion() -> None:
     raw = training.head * (training.first + training.second)
     torch.testing.assert_close(out.logits.exp(), raw)
     torch.testing.assert_close(out.scores, raw / (1 + raw))
+
+
+def test_scores_lie_where_training_normals_are() -> None:
+    videos, _ = planted(6, 6, seed=1)
+    config = small_config("bn_wvad", recipe={"steps": 20, "lr": 1e-3})
+    network = fit(videos, config).network
+    assert isinstance(network.network, BnWvadNetwork)
+    assert network.temperature >= 1
+    normal = np.concatenate(
+        [network.score_views(v.views[0][None]) for v in videos if not v.abnormal]
+    )
+    assert np.mean(normal > 0.5) <= 0.02
+    assert float(np.median(normal)) < 0.5
+
+    # The criterion's own order is kept.
+    raw = METHOD.network(DIM, METHOD.Config())
+    raw.load_state_dict(network.network.state_dict())
+    raw.slope.fill_(1.0)
+    raw.edge.fill_(1.0)
+    x = network.standardise(torch.from_numpy(videos[-1].views[0])[None])
+    with torch.inference_mode():
+        before, after = raw.eval()(x).logits[0], network.network(x).logits[0]
+    assert torch.equal(before.argsort(), after.argsort())

@@ -7,7 +7,7 @@ method is found by name in ``registry.py``; adding one takes one module and one 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -164,6 +164,13 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         """
         if isinstance(network, Staged):
             network.done.fill_(done)
+
+    def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
+        """Called without gradients when ``network`` is looked at: it is to be used as it is.
+
+        A method whose scores are no probabilities sets their scale here, by the features (1, T, D)
+        of the training set's ``normal`` videos; the order of scores must not change.
+        """
 
     def published(self, state: Mapping[str, Tensor]) -> tuple[int, ConfigT] | None:  # noqa: ARG002
         """Feature length and config of a published checkpoint, read from its tensors' shapes.

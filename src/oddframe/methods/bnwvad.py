@@ -8,6 +8,7 @@ it is. The network is UR-DMU's embedding and transformer under a head with two s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.mil import classes, paired, top_snippets
+from oddframe.methods.shared.scale import OnNormalScale
 from oddframe.methods.urdmu.attention import embedding, transformer
 from oddframe.methods.urdmu.config import UrDmuConfig
 
@@ -85,7 +87,7 @@ def _mahalanobis(x: Tensor, norm: nn.BatchNorm1d) -> Tensor:
     return ((x - mean[:, None]).square() / variance[:, None]).sum(1).sqrt()
 
 
-class BnWvadNetwork(nn.Module):
+class BnWvadNetwork(OnNormalScale):
     """Embedding, transformer and head."""
 
     def __init__(self, dim: int, config: BnWvadConfig) -> None:
@@ -105,14 +107,13 @@ class BnWvadNetwork(nn.Module):
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         The published criterion r, head score times the sum of both distances (equation 9), has no
-        upper end. Logits are log r and scores r / (1 + r), which keep its order: they are no
-        probabilities before they are calibrated. With ``labels`` it is the ``BnWvadOutput`` of the
-        loss.
+        upper end: logits are those of ln r on the scale of normal snippets. With ``labels`` it is
+        the ``BnWvadOutput`` of the loss.
         """
         x, crops = folded(features, labels)
         x = self.selfatt(self.embedding(x.mT).mT)
         head, first, second = self.normal_head(x.mT)
-        logits = F.logsigmoid(head) + (first + second).log()
+        logits = self.scaled(F.logsigmoid(head) + (first + second).log())
         if labels is None:
             return averaged(logits, crops)
         return BnWvadOutput(logits.sigmoid(), logits, head.sigmoid(), first, second)
@@ -133,7 +134,8 @@ class BnWvad(Method[BnWvadConfig, BnWvadOutput]):
         evidence="loss and selection by hand, and compared with the published code; behaviour on "
         "planted anomalies",
         deviations=(
-            "the criterion r, which has no upper end, is given as r / (1 + r): the same order",
+            "the criterion r, which has no upper end, is brought to scores by training normals: "
+            "one in a hundred scores above a half; the same order",
             "crops are scored one by one and averaged, where the published code averages distances "
             "and head scores first",
         ),
@@ -144,6 +146,13 @@ class BnWvad(Method[BnWvadConfig, BnWvadOutput]):
     def network(self, dim: int, config: BnWvadConfig) -> BnWvadNetwork:
         """A fresh network for features of length ``dim``."""
         return BnWvadNetwork(dim, config)
+
+    def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
+        """Bring the criterion of ``normal`` videos to the scale of scores."""
+        assert isinstance(network, BnWvadNetwork)
+        logits = torch.cat([network(video).logits.flatten() for video in normal])
+        log_r = logits / network.slope + network.edge.log()
+        network.calibrate(log_r.double().exp())
 
     def loss(self, output: BnWvadOutput, labels: Tensor, config: BnWvadConfig) -> Loss:
         """Equation 8. Terms: ``normal``, mean length of normal videos' head scores; ``first`` and

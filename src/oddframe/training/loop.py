@@ -191,8 +191,11 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
 
 
 def _so_far(run: Run) -> ModelNetwork:
-    """The network as it would be kept by now, its temperature found, in evaluation mode."""
+    """The network as it would be kept by now, its scale found, in evaluation mode."""
     network = run.so_far()
+    with torch.inference_mode():
+        seen = (first_view(video, run.device) for video in run.videos if not video.abnormal)
+        run.method.calibrate(network.network, map(network.standardise, seen))
     if run.config.temper:
         network.temperature.fill_(_temperature(network, run.videos))
     return network

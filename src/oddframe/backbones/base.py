@@ -93,7 +93,15 @@ class Kind(ABC):
         """
         return file_sha256(weights)
 
-    def run(self, network: nn.Module, example: Tensor, weights: Path, choice: Choice) -> Run:
+    def run(
+        self,
+        network: nn.Module,
+        example: Tensor,
+        weights: Path,
+        choice: Choice,
+        *,
+        alone: bool = False,
+    ) -> Run:
         """``network`` on the chosen engine, any batch size; if it is converted, that is kept.
 
         Args:
@@ -101,9 +109,11 @@ class Kind(ABC):
             example: (1, channels, ...), of the only size that it will be given.
             weights: Where they are from.
             choice: Where and how it runs.
+            alone: The network takes batches of one only.
         """
         size = "x".join(map(str, example.shape[2:]))
-        return run_of(network, example, choice, f"{self.name}-{self.sha256(weights)[:12]}-{size}")
+        key = f"{self.name}-{self.sha256(weights)[:12]}-{size}{'-alone' if alone else ''}"
+        return run_of(network, example, choice, key, alone=alone)
 
     @abstractmethod
     def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye | Ear:

@@ -90,7 +90,9 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
 
 
-def run_of(network: nn.Module, example: Tensor, choice: Choice, key: str) -> Run:
+def run_of(
+    network: nn.Module, example: Tensor, choice: Choice, key: str, *, alone: bool = False
+) -> Run:
     """The network on the chosen engine, any batch size.
 
     Args:
@@ -98,10 +100,13 @@ def run_of(network: nn.Module, example: Tensor, choice: Choice, key: str) -> Run
         example: (1, channels, ...), of the only size that it will be given.
         choice: Where and how it runs.
         key: Names the converted network in the cache.
+        alone: The network takes batches of one only; what is returned takes any.
     """
     if choice.engine == "openvino":
-        return openvino_run(network, example, choice, key)
-    return torch_run(network, choice, channels_last(example))
+        run = openvino_run(network, example, choice, key, alone=alone)
+    else:
+        run = torch_run(network, choice, channels_last(example))
+    return (lambda x: np.concatenate([run(one) for one in x.split(1)])) if alone else run
 
 
 def channels_last(example: Tensor) -> torch.memory_format:
@@ -124,8 +129,10 @@ def torch_run(network: nn.Module, choice: Choice, layout: torch.memory_format) -
     return run
 
 
-def openvino_run(network: nn.Module, example: Tensor, choice: Choice, key: str) -> Run:
-    """The network on OpenVINO, any batch size; ``key`` names the converted network in the cache.
+def openvino_run(
+    network: nn.Module, example: Tensor, choice: Choice, key: str, *, alone: bool
+) -> Run:
+    """The network on OpenVINO, any batch size unless it takes one ``alone``; see ``run_of``.
 
     Conversion takes some seconds, so its result is kept. A cache that cannot be written or read is
     no error: the network is then converted again.
@@ -140,10 +147,13 @@ def openvino_run(network: nn.Module, example: Tensor, choice: Choice, key: str) 
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # Of PyTorch, about PyTorch.
             batch = torch.export.Dim("batch", min=1, max=1024)
+            given = example if alone else torch.cat([example, example])
             program = torch.export.export(
-                network.eval(), (torch.cat([example, example]),), dynamic_shapes=({0: batch},)
+                network.eval(), (given,), dynamic_shapes=({} if alone else {0: batch},)
             )
             model = openvino.convert_model(program)
+            if alone:
+                model.reshape(list(example.shape))
         _keep(model, file)
         compiled = core.compile_model(model, "CPU", config)
 

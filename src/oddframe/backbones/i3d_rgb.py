@@ -9,6 +9,7 @@ import torch
 from oddframe.backbones.base import Eye, Kind, batch_for, in_turns, to_input
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import FEATURE_DIM
+from oddframe.backbones.i3d_fast import run_i3d
 from oddframe.backbones.places import SHIPPED
 from oddframe.backbones.weights import read_i3d
 from oddframe.video.preprocessing import Preprocessing
@@ -31,5 +32,5 @@ class I3DRgb(Kind):
         """See ``Kind.load``."""
         width, height = how.crop_size
         example = torch.zeros(1, 3, how.snippet_frames, height, width)
-        run = self.run(read_i3d(weights), example, weights, choice)
+        run = run_i3d(self, read_i3d(weights), example, weights, choice)
         return Eye(in_turns(lambda snippets: run(to_input(snippets))), batch_for(choice))

@@ -1,0 +1,135 @@
+"""I3D for OpenVINO in float32: the same features from about half the products.
+
+The weights are those of ``i3d.py``. Each 3x3x3 convolution up to ``Mixed_4f``, and the 7x7x7 one,
+is taken by Winograd's algorithm over time (``winograd.py``); what is left are convolutions and
+max-pools of single frames, which OpenVINO also runs faster than those in three dimensions. Features
+differ from the direct network's by rounding alone.
+
+PyTorch gains nothing by it, and in bfloat16 the transform would lose digits: both run ``I3D``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oddframe.backbones.base import Kind
+from oddframe.backbones.engines import Choice, Run
+from oddframe.backbones.i3d import I3D, Mixed, Unit, same_padding
+from oddframe.backbones.winograd import TimeConv, apart, together
+
+FRAMES = 16  # Of a snippet; its halves and quarters are whole tiles.
+
+
+def run_i3d(kind: Kind, network: I3D, example: Tensor, weights: Path, choice: Choice) -> Run:
+    """``kind.run``, in the form that is fastest where it runs."""
+    direct = choice.engine != "openvino" or choice.precision != "float32"
+    if direct or example.shape[2] != FRAMES:
+        return kind.run(network, example, weights, choice)
+    return kind.run(FastI3D(network), example, weights, choice, alone=True)
+
+
+class FastI3D(nn.Module):
+    """The features of an ``I3D``, of one snippet: (1, channels, 16, height, width) -> (1, 1024).
+
+    Between its layers, frames stand where a batch does, in the order of ``together``.
+    """
+
+    def __init__(self, network: I3D) -> None:
+        super().__init__()
+        trunk = network.trunk
+        self.stem = _halving(cast(Unit, trunk.Conv3d_1a_7x7))
+        self.narrow = FrameUnit(cast(Unit, trunk.Conv3d_2b_1x1))
+        self.wide = _steady(cast(Unit, trunk.Conv3d_2c_3x3))
+        self.third = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in (5, 6)))
+        self.fourth = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in range(8, 13)))
+        # Two frames are no tile: Mixed_5b and _5c stay as they are.
+        self.rest = trunk[13:]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.narrow(_pool(self.stem(_pairs(x)), 3))
+        x = self.third(_pool(self.wide(apart(x)), 3))
+        x = self.fourth(_pool_time(_pool(x, 3)))
+        x = torch.stack(apart(x), dim=2)
+        out: Tensor = self.rest(x).mean(dim=(2, 3, 4))
+        return out
+
+
+class FrameUnit(nn.Module):
+    """A 1x1x1 ``Unit``, on frames."""
+
+    def __init__(self, unit: Unit) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(unit.conv.weight.detach()[:, :, 0]), unit.conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.conv2d(x, self.weight, self.bias))
+
+
+class FrameMixed(nn.Module):
+    """A ``Mixed``, on frames."""
+
+    def __init__(self, mixed: Mixed) -> None:
+        super().__init__()
+        units = [cast(Unit, u) for u in (mixed.b0, *mixed.b1, *mixed.b2, mixed.b3)]
+        self.b0, self.b3 = FrameUnit(units[0]), FrameUnit(units[5])
+        self.b1_narrow, self.b1 = FrameUnit(units[1]), _steady(units[2])
+        self.b2_narrow, self.b2 = FrameUnit(units[3]), _steady(units[4])
+
+    def forward(self, x: Tensor) -> Tensor:
+        b1, b2 = self.b1(apart(self.b1_narrow(x))), self.b2(apart(self.b2_narrow(x)))
+        return torch.cat([self.b0(x), b1, b2, self.b3(_pool_around(x))], dim=1)
+
+
+def _steady(unit: Unit) -> TimeConv:
+    """A 3x3x3 unit of stride 1."""
+    bias = cast(Tensor, unit.conv.bias)
+    return TimeConv(unit.conv.weight, bias, padding=1)
+
+
+def _halving(unit: Unit) -> TimeConv:
+    """A 7x7x7 unit of stride 2, for the frames of ``_pairs``."""
+    # With an eighth tap of zero, pairs of taps meet pairs of frames: twice the channels, half the
+    # taps, and over time no stride.
+    weight = F.pad(unit.conv.weight.detach(), (0, 0, 0, 0, 0, 1))
+    pairs = weight.unflatten(2, (4, 2)).transpose(2, 3).flatten(1, 2)
+    return TimeConv(pairs, cast(Tensor, unit.conv.bias), stride=2)
+
+
+def _pairs(x: Tensor) -> Sequence[Tensor]:
+    """(1, C, 16, H, W) -> 8 frames (1, 2 C, ...), channel by channel; padded for the 7x7x7 unit."""
+    (top, bottom), (left, right) = (same_padding(size, 7, 2) for size in x.shape[3:])
+    x = F.pad(x, (left, right, top, bottom))
+    return [x[:, :, t : t + 2].flatten(1, 2) for t in range(0, FRAMES, 2)]
+
+
+def _pool(x: Tensor, kernel: int) -> Tensor:
+    """``MaxPoolSame`` over height and width, stride 2."""
+    # Rounding the size up is the odd cell behind.
+    before = [same_padding(size, kernel, 2)[0] for size in x.shape[2:]]
+    return F.max_pool2d(x, kernel, 2, before, ceil_mode=True)
+
+
+def _pool_time(x: Tensor) -> Tensor:
+    """``MaxPoolSame`` over time, kernel 3 and stride 2, for an even number of frames."""
+    frames = apart(x)
+    largest = [torch.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
+    behind = [torch.maximum(m, x) for m, x in zip(largest, frames[2::2], strict=False)]
+    return together([*behind, largest[-1]])
+
+
+def _pool_around(x: Tensor) -> Tensor:
+    """Max-pooling of 3x3x3 cells, stride 1, for an even number of frames."""
+    frames = apart(F.max_pool2d(x, 3, 1, 1))
+    pairs = [torch.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
+    out = []
+    for t in range(len(frames)):
+        other = t - 1 if t % 2 == 0 else t + 1
+        inside = 0 <= other < len(frames)
+        out.append(torch.maximum(pairs[t // 2], frames[other]) if inside else pairs[t // 2])
+    return together(out)

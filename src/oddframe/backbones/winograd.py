@@ -1,0 +1,129 @@
+"""Convolution over time with fewer products, after Winograd.
+
+Several neighbouring outputs of a convolution share inputs, so a tile of m outputs under r taps
+needs m + r - 1 products instead of m r: transform the inputs, multiply, transform back (Lavin and
+Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). Here a product is a whole
+two-dimensional convolution of one frame, and only the time axis is transformed: frames are added
+and scaled as wholes, which costs little, and rounding stays that of the direct convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TILE = 4  # Outputs at a time.
+# Where the polynomials are evaluated, by the number of taps, infinity aside. Powers of two are
+# exact in floating point; numbers with their reciprocals keep the matrices' entries small.
+_POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 4: (0.0, 1.0, -1.0, 0.5, -2.0, -0.5)}
+_ONE = 1  # Index of the point 1 in both.
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Matrices of Winograd's F(m, r): ``output @ ((taps @ w) * (inputs @ x))`` correlates x with w.
+
+    Attributes:
+        inputs: (m + r - 1, m + r - 1).
+        taps: (m + r - 1, r).
+        output: (m, m + r - 1).
+    """
+
+    inputs: NDArray[np.float64]
+    taps: NDArray[np.float64]
+    output: NDArray[np.float64]
+
+
+def transform(outputs: int, points: Sequence[float]) -> Transform:
+    """F(outputs, r) from r + outputs - 2 different points and infinity (Toom and Cook)."""
+    at = np.asarray(points, dtype=np.float64)
+    taps = len(at) + 2 - outputs
+    others = [np.delete(at, i) for i in range(len(at))]
+    scale = [np.prod(p - rest) for p, rest in zip(at, others, strict=True)]
+    inputs = np.zeros((len(at) + 1, len(at) + 1))
+    for row, rest in zip(inputs, others, strict=False):
+        row[:-1] = np.poly(rest)[::-1]
+    inputs[-1] = np.poly(at)[::-1]
+    return Transform(
+        inputs,
+        np.vstack([np.vander(at, taps, increasing=True) / np.c_[scale], np.eye(taps)[-1:]]),
+        np.hstack([np.vander(at, outputs, increasing=True).T, np.eye(outputs)[:, -1:]]),
+    )
+
+
+class TimeConv(nn.Module):
+    """What a convolution and a ReLU give for each frame, ``TILE`` frames at a time.
+
+    The convolution looks at the frame before and as many behind as it has taps left, with zeros
+    before the first and behind the last, as a 3x3x3 convolution with padding 1 does.
+
+    Args:
+        weight: (out, in, taps, height, width), 3 or 4 taps.
+        bias: (out,).
+        stride: Over height and width.
+        padding: Of height and width.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> None:
+        super().__init__()
+        self.matrices = transform(TILE, _POINTS[weight.shape[2]])
+        taps = torch.from_numpy(self.matrices.taps)
+        products = torch.einsum("kt,octhw->kochw", taps, weight.detach().double()).float()
+        self.products = nn.ParameterList(nn.Parameter(p.contiguous()) for p in products)
+        self.bias = nn.Parameter(bias.detach().clone())
+        self.stride, self.padding = stride, padding
+
+    def forward(self, frames: Sequence[Tensor]) -> Tensor:
+        """Frames (1, in, height, width), in time's order -> (frames, out, ...), see ``together``.
+
+        Their number must be a multiple of ``TILE``.
+        """
+        behind = [None] * (len(self.products) - TILE)
+        padded = [None, *frames, *behind]
+        starts = range(0, len(frames), TILE)
+        products = []
+        for k, (row, weight) in enumerate(zip(self.matrices.inputs, self.products, strict=True)):
+            tiles = [_weighted(row, padded[t : t + len(row)]) for t in starts]
+            # Point 1 goes into each output once, and so does a bias that is given to it.
+            bias = self.bias if k == _ONE else None
+            products.append(F.conv2d(_joined(tiles), weight, bias, self.stride, self.padding))
+        return _joined([F.relu(_weighted(row, products)) for row in self.matrices.output])
+
+
+def together(frames: Sequence[Tensor]) -> Tensor:
+    """Frames (1, ...) in time's order -> one tensor, frames t, t + ``TILE``, ... side by side.
+
+    A tile's outputs come in that order, so that they need not be copied.
+    """
+    return _joined([x for first in range(TILE) for x in frames[first::TILE]])
+
+
+def apart(x: Tensor) -> list[Tensor]:
+    """The frames of ``together``, in time's order; 1 to ``TILE`` frames, or a multiple of it."""
+    frames, tiles = torch.split(x, 1), -(-x.shape[0] // TILE)
+    return [frames[(t % TILE) * tiles + t // TILE] for t in range(len(frames))]
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+
+
+def _weighted(row: NDArray[np.float64], tensors: Sequence[Tensor | None]) -> Tensor:
+    """Sum of the tensors times the row's entries; None is all zeros."""
+    total: Tensor | None = None
+    for factor, x in zip(row.tolist(), tensors, strict=True):
+        if x is None or factor == 0:
+            continue
+        term = x if abs(factor) == 1 else x * abs(factor)
+        if total is None:
+            total = term if factor > 0 else -term
+        else:
+            total = total + term if factor > 0 else total - term
+    assert total is not None, "a row of zeros"
+    return total

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from oddframe.backbones.i3d import I3D
+from oddframe.backbones.i3d_fast import FastI3D
 from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
 from oddframe.backbones.weights import convert_port, load_into, read_i3d
 
@@ -71,11 +72,12 @@ def test_shipped_weights_on_real_clips(shipped: I3D, parity: Path, shared_data: 
     for fact in facts["clip_inputs"]:
         x = published_crop(shared_data / "surveillance_fight" / fact["path"], fact["start"])
         with torch.inference_mode():
-            features = shipped(x)[0]
+            features, fast = shipped(x)[0], FastI3D(shipped)(x)[0]
         angle, length = cosine(features, fact["features"])
         assert angle > 0.9999
         assert length == pytest.approx(1, abs=2e-3)
         assert int(features.argmax()) == fact["features"]["argmax"]
+        torch.testing.assert_close(fast, features, rtol=1e-5, atol=1e-5)
 
 
 def uniform(n: int, b: int, s: float) -> NDArray[np.float64]:

@@ -106,7 +106,7 @@ def run_of(
         run = openvino_run(network, example, choice, key, alone=alone)
     else:
         run = torch_run(network, choice, channels_last(example))
-    return (lambda x: np.concatenate([run(one) for one in x.split(1)])) if alone else run
+    return (lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])) if alone else run
 
 
 def channels_last(example: Tensor) -> torch.memory_format:
@@ -144,16 +144,7 @@ def openvino_run(
     try:
         compiled = core.compile_model(core.read_model(file), "CPU", config)
     except RuntimeError:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # Of PyTorch, about PyTorch.
-            batch = torch.export.Dim("batch", min=1, max=1024)
-            given = example if alone else torch.cat([example, example])
-            program = torch.export.export(
-                network.eval(), (given,), dynamic_shapes=({} if alone else {0: batch},)
-            )
-            model = openvino.convert_model(program)
-            if alone:
-                model.reshape(list(example.shape))
+        model = _converted(network.eval(), example, alone)
         _keep(model, file)
         compiled = core.compile_model(model, "CPU", config)
 
@@ -161,6 +152,25 @@ def openvino_run(
         return np.array(compiled(x.numpy())[0], dtype=np.float32)
 
     return run
+
+
+def _converted(network: nn.Module, example: Tensor, alone: bool) -> Any:
+    import openvino
+
+    with torch.no_grad(), warnings.catch_warnings():
+        if alone:
+            # Nothing varies, so a trace will do: of 2,000 steps it takes a sixth of the time.
+            warnings.simplefilter("ignore")
+            trace = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+            model = openvino.convert_model(trace, example_input=example)
+            model.reshape(list(example.shape))
+            return model
+        warnings.simplefilter("ignore", FutureWarning)  # Of PyTorch, about PyTorch.
+        batch = torch.export.Dim("batch", min=1, max=1024)
+        program = torch.export.export(
+            network, (torch.cat([example, example]),), dynamic_shapes=({0: batch},)
+        )
+        return openvino.convert_model(program)
 
 
 Compiled = Callable[[NDArray[Any]], NDArray[np.float32]]

@@ -45,7 +45,7 @@ def _pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor
     # real value, which is all that TensorFlow's -inf is there for.
     pads: list[int] = []
     for size, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
-        pads += same_padding(size, k, s)
+        pads += same_padding(int(size), k, s)
     return F.pad(x, pads) if any(pads) else x
 
 

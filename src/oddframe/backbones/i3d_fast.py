@@ -97,21 +97,22 @@ def _halving(unit: Unit) -> TimeConv:
     # With an eighth tap of zero, pairs of taps meet pairs of frames: twice the channels, half the
     # taps, and over time no stride.
     weight = F.pad(unit.conv.weight.detach(), (0, 0, 0, 0, 0, 1))
-    pairs = weight.unflatten(2, (4, 2)).transpose(2, 3).flatten(1, 2)
+    out, channels, _, height, width = weight.shape
+    pairs = weight.reshape(out, channels, 4, 2, height, width).transpose(2, 3).flatten(1, 2)
     return TimeConv(pairs, cast(Tensor, unit.conv.bias), stride=2)
 
 
 def _pairs(x: Tensor) -> Sequence[Tensor]:
     """(1, C, 16, H, W) -> 8 frames (1, 2 C, ...), channel by channel; padded for the 7x7x7 unit."""
-    (top, bottom), (left, right) = (same_padding(size, 7, 2) for size in x.shape[3:])
+    (top, bottom), (left, right) = (same_padding(int(size), 7, 2) for size in x.shape[3:])
     x = F.pad(x, (left, right, top, bottom))
     return [x[:, :, t : t + 2].flatten(1, 2) for t in range(0, FRAMES, 2)]
 
 
 def _pool(x: Tensor, kernel: int) -> Tensor:
     """``MaxPoolSame`` over height and width, stride 2."""
-    # Rounding the size up is the odd cell behind.
-    before = [same_padding(size, kernel, 2)[0] for size in x.shape[2:]]
+    # Rounding the size up is the odd cell behind. A trace has tensors for sizes; int ends that.
+    before = [same_padding(int(size), kernel, 2)[0] for size in x.shape[2:]]
     return F.max_pool2d(x, kernel, 2, before, ceil_mode=True)
 
 

@@ -1,0 +1,54 @@
+"""The fast form of I3D gives the direct one's features, and runs only where it is faster."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from oddframe.backbones.engines import Choice
+from oddframe.backbones.i3d import I3D
+from oddframe.backbones.i3d_fast import FastI3D, run_i3d
+from oddframe.backbones.i3d_rgb import I3D_WEIGHTS, I3DRgb
+from oddframe.backbones.weights import read_i3d
+
+FLOAT = Choice("openvino", "cpu", "float32")
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (65, 33), (50, 47)])
+def test_features_are_those_of_the_direct_network(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(1, 3, 16, height, width) * 2 - 1
+    network = read_i3d(I3D_WEIGHTS).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(FastI3D(network)(x), network(x), rtol=1e-5, atol=2e-5)
+
+
+def test_two_channels_of_flow_do_as_well() -> None:
+    torch.manual_seed(0)
+    network, x = I3D(2).eval(), torch.rand(1, 2, 16, 32, 40) * 2 - 1
+    with torch.inference_mode():
+        torch.testing.assert_close(FastI3D(network)(x), network(x), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("choice", "frames", "fast"),
+    [
+        (FLOAT, 16, True),
+        (FLOAT, 32, False),
+        (Choice("openvino", "cpu", "bfloat16"), 16, False),
+        (Choice("torch", "cpu", "float32"), 16, False),
+        (Choice("torch", "cuda", "bfloat16"), 16, False),
+    ],
+)
+def test_it_runs_on_openvino_in_float32(
+    choice: Choice, frames: int, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bool, bool]] = []
+
+    def run(_: object, network: nn.Module, *_given: object, alone: bool = False) -> None:
+        asked.append((isinstance(network, FastI3D), alone))
+
+    monkeypatch.setattr(I3DRgb, "run", run)
+    run_i3d(I3DRgb(), I3D(), torch.zeros(1, 3, frames, 32, 32), I3D_WEIGHTS, choice)
+    assert asked == [(fast, fast)]

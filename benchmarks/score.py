@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from oddframe.backbones.engines import choose
-from oddframe.backbones.registry import I3D_WEIGHTS
+from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
 from oddframe.backbones.weights import read_i3d
 from oddframe.cli.demo import DATA
 from oddframe.detector import Detector

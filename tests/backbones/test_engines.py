@@ -56,11 +56,12 @@ def test_openvino_and_torch_give_the_same_features(
     assert list(tmp_path.glob("i3d-*.xml")), "the converted network is kept"
     expected = plain(snippets)
     assert expected.shape == (3, 1024)
+    atol = 1e-5 * expected.max()  # Noise makes features of up to 7.
     for backbone in (first, kept):
         assert backbone.choice.engine == "openvino"
-        np.testing.assert_allclose(backbone(snippets), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(backbone(snippets), expected, rtol=1e-5, atol=atol)
         # One snippet alone, another batch size: the same feature.
-        np.testing.assert_allclose(backbone(snippets[:1]), expected[:1], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(backbone(snippets[:1]), expected[:1], rtol=1e-5, atol=atol)
 
 
 def test_a_spoilt_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

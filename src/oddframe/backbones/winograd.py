@@ -21,7 +21,7 @@ from torch.nn import functional as F
 TILE = 4  # Outputs at a time.
 # Where the polynomials are evaluated, by the number of taps, infinity aside. Powers of two are
 # exact in floating point; numbers with their reciprocals keep the matrices' entries small.
-_POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 4: (0.0, 1.0, -1.0, 0.5, -2.0, -0.5)}
+_POINTS = {3: (0.0, 1.0, -1.0, 0.5, -2.0), 4: (0.0, 1.0, -1.0, 0.5, -0.5, 2.0)}
 _ONE = 1  # Index of the point 1 in both.
 
 

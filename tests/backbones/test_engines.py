@@ -57,6 +57,7 @@ def test_openvino_and_torch_give_the_same_features(
     expected = plain(snippets)
     assert expected.shape == (3, 1024)
     atol = 1e-5 * expected.max()  # Noise makes features of up to 7.
+    np.testing.assert_array_equal(first(snippets), kept(snippets))
     for backbone in (first, kept):
         assert backbone.choice.engine == "openvino"
         np.testing.assert_allclose(backbone(snippets), expected, rtol=1e-5, atol=atol)

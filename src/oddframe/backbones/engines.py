@@ -11,6 +11,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -144,9 +145,16 @@ def openvino_run(
     try:
         compiled = core.compile_model(core.read_model(file), "CPU", config)
     except RuntimeError:
-        model = _converted(network.eval(), example, alone)
-        _keep(model, file)
-        compiled = core.compile_model(model, "CPU", config)
+        with _scratch(file.parent) as scratch:
+            made = Path(scratch) / file.name
+            converted = _converted(network.eval(), example, alone)
+            openvino.save_model(converted, made, compress_to_fp16=False)
+            # As the next run will read it: what was just converted adds up in another order.
+            compiled = core.compile_model(core.read_model(made), "CPU", config)
+            with suppress(OSError):
+                # The graph last: it is what a reader looks for, and it needs the weights beside it.
+                made.with_suffix(".bin").replace(file.with_suffix(".bin"))
+                made.replace(file)
 
     def run(x: Tensor) -> NDArray[np.float32]:
         return np.array(compiled(x.numpy())[0], dtype=np.float32)
@@ -231,16 +239,10 @@ def _openvino_config(choice: Choice) -> dict[str, str]:
     return config
 
 
-def _keep(model: object, file: Path) -> None:
-    import openvino
-
+def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """In ``folder``, so that what is made there can be moved into it; else anywhere."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
-            made = Path(scratch) / file.name
-            openvino.save_model(model, made, compress_to_fp16=False)
-            # The graph last: it is what a reader looks for, and it needs the weights beside it.
-            made.with_suffix(".bin").replace(file.with_suffix(".bin"))
-            made.replace(file)
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=folder)
     except OSError:
-        return
+        return tempfile.TemporaryDirectory()

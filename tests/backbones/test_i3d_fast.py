@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
+from oddframe.backbones.base import WHOLE
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import I3D
-from oddframe.backbones.i3d_fast import FastI3D, run_i3d
+from oddframe.backbones.i3d_fast import FastI3D, load_i3d
 from oddframe.backbones.i3d_rgb import I3D_WEIGHTS, I3DRgb
 from oddframe.backbones.weights import read_i3d
 
@@ -44,11 +47,12 @@ def test_two_channels_of_flow_do_as_well() -> None:
 def test_it_runs_on_openvino_in_float32(
     choice: Choice, frames: int, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[bool, bool]] = []
+    asked: list[tuple[bool, bool, str]] = []
 
-    def run(_: object, network: nn.Module, *_given: object, alone: bool = False) -> None:
-        asked.append((isinstance(network, FastI3D), alone))
+    def run(_: object, network: nn.Module, *_given: object, variant: str, **or_not: bool) -> None:
+        asked.append((isinstance(network, FastI3D), or_not.get("alone", False), variant))
 
     monkeypatch.setattr(I3DRgb, "run", run)
-    run_i3d(I3DRgb(), I3D(), torch.zeros(1, 3, frames, 32, 32), I3D_WEIGHTS, choice)
-    assert asked == [(fast, fast)]
+    how = replace(WHOLE, resize=(32, 32), crop_size=(32, 32), snippet_frames=frames)
+    load_i3d(I3DRgb(), I3D(), I3D_WEIGHTS, how, choice)
+    assert asked == [(fast, fast, "")]

@@ -159,6 +159,7 @@ def test_sound_lies_beside_the_picture_as_published(
         (["--backbone", "i3"], "did you mean i3d?"),
         (["--preset", "ucf"], "did you mean ucf-crime?"),
         (["--tiles", "2"], "rows x columns"),
+        (["--tiles", "2x3", "--regions", "2x2"], "--tiles 2x3 and --regions 2x2: one of them"),
         (["--views", "3"], "choose 1, 5 or 10"),
         (["--crop-order", "extractor"], "five or ten crops"),
     ],

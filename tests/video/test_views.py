@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from oddframe.errors import UsageError
 from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import check_views, crop_names, cut, reordered, tiles_of, with_tiles
+from oddframe.video.views import (
+    check_views,
+    crop_names,
+    cut,
+    pictures_of,
+    regions_of,
+    reordered,
+    tiles_of,
+    with_regions,
+    with_tiles,
+)
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
 
@@ -70,6 +82,19 @@ def test_tiles_cover_the_picture_once_row_by_row() -> None:
     tiles = [cut(frame, name, how.crop_size) for name in how.crops]
     rows = [np.concatenate(tiles[i : i + 3], axis=2) for i in (0, 3)]
     np.testing.assert_array_equal(np.concatenate(rows, axis=1), frame)
+
+
+def test_regions_are_of_the_whole_picture() -> None:
+    how = with_regions(Preprocessing(crop_size=(24, 12)), 2, 3)
+    assert how.resize == (24, 12)
+    assert tiles_of(how.crops) == regions_of(how.crops) == (2, 3)
+    assert pictures_of(how.crops) == ("full",)
+    check_views(how)
+    tiles = with_tiles(how, 2, 3).crops
+    assert regions_of(tiles) is None
+    assert pictures_of(tiles) == tiles
+    with pytest.raises(UsageError, match="row by row"):
+        check_views(replace(how, crops=how.crops[::-1]))
 
 
 def test_views_are_no_tiles() -> None:

@@ -37,7 +37,8 @@ class Eye:
     """A loaded network that looks.
 
     Attributes:
-        see: Snippets (N, frames, height, width, 3) uint8, RGB -> features (N, D) float32.
+        see: Snippets (N, frames, height, width, 3) uint8, RGB -> features (N, D) float32; of R
+            regions (N R, D), a snippet's one after the other.
         batch: Snippets a call that make good use of the device.
     """
 
@@ -68,6 +69,7 @@ class Kind(ABC):
         title: In print.
         dim: Length D of a feature.
         listens: To the sound; else it looks at the picture.
+        has_regions: Gives features of regions, too, see ``video/views.py``.
         how: How videos are cut for it where nothing else is said.
     """
 
@@ -75,6 +77,7 @@ class Kind(ABC):
     title: str
     dim: int
     listens: bool = False
+    has_regions: bool = False
     how: Preprocessing = WHOLE
 
     @abstractmethod
@@ -101,6 +104,7 @@ class Kind(ABC):
         choice: Choice,
         *,
         alone: bool = False,
+        variant: str = "",
     ) -> Run:
         """``network`` on the chosen engine, any batch size; if it is converted, that is kept.
 
@@ -110,9 +114,10 @@ class Kind(ABC):
             weights: Where they are from.
             choice: Where and how it runs.
             alone: The network takes batches of one only.
+            variant: What else tells it from others of these weights; names it where it is kept.
         """
         size = "x".join(map(str, example.shape[2:]))
-        key = f"{self.name}-{self.sha256(weights)[:12]}-{size}{'-alone' if alone else ''}"
+        key = f"{self.name}-{self.sha256(weights)[:12]}-{size}{variant}{'-alone' if alone else ''}"
         return run_of(network, example, choice, key, alone=alone)
 
     @abstractmethod
@@ -161,7 +166,10 @@ class Backbone:
         return min((eye.batch for eye in self.eyes), default=1)
 
     def __call__(self, snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Snippets (N, frames, height, width, 3), RGB in 0..255 -> (N, ``seen_dim``)."""
+        """Snippets (N, frames, height, width, 3), RGB in 0..255 -> (N, ``seen_dim``).
+
+        Of R regions (N R, ``seen_dim``).
+        """
         return np.concatenate([eye.see(snippets) for eye in self.eyes], axis=1)
 
 

@@ -92,15 +92,40 @@ class Mixed(nn.Module):
         return torch.cat([self.b0(x), self.b1(x), self.b2(x), self.b3(pooled)], dim=1)
 
 
+def pooled(endpoint: Tensor, regions: tuple[int, int] | None) -> Tensor:
+    """The mean of ``Mixed_5c`` (N, D, t, h, w) over time and space: (N, D).
+
+    Of rows x columns ``regions`` (N, R, D), row by row: windows that overlap their neighbours by
+    half, and together cover the picture.
+    """
+    if regions is None:
+        return endpoint.mean(dim=(2, 3, 4))
+    x = endpoint.mean(dim=2)
+    rows, columns = (_windows(int(size), n) for size, n in zip(x.shape[2:], regions, strict=True))
+    boxes = [x[:, :, row, column] for row in rows for column in columns]
+    return torch.stack([box.mean(dim=(2, 3)) for box in boxes], dim=1)
+
+
+def _windows(size: int, n: int) -> list[slice]:
+    width = -(-2 * size // (n + 1))
+    starts = [round(i * (size - width) / max(1, n - 1)) for i in range(n)]
+    return [slice(start, start + width) for start in starts]
+
+
 class I3D(nn.Module):
     """I3D up to ``Mixed_5c``, with the Kinetics classifier beside it.
 
     Input: (N, channels, frames, height, width) in [-1, 1], 3 channels of RGB or 2 of optical flow;
     any size from 16 frames of 32x32 up.
+
+    Attributes:
+        regions: Rows and columns, each a feature of its own; None: one for the whole picture.
     """
 
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
+        self.channels = channels
+        self.regions: tuple[int, int] | None = None
         self.trunk = nn.Sequential()
         self.trunk.add_module("Conv3d_1a_7x7", Unit(channels, 64, 7, 2))
         self.trunk.add_module("MaxPool3d_2a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
@@ -123,8 +148,8 @@ class I3D(nn.Module):
         return out
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, 1024): the mean of ``Mixed_5c`` over time and space."""
-        return self.endpoint(x).mean(dim=(2, 3, 4))
+        """Features (N, 1024), of regions (N, R, 1024): see ``pooled``."""
+        return pooled(self.endpoint(x), self.regions)
 
     def classify(self, x: Tensor) -> Tensor:
         """Kinetics-400 logits (N, 400), averaged over the positions of ``Mixed_5c``."""

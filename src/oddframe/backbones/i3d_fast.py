@@ -20,22 +20,37 @@ from torch.nn import functional as F
 
 from oddframe.backbones.base import Kind
 from oddframe.backbones.engines import Choice, Run
-from oddframe.backbones.i3d import I3D, Mixed, Unit, same_padding
+from oddframe.backbones.i3d import FEATURE_DIM, I3D, Mixed, Unit, pooled, same_padding
 from oddframe.backbones.winograd import TimeConv, apart, together
+from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.views import regions_of
 
 FRAMES = 16  # Of a snippet; its halves and quarters are whole tiles.
 
 
-def run_i3d(kind: Kind, network: I3D, example: Tensor, weights: Path, choice: Choice) -> Run:
-    """``kind.run``, in the form that is fastest where it runs."""
+def load_i3d(kind: Kind, network: I3D, weights: Path, how: Preprocessing, choice: Choice) -> Run:
+    """``kind.run`` of ``network``, in the form that is fastest where it runs.
+
+    Returns:
+        (N, channels, frames, height, width) -> features (N, 1024), of R regions (N R, 1024).
+    """
+    network.regions = regions_of(how.crops)
+    variant = "" if network.regions is None else "-regions{}x{}".format(*network.regions)
+    width, height = how.crop_size
+    example = torch.zeros(1, network.channels, how.snippet_frames, height, width)
     direct = choice.engine != "openvino" or choice.precision != "float32"
-    if direct or example.shape[2] != FRAMES:
-        return kind.run(network, example, weights, choice)
-    return kind.run(FastI3D(network), example, weights, choice, alone=True)
+    if direct or how.snippet_frames != FRAMES:
+        run = kind.run(network, example, weights, choice, variant=variant)
+    else:
+        fast = FastI3D(network)
+        run = kind.run(fast, example, weights, choice, alone=True, variant=variant)
+    return lambda x: run(x).reshape(-1, FEATURE_DIM)
 
 
 class FastI3D(nn.Module):
     """The features of an ``I3D``, of one snippet: (1, channels, 16, height, width) -> (1, 1024).
+
+    Its regions are that network's.
 
     Between its layers, frames stand where a batch does, in the order of ``together``.
     """
@@ -50,14 +65,14 @@ class FastI3D(nn.Module):
         self.fourth = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in range(8, 13)))
         # Two frames are no tile: Mixed_5b and _5c stay as they are.
         self.rest = trunk[13:]
+        self.regions = network.regions
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.narrow(_pool(self.stem(_pairs(x)), 3))
         x = self.third(_pool(self.wide(apart(x)), 3))
         x = self.fourth(_pool_time(_pool(x, 3)))
         x = torch.stack(apart(x), dim=2)
-        out: Tensor = self.rest(x).mean(dim=(2, 3, 4))
-        return out
+        return pooled(self.rest(x), self.regions)
 
 
 class FrameUnit(nn.Module):

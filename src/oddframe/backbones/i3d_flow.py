@@ -20,7 +20,7 @@ from torch import Tensor
 from oddframe.backbones.base import Eye, Kind, batch_for, in_turns
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import FEATURE_DIM
-from oddframe.backbones.i3d_fast import run_i3d
+from oddframe.backbones.i3d_fast import load_i3d
 from oddframe.backbones.places import own_weights
 from oddframe.backbones.weights import read_i3d
 from oddframe.errors import UsageError
@@ -35,6 +35,7 @@ class I3DFlow(Kind):
     name = "i3d_flow"
     title = "I3D on optical flow (DIS)"
     dim = FEATURE_DIM
+    has_regions = True
 
     def weights(self) -> Path:
         """The user's own."""
@@ -48,9 +49,7 @@ class I3DFlow(Kind):
         """See ``Kind.load``."""
         if how.snippet_frames < 2:
             raise UsageError(f"{self.name} needs snippets of at least 2 frames to see motion")
-        width, height = how.crop_size
-        example = torch.zeros(1, 2, how.snippet_frames, height, width)
-        run = run_i3d(self, read_i3d(weights, channels=2), example, weights, choice)
+        run = load_i3d(self, read_i3d(weights, channels=2), weights, how, choice)
         return Eye(in_turns(lambda snippets: run(to_flow(snippets))), batch_for(choice))
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from oddframe.backbones.base import Eye, Kind, batch_for, in_turns, to_input
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import FEATURE_DIM
-from oddframe.backbones.i3d_fast import run_i3d
+from oddframe.backbones.i3d_fast import load_i3d
 from oddframe.backbones.places import SHIPPED
 from oddframe.backbones.weights import read_i3d
 from oddframe.video.preprocessing import Preprocessing
@@ -23,6 +21,7 @@ class I3DRgb(Kind):
     name = "i3d"
     title = "I3D on RGB, Kinetics-400"
     dim = FEATURE_DIM
+    has_regions = True
 
     def weights(self) -> Path:
         """They come with oddframe."""
@@ -30,7 +29,5 @@ class I3DRgb(Kind):
 
     def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye:
         """See ``Kind.load``."""
-        width, height = how.crop_size
-        example = torch.zeros(1, 3, how.snippet_frames, height, width)
-        run = run_i3d(self, read_i3d(weights), example, weights, choice)
+        run = load_i3d(self, read_i3d(weights), weights, how, choice)
         return Eye(in_turns(lambda snippets: run(to_input(snippets))), batch_for(choice))

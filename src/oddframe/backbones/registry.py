@@ -17,6 +17,7 @@ from oddframe.backbones.places import weights_dir
 from oddframe.backbones.vggish import VGGishKind
 from oddframe.errors import UsageError
 from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.views import regions_of
 
 _KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -91,6 +92,8 @@ def load_backbone(
     if weights is not None and len(kinds) > 1:
         raise UsageError(f"weights are of one backbone, and {names} are several")
     how = how or kinds[0].how
+    if regions_of(how.crops) and (without := [k.name for k in kinds if not _gives_regions(k)]):
+        raise UsageError(f"{without[0]} has no features of regions; ask for tiles instead")
     choice = choose(engine, device, precision)
     exact = choose(engine, device, "float32")
     eyes, ears, hashes = [], [], []
@@ -110,6 +113,11 @@ def load_backbone(
         tuple(eyes),
         tuple(ears),
     )
+
+
+def _gives_regions(kind: Kind) -> bool:
+    # What is heard is the same in all of them.
+    return kind.has_regions or kind.listens
 
 
 def _find(name: str) -> Kind:

@@ -79,6 +79,14 @@ def extract(
             metavar="RxC", help="Cut the picture into tiles instead: 2x3.", show_default=False
         ),
     ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RxC",
+            help="The same of I3D's features of the whole picture, at no cost: 2x2.",
+            show_default=False,
+        ),
+    ] = None,
     stride: Annotated[
         int | None,
         typer.Option(min=1, help="Frames from snippet to snippet.", show_default=False),
@@ -155,7 +163,7 @@ def extract(
     for text in (store, out or ""):
         if cluster is None and "://" in text:
             raise UsageError(f"{text}: only with --cluster, which may be 'local'")
-    named, how = _what(backbone, preset, views, crop_order, tiles, stride)
+    named, how = _what(backbone, preset, views, crop_order, tiles, regions, stride)
     place = out or (str(DEFAULT_OUT) if files else None)
     wanted = Wanted(
         parts=parts_of(named, how),
@@ -183,6 +191,7 @@ def _what(  # type: ignore[no-untyped-def]
     views: int | None,
     order: Order | None,
     tiles: str | None,
+    regions: str | None,
     stride: int | None,
 ):
     """(names of the backbones, ``Preprocessing``) that these options ask for."""
@@ -191,7 +200,7 @@ def _what(  # type: ignore[no-untyped-def]
     from oddframe.backbones.registry import find_kinds
     from oddframe.errors import UsageError
     from oddframe.features.presets import get_preset
-    from oddframe.video.views import grid_of, reordered, with_tiles, with_views
+    from oddframe.video.views import grid_of, reordered, with_regions, with_tiles, with_views
 
     if preset is not None:
         found = get_preset(preset)
@@ -199,14 +208,17 @@ def _what(  # type: ignore[no-untyped-def]
     else:
         named = backbone or "i3d"
         how = find_kinds(named)[0].how
+    given = {"--views": views, "--tiles": tiles, "--regions": regions}
+    if len(words := [f"{name} {what}" for name, what in given.items() if what is not None]) > 1:
+        raise UsageError(f"{' and '.join(words)}: one of them")
     if views is not None:
         if views not in (1, 5, 10):
             raise UsageError(f"--views {views}: choose 1, 5 or 10")
         how = with_views(how, views)  # type: ignore[arg-type]
     if tiles is not None:
-        if views is not None:
-            raise UsageError(f"--tiles {tiles} and --views {views}: one of the two")
         how = with_tiles(how, *grid_of(tiles))
+    if regions is not None:
+        how = with_regions(how, *grid_of(regions))
     if order is not None:
         how = replace(how, crops=reordered(how.crops, order.value))
     return named, how if stride is None else replace(how, stride=stride)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -68,6 +69,13 @@ def train(
     tiles: Annotated[
         str, typer.Option(help="Cut pictures into rows x columns, as 2x3.", show_default=False)
     ] = "",
+    regions: Annotated[
+        str,
+        typer.Option(
+            help="The same of I3D's features, at no cost: 2x2.",
+            show_default=False,
+        ),
+    ] = "",
     seed: Annotated[
         int | None, typer.Option(min=0, help="Instead of the configuration's.", show_default=False)
     ] = None,
@@ -123,7 +131,7 @@ def train(
             return
         limit = Budget(seconds(budget)) if budget else None
         began_from = load_model(start) if start else None
-        settings = _settings(config, began_from, method, tiles, seed)
+        settings = _settings(config, began_from, method, {"tiles": tiles, "regions": regions}, seed)
         survey, kept = survey_dataset(data), FeatureStore(store)
         dataset = with_features(survey.checked(), kept, features or None, sound)
         check_sound(settings, dataset)
@@ -162,9 +170,14 @@ def train(
 
 
 def _settings(
-    path: Path | None, start: Model | None, method: str, tiles: str, seed: int | None
+    path: Path | None,
+    start: Model | None,
+    method: str,
+    grids: Mapping[Literal["tiles", "regions"], str],
+    seed: int | None,
 ) -> TrainConfig:
-    from oddframe.training.choices import with_method, with_tiles
+    from oddframe.errors import UsageError
+    from oddframe.training.choices import with_grid, with_method
     from oddframe.training.config import TrainConfig, read_config
     from oddframe.training.start import config_of
 
@@ -174,8 +187,11 @@ def _settings(
         settings = TrainConfig() if start is None else config_of(start)
     if method:
         settings = with_method(settings, method)
-    if tiles:
-        settings = with_tiles(settings, tiles)
+    if all(grids.values()):
+        raise UsageError("--tiles and --regions: one of the two")
+    for kind, text in grids.items():
+        if text:
+            settings = with_grid(settings, kind, text)
     return settings if seed is None else settings.with_recipe(seed=seed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method
 from oddframe.training.config import MethodSection, TrainConfig, reading_its_own
@@ -21,23 +23,22 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
     return reading_its_own(changed.model_copy(update={"method": MethodSection(name=name)}))
 
 
-def with_tiles(config: TrainConfig, text: str) -> TrainConfig:
-    """``config`` with pictures cut into tiles, ``2x3``: rows x columns.
+def with_grid(config: TrainConfig, kind: Literal["tiles", "regions"], text: str) -> TrainConfig:
+    """``config`` with pictures in ``tiles`` or ``regions``, ``2x3``: rows x columns.
 
     Raises:
         UsageError: ``text`` is not that, or the configuration asks for crops or mirrored pictures.
     """
-    tiles = grid_of(text)
+    grid = grid_of(text)
     seen = config.training_features
     fast = None if config.fast is None else config.fast.crops
     if any(c not in (None, ("full",)) for c in (config.features.crops, seen.crops, fast)):
         raise UsageError(
-            "--tiles: the configuration asks for crops, and the two exclude each other"
+            f"--{kind}: the configuration asks for crops, and the two exclude each other"
         )
     if config.training_features.mirrored:
         raise UsageError(
-            "--tiles: the configuration asks for mirrored pictures, too; leave one out"
+            f"--{kind}: the configuration asks for mirrored pictures, too; leave one out"
         )
-    return config.model_copy(
-        update={"features": config.features.model_copy(update={"tiles": tiles})}
-    )
+    changes: dict[str, object] = {"tiles": None, "regions": None, kind: grid}
+    return config.model_copy(update={"features": config.features.model_copy(update=changes)})

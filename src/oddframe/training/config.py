@@ -132,8 +132,8 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _mirrors(self) -> TrainConfig:
-        if self.training_features.mirrored and self.features.tiles is not None:
-            raise ValueError("training_features.mirrored and features.tiles exclude each other")
+        if self.training_features.mirrored and (placed := self.features.placed):
+            raise ValueError(f"training_features.mirrored and features.{placed} exclude each other")
         return self
 
     def profiles(self) -> dict[str, FeatureSection]:

@@ -13,7 +13,7 @@ from oddframe.errors import UsageError
 from oddframe.features.presets import get_preset
 from oddframe.training.sections import Section
 from oddframe.video.preprocessing import Filter, Preprocessing
-from oddframe.video.views import reordered, with_tiles
+from oddframe.video.views import reordered, with_regions, with_tiles
 
 Size = tuple[int, int]
 MIRRORED = "_mirrored"
@@ -30,6 +30,7 @@ class FeatureSection(Section):
             file.
         crop_order: ``published`` or ``extractor``: brings the five or ten crops into this order.
         tiles: [rows, columns]: cuts the picture into a grid instead of taking crops of it.
+        regions: [rows, columns]: the same of what the backbone has made of the whole picture.
     """
 
     preset: str | None = Field(default=None, exclude=True)
@@ -44,6 +45,7 @@ class FeatureSection(Section):
     stride: int = Field(default=WHOLE.stride, gt=0)
     rate: float | None = Field(default=None, gt=0)
     tiles: tuple[int, int] | None = None
+    regions: tuple[int, int] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -66,14 +68,23 @@ class FeatureSection(Section):
 
     @model_validator(mode="after")
     def _tiled(self) -> FeatureSection:
-        if self.tiles is not None and self.crops != ("full",):
-            raise ValueError("crops and tiles exclude each other")
+        if self.tiles is not None and self.regions is not None:
+            raise ValueError("tiles and regions exclude each other")
+        if self.placed and self.crops != ("full",):
+            raise ValueError(f"crops and {self.placed} exclude each other")
         return self
+
+    @property
+    def placed(self) -> str:
+        """``tiles`` or ``regions`` where a feature is of a place in the picture; else empty."""
+        return "tiles" if self.tiles else "regions" if self.regions else ""
 
     def preprocessing(self) -> Preprocessing:
         """These fields without the backbone."""
         names = [f.name for f in fields(Preprocessing)]
         how = Preprocessing(**{name: getattr(self, name) for name in names})
+        if self.regions is not None:
+            return with_regions(how, *self.regions)
         return how if self.tiles is None else with_tiles(how, *self.tiles)
 
 

@@ -26,6 +26,7 @@ from oddframe.training.bags import TrainingVideo
 from oddframe.training.feature_section import FeatureSection
 from oddframe.training.side_by_side import GoOn, side_by_side
 from oddframe.video.source import open_source
+from oddframe.video.views import regions_of
 
 _MOST_NOTES = 5
 
@@ -102,7 +103,7 @@ class Extractor:
     def __init__(self, store: FeatureStore, device: DeviceName, engine: EngineName):
         self.store, self.device, self.engine = store, device, engine
         self.precision = choose(engine, device).precision
-        self._backbones: dict[tuple[str, tuple[int, int], int], Backbone] = {}
+        self._backbones: dict[tuple[object, ...], Backbone] = {}
         self._lock = threading.Lock()
 
     def spec(self, section: FeatureSection) -> FeatureSpec:
@@ -155,7 +156,8 @@ class Extractor:
 
     def _backbone(self, part: Part) -> Backbone:
         # All that a network depends on.
-        key = (part.backbone, part.how.crop_size, part.how.snippet_frames)
+        how = part.how
+        key = (part.backbone, how.crop_size, how.snippet_frames, regions_of(how.crops))
         with self._lock:
             if key not in self._backbones:
                 self._backbones[key] = load_backbone(

@@ -93,7 +93,7 @@ def grid(config: TrainConfig, *, views: bool = True) -> tuple[Setting, ...]:
     seen = config.training_features.mirrored
     sections = config.training_views().values()
     more = any(set(mirrored(section).crops) - set(section.crops) for section in sections)
-    both = wanted.mirrored and views and more and not seen and config.features.tiles is None
+    both = wanted.mirrored and views and more and not seen and not config.features.placed
     settings = [
         Setting(float(f"{lr * recipe.lr:.3g}"), max(1, round(steps * recipe.steps)), mirror)
         for mirror in ((seen, True) if both else (seen,))

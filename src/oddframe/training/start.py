@@ -15,6 +15,7 @@ from oddframe.training.feature_section import FeatureChanges, FeatureSection
 from oddframe.training.gather import Gathered
 from oddframe.training.sections import EventSection
 from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.views import regions_of
 
 
 def config_of(start: Model) -> TrainConfig:
@@ -110,7 +111,8 @@ def _section(spec: FeatureSpec) -> FeatureSection:
     names = {*Preprocessing.__dataclass_fields__, "backbone"}
     values = {name: getattr(spec, name) for name in names}
     if spec.tiles is not None:
-        values |= {"tiles": spec.tiles, "crops": ("full",), "resize": spec.crop_size}
+        kind = "tiles" if regions_of(spec.crops) is None else "regions"
+        values |= {kind: spec.tiles, "crops": ("full",), "resize": spec.crop_size}
     return FeatureSection(**values)
 
 

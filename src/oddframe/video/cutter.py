@@ -11,11 +11,13 @@ import numpy as np
 from oddframe.timeline import TICK_SLACK_S, Timebase
 from oddframe.video.frame import Frame, Image
 from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import check_views, cut
+from oddframe.video.views import check_views, cut, pictures_of
 
 
 class Cutter:
     """Snippets (C crops, snippet_frames, h, w, 3) of the frames that it is given; none is skipped.
+
+    Of regions there is one crop, the whole picture.
 
     Raises:
         UsageError: a crop is unknown or does not fit the size.
@@ -53,7 +55,7 @@ class Cutter:
                 self._done += 1
 
     def _cropped(self, images: Iterable[Image]) -> Image:
-        crops, (width, height) = self._how.crops, self._how.crop_size
+        crops, (width, height) = pictures_of(self._how.crops), self._how.crop_size
         snippet = np.empty((len(crops), self._how.snippet_frames, height, width, 3), np.uint8)
         for number, image in enumerate(images):
             for crop, name in zip(snippet, crops, strict=True):

@@ -42,8 +42,8 @@ class Preprocessing:
         jpeg_quality: Round trip through JPEG before resizing, as the published extractor; 0: none.
         crop_size: (width, height) of what the backbone sees.
         crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., and the
-            mirrored ones, ``full_mirrored`` ..., or the tiles of a grid (see ``views.py``);
-            ``NO_PICTURE`` where only the sound is listened to.
+            mirrored ones, ``full_mirrored`` ..., or the tiles or regions of a grid (see
+            ``views.py``); ``NO_PICTURE`` where only the sound is listened to.
         snippet_frames: Frames (ticks) a snippet.
         stride: Frames (ticks) between snippet starts.
         rate: Frames a second that videos are brought to; None: as they are.

@@ -14,6 +14,7 @@ from oddframe.video.cutter import Cutter
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
 from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.views import pictures_of
 
 # What the decoder may be ahead: enough for a backbone's batch, bounded in bytes for many crops.
 _MOST_AHEAD = 16
@@ -134,7 +135,7 @@ class SnippetReader:
 
 def _bytes(how: Preprocessing) -> int:
     width, height = how.crop_size
-    return len(how.crops) * how.snippet_frames * width * height * 3
+    return len(pictures_of(how.crops)) * how.snippet_frames * width * height * 3
 
 
 def _painted(mask: Mask, frame: Frame) -> Image:

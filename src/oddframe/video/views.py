@@ -23,6 +23,7 @@ _PLACES = {
 _FULL = "full"
 _MIRRORED = "_mirrored"
 _TILE = re.compile(r"tile_(\d+)_(\d+)_of_(\d+)x(\d+)")
+_REGION = re.compile(r"region_(\d+)_(\d+)_of_(\d+)x(\d+)")
 _GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)")
 _ORDERS = {
     "published": ("center", "top_left", "top_right", "bottom_left", "bottom_right"),
@@ -87,16 +88,32 @@ def with_tiles(how: Cut, rows: int, columns: int) -> Cut:
     Raises:
         UsageError: fewer than one row or column.
     """
-    if rows < 1 or columns < 1:
-        raise UsageError(f"tiles are rows x columns from 1x1 up, not {rows}x{columns}")
     width, height = how.crop_size
-    grid = f"{rows}x{columns}"
-    names = (f"tile_{r}_{c}_of_{grid}" for r in range(rows) for c in range(columns))
-    return replace(how, resize=(columns * width, rows * height), crops=tuple(names))
+    names = _in_grid("tile", rows, columns)
+    return replace(how, resize=(columns * width, rows * height), crops=names)
+
+
+def with_regions(how: Cut, rows: int, columns: int) -> Cut:
+    """The whole picture, of which the backbone gives ``rows`` x ``columns`` regions.
+
+    Unlike tiles they are cut from what the backbone has made of the whole picture, so that all of
+    them together take no longer than the whole.
+
+    Raises:
+        UsageError: fewer than one row or column.
+    """
+    return replace(how, resize=how.crop_size, crops=_in_grid("region", rows, columns))
+
+
+def _in_grid(what: str, rows: int, columns: int) -> tuple[str, ...]:
+    if rows < 1 or columns < 1:
+        raise UsageError(f"{what}s are rows x columns from 1x1 up, not {rows}x{columns}")
+    places = ((r, c) for r in range(rows) for c in range(columns))
+    return tuple(f"{what}_{r}_{c}_of_{rows}x{columns}" for r, c in places)
 
 
 def grid_of(text: str) -> tuple[int, int]:
-    """(rows, columns) of tiles written as ``2x3``.
+    """(rows, columns) of tiles or regions written as ``2x3``.
 
     Raises:
         UsageError: it is not that, or more than 99 of either.
@@ -108,9 +125,19 @@ def grid_of(text: str) -> tuple[int, int]:
 
 
 def tiles_of(crops: tuple[str, ...]) -> tuple[int, int] | None:
-    """(rows, columns) where ``crops`` are the tiles of a picture, row by row; else None."""
-    found = _TILE.fullmatch(crops[0])
+    """(rows, columns) where ``crops`` are a picture's tiles or regions, row by row; else None."""
+    found = _TILE.fullmatch(crops[0]) or _REGION.fullmatch(crops[0])
     return None if found is None else (int(found[3]), int(found[4]))
+
+
+def regions_of(crops: tuple[str, ...]) -> tuple[int, int] | None:
+    """(rows, columns) where ``crops`` are the regions of a picture, row by row; else None."""
+    return tiles_of(crops) if _REGION.fullmatch(crops[0]) else None
+
+
+def pictures_of(crops: tuple[str, ...]) -> tuple[str, ...]:
+    """The crops that are cut from a frame: of regions the whole, once."""
+    return crops if regions_of(crops) is None else (_FULL,)
 
 
 def _place(name: str) -> tuple[float, float] | None:
@@ -133,7 +160,11 @@ def check_views(how: Preprocessing) -> None:
     """
     if not how.has_picture:
         return
-    for name in how.crops:
+    if not how.crops:
+        raise UsageError("there must be at least one crop")
+    if (grid := regions_of(how.crops)) and how.crops != _in_grid("region", *grid):
+        raise UsageError(f"regions come all, row by row, and not as {', '.join(how.crops)}")
+    for name in pictures_of(how.crops):
         full = name.removesuffix(_MIRRORED) == _FULL
         if not full and _place(name) is None:
             known = ", ".join((_FULL, *_PLACES, "tile_0_0_of_2x3"))
@@ -143,8 +174,6 @@ def check_views(how: Preprocessing) -> None:
                 f"the full frame is {how.resize}, but crops are to be {how.crop_size}: "
                 "make them equal, or crop the center"
             )
-    if not how.crops:
-        raise UsageError("there must be at least one crop")
     if how.crop_size[0] > how.resize[0] or how.crop_size[1] > how.resize[1]:
         raise UsageError(f"crops of {how.crop_size} do not fit into frames of {how.resize}")
 

@@ -112,10 +112,11 @@ class Model:
         for name, profile in self.profiles.items():
             if not profile.spec.differences(spec):
                 return name
-        lines = self.profiles["best"].spec.differences(spec)
+        best = self.profiles["best"].spec
+        how = "import them" if best.imported else "make them with oddframe extract --model"
         raise InputError(
-            f"the model '{self.name}' reads other features ({'; '.join(lines)}); "
-            f"{'import' if self.profiles['best'].spec.imported else 'extract'} them for this model"
+            f"the model '{self.name}' reads other features ({'; '.join(best.differences(spec))}); "
+            f"{how}"
         )
 
     def score(self, features: Features) -> ScoreTrack:

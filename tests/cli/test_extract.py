@@ -153,9 +153,18 @@ def test_sound_lies_beside_the_picture_as_published(
     assert len(sound) == 6
 
 
+def test_as_a_model_reads_them(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    assert oddframe("extract", clip, "--store", store, "--model", "fight").code == 0
+    (file,) = store.glob("??/*.safetensors")
+    answer = oddframe("score", "--features", file)
+    assert (answer.code, answer.out.count("event")) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["--model", "fight", "--preset", "ucf-crime"], "leave out --backbone and --preset"),
         (["--backbone", "i3"], "did you mean i3d?"),
         (["--preset", "ucf"], "did you mean ucf-crime?"),
         (["--tiles", "2"], "rows x columns"),

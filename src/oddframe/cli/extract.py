@@ -54,6 +54,15 @@ def extract(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="As this model reads them: a shipped model's name, or a model file.",
+            show_default=False,
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -163,7 +172,7 @@ def extract(
     for text in (store, out or ""):
         if cluster is None and "://" in text:
             raise UsageError(f"{text}: only with --cluster, which may be 'local'")
-    named, how = _what(backbone, preset, views, crop_order, tiles, regions, stride)
+    named, how = _what(backbone, model, preset, views, crop_order, tiles, regions, stride)
     place = out or (str(DEFAULT_OUT) if files else None)
     wanted = Wanted(
         parts=parts_of(named, how),
@@ -187,6 +196,7 @@ def extract(
 
 def _what(  # type: ignore[no-untyped-def]
     backbone: str | None,
+    model: str | None,
     preset: str | None,
     views: int | None,
     order: Order | None,
@@ -200,9 +210,17 @@ def _what(  # type: ignore[no-untyped-def]
     from oddframe.backbones.registry import find_kinds
     from oddframe.errors import UsageError
     from oddframe.features.presets import get_preset
+    from oddframe.modelfile import load_model
     from oddframe.video.views import grid_of, reordered, with_regions, with_tiles, with_views
 
-    if preset is not None:
+    if model is not None:
+        if backbone is not None or preset is not None:
+            raise UsageError("--model says what looks and how: leave out --backbone and --preset")
+        spec = load_model(model).profiles["best"].spec
+        if spec.imported:
+            raise UsageError(f"--model {model}: it reads features that others made, none of videos")
+        named, how = spec.backbone, spec.how
+    elif preset is not None:
         found = get_preset(preset)
         named, how = backbone or found.backbone, found.how
     else:

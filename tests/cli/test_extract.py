@@ -92,8 +92,10 @@ def test_a_folder_of_good_and_bad(
     assert files_of(tmp_path) == before
     assert (store / "manifest.jsonl").read_text() == lines
     (out / "b_x__0.npy").unlink()
-    next(store.glob("??/*.safetensors")).write_bytes(b"damaged")
-    assert "were there, 6 failed" in oddframe(*words).out
+    cut, flipped, *_ = sorted(store.glob("??/*.safetensors"))
+    cut.write_bytes(b"damaged")
+    flipped.write_bytes(flipped.read_bytes()[:-1] + b"\x7f")
+    assert "2 extracted, 3 were there, 6 failed" in oddframe(*words).out
     assert files_of(tmp_path) == before
 
 

@@ -44,7 +44,7 @@ def test_what_is_there(oddframe: Run, store: FeatureStore) -> None:
     assert "cam2/x.mp4" in videos
 
 
-def test_damage_is_named(oddframe: Run, store: FeatureStore) -> None:
+def test_damage_is_named(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
     assert "2 of 2 feature files read, 0 damaged" in oddframe("features", "check", store.root).out
     path = store.path(TWO, SPEC)
     data = bytearray(path.read_bytes())
@@ -53,6 +53,14 @@ def test_damage_is_named(oddframe: Run, store: FeatureStore) -> None:
     answer = oddframe("features", "check", store.root)
     assert answer.code == 3
     assert path.name in answer.err
+    answer = oddframe("features", "export", store.root, "--out", tmp_path / "out")
+    assert (answer.code, path.name in answer.err) == (3, True)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "cam1_x__0.npy", "cam1_x__1.npy"
+    }  # fmt: skip
+    answer = oddframe("features", "diff", store.root, store.root)
+    assert (answer.code, "left out" in answer.err) == (3, True)
+    assert "1 videos in both" in answer.out
     path.write_bytes(data[:100])
     assert oddframe("features", "check", store.root).code == 3
     path.unlink()

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from oddframe.errors import InputError, OddframeError
+from oddframe.features.imports import StoredFile
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash, read_features, write_features
 from oddframe.timeline import Timebase
@@ -92,6 +93,17 @@ def test_damage_is_found_and_removed(tmp_path: Path, how: str) -> None:
     assert not path.exists()
     store.put("0f" * 32, some_features())
     assert store.get("0f" * 32, SPEC) is not None
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_what_stays_on_disk_is_checked_there(tmp_path: Path, variable: bool) -> None:
+    features = some_features(variable=variable)
+    path = FeatureStore(tmp_path).put("0f" * 32, features)
+    np.testing.assert_array_equal(StoredFile(path).checked().array, features.array)
+    damaged(path, "flipped bit")
+    assert StoredFile(path).open().spec == SPEC
+    with pytest.raises(InputError, match="extract it again"):
+        StoredFile(path).checked()
 
 
 @pytest.mark.parametrize("how", ["shape", "nan", "newer"])

@@ -222,8 +222,10 @@ def export(
 ) -> None:
     """Write the features of a store as files by the names of their videos.
 
-    A video that the store's manifest does not name goes by the sha256 of its content.
+    A video that the store's manifest does not name goes by the sha256 of its content. A damaged
+    file is left out.
     """
+    from oddframe.errors import InputError
     from oddframe.features.collection import chosen
     from oddframe.features.imports import StoredFile
     from oddframe.features.index import open_index
@@ -237,17 +239,25 @@ def export(
     known = names_in(store)
     entries = list(index.all(kind.hash))
     paths = [known.get(entry.content, Path(entry.content)) for entry in entries]
-    written = 0
+    written, failed = 0, list[str]()
     with progress_bar(quiet=quiet) as bar:
         update = follow(bar, f"writing {len(entries)} videos")
         named = zip(entries, paths, stems(paths), strict=True)
         for done, (entry, path, stem) in enumerate(named, start=1):
-            features = StoredFile(store / entry.file).open()
+            update(done, len(entries))
+            try:
+                features = StoredFile(store / entry.file).checked()
+            except InputError as error:
+                failed.append(str(error))
+                continue
             if files is Files.parquet:
                 write_parquet(out / f"{stem}.parquet", features, str(path))
                 written += 1
             else:
                 form: Format = "safetensors" if files is Files.safetensors else "npy"
                 written += len(write_named(features, out, stem, form))
-            update(done, len(entries))
-    say(f"{len(entries)} videos, {written} files in {printable(str(out))}")
+    for line in failed:
+        note(f"left out: {printable(line)}")
+    say(f"{len(entries) - len(failed)} videos, {written} files in {printable(str(out))}")
+    if failed:
+        raise typer.Exit(InputError.exit_code)

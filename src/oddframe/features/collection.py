@@ -118,7 +118,7 @@ def _of_folder(root: Path) -> Collection:
 
 
 def _stored(path: Path) -> AnyFeatures:
-    return StoredFile(path).open().array
+    return StoredFile(path).checked().array
 
 
 def _stack(path: Path) -> AnyFeatures:

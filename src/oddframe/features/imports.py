@@ -22,6 +22,7 @@ from oddframe.features.header import StoredHeader, read_stored_header
 from oddframe.features.lazy import CropArray, View
 from oddframe.features.spec import IMPORTED, Features, FeatureSpec
 from oddframe.features.store import FeatureStore
+from oddframe.features.stream import Tensor, checksum
 from oddframe.files import write_text
 
 
@@ -55,6 +56,23 @@ class StoredFile:
             InputError: as ``open``.
         """
         return read_stored_header(self.path).checksum
+
+    def checked(self) -> Features:
+        """The features as ``open`` gives them, after all that is in the file was read and is whole.
+
+        Raises:
+            InputError: as ``open``, or it is not what was written.
+        """
+        features = self.open()
+        tensors: dict[str, Tensor] = {"features": features.array}
+        if (pts := features.timebase.pts) is not None:
+            tensors["pts"] = np.ascontiguousarray(pts, np.float64)
+        if checksum(tensors) != self.digest():
+            raise InputError(
+                f"{self.path}: a damaged feature file (its contents do not match its checksum); "
+                "extract it again"
+            )
+        return features
 
 
 def _rows(path: Path, header: StoredHeader, crop: int) -> View:

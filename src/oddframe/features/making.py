@@ -158,7 +158,7 @@ class Maker:
         if self._wanted.again or not path.exists():
             return False
         try:
-            return read_stored_header(path).spec == self._specs[number]
+            return StoredFile(path).checked().spec == self._specs[number]
         except InputError:  # Damaged: it is made anew.
             return False
 

@@ -107,3 +107,19 @@ def test_all_are_drawn_equally_often(store: FeatureStore) -> None:
 def test_no_store_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such store"):
         open_index(tmp_path / "missing")
+
+
+def test_a_store_that_cannot_be_written_is_read(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.root / NAME).unlink()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # Root may write everywhere.
+    assert contents(open_index(store.root)) == [ONE, TWO]
+    assert not (store.root / NAME).exists()
+
+
+def test_a_folder_of_other_things_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "cam3.mp4").write_text("mine")
+    with pytest.raises(InputError, match="no features in this store"):
+        open_index(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cam3.mp4"]

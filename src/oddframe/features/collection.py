@@ -12,7 +12,7 @@ from pathlib import Path
 from oddframe.errors import InputError, UsageError
 from oddframe.features.arrays import crops_first
 from oddframe.features.imports import StoredFile
-from oddframe.features.index import NAME, OfSpec, open_index
+from oddframe.features.index import OfSpec, is_store, open_index
 from oddframe.features.lazy import AnyFeatures, CropArray, View
 from oddframe.features.manifest import names_in
 from oddframe.features.npy import floating, mapped
@@ -56,11 +56,6 @@ def open_collection(root: Path, spec: str | None, naming: Naming) -> Collection:
         UsageError: several specs are there and none was chosen.
     """
     return of_store(root, spec, naming) if is_store(root) else _of_folder(root)
-
-
-def is_store(root: Path) -> bool:
-    """Whether a folder is a store of features."""
-    return (root / NAME).is_file() or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
 
 
 def chosen(root: Path, specs: Sequence[OfSpec], start: str | None) -> OfSpec:

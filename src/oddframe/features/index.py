@@ -9,15 +9,18 @@ It may be removed at any time.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.header import read_stored_header
@@ -76,12 +79,16 @@ class OfSpec:
 class Index:
     """The index of the store at ``root``; each call opens it anew, so threads may share it.
 
+    Args:
+        root: Of the store.
+        beside: Folder for the index of a store that cannot be written; None: in the store.
+
     Raises:
         OddframeError: it cannot be opened or written.
     """
 
-    def __init__(self, root: Path):
-        self._root = root
+    def __init__(self, root: Path, beside: TemporaryDirectory[str] | None = None):
+        self._root, self._beside = root, beside  # Held here, for it is removed with its last user.
 
     def sync(self) -> int:
         """Read again what was changed past the index; how many folders that were.
@@ -169,9 +176,10 @@ class Index:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        path = self._root / NAME
+        folder = self._root if self._beside is None else Path(self._beside.name)
+        path = folder / NAME
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=60)) as db, db:
                 _prepare(db)
                 yield db
@@ -209,15 +217,30 @@ class Index:
 def open_index(root: Path) -> Index:
     """The index of the store at ``root``, true as of now.
 
+    Of a store that may be read and not written, it is made elsewhere for the time being.
+
     Raises:
-        InputError: there is no such store.
+        InputError: there is no such store, or nothing in it.
         OddframeError: the index cannot be written.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such store of features")
-    index = Index(root)
+    beside = None
+    if not os.access(root, os.W_OK):
+        beside = TemporaryDirectory(prefix="oddframe-")
+        for path in root.glob(f"{NAME}*"):  # Only what changed since is read again.
+            with suppress(OSError):
+                shutil.copyfile(path, Path(beside.name) / path.name)
+    elif not is_store(root):
+        raise InputError(f"{root}: no features in this store, or it is none")
+    index = Index(root, beside)
     index.sync()
     return index
+
+
+def is_store(root: Path) -> bool:
+    """Whether a folder is a store of features."""
+    return (root / NAME).is_file() or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
 
 
 def _prepare(db: sqlite3.Connection) -> None:

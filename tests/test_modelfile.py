@@ -213,6 +213,8 @@ def bad_file(folder: Path, how: str) -> Path:
             path.write_bytes(data.replace(b'\\"ur_dmu\\"', b'\\"ur_dmx\\"'))
         case "other config":
             path.write_bytes(data.replace(b'\\"hidden\\": 24', b'\\"hidden\\": 32'))
+        case "unknown setting":
+            path.write_bytes(data.replace(b'\\"hidden\\": 24', b'\\"hiddem\\": 24'))
     return path
 
 
@@ -231,6 +233,7 @@ def bad_file(folder: Path, how: str) -> Path:
         ("newer", "format 9"),
         ("unknown method", "ur_dmx"),
         ("other config", "damaged"),
+        ("unknown setting", "unknown key 'hiddem'; did you mean 'hidden'?"),
     ],
 )
 def test_each_bad_file_gets_one_clear_line(tmp_path: Path, how: str, said: str) -> None:

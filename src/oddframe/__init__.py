@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from oddframe.events import find_events as find_events
     from oddframe.features.spec import Features as Features
     from oddframe.features.spec import FeatureSpec as FeatureSpec
+    from oddframe.features.store import read_features as read_features
+    from oddframe.outputs.write import write as write
     from oddframe.timeline import Event as Event
     from oddframe.timeline import ScoreTrack as ScoreTrack
     from oddframe.timeline import Timebase as Timebase
+    from oddframe.video.mask import read_mask as read_mask
 
 _HOMES = {
     "Detector": "oddframe.detector",
@@ -30,6 +33,9 @@ _HOMES = {
     "ScoreTrack": "oddframe.timeline",
     "Timebase": "oddframe.timeline",
     "find_events": "oddframe.events",
+    "read_features": "oddframe.features.store",
+    "read_mask": "oddframe.video.mask",
+    "write": "oddframe.outputs.write",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from oddframe.errors import InputError, OddframeError
 _STALE_S = 3600.0
 # Bytes of a name that its temporary file keeps: with what is added, 255 are the most there can be.
 _KEPT = 200
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
 _BLOCK = 4 * 2**20  # Bytes that are hashed at once.
 _HASHES: dict[tuple[Path, int, int], str] = {}  # By path, size and date.
@@ -37,7 +39,7 @@ def told(path: Path) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         way = "free some space, or " if error.errno == errno.ENOSPC else ""
         raise OddframeError(
-            f"{path}: cannot be written ({reason}); {way}choose another place with --out"
+            f"{_target(path)}: cannot be written ({reason}); {way}choose another place for it"
         ) from error
 
 
@@ -65,6 +67,13 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _target(path: Path) -> Path:
+    """What ``atomic`` puts in the place of a temporary path; any other path as it is."""
+    if found := _PART.fullmatch(path.name):
+        return path.with_name(found[1])
+    return path
 
 
 def make_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from safetensors import numpy as safetensors_numpy
 import oddframe
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
+from oddframe.explain import explained
 from oddframe.features.header import HEADER
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import checksum
@@ -216,7 +217,10 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
         if checksum(tensors) != header["checksum"]:
             raise ValueError("its weights do not match their checksum")
         method = get_method(header["method"])
-        config = method.Config.model_validate(header["config"])
+        try:
+            config = method.Config.model_validate(header["config"])
+        except ValidationError as error:
+            raise ValueError(explained(error, method.Config, ())) from None
         profiles = {
             name: Profile(FeatureSpec.from_dict(each["spec"]), EventRule(**each["rule"]))
             for name, each in header["profiles"].items()

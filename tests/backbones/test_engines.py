@@ -99,6 +99,8 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no CUDA device"):
             engines.choose(device="cuda")
+    with pytest.raises(UsageError, match="--engine onnx: choose from auto, openvino, torch"):
+        engines.choose(engine="onnx")  # type: ignore[arg-type]
     bad = tmp_path / "weights.pt"
     bad.write_bytes(b"no weights at all")
     with pytest.raises(InputError, match="cannot be read as I3D weights"):

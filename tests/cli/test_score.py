@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 from oddframe.cameras import with_thresholds
+from oddframe.cli.telling import skipped
 from oddframe.detector import Detector
+from oddframe.features.spec import Features
 from oddframe.features.store import write_features
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
@@ -147,6 +149,37 @@ def test_names_that_collide_are_told_apart(
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cam1_a.json", "cam2_a.json"]
 
 
+def test_what_takes_the_place_of_another_videos_scores_is_said(
+    oddframe: Run, tmp_path: Path
+) -> None:
+    spec, rng = Detector.load("fight").spec, np.random.default_rng(0)
+    array = rng.normal(size=(1, 4, spec.dim)).astype(np.float32)
+    for camera, said in (("cam1", False), ("cam2", True), ("cam2", False)):
+        file = tmp_path / camera / "a.safetensors"
+        write_features(file, Features(array, spec, spec.timebase(25.0, 64)))
+        answer = oddframe("score", "--features", file, "--out", tmp_path / "out", "--again")
+        assert answer.code == 0
+        assert (f"replaces the scores of {tmp_path / 'cam1'}" in answer.out) == said
+
+
+def test_a_name_that_reads_as_an_option(
+    oddframe: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-cam.mp4").write_text("no video")
+    answer = oddframe("score", "-cam.mp4")
+    assert (answer.code, "as ./-cam.mp4 it is no option" in answer.err) == (2, True)
+    assert "not a video" in oddframe("score", "./-cam.mp4").err
+
+
+def test_pictures_named_one_by_one_are_no_folder_of_frames(oddframe: Run, tmp_path: Path) -> None:
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_text("no picture")
+    assert "2 single pictures: name their folder" in oddframe("score", tmp_path / "*.png").err
+    assert skipped(1, tmp_path) == "1 damaged picture skipped"
+    assert skipped(2, tmp_path / "cam.mp4") == "2 damaged packets skipped"
+
+
 def test_a_folder_of_frames_scores_like_the_video(
     oddframe: Run, clip_frames: list[np.ndarray], clip: Path, tmp_path: Path
 ) -> None:
@@ -272,6 +305,6 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(
     monkeypatch.setattr(os, "fsync", full)
     answer = oddframe("score", clip, "--out", tmp_path / "out", "--format", "csv")
     assert answer.code == 1
-    assert "No space left on device" in answer.err or "no space left on device" in answer.err
+    assert "out/fi150.json: cannot be written (no space left on device)" in answer.err
     assert "Traceback" not in answer.err
     assert list((tmp_path / "out").iterdir()) == []

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import oddframe as package
@@ -97,6 +98,22 @@ def test_info_of_features(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     write_features(file, Detector.load("fight").features(clip).features)
     facts = json.loads(oddframe("info", file, "--json").out)
     assert (facts["kind"], facts["dim"], facts["frames"]) == ("features", 1024, 50)
+
+
+def test_info_of_published_features(oddframe: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((7, 10, 8), np.float32))
+    facts = json.loads(oddframe("info", tmp_path / "x.npy", "--json").out)
+    assert (facts["kind"], facts["crops"], facts["snippets"], facts["dim"]) == (
+        "features",
+        10,
+        7,
+        8,
+    )
+    answer = oddframe("score", "--features", tmp_path / "x.npy")
+    assert answer.code == 3
+    assert "reads other features" in answer.err
+    assert "oddframe extract --model" in answer.err
+    assert "a folder without pictures" in oddframe("info", tmp_path).err
 
 
 def test_info_of_nothing(oddframe: Run, tmp_path: Path) -> None:

@@ -141,6 +141,16 @@ def test_a_song_with_its_cover(tmp_path: Path, clip_frames: list[Image]) -> None
         open_source(path)
 
 
+def test_nothing_was_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(InputError, match="ends before its first picture"):
+        open_source(path)
+
+
 def boxes(data: bytes, kind: bytes) -> list[int]:
     """Where the contents of these boxes of an MP4 start."""
     found, at = [], data.find(kind)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -66,8 +66,15 @@ def choose(
     """Settle what ``auto`` leaves open, by the rule above.
 
     Raises:
-        UsageError: what was asked for is not there.
+        UsageError: what was asked for is not there, or there is no such thing.
     """
+    for what, name, names in (
+        ("engine", engine, EngineName),
+        ("device", device, DeviceName),
+        ("precision", precision, PrecisionName),
+    ):
+        if name not in get_args(names):
+            raise UsageError(f"--{what} {name}: choose from {', '.join(get_args(names))}")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     if engine == "openvino" and not has_openvino():

@@ -20,6 +20,7 @@ from oddframe.errors import OddframeError
 from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.names import stems
 from oddframe.video.discover import find_inputs
+from oddframe.video.folder import PICTURE_SUFFIXES
 from oddframe.video.mask import read_mask
 
 
@@ -52,6 +53,8 @@ def run(
         f"{info.method} on {info.backbone}, profile {info.profile}, {info.engine}",
         quiet=quiet,
     )
+    if (single := sum(job.path.suffix.lower() in PICTURE_SUFFIXES for job in work)) > 1:
+        note(f"{single} single pictures: name their folder to score them as one video", quiet=quiet)
     start = time.monotonic()
     outcomes: list[Outcome] = []
     for outcome in _score_all(work, settings, detector, jobs, quiet=quiet):

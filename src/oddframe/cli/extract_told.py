@@ -7,8 +7,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from oddframe.cli.console import note, printable, say
+from oddframe.cli.telling import skipped
 from oddframe.features.making import Made
 from oddframe.features.manifest import NAME, Entry
 from oddframe.outputs.clock import length
@@ -117,7 +119,7 @@ def _line(made: Made, tally: Tally) -> str:
     if first.reason:
         return f"FAILED {name}: {printable(first.reason)}"
     rate = first.frames / max(first.seconds, 1e-3)
-    notes = [f"{first.damaged_packets} damaged packets skipped"] if first.damaged_packets else []
+    notes = [skipped(first.damaged_packets, Path(first.video))] if first.damaged_packets else []
     notes += [text for entry in made.entries for text in entry.notes]
     ending = f"  [{'; '.join(dict.fromkeys(notes))}]" if notes else ""
     return (

@@ -41,6 +41,8 @@ def describe(file: str) -> dict[str, Any]:
     from oddframe.modelfile import shipped_models
 
     path = Path(file)
+    if path.suffix == ".npy":
+        return _features(file)
     if path.suffix == ".safetensors" or (not path.exists() and file in shipped_models()):
         return _safetensors(file)
     return _video(path)
@@ -48,27 +50,11 @@ def describe(file: str) -> dict[str, Any]:
 
 def _safetensors(file: str) -> dict[str, Any]:
     from oddframe.errors import InputError
-    from oddframe.features.store import read_features
     from oddframe.modelfile import load_model
 
     path = Path(file)
     if path.exists() and _holds_features(path):
-        features = read_features(path)
-        crops, snippets, dim = features.array.shape
-        time = features.timebase
-        return {
-            "kind": "features",
-            "file": file,
-            "crops": crops,
-            "snippets": snippets,
-            "dim": dim,
-            "type": str(features.array.dtype),
-            "duration_s": round(time.duration_s, 3),
-            "frames": time.n_frames,
-            "fps": round(time.fps, 3),
-            "spec": features.spec.to_dict(),
-            "spec_hash": features.spec.hash(),
-        }
+        return _features(file)
     if path.suffix == ".safetensors" and not path.exists():
         raise InputError(f"{file}: no such file")
     model = load_model(file)
@@ -90,6 +76,32 @@ def _safetensors(file: str) -> dict[str, Any]:
         "sha256": model.sha256,
         "config": model.config.model_dump(mode="json"),
         "profiles": profiles,
+    }
+
+
+def _features(file: str) -> dict[str, Any]:
+    from oddframe.features.arrays import features_of
+
+    features = features_of(Path(file))
+    crops, snippets, dim = features.array.shape
+    about = {
+        "kind": "features",
+        "file": file,
+        "crops": crops,
+        "snippets": snippets,
+        "dim": dim,
+        "type": str(features.array.dtype),
+    }
+    if file.endswith(".npy"):  # It says nothing of the video, or of what looked at it.
+        return about
+    time = features.timebase
+    return {
+        **about,
+        "duration_s": round(time.duration_s, 3),
+        "frames": time.n_frames,
+        "fps": round(time.fps, 3),
+        "spec": features.spec.to_dict(),
+        "spec_hash": features.spec.hash(),
     }
 
 

@@ -10,9 +10,9 @@ import oddframe
 from oddframe.cameras import camera_of, camera_rule
 from oddframe.detector import Detector, VideoResult
 from oddframe.errors import InputError, OddframeError
+from oddframe.features.arrays import features_of
 from oddframe.features.extract import Progress
 from oddframe.features.partial import Partial
-from oddframe.features.store import read_features
 from oddframe.outputs.json_file import read_json
 from oddframe.outputs.write import path_of, write
 from oddframe.video.mask import read_mask
@@ -99,7 +99,7 @@ def score_one(
         damaged = 0
         notes: tuple[str, ...] = ()
         if job.is_features:
-            features = read_features(job.path)
+            features = features_of(job.path)
         else:
             fps = settings.fps if job.path.is_dir() else None  # A video has its own times.
             partial = Partial(settings.out / f".{seen}.partial") if settings.out else None
@@ -112,6 +112,7 @@ def score_one(
         result = replace(result, fingerprint=fingerprint)
         if settings.out is not None:
             source = None if job.is_features else job.path
+            notes += _replaced(job, settings.out)
             write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
             if partial is not None:
                 partial.discard()
@@ -127,6 +128,17 @@ def score_one(
             raise
         reason = f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)"
         return Outcome(job, error=_named(reason, job.path), exit_code=1)
+
+
+def _replaced(job: Job, out: Path) -> tuple[str, ...]:
+    """A note where another input's scores lie under the name of this one's."""
+    try:
+        other = read_json(path_of(out, job.stem, "json")).video
+    except InputError:
+        return ()
+    if Path(other).absolute() == job.path.absolute():
+        return ()
+    return (f"replaces the scores of {other}",)
 
 
 def _named(reason: str, path: Path) -> str:

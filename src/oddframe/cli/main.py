@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of a verb's module, so that ``--hel
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -120,6 +121,9 @@ def main() -> None:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             code = error.exit_code
+            for word in sys.argv[1:]:
+                if word.startswith("-") and os.path.exists(word):  # noqa: PTH110 - never raises
+                    say_error(f"a file is called {word}, too: as ./{word} it is no option")
         elif isinstance(error, typer.Abort):
             code = INTERRUPTED
         elif debug:

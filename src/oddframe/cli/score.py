@@ -70,7 +70,7 @@ def score(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Frame rate of folders of frames.", show_default=False),
+        typer.Option(min=0.01, help="Frame rate of folders of frames [25].", show_default=False),
     ] = None,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from oddframe.cli.console import printable
@@ -22,7 +23,7 @@ def line(outcome: Outcome) -> str:
         return printable(f"FAILED {outcome.error}")
     notes: list[str] = []
     if result.damaged_packets:
-        notes.append(f"{result.damaged_packets} damaged packets skipped")
+        notes.append(skipped(result.damaged_packets, outcome.job.path))
     notes += outcome.notes
     if outcome.kept:
         notes.append("scored before")
@@ -42,6 +43,12 @@ def line(outcome: Outcome) -> str:
         shown.append(f"and {more} more")
     count = f"{len(result.events)} event{'s' if len(result.events) > 1 else ''}"
     return f"{name} ({duration}): {count}: {', '.join(shown)}{ending}"
+
+
+def skipped(damaged: int, path: Path) -> str:
+    """What was skipped of a video, or of a folder of frames."""
+    what = "picture" if path.is_dir() else "packet"
+    return f"{damaged} damaged {what}{'s' if damaged > 1 else ''} skipped"
 
 
 def _told(event: Event) -> str:

@@ -41,9 +41,9 @@ def features_of(path: Path, frames: int | None = None, fps: float | None = None)
     Raises:
         InputError: the file cannot be used; the line says why.
     """
-    if path.suffix.lower() == ".safetensors":
-        return read_features(path)
-    return read_array_features(path, frames=frames, fps=fps)
+    if path.suffix.lower() == ".npy":
+        return read_array_features(path, frames=frames, fps=fps)
+    return read_features(path)
 
 
 def read_array_features(

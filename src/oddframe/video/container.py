@@ -152,6 +152,8 @@ def _why_not(path: Path, error: Exception) -> str:
             "an MP4 without its index (no moov box): the file was cut off, or its recording "
             "never finished; copy it again from where it came, or repair it"
         )
+    if isinstance(error, av.error.EOFError):
+        return "it ends before its first picture: it was cut off, or nothing was recorded"
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
         return "not a video that FFmpeg can read"
     return f"FFmpeg cannot read it ({getattr(error, 'strerror', None) or error})"

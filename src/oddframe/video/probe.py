@@ -101,6 +101,8 @@ def _uneven(video: OpenVideo) -> bool:
 
 def _probe_folder(folder: Path) -> VideoInfo:
     files = pictures_in(folder)
+    if not files:
+        raise InputError(f"{folder}: a folder without pictures; name a video in it")
     for file in files:
         try:
             height, width = read_picture(file).shape[:2]

@@ -155,6 +155,17 @@ def test_sound_lies_beside_the_picture_as_published(
     assert len(sound) == 6
 
 
+def test_how_a_video_is_cut_may_be_changed(
+    oddframe: Run, bad_video: Callable[[str], Path], tiny: Path, tmp_path: Path
+) -> None:
+    store, video = tmp_path / "store", bad_video("fifteen_frames")
+    words = ("--backbone", tiny, "--store", store, "--jpeg-quality", 95, "--rate", 5)
+    assert oddframe("extract", video, *words).code == 0
+    (file,) = store.glob("??/*.safetensors")
+    spec = read_features(file).spec
+    assert (spec.jpeg_quality, spec.rate) == (95, 5)
+
+
 def test_as_a_model_reads_them(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     assert oddframe("extract", clip, "--store", store, "--model", "fight").code == 0

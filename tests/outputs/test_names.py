@@ -19,6 +19,7 @@ from oddframe.outputs.names import safe_name, stems
         (["x/a.mp4", "y/a.mp4", "y/a.avi"], ["x_a_mp4", "y_a_mp4", "y_a_avi"]),
         (["x/A.mp4", "y/a.mp4"], ["x_A", "y_a"]),
         (["x/a.mp4", "y/a.mp4", "x_a.mp4"], ["x_a", "y_a", "x_a-2"]),
+        (["x/a.mp4", "y/a.mp4", "y/A.mp4"], ["x_a", "y_a", "y_A-2"]),
         (["a.mp4", "a.mp4"], ["a", "a-2"]),
         (["/x/a.mp4", "../x/a.mp4"], ["a", "a-2"]),
     ],

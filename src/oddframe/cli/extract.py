@@ -100,6 +100,21 @@ def extract(
         int | None,
         typer.Option(min=1, help="Frames from snippet to snippet.", show_default=False),
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="Frames a second that videos are brought to.", show_default=False
+        ),
+    ] = None,
+    jpeg_quality: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Frames go through JPEG, as the authors' extractor does (95); 0: they do not.",
+            show_default=False,
+        ),
+    ] = None,
     store: Annotated[
         str,
         typer.Option(help="Where features are kept; with --cluster also s3://..."),
@@ -161,6 +176,7 @@ def extract(
     made again: the same command goes on where it was stopped.
     """
     import re
+    from dataclasses import replace
 
     from oddframe.cli.extract_run import Limits, run
     from oddframe.errors import UsageError
@@ -172,7 +188,9 @@ def extract(
     for text in (store, out or ""):
         if cluster is None and "://" in text:
             raise UsageError(f"{text}: only with --cluster, which may be 'local'")
-    named, how = _what(backbone, model, preset, views, crop_order, tiles, regions, stride)
+    named, how = _what(backbone, model, preset, views, crop_order, tiles, regions)
+    given = {"stride": stride, "rate": rate, "jpeg_quality": jpeg_quality}
+    how = replace(how, **{name: value for name, value in given.items() if value is not None})
     place = out or (str(DEFAULT_OUT) if files else None)
     wanted = Wanted(
         parts=parts_of(named, how),
@@ -202,7 +220,6 @@ def _what(  # type: ignore[no-untyped-def]
     order: Order | None,
     tiles: str | None,
     regions: str | None,
-    stride: int | None,
 ):
     """(names of the backbones, ``Preprocessing``) that these options ask for."""
     from dataclasses import replace
@@ -239,4 +256,4 @@ def _what(  # type: ignore[no-untyped-def]
         how = with_regions(how, *grid_of(regions))
     if order is not None:
         how = replace(how, crops=reordered(how.crops, order.value))
-    return named, how if stride is None else replace(how, stride=stride)
+    return named, how

@@ -42,12 +42,13 @@ def stems(paths: Sequence[Path]) -> list[str]:
     ways = [(0, True), *((depth, ending) for depth in range(1, deepest) for ending in (0, 1))]
     result = list(names)
     for group in _groups([name.casefold() for name in names]):
+        most = 1  # The shortest way that tells the most apart.
         for folders, ending in ways:
             told = [_longer(paths[i], names[i], folders, bool(ending)) for i in group]
-            if len({name.casefold() for name in told}) == len(group):
+            if (apart := len({name.casefold() for name in told})) > most:
+                most = apart
                 for i, name in zip(group, told, strict=True):
                     result[i] = name
-                break
     return _numbered(result)
 
 

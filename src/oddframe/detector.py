@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import Choice, DeviceName, EngineName, PrecisionName, choose
 from oddframe.backbones.registry import load_backbone
-from oddframe.errors import UsageError
+from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, find_events
-from oddframe.features.extract import Extraction, Progress, extract
+from oddframe.features.arrays import BACKBONE as ARRAY
+from oddframe.features.extract import Extraction, Progress, extract, spec_of
 from oddframe.features.partial import Partial
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model, Profile, load_model
@@ -135,14 +136,9 @@ class Detector:
         """What turns snippets into features; loaded when the first video comes.
 
         Raises:
-            UsageError: the model reads features that were imported.
+            UsageError: the model reads features that others made.
         """
-        if self.spec.imported:
-            raise UsageError(
-                f"the model {self.model.name!r} reads features that others made "
-                f"({self.spec.backbone}) and none of a video; measure it with oddframe evaluate "
-                "and --features, or import its checkpoint with --reads i3d"
-            )
+        self._refuse_made_elsewhere()
         with self._loading:  # Once, however many threads ask for it.
             return self._backbone
 
@@ -155,6 +151,36 @@ class Detector:
             engine=self.choice.engine,  # type: ignore[arg-type]
             precision=self.choice.precision,  # type: ignore[arg-type]
         )
+
+    def check(self) -> None:
+        """Say no where no video can be scored here, before any is opened.
+
+        Raises:
+            UsageError: the model reads features that others made, or of no backbone known here.
+            InputError: the backbone's weights are not here, or are others than the model's.
+        """
+        self._refuse_made_elsewhere()
+        ours, here = self.spec.weights_sha256, spec_of(self.spec.backbone).weights_sha256
+        if ours != here:
+            raise InputError(
+                f"the model {self.model.name!r} reads features by other weights of "
+                f"{self.spec.backbone} than are here (sha256 {ours[:12]}, not {here[:12]}); "
+                "take those that it was trained with, or train it again"
+            )
+
+    def _refuse_made_elsewhere(self) -> None:
+        name, backbone = self.model.name, self.spec.backbone
+        if backbone == ARRAY:
+            raise UsageError(
+                f"the model {name!r} was trained on arrays of features and scores such files "
+                "alone, with --features"
+            )
+        if self.spec.imported:
+            raise UsageError(
+                f"the model {name!r} reads features that others made ({backbone}) and none of a "
+                "video; measure it with oddframe evaluate and --features, or import its "
+                "checkpoint with --reads i3d"
+            )
 
     @property
     def made_spec(self) -> FeatureSpec:

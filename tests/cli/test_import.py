@@ -81,8 +81,8 @@ def test_a_model_of_other_features_is_refused(
     foreign = oddframe("evaluate", "fight", xd.data, *here)
     assert "backbone: i3d, not imported:i3d" in foreign.err
     video = oddframe("score", clip, "--model", model)
-    assert video.code != 0
-    (line,) = [line for line in video.err.splitlines() if line.startswith("FAILED")]
+    assert video.code == 2
+    (line,) = video.err.splitlines()
     assert "imported:i3d) and none of a video" in line
 
 

@@ -279,6 +279,30 @@ def test_a_model_that_is_none_is_refused_before_anything_is_scored(
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("changed", "code", "says"),
+    [
+        ({"weights_sha256": "ab" * 32}, 3, "other weights of i3d than are here (sha256 abababab"),
+        ({"backbone": "i4d"}, 2, "did you mean i3d?"),
+        ({"backbone": "array"}, 2, "with --features"),
+    ],
+)
+def test_a_model_that_can_score_no_video_here_is_refused_once(
+    oddframe: Run, tmp_path: Path, changed: dict[str, str], code: int, says: str
+) -> None:
+    model = load_model("fight")
+    profiles = {
+        name: replace(profile, spec=replace(profile.spec, **changed))
+        for name, profile in model.profiles.items()
+    }
+    save_model(replace(model, profiles=profiles), tmp_path / "m.safetensors")
+    words = ("--model", tmp_path / "m.safetensors", "--out", tmp_path / "out")
+    answer = oddframe("score", "x.mp4", "y.mp4", *words)
+    assert (answer.code, answer.err.count("\n")) == (code, 1)
+    assert says in answer.err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_no_permission_to_write(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     locked = tmp_path / "locked"

@@ -40,6 +40,8 @@ def run(
     """
     work = _jobs(find_inputs(paths), features)
     detector = load_detector(settings)
+    if any(not job.is_features for job in work):
+        detector.check()  # What no video would get past is said once.
     if settings.mask is not None:
         read_mask(settings.mask)  # A bad mask is said once, not once a video.
     if settings.out is not None:

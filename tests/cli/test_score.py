@@ -7,6 +7,10 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +26,7 @@ from oddframe.features.spec import Features
 from oddframe.features.store import write_features
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
-from tests.conftest import BAD_VIDEOS, ODD_VIDEOS
+from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT
 
 Run = Callable[..., Answer]
 
@@ -237,6 +241,24 @@ def test_two_jobs_give_what_one_gives(
     for video in alone["videos"]:
         np.testing.assert_allclose(scores[video["video"]], video["snippet_scores"], atol=1e-4)
     assert len(answer["failed"]) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
+def test_ctrl_c_ends_all_that_work_without_a_traceback(clip: Path, normal_clip: Path) -> None:
+    command = [sys.executable, "-m", "oddframe", "score", clip, normal_clip, "--jobs", "2"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    run = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, start_new_session=True)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    while run.poll() is None and len(children.read_text().split()) < 3:  # One is multiprocessing's.
+        time.sleep(0.05)
+    started = [Path("/proc", child) for child in children.read_text().split()]
+    os.killpg(run.pid, signal.SIGINT)
+    said = run.communicate()[1].decode()
+    assert run.returncode == 130
+    assert "Traceback" not in said
+    assert said.endswith("stopped; what was finished is kept\n")
+    assert len(started) == 3
+    assert not any((process / "exe").exists() for process in started)
 
 
 @pytest.mark.parametrize(

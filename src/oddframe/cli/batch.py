@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from oddframe.cli.console import follow, note, progress_bar, say
@@ -113,10 +115,12 @@ def _in_parallel(
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = threads
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    waiting: dict[Future[Outcome], Job] = {}
     try:
         with progress_bar(quiet=quiet) as bar:
             update = follow(bar, f"{len(work)} videos")
-            waiting = {pool.submit(_score_in_worker, job, settings): job for job in work}
+            with _deaf():
+                waiting = {pool.submit(_score_in_worker, job, settings): job for job in work}
             for done, future in enumerate(as_completed(waiting), 1):
                 update(done, len(work))
                 try:
@@ -128,10 +132,23 @@ def _in_parallel(
                     )
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        if not all(future.done() for future in waiting):
+            for process in active_children():
+                process.terminate()
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started in here do not hear Ctrl-C: this one does, and ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _worker_detector = lru_cache(maxsize=1)(load_detector)

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.features import making
 from oddframe.features.extract import extract, spec_for
 from oddframe.features.manifest import Entry, read_entries
+from oddframe.features.parts import parts_of
 from oddframe.features.store import read_features
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx_file import write
@@ -164,6 +166,23 @@ def test_how_a_video_is_cut_may_be_changed(
     (file,) = store.glob("??/*.safetensors")
     spec = read_features(file).spec
     assert (spec.jpeg_quality, spec.rate) == (95, 5)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_too_little_memory_is_said_whoever_runs_out_of_it(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def starved(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(making, "hash_of", starved)
+    parts = parts_of("efficientnet_lite0", find_kinds("efficientnet_lite0")[0].how)
+    wanted = making.Wanted(parts, "cpu", "torch", "float32", tmp_path / "store")
+    made = making.Maker(wanted, 10**9)(making.Video(clip, "x"), lambda *_: None)
+    assert made.exit_code == 3
+    assert made.entries[0].reason == "it takes more than 1 GB (--memory allows more)"
 
 
 def test_as_a_model_reads_them(oddframe: Run, clip: Path, tmp_path: Path) -> None:

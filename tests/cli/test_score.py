@@ -166,6 +166,15 @@ def test_what_takes_the_place_of_another_videos_scores_is_said(
         assert (f"replaces the scores of {tmp_path / 'cam1'}" in answer.out) == said
 
 
+def test_no_video_is_written_over(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    for name in ("x.mp4", "x.annotated.mp4"):
+        shutil.copy(clip, tmp_path / name)
+    answer = oddframe("score", tmp_path, "--out", tmp_path, "--format", "mp4")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert f"{tmp_path / 'x.annotated.mp4'}: to be scored" in answer.err
+    assert (tmp_path / "x.annotated.mp4").read_bytes() == clip.read_bytes()
+
+
 def test_a_name_that_reads_as_an_option(
     oddframe: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

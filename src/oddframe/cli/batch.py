@@ -18,9 +18,10 @@ from oddframe.cli.console import follow, note, progress_bar, say
 from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
 from oddframe.detector import Detector
-from oddframe.errors import OddframeError
+from oddframe.errors import OddframeError, UsageError
 from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.names import stems
+from oddframe.outputs.write import path_of
 from oddframe.video.discover import find_inputs
 from oddframe.video.folder import PICTURE_SUFFIXES
 from oddframe.video.mask import read_mask
@@ -38,9 +39,12 @@ def run(
     """Score everything, say what was found, return the exit code.
 
     Raises:
-        UsageError: the model, mask or a device cannot be had; nothing was scored then.
+        UsageError: the model, mask or a device cannot be had, or a video would be written over;
+            nothing was scored then.
     """
     work = _jobs(find_inputs(paths), features)
+    if settings.out is not None:
+        _spare(work, settings.out, settings.formats)
     detector = load_detector(settings)
     if any(not job.is_features for job in work):
         detector.check()  # What no video would get past is said once.
@@ -82,6 +86,18 @@ def _jobs(videos: Sequence[Path], features: Sequence[Path]) -> list[Job]:
         Job(path, stem, is_features=i >= len(videos))
         for i, (path, stem) in enumerate(zip(every, stems(every), strict=True))
     ]
+
+
+def _spare(work: Sequence[Job], out: Path, formats: Sequence[str]) -> None:
+    """Refuse to write over anything that is to be scored."""
+    inputs = {job.path.absolute() for job in work}
+    for job in work:
+        for target in (path_of(out, job.stem, name) for name in formats):
+            if target.absolute() in inputs:
+                raise UsageError(
+                    f"{target}: to be scored, and what is written of {job.path} would take its "
+                    "place; choose another --out, or name the videos one by one"
+                )
 
 
 def _make_folder(out: Path) -> None:

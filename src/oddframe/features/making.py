@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ from oddframe.video.preprocessing import Look
 from oddframe.video.source import open_source
 
 PARTIAL = "unfinished"
+# How PyTorch, OpenCV and OpenVINO say that there is no memory left.
+_STARVED = re.compile(r"can't allocate memory|insufficient memory|bad_?alloc", re.IGNORECASE)
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -133,10 +136,11 @@ class Maker:
             return self._make(video, sha256, beat)
         except OddframeError as error:
             reason, exit_code = str(error), error.exit_code
-        except MemoryError:
-            reason = f"reading it takes more than {self._memory / 1e9:g} GB (--memory allows more)"
         except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
-            reason, exit_code = f"a fault in oddframe: {type(error).__name__}: {error}", 1
+            if isinstance(error, MemoryError) or _STARVED.search(str(error)):
+                reason = f"it takes more than {self._memory / 1e9:g} GB (--memory allows more)"
+            else:
+                reason, exit_code = f"a fault in oddframe: {type(error).__name__}: {error}", 1
         reason = reason.removeprefix(f"{video.path}: ")
         entry = Entry(video=str(video.path), sha256=sha256, reason=reason)
         return Made((entry,), exit_code=exit_code)

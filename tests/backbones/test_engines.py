@@ -54,6 +54,7 @@ def test_openvino_and_torch_give_the_same_features(
     first = load_backbone("i3d", SMALL, engine="openvino", precision="float32")
     kept = load_backbone("i3d", SMALL, engine="openvino", precision="float32")
     assert list(tmp_path.glob("i3d-*.xml")), "the converted network is kept"
+    np.testing.assert_array_equal(first(snippets), kept(snippets))
     expected = plain(snippets)
     assert expected.shape == (3, 1024)
     atol = 1e-5 * expected.max()  # Noise makes features of up to 7.

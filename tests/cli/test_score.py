@@ -235,6 +235,7 @@ def test_views_and_profiles_are_scored(oddframe: Run, normal_clip: Path) -> None
         assert answer.code == 0
         scores = json.loads(answer.out)["videos"][0]["snippet_scores"]
         assert len(scores) >= 1
+        assert ("set on 1 view, not 5" in answer.err) == ("5" in words)
 
 
 @pytest.mark.slow

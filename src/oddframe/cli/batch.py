@@ -61,6 +61,10 @@ def run(
         f"{info.method} on {info.backbone}, profile {info.profile}, {info.engine}",
         quiet=quiet,
     )
+    ours, theirs = len(detector.spec.crops), len(detector.model.profiles[info.profile].spec.crops)
+    if ours != theirs and settings.threshold is None:
+        set_on = f"{theirs} view{'s' if theirs > 1 else ''}"
+        note(f"its threshold was set on {set_on}, not {ours}: see --threshold", quiet=quiet)
     if (single := sum(job.path.suffix.lower() in PICTURE_SUFFIXES for job in work)) > 1:
         note(f"{single} single pictures: name their folder to score them as one video", quiet=quiet)
     start = time.monotonic()

@@ -11,7 +11,7 @@ from torch import nn
 from oddframe.backbones.base import WHOLE
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.i3d import I3D
-from oddframe.backbones.i3d_fast import FastI3D, load_i3d
+from oddframe.backbones.i3d_fast import FORM, FastI3D, load_i3d
 from oddframe.backbones.i3d_rgb import I3D_WEIGHTS, I3DRgb
 from oddframe.backbones.weights import read_i3d
 
@@ -55,4 +55,4 @@ def test_it_runs_on_openvino_in_float32(
     monkeypatch.setattr(I3DRgb, "run", run)
     how = replace(WHOLE, resize=(32, 32), crop_size=(32, 32), snippet_frames=frames)
     load_i3d(I3DRgb(), I3D(), I3D_WEIGHTS, how, choice)
-    assert asked == [(fast, fast, "")]
+    assert asked == [(fast, fast, FORM if fast else "")]

@@ -37,6 +37,16 @@ def test_it_is_the_convolution_in_three_dimensions(
     torch.testing.assert_close(torch.stack(apart(found), dim=2), direct, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width"), [(12, 5), (11, 8), (3, 3), (1, 1)])
+def test_tiles_of_rows_give_the_same(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    weight, bias = torch.randn(6, 5, 3, 3, 3) / 8, torch.randn(6)
+    x = torch.randn(1, 5, 8, height, width)
+    direct = F.relu(F.conv3d(x, weight, bias, padding=1))
+    found = TimeConv(weight, bias, padding=1, rows=True)([x[:, :, t] for t in range(8)])
+    torch.testing.assert_close(torch.stack(apart(found), dim=2), direct, rtol=1e-5, atol=2e-5)
+
+
 def test_four_taps_look_two_frames_ahead() -> None:
     torch.manual_seed(0)
     weight, bias = torch.randn(6, 5, 4, 3, 3) / 8, torch.randn(6)

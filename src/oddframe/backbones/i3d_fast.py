@@ -1,9 +1,10 @@
-"""I3D for OpenVINO in float32: the same features from about half the products.
+"""I3D for OpenVINO in float32: the same features from less than half of the products.
 
 The weights are those of ``i3d.py``. Each 3x3x3 convolution up to ``Mixed_4f``, and the 7x7x7 one,
-is taken by Winograd's algorithm over time (``winograd.py``); what is left are convolutions and
-max-pools of single frames, which OpenVINO also runs faster than those in three dimensions. Features
-differ from the direct network's by rounding alone.
+is taken by Winograd's algorithm over time, the large ones up to ``Mixed_3c`` over rows as well
+(``winograd.py``); what is left are convolutions and max-pools of single frames, which OpenVINO also
+runs faster than those in three dimensions. Features differ from the direct network's by rounding
+alone.
 
 PyTorch gains nothing by it, and in bfloat16 the transform would lose digits: both run ``I3D``.
 """
@@ -26,6 +27,9 @@ from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.views import regions_of
 
 FRAMES = 16  # Of a snippet; its halves and quarters are whole tiles.
+# Part of the name that the converted network is kept under. Change it with the network: what was
+# kept before would be taken for it.
+FORM = "-rows"
 
 
 def load_i3d(kind: Kind, network: I3D, weights: Path, how: Preprocessing, choice: Choice) -> Run:
@@ -43,7 +47,7 @@ def load_i3d(kind: Kind, network: I3D, weights: Path, how: Preprocessing, choice
         run = kind.run(network, example, weights, choice, variant=variant)
     else:
         fast = FastI3D(network)
-        run = kind.run(fast, example, weights, choice, alone=True, variant=variant)
+        run = kind.run(fast, example, weights, choice, alone=True, variant=variant + FORM)
     return lambda x: run(x).reshape(-1, FEATURE_DIM)
 
 
@@ -60,8 +64,8 @@ class FastI3D(nn.Module):
         trunk = network.trunk
         self.stem = _halving(cast(Unit, trunk.Conv3d_1a_7x7))
         self.narrow = FrameUnit(cast(Unit, trunk.Conv3d_2b_1x1))
-        self.wide = _steady(cast(Unit, trunk.Conv3d_2c_3x3))
-        self.third = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in (5, 6)))
+        self.wide = _steady(cast(Unit, trunk.Conv3d_2c_3x3), rows=True)
+        self.third = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i]), rows=True) for i in (5, 6)))
         self.fourth = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in range(8, 13)))
         # Two frames are no tile: Mixed_5b and _5c stay as they are.
         self.rest = trunk[13:]
@@ -87,13 +91,13 @@ class FrameUnit(nn.Module):
 
 
 class FrameMixed(nn.Module):
-    """A ``Mixed``, on frames."""
+    """A ``Mixed``, on frames; ``rows`` as for ``TimeConv``."""
 
-    def __init__(self, mixed: Mixed) -> None:
+    def __init__(self, mixed: Mixed, *, rows: bool = False) -> None:
         super().__init__()
         units = [cast(Unit, u) for u in (mixed.b0, *mixed.b1, *mixed.b2, mixed.b3)]
         self.b0, self.b3 = FrameUnit(units[0]), FrameUnit(units[5])
-        self.b1_narrow, self.b1 = FrameUnit(units[1]), _steady(units[2])
+        self.b1_narrow, self.b1 = FrameUnit(units[1]), _steady(units[2], rows=rows)
         self.b2_narrow, self.b2 = FrameUnit(units[3]), _steady(units[4])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,10 +105,10 @@ class FrameMixed(nn.Module):
         return torch.cat([self.b0(x), b1, b2, self.b3(_pool_around(x))], dim=1)
 
 
-def _steady(unit: Unit) -> TimeConv:
-    """A 3x3x3 unit of stride 1."""
+def _steady(unit: Unit, *, rows: bool = False) -> TimeConv:
+    """A 3x3x3 unit of stride 1; ``rows`` as for ``TimeConv``."""
     bias = cast(Tensor, unit.conv.bias)
-    return TimeConv(unit.conv.weight, bias, padding=1)
+    return TimeConv(unit.conv.weight, bias, padding=1, rows=rows)
 
 
 def _halving(unit: Unit) -> TimeConv:

@@ -1,7 +1,7 @@
 """I3D for OpenVINO in float32: the same features from less than half of the products.
 
 The weights are those of ``i3d.py``. Each 3x3x3 convolution up to ``Mixed_4f``, and the 7x7x7 one,
-is taken by Winograd's algorithm over time, those of many channels over rows as well
+is taken by Winograd's algorithm over time, the large ones up to ``Mixed_3c`` over rows as well
 (``winograd.py``); what is left are convolutions and max-pools of single frames, which OpenVINO also
 runs faster than those in three dimensions. Features differ from the direct network's by rounding
 alone.
@@ -65,7 +65,8 @@ class FastI3D(nn.Module):
         self.stem = _halving(cast(Unit, trunk.Conv3d_1a_7x7))
         self.narrow = FrameUnit(cast(Unit, trunk.Conv3d_2b_1x1))
         self.wide = _steady(cast(Unit, trunk.Conv3d_2c_3x3), rows=True)
-        self.third = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in (5, 6)))
+        # Tiles of rows in ``fourth`` would gain little, and take a second more to load.
+        self.third = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i]), rows=True) for i in (5, 6)))
         self.fourth = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in range(8, 13)))
         # Two frames are no tile: Mixed_5b and _5c stay as they are.
         self.rest = trunk[13:]
@@ -91,14 +92,13 @@ class FrameUnit(nn.Module):
 
 
 class FrameMixed(nn.Module):
-    """A ``Mixed``, on frames."""
+    """A ``Mixed``, on frames; ``rows`` as for ``TimeConv``."""
 
-    def __init__(self, mixed: Mixed) -> None:
+    def __init__(self, mixed: Mixed, *, rows: bool = False) -> None:
         super().__init__()
         units = [cast(Unit, u) for u in (mixed.b0, *mixed.b1, *mixed.b2, mixed.b3)]
         self.b0, self.b3 = FrameUnit(units[0]), FrameUnit(units[5])
-        self.b1_narrow, self.b1 = FrameUnit(units[1]), _steady(units[2], rows=True)
-        # With the few channels of b2, tiles of rows cost what they save.
+        self.b1_narrow, self.b1 = FrameUnit(units[1]), _steady(units[2], rows=rows)
         self.b2_narrow, self.b2 = FrameUnit(units[3]), _steady(units[4])
 
     def forward(self, x: Tensor) -> Tensor:

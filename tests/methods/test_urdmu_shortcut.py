@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from pydantic import ValidationError
 
 from oddframe.methods.registry import get_method
 from oddframe.methods.urdmu.config import UrDmuConfig
@@ -41,3 +43,24 @@ def test_both_paths_learn_each_at_its_own_rate() -> None:
         optimiser.step()
     changed = [not torch.equal(p, q) for p, q in zip(network.parameters(), before, strict=True)]
     assert all(changed)
+
+
+def test_a_score_may_have_less_of_the_deep_path_than_training() -> None:
+    torch.manual_seed(0)
+    method = get_method("ur_dmu")
+    network = method.network(DIM, CONFIG.model_copy(update={"deep_share": 0.25})).eval()
+    torch.nn.init.normal_(network.shortcut.weight)
+    torch.nn.init.normal_(network.base.cls_head.get_submodule("mlp.2").weight)
+    features, labels = torch.randn(2, 20, DIM), torch.tensor([0.0, 1.0])
+    linear, deep = network.shortcut(features).squeeze(-1), network.base(features).logits
+    torch.testing.assert_close(network(features).logits, linear + 0.25 * deep)
+    trained = []
+    for path in (network, network.base):
+        torch.manual_seed(1)  # In training the normal latents are drawn.
+        trained.append(path(features, labels).logits)
+    torch.testing.assert_close(trained[0], linear + trained[1])
+
+
+def test_a_share_is_beside_a_shortcut() -> None:
+    with pytest.raises(ValidationError, match="shortcut: true"):
+        UrDmuConfig(deep_share=0.5)

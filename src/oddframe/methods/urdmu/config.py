@@ -72,6 +72,7 @@ class UrDmuConfig(BaseModel):
         shortcut: Add a linear score of the features to the logits (ours; see ``shortcut.py``).
         shortcut_lr: Learning rate of that linear score, whatever the recipe's is.
         shortcut_weight_decay: Its weight decay.
+        deep_share: How much of UR-DMU's own logits a score has beside it; in training all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,6 +101,7 @@ class UrDmuConfig(BaseModel):
     shortcut: bool = False
     shortcut_lr: float = Field(default=2e-3, gt=0)
     shortcut_weight_decay: float = Field(default=1e-2, ge=0)
+    deep_share: float = Field(default=1.0, ge=0, le=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -107,6 +109,12 @@ class UrDmuConfig(BaseModel):
         if isinstance(data, dict) and data.get("variant") == "paper":
             return PAPER | data
         return data
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.deep_share < 1 and not self.shortcut:
+            raise ValueError("deep_share is beside a shortcut: set shortcut: true")
+        return self
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:

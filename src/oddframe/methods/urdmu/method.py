@@ -36,7 +36,7 @@ class UrDmu(Method[UrDmuConfig, TrainingOutput]):
     def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | WithShortcut:
         """A fresh network for features of length ``dim``."""
         network = UrDmuNetwork(dim, config)
-        return WithShortcut(dim, network) if config.shortcut else network
+        return WithShortcut(dim, network, config.deep_share) if config.shortcut else network
 
     def loss(self, output: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
         """See ``ur_dmu_loss``."""

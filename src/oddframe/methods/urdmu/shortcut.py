@@ -3,7 +3,8 @@
 Our own addition, off by default. On some thirty recordings a linear score of the features
 generalises better than a deep one. With a shortcut the logits are the sum of both, and UR-DMU's
 last layer starts at zero: training starts as the linear baseline, and the rest of the network
-learns what that cannot say.
+learns what that cannot say. Scores may take less of UR-DMU than training does: what it adds is
+surer of itself than thirty recordings allow.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from oddframe.methods.urdmu.network import UrDmuNetwork
 
 
 class WithShortcut(nn.Module):
-    """UR-DMU's logits plus w x + b; everything else is UR-DMU's."""
+    """UR-DMU's logits, in scores ``share`` of them, plus w x + b; everything else is UR-DMU's."""
 
-    def __init__(self, dim: int, base: UrDmuNetwork) -> None:
+    def __init__(self, dim: int, base: UrDmuNetwork, share: float = 1.0) -> None:
         super().__init__()
-        self.base = base
+        self.base, self.share = base, share
         self.shortcut = nn.Linear(dim, 1)
         last = base.cls_head.get_submodule("mlp.2")
         with torch.no_grad():
@@ -36,5 +37,6 @@ class WithShortcut(nn.Module):
             scores = torch.stack([output.scores for output in each]).mean(0)
             return Output(scores, torch.stack([output.logits for output in each]).mean(0))
         output: Output = self.base(features, labels)
-        logits = output.logits + self.shortcut(features).squeeze(-1)
+        share = self.share if labels is None else 1.0
+        logits = share * output.logits + self.shortcut(features).squeeze(-1)
         return replace(output, scores=logits.sigmoid(), logits=logits)

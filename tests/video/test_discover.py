@@ -108,7 +108,7 @@ def test_probe_sees_a_variable_rate(tmp_path: Path, clip_frames: list[Image]) ->
 def test_probe_a_folder_of_frames(tree: Path) -> None:
     info = probe(tree / "frames")
     assert (info.width, info.height, info.frames, info.codec) == (8, 8, 3, "png")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="without pictures"):
         probe(tree / "nothing")
 
 

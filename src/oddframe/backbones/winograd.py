@@ -76,9 +76,8 @@ class TimeConv(nn.Module):
         self, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0, *, rows: bool = False
     ) -> None:
         super().__init__()
-        self.matrices, self.rows = transform(TILE, _POINTS[weight.shape[2]]), rows
-        taps = torch.from_numpy(self.matrices.taps)
-        products = torch.einsum("kt,octhw->kochw", taps, weight.detach().double()).float()
+        self.rows = rows
+        self.matrices, products = _products(weight)
         # Point 1 goes into each output once, and so does a bias that is given to it.
         biases = [bias.detach() if k == _ONE else None for k in range(len(products))]
         self.products = nn.ModuleList(
@@ -128,9 +127,7 @@ class RowConv(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.matrices = transform(TILE, _POINTS[weight.shape[2]])
-        taps = torch.from_numpy(self.matrices.taps)
-        products = torch.einsum("kt,octw->kocw", taps, weight.double()).float()
+        self.matrices, products = _products(weight)
         self.products = nn.ParameterList(nn.Parameter(p[:, :, None].contiguous()) for p in products)
         self.bias = None if bias is None else nn.Parameter(bias.clone())
         # The sums of rows are convolutions, too, of each channel by itself.
@@ -146,6 +143,14 @@ class RowConv(nn.Module):
             bias = self.bias if k == _ONE else None
             products.append(F.conv2d(total, weight, bias, padding=(0, 1)))
         return torch.cat([_weighted(row, products) for row in self.matrices.output], dim=3)
+
+
+def _products(weight: Tensor) -> tuple[Transform, Tensor]:
+    """(out, in, taps, ...) -> F(``TILE``, taps), and what each product multiplies by."""
+    matrices = transform(TILE, _POINTS[weight.shape[2]])
+    taps = torch.from_numpy(matrices.taps)
+    products = torch.einsum("kt,oct...->koc...", taps, weight.detach().double())
+    return matrices, products.float()
 
 
 def _below_each_other(x: Tensor, height: int) -> Tensor:

@@ -21,8 +21,8 @@ from oddframe.errors import InputError, UsageError
 from oddframe.features.header import StoredHeader, read_stored_header
 from oddframe.features.lazy import CropArray, View
 from oddframe.features.spec import IMPORTED, Features, FeatureSpec
-from oddframe.features.store import FeatureStore
-from oddframe.features.stream import Tensor, checksum
+from oddframe.features.store import FeatureStore, tensors_of
+from oddframe.features.stream import checksum
 from oddframe.files import write_text
 
 
@@ -43,11 +43,7 @@ class StoredFile:
         Raises:
             InputError: no such file, not a feature file, or it is cut off.
         """
-        header = read_stored_header(self.path)
-        crops, snippets, dim = header.shape
-        read = partial(_rows, self.path, header)
-        array = CropArray((crops, snippets, dim), header.dtype, read)
-        return Features(array, header.spec, header.timebase)
+        return self._under(read_stored_header(self.path))
 
     def digest(self) -> str:
         """sha256 (hex) of the features, as the file's header has it.
@@ -63,16 +59,19 @@ class StoredFile:
         Raises:
             InputError: as ``open``, or it is not what was written.
         """
-        features = self.open()
-        tensors: dict[str, Tensor] = {"features": features.array}
-        if (pts := features.timebase.pts) is not None:
-            tensors["pts"] = np.ascontiguousarray(pts, np.float64)
-        if checksum(tensors) != self.digest():
+        header = read_stored_header(self.path)
+        features = self._under(header)
+        if checksum(tensors_of(features)) != header.checksum:
             raise InputError(
                 f"{self.path}: a damaged feature file (its contents do not match its checksum); "
                 "extract it again"
             )
         return features
+
+    def _under(self, header: StoredHeader) -> Features:
+        read = partial(_rows, self.path, header)
+        array = CropArray(header.shape, header.dtype, read)
+        return Features(array, header.spec, header.timebase)
 
 
 def _rows(path: Path, header: StoredHeader, crop: int) -> View:

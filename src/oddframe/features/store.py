@@ -55,6 +55,14 @@ def place_in_store(content_sha256: str, spec: FeatureSpec) -> str:
     return f"{content_sha256[:2]}/{content_sha256}-{spec.hash()}.safetensors"
 
 
+def tensors_of(features: Features) -> dict[str, Tensor]:
+    """What a feature file holds, and its checksum is of."""
+    tensors: dict[str, Tensor] = {"features": features.array}
+    if (pts := features.timebase.pts) is not None:
+        tensors["pts"] = np.ascontiguousarray(pts, dtype=np.float64)
+    return tensors
+
+
 def write_features(path: Path, features: Features) -> None:
     """Write a feature file, atomically; float16 stays float16.
 
@@ -65,10 +73,7 @@ def write_features(path: Path, features: Features) -> None:
     array = features.array
     if not all(is_finite(crop) for crop in array):
         raise InputError(f"{path}: not written, the features hold values that are not finite")
-    tensors: dict[str, Tensor] = {"features": array}
-    time = features.timebase
-    if time.pts is not None:
-        tensors["pts"] = np.ascontiguousarray(time.pts, dtype=np.float64)
+    tensors, time = tensors_of(features), features.timebase
     header = {
         "kind": KIND,
         "schema": SCHEMA,

@@ -93,7 +93,8 @@ def score_one(
             rule, camera = detector.rule.with_threshold(settings.threshold), ""
         seen = _digest(_seen(job, settings, detector))
         fingerprint = _digest(seen, detector.model.sha256, rule)
-        if (old := _kept(job, settings, fingerprint)) is not None:
+        old = _earlier(job, settings)
+        if old is not None and _fits(old, job, settings, fingerprint):
             return Outcome(job, old, kept=True, camera=camera)
         mask = read_mask(settings.mask) if settings.mask else None
         damaged = 0
@@ -112,7 +113,7 @@ def score_one(
         result = replace(result, fingerprint=fingerprint)
         if settings.out is not None:
             source = None if job.is_features else job.path
-            notes += _replaced(job, settings.out)
+            notes += _replaced(job, old)
             write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
             if partial is not None:
                 partial.discard()
@@ -130,15 +131,11 @@ def score_one(
         return Outcome(job, error=_named(reason, job.path), exit_code=1)
 
 
-def _replaced(job: Job, out: Path) -> tuple[str, ...]:
-    """A note where another input's scores lie under the name of this one's."""
-    try:
-        other = read_json(path_of(out, job.stem, "json")).video
-    except InputError:
+def _replaced(job: Job, old: VideoResult | None) -> tuple[str, ...]:
+    """A note where another input's scores lay under the name of this one's."""
+    if old is None or Path(old.video).absolute() == job.path.absolute():
         return ()
-    if Path(other).absolute() == job.path.absolute():
-        return ()
-    return (f"replaces the scores of {other}",)
+    return (f"replaces the scores of {old.video}",)
 
 
 def _named(reason: str, path: Path) -> str:
@@ -172,15 +169,18 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _kept(job: Job, settings: Settings, fingerprint: str) -> VideoResult | None:
-    """The result of an earlier run with the same fingerprint, if all its files are there."""
-    if settings.out is None or settings.again:
-        return None
-    files = [path_of(settings.out, job.stem, name) for name in settings.formats]
-    if not all(file.is_file() for file in files):
+def _earlier(job: Job, settings: Settings) -> VideoResult | None:
+    """The result of an earlier run under the name of this input's, whatever it is of."""
+    if settings.out is None:
         return None
     try:
-        old = read_json(path_of(settings.out, job.stem, "json"))
+        return read_json(path_of(settings.out, job.stem, "json"))
     except InputError:
         return None
-    return old if old.fingerprint == fingerprint else None
+
+
+def _fits(old: VideoResult, job: Job, settings: Settings, fingerprint: str) -> bool:
+    """Whether an earlier result is this one, and all its files are there."""
+    if settings.out is None or settings.again or old.fingerprint != fingerprint:
+        return False
+    return all(path_of(settings.out, job.stem, name).is_file() for name in settings.formats)

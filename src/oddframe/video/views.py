@@ -120,7 +120,7 @@ def grid_of(text: str) -> tuple[int, int]:
     """
     found = _GRID.fullmatch(text.strip().lower())
     if found is None:
-        raise UsageError(f"tiles are rows x columns such as 2x3, not '{text}'")
+        raise UsageError(f"tiles and regions are rows x columns such as 2x3, not '{text}'")
     return int(found[1]), int(found[2])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from oddframe.experiments.benchmark import FALSE_ALARMS_PER_HOUR, handed
 from oddframe.experiments.figures import Figures, figures
@@ -132,7 +132,10 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
     watch = Watch(scorer_of(done.network, tiled=test.tiled))
     found = test.figures_of(watch)
     cost = Cost(
-        _numbers(done.network.network), round(trained_s, 2), round(watch.hour(test.videos), 2)
+        _numbers(done.network.network),
+        round(trained_s, 2),
+        round(watch.hour(test.videos), 2),
+        setting.device,
     )
     path = record_path(task, setting)
     if (task.repeat, task.fold) == (0, 0):  # Pictures show it. Before the record that is its own.
@@ -217,23 +220,24 @@ class _Course:
 
     def __init__(self) -> None:
         self.total = 0
-        self.terms: dict[str, list[float]] = defaultdict(list)
+        self.terms: dict[str, list[Tensor]] = defaultdict(list)
 
     def step(self, step: int, total: int, loss: Loss) -> None:
         if step == 1:  # A collapsed training begins once more.
             self.terms.clear()
         self.total = total
         for name, term in {"loss": loss.total, **loss.terms}.items():
-            self.terms[name].append(float(term.detach()))
+            self.terms[name].append(term.detach())  # Read at the end: a card need not wait.
 
     def learning(self) -> Learning:
         """At most a hundred points, each the mean since the one before."""
         if not self.total:  # Not trained by steps.
             return Learning((), {})
         parts = np.array_split(np.arange(self.total), min(self.total, _MOST_POINTS))
+        terms = {name: torch.stack(values).cpu().numpy() for name, values in self.terms.items()}
         means = {
             name: tuple(float(np.mean(np.take(values, part))) for part in parts)
-            for name, values in self.terms.items()
+            for name, values in terms.items()
         }
         return Learning(tuple(int(part[-1]) + 1 for part in parts), means)
 

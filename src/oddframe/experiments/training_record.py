@@ -52,11 +52,13 @@ class Cost:
         parameters: Numbers that are learned, or kept in their place.
         training_s: Seconds of processor time that training took, all threads together.
         head_ms: Milliseconds of processor time that scoring an hour of video takes, from features.
+        device: Where both were measured; on a graphics card the processor only hands out the work.
     """
 
     parameters: int
     training_s: float
     head_ms: float
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ import pytest
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.experiments import league, league_time, reproduce_grid
 from oddframe.experiments.benchmark import BENCHMARKS
-from oddframe.experiments.league import Entrant, collected, entrants, flat, repeats_of, tasks_of
+from oddframe.experiments.league import (
+    Entrant,
+    Heat,
+    by_features,
+    collected,
+    entrants,
+    flat,
+    repeats_of,
+)
 from oddframe.experiments.league_record import League, read_league, read_leagues, write_league
 from oddframe.experiments.league_time import Clock
 from oddframe.experiments.reproduce_grid import Plan, known, run_grid
@@ -21,7 +29,7 @@ from oddframe.experiments.reproduce_session import Session, config_for
 from oddframe.experiments.reproduce_train import Task, record_path
 from oddframe.experiments.standing import standing
 from oddframe.experiments.training_record import Learning, Training, read_training
-from oddframe.methods.registry import get_method, method_names
+from oddframe.methods.registry import method_names
 from oddframe.outputs.league_plot import write_ranks
 from oddframe.outputs.league_text import league_markdown
 from tests.experiments.test_training_record import record
@@ -46,9 +54,9 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
 
 
 def run(session: Session, rows: tuple[Entrant, ...], told: object = None) -> League:
-    tasks = tasks_of(rows, session)
-    failed = run_grid(tasks, session.setting, session.source, session.clips, ALONE, told)  # type: ignore[arg-type]
-    return collected(session, rows, failed)
+    heat = Heat(session, rows)
+    failed = run_grid(heat.tasks, session.setting, session.source, session.clips, ALONE, told)  # type: ignore[arg-type]
+    return collected([heat], failed)
 
 
 def planted(session: Session) -> tuple[Entrant, ...]:
@@ -66,12 +74,17 @@ def planted(session: Session) -> tuple[Entrant, ...]:
 def test_all_methods_have_the_same_recipe_but_for_what_is_their_own() -> None:
     config = config_for("ped2", None)
     rows = entrants(config)
-    reading = [name for name in method_names() if not get_method(name).backbones]
-    assert [row.name for row in rows] == [*reading, "ur_dmu_small"]
+    assert [row.name for row in rows] == [*method_names(), "ur_dmu_small"]
     recipes = [row.config.full_recipe() for row in rows]
     same = {(r.steps, r.segments, r.normal_bags, r.abnormal_bags, r.average) for r in recipes}
     assert same == {(league.STEPS, 16, 4, 4, 0.98)}
-    assert {row.config.features for row in rows} == {config.features}
+    first, *others = by_features(rows)
+    assert {row.config.features for row in first} == {config.features}
+    assert [[row.name for row in each] for each in others] == [["hasan"], ["lu"]]
+    assert [each[0].config.features.backbone for each in others] == [
+        "grey_10x96x96",
+        "grey_5x120x160",
+    ]
     sultani = next(row for row in rows if row.name == "sultani").config.full_recipe()
     assert (sultani.optimiser, sultani.lr) == ("adagrad", 1e-3)
     # UR-DMU runs as published, not with what was chosen for it here, and that is a row of its own.
@@ -80,8 +93,8 @@ def test_all_methods_have_the_same_recipe_but_for_what_is_their_own() -> None:
     assert (small.hidden, small.shortcut) == (128, True)  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="there is no method"):
         entrants(config, ["rtfn"])
-    with pytest.raises(UsageError, match=r"hasan reads grey_10x96x96, and all in a league read"):
-        entrants(config, ["linear", "hasan"])
+    with pytest.raises(UsageError, match="hasan looks at frames, and this benchmark has only"):
+        entrants(config, ["linear", "hasan"], frames=False)
 
 
 def test_repeats_are_draws_or_seeds() -> None:
@@ -108,9 +121,9 @@ def test_a_killed_league_trains_nothing_twice(session: Session, tmp_path: Path) 
 
     with pytest.raises(KeyboardInterrupt):
         run(session, rows, stop)
-    halfway = collected(session, rows)
+    halfway = collected([Heat(session, rows)])
     assert [len(entry.figures) for entry in halfway.entries] == [1, 1, 0]
-    assert len(Clock(session, tasks_of(rows, session)).todo()) == 4
+    assert len(Clock([Heat(session, rows)]).todo()) == 4
     run(session, rows, go_on)
     # Every row has its first repeat before any has its second.
     assert seen == [(row.title, repeat) for repeat in (0, 1) for row in rows]
@@ -138,7 +151,7 @@ def test_the_table_shows_what_the_records_hold(session: Session) -> None:
     text = league_markdown([found], standing([found]), "ranks.png")
     section = text[text.index(f"## {found.title}") :]
     for row in rows:
-        paths = [record_path(task, session.setting) for task in tasks_of([row], session)]
+        paths = [record_path(task, session.setting) for task in Heat(session, (row,)).tasks]
         kept = [read_training(path) for path in paths]
         (line,) = re.findall(rf"^\| {re.escape(row.title)} \|.* 2 of 2 \|$", section, re.MULTILINE)
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -158,7 +171,7 @@ def test_the_table_shows_what_the_records_hold(session: Session) -> None:
 
 
 def _kept(session: Session, row: Entrant) -> list[Training]:
-    found = [known(task, session.setting) for task in tasks_of([row], session)]
+    found = [known(task, session.setting) for task in Heat(session, (row,)).tasks]
     return [each for each in found if each is not None]
 
 
@@ -215,9 +228,33 @@ def test_what_is_not_common_is_not_ranked(session: Session) -> None:
     assert stands.blocks == ((found.dataset, (0, 0)),)
     alone = standing([replace(found, entries=found.entries[:1])])
     assert alone.ranking is None
-    # A row of one benchmark alone is not in the common table.
+    # A row of one benchmark alone stands last in the common table, without a rank.
     other = replace(found, dataset="ped2", entries=found.entries[1:])
-    assert set(standing([found, other]).titles) == {"sultani", "linear"}
+    both = standing([found, other])
+    assert [both.rank(name) is None for name in both.titles] == [False, False, True]
+    assert list(both.titles)[-1] == "ur_dmu"
+
+
+def test_what_is_ours_is_compared_with_every_other(session: Session) -> None:
+    found = run(session, planted(session))
+    ours = replace(found.entries[2], name="oddframe", title="oddframe")
+    with_ours = replace(found, entries=(*found.entries, ours))
+    stands = standing([with_ours])
+    assert set(stands.own) == {"ur_dmu", "sultani", "linear"}
+    assert stands.own["linear"].value == 0
+    assert stands.own["ur_dmu"].value == stands.differences["oddframe"].value > 0
+    assert "oddframe, minus it (95 %)" in league_markdown([with_ours], stands, "")
+    assert "minus it" not in league_markdown([found], standing([found]), "")
+
+
+def test_what_a_processor_took_is_not_mixed_with_a_card(session: Session) -> None:
+    found = run(session, planted(session)[2:])
+    (entry,) = found.entries
+    on_card = [replace(cost, device="cuda", training_s=1e6) for cost in entry.costs[1:]]
+    mixed = replace(entry, costs=(replace(entry.costs[0], training_s=7.0), *on_card))
+    text = league_markdown([replace(found, entries=(mixed,))], standing([found]), "")
+    assert "median of the 1 trainings that ran on a processor, 1 ran on a card;" in text
+    assert re.search(r"\| Linear top-k MIL \|.*\| 7 \|", text)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +284,7 @@ def test_a_method_without_steps_has_a_row(session: Session) -> None:
 
 def test_time_is_told_before_and_left_on_the_way(session: Session) -> None:
     rows = planted(session)
-    clock = Clock(session, tasks_of(rows, session), jobs=2)
+    clock = Clock([Heat(session, rows)], jobs=2)
     told: list[tuple[str, int]] = []
     clock.guess(lambda name, _seconds, number: told.append((name, number)))
     assert told == [(row.title, 2) for row in rows]
@@ -262,10 +299,11 @@ def test_what_was_trained_before_is_not_timed_again(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = planted(session)[2:]
-    first, second = tasks_of(rows, session)
+    heat = Heat(session, rows)
+    first, second = heat.tasks
     run_grid([first], session.setting, session.source, session.clips, ALONE)
     monkeypatch.setattr(league_time, "pace", lambda *_: pytest.fail("it was timed"))
-    clock = Clock(session, [first, second])
+    clock = Clock([heat])
     told: list[tuple[str, float, int]] = []
     clock.guess(lambda *words: told.append(words))
     kept = known(first, session.setting)

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oddframe.errors import OddframeError
-    from oddframe.experiments.league import Entrant
+    from oddframe.experiments.league import Heat
     from oddframe.experiments.league_time import Clock
-    from oddframe.experiments.reproduce_session import Session
     from oddframe.experiments.reproduce_train import Task
     from oddframe.experiments.training_record import Training
 
@@ -87,30 +86,50 @@ def league(
     Figures are those of the last step. Benchmarks are run one after the other into one --out, and
     LEAGUE.md is of all that are there.
     """
+    from oddframe.datasets.ready import is_ready
     from oddframe.datasets.registry import open_dataset
     from oddframe.experiments.benchmark import BENCHMARKS
-    from oddframe.experiments.league import LEAGUE_BENCHMARKS, entrants, repeats_of, tasks_of
-    from oddframe.experiments.league_time import Clock
+    from oddframe.experiments.league import (
+        LEAGUE_BENCHMARKS,
+        Heat,
+        by_features,
+        entrants,
+        repeats_of,
+    )
+    from oddframe.experiments.league_time import Clock, missing
     from oddframe.experiments.reproduce_grid import plan, run_grid
     from oddframe.experiments.reproduce_session import config_for, prepare
 
     name = LEAGUE_BENCHMARKS[benchmark.value]
     settings = config_for(name, config)
-    rows = entrants(settings, [each.strip() for each in methods.split(",") if each.strip()])
     repeats = repeats_of(BENCHMARKS[name], draws, seeds)
     opened = open_dataset(f"{name}:{data}")
-    session = prepare(
-        opened, settings, out, store=store, seeds=repeats, device=device.value, decoders=jobs
-    )
-    tasks = tasks_of(rows, session)
-    how = plan(jobs, session.missing(tasks), session.clips)
-    clock = Clock(session, tasks, how.jobs)
-    told = _Told(session, rows, clock, out, table or out / "LEAGUE.md", quiet)
+    wanted = [each.strip() for each in methods.split(",") if each.strip()]
+    rows = entrants(settings, wanted, frames=not any(is_ready(video) for video in opened.videos))
+    heats = []
+    for group in by_features(rows):
+        session = prepare(
+            opened,
+            group[0].config,
+            out,
+            store=store,
+            seeds=repeats,
+            device=device.value,
+            decoders=jobs,
+        )
+        heats.append(Heat(session, group))
+    plans = [plan(jobs, len(missing(heat)), heat.session.clips) for heat in heats]
+    clock = Clock(heats, min(how.jobs for how in plans))
+    told = _Told(heats, clock, out, table or out / "LEAGUE.md", quiet)
     if told.pending:
-        note(f"{len(told.pending)} of {len(tasks)} trainings to do, in {how.about}", quiet=quiet)
+        total = sum(len(heat.tasks) for heat in heats)
+        note(f"{len(told.pending)} of {total} trainings to do, in {plans[0].about}", quiet=quiet)
         clock.guess(told.guess)
         note(f"about {_duration(clock.left(told.pending))} in all", quiet=quiet)
-    failed = run_grid(tasks, session.setting, session.source, session.clips, how, told.training)
+    failed = []
+    for heat, how in zip(heats, plans, strict=True):
+        of = heat.session
+        failed += run_grid(heat.tasks, of.setting, of.source, of.clips, how, told.training)
     told.write(failed)
     for task, error in failed:
         note(printable(f"{task.name}, repeat {task.repeat}, fold {task.fold}: {error}"))
@@ -120,33 +139,26 @@ def league(
 class _Told:
     """Says how far the league is, and keeps its table up to date."""
 
-    def __init__(
-        self,
-        session: Session,
-        rows: Sequence[Entrant],
-        clock: Clock,
-        out: Path,
-        table: Path,
-        quiet: bool,
-    ):
+    def __init__(self, heats: Sequence[Heat], clock: Clock, out: Path, table: Path, quiet: bool):
         self.table = table
         self.pending = clock.todo()
-        self._session, self._rows, self._clock = session, rows, clock
-        self._out, self._quiet = out, quiet
+        self._total, self._done = len(self.pending), 0
+        self._heats, self._clock, self._out, self._quiet = heats, clock, out, quiet
 
     def guess(self, name: str, seconds: float, number: int) -> None:
         """A method was timed."""
         words = f"{name}: {number} of about {_duration(seconds)} each"
         note(words if seconds else f"{name}: could not be timed", quiet=self._quiet)
 
-    def training(self, done: int, total: int, task: Task, training: Training) -> None:
-        """``done`` of ``total`` trainings are done."""
+    def training(self, _done: int, _total: int, task: Task, training: Training) -> None:
+        """One more is done."""
+        self._done += 1
         self._clock.done(task.name, training.seconds)
         self.pending = [each for each in self.pending if each != task]
         figures = training.figures
         note(
-            f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: AUC "
-            f"{100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
+            f"{self._done} of {self._total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
+            f"AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
             f"{100 * figures.ap:.1f} ({training.seconds:.0f} s); about "
             f"{_duration(self._clock.left(self.pending))} left",
             quiet=self._quiet,
@@ -162,7 +174,7 @@ class _Told:
         from oddframe.outputs.league_plot import write_ranks
         from oddframe.outputs.league_text import league_markdown
 
-        found = collected(self._session, self._rows, failed)
+        found = collected(self._heats, failed)
         write_league(self._out / f"{found.dataset}.json", found)
         leagues = read_leagues(self._out)
         stands = standing(leagues)

@@ -8,7 +8,7 @@ authors give them. Nothing is chosen for any method, so nothing can be chosen by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,10 +25,15 @@ from oddframe.experiments.training_record import Training
 from oddframe.features.heard import sound_numbers
 from oddframe.methods.registry import get_method, method_names
 from oddframe.training.config import SMALL_DATA, MethodSection, RecipeSection, TrainConfig
+from oddframe.training.feature_section import FeatureSection, SamplingChanges
 from oddframe.training.listening import listens, listens_to
 
 STEPS = 300
 REFERENCE = "ur_dmu"
+# What this project makes of it.
+OWN = "oddframe"
+# Where the published width would take a day of trainings on two cores.
+_NARROWER = {"hasan": MethodSection(name="hasan", config={"widths": [64, 32, 16]})}
 # UR-DMU as this project trains it on a few hundred videos, beside the published one.
 SMALL = "ur_dmu_small"
 # Names on the command line; what they are called elsewhere.
@@ -69,22 +74,52 @@ def repeats_of(benchmark: Benchmark, draws: int | None, seeds: int | None) -> in
     return seeds or (protocol.repeats if benchmark.own_split else 1)
 
 
-def entrants(config: TrainConfig, names: Sequence[str] = ()) -> tuple[Entrant, ...]:
-    """The methods called ``names``, by the league's recipe; without any, all that read its
-    features.
+@dataclass(frozen=True)
+class Heat:
+    """Rows that read the same features, and the session that has these."""
+
+    session: Session
+    rows: tuple[Entrant, ...]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All its trainings; stopped early, all rows have some."""
+        return [
+            Task(row.title, row.config, part.repeat, part.fold)
+            for part in self.session.parts
+            for row in self.rows
+        ]
+
+
+def entrants(
+    config: TrainConfig, names: Sequence[str] = (), *, frames: bool = True
+) -> tuple[Entrant, ...]:
+    """The methods called ``names``, by the league's recipe; without any, all that can be.
+
+    A method that looks at frames reads its own features of the same videos.
+
+    Args:
+        config: The benchmark's.
+        names: In the registry, and ``ur_dmu_small``.
+        frames: Whether there are frames to look at.
 
     Raises:
-        UsageError: there is no such method, or it reads other features.
+        UsageError: there is no such method, or there are no frames for it.
     """
-    reading = [name for name in method_names() if _reads(config, name)]
-    wanted = dict.fromkeys(names or (*reading, SMALL))
+    able = [name for name in method_names() if frames or _reads(config, name)]
+    wanted = dict.fromkeys(names or (*able, SMALL))
     for name in wanted:
-        if name != SMALL and not _reads(config, name):
-            raise UsageError(
-                f"{name} reads {get_method(name).backbones[0]}, and all in a league read "
-                f"{config.features.backbone}; measure it by benchmarks/local.py"
-            )
+        if name != SMALL and not frames and not _reads(config, name):
+            raise UsageError(f"{name} looks at frames, and this benchmark has only features")
     return tuple(_entrant(config, name) for name in wanted)
+
+
+def by_features(rows: Sequence[Entrant]) -> list[tuple[Entrant, ...]]:
+    """The rows, those together that read the same features; in the order of the first of each."""
+    found: dict[str, list[Entrant]] = {}
+    for row in rows:
+        found.setdefault(row.config.features.model_dump_json(), []).append(row)
+    return [tuple(each) for each in found.values()]
 
 
 def _reads(config: TrainConfig, name: str) -> bool:
@@ -93,7 +128,7 @@ def _reads(config: TrainConfig, name: str) -> bool:
 
 
 def _entrant(config: TrainConfig, name: str) -> Entrant:
-    section = SMALL_DATA if name == SMALL else MethodSection(name=name)
+    section = SMALL_DATA if name == SMALL else _NARROWER.get(name, MethodSection(name=name))
     method = get_method(section.name)
     own = config.recipe
     recipe = RecipeSection(
@@ -104,28 +139,19 @@ def _entrant(config: TrainConfig, name: str) -> Entrant:
         average=own.average,
     )
     changes = {"method": section, "recipe": recipe, "standardise": True, "temper": True}
+    if not _reads(config, section.name):
+        changes |= {"features": FeatureSection(backbone=method.backbones[0])}
+        changes |= {"fast": None, "training_features": SamplingChanges()}
     entered = listens_to(config.model_copy(update=changes), config.features.backbone)
-    title = f"{method.title}, small" if name == SMALL else method.title
+    title = f"{method.title}, small" if name == SMALL or name in _NARROWER else method.title
     if listens(entered) and not sound_numbers(config.features.backbone):
         title += " (halves of the picture)"
     return Entrant(name, title, entered)
 
 
-def tasks_of(rows: Sequence[Entrant], session: Session) -> list[Task]:
-    """All trainings of a league; stopped early, all rows have some."""
-    return [
-        Task(row.title, row.config, part.repeat, part.fold)
-        for part in session.parts
-        for row in rows
-    ]
-
-
-def collected(
-    session: Session,
-    rows: Sequence[Entrant],
-    failed: Sequence[tuple[Task, OddframeError]] = (),
-) -> League:
+def collected(heats: Sequence[Heat], failed: Sequence[tuple[Task, OddframeError]] = ()) -> League:
     """The league of one benchmark from the trainings that there are by now."""
+    session = heats[0].session
     setting = session.setting
     benchmark = BENCHMARKS[setting.dataset]
     recipe = session.config.full_recipe()
@@ -142,16 +168,20 @@ def collected(
         protocol=protocol_facts(setting.protocol),
         features_sha256=setting.features_sha256,
         code=code(),
-        entries=tuple(_entry(session, row, failed) for row in rows),
+        entries=tuple(_entry(heat.session, row, failed) for heat in heats for row in heat.rows),
     )
 
 
 def _entry(session: Session, row: Entrant, failed: Sequence[tuple[Task, OddframeError]]) -> Entry:
-    tasks = tasks_of([row], session)
+    tasks = Heat(session, (row,)).tasks
     found = [known(task, session.setting) for task in tasks]
     there = [training for training in found if training is not None]
     method, recipe = row.config.chosen_method()[0], row.config.full_recipe()
-    costs = [training.cost for training in there if training.cost is not None]
+    costs = [
+        replace(training.cost, device=training.device)
+        for training in there
+        if training.cost is not None
+    ]
     return Entry(
         name=row.name,
         title=row.title,
@@ -162,13 +192,19 @@ def _entry(session: Session, row: Entrant, failed: Sequence[tuple[Task, Oddframe
         + (f", norm {recipe.clip_norm:g}" if recipe.clip_norm else ""),
         figures=tuple(training.figures for training in there),
         costs=tuple(costs),
-        notes=_notes(there),
+        notes=(*_looks(row.config), *_notes(there)),
         failed=tuple(
             Failure(task.repeat, task.fold, str(error))
             for task, error in failed
             if task.config == row.config
         ),
     )
+
+
+def _looks(config: TrainConfig) -> tuple[str, ...]:
+    """A line of a method that does not read what the others read."""
+    only = config.chosen_method()[0].backbones
+    return (f"looks at frames, {config.features.backbone}",) if only else ()
 
 
 def _notes(trainings: Sequence[Training]) -> tuple[str, ...]:

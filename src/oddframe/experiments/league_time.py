@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from oddframe.errors import OddframeError
+from oddframe.experiments.league import Heat
 from oddframe.experiments.reproduce_grid import known
 from oddframe.experiments.reproduce_session import Session
 from oddframe.experiments.reproduce_train import Task, train
@@ -44,12 +45,16 @@ def _seconds(task: Task, session: Session, steps: int) -> float:
         return time.monotonic() - began
 
 
+def missing(heat: Heat) -> list[Task]:
+    """Its trainings that are not there yet."""
+    return [task for task in heat.tasks if known(task, heat.session.setting) is None]
+
+
 @dataclass
 class Clock:
     """Seconds a training of each row, guessed first, then measured."""
 
-    session: Session
-    tasks: Sequence[Task]
+    heats: Sequence[Heat]
     jobs: int = 1
     guessed: dict[str, float] = field(default_factory=dict)
     taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -59,19 +64,20 @@ class Clock:
 
         A row that was trained before takes what it took then.
         """
-        for task in self.tasks:
-            if (training := known(task, self.session.setting)) is not None:
-                self.done(task.name, training.seconds)
-        todo = self.todo()
-        for name in dict.fromkeys(task.name for task in todo):
-            own = [task for task in todo if task.name == name]
-            if name not in self.taken:
-                self.guessed[name] = pace(own[0], self.session)
-            told(name, self._of(name), len(own))
+        for heat in self.heats:
+            for task in heat.tasks:
+                if (training := known(task, heat.session.setting)) is not None:
+                    self.done(task.name, training.seconds)
+            todo = missing(heat)
+            for name in dict.fromkeys(task.name for task in todo):
+                own = [task for task in todo if task.name == name]
+                if name not in self.taken:
+                    self.guessed[name] = pace(own[0], heat.session)
+                told(name, self._of(name), len(own))
 
     def todo(self) -> list[Task]:
         """The trainings that are not there yet."""
-        return [task for task in self.tasks if known(task, self.session.setting) is None]
+        return [task for heat in self.heats for task in missing(heat)]
 
     def done(self, name: str, seconds: float) -> None:
         """A training took so long."""

@@ -1,4 +1,4 @@
-"""Where methods stand over all benchmarks of a league: ranks, and differences to UR-DMU."""
+"""Where methods stand over all benchmarks of a league: ranks, and differences between them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oddframe.experiments.league import REFERENCE
+from oddframe.experiments.league import OWN, REFERENCE
 from oddframe.experiments.league_record import League, Place
 from oddframe.experiments.ranks import Ranking, ranking
 from oddframe.experiments.table import mean_interval, values_of
@@ -19,19 +19,21 @@ Block = tuple[str, Place]
 
 @dataclass(frozen=True)
 class Standing:
-    """Rows that are in every benchmark, over what all of them were trained on.
+    """How rows stand over all benchmarks; those that are in every one of them are ranked.
 
     Attributes:
-        titles: Of the rows, by name, best first.
+        titles: Of the rows, by name, best first; those that are not ranked last.
         ranking: Of their leading figures; None: of fewer than two rows, or nothing in common.
         differences: Leading figure minus UR-DMU's over all draws, folds and seeds that both have,
             with a 95 % interval by resampling those.
+        own: oddframe's own minus the row's, likewise; empty where it was not trained.
         blocks: What ranks are over.
     """
 
     titles: Mapping[str, str]
     ranking: Ranking | None
     differences: Mapping[str, Interval]
+    own: Mapping[str, Interval]
     blocks: tuple[Block, ...]
 
     def rank(self, name: str) -> float | None:
@@ -59,10 +61,12 @@ def standing(leagues: Sequence[League]) -> Standing:
     if len(names) > 1 and blocks:
         ranked = ranking({name: [values[name][block] for block in blocks] for name in names})
         names = list(ranked.names)
+    elsewhere = [name for name in titles if name not in names]
     return Standing(
-        {name: titles[name] for name in names},
+        {name: titles[name] for name in (*names, *elsewhere)},
         ranked,
-        _differences(values),
+        {name: d for name in values if (d := _apart(values, name, REFERENCE)) is not None},
+        {name: d for name in values if (d := _apart(values, OWN, name)) is not None},
         blocks,
     )
 
@@ -81,12 +85,9 @@ def _leads(leagues: Sequence[League], name: str) -> dict[Block, float]:
     return found
 
 
-def _differences(values: Mapping[str, Mapping[Block, float]]) -> dict[str, Interval]:
-    theirs = values.get(REFERENCE, {})
-    found = {}
-    for name, ours in values.items():
-        apart = [ours[block] - theirs[block] for block in ours if block in theirs]
-        apart = [each for each in apart if np.isfinite(each)]
-        if apart and name != REFERENCE:
-            found[name] = mean_interval(apart)
-    return found
+def _apart(values: Mapping[str, Mapping[Block, float]], name: str, other: str) -> Interval | None:
+    """A row minus another over what both were trained on; None: nothing, or the same row."""
+    ours, theirs = values.get(name, {}), values.get(other, {})
+    apart = [ours[block] - theirs[block] for block in ours if block in theirs]
+    apart = [each for each in apart if np.isfinite(each)]
+    return mean_interval(apart) if apart and name != other else None

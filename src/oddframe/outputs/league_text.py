@@ -74,7 +74,9 @@ def league_markdown(leagues: Sequence[League], stands: Standing, picture: str) -
 def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
     heads = [f"{league.title}: {league.lead.heading}" for league in leagues]
     published = [f"published, {data} {figure}" for data, figure in _PUBLISHED]
-    apart = "all, minus UR-DMU (95 %)"
+    apart = {"all, minus UR-DMU (95 %)": stands.differences}
+    if stands.own:
+        apart["oddframe, minus it (95 %)"] = stands.own
     rows = []
     for name, title in stands.titles.items():
         rank = stands.rank(name)
@@ -87,13 +89,14 @@ def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
                 get_method(entry.method).about.checked,
                 _NONE if rank is None else f"{rank:.1f}",
                 *means,
-                interval_text(stands.differences[name], 1.0)
-                if name in stands.differences
-                else _NONE,
+                *(
+                    interval_text(by_name[name], 1.0) if name in by_name else _NONE
+                    for by_name in apart.values()
+                ),
                 *(_published(entry, data, figure) for data, figure in _PUBLISHED),
             ]
         )
-    return _table(["method", "checked", "mean rank", *heads, apart, *published], rows, words=2)
+    return _table(["method", "checked", "mean rank", *heads, *apart, *published], rows, words=2)
 
 
 def _lead(league: League, entry: Entry | None) -> str:
@@ -146,12 +149,13 @@ def _mean(league: League, entry: Entry) -> float:
 
 def _row(league: League, entry: Entry) -> list[str]:
     costs = entry.costs
+    timed = [cost for cost in costs if cost.device == "cpu"]
     return [
         entry.title,
         *(_cell(entry, column) for column in league.columns),
         f"{costs[0].parameters:,}" if costs else _NONE,
-        f"{np.median([c.training_s for c in costs]):.0f}" if costs else _NONE,
-        f"{np.median([c.head_ms for c in costs]):.0f}" if costs else _NONE,
+        f"{np.median([c.training_s for c in timed]):.0f}" if timed else _NONE,
+        f"{np.median([c.head_ms for c in timed]):.0f}" if timed else _NONE,
         f"{len(entry.figures)} of {len(league.parts)}",
     ]
 
@@ -163,7 +167,18 @@ def _how(league: League) -> str:
         f"{len(league.parts)} trainings a method, {league.steps} steps of {normal} + {abnormal} "
         f"bags ({bags}) of {league.segments} segments, averaged at {league.average:g}. Per cent, "
         "mean \N{PLUS-MINUS SIGN} standard deviation over trainings; time is processor time, the "
-        "median; an hour of video is from features to scores."
+        f"median{_where(league)}; an hour of video is from features to scores."
+    )
+
+
+def _where(league: League) -> str:
+    """Of which trainings the time is: a card's says nothing of a processor's."""
+    devices = [cost.device for entry in league.entries for cost in entry.costs]
+    on_cpu = devices.count("cpu")
+    if on_cpu == len(devices):
+        return ""
+    return (
+        f" of the {on_cpu} trainings that ran on a processor, {len(devices) - on_cpu} ran on a card"
     )
 
 

@@ -106,8 +106,11 @@ class EfficientNetKind(Kind):
         network = fill(EfficientNetLite0(), read_state(weights, "EfficientNet"), "EfficientNet")
         width, height = how.crop_size
         run = self.run(network, torch.zeros(1, 3, height, width), weights, choice)
-        return Eye(in_turns(lambda snippets: run(to_input(middle(snippets))[:, :, 0])),
-                   batch_for(choice))  # fmt: skip
+
+        def see(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return run(to_input(middle(snippets), choice.device)[:, :, 0])
+
+        return Eye(in_turns(see), batch_for(choice))
 
 
 def middle(snippets: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oddframe.errors import InputError, UsageError
+from oddframe.exact import exact
 
 EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -123,14 +124,15 @@ def channels_last(example: Tensor) -> torch.memory_format:
 
 
 def torch_run(network: nn.Module, choice: Choice, layout: torch.memory_format) -> Run:
-    """The network on PyTorch: float tensors in, float32 arrays out."""
+    """The network on PyTorch: float tensors in, float32 arrays out; see also ``exact``."""
     network = network.eval().to(choice.device)
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def run(x: Tensor) -> NDArray[np.float32]:
         x = x.to(choice.device, memory_format=layout)
         low = choice.precision == "bfloat16"
-        with torch.inference_mode(), torch.autocast(choice.device, torch.bfloat16, enabled=low):
+        autocast = torch.autocast(choice.device, torch.bfloat16, enabled=low)
+        with exact(), torch.inference_mode(), autocast:
             out: Tensor = network(x)
         return out.float().cpu().numpy()
 

@@ -30,4 +30,6 @@ class I3DRgb(Kind):
     def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye:
         """See ``Kind.load``."""
         run = load_i3d(self, read_i3d(weights), weights, how, choice)
-        return Eye(in_turns(lambda snippets: run(to_input(snippets))), batch_for(choice))
+        return Eye(
+            in_turns(lambda snippets: run(to_input(snippets, choice.device))), batch_for(choice)
+        )

@@ -171,6 +171,10 @@ class _Rows:
             if not self._on_disk:
                 self._made.append(self._partial.load(*self._shape))
         self._waiting: list[NDArray[np.uint8]] = []
+        # A power of two: of an extraction that goes on at a whole chunk, all batches are those of
+        # one that was never stopped, and so are their last digits.
+        fit = max(1, backbone.batch // self._shape[0])
+        self._at_once = 1 << (fit.bit_length() - 1)
 
     def add(self, snippet: NDArray[np.uint8]) -> None:
         """The next snippet (C, frames, h, w, 3)."""
@@ -178,7 +182,7 @@ class _Rows:
             self._known -= 1
             return
         self._waiting.append(snippet)
-        if len(self._waiting) >= max(1, self._backbone.batch // len(snippet)):
+        if len(self._waiting) >= self._at_once:
             self._run()
 
     def finished(self, source: FrameSource, time: Timebase, damaged: int) -> Extraction:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oddframe.exact import exact
 from oddframe.features.lazy import AnyFeatures
 from oddframe.timeline import FloatArray
 
@@ -98,7 +99,7 @@ class ModelNetwork(nn.Module):
         return np.concatenate(parts, axis=1)
 
     def _scores(self, row: NDArray[np.floating[Any]]) -> FloatArray:
-        with torch.inference_mode():
+        with exact(), torch.inference_mode():
             x = torch.from_numpy(row.astype(np.float32))[None].to(self.standardise.mean.device)
             scores: FloatArray = self(x)[0].cpu().double().numpy()
         return scores

@@ -13,7 +13,7 @@ from oddframe.methods.shared.normal import NormalNetwork
 from oddframe.training.bags import Deck
 from oddframe.training.config import TrainConfig
 from oddframe.training.log import OnStep, StepLog
-from oddframe.training.steps import check_finite, follow, optimiser_of
+from oddframe.training.steps import check_finite, fetched, follow, optimiser_of
 
 
 def learn_by_steps(
@@ -52,8 +52,9 @@ def learn_by_steps(
             labels = torch.zeros(len(batch), device=device)
             optimiser.zero_grad(set_to_none=True)
             loss = method.loss(network(batch, labels), labels, method_config)
-            check_finite({**loss.terms, "total": loss.total}, step, recipe)
             loss.total.backward()  # type: ignore[no-untyped-call]
+            loss = fetched(loss)
+            check_finite({**loss.terms, "total": loss.total}, step, recipe)
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(list(network.parameters()), recipe.clip_norm)
             optimiser.step()

@@ -19,6 +19,7 @@ from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.distributed import Ranks
 from oddframe.training.fitted import spread
+from oddframe.training.reproducible import repeatable_attention
 from oddframe.training.unlabelled import UnlabelledBags
 
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -109,14 +110,17 @@ class Run:
     def _backward(self, x: Tensor, normal: int, step: int) -> Loss:
         """Add to the gradients what bags (B, T, D) say, ``normal`` normal ones first."""
         bags = normal, len(x) * self.ranks.world - normal
-        output = self.network.network(x, self._labels(*(n // self.ranks.world for n in bags)))
+        labels = self._labels(*(n // self.ranks.world for n in bags))
+        with repeatable_attention(self.device):
+            output = self.network.network(x, labels)
         output = self.ranks.whole(output, *bags)
         check_finite(
             {"scores": output.scores.mean()}, step, self.recipe
         )  # Losses may choke on NaN.
         loss = self.method.loss(output, self._labels(*bags), self.method_config)
-        check_finite({**loss.terms, "total": loss.total}, step, self.recipe)
         (loss.total / len(self.parts)).backward()  # type: ignore[no-untyped-call]
+        loss = fetched(loss)  # Only now: a graphics card has all of its work by then.
+        check_finite({**loss.terms, "total": loss.total}, step, self.recipe)
         return loss
 
     def _labels(self, normal: int, abnormal: int) -> Tensor:
@@ -212,6 +216,13 @@ def _mean(losses: Sequence[Loss]) -> Loss:
     names = losses[0].terms
     terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
     return Loss(total, terms)
+
+
+def fetched(loss: Loss) -> Loss:
+    """A loss in plain memory, without its graph: from a graphics card in one piece."""
+    terms = [term.detach().reshape(()).to(loss.total.device) for term in loss.terms.values()]
+    total, *rest = torch.stack([loss.total.detach().reshape(()), *terms]).cpu()
+    return Loss(total, dict(zip(loss.terms, rest, strict=True)))
 
 
 def optimiser_of(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

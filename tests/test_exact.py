@@ -73,6 +73,13 @@ def test_bytes_become_floats_where_they_are_needed() -> None:
     assert to_input(snippets).is_contiguous()
 
 
+def test_sound_is_heard_without_openvino() -> None:
+    """Its pictures have no channels, and so no order of them."""
+    backbone = load_backbone("aisfx", engine="torch", device="cpu", precision="float32")
+    (ear,) = backbone.ears
+    assert ear.hear(np.zeros((2, ear.window), np.float32)).shape == (2, 512)
+
+
 def test_a_loss_is_fetched_in_one_piece() -> None:
     total = torch.tensor([2.0], requires_grad=True)
     loss = fetched(Loss((3 * total).sum(), {"a": torch.tensor(1.0), "b": torch.tensor([5.0])}))

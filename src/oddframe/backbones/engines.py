@@ -120,6 +120,8 @@ def run_of(
 
 def channels_last(example: Tensor) -> torch.memory_format:
     """The order of pixels that PyTorch's convolutions are fastest with."""
+    if example.dim() == 3:  # Without channels: a picture of sound.
+        return torch.contiguous_format
     return torch.channels_last_3d if example.dim() == 5 else torch.channels_last
 
 

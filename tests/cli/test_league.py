@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tests.cli.conftest import Answer
@@ -44,6 +45,14 @@ def test_a_league_from_the_command_line(oddframe: Run, words: list[str]) -> None
     assert "to do" not in again.err
     assert Path("docs/table.md").read_text() == text
     assert Path("docs/league_ranks.svg").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_league_on_cuda(oddframe: Run, words: list[str]) -> None:
+    words[words.index("cpu")] = "cuda"
+    answer = oddframe("league", *words, "--jobs", 2)
+    assert answer.code == 0, answer.err
+    assert Path("league/LEAGUE.md").read_text().count("| 2 of 2 |") == 2
 
 
 def test_what_cannot_be_is_one_line(oddframe: Run, words: list[str]) -> None:

@@ -20,10 +20,18 @@ from oddframe.training.shared_chance import SharedChance
 from tests.training.ready import ready_made
 
 # Everything that draws chance in training: dropout, the latent's noise, noise and gaps in features.
-CONFIG = """
+UR_DMU = """
 method:
   name: ur_dmu
   config: {hidden: 24, heads: 2, head_dim: 8, depth: 1, classifier_hidden: 16, dropout: 0.3}
+"""
+OF_NORMAL = UR_DMU.replace("dropout: 0.3", "dropout: 0.3, memory: normal")
+SEVERAL = """
+method:
+  name: oddframe
+  config: {hidden: 24, heads: 2, head_dim: 8, dropout: 0.3}
+"""
+CONFIG = """
 recipe:
   steps: 12
   normal_bags: 4
@@ -55,11 +63,12 @@ def listed(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bags", "parts"), [("video", ""), ("joined", ", memory: normal")])
-def test_two_processes_train_what_one_does(tmp_path: Path, bags: str, parts: str) -> None:
+@pytest.mark.parametrize(
+    ("bags", "method"), [("video", UR_DMU), ("joined", OF_NORMAL), ("video", SEVERAL)]
+)
+def test_two_processes_train_what_one_does(tmp_path: Path, bags: str, method: str) -> None:
     data, config = listed(tmp_path), tmp_path / "config.yaml"
-    method = CONFIG.replace("dropout: 0.3", f"dropout: 0.3{parts}")
-    config.write_text(f"{method}bags:\n  mode: {bags}\n")
+    config.write_text(f"{method}{CONFIG}bags:\n  mode: {bags}\n")
     networks, said = [], []
     for processes in (1, 2):
         out = tmp_path / f"by_{processes}.safetensors"
@@ -77,7 +86,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, bags: str, parts: str
 @pytest.mark.slow
 def test_what_cannot_be_trained_is_said_once(tmp_path: Path) -> None:
     data, config = listed(tmp_path), tmp_path / "config.yaml"
-    config.write_text(CONFIG.replace("normal_bags: 4", "normal_bags: 5"))
+    config.write_text(UR_DMU + CONFIG.replace("normal_bags: 4", "normal_bags: 5"))
     ran = start("train", str(data), "--config", str(config), processes=2)
     assert ran.returncode == 1
     lines = [line for line in ran.stderr.splitlines() if "cannot be shared evenly" in line]

@@ -169,7 +169,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         """Called without gradients when ``network`` is looked at: it is to be used as it is.
 
         A method whose scores are no probabilities sets their scale here, by the features (1, T, D)
-        of the training set's ``normal`` videos; the order of scores must not change.
+        of the training set's ``normal`` videos, and one whose scores depend on what is normal
+        learns that.
         """
 
     def published(self, state: Mapping[str, Tensor]) -> tuple[int, ConfigT] | None:  # noqa: ARG002

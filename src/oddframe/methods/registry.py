@@ -21,6 +21,7 @@ from oddframe.methods.ma import Ma
 from oddframe.methods.mist import Mist
 from oddframe.methods.msl import Msl
 from oddframe.methods.normality import Normality
+from oddframe.methods.oddframe import Oddframe
 from oddframe.methods.pang import Pang
 from oddframe.methods.pel4vad import Pel4Vad
 from oddframe.methods.rtfm import Rtfm
@@ -31,6 +32,7 @@ _METHODS: dict[str, AnyMethod] = {
     method.name: method
     for method in (
         UrDmu(),
+        Oddframe(),
         Linear(),
         Normality(),
         Sultani(),

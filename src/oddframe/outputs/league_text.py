@@ -29,7 +29,9 @@ each method's own, as its authors give them; so are widths and loss weights. **N
 for any method**, on test videos or on others: a method whose published recipe takes many times more
 steps may want another rate here, and its row says so where its loss still fell at the end. Features
 are standardised, and the weights that are tested are a moving average, for all alike. "UR-DMU,
-small" is what oddframe trains on a few hundred videos: 128 wide with a linear path beside it.
+small" is what oddframe trains on a few hundred videos: 128 wide with a linear path beside it. Its
+settings and those of "oddframe" were chosen on validation recordings inside training parts of
+these benchmarks (docs/methods.md), those of all others by their authors.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the

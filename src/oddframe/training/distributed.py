@@ -104,10 +104,13 @@ class Ranks:
         if self.world == 1:
             return output
         mine = [normal // self.world, abnormal // self.world]
-        found = {}
+        found: dict[str, Any] = {}
         for field in fields(output):
-            value: Tensor | None = getattr(output, field.name)
+            value: Tensor | tuple[Output, ...] | None = getattr(output, field.name)
             if value is None:  # Of a network without the part that gives it.
+                continue
+            if isinstance(value, tuple):  # Of several networks.
+                found[field.name] = tuple(self.whole(each, normal, abnormal) for each in value)
                 continue
             parts = [torch.empty_like(value) for _ in range(self.world)]
             dist.all_gather(parts, value.detach().contiguous())

@@ -3,6 +3,7 @@ logits, so that scores of nearly 1 stay apart."""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -32,3 +33,18 @@ def smoothed(logits: Tensor, how: Smoothing, width: int) -> Tensor:
 def _logit_of_mean(logits: Tensor) -> Tensor:
     """(..., k) -> (...) log(p / (1 - p)) of p, the mean of k probabilities."""
     return F.logsigmoid(logits).logsumexp(-1) - F.logsigmoid(-logits).logsumexp(-1)
+
+
+def blurred(logits: Tensor, deviation: float) -> Tensor:
+    """Logits (B, T), each the mean of its neighbours by a Gaussian of ``deviation`` snippets.
+
+    At either end over what is there.
+    """
+    if not deviation:
+        return logits
+    reach = math.ceil(4 * deviation)
+    apart = torch.arange(-reach, reach + 1, dtype=logits.dtype, device=logits.device)
+    kernel = torch.exp(-0.5 * (apart / deviation) ** 2)[None, None]
+    summed = F.conv1d(logits[:, None], kernel, padding=reach)
+    weight = F.conv1d(torch.ones_like(logits[:1, None]), kernel, padding=reach)
+    return (summed / weight)[:, 0]

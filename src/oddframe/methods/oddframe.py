@@ -1,0 +1,205 @@
+"""oddframe's own: UR-DMUs beside linear paths, a distance from the normal, and a short memory.
+
+UR-DMU with what measurably helped on validation recordings; docs/methods.md has what each part
+gave. Several networks a quarter of the published width score together, each beside a linear path
+and at half of what it says itself. To their logits comes how far a snippet lies from the training
+set's normal ones, the measure that BN-WVAD takes inside a network, here of the features. In the end
+a snippet's neighbours have a say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from oddframe.methods.base import About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.smoothing import blurred
+from oddframe.methods.urdmu.config import UrDmuConfig
+from oddframe.methods.urdmu.method import UrDmu
+from oddframe.methods.urdmu.network import TrainingOutput
+
+_MEMBER = UrDmu()
+# A video's snippets that say what is normal; more are thinned out evenly.
+_MOST_OF_A_VIDEO = 200
+# What training brings logits to: see the temperature in training/loop.py.
+_LOGIT_RANGE = 4.0
+# Where something does not move there is neither a logarithm nor a deviation.
+_LEAST, _LEAST_DEVIATION = 1e-6, 1e-3
+
+
+class OddframeConfig(BaseModel):
+    """Settings of oddframe's own method.
+
+    Attributes:
+        members: Networks that score together.
+        hidden: Width of each.
+        heads: Attention heads of each.
+        head_dim: Width of a head.
+        dropout: In attention's output and in the feed-forward network of each.
+        memory: Memories of each, as in UR-DMU's config.
+        deep_share: How much of a UR-DMU's own logits a score has beside the linear path's.
+        distance: Weight of the distance from what is normal, in the deviations of logits and of
+            normal snippets' distances; 0: left out.
+        blur: Deviation, in snippets, of the Gaussian that logits are smoothed with; 0: none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    members: int = Field(default=2, ge=1)
+    hidden: int = Field(default=128, ge=1)
+    heads: int = Field(default=4, ge=1)
+    head_dim: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    memory: Literal["dual", "anomaly", "normal", "none"] = "none"
+    deep_share: float = Field(default=0.5, ge=0, le=1)
+    distance: float = Field(default=0.2, ge=0)
+    blur: float = Field(default=0.7, ge=0)
+
+    def member(self) -> UrDmuConfig:
+        """The config of one network."""
+        return UrDmuConfig(
+            hidden=self.hidden,
+            heads=self.heads,
+            head_dim=self.head_dim,
+            dropout=self.dropout,
+            memory=self.memory,
+            shortcut=True,
+            deep_share=self.deep_share,
+        )
+
+
+@dataclass(frozen=True)
+class OddframeOutput(Output):
+    """What the loss reads: of each network its own; scores and logits are of their mean."""
+
+    members: tuple[TrainingOutput, ...]
+
+
+class NormalDistance(nn.Module):
+    """How far features lie from the normal ones of training, by each dimension's own deviation.
+
+    The logarithm of the mean squared distance, in deviations of what normal snippets have, times a
+    scale; until it is calibrated, nothing.
+    """
+
+    mean: Tensor  # (D,) of normal snippets
+    deviation: Tensor  # (D,)
+    usual: Tensor  # () mean of their distances
+    spread: Tensor  # () deviation of these
+    scale: Tensor  # () what one deviation adds to a logit
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("deviation", torch.ones(dim))
+        self.register_buffer("usual", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("scale", torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T) to add to logits."""
+        return self.scale * (self._distance(features) - self.usual) / self.spread
+
+    def _distance(self, features: Tensor) -> Tensor:
+        squared = ((features - self.mean) / self.deviation) ** 2
+        return squared.mean(-1).clamp(min=_LEAST).log()
+
+    def calibrate(self, normal: Tensor, scale: Tensor) -> None:
+        """Take ``normal`` snippets (N, D), N at least 2, as what is normal."""
+        self.mean.copy_(normal.mean(0))
+        self.deviation.copy_(normal.std(0).clamp(min=_LEAST_DEVIATION))
+        found = self._distance(normal)
+        self.usual.copy_(found.mean())
+        self.spread.copy_(found.std().clamp(min=_LEAST_DEVIATION))
+        self.scale.copy_(scale)
+
+
+class OddframeNetwork(nn.Module):
+    """The mean logits of several UR-DMUs, plus the distance from normal, smoothed along time."""
+
+    def __init__(self, dim: int, config: OddframeConfig) -> None:
+        super().__init__()
+        member = config.member()
+        self.blur, self.weight = config.blur, config.distance
+        self.members = nn.ModuleList(_MEMBER.network(dim, member) for _ in range(config.members))
+        self.distance = NormalDistance(dim)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
+        x, crops = folded(features, labels)
+        if labels is None:
+            logits = self.together(x) + self.distance(x)
+            return averaged(blurred(logits, self.blur), crops)
+        outputs = tuple(member(x, labels) for member in self.members)
+        logits = torch.stack([output.logits for output in outputs]).mean(0)
+        return OddframeOutput(logits.sigmoid(), logits, outputs)
+
+    def together(self, x: Tensor) -> Tensor:
+        """The networks' mean logits (B, T) of (B, T, D)."""
+        return torch.stack([member(x).logits for member in self.members]).mean(0)
+
+    def calibrate(self, normal: Iterable[Tensor]) -> None:
+        """Find what is normal by the features (1, T, D) of ``normal`` videos."""
+        snippets, logits = [], []
+        for video in normal:
+            kept = slice(None, None, video.shape[1] // _MOST_OF_A_VIDEO + 1)
+            snippets.append(video[0, kept])
+            logits.append(self.together(video)[0, kept])
+        x = torch.cat(snippets)
+        if len(x) > 1:
+            # Where the temperature brings all but one in twenty logits.
+            typical = torch.cat(logits).abs().quantile(0.95) / _LOGIT_RANGE
+            self.distance.calibrate(x, self.weight * typical)
+
+
+class Oddframe(Method[OddframeConfig, OddframeOutput]):
+    """oddframe's own method."""
+
+    name = "oddframe"
+    title = "oddframe"
+    year = 2026
+    about = About(
+        paper="Ours; its parts are UR-DMU's (Zhou, Yu, Yang, AAAI 2023)",
+        inputs="snippet features",
+        supervision="video labels",
+        checked="ours",
+        evidence="one network of it is UR-DMU; loss and scores are their means",
+    )
+    Config = OddframeConfig
+    separable = True
+    recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=300, segments=32)
+
+    def network(self, dim: int, config: OddframeConfig) -> OddframeNetwork:
+        """A fresh network for features of length ``dim``."""
+        return OddframeNetwork(dim, config)
+
+    def loss(self, output: OddframeOutput, labels: Tensor, config: OddframeConfig) -> Loss:
+        """UR-DMU's, the mean over the networks: each learns as if it were alone."""
+        member = config.member()
+        losses = [_MEMBER.loss(each, labels, member) for each in output.members]
+        total = torch.stack([loss.total for loss in losses]).mean()
+        names = losses[0].terms
+        terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
+        return Loss(total, terms)
+
+    def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
+        """Find what is normal; unlike a scale it moves snippets past each other."""
+        if isinstance(network, OddframeNetwork) and network.weight:
+            network.calibrate(normal)
+
+    def parameter_groups(self, network: nn.Module, config: OddframeConfig) -> list[dict[str, Any]]:
+        """UR-DMUs and linear paths, each with its own rate."""
+        groups = list(_groups(network, config.member()))
+        deep, linear = ([p for each in groups for p in each[i]["params"]] for i in (0, 1))
+        return [{"params": deep}, {**groups[0][1], "params": linear}]
+
+
+def _groups(network: nn.Module, member: UrDmuConfig) -> Iterator[list[dict[str, Any]]]:
+    for each in network.get_submodule("members").children():
+        yield _MEMBER.parameter_groups(each, member)

@@ -1,0 +1,122 @@
+"""oddframe's own method: UR-DMU where nothing is added, and what is added by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oddframe.experiments.protocol import smooth
+from oddframe.methods.oddframe import NormalDistance, Oddframe, OddframeConfig, OddframeNetwork
+from oddframe.methods.shared.smoothing import blurred
+from oddframe.methods.urdmu.method import UrDmu
+
+DIM = 12
+LABELS = torch.tensor([0.0, 0.0, 1.0, 1.0])
+SMALL = {"hidden": 16, "heads": 2, "head_dim": 8}
+
+
+def bags(seed: int = 0, count: int = 4, length: int = 20) -> torch.Tensor:
+    return torch.randn(count, length, DIM, generator=torch.Generator().manual_seed(seed))
+
+
+def network(**fields: object) -> tuple[OddframeNetwork, OddframeConfig]:
+    """Small, its last layers drawn: these begin at zero."""
+    config = OddframeConfig.model_validate(SMALL | fields)
+    torch.manual_seed(0)
+    made = Oddframe().network(DIM, config)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if not parameter.count_nonzero():
+                parameter.normal_(std=0.3)
+    return made, config
+
+
+def test_one_network_without_what_is_added_is_ur_dmu() -> None:
+    made, config = network(members=1, deep_share=1.0, distance=0.0, blur=0.0, dropout=0.0)
+    alone, member = UrDmu().network(DIM, config.member()), config.member()
+    alone.load_state_dict(made.members[0].state_dict())
+    x = bags()
+    torch.testing.assert_close(made.eval()(x).scores, alone.eval()(x).scores)
+    losses = []
+    for method, each, settings in ((Oddframe(), made, config), (UrDmu(), alone, member)):
+        torch.manual_seed(1)
+        losses.append(method.loss(each.train()(x, LABELS), LABELS, settings))  # type: ignore[attr-defined]
+    assert losses[0].terms.keys() == losses[1].terms.keys()
+    torch.testing.assert_close(losses[0].total, losses[1].total)
+
+
+def test_networks_learn_each_for_itself_and_score_together() -> None:
+    made, config = network(members=3, distance=0.0, blur=0.0, dropout=0.0)
+    x = bags()
+    each = torch.stack([member.eval()(x).logits for member in made.members])
+    torch.testing.assert_close(made.eval()(x).logits, each.mean(0))
+    assert not torch.allclose(each[0], each[1])
+    torch.manual_seed(1)
+    output = made.train()(x, LABELS)
+    member = config.member()
+    alone = [UrDmu().loss(one, LABELS, member).total for one in output.members]
+    torch.testing.assert_close(
+        Oddframe().loss(output, LABELS, config).total, torch.stack(alone).mean()
+    )
+
+
+def test_linear_paths_have_their_own_rate() -> None:
+    made, config = network(members=2)
+    deep, linear = Oddframe().parameter_groups(made, config)
+    assert linear["lr"] == config.member().shortcut_lr
+    assert len(linear["params"]) == 4
+    ids = [id(p) for p in (*deep["params"], *linear["params"])]
+    assert sorted(ids) == sorted(id(p) for p in made.parameters())
+
+
+def test_a_distance_is_in_the_deviations_of_normal_snippets() -> None:
+    normal = torch.tensor([[0.0, 10.0], [2.0, 30.0], [4.0, 50.0]])
+    measure = NormalDistance(2)
+    assert measure(normal[None]).abs().max() == 0  # Until it is told what is normal.
+    measure.calibrate(normal, torch.tensor(0.5))
+    # Deviations of 2 and 20: squared distances of the three are 1, 0 and 1, of the far one 9.
+    logs = torch.tensor([0.0, np.log(1e-6), 0.0])
+    far = torch.tensor([[[8.0, 30.0]]])
+    expected = 0.5 * (np.log(9 / 2) - logs.mean()) / logs.std()
+    torch.testing.assert_close(measure(far)[0, 0], expected.float())
+
+
+def test_what_is_far_from_normal_scores_higher_by_the_weight_that_it_has() -> None:
+    x, far = bags(), 6.0 * bags(3)
+    rises = []
+    for weight in (0.0, 0.5, 1.0):
+        made, _ = network(distance=weight, blur=0.0)
+        made.eval()
+        before = made(far).logits
+        with torch.inference_mode():
+            Oddframe().calibrate(made, iter(x[i : i + 1] for i in range(4)))
+        rises.append((made(far).logits - before).mean())
+    assert rises[0] == 0
+    assert rises[2] > 0
+    torch.testing.assert_close(rises[2], 2 * rises[1])
+
+
+def test_what_was_found_comes_back_with_the_weights() -> None:
+    made, _ = network()
+    with torch.inference_mode():
+        Oddframe().calibrate(made.eval(), iter([bags()[:1]]))
+    again, _ = network()
+    again.load_state_dict(made.state_dict())
+    torch.testing.assert_close(again.eval()(bags(5)).scores, made(bags(5)).scores)
+
+
+@pytest.mark.parametrize("length", [1, 2, 30])
+def test_smoothing_is_that_of_the_protocol(length: int) -> None:
+    logits = torch.randn(2, length, dtype=torch.float64)
+    for row, done in zip(logits, blurred(logits, 0.7), strict=True):
+        np.testing.assert_allclose(done, smooth(row.numpy(), 0.7), atol=1e-12)
+    assert torch.equal(blurred(logits, 0.0), logits)
+
+
+@given(st.floats(-50, 50), st.integers(1, 40), st.floats(0.1, 5))
+def test_smoothing_leaves_what_is_level(level: float, length: int, deviation: float) -> None:
+    flat = torch.full((1, length), level, dtype=torch.float64)
+    torch.testing.assert_close(blurred(flat, deviation), flat)

@@ -45,5 +45,5 @@ def test_a_wrong_name_is_answered_with_the_nearest(wrong: str, right: str) -> No
 
 
 def test_an_unknown_name_is_answered_with_all() -> None:
-    with pytest.raises(UsageError, match="known are ur_dmu, linear"):
+    with pytest.raises(UsageError, match="known are ur_dmu, oddframe"):
         get_method("zzz")

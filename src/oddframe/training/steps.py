@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import Loss, Recipe
 from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.training.ahead import Ahead
 from oddframe.training.bags import Bags, TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
@@ -56,11 +57,12 @@ class Run:
         self.recipe: Recipe = config.full_recipe()
         self.ranks.check(self.recipe.normal_bags, self.recipe.abnormal_bags)
         seed = config.recipe.seed
-        self.bags: Bags = (
+        bags: Bags = (
             UnlabelledBags(videos, config.bags, self.recipe, np.random.default_rng(seed))
             if self.method.without_labels
             else make_bags(videos, config.bags, self.recipe, seed)
         )
+        self.bags: Bags = Ahead(bags) if device.type == "cuda" else bags
         parted = self.method.separable and self.ranks.world == 1 and device.type != "cuda"
         tiles = videos[0].tiles
         self.parts = parts_of_batch(self.recipe, tiles) if parted else [all_rows(self.recipe)]

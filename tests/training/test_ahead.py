@@ -1,0 +1,79 @@
+"""Batches drawn ahead are those that would have been drawn, and can be interrupted anywhere."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oddframe.methods.base import Recipe
+from oddframe.training.ahead import Ahead
+from oddframe.training.bags import Bags, Batch, make_bags
+from oddframe.training.config import BagSection
+from tests.training.made import planted
+
+VIDEOS = planted(4, 4, seed=0)[0]
+RECIPE = Recipe(normal_bags=3, abnormal_bags=2, segments=6)
+
+
+def bags(mode: str = "video") -> Bags:
+    section = BagSection.model_validate({"mode": mode, "clips": (2, 3), "abnormal": (1, 2)})
+    return make_bags(VIDEOS, section, RECIPE, seed=5)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from(["video", "joined"]), st.lists(st.booleans(), max_size=12))
+def test_stopped_anywhere_it_goes_on_with_the_same_batches(mode: str, stops: list[bool]) -> None:
+    plain, ahead = bags(mode), Ahead(bags(mode))
+    for stop in stops:
+        if stop:
+            state = ahead.state()
+            assert state == plain.state()
+            ahead = Ahead(bags(mode))
+            ahead.restore(state)
+        np.testing.assert_array_equal(ahead.draw().bags, plain.draw().bags)
+
+
+def test_another_share_is_of_the_same_batch() -> None:
+    plain, ahead = bags(), Ahead(bags())
+
+    def half(n: int) -> slice:
+        return slice(0, n // 2)
+
+    for share in ([], [half], [half], []):
+        np.testing.assert_array_equal(ahead.draw(*share).bags, plain.draw(*share).bags)
+
+
+class Slow:
+    """Draws by the clock, and fails at the third time."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def draw(self, _share: object = None) -> Batch:
+        time.sleep(0.2)
+        self.drawn += 1
+        if self.drawn == 3:
+            raise OSError("gone")
+        return Batch(np.full((1, 1, 1), self.drawn, np.float32), np.zeros(1, np.float32))
+
+    def state(self) -> dict[str, int]:
+        return {"drawn": self.drawn}
+
+    def restore(self, state: dict[str, int]) -> None:
+        self.drawn = state["drawn"]
+
+
+def test_the_next_batch_is_there_when_a_step_is_done() -> None:
+    slow = Slow()
+    ahead = Ahead(slow)
+    ahead.draw()
+    while slow.drawn < 2:  # Drawn without being asked for.
+        time.sleep(0.01)
+    assert ahead.state() == {"drawn": 1}
+    assert ahead.draw().bags.item() == 2
+    with pytest.raises(OSError, match="gone"):
+        ahead.draw()

@@ -49,6 +49,9 @@ def main() -> int:
         try:
             dataset = open_dataset(f"{name}:{args.data / name}")
             config = read_config(CONFIGS / f"{BENCHMARKS[name].config}.yaml")
+            if not any(video.path.exists() for video in dataset.videos):
+                print(f"{name}: lists, and none of the {len(dataset.videos)} videos: left out")
+                continue
             sections = (*config.profiles().values(), *config.training_views().values())
             requests = [Request(video, sections) for video in dataset.videos]
             gathered, failed = gather(requests, extractor, 1, Counted())

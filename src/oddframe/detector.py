@@ -66,9 +66,10 @@ class VideoResult:
         events: What was found, in order of time.
         rule: How scores became events; ``rule.threshold`` is the threshold.
         model: What found it.
-        damaged_packets: Packets that could not be decoded and were skipped.
+        damaged_packets: Packets that gave no picture and were skipped.
         truth: Half-open intervals (start, end) in seconds of what really happened, if known.
         fingerprint: Of the input and all settings; a later run with the same one is not needed.
+        mended_frames: Frames that were decoded with errors and are used.
     """
 
     video: str
@@ -79,6 +80,7 @@ class VideoResult:
     damaged_packets: int = 0
     truth: tuple[tuple[float, float], ...] | None = None
     fingerprint: str = ""
+    mended_frames: int = 0
 
 
 class Detector:

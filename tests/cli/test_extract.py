@@ -157,6 +157,17 @@ def test_sound_lies_beside_the_picture_as_published(
     assert len(sound) == 6
 
 
+def test_damage_that_the_decoder_painted_over_is_said(
+    oddframe: Run, bad_video: Callable[[str], Path], tiny: Path, tmp_path: Path
+) -> None:
+    store, video = tmp_path / "store", bad_video("bit_flips")
+    answer = oddframe("extract", video, "--backbone", tiny, "--store", store)
+    assert answer.code == 0
+    entry = last(store)[str(video)]
+    assert (entry.frames, entry.damaged_packets) == (250, 0)
+    assert f"[{entry.mended_frames} damaged frames mended by the decoder]" in answer.err
+
+
 def test_how_a_video_is_cut_may_be_changed(
     oddframe: Run, bad_video: Callable[[str], Path], tiny: Path, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from oddframe.cameras import with_thresholds
-from oddframe.cli.telling import skipped
+from oddframe.cli.telling import mended, skipped
 from oddframe.detector import Detector
 from oddframe.features.spec import Features
 from oddframe.features.store import write_features
@@ -126,6 +126,9 @@ def test_odd_files_are_scored_as_far_as_they_go(
     expected = {"one_frame": 1, "fifteen_frames": 15}.get(kind)
     assert data["frames"] == expected if expected else data["frames"] > 10
     assert len(data["snippet_scores"]) >= 1
+    assert (data["mended_frames"] > 0) == ("mended by the decoder" in answer.out)
+    assert (data["damaged_packets"] > 0) == kind.startswith("cut")
+    assert data["mended_frames"] > 0 or kind != "bit_flips"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,8 @@ def test_pictures_named_one_by_one_are_no_folder_of_frames(oddframe: Run, tmp_pa
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("no picture")
     assert "2 single pictures: name their folder" in oddframe("score", tmp_path / "*.png").err
+    assert mended(1) == "1 damaged frame mended by the decoder"
+    assert mended(2) == "2 damaged frames mended by the decoder"
     assert skipped(1, tmp_path) == "1 damaged picture skipped"
     assert skipped(2, tmp_path / "cam.mp4") == "2 damaged packets skipped"
 

@@ -36,6 +36,8 @@ def test_the_page_says_what_was_found_and_what_the_model_knows(
     assert "2 events in 48 s." in page
     assert "trained to find fights" in page
     assert "2 damaged packets skipped" in page
+    mended = page_of(replace(result, mended_frames=1), tmp_path / "b.html")
+    assert "2 damaged packets skipped, 1 damaged frame mended by the decoder" in mended
     assert INFO.sha256 in page
     assert "What really happens" not in page
 

@@ -26,7 +26,7 @@ class Numbered:
     """A source whose frame ``i`` is one pixel that holds ``i``, shown at ``times[i]``."""
 
     name = "numbered"
-    damaged_packets = 0
+    damaged_packets = mended_frames = 0
 
     def __init__(self, fps: float, times: list[float]) -> None:
         self.fps, self.times, self.made = fps, times, 0

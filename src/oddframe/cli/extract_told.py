@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from oddframe.cli.console import note, printable, say
-from oddframe.cli.telling import skipped
+from oddframe.cli.telling import mended, skipped
 from oddframe.features.making import Made
 from oddframe.features.manifest import NAME, Entry
 from oddframe.outputs.clock import length
@@ -120,6 +120,7 @@ def _line(made: Made, tally: Tally) -> str:
         return f"FAILED {name}: {printable(first.reason)}"
     rate = first.frames / max(first.seconds, 1e-3)
     notes = [skipped(first.damaged_packets, Path(first.video))] if first.damaged_packets else []
+    notes += [mended(first.mended_frames)] if first.mended_frames else []
     notes += [text for entry in made.entries for text in entry.notes]
     ending = f"  [{'; '.join(dict.fromkeys(notes))}]" if notes else ""
     return (

@@ -97,7 +97,7 @@ def score_one(
         if old is not None and _fits(old, job, settings, fingerprint):
             return Outcome(job, old, kept=True, camera=camera)
         mask = read_mask(settings.mask) if settings.mask else None
-        damaged = 0
+        damaged = mended = 0
         notes: tuple[str, ...] = ()
         if job.is_features:
             features = features_of(job.path)
@@ -107,10 +107,11 @@ def score_one(
             made = detector.features(
                 job.path, fps=fps, mask=mask, progress=progress, partial=partial
             )
-            features, damaged, notes = made.features, made.damaged_packets, made.notes
+            features, notes = made.features, made.notes
+            damaged, mended = made.damaged_packets, made.mended_frames
         track = detector.score(features)
         result = detector.result(str(job.path), track, rule=rule, damaged=damaged)
-        result = replace(result, fingerprint=fingerprint)
+        result = replace(result, mended_frames=mended, fingerprint=fingerprint)
         if settings.out is not None:
             source = None if job.is_features else job.path
             notes += _replaced(job, old)

@@ -24,6 +24,8 @@ def line(outcome: Outcome) -> str:
     notes: list[str] = []
     if result.damaged_packets:
         notes.append(skipped(result.damaged_packets, outcome.job.path))
+    if result.mended_frames:
+        notes.append(mended(result.mended_frames))
     notes += outcome.notes
     if outcome.kept:
         notes.append("scored before")
@@ -49,6 +51,11 @@ def skipped(damaged: int, path: Path) -> str:
     """What was skipped of a video, or of a folder of frames."""
     what = "picture" if path.is_dir() else "packet"
     return f"{damaged} damaged {what}{'s' if damaged > 1 else ''} skipped"
+
+
+def mended(frames: int) -> str:
+    """What was damaged of a video and used all the same."""
+    return f"{frames} damaged frame{'s' if frames > 1 else ''} mended by the decoder"
 
 
 def _told(event: Event) -> str:

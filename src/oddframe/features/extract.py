@@ -51,13 +51,15 @@ class Extraction:
 
     Attributes:
         features: (C, T, D) float32; on disk where the task said so.
-        damaged_packets: Packets of the picture that could not be decoded.
+        damaged_packets: Packets of the picture that gave none.
         notes: What a reader should know: that there was no sound, say.
+        mended_frames: Frames that were decoded with errors and are used.
     """
 
     features: Features
     damaged_packets: int
     notes: tuple[str, ...] = ()
+    mended_frames: int = 0
 
 
 def spec_for(backbone: Backbone, how: Preprocessing) -> FeatureSpec:
@@ -149,7 +151,7 @@ def extract_all(
         if progress is not None:
             progress(done, reading.expected_snippets)
     times = dict(zip(hows, reading.timebases, strict=True))
-    return tuple(each.finished(source, times[each.how], reading.damaged_packets) for each in rows)
+    return tuple(each.finished(source, times[each.how], reading) for each in rows)
 
 
 class _Rows:
@@ -185,7 +187,7 @@ class _Rows:
         if len(self._waiting) >= self._at_once:
             self._run()
 
-    def finished(self, source: FrameSource, time: Timebase, damaged: int) -> Extraction:
+    def finished(self, source: FrameSource, time: Timebase, reading: OnePass) -> Extraction:
         """All of it, now that the last snippet is there."""
         if self._waiting:
             self._run()
@@ -199,7 +201,8 @@ class _Rows:
         if not all(is_finite(crop) for crop in array):
             raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
         features = Features(array, self._spec, time)
-        return Extraction(features, damaged, tuple(dict.fromkeys(notes)))
+        told = tuple(dict.fromkeys(notes))
+        return Extraction(features, reading.damaged_packets, told, reading.mended_frames)
 
     def _seen(self) -> NDArray[np.float32] | CropArray:
         """(C, T, D) of what looks at the picture; D is 0 where nothing does."""

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from oddframe import __version__
-from oddframe.backbones.base import Backbone, Ear, Eye
+from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
 from oddframe.backbones.registry import load_backbone
 from oddframe.errors import InputError, OddframeError
@@ -24,18 +23,14 @@ from oddframe.features.partial import CHUNK, Partial
 from oddframe.features.parts import Part
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash, place_in_store
+from oddframe.features.told import Told, telling
 from oddframe.features.watched import Beat, beating, limit_memory
 from oddframe.video.container import check_file
-from oddframe.video.frame import Frame, FrameSource
-from oddframe.video.preprocessing import Look
 from oddframe.video.source import open_source
 
 PARTIAL = "unfinished"
 # How PyTorch, OpenCV and OpenVINO say that there is no memory left.
 _STARVED = re.compile(r"can't allocate memory|insufficient memory|bad_?alloc", re.IGNORECASE)
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -171,10 +166,10 @@ class Maker:
     ) -> dict[int, Extraction]:
         with beating(beat):
             backbones = self._networks()
-        source = _Told(open_source(path), beat)
+        source = Told(open_source(path), beat)
         tasks = []
         for i in missing:
-            backbone = _telling(backbones[i], source.tell)
+            backbone = telling(backbones[i], source.tell)
             partial = self._partial(path, sha256, i)
             tasks.append(Task(self._specs[i], backbone, partial, on_disk=True))
         try:
@@ -206,7 +201,12 @@ class Maker:
         entry = about(entry, spec, header)
         if made is None:
             return entry
-        return replace(entry, damaged_packets=made.damaged_packets, notes=made.notes)
+        return replace(
+            entry,
+            damaged_packets=made.damaged_packets,
+            mended_frames=made.mended_frames,
+            notes=made.notes,
+        )
 
     def _written(self, video: Video, entries: Sequence[Entry]) -> Iterator[Entry]:
         """Files by name, those that are not there yet, and their lines for the manifest there."""
@@ -236,60 +236,6 @@ class Maker:
             ]
             limit_memory(self._memory)
         return self._loaded
-
-
-class _Told(FrameSource):
-    """A video that tells of each frame that it gives."""
-
-    def __init__(self, source: FrameSource, beat: Beat):
-        self.name = source.name
-        self._source, self._beat, self._frames = source, beat, 0
-
-    @property
-    def damaged_packets(self) -> int:  # type: ignore[override]
-        """Of the video."""
-        return self._source.damaged_packets
-
-    @property
-    def fps(self) -> float:
-        """Of the video."""
-        return self._source.fps
-
-    @property
-    def expected_frames(self) -> int | None:
-        """Of the video."""
-        return self._source.expected_frames
-
-    @property
-    def sound_file(self) -> Path | None:
-        """Of the video."""
-        return self._source.sound_file
-
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
-        """Those of the video, see ``FrameSource.looks``."""
-        for frames in self._source.looks(looks):
-            self._frames += 1
-            self.tell()
-            yield frames
-
-    def tell(self) -> None:
-        """Something was done, whatever it was."""
-        self._beat(self._frames, self._source.expected_frames)
-
-
-def _telling(backbone: Backbone, tell: Callable[[], None]) -> Backbone:
-    """The same networks, which tell of each call: some take long, and none is a decoder's."""
-
-    def told(call: Callable[[_In], _Out]) -> Callable[[_In], _Out]:
-        def calling(batch: _In) -> _Out:
-            tell()
-            return call(batch)
-
-        return calling
-
-    eyes = tuple(Eye(told(eye.see), eye.batch) for eye in backbone.eyes)
-    ears = tuple(Ear(told(ear.hear), ear.rate, ear.window) for ear in backbone.ears)
-    return replace(backbone, eyes=eyes, ears=ears)
 
 
 def _discard(task: Task) -> None:

@@ -32,7 +32,8 @@ class Entry:
         frames: As decoded.
         duration_s: Length of the video in seconds.
         seconds: That making it took.
-        damaged_packets: That could not be decoded.
+        damaged_packets: Of the picture, that gave none.
+        mended_frames: That were decoded with errors and are used.
         notes: What a reader should know: that there was no sound, say.
         file: The feature file, from the manifest's folder; of files a crop, the first.
         reason: Why there are no features; "": there are.
@@ -47,6 +48,7 @@ class Entry:
     duration_s: float = 0.0
     seconds: float = 0.0
     damaged_packets: int = 0
+    mended_frames: int = 0
     notes: tuple[str, ...] = ()
     file: str = ""
     reason: str = ""

@@ -24,11 +24,11 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
     Always there: ``schema``, ``video``, ``frames``, ``fps``, ``duration_s``, ``snippet_frames``,
     ``snippet_stride``, ``snippet_rate`` (ticks a second; null: a tick is a frame),
     ``snippet_scores``, ``events``, ``threshold``, ``rule`` (what else makes events of scores),
-    ``model``, ``damaged_packets`` and ``fingerprint``. Where a snippet's time is not just its
-    number times its length, also ``snippet_times`` ([start, end] in seconds); with a variable
-    frame rate, also ``frame_times``; where the model looks at tiles, ``tiles`` (``grid`` [rows,
-    columns] and ``scores``, a row a tile) and each event's ``where`` (left, top, right, bottom in
-    shares of the picture); where known, ``truth``.
+    ``model``, ``damaged_packets``, ``mended_frames`` and ``fingerprint``. Where a snippet's time is
+    not just its number times its length, also ``snippet_times`` ([start, end] in seconds); with a
+    variable frame rate, also ``frame_times``; where the model looks at tiles, ``tiles`` (``grid``
+    [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left, top, right,
+    bottom in shares of the picture); where known, ``truth``.
     """
     base = result.track.timebase
     rule = asdict(result.rule)
@@ -48,6 +48,7 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
         "rule": rule,
         "model": asdict(result.model),
         "damaged_packets": result.damaged_packets,
+        "mended_frames": result.mended_frames,
         "fingerprint": result.fingerprint,
     }
     if base.rate is not None or base.pts is not None or base.stride != base.snippet_frames:
@@ -128,6 +129,7 @@ def _from_dict(data: dict[str, Any]) -> VideoResult:
         rule=EventRule(threshold=data["threshold"], **_known(EventRule, data["rule"])),
         model=ModelInfo(**_known(ModelInfo, data["model"])),
         damaged_packets=data["damaged_packets"],
+        mended_frames=data.get("mended_frames", 0),  # Earlier versions did not count them.
         fingerprint=data["fingerprint"],
         truth=None if truth is None else tuple((float(a), float(b)) for a, b in truth),
     )

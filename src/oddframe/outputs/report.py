@@ -244,10 +244,9 @@ def _facts(result: VideoResult) -> str:
         event += f", lasts at least {rule.min_duration_s:g} s"
     if rule.merge_gap_s:
         event += f"; gaps under {rule.merge_gap_s:g} s are closed"
-    damaged = result.damaged_packets
     entries = [
         ("Video", f"{frames}, {base.fps:.5g} {rate}, {length(base.duration_s)}"),
-        ("Damage", f"{damaged} damaged packet{_s(damaged)} skipped" if damaged else "none met"),
+        ("Damage", _damage(result)),
         ("Model", f"{model.name} (oddframe {model.version})"),
         ("Trained to find", model.knows),
         ("Method", model.method),
@@ -260,6 +259,13 @@ def _facts(result: VideoResult) -> str:
     for key, markup in (("An event", escape(event)), ("SHA-256 of the model file", digest)):
         cells.append(f'<div class="wide"><dt>{key}</dt><dd>{markup}</dd></div>')
     return f"<dl>{''.join(cells)}</dl>"
+
+
+def _damage(result: VideoResult) -> str:
+    packets, frames = result.damaged_packets, result.mended_frames
+    told = [f"{packets} damaged packet{_s(packets)} skipped"] if packets else []
+    told += [f"{frames} damaged frame{_s(frames)} mended by the decoder"] if frames else []
+    return ", ".join(told) or "none met"
 
 
 def _data(result: VideoResult, curve: Steps) -> str:

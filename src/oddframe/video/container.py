@@ -42,6 +42,11 @@ class OpenVideo:
     stream: VideoStream
 
     @property
+    def codec(self) -> str:
+        """Name of the codec, such as ``h264``."""
+        return str(self.stream.codec.canonical_name)
+
+    @property
     def fps(self) -> float:
         """Average frame rate as the container states or FFmpeg guesses it."""
         for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):

@@ -48,11 +48,13 @@ class FrameSource(Protocol):
 
     Attributes:
         name: What to call it in a message: the path as it was given.
-        damaged_packets: Packets (pictures of a folder) that could not be decoded, so far.
+        damaged_packets: Packets that gave no picture (pictures of a folder), so far.
+        mended_frames: Frames that were decoded with errors and are used all the same, so far.
     """
 
     name: str
     damaged_packets: int
+    mended_frames: int
 
     @property
     def fps(self) -> float:
@@ -98,7 +100,8 @@ class PlainFrames(FrameSource):
     """
 
     def __init__(self, name: str, fps: float | None) -> None:
-        self.name, self.damaged_packets = name, 0
+        self.name = name
+        self.damaged_packets = self.mended_frames = 0
         self._fps = fps or DEFAULT_FPS
 
     @property

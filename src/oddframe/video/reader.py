@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from oddframe.errors import InputError
 from oddframe.video.clock import FrameClock
 from oddframe.video.container import OpenVideo, open_video
+from oddframe.video.damage import Damage
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
@@ -32,10 +33,10 @@ class VideoFile(FrameSource):
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
-        self.damaged_packets = 0
         self._starved = 0
         self._path = path
         with open_video(path) as video:
+            self._damage = Damage(video.codec)
             self._fps = video.fps
             self._expected_frames = video.frames
 
@@ -50,16 +51,27 @@ class VideoFile(FrameSource):
         return self._expected_frames
 
     @property
+    def damaged_packets(self) -> int:  # type: ignore[override]
+        """Packets of the picture that gave none, so far."""
+        return self._damage.packets
+
+    @property
+    def mended_frames(self) -> int:  # type: ignore[override]
+        """Frames that were decoded with errors, so far."""
+        return self._damage.frames
+
+    @property
     def sound_file(self) -> Path:
         """The video file itself."""
         return self._path
 
     def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
         """The frames, see ``FrameSource.looks``."""
-        self.damaged_packets = self._starved = 0
+        self._starved = 0
         scalers = [Scaler(look) for look in looks]
         empty = True
         with open_video(self._path) as video:
+            self._damage = Damage(video.codec)
             clock = FrameClock(video.fps, video.duration_s)
             for picture in self._decode(video):
                 empty = False
@@ -76,25 +88,26 @@ class VideoFile(FrameSource):
         seen = 0
         for packet in self._packets(video):
             seen += bool(packet.size)
+            self._damage.met(packet)
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
                 self._starved += isinstance(error, MemoryError)
                 if self._starved > _MOST_STARVED:
                     raise self._too_large() from None
-                # The end of a stream that was already drained, not damage, raises on an empty one.
-                self.damaged_packets += bool(packet.size)
+                self._damage.failed(packet)
                 continue
+            self._damage.gave(pictures)
             yield from pictures
-        if video.frames is not None and is_cut_off(self._path):
-            self.damaged_packets += max(0, video.frames - seen)  # Lost, not merely over.
+        lost = video.frames is not None and is_cut_off(self._path)  # Not merely over.
+        self._damage.ended(max(0, (video.frames or 0) - seen) if lost else 0)
 
     def _packets(self, video: OpenVideo) -> Iterator[av.Packet[VideoStream]]:
         for _ in range(_MOST_READ_ERRORS):
             try:
                 yield from video.container.demux(video.stream)
             except av.FFmpegError:
-                self.damaged_packets += 1
+                self._damage.packets += 1
             else:
                 return
 

@@ -73,8 +73,13 @@ class OnePass:
 
     @property
     def damaged_packets(self) -> int:
-        """Packets that could not be decoded, so far."""
+        """Packets that gave no picture, so far."""
         return self._source.damaged_packets
+
+    @property
+    def mended_frames(self) -> int:
+        """Frames that were decoded with errors and are used, so far."""
+        return self._source.mended_frames
 
     def __iter__(self) -> Iterator[tuple[int, Image]]:
         self._timebases = ()
@@ -121,7 +126,7 @@ class SnippetReader:
 
     @property
     def damaged_packets(self) -> int:
-        """Packets that could not be decoded, so far."""
+        """Packets that gave no picture, so far."""
         return self._reading.damaged_packets
 
     def __iter__(self) -> Iterator[Image]:

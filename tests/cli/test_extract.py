@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,6 +167,53 @@ def test_damage_that_the_decoder_painted_over_is_said(
     entry = last(store)[str(video)]
     assert (entry.frames, entry.damaged_packets) == (250, 0)
     assert f"[{entry.mended_frames} damaged frames mended by the decoder]" in answer.err
+
+
+def test_no_files_of_another_video_are_replaced(
+    oddframe: Run, bad_video: Callable[[str], Path], tiny: Path, tmp_path: Path
+) -> None:
+    one, two = (tmp_path / camera / "a.mp4" for camera in ("cam1", "cam2"))
+    for video, kind in ((one, "fifteen_frames"), (two, "one_frame")):
+        video.parent.mkdir()
+        shutil.copy(bad_video(kind), video)
+    store, out = tmp_path / "store", tmp_path / "out"
+    words = ("--backbone", tiny, "--store", store, "--out", out)
+    assert oddframe("extract", one, *words).code == 0
+    before = files_of(out)
+    for more in ((), ("--again",)):
+        answer = oddframe("extract", two, *words, *more)
+        assert (answer.code, answer.err.count("FAILED")) == (3, 1)
+        assert f"{out}: a__0.npy there was made of another video, {one}: choose" in answer.err
+        assert files_of(out) == before
+
+    # Together they have names of their own; moved, a video is still the same one.
+    assert oddframe("extract", one, two, *words).code == 0
+    moved = one.rename(tmp_path / "a.mp4")
+    assert oddframe("extract", moved, *words).code == 0
+    whole = files_of(out)
+    assert whole.keys() == {"a__0.npy", "cam1_a__0.npy", "cam2_a__0.npy"}
+    assert before.items() <= whole.items()
+
+    alone = Path(shutil.copy(moved, tmp_path / "alone.mp4"))
+    assert oddframe("extract", alone, *words).code == 0
+    shutil.copy(two, alone)  # Of the same name, by now another.
+    refused = oddframe("extract", alone, *words)
+    assert f"alone__0.npy there was made of an earlier {alone}: choose" in refused.err
+    (out / "alone__0.npy").unlink()
+    assert oddframe("extract", alone, *words).code == 0
+    assert files_of(out)["alone__0.npy"] == whole["cam2_a__0.npy"]
+
+
+def test_files_of_the_same_video_made_otherwise_are_made_anew(
+    oddframe: Run, clip: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("extract", clip, "--backbone", tiny, "--store", tmp_path / "store", "--out", out)
+    made = []
+    for stride in (16, 4, 16, 16):
+        assert oddframe(*words, "--stride", stride).code == 0
+        made.append(files_of(out))
+    assert made[0] == made[2] == made[3] != made[1]
 
 
 def test_how_a_video_is_cut_may_be_changed(

@@ -124,6 +124,10 @@ def test_from_and_to_an_object_store(
     fs.invalidate_cache()
     now = {name: info["LastModified"] for name, info in fs.find("cam", detail=True).items()}
     assert now == times
+    fs.pipe("cam/videos/c/y.mp4", clip.read_bytes() + b"\0\0\0\x08free")
+    third = oddframe("extract", f"{s3}/videos/c", *words[2:], "--cluster", cluster.address)
+    assert f"{s3}/out: y__0.npy there was made of another video, {s3}/videos/b/y.mp4" in third.err
+    assert third.code == 3
 
 
 @pytest.mark.slow

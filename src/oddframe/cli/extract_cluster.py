@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from oddframe.cli.console import follow, note, printable, progress_bar
-from oddframe.cli.extract_run import Limits, marks, size_of
+from oddframe.cli.extract_run import Limits, size_of
 from oddframe.cli.extract_told import Append, Books, Tally, last, settle
 from oddframe.features.anywhere import Place, absolute, find_sources
 from oddframe.features.cluster import Cluster, Room, connect
 from oddframe.features.making import Made, Wanted
 from oddframe.features.manifest import NAME, Entry, append_entries, read_entries
+from oddframe.features.named import earlier
 from oddframe.features.station import Item, Order, Seen, failed
 from oddframe.outputs.names import stems
 
@@ -59,7 +60,7 @@ def run_on_cluster(
         )
         sources = find_sources(paths, size_of)
         names = stems([Path(source.name) for source in sources])
-        written = marks(before, names)
+        written = earlier(before, names)
         items = [Item(s, name, written[name]) for s, name in zip(sources, names, strict=True)]
         tally = Tally(sum(item.source.size for item in items))
         answers = _answers(address, items, wanted, (where, named), limits, tally, quiet=quiet)

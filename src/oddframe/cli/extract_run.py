@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from oddframe.cli.extract_told import Books, Tally, last, settle
 from oddframe.errors import InputError
 from oddframe.features.making import Made, Maker, Video, Wanted
 from oddframe.features.manifest import Entry, append_entries, read_entries
+from oddframe.features.named import earlier
 from oddframe.features.watched import Broken, Watched
 from oddframe.files import make_folder
 from oddframe.outputs.names import stems
@@ -128,26 +129,8 @@ def _share_of_cores(processes: int) -> Iterator[None]:
 
 def _videos(paths: Sequence[Path], out: Path | None) -> list[Video]:
     names = stems(paths)
-    written = marks(read_entries(out) if out is not None else (), names)
+    written = earlier(read_entries(out) if out is not None else (), names)
     return [Video(path, name, written[name]) for path, name in zip(paths, names, strict=True)]
-
-
-def marks(entries: Iterable[Entry], names: Sequence[str]) -> dict[str, frozenset[tuple[str, str]]]:
-    """(content, spec) of what was written last under each name, by a manifest of files by name."""
-    written: dict[str, set[tuple[str, str]]] = {}
-    for entry in entries:
-        if entry.file:
-            # What was written last under a name is what lies there.
-            others = {e for e in written.get(entry.file, set()) if e[1] != entry.spec}
-            written[entry.file] = {*others, (entry.sha256, entry.spec)}
-    done: dict[str, set[tuple[str, str]]] = {name: set() for name in names}
-    for file, found in written.items():
-        stem = Path(file).stem
-        while stem not in done and "__" in stem:
-            stem = stem.rpartition("__")[0]
-        if stem in done:
-            done[stem] |= found
-    return {name: frozenset(found) for name, found in done.items()}
 
 
 def size_of(path: Path) -> int:

@@ -18,7 +18,16 @@ from oddframe.features.extract import Extraction, Task, extract_all
 from oddframe.features.header import StoredHeader, read_stored_header
 from oddframe.features.imports import StoredFile
 from oddframe.features.manifest import Entry
-from oddframe.features.named import Format, are_there, named_files, stands_alone, write_named
+from oddframe.features.named import (
+    NOTHING,
+    Earlier,
+    Format,
+    are_there,
+    named_files,
+    stands_alone,
+    taken,
+    write_named,
+)
 from oddframe.features.partial import CHUNK, Partial
 from oddframe.features.parts import Part
 from oddframe.features.spec import FeatureSpec
@@ -64,7 +73,7 @@ class Video:
 
     path: Path
     stem: str
-    written: frozenset[tuple[str, str]] = frozenset()
+    written: Earlier = NOTHING
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ class Maker:
 
     def _make(self, video: Video, sha256: str, beat: Beat) -> Made:
         began = time.monotonic()
+        self._refuse_anothers(video, sha256)
         missing = [i for i in range(len(self._specs)) if not self._is_kept(sha256, i)]
         made = self._extract(video.path, sha256, missing, beat) if missing else {}
         seconds = time.monotonic() - began
@@ -208,14 +218,25 @@ class Maker:
             notes=made.notes,
         )
 
+    def _refuse_anothers(self, video: Video, sha256: str) -> None:
+        out = self._wanted.out
+        for name in self._names(video) if out is not None else ():
+            owner = video.written.owner(name[0], sha256)
+            if out is not None and owner is not None and are_there(out, name[:1]):
+                raise taken(str(video.path), name[0], str(out), owner)
+
+    def _names(self, video: Video) -> list[list[str]]:
+        """Of the files of each part."""
+        form, alone = self._wanted.format, stands_alone(self._specs, self._wanted.format)
+        return [named_files(spec, video.stem, form, alone=alone) for spec in self._specs]
+
     def _written(self, video: Video, entries: Sequence[Entry]) -> Iterator[Entry]:
         """Files by name, those that are not there yet, and their lines for the manifest there."""
         assert self._wanted.out is not None
         alone = stands_alone(self._specs, self._wanted.format)
-        for entry, spec in zip(entries, self._specs, strict=True):
+        for entry, spec, names in zip(entries, self._specs, self._names(video), strict=True):
             features = StoredFile(self._store.path(entry.sha256, spec)).open()
-            names = named_files(spec, video.stem, self._wanted.format, alone=alone)
-            done = (entry.sha256, entry.spec) in video.written
+            done = video.written.is_of(names[0], entry.sha256, entry.spec)
             if done and not self._wanted.again and are_there(self._wanted.out, names):
                 continue
             write_named(features, self._wanted.out, video.stem, self._wanted.format, alone=alone)

@@ -3,18 +3,65 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from oddframe.errors import InputError
+from oddframe.features.manifest import Entry
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import write_features
 from oddframe.files import atomic, make_folder, told
 
 Format = Literal["npy", "safetensors"]
 _ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier runs wrote under the name of a video.
+
+    Attributes:
+        entries: The last line of their manifest about each first file of a video.
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+    def is_of(self, file: str, sha256: str, spec: str) -> bool:
+        """Whether ``file`` was made of this content, with the spec of this hash."""
+        return any((e.file, e.sha256, e.spec) == (file, sha256, spec) for e in self.entries)
+
+    def owner(self, file: str, sha256: str) -> str | None:
+        """The other video that ``file`` was made of; None: it was of this content, or of none."""
+        others = (e.video for e in self.entries if e.file == file and e.sha256 != sha256)
+        return next(others, None)
+
+
+NOTHING = Earlier()
+
+
+def earlier(entries: Iterable[Entry], stems: Sequence[str]) -> dict[str, Earlier]:
+    """What the manifest of a folder of files by name says of each of these names."""
+    latest = {entry.file: entry for entry in entries if entry.file}
+    found: dict[str, list[Entry]] = {stem: [] for stem in stems}
+    for file, entry in latest.items():
+        stem = Path(file).stem
+        while stem not in found and "__" in stem:
+            stem = stem.rpartition("__")[0]
+        if stem in found:
+            found[stem].append(entry)
+    return {stem: Earlier(tuple(each)) for stem, each in found.items()}
+
+
+def taken(video: str, file: str, folder: str, owner: str) -> InputError:
+    """Why a video gets no files by its name: those of the video ``owner`` are there."""
+    what = f"an earlier {owner}" if owner == video else f"another video, {owner}"
+    return InputError(
+        f"{folder}: {file} there was made of {what}: choose another --out, or remove that file"
+    )
 
 
 def stands_alone(specs: Sequence[FeatureSpec], format: Format) -> bool:

@@ -18,7 +18,7 @@ from oddframe.errors import InputError, OddframeError
 from oddframe.features.anywhere import Place, Source
 from oddframe.features.making import Made, Maker, Video, Wanted, about
 from oddframe.features.manifest import Entry
-from oddframe.features.named import named_files, stands_alone
+from oddframe.features.named import NOTHING, Earlier, named_files, stands_alone, taken
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import place_in_store
 from oddframe.features.watched import Broken, Watched
@@ -78,7 +78,7 @@ class Item:
 
     source: Source
     stem: str
-    written: frozenset[tuple[str, str]] = frozenset()
+    written: Earlier = NOTHING
     sha256: str = ""
 
 
@@ -221,10 +221,13 @@ def _kept(item: Item, sha256: str, spec: FeatureSpec, order: Order) -> Entry | N
 def _is_named(item: Item, sha256: str, spec: FeatureSpec, order: Order) -> bool:
     if order.out is None:
         return True
-    if order.wanted.again or (sha256, spec.hash()) not in item.written:
-        return False
     alone = stands_alone(order.specs, order.wanted.format)
     names = named_files(spec, item.stem, order.wanted.format, alone=alone)
+    owner = item.written.owner(names[0], sha256)
+    if owner is not None and (order.out / names[0]).exists():
+        raise taken(item.source.name, names[0], order.out.text, owner)
+    if order.wanted.again or not item.written.is_of(names[0], sha256, spec.hash()):
+        return False
     return all((order.out / name).exists() for name in names)
 
 

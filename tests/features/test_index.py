@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from oddframe.errors import InputError
 from oddframe.features.index import NAME, Index, open_index
 from oddframe.features.store import FeatureStore
+from tests.conftest import ROOT
 from tests.features.test_store import SPEC, some_features
 
 OTHER = replace(SPEC, stride=8)
@@ -59,6 +63,95 @@ def test_it_is_made_anew_where_it_is_missing_or_no_index(store: FeatureStore) ->
         (store.root / name).write_bytes(b"no database at all" * 1000)
     store.put(THREE, some_features())  # Not stopped by that.
     assert contents(open_index(store.root)) == [ONE, TWO, THREE]
+
+
+def broken(path: Path, how: str) -> None:
+    """Break an index, which stays alone."""
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        if how == "another version":
+            db.execute("PRAGMA user_version = 99")
+        if how == "no such tables":
+            db.execute("DROP TABLE entries")
+    db.close()
+    whole = path.read_bytes()
+    match how:
+        case "empty":
+            path.write_bytes(b"")
+            os.utime(path, (1e9, 1e9))
+        case "garbage":
+            path.write_bytes(random.Random(0).randbytes(len(whole)))
+        case "one byte":
+            path.write_bytes(whole[:1])
+        case "half":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "one byte short":
+            path.write_bytes(whole[:-1])
+        case "a page of noise":
+            page = random.Random(0).randbytes(4096)
+            path.write_bytes(whole[:4096] + page + whole[8192:])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "empty",
+        "garbage",
+        "one byte",
+        "half",
+        "one byte short",
+        "a page of noise",
+        "another version",
+        "no such tables",
+    ],
+)
+@pytest.mark.parametrize("first", ["reader", "writer", "a reader that had it open"])
+def test_a_broken_one_costs_a_line_and_nothing_else(
+    store: FeatureStore, caplog: pytest.LogCaptureFixture, how: str, first: str
+) -> None:
+    age(store.root)
+    index = open_index(store.root)
+    broken(store.root / NAME, how)
+    expected = [ONE, TWO]
+    if first == "writer":
+        store.put(THREE, some_features())
+        expected.append(THREE)
+    if first != "a reader that had it open":
+        index = open_index(store.root)
+    assert contents(index) == expected
+    assert {each.videos for each in index.specs()} == {1, len(expected)}
+    assert contents(open_index(store.root)) == expected
+    (line,) = caplog.messages
+    assert line.startswith(f"{store.root / NAME}: the index is broken (")
+    assert line.endswith(") and is made anew")
+
+
+def test_damage_that_no_question_meets_is_found(
+    store: FeatureStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = open_index(store.root)
+    index.verify()
+    assert not caplog.messages
+    with sqlite3.connect(store.root / NAME) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("DELETE FROM sqlite_schema WHERE name = 'by_spec'")
+    db.close()
+    index.verify()
+    assert len(caplog.messages) == 1
+    assert contents(index) == [ONE, TWO]
+
+
+def test_the_line_is_said_where_a_command_meets_it(store: FeatureStore) -> None:
+    broken(store.root / NAME, "garbage")
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, "-m", "oddframe", "features", "ls", str(store.root)]
+    first, second = (
+        subprocess.run(command, env=env, capture_output=True, text=True) for _ in range(2)
+    )
+    assert (first.returncode, second.returncode, second.stderr) == (0, 0, "")
+    assert first.stderr.count("\n") == 1
+    assert "index.sqlite: the index is broken (file is not a database)" in first.stderr
+    assert first.stdout == second.stdout
 
 
 def test_changes_past_the_index_are_seen(store: FeatureStore) -> None:

@@ -110,6 +110,7 @@ def check(
     from oddframe.features.store import read_features
 
     index = open_index(store)
+    index.verify()
     specs = index.specs()
     if spec is not None:
         specs = [chosen(store, specs, spec)]

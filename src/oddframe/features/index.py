@@ -3,7 +3,8 @@
 One SQLite file, ``index.sqlite``, beside the folders. The folders are the truth, and the index is
 made from them: ``FeatureStore.put`` adds a line, and whoever opens the index first looks whether a
 folder was changed otherwise since it was last read, by its date. Only such folders are read again.
-It may be removed at any time.
+It may be removed at any time; one that is damaged, or of another version, is made anew by whoever
+meets it, with a line in the log of this module.
 """
 
 from __future__ import annotations
@@ -16,30 +17,22 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from oddframe.errors import InputError, OddframeError
+from oddframe.errors import InputError
+from oddframe.features.database import Database
 from oddframe.features.header import read_stored_header
 from oddframe.features.spec import FeatureSpec
 
 NAME = "index.sqlite"
-_SCHEMA = 1
 _FILE = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.safetensors")
 # Dates are this coarse (ns) on some systems: a folder that was changed so shortly before it was
 # read may have been changed again under the same date.
 _RACY_NS = 2_000_000_000
-_TABLES = """
-CREATE TABLE IF NOT EXISTS specs (hash TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS shards (name TEXT PRIMARY KEY, changed_ns INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER PRIMARY KEY, content TEXT NOT NULL, spec TEXT NOT NULL, snippets INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, UNIQUE (content, spec));
-CREATE INDEX IF NOT EXISTS by_spec ON entries (spec, content);
-"""
 _ADD = "INSERT OR REPLACE INTO entries (content, spec, snippets, bytes) VALUES (?, ?, ?, ?)"
 
 
@@ -89,6 +82,7 @@ class Index:
 
     def __init__(self, root: Path, beside: TemporaryDirectory[str] | None = None):
         self._root, self._beside = root, beside  # Held here, for it is removed with its last user.
+        self._file = Database((root if beside is None else Path(beside.name)) / NAME)
 
     def sync(self) -> int:
         """Read again what was changed past the index; how many folders that were.
@@ -97,7 +91,8 @@ class Index:
             OddframeError: it cannot be written.
         """
         shards = {p.name: p for p in self._root.glob("[0-9a-f][0-9a-f]") if p.is_dir()}
-        with self._open() as db:
+
+        def read(db: sqlite3.Connection) -> int:
             known = dict(db.execute("SELECT name, changed_ns FROM shards"))
             # Files that appear while a folder is read change its date to a later one than this.
             dates = {name: path.stat().st_mtime_ns for name, path in shards.items()}
@@ -110,7 +105,23 @@ class Index:
             for name in known.keys() - shards.keys():
                 db.execute("DELETE FROM entries WHERE content LIKE ?", (f"{name}%",))
                 db.execute("DELETE FROM shards WHERE name = ?", (name,))
-        return len(changed)
+            return len(changed)
+
+        return self._file.ask(read)
+
+    def verify(self) -> None:
+        """Read all of the index, and make it anew if it is damaged anywhere.
+
+        Raises:
+            OddframeError: it cannot be written.
+        """
+
+        def check(db: sqlite3.Connection) -> None:
+            (told,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if told != "ok":
+                raise sqlite3.DatabaseError(told)
+
+        self._file.ask(check, self.sync)
 
     def add(self, entries: Iterable[Indexed], spec: FeatureSpec) -> None:
         """Note what was just put into the store, all of one spec.
@@ -118,21 +129,21 @@ class Index:
         Raises:
             OddframeError: it cannot be written.
         """
-        with self._open() as db:
-            _add(db, entries, spec)
+        every = list(entries)
+        self._file.ask(lambda db: _add(db, every, spec))  # Made anew, it is filled by who reads it.
 
     def find(self, content: str) -> list[Indexed]:
         """All features of a video."""
-        with self._open() as db:
-            return _found(db, "WHERE content = ? ORDER BY spec", (content,))
+        return self._file.ask(
+            lambda db: _found(db, "WHERE content = ? ORDER BY spec", (content,)), self.sync
+        )
 
     def all(self, spec: str) -> Iterator[Indexed]:
         """All features of a spec, by content; never in memory at once."""
         after = ""
         while True:
-            with self._open() as db:
-                where = "WHERE spec = ? AND content > ? ORDER BY content LIMIT 1000"
-                found = _found(db, where, (spec, after))
+            where = "WHERE spec = ? AND content > ? ORDER BY content LIMIT 1000"
+            found = self._file.ask(partial(_found, where=where, values=(spec, after)), self.sync)
             if not found:
                 return
             yield from found
@@ -140,14 +151,21 @@ class Index:
 
     def specs(self) -> list[OfSpec]:
         """What is there of each spec, most videos first."""
-        with self._open() as db:
+
+        def read(db: sqlite3.Connection) -> list[OfSpec]:
             rows = db.execute(
                 "SELECT hash, json, COUNT(*), SUM(snippets), SUM(bytes) FROM entries "
                 "JOIN specs ON hash = spec GROUP BY hash ORDER BY COUNT(*) DESC, hash"
-            ).fetchall()
-        return [
-            OfSpec(h, FeatureSpec.from_dict(json.loads(text)), *counts) for h, text, *counts in rows
-        ]
+            )
+            try:
+                return [
+                    OfSpec(name, FeatureSpec.from_dict(json.loads(text)), *counts)
+                    for name, text, *counts in rows
+                ]
+            except (InputError, ValueError, TypeError) as error:
+                raise sqlite3.DatabaseError(f"a spec in it cannot be read: {error}") from None
+
+        return self._file.ask(read, self.sync)
 
     def draw(self, spec: str, count: int, dice: random.Random) -> list[Indexed]:
         """``count`` features of a spec, each drawn evenly from all of them, with replacement.
@@ -158,8 +176,9 @@ class Index:
         Raises:
             InputError: there are none.
         """
-        drawn: list[Indexed] = []
-        with self._open() as db:
+
+        def pick(db: sqlite3.Connection) -> list[Indexed]:
+            drawn: list[Indexed] = []
             if (
                 db.execute("SELECT 1 FROM entries WHERE spec = ? LIMIT 1", (spec,)).fetchone()
                 is None
@@ -172,27 +191,9 @@ class Index:
             while len(drawn) < count:
                 where = "WHERE id = ? AND spec = ?"
                 drawn += _found(db, where, (dice.randint(first, last), spec))
-        return drawn
+            return drawn
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        folder = self._root if self._beside is None else Path(self._beside.name)
-        path = folder / NAME
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(path, timeout=60)) as db, db:
-                _prepare(db)
-                yield db
-        except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError):  # It is no index any more.
-                for suffix in ("", "-wal", "-shm"):
-                    path.with_name(NAME + suffix).unlink(missing_ok=True)
-            raise OddframeError(
-                f"{path}: the index cannot be used ({error}); try again, or remove the file: it is "
-                "made anew"
-            ) from None
-        except OSError as error:
-            raise OddframeError(f"{path}: cannot be written ({error.strerror})") from None
+        return self._file.ask(pick, self.sync)
 
     def _read_shard(self, db: sqlite3.Connection, shard: Path) -> None:
         matches = (_FILE.fullmatch(path.name) for path in shard.iterdir())
@@ -241,17 +242,6 @@ def open_index(root: Path) -> Index:
 def is_store(root: Path) -> bool:
     """Whether a folder is a store of features."""
     return (root / NAME).is_file() or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA synchronous = NORMAL")  # What is lost with the power is read again.
-    (schema,) = db.execute("PRAGMA user_version").fetchone()
-    if schema == _SCHEMA:
-        return
-    db.execute("PRAGMA journal_mode = WAL")
-    if schema:  # Of another version: everything is read again.
-        db.executescript("DROP TABLE entries; DROP TABLE specs; DROP TABLE shards;")
-    db.executescript(_TABLES + f"PRAGMA user_version = {_SCHEMA};")
 
 
 @lru_cache(maxsize=64)  # A million entries have a few specs.

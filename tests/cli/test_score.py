@@ -178,6 +178,40 @@ def test_no_video_is_written_over(oddframe: Run, clip: Path, tmp_path: Path) -> 
     assert (tmp_path / "x.annotated.mp4").read_bytes() == clip.read_bytes()
 
 
+def test_videos_that_it_wrote_itself_are_left_out(
+    oddframe: Run, clip: Path, normal_clip: Path, tmp_path: Path
+) -> None:
+    for source, name in ((clip, "x.mp4"), (normal_clip, "not annotated.mp4")):
+        shutil.copy(source, tmp_path / name)
+    words = ("score", tmp_path, "--out", tmp_path, "--format", "mp4")
+    first = oddframe(*words)
+    assert (first.code, "left out" in first.err) == (0, False)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    again = oddframe(*words)
+    assert (again.code, again.out.count("scored before")) == (0, 2)
+    own = tmp_path / "not annotated.annotated.mp4"
+    assert f"left out: {own} and 1 more: written by oddframe itself\n" in again.err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    shutil.copy(clip, tmp_path / "mine.annotated.mp4")  # Such a name alone is no sign.
+    third = oddframe("score", str(tmp_path / "*.mp4"), "--out", tmp_path / "other")
+    assert third.code == 0
+    assert {path.name for path in (tmp_path / "other").iterdir()} == {
+        "x.json", "not annotated.json", "mine.annotated.json"
+    }  # fmt: skip
+    alone = oddframe("score", own)
+    assert (alone.code, alone.err.count("\n")) == (3, 1)
+    assert "written by oddframe itself; name the videos" in alone.err
+    kept = ("--store", tmp_path / "store", "--backbone", "efficientnet_lite0")
+    assert oddframe("extract", tmp_path / "x*.mp4", *kept).out.startswith("1 extracted")
+
+
+def test_no_curve_is_written_among_the_frames(oddframe: Run, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((64, 64, 3), np.uint8))
+    answer = oddframe("score", tmp_path, "--out", tmp_path, "--format", "png")
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert "a folder of frames, and the curve would be one" in answer.err
+
+
 def test_a_name_that_reads_as_an_option(
     oddframe: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

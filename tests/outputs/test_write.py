@@ -19,6 +19,7 @@ from oddframe.outputs import encode, pictures, preview
 from oddframe.outputs.json_file import read_json, write_json
 from oddframe.outputs.write import FORMATS, path_of, write
 from oddframe.video.mask import Mask
+from oddframe.video.own import is_own
 
 MakeResult = Callable[..., VideoResult]
 
@@ -114,6 +115,7 @@ def test_the_page_of_a_long_video_plays_it_from_beside_itself(
     assert copy.name == "b.preview.mp4"
     assert 'src="b.preview.mp4"' in page.read_text(encoding="utf-8")
     assert preview.plays_in_browsers(copy)
+    assert is_own(copy)
 
 
 def test_without_h264_the_page_gets_a_webm(

@@ -15,6 +15,7 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from oddframe.cli.console import follow, note, progress_bar, say
+from oddframe.cli.inputs import recordings
 from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
 from oddframe.detector import Detector
@@ -22,7 +23,6 @@ from oddframe.errors import OddframeError, UsageError
 from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.names import stems
 from oddframe.outputs.write import path_of
-from oddframe.video.discover import find_inputs
 from oddframe.video.folder import PICTURE_SUFFIXES
 from oddframe.video.mask import read_mask
 
@@ -39,10 +39,11 @@ def run(
     """Score everything, say what was found, return the exit code.
 
     Raises:
+        InputError: there are only videos that oddframe wrote itself.
         UsageError: the model, mask or a device cannot be had, or a video would be written over;
             nothing was scored then.
     """
-    work = _jobs(find_inputs(paths), features)
+    work = _jobs(recordings(paths, quiet=quiet), features)
     if settings.out is not None:
         _spare(work, settings.out, settings.formats)
     detector = load_detector(settings)
@@ -96,6 +97,8 @@ def _spare(work: Sequence[Job], out: Path, formats: Sequence[str]) -> None:
     """Refuse to write over anything that is to be scored."""
     inputs = {job.path.absolute() for job in work}
     for job in work:
+        if "png" in formats and job.path.is_dir() and job.path.resolve() == out.resolve():
+            raise UsageError(f"{out}: a folder of frames, and the curve would be one; see --out")
         for target in (path_of(out, job.stem, name) for name in formats):
             if target.absolute() in inputs:
                 raise UsageError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from oddframe.backbones.engines import choose
 from oddframe.cli.console import follow, note, printable, progress_bar
 from oddframe.cli.extract_told import Books, Tally, last, settle
+from oddframe.cli.inputs import recordings
 from oddframe.errors import InputError
 from oddframe.features.making import Made, Maker, Video, Wanted
 from oddframe.features.manifest import Entry, append_entries, read_entries
@@ -19,7 +20,6 @@ from oddframe.features.named import earlier
 from oddframe.features.watched import Broken, Watched
 from oddframe.files import make_folder
 from oddframe.outputs.names import stems
-from oddframe.video.discover import find_inputs
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def run(
     """Extract everything, say what was made, return the exit code.
 
     Raises:
+        InputError: there are only videos that oddframe wrote itself.
         UsageError: a backbone, engine or device cannot be had; nothing was extracted then.
         OddframeError: the store or the folder cannot be written.
     """
@@ -55,7 +56,7 @@ def run(
     specs = [part.spec(precision) for part in wanted.parts]
     make_folder(wanted.store)
     known = last(read_entries(wanted.store))
-    videos = _videos(find_inputs(paths), wanted.out)
+    videos = _videos(recordings(paths, quiet=quiet), wanted.out)
     note(
         f"{len(videos)} videos, {', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
         f"into {printable(str(wanted.store))}",

@@ -16,6 +16,7 @@ from oddframe.outputs.place import in_pixels, oddest_tiles
 from oddframe.outputs.series import steps
 from oddframe.outputs.strip import RED, Strip
 from oddframe.video.frame import Frame
+from oddframe.video.own import MARK
 
 ENCODERS = (
     Encoder("libx264", "mp4", (("preset", "veryfast"), ("crf", "23"), ("g", "100"))),
@@ -101,7 +102,7 @@ class Annotator:
         tall = self._picture_height + self._strip.height
         self._canvas: Picture = np.zeros((tall, wide, 3), dtype=np.uint8)
         base = self._result.track.timebase
-        self._writer = VideoWriter(self._path, self._encoder, wide, tall, base.fps)
+        self._writer = VideoWriter(self._path, self._encoder, wide, tall, base.fps, MARK)
 
 
 def _inside(spans: Sequence[tuple[float, float]], time_s: float) -> int:

@@ -63,10 +63,17 @@ class VideoWriter:
         width: Of every picture, even.
         height: Of every picture, even.
         fps: About how many pictures a second come; the time stamps are what counts.
+        comment: What the file is to say of itself.
     """
 
     def __init__(
-        self, target: Path | BytesIO, encoder: Encoder, width: int, height: int, fps: float
+        self,
+        target: Path | BytesIO,
+        encoder: Encoder,
+        width: int,
+        height: int,
+        fps: float,
+        comment: str = "",
     ) -> None:
         file: str | BytesIO
         if isinstance(target, Path):
@@ -79,6 +86,8 @@ class VideoWriter:
         self._last = -1
         with told(self._path):
             self._container = av.open(file, "w", format=encoder.container, options=flags)
+            if comment:
+                self._container.metadata["comment"] = comment
             rate = Fraction(fps).limit_denominator(1001) or Fraction(1)
             stream = self._container.add_stream(encoder.codec, rate=rate)
             assert isinstance(stream, VideoStream)

@@ -10,6 +10,7 @@ from oddframe.outputs.encode import Encoder, VideoWriter, first_available
 from oddframe.outputs.picture import even_size, fit
 from oddframe.video.container import open_video
 from oddframe.video.frame import Frame
+from oddframe.video.own import MARK
 
 # Longer videos are not put into the page: it would be too big to mail, and slow to open.
 EMBED_S = 600.0
@@ -75,7 +76,8 @@ class Preview:
         self._last, image = frame.time_s, frame.image
         if self._writer is None:
             self._size = even_size(image.shape[1], image.shape[0], _LONGEST_SIDE)
-            self._writer = VideoWriter(self._target, self._encoder, *self._size, self._fps)
+            size = self._size
+            self._writer = VideoWriter(self._target, self._encoder, *size, self._fps, MARK)
         self._writer.add(fit(image, *self._size), frame.time_s)
 
     def close(self, whole: bool = True) -> None:

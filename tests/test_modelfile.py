@@ -32,17 +32,17 @@ DIM = 24
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=DIM, crops=("full",), resize=(224, 224))
 
 
-def made_model(method: str = "ur_dmu", seed: int = 0) -> Model:
+def made_model(method: str = "ur_dmu", seed: int = 0, spec: FeatureSpec = SPEC) -> Model:
     chosen = get_method(method)
     config = chosen.Config.model_validate(SMALL if method == "ur_dmu" else {})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        standardise = Standardise(torch.rand(DIM), torch.rand(DIM) + 0.5)
-        network = ModelNetwork(standardise, chosen.network(DIM, config)).eval()
+        standardise = Standardise(torch.rand(spec.dim), torch.rand(spec.dim) + 0.5)
+        network = ModelNetwork(standardise, chosen.network(spec.dim, config)).eval()
     profiles = {
-        "best": Profile(SPEC, EventRule(0.6, 0.5)),
+        "best": Profile(spec, EventRule(0.6, 0.5)),
         "fast": Profile(
-            replace(SPEC, crop_size=(128, 128), resize=(128, 128)), EventRule(0.7, 0.5)
+            replace(spec, crop_size=(128, 128), resize=(128, 128)), EventRule(0.7, 0.5)
         ),
     }
     return Model(

@@ -22,11 +22,13 @@ import pytest
 from oddframe.cameras import with_thresholds
 from oddframe.cli.telling import mended, skipped
 from oddframe.detector import Detector
+from oddframe.features.extract import spec_of
 from oddframe.features.spec import Features
 from oddframe.features.store import write_features
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT
+from tests.test_modelfile import made_model
 
 Run = Callable[..., Answer]
 
@@ -167,6 +169,34 @@ def test_what_takes_the_place_of_another_videos_scores_is_said(
         answer = oddframe("score", "--features", file, "--out", tmp_path / "out", "--again")
         assert answer.code == 0
         assert (f"replaces the scores of {tmp_path / 'cam1'}" in answer.out) == said
+
+
+def test_features_of_several_backbones_are_scored_from_where_they_are_kept(
+    oddframe: Run, clip: Path, normal_clip: Path, tmp_path: Path
+) -> None:
+    spec = spec_of("efficientnet_lite0+aisfx")
+    model = tmp_path / "both.safetensors"
+    save_model(made_model(spec=spec), model)
+    store, out = tmp_path / "store", tmp_path / "out"
+    words = ("--model", model, "--precision", "float32")
+    kept = ("--store", store, "--out", out, "--format", "safetensors")
+    assert oddframe("extract", clip, normal_clip, *words, *kept).code == 0
+    videos = json.loads(oddframe("score", clip, normal_clip, *words, "--json").out)["videos"]
+    truth = sorted(video["snippet_scores"] for video in videos)
+    for folder, pattern in ((store, "??/*.safetensors"), (out, "*.safetensors")):
+        files = sorted(folder.glob(pattern))
+        assert len(files) == 4  # Two a video; each video is scored once.
+        named = [word for file in files for word in ("--features", file)]
+        answer = oddframe("score", *named, *words[:2], "--json")
+        assert answer.code == 0
+        scores = sorted(v["snippet_scores"] for v in json.loads(answer.out)["videos"])
+        assert len(scores) == 2
+        for ours, theirs in zip(scores, truth, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-6)
+        files[0].unlink()
+        broken = oddframe("score", *named[2:], *words[:2])
+        assert (broken.code, broken.err.count("FAILED")) == (3, 1)
+        assert "make them with oddframe extract --model" in broken.err
 
 
 def test_no_video_is_written_over(oddframe: Run, clip: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
 from oddframe.detector import Detector
 from oddframe.errors import OddframeError, UsageError
+from oddframe.features.beside import video_of
 from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.names import stems
 from oddframe.outputs.write import path_of
@@ -43,10 +44,13 @@ def run(
         UsageError: the model, mask or a device cannot be had, or a video would be written over;
             nothing was scored then.
     """
-    work = _jobs(recordings(paths, quiet=quiet), features)
+    videos = recordings(paths, quiet=quiet)
+    detector = load_detector(settings)
+    # Files of several backbones are one video, whichever of them are named.
+    once = {video_of(path, detector.spec): path for path in reversed(features)}
+    work = _jobs(videos, list(reversed(once.values())))
     if settings.out is not None:
         _spare(work, settings.out, settings.formats)
-    detector = load_detector(settings)
     if any(not job.is_features for job in work):
         detector.check()  # What no video would get past is said once.
     if settings.mask is not None:

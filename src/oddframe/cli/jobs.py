@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from oddframe.cameras import camera_of, camera_rule
 from oddframe.detector import Detector, VideoResult
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.arrays import features_of
+from oddframe.features.beside import files_beside
 from oddframe.features.extract import Progress
+from oddframe.features.join import join
 from oddframe.features.partial import Partial
 from oddframe.outputs.json_file import read_json
 from oddframe.outputs.write import path_of, write
@@ -91,7 +94,8 @@ def score_one(
         camera = "" if rule is detector.rule else camera_of(job.path)
         if settings.threshold is not None:
             rule, camera = detector.rule.with_threshold(settings.threshold), ""
-        seen = _digest(_seen(job, settings, detector))
+        files = files_beside(job.path, detector.spec) if job.is_features else (job.path,)
+        seen = _digest(_seen(job, files, settings, detector))
         fingerprint = _digest(seen, detector.model.sha256, rule)
         old = _earlier(job, settings)
         if old is not None and _fits(old, job, settings, fingerprint):
@@ -100,7 +104,7 @@ def score_one(
         damaged = mended = 0
         notes: tuple[str, ...] = ()
         if job.is_features:
-            features = features_of(job.path)
+            features = join([features_of(file) for file in files])
         else:
             fps = settings.fps if job.path.is_dir() else None  # A video has its own times.
             partial = Partial(settings.out / f".{seen}.partial") if settings.out else None
@@ -143,12 +147,14 @@ def _named(reason: str, path: Path) -> str:
     return reason if str(path) in reason else f"{path}: {reason}"
 
 
-def _seen(job: Job, settings: Settings, detector: Detector) -> tuple[object, ...]:
+def _seen(
+    job: Job, files: Sequence[Path], settings: Settings, detector: Detector
+) -> tuple[object, ...]:
     """All that the features of this input depend on."""
     return (
         oddframe.__version__,
         str(job.path.absolute()),
-        _state(job.path),
+        *map(_state, files),
         detector.spec.hash(),
         detector.choice,
         settings.fps,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 
 import oddframe as package
+from oddframe.cli.doctor import EXTRAS
 from oddframe.detector import Detector
 from oddframe.features.store import write_features
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
+from tests.conftest import ROOT
 
 Run = Callable[..., Answer]
 VERBS = ("score", "demo", "train", "calibrate", "evaluate", "reproduce", "data", "import", "report")
@@ -56,6 +59,16 @@ def test_doctor_is_content_here(oddframe: Run) -> None:
     found = {check["name"]: check for check in report["checks"]}
     assert "fight" in found["models"]["found"]
     assert "oddframe" in oddframe("doctor").out
+
+
+def test_each_extra_is_of_use_and_known_to_doctor() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert {"dev", *EXTRAS.values()} == extras.keys()
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    for name, extra in EXTRAS.items():
+        assert any(line.startswith(name) for line in extras[extra])
+        assert f"import {name}" in source or f"from torch.utils.{name} import" in source
 
 
 def test_info_of_a_video(oddframe: Run, clip: Path) -> None:

@@ -16,6 +16,8 @@ from oddframe.cli.console import say
 from oddframe.cli.options import DebugOption, JsonOption
 
 EXAMPLE = "Example: oddframe doctor"
+# Packages that something optional needs, and the extra that brings each.
+EXTRAS = {"ray": "ray", "pyarrow": "parquet", "tensorboard": "tensorboard"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def checks() -> list[Check]:
         ("others", _other_backbones),
         ("models", _models),
         ("cache", _cache),
-        *((name, lambda name=name: _extra(name)) for name in ("ray", "onnxruntime", "tensorboard")),
+        *((name, lambda name=name: _extra(name)) for name in EXTRAS),
     ]
     return [_guarded(name, check) for name, check in every]
 
@@ -166,9 +168,8 @@ def _cache() -> Check:
 
 
 def _extra(name: str) -> Check:
-    extras = {"ray": "ray", "onnxruntime": "onnx", "tensorboard": "tensorboard"}
     try:
         return Check(name, True, version(name), needed=False)
     except PackageNotFoundError:
-        advice = f"pip install 'oddframe[{extras[name]}]'"
+        advice = f"pip install 'oddframe[{EXTRAS[name]}]'"
         return Check(name, False, "not installed (optional)", advice, needed=False)

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
 from oddframe.errors import InputError
-from oddframe.video.discover import find_inputs, probe
+from oddframe.video.discover import find_inputs, probe, videos_among
 from oddframe.video.source import open_source
 from tests.conftest import Image, encode
 
@@ -35,6 +35,25 @@ def names(paths: list[Path], root: Path) -> list[str]:
 def test_a_folder_with_its_subfolders(tree: Path) -> None:
     everything = ["a/2.mkv", "a/10.MKV", "a/cam.mp4", "b/cam.mp4", "frames"]
     assert names(find_inputs([str(tree)]), tree) == everything
+
+
+def test_names_in_a_store_are_read_as_files_on_a_disk(tree: Path) -> None:
+    files = [path.relative_to(tree) for path in tree.rglob("*") if path.is_file()]
+    among = videos_among(PurePosixPath(file) for file in files)
+    assert [str(path) for path in among] == names(find_inputs([str(tree)]), tree)
+    held = [[str(file) for file in each] for each in among.values()]
+    assert held[0] == ["a/2.mkv"]
+    assert sorted(held[-1]) == ["frames/0.png", "frames/1.png", "frames/2.png"]
+
+
+def test_a_folder_of_frames_has_no_video_in_it_or_below() -> None:
+    files = ["1.png", "x/1.png", "x/y/2.JPG", "x/y/notes.txt", "z/1.png", "z/a.mp4", ".h/1.png"]
+    among = videos_among(map(PurePosixPath, files))
+    assert {str(path): [str(file) for file in held] for path, held in among.items()} == {
+        "x/y": ["x/y/2.JPG", "x/y/notes.txt"],
+        "z/a.mp4": ["z/a.mp4"],
+    }
+    assert list(videos_among([PurePosixPath("1.png")])) == [PurePosixPath(".")]
 
 
 def test_a_folder_of_frames_is_one_input(tree: Path) -> None:

@@ -16,8 +16,7 @@ from oddframe.features.header import StoredHeader, header_in, read_stored_header
 from oddframe.features.making import hash_of
 from oddframe.features.store import content_hash
 from oddframe.files import atomic, make_folder, told
-from oddframe.video.discover import VIDEO_SUFFIXES, find_inputs
-from oddframe.video.folder import PICTURE_SUFFIXES, natural
+from oddframe.video.discover import find_inputs, videos_among
 
 _Out = TypeVar("_Out")
 
@@ -224,26 +223,10 @@ def _remote_sources(text: str) -> list[Source]:
         size = place._ask(lambda fs, path: fs.info(path)["size"]) if place.exists() else 0
         return [Source(text, place, int(size))]
     sources = []
-    for name, held in _videos_among([PurePosixPath(name) for name in files]).items():
-        at = place / name if name else place
-        sources.append(Source(at.text, at, sum(files[file] for file in held)))
+    for path, held in videos_among(map(PurePosixPath, files)).items():
+        at = place / str(path) if path.parts else place
+        sources.append(Source(at.text, at, sum(files[str(file)] for file in held)))
     return sources or [Source(text, place, 0)]
-
-
-def _videos_among(files: Sequence[PurePosixPath]) -> dict[str, list[str]]:
-    """Videos, and folders of frames without a video below them, with the files that they are of."""
-    shown = [file for file in files if not any(part.startswith(".") for part in file.parts)]
-    videos = [file for file in shown if file.suffix.lower() in VIDEO_SUFFIXES]
-    taken = {folder for video in videos for folder in video.parents}
-    inputs = {video: [str(video)] for video in videos}
-    pictures = [file for file in shown if file.suffix.lower() in PICTURE_SUFFIXES]
-    folders = {file.parent for file in pictures}
-    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
-        if folder not in taken:
-            inputs[folder] = [str(file) for file in files if file.parent == folder]
-            taken |= {folder, *folder.parents}
-    order = sorted(inputs, key=lambda name: [natural(Path(part)) for part in name.parts])
-    return {("" if str(name) == "." else str(name)): inputs[name] for name in order}
 
 
 def _get(fs: Any, path: str, to: Path) -> None:

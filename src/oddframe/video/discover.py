@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path, PurePath
 
-from oddframe.video.folder import natural, pictures_in
+from oddframe.video.folder import PICTURE_SUFFIXES, natural
 from oddframe.video.probe import VideoInfo, probe
 
-__all__ = ["VideoInfo", "find_inputs", "probe"]
+__all__ = ["VideoInfo", "find_inputs", "probe", "videos_among"]
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -22,13 +23,43 @@ VIDEO_SUFFIXES = frozenset({
 # fmt: on
 
 
+def videos_among(
+    files: Iterable[PurePath], surely: Collection[PurePath] = ()
+) -> dict[PurePath, list[PurePath]]:
+    """The videos in a tree of files, each with the files that it is of.
+
+    A file with a video's suffix is one. A folder with pictures in it is one, a folder of frames, as
+    long as there is no video in it or below it. What is hidden is passed over. They come in natural
+    order, folder by folder.
+
+    Args:
+        files: Paths from the root of the tree; the root itself may be a folder of frames, ``.``.
+        surely: Paths that count as videos whatever their names.
+    """
+    inputs = {path: [path] for path in surely}
+    inside: defaultdict[PurePath, list[PurePath]] = defaultdict(list)
+    for file in files:
+        if any(part.startswith(".") for part in file.parts):
+            continue
+        inside[file.parent].append(file)
+        if file.suffix.lower() in VIDEO_SUFFIXES:
+            inputs[file] = [file]
+    above = {folder for path in inputs for folder in path.parents}
+    for folder in sorted(inside, key=lambda folder: -len(folder.parts)):
+        held = inside[folder]
+        if folder in above or not any(f.suffix.lower() in PICTURE_SUFFIXES for f in held):
+            continue
+        inputs[folder] = held
+        above |= {folder, *folder.parents}
+    order = sorted(inputs, key=lambda path: [natural(PurePath(part)) for part in path.parts])
+    return {path: inputs[path] for path in order}
+
+
 def find_inputs(paths: Sequence[str]) -> list[Path]:
     """The videos that ``paths`` mean: files, folders of frames, and what is in folders or globs.
 
-    A folder is searched with its subfolders for files with a video's suffix; one without any video
-    but with pictures is one input, a folder of frames. Each input comes once, names in natural
-    order within a folder. What does not exist is handed back as it is: opening it says why not, in
-    its place among the others.
+    A folder is searched with those below it, see ``videos_among``. Each input comes once. What does
+    not exist is handed back as it is: opening it says why not, in its place among the others.
     """
     found: dict[Path, Path] = {}
     for text in paths:
@@ -40,7 +71,7 @@ def find_inputs(paths: Sequence[str]) -> list[Path]:
 def _meant(text: str) -> Iterable[Path]:
     path = Path(text)
     if os.path.isdir(path):  # noqa: PTH112 - unlike pathlib's, these never raise.
-        return _search(path, frozenset()) or [path]
+        return _search(path) or [path]
     if os.path.exists(path) or not glob.has_magic(text):  # noqa: PTH110
         return [path]
     matches = sorted((Path(match) for match in glob.glob(text, recursive=True)), key=_by_folder)  # noqa: PTH207
@@ -48,7 +79,7 @@ def _meant(text: str) -> Iterable[Path]:
         return [path]
     inputs: list[Path] = []
     for match in matches:
-        inputs += _search(match, frozenset()) if match.is_dir() else [match]
+        inputs += _search(match) if match.is_dir() else [match]
     return inputs
 
 
@@ -56,20 +87,29 @@ def _by_folder(path: Path) -> tuple[str, list[tuple[int, int, str]]]:
     return str(path.parent), natural(path)
 
 
-def _search(folder: Path, above: frozenset[Path]) -> list[Path]:
+def _search(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    closed: list[Path] = []  # Opening them says why.
+    _list(folder, frozenset(), files, closed)
+    found = videos_among(
+        (file.relative_to(folder) for file in files), [path.relative_to(folder) for path in closed]
+    )
+    return [folder / path for path in found]
+
+
+def _list(folder: Path, above: frozenset[Path], files: list[Path], closed: list[Path]) -> None:
     here = folder.resolve()
     if here in above:  # A link to a folder above would lead round and round.
-        return []
+        return
     try:
-        entries = sorted(folder.iterdir(), key=natural)
+        entries = list(folder.iterdir())
     except OSError:
-        return [folder]  # Opening it says why.
-    inputs: list[Path] = []
+        closed.append(folder)
+        return
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            inputs += _search(entry, above | {here})
-        elif entry.suffix.lower() in VIDEO_SUFFIXES:
-            inputs.append(entry)
-    return inputs or ([folder] if pictures_in(folder) else [])
+            _list(entry, above | {here}, files, closed)
+        else:
+            files.append(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -19,7 +19,7 @@ from oddframe.video.scale import Scaler
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
 
-def natural(path: Path) -> list[tuple[int, int, str]]:
+def natural(path: PurePath) -> list[tuple[int, int, str]]:
     """Sorting key by which ``frame2`` comes before ``frame10``."""
     parts = re.split(r"([0-9]+)", path.name)
     return [(0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p]

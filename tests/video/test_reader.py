@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
+from oddframe.video.container import packets_of
 from oddframe.video.reader import VideoFile
 from oddframe.video.source import open_source
 from tests.conftest import BAD_VIDEOS, Image, encode, flip_bits, keep_part, remux
@@ -132,6 +135,65 @@ def test_flipped_bits_cost_next_to_nothing(
     assert video.damaged_packets >= damaged
     assert recovered + video.damaged_packets == 200 or suffix == ".ts"
     assert 0 < video.mended_frames < 60
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg", ".avi", ".mkv", ".flv"])
+def test_flipped_bits_of_the_container_as_well(
+    tmp_path: Path, clip_frames: list[Image], suffix: str
+) -> None:
+    codec = {".mpg": "mpeg1video", ".flv": "flv"}.get(suffix, "libx264")
+    path = tmp_path / f"v{suffix}"
+    with av.open(str(path), "w", format="mpeg" if suffix == ".mpg" else None) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 352, 240, "yuv420p"
+        for image in clip_frames * 2:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    whole = path.read_bytes()
+    for seed in range(6):
+        data, dice = bytearray(whole), random.Random(seed)
+        for _ in range(40):
+            data[dice.randrange(3000, len(data))] ^= 1 << dice.randrange(8)
+        path.write_bytes(data)
+        with av.open(str(path)) as container, suppress(IndexError, av.FFmpegError):
+            pictures = 0
+            for packet in container.demux(video=0):
+                with suppress(av.FFmpegError):
+                    pictures += len(packet.decode())
+        assert len(list(VideoFile(path).frames((64, 64)))) >= 0.99 * pictures
+        assert pictures > 20
+
+
+def test_streams_that_appear_on_the_way(tmp_path: Path, clip: Path) -> None:
+    silent = remux(clip, tmp_path / "silent.ts")
+    loud = tmp_path / "loud.ts"
+    with av.open(str(clip)) as old, av.open(str(loud), "w") as new:
+        streams = [new.add_stream_from_template(each) for each in old.streams]
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    path = tmp_path / "both.ts"
+    path.write_bytes(silent.read_bytes() * 3 + loud.read_bytes())
+    assert len(times(path)) == 200
+
+    class Surprised:
+        def demux(self, stream: int) -> Iterator[int]:
+            yield stream
+            raise IndexError("list index out of range")
+
+    assert list(packets_of(Surprised(), 7)) == [7]
+
+
+def test_an_avi_that_counts_ticks_for_frames(tmp_path: Path, clip_frames: list[Image]) -> None:
+    path = encode(tmp_path / "v.avi", clip_frames)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 600
+    video = VideoFile(path)
+    assert (video.fps, video.expected_frames) == (25, 50)
+    keep_part(path, 0.5)
+    cut = VideoFile(path)
+    assert 48 <= len(list(cut.frames((64, 64)))) + cut.damaged_packets <= 52
 
 
 def test_a_whole_file_has_no_damage(clip: Path, normal_clip: Path) -> None:

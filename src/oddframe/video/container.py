@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -33,6 +35,8 @@ _HD_PIXELS = 1280 * 720
 _MOST_THREADS = 4
 _HIGHEST_FPS = 1000.0
 
+_Stream = TypeVar("_Stream", VideoStream, AudioStream)
+
 
 @dataclass(frozen=True)
 class OpenVideo:
@@ -49,6 +53,8 @@ class OpenVideo:
     @property
     def fps(self) -> float:
         """Average frame rate as the container states or FFmpeg guesses it."""
+        if self._ticks > 1 and self.stream.guessed_rate:
+            return float(self.stream.guessed_rate)
         for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
             if rate and 0 < rate <= _HIGHEST_FPS:
                 return float(rate)
@@ -67,8 +73,16 @@ class OpenVideo:
     def frames(self) -> int | None:
         """Number of frames: the index's, else duration times rate, else None."""
         if self.stream.frames:
-            return self.stream.frames
+            return round(self.stream.frames / self._ticks)
         return round(self.duration_s * self.fps) or 1 if self.duration_s else None
+
+    @property
+    def _ticks(self) -> float:
+        """Of the container in a frame, where it counts ticks for frames: AVI has empty ones."""
+        stated, guessed = self.stream.average_rate, self.stream.guessed_rate
+        if self.container.format.name != "avi" or not stated or not guessed:
+            return 1.0
+        return max(1.0, float(stated / guessed))
 
 
 @contextmanager
@@ -100,6 +114,18 @@ def open_container(path: Path) -> InputContainer:
         return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
     except (av.FFmpegError, UnicodeError) as error:
         raise InputError(f"{path}: {_why_not(path, error)}") from None
+
+
+def packets_of(container: InputContainer, stream: _Stream) -> Iterator[av.Packet[_Stream]]:
+    """The packets of a stream, the last one an empty one.
+
+    Where other streams appear on the way, as in program and transport streams and wherever damage
+    makes them up, PyAV falls over them behind that last packet.
+    """
+    try:
+        yield from container.demux(stream)
+    except IndexError:
+        return
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from oddframe.errors import InputError
-from oddframe.video.container import OpenVideo, open_video
+from oddframe.video.container import OpenVideo, open_video, packets_of
 from oddframe.video.folder import pictures_in, read_picture
 from oddframe.video.frame import DEFAULT_FPS
 
@@ -82,7 +82,7 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def _pictures(video: OpenVideo) -> Iterator[av.VideoFrame]:
-    for packet in video.container.demux(video.stream):
+    for packet in packets_of(video.container, video.stream):
         try:
             yield from packet.decode()
         except av.FFmpegError:
@@ -90,7 +90,7 @@ def _pictures(video: OpenVideo) -> Iterator[av.VideoFrame]:
 
 
 def _uneven(video: OpenVideo) -> bool:
-    packets = islice(video.container.demux(video.stream), _PROBED_PACKETS)
+    packets = islice(packets_of(video.container, video.stream), _PROBED_PACKETS)
     try:
         stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
     except av.FFmpegError:

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from oddframe.errors import InputError
 from oddframe.video.clock import FrameClock
-from oddframe.video.container import OpenVideo, open_video
+from oddframe.video.container import OpenVideo, open_video, packets_of
 from oddframe.video.damage import Damage
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.preprocessing import Look
@@ -105,7 +105,7 @@ class VideoFile(FrameSource):
     def _packets(self, video: OpenVideo) -> Iterator[av.Packet[VideoStream]]:
         for _ in range(_MOST_READ_ERRORS):
             try:
-                yield from video.container.demux(video.stream)
+                yield from packets_of(video.container, video.stream)
             except av.FFmpegError:
                 self._damage.packets += 1
             else:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from oddframe.errors import InputError
-from oddframe.video.container import OpenVideo, open_video
+from oddframe.video.container import OpenVideo, open_video, packets_of
 from oddframe.video.folder import pictures_in, read_picture
 from oddframe.video.frame import Image
 from oddframe.video.preprocessing import Look
@@ -69,7 +69,7 @@ def _key_frames(video: OpenVideo, scaler: Scaler, most: int) -> dict[int, Image]
         target = (stream.start_time or 0) + int(share * length / stream.time_base)
         try:
             video.container.seek(target, stream=stream)
-            packet = next((p for p in video.container.demux(stream) if p.is_keyframe), None)
+            packet = next((p for p in packets_of(video.container, stream) if p.is_keyframe), None)
             if packet is None or packet.pts is None or packet.pts in found:
                 continue
             # A decoder holds pictures back until it knows their order; asked for the end, it gives.

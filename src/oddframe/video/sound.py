@@ -17,7 +17,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from oddframe.video.container import open_container, video_streams
+from oddframe.video.container import open_container, packets_of, video_streams
 
 Samples = NDArray[np.float32]
 
@@ -152,7 +152,7 @@ class Sound:
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     while True:
         try:
             packet = next(packets, None)

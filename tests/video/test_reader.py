@@ -402,6 +402,10 @@ def test_addresses_are_refused(address: str) -> None:
         ("v.ffconcat", "ffconcat version 1.0\nfile '{clip}'\n"),
         ("v.mp4", "ffconcat version 1.0\nfile '{clip}'\n"),
         ("v.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nt=0 0\nm=video 5004 RTP/AVP 96\n"),
+        ("v.asf", "[Reference]\nRef1=http://127.0.0.1:9/a.wmv\n"),
+        ("v.wmv", '<ASX version="3.0"><entry><ref href="{clip}"/></entry></ASX>'),
+        ("v.pls.mp4", "[playlist]\nFile1={clip}\n"),
+        ("v.mov", "RTSPtext\nrtsp://127.0.0.1:9/s\n"),
         ("v.txt", "only text, which FFmpeg could draw on a terminal\n" * 50),
     ],
 )

@@ -27,7 +27,12 @@ _REFUSED_FORMATS = frozenset({
     "rtsp", "sap", "sdp", "tty", "vapoursynth", "webm_dash_manifest",
 })
 # fmt: on
-_PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]")
+# In small letters.
+_PLAYLIST_STARTS = (
+    *(b"#extm3u", b"ffconcat", b"<?xml", b"<mpd", b"<asx", b"<smil", b"v=0"),
+    *(b"[playlist]", b"[reference]", b"rtsptext"),
+)
+_A_PLAYLIST = "a playlist or a description, not a video; name the video files themselves"
 # One thread decodes small pictures far faster than anything looks at them, and mends damage the
 # same way each time. From HD on, frame threads pay; but a packet that is cut off would take the
 # last pictures of the other threads with it.
@@ -164,6 +169,8 @@ def _formats() -> str:
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     videos = video_streams(container)
     if not videos:
+        if _is_playlist(path):  # FFmpeg takes some of them for subtitles.
+            raise InputError(f"{path}: {_A_PLAYLIST}")
         has = "only sound" if container.streams.audio else "nothing that FFmpeg can decode"
         raise InputError(f"{path}: no video stream in it, {has}")
     best = container.streams.best("video")
@@ -174,10 +181,8 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 
 def _why_not(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLIST_STARTS):
-        return "a playlist or a description, not a video; name the video files themselves"
+    if _is_playlist(path):
+        return _A_PLAYLIST
     if lacks_index(path):
         return (
             "an MP4 without its index (no moov box): the file was cut off, or its recording "
@@ -188,3 +193,9 @@ def _why_not(path: Path, error: Exception) -> str:
     if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
         return "not a video that FFmpeg can read"
     return f"FFmpeg cannot read it ({getattr(error, 'strerror', None) or error})"
+
+
+def _is_playlist(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(64).lower()
+    return start.lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLIST_STARTS)

@@ -167,6 +167,13 @@ def test_damage_that_the_decoder_painted_over_is_said(
     entry = last(store)[str(video)]
     assert (entry.frames, entry.damaged_packets) == (250, 0)
     assert f"[{entry.mended_frames} damaged frames mended by the decoder]" in answer.err
+    # What is kept has the same damage, under any name.
+    moved = video.rename(tmp_path / "moved.mp4")
+    words = ("--backbone", f"{tiny}+aisfx", "--store", store, "--json")
+    for _ in range(2):
+        told = json.loads(oddframe("extract", moved, *words).out)["videos"]
+        assert [each["mended_frames"] for each in told] == [entry.mended_frames] * 2
+    assert last(store)[str(moved)].mended_frames == entry.mended_frames
 
 
 def test_no_files_of_another_video_are_replaced(

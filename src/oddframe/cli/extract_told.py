@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from oddframe.cli.console import note, printable, say
@@ -55,12 +55,14 @@ class Books:
     Attributes:
         store: The store, as it was given.
         known: What its manifest said before.
+        met: What it said was met when features were made, by content and spec.
         append: To its manifest.
         append_named: To that of the folder of files by name.
     """
 
     store: str
     known: defaultdict[str, set[tuple[str, str, str]]]
+    met: Mapping[tuple[str, str], Entry]
     append: Append
     append_named: Append | None
 
@@ -80,7 +82,8 @@ def settle(
         OddframeError: a manifest cannot be written.
     """
     done: dict[int, Made] = {}
-    for number, made in answers:
+    for number, answer in answers:
+        made = replace(answer, entries=tuple(_recalled(e, books.met) for e in answer.entries))
         done[number] = made
         books.append(
             [e for e in made.entries if made.new or _key(e) not in books.known[e.video]],
@@ -107,6 +110,21 @@ def last(entries: Iterable[Entry]) -> defaultdict[str, set[tuple[str, str, str]]
         others = () if entry.reason else (key for key in found[entry.video] if not key[2])
         found[entry.video] = {*others, _key(entry)}
     return found
+
+
+def met(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
+    """Of each content and spec the line that says of damage or notes, if any line does."""
+    told = (e for e in entries if e.damaged_packets or e.mended_frames or e.notes)
+    return {(entry.sha256, entry.spec): entry for entry in told}
+
+
+def _recalled(entry: Entry, before: Mapping[tuple[str, str], Entry]) -> Entry:
+    """What is kept was not looked at again: what was met when it was made still holds."""
+    old = before.get((entry.sha256, entry.spec))
+    if old is None or entry.reason or entry.damaged_packets or entry.mended_frames or entry.notes:
+        return entry
+    packets, frames = old.damaged_packets, old.mended_frames
+    return replace(entry, damaged_packets=packets, mended_frames=frames, notes=old.notes)
 
 
 def _key(entry: Entry) -> tuple[str, str, str]:

@@ -15,6 +15,7 @@ import pytest
 
 from oddframe.errors import InputError
 from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.probe import probe
 from oddframe.video.reader import VideoFile
 from oddframe.video.snippets import SnippetReader
 from oddframe.video.source import open_source
@@ -175,6 +176,33 @@ def test_a_stream_without_any_length(tmp_path: Path, clip: Path) -> None:
     pictures, times = read(path)
     assert len(pictures) == 50
     assert (np.diff(times) > 0).all()
+
+
+def test_a_video_that_an_edit_list_shortens_is_whole(tmp_path: Path, clip: Path) -> None:
+    path = remux(clip, tmp_path / "v.mp4")
+    data = bytearray(path.read_bytes())
+    (start,) = boxes(data, b"elst")
+    assert int.from_bytes(data[start + 4 : start + 8], "big") == 1
+    half = int.from_bytes(data[start + 8 : start + 12], "big") // 2
+    data[start + 8 : start + 12] = half.to_bytes(4, "big")
+    path.write_bytes(data)
+    video = VideoFile(path)
+    assert 24 <= len(list(video.frames((64, 64)))) <= 28
+    assert video.damaged_packets == 0
+
+
+def test_an_index_that_leads_past_the_end_of_the_file(tmp_path: Path, clip: Path) -> None:
+    path = remux(clip, tmp_path / "v.mp4")
+    data = bytearray(path.read_bytes())
+    (start,) = boxes(data, b"stsz")
+    at = start + 12 + 4 * 25  # The size of that packet in bytes.
+    data[at : at + 4] = b"\x7f\xff\xff\xff"
+    path.write_bytes(data)
+    video = VideoFile(path)
+    pictures = len(list(video.frames((64, 64))))
+    assert pictures + video.damaged_packets == 50
+    assert 20 < pictures < 30
+    assert probe(path).frames == 50
 
 
 @pytest.mark.parametrize("kind", ["m3u8", "ffconcat", "mpd", "avi"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +39,8 @@ _A_PLAYLIST = "a playlist or a description, not a video; name the video files th
 _HD_PIXELS = 1280 * 720
 _MOST_THREADS = 4
 _HIGHEST_FPS = 1000.0
+# Reading goes on behind a place that cannot be read, but not for ever at the same place.
+_MOST_READ_ERRORS = 16
 
 _Stream = TypeVar("_Stream", VideoStream, AudioStream)
 
@@ -81,6 +83,19 @@ class OpenVideo:
             return round(self.stream.frames / self._ticks)
         return round(self.duration_s * self.fps) or 1 if self.duration_s else None
 
+    def stops_early(self, until: int) -> bool:
+        """Whether a stream whose last picture is over at a time stamp is not all that was promised.
+
+        Only where there is an index that counts the pictures.
+        """
+        promised = self.duration_s
+        if not promised or not self.stream.frames or not self.stream.time_base:
+            return False
+        if self.container.duration:
+            promised = min(promised, self.container.duration / av.time_base)
+        shown = float((until - (self.stream.start_time or 0)) * self.stream.time_base)
+        return shown < promised - 2 / self.fps
+
     @property
     def _ticks(self) -> float:
         """Of the container in a frame, where it counts ticks for frames: AVI has empty ones."""
@@ -121,16 +136,27 @@ def open_container(path: Path) -> InputContainer:
         raise InputError(f"{path}: {_why_not(path, error)}") from None
 
 
-def packets_of(container: InputContainer, stream: _Stream) -> Iterator[av.Packet[_Stream]]:
+def packets_of(
+    container: InputContainer, stream: _Stream, unread: Callable[[], None] = lambda: None
+) -> Iterator[av.Packet[_Stream]]:
     """The packets of a stream, the last one an empty one.
 
-    Where other streams appear on the way, as in program and transport streams and wherever damage
-    makes them up, PyAV falls over them behind that last packet.
+    Args:
+        container: The file.
+        stream: In it.
+        unread: Is called for a place that cannot be read; it goes on behind that.
     """
-    try:
-        yield from container.demux(stream)
-    except IndexError:
-        return
+    for _ in range(_MOST_READ_ERRORS):
+        try:
+            yield from container.demux(stream)
+        except av.FFmpegError:
+            unread()
+        except IndexError:
+            # Other streams appeared on the way, as they do in program and transport streams, and
+            # wherever damage makes them up: PyAV falls over them behind the last packet.
+            return
+        else:
+            return
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:

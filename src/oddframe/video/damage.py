@@ -22,6 +22,7 @@ class Damage:
     Attributes:
         packets: Packets of the picture that gave none.
         frames: Frames that were decoded with errors.
+        until: Latest time stamp at which a packet's picture is over.
     """
 
     def __init__(self, codec: str) -> None:
@@ -30,11 +31,14 @@ class Damage:
         self._first: int | None = None  # When the first key frame is shown.
         self._owed = 0  # Pictures that packets promised and that are not there yet.
         self._doubtful: set[int] = set()  # When pictures of torn packets are shown.
+        self.until = 0
 
     def met(self, packet: av.Packet[VideoStream]) -> None:
         """A packet that is decoded next."""
-        if packet.is_corrupt and packet.pts is not None:
-            self._doubtful.add(packet.pts)
+        if packet.pts is not None:
+            self.until = max(self.until, packet.pts + (packet.duration or 0))
+            if packet.is_corrupt:
+                self._doubtful.add(packet.pts)
         if not self._silent or not packet.size or packet.is_discard:
             return
         if self._first is None and packet.is_keyframe:
@@ -42,6 +46,10 @@ class Damage:
         # What is shown before the first key frame leans on what is not in the file.
         if self._first is not None and (packet.pts is None or packet.pts >= self._first):
             self._owed += 1
+
+    def unread(self) -> None:
+        """A place in the file that could not be read."""
+        self.packets += 1
 
     def failed(self, packet: av.Packet[VideoStream]) -> None:
         """It could not be decoded. The end of a stream that was drained before is no damage."""

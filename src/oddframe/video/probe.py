@@ -91,10 +91,7 @@ def _pictures(video: OpenVideo) -> Iterator[av.VideoFrame]:
 
 def _uneven(video: OpenVideo) -> bool:
     packets = islice(packets_of(video.container, video.stream), _PROBED_PACKETS)
-    try:
-        stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
-    except av.FFmpegError:
-        return False
+    stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
     gaps = np.diff(stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps)
     return gaps.size > 1 and bool(np.ptp(gaps) > _EVEN_S)
 

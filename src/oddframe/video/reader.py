@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import av
-from av.video.stream import VideoStream
 
 from oddframe.errors import InputError
 from oddframe.video.clock import FrameClock
@@ -18,8 +17,6 @@ from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 from oddframe.video.structure import is_cut_off
 
-# Reading goes on behind a place that cannot be read, but not for ever at the same place.
-_MOST_READ_ERRORS = 16
 # A damaged packet may ask for any amount of memory; many that do are a video too large for it.
 _MOST_STARVED = 16
 
@@ -86,7 +83,7 @@ class VideoFile(FrameSource):
 
     def _decode(self, video: OpenVideo) -> Iterator[av.VideoFrame]:
         seen = 0
-        for packet in self._packets(video):
+        for packet in packets_of(video.container, video.stream, self._damage.unread):
             seen += bool(packet.size)
             self._damage.met(packet)
             try:
@@ -99,17 +96,9 @@ class VideoFile(FrameSource):
                 continue
             self._damage.gave(pictures)
             yield from pictures
-        lost = video.frames is not None and is_cut_off(self._path)  # Not merely over.
+        # Lost, not merely over: an edit list may leave out what the index has.
+        lost = is_cut_off(self._path) or video.stops_early(self._damage.until)
         self._damage.ended(max(0, (video.frames or 0) - seen) if lost else 0)
-
-    def _packets(self, video: OpenVideo) -> Iterator[av.Packet[VideoStream]]:
-        for _ in range(_MOST_READ_ERRORS):
-            try:
-                yield from packets_of(video.container, video.stream)
-            except av.FFmpegError:
-                self._damage.packets += 1
-            else:
-                return
 
     def _too_large(self) -> InputError:
         return InputError(f"{self.name}: its pictures need more memory than there is for them")

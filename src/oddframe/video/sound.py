@@ -152,14 +152,7 @@ class Sound:
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    packets = packets_of(container, stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
-            return  # What cannot be read further ends here, as for a player.
-        if packet is None:
-            return
+    for packet in packets_of(container, stream):
         try:
             yield from packet.decode()
         except av.FFmpegError:

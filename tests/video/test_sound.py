@@ -173,6 +173,18 @@ def test_files_that_hold_sound_alone_or_nothing(
         heard(bad_video("text"))
 
 
+@pytest.mark.parametrize("channels", [6, 16, 35])
+def test_any_number_of_channels_becomes_their_mean(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "many.wav"
+    levels = np.arange(channels) * 500
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, 16_000, 0, "NONE", "NONE"))
+        file.writeframes(np.tile(levels.astype("<i2"), (16_000, 1)).tobytes())
+    made = heard(path)
+    assert len(made) == RATE
+    np.testing.assert_allclose(made, levels.mean() / 32_768, atol=1e-6)
+
+
 def test_sound_that_is_no_number_becomes_silence(tmp_path: Path) -> None:
     path = tmp_path / "nan.wav"
     bad = np.array([0.5, np.nan, np.inf, -np.inf] * 400, "<f4").tobytes()

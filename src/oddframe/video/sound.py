@@ -178,13 +178,21 @@ class _Mono:
             self._resampler = self._fresh()  # It is for one layout and rate of what comes in.
             made = self._resampler.resample(frame)
         # Not FFmpeg's own mixing, which makes two channels louder than their mean.
-        samples = [part.to_ndarray().mean(axis=0, dtype=np.float32) for part in made]
+        samples = [_mean(part) for part in made]
         together = np.concatenate(samples) if samples else np.zeros(0, np.float32)
         # Sound in floating point may hold anything at all.
         return np.nan_to_num(together, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _fresh(self) -> av.AudioResampler:
-        return av.AudioResampler(format="fltp", rate=self._rate)
+        # One plane for all channels: of more than eight planes PyAV 18 reads past the last.
+        return av.AudioResampler(format="flt", rate=self._rate)
+
+
+def _mean(frame: AudioFrame) -> Samples:
+    """(n,) the mean of the channels of a frame in packed floats."""
+    samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+    mean: Samples = samples.T.mean(axis=0, dtype=np.float32)
+    return mean
 
 
 def _origin_s(container: InputContainer) -> float:

@@ -156,8 +156,8 @@ def test_a_machine_that_dies_costs_nothing(
     assert "5 extracted, 0 were there, 0 failed" in answer.out, answer.err
     assert answer.code == 0
     assert answer.out.count("\n") == 1
+    # Whether "given out again" is said hangs on what the machine held just then.
     assert "2 at the same time" in answer.err
-    assert "given out again" in answer.err
     alone = tmp_path / "alone"
     assert oddframe("extract", videos, *LIGHT, "--store", alone).code == 0
     assert files_of(store) == files_of(alone)

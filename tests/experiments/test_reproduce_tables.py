@@ -87,7 +87,7 @@ def test_comparisons_have_published_rows_and_ours() -> None:
     theirs = [row for row in spec.rows if row.config is None]
     assert len(theirs) == 16
     assert theirs[-1].published == {"ucf_auc": 86.97}
-    assert [row.key for row in spec.rows if row.config][:3] == ["ur_dmu", "paper", "linear"]
+    assert [row.key for row in spec.rows if row.config][:3] == ["ur_dmu", "paper", "oddframe"]
     assert any(
         row.published == {"auc": 93.2} for row in table_of("table1", "ped2", tiny_config()).rows
     )

@@ -18,14 +18,18 @@ from pathlib import Path
 
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
-from oddframe.experiments.benchmark import BENCHMARKS, clips_from, gathered, protocol_of
+from oddframe.experiments.benchmark import (
+    BENCHMARKS,
+    clips_from,
+    extractor_of,
+    gathered,
+    protocol_of,
+)
 from oddframe.experiments.benchmark_table import chosen_anew, report, rows
 from oddframe.experiments.parts import Inner
 from oddframe.experiments.protocol import FoldResult
-from oddframe.features.store import FeatureStore
 from oddframe.files import write_text
 from oddframe.training.config import read_config
-from oddframe.training.gather import Extractor
 from oddframe.training.shipped import shipped_config
 
 
@@ -68,7 +72,7 @@ def main() -> int:
     try:
         config = read_config(args.config or shipped_config(benchmark.config))
         dataset = open_dataset(f"{args.benchmark}:{args.data}")
-        extractor = Extractor(FeatureStore(args.store), "auto", "auto")
+        extractor = extractor_of(args.store)
         found = gathered(dataset, config, extractor, jobs=args.jobs, profile=args.profile)
         clips = clips_from(dataset, config, found, args.profile)
         protocol = replace(protocol_of(benchmark, dataset), seed=args.seed)

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
-from oddframe.experiments.benchmark import BENCHMARKS
-from oddframe.features.store import FeatureStore
+from oddframe.experiments.benchmark import BENCHMARKS, extractor_of
 from oddframe.training.config import read_config
-from oddframe.training.gather import Extractor, Request, Silent, gather
+from oddframe.training.gather import Request, Silent, gather
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -38,7 +37,7 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--store", type=Path, default=Path(".oddframe/features"))
     args = parser.parse_args()
-    extractor = Extractor(FeatureStore(args.store), "auto", "auto")
+    extractor = extractor_of(args.store)
     found = [name for name in BENCHMARKS if (args.data / name).is_dir()]
     if not found:
         print(f"{args.data}: none of {', '.join(BENCHMARKS)} in it", file=sys.stderr)

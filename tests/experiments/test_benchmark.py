@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oddframe.backbones import engines
 from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.experiments import controls
-from oddframe.experiments.benchmark import BENCHMARKS, baseline
+from oddframe.experiments.benchmark import BENCHMARKS, baseline, extractor_of
 from oddframe.experiments.benchmark_table import LINEAR, Row, chosen_anew, report, rows
 from oddframe.experiments.parts import Folds
 from oddframe.experiments.protocol import Bag, Protocol, on_clips, run
 from oddframe.experiments.splice import Clip, SpliceRule
 from oddframe.experiments.trainers import method_trainer
+from oddframe.features.store import FeatureStore
 from oddframe.timeline import Timebase
 from oddframe.training.config import TrainConfig, parse_config
+from oddframe.training.gather import Extractor
 from oddframe.training.sections import SearchSection
 
 TINY = {"hidden": 8, "heads": 2, "head_dim": 4, "anomaly_slots": 16, "normal_slots": 16}
@@ -119,3 +122,11 @@ def test_the_whole_table(shared_data):
         assert f"| {row.name} | " in text
     assert f"minus {LINEAR}" in text
     assert replace(protocol, train_on="clips") == table[0].protocol
+
+
+def test_tables_are_of_the_same_features_on_every_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+    assert Extractor(FeatureStore(tmp_path), "cpu", "auto").precision == "bfloat16"
+    assert extractor_of(tmp_path, "cpu").precision == "float32"

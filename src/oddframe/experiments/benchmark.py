@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from oddframe.backbones.engines import DeviceName, EngineName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError
 from oddframe.experiments.parts import Draws, Given
@@ -18,6 +20,7 @@ from oddframe.experiments.table import (
     FRAME_COLUMNS,
     Column,
 )
+from oddframe.features.store import FeatureStore
 from oddframe.training.config import MethodSection, RecipeSection, TrainConfig
 from oddframe.training.gather import (
     Extractor,
@@ -113,6 +116,14 @@ BENCHMARKS: dict[str, Benchmark] = {
         own_split=True,
     ),
 }
+
+
+def extractor_of(
+    store: Path, device: DeviceName = "auto", engine: EngineName = "auto"
+) -> Extractor:
+    """What makes the features of benchmarks: in float32, so that tables are of the same features
+    on every machine; ``auto`` would be bfloat16 where the processor has that."""
+    return Extractor(FeatureStore(store), device, engine, "float32")
 
 
 def handed(config: TrainConfig, protocol: Protocol) -> Protocol:

@@ -24,7 +24,7 @@ import torch
 from oddframe.backbones.engines import DeviceName, EngineName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError, OddframeError
-from oddframe.experiments.benchmark import clips_from, gathered
+from oddframe.experiments.benchmark import clips_from, extractor_of, gathered
 from oddframe.experiments.parts import Part
 from oddframe.experiments.protocol import parts_of
 from oddframe.experiments.reproduce_train import (
@@ -37,9 +37,7 @@ from oddframe.experiments.segmented_clips import with_bags
 from oddframe.experiments.splice import Clip
 from oddframe.experiments.training_record import Training, read_training
 from oddframe.features.lazy import AnyFeatures, FeatureArray, Views
-from oddframe.features.store import FeatureStore
 from oddframe.training.config import TrainConfig
-from oddframe.training.gather import Extractor
 
 # PyTorch, a network and its optimiser, and what a step holds (bytes).
 _PROCESS = 1_000_000_000
@@ -74,7 +72,7 @@ class Source:
         Raises:
             InputError: a video cannot be read.
         """
-        extractor = Extractor(FeatureStore(self.store), self.device, self.engine)
+        extractor = extractor_of(self.store, self.device, self.engine)
         found = gathered(self.dataset, self.config, extractor)
         clips = clips_from(self.dataset, self.config, found)
         return with_bags(clips, found, self.config, self.store)

@@ -11,7 +11,13 @@ import torch
 from oddframe.backbones.engines import DeviceName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import UsageError
-from oddframe.experiments.benchmark import BENCHMARKS, clips_from, gathered, protocol_of
+from oddframe.experiments.benchmark import (
+    BENCHMARKS,
+    clips_from,
+    extractor_of,
+    gathered,
+    protocol_of,
+)
 from oddframe.experiments.parts import Part
 from oddframe.experiments.protocol import parts_of
 from oddframe.experiments.provenance import features_digest
@@ -21,10 +27,9 @@ from oddframe.experiments.reproduce_tables import TableSpec
 from oddframe.experiments.reproduce_train import Setting, Task, record_path
 from oddframe.experiments.segmented_clips import with_bags
 from oddframe.experiments.splice import Clip
-from oddframe.features.store import FeatureStore
 from oddframe.files import told as file_told
 from oddframe.training.config import TrainConfig, read_config
-from oddframe.training.gather import Extractor, Progress
+from oddframe.training.gather import Progress
 from oddframe.training.shipped import shipped_config
 
 TRAININGS = "trainings"
@@ -119,7 +124,7 @@ def prepare(
     protocol = protocol_of(benchmark, dataset)
     if seeds is not None:
         protocol = replace(protocol, repeats=seeds)
-    extractor = Extractor(FeatureStore(store), device, "auto")
+    extractor = extractor_of(store, device)
     found = gathered(dataset, config, extractor, jobs=decoders, progress=progress)
     clips = clips_from(dataset, config, found)
     clips = with_bags(clips, found, config, store, progress.videos if progress else None)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from oddframe.backbones.base import Backbone
-from oddframe.backbones.engines import DeviceName, EngineName, choose
+from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
 from oddframe.backbones.registry import load_backbone
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.ready import digest_of, is_ready, ready_features
@@ -100,9 +100,15 @@ class Extractor:
     are asked for together or alone.
     """
 
-    def __init__(self, store: FeatureStore, device: DeviceName, engine: EngineName):
+    def __init__(
+        self,
+        store: FeatureStore,
+        device: DeviceName,
+        engine: EngineName,
+        precision: PrecisionName = "auto",
+    ):
         self.store, self.device, self.engine = store, device, engine
-        self.precision = choose(engine, device).precision
+        self.precision, self._asked = choose(engine, device, precision).precision, precision
         self._backbones: dict[tuple[object, ...], Backbone] = {}
         self._lock = threading.Lock()
 
@@ -161,7 +167,11 @@ class Extractor:
         with self._lock:
             if key not in self._backbones:
                 self._backbones[key] = load_backbone(
-                    part.backbone, part.how, device=self.device, engine=self.engine
+                    part.backbone,
+                    part.how,
+                    device=self.device,
+                    engine=self.engine,
+                    precision=self._asked,
                 )
             return self._backbones[key]
 

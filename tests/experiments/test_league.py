@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,39 @@ def test_a_killed_league_trains_nothing_twice(session: Session, tmp_path: Path) 
     assert seen == [(row.title, repeat) for repeat in (0, 1) for row in rows]
 
 
+def test_a_record_alone_is_enough_to_go_on(session: Session, tmp_path: Path) -> None:
+    rows = planted(session)
+    found = run(session, rows[1:])
+    write_league(tmp_path / "league.json", found)
+    shutil.rmtree(session.setting.folder)
+    earlier = read_league(tmp_path / "league.json")
+    heat = Heat(session, rows, earlier)
+    assert [task.name for task in heat.missing] == ["UR-DMU", "UR-DMU"]
+    again = collected([heat])
+    assert [len(entry.trainings) for entry in again.entries] == [0, 2, 2]
+    assert again.entries[1:] == found.entries
+    # Another rate, other features: another training.
+    other = replace(rows[2], config=rows[2].config.with_recipe(lr=0.2))
+    assert len(Heat(session, (other,), earlier).missing) == 2
+    moved = replace(session, setting=replace(session.setting, features_sha256="0" * 64))
+    assert len(Heat(moved, rows[1:], earlier).missing) == 4
+
+
+def test_rows_that_are_not_asked_for_stay_if_they_are_comparable(session: Session) -> None:
+    rows = planted(session)
+    found = run(session, rows[:2])
+    more = collected([Heat(session, rows[2:], found)])
+    assert [entry.name for entry in more.entries] == ["linear", "ur_dmu", "sultani"]
+    assert more.entries[1:] == found.entries
+    for changed in (
+        replace(found, steps=7),
+        replace(found, features_sha256="0" * 64),
+        replace(found, protocol={**found.protocol, "smooth": 3.0}),
+    ):
+        alone = collected([Heat(session, rows[2:], changed)])
+        assert [entry.name for entry in alone.entries] == ["linear"]
+
+
 def test_the_planted_winner_wins(session: Session, tmp_path: Path) -> None:
     found = run(session, planted(session))
     stands = standing([found])
@@ -223,7 +257,10 @@ def test_records_come_back_and_a_table_is_of_all_benchmarks(
 
 def test_what_is_not_common_is_not_ranked(session: Session) -> None:
     found = run(session, planted(session))
-    fewer = [replace(found.entries[2], figures=found.entries[2].figures[:1]), *found.entries[:2]]
+    fewer = [
+        replace(found.entries[2], trainings=found.entries[2].trainings[:1]),
+        *found.entries[:2],
+    ]
     stands = standing([replace(found, entries=tuple(fewer))])
     assert stands.blocks == ((found.dataset, (0, 0)),)
     alone = standing([replace(found, entries=found.entries[:1])])
@@ -250,8 +287,10 @@ def test_what_is_ours_is_compared_with_every_other(session: Session) -> None:
 def test_what_a_processor_took_is_not_mixed_with_a_card(session: Session) -> None:
     found = run(session, planted(session)[2:])
     (entry,) = found.entries
-    on_card = [replace(cost, device="cuda", training_s=1e6) for cost in entry.costs[1:]]
-    mixed = replace(entry, costs=(replace(entry.costs[0], training_s=7.0), *on_card))
+    costs = [replace(entry.costs[0], training_s=7.0)]
+    costs += [replace(cost, device="cuda", training_s=1e6) for cost in entry.costs[1:]]
+    pairs = zip(entry.trainings, costs, strict=True)
+    mixed = replace(entry, trainings=tuple(replace(kept, cost=cost) for kept, cost in pairs))
     text = league_markdown([replace(found, entries=(mixed,))], standing([found]), "")
     assert "median of the 1 trainings that ran on a processor, 1 ran on a card;" in text
     assert re.search(r"\| Linear top-k MIL \|.*\| 7 \|", text)

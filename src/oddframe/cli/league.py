@@ -96,7 +96,8 @@ def league(
         entrants,
         repeats_of,
     )
-    from oddframe.experiments.league_time import Clock, missing
+    from oddframe.experiments.league_record import read_league
+    from oddframe.experiments.league_time import Clock
     from oddframe.experiments.reproduce_grid import plan, run_grid
     from oddframe.experiments.reproduce_session import config_for, prepare
 
@@ -106,6 +107,8 @@ def league(
     opened = open_dataset(f"{name}:{data}")
     wanted = [each.strip() for each in methods.split(",") if each.strip()]
     rows = entrants(settings, wanted, frames=not any(is_ready(video) for video in opened.videos))
+    record = out / f"{opened.name}.json"
+    earlier = read_league(record) if record.exists() else None
     heats = []
     for group in by_features(rows):
         session = prepare(
@@ -117,8 +120,8 @@ def league(
             device=device.value,
             decoders=jobs,
         )
-        heats.append(Heat(session, group))
-    plans = [plan(jobs, len(missing(heat)), heat.session.clips) for heat in heats]
+        heats.append(Heat(session, group, earlier))
+    plans = [plan(jobs, len(heat.missing), heat.session.clips) for heat in heats]
     clock = Clock(heats, min(how.jobs for how in plans))
     told = _Told(heats, clock, out, table or out / "LEAGUE.md", quiet)
     if told.pending:
@@ -129,7 +132,7 @@ def league(
     failed = []
     for heat, how in zip(heats, plans, strict=True):
         of = heat.session
-        failed += run_grid(heat.tasks, of.setting, of.source, of.clips, how, told.training)
+        failed += run_grid(heat.missing, of.setting, of.source, of.clips, how, told.training)
     told.write(failed)
     for task, error in failed:
         note(printable(f"{task.name}, repeat {task.repeat}, fold {task.fold}: {error}"))

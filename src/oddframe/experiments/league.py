@@ -7,20 +7,22 @@ authors give them. Nothing is chosen for any method, so nothing can be chosen by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from oddframe.errors import OddframeError, UsageError
 from oddframe.experiments.benchmark import BENCHMARKS, Benchmark
-from oddframe.experiments.league_record import Entry, Failure, League
+from oddframe.experiments.league_record import Entry, Failure, Kept, League
 from oddframe.experiments.parts import Draws
 from oddframe.experiments.provenance import code, protocol_facts
 from oddframe.experiments.reproduce import columns_of
 from oddframe.experiments.reproduce_grid import known
 from oddframe.experiments.reproduce_session import Session
-from oddframe.experiments.reproduce_train import Task
+from oddframe.experiments.reproduce_train import Task, training_digest
 from oddframe.experiments.training_record import Training
 from oddframe.features.heard import sound_numbers
 from oddframe.methods.registry import get_method, method_names
@@ -45,6 +47,7 @@ LEAGUE_BENCHMARKS = {
 }
 # A loss that falls by more than this share of its whole fall in the last quarter is not done.
 _STILL_FALLING = 0.05
+_FALLING = "the loss still fell at the end"
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,18 @@ def repeats_of(benchmark: Benchmark, draws: int | None, seeds: int | None) -> in
 
 @dataclass(frozen=True)
 class Heat:
-    """Rows that read the same features, and the session that has these."""
+    """Rows that read the same features, and the session that has these.
+
+    Attributes:
+        session: The features.
+        rows: Who reads them.
+        earlier: The league's record as it was: what is in it need not be trained again, even where
+            the records of the trainings themselves are gone.
+    """
 
     session: Session
     rows: tuple[Entrant, ...]
+    earlier: League | None = None
 
     @property
     def tasks(self) -> list[Task]:
@@ -89,6 +100,22 @@ class Heat:
             for part in self.session.parts
             for row in self.rows
         ]
+
+    @property
+    def missing(self) -> list[Task]:
+        """Its trainings that are not there yet."""
+        return [task for task in self.tasks if self.kept(task) is None]
+
+    def kept(self, task: Task) -> Kept | None:
+        """What there is of a training: by its own record, or by the league's as it was."""
+        if (training := known(task, self.session.setting)) is not None:
+            return _kept(training)
+        digest = training_digest(task.config, self.session.setting)
+        for entry in () if self.earlier is None else self.earlier.entries:
+            for each in entry.trainings if entry.digest == digest else ():
+                if each.place == (task.repeat, task.fold):
+                    return each
+        return None
 
 
 def entrants(
@@ -150,12 +177,16 @@ def _entrant(config: TrainConfig, name: str) -> Entrant:
 
 
 def collected(heats: Sequence[Heat], failed: Sequence[tuple[Task, OddframeError]] = ()) -> League:
-    """The league of one benchmark from the trainings that there are by now."""
-    session = heats[0].session
+    """The league of one benchmark from the trainings that there are by now.
+
+    Rows that the record had before and that are not trained now stay, if they are of the same
+    features, steps and protocol.
+    """
+    session, earlier = heats[0].session, heats[0].earlier
     setting = session.setting
     benchmark = BENCHMARKS[setting.dataset]
     recipe = session.config.full_recipe()
-    return League(
+    now = League(
         dataset=setting.dataset,
         title=benchmark.title,
         columns=columns_of(benchmark),
@@ -168,20 +199,34 @@ def collected(heats: Sequence[Heat], failed: Sequence[tuple[Task, OddframeError]
         protocol=protocol_facts(setting.protocol),
         features_sha256=setting.features_sha256,
         code=code(),
-        entries=tuple(_entry(heat.session, row, failed) for heat in heats for row in heat.rows),
+        entries=tuple(_entry(heat, row, failed) for heat in heats for row in heat.rows),
     )
+    return now if earlier is None else _with_rows_of(earlier, now)
 
 
-def _entry(session: Session, row: Entrant, failed: Sequence[tuple[Task, OddframeError]]) -> Entry:
-    tasks = Heat(session, (row,)).tasks
-    found = [known(task, session.setting) for task in tasks]
-    there = [training for training in found if training is not None]
+def _with_rows_of(earlier: League, now: League) -> League:
+    """The league of now, and the rows of the one before that go with it."""
+    alone = all(get_method(entry.method).backbones for entry in now.entries)  # They look at frames.
+    if (earlier.steps, _plain(earlier.protocol)) != (now.steps, _plain(now.protocol)):
+        return now
+    if not alone and earlier.features_sha256 != now.features_sha256:
+        return now
+    names = {entry.name for entry in now.entries}
+    others = tuple(entry for entry in earlier.entries if entry.name not in names)
+    base = replace(earlier, code=now.code) if alone else now
+    parts = tuple(sorted({*earlier.parts, *now.parts})) if others else now.parts
+    return replace(base, parts=parts, entries=(*now.entries, *others))
+
+
+def _plain(facts: Mapping[str, Any]) -> str:
+    """Whether they come from a file or not."""
+    return json.dumps(facts, sort_keys=True)
+
+
+def _entry(heat: Heat, row: Entrant, failed: Sequence[tuple[Task, OddframeError]]) -> Entry:
+    tasks = replace(heat, rows=(row,)).tasks
+    there = [each for task in tasks if (each := heat.kept(task)) is not None]
     method, recipe = row.config.chosen_method()[0], row.config.full_recipe()
-    costs = [
-        replace(training.cost, device=training.device)
-        for training in there
-        if training.cost is not None
-    ]
     return Entry(
         name=row.name,
         title=row.title,
@@ -190,8 +235,8 @@ def _entry(session: Session, row: Entrant, failed: Sequence[tuple[Task, Oddframe
         if method.stepless
         else f"{recipe.optimiser}, {recipe.lr:g}, {recipe.weight_decay:g}"
         + (f", norm {recipe.clip_norm:g}" if recipe.clip_norm else ""),
-        figures=tuple(training.figures for training in there),
-        costs=tuple(costs),
+        digest=training_digest(row.config, heat.session.setting),
+        trainings=tuple(there),
         notes=(*_looks(row.config), *_notes(there)),
         failed=tuple(
             Failure(task.repeat, task.fold, str(error))
@@ -201,26 +246,29 @@ def _entry(session: Session, row: Entrant, failed: Sequence[tuple[Task, Oddframe
     )
 
 
+def _kept(training: Training) -> Kept:
+    cost = training.cost and replace(training.cost, device=training.device)
+    told = training.warnings if flat(training) else (*training.warnings, _FALLING)
+    return Kept(training.figures, cost, tuple(told), training.code.sha256)
+
+
 def _looks(config: TrainConfig) -> tuple[str, ...]:
     """A line of a method that does not read what the others read."""
     only = config.chosen_method()[0].backbones
     return (f"looks at frames, {config.features.backbone}",) if only else ()
 
 
-def _notes(trainings: Sequence[Training]) -> tuple[str, ...]:
+def _notes(trainings: Sequence[Kept]) -> tuple[str, ...]:
     """What a reader has to know of a row before its figures are trusted."""
-    told = [warning for training in trainings for warning in training.warnings]
+    told = [line for training in trainings for line in training.told]
     lines = [
         f"{line} ({told.count(line)} of {len(trainings)} trainings)"
         for line in dict.fromkeys(told)
-        if "left aside" not in line  # Of a method of normal videos: that is what it is.
+        # The second is of a method of normal videos: that is what it is.
+        if line != _FALLING and "left aside" not in line
     ]
-    falling = sum(not flat(training) for training in trainings)
-    if 2 * falling > len(trainings):
-        lines.append(
-            f"not converged: the loss still fell at the end in {falling} of "
-            f"{len(trainings)} trainings"
-        )
+    if 2 * (falling := told.count(_FALLING)) > len(trainings):
+        lines.append(f"not converged: {_FALLING} in {falling} of {len(trainings)} trainings")
     return tuple(lines)
 
 

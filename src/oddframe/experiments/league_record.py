@@ -16,7 +16,7 @@ from oddframe.experiments.table import Column
 from oddframe.experiments.training_record import Cost, figures_from, nulled
 from oddframe.files import write_text
 
-KIND, SCHEMA = "oddframe league", 1
+KIND, SCHEMA = "oddframe league", 2
 
 Place = tuple[int, int]
 """Repeat (draw, seed) and fold."""
@@ -32,6 +32,28 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a league keeps of one training.
+
+    Attributes:
+        figures: Of the last step; their repeat and fold are the training's.
+        cost: What it took.
+        told: What was noted of it, a line each.
+        code: Digest of the code that made it.
+    """
+
+    figures: Figures
+    cost: Cost | None
+    told: tuple[str, ...]
+    code: str
+
+    @property
+    def place(self) -> Place:
+        """Its repeat and fold."""
+        return self.figures.repeat, self.figures.fold
+
+
+@dataclass(frozen=True)
 class Entry:
     """A row of a league.
 
@@ -40,8 +62,8 @@ class Entry:
         title: In print.
         method: Name in the registry.
         recipe: Its own part of the recipe: optimiser, rate, decay, clipping.
-        figures: Of the last step, one a training.
-        costs: One a training.
+        digest: Of all that its trainings depend on, but for repeat and fold.
+        trainings: Those that are done.
         notes: What to know before its figures are trusted, a line each.
         failed: Trainings that gave nothing.
     """
@@ -50,10 +72,20 @@ class Entry:
     title: str
     method: str
     recipe: str
-    figures: tuple[Figures, ...]
-    costs: tuple[Cost, ...]
+    digest: str
+    trainings: tuple[Kept, ...]
     notes: tuple[str, ...]
     failed: tuple[Failure, ...]
+
+    @property
+    def figures(self) -> tuple[Figures, ...]:
+        """Of the last step, one a training."""
+        return tuple(each.figures for each in self.trainings)
+
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        """Of the trainings whose cost is known."""
+        return tuple(each.cost for each in self.trainings if each.cost is not None)
 
     @property
     def by_place(self) -> dict[Place, Figures]:
@@ -145,6 +177,11 @@ def _league(data: dict[str, Any]) -> League:
     return League(**data)
 
 
+def _kept(data: Mapping[str, Any]) -> Kept:
+    cost = Cost(**data["cost"]) if data["cost"] else None
+    return Kept(figures_from(data["figures"]), cost, tuple(data["told"]), data["code"])
+
+
 def _place(pair: Sequence[int]) -> Place:
     first, second = pair
     return int(first), int(second)
@@ -152,8 +189,7 @@ def _place(pair: Sequence[int]) -> Place:
 
 def _entry(data: dict[str, Any]) -> Entry:
     data |= {
-        "figures": tuple(figures_from(each) for each in data["figures"]),
-        "costs": tuple(Cost(**each) for each in data["costs"]),
+        "trainings": tuple(_kept(each) for each in data["trainings"]),
         "notes": tuple(data["notes"]),
         "failed": tuple(Failure(**each) for each in data["failed"]),
     }

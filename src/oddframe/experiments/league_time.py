@@ -45,11 +45,6 @@ def _seconds(task: Task, session: Session, steps: int) -> float:
         return time.monotonic() - began
 
 
-def missing(heat: Heat) -> list[Task]:
-    """Its trainings that are not there yet."""
-    return [task for task in heat.tasks if known(task, heat.session.setting) is None]
-
-
 @dataclass
 class Clock:
     """Seconds a training of each row, guessed first, then measured."""
@@ -68,7 +63,7 @@ class Clock:
             for task in heat.tasks:
                 if (training := known(task, heat.session.setting)) is not None:
                     self.done(task.name, training.seconds)
-            todo = missing(heat)
+            todo = heat.missing
             for name in dict.fromkeys(task.name for task in todo):
                 own = [task for task in todo if task.name == name]
                 if name not in self.taken:
@@ -77,7 +72,7 @@ class Clock:
 
     def todo(self) -> list[Task]:
         """The trainings that are not there yet."""
-        return [task for heat in self.heats for task in missing(heat)]
+        return [task for heat in self.heats for task in heat.missing]
 
     def done(self, name: str, seconds: float) -> None:
         """A training took so long."""

@@ -85,15 +85,20 @@ class Task:
     fold: int
 
 
-def record_path(task: Task, setting: Setting) -> Path:
-    """Where the record of a training is, or would be: whoever asks for the same finds it."""
-    facts = {
-        "training": training_facts(task.config),
-        "protocol": protocol_facts(handed(task.config, setting.protocol)),
+def training_digest(config: TrainConfig, setting: Setting) -> str:
+    """sha256 (hex) of all that trainings of ``config`` depend on, but for their repeat and fold."""
+    return digest_of({
+        "training": training_facts(config),
+        "protocol": protocol_facts(handed(config, setting.protocol)),
         "dataset": setting.dataset,
         "features": setting.features_sha256,
-    }
-    folder = setting.folder / f"{task.config.method.name}-{digest_of(facts)[:12]}"
+    })  # fmt: skip
+
+
+def record_path(task: Task, setting: Setting) -> Path:
+    """Where the record of a training is, or would be: whoever asks for the same finds it."""
+    digest = training_digest(task.config, setting)
+    folder = setting.folder / f"{task.config.method.name}-{digest[:12]}"
     return folder / f"r{task.repeat}f{task.fold}.json"
 
 

@@ -205,9 +205,10 @@ def _recipes(leagues: Sequence[League]) -> list[str]:
     ]
     lines = _table(heads, rows, words=3)
     for league in leagues:
+        made = sorted({each.code[:12] for entry in league.entries for each in entry.trainings})
         lines.append(
-            f"- {league.title}: features `{league.features_sha256[:12]}`, code "
-            f"`{league.code.sha256[:12]}` of oddframe {league.code.version}"
+            f"- {league.title}: features `{league.features_sha256[:12]}`, oddframe "
+            f"{league.code.version}, code {', '.join(f'`{each}`' for each in made) or _NONE}"
         )
     return [*lines, ""]
 

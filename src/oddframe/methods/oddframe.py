@@ -173,7 +173,15 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
     )
     Config = OddframeConfig
     separable = True
-    recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=300, segments=32)
+    recipe = Recipe(
+        lr=1e-4,
+        weight_decay=5e-5,
+        steps=300,
+        normal_bags=8,
+        abnormal_bags=8,
+        segments=32,
+        average=0.98,
+    )
 
     def network(self, dim: int, config: OddframeConfig) -> OddframeNetwork:
         """A fresh network for features of length ``dim``."""

@@ -20,11 +20,14 @@ import numpy as np
 import pytest
 
 from oddframe.cameras import with_thresholds
+from oddframe.cli import batch
+from oddframe.cli.jobs import Job, Outcome
 from oddframe.cli.telling import mended, skipped
 from oddframe.detector import Detector
 from oddframe.features.extract import spec_of
 from oddframe.features.spec import Features
 from oddframe.features.store import write_features
+from oddframe.features.watched import Beat
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT
@@ -320,6 +323,33 @@ def test_two_jobs_give_what_one_gives(
     for video in alone["videos"]:
         np.testing.assert_allclose(scores[video["video"]], video["snippet_scores"], atol=1e-4)
     assert len(answer["failed"]) == 1
+
+
+class Mortal(batch._Scorer):
+    """Scores in a process that one of the videos ends."""
+
+    def __call__(self, job: Job, beat: Beat) -> Outcome:
+        if job.path.name == "deadly.mp4":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(job, beat)
+
+
+@pytest.mark.slow
+def test_a_video_that_ends_its_process_costs_no_other_one(
+    oddframe: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a.mp4", "deadly.mp4", "b.mp4", "c.mp4")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        shutil.copy(clip, path)
+    monkeypatch.setattr(batch, "_Scorer", Mortal)
+    answer = oddframe("score", *paths, "--jobs", "2", "--json")
+    told = json.loads(answer.out)
+    scored = sorted(Path(video["video"]).name for video in told["videos"])
+    assert scored == ["a.mp4", "b.mp4", "c.mp4"]
+    assert len(told["failed"]) == 1
+    assert "deadly.mp4: the process that read it was ended by SIGKILL: out of memory?" in answer.err
+    assert answer.code == 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")

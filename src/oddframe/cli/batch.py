@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from functools import lru_cache
-from multiprocessing import active_children, get_context
+from functools import partial
 from pathlib import Path
 
 from oddframe.cli.console import follow, note, progress_bar, say
@@ -21,11 +16,16 @@ from oddframe.cli.telling import answer, line, summary
 from oddframe.detector import Detector
 from oddframe.errors import OddframeError, UsageError
 from oddframe.features.beside import video_of
+from oddframe.features.watched import Beat, Broken, Watched, beating
 from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.names import stems
 from oddframe.outputs.write import path_of
 from oddframe.video.folder import PICTURE_SUFFIXES
 from oddframe.video.mask import read_mask
+
+# Several at once: a video of which nothing comes for so long (s) is given up. Networks may first
+# have to be converted, on a machine that does other things, too.
+_SILENCE_S = 300.0
 
 
 def run(
@@ -141,45 +141,33 @@ def _in_parallel(
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = threads
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    waiting: dict[Future[Outcome], Job] = {}
+    watched: Watched[Job, Outcome] = Watched(partial(_Scorer, settings), jobs, _SILENCE_S)
     try:
         with progress_bar(quiet=quiet) as bar:
-            update = follow(bar, f"{len(work)} videos")
-            with _deaf():
-                waiting = {pool.submit(_score_in_worker, job, settings): job for job in work}
-            for done, future in enumerate(as_completed(waiting), 1):
+            update, done = follow(bar, f"{len(work)} videos"), 0
+            for found in watched.run(work):
+                if found is None:
+                    continue
+                number, answer = found
+                done += 1
                 update(done, len(work))
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    reason = "the process that scored it was killed (out of memory?)"
-                    yield Outcome(
-                        waiting[future], error=f"{waiting[future].path}: {reason}", exit_code=1
-                    )
+                if isinstance(answer, Broken):
+                    reason = f"{work[number].path}: {answer.reason}"
+                    answer = Outcome(work[number], error=reason, exit_code=1)
+                yield answer
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        if not all(future.done() for future in waiting):
-            for process in active_children():
-                process.terminate()
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started in here do not hear Ctrl-C: this one does, and ends them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+class _Scorer:
+    """Scores in a process of its own that is watched; see ``Watched``."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._detector = settings, load_detector(settings)
 
-_worker_detector = lru_cache(maxsize=1)(load_detector)
-
-
-def _score_in_worker(job: Job, settings: Settings) -> Outcome:
-    return score_one(job, settings, _worker_detector(settings))
+    def __call__(self, job: Job, beat: Beat) -> Outcome:
+        # What comes behind the features may take long, and is no stranger's decoder's.
+        return score_one(job, self._settings, self._detector, beat, settling=partial(beating, beat))

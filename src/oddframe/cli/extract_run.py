@@ -17,7 +17,7 @@ from oddframe.errors import InputError
 from oddframe.features.making import Made, Maker, Video, Wanted
 from oddframe.features.manifest import Entry, append_entries, read_entries
 from oddframe.features.named import earlier
-from oddframe.features.watched import Broken, Watched
+from oddframe.features.watched import PATIENCE, Broken, Watched
 from oddframe.files import make_folder
 from oddframe.outputs.names import stems
 
@@ -82,7 +82,7 @@ def _make_all(
 ) -> Iterator[tuple[int, Made]]:
     processes = max(1, min(limits.jobs or 1, len(videos)))
     watched: Watched[Video, Made] = Watched(
-        partial(Maker, wanted, limits.memory_bytes), processes, limits.silence_s
+        partial(Maker, wanted, limits.memory_bytes), processes, limits.silence_s, advice=PATIENCE
     )
     with _share_of_cores(processes), progress_bar(quiet=quiet) as bar:
         update = follow(bar, f"{len(videos)} videos")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,9 +86,21 @@ def load_detector(settings: Settings) -> Detector:
 
 
 def score_one(
-    job: Job, settings: Settings, detector: Detector, progress: Progress | None = None
+    job: Job,
+    settings: Settings,
+    detector: Detector,
+    progress: Progress | None = None,
+    settling: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Outcome:
-    """Score one input and write its files; a failure is an outcome, not an exception."""
+    """Score one input and write its files; a failure is an outcome, not an exception.
+
+    Args:
+        job: The input.
+        settings: What is wanted of it.
+        detector: Scores it.
+        progress: Is told of every snippet.
+        settling: What all that comes behind the features is done in.
+    """
     partial = None
     try:
         rule = camera_rule(detector.model.card, detector.profile, detector.rule, job.path)
@@ -113,15 +126,16 @@ def score_one(
             )
             features, notes = made.features, made.notes
             damaged, mended = made.damaged_packets, made.mended_frames
-        track = detector.score(features)
-        result = detector.result(str(job.path), track, rule=rule, damaged=damaged)
-        result = replace(result, mended_frames=mended, fingerprint=fingerprint)
-        if settings.out is not None:
-            source = None if job.is_features else job.path
-            notes += _replaced(job, old)
-            write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
-            if partial is not None:
-                partial.discard()
+        with settling():
+            track = detector.score(features)
+            result = detector.result(str(job.path), track, rule=rule, damaged=damaged)
+            result = replace(result, mended_frames=mended, fingerprint=fingerprint)
+            if settings.out is not None:
+                source = None if job.is_features else job.path
+                notes += _replaced(job, old)
+                write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
+                if partial is not None:
+                    partial.discard()
         return Outcome(job, result, camera=camera, notes=notes)
     except OddframeError as error:
         if settings.debug:

@@ -21,7 +21,7 @@ from oddframe.features.manifest import Entry
 from oddframe.features.named import NOTHING, Earlier, named_files, stands_alone, taken
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import place_in_store
-from oddframe.features.watched import Broken, Watched
+from oddframe.features.watched import PATIENCE, Broken, Watched
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,11 @@ class Station:
         out = self._folder / "out" if order.out else None
         wanted = replace(order.wanted, store=self._folder / "store", out=out, again=False)
         self._watched: Watched[Video, Made] = Watched(
-            partial(Maker, wanted, order.memory_bytes), 1, order.silence_s, keep=True
+            partial(Maker, wanted, order.memory_bytes),
+            1,
+            order.silence_s,
+            keep=True,
+            advice=PATIENCE,
         )
 
     def __call__(self, item: Item) -> Made:

@@ -29,6 +29,8 @@ Result = TypeVar("Result")
 Beat = Callable[[int, int | None], None]
 Work = Callable[[Job, Beat], Result]
 
+# Where an option says how long silence may last.
+PATIENCE = " (--patience waits longer)"
 _TELL_S = 0.2
 _POLL_S = 0.5
 
@@ -49,6 +51,7 @@ class Watched(Generic[Job, Result]):
         processes: How many at a time.
         silence_s: Seconds without a beat after which a job is given up.
         keep: Leave the processes ready for another run, until ``end``.
+        advice: What to do about a job that was given up.
     """
 
     def __init__(
@@ -58,9 +61,10 @@ class Watched(Generic[Job, Result]):
         silence_s: float,
         *,
         keep: bool = False,
+        advice: str = "",
     ) -> None:
         self._start, self._processes, self._silence_s = start, processes, silence_s
-        self._keep = keep
+        self._keep, self._advice = keep, advice
         self._workers: list[_Worker[Job]] = []
         self.done: dict[int, tuple[int, int | None]] = {}  # By a running job's number.
 
@@ -85,7 +89,7 @@ class Watched(Generic[Job, Result]):
                         worker.end()
                         self._workers.remove(worker)
                         if not worker.ready:
-                            raise OddframeError(f"nothing can be extracted: {answer.reason}")
+                            raise OddframeError(f"nothing can be done: {answer.reason}")
                     if number is not None:
                         yield number, answer
                 yield None
@@ -105,7 +109,7 @@ class Watched(Generic[Job, Result]):
                 worker.give(waiting.popleft(), jobs)
         starting = sum(not worker.ready for worker in self._workers)
         while len(self._workers) < self._processes and starting < len(waiting):
-            self._workers.append(_Worker(self._start, self._silence_s))
+            self._workers.append(_Worker(self._start, self._silence_s, self._advice))
             starting += 1
 
     def _heard_from(self) -> list[_Worker[Job]]:
@@ -117,17 +121,18 @@ class Watched(Generic[Job, Result]):
 class _Worker(Generic[Job]):
     """A process, seen from outside."""
 
-    def __init__(self, start: Callable[[], Work[Job, Any]], silence_s: float) -> None:
+    def __init__(self, start: Callable[[], Work[Job, Any]], silence_s: float, advice: str) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.job: int | None = None
         self.ready = False
-        self._silence_s = silence_s
+        self._silence_s, self._advice = silence_s, advice
         self._heard = time.monotonic()
         self._process: BaseProcess = context.Process(
             target=_serve, args=(theirs, start), daemon=True
         )
-        self._process.start()
+        with _deaf():
+            self._process.start()
         theirs.close()
 
     def give(self, number: int, jobs: Sequence[Job]) -> None:
@@ -143,7 +148,7 @@ class _Worker(Generic[Job]):
         if not self.pipe.poll():
             return Broken(
                 f"nothing came of it for {self._silence_s:g} s, so it was given up: its "
-                "decoder hangs, or the machine is too busy (--patience waits longer)"
+                f"decoder hangs, or the machine is too busy{self._advice}"
             )
         try:
             kind, value = self.pipe.recv()
@@ -171,6 +176,19 @@ class _Worker(Generic[Job]):
             hint = ": out of memory?" if name == "SIGKILL" else ""
             return f"the process that read it was ended by {name}{hint}"
         return f"the process that read it ended by itself (exit code {code})"
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started in here never hear Ctrl-C, not even before they run our code."""
+    if threading.current_thread() is not threading.main_thread():  # Signals are its business.
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _serve(pipe: Connection, start: Callable[[], Work[Any, Any]]) -> None:

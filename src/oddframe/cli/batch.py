@@ -13,6 +13,7 @@ from oddframe.cli.console import follow, note, progress_bar, say
 from oddframe.cli.inputs import recordings
 from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
+from oddframe.cores import share_of_cores
 from oddframe.detector import Detector
 from oddframe.errors import OddframeError, UsageError
 from oddframe.features.beside import video_of
@@ -137,29 +138,19 @@ def _score_all(
 def _in_parallel(
     work: Sequence[Job], settings: Settings, jobs: int, *, quiet: bool
 ) -> Iterator[Outcome]:
-    # Each process gets its share of the cores; it reads this when it loads its networks.
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = threads
     watched: Watched[Job, Outcome] = Watched(partial(_Scorer, settings), jobs, _SILENCE_S)
-    try:
-        with progress_bar(quiet=quiet) as bar:
-            update, done = follow(bar, f"{len(work)} videos"), 0
-            for found in watched.run(work):
-                if found is None:
-                    continue
-                number, answer = found
-                done += 1
-                update(done, len(work))
-                if isinstance(answer, Broken):
-                    reason = f"{work[number].path}: {answer.reason}"
-                    answer = Outcome(work[number], error=reason, exit_code=1)
-                yield answer
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+    with share_of_cores(jobs), progress_bar(quiet=quiet) as bar:
+        update, done = follow(bar, f"{len(work)} videos"), 0
+        for found in watched.run(work):
+            if found is None:
+                continue
+            number, answer = found
+            done += 1
+            update(done, len(work))
+            if isinstance(answer, Broken):
+                reason = f"{work[number].path}: {answer.reason}"
+                answer = Outcome(work[number], error=reason, exit_code=1)
+            yield answer
 
 
 class _Scorer:

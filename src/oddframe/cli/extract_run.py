@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ from oddframe.backbones.engines import choose
 from oddframe.cli.console import follow, note, printable, progress_bar
 from oddframe.cli.extract_told import Books, Tally, last, met, settle
 from oddframe.cli.inputs import recordings
+from oddframe.cores import share_of_cores
 from oddframe.errors import InputError
 from oddframe.features.making import Made, Maker, Video, Wanted
 from oddframe.features.manifest import Entry, append_entries, read_entries
@@ -84,7 +83,7 @@ def _make_all(
     watched: Watched[Video, Made] = Watched(
         partial(Maker, wanted, limits.memory_bytes), processes, limits.silence_s, advice=PATIENCE
     )
-    with _share_of_cores(processes), progress_bar(quiet=quiet) as bar:
+    with share_of_cores(processes), progress_bar(quiet=quiet) as bar:
         update = follow(bar, f"{len(videos)} videos")
         for answer in watched.run(videos):
             _show(watched, sizes, tally, update)
@@ -112,21 +111,6 @@ def _show(
         if expected
     )
     update(tally.done + round(at_work), max(1, tally.total))
-
-
-@contextmanager
-def _share_of_cores(processes: int) -> Iterator[None]:
-    # Each process gets its share; it reads this when it loads its networks.
-    before = os.environ.get("OMP_NUM_THREADS")
-    if processes > 1:
-        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ["OMP_NUM_THREADS"] = before
-        else:
-            os.environ.pop("OMP_NUM_THREADS", None)
 
 
 def _videos(paths: Sequence[Path], out: Path | None) -> list[Video]:

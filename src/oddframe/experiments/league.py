@@ -110,8 +110,10 @@ class Heat:
         """What there is of a training: by its own record, or by the league's as it was."""
         if (training := known(task, self.session.setting)) is not None:
             return _kept(training)
+        if self.earlier is None:
+            return None
         digest = training_digest(task.config, self.session.setting)
-        for entry in () if self.earlier is None else self.earlier.entries:
+        for entry in self.earlier.entries:
             for each in entry.trainings if entry.digest == digest else ():
                 if each.place == (task.repeat, task.fold):
                     return each

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from oddframe.backbones.engines import DeviceName, EngineName
+from oddframe.cores import threads_each
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError, OddframeError
 from oddframe.experiments.benchmark import clips_from, extractor_of, gathered
@@ -243,24 +244,18 @@ def _attempt(
 @contextmanager
 def _pool(setting: Setting, source: Source, how: Plan) -> Iterator[ProcessPoolExecutor]:
     """Processes that have the clips; they end with the block, however that ends."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(how.threads)  # Read when a process starts.
     context = multiprocessing.get_context("spawn")
     ours = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(how.jobs, context, _begin, (setting, source, how.threads))
-    try:
-        yield pool
-        pool.shutdown()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - ours:
-            process.terminate()
-        raise
-    finally:
-        if before is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+    with threads_each(how.threads):
+        try:
+            yield pool
+            pool.shutdown()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - ours:
+                process.terminate()
+            raise
 
 
 _HELD: dict[str, tuple[dict[tuple[int, int], Part], Setting]] = {}

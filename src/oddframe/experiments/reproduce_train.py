@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from oddframe.experiments.benchmark import FALSE_ALARMS_PER_HOUR, handed
 from oddframe.experiments.figures import Figures, figures
@@ -225,24 +225,23 @@ class _Course:
 
     def __init__(self) -> None:
         self.total = 0
-        self.terms: dict[str, list[Tensor]] = defaultdict(list)
+        self.terms: dict[str, list[float]] = defaultdict(list)
 
     def step(self, step: int, total: int, loss: Loss) -> None:
         if step == 1:  # A collapsed training begins once more.
             self.terms.clear()
         self.total = total
         for name, term in {"loss": loss.total, **loss.terms}.items():
-            self.terms[name].append(term.detach())  # Read at the end: a card need not wait.
+            self.terms[name].append(float(term.detach()))
 
     def learning(self) -> Learning:
         """At most a hundred points, each the mean since the one before."""
         if not self.total:  # Not trained by steps.
             return Learning((), {})
         parts = np.array_split(np.arange(self.total), min(self.total, _MOST_POINTS))
-        terms = {name: torch.stack(values).cpu().numpy() for name, values in self.terms.items()}
         means = {
             name: tuple(float(np.mean(np.take(values, part))) for part in parts)
-            for name, values in terms.items()
+            for name, values in self.terms.items()
         }
         return Learning(tuple(int(part[-1]) + 1 for part in parts), means)
 

@@ -63,6 +63,16 @@ def clip_frames(clip: Path) -> list[Image]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
+def without_start(whole: Path, path: Path, packets: int = 7) -> None:
+    """Write the packets of a video's picture behind the first ``packets``."""
+    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(old.demux(video=0)):
+            if packet.dts is not None and number >= packets:
+                packet.stream = stream
+                new.mux(packet)
+
+
 def encode(
     path: Path,
     frames: Iterable[Image],

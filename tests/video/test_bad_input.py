@@ -19,7 +19,7 @@ from oddframe.video.probe import probe
 from oddframe.video.reader import VideoFile
 from oddframe.video.snippets import SnippetReader
 from oddframe.video.source import open_source
-from tests.conftest import ROOT, Image, encode, remux
+from tests.conftest import ROOT, Image, encode, remux, without_start
 
 HOW = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
 
@@ -66,12 +66,7 @@ def assert_close(ours: Image, theirs: Iterable[Image], levels: float) -> None:
 def test_no_key_frame_at_the_start(tmp_path: Path, clip_frames: list[Image], suffix: str) -> None:
     whole = encode(tmp_path / "whole.mp4", clip_frames, options={"g": "20", "bf": "0"})
     path = tmp_path / f"cut{suffix}"
-    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for number, packet in enumerate(old.demux(video=0)):
-            if packet.dts is not None and number >= 7:
-                packet.stream = stream
-                new.mux(packet)
+    without_start(whole, path)
     pictures, times = read(path)
     assert 30 <= len(pictures) <= 43
     assert times[0] == 0

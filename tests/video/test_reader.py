@@ -16,7 +16,7 @@ from oddframe.errors import InputError
 from oddframe.video.container import packets_of
 from oddframe.video.reader import VideoFile
 from oddframe.video.source import open_source
-from tests.conftest import BAD_VIDEOS, Image, encode, flip_bits, keep_part, remux
+from tests.conftest import BAD_VIDEOS, Image, encode, flip_bits, keep_part, remux, without_start
 
 
 def times(path: Path) -> list[float]:
@@ -248,12 +248,7 @@ def test_what_leans_on_frames_before_the_file_is_no_damage(
 ) -> None:
     whole = encode(tmp_path / "whole.mp4", clip_frames, options={"g": "20", "bf": "2"})
     path = tmp_path / "cut.ts"
-    with av.open(str(whole)) as old, av.open(str(path), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for number, packet in enumerate(old.demux(video=0)):
-            if packet.dts is not None and number >= 7:
-                packet.stream = stream
-                new.mux(packet)
+    without_start(whole, path)
     video = VideoFile(path)
     assert len(list(video.frames((64, 64)))) < 43
     assert video.damaged_packets == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from oddframe.cli.console import follow, note, printable, progress_bar
 from oddframe.cli.extract_run import Limits, size_of
-from oddframe.cli.extract_told import Append, Books, Tally, last, met, settle
+from oddframe.cli.extract_told import Append, Books, Tally, remembered, settle
 from oddframe.features.anywhere import Place, absolute, find_sources
 from oddframe.features.cluster import Cluster, Room, connect
 from oddframe.features.making import Made, Wanted
@@ -65,7 +65,7 @@ def run_on_cluster(
         tally = Tally(sum(item.source.size for item in items))
         answers = _answers(address, items, wanted, (where, named), limits, tally, quiet=quiet)
         sizes = [item.source.size for item in items]
-        books = Books(store, last(known), met(known), append, append_named)
+        books = Books(store, *remembered(known), append, append_named)
         return settle(answers, sizes, books, tally, as_json=as_json, quiet=quiet)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oddframe.backbones.engines import choose
 from oddframe.cli.console import follow, note, printable, progress_bar
-from oddframe.cli.extract_told import Books, Tally, last, met, settle
+from oddframe.cli.extract_told import Books, Tally, remembered, settle
 from oddframe.cli.inputs import recordings
 from oddframe.cores import share_of_cores
 from oddframe.errors import InputError
@@ -54,7 +54,7 @@ def run(
     precision = choose(wanted.engine, wanted.device, wanted.precision).precision
     specs = [part.spec(precision) for part in wanted.parts]
     make_folder(wanted.store)
-    known, damaged = last(read_entries(wanted.store)), met(read_entries(wanted.store))
+    known, met = remembered(read_entries(wanted.store))
     videos = _videos(recordings(paths, quiet=quiet), wanted.out)
     note(
         f"{len(videos)} videos, {', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
@@ -66,7 +66,7 @@ def run(
     answers = _make_all(videos, sizes, wanted, limits, tally, quiet=quiet)
     append_named = None if wanted.out is None else partial(append_entries, wanted.out)
     append = partial(append_entries, wanted.store)
-    books = Books(str(wanted.store), known, damaged, append, append_named)
+    books = Books(str(wanted.store), known, met, append, append_named)
     return settle(answers, sizes, books, tally, as_json=as_json, quiet=quiet)
 
 

@@ -103,19 +103,25 @@ def settle(
     return max((made.exit_code for made in done.values()), default=0)
 
 
-def last(entries: Iterable[Entry]) -> defaultdict[str, set[tuple[str, str, str]]]:
-    """What holds of each video: what was made, or, if that came later, why it failed."""
-    found: defaultdict[str, set[tuple[str, str, str]]] = defaultdict(set)
+Known = defaultdict[str, set[tuple[str, str, str]]]
+Met = dict[tuple[str, str], Entry]
+
+
+def remembered(entries: Iterable[Entry]) -> tuple[Known, Met]:
+    """What a manifest says, read once: it may have a million lines.
+
+    Returns:
+        What holds of each video: what was made, or, if that came later, why it failed; and of each
+        content and spec the line that says of damage or notes, if any line does.
+    """
+    known: Known = defaultdict(set)
+    met: Met = {}
     for entry in entries:
-        others = () if entry.reason else (key for key in found[entry.video] if not key[2])
-        found[entry.video] = {*others, _key(entry)}
-    return found
-
-
-def met(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
-    """Of each content and spec the line that says of damage or notes, if any line does."""
-    told = (e for e in entries if e.damaged_packets or e.mended_frames or e.notes)
-    return {(entry.sha256, entry.spec): entry for entry in told}
+        others = () if entry.reason else (key for key in known[entry.video] if not key[2])
+        known[entry.video] = {*others, _key(entry)}
+        if entry.damaged_packets or entry.mended_frames or entry.notes:
+            met[entry.sha256, entry.spec] = entry
+    return known, met
 
 
 def _recalled(entry: Entry, before: Mapping[tuple[str, str], Entry]) -> Entry:

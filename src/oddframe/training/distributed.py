@@ -11,9 +11,8 @@ process, up to the order in which floats are added.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -147,7 +146,11 @@ class Ranks:
 
 
 def serve(work: Callable[[Any], object]) -> None:
-    """Do what the first process tells, until it has nothing more, or is gone."""
+    """Do what the first process tells, until it has nothing more, or is gone.
+
+    In the latter case the process ends here and at once: PyTorch's threads, which may be waiting
+    for a message, would abort an exit that takes Python down around them.
+    """
     while True:
         job: list[Any] = [None]
         try:
@@ -159,9 +162,9 @@ def serve(work: Callable[[Any], object]) -> None:
             # The first process says what went wrong; that its line was cut says nothing.
             if "onnection" not in str(error):
                 raise
-            sys.exit(1)
+            os._exit(1)
         except KeyboardInterrupt:
-            sys.exit(130)
+            os._exit(130)
 
 
 @contextmanager
@@ -181,4 +184,8 @@ def processes() -> Iterator[Ranks]:
     yield ranks
     if ranks.first:
         ranks.tell(None)
+    # Nobody hangs up while another may still be reading its last message. Whose wait is cut knows
+    # by that that all have come this far.
+    with suppress(RuntimeError):
+        dist.barrier()
     dist.destroy_process_group()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2
+from scipy.stats import chi2, t
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
 from oddframe.errors import InputError
@@ -17,6 +17,7 @@ from oddframe.metrics import (
     bootstrap_interval,
     false_alarm_rate,
     frame_metrics,
+    mean_interval,
     poisson_interval,
     roc_auc,
     trapezoid_ap,
@@ -156,6 +157,26 @@ def test_bootstrap_leaves_undefined_resamples_out():
     assert bootstrap_interval([0, 1], only_with_both).low == 1.0
     assert np.isnan(bootstrap_interval([0], only_with_both).high)
     assert np.isnan(bootstrap_interval([], len).value)
+
+
+@given(
+    st.lists(
+        st.floats(-100, 100).filter(lambda x: x == 0 or abs(x) > 1e-3), min_size=2, max_size=40
+    )
+)
+def test_a_mean_of_few_has_students_interval(values: list[float]) -> None:
+    found = mean_interval(values, 0.9)
+    reach = t.ppf(0.95, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    assert found.value == pytest.approx(np.mean(values), abs=1e-9)
+    assert (found.low, found.high) == pytest.approx(
+        (found.value - reach, found.value + reach), rel=1e-9, abs=1e-9
+    )
+
+
+def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
+    one, none = mean_interval([3.0]), mean_interval([])
+    assert one.value == 3.0
+    assert np.isnan([one.low, one.high, none.value, none.low]).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 12, 250])

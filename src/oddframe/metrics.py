@@ -253,6 +253,44 @@ def bootstrap_interval(
     return Interval(statistic(groups) if groups else float("nan"), float(low), float(high))
 
 
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of a few values with the interval that Student's t gives it.
+
+    Student, "The Probable Error of a Mean" (Biometrika 1908): exact for values that scatter
+    normally, where a bootstrap of three to ten of them is far too narrow. Of one value the ends are
+    ``nan``, of none the mean too.
+    """
+    n = len(values)
+    mean = float(np.mean(values)) if n else float("nan")
+    if n < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    reach = _student_quantile(n - 1, (1 + level) / 2) * float(np.std(values, ddof=1)) / np.sqrt(n)
+    return Interval(mean, float(mean - reach), float(mean + reach))
+
+
+def _student_quantile(degrees: int, probability: float) -> float:
+    """What Student's t stays below with that ``probability``, of more than a half.
+
+    Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3 and 26.7.4: the
+    probability of no more than t on either side, by the angle whose tangent is t / sqrt(degrees).
+    """
+    odd = degrees % 2
+    k = np.arange(1 + odd, degrees - 1, 2)
+    factors = np.append(1.0, np.cumprod(k / (k + 1)))[: (degrees + (not odd)) // 2]
+    low, high = 0.0, np.pi / 2
+    for _ in range(80):
+        angle = (low + high) / 2
+        sine, cosine = np.sin(angle), np.cos(angle)
+        within = sine * (factors * cosine ** (2 * np.arange(len(factors)) + odd)).sum()
+        if odd:
+            within = (angle + within) * 2 / np.pi
+        if (1 + within) / 2 < probability:
+            low = angle
+        else:
+            high = angle
+    return float(np.sqrt(degrees) * np.tan(low))
+
+
 def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interval:
     """Events per unit of exposure (hours) with the exact interval of a Poisson rate.
 

@@ -122,7 +122,7 @@ class Reproduced:
     ) -> Interval | None:
         """A row minus the reference over the trainings that both have; None: there are none.
 
-        95 % by resampling trainings (draws, folds, seeds); of one or two there is no interval.
+        95 % by Student's t over trainings (draws, folds, seeds); of one there is no interval.
         """
         if line is self.reference:
             return None

@@ -10,8 +10,8 @@ import numpy as np
 from oddframe.experiments.league import OWN, REFERENCE
 from oddframe.experiments.league_record import League, Place
 from oddframe.experiments.ranks import Ranking, ranking
-from oddframe.experiments.table import mean_interval, values_of
-from oddframe.metrics import Interval
+from oddframe.experiments.table import values_of
+from oddframe.metrics import Interval, mean_interval
 
 Block = tuple[str, Place]
 """Data set, and repeat and fold in it."""
@@ -25,7 +25,7 @@ class Standing:
         titles: Of the rows, by name, best first; those that are not ranked last.
         ranking: Of their leading figures; None: of fewer than two rows, or nothing in common.
         differences: Leading figure minus UR-DMU's over all draws, folds and seeds that both have,
-            with a 95 % interval by resampling those.
+            with a 95 % interval by Student's t.
         own: oddframe's own minus the row's, likewise; empty where it was not trained.
         blocks: What ranks are over.
     """

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from oddframe.errors import UsageError
 from oddframe.experiments.figures import Figures
-from oddframe.metrics import Interval, bootstrap_interval
+from oddframe.metrics import Interval, mean_interval
 from oddframe.timeline import FloatArray
 
-# Of fewer trainings, an interval says nothing.
+# Fewer trainings a row say little: the interval around two is wider than any difference.
 LEAST = 3
 
 
@@ -50,22 +50,19 @@ def markdown(rows: Mapping[str, Sequence[Figures]], columns: Sequence[Column]) -
 
 
 def paired_difference(
-    ours: Sequence[Figures], theirs: Sequence[Figures], column: Column, draws: int = 2000
+    ours: Sequence[Figures], theirs: Sequence[Figures], column: Column
 ) -> Interval:
-    """Mean of ours minus theirs over the same folds, 95 % interval by resampling folds.
+    """Mean of ours minus theirs over the same folds, with its 95 % interval by Student's t.
+
+    Folds share what they are trained on, which no interval over folds makes up for (Bengio and
+    Grandvalet, JMLR 2004): it is a little too narrow for other data of the kind.
 
     Raises:
         UsageError: the two do not stand on the same folds.
     """
     if [(f.repeat, f.fold) for f in ours] != [(f.repeat, f.fold) for f in theirs]:
         raise UsageError("a paired difference needs the same folds on both sides")
-    return mean_interval(list(values_of(ours, column) - values_of(theirs, column)), draws)
-
-
-def mean_interval(values: Sequence[float], draws: int = 2000) -> Interval:
-    """The mean and its 95 % interval by resampling; of one or two values its ends are ``nan``."""
-    found = bootstrap_interval(values, lambda drawn: float(np.mean(drawn)), draws=draws)
-    return found if len(values) >= LEAST else replace(found, low=float("nan"), high=float("nan"))
+    return mean_interval((values_of(ours, column) - values_of(theirs, column)).tolist())
 
 
 def difference_in_common(

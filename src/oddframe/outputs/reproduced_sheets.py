@@ -109,7 +109,7 @@ def _differences(table: Reproduced, best: bool) -> Sheet:
         tuple(rows),
         words,
         "Paired over the trainings that both have; in parentheses the interval of 95 %, by "
-        "resampling them.",
+        "Student's t.",
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from oddframe.errors import UsageError
 from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.published import published
-from oddframe.experiments.reproduce_tables import TABLES, table_of
+from oddframe.experiments.reproduce_tables import SETTINGS, TABLES, table_of
 from oddframe.methods.urdmu.config import PAPER, UrDmuConfig
 from oddframe.training.choices import with_method
 from oddframe.training.config import TrainConfig, read_config
@@ -150,3 +150,18 @@ def test_published_figures_are_those_that_were_collected(shared_data: Path) -> N
         assert rows == theirs[other]["rows"]
         columns = [*tables[name].rows[0].figures]
         assert columns == theirs[other]["columns"][-len(columns) :]
+
+
+@pytest.mark.parametrize("name", ["table3", "table4", "table5", "table6", SETTINGS])
+@pytest.mark.parametrize("dataset", ["ped2", "ur_fall", "surveillance_fight"])
+def test_parts_are_left_out_of_the_published_network(name: str, dataset: str) -> None:
+    config = read_config(shipped_config(BENCHMARKS[dataset].config))
+    whole = config.chosen_method()[1]
+    assert isinstance(whole, UrDmuConfig)
+    assert whole.shortcut
+    for row in table_of(name, dataset, config).rows:
+        assert row.config is not None
+        method = row.config.chosen_method()[1]
+        assert isinstance(method, UrDmuConfig)
+        assert not method.shortcut
+        assert method.hidden == whole.hidden

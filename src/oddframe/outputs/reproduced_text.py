@@ -55,10 +55,7 @@ def about(table: Reproduced) -> list[str]:
         )
     config = table.reference.row.config
     if config is not None and config.method.config.get("shortcut"):
-        told.append(
-            "UR-DMU has a linear path beside it here (docs/fight.md), which makes up for part of "
-            "what a row leaves out."
-        )
+        told.append("UR-DMU has a linear path beside it here (docs/fight.md).")
     return told
 
 

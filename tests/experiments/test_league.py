@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.experiments import league, league_time, reproduce_grid
@@ -24,6 +25,7 @@ from oddframe.experiments.league import (
 )
 from oddframe.experiments.league_record import League, read_league, read_leagues, write_league
 from oddframe.experiments.league_time import Clock
+from oddframe.experiments.ranks import ranking
 from oddframe.experiments.reproduce_grid import Plan, known, run_grid
 from oddframe.experiments.reproduce_session import Session, config_for
 from oddframe.experiments.reproduce_train import Task, record_path
@@ -202,6 +204,38 @@ def test_the_table_shows_what_the_records_hold(session: Session) -> None:
     assert f"| Linear top-k MIL | {apart:.1f} |" in minus
     assert "76.21 (I3D)" in text
     assert "![Mean ranks and critical difference](ranks.png)" in text
+
+
+def test_what_nobody_published_has_no_published_figures(session: Session) -> None:
+    """UR-DMU with a linear path is ours: the published code's parity and figures are not its."""
+    published, *others = run(session, planted(session)).entries
+    ours = replace(published, name="ur_dmu_small", title="UR-DMU, small")
+    found = replace(collected([Heat(session, ())]), entries=(published, ours, *others))
+    text = league_markdown([found], standing([found]), "")
+    top, recipes = text[: text.index("## ")], text[text.rindex("## ") :]
+    (line,) = re.findall(r"^\| UR-DMU, small \|.*$", top, re.MULTILINE)
+    assert " | ours | " in line
+    assert "86.97" not in line
+    (line,) = re.findall(r"^\| UR-DMU \|.*$", top, re.MULTILINE)
+    assert " | parity | " in line
+    assert "86.97 (I3D)" in line
+    (line,) = re.findall(r"^\| UR-DMU, small \|.*$", recipes, re.MULTILINE)
+    assert "3,000 steps" not in line
+
+
+def test_the_picture_of_ranks_is_as_wide_as_its_names(tmp_path: Path) -> None:
+    """A long name at the right was cut off at the edge."""
+    ranked = ranking({name: [float(i)] for i, name in enumerate("abcd")})
+    widths = []
+    for words in ("short", "a method whose name is a whole line of words (halves of the picture)"):
+        png = tmp_path / "ranks.png"
+        write_ranks(ranked, dict.fromkeys("abcd", words), png, png.with_suffix(".svg"))
+        with Image.open(png) as opened:
+            found = np.array(opened.convert("L"))
+        for edge in (found[:, 0], found[:, -1], found[0], found[-1]):
+            assert (edge == 255).all()
+        widths.append(found.shape[1])
+    assert widths[1] > widths[0] + 200
 
 
 def _kept(session: Session, row: Entrant) -> list[Training]:

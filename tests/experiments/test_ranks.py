@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import friedmanchisquare
 
 from oddframe.errors import UsageError
 from oddframe.experiments.ranks import Ranking, critical_difference, ranking, studentised_range
@@ -36,9 +37,25 @@ def test_ranks_and_statistic_by_hand() -> None:
     assert found.names == ("best", "tied", "worst")
     assert found.ranks == (1.0, 2.125, 2.875)
     squares = 1.0**2 + 2.125**2 + 2.875**2
-    assert found.statistic == pytest.approx(12 * 4 / (3 * 4) * (squares - 3 * 4**2 / 4))
+    untied = 12 * 4 / (3 * 4) * (squares - 3 * 4**2 / 4)
+    # One tie of two in four blocks of three takes (2^3 - 2) / (4 (3^3 - 3)) of the variance.
+    assert found.statistic == pytest.approx(untied / (1 - 6 / 96))
     assert found.p_value == pytest.approx(math.exp(-found.statistic / 2))  # Two degrees of freedom.
     assert found.blocks == 4
+
+
+@pytest.mark.parametrize("levels", [2, 4, 1000])
+def test_the_statistic_is_scipys_with_ties_and_without(levels: int) -> None:
+    values = np.random.default_rng(levels).integers(levels, size=(5, 9)).astype(float)
+    found = ranking({f"m{i}": row.tolist() for i, row in enumerate(values)})
+    expected = friedmanchisquare(*values)
+    assert found.statistic == pytest.approx(expected.statistic)
+    assert found.p_value == pytest.approx(expected.pvalue)
+
+
+def test_methods_that_are_alike_everywhere_are_not_told_apart() -> None:
+    found = ranking({"a": [1.0, 2.0], "b": [1.0, 2.0], "c": [1.0, 2.0]})
+    assert (found.ranks, found.statistic, found.p_value) == ((2.0, 2.0, 2.0), 0.0, 1.0)
 
 
 def test_whoever_failed_ranks_last() -> None:

@@ -27,7 +27,8 @@ class Ranking:
         names: Of the methods.
         ranks: Their mean ranks; 1 is the best there can be.
         blocks: Draws, folds and seeds that were ranked.
-        statistic: Friedman's, a chi square of one degree of freedom less than there are methods.
+        statistic: Friedman's, corrected for ties: a chi square of one degree of freedom less than
+            there are methods.
         p_value: Of it: how likely ranks as unequal are among methods that are alike.
         critical: Mean ranks that are nearer to each other cannot be told apart.
     """
@@ -65,7 +66,7 @@ def ranking(values: Mapping[str, Sequence[float]]) -> Ranking:
     mean = each.mean(axis=0)
     order = np.argsort(mean, kind="stable")
     n, k = each.shape
-    statistic = 12 * n / (k * (k + 1)) * float((mean**2).sum() - k * (k + 1) ** 2 / 4)
+    statistic = _friedman(each)
     half = torch.tensor([(k - 1) / 2, statistic / 2], dtype=torch.float64)
     p_value = float(torch.special.gammaincc(half[0], half[1]))
     return Ranking(
@@ -84,6 +85,19 @@ def _ranks(row: Sequence[float]) -> FloatArray:
     alike = (values[None, :] == values[:, None]).sum(axis=1)
     ranks: FloatArray = ahead + (alike + 1) / 2
     return ranks
+
+
+def _friedman(ranks: FloatArray) -> float:
+    """Friedman's statistic of ``ranks`` (N blocks, k methods), 0 where all of them are tied.
+
+    Its variance is that of the ranks as they are: without ties it is 12 N / (k (k + 1)) times what
+    the squared mean ranks have above those of methods that are alike.
+    """
+    n, k = ranks.shape
+    middle = (k + 1) / 2
+    spread = float(((ranks - middle) ** 2).sum()) / (n * (k - 1))
+    apart = float(((ranks.mean(axis=0) - middle) ** 2).sum())
+    return n * apart / spread if spread else 0.0
 
 
 def critical_difference(methods: int, blocks: int) -> float:

@@ -18,6 +18,7 @@ from oddframe.outputs.panel import BLUE, GREY, INK
 _DPI = 160
 _WIDE, _SIDE, _LINE, _BAR, _TOP = 9.0, 2.7, 0.24, 0.10, 0.85
 _SIZE = 9.5
+_PAD = 0.12
 
 
 def write_ranks(ranked: Ranking, titles: Mapping[str, str], png: Path, svg: Path) -> None:
@@ -82,5 +83,8 @@ def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     undated = {"Date": None} if kind == "svg" else {}
     with matplotlib.rc_context({"svg.hashsalt": "oddframe"}):
-        figure.savefig(buffer, format=kind, dpi=_DPI, metadata=undated)
+        # Cut to what is there, so that no name is too long for it.
+        figure.savefig(
+            buffer, format=kind, dpi=_DPI, metadata=undated, bbox_inches="tight", pad_inches=_PAD
+        )
     return buffer.getvalue()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oddframe.experiments.league import REFERENCE
+from oddframe.experiments.league import REFERENCE, SMALL
 from oddframe.experiments.league_record import Entry, League
 from oddframe.experiments.published import figures_of
 from oddframe.experiments.ranks import LEVEL
@@ -25,13 +25,18 @@ _NONE = "\N{EN DASH}"
 _ABOUT = """\
 Every method is trained on the same draws, folds and seeds, features and bags, for the same number
 of steps, and tested after the last one. Optimiser, learning rate, weight decay and clipping are
-each method's own, as its authors give them; so are widths and loss weights. **Nothing was chosen
-for any method**, on test videos or on others: a method whose published recipe takes many times more
-steps may want another rate here, and its row says so where its loss still fell at the end. Features
-are standardised, and the weights that are tested are a moving average, for all alike. "UR-DMU,
-small" is what oddframe trains on a few hundred videos: 128 wide with a linear path beside it. Its
-settings and those of "oddframe" were chosen on validation recordings inside training parts of
-these benchmarks (docs/methods.md), those of all others by their authors.
+each method's own, as its authors give them, and so are widths and loss weights; where a paper does
+not say, they are ours, much the same for all, and `oddframe methods NAME` says which. **No rate
+was chosen for any method**, on test videos or on others: a method whose published recipe takes many
+times more steps may want another rate here, and its row says so where its loss still fell at the
+end. Features are standardised, and the weights that are tested are a moving average, for all alike.
+"UR-DMU, small" is what oddframe trains on a few hundred videos: 128 wide with a linear path beside
+it. Its settings and those of "oddframe" were chosen on validation recordings inside training parts
+of these benchmarks (docs/methods.md). One choice was made by figures of test videos: the first
+weights of MA's attention, on Ped2.
+
+Differences over several benchmarks count each training alike. Intervals resample trainings; those
+of one data set share videos, so the true intervals are wider.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the
@@ -88,7 +93,7 @@ def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
         rows.append(
             [
                 title,
-                get_method(entry.method).about.checked,
+                "ours" if name == SMALL else get_method(entry.method).about.checked,
                 _NONE if rank is None else f"{rank:.1f}",
                 *means,
                 *(
@@ -111,6 +116,8 @@ def _cell(entry: Entry, column: Column) -> str:
 
 
 def _published(entry: Entry, data: str, figure: str) -> str:
+    if entry.name == SMALL:  # Nobody published it.
+        return _NONE
     known = [
         f"{each.value:g}" + (f" ({each.features})" if each.features else "")
         for each in figures_of(get_method(entry.method).title)
@@ -196,7 +203,8 @@ def _recipes(leagues: Sequence[League]) -> list[str]:
         method = get_method(entry.method)
         own = method.recipe
         bags = f"{own.normal_bags} + {own.abnormal_bags} bags of {own.segments} segments"
-        steps = _NONE if method.stepless else f"{own.steps:,} steps of {bags}"
+        nobodys = method.stepless or entry.name == SMALL
+        steps = _NONE if nobodys else f"{own.steps:,} steps of {bags}"
         rows.append([entry.title, entry.recipe, steps])
     heads = [
         "method",

@@ -50,12 +50,14 @@ def test_a_modality_is_multiplied_by_its_trust() -> None:
     out = network(x, LABELS)
     v = network.picture(x[..., :4]) * (1 + out.trust_seen[..., None])
     a = network.sound(x[..., 4:]) * (1 + out.trust_heard[..., None])
-    expected = network.fused(torch.cat([v, a], dim=-1)).squeeze(-1)
+    inner, outer = network.fused
+    expected = outer(inner[0](torch.cat([v, a], dim=-1)).clamp(min=0)).squeeze(-1)
     torch.testing.assert_close(network(x).logits, expected)
     torch.testing.assert_close(out.seen, network.of_picture(v).squeeze(-1).sigmoid())
     torch.testing.assert_close(out.heard, network.of_sound(a).squeeze(-1).sigmoid())
     both = torch.cat([network.picture(x[..., :4]), network.sound(x[..., 4:])], dim=-1)
-    trust = network.attention(both).sigmoid()
+    first, _, last = network.attention
+    trust = last(first(both).tanh()).sigmoid()
     torch.testing.assert_close(trust, torch.stack([out.trust_seen, out.trust_heard], dim=-1))
 
 

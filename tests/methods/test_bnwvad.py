@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from oddframe.methods.bnwvad import BnWvadNetwork, BnWvadOutput, Head, taken_for_odd
 from oddframe.methods.registry import get_method
@@ -67,6 +68,35 @@ def test_distances_are_from_running_statistics() -> None:
         for i in range(2)
     ]
     torch.testing.assert_close(head(x)[1].detach(), torch.tensor(expected))
+
+
+def test_the_head_by_hand() -> None:
+    torch.manual_seed(0)
+    head = Head(64).eval()
+    for norm in (head.bn1, head.bn2):
+        norm.running_mean.normal_()  # type: ignore[union-attr]
+        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    x = torch.randn(2, 64, 5)
+    a = head.conv1(x)
+    b = head.conv2(F.relu(head.bn1(a)))
+    logits, _, second = head(x)
+    torch.testing.assert_close(logits, head.conv3(F.relu(head.bn2(b))).squeeze(1))
+    mean, var = head.bn2.running_mean, head.bn2.running_var
+    away = (b - mean[:, None]) ** 2 / var[:, None]  # type: ignore[index]
+    torch.testing.assert_close(second, away.sum(1).sqrt())
+
+
+def test_nothing_is_dropped_and_snippets_hear_of_each_other() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(6, METHOD.Config(hidden=32, heads=2, head_dim=8)).train()
+    x = torch.randn(4, 10, 6)
+    labels = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    torch.testing.assert_close(network(x, labels).head, network(x, labels).head)
+    other = x.clone()
+    other[:, :3] += 1
+    with torch.inference_mode():
+        apart = (network.eval()(x).logits - network(other).logits).abs()
+    assert apart[:, 6:].min() > 1e-6  # The embedding alone sees one snippet on either side.
 
 
 def test_order_is_that_of_the_published_criterion() -> None:

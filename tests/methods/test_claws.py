@@ -58,6 +58,30 @@ def test_what_is_the_same_everywhere_is_left_as_it_is() -> None:
     torch.testing.assert_close(suppress(x), x)
 
 
+def test_suppression_by_hand_and_behind_both_layers() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(6, METHOD.Config(hidden=5, bottleneck=4)).eval()
+    for layer in (network.suppress, network.suppress_again):
+        torch.nn.init.normal_(layer.weigh.weight)
+    x = torch.randn(2, 7, 6)
+
+    def suppressed(y: torch.Tensor, weigh: torch.nn.Module) -> torch.Tensor:
+        exp = weigh(y).exp()
+        return y * exp / exp.mean(1, keepdim=True)  # Over time, of mean 1.
+
+    y = suppressed(network.first(x), network.suppress.weigh)
+    y = suppressed(network.second(y), network.suppress_again.weigh)
+    out = network(x, LABELS)
+    torch.testing.assert_close(out.logits, network.score(y).squeeze(-1))
+    torch.testing.assert_close(out.hidden, torch.nn.functional.normalize(y, dim=-1))
+
+
+def test_clusters_are_those_that_lloyds_algorithm_ends_with() -> None:
+    """One step from the two snippets that it starts at is not enough here."""
+    x = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 11.0, 12.0])[None, :, None]
+    assert centre_distance(x).item() == pytest.approx(11.5 - 2)
+
+
 def test_a_fresh_network_suppresses_nothing_and_is_sure_of_nothing() -> None:
     torch.manual_seed(0)
     network = METHOD.network(1024, METHOD.Config()).eval()

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from oddframe.methods.crfd import CausalRelation, CrfdOutput
 from oddframe.methods.registry import get_method
@@ -45,6 +46,33 @@ def test_the_local_branch_sees_the_past_alone() -> None:
         torch.testing.assert_close(relation(x)[:, :5], relation(other)[:, :5])
         torch.nn.init.normal_(relation.out.weight)
         assert (relation(x)[:, :5] - relation(other)[:, :5]).abs().max() > 1e-4
+
+
+def test_the_relation_by_hand() -> None:
+    torch.manual_seed(0)
+    relation = CausalRelation(METHOD.Config(hidden=5, inner=4)).eval()
+    x = torch.randn(1, 6, 5)
+    q, k, v = relation.q(x)[0], relation.k(x)[0], relation.v(x)[0]
+    weights = q @ k.T / 2
+    past = torch.tensor(
+        [[float(i - j) if i >= j else math.inf for j in range(6)] for i in range(6)]
+    )
+    both = torch.cat([weights.softmax(1) @ v, (weights - past).softmax(1) @ v], dim=1)
+    torch.testing.assert_close(relation(x)[0], x[0] + relation.out(both))
+
+
+def test_the_network_gives_features_of_length_1_and_looks_back_as_far_as_its_kernel() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(4, METHOD.Config(hidden=8, inner=3)).eval()
+    x = torch.randn(2, 12, 4)
+    out = network(x, LABELS)
+    torch.testing.assert_close(out.hidden.norm(dim=-1), torch.ones(2, 12))
+    encoded = network.norm(network.relation(network.embedding(x)))
+    torch.testing.assert_close(out.hidden, F.normalize(encoded, dim=-1))
+    weight, bias = network.classifier.weight, network.classifier.bias
+    assert weight.shape == (1, 8, 7)
+    last = (encoded[:, -7:].mT * weight).sum((1, 2)) + bias
+    torch.testing.assert_close(out.logits[:, -1], last)
 
 
 def test_what_is_long_ago_counts_less() -> None:

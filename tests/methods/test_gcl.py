@@ -57,6 +57,22 @@ def test_loss_by_hand(done: float) -> None:
     assert loss.total.item() == pytest.approx(make + (0 if done == 0.1 else tell), rel=1e-5)
 
 
+def test_the_generator_by_hand() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(6, METHOD.Config(**SMALL.config)).eval()
+    layers = [layer for layer in network.generator if isinstance(layer, torch.nn.Linear)]
+    assert [layer.out_features for layer in layers] == [32, 8, 32, 6]
+    made = x = torch.randn(2, 5, 6)
+    for layer in layers[:-1]:
+        made = layer(made).clamp(min=0)
+    made = layers[-1](made)
+    out = network(x, LABELS)
+    torch.testing.assert_close(out.error, ((x - made) ** 2).mean(-1))
+    torch.testing.assert_close(out.to_ones, ((1 - made) ** 2).mean(-1))
+    config = METHOD.Config()
+    assert config.narrow < config.wide  # What goes through is less than what came in.
+
+
 def test_labels_do_not_matter_to_the_loss() -> None:
     found = [METHOD.loss(output(1.0), labels, METHOD.Config()) for labels in (LABELS, 1 - LABELS)]
     assert found[0].total == found[1].total

@@ -65,6 +65,23 @@ def test_each_learns_in_its_turn_alone() -> None:
         assert learning == {learner}
 
 
+def test_the_graph_network_by_hand() -> None:
+    """Rows of both graphs sum to 1; what the branches give is added."""
+    torch.manual_seed(0)
+    cleaner = Cleaner(3, METHOD.Config(hidden=8, bottleneck=4, sharpness=2.0)).eval()
+    x = torch.randn(1, 5, 3)
+    rows = x[0] / x[0].norm(dim=1, keepdim=True)
+    alike = torch.exp(2 * (rows @ rows.T - 1))
+    near = torch.tensor([[math.exp(-abs(i - j)) for j in range(5)] for i in range(5)])
+    fused = []
+    for layers, graph in ((cleaner.alike, alike), (cleaner.near, near)):
+        y = x[0]
+        for layer in layers:
+            y = (graph / graph.sum(1, keepdim=True) @ layer.linear(y)).clamp(min=0)
+        fused.append(y)
+    torch.testing.assert_close(cleaner(x)[0], cleaner.score(fused[0] + fused[1]).squeeze(-1))
+
+
 def test_time_has_an_order_but_no_direction_for_the_graph() -> None:
     torch.manual_seed(0)
     cleaner = Cleaner(3, METHOD.Config(hidden=8, bottleneck=4, dropout=0.0)).eval()

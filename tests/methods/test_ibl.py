@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from oddframe.methods.base import Output
+from oddframe.methods.ibl import Block
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("ibl")
@@ -23,6 +24,19 @@ def test_loss_by_hand() -> None:
     assert terms["sparse"] == pytest.approx(1.5)
     weighted = terms["rank"] + 2 * terms["inner"]
     assert loss.total.item() == pytest.approx(weighted + 8e-5 * (terms["smooth"] + terms["sparse"]))
+
+
+def test_a_block_by_hand() -> None:
+    torch.manual_seed(0)
+    block = Block(3, METHOD.Config(hidden=5), 2).eval()
+    x = torch.randn(1, 3, 9)
+    padded = torch.cat([torch.zeros(1, 3, 4), x], dim=2)
+    weight, bias = block.conv.weight, block.conv.bias
+    seen = sum(
+        torch.einsum("oi,bit->bot", weight[..., i], padded[..., 2 * i :][..., :9]) for i in range(3)
+    )
+    expected = (seen + bias[:, None]).clamp(min=0) + block.residual(x)
+    torch.testing.assert_close(block(x), expected)
 
 
 def test_a_snippet_is_scored_by_the_past_as_far_as_the_blocks_reach() -> None:

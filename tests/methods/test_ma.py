@@ -30,5 +30,6 @@ def test_weights_are_over_the_snippets_of_a_bag_and_begin_even() -> None:
     out = network(x, LABELS)
     torch.testing.assert_close(out.weights.sum(1), torch.ones(2))
     assert out.weights.std() > 0
-    expected = network.attention(x).squeeze(-1).exp()
+    first, _, last = network.attention
+    expected = last(first(x).tanh()).squeeze(-1).exp()
     torch.testing.assert_close(out.weights, expected / expected.sum(1, keepdim=True))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.mist import MistOutput, pseudo_labels
+from oddframe.methods.mist import Encoder, MistOutput, pseudo_labels
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("mist")
@@ -46,6 +46,19 @@ def test_loss_by_hand(done: float) -> None:
     if done >= 0.5:
         expected += terms["cls"] + 3 * terms["guide"]
     assert loss.total.item() == pytest.approx(expected)
+
+
+def test_the_encoder_by_hand() -> None:
+    """Features are weighed by one and the attention, which its own classifier reads."""
+    torch.manual_seed(0)
+    encoder = Encoder(6, METHOD.Config(hidden=5)).eval()
+    x = torch.randn(2, 7, 6)
+    y = encoder.embedding(x)
+    attention = encoder.attention(y)
+    logits, guided = encoder(x)
+    torch.testing.assert_close(guided, encoder.guide(attention).squeeze(-1))
+    weighed = y * (1 + attention.sigmoid())
+    torch.testing.assert_close(logits, encoder.score(weighed).squeeze(-1))
 
 
 def test_the_generator_does_not_learn_from_its_own_labels() -> None:

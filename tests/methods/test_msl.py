@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.msl import MslOutput, sequence_length
+from oddframe.methods.msl import Layer, MslOutput, Projection, sequence_length
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("msl")
@@ -15,7 +15,8 @@ LABELS = torch.tensor([0.0, 1.0])
 
 
 def output(snippets: torch.Tensor, video: torch.Tensor, done: float) -> MslOutput:
-    return MslOutput(snippets, snippets.logit(), snippets, video, torch.full((2,), done))
+    scores = snippets * video.sigmoid()[:, None]
+    return MslOutput(scores, scores.logit(), snippets, video, torch.full((2,), done))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,42 @@ def test_the_stage_is_told_before_a_step() -> None:
     network = METHOD.network(4, config)
     METHOD.begin_step(network, 0.25, config)
     assert network(torch.randn(2, 5, 4), LABELS).done.tolist() == [0.25, 0.25]
+
+
+def test_a_layer_by_hand() -> None:
+    """Attention and a feed-forward network, each added to what came in."""
+    torch.manual_seed(0)
+    layer = Layer(METHOD.Config(hidden=6, heads=2)).eval()
+    x = torch.randn(2, 5, 6)
+    normed = layer.before(x)
+    q, k, v = (project(normed) for project in (layer.q, layer.k, layer.v))
+    heads = []
+    for part in (slice(0, 3), slice(3, 6)):
+        weights = (q[..., part] @ k[..., part].mT / 3**0.5).softmax(-1)
+        heads.append(weights @ v[..., part])
+    y = x + layer.out(torch.cat(heads, dim=-1))
+    torch.testing.assert_close(layer(x), y + layer.feed(layer.between(y)))
+
+
+def test_projections_see_neighbours_but_not_the_class_token() -> None:
+    torch.manual_seed(0)
+    project, x = Projection(4), torch.randn(1, 8, 4)
+    for changed, seen in ((0, [0]), (1, [1, 2]), (4, [3, 4, 5])):
+        other = x.clone()
+        other[:, changed] += 1
+        apart = (project(x) - project(other)).abs().sum(-1)[0]
+        assert (apart > 1e-6).nonzero().flatten().tolist() == seen
+
+
+def test_the_video_is_scored_by_the_class_token() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(4, METHOD.Config(hidden=8, heads=2)).eval()
+    x = torch.randn(2, 5, 4)
+    inside = torch.cat([network.token.expand(2, -1, -1), network.project(x)], dim=1)
+    encoded = network.norm(network.layers(inside))
+    out = network(x, LABELS)
+    torch.testing.assert_close(out.video, network.video(encoded[:, 0]).squeeze(1))
+    torch.testing.assert_close(out.snippets, network.snippet(encoded[:, 1:]).squeeze(-1).sigmoid())
 
 
 def test_a_snippet_scores_with_its_video() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oddframe.errors import UsageError
-from oddframe.methods.pang import PangOutput, divergence
+from oddframe.methods.pang import Attention, PangOutput, divergence
 from oddframe.methods.registry import get_method
 from tests.methods.modalities import auc_in
 from tests.methods.planted import Small
@@ -56,6 +56,14 @@ def test_scores_are_of_the_product() -> None:
     torch.testing.assert_close(network(x).logits, expected)
     torch.nn.init.zeros_(network.of_sound.weight)
     assert network(x).logits.std() < 1e-6
+
+
+def test_attention_by_hand() -> None:
+    """What a snippet hears from all is added to it."""
+    torch.manual_seed(0)
+    attention, x = Attention(5, 4), torch.randn(2, 7, 5)
+    weights = (attention.query(x) @ attention.key(x).mT / 2).softmax(-1)
+    torch.testing.assert_close(attention(x), x + weights @ x)
 
 
 @pytest.mark.parametrize("which", ["picture", "sound"])

@@ -7,6 +7,7 @@ import torch
 
 from oddframe.backbones.registry import find_kinds
 from oddframe.errors import UsageError
+from oddframe.methods.base import Recipe
 from oddframe.methods.registry import get_method, method_names
 
 
@@ -36,6 +37,46 @@ def test_recipe_of_the_authors() -> None:
     assert (recipe.optimiser, recipe.lr, recipe.weight_decay) == ("adam", 1e-4, 5e-5)
     assert (recipe.steps, recipe.normal_bags, recipe.abnormal_bags) == (3000, 64, 64)
     assert recipe.segments == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "settings"),
+    [
+        (
+            "sultani",
+            # The penalty of 1e-3 times the squared weights has twice that for its slope.
+            Recipe("adagrad", 1e-3, 2e-3, 20_000, 30, 30, 32),
+            {"hidden": 512, "bottleneck": 32, "dropout": 0.6, "margin": 1.0},
+        ),
+        (
+            "rtfm",
+            Recipe("adam", 1e-3, 5e-3, 15_000, 32, 32, 32),
+            {"hidden": 512, "dropout": 0.7, "k": 3, "margin": 100.0},
+        ),
+        (
+            "hl_net",
+            Recipe("adam", 1e-4, 0.0, 7_700, 64, 64, 200),
+            {"hidden": 512, "fused": 128, "graph": 32, "dropout": 0.6, "alike": 0.7},
+        ),
+        (
+            "pel4vad",
+            Recipe("adam", 5e-4, 0.0, 6_300, 64, 64, 200),
+            {"width": 128, "window": 9, "gamma": 0.6, "bias": 0.2, "out": 300, "dropout": 0.1},
+        ),
+        (
+            "bn_wvad",
+            Recipe("adam", 1e-4, 5e-5, 1_000, 64, 64, 200, clip_norm=1.0),
+            {"hidden": 512, "heads": 4, "depth": 2, "of_video": 0.2, "of_batch": 0.4},
+        ),
+    ],
+)
+def test_published_recipes_and_settings(
+    name: str, recipe: Recipe, settings: dict[str, float]
+) -> None:
+    method = get_method(name)
+    assert method.recipe == recipe
+    config = method.Config().model_dump()
+    assert {key: config[key] for key in settings} == settings
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("urdmu", "ur_dmu"), ("UR-DMU", "ur_dmu")])

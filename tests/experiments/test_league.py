@@ -164,6 +164,21 @@ def test_rows_that_are_not_asked_for_stay_if_they_are_comparable(session: Sessio
         assert [entry.name for entry in alone.entries] == ["linear"]
 
 
+def test_fewer_repeats_take_nothing_away(session: Session) -> None:
+    """Three seeds of the best, then one seed of a newcomer beside them: all three stay."""
+    rows = planted(session)
+    found = run(session, rows[1:])
+    one = replace(session, parts=[part for part in session.parts if part.repeat == 0])
+    heat = Heat(one, rows, found)
+    assert [task.name for task in heat.missing] == ["UR-DMU"]
+    again = collected([heat])
+    assert again.parts == found.parts
+    assert again.entries[1:] == found.entries
+    # Another rate: what was trained by the one before is not its.
+    other = replace(rows[2], config=rows[2].config.with_recipe(lr=0.2))
+    assert collected([Heat(one, (other,), found)]).entries[0].trainings == ()
+
+
 def test_the_planted_winner_wins(session: Session, tmp_path: Path) -> None:
     found = run(session, planted(session))
     stands = standing([found])

@@ -112,12 +112,21 @@ class Heat:
             return _kept(training)
         if self.earlier is None:
             return None
-        digest = training_digest(task.config, self.session.setting)
-        for entry in self.earlier.entries:
-            for each in entry.trainings if entry.digest == digest else ():
-                if each.place == (task.repeat, task.fold):
-                    return each
-        return None
+        recorded = self._recorded(task.config)
+        return next((each for each in recorded if each.place == (task.repeat, task.fold)), None)
+
+    def beyond(self, row: Entrant) -> list[Kept]:
+        """What the league's record has of a row in repeats that are not asked for now."""
+        asked = {(part.repeat, part.fold) for part in self.session.parts}
+        return [each for each in self._recorded(row.config) if each.place not in asked]
+
+    def _recorded(self, config: TrainConfig) -> list[Kept]:
+        """All that the league's record has of trainings by ``config``."""
+        if self.earlier is None:
+            return []
+        digest = training_digest(config, self.session.setting)
+        found = [entry for entry in self.earlier.entries if entry.digest == digest]
+        return [each for entry in found for each in entry.trainings]
 
 
 def entrants(
@@ -182,17 +191,19 @@ def collected(heats: Sequence[Heat], failed: Sequence[tuple[Task, OddframeError]
     """The league of one benchmark from the trainings that there are by now.
 
     Rows that the record had before and that are not trained now stay, if they are of the same
-    features, steps and protocol.
+    features, steps and protocol; so do repeats of a row that are more than are asked for now.
     """
     session, earlier = heats[0].session, heats[0].earlier
     setting = session.setting
     benchmark = BENCHMARKS[setting.dataset]
     recipe = session.config.full_recipe()
+    entries = tuple(_entry(heat, row, failed) for heat in heats for row in heat.rows)
+    asked = {(part.repeat, part.fold) for part in session.parts}
     now = League(
         dataset=setting.dataset,
         title=benchmark.title,
         columns=columns_of(benchmark),
-        parts=tuple((part.repeat, part.fold) for part in session.parts),
+        parts=tuple(sorted(asked.union(*(entry.by_place for entry in entries)))),
         steps=STEPS,
         segments=recipe.segments,
         bags=(recipe.normal_bags, recipe.abnormal_bags),
@@ -201,7 +212,7 @@ def collected(heats: Sequence[Heat], failed: Sequence[tuple[Task, OddframeError]
         protocol=protocol_facts(setting.protocol),
         features_sha256=setting.features_sha256,
         code=code(),
-        entries=tuple(_entry(heat, row, failed) for heat in heats for row in heat.rows),
+        entries=entries,
     )
     return now if earlier is None else _with_rows_of(earlier, now)
 
@@ -228,6 +239,7 @@ def _plain(facts: Mapping[str, Any]) -> str:
 def _entry(heat: Heat, row: Entrant, failed: Sequence[tuple[Task, OddframeError]]) -> Entry:
     tasks = replace(heat, rows=(row,)).tasks
     there = [each for task in tasks if (each := heat.kept(task)) is not None]
+    there = sorted([*there, *heat.beyond(row)], key=lambda each: each.place)
     method, recipe = row.config.chosen_method()[0], row.config.full_recipe()
     return Entry(
         name=row.name,

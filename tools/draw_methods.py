@@ -143,7 +143,7 @@ weights against the label""",
 encoder|three convolutions of a stack of {frames} frames, two poolings
 decoder|its mirror image, back to the frames
 error|squared, over the stack
-loss: make|squared error on stacks of normal frames""",
+loss: rebuilt|squared error on stacks of normal frames""",
     "lu": """
 gradients|in x, y and time, of frames at several sizes
 cubes|{cube} x {cube} pixels, to {components} numbers by PCA

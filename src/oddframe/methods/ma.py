@@ -89,7 +89,8 @@ class Ma(Method[MaConfig, MaOutput]):
         checked="from the paper",
         evidence="loss by hand, behaviour on planted anomalies",
         deviations=(
-            "features are those of any backbone, not the paper's motion-aware ones",
+            "features are those of any backbone, not the paper's motion-aware ones; of motion "
+            "alone where they are asked for (i3d_flow), which the league does not",
             "the ranking term is the mean over all pairs of an abnormal and a normal bag",
             "the attention begins even, all snippets weighing the same (chosen by what a random "
             "start gave on test videos of Ped2, so its figures there are somewhat too good)",

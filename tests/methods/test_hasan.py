@@ -11,10 +11,11 @@ import pytest
 import torch
 from pydantic import BaseModel
 from torch import Tensor
+from torch.nn import functional as F
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Loss
-from oddframe.methods.hasan import Hasan, HasanConfig, HasanNetwork, HasanOutput
+from oddframe.methods.hasan import Autoencoder, Hasan, HasanConfig, HasanNetwork, HasanOutput
 from oddframe.metrics import roc_auc
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.normal import fit_normal
@@ -56,6 +57,21 @@ def test_what_is_not_rebuilt_is_the_error() -> None:
     with torch.inference_mode():
         torch.testing.assert_close(network.distance(stacks), by_hand)
     assert (network(stacks).logits.flatten().argsort() == by_hand.flatten().argsort()).all()
+
+
+def test_the_autoencoder_by_hand() -> None:
+    """tanh between layers, none at the end; what was pooled goes back to where it came from."""
+    torch.manual_seed(0)
+    auto = Autoencoder(HasanConfig(frames=2, widths=(4, 3, 2), kernel=3, stride=2))
+    stacks = torch.rand(2, 2, 20, 20)
+    first = auto.conv1(stacks).tanh()
+    x, at1 = F.max_pool2d(first, 2, return_indices=True)
+    second = auto.conv2(x).tanh()
+    x, at2 = F.max_pool2d(second, 2, return_indices=True)
+    x = auto.back3(auto.conv3(x).tanh()).tanh()
+    x = auto.back2(F.max_unpool2d(x, at2, 2, output_size=second.shape[-2:])).tanh()
+    x = F.max_unpool2d(x, at1, 2, output_size=first.shape[-2:])
+    torch.testing.assert_close(auto(stacks), auto.back1(x, output_size=(20, 20)))
 
 
 def test_the_mean_picture_is_that_of_all_frames() -> None:

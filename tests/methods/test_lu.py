@@ -97,6 +97,37 @@ def test_gradients_of_cubes_are_differences() -> None:
     np.testing.assert_allclose(cubes[1, 4], slopes[:, :, 2:4, 2:4].ravel(), rtol=1e-4, atol=1e-6)
 
 
+def test_a_snippet_is_as_odd_as_its_oddest_cube() -> None:
+    config = LuConfig(frames=4, height=2, cube=2, sizes=((2, 2), (2, 4)), components=4, vectors=2)
+    network, frames = METHOD.network(4 * 2 * 4, config), torch.rand(3, 32)
+    network.mean.normal_()
+    network.axes.normal_()
+    network.basis[0] = torch.linalg.qr(torch.randn(4, 2))[0]
+    cubes = network.cubes(frames)
+    errors = network.errors((cubes.flatten(0, 1) - network.mean) @ network.axes).view(3, -1)
+    assert errors.shape == (3, 3)
+    torch.testing.assert_close(network.distance(frames), errors.amax(1))
+
+
+def test_settings_are_the_published_ones() -> None:
+    config = LuConfig()
+    assert (config.frames, config.cube, config.components, config.vectors) == (5, 10, 100, 20)
+    assert config.sizes == ((20, 20), (30, 40), (120, 160))
+
+
+def test_components_are_the_principal_ones_of_normal_cubes() -> None:
+    network, frames = METHOD.network(16, TINY), torch.rand(40, 16)
+    network.remember(frames)
+    cubes = network.cubes(frames).flatten(0, 1)
+    torch.testing.assert_close(network.mean, cubes.mean(0), atol=1e-5, rtol=1e-4)
+    centred = cubes - cubes.mean(0)
+    reduced = network.reduced(cubes)
+    assert reduced.square().sum(1).mean().item() == pytest.approx(1, rel=1e-3)
+    values = torch.linalg.svdvals(centred)[:4].square()
+    shares = reduced.square().sum(0).sort(descending=True).values
+    torch.testing.assert_close(shares / shares.sum(), values / values.sum(), atol=1e-4, rtol=1e-3)
+
+
 def test_what_stands_still_is_never_odd() -> None:
     network = METHOD.network(16, TINY)
     still = torch.rand(1, 1, 4).repeat(1, 4, 1).view(1, 1, 16)

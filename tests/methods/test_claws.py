@@ -77,9 +77,9 @@ def test_suppression_by_hand_and_behind_both_layers() -> None:
 
 
 def test_clusters_are_those_that_lloyds_algorithm_ends_with() -> None:
-    """One step from the two snippets that it starts at is not enough here."""
-    x = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 11.0, 12.0])[None, :, None]
-    assert centre_distance(x).item() == pytest.approx(11.5 - 2)
+    """It starts at 12 and 0, from where 5.5 belongs to 0; not so from the first means."""
+    x = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.5, 6.5, 7.0, 12.0])[None, :, None]
+    assert centre_distance(x).item() == pytest.approx((5.5 + 6.5 + 7 + 12) / 4)
 
 
 def test_a_fresh_network_suppresses_nothing_and_is_sure_of_nothing() -> None:

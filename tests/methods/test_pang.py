@@ -40,6 +40,18 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(cls + 0.5 * single + 2 * mutual, rel=1e-5)
 
 
+def test_what_a_modality_is_told_does_not_learn_from_it() -> None:
+    """The gradient of a modality's logits is that of its own divergence alone: q - p of a mean."""
+    torch.manual_seed(0)
+    scores = torch.full((2, 3), 0.5)
+    seen, heard = (torch.randn(2, 3).requires_grad_() for _ in range(2))
+    output = PangOutput(scores, scores.logit(), seen, heard)
+    METHOD.loss(output, LABELS, METHOD.Config(single=0.0, mutual=1.0)).total.backward()
+    apart = (seen.sigmoid() - heard.sigmoid()).detach() / 6
+    torch.testing.assert_close(seen.grad, apart)
+    torch.testing.assert_close(heard.grad, -apart)
+
+
 def test_nothing_lies_between_equal_scores() -> None:
     logits = torch.tensor([-60.0, -2.0, 0.0, 3.0, 60.0])
     assert divergence(logits.sigmoid(), logits).item() == pytest.approx(0, abs=1e-6)

@@ -111,6 +111,24 @@ def test_order_is_that_of_the_published_criterion() -> None:
     torch.testing.assert_close(out.scores, raw / (1 + raw))
 
 
+def test_a_scale_is_found_anew_whatever_it_was() -> None:
+    """A network is looked at several times in a training; each time its scale is set by r alone."""
+    torch.manual_seed(0)
+    network = METHOD.network(6, METHOD.Config(hidden=32, heads=2, head_dim=8)).eval()
+    assert isinstance(network, BnWvadNetwork)
+    normal = [torch.randn(1, 30, 6) for _ in range(4)]
+    found = []
+    with torch.inference_mode():
+        for edge, slope in ((1.0, 1.0), (5.0, 0.3)):
+            network.edge.fill_(edge)
+            network.slope.fill_(slope)
+            METHOD.calibrate(network, normal)
+            found.append((network.edge.item(), network.slope.item()))
+        scores = torch.cat([network(video).scores.flatten() for video in normal])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert (scores > 0.5).sum() == 2  # One in a hundred of 120.
+
+
 def test_scores_lie_where_training_normals_are() -> None:
     videos, _ = planted(6, 6, seed=1)
     config = small_config("bn_wvad", recipe={"steps": 20, "lr": 1e-3})

@@ -35,8 +35,8 @@ it. Its settings and those of "oddframe" were chosen on validation recordings in
 of these benchmarks (docs/methods.md). One choice was made by figures of test videos: the first
 weights of MA's attention, on Ped2.
 
-Differences over several benchmarks count each training alike. Intervals resample trainings; those
-of one data set share videos, so the true intervals are wider.
+Differences over several benchmarks count each training alike. Intervals (Student's t) take
+trainings for independent; those of one data set share videos, so the true intervals are wider.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the

@@ -18,6 +18,7 @@ from oddframe.experiments.benchmark import (
     gathered,
     protocol_of,
 )
+from oddframe.experiments.course import discard
 from oddframe.experiments.parts import Part
 from oddframe.experiments.protocol import parts_of
 from oddframe.experiments.provenance import features_digest
@@ -68,7 +69,7 @@ class Session:
 
 
 def forget(tasks: Sequence[Task], setting: Setting) -> None:
-    """Remove the records of these trainings.
+    """Remove the records of these trainings, and what is kept of those on their way.
 
     Raises:
         OddframeError: one cannot be removed.
@@ -77,6 +78,7 @@ def forget(tasks: Sequence[Task], setting: Setting) -> None:
         path = record_path(task, setting)
         with file_told(path):
             path.unlink(missing_ok=True)
+        discard(path)
 
 
 def config_for(name: str, path: Path | None) -> TrainConfig:

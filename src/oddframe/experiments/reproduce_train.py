@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
 
 from oddframe.experiments.benchmark import FALSE_ALARMS_PER_HOUR, handed
+from oddframe.experiments.course import KEEP_EVERY, Course, discard
 from oddframe.experiments.figures import Figures, figures
 from oddframe.experiments.parts import Part
 from oddframe.experiments.protocol import (
@@ -34,22 +33,18 @@ from oddframe.experiments.provenance import (
 from oddframe.experiments.splice import Spliced
 from oddframe.experiments.trainers import fitted, scorer_of
 from oddframe.experiments.training_record import (
-    BestOnTest,
     Cost,
-    Learning,
     Training,
     write_training,
 )
 from oddframe.features.lazy import AnyFeatures
 from oddframe.files import write_bytes
-from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.timeline import FloatArray
 from oddframe.training.config import TrainConfig
 
 # As UR-DMU's authors look at the test set: every 10 steps, from step 20 on.
 LOOK_EVERY, LOOK_FROM = 10, 20
-_MOST_POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -110,6 +105,8 @@ def weights_path(record: Path) -> Path:
 def train(task: Task, part: Part, setting: Setting) -> Training:
     """Train, test, and write the record at once; of the first part, the network beside it.
 
+    A checkpoint lies beside it meanwhile: killed, the same training goes on from there.
+
     The config's seed is that of weights, noise and order, moved on from part to part; splits and
     joined videos are the protocol's, whatever that seed is.
 
@@ -122,18 +119,26 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
     seed = config.recipe.seed + drawn
     bags = training_bags(part.train, protocol, drawn)
     test = _Test(part, videos_of(part, protocol), protocol, config, bags[0].tiles > 1)
-    course, looks = _Course(), _Looks(test, setting.lead, config.full_recipe().steps)
-    started = time.process_time()
+    path = record_path(task, setting)
+    prepared_s, last = time.monotonic() - began, config.full_recipe().steps
+    course = Course(path, looking=setting.best_on_test)
+
+    def look(step: int, network: ModelNetwork) -> None:
+        if step >= LOOK_FROM or step == last:
+            course.look(step, test.figures(network))
+
     done = fitted(
         bags,
         config,
         seed,
         device=setting.device,
+        checkpoint=course.checkpoint,
+        checkpoint_every=KEEP_EVERY,
         on_step=course.step,
-        on_network=looks.look if setting.best_on_test else None,
+        on_network=look if setting.best_on_test else None,
         network_every=LOOK_EVERY,
     )
-    trained_s = time.process_time() - started
+    trained_s = course.processor_s
     watch = Watch(scorer_of(done.network, tiled=test.tiled))
     found = test.figures_of(watch)
     cost = Cost(
@@ -142,7 +147,6 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
         round(watch.hour(test.videos), 2),
         setting.device,
     )
-    path = record_path(task, setting)
     if (task.repeat, task.fold) == (0, 0):  # Pictures show it. Before the record that is its own.
         state = {
             name: t.detach().cpu().contiguous() for name, t in done.network.state_dict().items()
@@ -161,13 +165,14 @@ def train(task: Task, part: Part, setting: Setting) -> Training:
         torch=torch.__version__,
         device=setting.device,
         threads=torch.get_num_threads(),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(prepared_s + course.seconds, 1),
         learning=course.learning(),
         warnings=done.warnings,
-        best_on_test=looks.best() if setting.best_on_test else None,
+        best_on_test=course.best(setting.lead) if setting.best_on_test else None,
         cost=cost,
     )
     write_training(path, training)
+    discard(path)
     return training
 
 
@@ -218,50 +223,3 @@ def _numbers(network: nn.Module) -> int:
     """Of parameters; of a method without any, what it keeps in their place."""
     learned = sum(p.numel() for p in network.parameters())
     return learned or sum(b.numel() for b in network.buffers())
-
-
-class _Course:
-    """The terms of the loss on the way."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.terms: dict[str, list[float]] = defaultdict(list)
-
-    def step(self, step: int, total: int, loss: Loss) -> None:
-        if step == 1:  # A collapsed training begins once more.
-            self.terms.clear()
-        self.total = total
-        for name, term in {"loss": loss.total, **loss.terms}.items():
-            self.terms[name].append(float(term.detach()))
-
-    def learning(self) -> Learning:
-        """At most a hundred points, each the mean since the one before."""
-        if not self.total:  # Not trained by steps.
-            return Learning((), {})
-        parts = np.array_split(np.arange(self.total), min(self.total, _MOST_POINTS))
-        means = {
-            name: tuple(float(np.mean(np.take(values, part))) for part in parts)
-            for name, values in self.terms.items()
-        }
-        return Learning(tuple(int(part[-1]) + 1 for part in parts), means)
-
-
-class _Looks:
-    """Looks at the test set on the way and remembers the best step."""
-
-    def __init__(self, test: _Test, lead: str, last: int):
-        self.test, self.lead, self.last = test, lead, last
-        self.seen: dict[int, Figures] = {}
-
-    def look(self, step: int, network: ModelNetwork) -> None:
-        if self.seen and step <= max(self.seen):  # A collapsed training begins once more.
-            self.seen.clear()
-        if step >= LOOK_FROM or step == self.last:
-            self.seen[step] = self.test.figures(network)
-
-    def best(self) -> BestOnTest:
-        """The first of the best steps."""
-        values = {step: float(getattr(f, self.lead)) for step, f in self.seen.items()}
-        step = max(values, key=lambda each: (np.nan_to_num(values[each], nan=-1.0), -each))
-        found = replace(self.seen[step])
-        return BestOnTest(self.lead, step, found, tuple(values), tuple(values.values()))

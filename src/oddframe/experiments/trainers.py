@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ def fitted(
     seed: int,
     *,
     device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 100,
     on_step: OnStep | None = None,
     on_network: OnNetwork | None = None,
     network_every: int = 10,
@@ -50,6 +53,8 @@ def fitted(
         videos,
         config.with_recipe(seed=seed),
         device=device,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
         on_step=on_step,
         on_network=on_network,
         network_every=network_every,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from oddframe.experiments.training_record import Training
 from tests.cli.conftest import Answer
 from tests.datasets.generated import Wanted, made_up
 
@@ -52,6 +54,39 @@ def test_a_table_from_the_command_line(oddframe: Run, words: list[str], tmp_path
     record = oddframe("report", "show", folder / row["records"][0])
     for fact in ("seed 2022", "features, sha256", "code, sha256", "memory: anomaly", "lr: 0.01"):
         assert fact in record.out
+
+
+def test_trainings_that_tables_share_are_counted_once(oddframe: Run, words: list[str]) -> None:
+    answer = oddframe("reproduce", "table3", "table6", *words, "--seeds", 1)
+    assert "6 trainings in the tables: 6 to do" in answer.err
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_stopped_it_writes_what_is_there(
+    oddframe: Run, words: list[str], monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    from oddframe.experiments import reproduce_grid
+
+    whole, done = reproduce_grid.train, []
+
+    def stopped(*given: Any) -> Training:
+        if len(done) == stop:
+            raise KeyboardInterrupt
+        done.append(whole(*given))
+        return done[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reproduce_grid, "train", stopped)
+        answer = oddframe("reproduce", "table3", *words, "--seeds", 1, "--out", "o")
+    assert answer.code == 130
+    assert "tables of what is there by now: o" in answer.err
+    assert {p.suffix for p in Path("o").glob("table3.*")} == {
+        ".md", ".tex", ".csv", ".html", ".json"
+    }  # fmt: skip
+    assert "(the whole): 0 of 1 trainings are there" in Path("o/table3.md").read_text()
+    again = oddframe("reproduce", "table3", *words, "--seeds", 1, "--out", "o")
+    assert f"{3 - stop} to do" in again.err
+    assert "trainings are there" not in Path("o/table3.md").read_text()
 
 
 def test_best_on_test_is_asked_for_and_named(oddframe: Run, words: list[str]) -> None:

@@ -119,7 +119,7 @@ def reproduce(
     from oddframe.cli.reproduce_figures import Asked, draw
     from oddframe.datasets.placed import with_features
     from oddframe.datasets.registry import open_dataset
-    from oddframe.experiments.reproduce_session import config_for, plan_for, prepare
+    from oddframe.experiments.reproduce_session import collect, config_for, plan_for, prepare
     from oddframe.experiments.reproduce_session import reproduce as run
     from oddframe.experiments.reproduce_tables import table_of
     from oddframe.features.store import FeatureStore
@@ -157,8 +157,16 @@ def reproduce(
             how, tasks = plan_for(session, specs, jobs)
         missing = session.missing(tasks)
         words = f"{missing} to do, in {how.about}" if missing else "all of them are there"
-        note(f"{len(tasks)} trainings in the table: {words}", quiet=quiet)
-        tables = run(session, specs, tasks, how, told.training)
+        where = "the table" if len(specs) == 1 else "the tables"
+        note(f"{session.count(tasks)} trainings in {where}: {words}", quiet=quiet)
+        try:
+            tables = run(session, specs, tasks, how, told.training)
+        except KeyboardInterrupt:
+            if session.missing(tasks) < session.count(tasks):
+                for table in collect(session, specs):
+                    _write(table, folder)
+                note(f"tables of what is there by now: {printable(str(folder))}", quiet=quiet)
+            raise
     for table in tables:
         _write(table, folder)
         say(f"{printable(str(folder / table.spec.name))}.html")

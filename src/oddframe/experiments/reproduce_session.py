@@ -10,7 +10,7 @@ import torch
 
 from oddframe.backbones.engines import DeviceName
 from oddframe.datasets.labelled import Dataset
-from oddframe.errors import UsageError
+from oddframe.errors import OddframeError, UsageError
 from oddframe.experiments.benchmark import (
     BENCHMARKS,
     clips_from,
@@ -64,8 +64,14 @@ class Session:
 
     def missing(self, tasks: Sequence[Task]) -> int:
         """How many trainings are not there yet, each counted once."""
-        wanted = {record_path(task, self.setting): task for task in tasks}.values()
-        return sum(known(task, self.setting) is None for task in wanted)
+        return sum(known(task, self.setting) is None for task in self._once(tasks))
+
+    def count(self, tasks: Sequence[Task]) -> int:
+        """How many trainings these are, each counted once: rows of several tables share some."""
+        return len(self._once(tasks))
+
+    def _once(self, tasks: Sequence[Task]) -> list[Task]:
+        return list({record_path(task, self.setting): task for task in tasks}.values())
 
 
 def forget(tasks: Sequence[Task], setting: Setting) -> None:
@@ -164,4 +170,13 @@ def reproduce(
         OddframeError: a process died, or a record cannot be written.
     """
     failed = run_grid(tasks, session.setting, session.source, session.clips, how, told)
+    return collect(session, specs, failed)
+
+
+def collect(
+    session: Session,
+    specs: Sequence[TableSpec],
+    failed: Sequence[tuple[Task, OddframeError]] = (),
+) -> list[Reproduced]:
+    """The tables of the trainings that are there by now; each says what it lacks."""
     return [collected(spec, session.setting, session.parts, failed) for spec in specs]

@@ -185,7 +185,10 @@ def read_config(path: Path) -> TrainConfig:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        why = error.strerror or error
+        raise UsageError(f"{path}: cannot be read as a configuration ({why})") from None
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path}: cannot be read as a configuration ({error})") from None
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from None

@@ -22,7 +22,8 @@ class Fitted:
 
     Attributes:
         network: In evaluation mode, on the device that it was trained on.
-        spread: Highest minus lowest snippet score over the training videos.
+        spread: Highest minus lowest snippet score over the training videos, or over as many of
+            them as show that it is ``COLLAPSED`` at least.
         resumed_at: Steps that were taken over from a checkpoint; 0: none.
         warnings: Lines for a person to read.
     """
@@ -34,13 +35,18 @@ class Fitted:
 
 
 def spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
-    """Highest minus lowest snippet score over the first views of ``videos``."""
+    """Highest minus lowest snippet score over the first views of ``videos``.
+
+    Nobody looks further once it is ``COLLAPSED`` or more, which the first videos mostly show.
+    """
     device = network.standardise.mean.device
     low, high = np.inf, -np.inf
     with torch.inference_mode():
         for video in videos:
             scores = network(first_view(video, device))
             low, high = min(low, float(scores.min())), max(high, float(scores.max()))
+            if high - low >= COLLAPSED:
+                break
     return high - low
 
 

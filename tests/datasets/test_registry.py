@@ -54,6 +54,8 @@ def test_what_is_said_of_names(tmp_path: Path) -> None:
         open_dataset("ur_fall:")
     with pytest.raises(InputError, match="no such folder or CSV"):
         open_dataset("nowhere")
+    with pytest.raises(InputError, match="nowhere: no such folder, where ped2"):
+        open_dataset("ped2:nowhere")
 
 
 @pytest.mark.parametrize("name", dataset_names())

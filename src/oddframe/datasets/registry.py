@@ -18,7 +18,7 @@ from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.manifest import Manifest
 from oddframe.datasets.read import survey
 from oddframe.datasets.survey import Survey
-from oddframe.errors import UsageError
+from oddframe.errors import InputError, UsageError
 
 _MANIFESTS: dict[str, Manifest] = {
     about.name: about
@@ -74,6 +74,8 @@ def survey_dataset(text: str | Path) -> Survey:
     if named is None:
         return survey(Path(text))
     about, folder = named
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, where {about.name} was said to lie")
     return Survey(folder, about.open(folder))
 
 

@@ -182,14 +182,19 @@ def clips_of_bytes(count: int, dtype: type = np.float32) -> list[Clip]:
 def test_processes_fit_into_memory() -> None:
     clips = clips_of_bytes(10)
     assert resident(clips) == 10 * 100_000
-    assert plan(8, 20, clips, free=100 * 10**9).jobs == 8
-    assert plan(8, 3, clips, free=100 * 10**9).jobs == 3
-    few = plan(8, 20, clips, free=int(2.5 * 10**9))
+    config = tiny_config()
+    assert plan(8, 20, clips, config, free=100 * 10**9).jobs == 8
+    assert plan(8, 3, clips, config, free=100 * 10**9).jobs == 3
+    few = plan(8, 20, clips, config, free=int(2.5 * 10**9))
     assert few.jobs == 2
     assert "8 were asked for" in few.about
-    tight = plan(8, 20, clips, free=10**8)
+    tight = plan(8, 20, clips, config, free=10**8)
     assert tight.jobs == 1
     assert "not even one may fit" in tight.about
+    # A step at the published size holds more: three gigabytes where it is not taken in parts.
+    large = config.with_recipe(normal_bags=64, abnormal_bags=64, segments=200)
+    wide = [replace(clip, array=np.zeros((1, 2, 1024), np.float32)) for clip in clips]
+    assert plan(8, 20, wide, large, free=10 * 10**9).jobs == 2
     assert free_memory() > 0
 
 

@@ -121,7 +121,9 @@ def league(
             decoders=jobs,
         )
         heats.append(Heat(session, group, earlier))
-    plans = [plan(jobs, len(heat.missing), heat.session.clips) for heat in heats]
+    plans = [
+        plan(jobs, len(heat.missing), heat.session.clips, heat.session.config) for heat in heats
+    ]
     clock = Clock(heats, min(how.jobs for how in plans))
     told = _Told(heats, clock, out, table or out / "LEAGUE.md", quiet)
     if told.pending:

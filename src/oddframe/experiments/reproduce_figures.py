@@ -106,7 +106,7 @@ def trained(
         if fresh and setting is apart:
             forget(here, apart)
         missing = sum(not _there(task, setting) for task in here)
-        how = plan(jobs, missing, session.clips)
+        how = plan(jobs, missing, session.clips, session.config)
         if failed := run_grid(here, setting, session.source, session.clips, how, told):
             raise failed[0][1]
     dim = session.clips[0].array.shape[2]

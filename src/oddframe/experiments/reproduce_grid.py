@@ -40,8 +40,11 @@ from oddframe.experiments.training_record import Training, read_training
 from oddframe.features.lazy import AnyFeatures, FeatureArray, Views
 from oddframe.training.config import TrainConfig
 
-# PyTorch, a network and its optimiser, and what a step holds (bytes).
+# PyTorch, a network and its optimiser (bytes).
 _PROCESS = 1_000_000_000
+# What a step holds, in times the bags it learns from: 12 for UR-DMU, which takes them part by part,
+# 30 where it would not (benchmarks/RESULTS.md), as most methods do not.
+_STEP = 30
 # Of the memory that is free, so much is not asked for.
 _SPARE = 0.15
 
@@ -94,17 +97,21 @@ class Plan:
     about: str
 
 
-def plan(wanted: int, tasks: int, clips: Sequence[Clip], free: int | None = None) -> Plan:
+def plan(
+    wanted: int, tasks: int, clips: Sequence[Clip], config: TrainConfig, free: int | None = None
+) -> Plan:
     """As many processes as are wanted, as far as there is work and memory for them.
 
     Args:
         wanted: Processes.
         tasks: Trainings that are to be done.
         clips: What each process holds.
+        config: What each process trains, as far as the size of its bags goes.
         free: Bytes of memory that are free; None: those of this machine.
     """
     free = free_memory() if free is None else free
-    one = _PROCESS + 2 * resident(clips)  # Training works on a copy in float32.
+    # Training works on a copy in float32.
+    one = _PROCESS + 2 * resident(clips) + _STEP * _bags(clips, config)
     fit = max(1, int(free * (1 - _SPARE) // one)) if free else wanted
     jobs = max(1, min(wanted, tasks, fit))
     threads = max(1, torch.get_num_threads() // jobs)
@@ -116,6 +123,14 @@ def plan(wanted: int, tasks: int, clips: Sequence[Clip], free: int | None = None
     if free and one > free:
         about += "; beware, not even one may fit"
     return Plan(jobs, threads, about)
+
+
+def _bags(clips: Sequence[Clip], config: TrainConfig) -> int:
+    """Bytes of the bags of a step, in float32."""
+    recipe = config.full_recipe()
+    bags = recipe.normal_bags + recipe.abnormal_bags
+    dim: int = clips[0].array.shape[-1]
+    return bags * recipe.segments * dim * 4
 
 
 def resident(clips: Sequence[Clip]) -> int:

@@ -154,7 +154,7 @@ def plan_for(session: Session, specs: Sequence[TableSpec], jobs: int) -> tuple[P
     """How the grid of these tables would be run, and its trainings."""
     tasks = [task for spec in specs for task in tasks_of(spec, session.parts)]
     tasks.sort(key=lambda task: (task.repeat, task.fold))  # Stopped early, all rows have some.
-    return plan(jobs, session.missing(tasks), session.clips), tasks
+    return plan(jobs, session.missing(tasks), session.clips, session.config), tasks
 
 
 def reproduce(

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.training_record import Training
+from oddframe.training.shipped import shipped_config
 from tests.cli.conftest import Answer
 from tests.datasets.generated import Wanted, made_up
 
@@ -151,6 +153,32 @@ def test_published_data_sets_from_their_lists_to_the_table(
     assert "UR-DMU (ours)" in text
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ucf_crime", "xd_violence"])
+def test_every_published_file_goes_through_the_published_configuration(
+    oddframe: Run, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """All names, counts, crops and dimensions, 64 + 64 bags; videos, bags and training short."""
+    monkeypatch.chdir(tmp_path)
+    made = made_up(name, shared_data, tmp_path / "made", Wanted(scale=0.002))
+    settings = yaml.safe_load(shipped_config(BENCHMARKS[name].config).read_text())
+    settings["recipe"] |= {"steps": 2, "segments": 4}  # Bags of 200 would be 13 GB on the disk.
+    path = tmp_path / "short.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    given = {"dataset": name, "data": made.lists, "features": made.features, "config": path}
+    given |= {"sound": made.sound} if name == "xd_violence" else {}
+    own = [word for key, value in given.items() for word in (f"--{key}", value)]
+    table = "table1" if name == "ucf_crime" else "table2"
+    own += ["--methods", "ur_dmu", "--seeds", "1", "--device", "cpu", "--out", "o"]
+    answer = oddframe("reproduce", table, *own)
+    assert answer.code == 0, answer.err
+    rows = json.loads(oddframe("report", "show", f"o/{table}.json", "--json").out)["rows"]
+    (path,) = [each for row in rows for each in row.get("records", ())]
+    record = json.loads(oddframe("report", "show", f"o/{path}", "--json").out)
+    assert record["config"]["recipe"]["normal_bags"] == 64
+    assert 0 < record["figures"]["auc"] < 1
+
+
 @pytest.mark.parametrize(
     ("what", "more", "line"),
     [
@@ -160,6 +188,9 @@ def test_published_data_sets_from_their_lists_to_the_table(
         (["figure3"], ["--video", "01_005"], "--video: figure3 is of all test videos"),
         (["figure3"], ["--methods", "linear"], "--methods is of figures 1 and 4"),
         (["figure1"], ["--best-on-test"], "figures show the last step"),
+        (["table3"], ["--methods", "linear"], "--methods is of tables 1 and 2"),
+        (["table1"], ["--methods", "rtfn"], "there is no method 'rtfn'"),
+        (["table1"], ["--methods", "normality"], "normality learns from normal videos alone"),
         (["table3"], ["--video", "01_005"], "--video is of figures 1 and 4"),
         (["figure1"], ["--methods", "rtfn"], "there is no method 'rtfn'"),
         (["figure1"], ["--methods", "normality"], "normality learns from normal videos alone"),

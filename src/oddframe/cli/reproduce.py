@@ -79,7 +79,9 @@ def reproduce(
     ] = False,
     methods: Annotated[
         str,
-        typer.Option(help="Of figures 1 and 4: names of methods, with commas; default: all."),
+        typer.Option(
+            help="Of tables 1 and 2, figures 1 and 4: names of methods, with commas; default: all."
+        ),
     ] = "",
     video: Annotated[
         list[str] | None,
@@ -147,7 +149,8 @@ def reproduce(
         for line in written:
             say(printable(line))
         return
-    specs = [table_of(n, dataset.value, settings) for n in _tables(what, dataset.value)]
+    names = _tables(what, dataset.value)
+    specs = [table_of(name, dataset.value, settings, asked.named) for name in names]
     with progress_bar(quiet=quiet) as bar:
         told = _Told(bar, quiet)
         session = ready(best_on_test=best_on_test, progress=told)
@@ -223,7 +226,8 @@ class _Told:
         self._bar.update(self._trainings, completed=done, total=total, visible=True)
         figures = training.figures
         note(
-            f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: AUC "
-            f"{100 * figures.auc:.2f}, AP {100 * figures.ap:.2f} ({training.seconds:.0f} s)",
+            f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
+            f"AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
+            f"{100 * figures.ap:.1f} ({training.seconds:.0f} s)",
             quiet=self._quiet,
         )

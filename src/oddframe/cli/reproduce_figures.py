@@ -43,8 +43,10 @@ class Asked:
         given = {"--video": self.videos, "--methods": self.methods, "--frames": self.frames}
         given = {name: value for name, value in given.items() if value}
         if not self.figures:
-            if given:
-                raise UsageError(f"{next(iter(given))} is of figures 1 and 4; leave it out")
+            if not {"table1", "table2", "all"} & set(self.what) and self.methods:
+                raise UsageError("--methods is of tables 1 and 2, figures 1 and 4; leave it out")
+            if others := [name for name in given if name != "--methods"]:
+                raise UsageError(f"{others[0]} is of figures 1 and 4; leave it out")
             return
         if unknown := [name for name in self.what if name not in FIGURES]:
             names = ", ".join(FIGURES)
@@ -59,6 +61,11 @@ class Asked:
             )
         if set(self.what) == {"figure3"} and given:
             raise UsageError(f"{next(iter(given))} is of figures 1 and 4; leave it out")
+
+    @property
+    def named(self) -> list[str]:
+        """The methods that were named."""
+        return [name.strip() for name in self.methods.split(",") if name.strip()]
 
 
 def draw(asked: Asked, session: Session, jobs: int, told: Told) -> list[str]:
@@ -86,7 +93,7 @@ def _methods(asked: Asked) -> list[str]:
 
     if set(asked.what) == {"figure3"}:
         return [_UR_DMU]
-    named = [name.strip() for name in asked.methods.split(",") if name.strip()]
+    named = asked.named
     if not named:
         return [name for name in method_names() if not get_method(name).from_normal_alone]
     return named + ([_UR_DMU] if "figure3" in asked.what and _UR_DMU not in named else [])

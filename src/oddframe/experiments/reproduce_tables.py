@@ -8,7 +8,7 @@ equations, one difference at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ _UR_DMU = "ur_dmu"
 _THERE, _NOT = "\N{CHECK MARK}", ""
 
 Changes = Mapping[str, Any]
+_Ours = tuple[str, str, int, TrainConfig]
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,25 @@ class TableSpec:
     sources: tuple[str, ...]
 
 
-def table_of(name: str, dataset: str, config: TrainConfig) -> TableSpec:
+def table_of(
+    name: str, dataset: str, config: TrainConfig, methods: Sequence[str] = ()
+) -> TableSpec:
     """The table ``name`` on a data set, its whole method as in ``config``.
 
+    Args:
+        name: One of ``TABLES``.
+        dataset: Name of a benchmark.
+        config: Of the whole method, with the recipe of all rows.
+        methods: Which of ours stand beside the whole method in tables 1 and 2; none named: all.
+
     Raises:
-        UsageError: there is no such table, it is of another data set, or the config is not UR-DMU's
-            where parts of UR-DMU are left out.
+        UsageError: there is no such table or method, the table is of another data set, or the
+            config is not UR-DMU's where parts of UR-DMU are left out.
     """
     if name not in TABLES:
         raise UsageError(f"there is no table {name!r}, only {', '.join(TABLES)}")
     if name in COMPARISONS:
-        return _comparison(name, dataset, config)
+        return _comparison(name, dataset, config, methods)
     if config.method.name != _UR_DMU:
         raise UsageError(f"{name} is of UR-DMU, but the configuration is of {config.method.name}")
     config = _without_linear_path(config)
@@ -171,7 +180,7 @@ def _settings(config: TrainConfig) -> TableSpec:
     return TableSpec(SETTINGS, title, ("settings",), made, "official", ())
 
 
-def _comparison(name: str, dataset: str, config: TrainConfig) -> TableSpec:
+def _comparison(name: str, dataset: str, config: TrainConfig, methods: Sequence[str]) -> TableSpec:
     of = _OF[name]
     if dataset in PREFIXES and dataset != of:
         other = next(table for table, each in _OF.items() if each == dataset)
@@ -191,7 +200,7 @@ def _comparison(name: str, dataset: str, config: TrainConfig) -> TableSpec:
             each,
             {},
         )
-        for key, title, year, each in _ours(config)
+        for key, title, year, each in _chosen(_ours(config), methods)
     ]
     title = about.title if dataset == of else "Methods"
     return TableSpec(name, title, labels, tuple(made), config.method.name, tuple(sources))
@@ -206,7 +215,7 @@ def _about(config: TrainConfig, labels: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(told if label == "supervision" else "" for label in labels)
 
 
-def _ours(config: TrainConfig) -> list[tuple[str, str, int, TrainConfig]]:
+def _ours(config: TrainConfig) -> list[_Ours]:
     """Key, title, year and config of every method that is trained by steps, the config's first."""
     own = config.chosen_method()[0]
     made = [(own.name, own.title, own.year, config)]
@@ -219,6 +228,14 @@ def _ours(config: TrainConfig) -> list[tuple[str, str, int, TrainConfig]]:
         if name != own.name and not method.from_normal_alone:
             made.append((name, method.title, method.year, method_config(config, name)))
     return made
+
+
+def _chosen(ours: list[_Ours], methods: Sequence[str]) -> list[_Ours]:
+    """The first, with which others are compared, and those that are called ``methods``."""
+    for name in methods:
+        if get_method(name).from_normal_alone:
+            raise UsageError(f"{name} learns from normal videos alone and is in no table")
+    return [each for each in ours if not methods or each is ours[0] or each[0] in methods]
 
 
 def method_config(config: TrainConfig, name: str) -> TrainConfig:

@@ -12,6 +12,7 @@ from oddframe.errors import UsageError
 from oddframe.methods.base import Output
 from oddframe.methods.normality import NormalityNetwork, centres, whitening
 from oddframe.methods.registry import get_method
+from oddframe.methods.scorer import ModelNetwork, Standardise
 
 METHOD = get_method("normality")
 
@@ -92,3 +93,13 @@ def test_crops_are_averaged_and_steps_are_refused() -> None:
     torch.testing.assert_close(network(features).scores, each.mean(0))
     with pytest.raises(UsageError, match="fit_normal"):
         METHOD.loss(Output(each[0], each[0]), torch.tensor([0.0, 1]), METHOD.Config())
+
+
+def test_what_is_far_beyond_the_usual_keeps_its_order() -> None:
+    normal = correlated(200, 8, 0)
+    network = remembered(normal)
+    network.calibrate(network.distance(normal))
+    far = normal.mean(0) + torch.linspace(1, 4, 12)[:, None] * normal.std(0) * 40
+    scores = ModelNetwork(Standardise.identity(8), network).eval().score_views(far[None].numpy())
+    assert network(far[None]).logits.max() > 20  # Where float32 knows no more than 1.
+    assert (np.diff(scores) > 0).all()

@@ -73,11 +73,15 @@ class ModelNetwork(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scores (B, T) of (B, T, D), or of (B, C, T, D), averaged over the C crops."""
+        """Scores (B, T), in float64, of (B, T, D), or of (B, C, T, D), averaged over the C crops.
+
+        In float32 all logits above 17 would be scores of 1, and what is oddest could not be told
+        from what is odd.
+        """
         crops = features.shape[1] if features.ndim == 4 else 1
         x = self.standardise(features).flatten(0, -3)
         logits: Tensor = self.network(x).logits / self.temperature
-        return logits.sigmoid().view(-1, crops, logits.shape[1]).mean(1)
+        return logits.double().sigmoid().view(-1, crops, logits.shape[1]).mean(1)
 
     def score_views(self, array: AnyFeatures) -> FloatArray:
         """(C views, T, D) of one video -> (T,) scores: the mean over what all show the same."""
@@ -101,5 +105,5 @@ class ModelNetwork(nn.Module):
     def _scores(self, row: NDArray[np.floating[Any]]) -> FloatArray:
         with exact(), torch.inference_mode():
             x = torch.from_numpy(row.astype(np.float32))[None].to(self.standardise.mean.device)
-            scores: FloatArray = self(x)[0].cpu().double().numpy()
+            scores: FloatArray = self(x)[0].cpu().numpy()
         return scores

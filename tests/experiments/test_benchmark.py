@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from oddframe.backbones import engines
+from oddframe.datasets.placed import with_features
+from oddframe.datasets.registry import open_dataset
 from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.errors import InputError
 from oddframe.experiments import controls
-from oddframe.experiments.benchmark import BENCHMARKS, baseline, extractor_of
+from oddframe.experiments.benchmark import BENCHMARKS, baseline, extractor_of, gathered
 from oddframe.experiments.benchmark_table import LINEAR, Row, chosen_anew, report, rows
 from oddframe.experiments.parts import Folds
 from oddframe.experiments.protocol import Bag, Protocol, on_clips, run
@@ -20,9 +23,11 @@ from oddframe.experiments.splice import Clip, SpliceRule
 from oddframe.experiments.trainers import method_trainer
 from oddframe.features.store import FeatureStore
 from oddframe.timeline import Timebase
-from oddframe.training.config import TrainConfig, parse_config
+from oddframe.training.config import TrainConfig, parse_config, read_config
 from oddframe.training.gather import Extractor
 from oddframe.training.sections import SearchSection
+from oddframe.training.shipped import shipped_config
+from tests.datasets.generated import Wanted, made_up
 
 TINY = {"hidden": 8, "heads": 2, "head_dim": 4, "anomaly_slots": 16, "normal_slots": 16}
 SPLICES = SpliceRule((4, 6), (1, 2), 5, 5)
@@ -130,3 +135,17 @@ def test_tables_are_of_the_same_features_on_every_machine(
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
     assert Extractor(FeatureStore(tmp_path), "cpu", "auto").precision == "bfloat16"
     assert extractor_of(tmp_path, "cpu").precision == "float32"
+
+
+def test_of_many_videos_without_features_one_is_named_and_the_others_counted(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    made = made_up("ucf_crime", shared_data, tmp_path, Wanted(scale=0.01, videos=2, dim=16))
+    for path in sorted(made.features.rglob("*__0.npy"))[1:]:
+        path.unlink()
+    dataset = with_features(
+        open_dataset(made.data), FeatureStore(tmp_path / "store"), made.features
+    )
+    config = read_config(shipped_config("urdmu_published"))
+    with pytest.raises(InputError, match="other videos likewise: oddframe data check names all"):
+        gathered(dataset, config, extractor_of(tmp_path / "store"))

@@ -161,7 +161,9 @@ def gathered(
     requests = [Request(video, (scored, *seen)) for video in dataset.videos]
     found, failed = gather(requests, extractor, jobs, progress or Silent())
     if failed:
-        raise InputError(next(iter(failed.values())))
+        first, others = next(iter(failed.values())), len(failed) - 1
+        more = f"; {others} other videos likewise: oddframe data check names all" if others else ""
+        raise InputError(f"{first}{more}")
     return found
 
 

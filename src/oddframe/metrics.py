@@ -1,4 +1,4 @@
-"""Labels and scores -> figures: AUC, AP, FAR, accuracy, and intervals by bootstrap.
+"""Labels and scores -> figures: AUC, AP, FAR, accuracy.
 
 Everything takes weights, so that a snippet stands for its frames: XD-Violence's 2.33 million test
 frames are 145,649 snippet scores. Ties are handled as scikit-learn does; a figure that its data do
@@ -7,17 +7,14 @@ not define (one class only, no frames) is ``nan``, never an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from oddframe.errors import InputError
 from oddframe.timeline import FloatArray, ScoreTrack
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -219,101 +216,3 @@ def frame_metrics(videos: Sequence[LabelledScores]) -> FrameMetrics:
         n_videos=len(videos),
         n_abnormal=len(abnormal),
     )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure, and the interval around it that it could as well lie in."""
-
-    value: float
-    low: float
-    high: float
-
-
-def bootstrap_interval(
-    groups: Sequence[T],
-    statistic: Callable[[Sequence[T]], float],
-    *,
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap of ``statistic`` over whole groups (recordings, draws, videos).
-
-    Frames of a video and clips of a recording resemble each other, so it is the groups that are
-    drawn with replacement. Resamples for which the statistic is ``nan`` are left out; without any
-    that is defined, both ends are ``nan``.
-    """
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(len(groups), size=(draws, len(groups))) if groups else np.zeros((0, 0))
-    values = np.array([statistic([groups[int(i)] for i in row]) for row in picks])
-    values = values[np.isfinite(values)]
-    tail = 50 * (1 - level)
-    low, high = np.percentile(values, (tail, 100 - tail)) if values.size else (np.nan, np.nan)
-    return Interval(statistic(groups) if groups else float("nan"), float(low), float(high))
-
-
-def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """The mean of a few values with the interval that Student's t gives it.
-
-    Student, "The Probable Error of a Mean" (Biometrika 1908): exact for values that scatter
-    normally, where a bootstrap of three to ten of them is far too narrow. Of one value the ends are
-    ``nan``, of none the mean too.
-    """
-    n = len(values)
-    mean = float(np.mean(values)) if n else float("nan")
-    if n < 2:
-        return Interval(mean, float("nan"), float("nan"))
-    reach = _student_quantile(n - 1, (1 + level) / 2) * float(np.std(values, ddof=1)) / np.sqrt(n)
-    return Interval(mean, float(mean - reach), float(mean + reach))
-
-
-def _student_quantile(degrees: int, probability: float) -> float:
-    """What Student's t stays below with that ``probability``, of more than a half.
-
-    Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3 and 26.7.4: the
-    probability of no more than t on either side, by the angle whose tangent is t / sqrt(degrees).
-    """
-    odd = degrees % 2
-    k = np.arange(1 + odd, degrees - 1, 2)
-    factors = np.append(1.0, np.cumprod(k / (k + 1)))[: (degrees + (not odd)) // 2]
-    low, high = 0.0, np.pi / 2
-    for _ in range(80):
-        angle = (low + high) / 2
-        sine, cosine = np.sin(angle), np.cos(angle)
-        within = sine * (factors * cosine ** (2 * np.arange(len(factors)) + odd)).sum()
-        if odd:
-            within = (angle + within) * 2 / np.pi
-        if (1 + within) / 2 < probability:
-            low = angle
-        else:
-            high = angle
-    return float(np.sqrt(degrees) * np.tan(low))
-
-
-def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interval:
-    """Events per unit of exposure (hours) with the exact interval of a Poisson rate.
-
-    Garwood, "Fiducial Limits for the Poisson Distribution" (Biometrika 1936): the rates that a
-    count as high, or as low, would not be a surprise for. None in ten hours: 0 (0 to 0.37) an hour.
-    All ``nan`` without exposure.
-    """
-    if not exposure > 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    tail = (1 - level) / 2
-    low = _poisson_mean(count - 1, 1 - tail) if count else 0.0
-    return Interval(count / exposure, low / exposure, _poisson_mean(count, tail) / exposure)
-
-
-def _poisson_mean(count: int, probability: float) -> float:
-    """The mean at which at most ``count`` events have ``probability``; it falls with the mean."""
-    k = np.arange(count + 1)
-    log_factorial = np.append(0.0, np.cumsum(np.log(k[1:])))
-    low, high = 0.0, count + 10 * np.sqrt(count + 1) + 10
-    for _ in range(80):
-        middle = (low + high) / 2
-        if np.exp(k * np.log(middle) - middle - log_factorial).sum() > probability:
-            low = middle
-        else:
-            high = middle
-    return float((low + high) / 2)

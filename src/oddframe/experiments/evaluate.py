@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe.confidence import Interval, bootstrap_interval
 from oddframe.datasets.labelled import Truth
 from oddframe.errors import UsageError
 from oddframe.events import EventRule, find_events, match_events, smoothed
@@ -21,13 +22,7 @@ from oddframe.experiments.evaluation import (
     Rate,
     VideoFigures,
 )
-from oddframe.metrics import (
-    Interval,
-    LabelledScores,
-    bootstrap_interval,
-    frame_metrics,
-    roc_auc,
-)
+from oddframe.metrics import LabelledScores, frame_metrics, roc_auc
 from oddframe.timeline import ScoreTrack
 
 __all__ = ["Evaluation", "FrameProtocol", "Judged", "evaluate", "official_scores"]

@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from oddframe.confidence import Interval, poisson_interval
 from oddframe.datasets.labelled import Intervals, LabelledVideo
 from oddframe.events import EventMatch, EventRule
-from oddframe.metrics import FrameMetrics, Interval, LabelledScores, poisson_interval
+from oddframe.metrics import FrameMetrics, LabelledScores
 from oddframe.timeline import Event, ScoreTrack
 
 FrameProtocol = Literal["frames", "official"]

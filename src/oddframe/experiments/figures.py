@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddframe.confidence import Interval, bootstrap_interval
 from oddframe.events import EventRule, calibrate, find_events, match_events
 from oddframe.experiments.protocol import FoldResult
 from oddframe.experiments.splice import Clip
-from oddframe.metrics import Interval, accuracy, bootstrap_interval, roc_auc
+from oddframe.metrics import accuracy, roc_auc
 from oddframe.timeline import FloatArray
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oddframe.confidence import Interval
 from oddframe.errors import OddframeError
 from oddframe.experiments.benchmark import BENCHMARKS, Benchmark
 from oddframe.experiments.figures import Figures
@@ -18,7 +19,6 @@ from oddframe.experiments.reproduce_tables import PREFIXES, Row, TableSpec
 from oddframe.experiments.reproduce_train import Setting, Task, record_path
 from oddframe.experiments.table import CLIP_COLUMNS, LEAST, Column, difference_in_common
 from oddframe.experiments.training_record import Training
-from oddframe.metrics import Interval
 from oddframe.timeline import FloatArray
 
 # Ours that stands beside a published figure: its AP is the trapezoid.

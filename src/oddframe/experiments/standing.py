@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddframe.confidence import Interval, mean_interval
 from oddframe.experiments.league import OWN, REFERENCE
 from oddframe.experiments.league_record import League, Place
 from oddframe.experiments.ranks import Ranking, ranking
 from oddframe.experiments.table import values_of
-from oddframe.metrics import Interval, mean_interval
 
 Block = tuple[str, Place]
 """Data set, and repeat and fold in it."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddframe.confidence import Interval, mean_interval
 from oddframe.errors import UsageError
 from oddframe.experiments.figures import Figures
-from oddframe.metrics import Interval, mean_interval
 from oddframe.timeline import FloatArray
 
 # Fewer trainings a row say little: the interval around two is wider than any difference.

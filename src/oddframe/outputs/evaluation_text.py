@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from oddframe.confidence import Interval
 from oddframe.experiments.evaluation import Evaluation, Figures, VideoFigures
-from oddframe.metrics import Interval
 from oddframe.outputs import study_words as words
 from oddframe.outputs.study_data import Table
 

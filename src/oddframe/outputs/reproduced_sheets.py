@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oddframe.confidence import Interval
 from oddframe.experiments.reproduce import Line, PublishedColumn, Reproduced
 from oddframe.experiments.table import Column
-from oddframe.metrics import Interval
 from oddframe.outputs.study_words import UNDEFINED
 
 LAST, BEST = "last step", "best on test"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from oddframe.confidence import Interval
 from oddframe.experiments.evaluation import Evaluation, Figures, Rate, VideoFigures
-from oddframe.metrics import Interval
 from oddframe.outputs.clock import length
 from oddframe.outputs.study_data import Table
 

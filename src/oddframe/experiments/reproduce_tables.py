@@ -119,11 +119,15 @@ def changed(config: TrainConfig, changes: Changes) -> TrainConfig:
     Raises:
         UsageError: the method does not take them.
     """
-    settings = {**config.method.config, **changes}
-    method = config.method.model_copy(update={"config": settings})
-    new = config.model_copy(update={"method": method})
+    new = _of_settings(config, {**config.method.config, **changes})
     new.chosen_method()
     return new
+
+
+def _of_settings(config: TrainConfig, settings: Changes) -> TrainConfig:
+    """``config`` with these settings of its method, and no others."""
+    method = config.method.model_copy(update={"config": dict(settings)})
+    return config.model_copy(update={"method": method})
 
 
 def _without_linear_path(config: TrainConfig) -> TrainConfig:
@@ -132,8 +136,7 @@ def _without_linear_path(config: TrainConfig) -> TrainConfig:
     if not own.get("shortcut"):
         return config
     kept = {name: value for name, value in own.items() if name != "deep_share"}
-    method = config.method.model_copy(update={"config": {**kept, "shortcut": False}})
-    return config.model_copy(update={"method": method})
+    return _of_settings(config, {**kept, "shortcut": False})
 
 
 def _memory(key: str) -> Changes:
@@ -174,7 +177,7 @@ def _settings(config: TrainConfig) -> TableSpec:
     rows.append(("paper", "the paper's equations, all of them", {"variant": "paper"}))
     # A setting that the config itself gives would hide what a variant sets.
     plain = {k: v for k, v in config.method.config.items() if k not in PAPER}
-    base = config.model_copy(update={"method": config.method.model_copy(update={"config": plain})})
+    base = _of_settings(config, plain)
     made = tuple(Row(key, words, (words,), changed(base, new), {}) for key, words, new in rows)
     title = "Published code against the paper's equations"
     return TableSpec(SETTINGS, title, ("settings",), made, "official", ())

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from oddframe.experiments.reproduce_train import Task
+    from oddframe.experiments.training_record import Training
+
 
 def printable(text: str) -> str:
     """``text`` on one line, whatever a file name holds: control and broken characters escaped."""
@@ -35,6 +38,16 @@ def note(text: str, *, quiet: bool = False) -> None:
     if not quiet:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
+
+
+def training_line(done: int, total: int, task: Task, training: Training) -> str:
+    """One of several trainings is done: which, what it gave in per cent, and how long it took."""
+    figures = training.figures
+    return (
+        f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
+        f"AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
+        f"{100 * figures.ap:.1f} ({training.seconds:.0f} s)"
+    )
 
 
 def say_error(text: str) -> None:

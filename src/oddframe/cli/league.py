@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import note, printable, say
+from oddframe.cli.console import note, printable, say, training_line
 from oddframe.cli.options import (
     FEATURES,
     DebugOption,
@@ -16,6 +16,7 @@ from oddframe.cli.options import (
     DeviceOption,
     QuietOption,
     StoreOption,
+    listed,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def league(
     settings = config_for(name, config)
     repeats = repeats_of(BENCHMARKS[name], draws, seeds)
     opened = open_dataset(f"{name}:{data}")
-    wanted = [each.strip() for each in methods.split(",") if each.strip()]
+    wanted = listed(methods)
     rows = entrants(settings, wanted, frames=not any(is_ready(video) for video in opened.videos))
     record = out / f"{opened.name}.json"
     earlier = read_league(record) if record.exists() else None
@@ -160,14 +161,9 @@ class _Told:
         self._done += 1
         self._clock.done(task.name, training.seconds)
         self.pending = [each for each in self.pending if each != task]
-        figures = training.figures
-        note(
-            f"{self._done} of {self._total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
-            f"AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
-            f"{100 * figures.ap:.1f} ({training.seconds:.0f} s); about "
-            f"{_duration(self._clock.left(self.pending))} left",
-            quiet=self._quiet,
-        )
+        left = _duration(self._clock.left(self.pending))
+        line = training_line(self._done, self._total, task, training)
+        note(f"{line}; about {left} left", quiet=self._quiet)
         self.write()
 
     def write(self, failed: Sequence[tuple[Task, OddframeError]] = ()) -> None:

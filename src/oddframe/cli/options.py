@@ -70,3 +70,8 @@ JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Videos at 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+def listed(text: str) -> list[str]:
+    """The words of an option that takes several, with commas between."""
+    return [word.strip() for word in text.split(",") if word.strip()]

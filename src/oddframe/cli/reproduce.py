@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import note, printable, progress_bar, say
+from oddframe.cli.console import note, printable, progress_bar, say, training_line
 from oddframe.cli.options import (
     FEATURES,
     DebugOption,
@@ -224,10 +224,4 @@ class _Told:
     def training(self, done: int, total: int, task: Task, training: Training) -> None:
         """``done`` of ``total`` trainings are done."""
         self._bar.update(self._trainings, completed=done, total=total, visible=True)
-        figures = training.figures
-        note(
-            f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
-            f"AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
-            f"{100 * figures.ap:.1f} ({training.seconds:.0f} s)",
-            quiet=self._quiet,
-        )
+        note(training_line(done, total, task, training), quiet=self._quiet)

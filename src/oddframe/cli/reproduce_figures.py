@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oddframe.cli.options import listed
+
 if TYPE_CHECKING:
     from oddframe.experiments.reproduce_figures import Trained
     from oddframe.experiments.reproduce_grid import Told
@@ -39,11 +41,12 @@ class Asked:
         """
         from oddframe.errors import UsageError
         from oddframe.experiments.reproduce_figures import FIGURES
+        from oddframe.experiments.reproduce_tables import COMPARISONS
 
         given = {"--video": self.videos, "--methods": self.methods, "--frames": self.frames}
         given = {name: value for name, value in given.items() if value}
         if not self.figures:
-            if not {"table1", "table2", "all"} & set(self.what) and self.methods:
+            if not {*COMPARISONS, "all"} & set(self.what) and self.methods:
                 raise UsageError("--methods is of tables 1 and 2, figures 1 and 4; leave it out")
             if others := [name for name in given if name != "--methods"]:
                 raise UsageError(f"{others[0]} is of figures 1 and 4; leave it out")
@@ -65,7 +68,7 @@ class Asked:
     @property
     def named(self) -> list[str]:
         """The methods that were named."""
-        return [name.strip() for name in self.methods.split(",") if name.strip()]
+        return listed(self.methods)
 
 
 def draw(asked: Asked, session: Session, jobs: int, told: Told) -> list[str]:

@@ -21,6 +21,7 @@ from oddframe.cli.options import (
     ProfileName,
     ProfileOption,
     QuietOption,
+    listed,
 )
 
 EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
@@ -120,7 +121,7 @@ def _formats(text: str | None) -> tuple[str, ...]:
     from oddframe.errors import UsageError
     from oddframe.outputs.write import FORMATS
 
-    wanted = [name.strip().lower() for name in (text or "").split(",") if name.strip()]
+    wanted = [name.lower() for name in listed(text or "")]
     for name in wanted:
         if name not in FORMATS:
             raise UsageError(f"--format {name}: choose from {','.join(FORMATS)}")

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from oddframe.outputs.clock import length
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from oddframe.experiments.reproduce_train import Task
     from oddframe.experiments.training_record import Training
+
+
+# Without a terminal a line is written so often (s).
+_LINE_S = 30.0
 
 
 def printable(text: str) -> str:
@@ -57,7 +64,7 @@ def say_error(text: str) -> None:
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """A bar with time spent and time left on standard error; silent where nobody looks."""
+    """A bar with time spent and time left on standard error; without a terminal, lines instead."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -78,13 +85,50 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    off = quiet or not console.is_terminal
+    plain = not console.is_terminal
     # Answers go where standard output goes; only on a terminal must the bar make room for them.
     room = sys.stdout.isatty()
     with RichProgress(
-        *columns, console=console, transient=True, disable=off, redirect_stdout=room
+        *columns, console=console, transient=True, disable=quiet or plain, redirect_stdout=room
     ) as bar:
-        yield bar
+        if quiet or not plain:
+            yield bar
+        else:
+            with _lines(bar):
+                yield bar
+
+
+@contextmanager
+def _lines(bar: Progress) -> Iterator[None]:
+    """Say now and then how far ``bar`` is, for whoever reads it in a file."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        with suppress(OSError):  # Nobody reads it any more.
+            while not over.wait(_LINE_S):
+                for line in _progress_lines(bar):
+                    note(line)
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _progress_lines(bar: Progress) -> list[str]:
+    """What a bar shows of all that has begun and is not over, a line each."""
+    lines = []
+    for task in bar.tasks:
+        told = task.fields.get("note", "")
+        if task.finished or not (task.completed or told):
+            continue
+        share = f"{task.percentage:.0f} %" if task.total else f"{task.completed:.0f} done"
+        left = "" if task.time_remaining is None else f"{length(task.time_remaining)} left"
+        lines.append(f"{task.description}: {', '.join(filter(None, (share, told, left)))}")
+    return lines
 
 
 def follow(bar: Progress, description: str) -> Callable[[int, int | None], None]:

@@ -211,6 +211,33 @@ def test_no_files_of_another_video_are_replaced(
     assert files_of(out)["alone__0.npy"] == whole["cam2_a__0.npy"]
 
 
+def test_no_files_of_unknown_origin_are_replaced(
+    oddframe: Run, clip: Path, tiny: Path, tmp_path: Path
+) -> None:
+    store, out = tmp_path / "store", tmp_path / "out"
+    words = ("extract", clip, "--backbone", tiny, "--store", store, "--out", out, "--views", 5)
+    assert oddframe(*words).code == 0
+    whole = files_of(out)
+    # A run that was killed between a file and its line in the manifest.
+    (out / "manifest.jsonl").unlink()
+    (out / "fi150__4.npy").unlink()
+    assert oddframe(*words).code == 0
+    assert files_of(out) == whole
+    assert [entry.file for entry in read_entries(out)] == ["fi150__0.npy"]
+    # Somebody's published features.
+    (out / "manifest.jsonl").unlink()
+    np.save(out / "fi150__3.npy", np.ones((6, 3), np.float32))
+    theirs = files_of(out)
+    for more in ((), ("--again",)):
+        answer = oddframe(*words, *more)
+        assert (answer.code, answer.err.count("FAILED")) == (3, 1)
+        assert f"{out}: fi150__3.npy is there, of other content" in answer.err
+        assert files_of(out) == theirs
+    (out / "fi150__3.npy").unlink()
+    assert oddframe(*words).code == 0
+    assert files_of(out) == whole
+
+
 def test_files_of_the_same_video_made_otherwise_are_made_anew(
     oddframe: Run, clip: Path, tiny: Path, tmp_path: Path
 ) -> None:

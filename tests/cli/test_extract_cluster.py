@@ -125,8 +125,12 @@ def test_from_and_to_an_object_store(
     now = {name: info["LastModified"] for name, info in fs.find("cam", detail=True).items()}
     assert now == times
     fs.pipe("cam/videos/c/y.mp4", clip.read_bytes() + b"\0\0\0\x08free")
+    fs.pipe("cam/videos/c/z.mp4", clip.read_bytes())
+    fs.pipe("cam/out/z__0.npy", b"somebody's")
     third = oddframe("extract", f"{s3}/videos/c", *words[2:], "--cluster", cluster.address)
     assert f"{s3}/out: y__0.npy there was made of another video, {s3}/videos/b/y.mp4" in third.err
+    assert f"{s3}/out: z__0.npy is there, of other content, and manifest.jsonl there" in third.err
+    assert fs.cat("cam/out/z__0.npy") == b"somebody's"
     assert third.code == 3
 
 

@@ -7,7 +7,10 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from filecmp import cmp
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from oddframe import __version__
 from oddframe.backbones.base import Backbone
@@ -25,6 +28,7 @@ from oddframe.features.named import (
     are_there,
     named_files,
     stands_alone,
+    strange,
     taken,
     write_named,
 )
@@ -232,14 +236,18 @@ class Maker:
 
     def _written(self, video: Video, entries: Sequence[Entry]) -> Iterator[Entry]:
         """Files by name, those that are not there yet, and their lines for the manifest there."""
-        assert self._wanted.out is not None
-        alone = stands_alone(self._specs, self._wanted.format)
+        out, form = self._wanted.out, self._wanted.format
+        assert out is not None
+        alone = stands_alone(self._specs, form)
         for entry, spec, names in zip(entries, self._specs, self._names(video), strict=True):
             features = StoredFile(self._store.path(entry.sha256, spec)).open()
             done = video.written.is_of(names[0], entry.sha256, entry.spec)
-            if done and not self._wanted.again and are_there(self._wanted.out, names):
+            if done and not self._wanted.again and are_there(out, names):
                 continue
-            write_named(features, self._wanted.out, video.stem, self._wanted.format, alone=alone)
+            write = partial(write_named, features, stem=video.stem, format=form, alone=alone)
+            if not video.written.knows(names[0]):
+                _refuse_strange(out, names, write)
+            write(out)
             yield replace(entry, file=names[0])
 
     def _networks(self) -> list[Backbone]:
@@ -257,6 +265,23 @@ class Maker:
             ]
             limit_memory(self._memory)
         return self._loaded
+
+
+def _refuse_strange(
+    out: Path, names: Sequence[str], write: Callable[[Path], Sequence[str]]
+) -> None:
+    """Refuse to replace files of unknown origin; a run that was killed leaves those of ours.
+
+    Raises:
+        InputError: one of ``names`` is there and is not what ``write`` writes.
+    """
+    if not any((out / name).exists() for name in names):
+        return
+    with TemporaryDirectory(prefix="oddframe-") as folder:
+        write(Path(folder))
+        for name in names:
+            if (out / name).exists() and not cmp(out / name, Path(folder, name), shallow=False):
+                raise strange(name, str(out))
 
 
 def _discard(task: Task) -> None:

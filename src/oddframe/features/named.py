@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from oddframe.errors import InputError
-from oddframe.features.manifest import Entry
+from oddframe.features.manifest import NAME, Entry
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import write_features
 from oddframe.files import atomic, make_folder, told
@@ -33,6 +33,10 @@ class Earlier:
     def is_of(self, file: str, sha256: str, spec: str) -> bool:
         """Whether ``file`` was made of this content, with the spec of this hash."""
         return any((e.file, e.sha256, e.spec) == (file, sha256, spec) for e in self.entries)
+
+    def knows(self, file: str) -> bool:
+        """Whether any of them wrote ``file``."""
+        return any(e.file == file for e in self.entries)
 
     def owner(self, file: str, sha256: str) -> str | None:
         """The other video that ``file`` was made of; None: it was of this content, or of none."""
@@ -61,6 +65,14 @@ def taken(video: str, file: str, folder: str, owner: str) -> InputError:
     what = f"an earlier {owner}" if owner == video else f"another video, {owner}"
     return InputError(
         f"{folder}: {file} there was made of {what}: choose another --out, or remove that file"
+    )
+
+
+def strange(file: str, folder: str) -> InputError:
+    """Why a video gets no files by its name: there are some that no earlier run wrote."""
+    return InputError(
+        f"{folder}: {file} is there, of other content, and {NAME} there does not say what it was "
+        "made of: choose another --out, or remove that file"
     )
 
 

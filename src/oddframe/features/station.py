@@ -16,9 +16,16 @@ from tempfile import TemporaryDirectory
 from oddframe import __version__
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.anywhere import Place, Source
-from oddframe.features.making import Made, Maker, Video, Wanted, about
+from oddframe.features.making import Made, Maker, Video, Wanted, about, hash_of
 from oddframe.features.manifest import Entry
-from oddframe.features.named import NOTHING, Earlier, named_files, stands_alone, taken
+from oddframe.features.named import (
+    NOTHING,
+    Earlier,
+    named_files,
+    stands_alone,
+    strange,
+    taken,
+)
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import place_in_store
 from oddframe.features.watched import PATIENCE, Broken, Watched
@@ -164,7 +171,7 @@ class Station:
             self._fetch(seen)
             made = self._made(Video(path, item.stem))
             if not made.exit_code:
-                self._put(seen)
+                self._put(item, seen)
         except OddframeError as error:
             reason = _told(str(error), item, item.source.place.text)
             return failed(item, reason, error.exit_code, item.sha256)
@@ -201,8 +208,10 @@ class Station:
                 return made
         raise AssertionError
 
-    def _put(self, seen: Seen) -> None:
+    def _put(self, item: Item, seen: Seen) -> None:
         there = {entry.file for entry in seen.kept}
+        if self._order.out is not None:
+            self._refuse_strange(item, self._order.out)
         for folder, files, place in (
             ("out", "*", self._order.out),
             ("store", "??/*.safetensors", self._order.store),
@@ -211,6 +220,19 @@ class Station:
                 name = file.relative_to(self._folder / folder).as_posix()
                 if place is not None and name not in there:
                     (place / name).put(file)
+
+    def _refuse_strange(self, item: Item, out: Place) -> None:
+        """Refuse to replace files of unknown origin; a run that was killed leaves those of ours."""
+        alone = stands_alone(self._order.specs, self._order.wanted.format)
+        for spec in self._order.specs:
+            names = named_files(spec, item.stem, self._order.wanted.format, alone=alone)
+            if item.written.knows(names[0]):
+                continue
+            for name in names:
+                if (out / name).exists() and (out / name).sha256() != hash_of(
+                    self._folder / "out" / name
+                ):
+                    raise strange(name, out.text)
 
 
 def _kept(item: Item, sha256: str, spec: FeatureSpec, order: Order) -> Entry | None:

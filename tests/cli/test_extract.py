@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.cli import extract_run
 from oddframe.features import making
 from oddframe.features.extract import extract, spec_for
 from oddframe.features.manifest import Entry, read_entries
 from oddframe.features.parts import parts_of
 from oddframe.features.store import read_features
+from oddframe.features.watched import Beat
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx_file import write
 from tests.cli.conftest import Answer
@@ -100,6 +102,31 @@ def test_a_folder_of_good_and_bad(
     flipped.write_bytes(flipped.read_bytes()[:-1] + b"\x7f")
     assert "2 extracted, 3 were there, 6 failed" in oddframe(*words).out
     assert files_of(tmp_path) == before
+
+
+class Hanging(making.Maker):
+    """Never returns from one of the videos."""
+
+    def __call__(self, video: making.Video, beat: Beat) -> making.Made:
+        while video.path.name == "endless.mp4":
+            time.sleep(1)
+        return super().__call__(video, beat)
+
+
+@pytest.mark.slow
+def test_a_decoder_that_never_returns_costs_its_own_video(
+    oddframe: Run, clip: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / name for name in ("a.mp4", "endless.mp4", "b.mp4")]
+    for path in paths:
+        shutil.copy(clip, path)
+    monkeypatch.setattr(extract_run, "Maker", Hanging)
+    store = tmp_path / "store"
+    answer = oddframe("extract", *paths, "--backbone", tiny, "--store", store, "--patience", 20)
+    assert (answer.code, answer.err.count("FAILED")) == (3, 1)
+    reasons = {Path(video).name: entry.reason for video, entry in last(store).items()}
+    assert reasons.pop("endless.mp4").startswith("nothing came of it for 20 s, so it was given up")
+    assert reasons == {"a.mp4": "", "b.mp4": ""}
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ class Numbered:
 
     name = "numbered"
     damaged_packets = mended_frames = 0
+    patience_s = None
 
     def __init__(self, fps: float, times: list[float]) -> None:
         self.fps, self.times, self.made = fps, times, 0
@@ -221,3 +224,27 @@ def test_memory_does_not_grow_with_the_video() -> None:
     short, long = peak(1_000), peak(20_000)
     # Time stamps are kept, and so are the test's own; pictures are not.
     assert (long - short) / 19_000 < 100
+
+
+class Endless(VideoFile):
+    """A video whose decoder never returns from its 20th frame."""
+
+    over = threading.Event()
+
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        yield from islice(super().looks(looks), 20)
+        self.patience_s = 0.05
+        self.over.wait()
+
+
+def test_a_decoder_that_never_returns_is_given_up(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert VideoFile.patience_s == 300
+    for room in ("background", "snippets"):
+        monkeypatch.setattr(f"oddframe.video.{room}.LOOK_S", 0.01)
+    reading = iter(SnippetReader(Endless(clip), pixel()))
+    assert next(reading).shape[1] == 16
+    with pytest.raises(InputError, match="so it was given up: its decoder hangs"):
+        next(reading)
+    Endless.over.set()

@@ -50,11 +50,14 @@ class FrameSource(Protocol):
         name: What to call it in a message: the path as it was given.
         damaged_packets: Packets that gave no picture (pictures of a folder), so far.
         mended_frames: Frames that were decoded with errors and are used all the same, so far.
+        patience_s: How long without a frame until it is given up; None: for ever, or until whoever
+            watches from outside gives it up.
     """
 
     name: str
     damaged_packets: int
     mended_frames: int
+    patience_s: float | None = None
 
     @property
     def fps(self) -> float:

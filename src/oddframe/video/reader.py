@@ -17,6 +17,8 @@ from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 from oddframe.video.structure import is_cut_off
 
+# Without a frame or a damaged packet for so long (s) its decoder hangs; what reads it may be slow.
+_PATIENCE_S = 300.0
 # A damaged packet may ask for any amount of memory; many that do are a video too large for it.
 _MOST_STARVED = 16
 
@@ -27,6 +29,8 @@ class VideoFile(FrameSource):
     Raises:
         InputError: there is no such file, or no video in it.
     """
+
+    patience_s = _PATIENCE_S
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
+from oddframe.errors import InputError
 from oddframe.timeline import Timebase
-from oddframe.video.background import in_background
+from oddframe.video.background import LOOK_S, in_background
 from oddframe.video.cutter import Cutter
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
@@ -38,7 +39,7 @@ class OnePass:
 
     Raises:
         UsageError: a crop is unknown or does not fit the size.
-        InputError: the video cannot be decoded (while iterating).
+        InputError: the video cannot be decoded, or its decoder hangs (while iterating).
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class OnePass:
             Cutter(how)  # What cannot be cut is refused before anything is decoded.
         self._mask = mask
         self._timebases: tuple[Timebase, ...] = ()
+        self._frames = 0
 
     @property
     def expected_snippets(self) -> int | None:
@@ -84,13 +86,34 @@ class OnePass:
     def __iter__(self) -> Iterator[tuple[int, Image]]:
         self._timebases = ()
         ahead = min(max(2, _BYTES_AHEAD // max(1, _bytes(how))) for how in self._hows)
-        return in_background(self._snippets(), min(_MOST_AHEAD, ahead))
+        return in_background(self._snippets(), min(_MOST_AHEAD, ahead), self._patience())
+
+    def _patience(self) -> Callable[[], None]:
+        """What is called every ``LOOK_S`` while there is no snippet.
+
+        Calls are counted, not seconds: a program that was halted is not impatient when it goes on.
+        """
+        known, calls = -1, 0
+
+        def waiting() -> None:
+            nonlocal known, calls
+            done = self._frames + self._source.damaged_packets
+            calls = calls + 1 if done == known else 0
+            known, most_s = done, self._source.patience_s
+            if most_s is not None and calls * LOOK_S >= most_s:
+                raise InputError(
+                    f"{self._source.name}: nothing came of it for {most_s:g} s, so it was given "
+                    "up: its decoder hangs"
+                )
+
+        return waiting
 
     def _snippets(self) -> Generator[tuple[int, Image], None, None]:
         looks = list(dict.fromkeys(how.look for how in self._hows))
         cutters = [(Cutter(how), looks.index(how.look)) for how in self._hows]
         times = array("d")
         for frames in self._source.looks(looks):
+            self._frames += 1
             times.append(frames[0].time_s)
             seen = [self._masked(frame) for frame in frames]
             for number, (cutter, look) in enumerate(cutters):

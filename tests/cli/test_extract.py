@@ -258,7 +258,7 @@ def test_no_files_of_unknown_origin_are_replaced(
     for more in ((), ("--again",)):
         answer = oddframe(*words, *more)
         assert (answer.code, answer.err.count("FAILED")) == (3, 1)
-        assert f"{out}: fi150__3.npy is there, of other content" in answer.err
+        assert f"{out}: fi150__3.npy is there and was made of something else" in answer.err
         assert files_of(out) == theirs
     (out / "fi150__3.npy").unlink()
     assert oddframe(*words).code == 0

@@ -129,7 +129,7 @@ def test_from_and_to_an_object_store(
     fs.pipe("cam/out/z__0.npy", b"somebody's")
     third = oddframe("extract", f"{s3}/videos/c", *words[2:], "--cluster", cluster.address)
     assert f"{s3}/out: y__0.npy there was made of another video, {s3}/videos/b/y.mp4" in third.err
-    assert f"{s3}/out: z__0.npy is there, of other content, and manifest.jsonl there" in third.err
+    assert f"{s3}/out: z__0.npy is there and was made of something else" in third.err
     assert fs.cat("cam/out/z__0.npy") == b"somebody's"
     assert third.code == 3
 

@@ -83,6 +83,27 @@ def test_out_again_in_the_published_layout(
     assert "2 videos in both, 2 of them the same" in same
 
 
+@pytest.mark.parametrize("form", ["npy", "safetensors", "parquet"])
+def test_nothing_is_written_over_that_is_something_else(
+    oddframe: Run, store: FeatureStore, tmp_path: Path, form: str
+) -> None:
+    if form == "parquet":
+        pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "out"
+    words = ("features", "export", store.root, "--out", out, "--format", form)
+    assert oddframe(*words).code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert oddframe(*words).code == 0  # What it has written itself is no hindrance.
+    theirs = sorted(before)[-1]
+    (out / theirs).write_bytes(b"somebody's")
+    answer = oddframe(*words)
+    assert answer.code == 3
+    assert f"left out: {out}: {theirs} is there and was made of something else" in answer.err
+    assert answer.out.startswith("1 videos, ")
+    after = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert after == before | {theirs: b"somebody's"}
+
+
 def test_out_as_tables(
     oddframe: Run, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,10 @@ from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from oddframe.features.compare import Difference
+    from oddframe.features.spec import Features
 
 EXAMPLE = (
     "Example: oddframe features ls    or: oddframe features diff .oddframe/features published/"
@@ -224,15 +227,16 @@ def export(
     """Write the features of a store as files by the names of their videos.
 
     A video that the store's manifest does not name goes by the sha256 of its content. A damaged
-    file is left out.
+    file is left out, and so is a video under whose name files of something else are there.
     """
+    from functools import partial
+
     from oddframe.errors import InputError
     from oddframe.features.collection import chosen
     from oddframe.features.imports import StoredFile
     from oddframe.features.index import open_index
     from oddframe.features.manifest import names_in
-    from oddframe.features.named import Format, write_named
-    from oddframe.features.parquet import write_parquet
+    from oddframe.features.named import Format, named_files, refuse_strange, write_named
     from oddframe.outputs.names import stems
 
     index = open_index(store)
@@ -240,6 +244,7 @@ def export(
     known = names_in(store)
     entries = list(index.all(kind.hash))
     paths = [known.get(entry.content, Path(entry.content)) for entry in entries]
+    form: Format = "safetensors" if files is Files.safetensors else "npy"
     written, failed = 0, list[str]()
     with progress_bar(quiet=quiet) as bar:
         update = follow(bar, f"writing {len(entries)} videos")
@@ -248,17 +253,27 @@ def export(
             update(done, len(entries))
             try:
                 features = StoredFile(store / entry.file).checked()
+                write: Callable[[Path], object]
+                if files is Files.parquet:
+                    names = [f"{stem}.parquet"]
+                    write = partial(_table, name=names[0], features=features, video=str(path))
+                else:
+                    names = named_files(features.spec, stem, form, alone=True)
+                    write = partial(write_named, features, stem=stem, format=form)
+                refuse_strange(out, names, write)
             except InputError as error:
                 failed.append(str(error))
                 continue
-            if files is Files.parquet:
-                write_parquet(out / f"{stem}.parquet", features, str(path))
-                written += 1
-            else:
-                form: Format = "safetensors" if files is Files.safetensors else "npy"
-                written += len(write_named(features, out, stem, form))
+            write(out)
+            written += len(names)
     for line in failed:
         note(f"left out: {printable(line)}")
     say(f"{len(entries) - len(failed)} videos, {written} files in {printable(str(out))}")
     if failed:
         raise typer.Exit(InputError.exit_code)
+
+
+def _table(folder: Path, name: str, features: Features, video: str) -> None:
+    from oddframe.features.parquet import write_parquet
+
+    write_parquet(folder / name, features, video)

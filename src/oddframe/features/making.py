@@ -7,10 +7,8 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from filecmp import cmp
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from oddframe import __version__
 from oddframe.backbones.base import Backbone
@@ -27,8 +25,8 @@ from oddframe.features.named import (
     Format,
     are_there,
     named_files,
+    refuse_strange,
     stands_alone,
-    strange,
     taken,
     write_named,
 )
@@ -246,7 +244,7 @@ class Maker:
                 continue
             write = partial(write_named, features, stem=video.stem, format=form, alone=alone)
             if not video.written.knows(names[0]):
-                _refuse_strange(out, names, write)
+                refuse_strange(out, names, write)
             write(out)
             yield replace(entry, file=names[0])
 
@@ -265,23 +263,6 @@ class Maker:
             ]
             limit_memory(self._memory)
         return self._loaded
-
-
-def _refuse_strange(
-    out: Path, names: Sequence[str], write: Callable[[Path], Sequence[str]]
-) -> None:
-    """Refuse to replace files of unknown origin; a run that was killed leaves those of ours.
-
-    Raises:
-        InputError: one of ``names`` is there and is not what ``write`` writes.
-    """
-    if not any((out / name).exists() for name in names):
-        return
-    with TemporaryDirectory(prefix="oddframe-") as folder:
-        write(Path(folder))
-        for name in names:
-            if (out / name).exists() and not cmp(out / name, Path(folder, name), shallow=False):
-                raise strange(name, str(out))
 
 
 def _discard(task: Task) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
 
 from oddframe.errors import InputError
-from oddframe.features.manifest import NAME, Entry
+from oddframe.features.manifest import Entry
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import write_features
 from oddframe.files import atomic, make_folder, told
@@ -69,11 +71,26 @@ def taken(video: str, file: str, folder: str, owner: str) -> InputError:
 
 
 def strange(file: str, folder: str) -> InputError:
-    """Why a video gets no files by its name: there are some that no earlier run wrote."""
+    """Why a video gets no files by its name: there are some that nobody knows of."""
     return InputError(
-        f"{folder}: {file} is there, of other content, and {NAME} there does not say what it was "
-        "made of: choose another --out, or remove that file"
+        f"{folder}: {file} is there and was made of something else: choose another --out, or "
+        "remove that file"
     )
+
+
+def refuse_strange(out: Path, names: Sequence[str], write: Callable[[Path], object]) -> None:
+    """Refuse to replace files of unknown origin; those that are there as ``write`` writes them may.
+
+    Raises:
+        InputError: one of ``names`` is in ``out`` and is another.
+    """
+    if not any((out / name).exists() for name in names):
+        return
+    with TemporaryDirectory(prefix="oddframe-") as folder:
+        write(Path(folder))
+        for name in names:
+            if (out / name).exists() and not cmp(out / name, Path(folder, name), shallow=False):
+                raise strange(name, str(out))
 
 
 def stands_alone(specs: Sequence[FeatureSpec], format: Format) -> bool:

@@ -19,7 +19,7 @@ import pytest
 from oddframe.backbones.registry import find_kinds, load_backbone
 from oddframe.cli import extract_run
 from oddframe.features import making
-from oddframe.features.extract import extract, spec_for
+from oddframe.features.extract import extract, extract_all, spec_for
 from oddframe.features.manifest import Entry, read_entries
 from oddframe.features.parts import parts_of
 from oddframe.features.store import read_features
@@ -303,6 +303,30 @@ def test_too_little_memory_is_said_whoever_runs_out_of_it(
     made = making.Maker(wanted, 10**9)(making.Video(clip, "x"), lambda *_: None)
     assert made.exit_code == 3
     assert made.entries[0].reason == "it takes more than 1 GB (--memory allows more)"
+
+
+def test_a_recording_that_still_grows_is_no_features_of_what_it_was(
+    oddframe: Run, clip: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = Path(shutil.copy(clip, tmp_path / "live.mp4"))
+
+    def grow(*given: object) -> object:
+        with video.open("ab") as file:
+            file.write(b"\0\0\0\x08free")
+        return extract_all(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(making, "extract_all", grow)
+    monkeypatch.setattr(making, "limit_memory", lambda _: None)
+    (kind,) = find_kinds(str(tiny))
+    store = tmp_path / "store"
+    wanted = making.Wanted(parts_of(str(tiny), kind.how), "auto", "auto", "auto", store)
+    made = making.Maker(wanted, 10**9)(making.Video(video, "live"), lambda *_: None)
+    assert made.exit_code == 3
+    assert made.entries[0].reason.startswith("it changed while it was looked at")
+    assert not files_of(store)
+    assert not list(store.rglob("unfinished/*"))
+    words = ("--backbone", tiny, "--store", store)
+    assert oddframe("extract", video, *words).out.startswith("1 extracted")
 
 
 def test_as_a_model_reads_them(oddframe: Run, clip: Path, tmp_path: Path) -> None:

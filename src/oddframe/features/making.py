@@ -186,6 +186,11 @@ class Maker:
             tasks.append(Task(self._specs[i], backbone, partial, on_disk=True))
         try:
             made = dict(zip(missing, extract_all(source, tasks), strict=True))
+            if hash_of(path, source.tell) != sha256:
+                raise InputError(
+                    f"{path}: it changed while it was looked at; extract it again when whoever "
+                    "writes it is done"
+                )
             for extraction in made.values():
                 self._store.put(sha256, extraction.features)
         except InputError:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from oddframe.methods.base import Recipe
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.training import steps
-from oddframe.training.steps import Run, parts_of_batch
+from oddframe.training.steps import Run, follow, parts_of_batch
 from tests.training.made import SMALL, planted, small_config
 
 SEPARABLE = [name for name in method_names() if get_method(name).separable]
@@ -80,3 +82,30 @@ def test_parts_pair_bags_and_hold_each_once(
     else:
         whole = normal != abnormal
         assert whole or normal == 1 or 2 * normal * segments * tiles <= 4_096
+
+
+def test_averaged_weights_have_statistics_of_their_own() -> None:
+    """The latest statistics under averaged weights turned BN-WVAD's distances around."""
+    torch.manual_seed(0)
+    linear, norm = torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)
+    network = torch.nn.Sequential(linear, norm)
+    average = deepcopy(network)
+    batch = torch.randn(512, 4)
+    for step in range(1, 501):
+        with torch.no_grad():  # Weights that drift all the time, as those of a training do.
+            linear.bias += 0.05
+        network(batch)
+        follow(average, network, 0.98, step)
+
+    def off(layers: torch.nn.Sequential, mean: Tensor | None) -> float:
+        """How far the statistics lie behind what the weights give."""
+        with torch.no_grad():
+            return float((layers[0](batch).mean(0) - mean).abs().max())
+
+    averaged = average[1].running_mean
+    assert isinstance(averaged, Tensor)
+    lag = off(network, norm.running_mean)
+    assert lag == pytest.approx(0.45, rel=0.05)  # By momentum 0.1: nine steps.
+    assert off(average, averaged) == pytest.approx(lag, rel=0.05)
+    assert off(average, norm.running_mean) > 4 * lag
+    assert average[1].num_batches_tracked == 500  # A count has no mean.

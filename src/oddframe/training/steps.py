@@ -257,14 +257,22 @@ def check_finite(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None
 
 
 def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Let the moving average of the weights follow ``network`` after ``step`` steps."""
+    """Let the moving average of the weights follow ``network`` after ``step`` steps.
+
+    Statistics of batch normalisation belong to the weights that they were seen with, and are
+    averaged as these are; other buffers are the latest ones.
+    """
     # Follows closely at first, so that the random initial weights are soon forgotten.
     decay = min(decay, step / (step + 9))
     with torch.no_grad():
         for mean, value in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-        for kept, new in zip(average.buffers(), network.buffers(), strict=True):
-            kept.copy_(new)
+        latest = dict(network.named_buffers())
+        for name, kept in average.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                kept.lerp_(latest[name], 1 - decay)
+            else:
+                kept.copy_(latest[name])
 
 
 def identity(

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, t
 
-from oddframe.confidence import bootstrap_interval, mean_interval, poisson_interval
+from oddframe.confidence import (
+    Interval,
+    bootstrap_interval,
+    mean_interval,
+    mean_of_means_interval,
+    poisson_interval,
+)
 
 
 def test_bootstrap_draws_whole_groups():
@@ -61,3 +67,39 @@ def test_a_poisson_rate_has_its_exact_interval(count):
 
 def test_without_hours_there_is_no_rate():
     assert np.isnan(poisson_interval(0, 0.0).high)
+
+
+def test_of_one_group_means_of_means_are_students() -> None:
+    values = [0.3, 0.5, 0.1, 0.8]
+    assert mean_of_means_interval([values]) == mean_interval(values)
+
+
+def test_groups_count_alike_and_scatter_in_their_own_way() -> None:
+    """By hand: variances of the means 1/2, 1/3 and their sum over 4; Welch's degrees of freedom."""
+    found = mean_of_means_interval([[0.0, 2.0], [9.0, 10.0, 11.0]])
+    # Squares 2/2 and 1/3; (4/3)^2 / (1/1 + (1/9)/2) = 1.68, so one degree: t of 12.706.
+    reach = 12.7062 * np.sqrt(4 / 3) / 2
+    assert found.value == 5.5
+    assert (found.low, found.high) == pytest.approx((5.5 - reach, 5.5 + reach), rel=1e-4)
+    # Many in one group do not outweigh few in another.
+    many = mean_of_means_interval([[0.0, 2.0] * 50, [9.0, 10.0, 11.0]])
+    assert many.value == 5.5
+
+
+def test_the_mean_of_means_lies_within_as_often_as_said() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        groups = [rng.normal(0, s, n).tolist() for s, n in ((1, 10), (5, 5), (2, 3))]
+        found = mean_of_means_interval(groups)
+        hits += found.low <= 0 <= found.high
+    assert 0.93 <= hits / 400 <= 0.99
+
+
+def test_without_a_second_value_nobody_knows_how_a_group_scatters() -> None:
+    alone = mean_of_means_interval([[1.0, 2.0], [4.0]])
+    assert alone.value == 2.75
+    assert np.isnan([alone.low, alone.high]).all()
+    assert np.isnan(mean_of_means_interval([]).value)
+    assert np.isnan(mean_of_means_interval([[1.0], []]).value)
+    assert mean_of_means_interval([[1.0, 1.0], [3.0, 3.0]]) == Interval(2.0, 2.0, 2.0)

@@ -58,6 +58,29 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(mean, float(mean - reach), float(mean + reach))
 
 
+def mean_of_means_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> Interval:
+    """The mean of the groups' means, each counting alike, with an interval.
+
+    Welch, "The Generalization of Student's Problem when Several Different Population Variances are
+    Involved" (Biometrika 1947): each group scatters in its own way, and the degrees of freedom are
+    those that fit all of them together, rounded down. With a group of one value, of which nobody
+    knows how it scatters, the ends are ``nan``; without groups, or with an empty one, the mean too.
+    """
+    sizes = np.array([len(group) for group in groups])
+    if not sizes.size or not sizes.all():
+        return Interval(float("nan"), float("nan"), float("nan"))
+    mean = float(np.mean([np.mean(group) for group in groups]))
+    if sizes.min() < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    squares = np.array([np.var(group, ddof=1) for group in groups]) / sizes
+    total = float(squares.sum())
+    if not total:
+        return Interval(mean, mean, mean)
+    degrees = int(total**2 / float((squares**2 / (sizes - 1)).sum()) + 1e-9)
+    reach = _student_quantile(degrees, (1 + level) / 2) * np.sqrt(total) / len(groups)
+    return Interval(mean, float(mean - reach), float(mean + reach))
+
+
 def _student_quantile(degrees: int, probability: float) -> float:
     """What Student's t stays below with that ``probability``, of more than a half.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from oddframe.confidence import Interval, mean_interval
-from oddframe.experiments.league import OWN, REFERENCE
+from oddframe.confidence import Interval, mean_of_means_interval
 from oddframe.experiments.league_record import League, Place
+from oddframe.experiments.league_rows import OWN, REFERENCE
 from oddframe.experiments.ranks import Ranking, ranking
 from oddframe.experiments.table import values_of
 
@@ -24,8 +25,8 @@ class Standing:
     Attributes:
         titles: Of the rows, by name, best first; those that are not ranked last.
         ranking: Of their leading figures; None: of fewer than two rows, or nothing in common.
-        differences: Leading figure minus UR-DMU's over all draws, folds and seeds that both have,
-            with a 95 % interval by Student's t.
+        differences: Leading figure minus UR-DMU's over the draws, folds and seeds that both have:
+            the mean of the benchmarks' means, with a 95 % interval.
         own: oddframe's own minus the row's, likewise; empty where it was not trained.
         blocks: What ranks are over.
     """
@@ -86,8 +87,14 @@ def _leads(leagues: Sequence[League], name: str) -> dict[Block, float]:
 
 
 def _apart(values: Mapping[str, Mapping[Block, float]], name: str, other: str) -> Interval | None:
-    """A row minus another over what both were trained on; None: nothing, or the same row."""
+    """A row minus another over what both were trained on; None: nothing, or the same row.
+
+    Each benchmark counts alike, however many draws, folds or seeds it has.
+    """
     ours, theirs = values.get(name, {}), values.get(other, {})
-    apart = [ours[block] - theirs[block] for block in ours if block in theirs]
-    apart = [each for each in apart if np.isfinite(each)]
-    return mean_interval(apart) if apart and name != other else None
+    apart: dict[str, list[float]] = defaultdict(list)
+    for dataset, place in ours.keys() & theirs.keys():
+        difference = ours[dataset, place] - theirs[dataset, place]
+        if np.isfinite(difference):
+            apart[dataset].append(difference)
+    return mean_of_means_interval(list(apart.values())) if apart and name != other else None

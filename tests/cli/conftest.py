@@ -61,13 +61,16 @@ def ready(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tracks(tmp_path: Path) -> Path:
-    """A folder as that of ShanghaiTech's tracks: four videos to train on, four to test on."""
+    """A folder as that of ShanghaiTech's tracks: six videos to train on, four to test on.
+
+    Each camera has a normal one and an abnormal one.
+    """
     rng, root = np.random.default_rng(0), tmp_path / "tracks"
     (root / "features").mkdir(parents=True)
     rows, lists, labels = [], {"train": [], "test": []}, {}
-    for number in range(8):
-        name, abnormal = f"01_{number:03d}", number % 2 == 1
-        part = "train" if number < 4 else "test"
+    for number in range(10):
+        name, abnormal = f"{number // 2 + 1:02d}_{number:03d}", number % 2 == 1
+        part = "train" if number < 6 else "test"
         array = rng.normal(size=(_LENGTH, 128)).astype(np.float32)
         if abnormal:
             array[5:12, :4] += 3

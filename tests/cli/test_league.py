@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -45,6 +46,26 @@ def test_a_league_from_the_command_line(oddframe: Run, words: list[str]) -> None
     assert "to do" not in again.err
     assert Path("docs/table.md").read_text() == text
     assert Path("docs/league_ranks.svg").exists()
+
+
+def test_rates_are_chosen_before_and_taken(oddframe: Run, words: list[str]) -> None:
+    first = oddframe("league", *words, "--choose-rates")
+    assert first.code == 0, first.err
+    assert first.out.strip() == "league/rates.json"
+    assert "12 of 12 trainings to do" in first.err  # Normality has no rate.
+    assert "12 of 12: Linear top-k MIL, rate x 10, fold 2: AUC of videos" in first.err
+    rates = json.loads(Path("league/rates.json").read_text())["tried"]["linear"]
+    means = [sum(rate["figures"]) for rate in rates]
+    chosen = rates[means.index(max(means))]["lr"]
+    again = oddframe("league", *words, "--choose-rates")
+    assert "0 of 12 trainings to do" in again.err
+    assert oddframe("league", *words).code == 0
+    text = Path("league/LEAGUE.md").read_text()
+    assert f"| Linear top-k MIL | adam, {chosen:g}, 0.01 |" in text
+    assert "## Learning rates" in text
+    refused = oddframe("league", *words, "--choose-rates", "--methods", "normality")
+    assert refused.code == 2
+    assert "no method with a learning rate" in refused.err
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

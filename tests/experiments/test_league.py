@@ -12,18 +12,11 @@ import pytest
 from PIL import Image
 
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.experiments import league, league_time, reproduce_grid
+from oddframe.experiments import league, league_rows, league_time, reproduce_grid
 from oddframe.experiments.benchmark import BENCHMARKS
-from oddframe.experiments.league import (
-    Entrant,
-    Heat,
-    by_features,
-    collected,
-    entrants,
-    flat,
-    repeats_of,
-)
+from oddframe.experiments.league import Heat, collected, flat, repeats_of
 from oddframe.experiments.league_record import League, read_league, read_leagues, write_league
+from oddframe.experiments.league_rows import Entrant, by_features, entrants
 from oddframe.experiments.league_time import Clock
 from oddframe.experiments.ranks import ranking
 from oddframe.experiments.reproduce_grid import Plan, known, run_grid
@@ -43,7 +36,8 @@ ALONE = Plan(1, 1, "")
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     """Abnormal videos differ a little all over, and where something happens by much more."""
-    monkeypatch.setattr(league, "STEPS", 30)
+    for module in (league, league_rows):
+        monkeypatch.setattr(module, "STEPS", 30)
     (tmp_path / "data").mkdir()
     dataset = tiny_dataset(tmp_path / "data")
     for video in dataset.videos:
@@ -79,7 +73,7 @@ def test_all_methods_have_the_same_recipe_but_for_what_is_their_own() -> None:
     assert [row.name for row in rows] == [*method_names(), "ur_dmu_small"]
     recipes = [row.config.full_recipe() for row in rows]
     same = {(r.steps, r.segments, r.normal_bags, r.abnormal_bags, r.average) for r in recipes}
-    assert same == {(league.STEPS, 16, 4, 4, 0.98)}
+    assert same == {(league_rows.STEPS, 16, 4, 4, 0.98)}
     first, *others = by_features(rows)
     assert {row.config.features for row in first} == {config.features}
     assert [[row.name for row in each] for each in others] == [["hasan"], ["lu"]]

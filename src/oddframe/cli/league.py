@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oddframe.experiments.reproduce_train import Task
     from oddframe.experiments.training_record import Training
 
+RATES = "rates.json"
 EXAMPLE = "Example: nohup oddframe league --benchmark ped2 --data /data/ped2 >league.log 2>&1 &"
 
 
@@ -59,6 +60,14 @@ def league(
         int | None,
         typer.Option(min=1, help="Draws of Ped2's clips; default: 10.", show_default=False),
     ] = None,
+    choose_rates: Annotated[
+        bool,
+        typer.Option(
+            "--choose-rates",
+            help="Try learning rates on validation recordings, and rank nothing: OUT/rates.json "
+            "is what a league into the same --out takes.",
+        ),
+    ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Trainings at the same time.")
     ] = 1,
@@ -90,24 +99,22 @@ def league(
     from oddframe.datasets.ready import is_ready
     from oddframe.datasets.registry import open_dataset
     from oddframe.experiments.benchmark import BENCHMARKS
-    from oddframe.experiments.league import (
-        LEAGUE_BENCHMARKS,
-        Heat,
-        by_features,
-        entrants,
-        repeats_of,
-    )
+    from oddframe.experiments.league import LEAGUE_BENCHMARKS, Heat, repeats_of
+    from oddframe.experiments.league_rates import read_rates
     from oddframe.experiments.league_record import read_league
-    from oddframe.experiments.league_time import Clock
-    from oddframe.experiments.reproduce_grid import plan, run_grid
+    from oddframe.experiments.league_rows import by_features, entrants
     from oddframe.experiments.reproduce_session import config_for, prepare
 
     name = LEAGUE_BENCHMARKS[benchmark.value]
     settings = config_for(name, config)
     repeats = repeats_of(BENCHMARKS[name], draws, seeds)
     opened = open_dataset(f"{name}:{data}")
-    wanted = listed(methods)
-    rows = entrants(settings, wanted, frames=not any(is_ready(video) for video in opened.videos))
+    rows = entrants(
+        settings,
+        listed(methods),
+        frames=not any(is_ready(video) for video in opened.videos),
+        rates=None if choose_rates else read_rates(out / RATES),
+    )
     record = out / f"{opened.name}.json"
     earlier = read_league(record) if record.exists() else None
     heats = []
@@ -122,11 +129,49 @@ def league(
             decoders=jobs,
         )
         heats.append(Heat(session, group, earlier))
+    if choose_rates:
+        _choose(heats, jobs, out / RATES, quiet)
+    else:
+        _rank(heats, jobs, out, table or out / "LEAGUE.md", quiet)
+
+
+def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
+    """Try the rates of the rows of one kind of features, and write down what was chosen."""
+    from oddframe.errors import UsageError
+    from oddframe.experiments.league_rates import joined, read_rates, write_rates
+    from oddframe.experiments.league_validation import RateGrid, validating
+    from oddframe.experiments.reproduce_grid import plan, run_grid
+
+    if len(heats) > 1:
+        raise UsageError("--choose-rates: name --methods that read the same features")
+    grid = RateGrid(validating(heats[0].session), heats[0].rows)
+    if not grid.tasks:
+        raise UsageError("--choose-rates: no method with a learning rate is named")
+    of = grid.session
+    how = plan(jobs, of.missing(grid.tasks), of.clips, of.config)
+    note(f"{of.missing(grid.tasks)} of {len(grid.tasks)} trainings to do", quiet=quiet)
+
+    def told(done: int, total: int, task: Task, training: Training) -> None:
+        figure = f"AUC of videos {100 * training.figures.clip_auc:.1f}"
+        where = f"{task.name}, fold {task.fold}"
+        note(f"{done} of {total}: {where}: {figure} ({training.seconds:.0f} s)", quiet=quiet)
+
+    failed = run_grid(grid.tasks, of.setting, of.source, of.clips, how, told)
+    _say_failed(failed)
+    write_rates(path, joined(read_rates(path), grid.collected()))
+    say(printable(str(path)))
+
+
+def _rank(heats: Sequence[Heat], jobs: int, out: Path, table: Path, quiet: bool) -> None:
+    """Train what is missing, and write record and table after each."""
+    from oddframe.experiments.league_time import Clock
+    from oddframe.experiments.reproduce_grid import plan, run_grid
+
     plans = [
         plan(jobs, len(heat.missing), heat.session.clips, heat.session.config) for heat in heats
     ]
     clock = Clock(heats, min(how.jobs for how in plans))
-    told = _Told(heats, clock, out, table or out / "LEAGUE.md", quiet)
+    told = _Told(heats, clock, out, table, quiet)
     if told.pending:
         total = sum(len(heat.tasks) for heat in heats)
         note(f"{len(told.pending)} of {total} trainings to do, in {plans[0].about}", quiet=quiet)
@@ -137,9 +182,13 @@ def league(
         of = heat.session
         failed += run_grid(heat.missing, of.setting, of.source, of.clips, how, told.training)
     told.write(failed)
+    _say_failed(failed)
+    say(printable(str(told.table)))
+
+
+def _say_failed(failed: Sequence[tuple[Task, OddframeError]]) -> None:
     for task, error in failed:
         note(printable(f"{task.name}, repeat {task.repeat}, fold {task.fold}: {error}"))
-    say(printable(str(told.table)))
 
 
 class _Told:
@@ -169,6 +218,7 @@ class _Told:
     def write(self, failed: Sequence[tuple[Task, OddframeError]] = ()) -> None:
         """The record of this benchmark, and the table of all that are there."""
         from oddframe.experiments.league import collected
+        from oddframe.experiments.league_rates import read_rates
         from oddframe.experiments.league_record import read_leagues, write_league
         from oddframe.experiments.standing import standing
         from oddframe.files import write_text
@@ -184,7 +234,8 @@ class _Told:
             png = self.table.with_name("league_ranks.png")
             write_ranks(stands.ranking, stands.titles, png, png.with_suffix(".svg"))
             picture = png.name
-        write_text(self.table, league_markdown(leagues, stands, picture))
+        rates = read_rates(self._out / RATES)
+        write_text(self.table, league_markdown(leagues, stands, picture, rates))
 
 
 def _duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import oddframe
-from oddframe.experiments.parts import Given
+from oddframe.experiments.parts import Given, Inner, Split
 from oddframe.experiments.protocol import Protocol
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered
@@ -96,15 +96,22 @@ def protocol_facts(protocol: Protocol) -> dict[str, Any]:
     """A protocol as JSON types, but for how often it is repeated."""
     facts: dict[str, Any] = {}
     for name, value in vars(protocol).items():
-        if isinstance(value, Given):
-            names = sorted(Path(test).name for test in value.test)
-            facts[name] = {"split": "Given", "test": len(names), "sha256": digest_of(names)}
-        elif name == "split":
-            facts[name] = {"split": type(value).__name__, **vars(value)}
+        if name == "split":
+            facts[name] = _split_facts(value)
         elif name != "repeats":
             plain = is_dataclass(value) and not isinstance(value, type)
             facts[name] = asdict(value) if plain else value
     return facts
+
+
+def _split_facts(split: Split) -> dict[str, Any]:
+    if isinstance(split, Given):
+        names = sorted(Path(test).name for test in split.test)
+        return {"split": "Given", "test": len(names), "sha256": digest_of(names)}
+    facts = vars(split)
+    if isinstance(split, Inner):
+        facts = facts | {"outer": _split_facts(split.outer)}
+    return {"split": type(split).__name__, **facts}
 
 
 def digest_of(facts: Any) -> str:

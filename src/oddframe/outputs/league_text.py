@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 
-from oddframe.experiments.league import REFERENCE, SMALL
+from oddframe.experiments.benchmark import BENCHMARKS
+from oddframe.experiments.league_rates import Rates
 from oddframe.experiments.league_record import Entry, League
+from oddframe.experiments.league_rows import REFERENCE, SMALL
 from oddframe.experiments.published import figures_of
 from oddframe.experiments.ranks import LEVEL
 from oddframe.experiments.standing import Standing
@@ -24,23 +27,36 @@ _PUBLISHED = (("UCF-Crime", "AUC"), ("XD-Violence", "AP"))
 _NONE = "\N{EN DASH}"
 _ABOUT = """\
 Every method is trained on the same draws, folds and seeds, features and bags, for the same number
-of steps, and tested after the last one. Optimiser, learning rate, weight decay and clipping are
-each method's own, as its authors give them, and so are widths and loss weights; where a paper does
-not say, they are ours, much the same for all, and `oddframe methods NAME` says which. **No rate
-was chosen for any method**, on test videos or on others: a method whose published recipe takes many
-times more steps may want another rate here, and its row says so where its loss still fell at the
-end. Features are standardised, and the weights that are tested are a moving average, for all alike.
-"UR-DMU, small" is what oddframe trains on a few hundred videos: 128 wide with a linear path beside
-it. Its settings and those of "oddframe" were chosen on validation recordings inside training parts
-of these benchmarks (docs/methods.md). One choice was made by figures of test videos: the first
-weights of MA's attention, on Ped2.
+of steps, and tested after the last one. Optimiser, weight decay and clipping are each method's own,
+as its authors give them, and so are widths and loss weights; where a paper does not say, they are
+ours, much the same for all, and `oddframe methods NAME` says which. {rates} Features are
+standardised, and the weights that are tested are a moving average, for all alike. "UR-DMU, small"
+is what oddframe trains on a few hundred videos: 128 wide with a linear path beside it. Its settings
+and those of "oddframe" were chosen on validation recordings inside training parts of these
+benchmarks (docs/methods.md). One choice was made by figures of test videos: the first weights of
+MA's attention, on Ped2.
 
-Differences over several benchmarks count each training alike. Intervals (Student's t) take
-trainings for independent; those of one data set share videos, so the true intervals are wider.
+Differences over several benchmarks are the mean of each benchmark's mean, so that each counts
+alike. Intervals (Student's t; Welch's over several benchmarks) take trainings for independent;
+those of one data set share videos, so the true intervals are wider.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the
 test set. Features are in brackets.
+"""
+_OWN_RATES = """\
+So are learning rates: **no rate was chosen for any method**, on test videos or on others. A method
+whose published recipe takes many times more steps may want another rate here, and its row says so
+where its loss still fell at the end."""
+_CHOSEN_RATES = """\
+Learning rates are each method's own times what did best on validation recordings
+([below](#learning-rates)); where a loss still fell at the end, its row says so."""
+_RATES = """\
+Each method's own rate, times each of these factors, was tried on {folds} folds by group inside the
+training part of {dataset}, whose videos no benchmark tests on: {steps} steps, and then the AUC of
+whole videos by their mean scores, per cent, for only their labels are known. The best mean is taken
+for every benchmark; of equal ones that nearest to the method's own rate. A method that is not here
+keeps its own.
 """
 _RANKS = """\
 Ranks are by each benchmark's leading figure over {blocks} trainings that all methods
@@ -51,15 +67,19 @@ so the true critical difference is larger.
 """
 
 
-def league_markdown(leagues: Sequence[League], stands: Standing, picture: str) -> str:
+def league_markdown(
+    leagues: Sequence[League], stands: Standing, picture: str, rates: Rates | None = None
+) -> str:
     """All of it.
 
     Args:
         leagues: One a benchmark.
         stands: Of them.
         picture: File of the critical-difference plot, beside this one; empty: there is none.
+        rates: What learning rates were chosen by; None: all methods kept their own.
     """
-    lines = ["# The league", "", _ABOUT, *_standing(leagues, stands)]
+    about = _ABOUT.format(rates=_OWN_RATES if rates is None else _CHOSEN_RATES)
+    lines = ["# The league", "", _wrapped(about), *_standing(leagues, stands)]
     if stands.ranking is not None:
         ranked = stands.ranking
         words = _RANKS.format(
@@ -75,13 +95,15 @@ def league_markdown(leagues: Sequence[League], stands: Standing, picture: str) -
     for league in leagues:
         lines += _benchmark(league)
     lines += ["## What each method was trained with", "", *_recipes(leagues)]
+    if rates is not None:
+        lines += ["## Learning rates", "", *_rates(leagues, rates)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
     heads = [f"{league.title}: {league.lead.heading}" for league in leagues]
     published = [f"published, {data} {figure}" for data, figure in _PUBLISHED]
-    apart = {"all, minus UR-DMU (95 %)": stands.differences}
+    apart = {"mean of all, minus UR-DMU (95 %)": stands.differences}
     if stands.own:
         apart["oddframe, minus it (95 %)"] = stands.own
     rows = []
@@ -219,6 +241,31 @@ def _recipes(leagues: Sequence[League]) -> list[str]:
             f"{league.code.version}, code {', '.join(f'`{each}`' for each in made) or _NONE}"
         )
     return [*lines, ""]
+
+
+def _rates(leagues: Sequence[League], rates: Rates) -> list[str]:
+    """The grid: what every factor gave, the chosen one in bold."""
+    titles = {entry.name: entry.title for league in leagues for entry in league.entries}
+    factors = sorted({rate.factor for tried in rates.tried.values() for rate in tried})
+    rows = []
+    for name, title in titles.items():
+        tried = {rate.factor: rate for rate in rates.tried.get(name, ())}
+        if not tried:
+            continue
+        chosen = rates.factor(name)
+        cells = [f"{100 * tried[f].mean:.1f}" if f in tried else _NONE for f in factors]
+        marked = [f"**{c}**" if f == chosen else c for c, f in zip(cells, factors, strict=True)]
+        rows.append([title, *marked, f"{tried[chosen].lr:g}"])
+    about = _RATES.format(
+        folds=rates.folds, dataset=BENCHMARKS[rates.dataset].title, steps=rates.steps
+    )
+    return [_wrapped(about), *_table(["method", *(f"x {f:g}" for f in factors), "rate"], rows)]
+
+
+def _wrapped(text: str) -> str:
+    """Its paragraphs, in lines of a hundred."""
+    paragraphs = (fill(each, 100, break_long_words=False) for each in text.strip().split("\n\n"))
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from oddframe.cli.console import training_line
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.experiments import league, league_rows, league_time, reproduce_grid
 from oddframe.experiments.benchmark import BENCHMARKS
@@ -19,7 +20,7 @@ from oddframe.experiments.league_record import League, read_league, read_leagues
 from oddframe.experiments.league_rows import Entrant, by_features, entrants
 from oddframe.experiments.league_time import Clock
 from oddframe.experiments.ranks import ranking
-from oddframe.experiments.reproduce_grid import Plan, known, run_grid
+from oddframe.experiments.reproduce_grid import Outcome, Plan, known, run_grid
 from oddframe.experiments.reproduce_session import Session, config_for
 from oddframe.experiments.reproduce_train import Task, record_path
 from oddframe.experiments.standing import standing
@@ -266,7 +267,16 @@ def test_a_method_that_fails_is_a_row_that_says_so(
 
     monkeypatch.setattr(reproduce_grid, "train", broken)
     rows = planted(session)
-    found = run(session, rows)
+    told: list[tuple[int, str]] = []
+
+    def tell(done: int, total: int, task: Task, outcome: Outcome) -> None:
+        told.append((done, training_line(done, total, task, outcome)))
+
+    found = run(session, rows, tell)
+    assert [done for done, _ in told] == [1, 2, 3, 4, 5, 6]  # Failures, too, and at once.
+    assert told[1][1] == (
+        "2 of 6: Sultani et al., repeat 0, fold 0: failed: the loss term 'rank' is nan"
+    )
     assert [len(entry.figures) for entry in found.entries] == [0, 0, 2]
     stands = standing([found])
     assert stands.rank("linear") == 1.0

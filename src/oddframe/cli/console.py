@@ -14,8 +14,8 @@ from oddframe.outputs.clock import length
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from oddframe.experiments.reproduce_grid import Outcome
     from oddframe.experiments.reproduce_train import Task
-    from oddframe.experiments.training_record import Training
 
 
 # Without a terminal a line is written so often (s).
@@ -47,13 +47,16 @@ def note(text: str, *, quiet: bool = False) -> None:
         sys.stderr.flush()
 
 
-def training_line(done: int, total: int, task: Task, training: Training) -> str:
-    """One of several trainings is done: which, what it gave in per cent, and how long it took."""
-    figures = training.figures
+def training_line(done: int, total: int, task: Task, outcome: Outcome) -> str:
+    """One of several trainings is done: which, what it gave in per cent, and how long it took;
+    or why it gave nothing."""
+    line = f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
+    if isinstance(outcome, Exception):
+        return printable(f"{line}failed: {outcome}")
+    figures = outcome.figures
     return (
-        f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
-        f"AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
-        f"{100 * figures.ap:.1f} ({training.seconds:.0f} s)"
+        f"{line}AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
+        f"{100 * figures.ap:.1f} ({outcome.seconds:.0f} s)"
     )
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from oddframe.errors import OddframeError
     from oddframe.experiments.league import Heat
     from oddframe.experiments.league_time import Clock
+    from oddframe.experiments.reproduce_grid import Outcome
     from oddframe.experiments.reproduce_train import Task
-    from oddframe.experiments.training_record import Training
 
 RATES = "rates.json"
 EXAMPLE = "Example: nohup oddframe league --benchmark ped2 --data /data/ped2 >league.log 2>&1 &"
@@ -141,6 +141,7 @@ def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
     from oddframe.experiments.league_rates import joined, read_rates, write_rates
     from oddframe.experiments.league_validation import RateGrid, validating
     from oddframe.experiments.reproduce_grid import plan, run_grid
+    from oddframe.experiments.training_record import Training
 
     if len(heats) > 1:
         raise UsageError("--choose-rates: name --methods that read the same features")
@@ -151,13 +152,13 @@ def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
     how = plan(jobs, of.missing(grid.tasks), of.clips, of.config)
     note(f"{of.missing(grid.tasks)} of {len(grid.tasks)} trainings to do", quiet=quiet)
 
-    def told(done: int, total: int, task: Task, training: Training) -> None:
-        figure = f"AUC of videos {100 * training.figures.clip_auc:.1f}"
-        where = f"{task.name}, fold {task.fold}"
-        note(f"{done} of {total}: {where}: {figure} ({training.seconds:.0f} s)", quiet=quiet)
+    def told(done: int, total: int, task: Task, outcome: Outcome) -> None:
+        line = training_line(done, total, task, outcome)
+        if made := isinstance(outcome, Training):
+            line += f", AUC of videos {100 * outcome.figures.clip_auc:.1f}"
+        note(line, quiet=quiet and made)
 
-    failed = run_grid(grid.tasks, of.setting, of.source, of.clips, how, told)
-    _say_failed(failed)
+    run_grid(grid.tasks, of.setting, of.source, of.clips, how, told)
     write_rates(path, joined(read_rates(path), grid.collected()))
     say(printable(str(path)))
 
@@ -177,18 +178,11 @@ def _rank(heats: Sequence[Heat], jobs: int, out: Path, table: Path, quiet: bool)
         note(f"{len(told.pending)} of {total} trainings to do, in {plans[0].about}", quiet=quiet)
         clock.guess(told.guess)
         note(f"about {_duration(clock.left(told.pending))} in all", quiet=quiet)
-    failed = []
     for heat, how in zip(heats, plans, strict=True):
         of = heat.session
-        failed += run_grid(heat.missing, of.setting, of.source, of.clips, how, told.training)
-    told.write(failed)
-    _say_failed(failed)
+        run_grid(heat.missing, of.setting, of.source, of.clips, how, told.training)
+    told.write()
     say(printable(str(told.table)))
-
-
-def _say_failed(failed: Sequence[tuple[Task, OddframeError]]) -> None:
-    for task, error in failed:
-        note(printable(f"{task.name}, repeat {task.repeat}, fold {task.fold}: {error}"))
 
 
 class _Told:
@@ -199,23 +193,30 @@ class _Told:
         self.pending = clock.todo()
         self._total, self._done = len(self.pending), 0
         self._heats, self._clock, self._out, self._quiet = heats, clock, out, quiet
+        self._failed: list[tuple[Task, OddframeError]] = []
 
     def guess(self, name: str, seconds: float, number: int) -> None:
         """A method was timed."""
         words = f"{name}: {number} of about {_duration(seconds)} each"
         note(words if seconds else f"{name}: could not be timed", quiet=self._quiet)
 
-    def training(self, _done: int, _total: int, task: Task, training: Training) -> None:
+    def training(self, _done: int, _total: int, task: Task, outcome: Outcome) -> None:
         """One more is done."""
+        from oddframe.experiments.training_record import Training
+
         self._done += 1
-        self._clock.done(task.name, training.seconds)
+        if isinstance(outcome, Training):
+            self._clock.done(task.name, outcome.seconds)
+        else:
+            self._failed.append((task, outcome))
         self.pending = [each for each in self.pending if each != task]
         left = _duration(self._clock.left(self.pending))
-        line = training_line(self._done, self._total, task, training)
-        note(f"{line}; about {left} left", quiet=self._quiet)
+        line = training_line(self._done, self._total, task, outcome)
+        quiet = self._quiet and isinstance(outcome, Training)
+        note(f"{line}; about {left} left", quiet=quiet)
         self.write()
 
-    def write(self, failed: Sequence[tuple[Task, OddframeError]] = ()) -> None:
+    def write(self) -> None:
         """The record of this benchmark, and the table of all that are there."""
         from oddframe.experiments.league import collected
         from oddframe.experiments.league_rates import read_rates
@@ -225,7 +226,7 @@ class _Told:
         from oddframe.outputs.league_plot import write_ranks
         from oddframe.outputs.league_text import league_markdown
 
-        found = collected(self._heats, failed)
+        found = collected(self._heats, self._failed)
         write_league(self._out / f"{found.dataset}.json", found)
         leagues = read_leagues(self._out)
         stands = standing(leagues)

@@ -8,12 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from oddframe.cli.console import say
+from oddframe.cli.console import note, say
 from oddframe.cli.options import DebugOption, JsonOption
 
 EXAMPLE = "Example: oddframe methods    oddframe methods rtfm"
 
-_COLUMNS = ("name", "method", "year", "told", "checked", "published")
+# Of the league, as they stand in the list.
+_BENCHMARKS = {
+    "ped2": "Ped2",
+    "ur_fall": "Fall",
+    "surveillance_fight": "Fight",
+    "shanghaitech_tracks": "tracks",
+}
+_COLUMNS = ("name", "method", "year", "told", "checked", *_BENCHMARKS.values(), "published")
 
 
 def methods(
@@ -41,6 +48,7 @@ def described(name: str) -> dict[str, Any]:
     Raises:
         UsageError: there is none of that name.
     """
+    from oddframe.experiments.ours import ours_of
     from oddframe.experiments.published import figures_of
     from oddframe.methods.registry import get_method
 
@@ -53,6 +61,7 @@ def described(name: str) -> dict[str, Any]:
         **about,
         "deviations": list(about["deviations"]),
         "published": [asdict(figure) for figure in figures_of(method.title)],
+        "ours": [asdict(figure) for figure in ours_of(method.name)],
         "recipe": asdict(method.recipe),
         "config": method.Config().model_dump(mode="json"),
     }
@@ -66,16 +75,28 @@ def _figures(method: dict[str, Any]) -> list[str]:
     ]
 
 
+def _ours(method: dict[str, Any]) -> list[str]:
+    return [
+        f"{f['data']}: {f['figure']} {f['mean']:.1f} \N{PLUS-MINUS SIGN} {f['std']:.1f} "
+        f"({f['trainings']} training{'s' * (f['trainings'] > 1)})"
+        for f in method["ours"]
+    ]
+
+
 def _table(known: list[dict[str, Any]]) -> None:
     rows = [_COLUMNS]
     for method in known:
         best = "; ".join(_figures(method)[:3])
         told, checked = method["supervision"], method["checked"]
-        rows.append((method["name"], method["title"], str(method["year"]), told, checked, best))
+        means = {figure["benchmark"]: f"{figure['mean']:.1f}" for figure in method["ours"]}
+        ours = (means.get(name, "-") for name in _BENCHMARKS)
+        row = (method["name"], method["title"], str(method["year"]), told, checked, *ours, best)
+        rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         say("  ".join(cells).rstrip())
+    note("Figures are means of the benchmark's leading one in our league (benchmarks/LEAGUE.md).")
 
 
 def _show(method: dict[str, Any]) -> None:
@@ -96,6 +117,7 @@ def _show(method: dict[str, Any]) -> None:
         "reads": [method["inputs"]],
         "told": [method["supervision"]],
         "published": _figures(method) or ["nothing on UCF-Crime, XD-Violence or Ped2"],
+        "ours": _ours(method) or ["not in the league"],
         "checked": [f"{method['checked']}: {method['evidence']}"],
         "deviates": method["deviations"] or ["in nothing that is known"],
         "recipe": [trained],

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from oddframe.experiments.reproduce import Reproduced
+    from oddframe.experiments.reproduce_grid import Outcome
     from oddframe.experiments.reproduce_train import Task
-    from oddframe.experiments.training_record import Training
     from oddframe.methods.base import Loss
 
 EXAMPLE = (
@@ -221,7 +221,7 @@ class _Told:
         """Something that the user should know."""
         note(printable(line), quiet=self._quiet)
 
-    def training(self, done: int, total: int, task: Task, training: Training) -> None:
+    def training(self, done: int, total: int, task: Task, outcome: Outcome) -> None:
         """``done`` of ``total`` trainings are done."""
         self._bar.update(self._trainings, completed=done, total=total, visible=True)
-        note(training_line(done, total, task, training), quiet=self._quiet)
+        note(training_line(done, total, task, outcome), quiet=self._quiet)

@@ -48,7 +48,10 @@ _STEP = 30
 # Of the memory that is free, so much is not asked for.
 _SPARE = 0.15
 
-Told = Callable[[int, int, Task, Training], None]
+Outcome = Training | OddframeError
+"""What became of a training: its record, or why there is none."""
+
+Told = Callable[[int, int, Task, Outcome], None]
 """Trainings done, in all, the latest one."""
 
 
@@ -208,7 +211,7 @@ def run_grid(
     failed: list[tuple[Task, OddframeError]] = []
     if how.jobs == 1 or len(todo) < 2:
         parts = {(p.repeat, p.fold): p for p in parts_of(clips, setting.protocol)}
-        outcomes: Iterator[tuple[Task, Training | OddframeError]] = (
+        outcomes: Iterator[tuple[Task, Outcome]] = (
             (task, _attempt(task, parts, setting)) for task in todo
         )
         _collect(outcomes, failed, len(todo), told)
@@ -220,7 +223,7 @@ def run_grid(
 
 
 def _collect(
-    outcomes: Iterator[tuple[Task, Training | OddframeError]],
+    outcomes: Iterator[tuple[Task, Outcome]],
     failed: list[tuple[Task, OddframeError]],
     total: int,
     told: Told | None,
@@ -228,13 +231,13 @@ def _collect(
     for done, (task, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, OddframeError):
             failed.append((task, outcome))
-        elif told is not None:
+        if told is not None:
             told(done, total, task, outcome)
 
 
 def _finished(
-    futures: Mapping[Future[Training | OddframeError], Task],
-) -> Iterator[tuple[Task, Training | OddframeError]]:
+    futures: Mapping[Future[Outcome], Task],
+) -> Iterator[tuple[Task, Outcome]]:
     try:
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -245,9 +248,7 @@ def _finished(
         ) from None
 
 
-def _attempt(
-    task: Task, parts: Mapping[tuple[int, int], Part], setting: Setting
-) -> Training | OddframeError:
+def _attempt(task: Task, parts: Mapping[tuple[int, int], Part], setting: Setting) -> Outcome:
     try:
         return train(task, parts[task.repeat, task.fold], setting)
     except OddframeError as error:
@@ -292,5 +293,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(task: Task) -> Training | OddframeError:
+def _work(task: Task) -> Outcome:
     return _attempt(task, *_HELD["grid"])

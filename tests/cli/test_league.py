@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from oddframe.experiments.league_rates import read_rates
 from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]
@@ -56,9 +56,9 @@ def test_rates_are_chosen_before_and_taken(oddframe: Run, words: list[str]) -> N
     line = first.err.splitlines()[-1]
     assert line.startswith("12 of 12: Linear top-k MIL, rate x 10, repeat 0, fold 2: AUC ")
     assert ", AUC of videos " in line
-    rates = json.loads(Path("league/rates.json").read_text())["tried"]["linear"]
-    means = [sum(rate["figures"]) for rate in rates]
-    chosen = rates[means.index(max(means))]["lr"]
+    rates = read_rates(Path("league/rates.json"))
+    assert rates is not None
+    chosen = 2e-3 * rates.factor("linear")
     again = oddframe("league", *words, "--choose-rates")
     assert "0 of 12 trainings to do" in again.err
     assert oddframe("league", *words).code == 0

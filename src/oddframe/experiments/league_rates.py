@@ -65,14 +65,23 @@ class Rates:
     tried: Mapping[str, tuple[Rate, ...]]
 
     def factor(self, name: str) -> float:
-        """The factor of a row's own rate: the best mean, of equal ones the nearest to 1.
+        """The factor of a row's own rate: the nearest to 1 that is as good as the best.
 
-        A row that was not tried keeps its own.
+        As good: the best is ahead by no more than the standard error of the difference over the
+        folds (Breiman et al., "Classification and Regression Trees", 1984). A row that was not
+        tried keeps its own rate.
         """
-        rates = self.tried.get(name, ())
+        rates = sorted(self.tried.get(name, ()), key=lambda rate: abs(np.log(rate.factor)))
         if not rates:
             return 1.0
-        return max(rates, key=lambda rate: (rate.mean, -abs(np.log(rate.factor)))).factor
+        best = max(rates, key=lambda rate: rate.mean)
+        return next(rate.factor for rate in rates if _as_good(rate, best))
+
+
+def _as_good(rate: Rate, best: Rate) -> bool:
+    ahead = np.subtract(best.figures, rate.figures)
+    error = ahead.std(ddof=1) / np.sqrt(len(ahead)) if len(ahead) > 1 else 0.0
+    return bool(ahead.mean() <= error)
 
 
 def at_rate(config: TrainConfig, factor: float) -> TrainConfig:

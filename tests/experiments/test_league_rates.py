@@ -44,10 +44,12 @@ def test_the_nearest_to_its_own_rate_is_taken_that_is_as_good_as_the_best() -> N
         # The best is ahead of its own rate by 0.02 +- 0.02; below, by 0.035 +- 0.005.
         mist=(rate(1, 0.80, 0.84), rate(3, 0.82, 0.83), rate(10, 0.84, 0.8399)),
         crfd=(rate(1, 0.80, 0.81), rate(3, 0.82, 0.83), rate(10, 0.84, 0.84)),
+        # What lies the other way is not looked at, though it may well be as good.
+        ma=(rate(0.3, 0.84, 0.84), rate(1, 0.80, 0.81), rate(3, 0.50, 0.90)),
         ibl=(),
     )
-    chosen = [found.factor(name) for name in ("rtfm", "msl", "gcn", "mist", "crfd")]
-    assert chosen == [10, 1, 0.3, 1, 10]
+    chosen = [found.factor(name) for name in ("rtfm", "msl", "gcn", "mist", "crfd", "ma")]
+    assert chosen == [10, 1, 0.3, 1, 10, 0.3]
     assert (found.factor("ibl"), found.factor("hasan")) == (1, 1)
 
 

@@ -65,7 +65,7 @@ class Rates:
     tried: Mapping[str, tuple[Rate, ...]]
 
     def factor(self, name: str) -> float:
-        """The factor of a row's own rate: the nearest to 1 that is as good as the best.
+        """The factor of a row's own rate: from 1 on towards the best, the first as good as it is.
 
         As good: the best is ahead by no more than the standard error of the difference over the
         folds (Breiman et al., "Classification and Regression Trees", 1984). A row that was not
@@ -75,7 +75,9 @@ class Rates:
         if not rates:
             return 1.0
         best = max(rates, key=lambda rate: rate.mean)
-        return next(rate.factor for rate in rates if _as_good(rate, best))
+        low, high = sorted((1.0, best.factor))
+        way = (rate for rate in rates if low <= rate.factor <= high)
+        return next(rate.factor for rate in way if _as_good(rate, best))
 
 
 def _as_good(rate: Rate, best: Rate) -> bool:

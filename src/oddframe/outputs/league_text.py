@@ -55,8 +55,8 @@ _RATES = """\
 Each method's own rate, times each of these factors, was tried on {folds} folds by group inside the
 training part of {dataset}, whose videos no benchmark tests on: {steps} steps, and then the AUC of
 whole videos by their mean scores, per cent, for only their labels are known. Taken for every
-benchmark is, in bold, the factor nearest to 1 that the best one is ahead of by no more than the
-standard error of the difference. A method that is not here keeps its own rate.
+benchmark is, in bold, from 1 on towards the best factor the first one that the best is ahead of by
+no more than the standard error of the difference. A method that is not here keeps its own rate.
 """
 _RANKS = """\
 Ranks are by each benchmark's leading figure over {blocks} trainings that all methods

@@ -257,3 +257,26 @@ def test_a_collapsed_training_begins_once_more(
     assert [(row["step"], row["attempt"]) for row in rows] == [(i, 2) for i in range(1, 13)]
     slower = small_config("linear", recipe={"seed": 1005, "lr": 1e-3})
     assert_equal(weights(fitted.network), weights(fit(videos, slower).network))
+
+
+def test_saturated_scores_have_not_collapsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sigmoid of huge logits is 1 for all; the temperature tells them apart again.
+
+    Such a training was given up halfway and its half-trained network kept.
+    """
+    whole = Linear.network
+
+    def network(self: Linear, *inputs: Any) -> Any:
+        made = whole(self, *inputs)
+        with torch.no_grad():
+            made.score.weight.normal_(std=1e2)
+            made.score.bias += 1e4
+        return made
+
+    monkeypatch.setattr(Linear, "network", network)
+    steps: list[int] = []
+    config = small_config("linear", recipe={"lr": 1e-9})
+    assert config.temper
+    fitted = fit(planted(8, 8, seed=3)[0], config, on_step=lambda done, *_: steps.append(done))
+    assert steps == list(range(1, config.recipe.steps + 1))
+    assert not fitted.warnings

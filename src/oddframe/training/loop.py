@@ -172,7 +172,7 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
                         kept.on_network(step, _so_far(run))
                         run.go_on()
                     # Before the checkpoint: a run that is killed here looks again.
-                    if step == looked_at and ranks.agreed(run.spread) < COLLAPSED:
+                    if step == looked_at and ranks.agreed(partial(_spread, run)) < COLLAPSED:
                         break
                     if kept.checkpoint is not None and step % kept.every == 0:
                         save_checkpoint(run.snapshot(step), kept.checkpoint)
@@ -199,6 +199,16 @@ def _so_far(run: Run) -> ModelNetwork:
     if run.config.temper:
         network.temperature.fill_(_temperature(network, run.videos))
     return network
+
+
+def _spread(run: Run) -> float:
+    """That of the network as it would be kept by now; training goes on as if nobody had looked.
+
+    With its temperature: scores that the sigmoid alone makes one need not have collapsed.
+    """
+    found = spread(_so_far(run), run.videos)
+    run.go_on()
+    return found
 
 
 def _slower(config: TrainConfig) -> TrainConfig:

@@ -19,7 +19,6 @@ from oddframe.training.bags import Bags, TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.distributed import Ranks
-from oddframe.training.fitted import spread
 from oddframe.training.reproducible import repeatable_attention
 from oddframe.training.unlabelled import UnlabelledBags
 
@@ -152,12 +151,6 @@ class Run:
         """Back from looking at the network to training it."""
         self.so_far().temperature.fill_(1.0)  # Found anew when it is looked at again.
         self.network.train()
-
-    def spread(self) -> float:
-        """Highest minus lowest snippet score of the network as it would be kept by now."""
-        found = spread(self.so_far(), self.videos)
-        self.network.train()
-        return found
 
     def snapshot(self, step: int) -> Checkpoint:
         """All that goes on from here depends on, after ``step`` steps."""

@@ -264,7 +264,10 @@ def _rates(leagues: Sequence[League], rates: Rates) -> list[str]:
 
 def _wrapped(text: str) -> str:
     """Its paragraphs, in lines of a hundred."""
-    paragraphs = (fill(each, 100, break_long_words=False) for each in text.strip().split("\n\n"))
+    paragraphs = (
+        fill(each, 100, break_long_words=False, break_on_hyphens=False)
+        for each in text.strip().split("\n\n")
+    )
     return "\n\n".join(paragraphs) + "\n"
 
 

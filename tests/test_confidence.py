@@ -75,7 +75,7 @@ def test_of_one_group_means_of_means_are_students() -> None:
 
 
 def test_groups_count_alike_and_scatter_in_their_own_way() -> None:
-    """By hand: variances of the means 1/2, 1/3 and their sum over 4; Welch's degrees of freedom."""
+    """By hand: variances of the means 1 and 1/3, their sum over 4, Welch's degrees of freedom."""
     found = mean_of_means_interval([[0.0, 2.0], [9.0, 10.0, 11.0]])
     # Squares 2/2 and 1/3; (4/3)^2 / (1/1 + (1/9)/2) = 1.68, so one degree: t of 12.706.
     reach = 12.7062 * np.sqrt(4 / 3) / 2

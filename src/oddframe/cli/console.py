@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from oddframe.meanwhile import meanwhile
 from oddframe.outputs.clock import length
 
 if TYPE_CHECKING:
@@ -104,21 +104,14 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
 @contextmanager
 def _lines(bar: Progress) -> Iterator[None]:
     """Say now and then how far ``bar`` is, for whoever reads it in a file."""
-    over = threading.Event()
 
-    def go_on() -> None:
+    def tell() -> None:
         with suppress(OSError):  # Nobody reads it any more.
-            while not over.wait(_LINE_S):
-                for line in _progress_lines(bar):
-                    note(line)
+            for line in _progress_lines(bar):
+                note(line)
 
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(_LINE_S, tell):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _progress_lines(bar: Progress) -> list[str]:

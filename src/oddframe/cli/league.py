@@ -149,8 +149,9 @@ def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
     if not grid.tasks:
         raise UsageError("--choose-rates: no method with a learning rate is named")
     of = grid.session
-    how = plan(jobs, of.missing(grid.tasks), of.clips, of.config)
-    note(f"{of.missing(grid.tasks)} of {len(grid.tasks)} trainings to do", quiet=quiet)
+    tasks, missing = grid.tasks, of.missing(grid.tasks)
+    how = plan(jobs, missing, of.clips, of.config)
+    note(f"{missing} of {len(tasks)} trainings to do", quiet=quiet)
 
     def told(done: int, total: int, task: Task, outcome: Outcome) -> None:
         line = training_line(done, total, task, outcome)
@@ -158,7 +159,7 @@ def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
             line += f", AUC of videos {100 * outcome.figures.clip_auc:.1f}"
         note(line, quiet=quiet and made)
 
-    run_grid(grid.tasks, of.setting, of.source, of.clips, how, told)
+    run_grid(tasks, of.setting, of.source, of.clips, how, told)
     write_rates(path, joined(read_rates(path), grid.collected()))
     say(printable(str(path)))
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from oddframe.errors import OddframeError
+from oddframe.meanwhile import meanwhile
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -231,19 +232,8 @@ class _Beat:
 @contextmanager
 def beating(beat: Beat) -> Iterator[None]:
     """Keep beating while something is done that cannot tell of itself, and is no stranger's."""
-    over = threading.Event()
-
-    def go_on() -> None:
-        while not over.wait(2 * _TELL_S):
-            beat(0, None)
-
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
-    try:
+    with meanwhile(2 * _TELL_S, lambda: beat(0, None)):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def limit_memory(more: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 import time
@@ -158,10 +157,7 @@ def test_a_machine_that_dies_costs_nothing(
     answer = oddframe("extract", videos, *LIGHT, "--store", store, "--cluster", cluster.address)
     killer.join(timeout=1)
     assert not killer.is_alive()
-    # What the machine had put into the store and not told of before it died is found there.
-    counts = re.match(r"(\d) extracted, (\d) were there, 0 failed", answer.out)
-    assert counts, answer.err
-    assert counts.groups() in (("5", "0"), ("4", "1"))
+    assert "5 extracted, 0 were there, 0 failed" in answer.out, answer.err
     assert answer.code == 0
     assert answer.out.count("\n") == 1
     # Whether "given out again" is said hangs on what the machine held just then.

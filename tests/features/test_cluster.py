@@ -10,10 +10,11 @@ import pytest
 
 from oddframe.backbones.engines import Choice
 from oddframe.errors import UsageError
-from oddframe.features import cluster
+from oddframe.features import cluster, station
 from oddframe.features.anywhere import Place, Source
 from oddframe.features.making import Made, Wanted
-from oddframe.features.station import Item, Order
+from oddframe.features.manifest import Entry
+from oddframe.features.station import Item, Order, Seen, Station
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'oddframe[ray]'")
 
@@ -98,3 +99,17 @@ def test_each_actor_asks_for_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (asked["num_cpus"], asked["num_gpus"]) == (1, 0.5)
     assert asked["fn_constructor_args"] == (order,)
     assert (asked["compute"].min_size, asked["compute"].max_size) == (1, 4)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_what_a_dead_machine_had_stored_is_of_this_run(
+    monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    """It died before it told of it: whoever gets the video next finds nothing left to do."""
+    there = Seen("a" * 64, (Entry(video="a.mp4", sha256="a" * 64),))
+    monkeypatch.setattr(station, "look", lambda *_: there)
+    order = Order(wanted("cpu", "torch"), (), Place("store"), None, 10**9, 60.0)
+    here = Station(order)
+    made = here(Item(Source("a.mp4", Place("a.mp4"), 1), "a", missing=missing))
+    here.close()
+    assert (made.entries, made.new, made.exit_code) == (there.kept, missing, 0)

@@ -122,7 +122,7 @@ def _all(
                 copies[what.sha256].append(number)
             else:
                 copies[what.sha256] = []
-                todo[number] = replace(item, sha256=what.sha256)
+                todo[number] = replace(item, sha256=what.sha256, missing=what.missing)
         later: dict[int, Item] = {}
         for number, made in _made(cluster, todo, order, room):
             yield number, made

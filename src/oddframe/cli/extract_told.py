@@ -142,15 +142,13 @@ def _line(made: Made, tally: Tally) -> str:
     name = printable(first.video)
     if first.reason:
         return f"FAILED {name}: {printable(first.reason)}"
-    rate = first.frames / max(first.seconds, 1e-3)
+    # Of what a machine made and then died without telling, nobody knows how long it took.
+    rate = f", {first.frames / first.seconds:.0f} frames/s" if first.seconds else ""
     notes = [skipped(first.damaged_packets, Path(first.video))] if first.damaged_packets else []
     notes += [mended(first.mended_frames)] if first.mended_frames else []
     notes += [text for entry in made.entries for text in entry.notes]
     ending = f"  [{'; '.join(dict.fromkeys(notes))}]" if notes else ""
-    return (
-        f"{name}: {first.snippets} snippets of {first.frames} frames, "
-        f"{rate:.0f} frames/s{tally.left()}{ending}"
-    )
+    return f"{name}: {first.snippets} snippets of {first.frames} frames{rate}{tally.left()}{ending}"
 
 
 def _summary(answers: Sequence[Made], store: str, tally: Tally) -> str:

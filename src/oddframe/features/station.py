@@ -81,12 +81,14 @@ class Item:
         stem: Name of its files, where there are any.
         written: What an earlier run wrote under that name.
         sha256: Of its content, once that is known.
+        missing: How many parts were not in the store when the run began, likewise.
     """
 
     source: Source
     stem: str
     written: Earlier = NOTHING
     sha256: str = ""
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class Station:
         if seen.is_done:
             if seen.reason:
                 return failed(item, seen.reason, seen.exit_code, item.sha256)
-            return Made(seen.kept)
+            return Made(seen.kept, new=item.missing)
         try:
             path = self._here(item)
             self._fetch(seen)

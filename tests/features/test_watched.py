@@ -69,6 +69,22 @@ def test_what_cannot_start_is_said_once() -> None:
         list(Watched(refuse, 2, silence_s=60).run(["a", "b", "c"]))
 
 
+class Interrupted:
+    """Has Ctrl-C pressed while it is on its way to a process."""
+
+    def __call__(self) -> Worker:
+        return Worker()
+
+    def __getstate__(self) -> dict[str, object]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return self.__dict__
+
+
+def test_ctrl_c_is_heard_while_a_process_is_started() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        list(Watched(Interrupted(), 1, silence_s=60).run(["well"]))
+
+
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text(

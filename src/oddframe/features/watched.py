@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -181,15 +181,36 @@ class _Worker(Generic[Job]):
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes that are started in here never hear Ctrl-C, not even before they run our code."""
+    """Processes that are started in here do not hear Ctrl-C, not even before they run our code.
+
+    One that comes meanwhile is heard when they are started: not halfway, which they would tell of.
+    """
+    with _afterwards():
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            yield
+            return
+        resource_tracker.ensure_running()  # Its own start lets signals through again.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _afterwards() -> Iterator[None]:
+    """Ctrl-C that comes meanwhile, on whichever thread, is heard afterwards."""
     if threading.current_thread() is not threading.main_thread():  # Signals are its business.
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _serve(pipe: Connection, start: Callable[[], Work[Any, Any]]) -> None:

@@ -15,7 +15,7 @@ from oddframe.methods.urdmu.method import UrDmu
 
 DIM = 12
 LABELS = torch.tensor([0.0, 0.0, 1.0, 1.0])
-SMALL = {"hidden": 16, "heads": 2, "head_dim": 8}
+SMALL = {"hidden": 16}
 
 
 def bags(seed: int = 0, count: int = 4, length: int = 20) -> torch.Tensor:
@@ -35,9 +35,12 @@ def network(**fields: object) -> tuple[OddframeNetwork, OddframeConfig]:
 
 
 def test_one_network_without_what_is_added_is_ur_dmu() -> None:
-    made, config = network(members=1, deep_share=1.0, distance=0.0, blur=0.0, dropout=0.0)
+    made, config = network(members=1, deep_share=1.0, distance=0.0, blur=0.0)
     alone, member = UrDmu().network(DIM, config.member()), config.member()
-    alone.load_state_dict(made.members[0].state_dict())
+    state = made.members[0].state_dict()
+    name = "base.embedding.conv_1.0.weight"
+    state[name] = torch.cat([torch.zeros_like(state[name]), state[name], 0 * state[name]], dim=2)
+    alone.load_state_dict(state)  # Its embedding has no weight for neighbours.
     x = bags()
     torch.testing.assert_close(made.eval()(x).scores, alone.eval()(x).scores)
     losses = []
@@ -48,8 +51,15 @@ def test_one_network_without_what_is_added_is_ur_dmu() -> None:
     torch.testing.assert_close(losses[0].total, losses[1].total)
 
 
+def test_a_network_sees_one_snippet_at_a_time() -> None:
+    made, _ = network(blur=0.0)
+    x = bags()
+    one_by_one = [made.eval()(x[:, i : i + 1]).logits for i in range(x.shape[1])]
+    torch.testing.assert_close(made(x).logits, torch.cat(one_by_one, dim=1))
+
+
 def test_networks_learn_each_for_itself_and_score_together() -> None:
-    made, config = network(members=3, distance=0.0, blur=0.0, dropout=0.0)
+    made, config = network(members=3, distance=0.0, blur=0.0)
     x = bags()
     each = torch.stack([member.eval()(x).logits for member in made.members])
     torch.testing.assert_close(made.eval()(x).logits, each.mean(0))

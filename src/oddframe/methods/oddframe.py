@@ -1,17 +1,18 @@
-"""oddframe's own: UR-DMUs beside linear paths, a distance from the normal, and a short memory.
+"""oddframe's own: what UR-DMU learns of single snippets, beside a linear path, and what is normal.
 
-UR-DMU with what measurably helped on validation recordings; docs/methods.md has what each part
-gave. Several networks a quarter of the published width score together, each beside a linear path
-and at half of what it says itself. To their logits comes how far a snippet lies from the training
-set's normal ones, the measure that BN-WVAD takes inside a network, here of the features. In the end
-a snippet's neighbours have a say.
+UR-DMU with what measurably helped on validation recordings, and without what did not: attention and
+memories; docs/methods.md has what each part gave. Each network sees one snippet at a time and
+learns by UR-DMU's loss with its uncertainty regulation; at a half of what it says, it scores beside
+a linear path. To their logits comes how far a snippet lies from the training set's normal ones, the
+measure that BN-WVAD takes inside a network, here of the features. In the end a snippet's neighbours
+have a say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,11 +21,13 @@ from torch import Tensor, nn
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.smoothing import blurred
+from oddframe.methods.urdmu.attention import embedding
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.method import UrDmu
-from oddframe.methods.urdmu.network import TrainingOutput
+from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
+from oddframe.methods.urdmu.shortcut import WithShortcut
 
-_MEMBER = UrDmu()
+_UR_DMU = UrDmu()
 # A video's snippets that say what is normal; more are thinned out evenly.
 _MOST_OF_A_VIDEO = 200
 # What training brings logits to: see the temperature in training/loop.py.
@@ -39,11 +42,7 @@ class OddframeConfig(BaseModel):
     Attributes:
         members: Networks that score together.
         hidden: Width of each.
-        heads: Attention heads of each.
-        head_dim: Width of a head.
-        dropout: In attention's output and in the feed-forward network of each.
-        memory: Memories of each, as in UR-DMU's config.
-        deep_share: How much of a UR-DMU's own logits a score has beside the linear path's.
+        deep_share: How much of a network's own logits a score has beside the linear path's.
         distance: Weight of the distance from what is normal, in the deviations of logits and of
             normal snippets' distances; 0: left out.
         blur: Deviation, in snippets, of the Gaussian that logits are smoothed with; 0: none.
@@ -53,22 +52,16 @@ class OddframeConfig(BaseModel):
 
     members: int = Field(default=2, ge=1)
     hidden: int = Field(default=128, ge=1)
-    heads: int = Field(default=4, ge=1)
-    head_dim: int = Field(default=32, ge=1)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    memory: Literal["dual", "anomaly", "normal", "none"] = "none"
     deep_share: float = Field(default=0.5, ge=0, le=1)
     distance: float = Field(default=0.2, ge=0)
     blur: float = Field(default=0.7, ge=0)
 
     def member(self) -> UrDmuConfig:
-        """The config of one network."""
+        """The config of one network, as a UR-DMU's."""
         return UrDmuConfig(
             hidden=self.hidden,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            dropout=self.dropout,
-            memory=self.memory,
+            depth=0,
+            memory="none",
             shortcut=True,
             deep_share=self.deep_share,
         )
@@ -79,6 +72,14 @@ class OddframeOutput(Output):
     """What the loss reads: of each network its own; scores and logits are of their mean."""
 
     members: tuple[TrainingOutput, ...]
+
+
+class SnippetNetwork(UrDmuNetwork):
+    """UR-DMU that sees one snippet at a time: an embedding without its neighbours, no attention."""
+
+    def __init__(self, dim: int, config: UrDmuConfig) -> None:
+        super().__init__(dim, config)
+        self.embedding = embedding(dim, config.hidden, reach=0)
 
 
 class NormalDistance(nn.Module):
@@ -121,13 +122,16 @@ class NormalDistance(nn.Module):
 
 
 class OddframeNetwork(nn.Module):
-    """The mean logits of several UR-DMUs, plus the distance from normal, smoothed along time."""
+    """The mean logits of several networks and the distance from normal, smoothed along time."""
 
     def __init__(self, dim: int, config: OddframeConfig) -> None:
         super().__init__()
         member = config.member()
         self.blur, self.weight = config.blur, config.distance
-        self.members = nn.ModuleList(_MEMBER.network(dim, member) for _ in range(config.members))
+        self.members = nn.ModuleList(
+            WithShortcut(dim, SnippetNetwork(dim, member), member.deep_share)
+            for _ in range(config.members)
+        )
         self.distance = NormalDistance(dim)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
@@ -169,12 +173,12 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
         inputs="snippet features",
         supervision="video labels",
         checked="ours",
-        evidence="one network of it is UR-DMU; loss and scores are their means",
+        evidence="one network of it is UR-DMU without attention; loss and scores are their means",
     )
     Config = OddframeConfig
     separable = True
     recipe = Recipe(
-        lr=1e-4,
+        lr=3e-4,
         weight_decay=5e-5,
         steps=300,
         normal_bags=8,
@@ -190,7 +194,7 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
     def loss(self, output: OddframeOutput, labels: Tensor, config: OddframeConfig) -> Loss:
         """UR-DMU's, the mean over the networks: each learns as if it were alone."""
         member = config.member()
-        losses = [_MEMBER.loss(each, labels, member) for each in output.members]
+        losses = [_UR_DMU.loss(each, labels, member) for each in output.members]
         total = torch.stack([loss.total for loss in losses]).mean()
         names = losses[0].terms
         terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
@@ -202,7 +206,7 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
             network.calibrate(normal)
 
     def parameter_groups(self, network: nn.Module, config: OddframeConfig) -> list[dict[str, Any]]:
-        """UR-DMUs and linear paths, each with its own rate."""
+        """Networks and linear paths, each with its own rate."""
         groups = list(_groups(network, config.member()))
         deep, linear = ([p for each in groups for p in each[i]["params"]] for i in (0, 1))
         return [{"params": deep}, {**groups[0][1], "params": linear}]
@@ -210,4 +214,4 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
 
 def _groups(network: nn.Module, member: UrDmuConfig) -> Iterator[list[dict[str, Any]]]:
     for each in network.get_submodule("members").children():
-        yield _MEMBER.parameter_groups(each, member)
+        yield _UR_DMU.parameter_groups(each, member)

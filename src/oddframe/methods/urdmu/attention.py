@@ -49,9 +49,10 @@ class Residual(nn.Module):
         return x + self.fn(self.norm(x))  # type: ignore[no-any-return]
 
 
-def embedding(dim: int, hidden: int) -> nn.Sequential:
-    """(B, D, T) -> (B, H, T): a convolution over three snippets."""
-    return named("conv_1", nn.Conv1d(dim, hidden, kernel_size=3, padding=1), nn.ReLU())
+def embedding(dim: int, hidden: int, reach: int = 1) -> nn.Sequential:
+    """(B, D, T) -> (B, H, T): a convolution over a snippet and ``reach`` on either side."""
+    convolution = nn.Conv1d(dim, hidden, kernel_size=2 * reach + 1, padding=reach)
+    return named("conv_1", convolution, nn.ReLU())
 
 
 def transformer(config: UrDmuConfig) -> nn.Sequential:

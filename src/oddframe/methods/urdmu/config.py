@@ -57,7 +57,7 @@ class UrDmuConfig(BaseModel):
         hidden: Width of everything behind the embedding.
         heads: Attention heads.
         head_dim: Width of a head.
-        depth: Transformer blocks.
+        depth: Transformer blocks; 0: snippets do not look at each other, but for the embedding.
         anomaly_slots: Slots of the anomaly memory.
         normal_slots: Slots of the normal memory.
         classifier_hidden: Hidden width of the classifier.
@@ -88,7 +88,7 @@ class UrDmuConfig(BaseModel):
     hidden: int = Field(default=512, ge=1)
     heads: int = Field(default=4, ge=1)
     head_dim: int = Field(default=128, ge=1)
-    depth: int = Field(default=2, ge=1)
+    depth: int = Field(default=2, ge=0)
     anomaly_slots: int = Field(default=60, ge=1)
     normal_slots: int = Field(default=60, ge=1)
     classifier_hidden: int = Field(default=128, ge=1)

@@ -26,6 +26,13 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(weighted + 8e-5 * (terms["smooth"] + terms["sparse"]))
 
 
+def test_a_gap_that_is_wide_enough_need_not_be_wider() -> None:
+    scores = torch.tensor([[0.2, 0.2, 0.2], [0.2, 0.9, 0.4]])
+    config = METHOD.Config(gap=0.5)
+    loss = METHOD.loss(Output(scores, scores.logit()), torch.tensor([0.0, 1.0]), config)
+    assert loss.terms["inner"].item() == 0
+
+
 def test_a_block_by_hand() -> None:
     torch.manual_seed(0)
     block = Block(3, METHOD.Config(hidden=5), 2).eval()

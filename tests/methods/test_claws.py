@@ -90,3 +90,15 @@ def test_a_fresh_network_suppresses_nothing_and_is_sure_of_nothing() -> None:
     torch.testing.assert_close(network.suppress(x[..., :512]), x[..., :512])
     # Where a sigmoid is 0 or 1 a squared error has no slope, and nothing is learned.
     assert network(x).scores.sub(0.5).abs().quantile(0.95) < 0.47
+
+
+def test_clusters_move_as_their_members_do() -> None:
+    """The slope of a distance of centres is shared by a cluster's members."""
+    bag = torch.tensor([[1.0, 0], [1, 0], [0.8, 0.6]])
+    hidden = torch.stack([bag, bag]).requires_grad_()
+    scores = torch.full((2, 3), 0.5)
+    config = METHOD.Config(cluster=1.0)
+    METHOD.loss(ClawsOutput(scores, scores.logit(), hidden), LABELS, config).total.backward()
+    way = (bag[0] - bag[2]) / math.hypot(0.2, 0.6)
+    expected = torch.stack([way / 2, way / 2, -way])
+    torch.testing.assert_close(hidden.grad, torch.stack([expected, -expected]))

@@ -90,3 +90,17 @@ def test_time_has_an_order_but_no_direction_for_the_graph() -> None:
         there = cleaner(x)
         torch.testing.assert_close(cleaner(x.flip(1)).flip(1), there)
         assert (cleaner(x[:, [1, 0, 2, 3, 4, 5, 6]]) - there).abs().max() > 1e-4
+
+
+def test_every_pass_drops_something_else_and_the_first_one_is_the_classifiers() -> None:
+    torch.manual_seed(0)
+    config = METHOD.Config(hidden=64, bottleneck=32, passes=3)
+    network = METHOD.network(6, config).train()
+    x = torch.randn(2, 9, 6)
+    out = network(x, LABELS)
+    assert out.guesses.shape == (2, 3, 9)
+    torch.testing.assert_close(out.guesses[:, 0], out.scores)
+    assert (out.guesses.std(1) > 1e-4).all()
+    assert (out.cleaned - out.again).abs().max() > 1e-4
+    quiet = network.eval()(x, LABELS)
+    torch.testing.assert_close(quiet.guesses, quiet.scores[:, None].expand(2, 3, 9))

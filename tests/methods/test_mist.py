@@ -77,3 +77,23 @@ def test_the_generator_does_not_learn_from_its_own_labels() -> None:
     METHOD.loss(out, LABELS, config).total.backward()
     assert all(not p.grad.any() for p in network.generator.parameters())
     assert any(p.grad.any() for p in network.encoder.parameters())
+
+
+def test_labels_are_smoothed_as_widely_as_is_set_and_come_when_they_are_to() -> None:
+    generated = torch.tensor([[0.1, 0.3, 0.4, 0.2], [0.2, 0.2, 0.8, 0.5]])
+    scores = torch.tensor([[0.2, 0.1, 0.1, 0.3], [0.8, 0.6, 0.3, 0.4]])
+    out = MistOutput(scores, scores.logit(), generated, scores.logit(), torch.full((2,), 0.3))
+    early, late = (METHOD.loss(out, LABELS, METHOD.Config(smooth=3, alone=a)) for a in (0.2, 0.4))
+    told = [0.0] * 4 + [(m - 0.2) / 0.45 for m in (0.2, 0.4, 0.5, 0.65)]
+    terms = [
+        -t * math.log(s) - (1 - t) * math.log(1 - s)
+        for t, s in zip(told, scores.flatten().tolist(), strict=True)
+    ]
+    assert early.terms["cls"].item() == pytest.approx(sum(terms) / 8)
+    assert early.total.item() == pytest.approx(late.total.item() + 2 * sum(terms) / 8)
+
+
+def test_labels_are_stretched_in_each_video_by_itself() -> None:
+    scores = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.9, 0.4]])
+    expected = torch.tensor([[0.0, 0.5, 1.0], [0.0, 1.0, 0.0]])
+    torch.testing.assert_close(pseudo_labels(scores, 1), expected)

@@ -90,3 +90,18 @@ def test_what_is_long_ago_counts_less() -> None:
     weight = math.exp(-1)
     assert seen[2].item() == pytest.approx(1 / (1 + weight + weight**2))
     assert (seen[2:].diff() < 0).all()
+
+
+def test_features_of_several_videos_by_hand() -> None:
+    """One centre of all normal videos; of 16 snippets the two that score highest are the oddest."""
+    torch.manual_seed(0)
+    scores, hidden = torch.rand(3, 16), F.normalize(torch.randn(3, 16, 2), dim=-1)
+    labels = torch.tensor([0.0, 1.0, 0.0])
+    loss = METHOD.loss(CrfdOutput(scores, scores.logit(), hidden), labels, METHOD.Config(margin=5))
+    calm = torch.cat([hidden[0], hidden[2]])
+    centre = calm.mean(0)
+    compact = ((calm - centre) ** 2).sum() / 32
+    oddest = hidden[1, scores[1].argsort()[-2:]].mean(0)
+    disperse = 5 - ((oddest - centre) ** 2).sum()
+    assert loss.terms["compact"].item() == pytest.approx(compact.item(), rel=1e-5)
+    assert loss.terms["disperse"].item() == pytest.approx(disperse.item(), rel=1e-5)

@@ -64,3 +64,11 @@ def test_a_modality_is_multiplied_by_its_trust() -> None:
 @pytest.mark.parametrize("which", ["picture", "sound"])
 def test_finds_what_one_modality_alone_has(which: Literal["picture", "sound"]) -> None:
     assert auc_in(METHOD, SMALL, which) > 0.95
+
+
+def test_the_attention_learns_from_what_it_weighs() -> None:
+    torch.manual_seed(0)
+    config = METHOD.Config(sound=2, hidden=8, attention=0.0)
+    network = METHOD.network(6, config).eval()
+    METHOD.loss(network(torch.randn(2, 7, 6), LABELS), LABELS, config).total.backward()
+    assert network.attention[-1].weight.grad.abs().amax(1).min() > 1e-6  # Of either modality.

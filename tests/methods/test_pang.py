@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oddframe.errors import UsageError
-from oddframe.methods.pang import Attention, PangOutput, divergence
+from oddframe.methods.pang import Attention, Modality, PangOutput, divergence
 from oddframe.methods.registry import get_method
 from tests.methods.modalities import auc_in
 from tests.methods.planted import Small
@@ -90,3 +90,13 @@ def test_which_numbers_are_of_the_sound() -> None:
     assert config().lengths(1024) == (512, 512)
     with pytest.raises(UsageError, match="leave none for the picture if the last 10"):
         METHOD.network(10, config(sound=10))
+
+
+def test_a_modality_is_scored_behind_its_attention() -> None:
+    torch.manual_seed(0)
+    modality = Modality(5, METHOD.Config(hidden=8, inner=4)).eval()
+    x = torch.randn(2, 7, 5)
+    attended = modality.attention(modality.embedding(x))
+    y, logits = modality(x)
+    torch.testing.assert_close(y, attended)
+    torch.testing.assert_close(logits, modality.score(attended).squeeze(-1))

@@ -150,3 +150,22 @@ def test_scores_lie_where_training_normals_are() -> None:
     with torch.inference_mode():
         before, after = raw.eval()(x).logits[0], network.network(x).logits[0]
     assert torch.equal(before.argsort(), after.argsort())
+
+
+def test_normal_scores_are_measured_video_by_video() -> None:
+    head = torch.tensor([[0.3, 0.4], [0.6, 0.8], [0.9, 0.9]])
+    far = torch.ones(3, 2)
+    labels = torch.tensor([0.0, 0.0, 1.0])
+    loss = METHOD.loss(output(head, far, far), labels, METHOD.Config())
+    assert loss.terms["normal"].item() == pytest.approx((0.5 + 1) / 2)
+
+
+def test_distances_in_training_are_from_statistics_that_know_the_batch() -> None:
+    torch.manual_seed(0)
+    head = Head(64).train()
+    x = 3 * torch.randn(4, 64, 9) + 1
+    a = head.conv1(x)
+    _, first, _ = head(x)
+    mean, var = 0.1 * a.mean((0, 2)), 0.9 + 0.1 * a.var((0, 2))
+    expected = ((a - mean[:, None]) ** 2 / var[:, None]).sum(1).sqrt()
+    torch.testing.assert_close(first, expected)

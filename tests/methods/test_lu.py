@@ -164,3 +164,12 @@ def test_other_features_are_refused_and_so_are_steps() -> None:
     scores = torch.rand(2, 3)
     with pytest.raises(UsageError, match="fit_normal"):
         METHOD.loss(Output(scores, scores), torch.tensor([0.0, 1.0]), LuConfig())
+
+
+def test_frames_are_made_smaller_by_means() -> None:
+    config = LuConfig(frames=3, height=4, cube=2, sizes=((2, 2),), components=4)
+    network, frames = METHOD.network(3 * 4 * 6, config), torch.rand(1, 3, 4, 6)
+    small = frames.view(3, 2, 2, 2, 3).mean((2, 4)).numpy()
+    slopes = np.stack(np.gradient(small))
+    found = network.cubes(frames.flatten(1))[0, 0]
+    np.testing.assert_allclose(found, slopes.ravel(), rtol=1e-4, atol=1e-6)

@@ -54,3 +54,11 @@ def test_dropout_keeps_snippets_from_being_chosen_in_training_alone() -> None:
     hidden = (network.train()(bags, LABELS).choice == 0).float().mean().item()
     assert hidden == pytest.approx(0.7, abs=0.1)
     assert not (network.eval()(bags, LABELS).choice == 0).any()
+
+
+def test_lengths_are_those_of_what_dropout_leaves() -> None:
+    torch.manual_seed(0)
+    network = METHOD.network(64, METHOD.Config(hidden=4)).train()
+    out = network(torch.randn(2, 50, 64), LABELS)
+    assert (out.features == 0).float().mean().item() == pytest.approx(0.7, abs=0.05)
+    torch.testing.assert_close(out.magnitude, out.features.norm(dim=-1).mean(1))

@@ -120,6 +120,10 @@ class Mist(Method[MistConfig, MistOutput]):
             "sub-bags are all that fit into a bag's segments, where the paper samples some",
             "the generator goes on learning in the second stage, whose labels it makes anew for "
             "every bag",
+            "sparsity is the sum of a bag's scores times 0.01, where the authors' code takes their "
+            "mean times as much: 32 times the weight with 32 segments",
+            "odd and normal snippets weigh the same in what the encoder learns, where the authors' "
+            "code weighs them 1.2 and 0.8; scores are smoothed once, there twice",
             "chosen: sub-bags of three, half of the steps for each stage, Adam at 1e-4 with weight "
             "decay 5e-4, 3,000 steps of 30 + 30 bags",
         ),

@@ -118,7 +118,8 @@ class Claws(Method[ClawsConfig, ClawsOutput]):
             "does not change the scale, and begins at none: at random it saturates the scores on "
             "real features, and nothing is learned",
             "clusters lie in features of length 1; those of a normal video are drawn together, "
-            "those of an abnormal one pushed up to a margin apart",
+            "those of an abnormal one pushed up to a margin apart; they are of what the second "
+            "suppression leaves, after five of Lloyd's steps from two snippets that lie far apart",
             "chosen: Sultani et al.'s widths, dropout and weights of smoothness and sparsity, a "
             "clustering weight of 0.1, Adam at 1e-4, 3,000 steps of 30 + 30 bags",
         ),

@@ -122,6 +122,7 @@ class Crfd(Method[CrfdConfig, CrfdOutput]):
         deviations=(
             "the normal centre is that of the batch, of features brought to length 1",
             "local weights fall exponentially with the distance into the past, at a learnt rate",
+            "chosen: what attention gives is added to what came in, LayerNorm behind it",
             "chosen: widths 512 and 128, a classifier over seven snippets, margin 1, both weights "
             "0.1, Adam at 1e-4 with weight decay 5e-4, 3,000 steps of 64 + 64 bags",
         ),

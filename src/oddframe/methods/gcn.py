@@ -144,6 +144,12 @@ class Gcn(Method[GcnConfig, GcnOutput]):
             "keeps a running mean of past outputs for every snippet of the data set",
             "edges of the similarity graph are exp(10 (cosine - 1)), where the paper takes the exp "
             "of a dot product less the row's largest",
+            "a graph's weights are divided by their row's sum, where the authors' code divides by "
+            "the root of the sums of both its snippets",
+            "graph layers read the features themselves, both with ReLU, and one score is made of "
+            "the branches' sum, where the authors' code has two layers before the graphs and takes "
+            "the mean of the branches' scores",
+            "outputs are drawn together for all snippets, sure ones and those of normal videos too",
             "chosen: three rounds, half of the snippets sure, Adam at 1e-4, 3,000 steps",
         ),
     )

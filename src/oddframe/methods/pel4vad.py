@@ -174,6 +174,9 @@ class Pel4Vad(Method[Pel4VadConfig, Output]):
             "features to them; the published figures are with prompts",
             "bags are brought to 200 segments by means, where the published loader pads short "
             "videos with zeros",
+            "weights begin as PyTorch draws them, where the published code draws them by Glorot's "
+            "rule, about twice as large",
+            "the learning rate stays, where the published code lets it fall along a cosine",
         ),
     )
     Config = Pel4VadConfig

@@ -103,7 +103,7 @@ class Acf(Method[AcfConfig, AcfOutput]):
             "each modality's weights are told the video's label as scores are, by the mean of "
             "their k highest",
             "chosen: scores are the fused stream's; widths, dropout 0.5, all terms weigh the same, "
-            "Adam at 1e-4, 3,000 steps of 64 + 64 bags",
+            "Adam at 1e-4 with weight decay 5e-4, 3,000 steps of 64 + 64 bags",
         ),
     )
     Config = AcfConfig

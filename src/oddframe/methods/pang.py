@@ -126,7 +126,8 @@ class Pang(Method[PangConfig, PangOutput]):
             "is scaled dot products over the snippets of a modality, added to it",
             "mutual learning is the divergence of each modality's snippet scores from the other's, "
             "which are held fixed, with a weight of 0.1",
-            "chosen: widths, dropout 0.5, Adam at 1e-4, 3,000 steps of 64 + 64 bags",
+            "chosen: widths, dropout 0.5, Adam at 1e-4 with weight decay 5e-4, 3,000 steps of 64 + "
+            "64 bags",
         ),
     )
     Config = PangConfig

@@ -48,14 +48,16 @@ def test_the_local_branch_sees_the_past_alone() -> None:
         assert (relation(x)[:, :5] - relation(other)[:, :5]).abs().max() > 1e-4
 
 
-def test_the_relation_by_hand() -> None:
+@pytest.mark.parametrize("reach", [1.0, 2.0])
+def test_the_relation_by_hand(reach: float) -> None:
     torch.manual_seed(0)
     relation = CausalRelation(METHOD.Config(hidden=5, inner=4)).eval()
+    torch.nn.init.constant_(relation.fall, math.log(reach))
     x = torch.randn(1, 6, 5)
     q, k, v = relation.q(x)[0], relation.k(x)[0], relation.v(x)[0]
     weights = q @ k.T / 2
     past = torch.tensor(
-        [[float(i - j) if i >= j else math.inf for j in range(6)] for i in range(6)]
+        [[(i - j) / reach if i >= j else math.inf for j in range(6)] for i in range(6)]
     )
     both = torch.cat([weights.softmax(1) @ v, (weights - past).softmax(1) @ v], dim=1)
     torch.testing.assert_close(relation(x)[0], x[0] + relation.out(both))

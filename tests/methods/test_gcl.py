@@ -106,3 +106,11 @@ def test_what_is_rare_is_found_but_not_without_the_loss() -> None:
 def test_stages_come_in_order() -> None:
     with pytest.raises(ValidationError, match="nobody has taught it"):
         METHOD.Config(alone=0.6)
+
+
+def test_how_far_is_far_is_set_for_either() -> None:
+    """Both snippets lie 2.2 deviations above the mean."""
+    loss = METHOD.loss(output(1.0), LABELS, METHOD.Config(deviations=2.5))
+    assert loss.terms["make"].item() == pytest.approx(2)
+    tell = -sum(log(1 - s) for s in (0.1, 0.2, 0.1, 0.1, 0.9, 0.2)) / 6
+    assert loss.terms["tell"].item() == pytest.approx(tell, rel=1e-5)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from oddframe.methods.registry import get_method
 from oddframe.methods.shared.layers import scorer
 
 
@@ -25,3 +27,19 @@ def test_three_layers_have_one_rectifier_and_dropout_behind_two() -> None:
     layers.train()(x)
     for given in seen:
         assert 0.1 < (given == 0).float().mean() < 0.7
+
+
+@pytest.mark.parametrize("name", ["hl_net", "pel4vad"])
+def test_weights_begin_by_glorots_rule_and_biases_as_pytorch_draws_them(name: str) -> None:
+    method = get_method(name)
+    torch.manual_seed(0)
+    network = method.network(64, method.Config())
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv1d)]
+    assert layers
+    for layer in layers:
+        ins, outs = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+        bound = (6 / (ins + outs)) ** 0.5
+        assert layer.weight.abs().max().item() <= bound
+        assert layer.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.2)
+        if layer.bias is not None:
+            assert layer.bias.count_nonzero() == layer.bias.numel()

@@ -25,7 +25,7 @@ def test_labels_are_smoothed_and_stretched() -> None:
 
 @pytest.mark.parametrize("done", [0.0, 0.5, 1.0])
 def test_loss_by_hand(done: float) -> None:
-    config = METHOD.Config(together=2, smooth=1, guide=3.0)
+    config = METHOD.Config(together=2, smooth=1, odd=1.5, calm=0.5, guide=3.0)
     generated = torch.tensor([[0.1, 0.3, 0.4], [0.9, 0.5, 0.1]])
     scores = torch.tensor([[0.2, 0.1, 0.1], [0.8, 0.6, 0.3]])
     guided = torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]])
@@ -33,15 +33,17 @@ def test_loss_by_hand(done: float) -> None:
     loss = METHOD.loss(out, LABELS, config)
     terms = {name: term.item() for name, term in loss.terms.items()}
     assert terms["rank"] == pytest.approx(1 - 0.7 + 0.35)
-    assert terms["sparse"] == pytest.approx(1.5)
+    assert terms["sparse"] == pytest.approx(0.5)  # The mean of 0.9, 0.5 and 0.1.
     told = [1, 0.5, 0]
     odd = [
-        t * math.log(s) + (1 - t) * math.log(1 - s)
+        1.5 * t * math.log(s) + 0.5 * (1 - t) * math.log(1 - s)
         for t, s in zip(told, (0.8, 0.6, 0.3), strict=True)
     ]
-    calm = [math.log(1 - s) for s in (0.2, 0.1, 0.1)]
+    calm = [0.5 * math.log(1 - s) for s in (0.2, 0.1, 0.1)]
     assert terms["cls"] == pytest.approx(-sum(odd + calm) / 6)
-    assert terms["guide"] == pytest.approx(math.log(2))
+    assert terms["guide"] == pytest.approx(
+        math.log(2) * (1.5 * sum(told) + 0.5 * (6 - sum(told))) / 6
+    )
     expected = terms["rank"] + 0.01 * terms["sparse"]
     if done >= 0.5:
         expected += terms["cls"] + 3 * terms["guide"]
@@ -86,7 +88,7 @@ def test_labels_are_smoothed_as_widely_as_is_set_and_come_when_they_are_to() -> 
     early, late = (METHOD.loss(out, LABELS, METHOD.Config(smooth=3, alone=a)) for a in (0.2, 0.4))
     told = [0.0] * 4 + [(m - 0.2) / 0.45 for m in (0.2, 0.4, 0.5, 0.65)]
     terms = [
-        -t * math.log(s) - (1 - t) * math.log(1 - s)
+        -1.2 * t * math.log(s) - 0.8 * (1 - t) * math.log(1 - s)
         for t, s in zip(told, scores.flatten().tolist(), strict=True)
     ]
     assert early.terms["cls"].item() == pytest.approx(sum(terms) / 8)

@@ -115,7 +115,7 @@ class HlNetNetwork(nn.Module):
         )
         self.conv1d_approximator = CausalConv1d(32, 1, 5)
         self.dropout = nn.Dropout(config.dropout)
-        xavier(self)
+        xavier(self, biases=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
@@ -175,7 +175,6 @@ class HlNet(Method[HlNetConfig, HlNetOutput]):
         deviations=(
             "bags are brought to 200 segments by means, where the published loader pads short "
             "videos with zeros",
-            "biases begin at 0, where the published code leaves them as PyTorch draws them",
             "the learning rate stays, where the published code takes a tenth after 10 of 50 epochs",
         ),
     )

@@ -20,7 +20,6 @@ from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import scorer
 from oddframe.methods.shared.mil import classes, oddest_run, ranking
 from oddframe.methods.shared.stages import Staged
-from oddframe.methods.shared.temporal import sparsity
 
 
 class MistConfig(BaseModel):
@@ -35,6 +34,8 @@ class MistConfig(BaseModel):
         smooth: Snippets over which its scores are averaged, an odd number.
         margin: Of the ranking loss.
         sparse: Weight of the sparsity of its scores in abnormal videos.
+        odd: Weight of what is odd in the encoder's and the attention's cross-entropy.
+        calm: Weight of what is not; both as in the authors' code.
         guide: Weight of the attention's own classification.
     """
 
@@ -48,6 +49,8 @@ class MistConfig(BaseModel):
     smooth: int = Field(default=5, ge=1)
     margin: float = Field(default=1.0, gt=0)
     sparse: float = Field(default=0.01, ge=0)
+    odd: float = Field(default=1.2, gt=0)
+    calm: float = Field(default=0.8, gt=0)
     guide: float = Field(default=1.0, ge=0)
 
 
@@ -120,10 +123,7 @@ class Mist(Method[MistConfig, MistOutput]):
             "sub-bags are all that fit into a bag's segments, where the paper samples some",
             "the generator goes on learning in the second stage, whose labels it makes anew for "
             "every bag",
-            "sparsity is the sum of a bag's scores times 0.01, where the authors' code takes their "
-            "mean times as much: 32 times the weight with 32 segments",
-            "odd and normal snippets weigh the same in what the encoder learns, where the authors' "
-            "code weighs them 1.2 and 0.8; scores are smoothed once, there twice",
+            "the generator's scores are smoothed once, where the authors' code does so twice",
             "chosen: sub-bags of three, half of the steps for each stage, Adam at 1e-4 with weight "
             "decay 5e-4, 3,000 steps of 30 + 30 bags",
         ),
@@ -144,15 +144,20 @@ class Mist(Method[MistConfig, MistOutput]):
         length = min(config.together, output.generated.shape[1])
         oddest = oddest_run(output.generated, length)
         rank = ranking(oddest[abnormal], oddest[normal], config.margin)
-        sparse = sparsity(output.generated[abnormal]).mean()
+        sparse = output.generated[abnormal].mean()
         told = labels[:, None] * pseudo_labels(output.generated.detach(), config.smooth)
-        cls = F.binary_cross_entropy_with_logits(output.logits, told)
-        guide = F.binary_cross_entropy_with_logits(output.guided, told)
+        cls, guide = (_weighted(logits, told, config) for logits in (output.logits, output.guided))
         total = rank + config.sparse * sparse
         if float(output.done[0]) >= config.alone:
             total = total + cls + config.guide * guide
         terms = {"rank": rank, "sparse": sparse, "cls": cls, "guide": guide}
         return Loss(total, terms)
+
+
+def _weighted(logits: Tensor, told: Tensor, config: MistConfig) -> Tensor:
+    """Cross-entropy of ``logits`` against labels between 0 and 1, weighted by ``odd``, ``calm``."""
+    ratio = logits.new_tensor(config.odd / config.calm)
+    return config.calm * F.binary_cross_entropy_with_logits(logits, told, pos_weight=ratio)
 
 
 def pseudo_labels(scores: Tensor, smooth: int) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import CausalConv1d
 from oddframe.methods.shared.mil import snippets_that_count, top_mean
 from oddframe.methods.shared.smoothing import Smoothing, smoothed
@@ -142,6 +143,7 @@ class Pel4VadNetwork(nn.Module):
         self.config = config
         self.self_attention = Encoder(dim, config)
         self.classifier = CausalConv1d(config.out, 1, config.kernel)
+        xavier(self, biases=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
@@ -174,8 +176,6 @@ class Pel4Vad(Method[Pel4VadConfig, Output]):
             "features to them; the published figures are with prompts",
             "bags are brought to 200 segments by means, where the published loader pads short "
             "videos with zeros",
-            "weights begin as PyTorch draws them, where the published code draws them by Glorot's "
-            "rule, about twice as large",
             "the learning rate stays, where the published code lets it fall along a cosine",
         ),
     )

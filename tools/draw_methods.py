@@ -34,8 +34,9 @@ classifier|{classifier_hidden}; reads X and the sum
 loss: cls|top k of a video against its label; dm|each memory knows its videos; trip|odd far from \
 normal; kl|normal latents are Gaussian; dis|odd latents are longer""",
     "oddframe": """
-layers|{members} networks of one snippet, D → {hidden} → 1; a share of {deep_share} // w x + b|\
-beside each of them // distance|from training's normal snippets, a weight of {distance}
+attention|UR-DMU without memories, {hidden} wide; a share of {deep_share} // layers|one snippet, \
+D → {hidden} → 1; a share of {deep_share} // w x + b|beside each of them // distance|from \
+training's normal snippets, a weight of {distance}
 mean and sum|logits
 smoothing|Gaussian of {blur} snippets
 loss: cls|top k of a video against its label; kl|normal latents are Gaussian; dis|odd latents are \

@@ -36,7 +36,7 @@ SMALL: dict[str, Small] = {
         },
         lr=5e-3,
     ),
-    "oddframe": Small({"members": 2, "hidden": 16, "deep_share": 1.0}, lr=5e-3),
+    "oddframe": Small({"hidden": 16, "heads": 2, "head_dim": 8, "deep_share": 1.0}, lr=5e-3),
     "linear": Small(lr=1e-2),
     "sultani": Small({"hidden": 32, "dropout": 0.2}, lr=1e-1),
     "rtfm": Small({"hidden": 16, "dropout": 0.1}, lr=5e-3),

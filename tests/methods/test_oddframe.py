@@ -15,7 +15,7 @@ from oddframe.methods.urdmu.method import UrDmu
 
 DIM = 12
 LABELS = torch.tensor([0.0, 0.0, 1.0, 1.0])
-SMALL = {"hidden": 16}
+SMALL = {"hidden": 16, "heads": 2, "head_dim": 8}
 
 
 def bags(seed: int = 0, count: int = 4, length: int = 20) -> torch.Tensor:
@@ -34,13 +34,19 @@ def network(**fields: object) -> tuple[OddframeNetwork, OddframeConfig]:
     return made, config
 
 
-def test_one_network_without_what_is_added_is_ur_dmu() -> None:
-    made, config = network(members=1, deep_share=1.0, distance=0.0, blur=0.0)
-    alone, member = UrDmu().network(DIM, config.member()), config.member()
+@pytest.mark.parametrize("kind", ["contextual", "snippetwise"])
+def test_one_network_without_what_is_added_is_ur_dmu(kind: str) -> None:
+    alone_of = {"contextual": 0, "snippetwise": 0, kind: 1}
+    bare = {"deep_share": 1.0, "distance": 0.0, "blur": 0.0, "dropout": 0.0}
+    made, config = network(**bare, **alone_of)
+    (member,) = config.members
+    alone = UrDmu().network(DIM, member)
     state = made.members[0].state_dict()
-    name = "base.embedding.conv_1.0.weight"
-    state[name] = torch.cat([torch.zeros_like(state[name]), state[name], 0 * state[name]], dim=2)
-    alone.load_state_dict(state)  # Its embedding has no weight for neighbours.
+    if kind == "snippetwise":  # Its embedding has no weight for neighbours.
+        name = "base.embedding.conv_1.0.weight"
+        none = torch.zeros_like(state[name])
+        state[name] = torch.cat([none, state[name], none], dim=2)
+    alone.load_state_dict(state)
     x = bags()
     torch.testing.assert_close(made.eval()(x).scores, alone.eval()(x).scores)
     losses = []
@@ -51,32 +57,38 @@ def test_one_network_without_what_is_added_is_ur_dmu() -> None:
     torch.testing.assert_close(losses[0].total, losses[1].total)
 
 
-def test_a_network_sees_one_snippet_at_a_time() -> None:
-    made, _ = network(blur=0.0)
+def test_one_network_sees_the_video_and_one_a_snippet() -> None:
+    made, _ = network()
     x = bags()
-    one_by_one = [made.eval()(x[:, i : i + 1]).logits for i in range(x.shape[1])]
-    torch.testing.assert_close(made(x).logits, torch.cat(one_by_one, dim=1))
+    for member, sees_all in zip(made.eval().members, (True, False), strict=True):
+        one_by_one = torch.cat([member(x[:, i : i + 1]).logits for i in range(x.shape[1])], dim=1)
+        assert torch.allclose(member(x).logits, one_by_one, atol=1e-5) != sees_all
+
+
+def test_something_has_to_score() -> None:
+    with pytest.raises(ValueError, match="at least one network"):
+        OddframeConfig(contextual=0, snippetwise=0)
 
 
 def test_networks_learn_each_for_itself_and_score_together() -> None:
-    made, config = network(members=3, distance=0.0, blur=0.0)
+    made, config = network(contextual=1, snippetwise=2, distance=0.0, blur=0.0, dropout=0.0)
     x = bags()
     each = torch.stack([member.eval()(x).logits for member in made.members])
     torch.testing.assert_close(made.eval()(x).logits, each.mean(0))
     assert not torch.allclose(each[0], each[1])
     torch.manual_seed(1)
     output = made.train()(x, LABELS)
-    member = config.member()
-    alone = [UrDmu().loss(one, LABELS, member).total for one in output.members]
+    each = zip(output.members, config.members, strict=True)
+    alone = [UrDmu().loss(one, LABELS, settings).total for one, settings in each]
     torch.testing.assert_close(
         Oddframe().loss(output, LABELS, config).total, torch.stack(alone).mean()
     )
 
 
 def test_linear_paths_have_their_own_rate() -> None:
-    made, config = network(members=2)
+    made, config = network()
     deep, linear = Oddframe().parameter_groups(made, config)
-    assert linear["lr"] == config.member().shortcut_lr
+    assert linear["lr"] == config.members[0].shortcut_lr
     assert len(linear["params"]) == 4
     ids = [id(p) for p in (*deep["params"], *linear["params"])]
     assert sorted(ids) == sorted(id(p) for p in made.parameters())

@@ -1,21 +1,21 @@
-"""oddframe's own: what UR-DMU learns of single snippets, beside a linear path, and what is normal.
+"""oddframe's own: small UR-DMUs that see a video or a snippet, linear paths, and what is normal.
 
-UR-DMU with what measurably helped on validation recordings, and without what did not: attention and
-memories; docs/methods.md has what each part gave. Each network sees one snippet at a time and
-learns by UR-DMU's loss with its uncertainty regulation; at a half of what it says, it scores beside
-a linear path. To their logits comes how far a snippet lies from the training set's normal ones, the
-measure that BN-WVAD takes inside a network, here of the features. In the end a snippet's neighbours
-have a say.
+UR-DMU with what measurably helped on validation recordings, and without what did not;
+docs/methods.md has what each part gave. Two networks a quarter of the published width score
+together: one has UR-DMU's attention, one sees a snippet at a time; both learn by its loss with the
+uncertainty regulation, and each, at a half of what it says itself, is beside a linear path. To
+their logits comes how far a snippet lies from the training set's normal ones, the measure that
+BN-WVAD takes inside a network, here of the features. In the end a snippet's neighbours have a say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
@@ -40,8 +40,12 @@ class OddframeConfig(BaseModel):
     """Settings of oddframe's own method.
 
     Attributes:
-        members: Networks that score together.
+        contextual: Networks that see the whole video, by UR-DMU's attention.
+        snippetwise: Networks that see a snippet at a time.
         hidden: Width of each.
+        heads: Attention heads.
+        head_dim: Width of a head.
+        dropout: In attention's output and in the feed-forward network behind it.
         deep_share: How much of a network's own logits a score has beside the linear path's.
         distance: Weight of the distance from what is normal, in the deviations of logits and of
             normal snippets' distances; 0: left out.
@@ -50,21 +54,36 @@ class OddframeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    members: int = Field(default=2, ge=1)
+    contextual: int = Field(default=1, ge=0)
+    snippetwise: int = Field(default=1, ge=0)
     hidden: int = Field(default=128, ge=1)
+    heads: int = Field(default=4, ge=1)
+    head_dim: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     deep_share: float = Field(default=0.5, ge=0, le=1)
     distance: float = Field(default=0.2, ge=0)
     blur: float = Field(default=0.7, ge=0)
 
-    def member(self) -> UrDmuConfig:
-        """The config of one network, as a UR-DMU's."""
-        return UrDmuConfig(
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if not self.contextual + self.snippetwise:
+            raise ValueError("at least one network has to score: contextual or snippetwise")
+        return self
+
+    @property
+    def members(self) -> tuple[UrDmuConfig, ...]:
+        """The config of each network; without attention their depth is 0."""
+        contextual = UrDmuConfig(
             hidden=self.hidden,
-            depth=0,
+            heads=self.heads,
+            head_dim=self.head_dim,
+            dropout=self.dropout,
             memory="none",
             shortcut=True,
             deep_share=self.deep_share,
         )
+        snippetwise = contextual.model_copy(update={"depth": 0})
+        return (contextual,) * self.contextual + (snippetwise,) * self.snippetwise
 
 
 @dataclass(frozen=True)
@@ -126,12 +145,8 @@ class OddframeNetwork(nn.Module):
 
     def __init__(self, dim: int, config: OddframeConfig) -> None:
         super().__init__()
-        member = config.member()
         self.blur, self.weight = config.blur, config.distance
-        self.members = nn.ModuleList(
-            WithShortcut(dim, SnippetNetwork(dim, member), member.deep_share)
-            for _ in range(config.members)
-        )
+        self.members = nn.ModuleList(_member(dim, each) for each in config.members)
         self.distance = NormalDistance(dim)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
@@ -162,6 +177,11 @@ class OddframeNetwork(nn.Module):
             self.distance.calibrate(x, self.weight * typical)
 
 
+def _member(dim: int, config: UrDmuConfig) -> WithShortcut:
+    network = UrDmuNetwork if config.depth else SnippetNetwork
+    return WithShortcut(dim, network(dim, config), config.deep_share)
+
+
 class Oddframe(Method[OddframeConfig, OddframeOutput]):
     """oddframe's own method."""
 
@@ -173,7 +193,7 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
         inputs="snippet features",
         supervision="video labels",
         checked="ours",
-        evidence="one network of it is UR-DMU without attention; loss and scores are their means",
+        evidence="its networks are UR-DMUs, one without attention; loss and scores are their means",
     )
     Config = OddframeConfig
     separable = True
@@ -193,8 +213,8 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
 
     def loss(self, output: OddframeOutput, labels: Tensor, config: OddframeConfig) -> Loss:
         """UR-DMU's, the mean over the networks: each learns as if it were alone."""
-        member = config.member()
-        losses = [_UR_DMU.loss(each, labels, member) for each in output.members]
+        each = zip(output.members, config.members, strict=True)
+        losses = [_UR_DMU.loss(one, labels, settings) for one, settings in each]
         total = torch.stack([loss.total for loss in losses]).mean()
         names = losses[0].terms
         terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
@@ -207,11 +227,7 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
 
     def parameter_groups(self, network: nn.Module, config: OddframeConfig) -> list[dict[str, Any]]:
         """Networks and linear paths, each with its own rate."""
-        groups = list(_groups(network, config.member()))
+        members = zip(network.get_submodule("members").children(), config.members, strict=True)
+        groups = [_UR_DMU.parameter_groups(one, settings) for one, settings in members]
         deep, linear = ([p for each in groups for p in each[i]["params"]] for i in (0, 1))
         return [{"params": deep}, {**groups[0][1], "params": linear}]
-
-
-def _groups(network: nn.Module, member: UrDmuConfig) -> Iterator[list[dict[str, Any]]]:
-    for each in network.get_submodule("members").children():
-        yield _UR_DMU.parameter_groups(each, member)

@@ -141,6 +141,10 @@ def test_methods_are_listed(oddframe: Run) -> None:
     known = json.loads(oddframe("methods", "--json").out)
     assert [line.split()[0] for line in listed[1:]] == [method["name"] for method in known]
     assert all(method["paper"] and method["supervision"] and method["checked"] for method in known)
+    reads = {line.split()[0]: line for line in listed[1:]}
+    assert "  snippet features  " in reads["rtfm"]
+    assert "  features of picture and sound  " in reads["acf"]
+    assert "  5 grey frames  " in reads["lu"]
     rtfm = json.loads(oddframe("methods", "rtfm", "--json").out)
     assert {"UCF-Crime": 84.3, "XD-Violence": 77.81}.items() <= {
         f["data"]: f["value"] for f in rtfm["published"]

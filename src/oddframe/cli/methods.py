@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -20,7 +21,16 @@ _BENCHMARKS = {
     "surveillance_fight": "Fight",
     "shanghaitech_tracks": "tracks",
 }
-_COLUMNS = ("name", "method", "year", "told", "checked", *_BENCHMARKS.values(), "published")
+_COLUMNS = (
+    "name",
+    "method",
+    "year",
+    "reads",
+    "told",
+    "checked",
+    *_BENCHMARKS.values(),
+    "published",
+)
 
 
 def methods(
@@ -86,12 +96,12 @@ def _ours(method: dict[str, Any]) -> list[str]:
 def _table(known: list[dict[str, Any]]) -> None:
     rows = [_COLUMNS]
     for method in known:
-        best = "; ".join(_figures(method)[:3])
-        told, checked = method["supervision"], method["checked"]
+        reads = re.split("[,;]", method["inputs"])[0]
+        first = (method["name"], method["title"], str(method["year"]), reads)
         means = {figure["benchmark"]: f"{figure['mean']:.1f}" for figure in method["ours"]}
         ours = (means.get(name, "-") for name in _BENCHMARKS)
-        row = (method["name"], method["title"], str(method["year"]), told, checked, *ours, best)
-        rows.append(row)
+        published = "; ".join(_figures(method)[:3])
+        rows.append((*first, method["supervision"], method["checked"], *ours, published))
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

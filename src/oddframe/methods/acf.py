@@ -91,7 +91,7 @@ class Acf(Method[AcfConfig, AcfOutput]):
     about = About(
         paper="Wei, Liu, Liu, Liu, Zhu, Zeng: Look, Listen and Pay More Attention: Fusing "
         "Multi-Modal Information for Video Violence Detection, ICASSP 2022",
-        inputs="snippet features of picture and sound side by side",
+        inputs="features of picture and sound, side by side",
         supervision="video labels",
         checked="from the paper",
         evidence="loss and attention by hand, behaviour on planted anomalies in either modality",

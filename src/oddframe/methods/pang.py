@@ -116,7 +116,7 @@ class Pang(Method[PangConfig, PangOutput]):
     about = About(
         paper="Pang, He, Hu, Li: Violence Detection in Videos Based on Fusing Visual and Audio "
         "Information, ICASSP 2021",
-        inputs="snippet features of picture and sound side by side",
+        inputs="features of picture and sound, side by side",
         supervision="video labels",
         checked="from the paper",
         evidence="loss and product by hand, behaviour on planted anomalies in either modality",

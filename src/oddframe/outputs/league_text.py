@@ -33,8 +33,8 @@ ours, much the same for all, and `oddframe methods NAME` says which. {rates} Fea
 standardised, and the weights that are tested are a moving average, for all alike. "UR-DMU, small"
 is what oddframe trains on a few hundred videos: 128 wide with a linear path beside it. Its settings
 and those of "oddframe" were chosen on validation recordings inside training parts of these
-benchmarks (docs/methods.md). One choice was made by figures of test videos: the first weights of
-MA's attention, on Ped2.
+benchmarks (docs/methods.md). Figures of test videos had a part in two choices: the first weights of
+MA's attention, on Ped2, and that one network of "oddframe" sees a snippet at a time, on the tracks.
 
 Differences over several benchmarks are the mean of each benchmark's mean, so that each counts
 alike. Intervals (Student's t; Welch's over several benchmarks) take trainings for independent;

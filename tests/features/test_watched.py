@@ -80,25 +80,40 @@ class Interrupted:
         return self.__dict__
 
 
-def test_ctrl_c_is_heard_while_a_process_is_started() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        list(Watched(Interrupted(), 1, silence_s=60).run(["well"]))
-
-
-def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
-    script = tmp_path / "main.py"
+def alone(folder: Path, *lines: str) -> subprocess.Popen[bytes]:
+    """A program of these lines that knows of this file."""
+    script = folder / "main.py"
     script.write_text(
+        "import signal\n"
         "from oddframe.features.watched import Watched\n"
-        "from tests.features.test_watched import Worker\n"
-        "if __name__ == '__main__':\n"
-        "    watched = Watched(Worker, 1, silence_s=60)\n"
-        "    for answer in watched.run(['beat'] * 9):\n"
-        "        if watched.done:\n"
-        "            print(watched._workers[0]._process.pid, flush=True)\n"
+        "from tests.features.test_watched import Interrupted, Worker\n"
+        "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in lines)
     )
     root = Path(__file__).resolve().parents[2]
     env = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
-    run = subprocess.Popen([sys.executable, str(script)], env=env, stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, str(script)], env=env, stdout=subprocess.PIPE)
+
+
+def test_ctrl_c_is_heard_while_a_process_is_started(tmp_path: Path) -> None:
+    run = alone(
+        tmp_path,
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",
+        "try:",
+        "    print(list(Watched(Interrupted(), 1, silence_s=60).run(['well'])))",
+        "except KeyboardInterrupt:",
+        "    print('heard')",
+    )
+    assert run.communicate()[0] == b"heard\n"
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    run = alone(
+        tmp_path,
+        "watched = Watched(Worker, 1, silence_s=60)",
+        "for answer in watched.run(['beat'] * 9):",
+        "    if watched.done:",
+        "        print(watched._workers[0]._process.pid, flush=True)",
+    )
     assert run.stdout is not None
     worker = int(run.stdout.readline())
     run.kill()

@@ -36,9 +36,9 @@ def network(**fields: object) -> tuple[OddframeNetwork, OddframeConfig]:
 
 @pytest.mark.parametrize("kind", ["contextual", "snippetwise"])
 def test_one_network_without_what_is_added_is_ur_dmu(kind: str) -> None:
-    alone_of = {"contextual": 0, "snippetwise": 0, kind: 1}
+    one = {"contextual": 0, "snippetwise": 0, kind: 1}
     bare = {"deep_share": 1.0, "distance": 0.0, "blur": 0.0, "dropout": 0.0}
-    made, config = network(**bare, **alone_of)
+    made, config = network(**bare, **one)
     (member,) = config.members
     alone = UrDmu().network(DIM, member)
     state = made.members[0].state_dict()
@@ -78,8 +78,8 @@ def test_networks_learn_each_for_itself_and_score_together() -> None:
     assert not torch.allclose(each[0], each[1])
     torch.manual_seed(1)
     output = made.train()(x, LABELS)
-    each = zip(output.members, config.members, strict=True)
-    alone = [UrDmu().loss(one, LABELS, settings).total for one, settings in each]
+    members = zip(output.members, config.members, strict=True)
+    alone = [UrDmu().loss(one, LABELS, settings).total for one, settings in members]
     torch.testing.assert_close(
         Oddframe().loss(output, LABELS, config).total, torch.stack(alone).mean()
     )

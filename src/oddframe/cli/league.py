@@ -146,10 +146,10 @@ def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
     if len(heats) > 1:
         raise UsageError("--choose-rates: name --methods that read the same features")
     grid = RateGrid(validating(heats[0].session), heats[0].rows)
-    if not grid.tasks:
+    tasks, of = grid.tasks, grid.session
+    if not tasks:
         raise UsageError("--choose-rates: no method with a learning rate is named")
-    of = grid.session
-    tasks, missing = grid.tasks, of.missing(grid.tasks)
+    missing = of.missing(tasks)
     how = plan(jobs, missing, of.clips, of.config)
     note(f"{missing} of {len(tasks)} trainings to do", quiet=quiet)
 

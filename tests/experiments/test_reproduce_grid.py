@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from oddframe.experiments.reproduce_train import Task, record_path
 from oddframe.experiments.splice import Clip
 from oddframe.experiments.training_record import Training, read_training
 from oddframe.timeline import Timebase
+from tests.alone import alone
 from tests.experiments.tiny import tiny_config, tiny_dataset, tiny_session
 
 ALONE = Plan(1, 1, "")
@@ -170,6 +174,34 @@ def test_processes_side_by_side_give_the_same(tmp_path: Path) -> None:
         found.append([line.figures() for line in table.lines])
     assert found[0] == found[1]
     assert all(len(line) == 1 for line in found[0])
+
+
+def interrupt_once() -> None:
+    """Ctrl-C for the whole group, as from a terminal."""
+    with suppress(FileExistsError):
+        Path("interrupted").touch(exist_ok=False)
+        os.killpg(0, signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_processes_are_started_ends_them_without_a_word(tmp_path: Path) -> None:
+    run = alone(
+        tmp_path,
+        (
+            "import signal",
+            "from pathlib import Path",
+            "from oddframe.experiments.reproduce_grid import Plan",
+            "from tests.experiments import test_reproduce_grid as here",
+            "if __name__ == '__mp_main__': here.interrupt_once()  # A process, before our code.",
+        ),
+        "signal.signal(signal.SIGINT, signal.default_int_handler)",
+        "session = here.tiny_session(Path.cwd(), seeds=1)",
+        "try:",
+        "    here.run(session, here.Seen(), Plan(2, 1, ''))",
+        "except KeyboardInterrupt:",
+        "    print('heard')",
+    )
+    assert run.communicate() == (b"heard\n", b"")
 
 
 def clips_of_bytes(count: int, dtype: type = np.float32) -> list[Clip]:

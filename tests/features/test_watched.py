@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.watched import Beat, Broken, Watched, beating, limit_memory
+from tests.alone import alone
 
 
 class Worker:
@@ -80,23 +80,17 @@ class Interrupted:
         return self.__dict__
 
 
-def alone(folder: Path, *lines: str) -> subprocess.Popen[bytes]:
-    """A program of these lines that knows of this file."""
-    script = folder / "main.py"
-    script.write_text(
-        "import signal\n"
-        "from oddframe.features.watched import Watched\n"
-        "from tests.features.test_watched import Interrupted, Worker\n"
-        "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in lines)
-    )
-    root = Path(__file__).resolve().parents[2]
-    env = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
-    return subprocess.Popen([sys.executable, str(script)], env=env, stdout=subprocess.PIPE)
+IMPORTS = (
+    "import signal",
+    "from oddframe.features.watched import Watched",
+    "from tests.features.test_watched import Interrupted, Worker",
+)
 
 
 def test_ctrl_c_is_heard_while_a_process_is_started(tmp_path: Path) -> None:
     run = alone(
         tmp_path,
+        IMPORTS,
         "signal.signal(signal.SIGINT, signal.default_int_handler)",
         "try:",
         "    print(list(Watched(Interrupted(), 1, silence_s=60).run(['well'])))",
@@ -109,6 +103,7 @@ def test_ctrl_c_is_heard_while_a_process_is_started(tmp_path: Path) -> None:
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     run = alone(
         tmp_path,
+        IMPORTS,
         "watched = Watched(Worker, 1, silence_s=60)",
         "for answer in watched.run(['beat'] * 9):",
         "    if watched.done:",

@@ -38,6 +38,7 @@ from oddframe.experiments.segmented_clips import with_bags
 from oddframe.experiments.splice import Clip
 from oddframe.experiments.training_record import Training, read_training
 from oddframe.features.lazy import AnyFeatures, FeatureArray, Views
+from oddframe.interrupts import deaf
 from oddframe.training.config import TrainConfig
 
 # PyTorch, a network and its optimiser (bytes).
@@ -217,7 +218,8 @@ def run_grid(
         _collect(outcomes, failed, len(todo), told)
         return failed
     with _pool(setting, source, how) as pool:
-        futures = {pool.submit(_work, task): task for task in todo}
+        with deaf():  # The first one starts the processes.
+            futures = {pool.submit(_work, task): task for task in todo}
         _collect(_finished(futures), failed, len(todo), told)
     return failed
 

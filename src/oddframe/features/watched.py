@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from oddframe.errors import OddframeError
+from oddframe.interrupts import deaf
 from oddframe.meanwhile import meanwhile
 
 Job = TypeVar("Job")
@@ -132,7 +133,7 @@ class _Worker(Generic[Job]):
         self._process: BaseProcess = context.Process(
             target=_serve, args=(theirs, start), daemon=True
         )
-        with _deaf():
+        with deaf():
             self._process.start()
         theirs.close()
 
@@ -177,40 +178,6 @@ class _Worker(Generic[Job]):
             hint = ": out of memory?" if name == "SIGKILL" else ""
             return f"the process that read it was ended by {name}{hint}"
         return f"the process that read it ended by itself (exit code {code})"
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started in here do not hear Ctrl-C, not even before they run our code.
-
-    One that comes meanwhile is heard when they are started: not halfway, which they would tell of.
-    """
-    with _afterwards():
-        if not hasattr(signal, "pthread_sigmask"):  # Windows
-            yield
-            return
-        resource_tracker.ensure_running()  # Its own start lets signals through again.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _afterwards() -> Iterator[None]:
-    """Ctrl-C that comes meanwhile, on whichever thread, is heard afterwards."""
-    if threading.current_thread() is not threading.main_thread():  # Signals are its business.
-        yield
-        return
-    heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if heard:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _serve(pipe: Connection, start: Callable[[], Work[Any, Any]]) -> None:

@@ -38,12 +38,12 @@ SMALL: dict[str, Small] = {
     ),
     "oddframe": Small({"hidden": 16, "heads": 2, "head_dim": 8, "deep_share": 1.0}, lr=5e-3),
     "linear": Small(lr=1e-2),
-    "sultani": Small({"hidden": 32, "dropout": 0.2}, lr=1e-1),
+    "sultani": Small({"hidden": 32, "dropout": 0.2}, 5e-2, 150),
     "rtfm": Small({"hidden": 16, "dropout": 0.1}, lr=5e-3),
     "hl_net": Small(
         {"hidden": 64, "fused": 32, "graph": 16, "dropout": 0.1, "online_lr": 5e-3}, 5e-3, 150
     ),
-    "pel4vad": Small({"width": 16, "out": 16, "kernel": 3, "smooth": "none"}),
+    "pel4vad": Small({"width": 16, "out": 16, "kernel": 3, "smooth": "none"}, lr=1e-2),
     "bn_wvad": Small(
         {"hidden": 512, "heads": 2, "head_dim": 8, "depth": 1, "of_video": 0.08, "of_batch": 0.08},
         1e-3,
@@ -105,11 +105,11 @@ def auc(made: nn.Module, test: Planted) -> float:
 
 
 def learns(method: AnyMethod, config: BaseModel, how: Small, seeds: int = 1) -> None:
-    """Assert that it finds what is planted, from the bags' labels, with one of the seeds."""
+    """Assert that it finds what is planted, from the bags' labels, with most of the seeds."""
     (train, test), found = data(), []
     for seed in range(seeds):
         found.append(auc(trained(method, config, how, train.bags, train.labels, seed), test))
-        if found[-1] > 0.95:
+        if 2 * sum(each > 0.95 for each in found) > seeds:
             return
     raise AssertionError(found)
 
@@ -125,7 +125,7 @@ def test_means_of_bags_do_not_tell() -> None:
 
 @every_told_method
 def test_learns_what_is_planted(name: str) -> None:
-    learns(*small(name), SMALL.get(name, Small()), seeds=4)
+    learns(*small(name), SMALL.get(name, Small()), seeds=3)
 
 
 class NoLoss:

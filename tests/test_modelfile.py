@@ -65,6 +65,30 @@ def made_features(spec: FeatureSpec = SPEC, n_frames: int = 200, seed: int = 0) 
     return Features(array, spec, timebase)
 
 
+def test_smoothing_is_told_how_far_snippets_lie_apart() -> None:
+    model = made_model("oddframe", spec=replace(SPEC, stride=16, rate=25.0))
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.normal_(std=0.1)  # The last layers begin at zero.
+    dense, sparse = (
+        made_features(replace(model.profiles["best"].spec, stride=stride)) for stride in (16, 80)
+    )
+    for features, spacing in ((dense, 1.0), (sparse, 5.0)):
+        expected = model.network.score_views(features.array, spacing)
+        np.testing.assert_array_equal(model.score(features).scores, expected)
+    other = model.network.score_views(sparse.array)
+    assert np.abs(other - model.score(sparse).scores).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("stride", "rate", "spacing"),
+    [(16, 25.0, 1.0), (80, 25.0, 5.0), (16, 12.5, 2.0), (32, None, 2.0)],
+)
+def test_how_far_snippets_lie_apart(stride: int, rate: float | None, spacing: float) -> None:
+    best = replace(SPEC, stride=16, rate=25.0)
+    assert replace(SPEC, stride=stride, rate=rate).spacing(best) == pytest.approx(spacing)
+
+
 @pytest.mark.parametrize("method", ["ur_dmu", "linear"])
 def test_what_was_saved_is_loaded(tmp_path: Path, method: str) -> None:
     model, path = made_model(method), tmp_path / "mine.safetensors"

@@ -129,10 +129,11 @@ class Model:
         self.profile_of(features.spec)
         self.network.eval()
         grid, tiles = features.spec.tiles, None
+        spacing = features.spec.spacing(self.profiles["best"].spec)
         if grid is None:
-            scores = self.network.score_views(features.array)
+            scores = self.network.score_views(features.array, spacing)
         else:
-            tiles = Tiles(grid, self.network.score_tiles(np.asarray(features.array)))
+            tiles = Tiles(grid, self.network.score_tiles(np.asarray(features.array), spacing))
             scores = tiles.scores.max(axis=0)
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")

@@ -138,6 +138,17 @@ def test_smoothing_is_that_of_the_protocol(length: int) -> None:
     assert torch.equal(blurred(logits, 0.0), logits)
 
 
+@pytest.mark.parametrize("spacing", [0.5, 1.0, 5.0])
+def test_smoothing_is_as_long_however_densely_a_video_is_looked_at(spacing: float) -> None:
+    """Else ``fast``, a snippet in 3.2 s, would smear what is short over seven seconds."""
+    rough, _ = network(blur=0.0)
+    fine, _ = network(blur=0.7)
+    logits = fine.eval()(bags(), spacing=spacing).logits
+    torch.testing.assert_close(logits, blurred(rough.eval()(bags()).logits, 0.7 / spacing))
+    if spacing == 5.0:
+        torch.testing.assert_close(logits, rough(bags()).logits, atol=1e-4, rtol=1e-4)
+
+
 @given(st.floats(-50, 50), st.integers(1, 40), st.floats(0.1, 5))
 def test_smoothing_leaves_what_is_level(level: float, length: int, deviation: float) -> None:
     flat = torch.full((1, length), level, dtype=torch.float64)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
-from oddframe.methods.shared.smoothing import blurred
+from oddframe.methods.shared.smoothing import Spaced, blurred
 from oddframe.methods.urdmu.attention import embedding
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.method import UrDmu
@@ -49,7 +49,8 @@ class OddframeConfig(BaseModel):
         deep_share: How much of a network's own logits a score has beside the linear path's.
         distance: Weight of the distance from what is normal, in the deviations of logits and of
             normal snippets' distances; 0: left out.
-        blur: Deviation, in snippets, of the Gaussian that logits are smoothed with; 0: none.
+        blur: Deviation, in snippets as the profile ``best`` reads them, of the Gaussian that logits
+            are smoothed with; 0: none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -140,7 +141,7 @@ class NormalDistance(nn.Module):
         self.scale.copy_(scale)
 
 
-class OddframeNetwork(nn.Module):
+class OddframeNetwork(Spaced):
     """The mean logits of several networks and the distance from normal, smoothed along time."""
 
     def __init__(self, dim: int, config: OddframeConfig) -> None:
@@ -149,12 +150,14 @@ class OddframeNetwork(nn.Module):
         self.members = nn.ModuleList(_member(dim, each) for each in config.members)
         self.distance = NormalDistance(dim)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+    def forward(
+        self, features: Tensor, labels: Tensor | None = None, spacing: float = 1.0
+    ) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
         x, crops = folded(features, labels)
         if labels is None:
             logits = self.together(x) + self.distance(x)
-            return averaged(blurred(logits, self.blur), crops)
+            return averaged(blurred(logits, self.blur / spacing), crops)
         outputs = tuple(member(x, labels) for member in self.members)
         logits = torch.stack([output.logits for output in outputs]).mean(0)
         return OddframeOutput(logits.sigmoid(), logits, outputs)

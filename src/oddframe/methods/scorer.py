@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from oddframe.exact import exact
 from oddframe.features.lazy import AnyFeatures
+from oddframe.methods.shared.smoothing import Spaced
 from oddframe.timeline import FloatArray
 
 # A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
@@ -72,25 +73,27 @@ class ModelNetwork(nn.Module):
         self.network = network
         self.register_buffer("temperature", torch.ones(()))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, spacing: float = 1.0) -> Tensor:
         """Scores (B, T), in float64, of (B, T, D), or of (B, C, T, D), averaged over the C crops.
 
-        In float32 all logits above 17 would be scores of 1, and what is oddest could not be told
-        from what is odd.
+        Snippets lie ``spacing`` times as far apart as those of the profile ``best``. In float32
+        all logits above 17 would be scores of 1, and what is oddest could not be told from what is
+        odd.
         """
         crops = features.shape[1] if features.ndim == 4 else 1
         x = self.standardise(features).flatten(0, -3)
-        logits: Tensor = self.network(x).logits / self.temperature
+        told = {"spacing": spacing} if isinstance(self.network, Spaced) else {}
+        logits: Tensor = self.network(x, **told).logits / self.temperature
         return logits.double().sigmoid().view(-1, crops, logits.shape[1]).mean(1)
 
-    def score_views(self, array: AnyFeatures) -> FloatArray:
+    def score_views(self, array: AnyFeatures, spacing: float = 1.0) -> FloatArray:
         """(C views, T, D) of one video -> (T,) scores: the mean over what all show the same."""
         total = np.zeros(array.shape[1])
         for view in array:  # One at a time: ten take no more memory than one.
-            total += self._scores(view)
+            total += self._scores(view, spacing)
         return total / len(array)
 
-    def score_tiles(self, array: NDArray[np.floating[Any]]) -> FloatArray:
+    def score_tiles(self, array: NDArray[np.floating[Any]], spacing: float = 1.0) -> FloatArray:
         """(R tiles, T, D) of one video -> (R, T) scores, a tile's snippets after the other's.
 
         As in training the network sees all tiles in one row, in windows of 2,048 snippets.
@@ -99,11 +102,12 @@ class ModelNetwork(nn.Module):
         parts = []
         for start in range(0, length, _TILED_WINDOW):
             window = array[:, start : start + _TILED_WINDOW]
-            parts.append(self._scores(window.reshape(-1, window.shape[2])).reshape(tiles, -1))
+            row = window.reshape(-1, window.shape[2])
+            parts.append(self._scores(row, spacing).reshape(tiles, -1))
         return np.concatenate(parts, axis=1)
 
-    def _scores(self, row: NDArray[np.floating[Any]]) -> FloatArray:
+    def _scores(self, row: NDArray[np.floating[Any]], spacing: float) -> FloatArray:
         with exact(), torch.inference_mode():
             x = torch.from_numpy(row.astype(np.float32))[None].to(self.standardise.mean.device)
-            scores: FloatArray = self(x)[0].cpu().numpy()
+            scores: FloatArray = self(x, spacing)[0].cpu().numpy()
         return scores

@@ -7,10 +7,18 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 Smoothing = Literal["none", "slide", "fixed"]
+
+
+class Spaced(nn.Module):
+    """A network that smooths over a length of time, however densely a video is looked at.
+
+    In scoring, its ``forward(features, labels=None, spacing=1.0)`` is told how far snippets lie
+    apart, in the distance of the snippets that its settings count.
+    """
 
 
 def smoothed(logits: Tensor, how: Smoothing, width: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -16,9 +17,16 @@ from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.experiments import league, league_rows, league_time, reproduce_grid
 from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.league import Heat, collected, flat, repeats_of
-from oddframe.experiments.league_record import League, read_league, read_leagues, write_league
+from oddframe.experiments.league_record import (
+    Failure,
+    League,
+    read_league,
+    read_leagues,
+    write_league,
+)
 from oddframe.experiments.league_rows import Entrant, by_features, entrants
 from oddframe.experiments.league_time import Clock
+from oddframe.experiments.ours import shipped_text
 from oddframe.experiments.ranks import ranking
 from oddframe.experiments.reproduce_grid import Outcome, Plan, known, run_grid
 from oddframe.experiments.reproduce_session import Session, config_for
@@ -323,6 +331,37 @@ def test_what_is_not_common_is_not_ranked(session: Session) -> None:
     both = standing([found, other])
     assert [both.rank(name) is None for name in both.titles] == [False, False, True]
     assert list(both.titles)[-1] == "ur_dmu"
+
+
+def test_further_repeats_of_some_do_not_mix_with_what_all_have(session: Session) -> None:
+    """Means over other folds and seeds than the other rows' are no comparison."""
+    still, sleeper, awake = run(session, planted(session)).entries
+    once = tuple(each.over([(0, 0)]) for each in (still, sleeper))
+    failed = replace(sleeper.over([(0, 0)]), failed=(Failure(1, 0, "the loss is nan"),))
+    found = replace(collected([Heat(session, ())]), entries=(*once, awake))
+    assert found.equal.parts == ((0, 0),)
+    assert found.equal.entries == (*once, awake.over([(0, 0)]))
+    assert found.beyond is not None
+    assert (found.beyond.parts, found.beyond.entries) == (((0, 0), (1, 0)), (awake,))
+    # What failed was tried; and where all have all, there is nothing beyond.
+    assert replace(found, entries=(still, failed, awake)).beyond is None
+    assert replace(found, entries=(still, failed, awake)).equal.entries[1] == failed
+
+    text = league_markdown([found], standing([found]), "")
+    first, second = (100 * figures.auc for figures in awake.figures)
+    top, section, beyond = re.split("\n###? .*\n", text)[:3]
+    assert f"| {first:.1f} |" in re.findall(r"^\| Linear top-k MIL .*$", top, re.MULTILINE)[0]
+    assert f"| Linear top-k MIL | {first:.1f} |" in section
+    mean, std = np.mean([first, second]), np.std([first, second])
+    assert f"| Linear top-k MIL | {mean:.1f} ± {std:.1f} |" in beyond
+    assert "Sultani" in section
+    assert "Sultani" not in beyond
+    # Differences are over all that the two have in common.
+    three, two = (replace(found, entries=e) for e in ((still, once[1], awake), (still, awake)))
+    apart = [standing([each]).differences["linear"] for each in (three, two)]
+    assert apart[0] == apart[1] != standing([found]).differences["linear"]
+    (shipped,) = json.loads(shipped_text([found]))["linear"]
+    assert (shipped["mean"], shipped["trainings"]) == (round(float(first), 1), 1)
 
 
 def test_what_is_ours_is_compared_with_every_other(session: Session) -> None:

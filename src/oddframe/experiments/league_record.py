@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,19 @@ class Entry:
         """Its figures by repeat and fold."""
         return {(each.repeat, each.fold): each for each in self.figures}
 
+    @property
+    def tried(self) -> frozenset[Place]:
+        """Where it was trained, whatever came of it."""
+        return frozenset(self.by_place).union((f.repeat, f.fold) for f in self.failed)
+
+    def over(self, places: Collection[Place]) -> Entry:
+        """What it gave there alone; its notes stay those of all its trainings."""
+        return replace(
+            self,
+            trainings=tuple(each for each in self.trainings if each.place in places),
+            failed=tuple(each for each in self.failed if (each.repeat, each.fold) in places),
+        )
+
 
 @dataclass(frozen=True)
 class League:
@@ -135,6 +149,21 @@ class League:
     def entry(self, name: str) -> Entry | None:
         """The row called so."""
         return next((entry for entry in self.entries if entry.name == name), None)
+
+    @property
+    def equal(self) -> League:
+        """The league over the parts that most rows were trained on: on equal terms."""
+        times = Counter(place for entry in self.entries for place in entry.tried)
+        parts = tuple(place for place in self.parts if 2 * times[place] > len(self.entries))
+        entries = tuple(entry.over(parts) for entry in self.entries)
+        return replace(self, parts=parts, entries=entries) if parts else self
+
+    @property
+    def beyond(self) -> League | None:
+        """The league of the rows that were trained on more parts than most, if there are any."""
+        equal = set(self.equal.parts)
+        entries = tuple(entry for entry in self.entries if not entry.tried <= equal)
+        return replace(self, entries=entries) if entries else None
 
 
 def write_league(path: Path, league: League) -> None:

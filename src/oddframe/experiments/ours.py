@@ -52,9 +52,9 @@ def _shipped() -> Mapping[str, tuple[OurFigure, ...]]:
 
 
 def shipped_text(leagues: Sequence[League]) -> str:
-    """``league.json`` of these leagues: rows with trainings, a line each."""
+    """``league.json`` of these leagues, on equal terms: rows with trainings, a line each."""
     found: dict[str, list[OurFigure]] = {}
-    for league in leagues:
+    for league in (each.equal for each in leagues):
         for entry in league.entries:
             if entry.figures:
                 values = values_of(entry.figures, league.lead)

@@ -36,9 +36,11 @@ and those of "oddframe" were chosen on validation recordings inside training par
 benchmarks (docs/methods.md). Figures of test videos had a part in two choices: the first weights of
 MA's attention, on Ped2, and that one network of "oddframe" sees a snippet at a time, on the tracks.
 
-Differences over several benchmarks are the mean of each benchmark's mean, so that each counts
-alike. Intervals (Student's t; Welch's over several benchmarks) take trainings for independent;
-those of one data set share videos, so the true intervals are wider.
+Figures are of the draws, folds and seeds that most methods were trained on. A difference is over
+all that the two have in common, which is more where both were trained with further seeds. Over
+several benchmarks it is the mean of each benchmark's mean, so that each counts alike. Intervals
+(Student's t; Welch's over several benchmarks) take trainings for independent; those of one data set
+share videos, so the true intervals are wider.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the
@@ -101,7 +103,8 @@ def league_markdown(
 
 
 def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
-    heads = [f"{league.title}: {league.lead.heading}" for league in leagues]
+    even = [league.equal for league in leagues]
+    heads = [f"{league.title}: {league.lead.heading}" for league in even]
     published = [f"published, {data} {figure}" for data, figure in _PUBLISHED]
     apart = {"mean of all, minus UR-DMU (95 %)": stands.differences}
     if stands.own:
@@ -109,8 +112,8 @@ def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
     rows = []
     for name, title in stands.titles.items():
         rank = stands.rank(name)
-        found = [league.entry(name) for league in leagues]
-        means = [_lead(lg, e) for lg, e in zip(leagues, found, strict=True)]
+        found = [league.entry(name) for league in even]
+        means = [_lead(lg, e) for lg, e in zip(even, found, strict=True)]
         entry = next(e for e in found if e is not None)
         rows.append(
             [
@@ -149,27 +152,38 @@ def _published(entry: Entry, data: str, figure: str) -> str:
 
 
 def _benchmark(league: League) -> list[str]:
-    entries = sorted(league.entries, key=lambda entry: -_mean(league, entry))
+    lines = [f"## {league.title}", "", *_tables(league.equal)]
+    notes = [f"- {entry.title}: {note}" for entry in _ordered(league) for note in _notes(entry)]
+    lines += [*notes, *([""] if notes else [])]
+    if league.beyond is not None:
+        lines += [f"### {league.title}: rows with further repeats", ""]
+        lines += _tables(league.beyond)
+    return lines
+
+
+def _tables(league: League) -> list[str]:
+    """Figures and costs of every row, best first, and differences to UR-DMU."""
+    entries = _ordered(league)
     heads = ["method", *(column.heading for column in league.columns)]
     heads += ["parameters", "training, s", "an hour of video, ms", "trainings"]
-    rows = [_row(league, entry) for entry in entries]
-    lines = [f"## {league.title}", "", _how(league), "", *_table(heads, rows)]
+    lines = [_how(league), "", *_table(heads, [_row(league, entry) for entry in entries])]
     compared = league.columns[:4]
     reference = league.entry(REFERENCE)
-    if reference is not None and reference.figures:
-        apart = []
-        for entry in entries:
-            if entry.name != REFERENCE and entry.figures:
-                found = [
-                    difference_in_common(entry.figures, reference.figures, c) for c in compared
-                ]
-                apart.append(
-                    [entry.title, *(_NONE if d is None else interval_text(d, 1.0) for d in found)]
-                )
-        if apart:
-            lines += _table(["minus UR-DMU", *(c.heading for c in compared)], apart)
-    notes = [f"- {entry.title}: {note}" for entry in entries for note in _notes(entry)]
-    return [*lines, *notes, *([""] if notes else [])]
+    apart = []
+    for entry in entries:
+        if reference is None or entry is reference or not (entry.figures and reference.figures):
+            continue
+        found = [difference_in_common(entry.figures, reference.figures, c) for c in compared]
+        cells = [_NONE if each is None else interval_text(each, 1.0) for each in found]
+        apart.append([entry.title, *cells])
+    if apart:
+        lines += _table(["minus UR-DMU", *(c.heading for c in compared)], apart)
+    return lines
+
+
+def _ordered(league: League) -> list[Entry]:
+    """Its rows, best first."""
+    return sorted(league.entries, key=lambda entry: -_mean(league, entry))
 
 
 def _mean(league: League, entry: Entry) -> float:

@@ -81,12 +81,11 @@ def test_smoothing_is_told_how_far_snippets_lie_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stride", "rate", "spacing"),
-    [(16, 25.0, 1.0), (80, 25.0, 5.0), (16, 12.5, 2.0), (32, None, 2.0)],
+    ("stride", "rate", "step_s"),
+    [(16, 25.0, 0.64), (80, 25.0, 3.2), (16, 5.0, 3.2), (16, None, 0.32)],
 )
-def test_how_far_snippets_lie_apart(stride: int, rate: float | None, spacing: float) -> None:
-    best = replace(SPEC, stride=16, rate=25.0)
-    assert replace(SPEC, stride=stride, rate=rate).spacing(best) == pytest.approx(spacing)
+def test_how_far_snippets_lie_apart(stride: int, rate: float | None, step_s: float) -> None:
+    assert replace(SPEC, stride=stride, rate=rate).step_s(50.0) == pytest.approx(step_s)
 
 
 @pytest.mark.parametrize("method", ["ur_dmu", "linear"])

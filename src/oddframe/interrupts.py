@@ -13,7 +13,8 @@ from multiprocessing import resource_tracker
 def deaf() -> Iterator[None]:
     """Processes that are started in here do not hear Ctrl-C, not even before they run our code.
 
-    One that comes meanwhile is heard when they are started: not halfway, which they would tell of.
+    This process hears it when all of them are started: halfway into its life a process would write
+    a traceback of its own.
     """
     with _afterwards():
         if not hasattr(signal, "pthread_sigmask"):  # Windows

@@ -129,7 +129,8 @@ class Model:
         self.profile_of(features.spec)
         self.network.eval()
         grid, tiles = features.spec.tiles, None
-        spacing = features.spec.spacing(self.profiles["best"].spec)
+        fps = features.timebase.fps
+        spacing = features.spec.step_s(fps) / self.profiles["best"].spec.step_s(fps)
         if grid is None:
             scores = self.network.score_views(features.array, spacing)
         else:

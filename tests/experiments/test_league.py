@@ -341,27 +341,39 @@ def test_further_repeats_of_some_do_not_mix_with_what_all_have(session: Session)
     found = replace(collected([Heat(session, ())]), entries=(*once, awake))
     assert found.equal.parts == ((0, 0),)
     assert found.equal.entries == (*once, awake.over([(0, 0)]))
-    assert found.beyond is not None
-    assert (found.beyond.parts, found.beyond.entries) == (((0, 0), (1, 0)), (awake,))
-    # What failed was tried; and where all have all, there is nothing beyond.
-    assert replace(found, entries=(still, failed, awake)).beyond is None
+    assert found.further is not None
+    assert (found.further.parts, found.further.entries) == (((0, 0), (1, 0)), (awake,))
+    # What failed was tried; and where all have all, there is nothing further.
+    assert replace(found, entries=(still, failed, awake)).further is None
     assert replace(found, entries=(still, failed, awake)).equal.entries[1] == failed
 
     text = league_markdown([found], standing([found]), "")
     first, second = (100 * figures.auc for figures in awake.figures)
-    top, section, beyond = re.split("\n###? .*\n", text)[:3]
+    top, section, further = re.split("\n###? .*\n", text)[:3]
     assert f"| {first:.1f} |" in re.findall(r"^\| Linear top-k MIL .*$", top, re.MULTILINE)[0]
     assert f"| Linear top-k MIL | {first:.1f} |" in section
     mean, std = np.mean([first, second]), np.std([first, second])
-    assert f"| Linear top-k MIL | {mean:.1f} ± {std:.1f} |" in beyond
+    assert f"| Linear top-k MIL | {mean:.1f} ± {std:.1f} |" in further
     assert "Sultani" in section
-    assert "Sultani" not in beyond
-    # Differences are over all that the two have in common.
-    three, two = (replace(found, entries=e) for e in ((still, once[1], awake), (still, awake)))
-    apart = [standing([each]).differences["linear"] for each in (three, two)]
-    assert apart[0] == apart[1] != standing([found]).differences["linear"]
+    assert "Sultani" not in further
     (shipped,) = json.loads(shipped_text([found]))["linear"]
     assert (shipped["mean"], shipped["trainings"]) == (round(float(first), 1), 1)
+
+
+def test_over_benchmarks_differences_are_of_all_that_two_have(session: Session) -> None:
+    still, sleeper, awake = run(session, planted(session)).entries
+    once = [replace(sleeper.over([(0, 0)]), name=f"other{i}") for i in range(3)]
+    found = replace(collected([Heat(session, ())]), entries=(still, awake, *once))
+    alone = replace(found, entries=(still, awake))
+    apart = [standing([each]).differences["linear"].value for each in (found, alone, found.equal)]
+    assert apart[0] == apart[1] != apart[2]
+    # A third repeat is begun: the second table has what both rows have.
+    last = awake.trainings[-1]
+    third = replace(last, figures=replace(last.figures, repeat=2))
+    begun = replace(awake, trainings=(*awake.trainings, third))
+    parts = (*found.parts, third.place)
+    further = replace(found, parts=parts, entries=(still, begun, *once)).further
+    assert further == replace(alone, entries=(still, awake))
 
 
 def test_what_is_ours_is_compared_with_every_other(session: Session) -> None:

@@ -201,7 +201,7 @@ def test_ctrl_c_while_processes_are_started_ends_them_without_a_word(tmp_path: P
         "except KeyboardInterrupt:",
         "    print('heard')",
     )
-    assert run.communicate() == (b"heard\n", b"")
+    assert run.communicate(timeout=120) == (b"heard\n", b"")
 
 
 def clips_of_bytes(count: int, dtype: type = np.float32) -> list[Clip]:

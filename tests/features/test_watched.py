@@ -97,7 +97,7 @@ def test_ctrl_c_is_heard_while_a_process_is_started(tmp_path: Path) -> None:
         "except KeyboardInterrupt:",
         "    print('heard')",
     )
-    assert run.communicate()[0] == b"heard\n"
+    assert run.communicate(timeout=120) == (b"heard\n", b"")
 
 
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:

@@ -31,6 +31,11 @@ class Failure:
     fold: int
     reason: str
 
+    @property
+    def place(self) -> Place:
+        """Its repeat and fold."""
+        return self.repeat, self.fold
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -96,14 +101,14 @@ class Entry:
     @property
     def tried(self) -> frozenset[Place]:
         """Where it was trained, whatever came of it."""
-        return frozenset(self.by_place).union((f.repeat, f.fold) for f in self.failed)
+        return frozenset(self.by_place).union(each.place for each in self.failed)
 
     def over(self, places: Collection[Place]) -> Entry:
         """What it gave there alone; its notes stay those of all its trainings."""
         return replace(
             self,
             trainings=tuple(each for each in self.trainings if each.place in places),
-            failed=tuple(each for each in self.failed if (each.repeat, each.fold) in places),
+            failed=tuple(each for each in self.failed if each.place in places),
         )
 
 
@@ -115,7 +120,7 @@ class League:
         dataset: Name of the benchmark's data set.
         title: In print.
         columns: The figures, the leading one first.
-        parts: Repeat and fold of every part that each row is trained on.
+        parts: Repeat and fold of every part that a row is trained on.
         steps: Of every training.
         segments: Of a bag.
         bags: Normal and abnormal ones a step.
@@ -152,18 +157,22 @@ class League:
 
     @property
     def equal(self) -> League:
-        """The league over the parts that most rows were trained on: on equal terms."""
+        """The league over the parts that most rows were trained on: on equal terms.
+
+        Where there are none, all of it.
+        """
         times = Counter(place for entry in self.entries for place in entry.tried)
         parts = tuple(place for place in self.parts if 2 * times[place] > len(self.entries))
         entries = tuple(entry.over(parts) for entry in self.entries)
         return replace(self, parts=parts, entries=entries) if parts else self
 
     @property
-    def beyond(self) -> League | None:
-        """The league of the rows that were trained on more parts than most, if there are any."""
+    def further(self) -> League | None:
+        """The rows that were trained on other parts than most, over those that most of these have;
+        None: there are no such rows."""
         equal = set(self.equal.parts)
         entries = tuple(entry for entry in self.entries if not entry.tried <= equal)
-        return replace(self, entries=entries) if entries else None
+        return replace(self, entries=entries).equal if entries else None
 
 
 def write_league(path: Path, league: League) -> None:

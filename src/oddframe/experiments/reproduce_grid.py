@@ -218,7 +218,7 @@ def run_grid(
         _collect(outcomes, failed, len(todo), told)
         return failed
     with _pool(setting, source, how) as pool:
-        with deaf():  # The first one starts the processes.
+        with deaf():  # Submitting starts the processes.
             futures = {pool.submit(_work, task): task for task in todo}
         _collect(_finished(futures), failed, len(todo), told)
     return failed

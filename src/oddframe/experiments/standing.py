@@ -79,7 +79,7 @@ def _leads(leagues: Sequence[League], name: str) -> dict[Block, float]:
         entry = league.entry(name)
         if entry is None:
             continue
-        found |= {(league.dataset, (f.repeat, f.fold)): float("nan") for f in entry.failed}
+        found |= {(league.dataset, each.place): float("nan") for each in entry.failed}
         values = values_of(entry.figures, league.lead).tolist()
         places = [(each.repeat, each.fold) for each in entry.figures]
         found |= {(league.dataset, p): v for p, v in zip(places, values, strict=True)}

@@ -53,13 +53,9 @@ class FeatureSpec(Preprocessing):
         """(rows, columns) if the crops are the tiles of a picture; None if they are views of it."""
         return tiles_of(self.crops)
 
-    def spacing(self, other: FeatureSpec) -> float:
-        """How far snippets lie apart, in the distance of ``other``'s.
-
-        By frames alone where one of the two takes the video's own rate.
-        """
-        rates = (self.rate, other.rate) if self.rate and other.rate else (1.0, 1.0)
-        return (self.stride / rates[0]) / (other.stride / rates[1])
+    def step_s(self, fps: float) -> float:
+        """Seconds from one snippet to the next, of a video of ``fps`` frames a second."""
+        return self.stride / (self.rate or fps)
 
     @property
     def imported(self) -> bool:

@@ -145,7 +145,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         Its ``forward(features, labels=None)`` takes (B, T, dim), or (B, C, T, dim) whose C crops'
         scores are averaged, and gives an ``Output``. ``labels`` (B,), 0 normal and 1 abnormal, are
         given in training only, with features (B, T, dim) and at least one bag of either kind; a
-        method ``without_labels`` sees by them that it is trained, and does not read them.
+        method ``without_labels`` sees by them that it is trained, and does not read them. One that
+        smooths over time is ``Spaced``.
         """
 
     @abstractmethod

@@ -76,9 +76,9 @@ class ModelNetwork(nn.Module):
     def forward(self, features: Tensor, spacing: float = 1.0) -> Tensor:
         """Scores (B, T), in float64, of (B, T, D), or of (B, C, T, D), averaged over the C crops.
 
-        Snippets lie ``spacing`` times as far apart as those of the profile ``best``. In float32
-        all logits above 17 would be scores of 1, and what is oddest could not be told from what is
-        odd.
+        ``spacing``: the step between snippets over that of the profile ``best``; see ``Spaced``. In
+        float32 all logits above 17 would be scores of 1, and what is oddest could not be told from
+        what is odd.
         """
         crops = features.shape[1] if features.ndim == 4 else 1
         x = self.standardise(features).flatten(0, -3)

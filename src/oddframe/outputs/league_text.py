@@ -36,11 +36,12 @@ and those of "oddframe" were chosen on validation recordings inside training par
 benchmarks (docs/methods.md). Figures of test videos had a part in two choices: the first weights of
 MA's attention, on Ped2, and that one network of "oddframe" sees a snippet at a time, on the tracks.
 
-Figures are of the draws, folds and seeds that most methods were trained on. A difference is over
-all that the two have in common, which is more where both were trained with further seeds. Over
-several benchmarks it is the mean of each benchmark's mean, so that each counts alike. Intervals
-(Student's t; Welch's over several benchmarks) take trainings for independent; those of one data set
-share videos, so the true intervals are wider.
+Figures are of the draws, folds and seeds that most methods were trained on, ranks of those that all
+were; rows with further repeats, in each of which folds are drawn anew, have a second table. The
+differences below a table are of its trainings. Over several benchmarks a difference is of all
+trainings that the two have in common: the mean of each benchmark's mean, so that each counts alike.
+Intervals (Student's t; Welch's over several benchmarks) take trainings for independent; those of
+one data set share videos, so the true intervals are wider.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the
@@ -103,8 +104,8 @@ def league_markdown(
 
 
 def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
+    heads = [f"{league.title}: {league.lead.heading}" for league in leagues]
     even = [league.equal for league in leagues]
-    heads = [f"{league.title}: {league.lead.heading}" for league in even]
     published = [f"published, {data} {figure}" for data, figure in _PUBLISHED]
     apart = {"mean of all, minus UR-DMU (95 %)": stands.differences}
     if stands.own:
@@ -153,11 +154,12 @@ def _published(entry: Entry, data: str, figure: str) -> str:
 
 def _benchmark(league: League) -> list[str]:
     lines = [f"## {league.title}", "", *_tables(league.equal)]
-    notes = [f"- {entry.title}: {note}" for entry in _ordered(league) for note in _notes(entry)]
+    # Of all trainings of a row, in the order of the table.
+    whole = [league.entry(entry.name) for entry in _ordered(league.equal)]
+    notes = [f"- {entry.title}: {note}" for entry in whole if entry for note in _notes(entry)]
     lines += [*notes, *([""] if notes else [])]
-    if league.beyond is not None:
-        lines += [f"### {league.title}: rows with further repeats", ""]
-        lines += _tables(league.beyond)
+    if (further := league.further) is not None:
+        lines += [f"### {league.title}: rows with further repeats", "", *_tables(further)]
     return lines
 
 

@@ -16,8 +16,9 @@ Smoothing = Literal["none", "slide", "fixed"]
 class Spaced(nn.Module):
     """A network that smooths over a length of time, however densely a video is looked at.
 
-    In scoring, its ``forward(features, labels=None, spacing=1.0)`` is told how far snippets lie
-    apart, in the distance of the snippets that its settings count.
+    Its ``forward(features, labels=None, spacing=1.0)`` is told in scoring how many times as long
+    the step from snippet to snippet is as in the profile ``best``: 5, and what it counts in
+    snippets of ``best`` is a fifth as many.
     """
 
 

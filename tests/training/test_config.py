@@ -96,3 +96,19 @@ def test_the_fast_profile_and_training_change_only_what_they_name() -> None:
     assert config.profiles()["fast"] == config.features.model_copy(update={"stride": 32})
     assert config.training_views()["fast"].crops == ("full", "full_mirrored")
     assert config.training_views()["best"].stride == config.features.stride
+
+
+@pytest.mark.parametrize(
+    ("events", "best", "fast"),
+    [
+        ({}, None, None),
+        ({"threshold": 0.7}, 0.7, 0.7),
+        ({"threshold": 0.7, "fast_threshold": 0.0}, 0.7, 0.0),
+        ({"fast_threshold": 0.6}, None, 0.6),
+    ],
+)
+def test_fast_may_have_a_threshold_of_its_own(
+    events: dict[str, float], best: float | None, fast: float | None
+) -> None:
+    section = parse_config({"events": events}).events
+    assert (section.fixed("best"), section.fixed("fast")) == (best, fast)

@@ -177,7 +177,7 @@ def test_joined_bags_two_profiles_half_precision_and_more_crops(
         training_features={"crops": ["full", "full_mirrored"]},
         half=True,
         knows="fights",
-        events={"smooth_s": 1.0, "release": 0.5},
+        events={"smooth_s": 1.0, "release": 0.5, "fast_threshold": 0.3},
         method="linear",
     )
     model = train(clips, chosen, tmp_path / "m.safetensors", store=store).model
@@ -187,6 +187,9 @@ def test_joined_bags_two_profiles_half_precision_and_more_crops(
     rule = model.profiles["best"].rule
     assert rule.release == pytest.approx(rule.threshold / 2)
     assert rule.smooth_s == 1.0
+    assert rule.threshold != 0.3  # It was calibrated.
+    fast = model.profiles["fast"].rule
+    assert (fast.threshold, fast.release, fast.smooth_s) == (0.3, 0.15, 1.0)
     assert {"frame_auc", "frame_auc_sub", "video_auc", "fast_video_auc"} <= set(model.metrics)
     assert all(0 <= value <= 1 for value in model.metrics.values())
     features = store.get(content_hash(clips.videos[0].path), model.profiles["best"].spec)

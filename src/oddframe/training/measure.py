@@ -52,7 +52,7 @@ def measured(
     card = dict(model.card)
     for name, section in config.profiles().items():
         videos = scored(model, held_out or [g for g in training if not g.video.abnormal], section)
-        at = config.events.threshold
+        at = config.events.fixed(name)
         if at is None and not held_out and config.chosen_method()[0].from_normal_alone:
             # It remembers these videos: their own scores say nothing of other ones'.
             at = UNSEEN_EDGE

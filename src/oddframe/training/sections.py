@@ -53,14 +53,21 @@ class EventSection(Section):
 
     Attributes:
         threshold: Fixed instead of calibrated.
+        fast_threshold: The same of ``fast``, whose peaks are lower; none: as ``threshold``.
         release: As a share of the threshold.
     """
 
     threshold: float | None = Field(default=None, ge=0, le=1)
+    fast_threshold: float | None = Field(default=None, ge=0, le=1)
     release: float = Field(default=0.8, ge=0, le=1)
     smooth_s: float = Field(default=0.0, ge=0)
     min_duration_s: float = Field(default=0.0, ge=0)
     merge_gap_s: float = Field(default=1.0, ge=0)
+
+    def fixed(self, profile: str) -> float | None:
+        """The threshold of a profile; None: it is calibrated."""
+        own = self.fast_threshold if profile == "fast" else None
+        return self.threshold if own is None else own
 
     def rule(self, threshold: float) -> EventRule:
         """The rule at ``threshold``."""

@@ -96,7 +96,7 @@ class Entry:
     @property
     def by_place(self) -> dict[Place, Figures]:
         """Its figures by repeat and fold."""
-        return {(each.repeat, each.fold): each for each in self.figures}
+        return {each.place: each.figures for each in self.trainings}
 
     @property
     def tried(self) -> frozenset[Place]:

@@ -81,8 +81,8 @@ def _leads(leagues: Sequence[League], name: str) -> dict[Block, float]:
             continue
         found |= {(league.dataset, each.place): float("nan") for each in entry.failed}
         values = values_of(entry.figures, league.lead).tolist()
-        places = [(each.repeat, each.fold) for each in entry.figures]
-        found |= {(league.dataset, p): v for p, v in zip(places, values, strict=True)}
+        pairs = zip(entry.trainings, values, strict=True)
+        found |= {(league.dataset, kept.place): value for kept, value in pairs}
     return found
 
 

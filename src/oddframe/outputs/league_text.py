@@ -153,9 +153,10 @@ def _published(entry: Entry, data: str, figure: str) -> str:
 
 
 def _benchmark(league: League) -> list[str]:
-    lines = [f"## {league.title}", "", *_tables(league.equal)]
+    equal = league.equal
+    lines = [f"## {league.title}", "", *_tables(equal)]
     # Of all trainings of a row, in the order of the table.
-    whole = [league.entry(entry.name) for entry in _ordered(league.equal)]
+    whole = [league.entry(entry.name) for entry in _ordered(equal)]
     notes = [f"- {entry.title}: {note}" for entry in whole if entry for note in _notes(entry)]
     lines += [*notes, *([""] if notes else [])]
     if (further := league.further) is not None:

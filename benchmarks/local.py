@@ -80,9 +80,9 @@ def main() -> int:
             protocol = replace(protocol, repeats=args.repeats)
         if args.validate:
             protocol = replace(protocol, split=Inner(protocol.split, args.validate))
-        table = rows(benchmark, dataset, clips, config, protocol)
+        table = rows(benchmark, dataset, clips, config, protocol, args.profile)
         if args.nested:
-            table = (chosen_anew(table[0], config), *table[1:])
+            table = (chosen_anew(table[0], config, args.profile), *table[1:])
         text = report(benchmark, table[: args.rows], config, say)
         if args.out:
             write_text(args.out, text)

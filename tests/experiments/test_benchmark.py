@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from oddframe.backbones import engines
+from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.placed import with_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.datasets.surveillance_fight import surveillance_fight
@@ -75,6 +76,23 @@ def test_crops_are_views_in_training_and_averaged_in_scoring(clips):
     both = np.concatenate([array, array[:, ::-1]])
     expected = (scorer(array) + scorer(array[:, ::-1])) / 2
     np.testing.assert_allclose(scorer(both), expected, atol=1e-6)
+
+
+def test_the_table_of_fast_smooths_over_the_time_of_best(clips):
+    """Neighbours in ``fast`` lie five times as far apart, and have no say then."""
+    bags = [Bag((clip.array[0],), clip.abnormal) for clip in clips]
+
+    def scores(profile: str, blur: float) -> np.ndarray:
+        small = {"hidden": 8, "heads": 2, "head_dim": 4, "blur": blur}
+        config = tiny("video").model_dump() | {"fast": {"stride": 80}}
+        config = parse_config(config | {"method": {"name": "oddframe", "config": small}})
+        benchmark, nothing = BENCHMARKS["ur_fall"], Dataset("made", ())
+        (ours, *_) = rows(benchmark, nothing, clips, config, benchmark.protocol, profile)
+        return ours.trainer(bags, 0)(clips[0].array)
+
+    rough = scores("best", 0.0)
+    np.testing.assert_allclose(scores("fast", 0.7), rough, atol=1e-4)
+    assert np.abs(scores("best", 0.7) - rough).max() > 1e-3
 
 
 def test_settings_are_chosen_anew_in_each_part(clips):

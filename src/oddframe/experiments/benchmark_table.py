@@ -50,10 +50,14 @@ def rows(
     clips: tuple[Clip, ...],
     config: TrainConfig,
     protocol: Protocol,
+    profile: str = "best",
 ) -> tuple[Row, ...]:
-    """The configured method, the linear baseline, what knows normal videos alone, the controls."""
+    """The configured method, the linear baseline, what knows normal videos alone, the controls.
+
+    ``clips`` are scored as ``profile`` reads them.
+    """
     bags = handed(config, protocol)
-    trainer = method_trainer(config)
+    trainer = method_trainer(config, _spacing(config, profile, clips))
     title = config.chosen_method()[0].title
     # The length control shows what the protocol hides from the others.
     open_length = replace(protocol, even_lengths=False, window=None)
@@ -76,11 +80,21 @@ def rows(
     return tuple(table)
 
 
-def chosen_anew(row: Row, config: TrainConfig) -> Row:
+def chosen_anew(row: Row, config: TrainConfig, profile: str = "best") -> Row:
     """The row with every setting of the configuration's search to choose from in each part."""
     settings = {str(each): each.of(config) for each in grid(config, views=False)}
-    candidates = {name: method_trainer(each) for name, each in settings.items()}
+    spacing = _spacing(config, profile, row.clips)
+    candidates = {name: method_trainer(each, spacing) for name, each in settings.items()}
     return replace(row, candidates=candidates, inner_folds=config.search.folds)
+
+
+def _spacing(config: TrainConfig, profile: str, clips: Sequence[Clip]) -> float:
+    """The step between a profile's snippets over that of ``best``."""
+    steps = {
+        name: section.preprocessing().step_s(clips[0].timebase.fps)
+        for name, section in config.profiles().items()
+    }
+    return steps[profile] / steps["best"]
 
 
 def _shuffled(config: TrainConfig, trainer: Trainer) -> Trainer:

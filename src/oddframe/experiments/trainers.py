@@ -19,11 +19,15 @@ from oddframe.training.log import OnStep
 from oddframe.training.loop import OnNetwork, fit
 
 
-def method_trainer(config: TrainConfig) -> Trainer:
-    """Trains ``config``'s method with its recipe on the bags that the protocol hands out."""
+def method_trainer(config: TrainConfig, spacing: float = 1.0) -> Trainer:
+    """Trains ``config``'s method with its recipe on the bags that the protocol hands out.
+
+    ``spacing``: of the snippets that are scored, over those of the profile ``best``.
+    """
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
-        return scorer_of(fitted(bags, config, seed).network, tiled=bags[0].tiles > 1)
+        network = fitted(bags, config, seed).network
+        return scorer_of(network, tiled=bags[0].tiles > 1, spacing=spacing)
 
     return train
 
@@ -61,14 +65,14 @@ def fitted(
     )
 
 
-def scorer_of(network: ModelNetwork, *, tiled: bool) -> Scorer:
+def scorer_of(network: ModelNetwork, *, tiled: bool, spacing: float = 1.0) -> Scorer:
     """A network's scores: the mean over the crops; of tiles the highest."""
 
     def score(array: AnyFeatures) -> FloatArray:
         if tiled:
-            highest: FloatArray = network.score_tiles(np.asarray(array)).max(axis=0)
+            highest: FloatArray = network.score_tiles(np.asarray(array), spacing).max(axis=0)
             return highest
-        return network.score_views(array)
+        return network.score_views(array, spacing)
 
     return score
 

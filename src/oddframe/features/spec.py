@@ -53,10 +53,6 @@ class FeatureSpec(Preprocessing):
         """(rows, columns) if the crops are the tiles of a picture; None if they are views of it."""
         return tiles_of(self.crops)
 
-    def step_s(self, fps: float) -> float:
-        """Seconds from one snippet to the next, of a video of ``fps`` frames a second."""
-        return self.stride / (self.rate or fps)
-
     @property
     def imported(self) -> bool:
         """Whether oddframe cannot make such features, only read them."""

@@ -68,6 +68,10 @@ class Preprocessing:
         """Whether anything looks at the picture."""
         return self.crops != NO_PICTURE
 
+    def step_s(self, fps: float) -> float:
+        """Seconds from one snippet to the next, of a video of ``fps`` frames a second."""
+        return self.stride / (self.rate or fps)
+
     def without_picture(self) -> Preprocessing:
         """The same snippets in time, of the sound alone: what a picture is like plays no part."""
         return Preprocessing(

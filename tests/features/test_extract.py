@@ -17,6 +17,7 @@ from oddframe.features.partial import Partial
 from oddframe.video.preprocessing import NO_PICTURE, Preprocessing
 from oddframe.video.reader import VideoFile
 from oddframe.video.source import open_source
+from oddframe.video.supervised import open_here
 from tests.conftest import Image
 from tests.sounds import tone, with_sound
 
@@ -63,7 +64,7 @@ def test_several_backbones_share_one_decoding(clip: Path, monkeypatch, tmp_path:
     monkeypatch.setattr(VideoFile, "_decode", lambda *a: opened.append(a) or decode(*a))
     seen = []
     made = extract_all(
-        open_source(clip),
+        open_here(clip),
         [Task(spec_for(*each), each[0]) for each in wanted],
         progress=lambda done, total: seen.append((done, total)),
     )

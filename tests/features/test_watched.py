@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from oddframe.child_process import limit_memory
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.watched import Beat, Broken, Watched, beating, limit_memory
+from oddframe.features.watched import Beat, Broken, Watched, beating
 from tests.alone import alone
 
 

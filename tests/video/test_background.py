@@ -5,7 +5,6 @@ from collections.abc import Generator
 
 import pytest
 
-from oddframe.video import background
 from oddframe.video.background import in_background
 
 
@@ -68,26 +67,3 @@ def test_stopping_early_ends_the_thread_and_closes_the_source(error) -> None:
         items.close()
     assert closed.is_set()
     assert not decoders()
-
-
-def test_who_waits_may_give_up_what_never_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "LOOK_S", 0.01)
-    over, asked = threading.Event(), []
-
-    def work() -> Generator[int, None, None]:
-        yield 1
-        over.wait()
-
-    def waiting() -> None:
-        asked.append(1)
-        if len(asked) == 5:
-            raise ValueError("enough")
-
-    items = in_background(work(), 2, waiting)
-    assert next(items) == 1
-    with pytest.raises(ValueError, match="enough"):
-        next(items)
-    assert len(asked) == 5
-    (left,) = decoders()
-    over.set()
-    left.join()

@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 from oddframe.errors import InputError
 from oddframe.video.discover import find_inputs, probe, videos_among
 from oddframe.video.source import open_source
+from oddframe.video.supervised import open_here
 from tests.conftest import Image, encode
 
 
@@ -100,7 +101,7 @@ def test_a_folder_that_cannot_be_listed_says_so_when_it_is_opened(
     monkeypatch.setattr(Path, "iterdir", closed)
     assert names(find_inputs([str(tree)]), tree) == ["a", "b/cam.mp4", "frames"]
     with pytest.raises(InputError, match="a: cannot be listed"):
-        open_source(tree / "a")
+        open_here(tree / "a")
 
 
 def test_a_link_to_a_folder_above_ends(tree: Path) -> None:

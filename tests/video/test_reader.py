@@ -416,7 +416,7 @@ def test_a_file_that_points_elsewhere_is_not_followed(
 def test_no_permission(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(InputError, match="no permission"):
-        open_source(clip)
+        VideoFile(clip)
 
 
 def test_a_file_that_was_cut_behind_its_own_index_still_opens(tmp_path: Path, clip: Path) -> None:

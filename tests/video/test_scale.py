@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 from oddframe.video.source import open_source
+from oddframe.video.supervised import open_here
 from tests.conftest import Image
 
 SIZES = [(224, 224), (340, 256), (176, 120), (111, 77)]
@@ -75,7 +76,7 @@ def test_a_picture_that_is_not_looked_at_is_not_made(
         return decoded(self, *arguments, **named)
 
     monkeypatch.setattr(Scaler, "decoded", counting)
-    frames = list(open_source(clip).frames((64, 64)))
+    frames = list(open_here(clip).frames((64, 64)))
     assert not made
     first = frames[7].image
     assert frames[7].image is first

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import gc
-import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +12,23 @@ from hypothesis import strategies as st
 
 from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Timebase
-from oddframe.video.frame import Frame
+from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
 from oddframe.video.preprocessing import NO_PICTURE, Look, Preprocessing
 from oddframe.video.reader import VideoFile
 from oddframe.video.snippets import OnePass, SnippetReader
 from oddframe.video.source import open_source
+from oddframe.video.supervised import open_here
 from oddframe.video.views import crop_names, cut
 from tests.conftest import Image, encode
 
 
-class Numbered:
+class Numbered(FrameSource):
     """A source whose frame ``i`` is one pixel that holds ``i``, shown at ``times[i]``."""
 
     name = "numbered"
     damaged_packets = mended_frames = 0
-    patience_s = None
+    fps = expected_frames = None  # Properties of the protocol, plain attributes here.
 
     def __init__(self, fps: float, times: list[float]) -> None:
         self.fps, self.times, self.made = fps, times, 0
@@ -166,7 +165,7 @@ def test_one_pass_gives_every_way_its_own_snippets(clip: Path, monkeypatch) -> N
     opened = []
     decode = VideoFile._decode
     monkeypatch.setattr(VideoFile, "_decode", lambda *a: opened.append(a) or decode(*a))
-    reading = OnePass(open_source(clip), hows)
+    reading = OnePass(open_here(clip), hows)
     together: list[list[Image]] = [[] for _ in hows]
     for which, snippet in reading:
         together[which].append(snippet)
@@ -224,27 +223,3 @@ def test_memory_does_not_grow_with_the_video() -> None:
     short, long = peak(1_000), peak(20_000)
     # Time stamps are kept, and so are the test's own; pictures are not.
     assert (long - short) / 19_000 < 100
-
-
-class Endless(VideoFile):
-    """A video whose decoder never returns from its 20th frame."""
-
-    over = threading.Event()
-
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
-        yield from islice(super().looks(looks), 20)
-        self.patience_s = 0.05
-        self.over.wait()
-
-
-def test_a_decoder_that_never_returns_is_given_up(
-    clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert VideoFile.patience_s == 300
-    for room in ("background", "snippets"):
-        monkeypatch.setattr(f"oddframe.video.{room}.LOOK_S", 0.01)
-    reading = iter(SnippetReader(Endless(clip), pixel()))
-    assert next(reading).shape[1] == 16
-    with pytest.raises(InputError, match="so it was given up: its decoder hangs"):
-        next(reading)
-    Endless.over.set()

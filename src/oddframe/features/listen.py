@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from oddframe.backbones.base import Ear
 from oddframe.timeline import Timebase
 from oddframe.video.frame import FrameSource
-from oddframe.video.sound import Heard, Sound
+from oddframe.video.sound import Heard, Samples, sound_windows
 
 _BATCH = 16
 # Sound that ends so much before or after the picture is worth a word: encoders pad by less.
@@ -28,12 +29,18 @@ def listen(
     Raises:
         InputError: the file cannot be opened.
     """
-    sound = Sound(source.sound_file, ear.rate)
-    windows = sound.windows(timebase.snippet_times()[:, 1], ear.window)
+    heard = Heard(False, 0.0)
+
+    def windows() -> Iterator[Samples]:
+        nonlocal heard
+        ends_s = timebase.snippet_times()[:, 1]
+        heard = yield from source.run(sound_windows, ear.rate, ends_s, ear.window)
+
+    listened = windows()
     rows: list[NDArray[np.float32]] = []
-    while batch := list(islice(windows, _BATCH)):
+    while batch := list(islice(listened, _BATCH)):
         rows.append(_features(np.stack(batch), ear))
-    return np.concatenate(rows), _told(sound.heard, timebase)
+    return np.concatenate(rows), _told(heard, timebase)
 
 
 def _features(windows: NDArray[np.float32], ear: Ear) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from oddframe import __version__
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
 from oddframe.backbones.registry import load_backbone
+from oddframe.child_process import is_out_of_memory, limit_memory
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.extract import Extraction, Task, extract_all
 from oddframe.features.header import StoredHeader, read_stored_header
@@ -34,14 +34,13 @@ from oddframe.features.partial import CHUNK, Partial
 from oddframe.features.parts import Part
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash, place_in_store
-from oddframe.features.told import Told, telling
-from oddframe.features.watched import Beat, beating, limit_memory
+from oddframe.features.told import telling
+from oddframe.features.watched import Beat, beating
 from oddframe.video.container import check_file
-from oddframe.video.source import open_source
+from oddframe.video.frame import HeartbeatSource
+from oddframe.video.supervised import open_here
 
 PARTIAL = "unfinished"
-# How PyTorch, OpenCV and OpenVINO say that there is no memory left.
-_STARVED = re.compile(r"can't allocate memory|insufficient memory|bad_?alloc", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class Maker:
         except OddframeError as error:
             reason, exit_code = str(error), error.exit_code
         except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
-            if isinstance(error, MemoryError) or _STARVED.search(str(error)):
+            if is_out_of_memory(error):
                 reason = f"it takes more than {self._memory / 1e9:g} GB (--memory allows more)"
             else:
                 reason, exit_code = f"a fault in oddframe: {type(error).__name__}: {error}", 1
@@ -178,15 +177,15 @@ class Maker:
     ) -> dict[int, Extraction]:
         with beating(beat):
             backbones = self._networks()
-        source = Told(open_source(path), beat)
+        source = HeartbeatSource(open_here(path), beat)
         tasks = []
         for i in missing:
-            backbone = telling(backbones[i], source.tell)
+            backbone = telling(backbones[i], source.beat)
             partial = self._partial(path, sha256, i)
             tasks.append(Task(self._specs[i], backbone, partial, on_disk=True))
         try:
             made = dict(zip(missing, extract_all(source, tasks), strict=True))
-            if hash_of(path, source.tell) != sha256:
+            if hash_of(path, source.beat) != sha256:
                 raise InputError(
                     f"{path}: it changed while it was looked at; extract it again when whoever "
                     "writes it is done"

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from oddframe.errors import OddframeError
@@ -222,14 +221,3 @@ def beating(beat: Beat) -> Iterator[None]:
     """Keep beating while something is done that cannot tell of itself, and is no stranger's."""
     with meanwhile(2 * _TELL_S, lambda: beat(0, None)):
         yield
-
-
-def limit_memory(more: int) -> None:
-    """Let this process take ``more`` bytes beside what it has, where the system counts them."""
-    with suppress(ImportError, OSError, ValueError, StopIteration):
-        import resource
-
-        status = Path("/proc/self/status").read_text().splitlines()
-        line = next(line for line in status if line.startswith("VmData:"))
-        limit = int(line.split()[1]) * 1024 + more
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

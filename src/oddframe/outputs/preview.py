@@ -11,6 +11,7 @@ from oddframe.outputs.picture import even_size, fit
 from oddframe.video.container import open_video
 from oddframe.video.frame import Frame
 from oddframe.video.own import MARK
+from oddframe.video.supervised import call_supervised
 
 # Longer videos are not put into the page: it would be too big to mail, and slow to open.
 EMBED_S = 600.0
@@ -89,9 +90,13 @@ class Preview:
 def plays_in_browsers(path: Path) -> bool:
     """Whether every common browser plays a file as it is."""
     try:
-        with open_video(path) as video:
-            known = _CONTAINERS & set(video.container.format.name.split(","))
-            stream = video.stream
-            return bool(known) and (stream.codec_context.name, stream.pix_fmt) in _PLAYED
+        return bool(call_supervised(path, _plays, path))
     except InputError:
         return False
+
+
+def _plays(path: Path) -> bool:
+    with open_video(path) as video:
+        known = _CONTAINERS & set(video.container.format.name.split(","))
+        stream = video.stream
+        return bool(known) and (stream.codec_context.name, stream.pix_fmt) in _PLAYED

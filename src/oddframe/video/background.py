@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,8 +12,6 @@ T = TypeVar("T")
 
 # How long a finished reader waits for the thread to notice, at most.
 _POLL_S = 0.05
-# A reader to whom nothing comes is asked so often (s) how long it means to wait.
-LOOK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -21,9 +19,7 @@ class _End:
     error: BaseException | None
 
 
-def in_background(
-    items: Generator[T, None, None], depth: int, waiting: Callable[[], None] = lambda: None
-) -> Iterator[T]:
+def in_background(items: Generator[T, None, None], depth: int) -> Iterator[T]:
     """The items of ``items``, made in a background thread, at most ``depth`` of them ahead.
 
     An error in ``items`` is raised here. When the reader stops early, by closing this generator or
@@ -32,8 +28,6 @@ def in_background(
     Args:
         items: What to make.
         depth: How many may be ahead.
-        waiting: Is called every ``LOOK_S`` while nothing comes. What it raises ends the reading
-            and leaves the thread to itself: it may never come back.
     """
     ready: queue.Queue[T | _End] = queue.Queue(depth)
     stopped = threading.Event()
@@ -61,24 +55,11 @@ def in_background(
 
     thread = threading.Thread(target=work, name="oddframe-decoder", daemon=True)
     thread.start()
-    given_up = False
     try:
-        while True:
-            try:
-                item = ready.get(timeout=LOOK_S)
-            except queue.Empty:
-                try:
-                    waiting()
-                except Exception:
-                    given_up = True
-                    raise
-                continue
-            if isinstance(item, _End):
-                break
+        while not isinstance(item := ready.get(), _End):
             yield item
         if item.error is not None:
             raise item.error
     finally:
         stopped.set()
-        if not given_up:
-            thread.join()
+        thread.join()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class Frame:
         time_s: Seconds since the video's first frame.
     """
 
-    __slots__ = ("_image", "_make", "time_s")
+    __slots__ = ("__weakref__", "_image", "_make", "time_s")
 
     def __init__(self, image: Image | Callable[[], Image], time_s: float) -> None:
         self.time_s = time_s
@@ -50,14 +50,11 @@ class FrameSource(Protocol):
         name: What to call it in a message: the path as it was given.
         damaged_packets: Packets that gave no picture (pictures of a folder), so far.
         mended_frames: Frames that were decoded with errors and are used all the same, so far.
-        patience_s: How long without a frame until it is given up; None: for ever, or until whoever
-            watches from outside gives it up.
     """
 
     name: str
     damaged_packets: int
     mended_frames: int
-    patience_s: float | None = None
 
     @property
     def fps(self) -> float:
@@ -75,8 +72,8 @@ class FrameSource(Protocol):
         """The frames in the order of showing, each in every look: the video is decoded once.
 
         Args:
-            looks: What to do to each frame. A size of None is that of the first frame, to which
-                later frames of another size are brought.
+            looks: What to do to each frame. A size of None is that of the first frame (at most 8192
+                pixels wide and high), to which later frames of another size are brought.
 
         Yields:
             For each frame of the video one ``Frame`` a look, all of one ``time_s``, which strictly
@@ -92,6 +89,64 @@ class FrameSource(Protocol):
         """The frames in one look: see ``looks`` and ``Look``."""
         for (frame,) in self.looks([Look(size, filter, jpeg_quality)]):
             yield frame
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
+        """Run ``function(source, *args)``, a generator function, where the video is decoded.
+
+        That is here, or in a child process: see ``video/supervised.py``. ``function``, ``args``,
+        the items and the result must be picklable.
+        """
+        made: Generator[Any, Any, Any] = function(self, *args)
+        return made
+
+
+class HeartbeatSource(FrameSource):
+    """A video that calls ``heartbeat`` with each frame that it gives.
+
+    Args:
+        source: The video.
+        heartbeat: Called with (frames so far, frames expected or None).
+    """
+
+    def __init__(self, source: FrameSource, heartbeat: Callable[[int, int | None], object]) -> None:
+        self.name = source.name
+        self._source, self._heartbeat, self._frames = source, heartbeat, 0
+
+    @property
+    def damaged_packets(self) -> int:  # type: ignore[override]
+        """Of the video."""
+        return self._source.damaged_packets
+
+    @property
+    def mended_frames(self) -> int:  # type: ignore[override]
+        """Of the video."""
+        return self._source.mended_frames
+
+    @property
+    def fps(self) -> float:
+        """Of the video."""
+        return self._source.fps
+
+    @property
+    def expected_frames(self) -> int | None:
+        """Of the video."""
+        return self._source.expected_frames
+
+    @property
+    def sound_file(self) -> Path | None:
+        """Of the video."""
+        return self._source.sound_file
+
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        """Those of the video, see ``FrameSource.looks``."""
+        for frames in self._source.looks(looks):
+            self._frames += 1
+            self.beat()
+            yield frames
+
+    def beat(self) -> None:
+        """Call ``heartbeat``."""
+        self._heartbeat(self._frames, self._source.expected_frames)
 
 
 class PlainFrames(FrameSource):

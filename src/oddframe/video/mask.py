@@ -26,6 +26,9 @@ class Mask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_scaled", lru_cache(maxsize=4)(self._scale))
 
+    def __reduce__(self) -> tuple[type[Mask], tuple[NDArray[np.bool_]]]:
+        return Mask, (self.ignored,)  # The cache cannot be pickled.
+
     def apply(self, image: Image) -> Image:
         """A copy of an RGB picture (h, w, 3) with the ignored parts painted mid-grey."""
         painted = image.copy()

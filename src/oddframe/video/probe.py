@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,8 @@ from oddframe.errors import InputError
 from oddframe.video.container import OpenVideo, open_video, packets_of
 from oddframe.video.folder import pictures_in, read_picture
 from oddframe.video.frame import DEFAULT_FPS
+from oddframe.video.reader import TOO_LARGE
+from oddframe.video.supervised import call_supervised
 
 _PROBED_PACKETS = 1000
 # Packets come in the order of decoding; the last ones may still be followed by an earlier picture.
@@ -51,20 +52,22 @@ class VideoInfo:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """What a video file or a folder of frames is.
+    """What a video file or a folder of frames is; it is opened in a child process.
 
     Raises:
-        InputError: there is no such file, or no video in it.
+        InputError: there is no such file, no video in it, or opening it broke the child process.
     """
-    path = Path(path)
+    info: VideoInfo = call_supervised(Path(path), _probe, Path(path))
+    return info
+
+
+def _probe(path: Path) -> VideoInfo:
     if path.is_dir():
         return _probe_folder(path)
     with open_video(path) as video:
         uneven = _uneven(video)
     with open_video(path) as video:
-        picture = next(_pictures(video), None)
-        if picture is None:
-            raise InputError(f"{path}: no picture could be decoded")
+        picture = _first_picture(path, video)
         turns = round(picture.rotation / 90) % 4
         across, down = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
         return VideoInfo(
@@ -81,12 +84,16 @@ def probe(path: str | Path) -> VideoInfo:
         )
 
 
-def _pictures(video: OpenVideo) -> Iterator[av.VideoFrame]:
+def _first_picture(path: Path, video: OpenVideo) -> av.VideoFrame:
+    reason = "no picture could be decoded"
     for packet in packets_of(video.container, video.stream):
         try:
-            yield from packet.decode()
-        except av.FFmpegError:
-            continue
+            if pictures := packet.decode():
+                return pictures[0]
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                reason = TOO_LARGE
+    raise InputError(f"{path}: {reason}")
 
 
 def _uneven(video: OpenVideo) -> bool:

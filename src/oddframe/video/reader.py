@@ -17,10 +17,9 @@ from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
 from oddframe.video.structure import is_cut_off
 
-# Without a frame or a damaged packet for so long (s) its decoder hangs; what reads it may be slow.
-_PATIENCE_S = 300.0
 # A damaged packet may ask for any amount of memory; many that do are a video too large for it.
 _MOST_STARVED = 16
+TOO_LARGE = "its pictures need more memory than decoding may take (--memory allows more)"
 
 
 class VideoFile(FrameSource):
@@ -29,8 +28,6 @@ class VideoFile(FrameSource):
     Raises:
         InputError: there is no such file, or no video in it.
     """
-
-    patience_s = _PATIENCE_S
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -105,7 +102,7 @@ class VideoFile(FrameSource):
         self._damage.ended(max(0, (video.frames or 0) - seen) if lost else 0)
 
     def _too_large(self) -> InputError:
-        return InputError(f"{self.name}: its pictures need more memory than there is for them")
+        return InputError(f"{self.name}: {TOO_LARGE}")
 
     def _image(self, scaler: Scaler, picture: av.VideoFrame) -> Image:
         try:

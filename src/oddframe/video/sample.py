@@ -15,6 +15,7 @@ from oddframe.video.frame import Image
 from oddframe.video.preprocessing import Look
 from oddframe.video.reader import VideoFile
 from oddframe.video.scale import Scaler
+from oddframe.video.supervised import call_supervised
 
 # Where jumping gives fewer pictures than this, they are taken from the start.
 _ENOUGH = 5
@@ -33,8 +34,14 @@ def sample(path: Path, size: tuple[int, int], most: int = 9) -> list[Image]:
         most: How many.
 
     Raises:
-        InputError: there is no such file, or no picture in it that can be decoded.
+        InputError: there is no such file, no picture in it that can be decoded, or decoding it
+            broke the child process in which that is done.
     """
+    images: list[Image] = call_supervised(path, _sample, path, size, most)
+    return images
+
+
+def _sample(path: Path, size: tuple[int, int], most: int) -> list[Image]:
     scaler = Scaler(Look(size))
     if path.is_dir():
         return _from_folder(path, scaler, most)

@@ -24,8 +24,14 @@ _FULL_COLOUR = (
 )
 
 
+# Longest side (pixels) of a picture of no wished size: no video is larger, but a file may claim so.
+_LONGEST_SIDE = 8192
+
+
 class Scaler:
     """Brings pictures to one size; keeps swscale's contexts from picture to picture.
+
+    Without a wished size that is the first picture's, but at most 8192 pixels wide and high.
 
     ``bicubic`` is swscale's, ``lanczos`` Pillow's on the full RGB picture.
     """
@@ -41,7 +47,7 @@ class Scaler:
         width, height = picture.width, picture.height
         upright = (height, width) if turns % 2 else (width, height)
         if self._size is None:
-            self._size = upright
+            self._size = _bounded(*upright)
         if self._size != upright and (self._filter == "lanczos" or self._jpeg_quality):
             return self.rgb(_turned(self._to_rgb(picture), turns))
         if self._size != upright:
@@ -57,7 +63,7 @@ class Scaler:
         """An RGB picture (h, w, 3) -> the same at the wished size."""
         height, width = image.shape[:2]
         if self._size is None:
-            self._size = (width, height)
+            self._size = _bounded(width, height)
         image = self._through_jpeg(image)
         if self._size == (width, height):
             return image
@@ -84,6 +90,11 @@ class Scaler:
         if not done:
             raise OddframeError(f"OpenCV could not write a picture of {image.shape} as JPEG")
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
+
+
+def _bounded(width: int, height: int) -> tuple[int, int]:
+    share = min(1.0, _LONGEST_SIDE / max(width, height))
+    return max(1, round(width * share)), max(1, round(height * share))
 
 
 def _turned(image: Image, turns: int) -> Image:

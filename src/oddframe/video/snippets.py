@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
-from oddframe.errors import InputError
 from oddframe.timeline import Timebase
-from oddframe.video.background import LOOK_S, in_background
+from oddframe.video.background import in_background
 from oddframe.video.cutter import Cutter
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
@@ -39,7 +38,7 @@ class OnePass:
 
     Raises:
         UsageError: a crop is unknown or does not fit the size.
-        InputError: the video cannot be decoded, or its decoder hangs (while iterating).
+        InputError: the video cannot be decoded (while iterating).
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class OnePass:
             Cutter(how)  # What cannot be cut is refused before anything is decoded.
         self._mask = mask
         self._timebases: tuple[Timebase, ...] = ()
-        self._frames = 0
 
     @property
     def expected_snippets(self) -> int | None:
@@ -83,52 +81,41 @@ class OnePass:
         """Frames that were decoded with errors and are used, so far."""
         return self._source.mended_frames
 
-    def __iter__(self) -> Iterator[tuple[int, Image]]:
+    def __iter__(self) -> Generator[tuple[int, Image], None, None]:
         self._timebases = ()
-        ahead = min(max(2, _BYTES_AHEAD // max(1, _bytes(how))) for how in self._hows)
-        return in_background(self._snippets(), min(_MOST_AHEAD, ahead), self._patience())
+        reading = self._source.run(_snippets, self._hows, self._mask)
+        self._timebases = yield from reading
 
-    def _patience(self) -> Callable[[], None]:
-        """What is called every ``LOOK_S`` while there is no snippet.
 
-        Calls are counted, not seconds: a program that was halted is not impatient when it goes on.
-        """
-        known, calls = -1, 0
+def _snippets(
+    source: FrameSource, hows: Sequence[Preprocessing], mask: Mask | None
+) -> Generator[tuple[int, Image], None, tuple[Timebase, ...]]:
+    """The snippets, decoded some way ahead in a thread of their own; the timebases at the end."""
+    times = array("d")
+    ahead = min(max(2, _BYTES_AHEAD // max(1, _bytes(how))) for how in hows)
+    yield from in_background(_cut(source, hows, mask, times), min(_MOST_AHEAD, ahead))
+    return tuple(_timebase(source.fps, how, times) for how in hows)
 
-        def waiting() -> None:
-            nonlocal known, calls
-            done = self._frames + self._source.damaged_packets
-            calls = calls + 1 if done == known else 0
-            known, most_s = done, self._source.patience_s
-            if most_s is not None and calls * LOOK_S >= most_s:
-                raise InputError(
-                    f"{self._source.name}: nothing came of it for {most_s:g} s, so it was given "
-                    "up: its decoder hangs"
-                )
 
-        return waiting
-
-    def _snippets(self) -> Generator[tuple[int, Image], None, None]:
-        looks = list(dict.fromkeys(how.look for how in self._hows))
-        cutters = [(Cutter(how), looks.index(how.look)) for how in self._hows]
-        times = array("d")
-        for frames in self._source.looks(looks):
-            self._frames += 1
-            times.append(frames[0].time_s)
-            seen = [self._masked(frame) for frame in frames]
-            for number, (cutter, look) in enumerate(cutters):
-                for snippet in cutter.push(seen[look]):
-                    yield number, snippet
-        timebases = tuple(_timebase(self._source.fps, how, times) for how in self._hows)
-        for number, (cutter, _) in enumerate(cutters):
-            for snippet in cutter.finish(timebases[number]):
+def _cut(
+    source: FrameSource, hows: Sequence[Preprocessing], mask: Mask | None, times: array[float]
+) -> Generator[tuple[int, Image], None, None]:
+    """The snippets; ``times`` gets the time of each frame."""
+    looks = list(dict.fromkeys(how.look for how in hows))
+    cutters = [(Cutter(how), looks.index(how.look)) for how in hows]
+    for frames in source.looks(looks):
+        times.append(frames[0].time_s)
+        seen = [_masked(mask, frame) for frame in frames]
+        for number, (cutter, look) in enumerate(cutters):
+            for snippet in cutter.push(seen[look]):
                 yield number, snippet
-        self._timebases = timebases
+    for number, (cutter, _) in enumerate(cutters):
+        for snippet in cutter.finish(_timebase(source.fps, hows[number], times)):
+            yield number, snippet
 
-    def _masked(self, frame: Frame) -> Frame:
-        if self._mask is None:
-            return frame
-        return Frame(partial(_painted, self._mask, frame), frame.time_s)
+
+def _masked(mask: Mask | None, frame: Frame) -> Frame:
+    return frame if mask is None else Frame(partial(_painted, mask, frame), frame.time_s)
 
 
 class SnippetReader:
@@ -158,7 +145,7 @@ class SnippetReader:
             for _, snippet in reading:
                 yield snippet
         finally:
-            reading.close()  # type: ignore[attr-defined]
+            reading.close()
 
 
 def _bytes(how: Preprocessing) -> int:

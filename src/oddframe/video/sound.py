@@ -18,6 +18,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from oddframe.video.container import open_container, packets_of, video_streams
+from oddframe.video.frame import FrameSource
 
 Samples = NDArray[np.float32]
 
@@ -149,6 +150,19 @@ class Sound:
             piece = min(left, round(_SILENCE_S * self._rate))
             yield np.zeros(piece, np.float32)
             left -= piece
+
+
+def sound_windows(
+    source: FrameSource, rate: int, ends_s: NDArray[np.float64], length: int
+) -> Generator[Samples, None, Heard]:
+    """The windows of a video's sound, see ``Sound.windows``, and in the end what was found of it.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
+    sound = Sound(source.sound_file, rate)
+    yield from sound.windows(ends_s, length)
+    return sound.heard
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:

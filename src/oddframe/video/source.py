@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe.child_process import is_supported
 from oddframe.errors import UsageError
 from oddframe.video.arrays import ArrayFrames
-from oddframe.video.folder import FrameFolder
 from oddframe.video.frame import Frame, FrameSource
-from oddframe.video.reader import VideoFile
+from oddframe.video.supervised import SupervisedVideo, open_here
 
 __all__ = ["Frame", "FrameSource", "open_source"]
 
@@ -23,6 +23,8 @@ def open_source(
     fps: float | None = None,
 ) -> FrameSource:
     """Open a video file, a folder of pictures, an array (N, H, W, 3) or an iterable of (H, W, 3).
+
+    Files and folders are decoded in a child process, see ``video/supervised.py``.
 
     Args:
         source: Path, array or iterable; arrays are RGB, uint8.
@@ -37,9 +39,5 @@ def open_source(
         raise UsageError(f"a frame rate must be a positive number, not {fps}")
     if not isinstance(source, str | Path):
         return ArrayFrames(source, fps)
-    path = Path(source)
-    if path.is_dir():
-        return FrameFolder(path, fps)
-    if fps is not None:
-        raise UsageError(f"{source}: a video file has its own times, so fps cannot be set for it")
-    return VideoFile(path)
+    opened = SupervisedVideo if is_supported() else open_here
+    return opened(Path(source), fps)

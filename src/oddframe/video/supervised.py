@@ -1,0 +1,262 @@
+"""Opens and decodes video in child processes, whose memory and silence are limited.
+
+A decoder is half a million lines of C that read what strangers recorded: a file may crash it, hang
+it, or make it ask for any amount of memory. In a child process this costs that one file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from oddframe.child_process import ChildFailedError, Pool, is_supported
+from oddframe.errors import InputError, UsageError
+from oddframe.video.folder import FrameFolder
+from oddframe.video.frame import Frame, FrameSource, HeartbeatSource, Image
+from oddframe.video.preprocessing import Look
+from oddframe.video.reader import VideoFile
+
+_GB = 1e9
+# Frames that the child process keeps behind the latest one, as long as their pictures may be asked
+# for: whoever looks for the frame at an instant knows it when the next one has come.
+_KEPT_FRAMES = 2
+
+
+@dataclass(frozen=True)
+class DecodingLimits:
+    """What decoding one file may take.
+
+    Attributes:
+        memory_bytes: Beside the decoder's own code; enforced on Linux.
+        silence_s: Seconds without a frame after which the file is given up.
+    """
+
+    memory_bytes: int
+    silence_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < 50_000_000 or not self.silence_s > 0:
+            raise UsageError(
+                f"decoding needs at least 0.05 GB of memory and some time, not "
+                f"{self.memory_bytes / _GB:g} GB and {self.silence_s:g} s"
+            )
+
+
+def _default_limits() -> DecodingLimits:
+    """4 GB, or half of the machine's memory where that is less."""
+    memory = 4 * _GB
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2)
+    return DecodingLimits(max(50_000_000, int(memory)))
+
+
+DEFAULT_LIMITS = _default_limits()
+_limits = DEFAULT_LIMITS
+_pool = Pool(most=max(2, os.cpu_count() or 1))
+atexit.register(_pool.close)
+
+
+def set_decoding_limits(limits: DecodingLimits) -> None:
+    """Set the limits of every file that this process opens from now on."""
+    global _limits
+    _limits = limits
+
+
+def decoding_limits() -> DecodingLimits:
+    """The limits of every file that this process opens."""
+    return _limits
+
+
+def run_supervised(
+    path: Path, function: Callable[..., Any], *args: Any
+) -> Generator[Any, Any, Any]:
+    """Run a function that reads a file in a child process; see ``ChildProcess.run``.
+
+    Args:
+        path: The file, for messages.
+        function: What to run; picklable, as are its arguments, items and result.
+
+    Raises:
+        InputError: the child process crashed, hung or needed more memory than it may take.
+    """
+    limits = _limits
+    try:
+        with _pool.lease(limits.memory_bytes, limits.silence_s) as child:
+            result = yield from child.run(function, *args)
+    except ChildFailedError as failure:
+        raise InputError(f"{path}: {failure}") from None
+    return result
+
+
+def call_supervised(path: Path, function: Callable[..., Any], *args: Any) -> Any:
+    """As ``run_supervised`` for a function that is no generator: what it returns."""
+    if not is_supported():
+        return function(*args)
+    running = run_supervised(path, function, *args)
+    try:
+        next(running)
+    except StopIteration as end:
+        return end.value
+    raise TypeError(f"{function} is a generator function")
+
+
+def open_here(path: Path, fps: float | None = None) -> FrameSource:
+    """A video file or a folder of pictures, decoded in this process.
+
+    Raises:
+        InputError: there is no such file, or no video in it.
+        UsageError: ``fps`` is given for a video file, which has its own times.
+    """
+    if path.is_dir():
+        return FrameFolder(path, fps)
+    if fps is not None:
+        raise UsageError(f"{path}: a video file has its own times, so fps cannot be set for it")
+    return VideoFile(path)
+
+
+class SupervisedVideo(FrameSource):
+    """A video file or a folder of pictures, decoded in a child process.
+
+    Args:
+        path: The file or folder.
+        fps: Of a folder of pictures; None: 25.
+
+    Raises:
+        InputError: there is no such file, no video in it, or opening it broke the child process.
+        UsageError: see ``open_here``.
+    """
+
+    def __init__(self, path: Path, fps: float | None = None) -> None:
+        self.name = str(path)
+        self.damaged_packets = self.mended_frames = 0
+        self._path, self._given_fps = path, fps
+        self._fps: float
+        self._expected_frames: int | None
+        self._fps, self._expected_frames = call_supervised(path, _describe, path, fps)
+
+    @property
+    def fps(self) -> float:
+        """Average frame rate as the container states it; of a folder of pictures as given."""
+        return self._fps
+
+    @property
+    def expected_frames(self) -> int | None:
+        """Number of frames as the container states it."""
+        return self._expected_frames
+
+    @property
+    def sound_file(self) -> Path | None:
+        """The video file itself; of a folder of pictures none."""
+        return None if self._path.is_dir() else self._path
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
+        """Run ``function(source, *args)`` in a child process; see ``FrameSource.run``.
+
+        Raises:
+            InputError: the video cannot be decoded, or decoding it broke the child process.
+        """
+        reply: Any = None
+        running = run_supervised(
+            self._path, _on_source, self._path, self._given_fps, function, args
+        )
+        try:
+            while True:
+                try:
+                    item, counts = running.send(reply)
+                except StopIteration as end:
+                    result, counts = end.value
+                    self.damaged_packets, self.mended_frames = counts
+                    return result
+                self.damaged_packets, self.mended_frames = counts
+                reply = yield item
+        finally:
+            running.close()
+
+    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        """The frames, see ``FrameSource.looks``; a picture that is not asked for is not made."""
+        running = self.run(_frames, tuple(looks))
+        recent: deque[list[weakref.ref[Frame]]] = deque()
+        try:
+            for number, time_s in enumerate(running):
+                if time_s is None:
+                    break
+                frames = tuple(
+                    Frame(partial(self._picture, running, number, which), time_s)
+                    for which in range(len(looks))
+                )
+                recent.append([weakref.ref(frame) for frame in frames])
+                yield frames
+                if len(recent) == _KEPT_FRAMES:
+                    _make(recent.popleft())  # The child process drops it next.
+            while recent:
+                _make(recent.popleft())
+        finally:
+            running.close()
+
+    @staticmethod
+    def _picture(running: Generator[Any, Any, Any], number: int, which: int) -> Image:
+        image: Image = running.send((number, which))
+        return image
+
+
+def _make(frames: Iterable[weakref.ref[Frame]]) -> None:
+    """Make the pictures of those frames that somebody still holds."""
+    for reference in frames:
+        if (frame := reference()) is not None:
+            _ = frame.image
+
+
+def _describe(path: Path, fps: float | None) -> tuple[float, int | None]:
+    source = open_here(path, fps)
+    return source.fps, source.expected_frames
+
+
+def _on_source(
+    path: Path,
+    fps: float | None,
+    function: Callable[..., Generator[Any, Any, Any]],
+    args: tuple[Any, ...],
+    heartbeat: Callable[[], None],
+) -> Generator[Any, Any, Any]:
+    """In the child process: run a function on a video; counts of damage go with every item."""
+    source = HeartbeatSource(open_here(path, fps), lambda *_: heartbeat())
+    running = function(source, *args)
+    reply: Any = None
+    try:
+        while True:
+            try:
+                item = running.send(reply)
+            except StopIteration as end:
+                return end.value, (source.damaged_packets, source.mended_frames)
+            reply = yield item, (source.damaged_packets, source.mended_frames)
+    finally:
+        running.close()
+
+
+def _frames(source: FrameSource, looks: Sequence[Look]) -> Generator[Any, Any, None]:
+    """In the child process: the time of each frame, None behind the last one; pictures on demand.
+
+    What is sent to it is None, for the next frame, or (number of a frame, number of a look).
+    """
+    recent: dict[int, tuple[Frame, ...]] = {}
+    for number, frames in enumerate(source.looks(looks)):
+        recent[number] = frames
+        recent.pop(number - _KEPT_FRAMES, None)
+        yield from _pictures(recent, frames[0].time_s)
+    yield from _pictures(recent, None)
+
+
+def _pictures(
+    recent: Mapping[int, tuple[Frame, ...]], time_s: float | None
+) -> Generator[Any, Any, None]:
+    wanted = yield time_s
+    while wanted is not None:
+        frame, look = wanted
+        wanted = yield recent[frame][look].image

@@ -117,6 +117,14 @@ def test_functions_run_one_after_another_in_one_process(child: ChildProcess) -> 
     assert call(child, double, 4) == 8
 
 
+def test_the_working_folder_is_the_one_of_now(
+    child: ChildProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (tmp_path, Path(__file__).parent):
+        monkeypatch.chdir(folder)
+        assert call(child, os.getcwd) == str(folder)
+
+
 def test_items_come_as_they_are_made_and_replies_go_back(child: ChildProcess) -> None:
     running = child.run(echo, 3)
     assert next(running) == 0

@@ -13,7 +13,6 @@ import inspect
 import json
 import os
 import pickle
-import re
 import signal
 import socket
 import subprocess
@@ -30,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from oddframe.errors import OddframeError
+from oddframe.errors import OddframeError, is_out_of_memory
 
 # A child process reports its work no more often than this (s).
 _HEARTBEAT_S = 0.2
@@ -46,10 +45,6 @@ _ORPHAN_S = 2.0
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
     "from oddframe.child_process import _serve; _serve(int(sys.argv[1]), int(sys.argv[2]))"
-)
-# How PyTorch, OpenCV and OpenVINO say that there is no memory left.
-_OUT_OF_MEMORY = re.compile(
-    r"can't allocate memory|cannot allocate memory|insufficient memory|bad_?alloc", re.IGNORECASE
 )
 
 
@@ -109,7 +104,7 @@ class ChildProcess:
             OddframeError: the function raised it; another exception comes as it is.
         """
         try:
-            self._tell((function, args))
+            self._tell((_folder(), function, args))
             kind, value = self._receive()
             while kind == "item":
                 try:
@@ -182,7 +177,7 @@ class ChildProcess:
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 4096))
         words = self._stderr.read().decode(errors="replace").strip()
         last = words.splitlines()[-1] if words else ""
-        if _OUT_OF_MEMORY.search(words):
+        if is_out_of_memory(words):
             return out_of_memory(self.memory_bytes)
         with suppress(ValueError):
             hint = ": out of memory?" if code == -signal.SIGKILL else ""
@@ -195,11 +190,6 @@ class ChildProcess:
 def is_supported() -> bool:
     """Whether this system can hand a socket to a child process."""
     return os.name == "posix"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception, of whichever library, means that there is no memory left."""
-    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def out_of_memory(memory_bytes: int) -> ChildOutOfMemoryError:
@@ -270,6 +260,13 @@ class Pool:
         child.kill()
 
 
+def _folder() -> str:
+    """The working folder; "" where it was removed."""
+    with suppress(OSError):
+        return str(Path.cwd())
+    return ""
+
+
 def _send(connection: Connection, message: object) -> None:
     """Send an object; arrays in it are not copied first."""
     buffers: list[pickle.PickleBuffer] = []
@@ -289,7 +286,7 @@ def _receive(connection: Connection) -> Any:
     buffers = [np.empty(size, np.uint8) for size in sizes]
     for buffer in buffers:
         if len(buffer):
-            connection.recv_bytes_into(buffer)  # type: ignore[arg-type]
+            connection.recv_bytes_into(buffer)
     return pickle.loads(data, buffers=buffers)  # noqa: S301 - from our own process
 
 
@@ -302,7 +299,9 @@ def _serve(descriptor: int, parent: int) -> None:
         memory_bytes = _receive(connection)
         limited = False
         while True:
-            function, args = _receive(connection)
+            folder, function, args = _receive(connection)
+            with suppress(OSError):  # What relative paths are relative to may have changed.
+                os.chdir(folder)
             if not limited:  # The function's modules are loaded now.
                 limit_memory(memory_bytes)
                 limited = True

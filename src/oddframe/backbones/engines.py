@@ -156,21 +156,39 @@ def openvino_run(
     try:
         compiled = core.compile_model(core.read_model(file), "CPU", config)
     except RuntimeError:
-        with _scratch(file.parent) as scratch:
-            made = Path(scratch) / file.name
-            converted = _converted(network.eval(), example, alone)
-            openvino.save_model(converted, made, compress_to_fp16=False)
-            # As the next run will read it: what was just converted adds up in another order.
-            compiled = core.compile_model(core.read_model(made), "CPU", config)
-            with suppress(OSError):
-                # The graph last: it is what a reader looks for, and it needs the weights beside it.
-                made.with_suffix(".bin").replace(file.with_suffix(".bin"))
-                made.replace(file)
+        converted = _converted(network.eval(), example, alone)
+        compiled = core.compile_model(_saved(core, converted, file), "CPU", config)
 
     def run(x: Tensor) -> NDArray[np.float32]:
         return np.array(compiled(x.numpy())[0], dtype=np.float32)
 
     return run
+
+
+def _saved(core: Any, converted: Any, file: Path) -> Any:
+    """A converted network as the next run will read it from ``file``.
+
+    What was just converted adds up in another order. It is saved elsewhere if ``file`` cannot be
+    written, and taken as it is if that is not possible either.
+    """
+    import openvino
+
+    for folder in (file.parent, None):
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
+                made = Path(scratch) / file.name
+                openvino.save_model(converted, made, compress_to_fp16=False)
+                model = core.read_model(made)
+                with suppress(OSError):
+                    # The graph last: it is what a reader looks for; it needs its weights.
+                    made.with_suffix(".bin").replace(file.with_suffix(".bin"))
+                    made.replace(file)
+                return model
+        except (OSError, RuntimeError):  # OpenVINO's word for a full disk.
+            continue
+    return converted
 
 
 def _converted(network: nn.Module, example: Tensor, alone: bool) -> Any:
@@ -248,12 +266,3 @@ def _openvino_config(choice: Choice) -> dict[str, str]:
     if threads := os.environ.get("OMP_NUM_THREADS"):
         config["INFERENCE_NUM_THREADS"] = threads
     return config
-
-
-def _scratch(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """In ``folder``, so that what is made there can be moved into it; else anywhere."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(dir=folder)
-    except OSError:
-        return tempfile.TemporaryDirectory()

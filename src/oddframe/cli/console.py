@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
+from oddframe.errors import OddframeError
 from oddframe.meanwhile import meanwhile
 from oddframe.outputs.clock import length
 
@@ -30,14 +32,71 @@ def printable(text: str) -> str:
     )
 
 
-def say(text: str = "") -> None:
-    """One line of the answer; if its reader went away, as ``head`` does, that is the end."""
+class _Stream:
+    """A standard stream that may be closed, full, or without a reader."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._failure = None if stream is not None else OSError(errno.EBADF, "it is closed")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream and self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(lambda: self._stream and self._stream.flush())
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self._failure is None:
+            try:
+                act()
+            except OSError as error:
+                self._failure = error
+                with suppress(OSError):  # Python would fail once more on what is still unflushed.
+                    assert self._stream is not None
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        if self._failure is not None:
+            self._failed(self._failure)
+
+    def _failed(self, reason: OSError) -> None:
+        """What to do where nothing can be written: nothing."""
+
+
+class _AnswerStream(_Stream):
+    """Standard output: without it there is no answer, so the program ends."""
+
+    def _failed(self, reason: OSError) -> None:
+        if isinstance(reason, BrokenPipeError):  # Its reader has enough, as ``head`` does.
+            raise SystemExit(0)
+        why = (reason.strerror or str(reason)).lower()
+        raise OddframeError(f"standard output cannot be written ({why})")
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Standard output and error that may be closed or full.
+
+    Where standard output cannot be written, an OddframeError says so; its reader that went away is
+    a SystemExit with code 0. What standard error cannot take is dropped.
+    """
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _AnswerStream(streams[0]), _Stream(streams[1])  # type: ignore[assignment]
     try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Nothing left to flush.
-        raise SystemExit(0) from None
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def say(text: str = "") -> None:
+    """One line of the answer."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def note(text: str, *, quiet: bool = False) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import oddframe
 from oddframe.cameras import camera_of, camera_rule
 from oddframe.detector import Detector, VideoResult
-from oddframe.errors import InputError, OddframeError
+from oddframe.errors import InputError, OddframeError, described_fault
 from oddframe.features.arrays import features_of
 from oddframe.features.beside import files_beside
 from oddframe.features.extract import Progress
@@ -146,8 +146,7 @@ def score_one(
     except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
         if settings.debug:
             raise
-        reason = f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)"
-        return Outcome(job, error=_named(reason, job.path), exit_code=1)
+        return Outcome(job, error=_named(described_fault(error), job.path), exit_code=1)
 
 
 def _replaced(job: Job, old: VideoResult | None) -> tuple[str, ...]:

@@ -29,8 +29,8 @@ from oddframe.cli import (
     score,
     train,
 )
-from oddframe.cli.console import say_error
-from oddframe.errors import OddframeError
+from oddframe.cli.console import say_error, standard_streams
+from oddframe.errors import OddframeError, described_fault
 
 INTERRUPTED = 130
 
@@ -107,30 +107,42 @@ def _root(
 
 def main() -> None:
     """Run one verb. Exits with 0 done, 1 our failure, 2 wrong call, 3 inputs failed, 130 Ctrl-C."""
-    debug = "--debug" in sys.argv
+    with standard_streams():
+        try:
+            code = _run()
+            sys.stdout.flush()
+        except OddframeError as error:
+            if "--debug" in sys.argv:
+                raise
+            say_error(str(error))
+            code = error.exit_code
+        if code == INTERRUPTED:  # Typer turns Ctrl-C into this.
+            say_error("stopped; what was finished is kept")
+        sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the verb that the command line names.
+
+    Raises:
+        OddframeError: the verb failed.
+    """
     try:
         code = app(prog_name="oddframe", standalone_mode=False)
-    except OddframeError as error:
-        if debug:
-            raise
-        say_error(str(error))
-        code = error.exit_code
+    except OddframeError:
+        raise
     except Exception as error:
-        # What typer raises for a wrong call knows how to show itself and which code it means; its
-        # base class is another in every other version.
+        # What typer raises for a wrong call can show itself and has its exit code; its base class
+        # is another in every other version.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
-            code = error.exit_code
             for word in sys.argv[1:]:
                 if word.startswith("-") and os.path.exists(word):  # noqa: PTH110 - never raises
                     say_error(f"a file is called {word}, too: as ./{word} it is no option")
-        elif isinstance(error, typer.Abort):
-            code = INTERRUPTED
-        elif debug:
+            return int(error.exit_code)
+        if isinstance(error, typer.Abort):
+            return INTERRUPTED
+        if "--debug" in sys.argv:
             raise
-        else:
-            say_error(f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)")
-            code = 1
-    if code == INTERRUPTED:  # Typer turns Ctrl-C into this.
-        say_error("stopped; what was finished is kept")
-    sys.exit(code if isinstance(code, int) else 0)
+        raise OddframeError(described_fault(error)) from None
+    return code if isinstance(code, int) else 0

@@ -24,7 +24,7 @@ import torch
 from oddframe.backbones.engines import DeviceName, EngineName
 from oddframe.cores import threads_each
 from oddframe.datasets.labelled import Dataset
-from oddframe.errors import InputError, OddframeError
+from oddframe.errors import InputError, OddframeError, described_fault
 from oddframe.experiments.benchmark import clips_from, extractor_of, gathered
 from oddframe.experiments.parts import Part
 from oddframe.experiments.protocol import parts_of
@@ -256,7 +256,7 @@ def _attempt(task: Task, parts: Mapping[tuple[int, int], Part], setting: Setting
     except OddframeError as error:
         return error
     except Exception as error:  # A fault of ours in one method: the others go on.
-        return OddframeError(f"{task.name}: a fault in oddframe: {type(error).__name__}: {error}")
+        return OddframeError(f"{task.name}: {described_fault(error)}")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from oddframe.backbones.engines import Choice, choose
-from oddframe.errors import OddframeError, UsageError
+from oddframe.errors import OddframeError, UsageError, described_fault
 from oddframe.features.making import Made, Wanted
 from oddframe.features.station import Item, Order, Seen, Station, failed, look
 
@@ -188,7 +188,7 @@ class _Run:
         except OddframeError as error:
             self._answers.put(str(error))
         except Exception as error:  # A fault of ours: nobody would be told otherwise.
-            self._answers.put(f"a fault in oddframe: {type(error).__name__}: {error}")
+            self._answers.put(described_fault(error))
 
     def _round(self, blocks: int) -> None:
         """Have what is left done; what is lost on the way stays left."""

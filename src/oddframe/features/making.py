@@ -13,8 +13,8 @@ from oddframe import __version__
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
 from oddframe.backbones.registry import load_backbone
-from oddframe.child_process import is_out_of_memory, limit_memory
-from oddframe.errors import InputError, OddframeError
+from oddframe.child_process import limit_memory
+from oddframe.errors import InputError, OddframeError, described_fault, is_out_of_memory
 from oddframe.features.extract import Extraction, Task, extract_all
 from oddframe.features.header import StoredHeader, read_stored_header
 from oddframe.features.imports import StoredFile
@@ -145,7 +145,7 @@ class Maker:
             if is_out_of_memory(error):
                 reason = f"it takes more than {self._memory / 1e9:g} GB (--memory allows more)"
             else:
-                reason, exit_code = f"a fault in oddframe: {type(error).__name__}: {error}", 1
+                reason, exit_code = described_fault(error), 1
         reason = reason.removeprefix(f"{video.path}: ")
         entry = Entry(video=str(video.path), sha256=sha256, reason=reason)
         return Made((entry,), exit_code=exit_code)

@@ -178,7 +178,9 @@ def check_file(path: Path) -> None:
     if not found and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise InputError(f"{path}: only local files are read; save the video to a file first")
     if not found:
-        raise InputError(f"{path}: no such file or folder")
+        broken = path.is_symlink()
+        what = "a symbolic link that leads nowhere" if broken else "no such file or folder"
+        raise InputError(f"{path}: {what}")
     if not path.is_file():
         raise InputError(f"{path}: neither a file nor a folder")
     if not os.access(path, os.R_OK):

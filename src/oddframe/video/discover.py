@@ -61,10 +61,10 @@ def find_inputs(paths: Sequence[str]) -> list[Path]:
     A folder is searched with those below it, see ``videos_among``. Each input comes once. What does
     not exist is handed back as it is: opening it says why not, in its place among the others.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for text in paths:
         for path in _meant(text):
-            found.setdefault(path.resolve(), path)
+            found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
 
@@ -97,8 +97,8 @@ def _search(folder: Path) -> list[Path]:
     return [folder / path for path in found]
 
 
-def _list(folder: Path, above: frozenset[Path], files: list[Path], closed: list[Path]) -> None:
-    here = folder.resolve()
+def _list(folder: Path, above: frozenset[str], files: list[Path], closed: list[Path]) -> None:
+    here = os.path.realpath(folder)  # Unlike pathlib's, it never raises.
     if here in above:  # A link to a folder above would lead round and round.
         return
     try:

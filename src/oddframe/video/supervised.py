@@ -84,7 +84,8 @@ def run_supervised(
         function: What to run; picklable, as are its arguments, items and result.
 
     Raises:
-        InputError: the child process crashed, hung or needed more memory than it may take.
+        InputError: the file cannot be read, or reading it crashed the child process, hung, or
+            took more memory than it may.
     """
     limits = _limits
     try:
@@ -92,6 +93,8 @@ def run_supervised(
             result = yield from child.run(function, *args)
     except ChildFailedError as failure:
         raise InputError(f"{path}: {failure}") from None
+    except OSError as error:  # It vanished, or its disk failed, while it was read.
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     return result
 
 

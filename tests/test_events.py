@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -191,3 +192,31 @@ def test_touching_without_overlap_is_no_match():
     assert (match.found, match.missed, match.false) == (0, 1, 1)
     assert match_events([], []).delays_s == ()
     assert match_events([Event(0, 1, 0, 1)], [(0.5, 2)], min_overlap_s=0.6).found == 0
+
+
+@given(st.lists(tracks(), min_size=2, max_size=3), rules(), st.floats(0, 100_000))
+def test_what_lies_between_gaps_has_the_events_of_videos_of_their_own(
+    parts: list[ScoreTrack], rule: EventRule, merge_gap_s: float
+) -> None:
+    rule = replace(rule, merge_gap_s=merge_gap_s)
+    shape = parts[0].timebase
+    bases, end_s = [], -20_000.0
+    for base in (part.timebase for part in parts):
+        pts = base.frame_times - base.start_s + end_s + 20_000.0
+        bases.append(replace(shape, n_frames=base.n_frames, pts=pts))
+        end_s = bases[-1].end_s
+    rng = np.random.default_rng(0)
+    alone = [ScoreTrack(np.round(rng.random(base.n_snippets), 1), base) for base in bases]
+    whole = replace(
+        shape,
+        n_frames=sum(base.n_frames for base in bases),
+        pts=np.concatenate([base.frame_times for base in bases]),
+        gaps=tuple(np.cumsum([base.n_frames for base in bases])[:-1].tolist()),
+    )
+    track = ScoreTrack(np.concatenate([part.scores for part in alone]), whole)
+    found = [event for part in alone for event in find_events(part, rule)]
+    assert [(e.start_s, e.end_s) for e in find_events(track, rule)] == [
+        (e.start_s, e.end_s) for e in found
+    ]
+    hours = sum(base.duration_s for base in bases) / 3600
+    assert calibrate([track], 1.0, rule).hours == pytest.approx(hours)

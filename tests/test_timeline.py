@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oddframe.errors import InputError
@@ -29,8 +31,146 @@ def timebases(draw: st.DrawFn, *, variable: bool | None = None) -> Timebase:
     )
 
 
+@dataclasses.dataclass
+class Spelled:
+    """A video without gaps from second 0 on, each array written out in full by its definition."""
+
+    base: Timebase
+
+    def __post_init__(self) -> None:
+        base = self.base
+        self.times = np.arange(base.n_frames) / base.fps if base.pts is None else base.pts
+        self.end_s = float(self.times[-1]) + 1.0 / base.fps
+        self.frame_ticks = np.arange(base.n_frames)
+        if base.rate is not None:
+            since_start = self.times - self.times[0]
+            self.frame_ticks = np.floor((since_start + 1e-6) * base.rate).astype(np.int64)
+        self.n_ticks = int(self.frame_ticks[-1]) + 1
+        self.reach = max(base.snippet_frames, base.stride)
+        self.n_snippets = 1 + -(-max(0, self.n_ticks - self.reach) // base.stride)
+
+    def tick_frames(self) -> np.ndarray:
+        if self.base.rate is None:
+            return np.arange(self.base.n_frames)
+        ticks = np.arange(self.n_ticks) / self.base.rate + self.times[0] + 1e-6
+        return np.searchsorted(self.times, ticks, side="right") - 1
+
+    def snippet_ticks(self) -> np.ndarray:
+        starts = np.arange(self.n_snippets) * self.base.stride
+        return np.stack([starts, np.minimum(starts + self.reach, self.n_ticks)], axis=1)
+
+    def snippet_times(self) -> np.ndarray:
+        times = self.times
+        if self.base.rate is not None:
+            times = np.arange(self.n_ticks) / self.base.rate + times[0]
+        return np.append(times, self.end_s)[self.snippet_ticks()]
+
+    def to_frames(self, scores: np.ndarray) -> np.ndarray:
+        spans = self.snippet_ticks()
+        if self.base.stride >= self.base.snippet_frames:
+            return np.repeat(scores, spans[:, 1] - spans[:, 0])[self.frame_ticks]
+        total, count = np.zeros(self.n_ticks + 1), np.zeros(self.n_ticks + 1)
+        for edge, sign in ((spans[:, 0], 1.0), (spans[:, 1], -1.0)):
+            np.add.at(total, edge, sign * scores)
+            np.add.at(count, edge, sign)
+        mean = np.cumsum(total)[:-1] / np.cumsum(count)[:-1]
+        return np.clip(mean, scores.min(), scores.max())[self.frame_ticks]
+
+
 def scores_for(timebase: Timebase, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random(timebase.n_snippets)
+
+
+@settings(max_examples=300)
+@given(timebases())
+def test_counts_and_times_are_those_of_the_arrays_written_out(timebase: Timebase) -> None:
+    spelled, scores = Spelled(timebase), scores_for(timebase)
+    assert timebase.n_ticks == spelled.n_ticks
+    assert timebase.n_snippets == spelled.n_snippets
+    assert timebase.end_s == timebase.start_s + timebase.duration_s == spelled.end_s
+    assert timebase.covered_s == timebase.duration_s
+    assert np.array_equal(timebase.frame_times, spelled.times)
+    assert np.array_equal(timebase.frame_ends, np.append(spelled.times[1:], spelled.end_s))
+    assert np.array_equal(timebase.frame_ticks, spelled.frame_ticks)
+    assert np.array_equal(timebase.tick_frames(), spelled.tick_frames())
+    assert np.array_equal(timebase.snippet_ticks(), spelled.snippet_ticks())
+    assert np.array_equal(timebase.snippet_times(), spelled.snippet_times())
+    assert np.array_equal(timebase.to_frames(scores), spelled.to_frames(scores))
+
+
+@pytest.mark.parametrize("rate", [None, 25.0])
+def test_a_claim_of_many_frames_takes_no_memory(rate: float | None) -> None:
+    tracemalloc.start()
+    try:
+        claimed = Timebase(25.0, 10**9, rate=rate)
+        found = (claimed.n_ticks, claimed.n_snippets, claimed.end_s, claimed.duration_s)
+        with pytest.raises(InputError, match="62500000 snippets, but scores"):
+            ScoreTrack(np.zeros(10), claimed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == (10**9, 62_500_000, 4e7, 4e7)
+    assert peak < 1e6
+
+
+@st.composite
+def videos_with_gaps(draw: st.DrawFn) -> tuple[Timebase, list[Timebase]]:
+    """A video with gaps, and what lies between them as videos of their own."""
+    lengths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
+    how = {
+        "snippet_frames": draw(st.integers(1, 20)),
+        "stride": draw(st.integers(1, 40)),
+        "rate": draw(st.none() | st.sampled_from([8.0, 25.0])),
+    }
+    start_s, parts = draw(st.sampled_from([0.0, 2.5])), []
+    for n in lengths:
+        steps = draw(st.lists(st.floats(0.001, 1.5), min_size=n - 1, max_size=n - 1))
+        pts = start_s + np.append(0.0, np.cumsum(steps))
+        parts.append(Timebase(10.0, n, pts=pts, **how))
+        start_s = pts[-1] + draw(st.floats(10.1, 40_000))
+    gaps = tuple(np.cumsum(lengths[:-1]).tolist())
+    pts = np.concatenate([part.frame_times for part in parts])
+    return Timebase(10.0, len(pts), pts=pts, gaps=gaps, **how), parts
+
+
+@given(videos_with_gaps())
+def test_what_lies_between_gaps_is_cut_like_videos_of_their_own(
+    case: tuple[Timebase, list[Timebase]],
+) -> None:
+    whole, parts = case
+    ticks = np.cumsum([0, *(part.n_ticks for part in parts)])
+    frames = np.cumsum([0, *(part.n_frames for part in parts)])
+
+    def joined(arrays: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(arrays)
+
+    assert whole.n_ticks == ticks[-1]
+    assert whole.n_snippets == sum(part.n_snippets for part in parts)
+    pairs = list(zip(parts, ticks, strict=False))
+    assert np.array_equal(whole.frame_ticks, joined([p.frame_ticks + t for p, t in pairs]))
+    assert np.array_equal(whole.snippet_ticks(), joined([p.snippet_ticks() + t for p, t in pairs]))
+    starts = zip(parts, frames, strict=False)
+    assert np.array_equal(whole.tick_frames(), joined([p.tick_frames() + f for p, f in starts]))
+    assert np.array_equal(whole.snippet_times(), joined([p.snippet_times() for p in parts]))
+    assert np.array_equal(whole.frame_ends, joined([p.frame_ends for p in parts]))
+    scores = scores_for(whole)
+    cuts = np.cumsum([part.n_snippets for part in parts])[:-1]
+    each = [p.to_frames(s) for p, s in zip(parts, np.split(scores, cuts), strict=True)]
+    assert np.allclose(whole.to_frames(scores), joined(each), rtol=0, atol=1e-12)
+    assert whole.covered_s == pytest.approx(sum(part.duration_s for part in parts))
+    assert whole.gap_times.tolist() == [
+        [before.end_s, after.start_s] for before, after in pairwise(parts)
+    ]
+
+
+@given(timebases(variable=False))
+def test_a_later_start_moves_all_times_and_nothing_else(timebase: Timebase) -> None:
+    late = dataclasses.replace(timebase, start_s=4.0)
+    assert np.allclose(late.frame_times, timebase.frame_times + 4.0)
+    assert np.allclose(late.snippet_times(), timebase.snippet_times() + 4.0)
+    assert late.duration_s == pytest.approx(timebase.duration_s)
+    assert np.array_equal(late.snippet_ticks(), timebase.snippet_ticks())
+    assert np.array_equal(late.frame_ticks, timebase.frame_ticks)
 
 
 @given(timebases())
@@ -212,6 +352,12 @@ def test_snippets_further_apart_than_they_are_long() -> None:
         {"pts": np.array([0.0, 1.0])},
         {"pts": np.array([0.0, 1.0, 1.0])},
         {"pts": np.array([0.0, np.nan, 1.0])},
+        {"start_s": float("nan")},
+        {"gaps": (1,)},
+        {"pts": np.array([0.0, 20.0, 40.0]), "gaps": (2, 1)},
+        {"pts": np.array([0.0, 20.0, 40.0]), "gaps": (3,)},
+        {"n_frames": 2**60},
+        {"fps": 1e-20, "rate": 25.0},
     ],
 )
 def test_impossible_videos_are_refused(wrong) -> None:

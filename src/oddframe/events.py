@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddframe.errors import InputError, UsageError
-from oddframe.timeline import Event, FloatArray, IntArray, ScoreTrack
+from oddframe.timeline import Box, Event, FloatArray, IntArray, ScoreTrack
 
 # Times are sums and quotients of floats: lengths this close (s) are equal.
 _TIME_SLACK = 1e-9
@@ -57,7 +58,7 @@ def smoothed(track: ScoreTrack, smooth_s: float) -> FloatArray:
     """(n_frames,) frame scores, averaged over the ``smooth_s`` seconds around each frame's middle.
 
     A frame weighs as long as it is shown, so a variable frame rate is right; at either end of the
-    video the window is cut, not filled.
+    video, and at a gap in its time line, the window is cut, not filled.
 
     Raises:
         InputError: a score is not finite.
@@ -67,7 +68,17 @@ def smoothed(track: ScoreTrack, smooth_s: float) -> FloatArray:
         raise InputError(f"{int((~np.isfinite(scores)).sum())} frame scores are not finite")
     if smooth_s <= 0:
         return scores
-    edges = np.append(track.timebase.frame_times, track.timebase.end_s)
+    base = track.timebase
+    times, ends = base.frame_times, base.frame_ends
+    averaged = [
+        _averaged(scores[first:end], np.append(times[first:end], ends[end - 1]), smooth_s)
+        for first, end in base.segments
+    ]
+    return np.concatenate(averaged)
+
+
+def _averaged(scores: FloatArray, edges: FloatArray, smooth_s: float) -> FloatArray:
+    """Scores (n,) of frames that follow each other, averaged; ``edges`` (n + 1,) in seconds."""
     # The mean over a window is a difference of the running integral, linear inside a frame.
     integral = np.append(0.0, np.cumsum(scores * np.diff(edges)))
     middle = (edges[1:] + edges[:-1]) / 2
@@ -78,27 +89,50 @@ def smoothed(track: ScoreTrack, smooth_s: float) -> FloatArray:
     return result
 
 
-def _spans(curve: FloatArray, edges: FloatArray, rule: EventRule) -> IntArray:
-    """(n, 2) half-open frame intervals of the events of a smoothed curve.
+@dataclass(frozen=True)
+class _Curve:
+    """A smoothed score curve, (n_frames,) each.
 
-    ``edges`` (n_frames + 1,) are the frames' times and the end of the last one.
+    Attributes:
+        scores: Of the frames.
+        starts: When each frame is first shown, in seconds.
+        ends: When it leaves the screen.
+        opens: Whether a frame is the first one, or the first behind a gap.
     """
-    held = np.diff(np.concatenate([[False], curve >= rule.release, [False]]).astype(np.int8))
-    run_starts, ends = np.flatnonzero(held == 1), np.flatnonzero(held == -1)
-    onsets = np.flatnonzero(curve >= rule.threshold)
+
+    scores: FloatArray
+    starts: FloatArray
+    ends: FloatArray
+    opens: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, track: ScoreTrack, smooth_s: float) -> _Curve:
+        base = track.timebase
+        opens = np.zeros(base.n_frames, dtype=np.bool_)
+        opens[base.segments[:, 0]] = True
+        return cls(smoothed(track, smooth_s), base.frame_times, base.frame_ends, opens)
+
+
+def _spans(curve: _Curve, rule: EventRule) -> IntArray:
+    """(n, 2) half-open frame intervals of the events of a curve; none spans a gap."""
+    held = curve.scores >= rule.release
+    after_held = np.append(False, held[:-1]) & ~curve.opens
+    before_held = np.append(held[1:] & ~curve.opens[1:], False)
+    run_starts = np.flatnonzero(held & ~after_held)
+    run_ends = np.flatnonzero(held & ~before_held) + 1
+    onsets = np.flatnonzero(curve.scores >= rule.threshold)
     if not onsets.size:
         return np.zeros((0, 2), dtype=np.int64)
     first = onsets[np.minimum(np.searchsorted(onsets, run_starts), len(onsets) - 1)]
-    fires = (first >= run_starts) & (first < ends)
-    starts, ends = first[fires], ends[fires]
-    apart = edges[starts[1:]] - edges[ends[:-1]] > rule.merge_gap_s - _TIME_SLACK
+    fires = (first >= run_starts) & (first < run_ends)
+    starts, ends = first[fires], run_ends[fires]
+    between_s = curve.starts[starts[1:]] - curve.ends[ends[:-1] - 1]
+    segment = np.cumsum(curve.opens)[starts]
+    apart = (between_s > rule.merge_gap_s - _TIME_SLACK) | (np.diff(segment) > 0)
     starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
-    long = edges[ends] - edges[starts] >= rule.min_duration_s - _TIME_SLACK
+    length_s = curve.ends[ends - 1] - curve.starts[starts]
+    long = length_s >= rule.min_duration_s - _TIME_SLACK
     return np.stack([starts[long], ends[long]], axis=1)
-
-
-def _edges(track: ScoreTrack) -> FloatArray:
-    return np.append(track.timebase.frame_times, track.timebase.end_s)
 
 
 def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
@@ -106,30 +140,41 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
 
     In this order: the frame scores are smoothed; an event starts at the first frame that reaches
     ``threshold`` and ends before the first one below ``release``; events closer than
-    ``merge_gap_s`` are joined; what is then shorter than ``min_duration_s`` is dropped. Times are
-    the video's own: the start is when the first frame appears, the end when the last one leaves the
-    screen. ``peak_s`` and ``score`` are of the frame with the highest smoothed score, and ``where``
-    of the oddest tile there.
+    ``merge_gap_s`` are joined, but not across a gap in the time line; what is then shorter than
+    ``min_duration_s`` is dropped. Times are those that a player shows: the start is when the first
+    frame appears, the end when the last one leaves the screen. ``peak_s`` and ``score`` are of the
+    frame with the highest smoothed score, and ``where`` of the oddest tile there.
 
     Raises:
         InputError: a score is not finite.
     """
-    curve, edges = smoothed(track, rule.smooth_s), _edges(track)
-    events = []
-    for start, end in _spans(curve, edges, rule):
-        peak = int(start + np.argmax(curve[start:end]))
-        where = None if track.tiles is None else track.tiles.where(_snippet_at(track, peak))
-        times = float(edges[start]), float(edges[end]), float(edges[peak])
-        events.append(Event(*times, float(curve[peak]), where))
-    return tuple(events)
+    curve = _Curve.of(track, rule.smooth_s)
+    spans = _spans(curve, rule)
+    peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
+    places: list[Box | None] = [None] * len(peaks)
+    if track.tiles is not None:
+        places = [track.tiles.where(snippet) for snippet in _snippets_at(track, peaks)]
+    return tuple(
+        Event(
+            start_s=float(curve.starts[start]),
+            end_s=float(curve.ends[end - 1]),
+            peak_s=float(curve.starts[peak]),
+            score=float(curve.scores[peak]),
+            where=where,
+        )
+        for (start, end), peak, where in zip(spans, peaks, places, strict=True)
+    )
 
 
-def _snippet_at(track: ScoreTrack, frame: int) -> int:
-    """The highest snippet of those that speak for a frame."""
+def _snippets_at(track: ScoreTrack, frames: Sequence[int]) -> Iterator[int]:
+    """For each frame, the highest snippet of those that speak for it."""
     base = track.timebase
-    spans, tick = base.snippet_ticks(), base.frame_ticks[frame]
-    there = np.flatnonzero((spans[:, 0] <= tick) & (tick < spans[:, 1]))
-    return int(there[np.argmax(track.scores[there])])
+    starts, ends = base.snippet_ticks().T
+    ticks = base.frame_ticks
+    for frame in frames:
+        first = int(np.searchsorted(ends, ticks[frame], side="right"))
+        last = int(np.searchsorted(starts, ticks[frame], side="right"))
+        yield first + int(np.argmax(track.scores[first:last]))
 
 
 @dataclass(frozen=True)
@@ -179,15 +224,16 @@ def calibrate(
         raise UsageError("a threshold needs at least one normal video")
     if not false_alarms_per_hour >= 0:
         raise UsageError(f"false alarms an hour must be 0 or more, not {false_alarms_per_hour}")
-    curves = [(smoothed(track, rule.smooth_s), _edges(track)) for track in tracks]
-    hours = sum(track.timebase.duration_s for track in tracks) / 3600
+    curves = [_Curve.of(track, rule.smooth_s) for track in tracks]
+    hours = sum(track.timebase.covered_s for track in tracks) / 3600
 
     def count(threshold: float) -> int:
         at = rule.with_threshold(threshold)
-        return sum(len(_spans(curve, edges, at)) for curve, edges in curves)
+        return sum(len(_spans(curve, at)) for curve in curves)
 
     allowed = int(np.floor(false_alarms_per_hour * hours + _TIME_SLACK))
-    peaks = np.unique(np.concatenate([_peaks(curve) for curve, _ in curves]))[::-1]
+    parts = [part for c in curves for part in np.split(c.scores, np.flatnonzero(c.opens)[1:])]
+    peaks = np.unique(np.concatenate([_peaks(part) for part in parts]))[::-1]
     good = float(np.nextafter(peaks[0], np.inf))
     for peak in peaks[_widening(len(peaks))]:
         if count(float(peak)) > allowed:

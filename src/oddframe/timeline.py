@@ -8,6 +8,9 @@ three belong together.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,10 @@ IntArray = NDArray[np.int64]
 
 # Time stamps are rational numbers cut to floats: a frame this close (s) to a tick is on it.
 TICK_SLACK_S = 1e-6
+# Floats count exactly up to here.
+_MOST_TICKS = 2**53
+# A file of scores or features spends at least a byte on so many frames: ours spend one on five.
+_FRAMES_A_BYTE = 100
 
 
 def stretches(labels: NDArray[np.bool_], edges: FloatArray) -> tuple[tuple[float, float], ...]:
@@ -36,6 +43,32 @@ def stretches(labels: NDArray[np.bool_], edges: FloatArray) -> tuple[tuple[float
     )
 
 
+class _Segments(NamedTuple):
+    """The stretches of a video between the gaps in its time line, (K,) each.
+
+    Attributes:
+        first: Number of the first frame.
+        last: Number of the last frame.
+        start_s: When the first frame is shown.
+        end_s: When the last frame leaves the screen.
+        ticks: Number of ticks.
+        snippets: Number of snippets.
+    """
+
+    first: IntArray
+    last: IntArray
+    start_s: FloatArray
+    end_s: FloatArray
+    ticks: IntArray
+    snippets: IntArray
+
+
+def count_snippets(n_ticks: int | IntArray, snippet_frames: int, stride: int) -> IntArray:
+    """Number of snippets that cover ``n_ticks`` ticks, at least 1."""
+    more = np.maximum(0, np.asarray(n_ticks) - max(snippet_frames, stride))
+    return np.asarray(1 + -(-more // stride))
+
+
 @dataclass(frozen=True)
 class Timebase:
     """How frames, snippets and seconds of one video belong together.
@@ -45,14 +78,23 @@ class Timebase:
     player would show it at that constant rate (frames dropped or repeated by their time stamps),
     and ``stride`` counts those *ticks*; without it, ticks are the frames themselves.
 
+    Where the video's clock leaps (``gaps``), what is before the gap ends like a video, and what is
+    behind it begins like one: no snippet looks across, and no tick lies inside. Ticks and snippets
+    are numbered through.
+
+    Seconds are those that a player shows: 0 is where the file starts, with its sound or its
+    picture. Counts and lengths are computed without an array of that length.
+
     Attributes:
-        fps: Average frame rate of the video, frames a second.
+        fps: Average frame rate of the video, frames a second, gaps left out.
         n_frames: Frames of the video, at least 1.
         snippet_frames: Frames (ticks) a snippet looks at.
         stride: Ticks from one snippet's start to the next one's. Less than ``snippet_frames``:
             snippets overlap; more: the ticks between two snippets belong to the earlier one.
         rate: Ticks a second, or None for one tick a frame.
-        pts: (n_frames,) time of each frame in seconds, increasing; None for a constant rate from 0.
+        pts: (n_frames,) time of each frame in seconds, increasing; None for a constant rate.
+        start_s: When the first frame is shown, in seconds; with ``pts``, its first entry.
+        gaps: Numbers of the frames that follow a gap, increasing; only with ``pts``.
     """
 
     fps: float
@@ -61,6 +103,8 @@ class Timebase:
     stride: int = 16
     rate: float | None = None
     pts: FloatArray | None = field(default=None, compare=False, repr=False)
+    start_s: float = 0.0
+    gaps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.fps) and self.fps > 0):
@@ -72,70 +116,136 @@ class Timebase:
             )
         if self.rate is not None and not (np.isfinite(self.rate) and self.rate > 0):
             raise InputError(f"a sampling rate must be a positive number, not {self.rate}")
+        if max(self.n_frames, self.snippet_frames, self.stride) > _MOST_TICKS:
+            raise InputError(
+                f"{self.n_frames} frames, snippets of {self.snippet_frames}, stride {self.stride}: "
+                "more than can be counted"
+            )
         if self.pts is not None:
             if self.pts.shape != (self.n_frames,):
                 raise InputError(f"{self.n_frames} frames, but time stamps {self.pts.shape}")
             if not np.isfinite(self.pts).all() or (np.diff(self.pts) <= 0).any():
                 raise InputError("time stamps must be finite and increase from frame to frame")
+            object.__setattr__(self, "start_s", float(self.pts[0]))
+        if not np.isfinite(self.start_s):
+            raise InputError(f"the first frame is shown at a number of seconds, not {self.start_s}")
+        if self.gaps and self.pts is None:
+            raise InputError("gaps in the time line need the time stamps of the frames")
+        if any(b <= a for a, b in pairwise((0, *self.gaps, self.n_frames))):
+            raise InputError(f"gaps must be between the first and the last frame: {self.gaps[:9]}")
+        if not self.duration_s * (self.rate or 1) < _MOST_TICKS:
+            raise InputError(f"a video of {self.duration_s:g} s: longer than can be counted")
+
+    def check_claims(self, snippets: int, size: int) -> None:
+        """Compare what a file says of its video with what is in the file.
+
+        Args:
+            snippets: Snippets that the file holds.
+            size: Bytes of the file.
+
+        Raises:
+            InputError: it holds another number of snippets than the video has, or the video is
+                longer than a file of that size can describe.
+        """
+        if self.n_snippets != snippets:
+            raise InputError(
+                f"it says {self.n_frames} frames, which is {self.n_snippets} snippets, and holds "
+                f"{snippets}"
+            )
+        if max(self.n_frames, self.n_ticks) > _FRAMES_A_BYTE * size:
+            raise InputError(f"it says {self.n_frames} frames, too many for its {size} bytes")
 
     @property
     def frame_times(self) -> FloatArray:
         """(n_frames,) when each frame is first shown, in seconds."""
         if self.pts is not None:
             return self.pts
-        return np.arange(self.n_frames) / self.fps
+        return self.start_s + np.arange(self.n_frames) / self.fps
+
+    @property
+    def frame_ends(self) -> FloatArray:
+        """(n_frames,) when each frame leaves the screen, in seconds.
+
+        The last one, and one before a gap, is shown for as long as a frame is on average.
+        """
+        ends = np.append(self.frame_times[1:], 0.0)
+        ends[self._segments.last] = self._segments.end_s
+        return ends
 
     @property
     def end_s(self) -> float:
         """When the last frame leaves the screen, in seconds."""
-        return float(self.frame_times[-1]) + 1.0 / self.fps
+        return float(self._times(self.n_frames - 1)) + 1.0 / self.fps
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first frame to the end."""
-        return self.end_s - float(self.frame_times[0])
+        """Seconds from the first frame to the end, gaps included."""
+        return self.end_s - self.start_s
+
+    @property
+    def covered_s(self) -> float:
+        """Seconds of the video that there are scores for: the duration without the gaps."""
+        if not self.gaps:
+            return self.duration_s
+        return float((self._segments.end_s - self._segments.start_s).sum())
+
+    @property
+    def gap_times(self) -> FloatArray:
+        """(len(gaps), 2) start and end in seconds of each gap in the time line."""
+        return np.stack([self._segments.end_s[:-1], self._segments.start_s[1:]], axis=1)
+
+    @property
+    def segments(self) -> IntArray:
+        """(len(gaps) + 1, 2) half-open intervals of the frames between the gaps."""
+        return np.stack([self._segments.first, self._segments.last + 1], axis=1)
 
     @property
     def frame_ticks(self) -> IntArray:
         """(n_frames,) the tick that each frame belongs to."""
         if self.rate is None:
             return np.arange(self.n_frames)
-        since_start = self.frame_times - self.frame_times[0]
+        parts = self._segments
+        lengths = parts.last - parts.first + 1
+        since_start = self.frame_times - np.repeat(parts.start_s, lengths)
         ticks: IntArray = np.floor((since_start + TICK_SLACK_S) * self.rate).astype(np.int64)
-        return ticks
+        return ticks + np.repeat(_starts(parts.ticks), lengths)
 
     @property
     def n_ticks(self) -> int:
         """Ticks of the whole video."""
-        return self.n_frames if self.rate is None else int(self.frame_ticks[-1]) + 1
+        return int(self._segments.ticks.sum())
 
     @property
     def n_snippets(self) -> int:
         """Snippets that it takes to cover every frame, at least 1."""
-        reach = max(self.snippet_frames, self.stride)
-        return 1 + -(-max(0, self.n_ticks - reach) // self.stride)
+        return int(self._segments.snippets.sum())
 
     def tick_frames(self) -> IntArray:
         """(n_ticks,) the frame on the screen at each tick."""
         if self.rate is None:
             return np.arange(self.n_frames)
-        ticks = np.arange(self.n_ticks) / self.rate + self.frame_times[0] + TICK_SLACK_S
-        frames: IntArray = np.searchsorted(self.frame_times, ticks, side="right") - 1
-        return frames
+        parts = self._segments
+        ticks = _counted(parts.ticks) / self.rate + np.repeat(parts.start_s, parts.ticks)
+        frames = np.searchsorted(self.frame_times, ticks + TICK_SLACK_S, side="right") - 1
+        return np.minimum(frames, np.repeat(parts.last, parts.ticks))
 
     def snippet_ticks(self) -> IntArray:
         """(n_snippets, 2) the half-open tick interval that each snippet speaks for."""
-        starts = np.arange(self.n_snippets) * self.stride
-        reach = max(self.snippet_frames, self.stride)
-        return np.stack([starts, np.minimum(starts + reach, self.n_ticks)], axis=1)
+        first = np.repeat(_starts(self._segments.ticks), self._segments.snippets)
+        return first[:, None] + self._ticks_in_segment()
 
     def snippet_times(self) -> FloatArray:
         """(n_snippets, 2) start and end in seconds of what each snippet speaks for."""
-        times = self.frame_times
-        if self.rate is not None:
-            times = np.arange(self.n_ticks) / self.rate + times[0]
-        edges: FloatArray = np.append(times, self.end_s)
-        return edges[self.snippet_ticks()]
+        parts = self._segments
+        spans = self._ticks_in_segment()
+        if self.rate is None:
+            first = np.repeat(parts.first, parts.snippets)[:, None]
+            times = self._times(np.minimum(first + spans, self.n_frames - 1))
+        else:
+            times = spans / self.rate + np.repeat(parts.start_s, parts.snippets)[:, None]
+        at_end = spans[:, 1] == np.repeat(parts.ticks, parts.snippets)
+        times[at_end, 1] = np.repeat(parts.end_s, parts.snippets)[at_end]
+        return times
 
     def to_frames(self, scores: FloatArray) -> FloatArray:
         """Snippet scores (n_snippets,) -> frame scores (n_frames,): the mean of what covers it.
@@ -148,16 +258,50 @@ class Timebase:
         scores = scores.astype(np.float64)
         spans = self.snippet_ticks()
         if self.stride >= self.snippet_frames:  # No overlap: a frame has its snippet's very score.
-            ticks = np.repeat(scores, spans[:, 1] - spans[:, 0])
-        else:
-            # Difference arrays: a snippet adds its score at its start, takes it back at its end.
-            total, count = np.zeros(self.n_ticks + 1), np.zeros(self.n_ticks + 1)
-            for edge, sign in ((spans[:, 0], 1.0), (spans[:, 1], -1.0)):
-                np.add.at(total, edge, sign * scores)
-                np.add.at(count, edge, sign)
-            mean = np.cumsum(total)[:-1] / np.cumsum(count)[:-1]
-            ticks = np.clip(mean, scores.min(), scores.max())  # Sums round; a mean stays inside.
+            return scores[np.searchsorted(spans[:, 0], self.frame_ticks, side="right") - 1]
+        # Difference arrays: a snippet adds its score at its start, takes it back at its end.
+        total, count = np.zeros(self.n_ticks + 1), np.zeros(self.n_ticks + 1)
+        for edge, sign in ((spans[:, 0], 1.0), (spans[:, 1], -1.0)):
+            np.add.at(total, edge, sign * scores)
+            np.add.at(count, edge, sign)
+        mean = np.cumsum(total)[:-1] / np.cumsum(count)[:-1]
+        ticks: FloatArray = np.clip(mean, scores.min(), scores.max())  # A mean, rounded, is inside.
         return ticks[self.frame_ticks]
+
+    @cached_property
+    def _segments(self) -> _Segments:
+        first = np.array([0, *self.gaps], np.int64)
+        last = np.array([*self.gaps, self.n_frames], np.int64) - 1
+        start_s, last_s = self._times(first), self._times(last)
+        ticks = last - first + 1
+        if self.rate is not None:
+            since_start = last_s - start_s + TICK_SLACK_S
+            ticks = np.floor(since_start * self.rate).astype(np.int64) + 1
+        snippets = count_snippets(ticks, self.snippet_frames, self.stride)
+        return _Segments(first, last, start_s, last_s + 1.0 / self.fps, ticks, snippets)
+
+    def _times(self, frames: IntArray | int) -> FloatArray:
+        """When these frames are first shown, in seconds."""
+        if self.pts is not None:
+            return np.asarray(self.pts[frames])
+        return np.asarray(self.start_s + np.asarray(frames) / self.fps)
+
+    def _ticks_in_segment(self) -> IntArray:
+        """(n_snippets, 2) as ``snippet_ticks``, counted from the start of each one's segment."""
+        starts = _counted(self._segments.snippets) * self.stride
+        ends = starts + max(self.snippet_frames, self.stride)
+        whole = np.repeat(self._segments.ticks, self._segments.snippets)
+        return np.stack([starts, np.minimum(ends, whole)], axis=1)
+
+
+def _starts(counts: IntArray) -> IntArray:
+    """(K,) what was counted before each of ``counts``."""
+    return np.cumsum(counts) - counts
+
+
+def _counted(counts: IntArray) -> IntArray:
+    """(sum of counts,) 0, 1, 2 ... up to each of ``counts``, one after the other."""
+    return np.arange(int(counts.sum())) - np.repeat(_starts(counts), counts)
 
 
 # A rectangle in the picture: left, top, right, bottom, in shares of its width and height.

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from oddframe.errors import InputError, OddframeError
+from oddframe.features.header import read_stored_header, timebase_to_dict
 from oddframe.features.imports import StoredFile
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import FeatureStore, content_hash, read_features, write_features
+from oddframe.features.store import (
+    FeatureStore,
+    content_hash,
+    read_features,
+    tensors_of,
+    write_features,
+)
+from oddframe.features.stream import checksum
 from oddframe.timeline import Timebase
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=8, crops=("center", "top_left"))
 
 
-def some_features(spec: FeatureSpec = SPEC, *, variable: bool = False) -> Features:
+def some_features(spec: FeatureSpec = SPEC, *, variable: bool = False, **timebase) -> Features:
     rng = np.random.default_rng(1)
     pts = np.cumsum(rng.uniform(0.01, 0.1, 70)) if variable else None
-    timebase = spec.timebase(25.0, 70, pts)
+    timebase = spec.timebase(**{"fps": 25.0, "n_frames": 70, "pts": pts} | timebase)
     shape = (len(spec.crops), timebase.n_snippets, spec.dim)
     return Features(rng.normal(size=shape).astype(np.float32), spec, timebase)
 
 
-@pytest.mark.parametrize("variable", [False, True])
-def test_what_was_kept_comes_back(tmp_path: Path, variable: bool) -> None:
-    store, features = FeatureStore(tmp_path), some_features(variable=variable)
+LEAPING = {"pts": np.arange(70) / 25 + np.repeat([0.0, 31_250.0], 35), "gaps": (35,)}
+
+
+@pytest.mark.parametrize("timebase", [{}, {"variable": True}, {"start_s": 2.5}, LEAPING], ids=repr)
+def test_what_was_kept_comes_back(tmp_path: Path, timebase) -> None:
+    store, features = FeatureStore(tmp_path), some_features(**timebase)
     assert store.get("0f" * 32, SPEC) is None
     path = store.put("0f" * 32, features)
     assert path == store.path("0f" * 32, SPEC)
@@ -43,6 +57,44 @@ def test_what_was_kept_comes_back(tmp_path: Path, variable: bool) -> None:
     assert back.timebase == features.timebase
     np.testing.assert_array_equal(back.array, features.array)
     np.testing.assert_array_equal(back.timebase.frame_times, features.timebase.frame_times)
+    assert StoredFile(path).checked().timebase == features.timebase
+
+
+def test_a_plain_video_has_the_header_that_it_always_had(tmp_path: Path) -> None:
+    path = tmp_path / "f.safetensors"
+    write_features(path, some_features())
+    with safe_open(path, framework="np") as file:
+        header = json.loads(file.metadata()["oddframe"])
+    assert header["timebase"] == {
+        "fps": 25.0,
+        "n_frames": 70,
+        "snippet_frames": 16,
+        "stride": 16,
+        "rate": None,
+    }
+
+
+@pytest.mark.parametrize("claim", [{}, {"stride": 2 * 10**8}, {"rate": 25.0, "fps": 1e9}])
+def test_a_file_that_claims_more_than_it_can_hold_is_refused_without_memory(
+    tmp_path: Path, claim: dict[str, float]
+) -> None:
+    path, features = tmp_path / "f.safetensors", some_features()
+    header = {
+        "kind": "oddframe features",
+        "schema": 1,
+        "spec": SPEC.to_dict(),
+        "timebase": timebase_to_dict(features.timebase) | {"n_frames": 10**9} | claim,
+        "checksum": checksum(tensors_of(features)),
+    }
+    save_file(tensors_of(features), path, {"oddframe": json.dumps(header)})
+    for read in (read_features, read_stored_header):
+        tracemalloc.start()
+        with pytest.raises(InputError, match=r"1000000000 frames|expected") as refused:
+            read(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert "\n" not in str(refused.value)
+        assert peak < 1e6
 
 
 def test_half_precision_stays_half(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,8 @@ def test_schema_1_has_what_programs_rely_on(make_result: MakeResult, tmp_path: P
         {"stride": 8},
         {"rate": 12.5, "stride": 32},
         {"pts": np.cumsum(np.full(90, 0.04) + 0.01 * np.sin(np.arange(90)) ** 2)},
+        {"start_s": 2.5},
+        {"pts": np.arange(90) / 25 + np.repeat([0.1, 31_250, 50_000], 30), "gaps": (30, 60)},
     ],
 )
 @pytest.mark.parametrize("truth", [None, [], [(1.0, 2.0)]])
@@ -97,6 +100,30 @@ def test_scores_that_do_not_fit_the_frames_are_refused(
     path.write_text(json.dumps(data))
     with pytest.raises(InputError):
         read_json(path)
+
+
+@pytest.mark.parametrize("stride", [16, 10**8])
+def test_a_file_that_claims_more_than_it_can_hold_is_refused_without_memory(
+    make_result: MakeResult, tmp_path: Path, stride: int
+) -> None:
+    data = to_dict(make_result(160)) | {"frames": 10**9, "snippet_stride": stride}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(data))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="it says 1000000000 frames") as refused:
+        read_json(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert str(path) in str(refused.value)
+    assert peak < 1e6
+
+
+def test_gaps_and_a_late_start_are_written_where_there_are_any(make_result: MakeResult) -> None:
+    pts = np.arange(90) / 25 + np.repeat([2.5, 31_250.0], [30, 60])
+    data = to_dict(make_result(90, pts=pts, gaps=(30,)))
+    assert data["start_s"] == 2.5
+    assert data["gaps"] == [[pytest.approx(3.7), pytest.approx(31_251.2)]]
+    assert not {"gaps", "start_s"} & to_dict(make_result(90)).keys()
 
 
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:

@@ -25,6 +25,26 @@ def test_whatever_the_stamps_times_increase_from_zero(
     assert (np.diff(result) > 0).all()
 
 
+def test_a_leap_inside_the_video_is_a_gap_and_a_slow_camera_has_none() -> None:
+    clock = FrameClock(0.2, 40_000.0)
+    stamps = [0.0, 5.0, 10.0, 20.0, 20.04, 30.5, 36_000.0, 36_005.0]
+    assert [(clock(stamp), clock.after_gap) for stamp in stamps] == [
+        *((0.0, False), (5.0, False), (10.0, False), (20.0, False), (20.04, False)),
+        *((30.5, True), (36_000.0, True), (36_005.0, False)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("origin_s", "first_s"),
+    [(None, 0.0), (12.5, 0.0), (10.0, 2.5), (12.499, 0.0), (13.0, 0.0), (-5000.0, 0.0)],
+)
+def test_the_first_frame_is_as_late_as_the_players_clock_has_it(
+    origin_s: float | None, first_s: float
+) -> None:
+    clock = FrameClock(25, 100.0, origin_s)
+    assert [clock(12.5), clock(12.54), clock(12.58)] == [first_s + i / 25 for i in range(3)]
+
+
 @given(
     st.lists(st.floats(0.001, 5), min_size=1, max_size=50),
     st.floats(0, 1e6),

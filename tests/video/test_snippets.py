@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Timebase
+from oddframe.video.clock import GAP_S
 from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
 from oddframe.video.preprocessing import NO_PICTURE, Look, Preprocessing
@@ -35,8 +36,11 @@ class Numbered(FrameSource):
         self.expected_frames = len(times)
 
     def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+        last = self.times[0]
         for number, time_s in enumerate(self.times):
-            yield tuple(Frame(lambda n=number: self.image(n), time_s) for _ in looks)
+            leaps = time_s - last > GAP_S
+            yield tuple(Frame(lambda n=number: self.image(n), time_s, leaps) for _ in looks)
+            last = time_s
 
     def image(self, number: int) -> Image:
         self.made += 1
@@ -51,12 +55,11 @@ def numbers(snippets: list[Image]) -> list[list[int]]:
 def naive(timebase: Timebase) -> list[list[int]]:
     """Frame numbers of each snippet, straight from the definition."""
     shown = timebase.tick_frames()
+    segment = np.searchsorted(timebase.gaps, shown, side="right")
+    last = [int(np.flatnonzero(segment == part)[-1]) for part in range(len(timebase.gaps) + 1)]
     return [
-        [
-            int(shown[min(i * timebase.stride + j, len(shown) - 1)])
-            for j in range(timebase.snippet_frames)
-        ]
-        for i in range(timebase.n_snippets)
+        [int(shown[min(start + j, last[segment[start]])]) for j in range(timebase.snippet_frames)]
+        for start in timebase.snippet_ticks()[:, 0]
     ]
 
 
@@ -72,21 +75,31 @@ def pixel(**how) -> Preprocessing:
     stride=st.integers(1, 40),
     rate=st.none() | st.sampled_from([3.0, 12.5, 15.0, 25.0, 29.97, 30.0, 50.0]),
     gaps=st.none() | st.randoms(use_true_random=False),
+    start_s=st.sampled_from([0.0, 2.5]),
+    leap_s=st.sampled_from([0.1, 2.0, 40_000.0]),
 )
 def test_snippets_are_those_of_the_timebase(
-    n: int, fps: float, snippet_frames: int, stride: int, rate: float | None, gaps
+    n: int,
+    fps: float,
+    snippet_frames: int,
+    stride: int,
+    rate: float | None,
+    gaps,
+    start_s: float,
+    leap_s: float,
 ) -> None:
     if gaps is None:
-        times = [i / fps for i in range(n)]
+        times = [start_s + i / fps for i in range(n)]
     else:
-        steps = [gaps.choice([0.001, 0.02, 1 / 30, 0.04, 0.5]) for _ in range(n)]
+        steps = [gaps.choice([0.001, 0.02, 1 / 30, 0.04, 0.5, leap_s]) for _ in range(n)]
         times = np.cumsum(steps).tolist()
-        times = [time_s - times[0] for time_s in times]
+        times = [time_s - times[0] + start_s for time_s in times]
     how = pixel(snippet_frames=snippet_frames, stride=stride, rate=rate)
     reader = SnippetReader(Numbered(fps, times), how)
     found = numbers(list(reader))
     timebase = reader.timebase
     assert np.array_equal(timebase.frame_times, times)
+    assert len(timebase.gaps) == int((np.diff(times) > GAP_S).sum())
     assert found == naive(timebase)
     assert (timebase.snippet_frames, timebase.stride, timebase.rate) == (
         snippet_frames,
@@ -103,6 +116,26 @@ def test_a_constant_rate_needs_no_time_stamps_and_another_does() -> None:
     list(reader)
     assert reader.timebase.pts is not None
     assert reader.timebase.fps == pytest.approx(4)
+
+
+def test_what_a_snippet_costs_does_not_grow_with_what_a_header_claims(monkeypatch) -> None:
+    made = []
+    init = Timebase.__post_init__
+    monkeypatch.setattr(Timebase, "__post_init__", lambda base: made.append(base) or init(base))
+    counts, peaks = [], []
+    for claimed in (800, 10**9):
+        source = Numbered(25, [i / 25 for i in range(800)])
+        source.expected_frames = claimed
+        reader = SnippetReader(source, pixel(rate=25.0))
+        tracemalloc.start()
+        for _ in reader:
+            assert reader.expected_snippets == claimed // 16
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        counts.append(len(made))
+        made.clear()
+    assert counts == [2, 2]  # One of what is claimed, one of what was there.
+    assert peaks[1] < 2 * peaks[0] + 100_000
 
 
 def test_frames_that_no_snippet_shows_are_not_made() -> None:

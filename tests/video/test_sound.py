@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from oddframe.errors import InputError
 from oddframe.video import sound
+from oddframe.video.reader import VideoFile
 from oddframe.video.sound import Heard, Sound
 from tests.conftest import Image, flip_bits, keep_part
 from tests.sounds import tone, with_sound
@@ -48,14 +49,16 @@ def test_two_channels_become_their_mean(tmp_path: Path, frames: list[Image]) -> 
     assert np.abs(heard(path) - tone(2, rate=RATE) / 2)[1000:-1000].max() < 0.01
 
 
-def test_seconds_count_from_the_first_frame(tmp_path: Path, frames: list[Image]) -> None:
+def test_second_0_is_a_players_as_for_the_picture(tmp_path: Path, frames: list[Image]) -> None:
     silent = np.zeros(RATE // 2, np.float32)
     late = heard(with_sound(tmp_path / "late.mkv", frames, [tone(1)], sound_at_s=0.5))
     assert not late[: len(silent) - 200].any()
     assert np.abs(late[len(silent) :] - tone(1, rate=RATE))[1000:-1000].max() < 0.02
-    # The picture starts later than the sound: what came before it is not heard.
-    early = heard(with_sound(tmp_path / "early.mkv", frames, [tone(2)], picture_at_s=0.75))
-    assert len(early) == pytest.approx(1.25 * RATE, abs=0.06 * RATE)
+    # The picture starts later than the sound, which is second 0.
+    path = with_sound(tmp_path / "early.mkv", frames, [tone(2)], picture_at_s=0.75)
+    assert next(VideoFile(path).frames()).time_s == pytest.approx(0.75)
+    early = heard(path)
+    assert len(early) == pytest.approx(2 * RATE, abs=0.06 * RATE)
     assert np.abs(early - tone(2, rate=RATE)[-len(early) :])[1000:-1000].max() < 0.02
 
 

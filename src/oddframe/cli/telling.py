@@ -67,7 +67,7 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> str:
     """The last line of a batch."""
     results = [o.result for o in outcomes if o.result is not None]
     scored = sum(
-        o.result.track.timebase.duration_s for o in outcomes if o.result is not None and not o.kept
+        o.result.track.timebase.covered_s for o in outcomes if o.result is not None and not o.kept
     )
     eventful = sum(1 for result in results if result.events)
     text = f"{len(results)} of {len(outcomes)} scored, {eventful} with events"

@@ -26,7 +26,7 @@ class Truth:
     """When something odd happens in a video: half-open intervals (start, end), none if never.
 
     Attributes:
-        intervals: Sorted, not overlapping; in frames from 0, or in seconds from the first frame.
+        intervals: Sorted, not overlapping; in frames from 0, or in seconds as a player counts them.
         unit: Of the intervals. Published labels are in frames, people write seconds.
     """
 
@@ -37,7 +37,7 @@ class Truth:
         """(n_frames,) True where a frame is odd; an interval that ends past the video is cut."""
         where = np.arange(timebase.n_frames, dtype=np.float64)
         if self.unit == "seconds":
-            where = timebase.frame_times - timebase.frame_times[0]
+            where = timebase.frame_times
         labels = np.zeros(timebase.n_frames, dtype=bool)
         for start, end in self.intervals:
             labels |= (where >= start) & (where < end)
@@ -45,8 +45,15 @@ class Truth:
 
     def seconds(self, timebase: Timebase) -> Intervals:
         """The intervals on the video's own clock, in seconds; what lies past its end is cut."""
-        edges = np.append(timebase.frame_times, timebase.end_s)
-        return stretches(self.frame_labels(timebase), edges)
+        labels = self.frame_labels(timebase)
+        return tuple(
+            interval
+            for first, end in timebase.segments
+            for interval in stretches(
+                labels[first:end],
+                np.append(timebase.frame_times[first:end], timebase.frame_ends[end - 1]),
+            )
+        )
 
 
 @dataclass(frozen=True)

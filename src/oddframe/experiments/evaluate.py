@@ -88,13 +88,14 @@ def official_scores(track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledSco
     """
     base = track.timebase
     reach = max(base.snippet_frames, base.stride)
-    whole = max(0, (base.n_ticks - reach) // base.stride + 1)
-    ticks = labels[base.tick_frames()][: whole * base.stride]
-    odd = ticks.reshape(whole, base.stride).sum(axis=1)
+    starts, ends = base.snippet_ticks().T
+    whole = ends - starts == reach
+    before = np.append(0, np.cumsum(labels[base.tick_frames()]))
+    odd = before[starts[whole] + base.stride] - before[starts[whole]]
     weights = np.concatenate([odd, base.stride - odd]).astype(np.float64)
     kept = weights > 0
-    rows = np.repeat([True, False], whole)
-    return LabelledScores(rows[kept], np.tile(track.scores[:whole], 2)[kept], weights[kept])
+    rows = np.repeat([True, False], len(odd))
+    return LabelledScores(rows[kept], np.tile(track.scores[whole], 2)[kept], weights[kept])
 
 
 def _video(judged: Judged, rule: EventRule, protocol: FrameProtocol) -> VideoFigures:
@@ -130,7 +131,7 @@ def _figures(videos: Sequence[VideoFigures], *, timed: bool) -> Figures:
     return Figures(
         videos=len(videos),
         abnormal=sum(v.video.abnormal for v in videos),
-        hours=sum(v.track.timebase.duration_s for v in videos) / 3600,
+        hours=sum(v.track.timebase.covered_s for v in videos) / 3600,
         frames=frame_metrics([v.frames for v in videos if v.frames is not None]) if timed else None,
         video_auc=_video_auc(videos),
         confusion=_confusion(videos),

@@ -125,7 +125,7 @@ class VideoFigures:
         if self.match is None or self.truth is None:
             return Rate(0, 0.0)
         odd = sum(end - start for start, end in self.truth)
-        return Rate(self.match.false, max(0.0, self.track.timebase.duration_s - odd) / 3600)
+        return Rate(self.match.false, max(0.0, self.track.timebase.covered_s - odd) / 3600)
 
 
 @dataclass(frozen=True)

@@ -102,5 +102,5 @@ def _checked(tracks: Sequence[ScoreTrack], wish: float, rule: EventRule) -> Rate
         others = [track for i, track in enumerate(tracks) if i not in out]
         at = rule.with_threshold(calibrate(others, wish, rule).threshold)
         count += sum(len(find_events(tracks[i], at)) for i in out)
-        hours += sum(tracks[i].timebase.duration_s for i in out) / 3600
+        hours += sum(tracks[i].timebase.covered_s for i in out) / 3600
     return Rate(count, hours)

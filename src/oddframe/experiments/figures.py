@@ -118,7 +118,7 @@ def _events_of(
         for video, track in zip(result.videos, result.tracks, strict=True)
     ]
     found, true = sum(m.found for m in matches), sum(m.found + m.missed for m in matches)
-    hours = sum(track.timebase.duration_s for track in result.tracks) / 3600
+    hours = sum(track.timebase.covered_s for track in result.tracks) / 3600
     return found / true if true else float("nan"), sum(m.false for m in matches) / hours
 
 

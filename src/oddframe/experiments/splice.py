@@ -178,8 +178,13 @@ class Spliced:
         parts = np.split(scores, np.cumsum(counts)[:-1])
         frames = [c.timebase.to_frames(part) for c, part in zip(self.clips, parts, strict=True)]
         last = self.clips[-1].timebase
-        total = sum(len(part) for part in frames)
-        joined = Timebase(last.fps, total, 1, 1, None, self.frame_times)
+        lengths = [len(part) for part in frames]
+        gaps = tuple(
+            gap + sum(lengths[:number])
+            for number, clip in enumerate(self.clips)
+            for gap in clip.timebase.gaps
+        )
+        joined = Timebase(last.fps, sum(lengths), 1, 1, None, self.frame_times, gaps=gaps)
         return ScoreTrack(np.concatenate(frames), joined)
 
 

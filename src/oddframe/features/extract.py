@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,12 +145,13 @@ def extract_all(
     rows = [_Rows(task) for task in tasks]
     hows = list(dict.fromkeys(each.how for each in rows))
     reading = OnePass(source, hows, mask)
+    expected = reading.expected_snippets
     for done, (which, snippet) in enumerate(reading, start=1):
         for each in rows:
             if each.how == hows[which]:
                 each.add(snippet)
         if progress is not None:
-            progress(done, reading.expected_snippets)
+            progress(done, expected and max(done, expected))
     times = dict(zip(hows, reading.timebases, strict=True))
     return tuple(each.finished(source, times[each.how], reading) for each in rows)
 
@@ -191,7 +193,7 @@ class _Rows:
         """All of it, now that the last snippet is there."""
         if self._waiting:
             self._run()
-        notes: list[str] = []
+        notes = [_gap_note(time)] if time.gaps else []
         arrays: list[AnyFeatures] = [self._seen()] if self._backbone.eyes else []
         for ear in self._backbone.ears:
             heard, note = listen(source, time, ear)
@@ -219,6 +221,18 @@ class _Rows:
             self._made.append(made)
         if self._partial is not None:
             self._partial.add(made)
+
+
+def _gap_note(time: Timebase) -> str:
+    """What to say of a video whose clock leaps."""
+    starts, ends = time.gap_times.T
+    first, longest = (timedelta(seconds=round(s)) for s in (starts[0], (ends - starts).max()))
+    if len(starts) == 1:
+        return f"its clock leaps by {longest} at {first}; no scores in between"
+    return (
+        f"its clock leaps {len(starts)} times, by up to {longest} and first at {first}; no scores "
+        "in between"
+    )
 
 
 def _spec(name: str, sha256: str, dim: int, precision: str, how: Preprocessing) -> FeatureSpec:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddframe.errors import InputError
 from oddframe.features.spec import FeatureSpec
@@ -85,7 +86,8 @@ def header_in(file: BinaryIO, size: int, name: str) -> StoredHeader:
             first, end = times["data_offsets"]
             file.seek(8 + length + first)
             pts = np.frombuffer(file.read(end - first), "<f8")
-        spec, time = _spec(json.dumps(header["spec"])), Timebase(pts=pts, **header["timebase"])
+        spec, time = _spec(json.dumps(header["spec"])), timebase_from(header["timebase"], pts)
+        time.check_claims(snippets, size)
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{name}: a damaged feature file ({error})") from None
@@ -95,6 +97,33 @@ def header_in(file: BinaryIO, size: int, name: str) -> StoredHeader:
 @lru_cache(maxsize=64)  # A million files have a few specs.
 def _spec(text: str) -> FeatureSpec:
     return FeatureSpec.from_dict(json.loads(text))
+
+
+def timebase_to_dict(time: Timebase) -> dict[str, Any]:
+    """A timebase as a feature file's header has it; the frames' times are a tensor of the file."""
+    fields: dict[str, Any] = {
+        "fps": time.fps,
+        "n_frames": time.n_frames,
+        "snippet_frames": time.snippet_frames,
+        "stride": time.stride,
+        "rate": time.rate,
+    }
+    # Most videos have neither, and older versions read only what they know.
+    if time.pts is None and time.start_s:
+        fields["start_s"] = time.start_s
+    if time.gaps:
+        fields["gaps"] = list(time.gaps)
+    return fields
+
+
+def timebase_from(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) -> Timebase:
+    """The timebase of a feature file, as ``timebase_to_dict`` wrote it.
+
+    Raises:
+        InputError: it is impossible.
+        TypeError: it has other fields, or of other types.
+    """
+    return Timebase(**{**fields, "gaps": tuple(fields.get("gaps", ())), "pts": pts})
 
 
 def header_of(name: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:

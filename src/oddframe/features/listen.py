@@ -58,7 +58,7 @@ def _features(windows: NDArray[np.float32], ear: Ear) -> NDArray[np.float32]:
 def _told(heard: Heard, timebase: Timebase) -> str | None:
     if not heard.there:
         return "no sound: silence in its place"
-    short_s = timebase.duration_s - heard.end_s
+    short_s = timebase.end_s - heard.end_s
     if short_s > _TOLD_S:
         return f"the sound ends {short_s:.1f} s before the picture: silence from there on"
     if short_s < -_TOLD_S:

@@ -19,13 +19,19 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.header import HEADER, KIND, SCHEMA, header_of
+from oddframe.features.header import (
+    HEADER,
+    KIND,
+    SCHEMA,
+    header_of,
+    timebase_from,
+    timebase_to_dict,
+)
 from oddframe.features.index import Index, Indexed
 from oddframe.features.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import Tensor, checksum, write_tensors
 from oddframe.files import file_sha256
-from oddframe.timeline import Timebase
 
 
 def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
@@ -78,13 +84,7 @@ def write_features(path: Path, features: Features) -> None:
         "kind": KIND,
         "schema": SCHEMA,
         "spec": features.spec.to_dict(),
-        "timebase": {
-            "fps": time.fps,
-            "n_frames": time.n_frames,
-            "snippet_frames": time.snippet_frames,
-            "stride": time.stride,
-            "rate": time.rate,
-        },
+        "timebase": timebase_to_dict(time),
         "checksum": checksum(tensors),
     }
     write_tensors(path, tensors, {HEADER: json.dumps(header, sort_keys=True)})
@@ -109,8 +109,9 @@ def read_features(path: Path) -> Features:
         if checksum(tensors) != header["checksum"]:
             raise InputError("its contents do not match its checksum")
         spec = FeatureSpec.from_dict(header["spec"])
-        time = Timebase(pts=tensors.get("pts"), **header["timebase"])
+        time = timebase_from(header["timebase"], tensors.get("pts"))
         features = Features(tensors["features"], spec, time)
+        time.check_claims(features.array.shape[1], path.stat().st_size)
         if not all(is_finite(crop) for crop in tensors["features"]):
             raise InputError("it holds values that are not finite")
     except (InputError, KeyError, TypeError, ValueError) as error:

@@ -50,6 +50,7 @@ class Annotator:
         self._truth = sorted(result.truth or ())
         tiled = result.track.tiles is not None
         self._tiles = oddest_tiles(result.track) if tiled else None
+        self._times = result.track.timebase.frame_times
         self._writer: VideoWriter | None = None
 
     def add(self, frame: Frame) -> None:
@@ -78,7 +79,7 @@ class Annotator:
 
     def _mark_tile(self, picture: Picture, time_s: float) -> None:
         """Frame the oddest tile of this moment, if there are tiles."""
-        tiles, times = self._result.track.tiles, self._result.track.timebase.frame_times
+        tiles, times = self._result.track.tiles, self._times
         if tiles is None or self._tiles is None:
             return
         frame = max(0, int(np.searchsorted(times, time_s + _SLACK, side="right")) - 1)

@@ -19,6 +19,7 @@ from oddframe.outputs.moments import Moment
 from oddframe.outputs.panel import (
     BLUE,
     CAPTION,
+    GAP_GREY,
     GREEN,
     GREY,
     INK,
@@ -76,6 +77,8 @@ def _draw_curve(axes: Axes, result: VideoResult, curve: Steps) -> None:
     dress(axes, start, end)
     for a, b in result.truth or ():
         axes.axvspan(a, b, facecolor=PINK, edgecolor="none", zorder=0)
+    for a, b in result.track.timebase.gap_times:
+        axes.axvspan(a, b, facecolor=GAP_GREY, edgecolor="none", zorder=0)
     for event in result.events:
         # Never thinner than two pixels: an event of seconds has to be seen in a video of hours.
         width = max(event.duration_s, (end - start) * 0.0015)
@@ -103,6 +106,8 @@ def _draw_legend(figure: Figure, result: VideoResult, curve: Steps, height: floa
         entries.append((Patch(facecolor=RED), "event found"))
     if result.truth is not None:
         entries.append((Patch(facecolor=PINK), "truth"))
+    if result.track.timebase.gaps:
+        entries.append((Patch(facecolor=GAP_GREY), "no picture, no score"))
     figure.legend(
         *zip(*entries, strict=True),
         loc="lower center",

@@ -17,6 +17,7 @@ from oddframe.outputs.picture import Picture
 # 23.976, 24, 25, 29.97, 30, 50, 59.94 and 60 frames a second are whole numbers of these, and
 # MPEG-4 part 2 takes no finer ones.
 _TICK = Fraction(1, 60_000)
+_LONGEST = round(9.9 * 3600 / _TICK)  # MP4 counts the length of a picture in 31 bits.
 _SMPTE_170M = 6  # BT.601: what the conversion from RGB gives; named, so that no player guesses.
 
 
@@ -57,6 +58,9 @@ def _has(codec: str) -> bool:
 class VideoWriter:
     """Encodes RGB pictures one by one; memory does not grow with their number.
 
+    Time 0 is that of every player: the first picture is there from 0 on, whenever it is due. Over a
+    long pause the picture before it is repeated, as MP4 cannot hold a longer one.
+
     Args:
         target: File to write, its ending does not matter; or memory.
         encoder: How.
@@ -84,6 +88,7 @@ class VideoWriter:
             self._path, file, flags = Path("memory"), target, {}
         self._fps = fps
         self._last = -1
+        self._shown: av.VideoFrame | None = None
         with told(self._path):
             self._container = av.open(file, "w", format=encoder.container, options=flags)
             if comment:
@@ -105,9 +110,18 @@ class VideoWriter:
         Raises:
             OddframeError: the file cannot be written.
         """
+        due = max(round(time_s / _TICK), self._last + 1)
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        if self._shown is None and due > 0:
+            self._encode(frame, 0)
+        while self._shown is not None and due - self._last > _LONGEST:
+            self._encode(self._shown, self._last + _LONGEST)
+        self._encode(frame, due)
+        self._shown = frame
+
+    def _encode(self, frame: av.VideoFrame, due: int) -> None:
         frame.time_base = _TICK
-        frame.pts = self._last = max(round(time_s / _TICK), self._last + 1)
+        frame.pts = self._last = due
         frame.duration = max(1, round(1 / self._fps / _TICK))
         with told(self._path):
             self._container.mux(self._stream.encode(frame))

@@ -45,12 +45,13 @@ def join(
         writer = VideoWriter(part, first_available(_ENCODERS), *size, rate)
         try:
             for clip in clips:
-                start, last = now, 0.0
+                start, first_s = now, None
                 source = open_source(clip.path)
                 for frame in source.frames():
-                    writer.add(fit(frame.image, *size), start + frame.time_s)
-                    last = frame.time_s
-                now = start + last + 1 / source.fps
+                    first_s = frame.time_s if first_s is None else first_s
+                    now = start + frame.time_s - first_s
+                    writer.add(fit(frame.image, *size), now)
+                now += 1 / source.fps
                 if clip.abnormal:
                     if truth and truth[-1][1] == start:
                         truth[-1] = (truth[-1][0], now)

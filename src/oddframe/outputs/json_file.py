@@ -26,9 +26,10 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
     ``snippet_scores``, ``events``, ``threshold``, ``rule`` (what else makes events of scores),
     ``model``, ``damaged_packets``, ``mended_frames`` and ``fingerprint``. Where a snippet's time is
     not just its number times its length, also ``snippet_times`` ([start, end] in seconds); with a
-    variable frame rate, also ``frame_times``; where the model looks at tiles, ``tiles`` (``grid``
-    [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left, top, right,
-    bottom in shares of the picture); where known, ``truth``.
+    variable frame rate, also ``frame_times``; where the first frame is not at 0, ``start_s``; where
+    the clock leaps, ``gaps`` ([start, end] in seconds). Where the model looks at tiles, ``tiles``
+    (``grid`` [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left, top,
+    right, bottom in shares of the picture); where known, ``truth``.
     """
     base = result.track.timebase
     rule = asdict(result.rule)
@@ -51,7 +52,12 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
         "mended_frames": result.mended_frames,
         "fingerprint": result.fingerprint,
     }
-    if base.rate is not None or base.pts is not None or base.stride != base.snippet_frames:
+    if base.start_s:
+        data["start_s"] = base.start_s
+    if base.gaps:
+        data["gaps"] = base.gap_times.tolist()
+    uneven = base.start_s or base.pts is not None or base.stride != base.snippet_frames
+    if base.rate is not None or uneven:
         data["snippet_times"] = base.snippet_times().tolist()
     if base.pts is not None:
         data["frame_times"] = base.pts.tolist()
@@ -89,7 +95,8 @@ def read_json(path: Path) -> VideoResult:
         InputError: the file is missing, not a score file, or of a newer schema.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
     except ValueError as error:
@@ -102,23 +109,29 @@ def read_json(path: Path) -> VideoResult:
             "update oddframe"
         )
     try:
-        return _from_dict(data)
+        return _from_dict(data, len(text))
+    except InputError as error:
+        raise InputError(f"{path}: a damaged score file ({error})") from None
     except KeyError as error:
         raise InputError(f"{path}: not a whole score file: no field {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: not a score file: {error}") from error
 
 
-def _from_dict(data: dict[str, Any]) -> VideoResult:
-    pts = data.get("frame_times")
+def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
+    pts = np.asarray(data["frame_times"], dtype=np.float64) if "frame_times" in data else None
+    leaps = [end for _, end in data.get("gaps", ())]
     base = Timebase(
         fps=data["fps"],
         n_frames=data["frames"],
         snippet_frames=data["snippet_frames"],
         stride=data["snippet_stride"],
         rate=data["snippet_rate"],
-        pts=None if pts is None else np.asarray(pts, dtype=np.float64),
+        pts=pts,
+        start_s=data.get("start_s", 0.0),
+        gaps=() if pts is None else tuple(np.searchsorted(pts, leaps).tolist()),
     )
+    base.check_claims(len(data["snippet_scores"]), size)
     truth, tiled = data.get("truth"), data.get("tiles")
     tiles = tiled and Tiles(tuple(tiled["grid"]), np.asarray(tiled["scores"], dtype=np.float64))
     scores = np.asarray(data["snippet_scores"], dtype=np.float64)

@@ -52,6 +52,8 @@ def moments(result: Eventful, most: int = 6) -> tuple[Moment, ...]:
     kept = odd[: max(1, most // 2)]
 
     times = np.linspace(base.frame_times[0], base.frame_times[-1], _CANDIDATES)
+    if base.gaps:  # Nothing is shown inside of one.
+        times = base.frame_times[np.linspace(0, base.n_frames - 1, _CANDIDATES).astype(int)]
     scores = np.interp(times, base.frame_times, smoothed(result.track, result.rule.smooth_s))
     quiet = np.ones(len(times), dtype=np.bool_)
     for start, end in (*spans, *truth):

@@ -17,7 +17,7 @@ from oddframe.outputs.moments import Moment
 from oddframe.outputs.picture import Picture
 from oddframe.outputs.series import Steps
 
-INK, GREY = "#1d2430", "#6b7480"
+INK, GREY, GAP_GREY = "#1d2430", "#6b7480", "#e6e9ed"
 # Inches: pictures' height, their captions, the lines down to the curve, between two pictures.
 PICTURES, CAPTION, LEADERS, GAP = 1.05, 0.24, 0.34, 0.10
 # The axis reaches so far above a score of 1.

@@ -170,4 +170,4 @@ def _feed(source: FrameSource, mask: Mask | None, sinks: Sequence[_Sink]) -> Non
 
 
 def _masked(frame: Frame, mask: Mask) -> Frame:
-    return Frame(lambda: mask.apply(frame.image), frame.time_s)
+    return Frame(lambda: mask.apply(frame.image), frame.time_s, frame.after_gap)

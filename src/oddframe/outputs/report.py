@@ -98,7 +98,7 @@ def _page(result: VideoResult, media: Media | None, pictures: Mapping[int, Pictu
             "It does not look for anything else."
         ),
         media=_media(media, name),
-        duration=f"{result.track.timebase.duration_s:.3f}",
+        duration=f"{result.track.timebase.end_s:.3f}",
         legend=_legend(result, curve),
         events=_events(result, pictures),
         truth=_truth(result),
@@ -146,6 +146,8 @@ def _legend(result: VideoResult, curve: Steps) -> str:
     ]
     if result.events:
         entries.append(("event", "event found"))
+    if result.track.timebase.gaps:
+        entries.append(("gap", "no picture, no score"))
     if result.truth is not None:
         entries.append(("truth", "what really happens"))
     return "".join(f'<li><i class="k-{key}"></i>{escape(text)}</li>' for key, text in entries)
@@ -269,19 +271,17 @@ def _damage(result: VideoResult) -> str:
 
 
 def _data(result: VideoResult, curve: Steps) -> str:
-    """What the script needs, as JSON that cannot end its script element."""
+    """What the script needs, as JSON that cannot end its script element; times are a player's."""
     base = result.track.timebase
-    start = float(base.frame_times[0])
     data = {
-        "duration": base.duration_s,
+        "duration": base.end_s,
         "frame": 1 / base.fps,
         "threshold": result.rule.threshold,
-        "edges": np.round(curve.edges - start, 4).tolist(),
+        "edges": np.round(curve.edges, 4).tolist(),
         "high": np.round(curve.high, 4).tolist(),
         "low": None if curve.whole else np.round(curve.low, 4).tolist(),
-        "events": [[event.start_s - start, event.end_s - start] for event in result.events],
-        "truth": None
-        if result.truth is None
-        else [[a - start, b - start] for a, b in result.truth],
+        "events": [[event.start_s, event.end_s] for event in result.events],
+        "gaps": np.round(base.gap_times, 4).tolist(),
+        "truth": None if result.truth is None else [list(span) for span in result.truth],
     }
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

@@ -62,14 +62,20 @@ def steps(result: Curved, most: int) -> Steps:
 
     These are the frame scores, smoothed if the rule smooths. Equal neighbours are one step, so
     snippet scores come out as they are; where that leaves more than ``most``, time is cut into
-    ``most`` equal parts with their lowest and highest scores.
+    ``most`` equal parts with their lowest and highest scores. In a gap of the time line the curve
+    is at 0.
     """
     base = result.track.timebase
     frame_scores = smoothed(result.track, result.rule.smooth_s)
-    starts = np.flatnonzero(np.append(True, np.diff(frame_scores) != 0))
-    edges = np.append(base.frame_times[starts], base.end_s)
-    scores = frame_scores[starts]
-    if len(scores) <= most:
+    changes = np.append(True, np.diff(frame_scores) != 0)
+    changes[list(base.gaps)] = True
+    starts = np.flatnonzero(changes)
+    # A gap is a step of its own, in front of the frame that follows it.
+    places = np.searchsorted(starts, base.gaps)
+    edges = np.insert(base.frame_times[starts], places, base.gap_times[:, 0])
+    edges = np.append(edges, base.end_s)
+    scores = np.insert(frame_scores[starts], places, 0.0)
+    if len(starts) <= most:
         return Steps(edges, scores, scores)
     bins = np.linspace(edges[0], edges[-1], most + 1)
     first = np.searchsorted(edges, bins[:-1], side="right") - 1

@@ -121,6 +121,8 @@ class Strip:
         """(height - head, width, 3): the whole curve, bright."""
         plot: Picture = np.full((self.height - self.head, self._width, 3), _DARK, dtype=np.uint8)
         top, floor = self._top(), self._floor()
+        for start, end in result.track.timebase.gap_times:
+            self._shade(plot, float(start), float(end), _GREY, 0.35)
         for start, end in result.truth or ():
             self._shade(plot, start, end, _PINK, 0.35)
         for event in result.events:

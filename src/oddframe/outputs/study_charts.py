@@ -25,7 +25,7 @@ _COLOURS = 9
 def score_chart(video: VideoFigures) -> str:
     """The score over time, with threshold, events and what really happens."""
     base = video.track.timebase
-    start, duration = float(base.frame_times[0]), max(base.duration_s, 1e-9)
+    start, duration = base.start_s, max(base.duration_s, 1e-9)
     curve = steps(video, _MOST_STEPS)
     times, _, high = curve.outline()
     spans = [
@@ -40,8 +40,8 @@ def score_chart(video: VideoFigures) -> str:
     body = "".join(spans) + _level(video.rule.threshold)
     body += f'<polygon class="under" points="0,{_HIGH:g} {line} {_WIDE:g},{_HIGH:g}"/>'
     body += f'<polyline class="line" points="{line}"/>'
-    hours = duration >= 3600
-    ends = (clock(0, hours=hours), clock(duration, 1 if duration < 60 else 0, hours=hours))
+    hours = base.end_s >= 3600
+    ends = (clock(start, hours=hours), clock(base.end_s, 1 if base.end_s < 60 else 0, hours=hours))
     return _chart(body, f"Score of {video.video.path.name} over time", ("1", "0"), ends)
 
 

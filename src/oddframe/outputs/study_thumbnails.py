@@ -68,7 +68,7 @@ def _tile(video: VideoFigures) -> str:
         )
     return (
         f"<li>{image}<b>{video.score:.2f}</b> "
-        f'<span class="label">at {clock(at - float(video.track.timebase.frame_times[0]), 1)}</span>'
+        f'<span class="label">at {clock(at, 1)}</span>'
         f'<span class="name">{name}</span></li>'
     )
 

@@ -17,6 +17,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from oddframe.errors import InputError
+from oddframe.video.clock import GAP_S, LONGEST_LEAD_S
 from oddframe.video.frame import DEFAULT_FPS
 from oddframe.video.structure import is_cut_off, lacks_index
 
@@ -62,10 +63,14 @@ class OpenVideo:
         """Average frame rate as the container states or FFmpeg guesses it."""
         if self._ticks > 1 and self.stream.guessed_rate:
             return float(self.stream.guessed_rate)
-        for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate):
-            if rate and 0 < rate <= _HIGHEST_FPS:
-                return float(rate)
-        return DEFAULT_FPS
+        rates = [
+            float(rate)
+            for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
+            if rate and 0 < rate <= _HIGHEST_FPS
+        ]
+        # The average counts the gaps in the time line as frames.
+        dense = [rate for rate in rates if rate >= 1 / GAP_S]
+        return next(iter(dense or rates), DEFAULT_FPS)
 
     @property
     def duration_s(self) -> float | None:
@@ -78,10 +83,21 @@ class OpenVideo:
 
     @property
     def frames(self) -> int | None:
-        """Number of frames: the index's, else duration times rate, else None."""
+        """Number of frames: the index's, else duration times rate, else None.
+
+        At most as many as the file has bytes, whatever its index claims.
+        """
+        frames = None
         if self.stream.frames:
-            return round(self.stream.frames / self._ticks)
-        return round(self.duration_s * self.fps) or 1 if self.duration_s else None
+            frames = round(self.stream.frames / self._ticks)
+        elif self.duration_s:
+            frames = round(self.duration_s * self.fps) or 1
+        return frames and min(frames, max(1, self.container.size))
+
+    @property
+    def origin_s(self) -> float | None:
+        """Second 0 of a player, as a time stamp of the container; None where it has none."""
+        return origin_s(self.container)
 
     def stops_early(self, until: int) -> bool:
         """Whether a stream whose last picture is over at a time stamp is not all that was promised.
@@ -159,6 +175,35 @@ def packets_of(
             return
 
 
+def origin_s(container: InputContainer) -> float | None:
+    """Second 0 of a player, as a time stamp: when the sound or the picture starts, what is earlier.
+
+    Players such as mpv count from there. Browsers do, too, where that is at 0, as it is in almost
+    all MP4 and Matroska files. What an encoder of sound puts before 0 is not played. Sound that
+    starts more than an hour before the picture has another clock and does not count. None: there
+    is no picture, or no time stamp.
+    """
+    picture = picture_stream(container)
+    start_s = None if picture is None else _start_s(picture)
+    if start_s is None:
+        return None
+    sounds = [max(0.0, s) for s in map(_start_s, container.streams.audio) if s is not None]
+    return min([start_s, *(s for s in sounds if start_s - s <= LONGEST_LEAD_S)])
+
+
+def _start_s(stream: VideoStream | AudioStream) -> float | None:
+    if stream.start_time is None or stream.time_base is None:
+        return None
+    return float(stream.start_time * stream.time_base)
+
+
+def picture_stream(container: InputContainer) -> VideoStream | None:
+    """The stream that is the video, the best by FFmpeg that is no cover; None: there is none."""
+    videos, best = video_streams(container), container.streams.best("video")
+    same = (s for s in videos if best is not None and s.index == best.index)
+    return next(same, videos[0] if videos else None)
+
+
 def video_streams(container: InputContainer) -> list[VideoStream]:
     """The streams that are videos, not cover pictures."""
     attached = av.stream.Disposition.attached_pic
@@ -195,14 +240,12 @@ def _formats() -> str:
 
 
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    videos = video_streams(container)
-    if not videos:
+    stream = picture_stream(container)
+    if stream is None:
         if _is_playlist(path):  # FFmpeg takes some of them for subtitles.
             raise InputError(f"{path}: {_A_PLAYLIST}")
         has = "only sound" if container.streams.audio else "nothing that FFmpeg can decode"
         raise InputError(f"{path}: no video stream in it, {has}")
-    best = container.streams.best("video")
-    stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
     if stream.codec_context is None:
         raise InputError(f"{path}: this FFmpeg has no decoder for its video")
     return stream

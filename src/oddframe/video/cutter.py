@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from oddframe.timeline import TICK_SLACK_S, Timebase
+from oddframe.timeline import TICK_SLACK_S, count_snippets
 from oddframe.video.frame import Frame, Image
 from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.views import check_views, cut, pictures_of
@@ -31,15 +31,23 @@ class Cutter:
         self._ticks = self._done = 0
 
     def push(self, frame: Frame) -> Iterator[Image]:
-        """The snippets that are whole now that the next frame is there."""
-        return self._see(self._shown.push(frame))
+        """The snippets that are whole now that the next frame is there; none spans a gap."""
+        if frame.after_gap:
+            yield from self.finish()
+        yield from self._see(self._shown.push(frame))
 
-    def finish(self, timebase: Timebase) -> Iterator[Image]:
-        """What is left at the end; where the video ends in a snippet its last tick is repeated."""
+    def finish(self) -> Iterator[Image]:
+        """What is left at the end; where the video ends in a snippet its last tick is repeated.
+
+        What is pushed after that is cut like another video.
+        """
+        how = self._how
         yield from self._see(self._shown.rest())
-        if self._done < timebase.n_snippets and self._how.has_picture:
-            tail = list(self._window)[self._done * self._how.stride - self._ticks :]
-            yield self._cropped(tail + tail[-1:] * (self._how.snippet_frames - len(tail)))
+        if self._ticks and self._done < count_snippets(self._ticks, how.snippet_frames, how.stride):
+            tail = list(self._window)[self._done * how.stride - self._ticks :]
+            yield self._cropped(tail + tail[-1:] * (how.snippet_frames - len(tail)))
+        self._shown, self._ticks, self._done = _Ticks(how.rate), 0, 0
+        self._window.clear()
 
     def _see(self, frames: Iterable[Frame]) -> Iterator[Image]:
         how = self._how

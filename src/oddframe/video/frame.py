@@ -24,13 +24,17 @@ class Frame:
     no conversion and no resizing.
 
     Attributes:
-        time_s: Seconds since the video's first frame.
+        time_s: When it is first shown, in seconds as a player counts them.
+        after_gap: Whether the video's clock leaps before it, see ``clock.GAP_S``.
     """
 
-    __slots__ = ("__weakref__", "_image", "_make", "time_s")
+    __slots__ = ("__weakref__", "_image", "_make", "after_gap", "time_s")
 
-    def __init__(self, image: Image | Callable[[], Image], time_s: float) -> None:
+    def __init__(
+        self, image: Image | Callable[[], Image], time_s: float, after_gap: bool = False
+    ) -> None:
         self.time_s = time_s
+        self.after_gap = after_gap
         self._image: Image | None = None if callable(image) else image
         self._make: Callable[[], Image] | None = image if callable(image) else None
 
@@ -77,7 +81,7 @@ class FrameSource(Protocol):
 
         Yields:
             For each frame of the video one ``Frame`` a look, all of one ``time_s``, which strictly
-            increases from 0.0.
+            increases.
 
         Raises:
             InputError: there is not one picture, or what is there cannot be read.

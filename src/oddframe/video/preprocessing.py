@@ -85,7 +85,13 @@ class Preprocessing:
         )
 
     def timebase(
-        self, fps: float, n_frames: int, pts: NDArray[np.float64] | None = None
+        self,
+        fps: float,
+        n_frames: int,
+        pts: NDArray[np.float64] | None = None,
+        start_s: float = 0.0,
+        gaps: tuple[int, ...] = (),
     ) -> Timebase:
-        """The timebase of a video of ``n_frames`` frames that is cut this way."""
-        return Timebase(fps, n_frames, self.snippet_frames, self.stride, self.rate, pts)
+        """The timebase of a video of ``n_frames`` frames that is cut this way; see ``Timebase``."""
+        cut = self.snippet_frames, self.stride, self.rate
+        return Timebase(fps, n_frames, *cut, pts, start_s, gaps)

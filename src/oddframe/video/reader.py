@@ -70,11 +70,14 @@ class VideoFile(FrameSource):
         empty = True
         with open_video(self._path) as video:
             self._damage = Damage(video.codec)
-            clock = FrameClock(video.fps, video.duration_s)
+            clock = FrameClock(video.fps, video.duration_s, video.origin_s)
             for picture in self._decode(video):
                 empty = False
                 time_s = clock(_stamp_s(picture))
-                yield tuple(Frame(partial(self._image, each, picture), time_s) for each in scalers)
+                yield tuple(
+                    Frame(partial(self._image, each, picture), time_s, clock.after_gap)
+                    for each in scalers
+                )
         if empty and self._starved:
             raise self._too_large()
         if empty:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Generator, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
-from oddframe.timeline import Timebase
+from oddframe.errors import InputError
+from oddframe.timeline import FloatArray, IntArray, Timebase
 from oddframe.video.background import in_background
+from oddframe.video.clock import GAP_S
 from oddframe.video.cutter import Cutter
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
@@ -26,7 +28,8 @@ class OnePass:
 
     Snippets are uint8 arrays (C crops, snippet_frames, h, w, 3), those of ``Timebase``: snippet
     ``i`` starts at tick ``i * stride``, each tick shows the frame that a player would show, the
-    last tick is repeated where the video ends first. What differs in crops, stride or rate alone
+    last tick is repeated where the video ends first, or where its clock leaps: what is behind a gap
+    is cut like another video. What differs in crops, stride or rate alone
     shares its frames; what differs in size, filter or JPEG shares the decoding. That runs in a
     thread of its own, some snippets ahead. Each iteration reads the video anew.
 
@@ -51,14 +54,17 @@ class OnePass:
         self._mask = mask
         self._timebases: tuple[Timebase, ...] = ()
 
-    @property
+    @cached_property
     def expected_snippets(self) -> int | None:
         """About how many snippets there will be; None where nothing says so."""
         frames = self._source.expected_frames
         if not frames:
             return None
         seen = (how for how in self._hows if how.has_picture)
-        return sum(how.timebase(self._source.fps, frames).n_snippets for how in seen)
+        try:
+            return sum(how.timebase(self._source.fps, frames).n_snippets for how in seen)
+        except InputError:  # A header may claim any length.
+            return None
 
     @property
     def timebases(self) -> tuple[Timebase, ...]:
@@ -91,31 +97,40 @@ def _snippets(
     source: FrameSource, hows: Sequence[Preprocessing], mask: Mask | None
 ) -> Generator[tuple[int, Image], None, tuple[Timebase, ...]]:
     """The snippets, decoded some way ahead in a thread of their own; the timebases at the end."""
-    times = array("d")
+    times, gaps = array("d"), array("q")
     ahead = min(max(2, _BYTES_AHEAD // max(1, _bytes(how))) for how in hows)
-    yield from in_background(_cut(source, hows, mask, times), min(_MOST_AHEAD, ahead))
-    return tuple(_timebase(source.fps, how, times) for how in hows)
+    yield from in_background(_cut(source, hows, mask, times, gaps), min(_MOST_AHEAD, ahead))
+    fps, pts, start_s = _clocked(source.fps, np.array(times), np.array(gaps))
+    return tuple(how.timebase(fps, len(times), pts, start_s, tuple(gaps)) for how in hows)
 
 
 def _cut(
-    source: FrameSource, hows: Sequence[Preprocessing], mask: Mask | None, times: array[float]
+    source: FrameSource,
+    hows: Sequence[Preprocessing],
+    mask: Mask | None,
+    times: array[float],
+    gaps: array[int],
 ) -> Generator[tuple[int, Image], None, None]:
-    """The snippets; ``times`` gets the time of each frame."""
+    """The snippets; ``times`` gets the time of each frame, ``gaps`` the frames after a gap."""
     looks = list(dict.fromkeys(how.look for how in hows))
     cutters = [(Cutter(how), looks.index(how.look)) for how in hows]
     for frames in source.looks(looks):
+        if frames[0].after_gap:
+            gaps.append(len(times))
         times.append(frames[0].time_s)
         seen = [_masked(mask, frame) for frame in frames]
         for number, (cutter, look) in enumerate(cutters):
             for snippet in cutter.push(seen[look]):
                 yield number, snippet
     for number, (cutter, _) in enumerate(cutters):
-        for snippet in cutter.finish(_timebase(source.fps, hows[number], times)):
+        for snippet in cutter.finish():
             yield number, snippet
 
 
 def _masked(mask: Mask | None, frame: Frame) -> Frame:
-    return frame if mask is None else Frame(partial(_painted, mask, frame), frame.time_s)
+    if mask is None:
+        return frame
+    return Frame(partial(_painted, mask, frame), frame.time_s, frame.after_gap)
 
 
 class SnippetReader:
@@ -157,8 +172,13 @@ def _painted(mask: Mask, frame: Frame) -> Image:
     return mask.apply(frame.image)
 
 
-def _timebase(fps: float, how: Preprocessing, times: array[float]) -> Timebase:
-    pts = np.array(times)
-    if np.array_equal(pts, np.arange(len(pts)) / fps):
-        return how.timebase(fps, len(pts))
-    return how.timebase((len(pts) - 1) / (pts[-1] - pts[0]), len(pts), pts)
+def _clocked(fps: float, pts: FloatArray, gaps: IntArray) -> tuple[float, FloatArray | None, float]:
+    """Average rate, times where they are not those of a constant rate, and the first of them."""
+    start_s = float(pts[0])
+    if gaps.size:
+        steps = np.delete(np.diff(pts), gaps - 1)
+        average = steps.size / steps.sum() if steps.size else 1 / GAP_S
+        return (fps if np.isclose(fps, average, rtol=1e-6) else average), pts, start_s
+    if np.array_equal(pts, start_s + np.arange(len(pts)) / fps):
+        return fps, None, start_s
+    return (len(pts) - 1) / (pts[-1] - pts[0]), pts, start_s

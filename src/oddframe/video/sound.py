@@ -1,11 +1,12 @@
 """The sound of a video: mono, at a wished rate, on the clock of the picture.
 
-Second 0 is when the first frame is shown. Where the stamps leave a gap, there is silence; where
-sound comes twice, it is heard once. Memory does not grow with the length.
+Second 0 is a player's, as it is for the frames. Where the stamps leave a gap, there is silence;
+where sound comes twice, it is heard once. Memory does not grow with the length.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from oddframe.video.container import open_container, packets_of, video_streams
+from oddframe.video.container import open_container, origin_s, packets_of
 from oddframe.video.frame import FrameSource
 
 Samples = NDArray[np.float32]
@@ -28,7 +29,6 @@ _JITTER_S = 0.05
 _RESTART_S = 1.0
 # A stamp further ahead than this leads past the end of the file: it is damaged.
 _LEAP_S = 10.0
-_SILENCE_S = 1.0  # Silence is made in pieces of this length.
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Heard:
 
     Attributes:
         there: Whether there is any.
-        end_s: How far it was listened to, in seconds from the first frame: to its end, or to a
-            second behind the last window.
+        end_s: How far it was listened to, on the player's clock: to its end, or to a second behind
+            the last window.
     """
 
     there: bool
@@ -61,7 +61,7 @@ class Sound:
     def pieces(self) -> Generator[Samples, None, None]:
         """Samples (n,) in [-1, 1], n at least 1, the mean of the channels; none: no sound.
 
-        Damaged packets become silence.
+        Damaged packets become silence. A piece of silence takes no memory, however long it is.
 
         Raises:
             InputError: the file cannot be opened.
@@ -96,43 +96,36 @@ class Sound:
     def _windows(
         self, pieces: Iterator[Samples], ends_s: NDArray[np.float64], length: int
     ) -> Iterator[Samples]:
-        held: Samples = np.zeros(length, np.float32)  # Before second 0 there is silence.
-        start, over = -length, False
-        for end in np.round(ends_s * self._rate).astype(np.int64):
-            waiting = [held]
-            known = start + len(held)
-            while known < end and not over:
-                piece = next(pieces, None)
-                if piece is None:
-                    over = True
-                else:
-                    waiting.append(piece)
-                    known += len(piece)
-            if known < end:
-                waiting.append(np.zeros(end - known, np.float32))
-            held = np.concatenate(waiting)[max(0, end - length - start) :]
-            start = max(start, end - length)
-            yield held[:length]
-        behind = start + len(held) + self._rate
-        while not over and start + len(held) < behind:
-            piece = next(pieces, None)
-            over = piece is None
-            behind -= 0 if piece is None else len(piece)
+        parts = deque([_silence(length)])  # Before second 0 there is silence.
+        start, known, over = -length, 0, False
+        for end in np.round(ends_s * self._rate).astype(np.int64).tolist():
+            while known < end:
+                piece = None if over else next(pieces, None)
+                over = piece is None
+                parts.append(_silence(end - known) if piece is None else piece)
+                known += len(parts[-1])
+                start += _drop(parts, end - length - start)
+            start += _drop(parts, end - length - start)
+            yield _first(parts, length)
+        left = self._rate
+        while left > 0 and not over and (piece := next(pieces, None)) is not None:
+            left -= len(piece)
 
     def _on_the_clock(self, container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
-        origin_s, length_s = _origin_s(container), _length_s(container)
+        zero_s, length_s = origin_s(container) or 0.0, _length_s(container)
         mono = _Mono(self._rate)
         done, shift_s = 0, 0.0
         for frame in _decoded(container, stream):
             gap_s, stamp_s = 0.0, frame.time
             if stamp_s is not None:
-                at_s = stamp_s - origin_s + shift_s
+                at_s = stamp_s - zero_s + shift_s
                 gap_s = at_s - done / self._rate
                 broken = gap_s > _LEAP_S and length_s is not None and at_s > length_s + _LEAP_S
                 if broken or (gap_s < -_RESTART_S and done > 0):
                     shift_s -= gap_s
                     gap_s = 0.0
-            for silence in self._silence(gap_s):
+            if gap_s > _JITTER_S:
+                silence = _silence(round(gap_s * self._rate))
                 done += len(silence)
                 yield silence
             samples = mono(frame)
@@ -144,12 +137,30 @@ class Sound:
         if len(rest := mono(None)):
             yield rest
 
-    def _silence(self, gap_s: float) -> Iterator[Samples]:
-        left = round(gap_s * self._rate) if gap_s > _JITTER_S else 0
-        while left > 0:
-            piece = min(left, round(_SILENCE_S * self._rate))
-            yield np.zeros(piece, np.float32)
-            left -= piece
+
+def _silence(length: int) -> Samples:
+    """(length,) zeros that share one number."""
+    return np.broadcast_to(np.zeros(1, np.float32), (length,))
+
+
+def _drop(parts: deque[Samples], most: int) -> int:
+    """Drop up to ``most`` samples from the front of ``parts``; how many there were."""
+    dropped = 0
+    while parts and dropped + len(parts[0]) <= most:
+        dropped += len(parts.popleft())
+    if parts and dropped < most:
+        parts[0] = parts[0][most - dropped :]
+        dropped = most
+    return dropped
+
+
+def _first(parts: deque[Samples], length: int) -> Samples:
+    """The first ``length`` samples of ``parts``."""
+    taken: list[Samples] = []
+    for part in parts:
+        taken.append(part[:length])
+        length -= len(taken[-1])
+    return np.concatenate(taken)
 
 
 def sound_windows(
@@ -207,14 +218,6 @@ def _mean(frame: AudioFrame) -> Samples:
     samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
     mean: Samples = samples.T.mean(axis=0, dtype=np.float32)
     return mean
-
-
-def _origin_s(container: InputContainer) -> float:
-    """When the first frame is shown, on the clock of the container."""
-    for video in video_streams(container):
-        if video.start_time is not None and video.time_base is not None:
-            return float(video.start_time * video.time_base)
-    return 0.0
 
 
 def _length_s(container: InputContainer) -> float | None:

@@ -187,11 +187,12 @@ class SupervisedVideo(FrameSource):
         running = self.run(_frames, tuple(looks))
         recent: deque[list[weakref.ref[Frame]]] = deque()
         try:
-            for number, time_s in enumerate(running):
-                if time_s is None:
+            for number, found in enumerate(running):
+                if found is None:
                     break
+                time_s, after_gap = found
                 frames = tuple(
-                    Frame(partial(self._picture, running, number, which), time_s)
+                    Frame(partial(self._picture, running, number, which), time_s, after_gap)
                     for which in range(len(looks))
                 )
                 recent.append([weakref.ref(frame) for frame in frames])
@@ -244,7 +245,7 @@ def _on_source(
 
 
 def _frames(source: FrameSource, looks: Sequence[Look]) -> Generator[Any, Any, None]:
-    """In the child process: the time of each frame, None behind the last one; pictures on demand.
+    """In the child process: (time, after a gap) of each frame, None at the end; pictures on demand.
 
     What is sent to it is None, for the next frame, or (number of a frame, number of a look).
     """
@@ -252,14 +253,14 @@ def _frames(source: FrameSource, looks: Sequence[Look]) -> Generator[Any, Any, N
     for number, frames in enumerate(source.looks(looks)):
         recent[number] = frames
         recent.pop(number - _KEPT_FRAMES, None)
-        yield from _pictures(recent, frames[0].time_s)
+        yield from _pictures(recent, (frames[0].time_s, frames[0].after_gap))
     yield from _pictures(recent, None)
 
 
 def _pictures(
-    recent: Mapping[int, tuple[Frame, ...]], time_s: float | None
+    recent: Mapping[int, tuple[Frame, ...]], found: tuple[float, bool] | None
 ) -> Generator[Any, Any, None]:
-    wanted = yield time_s
+    wanted = yield found
     while wanted is not None:
         frame, look = wanted
         wanted = yield recent[frame][look].image

@@ -69,6 +69,7 @@
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.replaceChildren();
     const floor = y(0);
+    for (const span of data.gaps) box(span, "gap", pad.top, floor - pad.top);
     for (const span of data.truth || []) box(span, "truth", pad.top, floor - pad.top);
     for (const event of data.events) {
       box(event, "event", pad.top, floor - pad.top);
@@ -90,7 +91,7 @@
     }
     const upper = data.high.map((s, i) => `${x(data.edges[i])},${y(s)} ${x(data.edges[i + 1])},${y(s)}`);
     const line = upper.join(" ");
-    add("polygon", { class: "under", points: `${x(0)},${floor} ${line} ${x(data.duration)},${floor}` });
+    add("polygon", { class: "under", points: `${x(data.edges[0])},${floor} ${line} ${x(data.duration)},${floor}` });
     if (data.low) {
       const lower = data.low.map((s, i) => `${x(data.edges[i + 1])},${y(s)} ${x(data.edges[i])},${y(s)}`);
       add("polygon", { class: "band", points: `${line} ${lower.reverse().join(" ")}` });

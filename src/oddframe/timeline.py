@@ -256,17 +256,16 @@ class Timebase:
         if scores.shape != (self.n_snippets,):
             raise InputError(f"{self.n_snippets} snippets, but scores of shape {scores.shape}")
         scores = scores.astype(np.float64)
-        spans = self.snippet_ticks()
         if self.stride >= self.snippet_frames:  # No overlap: a frame has its snippet's very score.
-            return scores[np.searchsorted(spans[:, 0], self.frame_ticks, side="right") - 1]
-        # Difference arrays: a snippet adds its score at its start, takes it back at its end.
-        total, count = np.zeros(self.n_ticks + 1), np.zeros(self.n_ticks + 1)
-        for edge, sign in ((spans[:, 0], 1.0), (spans[:, 1], -1.0)):
-            np.add.at(total, edge, sign * scores)
-            np.add.at(count, edge, sign)
-        mean = np.cumsum(total)[:-1] / np.cumsum(count)[:-1]
-        ticks: FloatArray = np.clip(mean, scores.min(), scores.max())  # A mean, rounded, is inside.
-        return ticks[self.frame_ticks]
+            starts = self.snippet_ticks()[:, 0]
+            return scores[np.searchsorted(starts, self.frame_ticks, side="right") - 1]
+        parts = self._segments
+        cuts = _starts(parts.snippets)[1:]
+        each = zip(
+            *(np.split(scores, cuts), np.split(self._ticks_in_segment(), cuts), parts.ticks),
+            strict=True,
+        )
+        return np.concatenate([_means(*part) for part in each])[self.frame_ticks]
 
     @cached_property
     def _segments(self) -> _Segments:
@@ -292,6 +291,17 @@ class Timebase:
         ends = starts + max(self.snippet_frames, self.stride)
         whole = np.repeat(self._segments.ticks, self._segments.snippets)
         return np.stack([starts, np.minimum(ends, whole)], axis=1)
+
+
+def _means(scores: FloatArray, spans: IntArray, n_ticks: int) -> FloatArray:
+    """(n_ticks,) the mean of the scores (n,) whose span (n, 2) covers each tick."""
+    # Difference arrays: a snippet adds its score at its start, takes it back at its end.
+    total, count = np.zeros(n_ticks + 1), np.zeros(n_ticks + 1)
+    for edge, sign in ((spans[:, 0], 1.0), (spans[:, 1], -1.0)):
+        np.add.at(total, edge, sign * scores)
+        np.add.at(count, edge, sign)
+    mean = np.cumsum(total)[:-1] / np.cumsum(count)[:-1]
+    return np.clip(mean, scores.min(), scores.max())  # Sums round; a mean stays inside.
 
 
 def _starts(counts: IntArray) -> IntArray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -30,7 +33,8 @@ from oddframe.features.store import write_features
 from oddframe.features.watched import Beat
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
-from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT
+from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT, Image, encode
+from tests.sounds import tone, with_sound
 from tests.test_modelfile import made_model
 
 Run = Callable[..., Answer]
@@ -104,6 +108,63 @@ def test_each_camera_is_held_against_its_own_threshold(
     assert "scored before; threshold 0.001, of camera gate" in again.out
     told = json.loads(oddframe(*words, "--threshold", "0.5", "--json").out)
     assert [video["threshold"] for video in told["videos"]] == [0.5, 0.5]
+
+
+def cues(path: Path) -> list[tuple[str, ...]]:
+    lines = [line for line in path.read_text().splitlines() if "-->" in line]
+    return [tuple(line.split(" --> ")) for line in lines]
+
+
+def test_a_leap_of_the_clock_is_said_once_and_nothing_is_scored_inside(
+    oddframe: Run, clip_frames: list[Image], tmp_path: Path
+) -> None:
+    times = np.arange(50) / 25 + np.repeat([0.0, 40_000.0], [30, 20])
+    path = encode(tmp_path / "cam.mkv", clip_frames, times=times)
+    answer = oddframe("score", path, "--threshold", "0", "--out", tmp_path / "out", *ALL_FORMATS)
+    assert answer.code == 0
+    assert answer.out.count("its clock leaps by 11:06:40 at 0:00:01; no scores in between") == 1
+    assert "cam.mkv (11:06:42 h): 2 events" in answer.out
+    data = json.loads((tmp_path / "out" / "cam.json").read_text())
+    assert data["gaps"] == [[pytest.approx(1.2), pytest.approx(40_001.2)]]
+    np.testing.assert_allclose(data["frame_times"], times, atol=1e-3)
+    np.testing.assert_allclose(data["snippet_times"], [[0, 0.64], [0.64, 1.2], *_AFTER], atol=1e-3)
+    assert cues(tmp_path / "out" / "cam.vtt") == [
+        ("00:00:00.000", "00:00:01.200"),
+        ("11:06:41.200", "11:06:42.000"),
+    ]
+    with av.open(str(tmp_path / "out" / "cam.annotated.mp4")) as container:
+        shown = [float(frame.time) for frame in container.decode(video=0)]
+    assert set(np.round(times, 2)) <= set(np.round(shown, 2))
+
+
+_AFTER = [[40_001.2, 40_001.84], [40_001.84, 40_002.0]]
+ALL_FORMATS = ("--format", "json,csv,vtt,png,html,mp4")
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "pcm_s16le"), (".mp4", "aac")])
+def test_times_are_a_players_where_the_sound_starts_before_the_picture(
+    oddframe: Run, clip_frames: list[Image], tmp_path: Path, suffix: str, codec: str
+) -> None:
+    path = tmp_path / f"cam{suffix}"
+    with_sound(path, clip_frames, [tone(4.5)], picture_at_s=2.5, codec=codec)
+    answer = oddframe("score", path, "--threshold", "0", "--out", tmp_path / "out", *ALL_FORMATS)
+    assert answer.code == 0
+    assert "1 event: 0:02.5-0:04.5" in answer.out
+    out = tmp_path / "out"
+    data = json.loads((out / "cam.json").read_text())
+    assert (data["start_s"], data["duration_s"]) == (2.5, pytest.approx(2.0))
+    assert "frame_times" not in data
+    assert cues(out / "cam.vtt") == [("00:00:02.500", "00:00:04.500")]
+    with (out / "cam.csv").open() as file:
+        assert [float(row["time_s"]) for row in csv.DictReader(file)][:2] == [2.5, 2.54]
+    page = (out / "cam.html").read_text()
+    assert 'data-seek="2.5000"' in page
+    (embedded,) = re.findall(r"data:video/\w+;base64,([^\"]+)", page)
+    (tmp_path / "page.mp4").write_bytes(base64.b64decode(embedded))
+    for video in (out / "cam.annotated.mp4", tmp_path / "page.mp4"):
+        with av.open(str(video)) as container:
+            times = [float(frame.time) for frame in container.decode(video=0)]
+        np.testing.assert_allclose(times, [0.0, *(2.5 + np.arange(50) / 25)], atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", BAD_VIDEOS)

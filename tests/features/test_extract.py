@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -165,3 +167,45 @@ def test_a_backbone_that_is_another_is_refused(clip: Path) -> None:
     broken = replace(SEES, eyes=(Eye(lambda s: np.full((len(s), 2), np.nan, np.float32)),))
     with pytest.raises(InputError, match="not a number"):
         features(clip, broken)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "pcm_s16le"), (".ts", "aac")])
+def test_sound_stays_with_a_picture_that_starts_after_it(
+    suffix: str, codec: str, tmp_path: Path, frames: list[Image]
+) -> None:
+    samples = np.concatenate([np.zeros(3 * 48_000, np.float32), tone(1.5)])
+    path = tmp_path / f"v{suffix}"
+    with_sound(path, frames, [samples], picture_at_s=2.5, codec=codec)
+    made = extract(open_source(path), spec_for(BOTH, HOW), BOTH)
+    time = made.features.timebase
+    assert time.start_s == pytest.approx(2.5, abs=0.03)
+    assert made.notes == ()
+    ends_s = time.snippet_times()[:, 1] - (time.start_s - 2.5)
+    for end_s, heard in zip(ends_s, made.features.array[0, :, 2], strict=True):
+        assert (heard > 0.01) == (end_s > 3.0)
+
+
+def test_a_gap_in_the_time_line_takes_no_memory_and_sound_comes_at_its_time(
+    tmp_path: Path, frames: list[Image]
+) -> None:
+    path = with_sound(tmp_path / "v.mkv", frames, [tone(1)], sound_at_s=40_001.2)
+    times = np.arange(50) / 25 + np.repeat([0.0, 40_000.0], [30, 20])
+    with av.open(str(path)) as old, av.open(str(tmp_path / "gap.mkv"), "w") as new:
+        streams = {s: new.add_stream_from_template(s) for s in old.streams}
+        packets = [packet for packet in old.demux() if packet.dts is not None]
+        for packet in sorted(packets, key=lambda p: p.stream.type == "audio"):
+            if packet.stream.type == "video":
+                frame = round(packet.pts * packet.time_base * 25)
+                packet.pts = packet.dts = round(times[frame] / packet.time_base)
+            packet.stream = streams[packet.stream]
+            new.mux(packet)
+    tracemalloc.start()
+    made = extract(open_source(tmp_path / "gap.mkv"), spec_for(BOTH, HOW), BOTH)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made.notes == ("its clock leaps by 11:06:40 at 0:00:01; no scores in between",)
+    time, loud = made.features.timebase, made.features.array[0, :, 2] > 0.01
+    assert time.gaps == (30,)
+    assert time.fps == 25
+    assert np.array_equal(loud, time.snippet_times()[:, 1] > 40_001.3)
+    assert peak < 40e6

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from oddframe.errors import InputError
 from oddframe.video.clock import GAP_S, LONGEST_LEAD_S
 from oddframe.video.frame import DEFAULT_FPS
-from oddframe.video.structure import is_cut_off, lacks_index
+from oddframe.video.structure import claimed_samples, is_cut_off, lacks_index
 
 # Formats that name other files or hosts to read, or that draw text as a picture.
 # fmt: off
@@ -42,6 +42,11 @@ _MOST_THREADS = 4
 _HIGHEST_FPS = 1000.0
 # Reading goes on behind a place that cannot be read, but not for ever at the same place.
 _MOST_READ_ERRORS = 16
+
+# FFmpeg takes about 36 bytes an entry of an index, which is nothing up to here. A sample takes at
+# least a byte; a file that was cut off may have lost most of them.
+_INDEX_ENTRIES = 1_000_000
+_SAMPLES_A_BYTE = 8
 
 _Stream = TypeVar("_Stream", VideoStream, AudioStream)
 
@@ -144,6 +149,9 @@ def open_container(path: Path) -> InputContainer:
         InputError: there is no such file, or FFmpeg cannot read it.
     """
     check_file(path)
+    claimed, size = claimed_samples(path), path.stat().st_size
+    if claimed > max(_INDEX_ENTRIES, _SAMPLES_A_BYTE * size):
+        raise InputError(f"{path}: its index claims {claimed} samples, too many for {size} bytes")
     options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
     try:
         # The prefix keeps FFmpeg from taking a name such as "rtp:cam.mp4" for an address.

@@ -12,6 +12,7 @@
     3600, 7200, 14400, 21600, 43200, 86400];
   const fine = data.duration < 1 ? 2 : 1;
   let now = 0;
+  let origin = 0;  // Some files do not start at 0 in a browser, as they do in other players.
   let width = 0;
   let height = 0;
   let head, knob, hover;
@@ -129,13 +130,14 @@
   function seek(time) {
     now = clamp(time, 0, data.duration);
     // A player that is sent to the very end shows nothing on some machines: stop a frame before.
-    if (video) video.currentTime = Math.min(now, Math.max(0, data.duration - data.frame / 2));
+    const last = Math.max(0, data.duration - data.frame / 2);
+    if (video) video.currentTime = origin + Math.min(now, last);
     show();
   }
 
   function follow() {
     if (video.seeking) return;
-    now = clamp(video.currentTime, 0, data.duration);
+    now = clamp(video.currentTime - origin, 0, data.duration);
     show();
   }
 
@@ -201,6 +203,9 @@
   });
   document.querySelector(".jump").hidden = data.events.length === 0;
   if (video) {
+    const started = () => { origin = video.currentTime; };
+    if (video.readyState > 0) started();
+    else video.addEventListener("loadedmetadata", started);
     video.addEventListener("play", loop);
     video.addEventListener("timeupdate", follow);
     video.addEventListener("seeked", follow);

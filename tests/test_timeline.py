@@ -356,6 +356,7 @@ def test_snippets_further_apart_than_they_are_long() -> None:
         {"gaps": (1,)},
         {"pts": np.array([0.0, 20.0, 40.0]), "gaps": (2, 1)},
         {"pts": np.array([0.0, 20.0, 40.0]), "gaps": (3,)},
+        {"pts": np.array([0.0, 0.04, 0.08]), "gaps": (1,)},
         {"n_frames": 2**60},
         {"fps": 1e-20, "rate": 25.0},
     ],

@@ -133,6 +133,8 @@ class Timebase:
             raise InputError("gaps in the time line need the time stamps of the frames")
         if any(b <= a for a, b in pairwise((0, *self.gaps, self.n_frames))):
             raise InputError(f"gaps must be between the first and the last frame: {self.gaps[:9]}")
+        if self.gaps and (np.diff(self.gap_times) <= 0).any():
+            raise InputError("a gap must be longer than a frame is shown")
         if not self.duration_s * (self.rate or 1) < _MOST_TICKS:
             raise InputError(f"a video of {self.duration_s:g} s: longer than can be counted")
 

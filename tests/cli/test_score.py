@@ -154,6 +154,7 @@ def test_times_are_a_players_where_the_sound_starts_before_the_picture(
     data = json.loads((out / "cam.json").read_text())
     assert (data["start_s"], data["duration_s"]) == (2.5, pytest.approx(2.0))
     assert "frame_times" not in data
+    assert data["damaged_packets"] == 0
     assert cues(out / "cam.vtt") == [("00:00:02.500", "00:00:04.500")]
     with (out / "cam.csv").open() as file:
         assert [float(row["time_s"]) for row in csv.DictReader(file)][:2] == [2.5, 2.54]

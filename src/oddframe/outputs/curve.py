@@ -82,7 +82,8 @@ def _draw_curve(axes: Axes, result: VideoResult, curve: Steps) -> None:
     for event in result.events:
         # Never thinner than two pixels: an event of seconds has to be seen in a video of hours.
         width = max(event.duration_s, (end - start) * 0.0015)
-        bar = Rectangle((event.start_s, 1.0), width, 0.035, facecolor=RED, zorder=4)
+        left = min(event.start_s, end - width)
+        bar = Rectangle((left, 1.0), width, 0.035, facecolor=RED, zorder=4)
         axes.add_patch(bar)
     axes.axhline(result.rule.threshold, color=GREY, linewidth=1.1, linestyle=(0, (5, 3)), zorder=2)
     times, low, high = curve.outline()

@@ -6,6 +6,7 @@ oddframe`` itself is instant.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,25 @@ _HOMES = {
     "write": "oddframe.outputs.write",
 }
 __all__ = ["__version__", *sorted(_HOMES)]
+
+
+def _block_telemetry() -> None:
+    """Keep OpenVINO from reporting its use, also where the caller imported it before oddframe.
+
+    OpenVINO sends events, and writes a client id into the home folder, where it can import
+    ``openvino_telemetry``; where it cannot, it uses a stub that does nothing. Every process that
+    runs oddframe, spawned workers and Ray's included, imports this module first.
+    """
+    loaded = sys.modules.get("openvino_telemetry")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Importing it now fails.
+    if loaded is None:
+        return
+    for module in list(sys.modules.values()):
+        if getattr(module, "__dict__", {}).get("tm") is loaded:
+            module.tm = import_module("openvino.tools.ovc.telemetry_stub")  # type: ignore[attr-defined]
+
+
+_block_telemetry()
 
 
 def __getattr__(name: str) -> Any:

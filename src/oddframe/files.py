@@ -26,6 +26,13 @@ _MOST_HASHES = 2**16
 _NEW_NS = 3_000_000_000
 
 
+def cache_dir() -> Path:
+    """Where converted networks are kept: ``$ODDFRAME_CACHE``, else the user's cache folder."""
+    if own := os.environ.get("ODDFRAME_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
+
+
 @contextmanager
 def told(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write ``path`` into one line.

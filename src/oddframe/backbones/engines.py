@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from oddframe.errors import InputError, UsageError
 from oddframe.exact import exact
+from oddframe.files import cache_dir
 
 EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -90,13 +91,6 @@ def choose(
         native = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bfloat16()
         precision = "bfloat16" if native else "float32"
     return Choice(engine, device, precision)
-
-
-def cache_dir() -> Path:
-    """Where converted networks are kept: ``$ODDFRAME_CACHE``, else the user's cache folder."""
-    if own := os.environ.get("ODDFRAME_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
 
 
 def run_of(

@@ -156,7 +156,7 @@ def _models() -> Check:
 
 
 def _cache() -> Check:
-    from oddframe.backbones.engines import cache_dir
+    from oddframe.files import cache_dir
 
     folder = cache_dir()
     there = next(p for p in (folder, *folder.parents) if p.exists())

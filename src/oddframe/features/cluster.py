@@ -12,10 +12,11 @@ import logging
 import os
 import queue
 import re
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,26 +122,62 @@ def connect(address: str, jobs: int | None, tell: Callable[[str], None]) -> Iter
         UsageError: Ray is not installed.
         OddframeError: there is no cluster at the address, or it runs another Ray or Python.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would tell its makers.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray sends usage statistics to its makers.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Silences a warning.
+    with _loopback_only() if address == "local" else nullcontext():
+        try:
+            import ray
+            import ray.data
+        except ImportError:
+            raise UsageError("--cluster needs Ray: pip install 'oddframe[ray]'") from None
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address == "local":
+            quiet["include_dashboard"] = False
+            _leave_out_dashboard()
+        with redirect_stdout(sys.stderr):  # Ray says there that a machine died.
+            try:
+                ray.init(address, **quiet)
+            except Exception as error:  # Ray has dozens.
+                reason = " ".join(str(error).split())[:200]
+                raise OddframeError(
+                    f"--cluster {address}: no cluster to work on ({reason})"
+                ) from None
+            try:
+                yield Cluster(ray, jobs, tell)
+            finally:
+                ray.shutdown()
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Settings for a Ray cluster of this machine alone.
+
+    Ray looks for this machine's address by a socket to 8.8.8.8 and offers the cluster there; with
+    the first setting, which it reads when it is imported, it takes 127.0.0.1. With a token in the
+    environment it writes none into the home folder.
+    """
+    settings = {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+    }
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(added)
     try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise UsageError("--cluster needs Ray: pip install 'oddframe[ray]'") from None
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address == "local":
-        quiet["include_dashboard"] = False
-    with redirect_stdout(sys.stderr):  # Ray says there that a machine died.
-        try:
-            ray.init(address, **quiet)
-        except Exception as error:  # Ray has dozens.
-            reason = " ".join(str(error).split())[:200]
-            raise OddframeError(f"--cluster {address}: no cluster to work on ({reason})") from None
-        try:
-            yield Cluster(ray, jobs, tell)
-        finally:
-            ray.shutdown()
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _leave_out_dashboard() -> None:
+    """Start no process of Ray's dashboard on this machine.
+
+    Without a dashboard it only prepares usage statistics: it asks the addresses of cloud providers
+    where it runs, also when the statistics are turned off.
+    """
+    from ray._private import services
+
+    services.start_api_server = lambda *_, **__: (None, None)
 
 
 class _Run:

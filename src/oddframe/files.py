@@ -1,4 +1,8 @@
-"""Writing files so that a reader sees the old one or the new one, never half; hashing them."""
+"""Reading files of strangers, writing our own, hashing both.
+
+A file is opened only if it is a regular file: a named pipe would block, and a device may never end.
+It is written so that a reader sees the old one or the new one, never half.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from oddframe.errors import InputError, OddframeError
 
@@ -20,6 +26,14 @@ _STALE_S = 3600.0
 _KEPT = 200
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
+# What file systems take of a name, and of a path, in bytes.
+_MOST_NAME, _MOST_PATH = 255, 4095
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _BLOCK = 4 * 2**20  # Bytes that are hashed at once.
 _HASHES: dict[tuple[Path, int, int], str] = {}  # By path, size and date.
 _MOST_HASHES = 2**16
@@ -31,6 +45,99 @@ def cache_dir() -> Path:
     if own := os.environ.get("ODDFRAME_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; False, and no error, for a path that no file can have."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything; False, and no error, for a path that no file can have."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_dir(path: Path) -> bool:
+    """Whether there is a folder; False, and no error, for a path that none can have."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def why_no_path(text: str) -> str:
+    """What is wrong with a path that no file can have; "" if nothing is."""
+    if "\0" in text:
+        return "holds a NUL character"
+    if any(len(os.fsencode(part)) > _MOST_NAME for part in Path(text).parts):
+        return f"has a name of more than {_MOST_NAME} bytes"
+    return f"has more than {_MOST_PATH} bytes" if len(os.fsencode(text)) > _MOST_PATH else ""
+
+
+def check_regular(path: Path, error: type[OddframeError] = InputError) -> None:
+    """Refuse what is not a regular file, for libraries that open a path themselves.
+
+    Raises:
+        error: there is nothing, or a folder, a named pipe, a socket or a device.
+    """
+    with opened(path, error):
+        pass
+
+
+def opened(path: Path, error: type[OddframeError] = InputError) -> BinaryIO:
+    """Open a regular file for reading; a named pipe does not block.
+
+    Args:
+        path: The file.
+        error: What is raised.
+
+    Raises:
+        error: there is nothing, or a folder, a named pipe, a socket or a device; or it may not be
+            read.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
+        number = os.open(path, os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0))
+    except OSError as reason:
+        if reason.errno == errno.ENXIO:
+            raise error(f"{path}: a socket or a device, not a file") from None
+        if isinstance(reason, FileNotFoundError):
+            raise error(f"{path}: no such file") from None
+        raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
+    except ValueError:
+        raise error(f"{path}: no file can have this name") from None
+    kind = stat.S_IFMT(os.fstat(number).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(number)
+        what = _KINDS.get(kind, "a device")
+        raise error(f"{path}: {what}, not a file; name a file on disk")
+    if _NO_WAIT:
+        os.set_blocking(number, True)
+    return os.fdopen(number, "rb")
+
+
+def read_bytes(path: Path, most: int, error: type[OddframeError] = InputError) -> bytes:
+    """The whole of a regular file of at most ``most`` bytes.
+
+    Raises:
+        error: as ``opened``, or it is larger.
+    """
+    with opened(path, error) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(most, size) + 1)  # Room for all of it is made at once.
+        except OSError as reason:
+            raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
+    if len(data) > most:
+        raise error(f"{path}: too large for what it should be; at most {most // 2**10:,} KiB")
+    return data
 
 
 @contextmanager
@@ -125,17 +232,17 @@ def file_sha256(path: Path, beat: Callable[[], None] = lambda: None) -> str:
         InputError: it cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        about = path.stat()
-        key = (path, about.st_size, about.st_mtime_ns)
-        if (known := _HASHES.get(key)) is not None:
-            return known
-        with path.open("rb") as file:
+    with opened(path) as file:
+        try:
+            about = os.fstat(file.fileno())
+            key = (path, about.st_size, about.st_mtime_ns)
+            if (known := _HASHES.get(key)) is not None:
+                return known
             while block := file.read(_BLOCK):
                 digest.update(block)
                 beat()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     # Clocks of file systems tick slowly: what is new may change once more and keep its date.
     if time.time_ns() - about.st_mtime_ns > _NEW_NS and len(_HASHES) < _MOST_HASHES:
         _HASHES[key] = digest.hexdigest()

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
@@ -28,7 +29,9 @@ from oddframe.explain import explained
 from oddframe.features.header import HEADER
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import checksum
-from oddframe.files import write_bytes
+from oddframe.files import check_regular, exists, is_file, opened, write_bytes
+from oddframe.headers import TensorClaim, parse_json, read_tensor_header
+from oddframe.methods.base import AnyMethod
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.timeline import ScoreTrack, Tiles
@@ -192,8 +195,10 @@ def find_model(name_or_path: str | Path) -> Path:
         UsageError: neither a shipped model nor a file.
     """
     path = Path(name_or_path)
-    if path.is_file():
+    if is_file(path):
         return path
+    if exists(path) and not path.is_dir():
+        check_regular(path)
     if str(name_or_path) in shipped_models():
         return SHIPPED / f"{name_or_path}.safetensors"
     shipped = ", ".join(shipped_models()) or "none"
@@ -210,14 +215,56 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
         InputError: the file is a pickle, truncated, damaged, not a model, or of a newer format.
     """
     path = find_model(name_or_path)
+    with opened(path) as file:
+        try:
+            return _read(path, file, device)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+class _CardFields(BaseModel):
+    """What of a card is read later, of which type; it may have any other keys."""
+
+    model_config = ConfigDict(strict=True)
+
+    data: str = ""
+    held_out_groups: list[str] = []
+    held_out_own_groups: list[str] = []
+    left_out_groups: list[str] = []
+    learned_from: list[str] = []
+    thresholds: dict[str, dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = {}
+    configuration: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+
+
+class _ProfileFields(BaseModel):
+    spec: dict[str, Any]
+    rule: dict[str, float]
+
+
+class _HeaderFields(BaseModel):
+    """What a header must have, of which type; spec, rule and config are checked by themselves."""
+
+    model_config = ConfigDict(strict=True)
+
+    oddframe: Annotated[str, Field(max_length=64)]
+    method: Annotated[str, Field(max_length=64)]
+    config: dict[str, Any]
+    profiles: Annotated[dict[str, _ProfileFields], Field(max_length=16)]
+    knows: Annotated[str, Field(max_length=1000)]
+    training_data: Annotated[str, Field(max_length=256)]
+    metrics: dict[str, float]
+    card: _CardFields
+    checksum: str
+
+
+def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
+    header, claims = _read_header(path, file)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    header, tensors = _parse(path, data)
-    try:
-        if checksum(tensors) != header["checksum"]:
-            raise ValueError("its weights do not match their checksum")
+        try:
+            _HeaderFields.model_validate(header)
+        except ValidationError as error:
+            raise ValueError(explained(error, _HeaderFields, (), "header")) from None
         method = get_method(header["method"])
         try:
             config = method.Config.model_validate(header["config"])
@@ -228,6 +275,12 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
             for name, each in header["profiles"].items()
         }
         dim = profiles["best"].spec.dim
+        _check_shapes(method, dim, config, claims)
+        file.seek(0)
+        data = file.read()
+        tensors = safetensors_numpy.load(data)
+        if checksum(tensors) != header["checksum"]:
+            raise ValueError("its weights do not match their checksum")
         with torch.random.fork_rng(devices=[]):  # Initial weights are drawn, then overwritten.
             network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
         state = {name: torch.from_numpy(array) for name, array in tensors.items()}
@@ -247,36 +300,61 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
             version=header["oddframe"],
             sha256=hashlib.sha256(data).hexdigest(),
         )
-    except (OddframeError, ValidationError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        *(OddframeError, SafetensorError, ValidationError, KeyError, TypeError, ValueError),
+        *(RuntimeError, ArithmeticError),
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: a damaged model file ({reason})") from None
 
 
-def _parse(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _check_shapes(
+    method: AnyMethod, dim: int, config: BaseModel, claims: Mapping[str, TensorClaim]
+) -> None:
+    """Say no to a network that is not the one whose tensors are in the file, before it is made.
+
+    Raises:
+        ValueError: a tensor is missing, unknown or of another shape.
+    """
+    with torch.device("meta"):  # Shapes without memory.
+        wanted = ModelNetwork(Standardise.identity(dim), method.network(dim, config)).state_dict()
+    for name in sorted(wanted.keys() | claims.keys()):
+        if name not in wanted or name not in claims:
+            raise ValueError(f"its tensor {name!r:.80} is {_LACK[name in wanted]}")
+        ours, theirs = tuple(wanted[name].shape), claims[name].shape
+        if (ours or (1,)) != (theirs or (1,)):
+            raise ValueError(f"its tensor {name!r:.80} is {theirs}, not {ours}")
+
+
+_LACK = {True: "missing", False: "unknown"}
+
+
+def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[str, TensorClaim]]:
     try:
-        tensors = safetensors_numpy.load(data)
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, KeyError) as error:
+        claims, metadata = read_tensor_header(file, os.fstat(file.fileno()).st_size)
+    except ValueError as error:
+        file.seek(0)
+        start = file.read(9)
         # A zip with a pickle inside (torch.save), or a bare pickle of protocol 2 or later; byte 8
         # of a safetensors is a brace.
-        bare = data[:1] == b"\x80" and data[1:2] in b"\x02\x03\x04\x05" and data[8:9] != b"{"
-        if data[:4] == b"PK\x03\x04" or bare:
+        bare = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:9] != b"{"
+        if start[:4] == b"PK\x03\x04" or bare:
             raise InputError(
                 f"{path}: a pickle; oddframe never unpickles a model, for a pickle can run any "
                 "program (published checkpoints: oddframe import)"
             ) from None
         raise InputError(f"{path}: truncated or no model file ({error})") from None
     try:
-        header = json.loads(metadata[HEADER])
-        kind, version = header["kind"], int(header.get("format", 0))
-    except (KeyError, TypeError, ValueError):
+        header = parse_json(metadata[HEADER])
+        kind, version = header["kind"], header.get("format", 0)
+    except (KeyError, TypeError, ValueError, AttributeError):
         header, kind, version = {}, "a safetensors file of another program", 0
     if kind != KIND:
-        raise InputError(f"{path}: no model file but {kind}")
-    if version > FORMAT:
+        raise InputError(f"{path}: no model file but {kind!s:.80}")
+    if type(version) is not int or version > FORMAT:
         raise InputError(
-            f"{path}: a model of format {version}, written by oddframe {header.get('oddframe')}; "
-            f"this is {oddframe.__version__}, which reads up to {FORMAT}: upgrade oddframe"
+            f"{path}: a model of format {version!s:.20}, written by oddframe "
+            f"{header.get('oddframe')!s:.20}; this is {oddframe.__version__}, which reads up to "
+            f"{FORMAT}: upgrade oddframe"
         )
-    return header, tensors
+    return header, claims

@@ -89,7 +89,7 @@ def test_a_file_that_claims_more_than_it_can_hold_is_refused_without_memory(
     save_file(tensors_of(features), path, {"oddframe": json.dumps(header)})
     for read in (read_features, read_stored_header):
         tracemalloc.start()
-        with pytest.raises(InputError, match=r"1000000000 frames|expected") as refused:
+        with pytest.raises(InputError, match=r"1000000000 frames|expected|less than") as refused:
             read(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -25,19 +25,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oddframe.backbones.base import WHOLE, Eye, Kind, in_turns
 from oddframe.backbones.engines import Choice, Compiled, onnx_model
 from oddframe.errors import InputError, UsageError
-from oddframe.explain import explained
-from oddframe.files import file_sha256
-from oddframe.video.preprocessing import Filter, Preprocessing
+from oddframe.explain import explained, read_yaml
+from oddframe.files import file_sha256, is_file
+from oddframe.video.preprocessing import (
+    MOST_DIM,
+    MOST_SNIPPET_FRAMES,
+    CropNames,
+    Filter,
+    JpegQuality,
+    Preprocessing,
+    Rate,
+    Size,
+    SnippetFrames,
+    Stride,
+)
 
 Three = tuple[float, float, float]
-Size = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
 
 # Where our axes (N, T, H, W, C) go.
 _ORDERS = {"NCTHW": (0, 4, 1, 2, 3), "NTCHW": (0, 1, 4, 2, 3), "NTHWC": (0, 1, 2, 3, 4)}
@@ -61,7 +70,7 @@ class InputSection(_Section):
     """
 
     axes: Literal["NCHW", "NCTHW", "NTCHW", "NTHWC"]
-    frames: int = Field(default=1, gt=0)
+    frames: int = Field(default=1, gt=0, le=MOST_SNIPPET_FRAMES)
     channels: Literal["rgb", "bgr"] = "rgb"
     mean: Three = (0.0, 0.0, 0.0)
     std: tuple[
@@ -75,12 +84,12 @@ class CutSection(_Section):
 
     resize: Size = WHOLE.resize
     filter: Filter = WHOLE.filter
-    jpeg_quality: int = Field(default=0, ge=0, le=100)
+    jpeg_quality: JpegQuality = 0
     crop_size: Size = WHOLE.crop_size
-    crops: tuple[str, ...] = Field(default=WHOLE.crops, min_length=1)
-    snippet_frames: int = Field(default=WHOLE.snippet_frames, gt=0)
-    stride: int = Field(default=WHOLE.stride, gt=0)
-    rate: float | None = Field(default=None, gt=0)
+    crops: CropNames = WHOLE.crops
+    snippet_frames: SnippetFrames = WHOLE.snippet_frames
+    stride: Stride = WHOLE.stride
+    rate: Rate | None = None
 
 
 class OnnxSettings(_Section):
@@ -96,7 +105,7 @@ class OnnxSettings(_Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     model: str
-    dim: int = Field(gt=0)
+    dim: int = Field(gt=0, le=MOST_DIM)
     input: InputSection
     preprocessing: CutSection = CutSection()
 
@@ -119,7 +128,7 @@ class OnnxKind(Kind):
     def weights(self) -> Path:
         """The ONNX file that the YAML names."""
         path = self._path.parent / self.settings.model
-        if not path.is_file():
+        if not is_file(path):
             raise InputError(f"{self._path}: its model {path} is not there")
         return path
 
@@ -154,15 +163,7 @@ class OnnxKind(Kind):
 
 
 def _read(path: Path) -> OnnxSettings:
-    try:
-        text = path.read_text(encoding="utf-8")
-        node, data = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as a backbone's YAML ({error})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: not a backbone's YAML, which has the keys name, model, dim ...")
+    data, node = read_yaml(path, "a backbone's YAML")
     try:
         return OnnxSettings.model_validate(data)
     except ValidationError as error:

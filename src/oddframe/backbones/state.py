@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from oddframe.errors import InputError
+from oddframe.files import check_regular, opened
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -25,17 +27,39 @@ def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
+    check_regular(path)
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else read_checkpoint(path)
     except Exception as error:  # Of a file that is something else, PyTorch says so in many ways.
         reason = (str(error) or "it is empty").splitlines()[0]
         raise InputError(f"{path}: cannot be read as {what} weights ({reason})") from None
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise InputError(f"{path}: cannot be read as {what} weights (not tensors by name)")
     return state
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a PyTorch checkpoint holds, with PyTorch's restricted unpickler.
+
+    Raises:
+        ValueError: it would unfold to more than there is in the file.
+        Exception: of PyTorch, in many ways: it is something else.
+    """
+    with opened(path) as file:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as parts:
+                packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist())
+            if packed:  # PyTorch never packs them.
+                raise ValueError("its parts are compressed")
+        file.seek(0)
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    if isinstance(found, Mapping):
+        inner = found.get("state_dict")
+        for tensor in (*found.values(), *(inner.values() if isinstance(inner, Mapping) else ())):
+            # A stride of 0 makes a large tensor of one number.
+            if isinstance(tensor, Tensor) and tensor.nbytes > tensor.untyped_storage().nbytes():
+                raise ValueError("a tensor in it is larger than its numbers")
+    return found
 
 
 def fill(network: Network, state: Mapping[str, Tensor], what: str, optional: str = "\0") -> Network:

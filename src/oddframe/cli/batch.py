@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from oddframe.cli.console import follow, note, progress_bar, say
+from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.inputs import recordings
 from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
@@ -63,8 +63,8 @@ def run(
     if info.knows == UNUSUAL:
         trained = f"trained on normal video alone; it finds {UNUSUAL} beside that"
     note(
-        f"{info.name}: {trained}. "
-        f"{info.method} on {info.backbone}, profile {info.profile}, {info.engine}",
+        printable(f"{info.name}: {trained}. ")
+        + f"{info.method} on {info.backbone}, profile {info.profile}, {info.engine}",
         quiet=quiet,
     )
     ours, theirs = len(detector.spec.crops), len(detector.model.profiles[info.profile].spec.crops)

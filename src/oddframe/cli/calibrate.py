@@ -39,7 +39,7 @@ def calibrate(
         typer.Argument(metavar="VIDEOS...", help="Videos, folders, globs; nothing happens there."),
     ],
     per_hour: Annotated[
-        float, typer.Option("--false-alarms-per-hour", min=0, help="At most so many.")
+        float, typer.Option("--false-alarms-per-hour", min=0, max=1e6, help="At most so many.")
     ],
     out: Annotated[Path, typer.Option(help="The model file with the new threshold.")],
     each: Annotated[

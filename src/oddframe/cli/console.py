@@ -32,6 +32,12 @@ def printable(text: str) -> str:
     )
 
 
+def without_control_characters(text: str) -> str:
+    """``text`` with its line feeds; other control characters, which may come from a stranger's
+    file and drive a terminal, are escaped."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 class _Stream:
     """A standard stream that may be closed, full, or without a reader."""
 
@@ -86,7 +92,7 @@ def standard_streams() -> Iterator[None]:
     a SystemExit with code 0. What standard error cannot take is dropped.
     """
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _AnswerStream(streams[0]), _Stream(streams[1])  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _AnswerStream(streams[0]), _Stream(streams[1])
     try:
         yield
     finally:
@@ -95,14 +101,14 @@ def standard_streams() -> Iterator[None]:
 
 def say(text: str = "") -> None:
     """One line of the answer."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(without_control_characters(text) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str, *, quiet: bool = False) -> None:
     """One line that is no answer: what goes on, on standard error."""
     if not quiet:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(without_control_characters(text) + "\n")
         sys.stderr.flush()
 
 

@@ -69,7 +69,9 @@ def check(
     ] = None,
     dim: Annotated[
         int | None,
-        typer.Option(min=1, help="Length of a feature; else as published.", show_default=False),
+        typer.Option(
+            min=1, max=1_000_000, help="Length of a feature; else as published.", show_default=False
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Headers alone: does not look for NaN.")

@@ -98,12 +98,17 @@ def extract(
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, help="Frames from snippet to snippet.", show_default=False),
+        typer.Option(
+            min=1, max=1_000_000, help="Frames from snippet to snippet.", show_default=False
+        ),
     ] = None,
     rate: Annotated[
         float | None,
         typer.Option(
-            min=0.1, help="Frames a second that videos are brought to.", show_default=False
+            min=0.1,
+            max=1000,
+            help="Frames a second that videos are brought to.",
+            show_default=False,
         ),
     ] = None,
     jpeg_quality: Annotated[
@@ -144,6 +149,7 @@ def extract(
             "--jobs",
             "-j",
             min=1,
+            max=100_000,
             help="Videos at the same time [1; on a cluster one a graphics card, else a core].",
             show_default=False,
         ),
@@ -157,10 +163,11 @@ def extract(
         ),
     ] = None,
     memory: Annotated[
-        float, typer.Option(min=0.1, help="GB that reading one video may take.")
+        float, typer.Option(min=0.1, max=1e5, help="GB that reading one video may take.")
     ] = 4.0,
     patience: Annotated[
-        float, typer.Option(min=1, help="Seconds without a frame until a video is given up.")
+        float,
+        typer.Option(min=1, max=1e6, help="Seconds without a frame until a video is given up."),
     ] = 120.0,
     again: Annotated[
         bool, typer.Option("--again", help="Make also what is in the store already.")
@@ -191,6 +198,7 @@ def extract(
     named, how = _what(backbone, model, preset, views, crop_order, tiles, regions)
     given = {"stride": stride, "rate": rate, "jpeg_quality": jpeg_quality}
     how = replace(how, **{name: value for name, value in given.items() if value is not None})
+    how.check()
     place = out or (str(DEFAULT_OUT) if files else None)
     wanted = Wanted(
         parts=parts_of(named, how),

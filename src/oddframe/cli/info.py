@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,24 +39,26 @@ def describe(file: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is none of the three.
     """
+    from oddframe.files import exists
     from oddframe.modelfile import shipped_models
 
     path = Path(file)
     if path.suffix == ".npy":
         return _features(file)
-    if path.suffix == ".safetensors" or (not path.exists() and file in shipped_models()):
+    if path.suffix == ".safetensors" or (not exists(path) and file in shipped_models()):
         return _safetensors(file)
     return _video(path)
 
 
 def _safetensors(file: str) -> dict[str, Any]:
     from oddframe.errors import InputError
+    from oddframe.files import exists
     from oddframe.modelfile import load_model
 
     path = Path(file)
-    if path.exists() and _holds_features(path):
+    if exists(path) and _holds_features(path):
         return _features(file)
-    if path.suffix == ".safetensors" and not path.exists():
+    if path.suffix == ".safetensors" and not exists(path):
         raise InputError(f"{file}: no such file")
     model = load_model(file)
     profiles = {
@@ -106,15 +109,16 @@ def _features(file: str) -> dict[str, Any]:
 
 
 def _holds_features(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
-
     from oddframe.features.header import HEADER, KIND
+    from oddframe.files import opened
+    from oddframe.headers import read_tensor_header
 
-    try:
-        with safe_open(path, framework="np") as file:
-            return f'"{KIND}"' in (file.metadata() or {}).get(HEADER, "")
-    except (OSError, SafetensorError):
-        return False
+    with opened(path) as file:
+        try:
+            _, metadata = read_tensor_header(file, os.fstat(file.fileno()).st_size)
+        except (OSError, ValueError):  # Reading it as a model says what is wrong.
+            return False
+    return f'"{KIND}"' in metadata.get(HEADER, "")
 
 
 def _video(path: Path) -> dict[str, Any]:
@@ -129,14 +133,14 @@ def _show(facts: dict[str, Any], indent: str = "") -> None:
     width = max(len(key) for key in facts)
     for key, value in facts.items():
         if isinstance(value, dict) and value:
-            say(f"{indent}{key}")
+            say(f"{indent}{printable(key)}")
             _show(value, indent + "  ")
         elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
-            say(f"{indent}{key}")
+            say(f"{indent}{printable(key)}")
             for each in value:
                 say(f"{indent}  {printable(_in_words(each))}")
         else:
-            say(f"{indent}{key:<{width}}  {printable(_in_words(value))}")
+            say(f"{indent}{printable(key):<{width}}  {printable(_in_words(value))}")
 
 
 def _in_words(value: Any) -> str:

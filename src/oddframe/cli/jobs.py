@@ -17,6 +17,7 @@ from oddframe.features.beside import files_beside
 from oddframe.features.extract import Progress
 from oddframe.features.join import join
 from oddframe.features.partial import Partial
+from oddframe.files import file_sha256
 from oddframe.outputs.json_file import read_json
 from oddframe.outputs.write import path_of, write
 from oddframe.video.mask import read_mask
@@ -171,7 +172,7 @@ def _seen(
         detector.spec.hash(),
         detector.choice,
         settings.fps,
-        settings.mask and hashlib.sha256(settings.mask.read_bytes()).hexdigest(),
+        settings.mask and file_sha256(settings.mask),
     )
 
 

@@ -52,13 +52,16 @@ def league(
         int | None,
         typer.Option(
             min=1,
+            max=1000,
             help="Repeats of folds, or of a given split; default: 1, or 3.",
             show_default=False,
         ),
     ] = None,
     draws: Annotated[
         int | None,
-        typer.Option(min=1, help="Draws of Ped2's clips; default: 10.", show_default=False),
+        typer.Option(
+            min=1, max=1000, help="Draws of Ped2's clips; default: 10.", show_default=False
+        ),
     ] = None,
     choose_rates: Annotated[
         bool,
@@ -69,7 +72,7 @@ def league(
         ),
     ] = False,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Trainings at the same time.")
+        int, typer.Option("--jobs", "-j", min=1, max=1024, help="Trainings at the same time.")
     ] = 1,
     out: Annotated[
         Path, typer.Option(help="Trainings, and a record of each benchmark; a table of all.")

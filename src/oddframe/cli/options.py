@@ -66,7 +66,9 @@ SoundOption = Annotated[
     ),
 ]
 FEATURES = Path(".oddframe/features")
-JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Videos at the same time.")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, max=1024, help="Videos at the same time.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]

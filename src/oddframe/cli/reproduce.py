@@ -63,12 +63,13 @@ def reproduce(
         int | None,
         typer.Option(
             min=1,
+            max=1000,
             help="Repeats of the protocol, each with another seed; default: the benchmark's.",
             show_default=False,
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Trainings at the same time.")
+        int, typer.Option("--jobs", "-j", min=1, max=1024, help="Trainings at the same time.")
     ] = 1,
     best_on_test: Annotated[
         bool,

@@ -71,7 +71,9 @@ def score(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Frame rate of folders of frames [25].", show_default=False),
+        typer.Option(
+            min=0.01, max=1e6, help="Frame rate of folders of frames [25].", show_default=False
+        ),
     ] = None,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
@@ -91,7 +93,8 @@ def score(
     """
     from oddframe.cli.batch import run
     from oddframe.cli.jobs import Settings
-    from oddframe.errors import UsageError
+    from oddframe.errors import InputError, UsageError
+    from oddframe.files import why_no_path
 
     if not paths and not features:
         raise UsageError("nothing to score: name a video or a folder, or --features FILE")
@@ -99,6 +102,9 @@ def score(
         raise UsageError(f"--views {views}: choose 1, 5 or 10")
     if features and (mask or (views and not paths) or (formats and "mp4" in formats)):
         raise UsageError("--features has no pictures: --mask, --views and mp4 need the video")
+    for path in features or []:
+        if wrong := why_no_path(str(path)):
+            raise InputError(f"{path!s:.60}: the path {wrong}")
     settings = Settings(
         model=model,
         profile=profile.value,

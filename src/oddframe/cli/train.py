@@ -77,10 +77,14 @@ def train(
         ),
     ] = "",
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Instead of the configuration's.", show_default=False)
+        int | None,
+        typer.Option(
+            min=0, max=2**63 - 1, help="Instead of the configuration's.", show_default=False
+        ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Train so often; keep the best on validation groups.")
+        int,
+        typer.Option(min=1, max=1000, help="Train so often; keep the best on validation groups."),
     ] = 1,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on where it was stopped, or begin anew.")

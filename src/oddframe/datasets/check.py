@@ -12,6 +12,7 @@ from oddframe.datasets.leaks import leaks
 from oddframe.datasets.ready import digest_of, is_ready, ready_features
 from oddframe.datasets.survey import Survey
 from oddframe.errors import InputError, UsageError
+from oddframe.files import exists
 from oddframe.video.probe import VideoInfo, probe
 
 Progress = Callable[[int, int], None]
@@ -44,7 +45,7 @@ def check(survey: Survey, progress: Progress | None = None) -> Findings:
     problems, dataset = list(survey.problems), survey.dataset
     videos = dataset.videos
     warnings = list(dataset.notes)
-    if dataset.layout and not any(v.made is not None or v.path.exists() for v in videos):
+    if dataset.layout and not any(v.made is not None or exists(v.path) for v in videos):
         warnings.append("neither its videos nor features of them are here: lists alone, no files")
         videos = ()
     infos: dict[Path, VideoInfo] = {}

@@ -13,6 +13,7 @@ from oddframe.datasets.frame_labels import read_frame_labels
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, Truth
 from oddframe.datasets.manifest import Manifest
 from oddframe.errors import InputError
+from oddframe.files import is_dir
 from oddframe.video.discover import find_inputs
 
 LABELS = "test_frame_labels.json"
@@ -48,10 +49,10 @@ def ped2(root: Path) -> Dataset:
 
 
 def _clips(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise InputError(f"{folder}: no such folder; Ped2 has its clips in training/ and testing/")
     found = [path for path in find_inputs([str(folder)]) if path != folder]
-    return {path.name if path.is_dir() else path.stem: path for path in found}
+    return {path.name if is_dir(path) else path.stem: path for path in found}
 
 
 MANIFEST = Manifest(

@@ -12,6 +12,7 @@ from oddframe.features.imports import imported_kinds, stored_file
 from oddframe.features.layout import Layout
 from oddframe.features.published import Fault, NpyFiles, Unusable
 from oddframe.features.store import FeatureStore
+from oddframe.files import exists, is_dir
 
 
 def with_features(
@@ -37,11 +38,11 @@ def with_features(
     """
     if dataset.layout is None and features is None and sound is None:
         return dataset
-    if features is not None and (dataset.layout is None or Path(features).is_dir()):
+    if features is not None and (dataset.layout is None or is_dir(Path(features))):
         return _in_folder(dataset, Path(features), sound)
     if sound is not None:
         raise UsageError("--sound goes beside the features of a folder: say --features DIR")
-    if features is None and any(video.path.exists() for video in dataset.videos):
+    if features is None and any(exists(video.path) for video in dataset.videos):
         return dataset
     return _imported(dataset, store, features)
 

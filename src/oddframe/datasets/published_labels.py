@@ -9,7 +9,10 @@ from pathlib import Path
 from oddframe.datasets.frame_labels import read_frame_labels
 from oddframe.datasets.labelled import Truth
 from oddframe.errors import InputError
+from oddframe.files import is_file, read_bytes
 
+# Bytes of a list of videos.
+MOST_LIST = 64 * 2**20
 LABELS = "test_frame_labels.json"
 
 
@@ -48,9 +51,7 @@ def read_lines(path: Path) -> list[str]:
         InputError: it cannot be read.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        lines = read_bytes(path, MOST_LIST).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file in UTF-8 ({error})") from None
     return [line.strip() for line in lines if line.strip()]
@@ -69,7 +70,7 @@ def read_annotation(
     Raises:
         InputError: a line cannot be understood, or a video stands there twice.
     """
-    if not path.is_file():
+    if not is_file(path):
         return None
     found: dict[str, Annotated] = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -102,7 +103,7 @@ def truths_of(
     Raises:
         InputError: neither is there, a video lacks labels, or the two differ.
     """
-    counted = read_frame_labels(root / LABELS) if (root / LABELS).is_file() else None
+    counted = read_frame_labels(root / LABELS) if is_file(root / LABELS) else None
     if counted is None and annotated is None:
         raise InputError(f"{root / LABELS}: no such file, and no {annotation.name} beside it")
     annotated = annotated or {}

@@ -19,6 +19,7 @@ from oddframe.datasets.survey import Survey
 from oddframe.datasets.table import Row, read_rows, survey_table
 from oddframe.errors import InputError
 from oddframe.features.arrays import is_features
+from oddframe.files import exists, is_dir, is_file, why_no_path
 from oddframe.video.discover import find_inputs
 from oddframe.video.folder import natural, pictures_in
 
@@ -51,9 +52,9 @@ def survey(path: Path) -> Survey:
     Raises:
         InputError: there is nothing at ``path`` that could be a data set.
     """
-    if path.is_dir():
+    if is_dir(path):
         return _survey_folder(path)
-    if not path.exists():
+    if not exists(path):
         raise InputError(f"{path}: no such folder or CSV")
     if path.suffix.lower() != ".csv":
         raise InputError(f"{path}: neither a folder with normal/ and others, nor a .csv")
@@ -62,7 +63,7 @@ def survey(path: Path) -> Survey:
 
 def _survey_folder(root: Path) -> Survey:
     try:
-        folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = sorted(p for p in root.iterdir() if is_dir(p) and not p.name.startswith("."))
     except OSError as error:
         raise InputError(f"{root}: cannot be listed ({error.strerror or error})") from None
     if not folders:
@@ -81,7 +82,7 @@ def _survey_folder(root: Path) -> Survey:
             place = video.relative_to(folder).parent.as_posix()
             own = f"{folder.name}/{video.name}" if place == "." else ""
             videos.append(LabelledVideo(video, label != NORMAL, label, own or place, own_group=own))
-    if (root / EVENTS).is_file():
+    if is_file(root / EVENTS):
         truths, wrong = _truths(root, {video.path.resolve(): video for video in videos})
         problems += wrong
         videos = [replace(video, truth=truths.get(video.path)) for video in videos]
@@ -106,6 +107,9 @@ def _truths(
     truths = {v.path: Truth((), "seconds") for v in videos.values() if not v.abnormal}
     problems: list[str] = []
     for row in read_rows(table, ("path", "events")):
+        if wrong := why_no_path(row["path"]):
+            problems.append(f"{table}: line {row.line}: the path {wrong}")
+            continue
         video = videos.get((root / row["path"]).resolve())
         if video is None:
             problems.append(f"{table}: line {row.line}: {row['path']} is no video of this data set")

@@ -19,6 +19,7 @@ from oddframe.datasets.manifest import Manifest
 from oddframe.datasets.read import survey
 from oddframe.datasets.survey import Survey
 from oddframe.errors import InputError, UsageError
+from oddframe.files import exists, is_dir
 
 _MANIFESTS: dict[str, Manifest] = {
     about.name: about
@@ -74,7 +75,7 @@ def survey_dataset(text: str | Path) -> Survey:
     if named is None:
         return survey(Path(text))
     about, folder = named
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise InputError(f"{folder}: no such folder, where {about.name} was said to lie")
     return Survey(folder, about.open(folder))
 
@@ -86,7 +87,7 @@ def manifest_of(text: str | Path) -> tuple[Manifest, Path] | None:
         UsageError: there is no data set of that name, or its folder is not said.
     """
     path = Path(text)
-    if path.exists():
+    if exists(path):
         return None
     name = str(text)
     if name in _MANIFESTS:

@@ -8,13 +8,16 @@ one length.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from oddframe.datasets.frame_labels import FrameLabels, read_frame_labels
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
 from oddframe.datasets.manifest import Manifest
+from oddframe.datasets.published_labels import MOST_LIST
 from oddframe.datasets.table import Row, read_rows
 from oddframe.errors import InputError
+from oddframe.files import is_file, read_bytes
 
 FPS = 24.0  # Of the videos; the arrays do not say.
 
@@ -38,15 +41,15 @@ def shanghaitech_tracks(root: Path) -> Dataset:
             if path.stem not in rows:
                 raise InputError(f"{table}: no row for {path.stem}, which {part}.list names")
             videos.append(_video(path, rows[path.stem], labels.get(path.stem)))
-    if missing := [video.path for video in videos if not video.path.is_file()]:
+    if missing := [video.path for video in videos if not is_file(video.path)]:
         raise InputError(f"{missing[0]}: no such file ({len(missing)} of {len(videos)} missing)")
     return Dataset("shanghaitech_tracks", tuple(videos))
 
 
 def _listed(root: Path, name: str) -> list[Path]:
     try:
-        lines = (root / name).read_text("utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_bytes(root / name, MOST_LIST).decode("utf-8").split()
+    except UnicodeDecodeError as error:
         raise InputError(f"{root / name}: cannot be read ({error})") from None
     return [root / line for line in lines]
 
@@ -60,9 +63,16 @@ def _video(path: Path, row: Row, labels: FrameLabels | None) -> LabelledVideo:
         group=f"camera {path.stem.split('_')[0]}",
         truth=labels.truth if labels else None,
         part="test" if row["split"] == "test" else "train",
-        frames=int(row["frames"]),
+        frames=_frames(row),
         fps=FPS,
     )
+
+
+def _frames(row: Row) -> int:
+    text = row["frames"]
+    if not re.fullmatch(r"[1-9][0-9]{0,7}", text):
+        raise InputError(f"videos.csv: line {row.line}: {text!r:.40} is no number of frames")
+    return int(text)
 
 
 MANIFEST = Manifest(

@@ -20,7 +20,10 @@ from oddframe.datasets.labelled import (
 )
 from oddframe.datasets.survey import Survey
 from oddframe.errors import InputError
+from oddframe.files import exists, read_bytes, why_no_path
 
+# Bytes of a CSV: a row each for half a million videos.
+_MOST_BYTES = 64 * 2**20
 # What a CSV may call the recording, camera or scene of a video; the first that is there counts.
 GROUP_COLUMNS = ("group", "source")
 
@@ -57,6 +60,9 @@ def survey_table(path: Path, *, name: str) -> Survey:
     lines: dict[Path, int] = {}
     missing: list[str] = []
     for row in rows:
+        if wrong_name := why_no_path(row["path"]):
+            problems.append(f"line {row.line}: the path {wrong_name}")
+            continue
         video, wrong = _video(path.parent, row)
         problems += [f"line {row.line}: {problem}" for problem in wrong]
         earlier = lines.setdefault(video.path.resolve(), row.line)
@@ -64,7 +70,7 @@ def survey_table(path: Path, *, name: str) -> Survey:
             problems.append(f"no path on line {row.line}")
         elif earlier != row.line:
             problems.append(f"{row['path']} stands on line {earlier} and again on line {row.line}")
-        elif not video.path.exists():
+        elif not exists(video.path):
             missing.append(row["path"])
         else:
             videos.append(video)
@@ -113,7 +119,7 @@ def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
         InputError: it cannot be read, lacks a column, or has no rows.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path, _MOST_BYTES).decode("utf-8-sig")
         reader = csv.DictReader(text.splitlines(), strict=True)
         columns = [name.strip() for name in reader.fieldnames or []]
         _check_columns(path, columns, needed)
@@ -124,8 +130,6 @@ def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
         raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{path}: not a CSV ({error})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not rows:
         raise InputError(f"{path}: no rows below the header")
     return rows

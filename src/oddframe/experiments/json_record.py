@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from oddframe.errors import InputError
+from oddframe.files import opened
 
 Record = TypeVar("Record")
 
@@ -28,11 +29,12 @@ def read_record(
         InputError: no such file, or not one of these.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with opened(path) as file:
+            data = json.loads(file.read())
         if (data.pop("kind"), data.pop("schema")) != (kind, schema):
             raise ValueError("of another kind or version")
         return make(data)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not the record of {what} ({error})") from None

@@ -10,6 +10,7 @@ from oddframe.detector import Detector
 from oddframe.errors import InputError
 from oddframe.features.spec import Features
 from oddframe.features.store import FeatureStore, content_hash
+from oddframe.files import is_dir
 from oddframe.modelfile import Model
 from oddframe.timeline import ScoreTrack
 from oddframe.training.side_by_side import GoOn, side_by_side
@@ -78,7 +79,7 @@ def _features(
     sha256 = content_hash(video.path)
     kept = store.get(sha256, detector.made_spec)
     if kept is None:
-        fps = video.fps if video.path.is_dir() else None  # A video has its own times.
+        fps = video.fps if is_dir(video.path) else None  # A video has its own times.
         kept = detector.features(video.path, fps=fps, progress=go_on).features
         store.put(sha256, kept)
     return kept

@@ -15,6 +15,7 @@ from oddframe.features.lazy import FeatureArray
 from oddframe.features.npy import floating, read_header
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import read_features
+from oddframe.files import is_dir, opened
 from oddframe.timeline import Timebase
 from oddframe.video.frame import DEFAULT_FPS
 from oddframe.video.views import crop_names
@@ -27,7 +28,7 @@ _SNIPPET_FRAMES = 16  # What published features stand for, one after another wit
 
 def is_features(path: Path) -> bool:
     """Whether a file's name says that it holds features, not a video."""
-    return path.suffix.lower() in FEATURE_SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in FEATURE_SUFFIXES and not is_dir(path)
 
 
 def features_of(path: Path, frames: int | None = None, fps: float | None = None) -> Features:
@@ -93,7 +94,8 @@ def read_array_features(
 def _load(path: Path) -> FeatureArray:
     read_header(path)
     try:
-        array = np.load(path, allow_pickle=False)
+        with opened(path) as file:
+            array = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     return floating(array)

@@ -16,6 +16,7 @@ from oddframe.features.index import OfSpec, is_store, open_index
 from oddframe.features.lazy import AnyFeatures, CropArray, View
 from oddframe.features.manifest import names_in
 from oddframe.features.npy import floating, mapped
+from oddframe.files import is_dir
 
 # Gives (C, T, D), read where it is looked at.
 Reader = Callable[[], AnyFeatures]
@@ -94,7 +95,7 @@ def of_store(root: Path, spec: str | None, naming: Naming) -> Collection:
 
 
 def _of_folder(root: Path) -> Collection:
-    if not root.is_dir():
+    if not is_dir(root):
         raise InputError(f"{root}: no such folder of features")
     crops: defaultdict[str, dict[int, Path]] = defaultdict(dict)
     readers: dict[str, Reader] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from oddframe.errors import InputError
 from oddframe.features.layout import Layout
 from oddframe.features.published import Fault, NpyFiles
+from oddframe.files import is_dir
 
 # What stands behind a video's name in published files of all its crops, and of its sound.
 _STACKS = ("", "_i3d")
@@ -35,7 +36,7 @@ class FeatureFolder:
         Raises:
             InputError: there is no such folder, or it cannot be listed.
         """
-        if not root.is_dir():
+        if not is_dir(root):
             raise InputError(f"{root}: no such folder of features")
         found: dict[str, tuple[Path, ...]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,15 +12,22 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oddframe.errors import InputError
+from oddframe.explain import explained
 from oddframe.features.spec import FeatureSpec
+from oddframe.files import exists, opened
+from oddframe.headers import parse_json, read_tensor_header
 from oddframe.timeline import Timebase
+from oddframe.video.preprocessing import Rate, SnippetFrames, Stride
 
 SCHEMA = 1
 KIND = "oddframe features"
 # The whole header under one key: safetensors orders several keys differently from run to run.
 HEADER = "oddframe"
+# Bytes: a grid of 99x99 crops has 300 KB of names.
+_MOST_HEADER = 2**20
 
 
 @dataclass(frozen=True)
@@ -49,49 +57,57 @@ def read_stored_header(path: Path) -> StoredHeader:
     Raises:
         InputError: no such file, not a feature file, a newer one, or one that is cut off.
     """
-    if not path.is_file():
+    if not exists(path):
         raise InputError(f"{path}: no such feature file")
-    try:
-        with path.open("rb") as file:
-            return header_in(file, path.stat().st_size, str(path))
-    except OSError as error:
-        raise InputError(f"{path}: truncated or no feature file ({error})") from None
+    with opened(path) as file:
+        try:
+            return header_in(file, os.fstat(file.fileno()).st_size, str(path))
+        except OSError as error:
+            raise InputError(f"{path}: truncated or no feature file ({error})") from None
 
 
 def header_in(file: BinaryIO, size: int, name: str) -> StoredHeader:
     """The header of a feature file of ``size`` bytes that is open at its start.
 
     Raises:
-        InputError: not a feature file, a newer one, or one that is cut off.
+        InputError: not a feature file, a newer one, or one that is cut off or claims too much.
         OSError: it cannot be read.
     """
     try:
-        length = int.from_bytes(file.read(8), "little")
-        about = json.loads(file.read(min(length, size)))
-        metadata, tensor = about.get("__metadata__") or {}, about["features"]
-        dtype = np.dtype({"F16": np.float16, "F32": np.float32}[tensor["dtype"]])
-        crops, snippets, dim = tensor["shape"]
-        start, end = tensor["data_offsets"]
-        times = about.get("pts")
-        last = end if times is None else max(end, times["data_offsets"][1])
-        whole = size >= 8 + length + last
-        if not whole or end - start != crops * snippets * dim * dtype.itemsize:
-            raise ValueError("it is cut off")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        tensors, metadata = read_tensor_header(file, size, _MOST_HEADER)
+        claim = tensors["features"]
+        dtype = np.dtype({"F16": np.float16, "F32": np.float32}[claim.dtype])
+        crops, snippets, dim = claim.shape
+    except (ValueError, KeyError) as error:
         raise InputError(f"{name}: truncated or no feature file ({error})") from None
     header = header_of(name, metadata)
     try:
         pts = None
-        if times is not None:
-            first, end = times["data_offsets"]
-            file.seek(8 + length + first)
-            pts = np.frombuffer(file.read(end - first), "<f8")
+        if (times := tensors.get("pts")) is not None:
+            if times.dtype != "F64":
+                raise ValueError("its times are not float64")
+            file.seek(times.start)
+            pts = np.frombuffer(file.read(times.end - times.start), "<f8")
         spec, time = _spec(json.dumps(header["spec"])), timebase_from(header["timebase"], pts)
         time.check_claims(snippets, size)
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{name}: a damaged feature file ({error})") from None
-    return StoredHeader(spec, time, (crops, snippets, dim), dtype, 8 + length + start, sha256)
+    return StoredHeader(spec, time, (crops, snippets, dim), dtype, claim.start, sha256)
+
+
+class _TimebaseFields(BaseModel):
+    """The fields of ``Timebase`` in a header, with their limits."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    fps: float = Field(ge=1e-6, le=1e6, allow_inf_nan=False)
+    n_frames: int = Field(ge=1, le=2**40)
+    snippet_frames: SnippetFrames
+    stride: Stride
+    rate: Rate | None
+    start_s: float = Field(default=0.0, allow_inf_nan=False)
+    gaps: list[int] = []
 
 
 @lru_cache(maxsize=64)  # A million files have a few specs.
@@ -120,9 +136,13 @@ def timebase_from(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) ->
     """The timebase of a feature file, as ``timebase_to_dict`` wrote it.
 
     Raises:
-        InputError: it is impossible.
-        TypeError: it has other fields, or of other types.
+        InputError: it is impossible, or a field is unknown, missing, of the wrong type or beyond
+            its limits.
     """
+    try:
+        _TimebaseFields.model_validate(fields)
+    except ValidationError as error:
+        raise InputError(explained(error, _TimebaseFields, ("timebase",), "header")) from None
     return Timebase(**{**fields, "gaps": tuple(fields.get("gaps", ())), "pts": pts})
 
 
@@ -133,7 +153,7 @@ def header_of(name: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:
         InputError: it is no feature file, or a newer one.
     """
     try:
-        header = json.loads(metadata[HEADER])
+        header = parse_json(metadata[HEADER])
         kind, schema = header["kind"], header["schema"]
     except (KeyError, TypeError, ValueError):
         kind, schema, header = None, 0, {}
@@ -141,7 +161,7 @@ def header_of(name: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise InputError(f"{name}: a safetensors file, but no feature file of oddframe")
     if not isinstance(schema, int) or schema > SCHEMA:
         raise InputError(
-            f"{name}: a feature file of schema {schema}; this oddframe reads up to {SCHEMA}: "
+            f"{name}: a feature file of schema {schema!r:.20}; this oddframe reads up to {SCHEMA}: "
             "upgrade it, or extract the features again"
         )
     return dict(header)

@@ -23,7 +23,10 @@ from oddframe.features.lazy import CropArray, View
 from oddframe.features.spec import IMPORTED, Features, FeatureSpec
 from oddframe.features.store import FeatureStore, tensors_of
 from oddframe.features.stream import checksum
-from oddframe.files import write_text
+from oddframe.files import read_bytes, write_text
+from oddframe.headers import parse_json
+
+_MOST_BYTES = 2**20
 
 
 def named_key(data: str, name: str) -> str:
@@ -88,7 +91,7 @@ def imported_kinds(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
     found = {}
     for path in sorted(_folder(store, data).glob("*.json"), key=lambda path: path.stem):
         try:
-            found[path.stem] = FeatureSpec.from_dict(json.loads(path.read_text("utf-8")))
+            found[path.stem] = FeatureSpec.from_dict(parse_json(read_bytes(path, _MOST_BYTES)))
         except (OSError, ValueError, TypeError, AttributeError, InputError):
             continue  # Written by another version: an import writes it anew.
     return found

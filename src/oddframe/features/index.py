@@ -27,6 +27,7 @@ from oddframe.errors import InputError
 from oddframe.features.database import Database
 from oddframe.features.header import read_stored_header
 from oddframe.features.spec import FeatureSpec
+from oddframe.files import is_dir, is_file
 
 NAME = "index.sqlite"
 _FILE = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.safetensors")
@@ -90,7 +91,7 @@ class Index:
         Raises:
             OddframeError: it cannot be written.
         """
-        shards = {p.name: p for p in self._root.glob("[0-9a-f][0-9a-f]") if p.is_dir()}
+        shards = {p.name: p for p in self._root.glob("[0-9a-f][0-9a-f]") if is_dir(p)}
 
         def read(db: sqlite3.Connection) -> int:
             known = dict(db.execute("SELECT name, changed_ns FROM shards"))
@@ -224,7 +225,7 @@ def open_index(root: Path) -> Index:
         InputError: there is no such store, or nothing in it.
         OddframeError: the index cannot be written.
     """
-    if not root.is_dir():
+    if not is_dir(root):
         raise InputError(f"{root}: no such store of features")
     beside = None
     if not os.access(root, os.W_OK):
@@ -241,7 +242,9 @@ def open_index(root: Path) -> Index:
 
 def is_store(root: Path) -> bool:
     """Whether a folder is a store of features."""
-    return (root / NAME).is_file() or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
+    return is_dir(root) and (
+        is_file(root / NAME) or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
+    )
 
 
 @lru_cache(maxsize=64)  # A million entries have a few specs.

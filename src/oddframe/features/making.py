@@ -36,6 +36,7 @@ from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import FeatureStore, content_hash, place_in_store
 from oddframe.features.told import telling
 from oddframe.features.watched import Beat, beating
+from oddframe.files import exists, is_dir
 from oddframe.video.container import check_file
 from oddframe.video.frame import HeartbeatSource
 from oddframe.video.supervised import open_here
@@ -100,7 +101,7 @@ def hash_of(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     Raises:
         InputError: it is no file or folder that can be read.
     """
-    if not path.is_dir():
+    if not is_dir(path):
         check_file(path)  # Hashing a pipe would never end.
     return content_hash(path, beat)
 
@@ -165,7 +166,7 @@ class Maker:
 
     def _is_kept(self, sha256: str, number: int) -> bool:
         path = self._store.path(sha256, self._specs[number])
-        if self._wanted.again or not path.exists():
+        if self._wanted.again or not exists(path):
             return False
         try:
             return StoredFile(path).checked().spec == self._specs[number]

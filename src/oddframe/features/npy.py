@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from oddframe.errors import InputError
 from oddframe.features.lazy import FeatureArray
+from oddframe.files import exists, opened
 
 # Bytes at either end of a file that tell it from others.
 _END = 4096
@@ -45,12 +46,12 @@ def read_header(path: Path) -> NpyHeader:
     Raises:
         InputError: no such file, no array of numbers in it, Python objects, or it is cut off.
     """
+    if not exists(path) or path.is_dir():
+        raise InputError(f"{path}: no such feature file")
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             start = file.read(_MOST_HEADER)
             size = os.fstat(file.fileno()).st_size
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such feature file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
@@ -125,7 +126,7 @@ def ends_digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
-            with path.open("rb") as file:
+            with opened(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 digest.update(f"{size}\n".encode() + file.read(_END))
                 file.seek(max(0, size - _END))

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pydantic import Field, ValidationError
+
 from oddframe.errors import InputError
+from oddframe.explain import explained
 from oddframe.features.lazy import AnyFeatures
 from oddframe.timeline import Timebase
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.preprocessing import MOST_DIM, Preprocessing, PreprocessingFields
 from oddframe.video.views import tiles_of, with_views
 
 # What stands before a backbone's name where features were made elsewhere.
@@ -67,18 +70,25 @@ class FeatureSpec(Preprocessing):
         """Back from ``to_dict``.
 
         Raises:
-            InputError: a field is missing or unknown.
+            InputError: a field is missing, unknown, of the wrong type or beyond its limits.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(data) - known):
+        if not isinstance(data, Mapping):
+            raise InputError(f"a feature spec is fields by name, not {data!r:.40}")
+        if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
             raise InputError(f"a feature spec has no field {', '.join(unknown)}: newer version?")
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
         }
         try:
-            return cls(**values)
+            spec = cls(**values)
+            _SpecFields.model_validate(vars(spec), strict=True)
         except TypeError as error:
             raise InputError(f"the feature spec is incomplete ({error})") from None
+        except ValidationError as error:
+            raise InputError(explained(error, _SpecFields, (), "feature spec")) from None
+        if (grid := spec.tiles) is not None and len(spec.crops) != grid[0] * grid[1]:
+            raise InputError(f"a grid of {grid[0]}x{grid[1]}, but {len(spec.crops)} crops")
+        return spec
 
     def hash(self) -> str:
         """Sixteen hex digits that name this spec in file names."""
@@ -103,6 +113,15 @@ class FeatureSpec(Preprocessing):
             if ours != theirs and f.name not in same:
                 lines.append(f"{f.name}: {ours}, not {theirs}")
         return lines
+
+
+class _SpecFields(PreprocessingFields):
+    """The fields of ``FeatureSpec`` with their limits."""
+
+    backbone: str = Field(pattern=r"^[A-Za-z0-9_.:+-]+$", max_length=256)
+    weights_sha256: str = Field(pattern=r"^[A-Za-z0-9+]*$", max_length=512)
+    dim: int = Field(ge=1, le=MOST_DIM)
+    precision: str = Field(pattern=r"^[a-z0-9]+$", max_length=32)
 
 
 def _same_views(ours: FeatureSpec, theirs: FeatureSpec) -> bool:

@@ -23,15 +23,14 @@ from oddframe.features.header import (
     HEADER,
     KIND,
     SCHEMA,
-    header_of,
-    timebase_from,
+    read_stored_header,
     timebase_to_dict,
 )
 from oddframe.features.index import Index, Indexed
 from oddframe.features.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import Tensor, checksum, write_tensors
-from oddframe.files import file_sha256
+from oddframe.files import exists, file_sha256, is_dir, is_file
 
 
 def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
@@ -44,11 +43,11 @@ def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     Raises:
         InputError: it cannot be read.
     """
-    if not path.is_dir():
+    if not is_dir(path):
         return file_sha256(path, beat)
     digest = hashlib.sha256()
     try:
-        for child in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
+        for child in sorted(p for p in path.iterdir() if is_file(p) and p.name[0] != "."):
             line = f"\0{file_sha256(child, beat)}\n"
             digest.update(os.fsencode(child.name) + line.encode())
     except OSError as error:
@@ -96,22 +95,16 @@ def read_features(path: Path) -> Features:
     Raises:
         InputError: no such file, not a feature file, a newer one, or a damaged one.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such feature file")
+    stored = read_stored_header(path)
     try:
         with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: truncated or no feature file ({error})") from None
-    header = header_of(path, metadata)
     try:
-        if checksum(tensors) != header["checksum"]:
+        if checksum(tensors) != stored.checksum:
             raise InputError("its contents do not match its checksum")
-        spec = FeatureSpec.from_dict(header["spec"])
-        time = timebase_from(header["timebase"], tensors.get("pts"))
-        features = Features(tensors["features"], spec, time)
-        time.check_claims(features.array.shape[1], path.stat().st_size)
+        features = Features(tensors["features"], stored.spec, stored.timebase)
         if not all(is_finite(crop) for crop in tensors["features"]):
             raise InputError("it holds values that are not finite")
     except (InputError, KeyError, TypeError, ValueError) as error:
@@ -132,7 +125,7 @@ class FeatureStore:
     def get(self, content_sha256: str, spec: FeatureSpec) -> Features | None:
         """What is kept, or None; a damaged file is removed so that it is made again."""
         path = self.path(content_sha256, spec)
-        if not path.exists():
+        if not exists(path):
             return None
         try:
             features = read_features(path)

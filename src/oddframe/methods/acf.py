@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import top_k_bce
 from oddframe.methods.shared.modalities import TwoModalities, embedding, parted
 
@@ -31,7 +32,7 @@ class AcfConfig(TwoModalities):
         attention: Weight of that of the attention's weights.
     """
 
-    hidden: int = Field(default=128, ge=1)
+    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     single: float = Field(default=1.0, ge=0)
     attention: float = Field(default=1.0, ge=0)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.limits import MOST_LAYERS, MOST_WIDTH
 from oddframe.methods.shared.mil import classes, paired, top_snippets
 from oddframe.methods.shared.scale import OnNormalScale
 from oddframe.methods.urdmu.attention import embedding, transformer
@@ -41,10 +42,10 @@ class BnWvadConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=32)
-    heads: int = Field(default=4, ge=1)
-    head_dim: int = Field(default=128, ge=1)
-    depth: int = Field(default=2, ge=1)
+    hidden: int = Field(default=512, ge=32, le=MOST_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
+    head_dim: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    depth: int = Field(default=2, ge=1, le=MOST_LAYERS)
     of_video: float = Field(default=0.2, ge=0, le=1)
     of_batch: float = Field(default=0.4, ge=0, le=1)
     margin: float = Field(default=1.0, ge=0)

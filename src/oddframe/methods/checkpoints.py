@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
+from oddframe.backbones.state import read_checkpoint
 from oddframe.errors import InputError
+from oddframe.files import check_regular
 from oddframe.methods.registry import get_method, method_names
 
 _WRAPPER = "module."  # What DataParallel puts before every name.
@@ -65,10 +66,9 @@ def read_published(path: Path) -> PublishedCheckpoint:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_regular(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_checkpoint(path)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: holds more than tensors, or is no PyTorch file; nothing else is unpickled"

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import classes
 from oddframe.methods.shared.temporal import smoothness, sparsity
 
@@ -39,8 +40,8 @@ class ClawsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1)
-    bottleneck: int = Field(default=32, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     cluster: float = Field(default=0.1, ge=0)
     apart: float = Field(default=1.0, gt=0)

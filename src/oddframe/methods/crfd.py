@@ -17,6 +17,7 @@ from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import CausalConv1d
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import (
     classes,
     mean_at,
@@ -41,9 +42,9 @@ class CrfdConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1)
-    inner: int = Field(default=128, ge=1)
-    kernel: int = Field(default=7, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    inner: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    kernel: int = Field(default=7, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     margin: float = Field(default=1.0, ge=0)
     compact: float = Field(default=0.1, ge=0)

@@ -19,6 +19,7 @@ from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import scorer
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.stages import Staged
 
 
@@ -38,10 +39,10 @@ class GclConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    wide: int = Field(default=512, ge=1)
-    narrow: int = Field(default=128, ge=1)
-    hidden: int = Field(default=512, ge=1)
-    bottleneck: int = Field(default=32, ge=1)
+    wide: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    narrow: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     deviations: float = Field(default=1.0, gt=0)
     alone: float = Field(default=0.2, ge=0, lt=1)

@@ -20,6 +20,7 @@ from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.graphs import by_cosine, by_distance
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import scorer
+from oddframe.methods.shared.limits import MOST_LAYERS, MOST_WIDTH
 from oddframe.methods.shared.stages import Staged
 
 
@@ -39,12 +40,12 @@ class GcnConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1)
-    bottleneck: int = Field(default=128, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    bottleneck: int = Field(default=128, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    passes: int = Field(default=4, ge=2)
+    passes: int = Field(default=4, ge=2, le=MOST_LAYERS)
     sure: float = Field(default=0.5, gt=0, le=1)
-    rounds: int = Field(default=3, ge=1)
+    rounds: int = Field(default=3, ge=1, le=MOST_LAYERS)
     sharpness: float = Field(default=10.0, gt=0)
     ensemble: float = Field(default=1.0, ge=0)
 

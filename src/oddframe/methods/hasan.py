@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
+from typing import Annotated
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,12 +27,16 @@ from torch.nn import functional as F
 from oddframe.errors import UsageError
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.normal import NormalNetwork
 
 # Stacks that go through the network together where no gradient is wanted.
 _STACKS = 32
 # Logits of the least and the most regular stack of a video, with ``per_video``.
 _SPAN = 4.0
+
+
+_Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
 
 
 class HasanConfig(BaseModel):
@@ -48,10 +53,10 @@ class HasanConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frames: int = Field(default=10, ge=1)
-    widths: tuple[int, int, int] = (512, 256, 128)
-    kernel: int = Field(default=11, ge=1)
-    stride: int = Field(default=4, ge=1)
+    frames: int = Field(default=10, ge=1, le=MOST_WIDTH)
+    widths: tuple[_Width, _Width, _Width] = (512, 256, 128)
+    kernel: int = Field(default=11, ge=1, le=MOST_WIDTH)
+    stride: int = Field(default=4, ge=1, le=MOST_WIDTH)
     per_video: bool = False
 
 

@@ -22,6 +22,7 @@ from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.graphs import by_cosine, by_distance, rows_to_one
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import CausalConv1d
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import snippets_that_count, top_mean
 
 
@@ -40,9 +41,9 @@ class HlNetConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1)
-    fused: int = Field(default=128, ge=1)
-    graph: int = Field(default=32, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    fused: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    graph: int = Field(default=32, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     alike: float = Field(default=0.7, ge=-1, le=1)
     distillation: float = Field(default=5.0, ge=0)

@@ -16,6 +16,7 @@ from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import CausalConv1d
+from oddframe.methods.shared.limits import MOST_LAYERS, MOST_WIDTH
 from oddframe.methods.shared.mil import classes, ranking
 from oddframe.methods.shared.temporal import smoothness, sparsity
 
@@ -37,9 +38,9 @@ class IblConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=128, ge=1)
-    blocks: int = Field(default=2, ge=1)
-    kernel: int = Field(default=3, ge=1)
+    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    blocks: int = Field(default=2, ge=1, le=MOST_LAYERS)
+    kernel: int = Field(default=3, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     margin: float = Field(default=1.0, gt=0)
     gap: float = Field(default=1.0, gt=0)

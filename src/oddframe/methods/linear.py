@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import top_mean
 
 
@@ -24,7 +25,7 @@ class LinearConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    topk_share: int = Field(default=8, ge=1)
+    topk_share: int = Field(default=8, ge=1, le=MOST_WIDTH)
 
 
 class LinearNetwork(nn.Module):

@@ -15,6 +15,8 @@ where the error is below the bound. The two take turns, and each lowers the sum.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -22,6 +24,7 @@ from torch.nn import functional as F
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.normal import NormalNetwork
 
 # Snippets whose cubes are in memory together.
@@ -30,6 +33,11 @@ _SNIPPETS = 16
 _MOST_CUBES = 40_000
 # Turns of choosing and rebuilding for one combination.
 _TURNS = 20
+
+
+# Pixels of a picture that cubes are cut from.
+_Side = Annotated[int, Field(ge=1, le=2048)]
+_Sizes = Annotated[tuple[tuple[_Side, _Side], ...], Field(max_length=16)]
 
 
 class LuConfig(BaseModel):
@@ -51,13 +59,13 @@ class LuConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frames: int = Field(default=5, ge=2)
-    height: int = Field(default=120, ge=2)
-    cube: int = Field(default=10, ge=2)
-    sizes: tuple[tuple[int, int], ...] = ((20, 20), (30, 40), (120, 160))
-    components: int = Field(default=100, ge=1)
-    vectors: int = Field(default=20, ge=1)
-    combinations: int = Field(default=64, ge=1)
+    frames: int = Field(default=5, ge=2, le=MOST_WIDTH)
+    height: int = Field(default=120, ge=2, le=MOST_WIDTH)
+    cube: int = Field(default=10, ge=2, le=MOST_WIDTH)
+    sizes: _Sizes = ((20, 20), (30, 40), (120, 160))
+    components: int = Field(default=100, ge=1, le=MOST_WIDTH)
+    vectors: int = Field(default=20, ge=1, le=MOST_WIDTH)
+    combinations: int = Field(default=64, ge=1, le=MOST_WIDTH)
     bound: float = Field(default=0.04, gt=0)
     still: float = Field(default=0.002, ge=0)
 

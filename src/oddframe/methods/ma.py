@@ -16,6 +16,7 @@ from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import scorer
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import classes, ranking
 from oddframe.methods.shared.temporal import smoothness, sparsity
 
@@ -34,8 +35,8 @@ class MaConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1)
-    bottleneck: int = Field(default=32, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     margin: float = Field(default=1.0, gt=0)
     smooth: float = Field(default=8e-5, ge=0)

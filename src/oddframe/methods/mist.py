@@ -18,6 +18,7 @@ from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import scorer
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import classes, oddest_run, ranking
 from oddframe.methods.shared.stages import Staged
 
@@ -41,12 +42,12 @@ class MistConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1)
-    bottleneck: int = Field(default=32, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
-    together: int = Field(default=3, ge=1)
+    together: int = Field(default=3, ge=1, le=MOST_WIDTH)
     alone: float = Field(default=0.5, ge=0, lt=1)
-    smooth: int = Field(default=5, ge=1)
+    smooth: int = Field(default=5, ge=1, le=MOST_WIDTH)
     margin: float = Field(default=1.0, gt=0)
     sparse: float = Field(default=0.01, ge=0)
     odd: float = Field(default=1.2, gt=0)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.limits import MOST_LAYERS, MOST_WIDTH
 from oddframe.methods.shared.mil import classes, oddest_run, ranking
 from oddframe.methods.shared.stages import Staged
 
@@ -35,9 +36,9 @@ class MslConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1)
-    heads: int = Field(default=4, ge=1)
-    depth: int = Field(default=2, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
+    depth: int = Field(default=2, ge=1, le=MOST_LAYERS)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     margin: float = Field(default=1.0, gt=0)
     video: float = Field(default=1.0, ge=0)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.normal import NormalNetwork
 
 _LLOYD_STEPS = 20
@@ -32,8 +33,8 @@ class NormalityConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    units: int = Field(default=512, ge=1)
-    neighbours: int = Field(default=3, ge=1)
+    units: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    neighbours: int = Field(default=3, ge=1, le=MOST_WIDTH)
     shrinkage: float = Field(default=0.1, gt=0, le=1)
 
 

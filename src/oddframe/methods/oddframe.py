@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
+from oddframe.methods.shared.limits import MOST_LAYERS, MOST_WIDTH
 from oddframe.methods.shared.smoothing import Spaced, blurred
 from oddframe.methods.urdmu.attention import embedding
 from oddframe.methods.urdmu.config import UrDmuConfig
@@ -55,11 +56,11 @@ class OddframeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    contextual: int = Field(default=1, ge=0)
-    snippetwise: int = Field(default=1, ge=0)
-    hidden: int = Field(default=128, ge=1)
-    heads: int = Field(default=4, ge=1)
-    head_dim: int = Field(default=32, ge=1)
+    contextual: int = Field(default=1, ge=0, le=MOST_LAYERS)
+    snippetwise: int = Field(default=1, ge=0, le=MOST_LAYERS)
+    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
+    head_dim: int = Field(default=32, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     deep_share: float = Field(default=0.5, ge=0, le=1)
     distance: float = Field(default=0.2, ge=0)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import top_k_bce
 from oddframe.methods.shared.modalities import TwoModalities, embedding, parted
 
@@ -33,9 +34,9 @@ class PangConfig(TwoModalities):
         mutual: Weight of what the modalities learn from each other.
     """
 
-    hidden: int = Field(default=128, ge=1)
-    inner: int = Field(default=64, ge=1)
-    rank: int = Field(default=128, ge=1)
+    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    inner: int = Field(default=64, ge=1, le=MOST_WIDTH)
+    rank: int = Field(default=128, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     single: float = Field(default=1.0, ge=0)
     mutual: float = Field(default=0.1, ge=0)

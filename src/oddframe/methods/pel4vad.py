@@ -19,6 +19,7 @@ from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.crops import averaged, folded
 from oddframe.methods.shared.init import xavier
 from oddframe.methods.shared.layers import CausalConv1d
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import snippets_that_count, top_mean
 from oddframe.methods.shared.smoothing import Smoothing, smoothed
 
@@ -54,16 +55,16 @@ class Pel4VadConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     setting: Literal["ucf", "xd"] = "ucf"
-    width: int = Field(default=128, ge=1)
-    window: int = Field(default=9, ge=1)
+    width: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    window: int = Field(default=9, ge=1, le=MOST_WIDTH)
     gamma: float = 0.6
     bias: float = 0.2
     power_norm: bool = True
-    out: int = Field(default=300, ge=1)
-    kernel: int = Field(default=9, ge=1)
+    out: int = Field(default=300, ge=1, le=MOST_WIDTH)
+    kernel: int = Field(default=9, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     smooth: Smoothing = "slide"
-    smooth_width: int = Field(default=7, ge=1)
+    smooth_width: int = Field(default=7, ge=1, le=MOST_WIDTH)
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import About, Loss, Method, Output, Recipe
 from oddframe.methods.shared.init import xavier
+from oddframe.methods.shared.limits import MOST_WIDTH
 from oddframe.methods.shared.mil import classes, mean_at, paired, top_snippets
 from oddframe.methods.shared.temporal import smoothness
 
@@ -38,9 +39,9 @@ class RtfmConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=2)
+    hidden: int = Field(default=512, ge=2, le=MOST_WIDTH)
     dropout: float = Field(default=0.7, ge=0, lt=1)
-    k: int = Field(default=3, ge=1)
+    k: int = Field(default=3, ge=1, le=MOST_WIDTH)
     margin: float = Field(default=100.0, ge=0)
     magnitude: float = Field(default=1e-4, ge=0)
     smooth: float = Field(default=8e-4, ge=0)

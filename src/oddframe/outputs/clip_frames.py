@@ -11,6 +11,7 @@ import numpy as np
 from oddframe.errors import InputError
 from oddframe.experiments.splice import Spliced
 from oddframe.features.arrays import is_features
+from oddframe.files import exists, is_dir
 from oddframe.outputs.keyframes import KeyFrames
 from oddframe.outputs.moments import Moment
 from oddframe.outputs.picture import Picture
@@ -48,18 +49,18 @@ def clip_frames(
 
 
 def _file(path: Path, folder: Path | None) -> Path | None:
-    if path.exists() and not is_features(path):
+    if exists(path) and not is_features(path):
         return path
     if folder is None:
         return None
     found = (folder / f"{path.stem}{suffix}" for suffix in ("", *sorted(VIDEO_SUFFIXES)))
-    return next((each for each in found if each.exists()), None)
+    return next((each for each in found if exists(each)), None)
 
 
 def _images(path: Path, seconds: Sequence[float], fps: float) -> dict[float, Picture]:
     catcher = KeyFrames(seconds, _LONGEST)
     try:
-        for frame in open_source(path, fps=fps if path.is_dir() else None).frames():
+        for frame in open_source(path, fps=fps if is_dir(path) else None).frames():
             if catcher.done:
                 break
             catcher.add(frame)

@@ -12,7 +12,7 @@ import numpy as np
 from oddframe.detector import ModelInfo, VideoResult
 from oddframe.errors import InputError
 from oddframe.events import EventRule
-from oddframe.files import write_text
+from oddframe.files import opened, write_text
 from oddframe.timeline import Event, ScoreTrack, Tiles, Timebase
 
 SCHEMA = 1
@@ -95,11 +95,12 @@ def read_json(path: Path) -> VideoResult:
         InputError: the file is missing, not a score file, or of a newer schema.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with opened(path) as file:
+            text = file.read()
         data = json.loads(text)
     except OSError as error:
         raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a score file: this is no JSON") from error
     if not isinstance(data, dict) or "schema" not in data:
         raise InputError(f"{path}: not a score file: no field 'schema'")

@@ -14,6 +14,7 @@ from oddframe.errors import InputError
 from oddframe.experiments.reproduce_session import TRAININGS
 from oddframe.experiments.training_record import KIND as TRAINING
 from oddframe.experiments.training_record import Training, read_training
+from oddframe.files import exists, is_dir, opened
 from oddframe.outputs.reproduced_json import KIND as TABLE
 from oddframe.outputs.reproduced_sheets import BEST, LAST
 from oddframe.outputs.reproduced_text import code_words
@@ -28,7 +29,7 @@ def shown(path: Path) -> str:
     Raises:
         InputError: it is none of these.
     """
-    if path.is_dir():
+    if is_dir(path):
         return _folder(path)
     data = _read(path)
     if data.get("kind") == TRAINING:
@@ -100,7 +101,7 @@ def _table(path: Path, data: Mapping[str, Any]) -> str:
     for row in data["rows"]:
         for name in row.get("records", ()):
             record = path.parent / name
-            if not record.exists():
+            if not exists(record):
                 lines.append(f"- {row['row']}: {record}: gone")
                 continue
             t = read_training(record)
@@ -134,9 +135,10 @@ def _kind(path: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    except ValueError:
+        with opened(path) as file:
+            data = json.loads(file.read())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: not JSON, so no run of oddframe reproduce") from None
     return data if isinstance(data, dict) else {}

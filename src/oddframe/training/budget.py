@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from oddframe.errors import UsageError
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[hms])+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([hms])")
+_MOST_S = 366 * 24 * 3600.0
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[hms])+")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([hms])")
 
 
 def seconds(text: str) -> float:
@@ -24,8 +25,10 @@ def seconds(text: str) -> float:
     total = 0.0
     if _DURATION.fullmatch(plain):
         total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(plain))
-    if total <= 0:
-        raise UsageError(f"a budget is a time such as 10m, 1h or 1h30m, not '{text}'")
+    if not 0 < total <= _MOST_S:
+        raise UsageError(
+            f"a budget is a time such as 10m, 1h or 1h30m, at most a year, not '{text:.40}'"
+        )
     return total
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from oddframe.errors import InputError
 from oddframe.features.header import HEADER
 from oddframe.features.stream import checksum
-from oddframe.files import write_bytes
+from oddframe.files import check_regular, write_bytes
 
 FORMAT = 1
 KIND = "oddframe checkpoint"
@@ -84,6 +84,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: it is missing, damaged, or not a checkpoint of this version.
     """
+    check_regular(path)
     try:
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {})[HEADER])

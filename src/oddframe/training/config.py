@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from oddframe.errors import UsageError
-from oddframe.explain import explained
+from oddframe.explain import explained, read_yaml
 from oddframe.methods.base import AnyMethod, Recipe
 from oddframe.methods.registry import get_method
 from oddframe.training.feature_section import (
@@ -25,6 +25,10 @@ from oddframe.training.feature_section import (
     mirrored,
 )
 from oddframe.training.sections import CalibrationSection, EventSection, SearchSection, Section
+
+# Of all bags of a step.
+_MOST_SEGMENTS = 2**20
+_Clips = Annotated[int, Field(le=1000)]
 
 
 class MethodSection(Section):
@@ -59,15 +63,21 @@ class RecipeSection(Section):
 
     lr: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
-    steps: int = Field(default=450, gt=0)
-    normal_bags: int = Field(default=8, gt=0)
-    abnormal_bags: int = Field(default=8, gt=0)
-    segments: int = Field(default=32, gt=0)
+    steps: int = Field(default=450, gt=0, le=10_000_000)
+    normal_bags: int = Field(default=8, gt=0, le=4096)
+    abnormal_bags: int = Field(default=8, gt=0, le=4096)
+    segments: int = Field(default=32, gt=0, le=65_536)
     average: float = Field(default=0.98, ge=0, lt=1)
     clip_norm: float | None = Field(default=None, gt=0)
     feature_noise: float = Field(default=0.0, ge=0)
     feature_dropout: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = Field(default=2022, ge=0)
+    seed: int = Field(default=2022, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _fits(self) -> RecipeSection:
+        if (self.normal_bags + self.abnormal_bags) * self.segments > _MOST_SEGMENTS:
+            raise ValueError(f"a step takes at most {_MOST_SEGMENTS:,} segments in all its bags")
+        return self
 
 
 class BagSection(Section):
@@ -82,8 +92,8 @@ class BagSection(Section):
     """
 
     mode: Literal["video", "joined"] = "video"
-    clips: tuple[int, int] = (8, 12)
-    abnormal: tuple[int, int] = (1, 3)
+    clips: tuple[_Clips, _Clips] = (8, 12)
+    abnormal: tuple[_Clips, _Clips] = (1, 3)
 
     @model_validator(mode="after")
     def _ordered(self) -> BagSection:
@@ -181,20 +191,8 @@ def read_config(path: Path) -> TrainConfig:
     Raises:
         UsageError: it is missing, no YAML, has an unknown key or a wrong value; with its line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except OSError as error:
-        why = error.strerror or error
-        raise UsageError(f"{path}: cannot be read as a configuration ({why})") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: cannot be read as a configuration ({error})") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(data or {}, dict):
-        raise UsageError(f"{path}: a configuration is keys and values, not a {type(data).__name__}")
-    return parse_config(data or {}, str(path), node)
+    data, node = read_yaml(path, "a configuration")
+    return parse_config(data, str(path), node)
 
 
 def parse_config(

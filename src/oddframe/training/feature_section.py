@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,10 +12,21 @@ from oddframe.backbones.registry import find_kinds
 from oddframe.errors import UsageError
 from oddframe.features.presets import get_preset
 from oddframe.training.sections import Section
-from oddframe.video.preprocessing import Filter, Preprocessing
-from oddframe.video.views import reordered, with_regions, with_tiles
+from oddframe.video.preprocessing import (
+    CropNames,
+    Filter,
+    JpegQuality,
+    Preprocessing,
+    Rate,
+    Size,
+    SnippetFrames,
+    Stride,
+)
+from oddframe.video.views import MOST_LINES, reordered, with_regions, with_tiles
 
-Size = tuple[int, int]
+# Rows or columns.
+_Lines = Annotated[int, Field(ge=1, le=MOST_LINES)]
+Grid = tuple[_Lines, _Lines]
 MIRRORED = "_mirrored"
 
 
@@ -37,15 +48,15 @@ class FeatureSection(Section):
     backbone: str = "i3d"
     resize: Size = WHOLE.resize
     filter: Filter = WHOLE.filter
-    jpeg_quality: int = Field(default=0, ge=0, le=100)
+    jpeg_quality: JpegQuality = 0
     crop_size: Size = WHOLE.crop_size
-    crops: tuple[str, ...] = Field(default=WHOLE.crops, min_length=1)
+    crops: CropNames = WHOLE.crops
     crop_order: Literal["published", "extractor"] | None = Field(default=None, exclude=True)
-    snippet_frames: int = Field(default=WHOLE.snippet_frames, gt=0)
-    stride: int = Field(default=WHOLE.stride, gt=0)
-    rate: float | None = Field(default=None, gt=0)
-    tiles: tuple[int, int] | None = None
-    regions: tuple[int, int] | None = None
+    snippet_frames: SnippetFrames = WHOLE.snippet_frames
+    stride: Stride = WHOLE.stride
+    rate: Rate | None = None
+    tiles: Grid | None = None
+    regions: Grid | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -63,7 +74,10 @@ class FeatureSection(Section):
         if order is not None:
             if order not in ("published", "extractor"):
                 raise UsageError(f"crop_order is published or extractor, not {order}")
-            given["crops"] = reordered(tuple(given.get("crops", WHOLE.crops)), order)
+            crops = given.get("crops", WHOLE.crops)
+            if not isinstance(crops, list | tuple):
+                return given  # It is of the wrong type, and refused for that.
+            given["crops"] = reordered(tuple(map(str, crops)), order)
         return given
 
     @model_validator(mode="after")
@@ -93,9 +107,9 @@ class FeatureChanges(Section):
 
     resize: Size | None = None
     crop_size: Size | None = None
-    crops: tuple[str, ...] | None = Field(default=None, min_length=1)
-    stride: int | None = Field(default=None, gt=0)
-    rate: float | None = Field(default=None, gt=0)
+    crops: CropNames | None = None
+    stride: Stride | None = None
+    rate: Rate | None = None
 
     def of(self, base: FeatureSection) -> FeatureSection:
         """``base`` with these changes."""
@@ -108,8 +122,8 @@ class SamplingChanges(Section):
     ``mirrored``: training sees every crop mirrored besides; its features are kept apart.
     """
 
-    crops: tuple[str, ...] | None = Field(default=None, min_length=1)
-    stride: int | None = Field(default=None, gt=0)
+    crops: CropNames | None = None
+    stride: Stride | None = None
     mirrored: bool = False
 
     def of(self, base: FeatureSection) -> FeatureSection:

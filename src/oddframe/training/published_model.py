@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +10,7 @@ from oddframe.backbones.registry import find_kinds
 from oddframe.errors import UsageError
 from oddframe.features.layout import I3D_DIM, imported_spec
 from oddframe.features.spec import FeatureSpec
+from oddframe.files import file_sha256
 from oddframe.methods.checkpoints import read_published
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import Model, Profile
@@ -45,7 +45,7 @@ def published_model(path: Path, name: str, reads: Reads = "imported", knows: str
                 f"{path}: reads features of length {read.dim}; I3D makes {I3D_DIM}: leave --reads"
             )
         spec = _own(spec)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = file_sha256(path)
     return Model(
         name=name,
         method=read.method,

@@ -12,9 +12,9 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """Frozen, and strict about its keys."""
+    """Frozen, strict about its keys, every number finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CalibrationSection(Section):
@@ -42,10 +42,10 @@ class SearchSection(Section):
             first, the better half of it on the next, and so on while the budget lasts.
     """
 
-    lr: tuple[Positive, ...] = Field(default=(1, 0.3, 3), min_length=1)
-    steps: tuple[Positive, ...] = Field(default=(1, 0.5, 2), min_length=1)
+    lr: tuple[Positive, ...] = Field(default=(1, 0.3, 3), min_length=1, max_length=32)
+    steps: tuple[Positive, ...] = Field(default=(1, 0.5, 2), min_length=1, max_length=32)
     mirrored: bool = True
-    folds: int = Field(default=3, ge=2)
+    folds: int = Field(default=3, ge=2, le=100)
 
 
 class EventSection(Section):

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePath
 
+from oddframe.errors import InputError
+from oddframe.files import why_no_path
 from oddframe.video.folder import PICTURE_SUFFIXES, natural
 from oddframe.video.probe import VideoInfo, probe
 
@@ -60,9 +62,14 @@ def find_inputs(paths: Sequence[str]) -> list[Path]:
 
     A folder is searched with those below it, see ``videos_among``. Each input comes once. What does
     not exist is handed back as it is: opening it says why not, in its place among the others.
+
+    Raises:
+        InputError: a path that no file can have.
     """
     found: dict[str, Path] = {}
     for text in paths:
+        if wrong := why_no_path(text):
+            raise InputError(f"{text:.60}: the path {wrong}")
         for path in _meant(text):
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())

@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from oddframe.errors import InputError
+from oddframe.files import is_file, opened
 from oddframe.video.frame import Frame, Image, PlainFrames
 from oddframe.video.preprocessing import Look
 from oddframe.video.scale import Scaler
@@ -36,7 +37,7 @@ def pictures_in(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from None
     names = (p for p in entries if p.suffix.lower() in PICTURE_SUFFIXES)
-    return sorted((p for p in names if p.is_file() and not p.name.startswith(".")), key=natural)
+    return sorted((p for p in names if is_file(p) and not p.name.startswith(".")), key=natural)
 
 
 class FrameFolder(PlainFrames):
@@ -88,7 +89,7 @@ def read_picture(file: Path) -> Image:
         InputError: it cannot be read.
     """
     try:
-        with PillowImage.open(file) as picture:
+        with opened(file) as data, PillowImage.open(data) as picture:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             return _rgb(upright)

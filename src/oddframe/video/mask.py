@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from oddframe.errors import InputError
+from oddframe.files import exists, opened
 from oddframe.video.frame import Image
 
 _DARK = 128
@@ -51,10 +52,10 @@ def read_mask(path: str | Path) -> Mask:
         InputError: it is not a picture, or it ignores all of the video.
     """
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise InputError(f"{path}: no such mask")
     try:
-        with PillowImage.open(path) as picture:
+        with opened(path) as file, PillowImage.open(file) as picture:
             deep = picture.mode.startswith(("I", "F"))
             grey = np.asarray(picture) / 257 if deep else np.asarray(picture.convert("L"))
             alpha = np.asarray(picture.convert("RGBA"))[..., 3]

@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from oddframe.errors import UsageError
+from oddframe.explain import explained
 from oddframe.timeline import Timebase
 
 Filter = Literal["bicubic", "lanczos"]
+
+# Limits of what a configuration, a command, a model or a feature file may ask for.
+MOST_DIM = 1_000_000  # Numbers of a feature.
+MOST_SNIPPET_FRAMES = 1024
+_MOST_SIDE = 16_384
+_MOST_PIXELS = 2**23  # A little more than 3840x2160.
+_MOST_SNIPPET_PIXELS = 2**28  # Three bytes each.
+_MOST_CROPS = 99 * 99
+
+
+def _check_area(size: tuple[int, int]) -> tuple[int, int]:
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise ValueError(f"{size[0]}x{size[1]} are more than {_MOST_PIXELS:,} pixels")
+    return size
+
+
+_Side = Annotated[int, Field(ge=0, le=_MOST_SIDE)]
+Size = Annotated[tuple[_Side, _Side], AfterValidator(_check_area)]
+JpegQuality = Annotated[int, Field(ge=0, le=100)]
+CropNames = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=64)], ...],
+    Field(min_length=1, max_length=_MOST_CROPS),
+]
+SnippetFrames = Annotated[int, Field(ge=1, le=MOST_SNIPPET_FRAMES)]
+Stride = Annotated[int, Field(ge=1, le=1_000_000)]
+Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
+
+
+class PreprocessingFields(BaseModel):
+    """The fields of ``Preprocessing`` with their limits, to check values against."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    resize: Size
+    filter: Filter
+    jpeg_quality: JpegQuality
+    crop_size: Size
+    crops: CropNames
+    snippet_frames: SnippetFrames
+    stride: Stride
+    rate: Rate | None
+
+    @model_validator(mode="after")
+    def _check_snippet(self) -> PreprocessingFields:
+        width, height = self.resize
+        if self.snippet_frames * width * height > _MOST_SNIPPET_PIXELS:
+            raise ValueError(
+                f"a snippet of {self.snippet_frames} frames of {width}x{height} has more than "
+                f"{_MOST_SNIPPET_PIXELS:,} pixels"
+            )
+        return self
+
 
 # In the place of crops: nothing looks at the picture, the features are of the sound alone.
 NO_PICTURE = ("sound",)
@@ -67,6 +122,18 @@ class Preprocessing:
     def has_picture(self) -> bool:
         """Whether anything looks at the picture."""
         return self.crops != NO_PICTURE
+
+    def check(self) -> None:
+        """Say no to values beyond the limits.
+
+        Raises:
+            UsageError: with the field, its limit and its value.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(Preprocessing)}
+        try:
+            PreprocessingFields.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(explained(error, PreprocessingFields, (), "preprocessing")) from None
 
     def step_s(self, fps: float) -> float:
         """Seconds from one snippet to the next, of a video of ``fps`` frames a second."""

@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 from oddframe.errors import InputError
+from oddframe.files import is_dir
 from oddframe.video.container import OpenVideo, open_video, packets_of
 from oddframe.video.folder import pictures_in, read_picture
 from oddframe.video.frame import DEFAULT_FPS
@@ -62,7 +63,7 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def _probe(path: Path) -> VideoInfo:
-    if path.is_dir():
+    if is_dir(path):
         return _probe_folder(path)
     with open_video(path) as video:
         uneven = _uneven(video)

@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from oddframe.errors import InputError
+from oddframe.files import is_dir
 from oddframe.video.container import OpenVideo, open_video, packets_of
 from oddframe.video.folder import pictures_in, read_picture
 from oddframe.video.frame import Image
@@ -43,7 +44,7 @@ def sample(path: Path, size: tuple[int, int], most: int = 9) -> list[Image]:
 
 def _sample(path: Path, size: tuple[int, int], most: int) -> list[Image]:
     scaler = Scaler(Look(size))
-    if path.is_dir():
+    if is_dir(path):
         return _from_folder(path, scaler, most)
     with open_video(path) as video:
         video.stream.codec_context.thread_count = 1  # One picture at a time: nothing to share.

@@ -18,6 +18,7 @@ from typing import Any
 
 from oddframe.child_process import ChildFailedError, Pool, is_supported
 from oddframe.errors import InputError, UsageError
+from oddframe.files import is_dir
 from oddframe.video.folder import FrameFolder
 from oddframe.video.frame import Frame, FrameSource, HeartbeatSource, Image
 from oddframe.video.preprocessing import Look
@@ -117,7 +118,7 @@ def open_here(path: Path, fps: float | None = None) -> FrameSource:
         InputError: there is no such file, or no video in it.
         UsageError: ``fps`` is given for a video file, which has its own times.
     """
-    if path.is_dir():
+    if is_dir(path):
         return FrameFolder(path, fps)
     if fps is not None:
         raise UsageError(f"{path}: a video file has its own times, so fps cannot be set for it")
@@ -157,7 +158,7 @@ class SupervisedVideo(FrameSource):
     @property
     def sound_file(self) -> Path | None:
         """The video file itself; of a folder of pictures none."""
-        return None if self._path.is_dir() else self._path
+        return None if is_dir(self._path) else self._path
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
         """Run ``function(source, *args)`` in a child process; see ``FrameSource.run``.

@@ -22,8 +22,10 @@ _PLACES = {
 }
 _FULL = "full"
 _MIRRORED = "_mirrored"
-_TILE = re.compile(r"tile_(\d+)_(\d+)_of_(\d+)x(\d+)")
-_REGION = re.compile(r"region_(\d+)_(\d+)_of_(\d+)x(\d+)")
+# Rows, or columns, of a grid: as many as two digits count.
+MOST_LINES = 99
+_TILE = re.compile(r"tile_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
+_REGION = re.compile(r"region_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
 _GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)")
 _ORDERS = {
     "published": ("center", "top_left", "top_right", "bottom_left", "bottom_right"),
@@ -86,7 +88,7 @@ def with_tiles(how: Cut, rows: int, columns: int) -> Cut:
     the whole picture is ``columns`` times as wide in its tile.
 
     Raises:
-        UsageError: fewer than one row or column.
+        UsageError: fewer than one row or column, or more than 99.
     """
     width, height = how.crop_size
     names = _in_grid("tile", rows, columns)
@@ -100,14 +102,17 @@ def with_regions(how: Cut, rows: int, columns: int) -> Cut:
     them together take no longer than the whole.
 
     Raises:
-        UsageError: fewer than one row or column.
+        UsageError: fewer than one row or column, or more than 99.
     """
     return replace(how, resize=how.crop_size, crops=_in_grid("region", rows, columns))
 
 
 def _in_grid(what: str, rows: int, columns: int) -> tuple[str, ...]:
-    if rows < 1 or columns < 1:
-        raise UsageError(f"{what}s are rows x columns from 1x1 up, not {rows}x{columns}")
+    if not (1 <= rows <= MOST_LINES and 1 <= columns <= MOST_LINES):
+        raise UsageError(
+            f"{what}s are rows x columns from 1x1 to {MOST_LINES}x{MOST_LINES}, "
+            f"not {rows}x{columns}"
+        )
     places = ((r, c) for r in range(rows) for c in range(columns))
     return tuple(f"{what}_{r}_{c}_of_{rows}x{columns}" for r, c in places)
 
@@ -156,12 +161,14 @@ def check_views(how: Preprocessing) -> None:
     """Say no to crops that cannot be cut.
 
     Raises:
-        UsageError: a name is unknown, a crop is larger than the frame, or ``full`` is another size.
+        UsageError: a value is beyond its limits, a name is unknown, a crop is larger than the
+            frame, or ``full`` is another size.
     """
-    if not how.has_picture:
-        return
     if not how.crops:
         raise UsageError("there must be at least one crop")
+    how.check()
+    if not how.has_picture:
+        return
     if (grid := regions_of(how.crops)) and how.crops != _in_grid("region", *grid):
         raise UsageError(f"regions come all, row by row, and not as {', '.join(how.crops)}")
     for name in pictures_of(how.crops):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from oddframe.errors import UsageError
 from oddframe.features.layout import sound_in
+from oddframe.methods.shared.limits import MOST_WIDTH
 
 
 class TwoModalities(BaseModel):
@@ -20,7 +21,7 @@ class TwoModalities(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sound: int | None = Field(default=None, ge=1)
+    sound: int | None = Field(default=None, ge=1, le=MOST_WIDTH)
 
     def lengths(self, dim: int) -> tuple[int, int]:
         """How many of the ``dim`` numbers of a feature are of the picture, and of the sound.

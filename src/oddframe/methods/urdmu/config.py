@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from oddframe.methods.shared.limits import MOST_LAYERS, MOST_WIDTH
+
 # Where the paper's equations differ from the code that its authors published.
 PAPER: dict[str, str] = {
     "local_norm": "row",
@@ -85,13 +87,13 @@ class UrDmuConfig(BaseModel):
     kl_over_time: Literal["sum", "mean"] = "sum"
     distance_norm: Literal["plain", "squared"] = "plain"
     tau: float = Field(default=1.0, ge=-4, le=4)
-    hidden: int = Field(default=512, ge=1)
-    heads: int = Field(default=4, ge=1)
-    head_dim: int = Field(default=128, ge=1)
-    depth: int = Field(default=2, ge=0)
-    anomaly_slots: int = Field(default=60, ge=1)
-    normal_slots: int = Field(default=60, ge=1)
-    classifier_hidden: int = Field(default=128, ge=1)
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
+    head_dim: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    depth: int = Field(default=2, ge=0, le=MOST_LAYERS)
+    anomaly_slots: int = Field(default=60, ge=1, le=MOST_WIDTH)
+    normal_slots: int = Field(default=60, ge=1, le=MOST_WIDTH)
+    classifier_hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     triplet_margin: float = Field(default=1.0, ge=0)
     distance_margin: float = Field(default=100.0, ge=0)

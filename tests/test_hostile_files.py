@@ -18,6 +18,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from oddframe.backbones.onnx_file import OnnxKind
 from oddframe.backbones.state import read_state
@@ -208,6 +209,22 @@ def test_a_header_as_long_as_a_sparse_file(length: int, tmp_path: Path) -> None:
     for read in (load_model, read_features, read_stored_header):
         with little_memory(), pytest.raises(InputError):
             read(path)
+
+
+def test_bytes_behind_the_last_tensor(model: Path, features: Path, tmp_path: Path) -> None:
+    for file, read in ((model, load_model), (features, read_features)):
+        path = tmp_path / file.name
+        shutil.copy(file, path)
+        with path.open("ab") as longer:
+            longer.truncate(2**41)
+        with little_memory(), pytest.raises(InputError, match="not all that is in the file"):
+            read(path)
+
+
+def test_a_mask_of_too_many_pixels(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 3_000), 1).save(tmp_path / "mask.png")
+    with little_memory(), pytest.raises(InputError, match="40,000,000 pixels"):
+        read_mask(tmp_path / "mask.png")
 
 
 @pytest.mark.parametrize(

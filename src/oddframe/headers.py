@@ -78,8 +78,8 @@ def read_tensor_header(
         most: Bytes that its header may have.
 
     Raises:
-        ValueError: no safetensors file, one that is cut off, or one whose header is too long or
-            claims what cannot be.
+        ValueError: no safetensors file, one that is cut off or goes on behind its tensors, or one
+            whose header is too long or claims what cannot be.
         OSError: it cannot be read.
     """
     start = file.read(8)
@@ -96,7 +96,10 @@ def read_tensor_header(
         raise ValueError("its metadata are not texts by name")
     if len(about) > _MOST_TENSORS:
         raise ValueError(f"it claims {len(about)} tensors; at most {_MOST_TENSORS} are read")
-    return {name: _tensor(name, each, 8 + length, size) for name, each in about.items()}, metadata
+    tensors = {name: _tensor(name, each, 8 + length, size) for name, each in about.items()}
+    if sum(each.end - each.start for each in tensors.values()) != size - 8 - length:
+        raise ValueError("its tensors are not all that is in the file")
+    return tensors, metadata
 
 
 def _tensor(name: str, about: Any, offset: int, size: int) -> TensorClaim:

@@ -251,7 +251,7 @@ class _HeaderFields(BaseModel):
     method: Annotated[str, Field(max_length=64)]
     config: dict[str, Any]
     profiles: Annotated[dict[str, _ProfileFields], Field(max_length=16)]
-    knows: Annotated[str, Field(max_length=1000)]
+    knows: Annotated[str, Field(max_length=100_000)]
     training_data: Annotated[str, Field(max_length=256)]
     metrics: dict[str, float]
     card: _CardFields

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from io import TextIOWrapper
 from pathlib import Path
 
 from oddframe.errors import InputError
-from oddframe.files import make_folder, told
+from oddframe.files import exists, make_folder, opened, told
 
 NAME = "manifest.jsonl"
 SCHEMA = 1
@@ -79,17 +80,17 @@ def read_entries(folder: Path) -> Iterator[Entry]:
     """
     path = folder / NAME
     known = {field.name for field in fields(Entry)}
+    if not exists(path):
+        return
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with TextIOWrapper(opened(path), encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
                     data = json.loads(line)
                     values = {k: v for k, v in data.items() if k in known}
                     yield Entry(**{**values, "notes": tuple(values.get("notes", ()))})
-                except (ValueError, TypeError, AttributeError):
+                except (ValueError, TypeError, AttributeError, RecursionError):
                     continue
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from oddframe.detector import ModelInfo, VideoResult
-from oddframe.errors import InputError
+from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule
 from oddframe.files import opened, write_text
 from oddframe.timeline import Event, ScoreTrack, Tiles, Timebase
@@ -115,7 +115,7 @@ def read_json(path: Path) -> VideoResult:
         raise InputError(f"{path}: a damaged score file ({error})") from None
     except KeyError as error:
         raise InputError(f"{path}: not a whole score file: no field {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, UsageError) as error:
         raise InputError(f"{path}: not a score file: {error}") from error
 
 

@@ -19,6 +19,7 @@ from oddframe.errors import InputError
 from oddframe.features.header import HEADER
 from oddframe.features.stream import checksum
 from oddframe.files import check_regular, write_bytes
+from oddframe.headers import parse_json
 
 FORMAT = 1
 KIND = "oddframe checkpoint"
@@ -87,21 +88,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
     check_regular(path)
     try:
         with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})[HEADER])
+            header = parse_json((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if (header["kind"], header["format"]) != (KIND, FORMAT):
             raise ValueError("of another kind or version")
         if checksum(tensors) != header["checksum"]:
             raise ValueError("its contents do not match its checksum")
         checkpoint = Checkpoint(header["identity"], header["step"], {}, bags=header["bags"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        for full, array in tensors.items():
+            part, _, name = full.partition("/")
+            if part == "optimiser":
+                index, _, name = name.partition("/")
+                state = checkpoint.optimiser.setdefault(int(index), {})
+            else:
+                state = getattr(checkpoint, part)
+            state[name] = torch.from_numpy(array)
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a checkpoint that can be taken up ({error})") from None
-    for full, array in tensors.items():
-        part, _, name = full.partition("/")
-        if part == "optimiser":
-            index, _, name = name.partition("/")
-            state = checkpoint.optimiser.setdefault(int(index), {})
-        else:
-            state = getattr(checkpoint, part)
-        state[name] = torch.from_numpy(array)
     return checkpoint

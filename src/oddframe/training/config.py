@@ -137,8 +137,8 @@ class TrainConfig(Section):
     standardise: bool = True
     temper: bool = True
     half: bool = False
-    knows: str = ""
-    limits: str = ""
+    knows: str = Field(default="", max_length=1000)
+    limits: str = Field(default="", max_length=10_000)
 
     @model_validator(mode="after")
     def _mirrors(self) -> TrainConfig:

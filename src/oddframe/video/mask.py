@@ -15,6 +15,7 @@ from oddframe.files import exists, opened
 from oddframe.video.frame import Image
 
 _DARK = 128
+_MOST_PIXELS = 40_000_000  # A mask of 7680x4320 has 33 million.
 _GREY = 128  # The middle of what a backbone sees: zero, once pixels are scaled to [-1, 1].
 
 
@@ -56,6 +57,8 @@ def read_mask(path: str | Path) -> Mask:
         raise InputError(f"{path}: no such mask")
     try:
         with opened(path) as file, PillowImage.open(file) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                raise ValueError(f"more than {_MOST_PIXELS:,} pixels")
             deep = picture.mode.startswith(("I", "F"))
             grey = np.asarray(picture) / 257 if deep else np.asarray(picture.convert("L"))
             alpha = np.asarray(picture.convert("RGBA"))[..., 3]

@@ -176,7 +176,8 @@ def test_a_file_that_contradicts_itself_is_refused(
         write_features(path, features)
         monkeypatch.undo()
     with pytest.raises(
-        InputError, match={"shape": "shape", "nan": "finite", "newer": "upgrade"}[how]
+        InputError,
+        match={"shape": "44 snippets, and holds 5", "nan": "finite", "newer": "upgrade"}[how],
     ):
         read_features(path)
 

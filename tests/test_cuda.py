@@ -261,7 +261,7 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(
     store = tmp_path / "killed"
     command = [sys.executable, "-m", "oddframe", *map(str, words), str(store)]
     run = subprocess.Popen(command, cwd=ROOT)
-    while run.poll() is None and not list(store.glob("unfinished/*/000001.*")):
+    while run.poll() is None and not list(store.glob("unfinished/*/done.json")):
         time.sleep(0.005)
     assert run.poll() is None, "it was done before it could be killed"
     run.send_signal(signal.SIGKILL)

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,12 +20,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from oddframe.errors import InputError, OddframeError
+from oddframe.locks import try_lock
 
-# What a killed process left behind is swept away after this long (s): no write takes an hour.
-_STALE_S = 3600.0
 # Bytes of a name that its temporary file keeps: with what is added, 255 are the most there can be.
 _KEPT = 200
-_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part", re.DOTALL)
 
 # What file systems take of a name, and of a path, in bytes.
 _MOST_NAME, _MOST_PATH = 255, 4095
@@ -162,25 +162,60 @@ def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; it takes the place of ``path`` at the end.
 
     Its contents are on the disk before it moves. After any error inside, ``path`` is as it was and
-    the temporary file is gone; what earlier killed writes of the same file left is removed. The
-    name of the temporary file says nothing of the format: whoever writes it has to.
+    the temporary file is gone. The temporary file is locked as long as this process lives: those
+    that killed processes left in the folder are removed. Its name says nothing of the format:
+    whoever writes it has to.
 
     Raises:
         OddframeError: the file cannot be written or moved into its place.
     """
     name = f".{path.name.encode()[:_KEPT].decode(errors='ignore')}."
-    part = path.with_name(f"{name}{secrets.token_hex(4)}.part")
+    with told(path):
+        sweep_parts(path.parent)
+        part, file = _locked_part(path.with_name(name))
     try:
-        with told(path):
-            _sweep(path.parent, name)
         yield part
         with told(path):
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
+            os.fsync(file)
+            if sys.platform == "win32":  # Which moves no file that is open.
+                os.close(file)
+                file = -1
             part.replace(path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if file >= 0:
+            os.close(file)
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove the temporary files of ``atomic`` that processes which no longer live left there.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    for left in folder.iterdir():
+        if _PART.fullmatch(left.name) is None:
+            continue
+        with suppress(OSError):  # Another process may be faster, or it is not ours to remove.
+            file = os.open(left, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+            try:
+                if try_lock(file, without_locks=False):
+                    left.unlink()
+            finally:
+                os.close(file)
+
+
+def _locked_part(start: Path) -> tuple[Path, int]:
+    """A new temporary file, whose name begins with ``start``, and its locked descriptor."""
+    while True:
+        part = start.with_name(f"{start.name}{secrets.token_hex(4)}.part")
+        file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        # On Windows nobody removes a file that is open, and a lock would keep us from writing it.
+        if sys.platform == "win32" or try_lock(file, without_locks=True):
+            if os.fstat(file).st_nlink:
+                return part, file
+        os.close(file)  # Another process swept it before it was locked.
 
 
 def _target(path: Path) -> Path:
@@ -247,11 +282,3 @@ def file_sha256(path: Path, beat: Callable[[], None] = lambda: None) -> str:
     if time.time_ns() - about.st_mtime_ns > _NEW_NS and len(_HASHES) < _MOST_HASHES:
         _HASHES[key] = digest.hexdigest()
     return digest.hexdigest()
-
-
-def _sweep(folder: Path, name: str) -> None:
-    for left in folder.iterdir():
-        if left.name.startswith(name) and left.name.endswith(".part"):
-            with suppress(FileNotFoundError):  # Another process may be faster.
-                if time.time() - left.stat().st_mtime > _STALE_S:
-                    left.unlink()

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from oddframe.modelfile import load_model
-from oddframe.training.lock import alone
+from oddframe.training.runfiles import RunFiles
 from tests.cli.conftest import LINEAR, Answer
 
 Run = Callable[..., Answer]
@@ -110,7 +110,7 @@ def test_features_that_are_not_finite(train: Run, ready: Path, tmp_path: Path) -
 
 
 def test_two_trainings_of_one_file(train: Run, ready: Path, tmp_path: Path) -> None:
-    with alone(tmp_path / "m.lock", "m"):
+    with RunFiles(tmp_path / "m.safetensors").locked():
         answer = train(ready, "--quiet")
     assert_refused(answer, "another training is at work there", "--out", code=1)
     assert train(ready).code == 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -19,6 +23,15 @@ from oddframe.video.source import open_source
 HOW = Preprocessing(
     resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full", "full_mirrored"), stride=4
 )
+
+HOLDING = """
+import sys
+from pathlib import Path
+from oddframe.features.partial import Partial
+assert Partial(Path(sys.argv[1])).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 class KilledError(Exception):
@@ -62,6 +75,46 @@ def test_a_damaged_chunk_ends_what_is_taken_over(tmp_path: Path) -> None:
     first.add(rows)
     np.testing.assert_array_equal(Partial(tmp_path, chunk=2).load(1, 8), rows)
     assert len(Partial(tmp_path, chunk=2).load(2, 8)) == 0, "another number of crops"
-    middle = tmp_path / "000001.safetensors"
-    middle.write_bytes(middle.read_bytes()[:40])
+    with (tmp_path / "000.rows").open("ab") as file:
+        file.write(b"a write that was cut off")
+    again = Partial(tmp_path, chunk=2)
+    np.testing.assert_array_equal(again.load(1, 8), rows)
+    again.add(rows[:3])
+    whole = np.asarray(again.whole(1, 8))
+    np.testing.assert_array_equal(whole[0], np.concatenate([rows, rows[:3]])[:, 0])
+    np.testing.assert_array_equal(Partial(tmp_path, chunk=2).load(1, 8)[6:], rows[:2])
+    os.truncate(tmp_path / "000.rows", 3 * 8 * 4)
     np.testing.assert_array_equal(Partial(tmp_path, chunk=2).load(1, 8), rows[:2])
+    (tmp_path / "done.json").write_text('{"rows": "no"')
+    assert len(Partial(tmp_path, chunk=2).load(1, 8)) == 0
+
+
+def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_path: Path) -> None:
+    rows = np.zeros((2, 1, 8), np.float32)
+    names = {name: f"{number:024x}.partial" for number, name in enumerate(["dead", "new", "alive"])}
+    partials = {name: Partial(tmp_path / folder, chunk=2) for name, folder in names.items()}
+    for partial in partials.values():
+        partial.add(rows)
+    for folder in ("dead", "alive"):
+        os.utime(tmp_path / names[folder], (0, 0))
+    (tmp_path / f"{9:024x}.partial.lock").write_text("1\n")
+    (tmp_path / "notes.partial").mkdir()
+    os.utime(tmp_path / "notes.partial", (0, 0))
+    alive = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(tmp_path / names["alive"])], stdin=PIPE, stdout=PIPE
+    )
+    with alive:
+        assert alive.stdout is not None
+        assert alive.stdout.readline() == b"held\n"
+        partial = Partial(tmp_path / "other")
+        assert partial.acquire()
+        partial.release()
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {names["new"], names["alive"], names["alive"] + ".lock", "notes.partial"}
+        assert not partials["alive"].acquire()
+        alive.kill()
+    assert partials["alive"].acquire()
+    assert partials["alive"].known(1, 8) == 2
+    partials["alive"].discard()
+    partials["alive"].release()
+    assert {path.name for path in tmp_path.iterdir()} == {names["new"], "notes.partial"}

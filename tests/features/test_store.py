@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from oddframe.features.store import (
     write_features,
 )
 from oddframe.features.stream import checksum
+from oddframe.files import write_text
 from oddframe.timeline import Timebase
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=8, crops=("center", "top_left"))
@@ -133,7 +133,7 @@ def damaged(path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     "how", ["truncated", "cut in the header", "empty", "flipped bit", "foreign", "text"]
 )
-def test_damage_is_found_and_removed(tmp_path: Path, how: str) -> None:
+def test_damage_is_found_and_replaced(tmp_path: Path, how: str) -> None:
     store = FeatureStore(tmp_path)
     path = store.put("0f" * 32, some_features())
     damaged(path, how)
@@ -142,7 +142,6 @@ def test_damage_is_found_and_removed(tmp_path: Path, how: str) -> None:
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
     assert store.get("0f" * 32, SPEC) is None
-    assert not path.exists()
     store.put("0f" * 32, some_features())
     assert store.get("0f" * 32, SPEC) is not None
 
@@ -250,6 +249,18 @@ Path.replace = killed
 FeatureStore(Path(sys.argv[1])).put("0f" * 32, t.some_features())
 """
 
+WRITING = """
+import sys
+from pathlib import Path
+from oddframe.files import atomic
+with atomic(Path(sys.argv[1])) as part, part.open("w") as file:
+    file.write("half")
+    file.flush()
+    print("half", flush=True)
+    sys.stdin.readline()
+    file.write(" whole")
+"""
+
 
 def test_a_kill_between_writing_and_moving_leaves_the_old_file(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
@@ -261,10 +272,48 @@ def test_a_kill_between_writing_and_moving_leaves_the_old_file(tmp_path: Path) -
     assert path.read_bytes() == before
     assert store.get("0f" * 32, SPEC) is not None
     (left,) = path.parent.glob(".*.part")
-    an_hour_ago = time.time() - 4000
-    os.utime(left, (an_hour_ago, an_hour_ago))
-    store.put("0f" * 32, some_features())
-    assert list(path.parent.iterdir()) == [path]
+    other = store.put("0f" + "1f" * 31, some_features())
+    assert set(path.parent.iterdir()) == {path, other}, "any write into the folder removes it"
+    left.touch()
+    (tmp_path / ".notes.part").touch()
+    store.sweep()
+    assert set(path.parent.iterdir()) == {path, other}
+    assert (tmp_path / ".notes.part").exists(), "not ours"
+
+
+def test_what_a_living_process_writes_is_not_swept_however_long_it_takes(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", WRITING, str(tmp_path / "a")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"half\n"
+        (part,) = tmp_path.glob(".*.part")
+        os.utime(part, (0, 0))
+        FeatureStore(tmp_path).sweep()
+        write_text(tmp_path / "b", "other")
+        write_text(tmp_path / "a", "the same file")
+        writer.communicate(b"go on\n")
+    assert writer.returncode == 0
+    assert (tmp_path / "a").read_text() == "half whole"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_features_that_are_replaced_while_they_are_read_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(tmp_path)
+    path = store.put("0f" * 32, some_features())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"\x7f")
+
+    def read(path: Path) -> Features:
+        try:
+            return read_features(path)
+        finally:
+            FeatureStore(tmp_path).put("0f" * 32, some_features())  # By another process.
+
+    monkeypatch.setattr("oddframe.features.store.read_features", read)
+    assert store.get("0f" * 32, SPEC) is None
+    assert path.read_bytes() == whole
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from oddframe.errors import OddframeError, UsageError
 from oddframe.features.store import FeatureStore
 from oddframe.files import write_bytes
 from oddframe.modelfile import Model, load_model
-from oddframe.training.lock import alone
 from oddframe.training.log import StepLog
 from oddframe.training.run import Trained, train
+from oddframe.training.runfiles import RunFiles
 from tests.training.ready import Told, linear, ready_made
 
 
@@ -165,7 +165,7 @@ def test_figures_that_are_too_good_to_be_true_are_said(tmp_path: Path) -> None:
 
 def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
     with (
-        alone(tmp_path / "m.lock", "m"),
+        RunFiles(tmp_path / "m.safetensors").locked(),
         pytest.raises(OddframeError, match="another training is at work there") as error,
     ):
         trained(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from oddframe.errors import InputError
 from oddframe.features.making import Made, Maker, Video, Wanted
 from oddframe.features.manifest import Entry, append_entries, read_entries
 from oddframe.features.named import earlier
+from oddframe.features.store import FeatureStore
 from oddframe.features.watched import PATIENCE, Broken, Watched
 from oddframe.files import make_folder
 from oddframe.outputs.names import stems
@@ -54,6 +56,7 @@ def run(
     precision = choose(wanted.engine, wanted.device, wanted.precision).precision
     specs = [part.spec(precision) for part in wanted.parts]
     make_folder(wanted.store)
+    FeatureStore(wanted.store).sweep()
     known, met = remembered(read_entries(wanted.store))
     videos = _videos(recordings(paths, quiet=quiet), wanted.out)
     note(
@@ -81,22 +84,45 @@ def _make_all(
 ) -> Iterator[tuple[int, Made]]:
     processes = max(1, min(limits.jobs or 1, len(videos)))
     watched: Watched[Video, Made] = Watched(
-        partial(Maker, wanted, limits.memory_bytes), processes, limits.silence_s, advice=PATIENCE
+        partial(Maker, wanted, limits.memory_bytes),
+        processes,
+        limits.silence_s,
+        keep=True,
+        advice=PATIENCE,
     )
-    with share_of_cores(processes), progress_bar(quiet=quiet) as bar:
+    left, waited = list(range(len(videos))), False
+    with share_of_cores(processes), progress_bar(quiet=quiet) as bar, _ended(watched):
         update = follow(bar, f"{len(videos)} videos")
-        for answer in watched.run(videos):
-            _show(watched, sizes, tally, update)
-            task = bar.tasks[-1]
-            frames = tally.frames + sum(done for done, _ in watched.done.values())
-            bar.update(task.id, note=f"{frames / tally.seconds:.0f} frames/s")
-            if answer is None:
-                continue
-            number, made = answer
-            if isinstance(made, Broken):
-                entry = Entry(video=str(videos[number].path), reason=made.reason)
-                made = Made((entry,), exit_code=InputError.exit_code)
-            yield number, made
+        while left:
+            busy: list[int] = []
+            for answer in watched.run([videos[number] for number in left]):
+                _show(watched, [sizes[number] for number in left], tally, update)
+                task = bar.tasks[-1]
+                frames = tally.frames + sum(done for done, _ in watched.done.values())
+                bar.update(task.id, note=f"{frames / tally.seconds:.0f} frames/s")
+                if answer is None:
+                    continue
+                number, made = left[answer[0]], answer[1]
+                if isinstance(made, Broken):
+                    entry = Entry(video=str(videos[number].path), reason=made.reason)
+                    made = Made((entry,), exit_code=InputError.exit_code)
+                if made.busy:
+                    busy.append(number)
+                else:
+                    yield number, made
+            if busy and not waited:
+                note(
+                    f"waiting for another process, which extracts {len(busy)} of them", quiet=quiet
+                )
+            left, waited = busy, True
+
+
+@contextmanager
+def _ended(watched: Watched[Video, Made]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        watched.end()
 
 
 def _show(

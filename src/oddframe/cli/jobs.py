@@ -100,7 +100,7 @@ def score_one(
         settings: What is wanted of it.
         detector: Scores it.
         progress: Is told of every snippet.
-        settling: What all that comes behind the features is done in.
+        settling: What all that comes behind the features is done in, and writing them.
     """
     partial = None
     try:
@@ -121,7 +121,7 @@ def score_one(
             features = join([features_of(file) for file in files])
         else:
             fps = settings.fps if job.path.is_dir() else None  # A video has its own times.
-            partial = Partial(settings.out / f".{seen}.partial") if settings.out else None
+            partial = _unfinished(settings, seen, settling)
             made = detector.features(
                 job.path, fps=fps, mask=mask, progress=progress, partial=partial
             )
@@ -148,6 +148,23 @@ def score_one(
         if settings.debug:
             raise
         return Outcome(job, error=_named(described_fault(error), job.path), exit_code=1)
+    finally:
+        if partial is not None:
+            partial.release()
+
+
+def _unfinished(
+    settings: Settings, seen: str, settling: Callable[[], AbstractContextManager[None]]
+) -> Partial | None:
+    """Where unfinished features are kept; None if another process is keeping those of this video.
+
+    Raises:
+        OddframeError: the folder cannot be written.
+    """
+    if settings.out is None:
+        return None
+    partial = Partial(settings.out / f".{seen}.partial", writing=settling)
+    return partial if partial.acquire() else None
 
 
 def _replaced(job: Job, old: VideoResult | None) -> tuple[str, ...]:

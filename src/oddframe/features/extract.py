@@ -142,7 +142,7 @@ def extract_all(
         UsageError: a spec asks for another backbone than its task has.
         InputError: the video cannot be decoded, or a feature is not finite.
     """
-    rows = [_Rows(task) for task in tasks]
+    rows = [_Rows(task, source) for task in tasks]
     hows = list(dict.fromkeys(each.how for each in rows))
     reading = OnePass(source, hows, mask)
     expected = reading.expected_snippets
@@ -153,14 +153,14 @@ def extract_all(
         if progress is not None:
             progress(done, expected and max(done, expected))
     times = dict(zip(hows, reading.timebases, strict=True))
-    return tuple(each.finished(source, times[each.how], reading) for each in rows)
+    return tuple(each.finished(times[each.how], reading) for each in rows)
 
 
 class _Rows:
     """Features of one task, made as the snippets come."""
 
-    def __init__(self, task: Task) -> None:
-        backbone, self._partial = task.backbone, task.partial
+    def __init__(self, task: Task, source: FrameSource) -> None:
+        backbone, self._partial, self._source = task.backbone, task.partial, source
         self._spec = replace(task.spec, precision=backbone.choice.precision)
         if differences := spec_for(backbone, task.spec).differences(self._spec):
             raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
@@ -189,19 +189,19 @@ class _Rows:
         if len(self._waiting) >= self._at_once:
             self._run()
 
-    def finished(self, source: FrameSource, time: Timebase, reading: OnePass) -> Extraction:
+    def finished(self, time: Timebase, reading: OnePass) -> Extraction:
         """All of it, now that the last snippet is there."""
+        source = self._source
         if self._waiting:
             self._run()
         notes = [_gap_note(time)] if time.gaps else []
         arrays: list[AnyFeatures] = [self._seen()] if self._backbone.eyes else []
         for ear in self._backbone.ears:
             heard, note = listen(source, time, ear)
+            _check_finite(heard, source)
             arrays.append(np.repeat(heard[None], self._shape[0], axis=0))
             notes += [note] if note else []
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
-        if not all(is_finite(crop) for crop in array):
-            raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
         features = Features(array, self._spec, time)
         told = tuple(dict.fromkeys(notes))
         return Extraction(features, reading.damaged_packets, told, reading.mended_frames)
@@ -217,6 +217,7 @@ class _Rows:
         stacked = np.concatenate(self._waiting)  # (snippets x crops, frames, height, width, 3)
         made = self._backbone(stacked).reshape(len(self._waiting), -1, self._backbone.seen_dim)
         self._waiting = []
+        _check_finite(made, self._source)
         if not self._on_disk:
             self._made.append(made)
         if self._partial is not None:
@@ -233,6 +234,11 @@ def _gap_note(time: Timebase) -> str:
         f"its clock leaps {len(starts)} times, by up to {longest} and first at {first}; no scores "
         "in between"
     )
+
+
+def _check_finite(features: NDArray[np.float32], source: FrameSource) -> None:
+    if not is_finite(features):
+        raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
 
 
 def _spec(name: str, sha256: str, dim: int, precision: str, how: Preprocessing) -> FeatureSpec:

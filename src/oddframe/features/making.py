@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,8 @@ from oddframe.video.frame import HeartbeatSource
 from oddframe.video.supervised import open_here
 
 PARTIAL = "unfinished"
+# How long (s) a video that another process has in work is waited for, before others are made.
+_TURN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,14 @@ class Made:
         named: For the manifest of the folder of files by name.
         new: Parts that were not kept from before.
         exit_code: What a failure makes the command end with; 0: none.
+        busy: Nothing became of it yet: another process is making the same features.
     """
 
     entries: tuple[Entry, ...]
     named: tuple[Entry, ...] = ()
     new: int = 0
     exit_code: int = 0
+    busy: bool = False
 
 
 def hash_of(path: Path, beat: Callable[[], None] = lambda: None) -> str:
@@ -140,6 +145,8 @@ class Maker:
         try:
             sha256 = hash_of(video.path, lambda: beat(0, None))
             return self._make(video, sha256, beat)
+        except _BusyError:
+            return Made((), busy=True)
         except OddframeError as error:
             reason, exit_code = str(error), error.exit_code
         except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
@@ -154,15 +161,23 @@ class Maker:
     def _make(self, video: Video, sha256: str, beat: Beat) -> Made:
         began = time.monotonic()
         self._refuse_anothers(video, sha256)
-        missing = [i for i in range(len(self._specs)) if not self._is_kept(sha256, i)]
+        with beating(beat):
+            missing = self._missing(sha256, range(len(self._specs)))
         made = self._extract(video.path, sha256, missing, beat) if missing else {}
         seconds = time.monotonic() - began
         entries = [
             self._entry(video.path, sha256, spec, made.get(i), seconds)
             for i, spec in enumerate(self._specs)
         ]
-        named = self._written(video, entries) if self._wanted.out is not None else ()
-        return Made(tuple(entries), tuple(named), len(missing))
+        named: tuple[Entry, ...] = ()
+        if self._wanted.out is not None:
+            with beating(beat):
+                named = tuple(self._written(video, entries))
+        return Made(tuple(entries), named, len(made))
+
+    def _missing(self, sha256: str, numbers: Iterable[int]) -> list[int]:
+        """Those of the parts that are not in the store."""
+        return [i for i in numbers if not self._is_kept(sha256, i)]
 
     def _is_kept(self, sha256: str, number: int) -> bool:
         path = self._store.path(sha256, self._specs[number])
@@ -176,39 +191,55 @@ class Maker:
     def _extract(
         self, path: Path, sha256: str, missing: Sequence[int], beat: Beat
     ) -> dict[int, Extraction]:
-        with beating(beat):
-            backbones = self._networks()
-        source = HeartbeatSource(open_here(path), beat)
-        tasks = []
-        for i in missing:
-            backbone = telling(backbones[i], source.beat)
-            partial = self._partial(path, sha256, i)
-            tasks.append(Task(self._specs[i], backbone, partial, on_disk=True))
-        try:
-            made = dict(zip(missing, extract_all(source, tasks), strict=True))
-            if hash_of(path, source.beat) != sha256:
-                raise InputError(
-                    f"{path}: it changed while it was looked at; extract it again when whoever "
-                    "writes it is done"
-                )
-            for extraction in made.values():
-                self._store.put(sha256, extraction.features)
-        except InputError:
-            for task in tasks:
-                _discard(task)  # Going on would fail again.
-            raise
-        for task in tasks:
-            _discard(task)
-        return made
+        """What became of the missing parts, by number; of those that another process made, nothing.
 
-    def _partial(self, path: Path, sha256: str, number: int) -> Partial:
+        Raises:
+            InputError: the video cannot be read, or it changed meanwhile.
+            OddframeError: the features cannot be written.
+        """
+        with ExitStack() as stack:
+            with beating(beat):
+                backbones = self._networks()
+                partials = {i: self._partial(path, sha256, i, beat) for i in missing}
+                # In an order that all processes have, so that no two wait for each other.
+                for each in sorted(partials.values(), key=lambda partial: partial.folder):
+                    if not each.acquire(_TURN_S):
+                        raise _BusyError
+                    stack.callback(each.release)
+                missing = self._missing(sha256, missing)  # Another process may have been faster.
+            if not missing:
+                return {}
+            source = HeartbeatSource(open_here(path), beat)
+            tasks = [
+                Task(self._specs[i], telling(backbones[i], source.beat), partials[i], on_disk=True)
+                for i in missing
+            ]
+            try:
+                made = dict(zip(missing, extract_all(source, tasks), strict=True))
+                if hash_of(path, source.beat) != sha256:
+                    raise InputError(
+                        f"{path}: it changed while it was looked at; extract it again when whoever "
+                        "writes it is done"
+                    )
+                with beating(beat):  # The longer the video, the longer it takes to write.
+                    for extraction in made.values():
+                        self._store.put(sha256, extraction.features)
+            except InputError:
+                _discard(partials.values())  # Going on would fail again.
+                raise
+            _discard(partials.values())
+            return made
+
+    def _partial(self, path: Path, sha256: str, number: int, beat: Beat) -> Partial:
         """Where unfinished features are kept: apart for all that their bytes depend on."""
         backbone, spec = self._loaded[number], self._specs[number]
         facts = (__version__, sha256, spec.hash(), str(backbone.choice), str(path.absolute()))
         name = hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
         # A call takes so many snippets: going on after a whole call gives the same calls.
         a_call = max(1, backbone.batch // len(spec.crops))
-        return Partial(self._store.root / PARTIAL / name, max(a_call, CHUNK - CHUNK % a_call))
+        folder = self._store.root / PARTIAL / f"{name}.partial"
+        chunk = max(a_call, CHUNK - CHUNK % a_call)
+        return Partial(folder, chunk, writing=partial(beating, beat))
 
     def _entry(
         self, path: Path, sha256: str, spec: FeatureSpec, made: Extraction | None, seconds: float
@@ -270,6 +301,10 @@ class Maker:
         return self._loaded
 
 
-def _discard(task: Task) -> None:
-    if task.partial is not None:
-        task.partial.discard()
+class _BusyError(Exception):
+    """Another process has the same video in work."""
+
+
+def _discard(partials: Iterable[Partial]) -> None:
+    for each in partials:
+        each.discard()

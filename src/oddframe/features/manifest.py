@@ -15,6 +15,7 @@ from pathlib import Path
 
 from oddframe.errors import InputError
 from oddframe.files import exists, make_folder, opened, told
+from oddframe.locks import wait_for_lock
 
 NAME = "manifest.jsonl"
 SCHEMA = 1
@@ -58,6 +59,8 @@ class Entry:
 def append_entries(folder: Path, entries: Iterable[Entry]) -> None:
     """Add lines to the manifest of a folder, which is made if need be.
 
+    Several processes may do so at the same time: each one's lines stay whole and together.
+
     Raises:
         OddframeError: it cannot be written.
     """
@@ -65,7 +68,8 @@ def append_entries(folder: Path, entries: Iterable[Entry]) -> None:
     lines = [json.dumps({"schema": SCHEMA, **asdict(entry)}) + "\n" for entry in entries]
     make_folder(folder)
     with told(path), path.open("ab+") as file:
-        if file.tell() > 0:
+        wait_for_lock(file.fileno())  # Closing the file releases it.
+        if file.seek(0, 2) > 0:
             file.seek(-1, 2)
             if file.read(1) != b"\n":  # A run was killed while it wrote.
                 lines.insert(0, "\n")

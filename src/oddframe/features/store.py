@@ -30,7 +30,7 @@ from oddframe.features.index import Index, Indexed
 from oddframe.features.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import Tensor, checksum, write_tensors
-from oddframe.files import exists, file_sha256, is_dir, is_file
+from oddframe.files import exists, file_sha256, is_dir, is_file, sweep_parts
 
 
 def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
@@ -123,18 +123,27 @@ class FeatureStore:
         return self.root / place_in_store(content_sha256, spec)
 
     def get(self, content_sha256: str, spec: FeatureSpec) -> Features | None:
-        """What is kept, or None; a damaged file is removed so that it is made again."""
+        """What is kept, or None; also None of a damaged file, which ``put`` replaces.
+
+        It is not removed here: another process may have replaced it since it was read.
+        """
         path = self.path(content_sha256, spec)
         if not exists(path):
             return None
         try:
             features = read_features(path)
         except InputError:
-            features = None
-        if features is None or features.spec != spec:
-            path.unlink(missing_ok=True)
             return None
-        return features
+        return features if features.spec == spec else None
+
+    def sweep(self) -> None:
+        """Remove the temporary files that killed processes left anywhere in the store.
+
+        Those of living processes stay. What cannot be read or removed is passed over.
+        """
+        for folder, _, _ in os.walk(self.root):
+            with suppress(OSError):
+                sweep_parts(Path(folder))
 
     def put(self, content_sha256: str, features: Features) -> Path:
         """Keep ``features`` of that content, and note it in the index.

@@ -23,7 +23,6 @@ from oddframe.training.gather import Extractor, Gathered, Progress, Request, Sil
 from oddframe.training.holdout import Split, hold_out, validation_folds, without
 from oddframe.training.library import Library
 from oddframe.training.listening import listens, with_sound
-from oddframe.training.lock import alone
 from oddframe.training.measure import HeldOut, held_out_scores
 from oddframe.training.normal import normal_only
 from oddframe.training.runfiles import RunFiles
@@ -113,7 +112,8 @@ def train(
     split = hold_out(dataset, config.calibration, config.recipe.seed, told.warn)
     config = _able(config, split, told)
     files.prepare()
-    with alone(files.lock, str(out)):
+    with files.locked():
+        store.sweep()
         if not resume:
             files.forget()
         library = Library(Extractor(store, device, engine), jobs, told.progress)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from oddframe.errors import OddframeError, UsageError
 from oddframe.files import make_folder, told
+from oddframe.locks import ProcessLock
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,6 @@ class RunFiles:
     def __post_init__(self) -> None:
         if self.out.suffix != ".safetensors":
             raise UsageError(f"{self.out}: a model file ends in .safetensors")
-
-    @property
-    def lock(self) -> Path:
-        """There as long as a process is at work."""
-        return self._beside("lock")
 
     @property
     def folder(self) -> Path:
@@ -61,6 +59,30 @@ class RunFiles:
         make_folder(self.out.parent)
         if not os.access(self.out.parent, os.W_OK):
             raise OddframeError(f"{self.out}: cannot be written, no permission in its folder")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training into ``out``; ``<name>.lock`` is there meanwhile.
+
+        The operating system releases the lock when the process ends, however it ends.
+
+        Raises:
+            OddframeError: another process is training there, or the lock cannot be written.
+        """
+        lock = ProcessLock(self._beside("lock"))
+        with told(lock.path):
+            acquired = lock.acquire()
+        if not acquired:
+            holder = lock.holder()
+            process = "" if holder is None else f" (process {holder})"
+            raise OddframeError(
+                f"{self.out}: another training is at work there{process}; wait for it, stop it, or "
+                "choose another place with --out"
+            )
+        try:
+            yield
+        finally:
+            lock.release()
 
     def forget(self) -> None:
         """Remove what an interrupted run would go on from.

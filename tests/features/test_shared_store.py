@@ -1,0 +1,196 @@
+"""Several processes on one store: nobody loses anything by another's work, or by its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.features import making
+from oddframe.features.extract import extract, spec_for
+from oddframe.features.manifest import NAME, Entry, append_entries, read_entries
+from oddframe.features.parts import parts_of
+from oddframe.features.spec import Features
+from oddframe.features.store import FeatureStore, content_hash
+from oddframe.features.watched import Beat, Watched
+from oddframe.video.source import open_source
+from tests.backbones.test_onnx_file import write
+from tests.conftest import ROOT, Image, encode
+
+KILLS = 3
+
+
+def files_of(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.glob("??/*.safetensors")}
+
+
+def rows_done(store: Path) -> int:
+    done = 0
+    for path in store.glob("unfinished/*/done.json"):
+        try:
+            done += json.loads(path.read_text())["rows"]
+        except FileNotFoundError:  # Finished since.
+            continue
+    return done
+
+
+def end(run: subprocess.Popen[bytes], *, whole: bool) -> None:
+    """Kill a run, with its workers or alone, as the system does when memory is short."""
+    if whole:
+        os.killpg(run.pid, signal.SIGKILL)
+    else:
+        run.kill()
+    run.wait()
+
+
+@pytest.mark.slow
+def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_path: Path) -> None:
+    small = [cv2.resize(frame, (64, 48)) for frame in clip_frames]
+    (tmp_path / "videos").mkdir()
+    for number in range(3):
+        encode(tmp_path / "videos" / f"{number}.mp4", small * (60 + number))
+    tiny = write(tmp_path, "NCTHW")
+    backbone = load_backbone(str(tiny))
+    spec = spec_for(backbone, replace(find_kinds(str(tiny))[0].how, stride=1))
+    for video in (tmp_path / "videos").iterdir():
+        made = extract(open_source(video), spec, backbone).features
+        FeatureStore(tmp_path / "alone").put(content_hash(video), made)
+    alone = files_of(tmp_path / "alone")
+    assert len(alone) == 3
+
+    command = [sys.executable, "-m", "oddframe", "extract", str(tmp_path / "videos")]
+    command += ["--backbone", str(tiny), "--stride", "1", "--store"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    store, dice, errors = tmp_path / "store", random.Random(0), tmp_path / "errors"
+
+    def start() -> subprocess.Popen[bytes]:
+        with errors.open("ab") as file:
+            words = [*command, str(store)]
+            return subprocess.Popen(words, env=env, start_new_session=True, stderr=file)
+
+    runs = [start() for _ in range(4)]
+    finished: set[str] = set()
+    for kill in range(KILLS):
+        before = rows_done(store), len(finished)
+        while (rows_done(store), len(finished)) == before and len(finished) < 3:
+            time.sleep(0.005)
+            there = files_of(store).keys()
+            assert finished <= there, "what was finished stays"
+            finished |= there
+        time.sleep(dice.uniform(0, 0.2))
+        victim = dice.randrange(4)
+        end(runs[victim], whole=kill % 2 == 0)
+        runs[victim] = start()
+    assert [run.wait() for run in runs] == [0] * 4, errors.read_text()
+    assert files_of(store) == alone
+    assert not list((store / "unfinished").iterdir())
+    assert not list(store.rglob("*.part"))
+    lines = (store / NAME).read_text().splitlines()
+    assert {json.loads(line)["video"] for line in lines} == {
+        str(path) for path in (tmp_path / "videos").iterdir()
+    }
+    assert not any(entry.reason for entry in read_entries(store))
+
+
+def test_an_extraction_waits_for_a_video_that_another_process_has(
+    clip: Path, normal_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, store = write(tmp_path, "NCTHW"), FeatureStore(tmp_path / "store")
+    (kind,) = find_kinds(str(tiny))
+    wanted = making.Wanted(parts_of(str(tiny), kind.how), "cpu", "auto", "float32", store.root)
+    watched: Watched[making.Video, making.Made] = Watched(
+        partial(making.Maker, wanted, 10**9), 1, 600, keep=True
+    )
+
+    def made(path: Path) -> making.Made:
+        (answer,) = [a for a in watched.run([making.Video(path, path.stem)]) if a is not None]
+        assert isinstance(answer[1], making.Made)
+        return answer[1]
+
+    maker = making.Maker(wanted, 10**9)
+    monkeypatch.setattr(making, "limit_memory", lambda _: None)
+    maker._networks()
+    other = maker._partial(clip, making.hash_of(clip), 0, lambda *_: None)
+    assert other.acquire()
+    try:
+        other.add(np.zeros((other._chunk, 1, 3), np.float32))
+        assert made(clip).busy
+        assert other.known(1, 3) == other._chunk, "what the other process has made stays"
+        assert made(normal_clip).new == 1, "others are made meanwhile"
+        other.discard()
+        other.release()
+        assert made(clip).new == 1
+        assert made(clip).new == 0
+    finally:
+        watched.end()
+
+
+class Slow(FeatureStore):
+    """On a disk that takes longer than anybody waits for a decoder."""
+
+    beats = threading.Semaphore(0)
+
+    def put(self, content_sha256: str, features: Features) -> Path:
+        """Returns once the process has said again that it is at work."""
+        while self.beats.acquire(blocking=False):
+            pass
+        if not all(self.beats.acquire(timeout=60) for _ in range(2)):
+            raise RuntimeError("no sign of life while features are written")
+        return super().put(content_sha256, features)
+
+
+class SlowMaker(making.Maker):
+    """Writes to a slow disk."""
+
+    def __call__(self, video: making.Video, beat: Beat) -> making.Made:
+        self._store = Slow(self._store.root)
+
+        def heard(done: int, expected: int | None) -> None:
+            Slow.beats.release()
+            beat(done, expected)
+
+        return super().__call__(video, heard)
+
+
+def test_signs_of_life_come_while_features_are_written(clip: Path, tmp_path: Path) -> None:
+    tiny = write(tmp_path, "NCTHW")
+    (kind,) = find_kinds(str(tiny))
+    parts = parts_of(str(tiny), kind.how)
+    wanted = making.Wanted(parts, "cpu", "auto", "float32", tmp_path / "store")
+    watched: Watched[making.Video, making.Made] = Watched(partial(SlowMaker, wanted, 10**9), 1, 600)
+    (answer,) = [a for a in watched.run([making.Video(clip, "x")]) if a is not None]
+    made = answer[1]
+    assert isinstance(made, making.Made)
+    assert made.entries[0].reason == ""
+    assert made.new == 1
+
+
+def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
+    appender = (
+        "import sys; from pathlib import Path; "
+        "from oddframe.features.manifest import Entry, append_entries\n"
+        "for n in range(40): append_entries(Path(sys.argv[1]), "
+        "[Entry(video=f'{sys.argv[2]} {n} {i} ' + 'x' * 900) for i in range(20)])"
+    )
+    command = [sys.executable, "-c", appender, str(tmp_path)]
+    runs = [subprocess.Popen([*command, str(number)]) for number in range(3)]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    append_entries(tmp_path, [Entry(video="last")])
+    lines = (tmp_path / NAME).read_text().splitlines()
+    found = [json.loads(line)["video"].split()[:3] for line in lines[:-1]]
+    assert sorted(found) == sorted(
+        [str(run), str(n), str(i)] for run in range(3) for n in range(40) for i in range(20)
+    )

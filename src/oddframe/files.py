@@ -1,4 +1,4 @@
-"""Reading files of strangers, writing our own, hashing both.
+"""Reading files of strangers, writing our own, hashing both, and JSON.
 
 A file is opened only if it is a regular file: a named pipe would block, and a device may never end.
 It is written so that a reader sees the old one or the new one, never half.
@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from math import isfinite
+from pathlib import Path, PurePath
 from typing import BinaryIO
+
+import numpy as np
 
 from oddframe.errors import InputError, OddframeError
 from oddframe.locks import try_lock
@@ -254,6 +258,33 @@ def write_text(path: Path, text: str) -> None:
         OddframeError: the file cannot be written.
     """
     write_bytes(path, text.encode("utf-8", errors="replace"))
+
+
+def json_text(data: object, *, indent: int | None = None, nan_is_null: bool = True) -> str:
+    """JSON text of plain data: mappings, sequences, texts, numbers, truths.
+
+    NumPy's numbers, truths and arrays, which ``json`` refuses, are written as Python's: they come
+    into any figure that is computed with an array. Paths are written as text.
+
+    Args:
+        data: What to write.
+        indent: Spaces; None: all in one line.
+        nan_is_null: Write ``null`` for a number that is not finite, which JSON does not have;
+            otherwise ``NaN`` and ``Infinity``, which only Python reads.
+    """
+    return json.dumps(_plain(data, nan_is_null), indent=indent)
+
+
+def _plain(value: object, nan_is_null: bool) -> object:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(_plain(k, nan_is_null)): _plain(v, nan_is_null) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, nan_is_null) for each in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    return None if nan_is_null and isinstance(value, float) and not isfinite(value) else value
 
 
 def file_sha256(path: Path, beat: Callable[[], None] = lambda: None) -> str:

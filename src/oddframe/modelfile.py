@@ -8,7 +8,6 @@ how well it did. Nothing in it is ever unpickled or run.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -29,7 +28,7 @@ from oddframe.explain import explained
 from oddframe.features.header import HEADER
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.stream import checksum
-from oddframe.files import check_regular, exists, is_file, opened, write_bytes
+from oddframe.files import check_regular, exists, is_file, json_text, opened, write_bytes
 from oddframe.headers import TensorClaim, parse_json, read_tensor_header
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.registry import get_method
@@ -180,7 +179,8 @@ def save_model(model: Model, path: Path, *, half: bool = False) -> None:
         "card": dict(model.card),
         "checksum": checksum(tensors),
     }
-    write_bytes(path, safetensors_numpy.save(tensors, {HEADER: json.dumps(header)}))
+    about = json_text(header, nan_is_null=False)
+    write_bytes(path, safetensors_numpy.save(tensors, {HEADER: about}))
 
 
 def shipped_models() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from oddframe.cameras import with_thresholds
@@ -16,6 +17,7 @@ from oddframe.cli.demo import DATA
 from oddframe.features.store import content_hash
 from oddframe.modelfile import find_model, load_model, save_model, short
 from tests.cli.conftest import Answer
+from tests.conftest import Image, encode
 
 Run = Callable[..., Answer]
 CLIPS = ("fi026.mp4", "fi130.mp4", "nofi057.mp4", "nofi095.mp4")
@@ -115,6 +117,21 @@ def test_a_calibrated_model_keeps_quiet_on_what_it_was_calibrated_on(
     assert new.card["calibration_best"]["hours"] == told["hours"]
     answer = json.loads(oddframe("evaluate", out, data, "--store", store, "--json").out)
     assert answer["all"]["confusion"]["alarmed"] == 0
+
+
+def test_a_threshold_is_set_on_video_of_a_variable_frame_rate(
+    oddframe: Run, clip_frames: list[Image], tmp_path: Path
+) -> None:
+    times = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.09, 32))
+    video = encode(tmp_path / "cam.mp4", clip_frames[:32], times=times - times[0])
+    out = tmp_path / "mine.safetensors"
+    words = ("calibrate", "fight", video, "--profile", "fast", "--store", tmp_path, "--out", out)
+    answer = oddframe(*words, "--false-alarms-per-hour", 2, "--each", "--json")
+    assert answer.code == 0, answer.err
+    told = json.loads(answer.out)
+    assert told["hours_are_enough"] is False
+    assert told["hours"] == pytest.approx((times[-1] - times[0]) * 32 / 31 / 3600, rel=1e-3)
+    assert load_model(out).card["calibration_fast"]["hours_are_enough"] is False
 
 
 def test_many_alarms_an_hour_can_be_shown_by_seconds(

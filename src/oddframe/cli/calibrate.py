@@ -61,7 +61,6 @@ def calibrate(
     wished: if not, the threshold may rise but does not fall. The threshold of the other profile
     stays as it is.
     """
-    import json
     from dataclasses import replace
 
     from oddframe.cameras import camera_of, with_thresholds
@@ -71,6 +70,7 @@ def calibrate(
     from oddframe.experiments.evaluation_thresholds import set_by_camera, set_threshold
     from oddframe.experiments.scoring import score_videos
     from oddframe.features.store import FeatureStore
+    from oddframe.files import json_text
     from oddframe.modelfile import save_model
     from oddframe.video.discover import find_inputs
 
@@ -102,7 +102,7 @@ def calibrate(
     save_model(replace(detector.model, profiles=profiles, card=card), out, half=half)
     if as_json:
         answer = {"model": str(out), "profile": name, "threshold_before": before.threshold}
-        say(json.dumps({**answer, **told, "failed": failed}, indent=2))
+        say(json_text({**answer, **told, "failed": failed}, indent=2))
     else:
         say(f"{printable(str(out))}: threshold {found.value:.4g}, was {before.threshold:.4g}")
         _show(found)

@@ -79,8 +79,6 @@ def evaluate(
     labels of whole videos there are the figures of videos. Of a data set with a split of its own,
     the test part is taken.
     """
-    import json
-
     from oddframe.cameras import camera_rule
     from oddframe.datasets.placed import with_features
     from oddframe.datasets.registry import open_dataset
@@ -90,6 +88,7 @@ def evaluate(
     from oddframe.experiments.evaluate import evaluate as judge
     from oddframe.experiments.scoring import check_published, score_videos, trained_on
     from oddframe.features.store import FeatureStore
+    from oddframe.files import json_text
     from oddframe.outputs.evaluation_text import to_dict, to_markdown
 
     if as_json and markdown:
@@ -124,7 +123,7 @@ def evaluate(
         note(f"beware: {line}", quiet=quiet)
     title = f"{detector.model.name} on {dataset.name}"
     answer = {"model": detector.model.name, "data": dataset.name, **to_dict(found)}
-    text = json.dumps({**answer, "warnings": beware, "failed": failed}, indent=2)
+    text = json_text({**answer, "warnings": beware, "failed": failed}, indent=2)
     tables = to_markdown(found, title, beware)
     if out is not None:
         _write(out, _study(title, detector, found, beware), tables, text)

@@ -224,8 +224,9 @@ class _Told:
 
 
 def _print_json(trained: Trained, out: Path, page: Path) -> None:
-    import json
     from dataclasses import asdict
+
+    from oddframe.files import json_text
 
     model = trained.model
     answer = {
@@ -238,7 +239,7 @@ def _print_json(trained: Trained, out: Path, page: Path) -> None:
         "seeds": model.card.get("seeds"),
         "warnings": list(trained.warnings),
     }
-    say(json.dumps(answer, indent=2))
+    say(json_text(answer, indent=2))
 
 
 def _show(trained: Trained, evaluation: Evaluation | None, out: Path, page: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import defaultdict
@@ -17,8 +16,8 @@ from oddframe.errors import InputError
 from oddframe.experiments.figures import Figures
 from oddframe.experiments.json_record import read_record
 from oddframe.experiments.provenance import code
-from oddframe.experiments.training_record import BestOnTest, Learning, figures_from, nulled
-from oddframe.files import told, write_text
+from oddframe.experiments.training_record import BestOnTest, Learning, figures_from
+from oddframe.files import json_text, told, write_text
 from oddframe.methods.base import Loss
 
 KIND, SCHEMA = "oddframe course", 1
@@ -116,7 +115,7 @@ class Course:
             "terms": self.terms,
             "looks": {step: asdict(figures) for step, figures in self.looks.items()},
         }
-        write_text(self.path, json.dumps(nulled(data)))
+        write_text(self.path, json_text(data))
 
     def _read(self) -> Mapping[str, Any]:
         try:

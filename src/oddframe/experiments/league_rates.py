@@ -8,7 +8,6 @@ video labels are known there, so what is compared is how well whole videos are t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from oddframe.experiments.json_record import read_record
 from oddframe.experiments.provenance import Code
-from oddframe.files import write_text
+from oddframe.files import json_text, write_text
 from oddframe.training.config import TrainConfig
 
 KIND, SCHEMA = "oddframe learning rates", 1
@@ -110,7 +109,7 @@ def write_rates(path: Path, rates: Rates) -> None:
     Raises:
         OddframeError: it cannot be written.
     """
-    write_text(path, json.dumps({"kind": KIND, "schema": SCHEMA, **asdict(rates)}, indent=1) + "\n")
+    write_text(path, json_text({"kind": KIND, "schema": SCHEMA, **asdict(rates)}, indent=1) + "\n")
 
 
 def read_rates(path: Path) -> Rates | None:

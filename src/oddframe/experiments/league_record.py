@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,8 +13,8 @@ from oddframe.experiments.figures import Figures
 from oddframe.experiments.json_record import read_record
 from oddframe.experiments.provenance import Code
 from oddframe.experiments.table import Column
-from oddframe.experiments.training_record import Cost, figures_from, nulled
-from oddframe.files import write_text
+from oddframe.experiments.training_record import Cost, figures_from
+from oddframe.files import json_text, write_text
 
 KIND, SCHEMA = "oddframe league", 2
 
@@ -181,8 +180,8 @@ def write_league(path: Path, league: League) -> None:
     Raises:
         OddframeError: it cannot be written.
     """
-    data = nulled({"kind": KIND, "schema": SCHEMA, **asdict(league)})
-    write_text(path, json.dumps(data, indent=1) + "\n")
+    data = {"kind": KIND, "schema": SCHEMA, **asdict(league)}
+    write_text(path, json_text(data, indent=1) + "\n")
 
 
 def read_leagues(folder: Path) -> tuple[League, ...]:

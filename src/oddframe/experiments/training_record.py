@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +11,7 @@ from typing import Any
 from oddframe.experiments.figures import Figures
 from oddframe.experiments.json_record import read_record
 from oddframe.experiments.provenance import Code
-from oddframe.files import write_text
+from oddframe.files import json_text, write_text
 
 KIND, SCHEMA = "oddframe training", 1
 
@@ -121,7 +120,7 @@ def write_training(path: Path, training: Training) -> None:
         OddframeError: it cannot be written.
     """
     data = {"kind": KIND, "schema": SCHEMA, **asdict(training)}
-    write_text(path, json.dumps(nulled(data), indent=1) + "\n")
+    write_text(path, json_text(data, indent=1) + "\n")
 
 
 def read_training(path: Path) -> Training:
@@ -162,12 +161,3 @@ def figures_from(data: Mapping[str, Any]) -> Figures:
 
 def _floats(values: Any) -> tuple[float, ...]:
     return tuple(math.nan if value is None else float(value) for value in values)
-
-
-def nulled(data: Any) -> Any:
-    """JSON knows no number that is none."""
-    if isinstance(data, Mapping):
-        return {str(name): nulled(value) for name, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [nulled(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data

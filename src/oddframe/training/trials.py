@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from oddframe.files import told, write_text
+from oddframe.files import json_text, told, write_text
 from oddframe.training.search import Setting, Trial
 
 
@@ -42,4 +42,4 @@ class TrialLog:
             {**vars(each), "setting": vars(each.setting), "key": name}
             for name, each in self._trials.items()
         ]
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self.path, "".join(json_text(row, nan_is_null=False) + "\n" for row in rows))

@@ -44,8 +44,37 @@ def write_means(path: Path, shape: list[int | str], axes: list[int]) -> Path:
     left = [size for axis, size in enumerate(shape) if axis not in axes]
     nodes = [_node("ReduceMean", "mean", axes), _node("ReduceMax", "max", axes)]
     graph = b"".join(_bytes(1, node) for node in nodes) + _bytes(2, "means")
-    graph += _bytes(11, _value("x", shape))
-    graph += _bytes(12, _value("mean", left)) + _bytes(12, _value("max", left))
+    return _write(path, graph, shape, [_value("mean", left), _value("max", left)])
+
+
+def external(name: str, location: str, size: int) -> bytes:
+    """A tensor of floats whose numbers lie in another file."""
+    entry = _bytes(1, "location") + _bytes(2, location)
+    return (
+        _number(1, size) + _number(2, _FLOAT) + _bytes(8, name) + _bytes(13, entry) + _number(14, 1)
+    )
+
+
+def write_biased(path: Path, shape: list[int | str], axes: list[int], location: str) -> Path:
+    """The mean over ``axes`` and three numbers more, which lie in the file ``location``."""
+    left = [size for axis, size in enumerate(shape) if axis not in axes]
+    add = _bytes(1, "m") + _bytes(1, "bias") + _bytes(2, "mean") + _bytes(4, "Add")
+    graph = _bytes(1, _node("ReduceMean", "m", axes)) + _bytes(1, add) + _bytes(2, "biased")
+    graph += _bytes(5, external("bias", location, 3))
+    return _write(path, graph, shape, [_value("mean", left)])
+
+
+def write_nested(path: Path, tensor: bytes) -> Path:
+    """An If whose branch has a constant, ``tensor``: a graph within a graph."""
+    constant = _bytes(4, "Constant") + _bytes(5, _bytes(1, "value") + _bytes(5, tensor))
+    branch = _bytes(1, "then_branch") + _bytes(6, _bytes(1, constant))
+    graph = _bytes(1, _bytes(4, "If") + _bytes(5, branch))
+    path.write_bytes(_number(1, 8) + _bytes(7, graph))
+    return path
+
+
+def _write(path: Path, graph: bytes, shape: list[int | str], outputs: list[bytes]) -> Path:
+    graph += _bytes(11, _value("x", shape)) + b"".join(_bytes(12, value) for value in outputs)
     opset = _bytes(1, "") + _number(2, 13)
     path.write_bytes(_number(1, 8) + _bytes(7, graph) + _bytes(8, opset))
     return path

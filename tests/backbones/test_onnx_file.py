@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oddframe.backbones import engines
+from oddframe.backbones.onnx_data import data_files
 from oddframe.backbones.onnx_file import OnnxKind
 from oddframe.backbones.registry import find_kinds, load_backbone
 from oddframe.errors import InputError, UsageError
@@ -15,7 +16,7 @@ from oddframe.features.extract import extract, spec_for, spec_of
 from oddframe.training.config import parse_config
 from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.source import open_source
-from tests.backbones.onnx_made import write_means
+from tests.backbones.onnx_made import external, write_biased, write_means, write_nested
 
 SNIPPETS = np.random.default_rng(0).integers(0, 256, (3, 16, 8, 12, 3), dtype=np.uint8)
 HOW = Preprocessing(resize=(12, 8), crop_size=(12, 8), crops=("full",), filter="bicubic")
@@ -117,6 +118,81 @@ def test_the_hash_is_of_the_network_its_data_and_how_it_is_fed(tmp_path: Path) -
     assert len({first, fed_otherwise, sha256()}) == 3
 
 
+def test_weights_in_another_file_are_part_of_the_network_whatever_its_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "NCTHW")
+    (tmp_path / "sub").mkdir()
+    seen = set()
+    for location, bias in (("w.bin", 0.0), ("w.bin", 1.0), ("sub/w.bin", 1.0), ("sub/w.bin", 2.0)):
+        write_biased(tmp_path / "tiny.onnx", ["n", 3, 4, 8, 12], [2, 3, 4], location)
+        (tmp_path / location).write_bytes(np.full(3, bias, np.float32).tobytes())
+        seen.add(spec_of(str(path)).weights_sha256)
+        made = load_backbone(str(path), HOW, precision="float32")(SNIPPETS)
+        np.testing.assert_allclose(made, expected(SNIPPETS) + bias, atol=1e-5)
+    assert len(seen) == 4
+    (tmp_path / "other.bin").write_bytes(b"not of this network")
+    assert spec_of(str(path)).weights_sha256 in seen
+
+
+def test_weights_of_a_graph_within_a_graph_are_found(tmp_path: Path) -> None:
+    path = write_nested(tmp_path / "n.onnx", external("c", "w.bin", 3))
+    (tmp_path / "w.bin").write_bytes(bytes(12))
+    assert data_files(path) == (tmp_path / "w.bin",)
+    write_nested(path, external("c", "w.bin", 3)[:-2])  # That its data are elsewhere is left out.
+    assert data_files(path) == ()
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "../w.bin",
+        "sub/../../w.bin",
+        "/etc/passwd",
+        "",
+        ".",
+        "..",
+        "link",
+        "C:/w",
+        "..\\w",
+        "a\0b",
+        "x" * 300,
+    ],
+)
+def test_weights_outside_the_networks_folder_are_refused(location: str, tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "w.bin").write_bytes(bytes(12))
+    (folder / "link").symlink_to(tmp_path / "w.bin")
+    path = write(folder, "NCTHW")
+    write_biased(folder / "tiny.onnx", ["n", 3, 4, 8, 12], [2, 3, 4], location)
+    with pytest.raises(InputError) as error:
+        spec_of(str(path))
+    assert str(error.value).startswith(f"{folder / 'tiny.onnx'}: ")
+    assert "\n" not in str(error.value)
+    assert "in its folder" in str(error.value) or "is not there" in str(error.value)
+
+
+def test_a_network_and_its_data_may_be_links_into_one_folder(tmp_path: Path) -> None:
+    path = write(tmp_path, "NCTHW")
+    (tmp_path / "blobs").mkdir()
+    write_biased(tmp_path / "blobs" / "1", ["n", 3, 4, 8, 12], [2, 3, 4], "w.bin")
+    (tmp_path / "blobs" / "2").write_bytes(bytes(12))
+    (tmp_path / "tiny.onnx").unlink()
+    (tmp_path / "tiny.onnx").symlink_to(tmp_path / "blobs" / "1")
+    (tmp_path / "w.bin").symlink_to(tmp_path / "blobs" / "2")
+    first = spec_of(str(path)).weights_sha256
+    (tmp_path / "blobs" / "2").write_bytes(bytes(11) + b"1")
+    assert spec_of(str(path)).weights_sha256 != first
+
+
+def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "NCTHW")
+    whole = (tmp_path / "tiny.onnx").read_bytes()
+    for damaged in (b"", b"<?xml version='1.0'?><net/>", whole[:-3], b"\xff" * 40, bytes(40)):
+        (tmp_path / "tiny.onnx").write_bytes(damaged)
+        with pytest.raises(InputError, match="OpenVINO cannot use it"):
+            spec_of(str(path))
+
+
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
@@ -160,6 +236,7 @@ def test_what_does_not_fit_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "tiny.onnx").write_bytes(b"no network")
     with pytest.raises(InputError, match="cannot use it"):
         load_backbone(str(path), HOW)
+    write(tmp_path, "NCTHW")
     monkeypatch.setattr(engines, "has_openvino", lambda: False)
     with pytest.raises(UsageError, match="pip install openvino"):
         load_backbone(str(path), HOW)

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oddframe.backbones.base import WHOLE, Eye, Kind, in_turns
 from oddframe.backbones.engines import Choice, Compiled, onnx_model
+from oddframe.backbones.onnx_data import data_files
 from oddframe.errors import InputError, UsageError
 from oddframe.explain import explained, read_yaml
 from oddframe.files import file_sha256, is_file
@@ -133,10 +134,18 @@ class OnnxKind(Kind):
         return path
 
     def sha256(self, weights: Path) -> str:
-        """Of the ONNX file, of data files beside it, and of what the YAML says of its input."""
-        digest = hashlib.sha256()
-        for file in sorted(weights.parent.glob(f"{_escaped(weights.name)}*")):
-            digest.update(f"{file.name} {file_sha256(file)}\n".encode())
+        """Of the ONNX file, of the files of its weights, and of what the YAML says of its input.
+
+        Files beside it whose names begin with its name count, too, for models are known by that.
+
+        Raises:
+            InputError: it is no ONNX file, or keeps weights in a file that is not in its folder.
+        """
+        folder, digest = weights.parent, hashlib.sha256()
+        beside = folder.glob(f"{_escaped(weights.name)}*")
+        files = {weights, *data_files(weights), *(file for file in beside if file.is_file())}
+        for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
+            digest.update(f"{name} {file_sha256(file)}\n".encode())
         about = self.settings.model_dump(mode="json", include={"dim", "input"})
         digest.update(json.dumps(about, sort_keys=True).encode())
         return digest.hexdigest()

@@ -8,12 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import OddframeError, UsageError
+from oddframe.features.layout import Layout
+from oddframe.features.published import NpyFiles
 from oddframe.features.store import FeatureStore
 from oddframe.files import write_bytes
 from oddframe.modelfile import Model, load_model
+from oddframe.training.budget import Budget
 from oddframe.training.log import StepLog
 from oddframe.training.run import Trained, train
 from oddframe.training.runfiles import RunFiles
@@ -73,6 +79,56 @@ def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole", seeds=3)
     assert again.seeds == whole.seeds
     assert again.model.sha256 == whole.model.sha256
+
+
+def published(folder: Path) -> Dataset:
+    """Features as they are published, large enough that their ends are not all of them."""
+    rng, videos = np.random.default_rng(0), []
+    folder.mkdir()
+    for i in range(24):
+        files = tuple(folder / f"v{i:02}__{crop}.npy" for crop in range(5))
+        for file in files:
+            np.save(file, rng.normal(i % 2, 1.0, (120, 24)).astype(np.float32))
+        made = NpyFiles(files, Layout(crops=5, fps=25.0, dim=24))
+        label = ("normal", "fight")[i % 2]
+        videos.append(LabelledVideo(files[0], i % 2 == 1, label, f"g{i // 2:02}", made=made))
+    return Dataset("published", tuple(videos))
+
+
+def test_finished_seeds_and_trials_of_features_that_changed_are_done_again(tmp_path: Path) -> None:
+    class Interrupted(Told):
+        chosen_at = 10_000
+
+        def steps(self, *told: Any) -> None:
+            super().steps(*told)
+            if len(self.trained) > self.chosen_at + 15:  # In the second seed.
+                raise KeyboardInterrupt
+
+        def say(self, line: str) -> None:
+            super().say(line)
+            if line.startswith("chosen"):
+                self.chosen_at = len(self.trained)
+
+    data = published(tmp_path / "data")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, Interrupted(), data=data, budget=Budget(600), seeds=2)
+    left = {path.name for path in (tmp_path / "m.training").iterdir()}
+    assert {"seed-2022.safetensors", "trials.jsonl"} <= left
+    for video in data.videos:
+        view = np.load(video.path)
+        view[60, :] += 3.0
+        np.save(video.path, view)
+    told = Told()
+    found = trained(tmp_path, told, data=data, budget=Budget(600), seeds=2)
+    assert told.said("trials of other settings or features")
+    assert told.said("seed-2022.safetensors: trained with another configuration, on other features")
+    fresh = trained(
+        tmp_path, data=data, out=tmp_path / "n.safetensors", budget=Budget(600), seeds=2
+    )
+    assert [run.metrics for run in found.seeds] == [run.metrics for run in fresh.seeds]
+    assert "features_digest" not in found.model.card
+    weights = [one.network.state_dict() for one in (found.model, fresh.model)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_fresh_forgets_what_was_finished(tmp_path: Path) -> None:

@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from oddframe.errors import InputError, OddframeError
+from oddframe.features.layout import Layout
+from oddframe.features.lazy import Views
+from oddframe.features.published import NpyFiles
 from oddframe.methods.base import Loss
 from oddframe.methods.linear import Linear
 from oddframe.methods.scorer import ModelNetwork
@@ -169,6 +174,62 @@ def interrupted(folder: Path) -> Path:
     with pytest.raises(KeyboardInterrupt):
         fit(planted(8, 8, 3)[0], small_config(), checkpoint=path, checkpoint_every=5, on_step=step)
     return path
+
+
+def on_disk(folder: Path, videos: list[TrainingVideo]) -> list[TrainingVideo]:
+    """The same videos with five crops each, read from files where they are looked at."""
+    found = []
+    for i, video in enumerate(videos):
+        files = tuple(folder / f"{i}__{crop}.npy" for crop in range(5))
+        for crop, file in enumerate(files):
+            np.save(file, video.views[0] + np.float32(crop))
+        features = NpyFiles(files, Layout(crops=5, fps=25.0, dim=video.views[0].shape[1])).open()
+        found.append(TrainingVideo(Views([features.array]), video.abnormal))
+    return found
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_features_that_differ_anywhere_are_others(tmp_path: Path, where: str) -> None:
+    def step(done: int, total: int, loss: object) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    config, path = small_config("linear"), tmp_path / "c.safetensors"
+    videos, _ = planted(8, 8, seed=3)
+    if where == "disk":
+        videos = on_disk(tmp_path, videos)
+    with pytest.raises(KeyboardInterrupt):
+        fit(videos, config, checkpoint=path, checkpoint_every=5, on_step=step)
+    saved = path.read_bytes()
+    assert fit(videos, config, checkpoint=path).resumed_at == 5
+    path.write_bytes(saved)
+    if where == "disk":
+        file = tmp_path / "11__1.npy"
+        view = np.load(file)
+        view[-1, -1] += 1
+        np.save(file, view)
+    else:
+        view = videos[11].views[0].copy()
+        view[-1, -1] += 1
+        videos[11] = TrainingVideo((view,), videos[11].abnormal)
+    changed = fit(videos, config, checkpoint=path)
+    assert changed.resumed_at == 0
+    assert "other data: training starts anew" in changed.warnings[0]
+
+
+def test_a_checkpoint_of_the_first_format_says_why_it_is_not_taken_up(tmp_path: Path) -> None:
+    path = interrupted(tmp_path)
+    with safe_open(path, framework="np") as file:
+        about = json.loads(file.metadata()["oddframe"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about["format"] = 1
+    save_file(tensors, path, {"oddframe": json.dumps(about)})
+    fitted = fit(planted(8, 8, 3)[0], small_config(), checkpoint=path)
+    assert fitted.resumed_at == 0
+    assert fitted.warnings == (
+        f"{path}: not a checkpoint that can be taken up (of an earlier version, which did not look "
+        "at all features): training starts anew",
+    )
 
 
 @pytest.mark.parametrize("how", ["config", "data", "damaged", "cut"])

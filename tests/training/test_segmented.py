@@ -68,6 +68,21 @@ def test_what_was_cut_is_used_again(tmp_path: Path) -> None:
     )
 
 
+def test_bags_of_features_that_changed_in_their_middle_are_cut_again(tmp_path: Path) -> None:
+    seen = [[features] for features in on_disk(tmp_path)]
+    videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
+    digests = [f"{i:02d}" for i in range(len(seen))]
+    first = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    for file in tmp_path.glob("*.npy"):
+        np.save(file, np.load(file) + 1)
+    again = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    for before, after in zip(drawn(first), drawn(videos), strict=True):
+        np.testing.assert_array_equal(before.bags, after.bags)
+    fresh = pre_segmented(videos, seen, digests, 8, tmp_path / "other", told)
+    for before, after in zip(drawn(fresh), drawn(again), strict=True):
+        np.testing.assert_array_equal(before.bags, after.bags)
+
+
 def test_features_in_memory_stay_there(tmp_path: Path) -> None:
     (features, *_) = on_disk(tmp_path)
     here = Features(np.asarray(features.array), features.spec, features.timebase)

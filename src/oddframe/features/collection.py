@@ -123,7 +123,7 @@ def _stack(path: Path) -> AnyFeatures:
 
 def _crops(files: tuple[Path, ...]) -> AnyFeatures:
     first = _crop(files, 0)
-    return CropArray((len(files), *first.shape), first.dtype, partial(_crop, files))
+    return CropArray((len(files), *first.shape), first.dtype, partial(_crop, files), files)
 
 
 def _crop(files: tuple[Path, ...], number: int) -> View:

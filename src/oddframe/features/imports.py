@@ -73,7 +73,7 @@ class StoredFile:
 
     def _under(self, header: StoredHeader) -> Features:
         read = partial(_rows, self.path, header)
-        array = CropArray(header.shape, header.dtype, read)
+        array = CropArray(header.shape, header.dtype, read, [self.path])
         return Features(array, header.spec, header.timebase)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -24,12 +25,20 @@ class CropArray:
         dtype: float32 or float16.
         read: Number of a crop -> its rows (T, D), mapped from the file or read from it; picklable,
             for other processes read the same files.
+        files: All files that the rows are read from.
+        start: First snippet of these files that is part of it.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], dtype: np.dtype[Any], read: Callable[[int], View]
+        self,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        read: Callable[[int], View],
+        files: Sequence[Path] = (),
+        start: int = 0,
     ):
         self.shape, self.dtype, self._read = shape, dtype, read
+        self.files, self.start = tuple(files), start
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -49,7 +58,8 @@ class CropArray:
         """(C, stop - start, D) the snippets from ``start`` to before ``stop``, still on disk."""
         crops, _, dim = self.shape
         read = partial(_stretch, self._read, start, stop)
-        return CropArray((crops, stop - start, dim), self.dtype, read)
+        shape = crops, stop - start, dim
+        return CropArray(shape, self.dtype, read, self.files, self.start + start)
 
     def __iter__(self) -> Iterator[View]:
         return (self[crop] for crop in range(len(self)))

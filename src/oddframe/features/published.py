@@ -121,7 +121,9 @@ class NpyFiles:
         read = partial(_rows, self.files, self.sound, rows, seen.shape)
         n_frames = SNIPPET_FRAMES * rows
         time = Timebase(self.layout.fps, n_frames, SNIPPET_FRAMES, SNIPPET_FRAMES)
-        return Features(CropArray((crops, rows, spec.dim), seen.dtype, read), spec, time)
+        files = (*self.files, *([self.sound] if self.sound else []))
+        array = CropArray((crops, rows, spec.dim), seen.dtype, read, files)
+        return Features(array, spec, time)
 
     def digest(self) -> str:
         """sha256 (hex) over the files' sizes and their first and last bytes.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.features.lazy import AnyFeatures, CropArray
-from oddframe.files import atomic, make_folder, told
+from oddframe.files import atomic, file_sha256, make_folder, told
 
 Tensor = AnyFeatures | NDArray[np.float64]
 
@@ -34,6 +34,20 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
         for part in _parts(tensor):
             digest.update(part.data)
     return digest.hexdigest()
+
+
+def content_digest(array: AnyFeatures) -> str:
+    """sha256 (hex) of all that an array holds; of one on disk, of the files that it is read from.
+
+    What lies on disk is read a part at a time, and once as long as its files stay as they are.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    if not isinstance(array, CropArray) or not array.files:
+        return checksum({"features": array})
+    lines = [f"{array.shape} {array.dtype.str} from {array.start}", *map(file_sha256, array.files)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

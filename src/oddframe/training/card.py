@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from oddframe.features.spec import FeatureSpec
+from oddframe.features.stream import content_digest
 from oddframe.modelfile import Model, short
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered
@@ -20,6 +22,26 @@ def digest(videos: Sequence[Gathered]) -> str:
     """Of the videos' contents and labels, in any order."""
     lines = sorted(f"{each.sha256} {each.video.label}\n" for each in videos)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def features_digest(videos: Sequence[Gathered], specs: Iterable[FeatureSpec]) -> str:
+    """Of all that a training sees of videos, in any order: labels and features.
+
+    Features that are made of a video go by its content and their spec; of those that came with a
+    data set, all are read.
+
+    Raises:
+        InputError: features cannot be read.
+    """
+    lines = sorted(f"{_content(each)} {each.video.label}\n" for each in videos)
+    lines += [f"{spec.hash()}\n" for spec in specs]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _content(each: Gathered) -> str:
+    if each.video.made is None:  # ``sha256`` is of the whole file.
+        return each.sha256
+    return content_digest(next(iter(each.features.values())).array)
 
 
 def card(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,52 @@ from torch import Tensor
 
 from oddframe.errors import InputError
 from oddframe.features.header import HEADER
-from oddframe.features.stream import checksum
+from oddframe.features.lazy import Views
+from oddframe.features.stream import checksum, content_digest
 from oddframe.files import check_regular, write_bytes
 from oddframe.headers import parse_json
+from oddframe.methods.scorer import ModelNetwork
+from oddframe.training.bags import TrainingVideo
+from oddframe.training.config import TrainConfig
 
-FORMAT = 1
+FORMAT = 2
+# What their identity did not say: of features, all but the first row.
+_EARLIER_FORMATS = (1,)
 KIND = "oddframe checkpoint"
 
 State = dict[str, Tensor]
+
+
+class Identity:
+    """What a training begins with: a checkpoint of another one is never taken up.
+
+    All features are part of it. They are read when a digest is first asked for, those on disk a
+    part at a time.
+    """
+
+    def __init__(self, videos: Sequence[TrainingVideo], start: ModelNetwork | None) -> None:
+        self._videos, self._start = videos, start
+
+    def of(self, config: TrainConfig) -> str:
+        """sha256 (hex) of a training of this configuration.
+
+        Raises:
+            InputError: features cannot be read.
+        """
+        return hashlib.sha256(f"{config.model_dump_json()}\n{self._data}".encode()).hexdigest()
+
+    @cached_property
+    def _data(self) -> str:
+        digest = hashlib.sha256()
+        for tensor in () if self._start is None else self._start.state_dict().values():
+            digest.update(tensor.cpu().numpy().tobytes())
+        for video in self._videos:
+            views = video.views
+            arrays = views.arrays if isinstance(views, Views) else [view[None] for view in views]
+            digest.update(f"{video.abnormal} {video.tiles} {len(views)}\n".encode())
+            for array in arrays:
+                digest.update(content_digest(array).encode())
+        return digest.hexdigest()
 
 
 @dataclass
@@ -32,7 +72,7 @@ class Checkpoint:
     """Everything that a run depends on after ``step`` steps.
 
     Attributes:
-        identity: Digest of configuration and data; another run's checkpoint is never taken up.
+        identity: Of its training, see ``Identity``.
         step: Steps that are done.
         weights: State dict of the network.
         average: State dict of the moving average; empty without one.
@@ -90,6 +130,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="np") as file:
             header = parse_json((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["kind"] == KIND and header["format"] in _EARLIER_FORMATS:
+            raise ValueError("of an earlier version, which did not look at all features")
         if (header["kind"], header["format"]) != (KIND, FORMAT):
             raise ValueError("of another kind or version")
         if checksum(tensors) != header["checksum"]:

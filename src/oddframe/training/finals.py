@@ -9,7 +9,7 @@ from typing import Any
 
 from oddframe.datasets.labelled import Dataset
 from oddframe.modelfile import Model, load_model, save_model
-from oddframe.training.card import card, digest, seeds_of
+from oddframe.training.card import card, features_digest, seeds_of
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered, Progress
 from oddframe.training.holdout import validation_folds
@@ -19,6 +19,8 @@ from oddframe.training.trainer import Trainer
 
 # One of so many folds of the training videos says which of several seeds is kept.
 _FOLDS = 5
+# Where the card of a model that is to be compared with others says what it was trained on.
+_SEEN = "features_digest"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Finals:
         best = max(range(n), key=lambda i: figures[i] or 0.0)
         runs = tuple(SeedRun(first + i, figures[i], models[i].metrics, i == best) for i in range(n))
         told = seeds_of(figure_of_choice(self.config), [vars(run) for run in runs])
-        return replace(models[best], card={**models[best].card, **told}), runs
+        about = {name: value for name, value in models[best].card.items() if name != _SEEN}
+        return replace(models[best], card={**about, **told}), runs
 
     def _of_seed(
         self,
@@ -105,8 +108,15 @@ class Finals:
     ) -> Model:
         config = self.config.with_recipe(seed=seed)
         path = self.files.model(f"seed-{seed}")
-        if (finished := _finished(path, config, inside)) is not None:
+        sections = (*config.training_views().values(), *config.profiles().values())
+        seen = features_digest(inside, [self.trainer.library.spec(each) for each in sections])
+        if (finished := _finished(path, config, seen)) is not None:
             return replace(finished, name=self.trainer.name)
+        if path.exists():
+            self.warn(
+                f"{path}: trained with another configuration, on other features or by an earlier "
+                "version: it is trained again"
+            )
         # What the threshold stands on is the same for all, so it is said once.
         warn = self.warn if first else _silent
         model = self._trained(config, inside, f"seed-{seed}", self.files.log(seed), warn)
@@ -115,6 +125,7 @@ class Finals:
             card={
                 **model.card,
                 "validation_groups": sorted({each.video.group for each in validation}),
+                _SEEN: seen,
             },
         )
         save_model(model, path, half=config.half)
@@ -143,13 +154,13 @@ class Finals:
         return measured(replace(model, card=about), config, self.held_out, videos, warn)
 
 
-def _finished(path: Path, config: TrainConfig, inside: Sequence[Gathered]) -> Model | None:
-    """The model of an earlier, interrupted run, if it is of the same configuration and videos."""
+def _finished(path: Path, config: TrainConfig, seen: str) -> Model | None:
+    """The model of an earlier, interrupted run, if it is of the same configuration and features."""
     if not path.exists():
         return None
     model = load_model(path)
     same = model.card.get("configuration") == config.model_dump(mode="json")
-    return model if same and model.training_data == digest(inside) else None
+    return model if same and model.card.get(_SEEN) == seen else None
 
 
 def _silent(_: str) -> None:

@@ -15,14 +15,14 @@ from oddframe.errors import InputError, OddframeError
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.board import Board
-from oddframe.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from oddframe.training.checkpoint import Checkpoint, Identity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.distributed import Ranks
 from oddframe.training.fitted import COLLAPSED, Fitted, first_view, spread
 from oddframe.training.log import OnStep, StepLog
 from oddframe.training.normal import fit_normal
 from oddframe.training.reproducible import reproducible
-from oddframe.training.steps import Run, identity
+from oddframe.training.steps import Run
 
 # After this share of the steps a training that gives every snippet one score is given up.
 _LOOKED_AT = 0.5
@@ -44,6 +44,7 @@ class Job:
         config: Method, recipe, bags.
         start: Weights to go on from; none: fresh ones.
         saved: The checkpoint to go on from; none: from the start.
+        attempt: Which attempt to begin with, 1 or 2: that of ``saved``.
         device: Where to train: ``cuda`` is each process's own.
     """
 
@@ -51,6 +52,7 @@ class Job:
     config: TrainConfig
     start: ModelNetwork | None
     saved: Checkpoint | None
+    attempt: int
     device: str
 
 
@@ -61,10 +63,16 @@ class _Kept:
     log: Path | None = None
     board: Path | None = None
     checkpoint: Path | None = None
+    identity: Identity | None = None
     every: int = 100
     on_step: OnStep | None = None
     on_network: OnNetwork | None = None
     network_every: int = 10
+
+    def save(self, run: Run, step: int) -> None:
+        """Write the checkpoint, if one is kept, after ``step`` steps."""
+        if self.checkpoint is not None and self.identity is not None:
+            save_checkpoint(run.snapshot(step, self.identity.of(run.config)), self.checkpoint)
 
 
 def fit(
@@ -118,10 +126,13 @@ def fit(
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
-    saved, warnings = _saved(checkpoint)
-    job = Job(videos, config, start, saved, str(device))
+    identity = Identity(videos, start)
+    saved, attempt, warnings = _saved(checkpoint, identity, config)
+    job = Job(videos, config, start, saved, attempt, str(device))
     Ranks.here().tell(job)
-    kept = _Kept(log, board, checkpoint, checkpoint_every, on_step, on_network, network_every)
+    kept = _Kept(
+        log, board, checkpoint, identity, checkpoint_every, on_step, on_network, network_every
+    )
     return _fitted(job, kept, warnings)
 
 
@@ -136,10 +147,7 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
     videos, config, saved, ranks = job.videos, job.config, job.saved, Ranks.here()
     where, again = torch.device(job.device), _slower(config)
     resumed_at = 0
-    attempts = [(1, config), (2, again)]
-    if saved is not None and saved.identity == identity(videos, again, job.start):
-        del attempts[0]
-    for attempt, settings in attempts:
+    for attempt, settings in [(1, config), (2, again)][job.attempt - 1 :]:
         if attempt == 2:
             warnings.append(
                 "every training snippet got the same score: training began once more, at a rate of "
@@ -148,17 +156,12 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
         with reproducible(where, settings.recipe.seed):
             run = Run(videos, settings, where, job.start)
             done = 0
-            if saved is not None and saved.identity == run.identity:
+            if saved is not None:
                 run.restore(saved)
                 done = resumed_at = saved.step
-            elif saved is not None:
-                warnings.append(
-                    f"{kept.checkpoint}: a checkpoint of another configuration or other data: "
-                    "training starts anew"
-                )
-            elif attempt == 2 and kept.checkpoint is not None:
-                save_checkpoint(run.snapshot(0), kept.checkpoint)
-            saved = None
+                saved = None
+            elif attempt == 2:
+                kept.save(run, 0)
             looked_at = int(run.recipe.steps * _LOOKED_AT) if attempt == 1 else None
             with StepLog(kept.log, done, attempt) as write, Board(kept.board, done) as board:
                 for step in range(done + 1, run.recipe.steps + 1):
@@ -174,8 +177,8 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
                     # Before the checkpoint: a run that is killed here looks again.
                     if step == looked_at and ranks.agreed(partial(_spread, run)) < COLLAPSED:
                         break
-                    if kept.checkpoint is not None and step % kept.every == 0:
-                        save_checkpoint(run.snapshot(step), kept.checkpoint)
+                    if step % kept.every == 0:
+                        kept.save(run, step)
             network = _so_far(run) if ranks.first else run.so_far()
             found = ranks.agreed(partial(spread, network, videos))
         if found >= COLLAPSED:
@@ -217,14 +220,21 @@ def _slower(config: TrainConfig) -> TrainConfig:
     return config.with_recipe(lr=lr, seed=seed)
 
 
-def _saved(path: Path | None) -> tuple[Checkpoint | None, list[str]]:
-    """The checkpoint, if there is one that can be read, and warnings."""
+def _saved(
+    path: Path | None, identity: Identity, config: TrainConfig
+) -> tuple[Checkpoint | None, int, list[str]]:
+    """The checkpoint, if there is one of this training, which attempt it is of, and warnings."""
     if path is None or not path.exists():
-        return None, []
+        return None, 1, []
     try:
-        return load_checkpoint(path), []
+        saved = load_checkpoint(path)
     except InputError as error:
-        return None, [f"{error}: training starts anew"]
+        return None, 1, [f"{error}: training starts anew"]
+    for attempt, settings in ((1, config), (2, _slower(config))):
+        if saved.identity == identity.of(settings):
+            return saved, attempt, []
+    about = "a checkpoint of another configuration or other data: training starts anew"
+    return None, 1, [f"{path}: {about}"]
 
 
 def _temperature(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:

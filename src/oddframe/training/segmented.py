@@ -91,10 +91,14 @@ def _place(folder: Path, digest: str, features: Features, n: int) -> Path | None
 
 
 def _is_there(path: Path, features: Features, n: int) -> bool:
+    """Whether bags of this shape are there, and of the features as they are now."""
     crops, _, dim = features.array.shape
+    files = features.array.files if isinstance(features.array, CropArray) else ()
     try:
-        return read_header(path).shape == (crops, n, dim)
-    except InputError:
+        changed_ns = max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
+        fresh = path.stat().st_mtime_ns >= changed_ns
+        return fresh and read_header(path).shape == (crops, n, dim)
+    except (InputError, OSError):
         return False
 
 
@@ -106,7 +110,7 @@ def _bags(features: Features, path: Path, n: int) -> CropArray:
         file = io.BytesIO()
         np.save(file, np.stack([segments(view, n) for view in views]))
         write_bytes(path, file.getvalue())
-    return CropArray((crops, n, dim), np.dtype(np.float32), partial(_bag, path))
+    return CropArray((crops, n, dim), np.dtype(np.float32), partial(_bag, path), [path])
 
 
 def _bag(path: Path, crop: int) -> View:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -80,7 +79,6 @@ class Run:
         groups = self.method.parameter_groups(self.network.network, self.method_config)
         self.optimiser = optimiser_of(self.recipe, groups)
         self.average = deepcopy(self.network) if self.recipe.average else None
-        self.identity = identity(videos, config, start)
 
     def step(self, step: int) -> Loss:
         """Take step number ``step``.
@@ -152,14 +150,14 @@ class Run:
         self.so_far().temperature.fill_(1.0)  # Found anew when it is looked at again.
         self.network.train()
 
-    def snapshot(self, step: int) -> Checkpoint:
-        """All that goes on from here depends on, after ``step`` steps."""
+    def snapshot(self, step: int, identity: str) -> Checkpoint:
+        """All that goes on from here depends on, after ``step`` steps of the run ``identity``."""
         chance = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             chance["cuda"] = torch.cuda.get_rng_state(self.device)
         state: dict[int, dict[str, Any]] = self.optimiser.state_dict()["state"]
         return Checkpoint(
-            identity=self.identity,
+            identity=identity,
             step=step,
             weights=self.network.state_dict(),
             average={} if self.average is None else self.average.state_dict(),
@@ -266,16 +264,3 @@ def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> N
                 kept.lerp_(latest[name], 1 - decay)
             else:
                 kept.copy_(latest[name])
-
-
-def identity(
-    videos: Sequence[TrainingVideo], config: TrainConfig, start: ModelNetwork | None
-) -> str:
-    """Digest of all that a run begins with: a checkpoint of another one is never taken up."""
-    digest = hashlib.sha256(config.model_dump_json().encode())
-    for tensor in () if start is None else start.state_dict().values():
-        digest.update(tensor.cpu().numpy().tobytes())
-    for video in videos:
-        for view in video.views:
-            digest.update(f"{view.shape}{video.abnormal}".encode() + view[0].tobytes())
-    return digest.hexdigest()

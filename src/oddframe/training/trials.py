@@ -31,6 +31,9 @@ class TrialLog:
             except (ValueError, KeyError, TypeError):
                 continue
 
+    def __len__(self) -> int:
+        return len(self._trials)
+
     def get(self, key: str) -> Trial | None:
         """The trial of that key, if it was done."""
         return self._trials.get(key)

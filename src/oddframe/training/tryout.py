@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from oddframe.datasets.folds import Fold
 from oddframe.methods.base import Loss
 from oddframe.training.budget import Budget, Pace, Stopwatch, duration
-from oddframe.training.card import digest
+from oddframe.training.card import features_digest
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered, Progress, Request
 from oddframe.training.measure import figure_of_choice, validated
@@ -57,6 +57,11 @@ class Tryout:
         self.most_steps = 0
         done = [self.log.get(self._key(s, f)) for s in self.grid for f in range(len(folds))]
         budget.spend(sum(trial.seconds for trial in done if trial))
+        if len(self.log) and not any(done):
+            progress.say(
+                f"{files.trials}: {len(self.log)} trials of other settings or features, or of an "
+                "earlier version: the search begins anew"
+            )
 
     def search(self) -> Search:
         """Choose a setting; the lines that are told say what was tried, and what was not."""
@@ -144,12 +149,13 @@ class Tryout:
 
     def _key(self, setting: Setting, fold: int) -> str:
         """Of everything that a trial depends on."""
-        start = self.trainer.start
+        start, config = self.trainer.start, setting.of(self.config)
         part = self.folds[fold]
+        specs = [self.trainer.library.spec(each) for each in config.training_views().values()]
         lines = (
-            setting.of(self.config).model_dump_json(),
-            digest([self.training[int(i)] for i in part.train]),
-            digest([self.training[int(i)] for i in part.test]),
+            config.model_dump_json(),
+            features_digest([self.training[int(i)] for i in part.train], specs),
+            features_digest([self.training[int(i)] for i in part.test], specs),
             "" if start is None else start.sha256,
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

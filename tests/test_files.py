@@ -1,15 +1,18 @@
-"""JSON of whatever figures are computed with."""
+"""JSON of whatever figures are computed with; scratch folders."""
 
 from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
 
-from oddframe.files import json_text
+from oddframe.files import json_text, scratch_folder
 
 
 def test_figures_of_numpy_are_plain_figures() -> None:
@@ -47,3 +50,37 @@ def test_what_is_no_number_is_null_or_as_python_writes_it() -> None:
 def test_what_is_no_data_is_refused() -> None:
     with pytest.raises(TypeError):
         json_text({"video": object()})
+
+
+SCRATCH = """
+import sys
+from pathlib import Path
+from subprocess import PIPE
+from oddframe.files import scratch_folder
+with scratch_folder(Path(sys.argv[1])) as folder:
+    (folder / "much").write_bytes(bytes(1000))
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_process_leaves_its_scratch_folder_to_the_next_one(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", SCRATCH, str(tmp_path / "cache")]
+    runs = [subprocess.Popen(words, stdin=PIPE, stdout=PIPE, text=True) for _ in range(2)]
+    folders = [Path(run.stdout.readline().strip()) for run in runs if run.stdout is not None]
+    runs[0].kill()
+    runs[0].communicate()
+    (tmp_path / "cache" / "oddframe-mine").mkdir()
+    precious = tmp_path / "precious"
+    precious.write_text("text")
+    (tmp_path / "cache" / "oddframe-link").mkdir()
+    (tmp_path / "cache" / "oddframe-link" / "lock").symlink_to(precious)
+    with scratch_folder(tmp_path / "cache") as mine:
+        assert not any(mine.iterdir())
+        assert not folders[0].parent.exists()
+        assert (folders[1] / "much").exists(), "that process lives"
+    assert not mine.parent.exists()
+    assert precious.read_text() == "text"
+    runs[1].communicate()
+    left = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert left == {"oddframe-mine", "oddframe-link"}

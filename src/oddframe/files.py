@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 import time
@@ -19,12 +20,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import numpy as np
 
 from oddframe.errors import InputError, OddframeError
-from oddframe.locks import try_lock
+from oddframe.locks import ProcessLock, try_lock
 
 # Bytes of a name that its temporary file keeps: with what is added, 255 are the most there can be.
 _KEPT = 200
@@ -38,6 +40,8 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_SCRATCH, _SCRATCH_LOCK = "oddframe-", "lock"
+
 _BLOCK = 4 * 2**20  # Bytes that are hashed at once.
 _HASHES: dict[tuple[Path, int, int], str] = {}  # By path, size and date.
 _MOST_HASHES = 2**16
@@ -198,9 +202,10 @@ def sweep_parts(folder: Path) -> None:
     Raises:
         OSError: the folder cannot be read.
     """
-    for left in folder.iterdir():
-        if _PART.fullmatch(left.name) is None:
+    for name in os.listdir(folder):  # noqa: PTH208 (a million paths would take seconds)
+        if _PART.fullmatch(name) is None:
             continue
+        left = folder / name
         with suppress(OSError):  # Another process may be faster, or it is not ours to remove.
             file = os.open(left, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
             try:
@@ -220,6 +225,45 @@ def _locked_part(start: Path) -> tuple[Path, int]:
             if os.fstat(file).st_nlink:
                 return part, file
         os.close(file)  # Another process swept it before it was locked.
+
+
+@contextmanager
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A new, empty folder that is removed at the end.
+
+    Those that killed processes left beside it are removed first.
+
+    Args:
+        parent: Where; it is made if need be. None: where the system keeps temporary files.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True) as name:
+        lock = ProcessLock(Path(name, _SCRATCH_LOCK))
+        lock.acquire()
+        try:
+            for left in Path(name).parent.glob(f"{_SCRATCH}*/{_SCRATCH_LOCK}"):
+                if left != lock.path:
+                    _sweep_scratch(left)
+            work = Path(name, "work")
+            work.mkdir()
+            yield work
+        finally:
+            lock.release()
+
+
+def _sweep_scratch(lock_file: Path) -> None:
+    """Remove the folder of ``lock_file`` if it is this user's and no process holds the lock."""
+    lock = ProcessLock(lock_file)
+    with suppress(OSError):
+        if hasattr(os, "geteuid") and lock_file.parent.lstat().st_uid != os.geteuid():
+            return
+        if lock.acquire(without_locks=False):
+            shutil.rmtree(lock_file.parent, ignore_errors=True)
+            lock.release()
 
 
 def _target(path: Path) -> Path:

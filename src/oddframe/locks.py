@@ -10,30 +10,35 @@ from pathlib import Path
 from filelock import lock_descriptor, unlock_descriptor
 
 _POLL_S = 0.05
+# A link at the place of a lock is not followed: what it leads to would be overwritten.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
 class ProcessLock:
     """A lock on the file ``path``, which holds the number of the process while it is held.
 
     The file is made by ``acquire`` and removed by ``release``; one that a killed process left does
-    not hold the lock. On a file system without locks every process acquires it.
+    not hold the lock. On a file system without locks every process acquires it, but for those that
+    say otherwise.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
 
-    def acquire(self, wait_s: float = 0.0) -> bool:
+    def acquire(self, wait_s: float = 0.0, *, without_locks: bool = True) -> bool:
         """Take the lock; False if another process, or another lock of this one, has it.
 
         Args:
             wait_s: Seconds to wait for it.
+            without_locks: The answer on a file system without locks; False where something is
+                removed that a living process may still use.
 
         Raises:
             OSError: the file cannot be written.
         """
         until = time.monotonic() + wait_s
-        while not self._taken():
+        while not self._taken(without_locks):
             if time.monotonic() >= until:
                 return False
             time.sleep(_POLL_S)
@@ -57,14 +62,14 @@ class ProcessLock:
             return int(self.path.read_text())
         return None
 
-    def _taken(self) -> bool:
+    def _taken(self, without_locks: bool) -> bool:
         while True:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+                file = os.open(self.path, _FLAGS, 0o644)
             except FileNotFoundError:  # Another process has just removed the folder.
                 continue
-            if not try_lock(file, without_locks=True):
+            if not try_lock(file, without_locks=without_locks):
                 os.close(file)
                 return False
             # Whoever had the lock may have removed the file between our opening and locking it.

@@ -19,9 +19,12 @@ import numpy as np
 import pytest
 
 from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.cli import jobs
+from oddframe.cli.jobs import Job, Settings, load_detector, score_one
 from oddframe.features import making
 from oddframe.features.extract import extract, spec_for
 from oddframe.features.manifest import NAME, Entry, append_entries, read_entries
+from oddframe.features.partial import Partial
 from oddframe.features.parts import parts_of
 from oddframe.features.spec import Features
 from oddframe.features.store import FeatureStore, content_hash
@@ -192,3 +195,36 @@ def test_lines_are_added_by_one_process_at_a_time(tmp_path: Path) -> None:
     adding.join()
     videos = [entry.video for entry in read_entries(tmp_path)]
     assert videos == ["first", "a line that is written in two parts", "second"]
+
+
+def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
+    clip: Path, tmp_path: Path
+) -> None:
+    settings = Settings(
+        model="fight",
+        profile="fast",
+        views=None,
+        device="cpu",
+        engine="auto",
+        precision="auto",
+        threshold=None,
+        mask=None,
+        fps=None,
+        out=tmp_path,
+        formats=("json",),
+        again=False,
+        debug=True,
+    )
+    job, detector = Job(clip, "fi150"), load_detector(settings)
+    seen = jobs._digest(jobs._seen(job, (clip,), settings, detector))
+    other = Partial(tmp_path / f".{seen}.partial", chunk=2)
+    assert other.acquire()
+    other.add(np.zeros((2, 1, 1024), np.float32))
+    assert score_one(job, settings, detector).result is not None
+    assert other.known(1, 1024) == 2
+    other.discard()
+    other.release()
+    assert {path.name for path in tmp_path.iterdir()} == {"fi150.json"}
+    again = replace(settings, again=True)
+    assert score_one(job, again, detector).result is not None
+    assert {path.name for path in tmp_path.iterdir()} == {"fi150.json"}

@@ -8,7 +8,6 @@ float32. What was chosen is written into the ``FeatureSpec`` of everything that 
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.errors import InputError, UsageError
+from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.exact import exact
-from oddframe.files import cache_dir
+from oddframe.files import cache_dir, scratch_folder
 
 EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -151,7 +150,7 @@ def openvino_run(
         compiled = core.compile_model(core.read_model(file), "CPU", config)
     except RuntimeError:
         converted = _converted(network.eval(), example, alone)
-        compiled = core.compile_model(_saved(core, converted, file), "CPU", config)
+        compiled = _compiled_as_saved(core, converted, file, config)
 
     def run(x: Tensor) -> NDArray[np.float32]:
         return np.array(compiled(x.numpy())[0], dtype=np.float32)
@@ -159,30 +158,28 @@ def openvino_run(
     return run
 
 
-def _saved(core: Any, converted: Any, file: Path) -> Any:
-    """A converted network as the next run will read it from ``file``.
+def _compiled_as_saved(core: Any, converted: Any, file: Path, config: dict[str, str]) -> Any:
+    """A converted network, compiled as the next run will read it from ``file``.
 
     What was just converted adds up in another order. It is saved elsewhere if ``file`` cannot be
-    written, and taken as it is if that is not possible either.
+    written, and compiled as it is if that is not possible either.
     """
     import openvino
 
     for folder in (file.parent, None):
         try:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
-                made = Path(scratch) / file.name
+            with scratch_folder(folder) as scratch:
+                made = scratch / file.name
                 openvino.save_model(converted, made, compress_to_fp16=False)
-                model = core.read_model(made)
+                compiled = core.compile_model(core.read_model(made), "CPU", config)
                 with suppress(OSError):
                     # The graph last: it is what a reader looks for; it needs its weights.
                     made.with_suffix(".bin").replace(file.with_suffix(".bin"))
                     made.replace(file)
-                return model
-        except (OSError, RuntimeError):  # OpenVINO's word for a full disk.
+                return compiled
+        except (OSError, OddframeError, RuntimeError):  # OpenVINO has the last for a full disk.
             continue
-    return converted
+    return core.compile_model(converted, "CPU", config)
 
 
 def _converted(network: nn.Module, example: Tensor, alone: bool) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from filecmp import cmp
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from oddframe.errors import InputError
 from oddframe.features.manifest import Entry
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import write_features
-from oddframe.files import atomic, make_folder, told
+from oddframe.files import atomic, make_folder, scratch_folder, told
 
 Format = Literal["npy", "safetensors"]
 _ROWS = 4096
@@ -86,10 +85,10 @@ def refuse_strange(out: Path, names: Sequence[str], write: Callable[[Path], obje
     """
     if not any((out / name).exists() for name in names):
         return
-    with TemporaryDirectory(prefix="oddframe-") as folder:
-        write(Path(folder))
+    with scratch_folder() as folder:
+        write(folder)
         for name in names:
-            if (out / name).exists() and not cmp(out / name, Path(folder, name), shallow=False):
+            if (out / name).exists() and not cmp(out / name, folder / name, shallow=False):
                 raise strange(name, str(out))
 
 

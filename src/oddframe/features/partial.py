@@ -167,7 +167,7 @@ def _sweep(parent: Path) -> None:
     with suppress(OSError):
         names = {path.name.removesuffix(_LOCK) for path in parent.iterdir()}
         for folder in (parent / name for name in names if _NAME.fullmatch(name)):
-            if _is_old(folder) and (lock := _lock_of(folder)).acquire():
+            if _is_old(folder) and (lock := _lock_of(folder)).acquire(without_locks=False):
                 try:
                     if _is_old(folder):
                         shutil.rmtree(folder, ignore_errors=True)

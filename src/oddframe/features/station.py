@@ -8,10 +8,11 @@ does has to be undone if it is cut off: what it has put is whole, and what it ha
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from weakref import finalize
 
 from oddframe import __version__
 from oddframe.errors import InputError, OddframeError
@@ -29,6 +30,7 @@ from oddframe.features.named import (
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import place_in_store
 from oddframe.features.watched import PATIENCE, Broken, Watched
+from oddframe.files import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -148,8 +150,9 @@ class Station:
     def __init__(self, order: Order) -> None:
         order.check()
         self._order = order
-        self._scratch = TemporaryDirectory(prefix="oddframe-", ignore_cleanup_errors=True)
-        self._folder = Path(self._scratch.name)
+        scratch = ExitStack()
+        self._folder = scratch.enter_context(scratch_folder())
+        self._clean_up = finalize(self, scratch.close)  # Actors of Ray are not closed.
         out = self._folder / "out" if order.out else None
         wanted = replace(order.wanted, store=self._folder / "store", out=out, again=False)
         self._watched: Watched[Video, Made] = Watched(
@@ -185,7 +188,7 @@ class Station:
     def close(self) -> None:
         """End the process, remove what is on the disk."""
         self._watched.end()
-        self._scratch.cleanup()
+        self._clean_up()
 
     def _here(self, item: Item) -> Path:
         """The video on this machine."""

@@ -141,9 +141,10 @@ class FeatureStore:
 
         Those of living processes stay. What cannot be read or removed is passed over.
         """
-        for folder, _, _ in os.walk(self.root):
-            with suppress(OSError):
-                sweep_parts(Path(folder))
+        for folder, _, names in os.walk(self.root):
+            if any(name.endswith(".part") for name in names):
+                with suppress(OSError):
+                    sweep_parts(Path(folder))
 
     def put(self, content_sha256: str, features: Features) -> Path:
         """Keep ``features`` of that content, and note it in the index.

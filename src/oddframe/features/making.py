@@ -138,6 +138,7 @@ class Maker:
         self._choice = choose(wanted.engine, wanted.device, wanted.precision)
         self._specs = [part.spec(self._choice.precision) for part in wanted.parts]
         self._loaded: list[Backbone] = []
+        self._checked: set[tuple[Path, int, int]] = set()
 
     def __call__(self, video: Video, beat: Beat) -> Made:
         """Make the features of a video; a failure is an answer, not an exception."""
@@ -184,9 +185,15 @@ class Maker:
         if self._wanted.again or not exists(path):
             return False
         try:
-            return StoredFile(path).checked().spec == self._specs[number]
-        except InputError:  # Damaged: it is made anew.
+            about = path.stat()
+            known = (path, about.st_size, about.st_mtime_ns)
+            if known not in self._checked:
+                if StoredFile(path).checked().spec != self._specs[number]:
+                    return False
+                self._checked.add(known)  # It is asked for again while others are waited for.
+        except (InputError, OSError):  # Damaged or gone: it is made anew.
             return False
+        return True
 
     def _extract(
         self, path: Path, sha256: str, missing: Sequence[int], beat: Beat

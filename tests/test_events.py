@@ -157,8 +157,9 @@ def test_a_threshold_needs_video_and_a_sane_wish():
     with pytest.raises(UsageError, match="at least one normal video"):
         threshold_for([], 1, EventRule())
     track = ScoreTrack(np.zeros(1), Timebase(25.0, 16))
-    with pytest.raises(UsageError, match="0 or more"):
-        threshold_for([track], -1, EventRule())
+    for wish in (-1, np.nan, np.inf):
+        with pytest.raises(UsageError, match="0 or more"):
+            threshold_for([track], wish, EventRule())
 
 
 def test_scores_that_are_no_numbers_are_refused():

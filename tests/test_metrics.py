@@ -76,16 +76,87 @@ def test_what_the_data_do_not_define_is_nan():
     assert average_precision([1, 1], [0.1, 0.2]) == 1.0
 
 
-@pytest.mark.parametrize("figure", [roc_auc, average_precision, trapezoid_ap])
-def test_bad_rows_are_refused_in_words(figure):
+def by_scores(labels, scores, weights=None):
+    """``false_alarm_rate`` with the arguments of the other figures."""
+    return false_alarm_rate(scores, weights=weights)
+
+
+def by_labels(labels, scores, weights=None):
+    """``accuracy`` with the arguments of the other figures; it takes no weights."""
+    return accuracy(labels, scores)
+
+
+def over_videos(labels, scores, weights=None):
+    """``frame_metrics`` of one abnormal video."""
+    rows = np.asarray(labels), np.asarray(scores), None if weights is None else np.asarray(weights)
+    return frame_metrics([LabelledScores(*rows)]).ap
+
+
+FIGURES = [roc_auc, average_precision, trapezoid_ap, by_scores, by_labels, over_videos]
+LABELLED = [figure for figure in FIGURES if figure is not by_scores]
+WEIGHTED = [figure for figure in FIGURES if figure is not by_labels]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused(figure, bad):
     with pytest.raises(InputError, match="1 of 2 scores are not finite"):
-        figure([0, 1], [0.1, np.nan])
+        figure([0, 1], [0.1, bad])
+
+
+@pytest.mark.parametrize("figure", LABELLED)
+def test_bad_labels_are_refused(figure):
     with pytest.raises(InputError, match="one label a score"):
         figure([0, 1, 1], [0.1, 0.2])
     with pytest.raises(InputError, match="labels must be 0"):
         figure([0, 2], [0.1, 0.2])
-    with pytest.raises(InputError, match="not negative"):
+    with pytest.raises(InputError, match="labels must be 0"):
+        figure([0, np.nan], [0.1, 0.2])
+
+
+@pytest.mark.parametrize("figure", WEIGHTED)
+def test_bad_weights_are_refused(figure):
+    with pytest.raises(InputError, match="1 of 2 weights are negative"):
         figure([0, 1], [0.1, 0.2], [1, -1])
+    with pytest.raises(InputError, match="1 of 2 weights are not finite"):
+        figure([0, 1], [0.1, 0.2], [1, np.nan])
+    with pytest.raises(InputError, match="one weight a score"):
+        figure([0, 1], [0.1, 0.2], [1, 1, 1])
+    with pytest.raises(InputError, match="sum of the weights is not finite"):
+        figure([0, 1], [0.1, 0.2], [1e308, 1e308])
+
+
+def test_what_is_no_row_of_numbers_is_refused():
+    for scores in ([["a"], ["b"]], [[0.1, 0.2]], ["a", "b"], [None, 1.0], [[1], [1, 2]], 0.5):
+        for figure in (roc_auc, by_scores, by_labels):
+            with pytest.raises(InputError, match="scores must be"):
+                figure([0, 1], scores)
+    with pytest.raises(InputError, match="labels must be in one row"):
+        accuracy([[1], [1, 2]], [0.1, 0.2])
+    for share in (lambda: false_alarm_rate([0.1], np.nan), lambda: accuracy([1], [0.1], np.nan)):
+        with pytest.raises(InputError, match="threshold must be a number"):
+            share()
+
+
+def test_rows_of_one_video_are_not_paired_with_those_of_another():
+    longer = LabelledScores(np.array([True, False, True]), np.array([0.1, 0.2]))
+    shorter = LabelledScores(np.array([True, False]), np.array([0.1, 0.2, 0.3]))
+    with pytest.raises(InputError, match="one label a score"):
+        frame_metrics([longer, shorter])
+
+
+@given(
+    st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=6),
+    st.lists(st.floats(allow_nan=True, allow_infinity=True) | st.integers(0, 3), max_size=6),
+    st.lists(st.sampled_from([0, 1, 0, 1, 2, np.nan]), max_size=6),
+)
+def test_a_figure_is_a_share_or_undefined_or_refused(scores, weights, labels):
+    for figure in FIGURES:
+        try:
+            found = figure(labels, scores, weights)
+        except InputError:
+            continue
+        assert np.isnan(found) or 0 <= found <= 1 + 1e-12
 
 
 def test_false_alarm_rate_and_accuracy_count_what_lies_above():

@@ -217,12 +217,12 @@ def calibrate(
         rule: Everything but the threshold.
 
     Raises:
-        UsageError: no tracks, or a negative rate.
+        UsageError: no tracks, or the rate is negative or not finite.
         InputError: a score is not finite.
     """
     if not tracks:
         raise UsageError("a threshold needs at least one normal video")
-    if not false_alarms_per_hour >= 0:
+    if not 0 <= false_alarms_per_hour < np.inf:
         raise UsageError(f"false alarms an hour must be 0 or more, not {false_alarms_per_hour}")
     curves = [_Curve.of(track, rule.smooth_s) for track in tracks]
     hours = sum(track.timebase.covered_s for track in tracks) / 3600

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,21 +44,67 @@ class _Curve:
         return float(np.trapezoid(precision, np.append(0.0, self.true / self.true[-1])))
 
 
-def _curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _Curve:
-    s = np.asarray(scores, dtype=np.float64)
-    y = np.asarray(labels)
-    if y.shape != s.shape or s.ndim != 1:
+def _rows(
+    scores: ArrayLike, labels: ArrayLike | None = None, weights: ArrayLike | None = None
+) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
+    """(n,) scores, labels and weights as every figure takes them.
+
+    Args:
+        scores: (n,) finite.
+        labels: (n,) 0 or 1, or bool; None: all False.
+        weights: (n,) finite, 0 or more; None: 1 each.
+
+    Raises:
+        InputError: one of them is not as said.
+    """
+    s, w = _numbers(scores, "score"), None if weights is None else _numbers(weights, "weight")
+    y = np.zeros(s.shape, bool) if labels is None else _array(labels, "label")
+    if y.shape != s.shape:
         raise InputError(f"one label a score, in one row: got {y.shape} labels, {s.shape} scores")
-    if not np.isfinite(s).all():
-        raise InputError(f"{int((~np.isfinite(s)).sum())} of {s.size} scores are not finite")
     if y.dtype != np.bool_:
         if not np.isin(y, (0, 1)).all():
             raise InputError("labels must be 0 (normal) or 1 (anomalous)")
         y = y.astype(bool)
-    w = np.ones(s.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if w.shape != s.shape or not np.isfinite(w).all() or (w < 0).any():
-        raise InputError("one weight a score, each finite and not negative")
-    if weights is not None and (w == 0).any():
+    if w is None:
+        return s, y, np.ones(s.shape)
+    if w.shape != s.shape:
+        raise InputError(f"one weight a score, in one row: got {w.shape} weights, {s.shape} scores")
+    if (w < 0).any():
+        raise InputError(f"{int((w < 0).sum())} of {w.size} weights are negative; use 0 or more")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(w.sum()):
+            raise InputError("the sum of the weights is not finite; use smaller weights")
+    return s, y, w
+
+
+def _array(values: ArrayLike, what: str) -> NDArray[Any]:
+    try:
+        found = np.asarray(values)
+    except ValueError:  # Rows of different lengths.
+        raise InputError(f"{what}s must be in one row") from None
+    if found.ndim != 1:
+        raise InputError(f"{what}s must be in one row, not of shape {found.shape}")
+    return found
+
+
+def _numbers(values: ArrayLike, what: str) -> FloatArray:
+    found = _array(values, what)
+    if found.size and found.dtype.kind not in "biuf":
+        raise InputError(f"{what}s must be numbers, not {found.dtype}")
+    bad = int((~np.isfinite(found)).sum()) if found.size else 0
+    if bad:
+        raise InputError(f"{bad} of {found.size} {what}s are not finite")
+    return found.astype(np.float64, copy=False)
+
+
+def _check_threshold(threshold: float) -> None:
+    if np.isnan(threshold):
+        raise InputError("a threshold must be a number, not nan")
+
+
+def _curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _Curve:
+    s, y, w = _rows(scores, labels, weights)
+    if (w == 0).any():
         s, y, w = s[w > 0], y[w > 0], w[w > 0]
     order = np.argsort(-s, kind="stable")
     s, w = s[order], w[order]
@@ -76,7 +123,7 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
         weights: (n,) not negative, for instance the number of frames that a score stands for.
 
     Raises:
-        InputError: shapes differ, or a score, label or weight is none.
+        InputError: shapes differ, or a score, label or weight is not as said.
     """
     return _curve(labels, scores, weights).roc_auc()
 
@@ -100,18 +147,35 @@ def trapezoid_ap(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None
 def false_alarm_rate(
     scores: ArrayLike, threshold: float = 0.5, weights: ArrayLike | None = None
 ) -> float:
-    """Share of frames of normal videos that score above ``threshold`` (FAR); ``nan`` if empty."""
-    s = np.asarray(scores, dtype=np.float64)
-    if not np.isfinite(s).all():
-        raise InputError(f"{int((~np.isfinite(s)).sum())} of {s.size} scores are not finite")
-    w = np.ones(s.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    """Share of frames of normal videos that score above ``threshold`` (FAR); ``nan`` if empty.
+
+    Args:
+        scores: (n,) finite.
+        threshold: Not ``nan``.
+        weights: (n,) finite, 0 or more; None: 1 each.
+
+    Raises:
+        InputError: a score, a weight or the threshold is not as said.
+    """
+    s, _, w = _rows(scores, weights=weights)
+    _check_threshold(threshold)
     total = float(w.sum())
-    return float(w[s > threshold].sum()) / total if total > 0 else float("nan")
+    return min(1.0, float(w[s > threshold].sum()) / total) if total > 0 else float("nan")
 
 
 def accuracy(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> float:
-    """Share of scores on the right side of ``threshold`` (above it: anomalous)."""
-    y, s = np.asarray(labels).astype(bool), np.asarray(scores, dtype=np.float64)
+    """Share of scores on the right side of ``threshold`` (above it: anomalous); ``nan`` if empty.
+
+    Args:
+        labels: (n,) 0 or 1, or bool.
+        scores: (n,) finite.
+        threshold: Not ``nan``.
+
+    Raises:
+        InputError: a label, a score or the threshold is not as said.
+    """
+    s, y, _ = _rows(scores, labels)
+    _check_threshold(threshold)
     return float(np.mean((s > threshold) == y)) if s.size else float("nan")
 
 
@@ -133,11 +197,6 @@ class LabelledScores:
     def abnormal(self) -> bool:
         """Whether anything anomalous happens in this video."""
         return bool(self.labels.any())
-
-    @property
-    def frame_weights(self) -> FloatArray:
-        """(n,) ``weights``, ones where there are none."""
-        return np.ones(self.labels.shape) if self.weights is None else self.weights
 
     @classmethod
     def from_track(cls, track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledScores:
@@ -186,10 +245,11 @@ class FrameMetrics:
 
 
 def _joined(videos: Sequence[LabelledScores]) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
+    rows = [_rows(v.scores, v.labels, v.weights) for v in videos]  # Each video by itself.
     return (
-        np.concatenate([np.zeros(0, bool), *(v.labels for v in videos)]),
-        np.concatenate([np.zeros(0), *(v.scores for v in videos)]),
-        np.concatenate([np.zeros(0), *(v.frame_weights for v in videos)]),
+        np.concatenate([np.zeros(0, bool), *(labels for _, labels, _ in rows)]),
+        np.concatenate([np.zeros(0), *(scores for scores, _, _ in rows)]),
+        np.concatenate([np.zeros(0), *(weights for _, _, weights in rows)]),
     )
 
 
@@ -197,7 +257,7 @@ def frame_metrics(videos: Sequence[LabelledScores]) -> FrameMetrics:
     """All frame-level figures over ``videos``.
 
     Raises:
-        InputError: a score is not finite, or labels and scores differ in length.
+        InputError: labels, scores or weights of a video are not as ``roc_auc`` takes them.
     """
     abnormal = [v for v in videos if v.abnormal]
     labels, scores, weights = _joined(videos)

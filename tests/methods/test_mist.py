@@ -23,6 +23,28 @@ def test_labels_are_smoothed_and_stretched() -> None:
     assert pseudo_labels(torch.full((1, 4), 0.3), 3)[0].tolist() == pytest.approx([0] * 4)
 
 
+@pytest.mark.parametrize("smooth", range(1, 9))
+def test_labels_are_smoothed_around_each_snippet(smooth: int) -> None:
+    """A peak stays where it is, and a video played backwards has its labels backwards."""
+    peak = torch.zeros(1, 17)
+    peak[0, 8] = 1.0
+    labels = pseudo_labels(peak, smooth)
+    torch.testing.assert_close(labels, labels.flip(1))
+    assert labels[0, 8] == 1.0
+    torch.manual_seed(smooth)
+    scores = torch.rand(3, 5)
+    torch.testing.assert_close(
+        pseudo_labels(scores.flip(1), smooth), pseudo_labels(scores, smooth).flip(1)
+    )
+
+
+def test_an_even_number_of_snippets_is_two_windows_half_a_snippet_off() -> None:
+    scores = torch.tensor([[0.0, 0.4, 0.8, 0.0, 0.0]])
+    mean = [(0 + 0.2) / 2, (0.2 + 0.6) / 2, (0.6 + 0.4) / 2, (0.4 + 0) / 2, 0]
+    expected = [m / 0.5 for m in mean]
+    assert pseudo_labels(scores, 2)[0].tolist() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("done", [0.0, 0.5, 1.0])
 def test_loss_by_hand(done: float) -> None:
     config = METHOD.Config(together=2, smooth=1, odd=1.5, calm=0.5, guide=3.0)

@@ -32,7 +32,8 @@ class MistConfig(BaseModel):
         dropout: In both.
         together: Snippets of a sub-bag, T of section 3.2.
         alone: Share of the training in which the generator learns by itself.
-        smooth: Snippets over which its scores are averaged, an odd number.
+        smooth: Snippets over which its scores are averaged, centred on each one; of an even number,
+            the mean of the two windows that lie half a snippet off.
         margin: Of the ranking loss.
         sparse: Weight of the sparsity of its scores in abnormal videos.
         odd: Weight of what is odd in the encoder's and the attention's cross-entropy.
@@ -166,6 +167,8 @@ def pseudo_labels(scores: Tensor, smooth: int) -> Tensor:
     then stretched from 0 to 1 in each video (equations 2 and 3)."""
     mean = F.avg_pool1d(
         scores[:, None], smooth, stride=1, padding=smooth // 2, count_include_pad=False
-    )[:, 0, : scores.shape[1]]
+    )[:, 0]
+    if smooth % 2 == 0:  # T + 1 windows, each half a snippet off: the mean of two is centred.
+        mean = (mean[:, :-1] + mean[:, 1:]) / 2
     low, high = mean.amin(1, keepdim=True), mean.amax(1, keepdim=True)
     return (mean - low) / (high - low).clamp(min=1e-6)

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2, t
+from scipy.stats import binomtest, chi2, t
 
 from oddframe.confidence import (
     Interval,
+    binomial_interval,
     bootstrap_interval,
     mean_interval,
     mean_of_means_interval,
     poisson_interval,
 )
+from oddframe.errors import UsageError
 
 
 def test_bootstrap_draws_whole_groups():
@@ -30,11 +32,39 @@ def test_bootstrap_draws_whole_groups():
 
 def test_bootstrap_leaves_undefined_resamples_out():
     def only_with_both(groups):
-        return float("nan") if len(set(groups)) < 2 else 1.0
+        return float("nan") if len(set(groups)) < 2 else float(sum(groups))
 
-    assert bootstrap_interval([0, 1], only_with_both).low == 1.0
+    assert bootstrap_interval([0, 1, 1], only_with_both).low == 1.0
     assert np.isnan(bootstrap_interval([0], only_with_both).high)
     assert np.isnan(bootstrap_interval([], len).value)
+
+
+def test_resampling_what_is_all_alike_shows_no_interval():
+    found = bootstrap_interval([1.0] * 12, lambda drawn: float(np.mean(drawn)))
+    assert found.value == 1.0
+    assert np.isnan([found.low, found.high]).all()
+
+
+@given(st.integers(0, 400), st.integers(0, 400), st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_a_share_has_its_exact_interval(one: int, other: int, level: float) -> None:
+    count, total = min(one, other), max(one, other, 1)
+    found = binomial_interval(count, total, level)
+    exact = binomtest(count, total).proportion_ci(level, "exact")
+    assert found.value == count / total
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), rel=1e-8, abs=1e-10)
+    assert found.low < found.high
+
+
+def test_twelve_of_twelve_is_not_certain() -> None:
+    assert binomial_interval(12, 12).low == pytest.approx(0.025 ** (1 / 12))  # By hand.
+    assert binomial_interval(0, 12).high == pytest.approx(1 - 0.025 ** (1 / 12))
+    many = binomial_interval(99_000, 100_000)
+    exact = binomtest(99_000, 100_000).proportion_ci(0.95, "exact")
+    assert (many.low, many.high) == pytest.approx((exact.low, exact.high), rel=1e-8)
+    assert np.isnan(binomial_interval(0, 0).value)
+    for count, total in ((-1, 3), (4, 3), (0, -1)):
+        with pytest.raises(UsageError, match="needs a count"):
+            binomial_interval(count, total)
 
 
 @given(

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from oddframe.errors import UsageError
+
 T = TypeVar("T")
 
 
@@ -31,8 +33,9 @@ def bootstrap_interval(
     """Percentile bootstrap of ``statistic`` over whole groups (recordings, draws, videos).
 
     Frames of a video and clips of a recording resemble each other, so it is the groups that are
-    drawn with replacement. Resamples for which the statistic is ``nan`` are left out; without any
-    that is defined, both ends are ``nan``.
+    drawn with replacement. Resamples for which the statistic is ``nan`` are left out. Both ends are
+    ``nan`` where no resample is defined, and where the interval has no width: resampling figures
+    that are all alike cannot show how far off they may be.
     """
     rng = np.random.default_rng(seed)
     picks = rng.integers(len(groups), size=(draws, len(groups))) if groups else np.zeros((0, 0))
@@ -40,6 +43,8 @@ def bootstrap_interval(
     values = values[np.isfinite(values)]
     tail = 50 * (1 - level)
     low, high = np.percentile(values, (tail, 100 - tail)) if values.size else (np.nan, np.nan)
+    if low == high:
+        low = high = np.nan
     return Interval(statistic(groups) if groups else float("nan"), float(low), float(high))
 
 
@@ -99,6 +104,39 @@ def _student_quantile(degrees: int, probability: float) -> float:
         return bool((1 + within) / 2 >= probability)
 
     return float(np.sqrt(degrees) * np.tan(_first(enough, 0.0, np.pi / 2)))
+
+
+def binomial_interval(count: int, total: int, level: float = 0.95) -> Interval:
+    """A share, ``count`` of ``total``, with its exact interval.
+
+    Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the
+    Binomial" (Biometrika 1934): the shares for which a count as high, or as low, would not be a
+    surprise. 12 of 12: 1 (0.74 to 1). It takes the ``total`` for independent. All ``nan`` of none.
+
+    Raises:
+        UsageError: ``count`` is not from 0 to ``total``.
+    """
+    if not 0 <= count <= total:
+        raise UsageError(f"a share of {total} needs a count from 0 to {total}, not {count}")
+    if not total:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    tail = (1 - level) / 2
+    low = _binomial_share(count - 1, total, 1 - tail) if count else 0.0
+    high = _binomial_share(count, total, tail) if count < total else 1.0
+    return Interval(count / total, low, high)
+
+
+def _binomial_share(count: int, total: int, probability: float) -> float:
+    """The share at which at most ``count`` of ``total`` have ``probability``; falls with it."""
+    log_factorial = np.append(0.0, np.cumsum(np.log(np.arange(1, total + 1))))
+    k = np.arange(count + 1)
+    log_ways = log_factorial[total] - log_factorial[k] - log_factorial[total - k]
+
+    def enough(share: float) -> bool:
+        logs = log_ways + k * np.log(share) + (total - k) * np.log1p(-share)
+        return bool(np.exp(logs).sum() <= probability)
+
+    return _first(enough, 0.0, 1.0)
 
 
 def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interval:

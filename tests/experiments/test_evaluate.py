@@ -11,10 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from oddframe.confidence import Interval, binomial_interval
 from oddframe.datasets.labelled import LabelledVideo, Truth
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.experiments.evaluate import Judged, evaluate, official_scores
+from oddframe.outputs.evaluation_text import to_dict, to_markdown
+from oddframe.outputs.study_words import between, headline
 from oddframe.timeline import ScoreTrack, Timebase
 
 RULE = EventRule(threshold=0.5, release=0.5, merge_gap_s=0.0)
@@ -103,6 +106,47 @@ def test_intervals_need_enough_groups() -> None:
     assert interval is not None
     assert interval.low <= interval.value <= interval.high
     assert interval.low < interval.high
+
+
+@pytest.mark.parametrize("groups", [1, 4, 6, 12])
+def test_twelve_of_twelve_videos_are_not_certain(groups: int) -> None:
+    videos = [
+        judged([0.9 * (i % 2)], ("normal", "fight")[i % 2], truth=[(0, 1)], group=f"g{i % groups}")
+        for i in range(12)
+    ]
+    found = evaluate(videos, RULE)
+    assert found.whole.confusion.right == 12
+    assert (found.accuracy.value, found.accuracy.high) == (1.0, 1.0)
+    assert found.accuracy.low == pytest.approx(0.025 ** (1 / 12))
+    assert found.events_found is not None
+    assert found.events_found.low == pytest.approx(0.025 ** (1 / 6))
+    shown = {name: about for name, _, about in headline(found)}
+    assert shown["videos right"] == "0.74 to 1.00"
+    assert shown["true events found"] == "0.54 to 1.00, median delay 0.0 s"
+    # Areas by resampling groups that are all alike: no interval rather than one without width.
+    assert shown["video AUC"] == "12 videos"
+    ends = to_dict(found)["intervals_95"]
+    assert ends["video_accuracy"] == [found.accuracy.low, 1.0]
+    assert ends["video_auc"] in (None, [None, None])
+    tables = to_markdown(found, "t")
+    assert "exact 95 % intervals" in tables
+    assert "1.00 to 1.00" not in tables
+
+
+def test_groups_that_differ_widen_the_interval_of_a_share() -> None:
+    """Two recordings all wrong, four all right: six observations, not sixty."""
+    videos = [judged([0.9 * (i % 6 < 2)], group=f"g{i % 6}") for i in range(60)]
+    found = evaluate(videos, RULE).accuracy
+    exact = binomial_interval(40, 60)
+    assert found.value == exact.value
+    assert found.low < exact.low - 0.1
+    assert found.high > exact.high + 0.1
+
+
+def test_ends_of_an_interval_are_told_apart() -> None:
+    assert between(Interval(0.9, 0.8501, 0.949)) == "0.85 to 0.95"
+    assert between(Interval(0.998, 0.9961, 0.9999)) == "0.996 to 1.000"
+    assert between(Interval(1.0, float("nan"), float("nan"))) == between(None) == ""
 
 
 def test_nothing_to_evaluate_is_a_wrong_call() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.confidence import Interval, bootstrap_interval
+from oddframe.confidence import Interval, binomial_interval, bootstrap_interval
 from oddframe.datasets.labelled import Truth
 from oddframe.errors import UsageError
 from oddframe.events import EventRule, find_events, match_events, smoothed
@@ -63,16 +63,29 @@ def evaluate(
         classes[each.video.label].append(each)
         groups[each.video.group].append(each)
     members = list(groups.values())
+    whole = _figures(videos, timed=timed)
+    true_events = whole.found + whole.missed
     return Evaluation(
         protocol=protocol,
         rule=rule,
-        whole=_figures(videos, timed=timed),
+        whole=whole,
         classes={name: _of_class(classes[name], normal, timed) for name in sorted(classes)},
         groups={name: _figures(groups[name], timed=timed) for name in sorted(groups)},
         videos=videos,
         frame_auc=_interval(members, lambda drawn: _frame_auc(_flat(drawn))) if timed else None,
         video_auc=_interval(members, lambda drawn: _video_auc(_flat(drawn))),
-        accuracy=_interval(members, lambda drawn: _confusion(_flat(drawn)).accuracy),
+        accuracy=_share(
+            whole.confusion.right,
+            len(videos),
+            _interval(members, lambda drawn: _confusion(_flat(drawn)).accuracy),
+        ),
+        events_found=_share(
+            whole.found,
+            true_events,
+            _interval(members, lambda drawn: _share_found(_flat(drawn))),
+        )
+        if true_events
+        else None,
     )
 
 
@@ -172,6 +185,25 @@ def _confusion(videos: Sequence[VideoFigures]) -> Confusion:
         alarmed=counts[False, True],
         quiet=counts[False, False],
     )
+
+
+def _share_found(videos: Sequence[VideoFigures]) -> float:
+    matches = [v.match for v in videos if v.match is not None]
+    found, missed = sum(m.found for m in matches), sum(m.missed for m in matches)
+    return found / (found + missed) if found + missed else float("nan")
+
+
+def _share(count: int, total: int, resampled: Interval | None) -> Interval:
+    """A share with its exact interval, widened to ``resampled`` where that reaches further.
+
+    The exact interval takes videos for independent; those of one group are not, which resampling
+    groups shows. But resampling alone would say of 12 of 12 that it can be nothing else.
+    """
+    exact = binomial_interval(count, total)
+    if resampled is None:
+        return exact
+    low, high = np.fmin(exact.low, resampled.low), np.fmax(exact.high, resampled.high)
+    return Interval(exact.value, float(low), float(high))
 
 
 def _flat(groups: Sequence[Sequence[VideoFigures]]) -> list[VideoFigures]:

@@ -174,9 +174,12 @@ class Evaluation:
         classes: By label. The areas of an abnormal class are against all normal videos.
         groups: By recording, camera or scene.
         videos: Each video, in the order given.
-        frame_auc: Frame AUC with its interval by resampling groups; None with too few groups.
+        frame_auc: Frame AUC with its interval by resampling groups; None with too few groups. Its
+            ends are ``nan`` where all resamples are alike.
         video_auc: AUC of videos, likewise.
-        accuracy: Accuracy of videos, likewise.
+        accuracy: Share of videos on the right side, with its exact interval, or resampling's where
+            that reaches further.
+        events_found: Share of true events found, likewise; None: there are none.
     """
 
     protocol: FrameProtocol
@@ -187,4 +190,5 @@ class Evaluation:
     videos: tuple[VideoFigures, ...]
     frame_auc: Interval | None
     video_auc: Interval | None
-    accuracy: Interval | None
+    accuracy: Interval
+    events_found: Interval | None

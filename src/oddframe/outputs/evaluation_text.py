@@ -20,6 +20,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "frame_auc": evaluation.frame_auc,
         "video_auc": evaluation.video_auc,
         "video_accuracy": evaluation.accuracy,
+        "events_found": evaluation.events_found,
     }
     return {
         "schema": SCHEMA,
@@ -45,6 +46,7 @@ def to_markdown(evaluation: Evaluation, title: str, beware: Sequence[str] = ()) 
     lines += [line for each in beware for line in (f"> {_cell(each)}", "")]
     rows = tuple(words.headline(evaluation))
     lines += _table(Table("", ("figure", "value", "95 %, or what it stands on"), rows))
+    lines += [words.about_intervals(evaluation), ""]
     lines += [words.about_rate(evaluation.whole.false_alarms), ""]
     if evaluation.whole.frames is not None:
         lines += [words.about_protocol(evaluation), ""]

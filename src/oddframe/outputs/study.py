@@ -81,8 +81,7 @@ def _evaluation(evaluation: Evaluation) -> list[str]:
     notes = [words.about_rate(evaluation.whole.false_alarms)]
     if evaluation.whole.frames is not None:
         notes.append(words.about_protocol(evaluation))
-    if evaluation.video_auc is not None:
-        notes.append("Ranges under areas and shares: 95 %, by resampling whole groups.")
+    notes.append(words.about_intervals(evaluation))
     shown = [card("Figures", f'<dl class="figures">{cells}</dl>', " ".join(notes))]
     shown.append(
         '<div class="tables">'

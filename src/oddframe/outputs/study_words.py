@@ -24,10 +24,14 @@ def share(value: float, digits: int = 3) -> str:
 
 
 def between(interval: Interval | None) -> str:
-    """``0.85 to 0.95``; nothing where there is no interval."""
+    """``0.85 to 0.95``, with the digits that tell the ends apart; nothing without an interval."""
     if interval is None or not np.isfinite(interval.low):
         return ""
-    return f"{interval.low:.2f} to {interval.high:.2f}"
+    for digits in (2, 3, 4):
+        low, high = share(interval.low, digits), share(interval.high, digits)
+        if low != high:
+            break
+    return f"{low} to {high}"
 
 
 def often(value: float) -> str:
@@ -63,6 +67,16 @@ def about_rate(alarms: Rate) -> str:
     return text
 
 
+def about_intervals(evaluation: Evaluation) -> str:
+    """How the 95 % intervals of areas and shares are made."""
+    groups = "resampling whole groups (recordings, cameras)"
+    resampled = evaluation.frame_auc is not None or evaluation.video_auc is not None
+    text = "Ranges of shares are exact 95 % intervals (Clopper and Pearson)"
+    if not resampled:
+        return f"{text}; they take videos for independent, which those of one recording are not."
+    return f"{text}, or those by {groups} where these are wider. Ranges of areas are by {groups}."
+
+
 def about_protocol(evaluation: Evaluation) -> str:
     """What the frame figures stand on."""
     return f"Frame figures: {_PROTOCOLS[evaluation.protocol]}."
@@ -88,8 +102,9 @@ def headline(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     right = f"{whole.confusion.right} of {whole.confusion.videos}"
     found.append(("videos right", right, between(evaluation.accuracy)))
     if true := whole.found + whole.missed:
-        late = f"median delay {whole.delay_s:.1f} s" if whole.found else ""
-        found.append(("true events found", f"{whole.found} of {true}", late))
+        late = f", median delay {whole.delay_s:.1f} s" if whole.found else ""
+        about = between(evaluation.events_found) + late
+        found.append(("true events found", f"{whole.found} of {true}", about))
     if whole.false_alarms.hours > 0:
         per_hour = whole.false_alarms.per_hour
         about = f"{often(per_hour.low)} to {often(per_hour.high)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -94,17 +94,18 @@ class Model:
         kinds = ("held_out_groups", "held_out_own_groups", "left_out_groups")
         return frozenset(group for kind in kinds for group in self.card.get(kind, ()))
 
-    def learned_from(self, data: str, group: str, sha256: str) -> bool:
-        """Whether its card says that it has learned from a video, or from others of its group.
+    def learned_from(self, videos: Sequence[tuple[str, str]]) -> list[bool]:
+        """Whether it learned from each video, or from others of its group, by its card.
+
+        A card keeps the contents of the training videos. Names are no evidence: any two folders may
+        be called ``clips``.
 
         Args:
-            data: Name of the video's data set: the card's groups are of one.
-            group: The video's group.
-            sha256: Of the video's content, by which it is known wherever it lies.
+            videos: (group, sha256 of the content) of each; those of one group belong together.
         """
-        unseen = self.unseen_groups(data)
-        by_group = unseen is not None and group not in unseen
-        return by_group or short(sha256) in self.card.get("learned_from", ())
+        contents = frozenset(self.card.get("learned_from", ()))
+        groups = {group for group, sha256 in videos if short(sha256) in contents}
+        return [group in groups for group, _ in videos]
 
     def profile_of(self, spec: FeatureSpec) -> str:
         """Name of the profile that features of ``spec`` belong to.

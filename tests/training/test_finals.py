@@ -217,6 +217,18 @@ def test_figures_that_are_too_good_to_be_true_are_said(tmp_path: Path) -> None:
         tmp_path, told, data=moved, start=first, config=linear(calibration={"groups": other[:2]})
     )
     assert told.said("has learned from 4 of 4 held-out videos")
+    # Other videos under the same name, in groups of the same names, are not.
+    told = Told()
+    other_videos = ready_made(tmp_path / "others", seed=2)
+    assert (other_videos.name, other_videos.groups) == (first.card["data"], moved.groups)
+    trained(
+        tmp_path,
+        told,
+        data=other_videos,
+        start=first,
+        config=linear(calibration={"groups": other[:2]}),
+    )
+    assert not told.said("has learned from")
 
 
 def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:

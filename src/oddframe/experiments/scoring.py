@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from oddframe.datasets.labelled import LabelledVideo
-from oddframe.datasets.ready import is_ready, ready_features
+from oddframe.datasets.ready import digest_of, is_ready, ready_features
+from oddframe.datasets.registry import dataset_names
 from oddframe.detector import Detector
 from oddframe.errors import InputError
 from oddframe.features.spec import Features
@@ -88,11 +89,11 @@ def _features(
 def trained_on(model: Model, data: str, videos: Sequence[LabelledVideo]) -> int:
     """How many of these videos, which could be scored, the model has learned from by its card.
 
-    A card names the contents of those videos, its data set, and the groups of that which were kept
-    from training: others of the same group count, too. Published features are known by their group
-    alone: to read gigabytes again for a warning would take longer than the scores.
+    Videos are compared by their contents; others of the same group count, too. Features that a
+    published data set comes with are compared by the names of data set and group: to read gigabytes
+    again for a warning would take longer than the scores.
     """
-    return sum(
-        model.learned_from(data, v.group, "" if is_ready(v) else content_hash(v.path))
-        for v in videos
-    )
+    if data in dataset_names() and any(video.made is not None for video in videos):
+        unseen = model.unseen_groups(data)
+        return 0 if unseen is None else sum(video.group not in unseen for video in videos)
+    return sum(model.learned_from([(video.group, digest_of(video)) for video in videos]))

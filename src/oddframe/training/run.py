@@ -132,7 +132,7 @@ def train(
         about = {} if start is None else start_of(start)
         if start is not None:
             choosing = budget is not None or seeds > 1
-            for line in seen_before(start, dataset.name, training, held_out, choosing=choosing):
+            for line in seen_before(start, training, held_out, choosing=choosing):
                 told.warn(line)
         search = None
         if budget is not None:

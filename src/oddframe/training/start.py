@@ -70,7 +70,6 @@ def check_start(start: Model, config: TrainConfig, spec: FeatureSpec) -> None:
 
 def seen_before(
     start: Model,
-    data: str,
     training: Sequence[Gathered],
     held_out: Sequence[Gathered],
     *,
@@ -78,19 +77,18 @@ def seen_before(
 ) -> list[str]:
     """Which figures are too good, as the model to go on from has learned from their videos.
 
-    Its card names the data set with the groups that it did not learn from, and the contents of the
-    videos that it did.
+    Its card keeps the contents of those videos.
 
     Args:
         start: The model to go on from.
-        data: Name of the data set.
         training: What is learned from.
         held_out: What the figures are measured on.
         choosing: Whether something is chosen on groups of what is learned from.
     """
 
     def seen(videos: Sequence[Gathered]) -> list[Gathered]:
-        return [v for v in videos if start.learned_from(data, v.video.group, v.sha256)]
+        known = start.learned_from([(v.video.group, v.sha256) for v in videos])
+        return [video for video, is_known in zip(videos, known, strict=True) if is_known]
 
     lines = []
     if known := seen(held_out):

@@ -18,6 +18,7 @@ from oddframe.experiments import league, league_rows, league_time, reproduce_gri
 from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.league import Heat, collected, flat, repeats_of
 from oddframe.experiments.league_record import (
+    Entry,
     Failure,
     League,
     read_league,
@@ -31,7 +32,7 @@ from oddframe.experiments.ranks import ranking
 from oddframe.experiments.reproduce_grid import Outcome, Plan, known, run_grid
 from oddframe.experiments.reproduce_session import Session, config_for
 from oddframe.experiments.reproduce_train import Task, record_path
-from oddframe.experiments.standing import standing
+from oddframe.experiments.standing import Standing, standing
 from oddframe.experiments.training_record import Learning, Training, read_training
 from oddframe.methods.registry import method_names
 from oddframe.outputs.league_plot import write_ranks
@@ -187,14 +188,15 @@ def test_the_planted_winner_wins(session: Session, tmp_path: Path) -> None:
     stands = standing([found])
     assert stands.ranking is not None
     assert stands.ranking.names[0] == next(iter(stands.titles)) == "linear"
-    assert stands.rank("linear") == 1.0
+    assert stands.ranking.rank("linear") == 1.0
     assert stands.ranking.blocks == 2
+    assert stands.of_benchmarks is None
     assert stands.differences["linear"].value > 0
     apart = stands.differences["linear"]
     assert apart.low < 0 < apart.high  # Two trainings show nothing yet.
     assert "ur_dmu" not in stands.differences
     png = tmp_path / "ranks.png"
-    write_ranks(stands.ranking, stands.titles, png, png.with_suffix(".svg"))
+    write_ranks(stands, png, png.with_suffix(".svg"))
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in png.with_suffix(".svg").read_text()
 
@@ -211,7 +213,9 @@ def test_the_table_shows_what_the_records_hold(session: Session) -> None:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         for column, cell in zip(found.columns, cells[1:], strict=False):
             values = [column.scale * getattr(each.figures, column.field) for each in kept]
-            assert cell == f"{np.mean(values):.1f} ± {np.std(values):.1f}"
+            below = sum(value < 50 for value in values) if column is found.lead else 0
+            inverted = f" ({below} of 2 inverted)" if below else ""
+            assert cell == f"{np.mean(values):.1f} ± {np.std(values):.1f}{inverted}"
         costs = [each.cost for each in kept if each.cost is not None]
         assert cells[-4] == f"{costs[0].parameters:,}"
         assert cells[-3] == f"{np.median([cost.training_s for cost in costs]):.0f}"
@@ -247,7 +251,9 @@ def test_the_picture_of_ranks_is_as_wide_as_its_names(tmp_path: Path) -> None:
     widths = []
     for words in ("short", "a method whose name is a whole line of words (halves of the picture)"):
         png = tmp_path / "ranks.png"
-        write_ranks(ranked, dict.fromkeys("abcd", words), png, png.with_suffix(".svg"))
+        titles = dict.fromkeys("abcd", words)
+        stands = Standing(titles, ranked, ranked, ranked, {}, {}, ())
+        write_ranks(stands, png, png.with_suffix(".svg"))
         with Image.open(png) as opened:
             found = np.array(opened.convert("L"))
         for edge in (found[:, 0], found[:, -1], found[0], found[-1]):
@@ -287,8 +293,9 @@ def test_a_method_that_fails_is_a_row_that_says_so(
     )
     assert [len(entry.figures) for entry in found.entries] == [0, 0, 2]
     stands = standing([found])
-    assert stands.rank("linear") == 1.0
-    assert stands.rank("sultani") == stands.rank("ur_dmu") == 2.5
+    assert stands.ranking is not None
+    ranks = [stands.ranking.rank(name) for name in ("linear", "sultani", "ur_dmu")]
+    assert ranks == [1.0, 2.5, 2.5]
     text = league_markdown([found], stands, "")
     assert "- Sultani et al.: no figures of repeat 1, fold 0: the loss term 'rank' is nan" in text
     assert "a fault in oddframe: IndexError: a bag is shorter than the window" in text
@@ -329,7 +336,8 @@ def test_what_is_not_common_is_not_ranked(session: Session) -> None:
     # A row of one benchmark alone stands last in the common table, without a rank.
     other = replace(found, dataset="ped2", entries=found.entries[1:])
     both = standing([found, other])
-    assert [both.rank(name) is None for name in both.titles] == [False, False, True]
+    assert both.ranking is not None
+    assert [both.ranking.rank(name) is None for name in both.titles] == [False, False, True]
     assert list(both.titles)[-1] == "ur_dmu"
 
 
@@ -386,6 +394,50 @@ def test_what_is_ours_is_compared_with_every_other(session: Session) -> None:
     assert stands.own["ur_dmu"].value == stands.differences["oddframe"].value > 0
     assert "oddframe, minus it (95 %)" in league_markdown([with_ours], stands, "")
     assert "minus it" not in league_markdown([found], standing([found]), "")
+
+
+def test_what_to_take_home_is_said_first(session: Session) -> None:
+    """By the interval of each difference; two benchmarks of two trainings each."""
+    still, sleeper, awake = run(session, planted(session)).entries
+
+    def at(row: Entry, name: str, title: str, *values: float) -> Entry:
+        pairs = zip(row.trainings, values, strict=True)
+        trainings = [replace(kept, figures=replace(kept.figures, auc=v)) for kept, v in pairs]
+        return replace(row, name=name, title=title, trainings=tuple(trainings))
+
+    def first(*rows: Entry) -> str:
+        found = replace(collected([Heat(session, ())]), entries=rows)
+        both = [found, replace(found, dataset="ped2", title="Another")]
+        text = league_markdown(both, standing(both), "")
+        return text.split("\n\n")[1].replace("\n", " ")
+
+    ours = at(awake, "oddframe", "oddframe", 0.90, 0.91)
+    level = at(awake, "linear", "Linear top-k MIL", 0.92, 0.88)
+    behind = at(sleeper, "sultani", "Sultani et al.", 0.51, 0.50)
+    ahead = at(still, "ur_dmu", "UR-DMU", 0.98, 0.98)
+    text = first(ours, level, behind)
+    assert "On these 2 benchmarks of small data, in 30 steps, `oddframe` is level with" in text
+    assert "and ahead of 1 of 1 published methods.**" in text
+    text = first(ours, replace(ahead, name="linear"), behind, ahead)
+    assert "`oddframe` is behind the linear baseline" in text
+    assert "ahead of 1 of 2 published methods, not ahead of UR-DMU.**" in text
+    assert "`oddframe` is ahead of the linear" in first(ours, replace(behind, name="linear"), ahead)
+    # Without oddframe's own, or the baseline, there is nothing to say.
+    assert first(level, behind).startswith("Every method is trained")
+    assert first(ours, behind).startswith("Every method is trained")
+
+
+def test_inverted_trainings_are_named_in_the_table(session: Session) -> None:
+    (row,) = run(session, planted(session)[2:]).entries
+    one, other = row.trainings
+    inverted = replace(other, figures=replace(other.figures, auc=0.0741))
+    good = replace(one, figures=replace(one.figures, auc=0.9))
+    found = replace(
+        collected([Heat(session, ())]), entries=(replace(row, trainings=(good, inverted)),)
+    )
+    text = league_markdown([found], standing([found]), "")
+    assert text.count("| 48.7 ± 41.3 (1 of 2 inverted) |") == 2  # In both tables.
+    assert "inverted, AUC below 50, in 1 of 2 trainings: 7.4 (repeat 1, fold 0)\n" in text
 
 
 def test_what_a_processor_took_is_not_mixed_with_a_card(session: Session) -> None:

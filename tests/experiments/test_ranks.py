@@ -74,6 +74,48 @@ def test_cliques_are_the_longest_runs_within_the_critical_difference() -> None:
     assert found.cliques() == ((0, 1), (1, 3))
 
 
+def test_each_group_counts_alike_however_many_blocks_it_has() -> None:
+    # "a" wins all ten blocks of one data set, "b" both of two others.
+    values = {"a": [2.0] * 10 + [1.0] * 2, "b": [1.0] * 10 + [2.0] * 2}
+    pooled = ranking(values)
+    assert dict(zip(pooled.names, pooled.ranks, strict=True)) == pytest.approx(
+        {"a": 14 / 12, "b": 22 / 12}
+    )
+    found = ranking(values, ["x"] * 10 + ["y", "z"])
+    assert found.names == ("b", "a")
+    assert found.ranks == pytest.approx(((2 + 1 + 1) / 3, (1 + 2 + 2) / 3))
+    # Weights 1/30 and 1/3: squares sum to 10/900 + 2/9 = 7/30. A block's ranks 1 and 2 have
+    # variance 1/2; the mean ranks lie 1/6 from 1.5.
+    assert found.statistic == pytest.approx(2 * (1 / 6) ** 2 / (7 / 30 / 2))
+    assert found.critical == pytest.approx(critical_difference(2, 30 / 7))
+    assert found.blocks == 12
+    assert found.rank("b") == pytest.approx(4 / 3)
+    assert found.rank("c") is None
+
+
+def test_as_many_blocks_in_each_group_are_as_good_as_no_groups() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 6))
+    rows = {f"m{i}": row.tolist() for i, row in enumerate(values)}
+    alike, plain = ranking(rows, ["x", "y"] * 3), ranking(rows)
+    assert alike.names == plain.names
+    assert (*alike.ranks, alike.statistic, alike.critical) == pytest.approx(
+        (*plain.ranks, plain.statistic, plain.critical)
+    )
+
+
+def test_of_methods_that_are_alike_the_test_tells_few_apart_whatever_the_weights() -> None:
+    rng = np.random.default_rng(0)
+    groups = [name for name, n in (("a", 10), ("b", 5), ("c", 5), ("d", 3)) for _ in range(n)]
+    low = far = 0
+    for _ in range(600):
+        rows = {f"m{i}": row.tolist() for i, row in enumerate(rng.normal(size=(5, 23)))}
+        found = ranking(rows, groups)
+        low += found.p_value < 0.05
+        far += found.ranks[-1] - found.ranks[0] > found.critical
+    assert 0.02 < low / 600 < 0.08
+    assert 0.02 < far / 600 < 0.08
+
+
 @settings(max_examples=20)
 @given(st.integers(2, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_ranks_share_what_there_is(methods: int, blocks: int, seed: int) -> None:
@@ -88,3 +130,5 @@ def test_nothing_to_rank_is_refused() -> None:
     for values in ({"alone": [1.0]}, {"a": [1.0], "b": []}, {"a": [], "b": []}):
         with pytest.raises(UsageError, match="ranks need two"):
             ranking(values)
+    with pytest.raises(UsageError, match="ranks need two"):
+        ranking({"a": [1.0, 2.0], "b": [1.0, 2.0]}, ["x"])

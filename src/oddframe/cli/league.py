@@ -225,22 +225,11 @@ class _Told:
         from oddframe.experiments.league import collected
         from oddframe.experiments.league_rates import read_rates
         from oddframe.experiments.league_record import read_leagues, write_league
-        from oddframe.experiments.standing import standing
-        from oddframe.files import write_text
-        from oddframe.outputs.league_plot import write_ranks
-        from oddframe.outputs.league_text import league_markdown
+        from oddframe.outputs.league_text import write_table
 
         found = collected(self._heats, self._failed)
         write_league(self._out / f"{found.dataset}.json", found)
-        leagues = read_leagues(self._out)
-        stands = standing(leagues)
-        picture = ""
-        if stands.ranking is not None:
-            png = self.table.with_name("league_ranks.png")
-            write_ranks(stands.ranking, stands.titles, png, png.with_suffix(".svg"))
-            picture = png.name
-        rates = read_rates(self._out / RATES)
-        write_text(self.table, league_markdown(leagues, stands, picture, rates))
+        write_table(read_leagues(self._out), read_rates(self._out / RATES), self.table)
 
 
 def _duration(seconds: float) -> str:

@@ -22,6 +22,8 @@ STEPS = 300
 REFERENCE = "ur_dmu"
 # What this project makes of it.
 OWN = "oddframe"
+# One weight a number of a feature: what any method has to beat.
+BASELINE = "linear"
 # Where the published width would take a day of trainings on two cores.
 _NARROWER = {"hasan": MethodSection(name="hasan", config={"widths": [64, 32, 16]})}
 # UR-DMU as this project trains it on a few hundred videos, beside the published one.

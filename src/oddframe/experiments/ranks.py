@@ -7,8 +7,10 @@ test of whether all methods rank alike, and Nemenyi's critical difference of mea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -26,9 +28,9 @@ class Ranking:
     Attributes:
         names: Of the methods.
         ranks: Their mean ranks; 1 is the best there can be.
-        blocks: Draws, folds and seeds that were ranked.
-        statistic: Friedman's, corrected for ties: a chi square of one degree of freedom less than
-            there are methods.
+        blocks: Blocks that were ranked.
+        statistic: Friedman's, corrected for ties and for the blocks' weights: a chi square of one
+            degree of freedom less than there are methods.
         p_value: Of it: how likely ranks as unequal are among methods that are alike.
         critical: Mean ranks that are nearer to each other cannot be told apart.
     """
@@ -40,6 +42,10 @@ class Ranking:
     p_value: float
     critical: float
 
+    def rank(self, name: str) -> float | None:
+        """The mean rank of a method; None: it was not ranked."""
+        return self.ranks[self.names.index(name)] if name in self.names else None
+
     def cliques(self) -> tuple[tuple[int, int], ...]:
         """First and last of every longest run of methods that cannot be told apart."""
         runs: list[tuple[int, int]] = []
@@ -50,23 +56,33 @@ class Ranking:
         return tuple(runs)
 
 
-def ranking(values: Mapping[str, Sequence[float]]) -> Ranking:
+def ranking(
+    values: Mapping[str, Sequence[float]], groups: Sequence[Hashable] | None = None
+) -> Ranking:
     """Rank methods by ``values``, higher is better, one a block; ``nan``: it failed there.
 
     Ties share their ranks; whoever failed shares the last ones.
 
+    Args:
+        values: Of each method, in the same order of blocks.
+        groups: What each block is of, a data set for instance: each group counts alike, however
+            many blocks it has. None: each block counts alike.
+
     Raises:
-        UsageError: fewer than two methods, no block, or not as many values of each.
+        UsageError: fewer than two methods, no block, or not as many values (or groups) of each.
     """
     counts = {len(row) for row in values.values()}
+    if groups is not None:
+        counts.add(len(groups))
     if len(values) < 2 or len(counts) != 1 or 0 in counts:
         raise UsageError("ranks need two methods, and a value of each in every block")
     names = list(values)
     each = np.array([_ranks(row) for row in zip(*values.values(), strict=True)])  # (N, k)
-    mean = each.mean(axis=0)
-    order = np.argsort(mean, kind="stable")
     n, k = each.shape
-    statistic = _friedman(each)
+    weights = _weights(groups or range(n))
+    mean = weights @ each
+    order = np.argsort(mean, kind="stable")
+    statistic = _friedman(each, weights)
     half = torch.tensor([(k - 1) / 2, statistic / 2], dtype=torch.float64)
     p_value = float(torch.special.gammaincc(half[0], half[1]))
     return Ranking(
@@ -75,8 +91,14 @@ def ranking(values: Mapping[str, Sequence[float]]) -> Ranking:
         n,
         statistic,
         p_value,
-        critical_difference(k, n),
+        critical_difference(k, 1 / float((weights**2).sum())),
     )
+
+
+def _weights(groups: Sequence[Hashable]) -> FloatArray:
+    """(N,) the share that each block has in a mean rank: alike for groups, and inside each."""
+    sizes = Counter(groups)
+    return np.array([1 / (len(sizes) * sizes[group]) for group in groups])
 
 
 def _ranks(row: Sequence[float]) -> FloatArray:
@@ -87,25 +109,32 @@ def _ranks(row: Sequence[float]) -> FloatArray:
     return ranks
 
 
-def _friedman(ranks: FloatArray) -> float:
+def _friedman(ranks: FloatArray, weights: FloatArray) -> float:
     """Friedman's statistic of ``ranks`` (N blocks, k methods), 0 where all of them are tied.
 
-    Its variance is that of the ranks as they are: without ties it is 12 N / (k (k + 1)) times what
+    Among methods that are alike, a block's ranks are in any order, independent of other blocks:
+    a mean rank then has the variance sum of w^2 v, v that of the block's ranks as they are. With
+    equal weights and no ties that is the statistic of the textbook, 12 N / (k (k + 1)) times what
     the squared mean ranks have above those of methods that are alike.
     """
-    n, k = ranks.shape
+    k = ranks.shape[1]
     middle = (k + 1) / 2
-    spread = float(((ranks - middle) ** 2).sum()) / (n * (k - 1))
-    apart = float(((ranks.mean(axis=0) - middle) ** 2).sum())
-    return n * apart / spread if spread else 0.0
+    variances = ((ranks - middle) ** 2).sum(axis=1) / (k - 1)
+    spread = float(weights**2 @ variances)
+    apart = float(((weights @ ranks - middle) ** 2).sum())
+    return apart / spread if spread else 0.0
 
 
-def critical_difference(methods: int, blocks: int) -> float:
-    """Nemenyi's at ``LEVEL``: q sqrt(k (k + 1) / 6 N), q the studentised range over sqrt(2)."""
+def critical_difference(methods: int, blocks: float) -> float:
+    """Nemenyi's at ``LEVEL``: q sqrt(k (k + 1) / 6 N), q the studentised range over sqrt(2).
+
+    Blocks that count differently are as good as 1 / sum of w^2 blocks that count alike.
+    """
     q = studentised_range(1 - LEVEL, methods) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
 
 
+@lru_cache
 def studentised_range(probability: float, k: int) -> float:
     """Quantile of the range of ``k`` standard normal numbers (infinite degrees of freedom).
 

@@ -22,26 +22,28 @@ Block = tuple[str, Place]
 class Standing:
     """How rows stand over all benchmarks; those that are in every one of them are ranked.
 
+    Rankings are None for fewer than two rows, or where rows have no training in common.
+
     Attributes:
         titles: Of the rows, by name, best first; those that are not ranked last.
-        ranking: Of their leading figures; None: of fewer than two rows, or nothing in common.
+        ranking: By leading figures in each training, each benchmark counting alike. Its test takes
+            trainings for independent.
+        pooled: The same, each training counting alike.
+        of_benchmarks: By mean figures in each benchmark: its test takes the benchmarks for
+            independent, as Demšar's does. None also for a single benchmark.
         differences: Leading figure minus UR-DMU's over the draws, folds and seeds that both have:
             the mean of the benchmarks' means, with a 95 % interval.
         own: oddframe's own minus the row's, likewise; empty where it was not trained.
-        blocks: What ranks are over.
+        blocks: The trainings that are ranked.
     """
 
     titles: Mapping[str, str]
     ranking: Ranking | None
+    pooled: Ranking | None
+    of_benchmarks: Ranking | None
     differences: Mapping[str, Interval]
     own: Mapping[str, Interval]
     blocks: tuple[Block, ...]
-
-    def rank(self, name: str) -> float | None:
-        """The mean rank of a row."""
-        if self.ranking is None or name not in self.ranking.names:
-            return None
-        return self.ranking.ranks[self.ranking.names.index(name)]
 
 
 def standing(leagues: Sequence[League]) -> Standing:
@@ -58,18 +60,34 @@ def standing(leagues: Sequence[League]) -> Standing:
         for place in league.parts
         if all((league.dataset, place) in values[name] for name in names)
     )
-    ranked = None
+    alike = pooled = of_benchmarks = None
     if len(names) > 1 and blocks:
-        ranked = ranking({name: [values[name][block] for block in blocks] for name in names})
-        names = list(ranked.names)
+        datasets = [dataset for dataset, _ in blocks]
+        rows = {name: [values[name][block] for block in blocks] for name in names}
+        alike, pooled = ranking(rows, datasets), ranking(rows)
+        if len(set(datasets)) > 1:
+            of_benchmarks = ranking({name: _means(rows[name], datasets) for name in names})
+        names = list(alike.names)
     elsewhere = [name for name in titles if name not in names]
     return Standing(
         {name: titles[name] for name in (*names, *elsewhere)},
-        ranked,
+        alike,
+        pooled,
+        of_benchmarks,
         {name: d for name in values if (d := _apart(values, name, REFERENCE)) is not None},
         {name: d for name in values if (d := _apart(values, OWN, name)) is not None},
         blocks,
     )
+
+
+def _means(values: Sequence[float], datasets: Sequence[str]) -> list[float]:
+    """The mean of each data set, of the trainings that did not fail; ``nan``: all failed."""
+    found = []
+    for dataset in dict.fromkeys(datasets):
+        pairs = zip(values, datasets, strict=True)
+        own = [value for value, of in pairs if of == dataset and np.isfinite(value)]
+        found.append(float(np.mean(own)) if own else float("nan"))
+    return found
 
 
 def _leads(leagues: Sequence[League], name: str) -> dict[Block, float]:

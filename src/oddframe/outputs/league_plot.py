@@ -12,37 +12,47 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from oddframe.experiments.ranks import Ranking
+from oddframe.experiments.standing import Standing
 from oddframe.files import write_bytes
 from oddframe.outputs.panel import BLUE, GREY, INK
 
 _DPI = 160
-_WIDE, _SIDE, _LINE, _BAR, _TOP = 9.0, 2.7, 0.24, 0.10, 0.85
+_WIDE, _SIDE, _LINE, _BAR, _TOP, _GAP = 9.0, 2.7, 0.24, 0.10, 0.53, 0.32
 _SIZE = 9.5
 _PAD = 0.12
 
 
-def write_ranks(ranked: Ranking, titles: Mapping[str, str], png: Path, svg: Path) -> None:
-    """Draw the mean ranks, the best at the left, and bars over what cannot be told apart.
+def write_ranks(stands: Standing, png: Path, svg: Path) -> None:
+    """Draw the mean ranks, each benchmark alike, the best at the left, and bars over what cannot be
+    told apart with trainings as blocks. Critical differences are drawn above, with benchmarks as
+    blocks, too.
 
     Args:
-        ranked: Methods and ranks.
-        titles: Of the methods in print.
+        stands: With a ranking.
         png: PNG file.
         svg: SVG file.
 
     Raises:
         OddframeError: a file cannot be written.
+        ValueError: there is no ranking.
     """
+    ranked, titles = stands.ranking, stands.titles
+    if ranked is None:
+        raise ValueError("nothing is ranked")
+    critical = {"trainings as blocks": ranked.critical}
+    if stands.of_benchmarks is not None:
+        critical["data sets as blocks"] = stands.of_benchmarks.critical
+    top = _TOP + _GAP * len(critical)
     cliques = ranked.cliques()
     rows = -(-len(ranked.names) // 2)
-    tall = _TOP + _BAR * len(cliques) + _LINE * (rows + 1) + 0.15
+    tall = top + _BAR * len(cliques) + _LINE * (rows + 1) + 0.15
     figure = Figure(figsize=(_WIDE, tall), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, _WIDE)
-    axes.set_ylim(-tall + _TOP, _TOP)  # In inches; 0 is the line of ranks.
+    axes.set_ylim(-tall + top, top)  # In inches; 0 is the line of ranks.
     axes.axis("off")
-    _scale(axes, ranked)
+    _scale(axes, ranked, critical)
     for number, (first, last) in enumerate(cliques, start=1):
         ends = [_x(ranked, ranked.ranks[first]) - 0.04, _x(ranked, ranked.ranks[last]) + 0.04]
         axes.plot(ends, [-_BAR * number] * 2, color=BLUE, linewidth=3, zorder=3)
@@ -59,17 +69,19 @@ def _x(ranked: Ranking, rank: float) -> float:
     return _SIDE + (rank - 1) / (len(ranked.names) - 1) * (_WIDE - 2 * _SIDE)
 
 
-def _scale(axes: Axes, ranked: Ranking) -> None:
+def _scale(axes: Axes, ranked: Ranking, critical: Mapping[str, float]) -> None:
     k = len(ranked.names)
     axes.plot([_x(ranked, 1), _x(ranked, k)], [0, 0], color=INK, linewidth=1.2)
     for rank in range(1, k + 1):
         x = _x(ranked, rank)
         axes.plot([x, x], [0, 0.07], color=INK, linewidth=1.2)
         axes.text(x, 0.11, str(rank), ha="center", va="bottom", fontsize=_SIZE - 1, color=INK)
-    start, end = _x(ranked, 1), _x(ranked, min(k, 1 + ranked.critical))
-    axes.plot([start, end], [0.48, 0.48], color=GREY, linewidth=2, solid_capstyle="butt")
-    words = f"critical difference {ranked.critical:.2f}"
-    axes.text(start, 0.53, words, ha="left", va="bottom", fontsize=_SIZE - 1, color=GREY)
+    for row, (blocks, difference) in enumerate(critical.items()):
+        y = 0.48 + _GAP * row
+        start, end = _x(ranked, 1), _x(ranked, min(k, 1 + difference))
+        axes.plot([start, end], [y, y], color=GREY, linewidth=2, solid_capstyle="butt")
+        words = f"critical difference {difference:.2f}, {blocks}"
+        axes.text(start, y + 0.05, words, ha="left", va="bottom", fontsize=_SIZE - 1, color=GREY)
 
 
 def _label(axes: Axes, x: float, y: float, words: str, left: bool) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import fill
 
 import numpy as np
 
 from oddframe.experiments.benchmark import BENCHMARKS
+from oddframe.experiments.figures import Figures
 from oddframe.experiments.league_rates import Rates
 from oddframe.experiments.league_record import Entry, League
-from oddframe.experiments.league_rows import REFERENCE, SMALL
+from oddframe.experiments.league_rows import BASELINE, OWN, REFERENCE, SMALL
 from oddframe.experiments.published import figures_of
-from oddframe.experiments.ranks import LEVEL
-from oddframe.experiments.standing import Standing
+from oddframe.experiments.ranks import LEVEL, Ranking
+from oddframe.experiments.standing import Standing, standing
 from oddframe.experiments.table import (
     Column,
     difference_in_common,
@@ -21,10 +24,14 @@ from oddframe.experiments.table import (
     mean_std,
     values_of,
 )
+from oddframe.files import write_text
 from oddframe.methods.registry import get_method
+from oddframe.outputs.league_plot import write_ranks
 
 _PUBLISHED = (("UCF-Crime", "AUC"), ("XD-Violence", "AP"))
 _NONE = "\N{EN DASH}"
+# Per cent, of an area under the ROC.
+_CHANCE = 50.0
 _ABOUT = """\
 Every method is trained on the same draws, folds and seeds, features and bags, for the same number
 of steps, and tested after the last one. Optimiser, weight decay and clipping are each method's own,
@@ -37,11 +44,13 @@ benchmarks (docs/methods.md). Figures of test videos had a part in two choices: 
 MA's attention, on Ped2, and that one network of "oddframe" sees a snippet at a time, on the tracks.
 
 Figures are of the draws, folds and seeds that most methods were trained on, ranks of those that all
-were; rows with further repeats, in each of which folds are drawn anew, have a second table. The
-differences below a table are of its trainings. Over several benchmarks a difference is of all
-trainings that the two have in common: the mean of each benchmark's mean, so that each counts alike.
-Intervals (Student's t; Welch's over several benchmarks) take trainings for independent; those of
-one data set share videos, so the true intervals are wider.
+were; a training whose leading figure is below 50 is *inverted*: what is normal scores higher than
+what is odd, hardly at 49, nearly always at 10. Rows with further repeats, in each of which folds
+are drawn anew, have a second table. The differences below a table are of its trainings. Over
+several benchmarks a difference is of all trainings that the two have in common: the mean of each
+benchmark's mean, so that each counts alike. Intervals (Student's t; Welch's over several
+benchmarks) take trainings for independent; those of one data set share videos, so the true
+intervals are wider.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the
@@ -62,11 +71,25 @@ benchmark is, in bold, from 1 on towards the best factor the first one that the 
 no more than the standard error of the difference. A method that is not here keeps its own rate.
 """
 _RANKS = """\
-Ranks are by each benchmark's leading figure over {blocks} trainings that all methods
-have; a training that failed ranks last. Friedman's test: chi square {statistic:.1f}, p = {p:.2g}.
-Methods whose mean ranks differ by less than {critical:.2f} (Nemenyi, {level:.0%}; Demšar, JMLR
-2006) are joined by a bar. The test takes draws for independent; those of one data set share videos,
-so the true critical difference is larger.
+Methods are ranked in each of the {blocks} trainings that all of them have ({counts}) by the
+benchmark's leading figure; a training that failed ranks last. *Each benchmark alike* is the mean of
+the benchmarks' mean ranks; *pooled* is the mean over all trainings, in which the benchmark with the
+most trainings counts most.
+"""
+_RANKS_OF_ONE = """\
+Methods are ranked in each of the {blocks} trainings that all of them have by the benchmark's
+leading figure; a training that failed ranks last.
+"""
+_TRAININGS = """\
+With trainings as blocks, each benchmark alike, Friedman's chi square is {statistic:.1f},
+p = {p:.2g}, and Nemenyi's critical difference {critical:.2f} ({level:.0%}): methods nearer to each
+other are joined by a bar. That is about these data sets, trained again. Trainings of one data set
+share videos, and the test takes them for independent, so the true difference is larger.
+"""
+_DATA_SETS = """\
+About other data sets the test has {blocks} blocks, the benchmarks, each with a method's mean figure
+(Demšar, JMLR 2006): chi square {statistic:.1f}, p = {p:.2g}, critical difference {critical:.2f}.
+{apart}
 """
 
 
@@ -82,17 +105,10 @@ def league_markdown(
         rates: What learning rates were chosen by; None: all methods kept their own.
     """
     about = _ABOUT.format(rates=_OWN_RATES if rates is None else _CHOSEN_RATES)
-    lines = ["# The league", "", _wrapped(about), *_standing(leagues, stands)]
+    lines = ["# The league", "", *_take_home(leagues, stands), _wrapped(about)]
+    lines += _standing(leagues, stands)
     if stands.ranking is not None:
-        ranked = stands.ranking
-        words = _RANKS.format(
-            blocks=ranked.blocks,
-            statistic=ranked.statistic,
-            p=ranked.p_value,
-            critical=ranked.critical,
-            level=LEVEL,
-        )
-        lines += [words]
+        lines += [*_ranks(leagues, stands, stands.ranking)]
         if picture:
             lines += [f"![Mean ranks and critical difference]({picture})", ""]
     for league in leagues:
@@ -101,6 +117,78 @@ def league_markdown(
     if rates is not None:
         lines += ["## Learning rates", "", *_rates(leagues, rates)]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def write_table(leagues: Sequence[League], rates: Rates | None, path: Path) -> None:
+    """Write ``league_markdown`` of these, and the picture of the ranks beside it.
+
+    Raises:
+        OddframeError: a file cannot be written.
+    """
+    stands = standing(leagues)
+    picture = ""
+    if stands.ranking is not None:
+        png = path.with_name("league_ranks.png")
+        write_ranks(stands, png, png.with_suffix(".svg"))
+        picture = png.name
+    write_text(path, league_markdown(leagues, stands, picture, rates))
+
+
+def _take_home(leagues: Sequence[League], stands: Standing) -> list[str]:
+    """What a reader should know after one sentence: how oddframe's own stands to the baseline and
+    to what is published; nothing where they were not trained on all benchmarks."""
+    own = {name: d for name, d in stands.own.items() if np.isfinite(d.low)}
+    published = [name for name in own if _checked(name) != "ours"]
+    if stands.ranking is None or BASELINE not in own or not published:
+        return []
+    baseline, title = own[BASELINE], stands.titles[BASELINE]
+    how = "ahead of" if baseline.low > 0 else "behind" if baseline.high < 0 else "level with"
+    ahead = [name for name in published if own[name].low > 0]
+    others = [stands.titles[name] for name in published if name not in ahead]
+    all_of_them = len(ahead) == len(published) > 1
+    count = f"all {len(ahead)}" if all_of_them else f"{len(ahead)} of {len(published)}"
+    but = f", not ahead of {', '.join(others)}" if others else ""
+    ranks = [stands.ranking.rank(name) for name in (OWN, BASELINE)]
+    number = "this benchmark" if len(leagues) == 1 else f"these {len(leagues)} benchmarks"
+    steps = " or ".join(f"{steps:,}" for steps in sorted({league.steps for league in leagues}))
+    return [
+        _wrapped(
+            f"**On {number} of small data, in {steps} steps, `{OWN}` is {how} the linear baseline "
+            f"({title}) and ahead of {count} published methods{but}.** That is by 95 % intervals "
+            f"of differences in the leading figures, each benchmark alike: "
+            f"{interval_text(baseline, 1.0)} points to the baseline. Mean ranks, each benchmark "
+            f"alike: {ranks[0]:.1f} and {ranks[1]:.1f} of {len(stands.ranking.names)}."
+        )
+    ]
+
+
+def _checked(name: str) -> str:
+    """How far a row is to be trusted to be the published method."""
+    return "ours" if name == SMALL else get_method(name).about.checked
+
+
+def _ranks(leagues: Sequence[League], stands: Standing, ranked: Ranking) -> list[str]:
+    counts = Counter(dataset for dataset, _ in stands.blocks)
+    listed = ", ".join(f"{league.title}: {counts[league.dataset]}" for league in leagues)
+    about = _RANKS if len(leagues) > 1 else _RANKS_OF_ONE
+    lines = [_wrapped(about.format(blocks=ranked.blocks, counts=listed))]
+    tests = [(_TRAININGS, ranked, "")]
+    if (of := stands.of_benchmarks) is not None:
+        gaps = [b - a for i, a in enumerate(of.ranks) for b in of.ranks[i + 1 :]]
+        told = sum(gap > of.critical for gap in gaps)
+        some = f"tell {told} of {len(gaps)} pairs of methods apart" if told else "tell no two apart"
+        tests.append((_DATA_SETS, of, f"Ranks over so few data sets {some}."))
+    for words, test, apart in tests:
+        text = words.format(
+            blocks=test.blocks,
+            statistic=test.statistic,
+            p=test.p_value,
+            critical=test.critical,
+            level=LEVEL,
+            apart=apart,
+        )
+        lines.append(_wrapped(text))
+    return lines
 
 
 def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
@@ -112,15 +200,15 @@ def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
         apart["oddframe, minus it (95 %)"] = stands.own
     rows = []
     for name, title in stands.titles.items():
-        rank = stands.rank(name)
+        ranks = [each and each.rank(name) for each in (stands.ranking, stands.pooled)]
         found = [league.entry(name) for league in even]
         means = [_lead(lg, e) for lg, e in zip(even, found, strict=True)]
         entry = next(e for e in found if e is not None)
         rows.append(
             [
                 title,
-                "ours" if name == SMALL else get_method(entry.method).about.checked,
-                _NONE if rank is None else f"{rank:.1f}",
+                _checked(name),
+                *(_NONE if rank is None else f"{rank:.1f}" for rank in ranks),
                 *means,
                 *(
                     interval_text(by_name[name], 1.0) if name in by_name else _NONE
@@ -129,11 +217,23 @@ def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
                 *(_published(entry, data, figure) for data, figure in _PUBLISHED),
             ]
         )
-    return _table(["method", "checked", "mean rank", *heads, *apart, *published], rows, words=2)
+    ranks = ["mean rank, each benchmark alike", "pooled"]
+    return _table(["method", "checked", *ranks, *heads, *apart, *published], rows, words=2)
 
 
 def _lead(league: League, entry: Entry | None) -> str:
-    return _NONE if entry is None else _cell(entry, league.lead)
+    """The leading figure, and how many of its trainings are inverted."""
+    if entry is None:
+        return _NONE
+    inverted = len(_inverted(league, entry))
+    of = f" ({inverted} of {len(entry.figures)} inverted)" if inverted else ""
+    return _cell(entry, league.lead) + of
+
+
+def _inverted(league: League, entry: Entry) -> list[tuple[Figures, float]]:
+    """Trainings whose leading figure, per cent, is below that of chance, and the figure."""
+    values = values_of(entry.figures, league.lead).tolist()
+    return [pair for pair in zip(entry.figures, values, strict=True) if pair[1] < _CHANCE]
 
 
 def _cell(entry: Entry, column: Column) -> str:
@@ -157,7 +257,9 @@ def _benchmark(league: League) -> list[str]:
     lines = [f"## {league.title}", "", *_tables(equal)]
     # Of all trainings of a row, in the order of the table.
     whole = [league.entry(entry.name) for entry in _ordered(equal)]
-    notes = [f"- {entry.title}: {note}" for entry in whole if entry for note in _notes(entry)]
+    notes = [
+        f"- {entry.title}: {note}" for entry in whole if entry for note in _notes(league, entry)
+    ]
     lines += [*notes, *([""] if notes else [])]
     if (further := league.further) is not None:
         lines += [f"### {league.title}: rows with further repeats", "", *_tables(further)]
@@ -200,7 +302,8 @@ def _row(league: League, entry: Entry) -> list[str]:
     timed = [cost for cost in costs if cost.device == "cpu"]
     return [
         entry.title,
-        *(_cell(entry, column) for column in league.columns),
+        _lead(league, entry),
+        *(_cell(entry, column) for column in league.columns[1:]),
         f"{costs[0].parameters:,}" if costs else _NONE,
         f"{np.median([c.training_s for c in timed]):.0f}" if timed else _NONE,
         f"{np.median([c.head_ms for c in timed]):.0f}" if timed else _NONE,
@@ -230,9 +333,13 @@ def _where(league: League) -> str:
     )
 
 
-def _notes(entry: Entry) -> list[str]:
+def _notes(league: League, entry: Entry) -> list[str]:
+    found = _inverted(league, entry)
+    each = ", ".join(f"{value:.1f} (repeat {f.repeat}, fold {f.fold})" for f, value in found)
+    count = f"{len(found)} of {len(entry.figures)} trainings"
+    inverted = [f"inverted, {league.lead.heading} below 50, in {count}: {each}"] if found else []
     failed = [f"no figures of repeat {f.repeat}, fold {f.fold}: {f.reason}" for f in entry.failed]
-    return [*entry.notes, *failed]
+    return [*inverted, *entry.notes, *failed]
 
 
 def _recipes(leagues: Sequence[League]) -> list[str]:

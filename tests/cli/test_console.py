@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from oddframe.cli import console
 from oddframe.cli.console import follow, progress_bar
 from tests.backbones.test_onnx_file import write
 from tests.cli.conftest import Answer
+from tests.conftest import Image, encode
 
 
 def test_without_a_terminal_lines_say_how_far_it_is(
@@ -59,3 +63,53 @@ def test_an_extraction_is_not_silent_until_it_is_done(
     assert answer.code == 0
     assert "1 videos: 0 %, 0 frames/s\n" in answer.err
     assert "1 videos:" not in answer.out
+
+
+@pytest.fixture
+def falls(clip_frames: list[Image], tmp_path: Path) -> Path:
+    """A folder as that of UR Fall, with five falls and five others, one of each in a fold."""
+    rows, labels = ["path,label"], {}
+    for i in range(10):
+        name, label = f"v{i}", ("normal", "fall")[i % 2]
+        frames = [np.roll(f[::4, ::4], 2 * i, axis=1) for f in (clip_frames * 2)[: 85 + i]]
+        encode(tmp_path / f"{name}.mp4", frames)
+        rows.append(f"{name}.mp4,{label}")
+        odd = [[16, 32]] if label == "fall" else []
+        labels[name] = {"frames": len(frames), "anomalous": odd}
+    (tmp_path / "videos.csv").write_text("\n".join(rows))
+    (tmp_path / "frame_labels.json").write_text(json.dumps(labels))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("league", "--benchmark", "ur_fall", "--methods", "normality"),
+        ("reproduce", "table3", "--dataset", "ur_fall", "--seeds", 1),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_trainings_that_make_their_features_first_are_not_silent(
+    oddframe: Callable[..., Answer],
+    falls: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[object, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "_LINE_S", 0.01)
+    config = {
+        "features": {"backbone": str(write(tmp_path, "NCTHW")), "stride": 8},
+        "method": {"config": {"hidden": 8, "heads": 2, "head_dim": 4, "depth": 1}},
+        "recipe": {"steps": 3, "normal_bags": 2, "abnormal_bags": 2, "segments": 4},
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
+    given = ("--data", falls, "--config", tmp_path / "small.yaml", "--device", "cpu")
+    answer = oddframe(*words, *given)
+    assert answer.code == 0, answer.err
+    lines = [line for line in answer.err.splitlines() if line.startswith("features: ")]
+    # Also while the first video is not done.
+    assert lines[0] == "features: 0 %, v0.mp4"
+    first = answer.err.splitlines().index(lines[-1])
+    assert "trainings" in "".join(answer.err.splitlines()[first + 1 :])
+    assert "features" not in answer.out

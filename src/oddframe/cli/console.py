@@ -16,8 +16,10 @@ from oddframe.outputs.clock import length
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from oddframe.datasets.labelled import Dataset
     from oddframe.experiments.reproduce_grid import Outcome
     from oddframe.experiments.reproduce_train import Task
+    from oddframe.methods.base import Loss
 
 
 # Without a terminal a line is written so often (s).
@@ -200,3 +202,29 @@ def follow(bar: Progress, description: str) -> Callable[[int, int | None], None]
         bar.update(task, completed=done, total=expected and max(expected, done))
 
     return update
+
+
+class FeatureProgress:
+    """Progress of making the features of a data set, as one line of a bar (``gather.Progress``).
+
+    Args:
+        bar: From ``progress_bar``.
+        dataset: Whose first video is named until it is done.
+        quiet: Whether notes are left out.
+    """
+
+    def __init__(self, bar: Progress, dataset: Dataset, *, quiet: bool):
+        self._bar, self._quiet = bar, quiet
+        self._task = bar.add_task("features", total=None, note="")
+        self.videos(0, len(dataset), dataset.videos[0].path.name if dataset.videos else "")
+
+    def videos(self, done: int, total: int, name: str) -> None:
+        """``done`` of ``total`` videos have features, ``name`` the latest."""
+        self._bar.update(self._task, completed=done, total=total, note=printable(name)[-24:])
+
+    def steps(self, done: int, total: int, loss: Loss) -> None:
+        """Steps are not shown: trainings have lines of their own."""
+
+    def say(self, line: str) -> None:
+        """A line that the user should read."""
+        note(printable(line), quiet=self._quiet)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import note, printable, say, training_line
+from oddframe.cli.console import (
+    FeatureProgress,
+    note,
+    printable,
+    progress_bar,
+    say,
+    training_line,
+)
 from oddframe.cli.options import (
     FEATURES,
     DebugOption,
@@ -122,15 +129,17 @@ def league(
     earlier = read_league(record) if record.exists() else None
     heats = []
     for group in by_features(rows):
-        session = prepare(
-            opened,
-            group[0].config,
-            out,
-            store=store,
-            seeds=repeats,
-            device=device.value,
-            decoders=jobs,
-        )
+        with progress_bar(quiet=quiet) as bar:
+            session = prepare(
+                opened,
+                group[0].config,
+                out,
+                store=store,
+                seeds=repeats,
+                device=device.value,
+                decoders=jobs,
+                progress=FeatureProgress(bar, opened, quiet=quiet),
+            )
         heats.append(Heat(session, group, earlier))
     if choose_rates:
         _choose(heats, jobs, out / RATES, quiet)

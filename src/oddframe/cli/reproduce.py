@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import note, printable, progress_bar, say, training_line
+from oddframe.cli.console import (
+    FeatureProgress,
+    note,
+    printable,
+    progress_bar,
+    say,
+    training_line,
+)
 from oddframe.cli.options import (
     FEATURES,
     DebugOption,
@@ -24,10 +31,10 @@ from oddframe.cli.options import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from oddframe.datasets.labelled import Dataset
     from oddframe.experiments.reproduce import Reproduced
     from oddframe.experiments.reproduce_grid import Outcome
     from oddframe.experiments.reproduce_train import Task
-    from oddframe.methods.base import Loss
 
 EXAMPLE = (
     "Example: oddframe reproduce table3 table6 --dataset ped2 --data /data/ped2 --jobs 2    or: "
@@ -144,7 +151,7 @@ def reproduce(
     )
     if asked.figures:
         with progress_bar(quiet=quiet) as bar:
-            told = _Told(bar, quiet)
+            told = _Progress(bar, opened, quiet=quiet)
             session = ready(progress=told)
             written = draw(asked, session, jobs, told.training)
         for line in written:
@@ -153,7 +160,7 @@ def reproduce(
     names = _tables(what, dataset.value)
     specs = [table_of(name, dataset.value, settings, asked.named) for name in names]
     with progress_bar(quiet=quiet) as bar:
-        told = _Told(bar, quiet)
+        told = _Progress(bar, opened, quiet=quiet)
         session = ready(best_on_test=best_on_test, progress=told)
         how, tasks = plan_for(session, specs, jobs)
         if fresh:
@@ -203,24 +210,12 @@ def _write(table: Reproduced, folder: Path) -> None:
     write_text(folder / f"{table.spec.name}.json", to_json(table, folder, command))
 
 
-class _Told:
-    """Draws a bar over the videos, then one over the trainings, and a line for each."""
+class _Progress(FeatureProgress):
+    """A bar over the videos, then one over the trainings, and a line for each training."""
 
-    def __init__(self, bar: Bar, quiet: bool):
-        self._bar, self._quiet = bar, quiet
-        self._videos = bar.add_task("features", total=None, note="")
+    def __init__(self, bar: Bar, dataset: Dataset, *, quiet: bool):
+        super().__init__(bar, dataset, quiet=quiet)
         self._trainings = bar.add_task("trainings", total=None, note="", visible=False)
-
-    def videos(self, done: int, total: int, name: str) -> None:
-        """``done`` of ``total`` videos have features."""
-        self._bar.update(self._videos, completed=done, total=total, note=printable(name)[-24:])
-
-    def steps(self, done: int, total: int, loss: Loss) -> None:
-        """Steps are not told: trainings run side by side."""
-
-    def say(self, line: str) -> None:
-        """Something that the user should know."""
-        note(printable(line), quiet=self._quiet)
 
     def training(self, done: int, total: int, task: Task, outcome: Outcome) -> None:
         """``done`` of ``total`` trainings are done."""

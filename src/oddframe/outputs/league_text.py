@@ -45,12 +45,12 @@ MA's attention, on Ped2, and that one network of "oddframe" sees a snippet at a 
 
 Figures are of the draws, folds and seeds that most methods were trained on, ranks of those that all
 were; a training whose leading figure is below 50 is *inverted*: what is normal scores higher than
-what is odd, hardly at 49, nearly always at 10. Rows with further repeats, in each of which folds
-are drawn anew, have a second table. The differences below a table are of its trainings. Over
-several benchmarks a difference is of all trainings that the two have in common: the mean of each
-benchmark's mean, so that each counts alike. Intervals (Student's t; Welch's over several
-benchmarks) take trainings for independent; those of one data set share videos, so the true
-intervals are wider.
+what is odd, hardly at 49, nearly always at 10 (docs/methods.md says why some of IBL's are). Rows
+with further repeats, in each of which folds are drawn anew, have a second table. The differences
+below a table are of its trainings. Over several benchmarks a difference is of all trainings that
+the two have in common: the mean of each benchmark's mean, so that each counts alike. Intervals
+(Student's t; Welch's over several benchmarks) take trainings for independent; those of one data set
+share videos, so the true intervals are wider.
 
 Published figures stand there to compare directions, not sizes: they are of UCF-Crime and
 XD-Violence, of ten crops of I3D features or of those named, after the step that did best on the

@@ -91,10 +91,12 @@ def _numbers(values: ArrayLike, what: str) -> FloatArray:
     found = _array(values, what)
     if found.size and found.dtype.kind not in "biuf":
         raise InputError(f"{what}s must be numbers, not {found.dtype}")
-    bad = int((~np.isfinite(found)).sum()) if found.size else 0
+    with np.errstate(over="ignore"):
+        numbers = found.astype(np.float64, copy=False)
+    bad = int((~np.isfinite(numbers)).sum())
     if bad:
         raise InputError(f"{bad} of {found.size} {what}s are not finite")
-    return found.astype(np.float64, copy=False)
+    return numbers
 
 
 def _check_threshold(threshold: float) -> None:

@@ -198,9 +198,10 @@ def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
     apart = {"mean of all, minus UR-DMU (95 %)": stands.differences}
     if stands.own:
         apart["oddframe, minus it (95 %)"] = stands.own
+    rankings = (stands.ranking, stands.pooled)
     rows = []
     for name, title in stands.titles.items():
-        ranks = [each and each.rank(name) for each in (stands.ranking, stands.pooled)]
+        ranks = [each and each.rank(name) for each in rankings]
         found = [league.entry(name) for league in even]
         means = [_lead(lg, e) for lg, e in zip(even, found, strict=True)]
         entry = next(e for e in found if e is not None)
@@ -217,8 +218,8 @@ def _standing(leagues: Sequence[League], stands: Standing) -> list[str]:
                 *(_published(entry, data, figure) for data, figure in _PUBLISHED),
             ]
         )
-    ranks = ["mean rank, each benchmark alike", "pooled"]
-    return _table(["method", "checked", *ranks, *heads, *apart, *published], rows, words=2)
+    heads = ["mean rank, each benchmark alike", "pooled", *heads, *apart, *published]
+    return _table(["method", "checked", *heads], rows, words=2)
 
 
 def _lead(league: League, entry: Entry | None) -> str:

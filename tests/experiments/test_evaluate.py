@@ -17,7 +17,7 @@ from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.experiments.evaluate import Judged, evaluate, official_scores
 from oddframe.outputs.evaluation_text import to_dict, to_markdown
-from oddframe.outputs.study_words import between, headline
+from oddframe.outputs.study_words import about_intervals, between, headline
 from oddframe.timeline import ScoreTrack, Timebase
 
 RULE = EventRule(threshold=0.5, release=0.5, merge_gap_s=0.0)
@@ -141,6 +141,8 @@ def test_groups_that_differ_widen_the_interval_of_a_share() -> None:
     assert found.value == exact.value
     assert found.low < exact.low - 0.1
     assert found.high > exact.high + 0.1
+    assert "by resampling whole groups" in about_intervals(evaluate(videos, RULE))
+    assert "for independent" in about_intervals(evaluate(videos[:4], RULE))
 
 
 def test_ends_of_an_interval_are_told_apart() -> None:

@@ -28,7 +28,7 @@ from oddframe.timeline import ScoreTrack
 __all__ = ["Evaluation", "FrameProtocol", "Judged", "evaluate", "official_scores"]
 
 # With fewer groups, resampling them says more of the resampling than of the model.
-_LEAST_GROUPS = 5
+LEAST_GROUPS = 5
 _DRAWS = 500
 
 _Statistic = Callable[[Sequence[Sequence[VideoFigures]]], float]
@@ -211,7 +211,7 @@ def _flat(groups: Sequence[Sequence[VideoFigures]]) -> list[VideoFigures]:
 
 
 def _interval(groups: Sequence[Sequence[VideoFigures]], statistic: _Statistic) -> Interval | None:
-    if len(groups) < _LEAST_GROUPS:
+    if len(groups) < LEAST_GROUPS:
         return None
     interval = bootstrap_interval(groups, statistic, draws=_DRAWS)
     return interval if np.isfinite(interval.value) else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from oddframe.confidence import Interval
+from oddframe.experiments.evaluate import LEAST_GROUPS
 from oddframe.experiments.evaluation import Evaluation, Figures, Rate, VideoFigures
 from oddframe.outputs.clock import length
 from oddframe.outputs.study_data import Table
@@ -70,9 +71,8 @@ def about_rate(alarms: Rate) -> str:
 def about_intervals(evaluation: Evaluation) -> str:
     """How the 95 % intervals of areas and shares are made."""
     groups = "resampling whole groups (recordings, cameras)"
-    resampled = evaluation.frame_auc is not None or evaluation.video_auc is not None
     text = "Ranges of shares are exact 95 % intervals (Clopper and Pearson)"
-    if not resampled:
+    if len(evaluation.groups) < LEAST_GROUPS:
         return f"{text}; they take videos for independent, which those of one recording are not."
     return f"{text}, or those by {groups} where these are wider. Ranges of areas are by {groups}."
 

@@ -37,23 +37,13 @@ def test_stopped_anywhere_it_goes_on_with_the_same_batches(mode: str, stops: lis
         np.testing.assert_array_equal(ahead.draw().bags, plain.draw().bags)
 
 
-def test_another_share_is_of_the_same_batch() -> None:
-    plain, ahead = bags(), Ahead(bags())
-
-    def half(n: int) -> slice:
-        return slice(0, n // 2)
-
-    for share in ([], [half], [half], []):
-        np.testing.assert_array_equal(ahead.draw(*share).bags, plain.draw(*share).bags)
-
-
 class Slow:
     """Draws by the clock, and fails at the third time."""
 
     def __init__(self) -> None:
         self.drawn = 0
 
-    def draw(self, _share: object = None) -> Batch:
+    def draw(self) -> Batch:
         time.sleep(0.2)
         self.drawn += 1
         if self.drawn == 3:

@@ -1,7 +1,8 @@
-"""Several processes train what one does; the others are gone when it is."""
+"""Several processes train what one does, bit by bit; the others are gone when it is."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,32 +12,27 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional as F
 
-from oddframe.errors import OddframeError, UsageError
+from oddframe.errors import OddframeError
+from oddframe.methods.base import Loss
 from oddframe.modelfile import load_model
-from oddframe.training.distributed import Ranks
-from oddframe.training.shared_chance import SharedChance
+from oddframe.training.distributed import Ranks, SharedParts
 from tests.training.ready import ready_made
 
-# Everything that draws chance in training: dropout, the latent's noise, noise and gaps in features.
-UR_DMU = """
+ROOT = Path(__file__).parents[2]
+# Everything that draws random numbers in training: dropout, the latent's noise, noise and gaps in
+# features. Two parts: of three processes the last one has none.
+CONFIG = """
 method:
   name: ur_dmu
-  config: {hidden: 24, heads: 2, head_dim: 8, depth: 1, classifier_hidden: 16, dropout: 0.3}
-"""
-OF_NORMAL = UR_DMU.replace("dropout: 0.3", "dropout: 0.3, memory: normal")
-SEVERAL = """
-method:
-  name: oddframe
-  config: {hidden: 24, heads: 2, head_dim: 8, dropout: 0.3}
-"""
-CONFIG = """
+  config: {hidden: 16, heads: 2, head_dim: 8, depth: 1, dropout: 0.3, shortcut: true}
 recipe:
   steps: 12
-  normal_bags: 4
-  abnormal_bags: 6
-  segments: 8
+  normal_bags: 64
+  abnormal_bags: 64
+  segments: 33
   lr: 1.0e-3
   feature_noise: 0.1
   feature_dropout: 0.2
@@ -44,13 +40,15 @@ standardise: false
 """
 
 
-def start(*args: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "oddframe", *args]
+def start(*args: str, processes: int = 1, module: str = "oddframe") -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    command = [sys.executable, "-m", module, *args]
     if processes > 1:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command = [*torchrun, f"--nproc-per-node={processes}", *command[1:]]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env, cwd=ROOT)
+    return ran.returncode, ran.stdout, ran.stderr
 
 
 def listed(folder: Path) -> Path:
@@ -63,77 +61,86 @@ def listed(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("bags", "method"), [("video", UR_DMU), ("joined", OF_NORMAL), ("video", SEVERAL)]
-)
-def test_two_processes_train_what_one_does(tmp_path: Path, bags: str, method: str) -> None:
-    data, config = listed(tmp_path), tmp_path / "config.yaml"
-    config.write_text(f"{method}{CONFIG}bags:\n  mode: {bags}\n")
-    networks, said = [], []
-    for processes in (1, 2):
-        out = tmp_path / f"by_{processes}.safetensors"
-        ran = start(
-            "train", str(data), "--config", str(config), "--out", str(out), processes=processes
-        )
-        assert ran.returncode == 0, ran.stderr
-        networks.append(load_model(out).network.state_dict())
-        said.append(ran.stdout.replace(out.stem, ""))
-    for name, one in networks[0].items():
-        torch.testing.assert_close(networks[1][name], one, atol=1e-4, rtol=1e-4, msg=name)
-    assert said[0] == said[1]  # By one voice, not by two.
+def test_two_processes_train_every_configuration_as_one_does(tmp_path: Path) -> None:
+    """With the default method two processes were off by 27 % of a tensor after 300 steps."""
+    out = tmp_path / "found.json"
+    code, _, error = start(str(out), processes=2, module="tests.training.alike")
+    assert code == 0, error
+    found = json.loads(out.read_text())
+    assert {name for name, (one, two, _) in found.items() if one != two} == set()
+    shared = {name for name, (_, _, shared) in found.items() if shared}
+    large = {f"{name}, large batches" for name in ("ur_dmu", "oddframe", "linear")}
+    assert shared == {"urdmu_published", *large}
 
 
 @pytest.mark.slow
-def test_what_cannot_be_trained_is_said_once(tmp_path: Path) -> None:
+def test_several_processes_write_what_one_writes(tmp_path: Path) -> None:
     data, config = listed(tmp_path), tmp_path / "config.yaml"
-    config.write_text(UR_DMU + CONFIG.replace("normal_bags: 4", "normal_bags: 5"))
-    ran = start("train", str(data), "--config", str(config), processes=2)
-    assert ran.returncode == 1
-    lines = [line for line in ran.stderr.splitlines() if "cannot be shared evenly" in line]
-    assert len(lines) == 1
-    assert "recipe.normal_bags" in lines[0]
+    config.write_text(CONFIG)
+    weights, said = [], []
+    for processes in (1, 3):
+        out = tmp_path / f"by_{processes}.safetensors"
+        command = ["train", str(data), "--config", str(config), "--out", str(out)]
+        code, output, error = start(*command, processes=processes)
+        assert code == 0, error
+        weights.append(load_model(out).network.state_dict())
+        said.append(output.replace(out.stem, ""))
+    assert weights[0].keys() == weights[1].keys()
+    for name, one in weights[0].items():
+        assert torch.equal(weights[1][name], one), name
+    assert said[0] == said[1]  # Printed by one process.
+    logs = [(tmp_path / f"by_{processes}.log.jsonl").read_text() for processes in (1, 3)]
+    assert logs[0] == logs[1]
 
 
-def test_bags_are_shared_evenly_or_not_at_all() -> None:
-    ranks = [Ranks(rank, 4) for rank in range(4)]
-    assert [list(range(8)[r.share(8)]) for r in ranks] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    with pytest.raises(UsageError, match="multiples of 4"):
-        ranks[0].check(8, 6)
-    assert Ranks.here() == Ranks(0, 1)
+@pytest.mark.slow
+def test_a_training_that_fails_is_said_once(tmp_path: Path) -> None:
+    """Only one process meets the loss that is not finite; the others are told and stop, too."""
+    data, config = listed(tmp_path), tmp_path / "config.yaml"
+    config.write_text(CONFIG.replace("lr: 1.0e-3", "lr: 1.0e+12"))
+    code, _, error = start("train", str(data), "--config", str(config), processes=2)
+    assert code == 1
+    assert error.count("training stopped at step") == 1
 
 
-@given(
-    normal=st.integers(1, 4),
-    abnormal=st.integers(1, 4),
-    world=st.integers(1, 3),
-    seed=st.integers(0),
-)
-def test_shared_chance_is_that_of_one_process(
-    normal: int, abnormal: int, world: int, seed: int
-) -> None:
-    bags = normal * world, abnormal * world
-    total = sum(bags)
-
-    def draw(n_bags: int, n_normal: int) -> tuple[torch.Tensor, ...]:
-        torch.manual_seed(seed % 2**32)
-        x = torch.ones(n_bags, 3, 5)
-        dropped = F.dropout(x, 0.4)
-        heads = torch.randn_like(x[:, :, :2].repeat_interleave(2, dim=0))  # Two rows a bag.
-        noise = torch.randn_like(x[:n_normal])
-        return dropped, heads, noise, torch.rand_like(x[:, :1]), torch.nn.Dropout(0.5)(x)
-
-    whole = draw(total, bags[0])
-    for rank in range(world):
-        ranks = Ranks(rank, world)
-        mine = [*range(bags[0])[ranks.share(bags[0])]]
-        both = mine + [bags[0] + i for i in range(bags[1])[ranks.share(bags[1])]]
-        pairs = [2 * i + j for i in both for j in range(2)]
-        with ranks.chance(*bags):
-            found = draw(len(both), len(mine))
-        for ours, all_rows, rows in zip(found, whole, (both, pairs, mine, both, both), strict=True):
-            assert torch.equal(ours, all_rows[rows])
+@given(st.integers(1, 40), st.integers(1, 9))
+def test_parts_are_shared_in_their_order(parts: int, world: int) -> None:
+    shares = [Ranks(rank, world).share(parts) for rank in range(world)]
+    assert [part for share in shares for part in share] == list(range(parts))
+    assert len(shares[0]) == max(map(len, shares)) == -(-parts // world)
 
 
-def test_what_cannot_be_shared_is_refused() -> None:
-    with SharedChance(4, 4, range(2), range(2)), pytest.raises(OddframeError, match="7 rows"):
-        torch.randn_like(torch.ones(7, 2))
+def test_a_part_that_is_left_out_draws_the_random_numbers_that_it_would() -> None:
+    torch.manual_seed(0)
+    layer, drop, x = nn.Linear(5, 5), nn.Dropout(0.3), torch.randn(6, 7, 5)
+
+    def backward(part: int) -> Loss:
+        y = drop(layer(x[part : part + 2].mT.mT)) + torch.randn_like(x[:2, :3].mT)[:, :, :1].mT
+        y = F.dropout(y, p=0.2, training=False) + torch.rand_like(y) + drop(y)
+        y.square().mean().backward()  # type: ignore[no-untyped-call]
+        return Loss(y.detach().mean(), {})
+
+    layer.zero_grad()
+    torch.manual_seed(1)
+    expected = [backward(part).total.item() for part in range(4)]
+    state = torch.get_rng_state()
+
+    layer.zero_grad()
+    torch.manual_seed(1)
+    shared = SharedParts(Ranks(), 4, list(layer.parameters()))
+    shared.mine = range(1, 3)
+    losses = shared.gradients(backward)
+    assert [loss.total.item() for loss in losses] == expected[1:3]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_random_numbers_that_are_not_recorded_are_refused() -> None:
+    layer = nn.Linear(5, 1)
+
+    def backward(_part: int) -> Loss:
+        loss = layer(torch.randn(3, 5)).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return Loss(loss.detach(), {})
+
+    with pytest.raises(OddframeError, match="train in one process"):
+        SharedParts(Ranks(), 2, list(layer.parameters())).gradients(backward)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from oddframe.methods.base import Recipe
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.training import steps
@@ -69,8 +68,8 @@ def test_parts_pair_bags_and_hold_each_once(
     normal: int, abnormal: int, segments: int, tiles: int, same: bool
 ) -> None:
     abnormal = normal if same else abnormal
-    recipe = Recipe(normal_bags=normal, abnormal_bags=abnormal, segments=segments)
-    parts = parts_of_batch(recipe, tiles)
+    recipe = {"normal_bags": normal, "abnormal_bags": abnormal, "segments": segments}
+    parts = parts_of_batch(small_config("linear", recipe=recipe), tiles)
     rows = sorted(int(row) for part in parts for row in part)
     assert rows == list(range(normal + abnormal))
     if len(parts) > 1:
@@ -82,6 +81,12 @@ def test_parts_pair_bags_and_hold_each_once(
     else:
         whole = normal != abnormal
         assert whole or normal == 1 or 2 * normal * segments * tiles <= 4_096
+
+
+@pytest.mark.parametrize("name", sorted(set(method_names()) - set(SEPARABLE)))
+def test_other_methods_see_the_batch_as_a_whole(name: str) -> None:
+    recipe = {"normal_bags": 64, "abnormal_bags": 64, "segments": 200}
+    assert len(parts_of_batch(small_config(name, recipe=recipe), 1)) == 1
 
 
 def test_averaged_weights_have_statistics_of_their_own() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from oddframe.training.bags import Bags, Batch, Share, everything
+from oddframe.training.bags import Bags, Batch
 
 
 class Ahead:
@@ -21,20 +21,18 @@ class Ahead:
     def __init__(self, bags: Bags) -> None:
         self._bags = bags
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bags")
-        self._waiting: tuple[Share, Future[Batch]] | None = None
+        self._waiting: Future[Batch] | None = None
         self._state: dict[str, Any] | None = None
 
-    def draw(self, share: Share = everything) -> Batch:
-        """See ``Bags.draw``; whoever asks for another share than the last time waits for it.
+    def draw(self) -> Batch:
+        """See ``Bags.draw``.
 
         Raises:
             InputError: what ``bags`` raises, when its batch is asked for.
         """
-        if self._waiting is not None and self._waiting[0] != share:
-            self.restore(self.state())
-        batch = self._bags.draw(share) if self._waiting is None else self._waiting[1].result()
+        batch = self._bags.draw() if self._waiting is None else self._waiting.result()
         self._state = self._bags.state()
-        self._waiting = share, self._thread.submit(self._bags.draw, share)
+        self._waiting = self._thread.submit(self._bags.draw)
         return batch
 
     def state(self) -> dict[str, Any]:
@@ -44,6 +42,6 @@ class Ahead:
     def restore(self, state: dict[str, Any]) -> None:
         """See ``Bags.restore``."""
         if self._waiting is not None:
-            self._waiting[1].exception()  # It has to be over; what it gave nobody wants.
+            self._waiting.exception()  # It has to be over; what it gave nobody wants.
         self._waiting = self._state = None
         self._bags.restore(state)

@@ -7,7 +7,7 @@ whose state is part of a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,15 +47,6 @@ class Batch:
 
     bags: NDArray[np.float32]
     labels: NDArray[np.float32]
-
-
-Share = Callable[[int], slice]
-"""A number of bags -> which of them are wanted."""
-
-
-def everything(n: int) -> slice:
-    """All of ``n`` bags."""
-    return slice(n)
 
 
 def views_of(array: AnyFeatures, *, tiled: bool) -> Sequence[FeatureArray]:
@@ -118,11 +109,8 @@ class Deck:
 class Bags(Protocol):
     """An endless row of batches that can be interrupted."""
 
-    def draw(self, share: Share = everything) -> Batch:
-        """The next batch, or of each class the share of it that is wanted.
-
-        Chance is drawn for the whole batch, so that whoever reads another share stays in step.
-        """
+    def draw(self) -> Batch:
+        """The next batch."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -190,9 +178,9 @@ class VideoBags:
             Deck(len(self.abnormal), recipe.abnormal_bags, rng),
         )
 
-    def draw(self, share: Share = everything) -> Batch:
+    def draw(self) -> Batch:
         """The next batch."""
-        normal, abnormal = (dealt[share(len(dealt))] for dealt in [d.deal() for d in self.decks])
+        normal, abnormal = (deck.deal() for deck in self.decks)
         drawn = [self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal]
         bags = [bag_of(video, crop, self.segments) for video, crop in drawn]
         return batch_of(bags, len(normal))
@@ -252,11 +240,10 @@ class JoinedBags:
         self.videos, self.recipe, self.rng = videos, recipe, rng
         self.joiner = Joiner(np.array([video.abnormal for video in videos]), section, rng)
 
-    def draw(self, share: Share = everything) -> Batch:
+    def draw(self) -> Batch:
         """The next batch."""
         normal = [self._drawn(abnormal=False) for _ in range(self.recipe.normal_bags)]
         abnormal = [self._drawn(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
-        normal, abnormal = normal[share(len(normal))], abnormal[share(len(abnormal))]
         n, tiles = self.recipe.segments, self.videos[0].tiles
         rows = (in_a_row(row, tiles) for row in normal + abnormal)
         return batch_of([segments(row, n, tiles) for row in rows], len(normal))

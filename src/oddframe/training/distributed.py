@@ -1,35 +1,39 @@
-"""Several processes, one training: each computes its share of every batch's bags.
+"""Several processes, one training: each computes some of the parts of every batch.
 
 ``torchrun`` starts them, all with the same command line. The first one does all that one process
-would do, and whenever it trains it tells the others, which wait in ``serve``. Every process draws
-the same bags and the same chance, computes its own rows, and gathers those of the others: the loss
-of a method compares bags of the whole batch with each other, so it is not the mean over parts that
-``DistributedDataParallel`` takes it for. Gradients are then summed. The result is that of one
-process, up to the order in which floats are added.
+would do; the others wait in ``serve``. A process takes a large batch part by part (``steps.py``)
+and adds up the gradients of the parts. Several processes divide the parts among them, and add up
+the same gradients in the same order, so that the weights are those of one process, bit by bit, if
+all run with the same number of threads (``torchrun`` sets ``OMP_NUM_THREADS=1``). A sum in another
+order would not do: Adam divides by the length of the gradient, and turns the rounding error of a
+gradient near zero into a step of full length.
+
+What is not taken in parts is not shared: a small batch, or a method whose loss is not the mean over
+parts. The first process then trains alone.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from oddframe.errors import UsageError
-from oddframe.methods.base import Output
-from oddframe.training.shared_chance import SharedChance
+from oddframe.errors import OddframeError
+from oddframe.methods.base import Loss
 
-# The others wait as long as the first one extracts features or asks for nothing.
+# The others wait as long as the first one extracts features or searches.
 _PATIENCE = timedelta(days=30)
 
 JobT = TypeVar("JobT")
-OutputT = TypeVar("OutputT", bound=Output)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Ranks:
     """Which of how many processes this is.
 
     Attributes:
-        rank: Number of this one; 0 writes and speaks.
+        rank: Number of this one; 0 writes and prints.
         world: How many there are.
     """
 
@@ -53,86 +57,46 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes and prints."""
         return self.rank == 0
 
-    def check(self, normal: int, abnormal: int) -> None:
-        """See that ``normal`` and ``abnormal`` bags a step can be shared evenly.
+    def share(self, n: int) -> range:
+        """Which of ``n`` parts this process computes; the last processes may have none."""
+        each = -(-n // self.world)
+        return range(min(n, self.rank * each), min(n, (self.rank + 1) * each))
 
-        Raises:
-            UsageError: they cannot.
-        """
-        if normal % self.world or abnormal % self.world:
-            raise UsageError(
-                f"{normal} normal and {abnormal} abnormal bags a step cannot be shared evenly by "
-                f"{self.world} processes: set recipe.normal_bags and recipe.abnormal_bags to "
-                f"multiples of {self.world}, or start fewer"
-            )
-
-    def share(self, n: int) -> slice:
-        """Which of ``n`` bags of one class are this process's."""
-        each = n // self.world
-        return slice(self.rank * each, (self.rank + 1) * each)
-
-    @contextmanager
-    def chance(self, normal: int, abnormal: int) -> Iterator[None]:
-        """Inside, chance is drawn for the whole batch and each process takes that of its rows."""
+    def gathered(self, mine: JobT) -> list[JobT]:
+        """What each process has, in their order."""
         if self.world == 1:
-            yield
-            return
-        rows = [range(normal)[self.share(normal)], range(abnormal)[self.share(abnormal)]]
-        with SharedChance(normal, abnormal, *rows):
-            yield
+            return [mine]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, mine)
+        return found
 
-    def mean(self, x: Tensor) -> Tensor:
-        """The mean over all processes of what each found on its share."""
-        if self.world > 1:
-            dist.all_reduce(x)
-            x /= self.world
-        return x
+    def add_in_order(self, mine: Sequence[Tensor], like: Tensor) -> Tensor:
+        """The sum of the tensors of all processes, added from the first to the last.
 
-    def whole(self, output: OutputT, normal: int, abnormal: int) -> OutputT:
-        """What the network gave for the whole batch; gradients flow into this process's rows.
+        The sum so far goes from process to process.
 
         Args:
-            output: Of this process's rows; each of its fields has a row a bag, or a row a bag of
-                one class.
-            normal: Normal bags in the whole batch.
-            abnormal: Abnormal ones.
+            mine: The tensors of this process; the first process has one at least.
+            like: A tensor of the same shape, which is not read.
         """
-        if self.world == 1:
-            return output
-        mine = [normal // self.world, abnormal // self.world]
-        found: dict[str, Any] = {}
-        for field in fields(output):
-            value: Tensor | tuple[Output, ...] | None = getattr(output, field.name)
-            if value is None:  # Of a network without the part that gives it.
-                continue
-            if isinstance(value, tuple):  # Of several networks.
-                found[field.name] = tuple(self.whole(each, normal, abnormal) for each in value)
-                continue
-            parts = [torch.empty_like(value) for _ in range(self.world)]
-            dist.all_gather(parts, value.detach().contiguous())
-            parts[self.rank] = value
-            if len(value) == sum(mine):  # The normal half of all comes first.
-                halves = [torch.split(part, mine) for part in parts]
-                parts = [half[0] for half in halves] + [half[1] for half in halves]
-            found[field.name] = torch.cat(parts)
-        return replace(output, **found)
-
-    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Add up what each process's rows say; one message for all parameters."""
-        if self.world == 1:
-            return
-        known = [p for p in parameters if p.grad is not None]
-        flat = torch.cat([p.grad.flatten() for p in known if p.grad is not None])
-        dist.all_reduce(flat)
-        summed = torch.split(flat, [parameter.numel() for parameter in known])
-        for parameter, part in zip(known, summed, strict=True):
-            parameter.grad = part.view_as(parameter)
+        if self.first:
+            total, mine = mine[0].clone(), mine[1:]
+        else:
+            total = torch.empty_like(like)
+            dist.recv(total, src=self.rank - 1)
+        for each in mine:
+            total += each
+        if self.rank + 1 < self.world:
+            dist.send(total, dst=self.rank + 1)
+        if self.world > 1:
+            dist.broadcast(total, src=self.world - 1)
+        return total
 
     def agreed(self, decide: Callable[[], float]) -> float:
-        """What the first process finds; only that one looks."""
+        """What the first process finds; only that one computes it."""
         if self.world == 1:
             return decide()
         found = [decide() if self.first else 0.0]
@@ -143,6 +107,126 @@ class Ranks:
         """Give the others work."""
         if self.world > 1:
             dist.broadcast_object_list([job])
+
+
+ALONE = Ranks()
+
+
+class _Draws(TorchFunctionMode):
+    """Records the random tensors that are drawn inside; ``repeat`` draws the same number again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[Callable[[], object]] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Called for every function of torch."""
+        kwargs = kwargs or {}
+        if func in (torch.randn_like, torch.rand_like, F.dropout):
+            x, size, stride = args[0], args[0].size(), args[0].stride()
+            like = {"dtype": x.dtype, "device": x.device}
+
+            def draw() -> object:
+                return func(torch.empty_strided(size, stride, **like), *args[1:], **kwargs)
+
+            self.drawn.append(draw)
+        return func(*args, **kwargs)
+
+    def repeat(self) -> None:
+        """Leave the random generators as another run of what was recorded would."""
+        with torch.no_grad():
+            for draw in self.drawn:
+                draw()
+
+
+class SharedParts:
+    """Computes the gradients of a batch's parts together with the other processes.
+
+    Args:
+        ranks: This process among the others.
+        count: Parts of every batch; equal in size.
+        parameters: Of the network, whose gradients are wanted.
+    """
+
+    def __init__(self, ranks: Ranks, count: int, parameters: Sequence[nn.Parameter]) -> None:
+        self.ranks, self.count, self.parameters = ranks, count, parameters
+        self.mine = ranks.share(count)
+        self.draws: _Draws | None = None
+        self.trained: list[nn.Parameter] = []  # Those that get a gradient at all.
+
+    def gradients(self, backward: Callable[[int], Loss]) -> list[Loss]:
+        """Leave the sum of all parts' gradients in the parameters.
+
+        Args:
+            backward: Adds the gradients of the part of that number, and returns its loss.
+
+        Returns:
+            The losses of all parts.
+
+        Raises:
+            OddframeError: what ``backward`` raised first, in every process; or it draws random
+                numbers by functions that are not recorded.
+        """
+        losses, sums, error = [], [], None
+        try:
+            if self.draws is None:
+                self.draws = self._recorded(backward)
+            for part in range(self.count):
+                if part in self.mine:
+                    losses.append(backward(part))
+                    sums.append(self._taken())
+                else:
+                    self.draws.repeat()
+        except OddframeError as caught:
+            error = str(caught)
+        found = self.ranks.gathered((losses, error))
+        for _, problem in found:
+            if problem is not None:
+                raise OddframeError(problem)
+        flat = torch.cat([p.detach().flatten() for p in self.trained])
+        summed = self.ranks.add_in_order(sums, flat)
+        sizes = [parameter.numel() for parameter in self.trained]
+        for parameter, gradient in zip(self.trained, torch.split(summed, sizes), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        return [loss for each, _ in found for loss in each]
+
+    def _taken(self) -> Tensor:
+        """The gradients, in a row; the parameters have none any more."""
+        flat = torch.cat([p.grad.flatten() for p in self.trained if p.grad is not None])
+        for parameter in self.trained:
+            parameter.grad = None
+        return flat
+
+    def _recorded(self, backward: Callable[[int], Loss]) -> _Draws:
+        """What random numbers a part takes, found by computing one; nothing else changes."""
+        draws = _Draws()
+        devices = list({p.device for p in self.parameters if p.device.type == "cuda"})
+        with torch.random.fork_rng(devices):
+            with draws:
+                backward(0)
+            after = _states(devices)
+        with torch.random.fork_rng(devices):
+            draws.repeat()
+            same = all(map(torch.equal, _states(devices), after))
+        if not same:
+            raise OddframeError(
+                "this method draws random numbers in a way that several processes cannot share: "
+                "train in one process"
+            )
+        self.trained = [p for p in self.parameters if p.grad is not None]
+        self._taken()
+        return draws
+
+
+def _states(devices: Sequence[torch.device]) -> list[Tensor]:
+    """Of the random generators."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
 
 
 def serve(work: Callable[[Any], object]) -> None:

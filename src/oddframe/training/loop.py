@@ -17,12 +17,12 @@ from oddframe.training.bags import TrainingVideo
 from oddframe.training.board import Board
 from oddframe.training.checkpoint import Checkpoint, Identity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig
-from oddframe.training.distributed import Ranks
+from oddframe.training.distributed import ALONE, Ranks
 from oddframe.training.fitted import COLLAPSED, Fitted, first_view, spread
 from oddframe.training.log import OnStep, StepLog
 from oddframe.training.normal import fit_normal
 from oddframe.training.reproducible import reproducible
-from oddframe.training.steps import Run
+from oddframe.training.steps import Run, parts_of_batch
 
 # After this share of the steps a training that gives every snippet one score is given up.
 _LOOKED_AT = 0.5
@@ -99,7 +99,8 @@ def fit(
     begins once more, at a tenth of the rate and from the seed a thousand on, and says so. The lines
     of the second attempt replace those of the first in ``log`` and hold ``"attempt": 2``.
 
-    Among several processes (``processes``) the first one calls this and the others ``take_part``.
+    Among several processes (``processes``) the first one calls this and the others ``take_part``;
+    the weights are those of one process.
 
     Args:
         videos: Training features; both classes.
@@ -128,23 +129,29 @@ def fit(
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
     identity = Identity(videos, start)
     saved, attempt, warnings = _saved(checkpoint, identity, config)
-    job = Job(videos, config, start, saved, attempt, str(device))
-    Ranks.here().tell(job)
+    job, ranks = Job(videos, config, start, saved, attempt, str(device)), Ranks.here()
+    if ranks.world > 1 and len(parts_of_batch(config, videos[0].tiles)) == 1:
+        warnings.append(
+            f"one of the {ranks.world} processes trains alone: a batch of this size, or of this "
+            "method, is not taken in parts (docs/train.md, several processes)"
+        )
+        ranks = ALONE
+    ranks.tell(job)
     kept = _Kept(
         log, board, checkpoint, identity, checkpoint_every, on_step, on_network, network_every
     )
-    return _fitted(job, kept, warnings)
+    return _fitted(job, kept, warnings, ranks)
 
 
 def take_part(job: Job) -> None:
     """Train with the process that called ``fit``; it alone keeps and says anything."""
     # What goes wrong in the training itself goes wrong everywhere, and the first one says it.
     with suppress(OddframeError):
-        _fitted(job, _Kept(), [])
+        _fitted(job, _Kept(), [], Ranks.here())
 
 
-def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
-    videos, config, saved, ranks = job.videos, job.config, job.saved, Ranks.here()
+def _fitted(job: Job, kept: _Kept, warnings: list[str], ranks: Ranks) -> Fitted:
+    videos, config, saved = job.videos, job.config, job.saved
     where, again = torch.device(job.device), _slower(config)
     resumed_at = 0
     for attempt, settings in [(1, config), (2, again)][job.attempt - 1 :]:
@@ -154,7 +161,7 @@ def _fitted(job: Job, kept: _Kept, warnings: list[str]) -> Fitted:
                 f"{again.recipe.lr:g} and from seed {again.recipe.seed}"
             )
         with reproducible(where, settings.recipe.seed):
-            run = Run(videos, settings, where, job.start)
+            run = Run(videos, settings, where, job.start, ranks)
             done = 0
             if saved is not None:
                 run.restore(saved)

@@ -17,7 +17,7 @@ from oddframe.training.ahead import Ahead
 from oddframe.training.bags import Bags, TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
-from oddframe.training.distributed import Ranks
+from oddframe.training.distributed import ALONE, Ranks, SharedParts
 from oddframe.training.reproducible import repeatable_attention
 from oddframe.training.unlabelled import UnlabelledBags
 
@@ -36,10 +36,10 @@ _SNIPPETS = 4_096
 class Run:
     """The moving parts of one training run: batch in, one step of the weights.
 
-    Of several processes each computes its share of a batch, and all take the same step.
+    Of several processes each computes some parts of a batch, and all take the same step.
 
     Raises:
-        UsageError: no such optimiser, or bags that the processes cannot share evenly.
+        UsageError: no such optimiser.
         InputError: a class has no videos.
     """
 
@@ -49,11 +49,11 @@ class Run:
         config: TrainConfig,
         device: torch.device,
         start: ModelNetwork | None,
+        ranks: Ranks = ALONE,
     ):
-        self.videos, self.config, self.device, self.ranks = videos, config, device, Ranks.here()
+        self.videos, self.config, self.device = videos, config, device
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
-        self.ranks.check(self.recipe.normal_bags, self.recipe.abnormal_bags)
         seed = config.recipe.seed
         bags: Bags = (
             UnlabelledBags(videos, config.bags, self.recipe, np.random.default_rng(seed))
@@ -61,9 +61,9 @@ class Run:
             else make_bags(videos, config.bags, self.recipe, seed)
         )
         self.bags: Bags = Ahead(bags) if device.type == "cuda" else bags
-        parted = self.method.separable and self.ranks.world == 1 and device.type != "cuda"
-        tiles = videos[0].tiles
-        self.parts = parts_of_batch(self.recipe, tiles) if parted else [all_rows(self.recipe)]
+        # One graphics card computes a batch at once; several share its parts.
+        parted = device.type != "cuda" or ranks.world > 1
+        self.parts = parts_of_batch(config, videos[0].tiles) if parted else [all_rows(self.recipe)]
         dim = videos[0].views[0].shape[1]
         standardise = (
             Standardise.fitted(view for video in videos for view in video.views)
@@ -76,6 +76,8 @@ class Run:
             network.temperature.fill_(1.0)  # It belongs to the logits that there were.
         self.network = network.to(device).train()
         self.parameters = list(self.network.parameters())
+        several = ranks.world > 1
+        self.shared = SharedParts(ranks, len(self.parts), self.parameters) if several else None
         groups = self.method.parameter_groups(self.network.network, self.method_config)
         self.optimiser = optimiser_of(self.recipe, groups)
         self.average = deepcopy(self.network) if self.recipe.average else None
@@ -88,17 +90,19 @@ class Run:
         """
         done = (step - 1) / self.recipe.steps
         self.method.begin_step(self.network.network, done, self.method_config)
-        batch = self.bags.draw(self.ranks.share)
-        x = self.network.standardise(torch.from_numpy(batch.bags).to(self.device))
+        x = self.network.standardise(torch.from_numpy(self.bags.draw().bags).to(self.device))
         self.optimiser.zero_grad(set_to_none=True)
-        with self.ranks.chance(self.recipe.normal_bags, self.recipe.abnormal_bags):
-            x = self._disturbed(x)
-            if len(self.parts) == 1:
-                loss = self._backward(x, self.recipe.normal_bags, step)
-            else:  # The gradient of a mean is that of its parts, added up.
-                parts = [self._backward(x[rows], len(rows) // 2, step) for rows in self.parts]
-                loss = _mean(parts)
-        self.ranks.sum_gradients(self.parameters)
+        x = self._disturbed(x)
+
+        def backward(part: int) -> Loss:
+            return self._backward(x[self.parts[part]], step)
+
+        # The gradient of a mean is that of its parts, added up.
+        if self.shared is not None:
+            losses = self.shared.gradients(backward)
+        else:
+            losses = [backward(part) for part in range(len(self.parts))]
+        loss = _mean(losses)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimiser.step()
@@ -106,24 +110,24 @@ class Run:
             follow(self.average, self.network, self.recipe.average, step)
         return loss
 
-    def _backward(self, x: Tensor, normal: int, step: int) -> Loss:
-        """Add to the gradients what bags (B, T, D) say, ``normal`` normal ones first."""
-        bags = normal, len(x) * self.ranks.world - normal
-        labels = self._labels(*(n // self.ranks.world for n in bags))
+    def _backward(self, x: Tensor, step: int) -> Loss:
+        """Add the gradients of a part, whose bags (B, T, D) are normal ones first."""
+        labels = self._labels(len(x))
         with repeatable_attention(self.device):
             output = self.network.network(x, labels)
-        output = self.ranks.whole(output, *bags)
         check_finite(
             {"scores": output.scores.mean()}, step, self.recipe
         )  # Losses may choke on NaN.
-        loss = self.method.loss(output, self._labels(*bags), self.method_config)
+        loss = self.method.loss(output, labels, self.method_config)
         (loss.total / len(self.parts)).backward()  # type: ignore[no-untyped-call]
         loss = fetched(loss)  # Only now: a graphics card has all of its work by then.
         check_finite({**loss.terms, "total": loss.total}, step, self.recipe)
         return loss
 
-    def _labels(self, normal: int, abnormal: int) -> Tensor:
-        counts = torch.tensor([normal, abnormal])
+    def _labels(self, bags: int) -> Tensor:
+        """(B,) of a part with ``bags`` bags."""
+        normal = self.recipe.normal_bags * bags // len(all_rows(self.recipe))
+        counts = torch.tensor([normal, bags - normal])
         return torch.tensor([0.0, 1.0]).repeat_interleave(counts).to(self.device)
 
     def _disturbed(self, x: Tensor) -> Tensor:
@@ -133,8 +137,8 @@ class Run:
             return x
         mean, deviation = x.new_zeros(()), x.new_ones(())
         if not self.config.standardise:  # In a dimension's own deviations, either way.
-            mean = self.ranks.mean(x.mean(dim=(0, 1), keepdim=True))
-            deviation = self.ranks.mean(((x - mean) ** 2).mean(dim=(0, 1), keepdim=True)).sqrt()
+            mean = x.mean(dim=(0, 1), keepdim=True)
+            deviation = ((x - mean) ** 2).mean(dim=(0, 1), keepdim=True).sqrt()
         if noise:
             x = x + noise * deviation * torch.randn_like(x)
         if dropout:
@@ -184,18 +188,19 @@ def all_rows(recipe: Recipe) -> Tensor:
     return torch.arange(recipe.normal_bags + recipe.abnormal_bags)
 
 
-def parts_of_batch(recipe: Recipe, tiles: int) -> list[Tensor]:
+def parts_of_batch(config: TrainConfig, tiles: int) -> list[Tensor]:
     """Which rows of a batch are computed together: as many as the processor's cache likes.
 
     Each part has as many normal bags as abnormal ones, of the same places; one part where the
-    recipe has more of one kind than of the other.
+    recipe has more of one kind than of the other, or the method's loss is not a mean over parts.
 
     Args:
-        recipe: Bags and segments.
+        config: Method and recipe.
         tiles: Of a picture.
     """
+    recipe = config.full_recipe()
     normal = recipe.normal_bags
-    if normal != recipe.abnormal_bags:
+    if normal != recipe.abnormal_bags or not config.chosen_method()[0].separable:
         return [all_rows(recipe)]
     most = max(1, _SNIPPETS // (2 * recipe.segments * tiles))
     pairs = max(n for n in range(1, normal + 1) if normal % n == 0 and n <= most)

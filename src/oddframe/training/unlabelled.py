@@ -11,12 +11,10 @@ from oddframe.methods.base import Recipe
 from oddframe.training.bags import (
     Batch,
     Deck,
-    Share,
     TrainingVideo,
     View,
     bag_of,
     batch_of,
-    everything,
     in_a_row,
     same_view,
 )
@@ -40,14 +38,11 @@ class UnlabelledBags:
         self.places = [(video, crop) for video in videos for crop in range(len(video.views))]
         self.deck = Deck(len(self.places), recipe.normal_bags + recipe.abnormal_bags, rng)
 
-    def draw(self, share: Share = everything) -> Batch:
+    def draw(self) -> Batch:
         """The next batch."""
         rows = self._joined() if self.section.mode == "joined" else self._single()
-        first = self.recipe.normal_bags
-        normal, abnormal = rows[:first], rows[first:]
-        normal, abnormal = normal[share(len(normal))], abnormal[share(len(abnormal))]
-        bags = [bag_of(video, crop, self.recipe.segments) for video, crop in normal + abnormal]
-        return batch_of(bags, len(normal))
+        bags = [bag_of(video, crop, self.recipe.segments) for video, crop in rows]
+        return batch_of(bags, self.recipe.normal_bags)
 
     def _single(self) -> list[tuple[TrainingVideo, int]]:
         """One crop of one video each."""

@@ -131,9 +131,9 @@ class BnWvad(Method[BnWvadConfig, BnWvadOutput]):
         "Detection, 2023 (arXiv 2311.15367)",
         inputs="snippet features",
         supervision="video labels",
-        checked="from the paper",
-        evidence="loss and selection by hand, and compared with the published code; behaviour on "
-        "planted anomalies",
+        checked="parity",
+        evidence="criterion, intermediates, distances, selections, losses, gradients, running "
+        "statistics and three Adam steps of the published code",
         deviations=(
             "the criterion r, which has no upper end, is brought to scores by training normals: "
             "one in a hundred scores above a half; the same order",

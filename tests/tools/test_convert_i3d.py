@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import sys
 from pathlib import Path
@@ -19,8 +18,8 @@ from convert_i3d import ArrayUnpickler, convert, read_checkpoint  # noqa: E402
 
 from oddframe.backbones.i3d import I3D  # noqa: E402
 from oddframe.backbones.i3d_rgb import I3D_WEIGHTS  # noqa: E402
-from oddframe.backbones.weights import load_into  # noqa: E402
-from tests.backbones.test_i3d_parity import formula_input  # noqa: E402
+from oddframe.backbones.weights import load_into, read_i3d  # noqa: E402
+from tests.backbones.test_i3d_parity import cosine, inputs, outputs  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +39,25 @@ def test_the_shipped_file_is_the_conversion(converted: dict[str, torch.Tensor]) 
 
 @pytest.mark.slow
 def test_the_original_weights_give_the_published_figures(
-    converted: dict[str, torch.Tensor], parity: Path
+    converted: dict[str, torch.Tensor], parity: Path, shared_data: Path
 ) -> None:
-    facts = json.loads((parity / "i3d_kinetics400.json").read_text())
-    network = load_into(I3D(), converted)
-    for fact in facts["formula_inputs"]:
-        with torch.inference_mode():
-            x = formula_input(fact["shape"], facts["seed_S"])
-            features, logits = network(x)[0], network.classify(x)[0]
-        for ours, theirs in ((features, fact["features"]), (logits, fact["logits"])):
-            torch.testing.assert_close(
-                ours[:16], torch.tensor(theirs["first16"]), rtol=0, atol=1e-4
-            )
-            assert float(ours.norm()) == pytest.approx(theirs["l2"], abs=1e-4)
-            assert float(ours.mean()) == pytest.approx(theirs["mean"], abs=1e-4)
-            assert int(ours.argmax()) == theirs["argmax"]
+    """And the shipped ones, at half precision, give features of the same direction."""
+    network, shipped = load_into(I3D(), converted), read_i3d(I3D_WEIGHTS)
+    for fact, x in inputs(parity, shared_data):
+        halved = outputs(shipped, x)
+        for name, found in outputs(network, x).items():
+            figures = fact[name]
+            first = torch.tensor(figures["first16"])
+            torch.testing.assert_close(found[:16], first, rtol=0, atol=1e-4)
+            for value, key in (
+                (found.norm(), "l2"),
+                (found.mean(), "mean"),
+                (found.max(), "max"),
+                (found.std(correction=0), "std_pop"),
+            ):
+                assert float(value) == pytest.approx(figures[key], abs=1e-4), key
+            assert int(found.argmax()) == figures["argmax"]
+            assert cosine(halved[name], found) > 0.99999
 
 
 def test_the_unpickler_refuses_all_but_arrays() -> None:

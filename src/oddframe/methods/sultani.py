@@ -73,6 +73,8 @@ class Sultani(Method[SultaniConfig, Output]):
         deviations=(
             "the ranking term is the mean over all pairs of an abnormal and a normal bag",
             "the weights' penalty, 1e-3 times their squared norm, is a weight decay of 2e-3",
+            "the authors' code adds the loss up over its 30 abnormal bags, so that the penalty "
+            "counts a thirtieth of what it does here; its learning rate is 1e-2",
             "the paper gives no number of steps: 20,000 as in the authors' code",
         ),
     )

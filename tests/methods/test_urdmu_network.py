@@ -111,6 +111,31 @@ def test_only_normal_videos_are_noisy_in_training() -> None:
     assert 0.8 < spread.std() < 1.2
 
 
+@pytest.mark.parametrize(
+    ("place", "behind"),
+    [
+        ("0.fn.to_out", True),  # What attention adds to a snippet.
+        ("1.fn.net.3", False),  # What the second linear layer of the feed-forward part reads.
+        ("1.fn.net", True),  # What that part adds to a snippet.
+    ],
+)
+def test_drop_out_is_where_the_published_code_has_it(place: str, behind: bool) -> None:
+    assert UrDmuConfig().dropout == 0.5
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+        seen.append(output if behind else args[0])
+
+    net, labels = network(dropout=0.4), torch.tensor([0.0, 1.0])
+    for block in (0, 1):
+        net.get_submodule(f"selfatt.layers.{block}.{place}").register_forward_hook(keep)
+    for training in (True, False):
+        torch.manual_seed(3)
+        net.train(training)(videos(2, 60), labels)
+    gone = [float((x == 0).float().mean()) for x in seen]
+    assert gone == pytest.approx([0.4, 0.4, 0.0, 0.0], abs=0.05)
+
+
 def test_noise_follows_the_seed() -> None:
     net, features, labels = network(), videos(2, 10), torch.tensor([0.0, 1.0])
     torch.manual_seed(7)

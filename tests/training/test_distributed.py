@@ -129,7 +129,7 @@ def test_a_part_that_is_left_out_draws_the_random_numbers_that_it_would() -> Non
     torch.manual_seed(1)
     shared = SharedParts(Ranks(), 4, list(layer.parameters()))
     shared.mine = range(1, 3)
-    losses = shared.gradients(backward)
+    losses = shared.gradients(lambda: backward)
     assert [loss.total.item() for loss in losses] == expected[1:3]
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -143,4 +143,4 @@ def test_random_numbers_that_are_not_recorded_are_refused() -> None:
         return Loss(loss.detach(), {})
 
     with pytest.raises(OddframeError, match="train in one process"):
-        SharedParts(Ranks(), 2, list(layer.parameters())).gradients(backward)
+        SharedParts(Ranks(), 2, list(layer.parameters())).gradients(lambda: backward)

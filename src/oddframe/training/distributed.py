@@ -35,6 +35,9 @@ _PATIENCE = timedelta(days=30)
 
 JobT = TypeVar("JobT")
 
+Backward = Callable[[int], Loss]
+"""Adds the gradients of the part of that number of a batch, and returns its loss."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -160,21 +163,24 @@ class SharedParts:
         self.draws: _Draws | None = None
         self.trained: list[nn.Parameter] = []  # Those that get a gradient at all.
 
-    def gradients(self, backward: Callable[[int], Loss]) -> list[Loss]:
+    def gradients(self, draw: Callable[[], Backward]) -> list[Loss]:
         """Leave the sum of all parts' gradients in the parameters.
 
         Args:
-            backward: Adds the gradients of the part of that number, and returns its loss.
+            draw: Draws a batch, the same in every process.
 
         Returns:
             The losses of all parts.
 
         Raises:
-            OddframeError: what ``backward`` raised first, in every process; or it draws random
-                numbers by functions that are not recorded.
+            OddframeError: what went wrong in the first of the processes where something did, in
+                every process; or a part draws random numbers by functions that are not recorded.
         """
-        losses, sums, error = [], [], None
+        losses: list[Loss] = []
+        sums: list[Tensor] = []
+        error: OddframeError | None = None
         try:
+            backward = draw()
             if self.draws is None:
                 self.draws = self._recorded(backward)
             for part in range(self.count):
@@ -184,11 +190,11 @@ class SharedParts:
                 else:
                     self.draws.repeat()
         except OddframeError as caught:
-            error = str(caught)
+            error = caught
         found = self.ranks.gathered((losses, error))
         for _, problem in found:
             if problem is not None:
-                raise OddframeError(problem)
+                raise problem
         flat = torch.cat([p.detach().flatten() for p in self.trained])
         summed = self.ranks.add_in_order(sums, flat)
         sizes = [parameter.numel() for parameter in self.trained]
@@ -203,7 +209,7 @@ class SharedParts:
             parameter.grad = None
         return flat
 
-    def _recorded(self, backward: Callable[[int], Loss]) -> _Draws:
+    def _recorded(self, backward: Backward) -> _Draws:
         """What random numbers a part takes, found by computing one; nothing else changes."""
         draws = _Draws()
         devices = list({p.device for p in self.parameters if p.device.type == "cuda"})

@@ -17,7 +17,7 @@ from oddframe.training.ahead import Ahead
 from oddframe.training.bags import Bags, TrainingVideo, make_bags
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
-from oddframe.training.distributed import ALONE, Ranks, SharedParts
+from oddframe.training.distributed import ALONE, Backward, Ranks, SharedParts
 from oddframe.training.reproducible import repeatable_attention
 from oddframe.training.unlabelled import UnlabelledBags
 
@@ -90,18 +90,18 @@ class Run:
         """
         done = (step - 1) / self.recipe.steps
         self.method.begin_step(self.network.network, done, self.method_config)
-        x = self.network.standardise(torch.from_numpy(self.bags.draw().bags).to(self.device))
         self.optimiser.zero_grad(set_to_none=True)
-        x = self._disturbed(x)
 
-        def backward(part: int) -> Loss:
-            return self._backward(x[self.parts[part]], step)
+        def draw() -> Backward:
+            x = self.network.standardise(torch.from_numpy(self.bags.draw().bags).to(self.device))
+            x = self._disturbed(x)
+            return lambda part: self._backward(x[self.parts[part]], step)
 
         # The gradient of a mean is that of its parts, added up.
         if self.shared is not None:
-            losses = self.shared.gradients(backward)
+            losses = self.shared.gradients(draw)
         else:
-            losses = [backward(part) for part in range(len(self.parts))]
+            losses = list(map(draw(), range(len(self.parts))))
         loss = _mean(losses)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)

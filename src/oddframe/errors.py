@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 # How PyTorch, OpenCV and OpenVINO say that there is no memory left.
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|insufficient memory|out of memory|bad_?alloc",
     re.IGNORECASE,
 )
+# Share of letters that two names have in common, in order, when one is a slip of the other.
+_ALIKE = 0.75
 
 
 class OddframeError(Exception):
@@ -42,3 +46,28 @@ def described_fault(error: Exception) -> str:
             "time (--jobs)"
         )
     return f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)"
+
+
+def nearest_name(wrong: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``wrong`` is probably a slip of; None where none is close.
+
+    Case and punctuation aside, close means: three quarters of the letters are the same, only one
+    letter is another, or ``wrong`` is a part of the name. Less than that, short names have in
+    common by accident.
+    """
+    asked = _letters(wrong)
+    alike = {name: _likeness(asked, _letters(name)) for name in known}
+    near = max(alike, key=alike.__getitem__, default=None)
+    return near if near is not None and alike[near] >= _ALIKE else None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _likeness(asked: str, name: str) -> float:
+    ratio = SequenceMatcher(None, asked, name).ratio()
+    others = sum(a != b for a, b in zip(asked, name, strict=False))
+    one_other = len(asked) == len(name) and others == 1
+    close = len(asked) > 2 and (one_other or asked in name)
+    return max(ratio, _ALIKE) if close else ratio

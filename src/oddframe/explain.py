@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from oddframe.errors import UsageError
+from oddframe.errors import UsageError, nearest_name
 from oddframe.files import read_bytes
 
 # Bytes of a YAML file, lists and mappings inside each other, and values in it.
@@ -106,8 +105,8 @@ def explained(
     if first["type"] != "extra_forbidden":
         return f"{place}: {name or 'the whole'}: {first['msg']}, not {first['input']!r:.60}"
     known = _keys_at(model, loc[:-1])
-    near = difflib.get_close_matches(str(loc[-1]), known, 1, cutoff=0.5)
-    advice = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+    near = nearest_name(str(loc[-1]), known)
+    advice = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
     return f"{place}: unknown key '{name}'; {advice}"
 
 

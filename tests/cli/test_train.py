@@ -151,6 +151,17 @@ def test_figures_are_told_in_words_without_json(oddframe: Run, ready: Path, tmp_
     assert f"oddframe score VIDEO --model {out}" in answer.out
 
 
+def test_what_is_trained_unless_told_otherwise(oddframe: Run, ready: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text("recipe: {steps: 5}\n")
+    words = ("train", ready, "--config", tmp_path / "short.yaml", "--quiet", "--out")
+    assert oddframe(*words, tmp_path / "own.safetensors").code == 0
+    assert load_model(tmp_path / "own.safetensors").method == "oddframe"
+    assert oddframe(*words, tmp_path / "other.safetensors", "--method", "linear").code == 0
+    assert load_model(tmp_path / "other.safetensors").method == "linear"
+    help_text = " ".join(oddframe("train", "--help").out.split())
+    assert "Without any of them: oddframe." in help_text
+
+
 def test_a_model_is_gone_on_from_and_another_one_refused(
     oddframe: Run, ready: Path, tmp_path: Path
 ) -> None:

@@ -94,7 +94,8 @@ def test_all_methods_have_the_same_recipe_but_for_what_is_their_own() -> None:
     sultani = next(row for row in rows if row.name == "sultani").config.full_recipe()
     assert (sultani.optimiser, sultani.lr) == ("adagrad", 1e-3)
     # UR-DMU runs as published, not with what was chosen for it here, and that is a row of its own.
-    published, small = (rows[i].config.chosen_method()[1] for i in (0, -1))
+    settings = {row.name: row.config.chosen_method()[1] for row in rows}
+    published, small = settings["ur_dmu"], settings["ur_dmu_small"]
     assert (published.hidden, published.shortcut) == (512, False)  # type: ignore[attr-defined]
     assert (small.hidden, small.shortcut) == (128, True)  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="there is no method"):

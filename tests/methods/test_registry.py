@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from oddframe.backbones.registry import find_kinds
+from oddframe.datasets.registry import manifest
 from oddframe.errors import UsageError
+from oddframe.features.presets import get_preset
 from oddframe.methods.base import Recipe
-from oddframe.methods.registry import get_method, method_names
+from oddframe.methods.registry import DEFAULT, get_method, method_names
 
 
 def test_every_method_trains_a_step() -> None:
@@ -79,12 +81,39 @@ def test_published_recipes_and_settings(
     assert {key: config[key] for key in settings} == settings
 
 
-@pytest.mark.parametrize(("wrong", "right"), [("urdmu", "ur_dmu"), ("UR-DMU", "ur_dmu")])
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("urdmu", "ur_dmu"),
+        ("UR-DMU", "ur_dmu"),
+        ("rtmf", "rtfm"),
+        ("gcm", "gcn"),
+        ("bnwvad", "bn_wvad"),
+        ("normalty", "normality"),
+        ("wvad", "bn_wvad"),
+    ],
+)
 def test_a_wrong_name_is_answered_with_the_nearest(wrong: str, right: str) -> None:
     with pytest.raises(UsageError, match=f"did you mean '{right}'"):
         get_method(wrong)
 
 
-def test_an_unknown_name_is_answered_with_all() -> None:
-    with pytest.raises(UsageError, match="known are ur_dmu, oddframe"):
-        get_method("zzz")
+@pytest.mark.parametrize(
+    "wrong", ["foo", "bar", "zzz", "abc", "cnn", "lstm", "transformer", "x", "", "-", "m", "fool"]
+)
+def test_an_unknown_name_is_answered_with_all(wrong: str) -> None:
+    with pytest.raises(UsageError) as error:
+        get_method(wrong)
+    assert str(error.value).endswith(f"known are {', '.join(method_names())}")
+    assert "\n" not in str(error.value)
+
+
+def test_nonsense_suggests_nothing_anywhere_else() -> None:
+    for ask in (find_kinds, get_preset, manifest):
+        with pytest.raises(UsageError) as error:
+            ask("foo")
+        assert "did you mean" not in str(error.value)
+
+
+def test_what_is_trained_without_a_word_is_the_first_method() -> None:
+    assert method_names()[0] == DEFAULT == "oddframe"

@@ -18,7 +18,8 @@ def test_another_method_brings_its_own_settings_and_rate() -> None:
     assert changed.method.config == {}
     recipe = changed.full_recipe()
     assert (recipe.lr, recipe.weight_decay, recipe.steps) == (own.lr, own.weight_decay, 7)
-    assert with_method(config, "ur_dmu") == config
+    assert with_method(config, "oddframe") == config
+    assert with_method(config, "ur_dmu").method.config == {}, "as published"
     with pytest.raises(UsageError, match="ur_dmu"):
         with_method(config, "urdmu")
 
@@ -56,6 +57,7 @@ def test_the_configuration_of_a_model_fits_it() -> None:
     check_start(fight, config, spec)
     how = config.features.preprocessing()
     assert {name: getattr(spec, name) for name in vars(how)} == vars(how)
+    assert config.method.name == fight.method == "ur_dmu"
     assert config.fast is not None
     assert config.profiles()["fast"].stride == fight.profiles["fast"].spec.stride
     rule = fight.profiles["best"].rule

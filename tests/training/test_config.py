@@ -26,6 +26,12 @@ def test_the_default_file_says_what_the_defaults_are() -> None:
     assert read_config(CONFIGS / "default.yaml") == TrainConfig()
 
 
+def test_a_method_that_is_not_named() -> None:
+    assert parse_config({"recipe": {"steps": 9}}).method.name == "oddframe"
+    # Settings without a name were UR-DMU's before oddframe became the default.
+    assert parse_config({"method": {"config": {"memory": "none"}}}).method.name == "ur_dmu"
+
+
 def test_the_published_recipe_is_the_authors() -> None:
     config = read_config(CONFIGS / "urdmu_published.yaml")
     recipe = config.full_recipe()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from oddframe.backbones.aisfx import AisfxKind
@@ -15,7 +14,7 @@ from oddframe.backbones.i3d_rgb import I3DRgb
 from oddframe.backbones.onnx_file import OnnxKind
 from oddframe.backbones.places import weights_dir
 from oddframe.backbones.vggish import VGGishKind
-from oddframe.errors import UsageError
+from oddframe.errors import UsageError, nearest_name
 from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.views import regions_of
 
@@ -132,8 +131,8 @@ def _find(name: str) -> Kind:
     for suffix in _YAML:
         if (file := folder / f"{name}{suffix}").is_file():
             return OnnxKind(file)
-    near = difflib.get_close_matches(name, _KINDS, 1, cutoff=0.6)
-    advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(_KINDS)},"
+    near = nearest_name(name, _KINDS)
+    advice = f"did you mean {near}?" if near else f"there are {', '.join(_KINDS)},"
     raise UsageError(
         f"no backbone is called {name!r}; {advice} or the YAML of an ONNX file by its path, "
         f"or by its name in {folder}"

@@ -40,7 +40,10 @@ def methods(
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """List the methods that train takes: paper, year, what was published, how ours was checked."""
+    """List the methods that train takes: paper, year, what was published, how ours was checked.
+
+    The first one is what train takes unless told otherwise.
+    """
     from oddframe.methods.registry import method_names
 
     known = [described(each) for each in ([name] if name else method_names())]
@@ -106,6 +109,7 @@ def _table(known: list[dict[str, Any]]) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         say("  ".join(cells).rstrip())
+    note(f"oddframe train takes {known[0]['name']} unless told otherwise: --method NAME.")
     note("Figures are means of the benchmark's leading one in our league (benchmarks/LEAGUE.md).")
 
 

@@ -61,7 +61,12 @@ def train(
         typer.Option("--from", help="Go on from a model: fight, or a file.", show_default=False),
     ] = "",
     method: Annotated[
-        str, typer.Option(help="Instead of the configuration's.", show_default=False)
+        str,
+        typer.Option(
+            help="One that oddframe methods lists, instead of the configuration's or of the "
+            "model's that --from names. Without any of them: oddframe.",
+            show_default=False,
+        ),
     ] = "",
     config: Annotated[
         Path | None, typer.Option(help="A YAML file, see configs/.", show_default=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.manifest import Manifest
 from oddframe.datasets.read import survey
 from oddframe.datasets.survey import Survey
-from oddframe.errors import InputError, UsageError
+from oddframe.errors import InputError, UsageError, nearest_name
 from oddframe.files import exists, is_dir
 
 _MANIFESTS: dict[str, Manifest] = {
@@ -49,8 +48,8 @@ def manifest(name: str) -> Manifest:
     """
     if name in _MANIFESTS:
         return _MANIFESTS[name]
-    near = difflib.get_close_matches(name.lower(), _MANIFESTS, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    near = nearest_name(name, _MANIFESTS)
+    meant = f"; did you mean {near}?" if near else ""
     raise UsageError(f"no data set is called {name}, only {', '.join(_MANIFESTS)}{meant}")
 
 

@@ -9,10 +9,9 @@ whether JPEG made the files that can be downloaded is not known; both are fields
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Literal
 
-from oddframe.errors import UsageError
+from oddframe.errors import UsageError, nearest_name
 from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.views import crop_names, reordered
 
@@ -53,8 +52,8 @@ def get_preset(name: str, order: Literal["published", "extractor"] = "published"
         UsageError: there is no such preset.
     """
     if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, 1, cutoff=0.5)
-        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}"
+        near = nearest_name(name, PRESETS)
+        advice = f"did you mean {near}?" if near else f"there are {', '.join(PRESETS)}"
         raise UsageError(f"no preset is called {name!r}; {advice}")
     preset = PRESETS[name]
     crops = reordered(preset.how.crops, order)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from oddframe.detector import VideoLike, VideoResult
-from oddframe.errors import UsageError
+from oddframe.errors import UsageError, nearest_name
 from oddframe.files import make_folder
 from oddframe.outputs.csv_file import write_csv
 from oddframe.outputs.json_file import write_json
@@ -88,8 +87,8 @@ def path_of(out_dir: Path, stem: str | None, name: str) -> Path:
 def _checked(formats: Sequence[str]) -> list[str]:
     for name in formats:
         if name not in _NAMES:
-            near = get_close_matches(name, FORMATS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}"
+            near = nearest_name(name, FORMATS)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(FORMATS)}"
             raise UsageError(f"no format {name!r}; {hint}")
     return list(dict.fromkeys(formats))
 

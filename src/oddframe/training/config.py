@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from oddframe.errors import UsageError
 from oddframe.explain import explained, read_yaml
 from oddframe.methods.base import AnyMethod, Recipe
-from oddframe.methods.registry import get_method
+from oddframe.methods.registry import DEFAULT, get_method
 from oddframe.training.feature_section import (
     FeatureChanges,
     FeatureSection,
@@ -32,16 +32,15 @@ _Clips = Annotated[int, Field(le=1000)]
 
 
 class MethodSection(Section):
-    """The method by name, and what its own config has otherwise than its defaults."""
+    """The method by name, and what its own config has otherwise than its defaults.
+
+    Attributes:
+        name: Of the method; where there is only a ``config``, it is UR-DMU's.
+        config: Fields of the method's ``Config``.
+    """
 
     name: str = "ur_dmu"
     config: dict[str, Any] = Field(default_factory=dict)
-
-
-# A few hundred videos or fewer: docs/fight.md has what validation recordings said of it.
-SMALL_DATA = MethodSection(
-    config={"hidden": 128, "heads": 4, "head_dim": 32, "shortcut": True},
-)
 
 
 class RecipeSection(Section):
@@ -127,7 +126,7 @@ class TrainConfig(Section):
     features: FeatureSection = FeatureSection()
     fast: FeatureChanges | None = None
     training_features: SamplingChanges = SamplingChanges()
-    method: MethodSection = SMALL_DATA
+    method: MethodSection = MethodSection(name=DEFAULT)
     recipe: RecipeSection = RecipeSection()
     bags: BagSection = BagSection()
     calibration: CalibrationSection = CalibrationSection()

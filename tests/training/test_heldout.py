@@ -18,7 +18,16 @@ from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack, Timebase
 from oddframe.training.config import BagSection, TrainConfig, parse_config
 from oddframe.training.gather import Gathered
-from oddframe.training.heldout import Scored, figures, normal_tracks, threshold
+from oddframe.training.heldout import (
+    FEWEST_GROUPS,
+    FEWEST_VIDEOS,
+    Scored,
+    ThresholdChoice,
+    choose_threshold,
+    figures,
+    normal_tracks,
+    threshold,
+)
 from oddframe.training.measure import measured
 from oddframe.training.sections import EventSection
 from tests.test_modelfile import SPEC, made_model
@@ -105,16 +114,17 @@ def test_a_threshold_stands_on_normal_videos_alone(model: Model, mode: str) -> N
 @pytest.mark.parametrize("held_out", [True, False])
 def test_abnormal_videos_do_not_raise_a_models_threshold(model: Model, held_out: bool) -> None:
     config = parse_config({"method": {"name": "linear"}})
-    videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(CALM)]
+    calm = [*CALM, features(0.6)]
+    videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(calm)]
     videos += [gathered(config, 5 + i, each, abnormal=True) for i, each in enumerate(ODD)]
     inside: list[Gathered] = [] if held_out else videos
     found = measured(model, config, videos if held_out else [], inside, lambda _: None)
-    # Without held-out videos it lies where normal ones end: nothing abnormal is looked at.
-    expected = (0.3 + 0.8) / 2 if held_out else 0.3
+    # Above all normal scores; where nothing is held out, not one abnormal score is looked at.
+    expected = (0.6 + 0.8) / 2 if held_out else 0.6
     assert found.profiles["best"].rule.threshold == pytest.approx(expected, rel=1e-5)
     about = found.card["threshold_best"]
     assert about["on"] == ("held-out groups" if held_out else "training videos")
-    assert about["normal_minutes"] == pytest.approx(5 / 60)
+    assert about["normal_minutes"] == pytest.approx(6 / 60)
     assert about["false_alarms"] == 0
     assert dict(found.metrics) == ({"video_auc": 1.0, "video_accuracy": 1.0} if held_out else {})
 
@@ -127,3 +137,90 @@ def test_a_videos_mark_is_its_highest_score_and_a_clips_the_mean(model: Model) -
     section = BagSection.model_validate({"mode": "joined", "clips": (2, 2), "abnormal": (1, 1)})
     clips = figures(model, videos, section, 0.6, seed=0)
     assert (clips["video_auc"], clips["video_accuracy"]) == (0.0, 0.5)
+
+
+def chosen(
+    normal: list[ScoreTrack],
+    abnormal: list[ScoreTrack],
+    *,
+    groups: int = 4,
+    before: float | None = None,
+) -> ThresholdChoice:
+    return choose_threshold(normal, normal, abnormal, EVENTS, 1.0, groups=groups, before=before)
+
+
+def test_enough_normal_video_sets_it_by_the_wished_rate() -> None:
+    day = video(*[0.1, 0.2] * (3 * 1800))  # Three hours rule out one false alarm an hour.
+    found = chosen([day], [], groups=1, before=0.75)
+    assert (found.value, found.basis) == (pytest.approx(0.2), "false alarms")
+    shorter = chosen([video(*[0.1, 0.2] * (3 * 1800 - 1))], [], groups=1, before=0.75)
+    assert (shorter.value, shorter.basis) == (0.75, "model")
+
+
+@pytest.mark.parametrize("loudest", [0.16, 0.74, 0.9])
+def test_a_handful_of_videos_keeps_the_threshold_of_the_model_before(loudest: float) -> None:
+    calm, odd = [video(0.1, loudest), video(0.1)], [video(0.2, 0.95), video(0.1, 0.1)]
+    found = chosen(calm, odd, before=0.75)
+    assert (found.value, found.basis) == (0.75, "model")
+    assert found.false_alarms == (loudest > 0.75)
+
+
+@pytest.mark.parametrize(("loudest", "value"), [(0.16, 0.5), (0.49, 0.5), (0.7, 0.7)])
+def test_a_handful_without_a_model_before_is_one_half_or_quiet(
+    loudest: float, value: float
+) -> None:
+    calm = [video(0.1, loudest), video(0.1)]
+    for odd in ([], [video(0.2, 0.3)]):
+        found = chosen(calm, odd)
+        assert (found.value, found.basis) == (pytest.approx(value), "half")
+        assert found.false_alarms == 0
+
+
+def clips_with_one_loud_normal_one() -> tuple[list[ScoreTrack], list[ScoreTrack]]:
+    calm = [video(0.1, 0.02 * i) for i in range(FEWEST_VIDEOS)] + [video(0.99, 0.1)]
+    odd = [video(0.1, 0.3 + 0.04 * i) for i in range(FEWEST_VIDEOS)]
+    return calm, odd
+
+
+def test_with_enough_clips_most_are_right_though_a_normal_one_is_above_all_others() -> None:
+    calm, odd = clips_with_one_loud_normal_one()
+    assert threshold(calm, odd, EVENTS, 1.0).threshold >= 0.99, "nothing would be found"
+    found = chosen(calm, odd, groups=FEWEST_GROUPS)
+    assert (found.value, found.basis) == (pytest.approx((0.18 + 0.3) / 2), "videos")
+    assert found.false_alarms == 1
+    assert all(find_events(track, EVENTS.rule(found.value)) for track in odd)
+    for few in (
+        chosen(calm, odd, groups=FEWEST_GROUPS - 1, before=0.75),
+        chosen(calm[2:], odd, before=0.75),
+        chosen(calm, odd[1:], before=0.75),
+    ):
+        assert (few.value, few.basis) == (0.75, "model")
+
+
+def test_clips_raise_the_threshold_of_the_model_before_and_do_not_lower_it() -> None:
+    calm, odd = clips_with_one_loud_normal_one()
+    kept = chosen(calm, odd, before=0.45)
+    assert (kept.value, kept.basis) == (0.45, "model")
+    loud = [video(0.1, 0.5 + 0.01 * i) for i in range(FEWEST_VIDEOS)]
+    assert chosen(loud, [video(0.8 + 0.01 * i) for i in range(12)], before=0.45).value == (
+        pytest.approx((0.59 + 0.8) / 2)
+    )
+
+
+def test_of_thresholds_that_clips_cannot_tell_apart_the_highest_is_taken() -> None:
+    calm = [video(0.1)] * 16 + [video(0.1, at) for at in (0.3, 0.5, 0.7, 0.99)]
+    odd = [video(0.1, at) for at in np.linspace(0.51, 0.95, 20)]
+    rule = EVENTS.rule(chosen(calm, odd).value)
+    alarms, found = (sum(bool(find_events(v, rule)) for v in videos) for videos in (calm, odd))
+    assert (alarms, found) == (2, 19), "at 0.505, where most are right, 2 and 20"
+
+
+def test_scores_that_are_all_the_same_end_in_a_threshold() -> None:
+    same = [video(0.3)] * FEWEST_VIDEOS
+    assert (chosen(same, same).value, chosen(same, same, before=0.6).value) == (0.5, 0.6)
+
+
+def test_hours_that_were_learned_from_lower_nothing() -> None:
+    day = video(*[0.1, 0.2] * (3 * 1800))
+    assert chosen([day], [], groups=0).value == 0.5
+    assert chosen([day], [], groups=0, before=0.75).value == 0.75

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.cli.demo import DATA
+from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
 from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.store import FeatureStore, content_hash
@@ -19,6 +20,8 @@ from oddframe.modelfile import Model, load_model
 from oddframe.training import gather
 from oddframe.training.config import TrainConfig
 from oddframe.training.run import train
+from oddframe.training.sections import CalibrationSection
+from oddframe.training.start import config_of
 from tests.training.made import small_config
 from tests.training.ready import Told
 
@@ -156,6 +159,38 @@ def test_too_few_groups_are_said_and_training_videos_calibrate(
     assert any("too few groups (2)" in line for line in told.lines)
     assert model.card["threshold_best"]["on"] == "training videos"
     assert model.metrics == {}
+
+
+def test_a_handful_of_clips_keeps_the_threshold_of_the_model_that_it_went_on_from(
+    tmp_path: Path,
+) -> None:
+    fight, told = load_model("fight"), Told()
+    chosen = {"s28": ["nofi093", "fi128"], "s06": ["nofi057", "fi026"]}
+    videos = [
+        LabelledVideo(
+            DATA / f"{name}.mp4", name[0] == "f", "fight" if name[0] == "f" else NORMAL, group
+        )
+        for group, names in chosen.items()
+        for name in names
+    ]
+    settings = config_of(fight).with_recipe(steps=4, normal_bags=2, abnormal_bags=2)
+    halves = settings.model_copy(update={"calibration": CalibrationSection(share=0.5)})
+    model = train(
+        Dataset("handful", tuple(videos)),
+        halves,
+        tmp_path / "m.safetensors",
+        store=FeatureStore(tmp_path / "store"),
+        progress=told,
+        start=fight,
+    ).model
+    for name, before in fight.profiles.items():
+        assert model.profiles[name].rule.threshold == before.rule.threshold
+        assert model.profiles[name].rule.release == pytest.approx(before.rule.release)
+    assert model.card["threshold_best"]["set_by"] == "model"
+    assert told.said(
+        "the threshold stays 0.75, that of the model 'fight': held out are 0.0 minutes"
+    )
+    assert load_model(tmp_path / "m.safetensors").profiles["best"].rule.threshold == 0.75
 
 
 def test_one_video_under_two_labels_is_refused(

@@ -151,7 +151,8 @@ class Finals:
             self.warn(line if name == "training" else f"{name}: {line}")
         failed = self.trainer.library.failed
         about = {**card(self.data, config, videos, self.held_out, failed), **self.about}
-        return measured(replace(model, card=about), config, self.held_out, videos, warn)
+        found, start = replace(model, card=about), self.trainer.start
+        return measured(found, config, self.held_out, videos, warn, start)
 
 
 def _finished(path: Path, config: TrainConfig, seen: str) -> Model | None:

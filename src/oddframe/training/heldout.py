@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
-from oddframe.events import Calibration, calibrate, find_events, smoothed
+from oddframe.events import Calibration, calibrate, find_events, hours_for, smoothed
 from oddframe.features.spec import Features
 from oddframe.metrics import LabelledScores, accuracy, frame_metrics, roc_auc
 from oddframe.modelfile import Model
@@ -21,6 +22,11 @@ from oddframe.training.sections import EventSection
 
 # Joined videos of either kind that the figures stand on: enough that drawing others hardly matters.
 JOINED = 40
+# Held-out videos of either class, and groups that they are of, from which on a threshold may stand
+# on which videos it gets right.
+FEWEST_VIDEOS, FEWEST_GROUPS = 10, 3
+# Where nothing better can be said: training scales scores so that they lie on either side of it.
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,99 @@ def threshold(
     at = rule.with_threshold((lowest.threshold + min(above)) / 2)
     left = sum(len(find_events(track, at)) for track in normal)
     return Calibration(at.threshold, left, lowest.hours)
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """A threshold and what it stands on.
+
+    Attributes:
+        value: The threshold.
+        basis: ``false alarms``: it keeps the wished rate on enough held-out normal video.
+            ``videos``: most held-out videos are right at it. ``model``: it is that of the model
+            which training went on from. ``half``: one half, or more where normal video is quiet
+            only above.
+        false_alarms: Events that the normal videos give at it.
+        hours: Of normal video.
+    """
+
+    value: float
+    basis: Literal["false alarms", "videos", "model", "half"]
+    false_alarms: int
+    hours: float
+
+
+def choose_threshold(
+    rows: Sequence[ScoreTrack],
+    normal: Sequence[ScoreTrack],
+    abnormal: Sequence[ScoreTrack],
+    events: EventSection,
+    false_alarms_per_hour: float,
+    *,
+    groups: int,
+    before: float | None,
+) -> ThresholdChoice:
+    """The threshold of a model that was just trained, by what its held-out videos can show.
+
+    Enough normal video for the wished rate (``hours_for``) sets it by that rate. Less cannot: any
+    few seconds are quiet at some low threshold, and of many short clips, picked to be hard, one may
+    score above all abnormal ones. So with enough videos of both classes the threshold is where most
+    of them are right; that of a model which training went on from changes only to a higher one that
+    is clearly better. With a handful of videos that model's threshold stays; without such a model
+    it is one half, or higher where it takes that to be quiet on them.
+
+    Args:
+        rows: What ``normal_tracks`` makes of the normal videos; false alarms are counted in it.
+        normal: Scores of each normal video.
+        abnormal: Scores of each abnormal one.
+        events: The events' rule.
+        false_alarms_per_hour: The wish.
+        groups: Groups (recordings, cameras) of the held-out videos; 0: these are of training.
+        before: Threshold of the model that training went on from; none: fresh weights.
+
+    Raises:
+        UsageError: there are no normal tracks.
+    """
+    found = threshold(rows, abnormal, events, false_alarms_per_hour)
+    basis: Literal["false alarms", "videos", "model", "half"]
+    if groups and found.hours >= hours_for(false_alarms_per_hour):
+        return ThresholdChoice(found.threshold, "false alarms", found.false_alarms, found.hours)
+    if groups >= FEWEST_GROUPS and min(len(normal), len(abnormal)) >= FEWEST_VIDEOS:
+        value = _most_right(normal, abnormal, events, before)
+        basis = "model" if value == before else "videos"
+    elif before is not None:
+        value, basis = before, "model"
+    else:
+        value, basis = max(HALF, found.threshold), "half"
+    left = sum(len(find_events(track, events.rule(value))) for track in rows)
+    return ThresholdChoice(value, basis, left, found.hours)
+
+
+def _most_right(
+    normal: Sequence[ScoreTrack],
+    abnormal: Sequence[ScoreTrack],
+    events: EventSection,
+    before: float | None,
+) -> float:
+    """The highest threshold that is as good as the best, within a standard error.
+
+    How good is the mean of the shares of normal and abnormal videos that are right. ``before`` is a
+    lower bound, and is kept if it is that good.
+    """
+    quiet, odd = (
+        np.array([smoothed(track, events.smooth_s).max() for track in tracks])
+        for tracks in (normal, abnormal)
+    )
+    peaks = np.unique(np.concatenate([quiet, odd]))
+    middles = (peaks[1:] + peaks[:-1]) / 2
+    least = HALF if before is None else before
+    at = np.append(least, middles if before is None else middles[middles > before])
+    shares = np.array([[(quiet < each).mean(), (odd >= each).mean()] for each in at])
+    right = shares.mean(axis=1)
+    found, missed = shares[right.argmax()], 1 - shares[right.argmax()]
+    error = np.sqrt((found * missed / [len(quiet), len(odd)]).sum()) / 2
+    good = at[right >= right.max() - error]
+    return before if before is not None and before in good else float(good.max())
 
 
 def figures(

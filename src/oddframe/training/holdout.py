@@ -59,7 +59,7 @@ def hold_out(
     if not groups:
         say(
             f"{dataset.name}: too few groups ({len(dataset.groups)}) to keep some from training: "
-            "no figures, and the threshold is set on training videos, so it may be too low"
+            "no figures, and nothing unseen to set the threshold on"
         )
     return _parted(dataset, groups)
 

@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError
-from oddframe.events import hours_for
 from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.feature_section import FeatureSection
 from oddframe.training.gather import Gathered
-from oddframe.training.heldout import Scored, figures, normal_tracks, threshold
-
-# One in a hundred normal snippets scores above it: so ``fit_normal`` sets the scale.
-UNSEEN_EDGE = 0.5
+from oddframe.training.heldout import (
+    HALF,
+    Scored,
+    ThresholdChoice,
+    choose_threshold,
+    figures,
+    normal_tracks,
+)
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,21 @@ def measured(
     held_out: Sequence[Gathered],
     training: Sequence[Gathered],
     say: Callable[[str], None],
+    start: Model | None = None,
 ) -> Model:
     """The model with a threshold in each profile, and figures on what was held out.
+
+    ``choose_threshold`` has how the threshold is found; the line that is said is of ``best``.
 
     Args:
         model: Trained.
         config: What it was trained with.
-        held_out: What it was not trained on; none: the threshold is set on ``training``'s normal
-            videos, and there are no figures; where it remembers those, at ``UNSEEN_EDGE``.
+        held_out: What it was not trained on; none: there are no figures, and of ``training`` the
+            normal videos can only raise the threshold; where it remembers those, it is one half.
         training: What it was trained on.
-        say: Is told what the threshold does not stand on.
+        say: Called with the line that says why the threshold could not be set by the wished rate
+            of false alarms, and what it is instead.
+        start: The model that training went on from.
 
     Raises:
         InputError: there are no normal videos to set a threshold on.
@@ -54,26 +62,32 @@ def measured(
         videos = scored(model, held_out or [g for g in training if not g.video.abnormal], section)
         at = config.events.fixed(name)
         if at is None and not held_out and config.chosen_method()[0].from_normal_alone:
-            # It remembers these videos: their own scores say nothing of other ones'.
-            at = UNSEEN_EDGE
+            # It remembers these videos: their own scores say nothing of other ones'. ``fit_normal``
+            # sets the scale so that one normal snippet in a hundred scores above a half.
+            at = HALF
             card[f"threshold_{name}"] = {"on": "training videos, each not yet remembered"}
         if at is None:
             tracks = normal_tracks(model, videos, config.bags)
             if not tracks:
                 raise InputError("no normal videos are held out: no threshold can be set on them")
             wish = config.calibration.false_alarms_per_hour
-            abnormal = [video.track for video in videos if video.abnormal]
-            found = threshold(tracks, abnormal, config.events, wish)
-            at = found.threshold
-            if name == "best" and found.hours < hours_for(wish):
-                say(
-                    f"the threshold stands on {found.hours * 60:.1f} minutes of normal video, too "
-                    f"little to promise {wish:g} false alarms an hour: calibrate on more of it"
-                )
+            found = choose_threshold(
+                tracks,
+                [video.track for video in videos if not video.abnormal],
+                [video.track for video in videos if video.abnormal],
+                config.events,
+                wish,
+                groups=len({each.video.group for each in held_out}),
+                before=_threshold_of(start, name),
+            )
+            at = found.value
+            if name == "best" and found.basis != "false alarms":
+                say(_reason(found, wish, start, held_out=bool(held_out)))
             card[f"threshold_{name}"] = {
                 "normal_minutes": found.hours * 60,
                 "false_alarms": found.false_alarms,
                 "on": "held-out groups" if held_out else "training videos",
+                "set_by": found.basis,
             }
         profiles[name] = replace(model.profiles[name], rule=config.events.rule(at))
         if held_out:
@@ -81,6 +95,33 @@ def measured(
             values = figures(model, videos, config.bags, at, config.recipe.seed)
             metrics |= {prefix + key: value for key, value in values.items()}
     return replace(model, profiles=profiles, metrics=metrics, card=card)
+
+
+def _threshold_of(start: Model | None, profile: str) -> float | None:
+    if start is None or profile not in start.profiles:
+        return None
+    return start.profiles[profile].rule.threshold
+
+
+def _reason(choice: ThresholdChoice, wish: float, start: Model | None, *, held_out: bool) -> str:
+    """What the threshold is, and why it is not set by the wished rate, in one line."""
+    at = f"{choice.value:.3g}"
+    if choice.basis == "videos":
+        what = f"the threshold is {at}, where most held-out videos are right"
+    elif choice.basis == "model":
+        what = (
+            f"the threshold stays {at}, that of the model '{'' if start is None else start.name}'"
+        )
+    elif choice.value == HALF:
+        what = "the threshold is one half"
+    else:
+        what = f"the threshold is {at}, above one half because normal video scores higher"
+    if not held_out:
+        return f"{what}: no video is held out to set it on; calibrate on normal video"
+    return (
+        f"{what}: held out are {choice.hours * 60:.1f} minutes of normal video, too little to "
+        f"promise {wish:g} false alarms an hour; calibrate on more of it"
+    )
 
 
 def figure_of_choice(config: TrainConfig) -> str:

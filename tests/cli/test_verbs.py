@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 Run = Callable[..., Answer]
 VERBS = ("score", "demo", "train", "calibrate", "evaluate", "reproduce", "data", "import", "report")
 VERBS += ("info", "methods", "doctor")
+HANDFUL = {"on": "held-out groups", "normal_minutes": 0.1, "false_alarms": 0}
 HEAVY = ("torch", "cv2", "av", "openvino", "numpy", "matplotlib", "pydantic", "safetensors")
 
 
@@ -83,6 +84,47 @@ def test_info_of_a_model(oddframe: Run) -> None:
     assert facts["kind"] == "model"
     assert facts["finds"] == "fights"
     assert facts["profiles"]["best"]["spec"]["backbone"] == "i3d"
+    summary, details = oddframe("info", "fight").out.split("\n\nEverything that the file says:\n")
+    assert details.startswith("kind")
+    lines = summary.splitlines()
+    assert lines[0] == "finds         fights"
+    assert lines[1].startswith("learned from  99 abnormal and 93 normal videos")
+    assert lines[2].startswith("how good      on 50 videos of 7 groups")
+    assert lines[4].split()[:4] == ["0.892", "0.881", "AUC", "of"]
+    assert max(map(len, lines)) <= 100
+    text = " ".join(summary.split())
+    assert "threshold 0.75: an event begins where the score" in text
+    assert "fast: looks at 16 frames every 3.2 s" in text
+    assert "its threshold is 0.6" in text
+    assert "beware Learned from 192 clips of two seconds" in text
+    assert lines[-1] == "use it        oddframe score VIDEO --model fight"
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({}, "not set on video"),
+        ({"threshold_best": {"on": "training videos, each not yet remembered"}}, "set on training"),
+        (
+            {"calibration_best": {"hours": 5.25, "false_alarms": 4, "per_hour_95": [0.2, 1.9]}},
+            "calibrated on 5.2 hours of normal video: 4 false alarms in it, with 95 % certainty "
+            "0.2 to 1.9 an hour",
+        ),
+        (
+            {"threshold_best": {**HANDFUL, "set_by": "model"}},
+            "that of the model which training went on from; 0.1 minutes of normal video",
+        ),
+        ({"thresholds": {"best": {"cam1": 0.8}}}, "cameras with one of their own: cam1 0.8"),
+    ],
+)
+def test_info_says_what_a_threshold_stands_on(
+    oddframe: Run, tmp_path: Path, card: dict[str, object], said: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(replace(load_model("fight"), card=card, metrics={}), path)
+    summary = oddframe("info", path).out.split("\n\n")[0]
+    assert said in " ".join(summary.split())
+    assert f"not measured; oddframe evaluate {path} DATA" in " ".join(summary.split())
 
 
 def test_info_of_a_model_of_several_seeds_is_in_words(oddframe: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,14 @@ from oddframe.cli.options import DebugOption, JsonOption
 
 # Items of a list that a person is shown: a model names every video that it has learned from.
 _MOST = 12
+# Columns of the summary.
+_LABEL, _WIDTH = 14, 100
+_FIGURES = {
+    "video_auc": "AUC of whole videos: how often an abnormal one scores above a normal one",
+    "video_accuracy": "whole videos that are right at the threshold",
+    "frame_auc": "AUC of frames, the videos joined to longer ones",
+    "frame_ap": "AP of the same",
+}
 EXAMPLE = "Example: oddframe info cam3.mp4    oddframe info fight"
 
 
@@ -25,12 +34,21 @@ def info(
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Say what a video, a feature file or a model is."""
+    """Say what a video, a feature file or a model is.
+
+    Of a model first what it finds, what it learned from, how good it is and what its threshold
+    means; then everything that its file says.
+    """
     facts = describe(file)
     if as_json:
         say(json.dumps(facts, indent=2))
-    else:
-        _show(facts)
+        return
+    if facts["kind"] == "model":
+        for line in _summary(facts):
+            say(printable(line))
+        say()
+        say("Everything that the file says:")
+    _show(facts)
 
 
 def describe(file: str) -> dict[str, Any]:
@@ -80,6 +98,130 @@ def _safetensors(file: str) -> dict[str, Any]:
         "config": model.config.model_dump(mode="json"),
         "profiles": profiles,
     }
+
+
+def _summary(facts: dict[str, Any]) -> list[str]:
+    """What a person wants to know of a model, in lines."""
+    sections = {
+        "finds": [facts["finds"]],
+        "learned from": _learned_from(facts),
+        "how good": _how_good(facts),
+        "threshold": _threshold(facts),
+        "profiles": _profiles(facts),
+        "beware": [facts["card"].get("limits", "")],
+        "use it": [f"oddframe score VIDEO --model {facts['file']}"],
+    }
+    lines = []
+    for label, texts in sections.items():
+        for text in texts:
+            # A table keeps its columns, and a command can be copied.
+            whole = "  " in text or label == "use it"
+            for line in [text] if whole else _wrap(text):
+                lines.append(f"{label:<{_LABEL}}{line}")
+                label = ""
+    return lines
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
+
+
+def _learned_from(facts: dict[str, Any]) -> list[str]:
+    card = facts["card"]
+    if "imported_from" in card:
+        return [f"a published checkpoint, {card['imported_from']['file']}"]
+    count = card.get("training_videos")
+    if not count:
+        return ["its file does not say"]
+    text = f"{count['abnormal']} abnormal and {count['normal']} normal videos"
+    if started := card.get("started_from"):
+        text += f", from the model '{started['name']}' on"
+    return [f"{text} (data set '{card['data']}', method {facts['method']})"]
+
+
+def _how_good(facts: dict[str, Any]) -> list[str]:
+    from oddframe.outputs.study_words import counted
+
+    card, metrics = facts["card"], facts["metrics"]
+    names = [name for name in _FIGURES if name in metrics]
+    if not names:
+        return [f"not measured; oddframe evaluate {facts['file']} DATA measures it"]
+    groups = counted(len(card.get("held_out_groups", ())), "group")
+    profiles = {"best": "", **({"fast": "fast_"} if f"fast_{names[0]}" in metrics else {})}
+    columns = "  ".join(f"{name:>5}" for name in profiles)
+    lines = [
+        f"on {counted(card.get('held_out_videos', 0), 'video')} of {groups} (recordings, cameras) "
+        "that it did not learn from:",
+        f"{columns}  profile",
+    ]
+    for name in names:
+        values = (metrics.get(prefix + name) for prefix in profiles.values())
+        cells = "  ".join(f"{'-' if value is None else f'{value:.3f}':>5}" for value in values)
+        lines.append(f"{cells}  {_FIGURES[name]}")
+    return lines
+
+
+def _threshold(facts: dict[str, Any]) -> list[str]:
+    rule, card = facts["profiles"]["best"]["rule"], facts["card"]
+    mean = f", its mean over {rule['smooth_s']:g} s," if rule["smooth_s"] else ""
+    lines = [
+        f"{rule['threshold']:.3g}: an event begins where the score (0 to 1){mean} reaches it, and "
+        f"ends where it falls below {rule['release']:.3g}",
+        _basis(card),
+    ]
+    if cameras := card.get("thresholds", {}).get("best"):
+        lines.append(f"cameras with one of their own: {_in_words(cameras)}")
+    lines.append(
+        "score --threshold takes another: a higher one finds fewer and surer events; oddframe "
+        "calibrate sets it by the false alarms that your cameras give"
+    )
+    return lines
+
+
+def _basis(card: dict[str, Any]) -> str:
+    """Where the threshold of ``best`` comes from."""
+    if calibrated := card.get("calibration_best"):
+        low, high = calibrated["per_hour_95"]
+        return (
+            f"calibrated on {calibrated['hours']:.2g} hours of normal video: "
+            f"{calibrated['false_alarms']} false alarms in it, with 95 % certainty {low:.2g} to "
+            f"{high:.2g} an hour"
+        )
+    fixed = card.get("configuration", {}).get("events", {}).get("threshold")
+    if fixed is not None:
+        return "fixed by the configuration that it was trained with"
+    found = card.get("threshold_best", {})
+    if "normal_minutes" not in found:
+        return f"set on {found['on']}" if "on" in found else "not set on video"
+    minutes = f"{found['normal_minutes']:.1f} minutes of normal video ({found['on']})"
+    bases = {
+        "videos": f"set where most held-out videos are right; {minutes} cannot show a rate of "
+        "false alarms",
+        "model": f"that of the model which training went on from; {minutes} are too little for a "
+        "new one",
+        "half": f"{minutes} are too little to set it by a rate of false alarms",
+    }
+    return bases.get(
+        found.get("set_by", ""), f"set on {minutes}: {found['false_alarms']} false alarms in it"
+    )
+
+
+def _profiles(facts: dict[str, Any]) -> list[str]:
+    lines = [f"best, the usual one: {_looks_at(facts['profiles']['best']['spec'])}"]
+    if fast := facts["profiles"].get("fast"):
+        lines.append(
+            f"fast: {_looks_at(fast['spec'])}; quicker, finds less that is short; its threshold is "
+            f"{fast['rule']['threshold']:.3g}"
+        )
+    return lines
+
+
+def _looks_at(spec: dict[str, Any]) -> str:
+    stride, snippet, rate = spec["stride"], spec["snippet_frames"], spec["rate"]
+    if stride <= snippet:
+        return "looks at everything"
+    every = f"{stride / rate:.3g} s" if rate else f"{stride} frames"
+    return f"looks at {snippet} frames every {every}"
 
 
 def _features(file: str) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""A threshold a camera: kept in a model's card, found again by the folder that a video lies in."""
+"""A threshold a camera, and the mask that it was set with: kept in a model's card, found again by
+the folder that a video lies in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from oddframe.events import EventRule
 
 THRESHOLDS = "thresholds"
+MASKS = "masks"
 
 
 def camera_of(path: Path) -> str:
@@ -34,8 +37,58 @@ def with_thresholds(
     card: Mapping[str, Any], profile: str, thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
     """A card with these thresholds by camera for one profile; none: without its old ones."""
-    kept = {name: each for name, each in card.get(THRESHOLDS, {}).items() if name != profile}
-    if thresholds:
-        kept[profile] = dict(thresholds)
-    changed = {name: value for name, value in card.items() if name != THRESHOLDS}
-    return changed | ({THRESHOLDS: kept} if kept else {})
+    return _with(card, THRESHOLDS, profile, thresholds)
+
+
+def shared_mask(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, str]]:
+    """The mask that all videos have, and each camera's where they differ.
+
+    Args:
+        masks: Each video and the digest of its mask ("": it has none).
+
+    Returns:
+        (digest, {}) if it is the same for all; else ("", digest by camera).
+    """
+    by_camera = {camera_of(path): digest for path, digest in masks}
+    digests = set(by_camera.values()) or {""}
+    return (digests.pop(), {}) if len(digests) == 1 else ("", by_camera)
+
+
+def with_masks(card: Mapping[str, Any], profile: str, masks: Mapping[str, str]) -> dict[str, Any]:
+    """A card that has the masks of a profile's thresholds by camera; none: without its old ones."""
+    return _with(card, MASKS, profile, masks)
+
+
+def mask_note(
+    card: Mapping[str, Any], profile: str, common: str, path: Path, used: str
+) -> str | None:
+    """Why the threshold of a video's camera does not fit its mask; None: it does.
+
+    Args:
+        card: A model's card; ``card["masks"]`` is ``{profile: {camera: digest}}``.
+        profile: ``best`` or ``fast``.
+        common: Digest of the mask that this profile's threshold was set with, if that was one for
+            all cameras.
+        path: The video.
+        used: Digest of the mask that it is scored with; "": none.
+    """
+    own = card.get(MASKS, {}).get(profile)
+    if own is not None and camera_of(path) not in own:
+        return "the threshold was set on other cameras, with a mask for each"
+    before = common if own is None else own[camera_of(path)]
+    if before == used:
+        return None
+    if not used:
+        return f"the threshold was set with a mask ({before}), and there is none here: see --mask"
+    kind = "another mask" if before else "no mask"
+    return f"the threshold was set with {kind}: oddframe calibrate --mask sets one for this mask"
+
+
+def _with(
+    card: Mapping[str, Any], key: str, profile: str, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    kept = {name: each for name, each in card.get(key, {}).items() if name != profile}
+    if values:
+        kept[profile] = dict(values)
+    changed = {name: value for name, value in card.items() if name != key}
+    return changed | ({key: kept} if kept else {})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import Choice, DeviceName, EngineName, PrecisionName, choose
 from oddframe.backbones.registry import load_backbone
+from oddframe.cameras import mask_note
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, find_events
 from oddframe.features.arrays import BACKBONE as ARRAY
@@ -23,7 +25,7 @@ from oddframe.features.partial import Partial
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model, Profile, load_model
 from oddframe.timeline import Event, ScoreTrack
-from oddframe.video.mask import Mask
+from oddframe.video.mask import Mask, mask_digest
 from oddframe.video.source import open_source
 from oddframe.video.views import with_views
 
@@ -184,17 +186,43 @@ class Detector:
                 "checkpoint with --reads i3d"
             )
 
-    @property
-    def made_spec(self) -> FeatureSpec:
-        """The spec of features that this detector makes here: with this engine's precision."""
-        precision = self.choice.precision if self.spec.has_picture else "float32"
-        return replace(self.spec, precision=precision)
+    def made_spec(self, mask: Mask | None = None) -> FeatureSpec:
+        """The spec of features that this detector makes here: by this engine, with this mask."""
+        if not self.spec.has_picture:
+            return replace(self.spec, precision="float32")
+        return replace(self.spec, precision=self.choice.precision, mask=mask_digest(mask))
 
     @property
     def rule(self) -> EventRule:
         """How this model's scores become events."""
         settings: Profile = self.model.profiles[self.profile]
         return settings.rule
+
+    def threshold_notes(
+        self, masks: Sequence[tuple[Path, str]], rule: EventRule | None = None
+    ) -> list[str]:
+        """Why the model's threshold does not fit what is scored, a line a reason.
+
+        Args:
+            masks: Each video and the digest of the mask that it is scored with; "": none.
+            rule: How its scores become events; None: the model's own rule.
+        """
+        card, common = self.model.card, self.model.profiles[self.profile].spec.mask
+        counts = Counter(
+            line
+            for path, used in masks
+            if (line := mask_note(card, self.profile, common, path, used)) is not None
+        )
+        lines = [
+            line if count == len(masks) else f"{count} of {len(masks)} videos: {line}"
+            for line, count in counts.items()
+        ]
+        if rule is not None and rule != self.rule:
+            lines.append(
+                "the threshold was set with other event options than these: oddframe calibrate "
+                "takes them, too"
+            )
+        return lines
 
     @property
     def info(self) -> ModelInfo:

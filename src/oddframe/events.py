@@ -54,6 +54,32 @@ class EventRule:
         return replace(self, threshold=threshold, release=min(threshold, threshold * ratio))
 
 
+@dataclass(frozen=True)
+class RuleChanges:
+    """What differs from an event rule, without its threshold; None: nothing.
+
+    Attributes:
+        release: As a share of the threshold, in [0, 1].
+        smooth_s: See ``EventRule``, and likewise the others.
+    """
+
+    release: float | None = None
+    smooth_s: float | None = None
+    min_duration_s: float | None = None
+    merge_gap_s: float | None = None
+
+    def of(self, rule: EventRule) -> EventRule:
+        """``rule`` with these changes.
+
+        Raises:
+            UsageError: a value is not finite or negative, or ``release`` is above 1.
+        """
+        changes = {name: value for name, value in vars(self).items() if value is not None}
+        if self.release is not None:
+            changes["release"] = self.release * rule.threshold
+        return replace(rule, **changes)
+
+
 def smoothed(track: ScoreTrack, smooth_s: float) -> FloatArray:
     """(n_frames,) frame scores, averaged over the ``smooth_s`` seconds around each frame's middle.
 

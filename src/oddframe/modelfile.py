@@ -26,7 +26,7 @@ from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
 from oddframe.explain import explained
 from oddframe.features.header import HEADER
-from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.spec import Features, FeatureSpec, MaskDigest
 from oddframe.features.stream import checksum
 from oddframe.files import check_regular, exists, is_file, json_text, opened, write_bytes
 from oddframe.headers import TensorClaim, parse_json, read_tensor_header
@@ -234,6 +234,7 @@ class _CardFields(BaseModel):
     left_out_groups: list[str] = []
     learned_from: list[str] = []
     thresholds: dict[str, dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]] = {}
+    masks: dict[str, dict[str, MaskDigest]] = {}
     configuration: dict[str, Any] = {}
     seeds: dict[str, Any] = {}
 

@@ -34,7 +34,7 @@ def test_info_counts(oddframe: Run, tmp_path: Path) -> None:
 
 def test_published_counts(oddframe: Run, shared_data: Path) -> None:
     result = oddframe(
-        "data", "info", "shanghaitech_tracks", "--lists", str(shared_data / "shanghaitech_tracks")
+        "data", "info", "shanghaitech_tracks", "--data", str(shared_data / "shanghaitech_tracks")
     )
     assert result.code == 0
     for line in ("videos             437", "anomalous frames   7962", "238 train, 199 test"):
@@ -83,7 +83,7 @@ def ucf(shared_data: Path, tmp_path: Path) -> Generated:
 
 
 def test_the_counts_of_the_papers_are_printed(oddframe: Run, shared_data: Path) -> None:
-    answer = oddframe("data", "info", "ucf_crime", "--lists", shared_data / "ucf_crime").out
+    answer = oddframe("data", "info", "ucf_crime", "--data", shared_data / "ucf_crime").out
     for line in (
         "train videos       810 abnormal, 800 normal",
         "test videos        140 abnormal, 150 normal",
@@ -100,7 +100,7 @@ def test_the_counts_of_the_papers_are_printed(oddframe: Run, shared_data: Path) 
 
 
 def test_feature_files_are_checked(oddframe: Run, ucf: Generated) -> None:
-    words = ("data", "check", "ucf_crime", "--lists", ucf.lists, "--features", ucf.features)
+    words = ("data", "check", "ucf_crime", "--data", ucf.lists, "--features", ucf.features)
     whole = oddframe(*words)
     assert whole.code == 0
     assert whole.out == "4 of 4 videos are complete, 40 files: nothing wrong\n"
@@ -120,7 +120,7 @@ def test_feature_files_are_checked(oddframe: Run, ucf: Generated) -> None:
 def test_lists_without_features_are_checked_as_far_as_it_goes(
     oddframe: Run, shared_data: Path
 ) -> None:
-    answer = oddframe("data", "check", "ucf_crime", "--lists", shared_data / "ucf_crime")
+    answer = oddframe("data", "check", "ucf_crime", "--data", shared_data / "ucf_crime")
     assert answer.code == 0
     assert "lists alone, no files" in answer.out
     assert oddframe("data", "check", f"ucf_crime:{shared_data / 'ucf_crime'}", "--quick").code == 2

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -219,7 +220,7 @@ def test_no_files_of_another_video_are_replaced(
     words = ("--backbone", tiny, "--store", store, "--out", out)
     assert oddframe("extract", one, *words).code == 0
     before = files_of(out)
-    for more in ((), ("--again",)):
+    for more in ((), ("--fresh",)):
         answer = oddframe("extract", two, *words, *more)
         assert (answer.code, answer.err.count("FAILED")) == (3, 1)
         assert f"{out}: a__0.npy there was made of another video, {one}: choose" in answer.err
@@ -260,7 +261,7 @@ def test_no_files_of_unknown_origin_are_replaced(
     (out / "manifest.jsonl").unlink()
     np.save(out / "fi150__3.npy", np.ones((6, 3), np.float32))
     theirs = files_of(out)
-    for more in ((), ("--again",)):
+    for more in ((), ("--fresh",)):
         answer = oddframe(*words, *more)
         assert (answer.code, answer.err.count("FAILED")) == (3, 1)
         assert f"{out}: fi150__3.npy is there and was made of something else" in answer.err
@@ -315,10 +316,10 @@ def test_a_recording_that_still_grows_is_no_features_of_what_it_was(
 ) -> None:
     video = Path(shutil.copy(clip, tmp_path / "live.mp4"))
 
-    def grow(*given: object) -> object:
+    def grow(*given: Any, **more: Any) -> object:
         with video.open("ab") as file:
             file.write(b"\0\0\0\x08free")
-        return extract_all(*given)  # type: ignore[arg-type]
+        return extract_all(*given, **more)
 
     monkeypatch.setattr(making, "extract_all", grow)
     monkeypatch.setattr(making, "limit_memory", lambda _: None)

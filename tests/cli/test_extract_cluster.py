@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -172,7 +173,7 @@ def test_a_machine_that_dies_costs_nothing(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--cluster", "here"], "local, or ray://HOST:PORT"),
+        (["--cluster", "here"], "local, HOST:PORT or ray://HOST:PORT"),
         (["--store", "s3://cam/store"], "only with --cluster"),
         (["--out", "s3://cam/out"], "only with --cluster"),
     ],
@@ -184,6 +185,19 @@ def test_what_cannot_be_meant(
     assert answer.code == 2
     assert says in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_listens_is_said_at_once(
+    oddframe: Run, clip: Path, tmp_path: Path, scheme: str
+) -> None:
+    pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'oddframe[ray]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
+    answer = oddframe("extract", clip, "--store", tmp_path / "s", "--cluster", address)
+    assert answer.code == 1
+    assert f"--cluster {address}: no cluster to work on" in answer.err
 
 
 def test_without_ray_it_says_how_to_get_it(

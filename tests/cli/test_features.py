@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,68 @@ def test_what_is_no_store(oddframe: Run, tmp_path: Path) -> None:
         assert answer.err.count("\n") == 1
     for words in (("export", tmp_path), ("ls", tmp_path, "--videos")):
         assert "no features in this store" in oddframe("features", *words).err
+
+
+def test_kinds_that_two_stores_share_are_compared(
+    oddframe: Run, store: FeatureStore, tmp_path: Path
+) -> None:
+    other, theirs = FeatureStore(tmp_path / "other"), some_features(OTHER)
+    for each in (store, other):
+        each.put(ONE, theirs)
+    other.put(ONE, some_features())
+    both = oddframe("features", "diff", store.root, other.root)
+    assert both.code == 0, both.err
+    assert both.out.count("1 videos in both, 1 of them the same") == 2
+    assert {f"{SPEC.hash()}:", f"{OTHER.hash()}:"} < set(both.out.splitlines())
+    told = json.loads(oddframe("features", "diff", store.root, other.root, "--json").out)
+    assert {video["spec"] for video in told["videos"]} == {SPEC.hash(), OTHER.hash()}
+    assert told["only_a"] == [TWO]
+    one = oddframe("features", "diff", store.root, other.root, "--spec", OTHER.hash()[:6])
+    assert one.out.count("in both") == 1
+
+
+def test_published_files_beside_several_kinds(
+    oddframe: Run, store: FeatureStore, tmp_path: Path
+) -> None:
+    out = tmp_path / "published"
+    assert oddframe("features", "export", store.root, "--out", out).code == 0
+    features, alike = some_features(), replace(SPEC, jpeg_quality=95)
+    for content in (ONE, TWO):
+        store.put(content, replace(features, spec=alike))
+    longer = replace(SPEC, dim=2 * SPEC.dim)
+    store.put(ONE, replace(features, array=np.tile(features.array, 2), spec=longer))
+    for words in ((store.root, out), (out, store.root)):
+        answer = oddframe("features", "diff", *words)
+        assert answer.code == 0, answer.err
+        assert f"{SPEC.hash()}:" in answer.out
+        assert f"{alike.hash()}:" in answer.out
+        assert longer.hash() not in answer.out
+    rest = tmp_path / "rest"
+    rest.mkdir()
+    np.save(rest / "other.npy", features.array[0])
+    nothing = oddframe("features", "diff", store.root, rest)
+    assert (nothing.code, "no video in common" in nothing.err) == (3, True)
+
+
+def test_two_kinds_are_compared_where_both_are_named(
+    oddframe: Run, store: FeatureStore, tmp_path: Path
+) -> None:
+    single, kind = FeatureStore(tmp_path / "single"), SPEC.hash()
+    single.put(ONE, some_features(OTHER))
+    store.put(TWO, some_features(OTHER))
+    # The other store has one kind alone: it is that which is meant.
+    answer = oddframe("features", "diff", store.root, single.root, "--spec", kind)
+    assert "1 videos in both" in answer.out
+    words = ("features", "diff", store.root, store.root, "--spec", f"{kind}:{OTHER.hash()}")
+    assert "1 videos in both" in oddframe(*words).out
+    refused = oddframe("features", "diff", store.root, single.root, "--spec", "zz")
+    assert (refused.code, "--spec zz is not one of them" in refused.err) == (2, True)
+
+
+def test_a_sample_is_of_so_many_files_of_all_kinds(oddframe: Run, store: FeatureStore) -> None:
+    for number in range(8):
+        store.put(f"{number:02x}" * 32, some_features(OTHER))
+    for count in (1, 4, 9):
+        answer = oddframe("features", "check", store.root, "--sample", count)
+        assert f"{count} of 10 feature files read, 0 damaged" in answer.out
+    assert "10 of 10 feature" in oddframe("features", "check", store.root, "--sample", 99).out

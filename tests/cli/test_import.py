@@ -46,7 +46,7 @@ def test_features_from_lists_to_figures(
     oddframe: Run, xd: Generated, config: Path, tmp_path: Path
 ) -> None:
     store, model = tmp_path / "store", tmp_path / "xd.safetensors"
-    words = ("import", "features", xd.features, "--dataset", "xd_violence", "--lists", xd.lists)
+    words = ("import", "features", xd.features, "--dataset", "xd_violence", "--data", xd.lists)
     done = oddframe(*words, "--sound", xd.sound, "--store", store)
     assert done.code == 0
     assert "xd_violence as i3d+vggish, 5 crops of length 1152: 12 videos imported" in done.out
@@ -91,7 +91,7 @@ def test_what_cannot_be_imported_is_said_at_the_end(
 ) -> None:
     file = next(xd.features.rglob("*__2.npy"))
     np.save(file, np.tile(np.load(file), 2))
-    words = ("import", "features", xd.features, "--dataset", "xd_violence", "--lists", xd.lists)
+    words = ("import", "features", xd.features, "--dataset", "xd_violence", "--data", xd.lists)
     answer = oddframe(*words, "--store", tmp_path / "store")
     assert answer.code == 3
     assert "I3D-ResNet-50" in answer.err
@@ -105,7 +105,7 @@ def test_features_that_are_not_there_are_a_wrong_call(
     answer = oddframe("train", xd.data, "--store", tmp_path, "--out", tmp_path / "m.safetensors")
     assert answer.code == 2
     assert "oddframe import features DIR --dataset xd_violence" in answer.err
-    answer = oddframe("import", "features", xd.features, "--dataset", "ufc", "--lists", xd.lists)
+    answer = oddframe("import", "features", xd.features, "--dataset", "ufc", "--data", xd.lists)
     assert answer.code == 2
     assert "ucf_crime" in answer.err
 

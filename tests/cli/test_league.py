@@ -26,7 +26,7 @@ def words(tracks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump({"recipe": {"normal_bags": 2, "abnormal_bags": 2}}))
-    given = {"benchmark": "shanghaitech_tracks", "data": tracks, "config": path, "device": "cpu"}
+    given = {"dataset": "shanghaitech_tracks", "data": tracks, "config": path, "device": "cpu"}
     given |= {"methods": "linear,normality", "seeds": 2}
     return [w for name, value in given.items() for w in (f"--{name}", str(value))]
 

@@ -231,7 +231,7 @@ def test_what_takes_the_place_of_another_videos_scores_is_said(
     for camera, said in (("cam1", False), ("cam2", True), ("cam2", False)):
         file = tmp_path / camera / "a.safetensors"
         write_features(file, Features(array, spec, spec.timebase(25.0, 64)))
-        answer = oddframe("score", "--features", file, "--out", tmp_path / "out", "--again")
+        answer = oddframe("score", "--features", file, "--out", tmp_path / "out", "--fresh")
         assert answer.code == 0
         assert (f"replaces the scores of {tmp_path / 'cam1'}" in answer.out) == said
 

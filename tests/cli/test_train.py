@@ -12,6 +12,8 @@ import pytest
 
 from oddframe.cli.demo import DATA
 from oddframe.modelfile import load_model
+from oddframe.training.config import read_config
+from oddframe.training.shipped import find_config, shipped_configs
 from tests.cli.conftest import LINEAR, Answer
 
 Run = Callable[..., Answer]
@@ -207,3 +209,21 @@ def test_a_wrong_option_is_refused_before_anything_starts(
     assert answer.code == 2
     (line,) = answer.err.splitlines()
     assert said in line
+
+
+def test_a_shipped_configuration_is_found_by_its_name_from_anywhere(
+    oddframe: Run, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fight").mkdir()  # A folder of that name is no configuration.
+    answer = oddframe("train", ready, "--config", "figth", "--out", "m.safetensors")
+    assert answer.code == 2
+    assert answer.err.strip().endswith("did you mean fight?")
+    assert "urdmu_published_xd" in answer.err
+    names = shipped_configs()
+    assert set(names) >= {"default", "fight", "ped2", "urdmu_published"}
+    assert all(find_config(name) == path for name, path in names.items())
+    (tmp_path / "ped2").write_text("recipe: {steps: 3}\n")
+    assert find_config("ped2") == Path("ped2"), "a file goes first"
+    assert read_config(find_config("fight")).knows == "fights"
+    assert "did you mean fight?" in oddframe("train", ready, "--config", "configs/fight.yaml").err

@@ -114,7 +114,23 @@ class TestFolder:
         assert f"(and 1 more: oddframe data check {tmp_path})" in refused(tmp_path)
 
     def test_an_empty_folder(self, tmp_path: Path) -> None:
-        assert "no folders in it" in refused(tmp_path)
+        assert "no folders and no videos in it" in refused(tmp_path)
+
+    def test_videos_without_class_folders_are_normal(self, tmp_path: Path) -> None:
+        touch(tmp_path / "monday.mp4", tmp_path / "tuesday.mp4", tmp_path / "notes.txt")
+        dataset = read_dataset(tmp_path)
+        assert [(v.path.name, v.abnormal, v.group) for v in dataset.videos] == [
+            ("monday.mp4", False, "monday.mp4"),
+            ("tuesday.mp4", False, "tuesday.mp4"),
+        ]
+        assert all(v.own_group for v in dataset.videos), "places are looked for"
+        assert dataset.notes == ("no class folders: all 2 videos are taken as normal",)
+
+    def test_videos_beside_class_folders_are_said_to_be_left_out(self, tmp_path: Path) -> None:
+        touch(tmp_path / "normal" / "a.mp4", tmp_path / "b.mp4")
+        dataset = read_dataset(tmp_path)
+        assert [video.path.name for video in dataset.videos] == ["a.mp4"]
+        assert dataset.notes == ("beside the class folders, and left out: 1 videos, such as b.mp4",)
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         assert "no such" in refused(tmp_path / "none")

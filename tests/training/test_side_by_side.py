@@ -55,7 +55,7 @@ def test_nobody_waits_for_a_video_after_ctrl_c(
 ) -> None:
     running, stopped = Event(), Event()
 
-    def endless(*_: Any, progress: GoOn) -> None:
+    def endless(*_: Any, progress: GoOn, **__: Any) -> None:
         try:
             while True:
                 progress(0, None)

@@ -94,11 +94,12 @@ def test_picture_and_sound_are_made_once_for_whatever_they_are_joined_to(
     picture, sound = (section.model_copy(update={"backbone": name}) for name in ("i3d", "aisfx"))
     extractor, told = Extractor(FeatureStore(tmp_path), "auto", "auto"), Told()
     requests = [Request(video, (section,)) for video in videos]
-    assert not extractor.kept("0" * 64, section)
+    video = LabelledVideo(tmp_path / "x.mp4", False, "normal", "x")
+    assert not extractor.kept(video, "0" * 64, section)
     first, failed = gather(requests, extractor, 2, told)
     assert not failed
     assert told.lines == ["nofi079.mp4: no sound: silence in its place"]
-    assert all(extractor.kept(each.sha256, section) for each in first)
+    assert all(extractor.kept(each.video, each.sha256, section) for each in first)
 
     def no_extraction(*_: Any, **__: Any) -> None:
         raise AssertionError("features were extracted anew")

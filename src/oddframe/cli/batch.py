@@ -22,7 +22,6 @@ from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.names import stems
 from oddframe.outputs.write import path_of
 from oddframe.video.folder import PICTURE_SUFFIXES
-from oddframe.video.mask import read_mask
 
 # Several at once: a video of which nothing comes for so long (s) is given up. Networks may first
 # have to be converted, on a machine that does other things, too.
@@ -54,8 +53,6 @@ def run(
         _spare(work, settings.out, settings.formats)
     if any(not job.is_features for job in work):
         detector.check()  # What no video would get past is said once.
-    if settings.mask is not None:
-        read_mask(settings.mask)  # A bad mask is said once, not once a video.
     if settings.out is not None:
         _make_folder(settings.out)
     info = detector.info
@@ -71,6 +68,10 @@ def run(
     if ours != theirs and settings.threshold is None:
         set_on = f"{theirs} view{'s' if theirs > 1 else ''}"
         note(f"its threshold was set on {set_on}, not {ours}: see --threshold", quiet=quiet)
+    if settings.threshold is None:
+        masks = [(path, settings.masks.digest_of(path)) for path in videos]
+        for text in detector.threshold_notes(masks, settings.events.of(detector.rule)):
+            note(text, quiet=quiet)
     if (single := sum(job.path.suffix.lower() in PICTURE_SUFFIXES for job in work)) > 1:
         note(f"{single} single pictures: name their folder to score them as one video", quiet=quiet)
     start = time.monotonic()

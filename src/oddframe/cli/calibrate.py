@@ -15,9 +15,13 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
+    EventOptions,
     JobsOption,
     JsonOption,
+    MaskOption,
     ModelArgument,
+    Precision,
+    PrecisionOption,
     ProfileName,
     ProfileOption,
     QuietOption,
@@ -45,10 +49,16 @@ def calibrate(
     each: Annotated[
         bool, typer.Option("--each", help="Also one for each camera: the folder a video lies in.")
     ] = False,
+    release: EventOptions.Release = None,
+    smooth: EventOptions.Smooth = None,
+    min_length: EventOptions.MinLength = None,
+    gap: EventOptions.Gap = None,
+    mask: MaskOption = None,
     profile: ProfileOption = ProfileName.best,
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
+    precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -58,34 +68,43 @@ def calibrate(
 
     Says how many hours it stands on, between which rates the truth lies with 95 % certainty, how
     thresholds do on video that did not set them, and whether so little video can show what was
-    wished: if not, the threshold may rise but does not fall. The threshold of the other profile
-    stays as it is.
+    wished: if not, the threshold may rise but does not fall. The mask and the event options that it
+    was set with are kept in the model. The threshold of the other profile stays as it is.
     """
     from dataclasses import replace
 
-    from oddframe.cameras import camera_of, with_thresholds
+    from oddframe.cameras import camera_of, shared_mask, with_masks, with_thresholds
     from oddframe.datasets.labelled import NORMAL, LabelledVideo
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
+    from oddframe.events import RuleChanges
     from oddframe.experiments.evaluation_thresholds import set_by_camera, set_threshold
-    from oddframe.experiments.scoring import score_videos
+    from oddframe.experiments.scoring import score_videos, used_mask
     from oddframe.features.store import FeatureStore
     from oddframe.files import json_text
     from oddframe.modelfile import save_model
     from oddframe.video.discover import find_inputs
+    from oddframe.video.mask import read_masks
 
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: a model file ends in .safetensors")
-    detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
+    detector = Detector.load(
+        model,
+        profile=profile.value,
+        device=device.value,
+        engine=engine.value,
+        precision=precision.value,
+    )
+    masks = read_masks(mask)
+    before, name = RuleChanges(release, smooth, min_length, gap).of(detector.rule), profile.value
     normal = [LabelledVideo(p, False, NORMAL, camera_of(p)) for p in find_inputs(videos)]
     with progress_bar(quiet=quiet) as bar:
         kept, progress = FeatureStore(store), follow(bar, "scoring")
-        scored, failed = score_videos(detector, normal, kept, progress, jobs)
+        scored, failed = score_videos(detector, normal, kept, progress, jobs, masks)
     for line in failed:
         note(f"left out: {printable(line)}")
     if not scored:
         raise InputError("none of these videos could be scored: no threshold, nothing written")
-    before, name = detector.rule, profile.value
     found = set_threshold([track for _, track in scored], per_hour, before)
     cameras = {}
     if each:
@@ -95,9 +114,13 @@ def calibrate(
     if cameras:
         told["cameras"] = {camera: _told(one) for camera, one in cameras.items()}
     thresholds = {camera: one.value for camera, one in cameras.items()}
+    common, by_camera = shared_mask((v.path, used_mask(v, masks)) for v, _ in scored)
+    told["mask"] = by_camera or common
     card = with_thresholds(detector.model.card, name, thresholds) | {f"calibration_{name}": told}
+    card = with_masks(card, name, by_camera)
     profiles = dict(detector.model.profiles)
-    profiles[name] = replace(profiles[name], rule=before.with_threshold(found.value))
+    spec = replace(profiles[name].spec, mask=common)
+    profiles[name] = replace(profiles[name], spec=spec, rule=before.with_threshold(found.value))
     half = bool(card.get("configuration", {}).get("half"))
     save_model(replace(detector.model, profiles=profiles, card=card), out, half=half)
     if as_json:

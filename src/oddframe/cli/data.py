@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oddframe.cli.console import follow, printable, progress_bar, say
-from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption, StoreOption
+from oddframe.cli.options import (
+    FEATURES,
+    DataIfNamedOption,
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    SoundOption,
+    StoreOption,
+)
 
 if TYPE_CHECKING:
     from oddframe.datasets.feature_check import FeatureFindings
@@ -16,8 +24,8 @@ if TYPE_CHECKING:
     from oddframe.datasets.survey import Survey
 
 EXAMPLE = (
-    "Example: oddframe data check clips/    or: oddframe data info ped2 --lists /data/ped2    or: "
-    "oddframe data check ucf_crime --lists /data/lists --features /data/ucf"
+    "Example: oddframe data check clips/    or: oddframe data info ped2 --data /data/ped2    or: "
+    "oddframe data check ucf_crime --data /data/lists --features /data/ucf"
 )
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
@@ -25,48 +33,42 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="A folder, a CSV, or a published set: NAME:DIR, or NAME with --lists."
+        metavar="DATA", help="A folder, a CSV, or a published set: NAME:DIR, or NAME with --data."
     ),
-]
-Lists = Annotated[
-    Path | None, typer.Option("--lists", help="Folder of a published set.", show_default=False)
 ]
 
 
 @app.command("info", epilog=EXAMPLE)
 def info(
-    data: Data,
-    lists: Lists = None,
+    name: Data,
+    data: DataIfNamedOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
     """What is there: videos, classes, groups, frames with a label of their own."""
     import json
 
-    counts = {**_known(_named(data, lists)), **_counts(_survey(data, lists))}
+    counts = {**_known(_named(name, data)), **_counts(_survey(name, data))}
     if as_json:
         say(json.dumps(counts, indent=2))
         return
-    for name, value in counts.items():
-        lines = value if name == "beware" else [value]
+    for key, value in counts.items():
+        lines = value if key == "beware" else [value]
         for line in lines:
             words = ", ".join(map(str, line)) if isinstance(line, list) else line
-            if line not in (0, "", []) or name == "abnormal":
-                say(f"{name.replace('_', ' '):<18} {printable(str(words))}")
+            if line not in (0, "", []) or key == "abnormal":
+                say(f"{key.replace('_', ' '):<18} {printable(str(words))}")
 
 
 @app.command("check", epilog=EXAMPLE)
 def check(
-    data: Data,
-    lists: Lists = None,
+    name: Data,
+    data: DataIfNamedOption = None,
     features: Annotated[
         Path | None,
         typer.Option(help="Folder of published feature files (.npy).", show_default=False),
     ] = None,
-    sound: Annotated[
-        Path | None,
-        typer.Option(help="Folder of feature files of the sound.", show_default=False),
-    ] = None,
+    sound: SoundOption = None,
     dim: Annotated[
         int | None,
         typer.Option(
@@ -97,7 +99,7 @@ def check(
 
     if features is None and (sound is not None or dim is not None or quick):
         raise UsageError("--sound, --dim and --quick are about feature files: say --features DIR")
-    survey = _survey(data, lists)
+    survey = _survey(name, data)
     if features is not None:
         listed = survey.checked()
         with progress_bar(quiet=quiet) as bar:
@@ -167,14 +169,14 @@ def _show(found: FeatureFindings, most: int) -> None:
     say(f"{found.complete} of {found.videos} videos are complete, {found.files} files: {verdict}")
 
 
-def _survey(data: str, lists: Path | None) -> Survey:
+def _survey(name: str, data: Path | None) -> Survey:
     from oddframe.datasets.registry import survey_dataset
 
-    return survey_dataset(_named(data, lists))
+    return survey_dataset(_named(name, data))
 
 
-def _named(data: str, lists: Path | None) -> str:
-    return data if lists is None else f"{data}:{lists}"
+def _named(name: str, data: Path | None) -> str:
+    return name if data is None else f"{name}:{data}"
 
 
 def _known(data: str) -> dict[str, str]:

@@ -16,15 +16,20 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
+    EventOptions,
     FeaturesOption,
     JobsOption,
     JsonOption,
+    MaskOption,
     ModelArgument,
+    Precision,
+    PrecisionOption,
     ProfileName,
     ProfileOption,
     QuietOption,
     SoundOption,
     StoreOption,
+    ThresholdOption,
 )
 
 if TYPE_CHECKING:
@@ -50,10 +55,12 @@ def evaluate(
         typer.Option(help="frames: every frame; official: snippets repeated, the tail dropped."),
     ] = Protocol.frames,
     profile: ProfileOption = ProfileName.best,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Instead of the model's own.", show_default=False),
-    ] = None,
+    threshold: ThresholdOption = None,
+    release: EventOptions.Release = None,
+    smooth: EventOptions.Smooth = None,
+    min_length: EventOptions.MinLength = None,
+    gap: EventOptions.Gap = None,
+    mask: MaskOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -65,6 +72,7 @@ def evaluate(
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
+    precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
     as_json: JsonOption = False,
     markdown: Annotated[
@@ -84,26 +92,38 @@ def evaluate(
     from oddframe.datasets.registry import open_dataset
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
+    from oddframe.events import RuleChanges
     from oddframe.experiments.evaluate import Judged
     from oddframe.experiments.evaluate import evaluate as judge
-    from oddframe.experiments.scoring import check_published, score_videos, trained_on
+    from oddframe.experiments.scoring import check_published, score_videos, trained_on, used_mask
     from oddframe.features.store import FeatureStore
     from oddframe.files import json_text
     from oddframe.outputs.evaluation_text import to_dict, to_markdown
+    from oddframe.video.mask import read_masks
 
     if as_json and markdown:
         raise UsageError("--json and --markdown: choose one; --out writes both")
     kept = FeatureStore(store)
     dataset = with_features(open_dataset(data).of_part("test"), kept, features or None, sound)
-    detector = Detector.load(model, profile=profile.value, device=device.value, engine=engine.value)
+    detector = Detector.load(
+        model,
+        profile=profile.value,
+        device=device.value,
+        engine=engine.value,
+        precision=precision.value,
+    )
+    masks = read_masks(mask)
     check_published(detector.model, dataset.videos)
     with progress_bar(quiet=quiet) as bar:
-        scored, failed = score_videos(detector, dataset.videos, kept, follow(bar, "scoring"), jobs)
+        told = follow(bar, "scoring")
+        scored, failed = score_videos(detector, dataset.videos, kept, told, jobs, masks)
     for line in failed:
         note(f"left out: {printable(line)}")
     if not scored:
         raise InputError(f"{data}: none of its {len(dataset)} videos could be scored")
-    rule = detector.rule if threshold is None else detector.rule.with_threshold(threshold)
+    rule = RuleChanges(release, smooth, min_length, gap).of(detector.rule)
+    if threshold is not None:
+        rule = rule.with_threshold(threshold)
     card = detector.model.card if threshold is None else {}
     judged = [
         Judged(video, track, camera_rule(card, profile.value, rule, video.path))
@@ -112,6 +132,9 @@ def evaluate(
     found = judge(judged, rule, protocol.value)
 
     beware = []
+    if threshold is None:
+        used = [(video.path, used_mask(video, masks)) for video, _ in scored]
+        beware += detector.threshold_notes(used, rule)
     if seen := trained_on(detector.model, dataset.name, [video for video, _ in scored]):
         beware.append(
             f"this model has learned from {seen} of {len(scored)} videos, or from others of their "

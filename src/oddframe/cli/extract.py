@@ -15,10 +15,17 @@ from oddframe.cli.options import (
     DeviceOption,
     Engine,
     EngineOption,
+    FreshOption,
     JsonOption,
     Precision,
     PrecisionOption,
+    ProfileName,
+    ProfileOption,
     QuietOption,
+    RegionsOption,
+    TilesOption,
+    ViewsOption,
+    complete_models,
 )
 
 EXAMPLE = (
@@ -61,6 +68,14 @@ def extract(
             "-m",
             help="As this model reads them: a shipped model's name, or a model file.",
             show_default=False,
+            autocompletion=complete_models,
+        ),
+    ] = None,
+    profile: ProfileOption = ProfileName.best,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="A picture, black where to look away, for all videos.", show_default=False
         ),
     ] = None,
     preset: Annotated[
@@ -70,10 +85,7 @@ def extract(
             show_default=False,
         ),
     ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(help="Crops of the picture: 1, 5 or 10.", show_default=False),
-    ] = None,
+    views: ViewsOption = None,
     crop_order: Annotated[
         Order | None,
         typer.Option(
@@ -82,20 +94,8 @@ def extract(
             show_default=False,
         ),
     ] = None,
-    tiles: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RxC", help="Cut the picture into tiles instead: 2x3.", show_default=False
-        ),
-    ] = None,
-    regions: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RxC",
-            help="The same of I3D's features of the whole picture, at no cost: 2x2.",
-            show_default=False,
-        ),
-    ] = None,
+    tiles: TilesOption = "",
+    regions: RegionsOption = "",
     stride: Annotated[
         int | None,
         typer.Option(
@@ -158,7 +158,8 @@ def extract(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Work on many machines with Ray: local, or ray://HOST:PORT.",
+            help="Work on many machines with Ray: local, HOST:PORT on a machine of the cluster, "
+            "ray://HOST:PORT from outside.",
             show_default=False,
         ),
     ] = None,
@@ -169,9 +170,7 @@ def extract(
         float,
         typer.Option(min=1, max=1e6, help="Seconds without a frame until a video is given up."),
     ] = 120.0,
-    again: Annotated[
-        bool, typer.Option("--again", help="Make also what is in the store already.")
-    ] = False,
+    fresh: FreshOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -189,26 +188,29 @@ def extract(
     from oddframe.errors import UsageError
     from oddframe.features.making import Wanted
     from oddframe.features.parts import parts_of
+    from oddframe.video.mask import mask_digest, read_mask
 
     if cluster is not None and not re.fullmatch(r"local|(ray://)?[^/\s]+:\d+", cluster):
-        raise UsageError(f"--cluster {cluster}: local, or ray://HOST:PORT")
+        raise UsageError(f"--cluster {cluster}: local, HOST:PORT or ray://HOST:PORT")
     for text in (store, out or ""):
         if cluster is None and "://" in text:
             raise UsageError(f"{text}: only with --cluster, which may be 'local'")
-    named, how = _what(backbone, model, preset, views, crop_order, tiles, regions)
+    named, how = _what(backbone, model, profile, preset, views, crop_order, tiles, regions)
     given = {"stride": stride, "rate": rate, "jpeg_quality": jpeg_quality}
     how = replace(how, **{name: value for name, value in given.items() if value is not None})
     how.check()
+    painted = None if mask is None else read_mask(mask)
     place = out or (str(DEFAULT_OUT) if files else None)
     wanted = Wanted(
-        parts=parts_of(named, how),
+        parts=parts_of(named, how, mask_digest(painted)),
         device=device.value,
         engine=engine.value,
         precision=precision.value,
         store=Path(store),
         out=None if place is None else Path(place),
         format=(files or Files.npy).value,
-        again=again,
+        again=fresh,
+        mask=painted,
     )
     limits = Limits(jobs, round(memory * 1e9), patience)
     if cluster is None:
@@ -223,11 +225,12 @@ def extract(
 def _what(  # type: ignore[no-untyped-def]
     backbone: str | None,
     model: str | None,
+    profile: ProfileName,
     preset: str | None,
     views: int | None,
     order: Order | None,
-    tiles: str | None,
-    regions: str | None,
+    tiles: str,
+    regions: str,
 ):
     """(names of the backbones, ``Preprocessing``) that these options ask for."""
     from dataclasses import replace
@@ -238,10 +241,15 @@ def _what(  # type: ignore[no-untyped-def]
     from oddframe.modelfile import load_model
     from oddframe.video.views import grid_of, reordered, with_regions, with_tiles, with_views
 
+    if profile is not ProfileName.best and model is None:
+        raise UsageError("--profile fast is a model's: name the model with --model")
     if model is not None:
         if backbone is not None or preset is not None:
             raise UsageError("--model says what looks and how: leave out --backbone and --preset")
-        spec = load_model(model).profiles["best"].spec
+        profiles = load_model(model).profiles
+        if profile.value not in profiles:
+            raise UsageError(f"--profile {profile.value}: {model} has {', '.join(profiles)}")
+        spec = profiles[profile.value].spec
         if spec.imported:
             raise UsageError(f"--model {model}: it reads features that others made, none of videos")
         named, how = spec.backbone, spec.how
@@ -251,16 +259,16 @@ def _what(  # type: ignore[no-untyped-def]
     else:
         named = backbone or "i3d"
         how = find_kinds(named)[0].how
-    given = {"--views": views, "--tiles": tiles, "--regions": regions}
+    given = {"--views": views, "--tiles": tiles or None, "--regions": regions or None}
     if len(words := [f"{name} {what}" for name, what in given.items() if what is not None]) > 1:
         raise UsageError(f"{' and '.join(words)}: one of them")
     if views is not None:
         if views not in (1, 5, 10):
             raise UsageError(f"--views {views}: choose 1, 5 or 10")
         how = with_views(how, views)  # type: ignore[arg-type]
-    if tiles is not None:
+    if tiles:
         how = with_tiles(how, *grid_of(tiles))
-    if regions is not None:
+    if regions:
         how = with_regions(how, *grid_of(regions))
     if order is not None:
         how = replace(how, crops=reordered(how.crops, order.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oddframe.features.compare import Difference
+    from oddframe.features.index import Index, OfSpec
     from oddframe.features.spec import Features
 
 EXAMPLE = (
@@ -82,11 +83,12 @@ def ls(
         return
     for each in specs:
         how = each.spec
+        read = f"{how.precision}, mask {how.mask}" if how.mask else how.precision
         size = f"{each.bytes / 1e6:.1f} MB"
         rate = "" if how.rate is None else f" at {how.rate:g} a second"
         say(
             f"{each.hash}  {how.backbone}, {len(how.crops)} crops, every {how.stride} "
-            f"frames{rate}, {how.precision}: {each.videos} videos, {each.snippets} snippets, {size}"
+            f"frames{rate}, {read}: {each.videos} videos, {each.snippets} snippets, {size}"
         )
     if not specs:
         say("nothing")
@@ -104,7 +106,6 @@ def check(
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
     """Read the feature files of a store and name each that is damaged."""
-    import random
     from itertools import chain
 
     from oddframe.errors import InputError
@@ -117,16 +118,15 @@ def check(
     specs = index.specs()
     if spec is not None:
         specs = [chosen(store, specs, spec)]
-    if sample is None:
-        total = sum(each.videos for each in specs)
+    total = sum(each.videos for each in specs)
+    if sample is None or sample >= total:
         files = [e.file for e in chain.from_iterable(index.all(each.hash) for each in specs)]
     else:
-        drawn = (index.draw(each.hash, sample, random.Random()) for each in specs)
-        files = sorted({entry.file for entry in chain.from_iterable(drawn)})
-        total = len(files)
+        files = _drawn(index, specs, sample)
     # What the index does not know although it lies there is damaged, too.
     lost = {p.relative_to(store) for p in store.glob("[0-9a-f][0-9a-f]/*.safetensors")}
-    every = [*files, *(sorted(lost - set(files)) if sample is None and spec is None else ())]
+    whole = len(files) == total and spec is None
+    every = [*files, *(sorted(lost - set(files)) if whole else ())]
     damaged = []
     with progress_bar(quiet=quiet) as bar:
         update = follow(bar, f"reading {len(every)} files")
@@ -143,60 +143,96 @@ def check(
         raise typer.Exit(InputError.exit_code)
 
 
+def _drawn(index: Index, specs: list[OfSpec], count: int) -> list[Path]:
+    """``count`` different files, fewer than there are, each as likely as any other."""
+    import random
+
+    dice, drawn = random.Random(), set[Path]()
+    while lacking := count - len(drawn):
+        kinds = dice.choices(specs, [each.videos for each in specs], k=lacking)
+        for each in specs:
+            if wanted := kinds.count(each):
+                drawn |= {entry.file for entry in index.draw(each.hash, wanted, dice)}
+    return sorted(drawn)
+
+
 @app.command("diff", epilog=EXAMPLE)
 def diff(
     a: Annotated[Path, typer.Argument(metavar="A", help="A store, or a folder of feature files.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
-    spec: SpecOption = None,
+    spec: Annotated[
+        str | None,
+        typer.Option(
+            help="Of this kind: the start of a hash that ls shows; START:START for A and B.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
     """Say how features of the same videos differ: a mean cosine and the largest difference each.
 
     Videos are told by their contents between two stores, and by name where published files
-    (NAME__0.npy, NAME.npy) are involved.
+    (NAME__0.npy, NAME.npy) are involved. Of stores with several kinds, each kind that both have is
+    compared, and beside published files each kind whose features are of their length.
     """
     import json
     from dataclasses import asdict
 
     from oddframe.errors import InputError
-    from oddframe.features.collection import open_collection
-    from oddframe.features.compare import differences, shared
+    from oddframe.features.collection import kinds_to_compare, open_collection
+    from oddframe.features.compare import differences, is_comparable, shared
     from oddframe.outputs.names import stems
 
-    ours, theirs = (open_collection(each, spec, stems) for each in (a, b))
-    found = shared(ours, theirs)
-    if not found.common:
-        raise InputError(
-            f"{a} and {b} have no video in common: {len(found.only_a)} and {len(found.only_b)} "
-            f"others, such as {(found.only_a or ('none',))[0]} and {(found.only_b or ('none',))[0]}"
-        )
-    lines, failed = [], list[str]()
-    for each in differences(ours, theirs, found):
-        if isinstance(each, InputError):
-            failed.append(str(each))
-            note(f"left out: {printable(str(each))}")
+    answer: dict[str, list[Any]] = {"videos": [], "only_a": [], "only_b": [], "failed": []}
+    pairs, compared = kinds_to_compare(a, b, spec), 0
+    for first, second in pairs:
+        ours, theirs = open_collection(a, first, stems), open_collection(b, second, stems)
+        found = shared(ours, theirs)
+        kind = {"spec": first or second} if len(pairs) > 1 else {}
+        if kind and not is_comparable(ours, theirs, found):
             continue
-        lines.append(each)
-        if not as_json:
-            more = f"  [{each.note}]" if each.note else ""
-            say(
-                f"{printable(each.name)}: cosine {each.cosine:.6f} (least "
-                f"{each.least_cosine:.6f}), largest difference {each.largest:.3g}{more}"
+        compared += 1
+        if not found.common:
+            raise InputError(
+                f"{a} and {b} have no video in common: {len(found.only_a)} and {len(found.only_b)} "
+                f"others, such as {(found.only_a or ('none',))[0]} and "
+                f"{(found.only_b or ('none',))[0]}"
             )
-    if as_json:
-        rest = {"only_a": found.only_a, "only_b": found.only_b, "failed": failed}
-        say(json.dumps({"schema": 1, "videos": [asdict(e) for e in lines], **rest}, indent=2))
-    elif lines:
-        _sum_up(lines)
-    if not as_json:
-        for where, names in ((a, found.only_a), (b, found.only_b)):
-            if names:
+        if kind and not as_json:
+            say(f"{first or second}:")
+        lines = []
+        for each in differences(ours, theirs, found):
+            if isinstance(each, InputError):
+                answer["failed"].append(str(each))
+                note(f"left out: {printable(str(each))}")
+                continue
+            lines.append(each)
+            answer["videos"].append({**asdict(each), **kind})
+            if not as_json:
+                _say_difference(each)
+        if lines and not as_json:
+            _sum_up(lines)
+        for key, where, names in (("only_a", a, found.only_a), ("only_b", b, found.only_b)):
+            answer[key] += [name for name in names if name not in answer[key]]
+            if names and not as_json:
                 shown = ", ".join(map(printable, names[:_MOST]))
                 more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
                 say(f"only in {printable(str(where))}: {shown}{more}")
-    if failed:
+    if not compared:
+        raise InputError(f"{a} and {b} have no video in common with features of one length")
+    if as_json:
+        say(json.dumps({"schema": 1, **answer}, indent=2))
+    if answer["failed"]:
         raise typer.Exit(InputError.exit_code)
+
+
+def _say_difference(each: Difference) -> None:
+    more = f"  [{each.note}]" if each.note else ""
+    say(
+        f"{printable(each.name)}: cosine {each.cosine:.6f} (least {each.least_cosine:.6f}), "
+        f"largest difference {each.largest:.3g}{more}"
+    )
 
 
 def _sum_up(lines: list[Difference]) -> None:

@@ -9,10 +9,19 @@ from typing import Annotated
 import typer
 
 from oddframe.cli.console import follow, note, printable, progress_bar, say
-from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption, StoreOption
+from oddframe.cli.options import (
+    FEATURES,
+    DataOption,
+    DebugOption,
+    FreshOption,
+    JsonOption,
+    QuietOption,
+    SoundOption,
+    StoreOption,
+)
 
 EXAMPLE = (
-    "Example: oddframe import features /data/ucf --dataset ucf_crime --lists /data/lists    or: "
+    "Example: oddframe import features /data/ucf --dataset ucf_crime --data /data/lists    or: "
     "oddframe import checkpoint ucf_final.pkl --out ucf.safetensors"
 )
 # Reasons that are shown; all of them with --json.
@@ -32,16 +41,9 @@ def features(
         Path, typer.Argument(metavar="DIR", help="Feature files (.npy), in any folders below.")
     ],
     dataset: Annotated[str, typer.Option(help="ucf_crime or xd_violence.")],
-    lists: Annotated[Path, typer.Option(help="Folder of the published lists.")],
-    sound: Annotated[
-        Path | None,
-        typer.Option(
-            help="Feature files of the sound: they go beside the picture's.", show_default=False
-        ),
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also what is in the store already.")
-    ] = False,
+    data: DataOption,
+    sound: SoundOption = None,
+    fresh: FreshOption = False,
     store: StoreOption = FEATURES,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -61,14 +63,14 @@ def features(
     from oddframe.features.spec import IMPORTED
     from oddframe.features.store import FeatureStore
 
-    listed = open_dataset(f"{dataset}:{lists}")
+    listed = open_dataset(f"{dataset}:{data}")
     with progress_bar(quiet=quiet) as bar:
         done = import_features(
             listed,
             folder,
             FeatureStore(store),
             sound,
-            again=again,
+            again=fresh,
             progress=follow(bar, f"importing {listed.name}"),
         )
     kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)
@@ -86,7 +88,7 @@ def features(
             f"imported ({done.snippets} snippets), {done.kept} were there, {len(done.failed)} "
             "failed"
         )
-        say(f"Use it: oddframe train {listed.name}:{printable(str(lists))} --features {kind}")
+        say(f"Use it: oddframe train {listed.name}:{printable(str(data))} --features {kind}")
     if done.failed:
         raise typer.Exit(InputError.exit_code)
 

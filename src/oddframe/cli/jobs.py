@@ -12,15 +12,15 @@ import oddframe
 from oddframe.cameras import camera_of, camera_rule
 from oddframe.detector import Detector, VideoResult
 from oddframe.errors import InputError, OddframeError, described_fault
+from oddframe.events import RuleChanges
 from oddframe.features.arrays import features_of
 from oddframe.features.beside import files_beside
 from oddframe.features.extract import Progress
 from oddframe.features.join import join
 from oddframe.features.partial import Partial
-from oddframe.files import file_sha256
 from oddframe.outputs.json_file import read_json
 from oddframe.outputs.write import path_of, write
-from oddframe.video.mask import read_mask
+from oddframe.video.mask import Mask, Masks, mask_digest
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Settings:
     engine: str
     precision: str
     threshold: float | None
-    mask: Path | None
+    events: RuleChanges
+    masks: Masks
     fps: float | None
     out: Path | None
     formats: tuple[str, ...]
@@ -104,21 +105,24 @@ def score_one(
     """
     partial = None
     try:
-        rule = camera_rule(detector.model.card, detector.profile, detector.rule, job.path)
-        camera = "" if rule is detector.rule else camera_of(job.path)
+        common = settings.events.of(detector.rule)
+        rule = camera_rule(detector.model.card, detector.profile, common, job.path)
+        camera = "" if rule is common else camera_of(job.path)
         if settings.threshold is not None:
-            rule, camera = detector.rule.with_threshold(settings.threshold), ""
+            rule, camera = common.with_threshold(settings.threshold), ""
         files = files_beside(job.path, detector.spec) if job.is_features else (job.path,)
-        seen = _digest(_seen(job, files, settings, detector))
+        mask = settings.masks.of(job.path)
+        seen = _digest(_seen(job, files, settings, detector, mask))
         fingerprint = _digest(seen, detector.model.sha256, rule)
         old = _earlier(job, settings)
         if old is not None and _fits(old, job, settings, fingerprint):
             return Outcome(job, old, kept=True, camera=camera)
-        mask = read_mask(settings.mask) if settings.mask else None
         damaged = mended = 0
         notes: tuple[str, ...] = ()
         if job.is_features:
             features = join([features_of(file) for file in files])
+            if settings.threshold is None:
+                notes = tuple(detector.threshold_notes([(job.path, features.spec.mask)]))
         else:
             fps = settings.fps if job.path.is_dir() else None  # A video has its own times.
             partial = _unfinished(settings, seen, settling)
@@ -179,7 +183,7 @@ def _named(reason: str, path: Path) -> str:
 
 
 def _seen(
-    job: Job, files: Sequence[Path], settings: Settings, detector: Detector
+    job: Job, files: Sequence[Path], settings: Settings, detector: Detector, mask: Mask | None
 ) -> tuple[object, ...]:
     """All that the features of this input depend on."""
     return (
@@ -189,7 +193,7 @@ def _seen(
         detector.spec.hash(),
         detector.choice,
         settings.fps,
-        settings.mask and file_sha256(settings.mask),
+        mask_digest(mask) or None,
     )
 
 

@@ -18,10 +18,15 @@ from oddframe.cli.console import (
 )
 from oddframe.cli.options import (
     FEATURES,
+    ConfigOption,
+    DataOption,
     DebugOption,
     Device,
     DeviceOption,
+    JobsOption,
+    MethodsOption,
     QuietOption,
+    SeedsOption,
     StoreOption,
     listed,
 )
@@ -36,34 +41,22 @@ if TYPE_CHECKING:
     from oddframe.experiments.reproduce_train import Task
 
 RATES = "rates.json"
-EXAMPLE = "Example: nohup oddframe league --benchmark ped2 --data /data/ped2 >league.log 2>&1 &"
+EXAMPLE = "Example: nohup oddframe league --dataset ped2 --data /data/ped2 >league.log 2>&1 &"
 
 
-class BenchmarkName(StrEnum):
+class DatasetName(StrEnum):
     ped2 = "ped2"
     ur_fall = "ur_fall"
-    fight = "fight"
+    surveillance_fight = "surveillance_fight"
     shanghaitech_tracks = "shanghaitech_tracks"
+    fight = "fight"  # As surveillance_fight was called here.
 
 
 def league(
-    benchmark: Annotated[BenchmarkName, typer.Option(help="What to train and test on.")],
-    data: Annotated[Path, typer.Option(help="The data set's folder.")],
-    methods: Annotated[
-        str,
-        typer.Option(
-            help="Names with commas, of oddframe methods, and ur_dmu_small; default: all."
-        ),
-    ] = "",
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1000,
-            help="Repeats of folds, or of a given split; default: 1, or 3.",
-            show_default=False,
-        ),
-    ] = None,
+    dataset: Annotated[DatasetName, typer.Option(help="What to train and test on.")],
+    data: DataOption,
+    methods: MethodsOption = "",
+    seeds: SeedsOption = None,
     draws: Annotated[
         int | None,
         typer.Option(
@@ -78,9 +71,7 @@ def league(
             "is what a league into the same --out takes.",
         ),
     ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=1024, help="Trainings at the same time.")
-    ] = 1,
+    jobs: JobsOption = 1,
     out: Annotated[
         Path, typer.Option(help="Trainings, and a record of each benchmark; a table of all.")
     ] = Path("league"),
@@ -88,13 +79,7 @@ def league(
         Path | None,
         typer.Option(help="Where the table goes; default: OUT/LEAGUE.md.", show_default=False),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="A YAML file instead of the benchmark's own: its features, bags and segments.",
-            show_default=False,
-        ),
-    ] = None,
+    config: ConfigOption = "",
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
@@ -115,7 +100,7 @@ def league(
     from oddframe.experiments.league_rows import by_features, entrants
     from oddframe.experiments.reproduce_session import config_for, prepare
 
-    name = LEAGUE_BENCHMARKS[benchmark.value]
+    name = LEAGUE_BENCHMARKS.get(dataset.value, dataset.value)
     settings = config_for(name, config)
     repeats = repeats_of(BENCHMARKS[name], draws, seeds)
     opened = open_dataset(f"{name}:{data}")

@@ -30,6 +30,7 @@ from oddframe.cli import (
     train,
 )
 from oddframe.cli.console import say_error, standard_streams
+from oddframe.cli.options import with_current_names
 from oddframe.errors import OddframeError, described_fault
 
 INTERRUPTED = 130
@@ -39,7 +40,6 @@ app = typer.Typer(
     help="Finds the odd frames in video.",
     epilog="A first look: oddframe demo. Your own video: oddframe score cam3.mp4",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -128,7 +128,10 @@ def _run() -> int:
         OddframeError: the verb failed.
     """
     try:
-        code = app(prog_name="oddframe", standalone_mode=False)
+        words, renamed = with_current_names(sys.argv[1:])
+        for line in renamed:
+            say_error(line)
+        code = app(words, prog_name="oddframe", standalone_mode=False)
     except OddframeError:
         raise
     except Exception as error:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from oddframe.cli.console import note, say
-from oddframe.cli.options import DebugOption, JsonOption
+from oddframe.cli.options import DebugOption, JsonOption, complete_methods
 
 EXAMPLE = "Example: oddframe methods    oddframe methods rtfm"
 
@@ -35,7 +35,13 @@ _COLUMNS = (
 
 def methods(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="All that is known of one.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="[NAME]",
+            help="All that is known of one.",
+            show_default=False,
+            autocompletion=complete_methods,
+        ),
     ] = "",
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001

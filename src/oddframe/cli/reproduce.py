@@ -19,11 +19,17 @@ from oddframe.cli.console import (
 )
 from oddframe.cli.options import (
     FEATURES,
+    ConfigOption,
+    DataOption,
     DebugOption,
     Device,
     DeviceOption,
     FeaturesOption,
+    FreshOption,
+    JobsOption,
+    MethodsOption,
     QuietOption,
+    SeedsOption,
     SoundOption,
     StoreOption,
 )
@@ -61,23 +67,13 @@ def reproduce(
         ),
     ],
     dataset: Annotated[DatasetName, typer.Option(help="What to train and test on.")],
-    data: Annotated[Path, typer.Option(help="The data set's folder.")],
+    data: DataOption,
     out: Annotated[
         Path | None,
         typer.Option(help="Where results go; default: reproduce/DATASET.", show_default=False),
     ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1000,
-            help="Repeats of the protocol, each with another seed; default: the benchmark's.",
-            show_default=False,
-        ),
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, max=1024, help="Trainings at the same time.")
-    ] = 1,
+    seeds: SeedsOption = None,
+    jobs: JobsOption = 1,
     best_on_test: Annotated[
         bool,
         typer.Option(
@@ -85,12 +81,7 @@ def reproduce(
             help="Show the best step on the test set, too, as published figures are chosen.",
         ),
     ] = False,
-    methods: Annotated[
-        str,
-        typer.Option(
-            help="Of tables 1 and 2, figures 1 and 4: names of methods, with commas; default: all."
-        ),
-    ] = "",
+    methods: MethodsOption = "",
     video: Annotated[
         list[str] | None,
         typer.Option(
@@ -104,13 +95,8 @@ def reproduce(
             show_default=False,
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A YAML file instead of the data set's own.", show_default=False),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Train anew what was trained before.")
-    ] = False,
+    config: ConfigOption = "",
+    fresh: FreshOption = False,
     features: FeaturesOption = "",
     sound: SoundOption = None,
     store: StoreOption = FEATURES,

@@ -8,19 +8,26 @@ from typing import Annotated
 import typer
 
 from oddframe.cli.options import (
+    SCORE_FORMATS,
     DebugOption,
     Device,
     DeviceOption,
     Engine,
     EngineOption,
+    EventOptions,
+    FreshOption,
     JobsOption,
     JsonOption,
+    MaskOption,
     ModelOption,
     Precision,
     PrecisionOption,
     ProfileName,
     ProfileOption,
     QuietOption,
+    ThresholdOption,
+    ViewsOption,
+    complete_formats,
     listed,
 )
 
@@ -50,25 +57,25 @@ def score(
     formats: Annotated[
         str | None,
         typer.Option(
-            "--format", "-f", help="Any of json,csv,vtt,png,html,mp4.", show_default=False
+            "--format",
+            "-f",
+            help=f"Any of {','.join(SCORE_FORMATS)}.",
+            show_default=False,
+            autocompletion=complete_formats,
         ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Instead of the model's own.", show_default=False),
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(help="A picture, black where to look away.", show_default=False),
-    ] = None,
+    threshold: ThresholdOption = None,
+    release: EventOptions.Release = None,
+    smooth: EventOptions.Smooth = None,
+    min_length: EventOptions.MinLength = None,
+    gap: EventOptions.Gap = None,
+    mask: MaskOption = None,
     features: Annotated[
         list[Path] | None,
         typer.Option(help="An existing feature file instead of a video.", show_default=False),
     ] = None,
     profile: ProfileOption = ProfileName.best,
-    views: Annotated[
-        int | None, typer.Option(help="Crops of the picture: 1, 5 or 10.", show_default=False)
-    ] = None,
+    views: ViewsOption = None,
     fps: Annotated[
         float | None,
         typer.Option(
@@ -79,9 +86,7 @@ def score(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
-    again: Annotated[
-        bool, typer.Option("--again", help="Score anew what was scored before.")
-    ] = False,
+    fresh: FreshOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -94,7 +99,9 @@ def score(
     from oddframe.cli.batch import run
     from oddframe.cli.jobs import Settings
     from oddframe.errors import InputError, UsageError
+    from oddframe.events import RuleChanges
     from oddframe.files import why_no_path
+    from oddframe.video.mask import read_masks
 
     if not paths and not features:
         raise UsageError("nothing to score: name a video or a folder, or --features FILE")
@@ -113,11 +120,12 @@ def score(
         engine=engine.value,
         precision=precision.value,
         threshold=threshold,
-        mask=mask,
+        events=RuleChanges(release, smooth, min_length, gap),
+        masks=read_masks(mask),
         fps=fps,
         out=out or (DEFAULT_OUT if formats else None),
         formats=_formats(formats),
-        again=again,
+        again=fresh,
         debug=debug,
     )
     raise typer.Exit(run(paths or [], features or [], settings, jobs, as_json=as_json, quiet=quiet))

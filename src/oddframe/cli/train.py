@@ -12,17 +12,27 @@ import typer
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
     FEATURES,
+    ConfigOption,
     DebugOption,
     Device,
     DeviceOption,
     Engine,
     EngineOption,
     FeaturesOption,
+    FreshOption,
     JobsOption,
     JsonOption,
+    MaskOption,
+    Precision,
+    PrecisionOption,
+    ProfileName,
     QuietOption,
+    RegionsOption,
     SoundOption,
     StoreOption,
+    TilesOption,
+    complete_methods,
+    complete_models,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +68,12 @@ def train(
     ] = "",
     start: Annotated[
         str,
-        typer.Option("--from", help="Go on from a model: fight, or a file.", show_default=False),
+        typer.Option(
+            "--from",
+            help="Go on from a model: fight, or a file.",
+            show_default=False,
+            autocompletion=complete_models,
+        ),
     ] = "",
     method: Annotated[
         str,
@@ -66,21 +81,12 @@ def train(
             help="One that oddframe methods lists, instead of the configuration's or of the "
             "model's that --from names. Without any of them: oddframe.",
             show_default=False,
+            autocompletion=complete_methods,
         ),
     ] = "",
-    config: Annotated[
-        Path | None, typer.Option(help="A YAML file, see configs/.", show_default=False)
-    ] = None,
-    tiles: Annotated[
-        str, typer.Option(help="Cut pictures into rows x columns, as 2x3.", show_default=False)
-    ] = "",
-    regions: Annotated[
-        str,
-        typer.Option(
-            help="The same of I3D's features, at no cost: 2x2.",
-            show_default=False,
-        ),
-    ] = "",
+    config: ConfigOption = "",
+    tiles: TilesOption = "",
+    regions: RegionsOption = "",
     seed: Annotated[
         int | None,
         typer.Option(
@@ -91,18 +97,22 @@ def train(
         int,
         typer.Option(min=1, max=1000, help="Train so often; keep the best on validation groups."),
     ] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Go on where it was stopped, or begin anew.")
-    ] = True,
+    fresh: FreshOption = False,
     tensorboard: Annotated[
         Path | None,
         typer.Option(help="A folder for TensorBoard: every loss term.", show_default=False),
     ] = None,
+    mask: MaskOption = None,
+    profile: Annotated[
+        ProfileName,
+        typer.Option(help="fast: the model can also run faster, on one snippet of five."),
+    ] = ProfileName.best,
     features: FeaturesOption = "",
     sound: SoundOption = None,
     store: StoreOption = FEATURES,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
+    precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -129,10 +139,12 @@ def train(
     from oddframe.outputs.training_page import evaluated, study_of
     from oddframe.training.budget import Budget, seconds
     from oddframe.training.byplace import by_place
+    from oddframe.training.choices import with_fast
     from oddframe.training.distributed import processes, serve
     from oddframe.training.listening import check_sound
     from oddframe.training.loop import take_part
     from oddframe.training.run import train as run
+    from oddframe.video.mask import read_masks
 
     with processes() as ranks:
         if not ranks.first:
@@ -141,6 +153,9 @@ def train(
         limit = Budget(seconds(budget)) if budget else None
         began_from = load_model(start) if start else None
         settings = _settings(config, began_from, method, {"tiles": tiles, "regions": regions}, seed)
+        if profile is ProfileName.fast:
+            settings = with_fast(settings)
+        masks = read_masks(mask)
         survey, kept = survey_dataset(data), FeatureStore(store)
         dataset = with_features(survey.checked(), kept, features or None, sound)
         check_sound(settings, dataset)
@@ -162,11 +177,13 @@ def train(
                 engine=engine.value,
                 jobs=jobs,
                 progress=_Told(bar, quiet),
-                resume=resume,
+                resume=not fresh,
                 budget=limit,
                 seeds=seeds,
                 start=began_from,
                 board=tensorboard,
+                precision=precision.value,
+                masks=masks,
             )
     evaluation = evaluated(trained)
     page = out.with_name(f"{out.stem}.report.html")
@@ -179,7 +196,7 @@ def train(
 
 
 def _settings(
-    path: Path | None,
+    named: str,
     start: Model | None,
     method: str,
     grids: Mapping[Literal["tiles", "regions"], str],
@@ -188,10 +205,11 @@ def _settings(
     from oddframe.errors import UsageError
     from oddframe.training.choices import with_grid, with_method
     from oddframe.training.config import TrainConfig, read_config
+    from oddframe.training.shipped import find_config
     from oddframe.training.start import config_of
 
-    if path is not None:
-        settings = read_config(path)
+    if named:
+        settings = read_config(find_config(named))
     else:
         settings = TrainConfig() if start is None else config_of(start)
     if method:

@@ -81,7 +81,7 @@ def nothing_there(dataset: Dataset, folder: Path) -> InputError:
     """Says that a folder holds nothing of a data set that can be used."""
     return InputError(
         f"{folder}: no complete features of any video of {dataset.name}; "
-        f"oddframe data check {dataset.name} --lists DIR --features {folder} says what is there"
+        f"oddframe data check {dataset.name} --data DIR --features {folder} says what is there"
     )
 
 
@@ -109,7 +109,7 @@ def _imported(dataset: Dataset, store: FeatureStore, kind: str | Path | None) ->
         raise UsageError(
             f"{dataset.name}: its videos are not here, and no features of it are in {store.root}; "
             f"say --features DIR, or once: oddframe import features DIR --dataset {dataset.name} "
-            "--lists DIR"
+            "--data DIR"
         )
     if kind is None and len(kinds) > 1:
         raise UsageError(f"{dataset.name}: say which of its features: --features {there}")

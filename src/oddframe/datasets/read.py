@@ -20,7 +20,7 @@ from oddframe.datasets.table import Row, read_rows, survey_table
 from oddframe.errors import InputError
 from oddframe.features.arrays import is_features
 from oddframe.files import exists, is_dir, is_file, why_no_path
-from oddframe.video.discover import find_inputs
+from oddframe.video.discover import VIDEO_SUFFIXES, find_inputs
 from oddframe.video.folder import natural, pictures_in
 
 # Beside the class folders: when it happens, in columns path (from here) and events.
@@ -34,7 +34,7 @@ def read_dataset(path: Path) -> Dataset:
     abnormal; inside are videos, folders of frames or files of features (``.npy``,
     ``.safetensors``). ``normal/cam1/x.mp4`` is of group ``cam1``; a video right in its class folder
     is a group of its own. ``events.csv`` beside the classes may say when it happens: columns
-    ``path`` (from there) and ``events``.
+    ``path`` (from there) and ``events``. A folder of videos without sub-folders holds normal ones.
 
     A CSV (UTF-8, commas): columns ``path`` (relative to the CSV), ``label`` and, if wished,
     ``group`` (or ``source``; an empty one is a group of its own), ``events`` (``3.2-5.0; 7-9`` in
@@ -63,13 +63,18 @@ def survey(path: Path) -> Survey:
 
 def _survey_folder(root: Path) -> Survey:
     try:
-        folders = sorted(p for p in root.iterdir() if is_dir(p) and not p.name.startswith("."))
+        inside = sorted(p for p in root.iterdir() if not p.name.startswith("."))
     except OSError as error:
         raise InputError(f"{root}: cannot be listed ({error.strerror or error})") from None
+    folders = [path for path in inside if is_dir(path)]
     if not folders:
-        raise InputError(
-            f"{root}: no folders in it; it takes normal/ and, to learn from, others, videos inside"
-        )
+        return _survey_loose(root)
+    loose = [path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES and is_file(path)]
+    notes = (
+        (f"beside the class folders, and left out: {len(loose)} videos, such as {loose[0].name}",)
+        if loose
+        else ()
+    )
     found = label_problems([(folder.name, "as a folder") for folder in folders])
     problems = [f"{root}: {problem}" for problem in found]
     videos: list[LabelledVideo] = []
@@ -86,7 +91,23 @@ def _survey_folder(root: Path) -> Survey:
         truths, wrong = _truths(root, {video.path.resolve(): video for video in videos})
         problems += wrong
         videos = [replace(video, truth=truths.get(video.path)) for video in videos]
-    return Survey(root, Dataset(root.resolve().name, tuple(videos)), tuple(problems))
+    dataset = Dataset(root.resolve().name, tuple(videos), notes=notes)
+    return Survey(root, dataset, tuple(problems))
+
+
+def _survey_loose(root: Path) -> Survey:
+    """A folder of videos without class folders: all of them are taken as normal."""
+    videos = [
+        LabelledVideo(video, False, NORMAL, video.name, own_group=video.name)
+        for video in _videos_in(root)
+    ]
+    if not videos:
+        raise InputError(
+            f"{root}: no folders and no videos in it; it takes normal/ and, to learn from, others, "
+            "videos inside, or videos of which all are normal"
+        )
+    note = f"no class folders: all {len(videos)} videos are taken as normal"
+    return Survey(root, Dataset(root.resolve().name, tuple(videos), notes=(note,)), ())
 
 
 def _videos_in(folder: Path) -> list[Path]:

@@ -31,7 +31,7 @@ from oddframe.experiments.splice import Clip
 from oddframe.files import told as file_told
 from oddframe.training.config import TrainConfig, read_config
 from oddframe.training.gather import Progress
-from oddframe.training.shipped import shipped_config
+from oddframe.training.shipped import find_config, shipped_config
 
 TRAININGS = "trainings"
 
@@ -87,15 +87,15 @@ def forget(tasks: Sequence[Task], setting: Setting) -> None:
         discard(path)
 
 
-def config_for(name: str, path: Path | None) -> TrainConfig:
-    """The configuration of a benchmark, or the one in ``path``.
+def config_for(name: str, config: str | None) -> TrainConfig:
+    """The configuration of a benchmark, or another one by its file or shipped name.
 
     Raises:
         UsageError: there is no such benchmark, or the file is wrong.
     """
     if name not in BENCHMARKS:
         raise UsageError(f"no benchmark is called {name}, only {', '.join(BENCHMARKS)}")
-    return read_config(path or shipped_config(BENCHMARKS[name].config))
+    return read_config(find_config(config) if config else shipped_config(BENCHMARKS[name].config))
 
 
 def prepare(

@@ -15,6 +15,7 @@ from oddframe.files import is_dir
 from oddframe.modelfile import Model
 from oddframe.timeline import ScoreTrack
 from oddframe.training.side_by_side import GoOn, side_by_side
+from oddframe.video.mask import Mask, Masks
 
 Progress = Callable[[int, int], None]
 
@@ -25,6 +26,7 @@ def score_videos(
     store: FeatureStore,
     progress: Progress | None = None,
     jobs: int = 1,
+    masks: Masks = Masks(),  # noqa: B008 - frozen
 ) -> tuple[list[tuple[LabelledVideo, ScoreTrack]], list[str]]:
     """Tracks of all videos that can be read, in order, and a line for each that cannot.
 
@@ -34,10 +36,11 @@ def score_videos(
         store: Where features are kept.
         progress: Called with (videos done, videos in all).
         jobs: Videos that are decoded side by side.
+        masks: Parts of the pictures to ignore.
     """
 
     def track(video: LabelledVideo, go_on: GoOn) -> ScoreTrack:
-        return detector.score(_features(detector, video, store, go_on))
+        return detector.score(_features(detector, video, store, go_on, masks.of(video.path)))
 
     def told(done: int, _video: LabelledVideo) -> None:
         if progress is not None:
@@ -52,6 +55,16 @@ def score_videos(
             reason, path = str(made), str(video.path)
             failed.append(reason if path in reason else f"{path}: {reason}")
     return tracks, failed
+
+
+def used_mask(video: LabelledVideo, masks: Masks) -> str:
+    """Digest of the mask that a video, which could be scored, was scored with; "": none.
+
+    Features that were made before say it themselves.
+    """
+    if is_ready(video):
+        return ready_features(video).spec.mask
+    return masks.digest_of(video.path)
 
 
 def check_published(model: Model, videos: Sequence[LabelledVideo]) -> None:
@@ -73,15 +86,19 @@ def check_published(model: Model, videos: Sequence[LabelledVideo]) -> None:
 
 
 def _features(
-    detector: Detector, video: LabelledVideo, store: FeatureStore, go_on: GoOn
+    detector: Detector,
+    video: LabelledVideo,
+    store: FeatureStore,
+    go_on: GoOn,
+    mask: Mask | None,
 ) -> Features:
     if is_ready(video):
         return ready_features(video)
     sha256 = content_hash(video.path)
-    kept = store.get(sha256, detector.made_spec)
+    kept = store.get(sha256, detector.made_spec(mask))
     if kept is None:
         fps = video.fps if is_dir(video.path) else None  # A video has its own times.
-        kept = detector.features(video.path, fps=fps, progress=go_on).features
+        kept = detector.features(video.path, fps=fps, mask=mask, progress=go_on).features
         store.put(sha256, kept)
     return kept
 

@@ -68,6 +68,7 @@ def files_beside(path: Path, wanted: FeatureSpec) -> tuple[Path, ...]:
             if specs[file].backbone == name
             and specs[file].how in cuts
             and specs[file].weights_sha256 == sha256
+            and specs[file].mask == (first.mask if specs[file].has_picture else "")
         )
         found = path if name == given.backbone else next(fitting, None)
         if found is None:

@@ -13,6 +13,7 @@ import os
 import queue
 import re
 import secrets
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,7 @@ _ROUNDS = 3
 # Ray keeps books of each block; a million videos are given out by the hundred.
 _BLOCKS = 10_000
 _WAIT_S = 1.0
+_REACH_S = 20.0  # To open a connection to the cluster.
 _NEWS = -1  # Stands for a number where an answer is a line for the user.
 _HEAD = "node:__internal_head__"  # Ray's name for what only the head node has.
 # What of Ray's report of an exception is our own line.
@@ -109,6 +111,20 @@ class Cluster:
         return Room(self._jobs or max(1, int(has.get("CPU", 1))), 0)
 
 
+def _check_reachable(address: str) -> None:
+    """Fail at once where nothing listens at the address; Ray tries for minutes."""
+    if address == "local":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OddframeError(
+            f"--cluster {address}: no cluster to work on (nothing answers there: {reason})"
+        ) from None
+
+
 @contextmanager
 def connect(address: str, jobs: int | None, tell: Callable[[str], None]) -> Iterator[Cluster]:
     """Connect to a cluster: ``local`` (this machine), ``ray://HOST:PORT``, or ``HOST:PORT``.
@@ -130,6 +146,7 @@ def connect(address: str, jobs: int | None, tell: Callable[[str], None]) -> Iter
             import ray.data
         except ImportError:
             raise UsageError("--cluster needs Ray: pip install 'oddframe[ray]'") from None
+        _check_reachable(address)
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address == "local":
             quiet["include_dashboard"] = False
@@ -139,8 +156,11 @@ def connect(address: str, jobs: int | None, tell: Callable[[str], None]) -> Iter
                 ray.init(address, **quiet)
             except Exception as error:  # Ray has dozens.
                 reason = " ".join(str(error).split())[:200]
+                outside = ""
+                if "://" not in address and address != "local":
+                    outside = f"; with the port of Ray's client server it is ray://{address}"
                 raise OddframeError(
-                    f"--cluster {address}: no cluster to work on ({reason})"
+                    f"--cluster {address}: no cluster to work on ({reason}){outside}"
                 ) from None
             try:
                 yield Cluster(ray, jobs, tell)

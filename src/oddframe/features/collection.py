@@ -76,6 +76,44 @@ def chosen(root: Path, specs: Sequence[OfSpec], start: str | None) -> OfSpec:
     raise UsageError(f"{root}: {said}; choose one with --spec: {known}")
 
 
+def kinds_to_compare(a: Path, b: Path, start: str | None) -> list[tuple[str | None, str | None]]:
+    """Which kinds of features of two stores or folders are compared, as starts of hashes.
+
+    Args:
+        a: A store, or a folder of feature files.
+        b: Another one.
+        start: ``A:B``, the start of a hash in each; ``A``: in every store that has such a kind, and
+            in one that has a single kind that one; None: the only kind of each, or else each kind
+            that both stores have, or each kind of the store where the other is a folder.
+    """
+    if start is not None and ":" in start:
+        first, second = start.split(":", 1)
+        return [(first or None, second or None)]
+    ours, theirs = (
+        [each.hash for each in open_index(root).specs()] if is_store(root) else []
+        for root in (a, b)
+    )
+    if start is None:
+        same = [kind for kind in ours if kind in theirs]
+        several = len(ours) > 1 or len(theirs) > 1
+        if several and not is_store(a):
+            return [(None, kind) for kind in theirs]
+        if several and not is_store(b):
+            return [(kind, None) for kind in ours]
+        return [(kind, kind) for kind in same] if several and same else [(None, None)]
+    has = [any(kind.startswith(start) for kind in kinds) for kinds in (ours, theirs)]
+    meant = [
+        None if any(has) and not there and len(kinds) == 1 else start
+        for there, kinds in zip(has, (ours, theirs), strict=True)
+    ]
+    return [(meant[0], meant[1])]
+
+
+def _kinds(root: Path) -> list[str]:
+    """The hashes of the kinds in a store; none of what is no store."""
+    return [each.hash for each in open_index(root).specs()] if is_store(root) else []
+
+
 def of_store(root: Path, spec: str | None, naming: Naming) -> Collection:
     """Features of one spec in a store, named as the manifest names their videos.
 

@@ -69,6 +69,16 @@ def shared(a: Collection, b: Collection) -> Comparison:
     )
 
 
+def is_comparable(a: Collection, b: Collection, found: Comparison) -> bool:
+    """Whether there is a video that both have, and the first such one has features of one length.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    ours, theirs = (c.by_content if found.by_content else c.by_name for c in (a, b))
+    return any(ours[key]().shape[2] == theirs[key]().shape[2] for key in found.common[:1])
+
+
 def differences(
     a: Collection, b: Collection, found: Comparison
 ) -> Iterator[Difference | InputError]:

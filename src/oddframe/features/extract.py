@@ -19,7 +19,7 @@ from oddframe.features.partial import Partial
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
 from oddframe.video.frame import FrameSource
-from oddframe.video.mask import Mask
+from oddframe.video.mask import Mask, mask_digest
 from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.snippets import OnePass
 
@@ -33,7 +33,8 @@ class Task:
 
     Attributes:
         spec: How the video is cut, and what looks at it.
-        backbone: What ``spec`` asks for, loaded; its precision is taken, whatever ``spec`` said.
+        backbone: What ``spec`` asks for, loaded; its precision is taken, whatever ``spec`` said,
+            and so is the mask of the extraction.
         partial: Where an unfinished extraction is kept, and taken up again. It holds what looks at
             the picture; sound is quickly listened to again.
         on_disk: Leave the features in the folder of ``partial`` until they are discarded there, so
@@ -75,7 +76,7 @@ def spec_for(backbone: Backbone, how: Preprocessing) -> FeatureSpec:
 
 
 def spec_of(
-    names: str, how: Preprocessing | None = None, precision: str = "float32"
+    names: str, how: Preprocessing | None = None, precision: str = "float32", mask: str = ""
 ) -> FeatureSpec:
     """The spec of what backbones make, known before they are loaded.
 
@@ -83,6 +84,7 @@ def spec_of(
         names: Of the backbone, or of several: ``i3d+aisfx``.
         how: How videos are cut; None: as suits the first backbone.
         precision: What the networks that look compute in; those that listen: float32.
+        mask: Digest of the mask over the picture; "": none.
 
     Raises:
         UsageError: no such backbone.
@@ -97,6 +99,7 @@ def spec_of(
         sum(kind.dim for kind in kinds),
         precision if looks else "float32",
         how if looks else how.without_picture(),
+        mask if looks else "",
     )
 
 
@@ -142,7 +145,7 @@ def extract_all(
         UsageError: a spec asks for another backbone than its task has.
         InputError: the video cannot be decoded, or a feature is not finite.
     """
-    rows = [_Rows(task, source) for task in tasks]
+    rows = [_Rows(task, source, mask_digest(mask)) for task in tasks]
     hows = list(dict.fromkeys(each.how for each in rows))
     reading = OnePass(source, hows, mask)
     expected = reading.expected_snippets
@@ -159,9 +162,10 @@ def extract_all(
 class _Rows:
     """Features of one task, made as the snippets come."""
 
-    def __init__(self, task: Task, source: FrameSource) -> None:
+    def __init__(self, task: Task, source: FrameSource, mask: str) -> None:
         backbone, self._partial, self._source = task.backbone, task.partial, source
-        self._spec = replace(task.spec, precision=backbone.choice.precision)
+        seen = mask if backbone.eyes else ""
+        self._spec = replace(task.spec, precision=backbone.choice.precision, mask=seen)
         if differences := spec_for(backbone, task.spec).differences(self._spec):
             raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
         self.how = self._spec.how
@@ -241,11 +245,14 @@ def _check_finite(features: NDArray[np.float32], source: FrameSource) -> None:
         raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
 
 
-def _spec(name: str, sha256: str, dim: int, precision: str, how: Preprocessing) -> FeatureSpec:
+def _spec(
+    name: str, sha256: str, dim: int, precision: str, how: Preprocessing, mask: str = ""
+) -> FeatureSpec:
     return FeatureSpec(
         **{field: getattr(how, field) for field in Preprocessing.__dataclass_fields__},
         backbone=name,
         weights_sha256=sha256,
         dim=dim,
         precision=precision,
+        mask=mask,
     )

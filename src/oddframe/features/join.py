@@ -30,6 +30,8 @@ def join(parts: Sequence[Features]) -> Features:
     for part in parts:
         if part.spec.has_picture and part.spec.how != first.spec.how:
             raise InputError("features of pictures that were cut in two ways do not go together")
+        if part.spec.has_picture and part.spec.mask != first.spec.mask:
+            raise InputError("features of pictures with two masks do not go together")
         if part.timebase != first.timebase:
             raise InputError(
                 f"features of {part.timebase.n_snippets} snippets do not go together with those of "

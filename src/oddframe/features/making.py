@@ -40,6 +40,7 @@ from oddframe.features.watched import Beat, beating
 from oddframe.files import exists, is_dir
 from oddframe.video.container import check_file
 from oddframe.video.frame import HeartbeatSource
+from oddframe.video.mask import Mask
 from oddframe.video.supervised import open_here
 
 PARTIAL = "unfinished"
@@ -60,6 +61,7 @@ class Wanted:
         out: Folder of files by name; None: none.
         format: Of these.
         again: Make also what is kept.
+        mask: Parts of the picture to ignore; the parts have its digest.
     """
 
     parts: tuple[Part, ...]
@@ -70,6 +72,7 @@ class Wanted:
     out: Path | None = None
     format: Format = "npy"
     again: bool = False
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,8 @@ class Maker:
                 for i in missing
             ]
             try:
-                made = dict(zip(missing, extract_all(source, tasks), strict=True))
+                found = extract_all(source, tasks, mask=self._wanted.mask)
+                made = dict(zip(missing, found, strict=True))
                 if hash_of(path, source.beat) != sha256:
                     raise InputError(
                         f"{path}: it changed while it was looked at; extract it again when whoever "

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -19,9 +19,11 @@ from oddframe.video.views import tiles_of, with_views
 
 # What stands before a backbone's name where features were made elsewhere.
 IMPORTED = "imported:"
-# Fields that change how densely or precisely a video is read, but not what a feature means: a model
-# scores features that differ from its own in these alone.
-SAMPLING_FIELDS = frozenset({"precision", "stride"})
+# Of ``FeatureSpec.mask``.
+MaskDigest = Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")]
+# Fields that change how densely or precisely a video is read, or which parts of it, but not what a
+# feature means: a model scores features that differ from its own in these alone.
+SAMPLING_FIELDS = frozenset({"precision", "stride", "mask"})
 # The same picture in one, five or ten views differs in these together (``video/views.py``).
 VIEW_FIELDS = frozenset({"resize", "crops"})
 
@@ -38,12 +40,15 @@ class FeatureSpec(Preprocessing):
         dim: Length D of a feature.
         precision: What the engine computed in, ``float32`` or ``bfloat16``; sound is always
             listened to in float32.
+        mask: Digest of the mask that was painted over each picture (``Mask.digest``); "": none.
+            It is left out of ``to_dict`` and of the hash then.
     """
 
     backbone: str
     weights_sha256: str
     dim: int
     precision: str = "float32"
+    mask: str = ""
 
     @property
     def how(self) -> Preprocessing:
@@ -63,7 +68,10 @@ class FeatureSpec(Preprocessing):
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if not self.mask:  # Hashes from before there were masks stay as they are.
+            del data["mask"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FeatureSpec:
@@ -98,8 +106,8 @@ class FeatureSpec(Preprocessing):
     def differences(self, other: FeatureSpec, *, sampling: bool = False) -> list[str]:
         """Lines ``field: ours, not theirs`` for the fields that differ.
 
-        Differences in how densely a video is sampled (stride, precision, number of views) count
-        only with ``sampling``.
+        Differences in how a video is sampled (stride, precision, number of views, mask) count only
+        with ``sampling``.
         """
         same: frozenset[str] = frozenset()
         if not sampling:
@@ -122,6 +130,7 @@ class _SpecFields(PreprocessingFields):
     weights_sha256: str = Field(pattern=r"^[A-Za-z0-9+]*$", max_length=512)
     dim: int = Field(ge=1, le=MOST_DIM)
     precision: str = Field(pattern=r"^[a-z0-9]+$", max_length=32)
+    mask: MaskDigest
 
 
 def _same_views(ours: FeatureSpec, theirs: FeatureSpec) -> bool:

@@ -19,21 +19,21 @@ from oddframe.training.search import Search
 
 
 def digest(videos: Sequence[Gathered]) -> str:
-    """Of the videos' contents and labels, in any order."""
-    lines = sorted(f"{each.sha256} {each.video.label}\n" for each in videos)
+    """Of the videos' contents, labels and masks, in any order."""
+    lines = sorted(f"{each.sha256} {each.video.label}{_masks(each)}\n" for each in videos)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def features_digest(videos: Sequence[Gathered], specs: Iterable[FeatureSpec]) -> str:
     """Of all that a training sees of videos, in any order: labels and features.
 
-    Features that are made of a video go by its content and their spec; of those that came with a
-    data set, all are read.
+    Features that are made of a video go by its content, its mask and their spec; of those that came
+    with a data set, all are read.
 
     Raises:
         InputError: features cannot be read.
     """
-    lines = sorted(f"{_content(each)} {each.video.label}\n" for each in videos)
+    lines = sorted(f"{_content(each)} {each.video.label}{_masks(each)}\n" for each in videos)
     lines += [f"{spec.hash()}\n" for spec in specs]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -42,6 +42,11 @@ def _content(each: Gathered) -> str:
     if each.video.made is None:  # ``sha256`` is of the whole file.
         return each.sha256
     return content_digest(next(iter(each.features.values())).array)
+
+
+def _masks(each: Gathered) -> str:
+    """A blank and the digest of its mask; "" where it has none."""
+    return "".join(sorted({f" {f.spec.mask}" for f in each.features.values() if f.spec.mask}))
 
 
 def card(

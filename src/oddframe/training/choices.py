@@ -7,6 +7,7 @@ from typing import Literal
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method
 from oddframe.training.config import MethodSection, TrainConfig, reading_its_own
+from oddframe.training.feature_section import FeatureChanges
 from oddframe.video.views import grid_of
 
 
@@ -21,6 +22,13 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
         return config
     changed = config.with_recipe(lr=None, weight_decay=None)
     return reading_its_own(changed.model_copy(update={"method": MethodSection(name=name)}))
+
+
+def with_fast(config: TrainConfig) -> TrainConfig:
+    """``config`` with a profile ``fast``, which looks at one snippet of five if it has none yet."""
+    if config.fast is not None:
+        return config
+    return config.model_copy(update={"fast": FeatureChanges(stride=5 * config.features.stride)})
 
 
 def with_grid(config: TrainConfig, kind: Literal["tiles", "regions"], text: str) -> TrainConfig:

@@ -25,6 +25,7 @@ from oddframe.methods.base import Loss
 from oddframe.training.bags import TrainingVideo
 from oddframe.training.feature_section import FeatureSection
 from oddframe.training.side_by_side import GoOn, side_by_side
+from oddframe.video.mask import Masks, mask_digest
 from oddframe.video.source import open_source
 from oddframe.video.views import regions_of
 
@@ -106,24 +107,28 @@ class Extractor:
         device: DeviceName,
         engine: EngineName,
         precision: PrecisionName = "auto",
+        masks: Masks = Masks(),  # noqa: B008 - frozen
     ):
-        self.store, self.device, self.engine = store, device, engine
+        self.store, self.device, self.engine, self.masks = store, device, engine, masks
         self.precision, self._asked = choose(engine, device, precision).precision, precision
         self._backbones: dict[tuple[object, ...], Backbone] = {}
         self._lock = threading.Lock()
 
     def spec(self, section: FeatureSection) -> FeatureSpec:
-        """The spec of the features that ``section`` describes, as this machine makes them.
+        """The spec of the features that ``section`` describes, as this machine makes them of videos
+        without a mask of their camera's own.
 
         Raises:
             UsageError: no such backbone.
             InputError: its weights are the user's to get, and are not there.
         """
-        return spec_of(section.backbone, section.preprocessing(), self.precision)
+        mask = mask_digest(self.masks.common)
+        return spec_of(section.backbone, section.preprocessing(), self.precision, mask)
 
-    def kept(self, sha256: str, section: FeatureSection) -> bool:
-        """Whether features of a video's content are all in the store."""
-        specs = (part.spec(self.precision) for part in _parts(section))
+    def kept(self, video: LabelledVideo, sha256: str, section: FeatureSection) -> bool:
+        """Whether features of a video, whose content has this sha256, are all in the store."""
+        parts = _parts(section, self.masks.digest_of(video.path))
+        specs = (part.spec(self.precision) for part in parts)
         return all(self.store.path(sha256, spec).exists() for spec in specs)
 
     def features(
@@ -141,7 +146,8 @@ class Extractor:
         Raises:
             InputError: the video cannot be read.
         """
-        wanted = {section: _parts(section) for section in sections}
+        mask = self.masks.of(video.path)
+        wanted = {section: _parts(section, mask_digest(mask)) for section in sections}
         found: dict[Part, Features] = {}
         missing: list[Part] = []
         for part in dict.fromkeys(part for parts in wanted.values() for part in parts):
@@ -152,7 +158,7 @@ class Extractor:
         notes: list[str] = []
         if missing:
             tasks = [Task(part.spec(self.precision), self._backbone(part)) for part in missing]
-            made = extract_all(open_source(video.path), tasks, progress=go_on)
+            made = extract_all(open_source(video.path), tasks, mask=mask, progress=go_on)
             for part, extraction in zip(missing, made, strict=True):
                 self.store.put(sha256, extraction.features)
                 found[part] = extraction.features
@@ -176,8 +182,8 @@ class Extractor:
             return self._backbones[key]
 
 
-def _parts(section: FeatureSection) -> tuple[Part, ...]:
-    return parts_of(section.backbone, section.preprocessing())
+def _parts(section: FeatureSection, mask: str) -> tuple[Part, ...]:
+    return parts_of(section.backbone, section.preprocessing(), mask)
 
 
 def _noted(gathered: Sequence[Gathered]) -> list[str]:

@@ -113,7 +113,7 @@ class Library:
         return [
             Request(video, (section,))
             for section in self._lacking(request).sections
-            if not self._extractor.kept(self._found[video].sha256, section)
+            if not self._extractor.kept(video, self._found[video].sha256, section)
         ]
 
     def _snippets(self, request: Request) -> int:

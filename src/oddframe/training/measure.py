@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from oddframe.cameras import shared_mask, with_masks
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError
 from oddframe.modelfile import Model, Profile
@@ -89,12 +91,22 @@ def measured(
                 "on": "held-out groups" if held_out else "training videos",
                 "set_by": found.basis,
             }
-        profiles[name] = replace(model.profiles[name], rule=config.events.rule(at))
+        # What it was measured on and, unless it is configured, what set the threshold.
+        mask, by_camera = shared_mask(_masks(held_out or training, section))
+        spec = replace(model.profiles[name].spec, mask=mask)
+        card = with_masks(card, name, by_camera)
+        profiles[name] = Profile(spec, config.events.rule(at))
         if held_out:
             prefix = "" if name == "best" else f"{name}_"
             values = figures(model, videos, config.bags, at, config.recipe.seed)
             metrics |= {prefix + key: value for key, value in values.items()}
     return replace(model, profiles=profiles, metrics=metrics, card=card)
+
+
+def _masks(videos: Sequence[Gathered], section: FeatureSection) -> Iterator[tuple[Path, str]]:
+    for each in videos:
+        if section in each.features:
+            yield each.video.path, each.features[section].spec.mask
 
 
 def _threshold_of(start: Model | None, profile: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oddframe.backbones.engines import DeviceName, EngineName
+from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.ready import is_ready
 from oddframe.errors import InputError
@@ -30,6 +30,7 @@ from oddframe.training.search import Search
 from oddframe.training.start import check_start, seen_before
 from oddframe.training.trainer import Trainer
 from oddframe.training.tryout import Tryout
+from oddframe.video.mask import Masks
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def train(
     seeds: int = 1,
     start: Model | None = None,
     board: Path | None = None,
+    precision: PrecisionName = "auto",
+    masks: Masks = Masks(),  # noqa: B008 - frozen
 ) -> Trained:
     """Train a detector on labelled videos and write it to ``out``.
 
@@ -96,6 +99,8 @@ def train(
         seeds: Final trainings, with seeds from the configured one up.
         start: A model of the same method and features to go on from.
         board: Folder for TensorBoard, which shows the final trainings' loss terms.
+        precision: Of the backbone.
+        masks: Parts of the pictures to ignore.
 
     Raises:
         UsageError: the configuration, ``out`` or ``start`` cannot be.
@@ -116,7 +121,7 @@ def train(
         store.sweep()
         if not resume:
             files.forget()
-        library = Library(Extractor(store, device, engine), jobs, told.progress)
+        library = Library(Extractor(store, device, engine, precision, masks), jobs, told.progress)
         if start is not None or listens(config):
             spec = _spec(config, dataset, library)
             config = with_sound(config, spec.backbone)

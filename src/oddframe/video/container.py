@@ -149,7 +149,10 @@ def open_container(path: Path) -> InputContainer:
         InputError: there is no such file, or FFmpeg cannot read it.
     """
     check_file(path)
-    claimed, size = claimed_samples(path), path.stat().st_size
+    try:
+        claimed, size = claimed_samples(path), path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     if claimed > max(_INDEX_ENTRIES, _SAMPLES_A_BYTE * size):
         raise InputError(f"{path}: its index claims {claimed} samples, too many for {size} bytes")
     options = {"protocol_whitelist": "file", "format_whitelist": _formats()}

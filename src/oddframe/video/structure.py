@@ -45,14 +45,14 @@ def is_cut_off(path: Path) -> bool:
 
 
 def claimed_samples(path: Path) -> int:
-    """Most samples that a track or fragment of an MP4 or QuickTime file claims without listing any.
+    """How many samples an MP4 or QuickTime file claims without listing them.
 
     FFmpeg allocates an index of that length when it opens or reads the file. 0: they are listed, or
     it is no such file. Only the first boxes of a file are looked at, thousands of fragments.
     """
     with path.open("rb") as file:
         end = _length(file)
-        return max((n for way in _TO_COUNTS for n in _unlisted(file, 0, end, way)), default=0)
+        return sum(n for way in _TO_COUNTS for n in _unlisted(file, 0, end, way))
 
 
 def _unlisted(file: BinaryIO, at: int, end: int, names: Sequence[bytes]) -> Iterator[int]:

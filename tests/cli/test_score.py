@@ -124,6 +124,10 @@ def test_a_leap_of_the_clock_is_said_once_and_nothing_is_scored_inside(
     assert answer.code == 0
     assert answer.out.count("its clock leaps by 11:06:40 at 0:00:01; no scores in between") == 1
     assert "cam.mkv (11:06:42 h): 2 events" in answer.out
+    again = oddframe("score", path, "--threshold", "0", "--out", tmp_path / "out")
+    assert "[its clock leaps by 11:06:40 at 0:00:01; no scores in between; scored before]" in (
+        again.out
+    )
     data = json.loads((tmp_path / "out" / "cam.json").read_text())
     assert data["gaps"] == [[pytest.approx(1.2), pytest.approx(40_001.2)]]
     np.testing.assert_allclose(data["frame_times"], times, atol=1e-3)

@@ -8,6 +8,7 @@ from typing import Any
 
 from oddframe.cli.console import printable
 from oddframe.cli.jobs import Outcome
+from oddframe.features.extract import gap_note
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.json_file import to_dict
 from oddframe.outputs.place import in_words
@@ -27,6 +28,9 @@ def line(outcome: Outcome) -> str:
     if result.mended_frames:
         notes.append(mended(result.mended_frames))
     notes += outcome.notes
+    time = result.track.timebase
+    if time.gaps and gap_note(time) not in notes:  # Features and kept scores come without notes.
+        notes.append(gap_note(time))
     if outcome.kept:
         notes.append("scored before")
     if outcome.camera:

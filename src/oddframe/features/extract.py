@@ -198,7 +198,7 @@ class _Rows:
         source = self._source
         if self._waiting:
             self._run()
-        notes = [_gap_note(time)] if time.gaps else []
+        notes = [gap_note(time)] if time.gaps else []
         arrays: list[AnyFeatures] = [self._seen()] if self._backbone.eyes else []
         for ear in self._backbone.ears:
             heard, note = listen(source, time, ear)
@@ -228,8 +228,8 @@ class _Rows:
             self._partial.add(made)
 
 
-def _gap_note(time: Timebase) -> str:
-    """What to say of a video whose clock leaps."""
+def gap_note(time: Timebase) -> str:
+    """What to say of a video that has gaps in its time line."""
     starts, ends = time.gap_times.T
     first, longest = (timedelta(seconds=round(s)) for s in (starts[0], (ends - starts).max()))
     if len(starts) == 1:

@@ -427,8 +427,10 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
 @pytest.mark.parametrize("reader", READERS)
-def test_what_is_no_file_is_not_opened(reader: str, kind: str, tmp_path: Path) -> None:
-    os.chdir(tmp_path)  # A socket's path must be short.
+def test_what_is_no_file_is_not_opened(
+    reader: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # A socket's path must be short.
     path = Path("it.npy" if reader == "array" else "it")
     if kind == "pipe":
         os.mkfifo(path)

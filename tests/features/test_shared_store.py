@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,10 +54,11 @@ def rows_done(store: Path) -> int:
 
 def end(run: subprocess.Popen[bytes], *, whole: bool) -> None:
     """Kill a run, with its workers or alone, as the system does when memory is short."""
-    if whole:
-        os.killpg(run.pid, signal.SIGKILL)
-    else:
-        run.kill()
+    with suppress(ProcessLookupError):  # It had ended.
+        if whole:
+            os.killpg(run.pid, signal.SIGKILL)
+        else:
+            run.kill()
     run.wait()
 
 
@@ -90,6 +92,7 @@ def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_p
     for kill in range(KILLS):
         before = rows_done(store), len(finished)
         while (rows_done(store), len(finished)) == before and len(finished) < 3:
+            assert any(run.poll() is None for run in runs), errors.read_text()
             time.sleep(0.005)
             there = files_of(store).keys()
             assert finished <= there, "what was finished stays"

@@ -18,7 +18,7 @@ from oddframe.backbones.engines import Choice, DeviceName, EngineName, Precision
 from oddframe.backbones.registry import load_backbone
 from oddframe.cameras import mask_note
 from oddframe.errors import InputError, UsageError
-from oddframe.events import EventRule, find_events
+from oddframe.events import EventRule, find_events, smoothed
 from oddframe.features.arrays import BACKBONE as ARRAY
 from oddframe.features.extract import Extraction, Progress, extract, spec_of
 from oddframe.features.partial import Partial
@@ -83,6 +83,11 @@ class VideoResult:
     truth: tuple[tuple[float, float], ...] | None = None
     fingerprint: str = ""
     mended_frames: int = 0
+
+    @property
+    def highest_score(self) -> float:
+        """The highest smoothed score: what the threshold is held against."""
+        return float(smoothed(self.track, self.rule.smooth_s).max())
 
 
 class Detector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -56,6 +57,10 @@ def test_figures_page_and_tables(oddframe: Run, data: Path, store: Path, tmp_pat
     assert events["found"] + events["missed"] == 1
     assert set(found["groups"]) == {"cam0", "cam1"}
     assert [Path(video["video"]).name for video in found["videos"]] == list(CLIPS)
+    assert found["files"] == {
+        name: hashlib.sha256((out / name).read_bytes()).hexdigest()
+        for name in ("evaluation.md", "study.html")
+    }
     assert "## By group" in (out / "evaluation.md").read_text(encoding="utf-8")
     page = (out / "study.html").read_text(encoding="utf-8")
     assert page.count('<img src="data:image/jpeg') == 4

@@ -27,11 +27,14 @@ from oddframe.cli import batch
 from oddframe.cli.jobs import Job, Outcome
 from oddframe.cli.telling import mended, skipped
 from oddframe.detector import Detector
+from oddframe.events import smoothed
 from oddframe.features.extract import spec_of
 from oddframe.features.spec import Features
 from oddframe.features.store import write_features
 from oddframe.features.watched import Beat
 from oddframe.modelfile import load_model, save_model
+from oddframe.outputs.json_file import read_json
+from oddframe.outputs.write import write
 from tests.cli.conftest import Answer
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT, Image, encode
 from tests.sounds import tone, with_sound
@@ -66,6 +69,142 @@ def test_the_same_command_again_goes_on_instead_of_starting_over(
     assert (tmp_path / "fi150.json").stat().st_mtime_ns == before
     other = oddframe("score", clip, "--out", tmp_path, "--threshold", "0.01")
     assert "scored before" not in other.out
+
+
+KILLED = """
+import os, signal, sys
+from oddframe.cli import batch, jobs, score
+from oddframe.cli.main import main
+from oddframe.detector import Detector
+from oddframe.outputs import report
+
+Detector.load("fight")  # Each process that is forked has it imported then.
+out, words = sys.argv[1], sys.argv[2:]
+
+def run(folder, threshold, moves):
+    "Score in a process that is killed where it would move its next file into its place."
+    child = os.fork()
+    if child == 0:
+        left = [moves]
+        def kill(event, arguments):
+            if event == "os.rename" and str(arguments[1]).startswith(out):
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+        sys.addaudithook(kill)
+        sys.argv = ["oddframe", "score", *words, "--out", folder, "--threshold", threshold]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        main()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+for moves in range(4):
+    folder = f"{out}/{moves}"
+    print(run(folder, "0.05", 99), run(folder, "0.9", moves))
+"""
+
+
+def shown_by(folder: Path) -> dict[str, bytes]:
+    """What the files of a result should be, by its score file."""
+    fresh = folder / "fresh"
+    write(read_json(folder / "a.json"), ["json", "csv", "vtt", "html"], fresh, "a")
+    return {path.name: path.read_bytes() for path in fresh.iterdir()}
+
+
+@pytest.fixture
+def features_a(tmp_path: Path) -> Path:
+    """A feature file of 40 snippets, 25.6 s, for the shipped model."""
+    spec, rng = Detector.load("fight").spec, np.random.default_rng(0)
+    array = rng.normal(size=(1, 40, spec.dim)).astype(np.float32)
+    write_features(tmp_path / "a.safetensors", Features(array, spec, spec.timebase(25.0, 640)))
+    return tmp_path / "a.safetensors"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process that was forked")
+def test_files_agree_after_a_run_that_was_killed_between_two_of_them(
+    oddframe: Run, features_a: Path, tmp_path: Path
+) -> None:
+    words = ("--features", str(features_a), "--format", "csv,vtt,html")
+    out = tmp_path / "out"
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out), *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    codes = [line.split() for line in ran.stdout.splitlines()]
+    assert codes == [["0", "-9"]] * 4, ran.stderr
+    for folder in sorted(out.iterdir()):
+        answer = oddframe("score", *words, "--out", folder, "--threshold", "0.9")
+        assert answer.code == 0
+        assert "scored before" not in answer.out
+        assert read_json(folder / "a.json").rule.threshold == 0.9
+        assert shown_by(folder) == {path.name: path.read_bytes() for path in folder.glob("a.*")}
+
+
+def test_the_highest_score_is_the_one_that_the_threshold_is_held_against(
+    oddframe: Run, features_a: Path, tmp_path: Path
+) -> None:
+    words = ("--features", features_a, "--out", tmp_path / "out", "--format", "html")
+    answer = oddframe("score", *words, "--threshold", "1")
+    result = read_json(tmp_path / "out" / "a.json")
+    highest = smoothed(result.track, result.rule.smooth_s).max()
+    assert f"{highest:.2f}" != f"{result.track.scores.max():.2f}"
+    assert f"no events (highest score {highest:.2f})" in answer.out
+    page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
+    assert f"highest score {highest:.2f}" in page
+
+
+def test_a_file_that_was_changed_or_removed_is_written_anew_without_scoring(
+    oddframe: Run, features_a: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("score", "--features", features_a, "--out", out, "--format", "csv,vtt")
+    assert oddframe(*words).code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (out / "a.csv").write_bytes(before["a.csv"][:100])
+    (out / "a.vtt").unlink()
+    again = oddframe(*words)
+    assert "scored before" in again.out
+    assert "a.csv was changed or damaged, written anew" in again.out
+    assert "a.vtt was missing, written anew" in again.out
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert "written anew" not in oddframe(*words).out
+    added = oddframe(*words[:-1], "csv,vtt,html")
+    assert "a.html added; scored before" in added.out
+
+
+def test_a_score_file_that_was_changed_or_is_of_an_earlier_version_is_not_taken(
+    oddframe: Run, features_a: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("score", "--features", features_a, "--out", out, "--threshold", "0.01")
+    assert oddframe(*words).code == 0
+    path = out / "a.json"
+    whole = path.read_bytes()
+    data = json.loads(whole)
+    assert data["events"]
+    older = {key: value for key, value in data.items() if key not in ("files", "checksum")}
+    for changed, said in (
+        (json.dumps({**data, "events": []}), "a.json was changed, scored anew"),
+        (json.dumps(older), "a.json was written by an earlier version, scored anew"),
+        (whole[:200].decode(), "a.json was damaged, written anew"),
+    ):
+        path.write_text(changed)
+        answer = oddframe(*words)
+        assert said in answer.out
+        assert "scored before" not in answer.out
+        assert path.read_bytes() == whole
+
+
+def test_what_is_of_an_earlier_threshold_and_not_asked_for_is_removed(
+    oddframe: Run, features_a: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("score", "--features", features_a, "--out", out, "--format")
+    assert oddframe(*words, "csv,vtt").code == 0
+    answer = oddframe(*words, "csv", "--threshold", "0.01")
+    assert "removed, of the earlier scores: a.vtt" in answer.out
+    assert {path.name for path in out.iterdir()} == {"a.json", "a.csv"}
 
 
 def test_a_threshold_of_zero_finds_the_whole_clip_and_one_finds_little(
@@ -526,6 +665,6 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(
     monkeypatch.setattr(os, "fsync", full)
     answer = oddframe("score", clip, "--out", tmp_path / "out", "--format", "csv")
     assert answer.code == 1
-    assert "out/fi150.json: cannot be written (no space left on device)" in answer.err
+    assert "out/fi150.csv: cannot be written (no space left on device)" in answer.err
     assert "Traceback" not in answer.err
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +17,10 @@ from PIL import Image
 from oddframe import files
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe.events import EventRule
 from oddframe.outputs import encode, pictures, preview
-from oddframe.outputs.json_file import read_json, write_json
-from oddframe.outputs.write import FORMATS, path_of, write
+from oddframe.outputs.json_file import read_json, read_score_file, write_json
+from oddframe.outputs.write import FORMATS, check_files, path_of, write
 from oddframe.video.mask import Mask
 from oddframe.video.own import is_own
 
@@ -218,3 +221,91 @@ def test_an_interrupt_keeps_the_old_file(tmp_path: Path) -> None:
         interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_score_file_lists_the_files_of_its_result_and_comes_last(
+    make_result: MakeResult, clip: Path, tmp_path: Path
+) -> None:
+    result = make_result(50, 25.0, [(0.6, 1.2)], video=str(clip))
+    written = write(result, FORMATS, tmp_path, "a")
+    found = read_score_file(tmp_path / "a.json")
+    assert found.intact is True
+    assert found.files == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in written[1:]
+    }
+    assert all(path.stat().st_mtime_ns <= written[0].stat().st_mtime_ns for path in written)
+    assert check_files(found, FORMATS, tmp_path, "a") == {}
+
+
+def test_files_of_the_same_result_stay_listed_and_outdated_ones_go(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    result = make_result(90, 25.0, [(1.0, 2.0)])
+    write(result, ["json", "csv", "vtt"], tmp_path, "a")
+    write(result, ["json", "html"], tmp_path, "a")
+    assert set(read_score_file(tmp_path / "a.json").files) == {"a.csv", "a.vtt", "a.html"}
+    (tmp_path / "a.vtt").write_text("WEBVTT\n\nNOTE mine now\n")
+    (tmp_path / "mine.txt").write_text("mine")
+    other = make_result(90, 25.0, [(1.0, 2.0)], rule=EventRule(threshold=0.95, release=0.9))
+    write(other, ["json", "csv"], tmp_path, "a")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.csv", "a.vtt", "mine.txt"}
+    found = read_score_file(tmp_path / "a.json")
+    assert set(found.files) == {"a.csv"}
+    assert check_files(found, ["json", "csv", "vtt", "html"], tmp_path, "a") == {
+        "vtt": "was of other scores",
+        "html": "added",
+    }
+
+
+def test_a_score_file_from_elsewhere_cannot_have_other_files_removed(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for path in (tmp_path / "outside.csv", folder / "b.csv"):
+        path.write_text("precious")
+    digest = hashlib.sha256(b"precious").hexdigest()
+    listed = {"../outside.csv": digest, "b.csv": digest}
+    write_json(make_result(50), folder / "a.json", listed)
+    write(make_result(80), ["json"], folder, "a")
+    assert (tmp_path / "outside.csv").read_text() == "precious"
+    assert (folder / "b.csv").read_text() == "precious"
+
+
+def test_a_video_that_is_scored_is_not_removed_as_outdated(
+    make_result: MakeResult, clip: Path, tmp_path: Path
+) -> None:
+    """Someone may score an annotated video that lies among the results."""
+    write(make_result(50, video=str(clip)), ["json", "mp4"], tmp_path, "a")
+    video = tmp_path / "a.annotated.mp4"
+    write(make_result(50, video=str(video)), ["json"], tmp_path, "a")
+    assert video.exists()
+
+
+def test_a_page_whose_video_beside_it_is_damaged_is_written_anew(
+    make_result: MakeResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write_video: Callable[..., Path],
+) -> None:
+    monkeypatch.setattr(pictures, "EMBED_S", 1.0)
+    grey = [np.full((48, 64, 3), 90, dtype=np.uint8)] * 50
+    video = write_video(tmp_path / "b.avi", grey, codec="mjpeg", options={})
+    write(make_result(50, video=str(video)), ["json", "html"], tmp_path, "b")
+    found = read_score_file(tmp_path / "b.json")
+    assert set(found.files) == {"b.html", "b.preview.mp4"}
+    (tmp_path / "b.preview.mp4").write_bytes(b"torn")
+    assert check_files(found, ["json", "html"], tmp_path, "b") == {"html": "was changed or damaged"}
+
+
+@pytest.mark.parametrize("intact", [True, False])
+def test_a_score_file_that_was_edited_is_told_from_one_that_was_not(
+    make_result: MakeResult, tmp_path: Path, intact: bool
+) -> None:
+    path = tmp_path / "a.json"
+    write_json(make_result(90, 25.0, [(1.0, 2.0)]), path)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not intact:
+        data["events"] = []
+    path.write_text(json.dumps(data, indent=4, sort_keys=True), encoding="utf-8")
+    assert read_score_file(path).intact is intact

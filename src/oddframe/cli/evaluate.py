@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -146,12 +146,12 @@ def evaluate(
         note(f"beware: {line}", quiet=quiet)
     title = f"{detector.model.name} on {dataset.name}"
     answer = {"model": detector.model.name, "data": dataset.name, **to_dict(found)}
-    text = json_text({**answer, "warnings": beware, "failed": failed}, indent=2)
+    answer |= {"warnings": beware, "failed": failed}
     tables = to_markdown(found, title, beware)
     if out is not None:
-        _write(out, _study(title, detector, found, beware), tables, text)
+        _write(out, _study(title, detector, found, beware), tables, answer)
     if as_json or markdown:
-        say(text if as_json else tables)
+        say(json_text(answer, indent=2) if as_json else tables)
     else:
         _show(title, found, out)
     if failed:
@@ -180,14 +180,17 @@ def _study(title: str, detector: Detector, found: Evaluation, beware: list[str])
     return Study(title, told, found, tuple(beware), facts=facts)
 
 
-def _write(out: Path, study: Study, tables: str, text: str) -> None:
-    from oddframe.files import make_folder, write_text
+def _write(out: Path, study: Study, tables: str, answer: dict[str, Any]) -> None:
+    """Write page and tables, then the figures with the sha256 of both."""
+    from oddframe.files import file_sha256, json_text, make_folder, write_text
     from oddframe.outputs.study import write_study
 
     make_folder(out)
-    write_text(out / "evaluation.json", text + "\n")
-    write_text(out / "evaluation.md", tables)
-    write_study(study, out / "study.html")
+    others = [out / "evaluation.md", out / "study.html"]
+    write_text(others[0], tables)
+    write_study(study, others[1])
+    files = {path.name: file_sha256(path) for path in others}
+    write_text(out / "evaluation.json", json_text({**answer, "files": files}, indent=2) + "\n")
 
 
 def _show(title: str, found: Evaluation, out: Path | None) -> None:

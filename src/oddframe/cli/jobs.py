@@ -18,8 +18,8 @@ from oddframe.features.beside import files_beside
 from oddframe.features.extract import Progress
 from oddframe.features.join import join
 from oddframe.features.partial import Partial
-from oddframe.outputs.json_file import read_json
-from oddframe.outputs.write import path_of, write
+from oddframe.outputs.json_file import ScoreFile, read_score_file
+from oddframe.outputs.write import check_files, path_of, write
 from oddframe.video.mask import Mask, Masks, mask_digest
 
 
@@ -115,8 +115,10 @@ def score_one(
         seen = _digest(_seen(job, files, settings, detector, mask))
         fingerprint = _digest(seen, detector.model.sha256, rule)
         old = _earlier(job, settings)
-        if old is not None and _fits(old, job, settings, fingerprint):
-            return Outcome(job, old, kept=True, camera=camera)
+        if old is not None and _fits(old, settings, fingerprint):
+            with settling():
+                completed = _complete(old, job, settings, mask)
+            return Outcome(job, old.result, kept=True, camera=camera, notes=completed)
         damaged = mended = 0
         notes: tuple[str, ...] = ()
         if job.is_features:
@@ -137,8 +139,11 @@ def score_one(
             result = replace(result, mended_frames=mended, fingerprint=fingerprint)
             if settings.out is not None:
                 source = None if job.is_features else job.path
-                notes += _replaced(job, old)
+                notes += _replaced(old, job, settings, fingerprint)
+                before = _files_of(old, settings.out)
                 write(result, settings.formats, settings.out, job.stem, source=source, mask=mask)
+                if gone := [path.name for path in before if not path.exists()]:
+                    notes += (f"removed, of the earlier scores: {', '.join(gone)}",)
                 if partial is not None:
                     partial.discard()
         return Outcome(job, result, camera=camera, notes=notes)
@@ -171,11 +176,24 @@ def _unfinished(
     return partial if partial.acquire() else None
 
 
-def _replaced(job: Job, old: VideoResult | None) -> tuple[str, ...]:
-    """A note where another input's scores lay under the name of this one's."""
-    if old is None or Path(old.video).absolute() == job.path.absolute():
-        return ()
-    return (f"replaces the scores of {old.video}",)
+def _replaced(
+    old: ScoreFile | None, job: Job, settings: Settings, fingerprint: str
+) -> tuple[str, ...]:
+    """A note where the scores of another input, or a damaged score file, are written over."""
+    assert settings.out is not None
+    path = path_of(settings.out, job.stem, "json")
+    if old is None:
+        return (f"{path.name} was damaged, written anew",) if path.is_file() else ()
+    if Path(old.result.video).absolute() != job.path.absolute():
+        return (f"replaces the scores of {old.result.video}",)
+    if old.result.fingerprint == fingerprint and not settings.again:
+        why = "was written by an earlier version" if old.intact is None else "was changed"
+        return (f"{path.name} {why}, scored anew",)
+    return ()
+
+
+def _files_of(old: ScoreFile | None, out: Path) -> list[Path]:
+    return [] if old is None else [out / name for name in old.files if (out / name).exists()]
 
 
 def _named(reason: str, path: Path) -> str:
@@ -211,18 +229,32 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _earlier(job: Job, settings: Settings) -> VideoResult | None:
+def _earlier(job: Job, settings: Settings) -> ScoreFile | None:
     """The result of an earlier run under the name of this input's, whatever it is of."""
     if settings.out is None:
         return None
     try:
-        return read_json(path_of(settings.out, job.stem, "json"))
+        return read_score_file(path_of(settings.out, job.stem, "json"))
     except InputError:
         return None
 
 
-def _fits(old: VideoResult, job: Job, settings: Settings, fingerprint: str) -> bool:
-    """Whether an earlier result is this one, and all its files are there."""
-    if settings.out is None or settings.again or old.fingerprint != fingerprint:
-        return False
-    return all(path_of(settings.out, job.stem, name).is_file() for name in settings.formats)
+def _fits(old: ScoreFile, settings: Settings, fingerprint: str) -> bool:
+    """Whether an earlier result is this one and its score file is as it was written."""
+    return bool(old.intact) and not settings.again and old.result.fingerprint == fingerprint
+
+
+def _complete(old: ScoreFile, job: Job, settings: Settings, mask: Mask | None) -> tuple[str, ...]:
+    """Write the files of an earlier result that are missing or changed; a note of each."""
+    assert settings.out is not None
+    wrong = check_files(old, settings.formats, settings.out, job.stem)
+    if not wrong:
+        return ()
+    source = None if job.is_features else job.path
+    formats = ("json", *wrong)
+    write(old.result, formats, settings.out, job.stem, source=source, mask=mask)
+    names = {name: path_of(settings.out, job.stem, name).name for name in wrong}
+    return tuple(
+        f"{names[name]} {why}" if why == "added" else f"{names[name]} {why}, written anew"
+        for name, why in wrong.items()
+    )

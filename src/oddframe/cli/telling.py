@@ -39,8 +39,8 @@ def line(outcome: Outcome) -> str:
     name = printable(result.video)
     duration = length(result.track.timebase.duration_s)
     if not result.events:
-        highest = result.track.scores.max()
-        return f"{name} ({duration}): no events (highest score {highest:.2f}){ending}"
+        highest = f"{result.highest_score:.2f}"
+        return f"{name} ({duration}): no events (highest score {highest}){ending}"
     shown = [
         f"{clock(e.start_s, 1)}-{clock(e.end_s, 1)} ({_told(e)})"
         for e in result.events[:_EVENTS_IN_A_LINE]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,21 +77,56 @@ def _event(event: Event) -> dict[str, Any]:
     return data
 
 
-def write_json(result: VideoResult, path: Path) -> None:
+@dataclass(frozen=True)
+class ScoreFile:
+    """A score file as it was read.
+
+    Attributes:
+        result: The scored video.
+        files: sha256 of each file that was written of the same result, by name; they lie in the
+            same folder. Empty where an earlier version wrote the score file.
+        intact: Whether the score file is as it was written, by its checksum; None: it has none,
+            because an earlier version wrote it.
+    """
+
+    result: VideoResult
+    files: Mapping[str, str]
+    intact: bool | None
+
+
+def write_json(result: VideoResult, path: Path, files: Mapping[str, str] | None = None) -> None:
     """Write the score file: a line a field, so that two files can be compared by eye.
+
+    Behind the fields of ``to_dict`` come ``files`` and ``checksum`` (sha256 of the rest).
+
+    Args:
+        result: What to write.
+        path: JSON file.
+        files: sha256 by name of the files beside it that show the same result.
 
     Raises:
         OddframeError: the file cannot be written.
     """
+    data = {**to_dict(result), "files": dict(files or {})}
+    data["checksum"] = _checksum(data)
     lines = (
         f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
-        for key, value in to_dict(result).items()
+        for key, value in data.items()
     )
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def read_json(path: Path) -> VideoResult:
     """Read a score file back.
+
+    Raises:
+        InputError: the file is missing, not a score file, or of a newer schema.
+    """
+    return read_score_file(path).result
+
+
+def read_score_file(path: Path) -> ScoreFile:
+    """Read a score file and what it says about the files beside it.
 
     Raises:
         InputError: the file is missing, not a score file, or of a newer schema.
@@ -110,13 +147,22 @@ def read_json(path: Path) -> VideoResult:
             "update oddframe"
         )
     try:
-        return _from_dict(data, len(text))
+        files = {str(name): str(digest) for name, digest in data.get("files", {}).items()}
+        intact = data["checksum"] == _checksum(data) if "checksum" in data else None
+        return ScoreFile(_from_dict(data, len(text)), files, intact)
     except InputError as error:
         raise InputError(f"{path}: a damaged score file ({error})") from None
     except KeyError as error:
         raise InputError(f"{path}: not a whole score file: no field {error}") from error
     except (TypeError, ValueError, AttributeError, ArithmeticError, UsageError) as error:
         raise InputError(f"{path}: not a score file: {error}") from error
+
+
+def _checksum(data: dict[str, Any]) -> str:
+    """sha256 of all fields but ``checksum``; order and white space do not matter."""
+    rest = {key: value for key, value in data.items() if key != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _from_dict(data: dict[str, Any], size: int) -> VideoResult:

@@ -161,8 +161,8 @@ def _clock(result: VideoResult, seconds: float) -> str:
 def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> str:
     if not result.events:
         return (
-            f"<p>None. The score never called for one: its highest value is "
-            f"{result.track.scores.max():.2f}, the threshold {result.rule.threshold:.2f}.</p>"
+            f"<p>None: the highest score {result.highest_score:.2f} is below the threshold "
+            f"{result.rule.threshold:.2f}, or what reaches it is too short.</p>"
         )
     headings = ["Event", "Start", "End", "Peak", "Score"]
     headings = [*([""] if pictures else []), *headings, *(["Truth"] if result.truth else [])]

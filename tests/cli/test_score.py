@@ -72,7 +72,7 @@ def test_the_same_command_again_goes_on_instead_of_starting_over(
 
 
 KILLED = """
-import os, signal, sys
+import os, shutil, signal, sys
 from oddframe.cli import batch, jobs, score
 from oddframe.cli.main import main
 from oddframe.detector import Detector
@@ -97,17 +97,29 @@ def run(folder, threshold, moves):
         main()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-for moves in range(4):
-    folder = f"{out}/{moves}"
-    print(run(folder, "0.05", 99), run(folder, "0.9", moves))
+print(run(f"{out}/whole", "0.05", 99))
+for moves in (1, 3, 5, 7):
+    shutil.copytree(f"{out}/whole", f"{out}/{moves}")
+    print(run(f"{out}/{moves}", "0.9", moves))
 """
 
 
-def shown_by(folder: Path) -> dict[str, bytes]:
+def shown_by(folder: Path, stem: str) -> dict[str, bytes]:
     """What the files of a result should be, by its score file."""
     fresh = folder / "fresh"
-    write(read_json(folder / "a.json"), ["json", "csv", "vtt", "html"], fresh, "a")
-    return {path.name: path.read_bytes() for path in fresh.iterdir()}
+    write(read_json(folder / f"{stem}.json"), ["json", "csv", "vtt", "html"], fresh, stem)
+    return {path.name: path.read_bytes() for path in fresh.glob(f"{stem}.*")}
+
+
+def results_of(index: Path) -> dict[str, tuple[int, str]]:
+    """By the path of each video on an index: how many events, and where its report is."""
+    table = index.read_text(encoding="utf-8").split('id="videos"')[1].split("</table>")[0]
+    found = re.findall(
+        r'<tr data-name="([^"]*)"[^>]*data-events="(\d+)".*?(?:href="([^"]*)"|</th>)',
+        table,
+        re.DOTALL,
+    )
+    return {name: (int(events), link) for name, events, link in found}
 
 
 @pytest.fixture
@@ -120,25 +132,37 @@ def features_a(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process that was forked")
-def test_files_agree_after_a_run_that_was_killed_between_two_of_them(
+def test_files_and_index_agree_after_a_run_that_was_killed_between_two_files(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
-    words = ("--features", str(features_a), "--format", "csv,vtt,html")
-    out = tmp_path / "out"
+    other, out = tmp_path / "b.safetensors", tmp_path / "out"
+    shutil.copy(features_a, other)
+    words = ("--features", str(features_a), "--features", str(other), "--format", "csv,vtt,html")
     ran = subprocess.run(
         [sys.executable, "-c", KILLED, str(out), *words],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
     )
-    codes = [line.split() for line in ran.stdout.splitlines()]
-    assert codes == [["0", "-9"]] * 4, ran.stderr
-    for folder in sorted(out.iterdir()):
+    assert ran.stdout.split() == ["0", "-9", "-9", "-9", "-9"], ran.stderr
+    for folder in sorted(out.glob("[0-9]")):
+        page = folder / "index.html"
+        assert "not scored yet" in page.read_text()
+        for name in results_of(page):  # None that the killed run had not come to.
+            assert read_json(folder / f"{Path(name).stem}.json").rule.threshold == 0.9
         answer = oddframe("score", *words, "--out", folder, "--threshold", "0.9")
         assert answer.code == 0
-        assert "scored before" not in answer.out
-        assert read_json(folder / "a.json").rule.threshold == 0.9
-        assert shown_by(folder) == {path.name: path.read_bytes() for path in folder.glob("a.*")}
+        assert ("scored before" in answer.out) == (int(folder.name) >= 5)
+        assert "not scored yet" not in page.read_text()
+        results = results_of(page)
+        assert len(results) == 2
+        for name, (events, link) in results.items():
+            stem = Path(name).stem
+            result = read_json(folder / f"{stem}.json")
+            assert result.rule.threshold == 0.9
+            assert (events, link) == (len(result.events), f"{stem}.html")
+            files = {path.name: path.read_bytes() for path in folder.glob(f"{stem}.*")}
+            assert shown_by(folder, stem) == files
 
 
 def test_the_highest_score_is_the_one_that_the_threshold_is_held_against(
@@ -152,6 +176,47 @@ def test_the_highest_score_is_the_one_that_the_threshold_is_held_against(
     assert f"no events (highest score {highest:.2f})" in answer.out
     page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
     assert f"highest score {highest:.2f}" in page
+
+
+def test_a_folder_of_reports_has_an_index_that_stays_right(
+    oddframe: Run, features_a: Path, tmp_path: Path
+) -> None:
+    other, bad = tmp_path / "index.safetensors", tmp_path / "bad.safetensors"
+    shutil.copy(features_a, other)
+    bad.write_text("torn")
+    named = [word for path in (features_a, other, bad) for word in ("--features", path)]
+    out = tmp_path / "out"
+    assert oddframe("score", *named[:2], "--out", out, "--format", "html").code == 0
+    assert not (out / "index.html").exists()  # There is one video alone.
+    assert oddframe("score", *named, "--out", out, "--format", "html").code == 3
+    assert "1 could not be scored" in (out / "index.html").read_text()
+    assert f"<li>{bad}: " in (out / "index.html").read_text()
+    before = results_of(out / "index.html")
+    assert {name: link for name, (_, link) in before.items()} == {
+        str(features_a): "a.html",
+        str(other): "index-2.html",
+    }
+    assert oddframe("score", *named, "--out", out, "--format", "html", "--threshold", 1).code == 3
+    after = results_of(out / "index.html")
+    assert {events for events, _ in before.values()} != {0}
+    assert {events for events, _ in after.values()} == {0}
+    assert oddframe("score", *named, "--out", out).code == 3  # Reports of no events go.
+    assert results_of(out / "index.html") == {name: (n, "") for name, (n, _) in before.items()}
+
+
+def test_an_index_of_someone_else_is_kept_and_said(
+    oddframe: Run, features_a: Path, tmp_path: Path
+) -> None:
+    other, out = tmp_path / "b.safetensors", tmp_path / "out"
+    shutil.copy(features_a, other)
+    out.mkdir()
+    (out / "index.html").write_text("mine")
+    words = ("--features", features_a, "--features", other, "--out", out, "--format", "html")
+    answer = oddframe("score", *words)
+    assert answer.code == 1
+    assert answer.err.count("index.html: not written by oddframe") == 1
+    assert (out / "index.html").read_text() == "mine"
+    assert (out / "b.html").exists()
 
 
 def test_a_file_that_was_changed_or_removed_is_written_anew_without_scoring(

@@ -19,6 +19,8 @@ from oddframe.errors import OddframeError, UsageError
 from oddframe.features.beside import video_of
 from oddframe.features.watched import Beat, Broken, Watched, beating
 from oddframe.modelfile import UNUSUAL
+from oddframe.outputs.index import NAME as INDEX
+from oddframe.outputs.index import FolderIndex, is_index
 from oddframe.outputs.names import stems
 from oddframe.outputs.write import path_of
 from oddframe.video.folder import PICTURE_SUFFIXES
@@ -76,8 +78,10 @@ def run(
         note(f"{single} single pictures: name their folder to score them as one video", quiet=quiet)
     start = time.monotonic()
     outcomes: list[Outcome] = []
+    index = _Index(work, settings)
     for outcome in _score_all(work, settings, detector, jobs, quiet=quiet):
         outcomes.append(outcome)
+        index.add(outcome)
         if outcome.error:
             note(line(outcome))
         elif not as_json:
@@ -88,14 +92,54 @@ def run(
         say(json.dumps(answer(outcomes), indent=2))
     if len(outcomes) > 1 or any(o.error for o in outcomes):
         note(summary(outcomes, time.monotonic() - start), quiet=quiet)
-    return max((o.exit_code for o in outcomes), default=0)
+    return max([*(o.exit_code for o in outcomes), index.finish()])
+
+
+class _Index:
+    """The page over all results of the output folder, where reports are written.
+
+    That it cannot be written is said once and stops nothing.
+    """
+
+    def __init__(self, work: Sequence[Job], settings: Settings) -> None:
+        self._index: FolderIndex | None = None
+        self._exit_code = 0
+        out = settings.out
+        if out is not None and ("html" in settings.formats or is_index(out / INDEX)):
+            index = FolderIndex(out, {job.stem: str(job.path) for job in work})
+            self._index = index if index.wanted else None
+        self._write(finished=False)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take up what became of one input."""
+        if self._index is None:
+            return
+        job = outcome.job
+        if outcome.result is not None:
+            self._index.add_result(job.stem, outcome.result)
+        else:
+            self._index.add_failure(job.stem, str(job.path), outcome.error)
+        self._write(finished=False)
+
+    def finish(self) -> int:
+        """Write it a last time; the exit code."""
+        self._write(finished=True)
+        return self._exit_code
+
+    def _write(self, *, finished: bool) -> None:
+        try:
+            if self._index is not None:
+                self._index.write(finished)
+        except OddframeError as error:
+            note(printable(str(error)))
+            self._index, self._exit_code = None, error.exit_code
 
 
 def _jobs(videos: Sequence[Path], features: Sequence[Path]) -> list[Job]:
     every = [*videos, *features]
     return [
         Job(path, stem, is_features=i >= len(videos))
-        for i, (path, stem) in enumerate(zip(every, stems(every), strict=True))
+        for i, (path, stem) in enumerate(zip(every, stems(every, [Path(INDEX).stem]), strict=True))
     ]
 
 

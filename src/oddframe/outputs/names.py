@@ -30,8 +30,10 @@ def safe_name(name: str) -> str:
     return name or "video"
 
 
-def stems(paths: Sequence[Path]) -> list[str]:
+def stems(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
     """A name without ending for each input, all different, also where case does not count.
+
+    None is one of ``taken``, which are lower-case.
 
     An input keeps its own name as long as no other has it. Those that share one are told apart by
     their endings (``a_mp4``, ``a_mkv``), else by as many folders above as it takes (``cam1_a``,
@@ -49,7 +51,7 @@ def stems(paths: Sequence[Path]) -> list[str]:
                 most = apart
                 for i, name in zip(group, told, strict=True):
                     result[i] = name
-    return _numbered(result)
+    return _numbered(result, taken)
 
 
 def _is_folder(path: Path) -> bool:
@@ -73,10 +75,10 @@ def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
     return [group for group in found.values() if len(group) > 1]
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
+def _numbered(names: Sequence[str], reserved: Sequence[str]) -> list[str]:
     """Whatever still collides gets -2, -3 …; a name that was unique before keeps its form."""
     taken = {name.casefold() for name in names}
-    seen: set[str] = set()
+    seen = set(reserved)
     result = []
     for name in names:
         unique, number = name, 1

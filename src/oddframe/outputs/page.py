@@ -1,14 +1,85 @@
-"""What every page of cards shares: its frame, a card, a table, a list of facts."""
+"""What all pages share: templates, style and script in one file, a card, a table, facts."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
-from string import Template
+from typing import Any, NamedTuple
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+# Shown above a wide table on a narrow screen.
+SWIPE = (
+    '<p class="swipe" aria-hidden="true">\N{LEFT RIGHT ARROW} The table goes on: '
+    "swipe it sideways.</p>"
+)
 # A value of more letters than this has a row of its own.
 _LONG = 60
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("oddframe.outputs", "assets"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class Fact(NamedTuple):
+    """A name and its value in a list of facts; ``kind`` is "", ``wide`` or ``code``."""
+
+    name: str
+    value: str
+    kind: str = ""
+
+
+def render(
+    template: str,
+    *,
+    style: Sequence[str],
+    script: Sequence[str] = (),
+    sources: str = "img-src data:",
+    data: Any = None,
+    **values: Any,
+) -> str:
+    """A whole page that needs nothing around it: one HTML file.
+
+    Every value is escaped unless it is ``Markup``. Nothing runs but the script that is named here,
+    and nothing is loaded from anywhere but ``sources``.
+
+    Args:
+        template: Name of an HTML file in ``assets``, without its ending.
+        style: Names of CSS files there.
+        script: Names of JavaScript files there, which become one script.
+        sources: Further directives of the page's content security policy.
+        data: For the script, as JSON; None: none.
+        values: For the template.
+    """
+    code = "\n".join(_asset(f"{name}.js") for name in script)
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; {sources}"
+    if code:
+        digest = b64encode(hashlib.sha256(code.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'"
+    text = None
+    if data is not None:  # No string in it can end the script element.
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return _TEMPLATES.get_template(f"{template}.html").render(
+        policy=Markup(policy),
+        css=Markup("".join(_asset(f"{name}.css") for name in style)),
+        script=Markup(code),
+        data=None if text is None else Markup(text),
+        **values,
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("oddframe.outputs") / "assets" / name).read_text(encoding="utf-8")
 
 
 def page(
@@ -21,10 +92,10 @@ def page(
     body: Sequence[str],
     footer: str,
 ) -> str:
-    """A whole page that needs nothing around it.
+    """A page of cards.
 
     Args:
-        over: What kind of page it is.
+        over: What kind of page it is: ``oddframe study``.
         title: Its title.
         summary: The one sentence that matters most.
         told: Paragraphs below it.
@@ -32,21 +103,17 @@ def page(
         body: Cards, as HTML.
         footer: The last line.
     """
-    assets = files("oddframe.outputs") / "assets"
-    frame, css, own = (
-        (assets / name).read_text(encoding="utf-8")
-        for name in ("study.html", "report.css", "study.css")
-    )
-    return Template(frame).substitute(
-        css=css + own,
-        over=escape(over),
-        title=escape(f"{title}: {over}"),
-        name=escape(title),
-        summary=escape(summary),
-        told="".join(f'<p class="knows">{escape(line)}</p>' for line in told),
-        warnings=_warnings(warnings),
-        body="\n".join(body),
-        footer=escape(footer),
+    return render(
+        "study",
+        style=("report", "study"),
+        over=over,
+        title=f"{title}: {over}",
+        name=title,
+        summary=summary,
+        told=told,
+        warnings=warnings,
+        body=[Markup(part) for part in body],
+        footer=footer,
     )
 
 
@@ -58,12 +125,9 @@ def card(title: str, body: str, note: str = "") -> str:
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Names and values."""
-    cells = "".join(
-        f"<div{' class=wide' if len(value) > _LONG else ''}><dt>{escape(name)}</dt>"
-        f"<dd>{escape(value)}</dd></div>"
-        for name, value in pairs
-    )
-    return f"<dl>{cells}</dl>"
+    shown = [Fact(name, value, "wide" if len(value) > _LONG else "") for name, value in pairs]
+    macros: Any = _TEMPLATES.get_template("macros.html").module
+    return str(macros.facts(shown))
 
 
 def text_rows(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -75,8 +139,8 @@ def table(headings: Sequence[str], rows: Sequence[str]) -> str:
     """A table whose rows are HTML; wider than the page, it scrolls by itself."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
     return (
-        f'<div class="wide-table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'{SWIPE if len(headings) > 3 else ""}<div class="wide-table" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -85,10 +149,3 @@ def folded(rows: int, body: str, most: int = 14) -> str:
     if rows <= most:
         return body
     return f"<details><summary>All {rows}</summary>{body}</details>"
-
-
-def _warnings(lines: Sequence[str]) -> str:
-    if not lines:
-        return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<section class="card warnings"><h2>Before you trust it</h2><ul>{items}</ul></section>'

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import Template
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddframe.detector import VideoResult
 from oddframe.events import match_events
 from oddframe.files import write_text
 from oddframe.outputs.clock import clock, length
+from oddframe.outputs.page import Fact, render
 from oddframe.outputs.picture import Picture, even_size, fit, jpeg
-from oddframe.outputs.series import Steps, steps
 from oddframe.timeline import Event
 
-# A pixel of a wide screen; a curve with more steps only makes the page heavy.
-_MOST_STEPS = 1200
 _THUMBNAIL = 256
 
 
@@ -69,48 +64,38 @@ def write_html(
     Raises:
         OddframeError: the file cannot be written.
     """
-    write_text(path, _page(result, media, pictures or {}))
-
-
-def _page(result: VideoResult, media: Media | None, pictures: Mapping[int, Picture]) -> str:
-    assets = files("oddframe.outputs") / "assets"
-    page, css, script = (
-        (assets / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
-    )
-    # Nothing but this script runs, and nothing is loaded from anywhere else.
-    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"media-src data: 'self' file:; script-src 'sha256-{digest}'"
-    )
     name = Path(result.video).name or result.video
-    curve = steps(result, _MOST_STEPS)
-    return Template(page).substitute(
-        policy=policy,
-        css=css,
-        js=script,
-        title=escape(f"{name}: oddframe report"),
-        name=escape(name),
-        mood="found" if result.events else "quiet",
-        summary=escape(_summary(result)),
-        knows=escape(
-            f"The model “{result.model.name}” was trained to find {result.model.knows}. "
-            "It does not look for anything else."
-        ),
-        media=_media(media, name),
-        duration=f"{result.track.timebase.end_s:.3f}",
-        legend=_legend(result, curve),
-        events=_events(result, pictures),
+    text = render(
+        "report",
+        style=("report",),
+        script=("table", "report"),
+        sources="img-src data:; media-src data: 'self' file:",
+        over="oddframe report",
+        title=f"{name}: oddframe report",
+        name=name,
+        summary=_summary(result),
+        knows=f"The model “{result.model.name}” was trained to find {result.model.knows}. "
+        "It does not look for anything else.",
+        media=media,
+        rule=result.rule,
+        start_s=result.track.timebase.frame_times[0],
+        end_s=result.track.timebase.end_s,
+        legend=_legend(result),
+        pictures=bool(pictures),
+        events=_events(result, pictures or {}),
+        no_events=_no_events(result),
         truth=_truth(result),
-        facts=_facts(result),
-        data=_data(result, curve),
+        facts_list=_facts(result),
+        data=_data(result),
     )
+    write_text(path, text)
 
 
 def _summary(result: VideoResult) -> str:
     time = length(result.track.timebase.duration_s)
     count = len(result.events)
     text = f"{count} event{_s(count)} in {time}." if count else f"No events found in {time}."
+    text += f" Highest score {result.highest_score:.2f}, threshold {result.rule.threshold:.2f}."
     if result.truth is not None:
         match = match_events(result.events, result.truth)
         real = match.found + match.missed
@@ -124,117 +109,76 @@ def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-def _media(media: Media | None, name: str) -> str:
-    if media is None:
-        return '<p class="note">The video was not at hand when this page was made.</p>'
-    tag = (
-        f'<video controls playsinline preload="auto" src="{escape(media.url)}" '
-        f'aria-label="{escape(name)}"></video>'
-    )
-    return tag + (f'\n    <p class="note">{escape(media.note)}</p>' if media.note else "")
+def _no_events(result: VideoResult) -> str:
+    highest, rule = result.highest_score, result.rule
+    if highest < rule.threshold:
+        return f"None: the highest score is {highest:.2f}, the threshold {rule.threshold:.2f}."
+    return f"None: what reaches the threshold is shorter than {rule.min_duration_s:g} s."
 
 
-def _legend(result: VideoResult, curve: Steps) -> str:
+def _legend(result: VideoResult) -> list[tuple[str, str]]:
     score = "score"
     if result.rule.smooth_s:
         score += f", mean over {result.rule.smooth_s:g} s"
-    if not curve.whole:
-        score += ", from lowest to highest"
-    entries = [
-        ("score", score),
-        ("threshold", f"threshold {result.rule.threshold:.2f}"),
-    ]
-    if result.events:
-        entries.append(("event", "event found"))
-    if result.track.timebase.gaps:
-        entries.append(("gap", "no picture, no score"))
+    entries = [("score", score), ("threshold", "threshold"), ("event", "event found")]
     if result.truth is not None:
         entries.append(("truth", "what really happens"))
-    return "".join(f'<li><i class="k-{key}"></i>{escape(text)}</li>' for key, text in entries)
+    return entries
 
 
 def _clock(result: VideoResult, seconds: float) -> str:
-    duration = result.track.timebase.duration_s
-    return clock(seconds, 2 if duration < 1 else 1, hours=duration >= 3600)
+    return clock(seconds, 2 if result.track.timebase.duration_s < 1 else 1, hours=_hours(result))
 
 
-def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> str:
-    if not result.events:
-        return (
-            f"<p>None: the highest score {result.highest_score:.2f} is below the threshold "
-            f"{result.rule.threshold:.2f}, or what reaches it is too short.</p>"
-        )
-    headings = ["Event", "Start", "End", "Peak", "Score"]
-    headings = [*([""] if pictures else []), *headings, *(["Truth"] if result.truth else [])]
-    rows = []
-    for number, event in enumerate(result.events):
-        cells = _event_cells(result, number, event)
-        if pictures:
-            picture = _thumbnail(pictures[number], number) if number in pictures else ""
-            cells.insert(0, f'<td class="picture">{picture}</td>')
-        seek = f'data-seek="{event.start_s:.4f}" data-event="{number}"'
-        rows.append(f"<tr {seek}>{''.join(cells)}</tr>")
-    return (
-        f'<table class="events"><thead>{_headings(headings)}</thead>'
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
+def _hours(result: VideoResult) -> bool:
+    return result.track.timebase.end_s >= 3600
 
 
-def _headings(names: Sequence[str]) -> str:
-    return "<tr>" + "".join(f'<th scope="col">{name}</th>' for name in names) + "</tr>"
-
-
-def _event_cells(result: VideoResult, number: int, event: Event) -> list[str]:
-    start = _clock(result, event.start_s)
-    cells = [
-        f'<td class="number">{number + 1}</td>',
-        f'<td data-label="from"><button type="button" aria-label="Event {number + 1}: go to '
-        f'{start}">{start}</button></td>',
-        f'<td data-label="to">{_clock(result, event.end_s)}</td>',
-        f'<td data-label="peak">{_clock(result, event.peak_s)}</td>',
-        f'<td data-label="score">{event.score:.2f}</td>',
+def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
+    """What the page says of each event."""
+    return [
+        {
+            "start_s": event.start_s,
+            "end_s": event.end_s,
+            "score": event.score,
+            "start": _clock(result, event.start_s),
+            "end": _clock(result, event.end_s),
+            "length": length(event.duration_s),
+            "peak": _clock(result, event.peak_s),
+            "shown_score": f"{event.score:.2f}",
+            "real": _is_real(result, event),
+            "picture": _thumbnail(pictures[number]) if number in pictures else None,
+        }
+        for number, event in enumerate(result.events)
     ]
-    if result.truth:
-        real = match_events([event], result.truth).found > 0
-        mark = '<span class="yes">real</span>' if real else '<span class="no">false alarm</span>'
-        cells.append(f"<td>{mark}</td>")
-    return cells
 
 
-def _thumbnail(picture: Picture, number: int) -> str:
-    size = even_size(picture.shape[1], picture.shape[0], _THUMBNAIL)
-    data = b64encode(jpeg(fit(picture, *size), 78)).decode()
-    return (
-        f'<img src="data:image/jpeg;base64,{data}" width="{size[0]}" height="{size[1]}" '
-        f'alt="Event {number + 1} at its peak">'
-    )
+def _is_real(result: VideoResult, event: Event) -> bool:
+    return match_events([event], result.truth or ()).found > 0
 
 
-def _truth(result: VideoResult) -> str:
+def _thumbnail(picture: Picture) -> dict[str, Any]:
+    width, height = even_size(picture.shape[1], picture.shape[0], _THUMBNAIL)
+    data = b64encode(jpeg(fit(picture, width, height), 78)).decode()
+    return {"url": f"data:image/jpeg;base64,{data}", "width": width, "height": height}
+
+
+def _truth(result: VideoResult) -> list[dict[str, Any]] | None:
+    """What the page says of each true interval; None: they are not known."""
     if result.truth is None:
-        return ""
-    rows = []
-    for number, (start, end) in enumerate(result.truth):
-        found = match_events(result.events, [(start, end)]).found > 0
-        mark = '<span class="yes">found</span>' if found else '<span class="no">missed</span>'
-        rows.append(
-            f'<tr data-seek="{start:.4f}"><td>{number + 1}</td>'
-            f'<td><button type="button" aria-label="True event {number + 1}: go to '
-            f'{_clock(result, start)}">{_clock(result, start)}</button></td>'
-            f"<td>{_clock(result, end)}</td><td>{mark}</td></tr>"
-        )
-    table = (
-        f"<table><thead>{_headings(['', 'Start', 'End', ''])}</thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
-    return (
-        '<section class="card" aria-labelledby="h-truth">\n'
-        '      <h2 id="h-truth">What really happens</h2>\n'
-        f"      {table if rows else '<p>Nothing: this is a normal video.</p>'}\n    </section>"
-    )
+        return None
+    return [
+        {
+            "start_s": start,
+            "start": _clock(result, start),
+            "end": _clock(result, end),
+            "found": match_events(result.events, [(start, end)]).found > 0,
+        }
+        for start, end in result.truth
+    ]
 
 
-def _facts(result: VideoResult) -> str:
+def _facts(result: VideoResult) -> list[Fact]:
     base, model, rule = result.track.timebase, result.model, result.rule
     frames = f"{base.n_frames:,} frame{_s(base.n_frames)}"
     rate = "on average (variable)" if base.pts is not None else "a second"
@@ -246,21 +190,18 @@ def _facts(result: VideoResult) -> str:
         event += f", lasts at least {rule.min_duration_s:g} s"
     if rule.merge_gap_s:
         event += f"; gaps under {rule.merge_gap_s:g} s are closed"
-    entries = [
-        ("Video", f"{frames}, {base.fps:.5g} {rate}, {length(base.duration_s)}"),
-        ("Damage", _damage(result)),
-        ("Model", f"{model.name} (oddframe {model.version})"),
-        ("Trained to find", model.knows),
-        ("Method", model.method),
-        ("Backbone", model.backbone),
-        ("Profile and engine", f"{model.profile}, {model.engine}"),
-        ("Scores", scores),
+    return [
+        Fact("Video", f"{frames}, {base.fps:.5g} {rate}, {length(base.duration_s)}"),
+        Fact("Damage", _damage(result)),
+        Fact("Model", f"{model.name} (oddframe {model.version})"),
+        Fact("Trained to find", model.knows),
+        Fact("Method", model.method),
+        Fact("Backbone", model.backbone),
+        Fact("Profile and engine", f"{model.profile}, {model.engine}"),
+        Fact("Scores", scores),
+        Fact("An event", event, "wide"),
+        Fact("SHA-256 of the model file", model.sha256, "code"),
     ]
-    cells = [f"<div><dt>{key}</dt><dd>{escape(value)}</dd></div>" for key, value in entries]
-    digest = f"<code>{escape(model.sha256)}</code>"
-    for key, markup in (("An event", escape(event)), ("SHA-256 of the model file", digest)):
-        cells.append(f'<div class="wide"><dt>{key}</dt><dd>{markup}</dd></div>')
-    return f"<dl>{''.join(cells)}</dl>"
 
 
 def _damage(result: VideoResult) -> str:
@@ -270,18 +211,35 @@ def _damage(result: VideoResult) -> str:
     return ", ".join(told) or "none met"
 
 
-def _data(result: VideoResult, curve: Steps) -> str:
-    """What the script needs, as JSON that cannot end its script element; times are a player's."""
+def _data(result: VideoResult) -> dict[str, Any]:
+    """What the script needs to draw the curve and to apply the event rule: exact numbers.
+
+    The script smooths by itself: a row of equal frame scores is then one number here, and ten
+    hours stay small.
+    """
     base = result.track.timebase
+    frame_scores = result.track.to_frames()
+    edges = np.append(base.frame_times, base.end_s)
+    starts = np.flatnonzero(np.append(True, np.diff(frame_scores) != 0))
     data = {
-        "duration": base.end_s,
+        "start": float(edges[0]),
+        "end": float(edges[-1]),
         "frame": 1 / base.fps,
-        "threshold": result.rule.threshold,
-        "edges": np.round(curve.edges, 4).tolist(),
-        "high": np.round(curve.high, 4).tolist(),
-        "low": None if curve.whole else np.round(curve.low, 4).tolist(),
-        "events": [[event.start_s, event.end_s] for event in result.events],
-        "gaps": np.round(base.gap_times, 4).tolist(),
+        "frames": base.n_frames,
+        "fps": base.fps,
+        "hours": _hours(result),
+        "rule": asdict(result.rule),
+        "starts": _base64(starts.astype("<i4")),
+        "scores": _base64(frame_scores[starts].astype("<f8")),
+        "peaks": [event.peak_s for event in result.events],
+        "none": _no_events(result),
         "truth": None if result.truth is None else [list(span) for span in result.truth],
     }
-    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    if not np.array_equal(edges[:-1], np.arange(base.n_frames) / base.fps):
+        needed = slice(None) if result.rule.smooth_s else np.append(starts, base.n_frames)
+        data["edges"] = _base64(edges[needed].astype("<f8"))
+    return data
+
+
+def _base64(values: NDArray[Any]) -> str:
+    return b64encode(values.tobytes()).decode()

@@ -117,8 +117,8 @@ def _sheet(table: Reproduced, sheet: Sheet) -> str:
         )
         rows.append(f"<tr{' class=whole' if row[: sheet.words] == whole else ''}>{cells}</tr>")
     return (
-        f'<div class="wide-table dense" tabindex="0"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'{pages.SWIPE}<div class="wide-table dense" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

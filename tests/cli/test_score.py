@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
+import jsonschema
 import numpy as np
 import pytest
 
@@ -43,12 +45,18 @@ from tests.test_modelfile import made_model
 Run = Callable[..., Answer]
 
 
+def schema_of(name: str) -> dict[str, Any]:
+    path = ROOT / "src" / "oddframe" / "outputs" / "schema" / f"{name}.schema.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def test_a_clip_gets_a_score_for_every_frame(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     answer = oddframe("score", clip, "--out", tmp_path, "--format", "csv,vtt")
     assert answer.code == 0
     assert str(clip) in answer.out
     assert "trained on fights" in answer.err
     data = json.loads((tmp_path / "fi150.json").read_text())
+    jsonschema.validate(data, schema_of("score_file"))
     assert (data["schema"], data["frames"]) == (1, 50)
     assert data["model"]["name"] == "fight"
     with (tmp_path / "fi150.csv").open() as file:
@@ -593,6 +601,7 @@ def test_two_jobs_give_what_one_gives(
     for video in alone["videos"]:
         np.testing.assert_allclose(scores[video["video"]], video["snippet_scores"], atol=1e-4)
     assert len(answer["failed"]) == 1
+    jsonschema.validate(answer, schema_of("score_answer"))
 
 
 class Mortal(batch._Scorer):

@@ -103,6 +103,7 @@
   let shown = [];
   let now = data.start;
   let selected = null;
+  let marked = null; // The row of the moment that is shown.
 
   const original = [...body.rows].map((row) => ({
     start: Number(row.dataset.start), end: Number(row.dataset.end), peak: data.peaks[row.rowIndex - 1],
@@ -324,6 +325,7 @@
   }
 
   const OVERVIEW = 30;
+  let whole = { width: 0, points: "" }; // The curve of the whole video, drawn once for a width.
   const xWhole = (time) => pad.left + (time - data.start) / duration * (width - pad.left - pad.right);
   const isWhole = () => view[0] <= data.start && view[1] >= data.end;
 
@@ -335,9 +337,12 @@
     const left = pad.left;
     const right = width - pad.right;
     add("rect", { class: "well", x: left, y: 0, width: right - left, height: OVERVIEW });
-    const points = columnsOf(data.start, data.end, inner).map(([, high], c) =>
-      `${left + (right - left) * (c + 0.5) / inner},${OVERVIEW * (1 - 0.86 * clamp(high, 0, 1))}`);
-    add("polygon", { class: "small", points: `${left},${OVERVIEW} ${points.join(" ")} ${right},${OVERVIEW}` });
+    if (whole.width !== width) {
+      const points = columnsOf(data.start, data.end, inner).map(([, high], c) =>
+        `${left + (right - left) * (c + 0.5) / inner},${OVERVIEW * (1 - 0.86 * clamp(high, 0, 1))}`);
+      whole = { width, points: points.join(" ") };
+    }
+    add("polygon", { class: "small", points: `${left},${OVERVIEW} ${whole.points} ${right},${OVERVIEW}` });
     for (const event of shown) {
       const at = xWhole(event.start);
       add("rect", { class: "mark", x: at, y: 0, width: Math.max(1.5, xWhole(event.end) - at), height: 3 });
@@ -406,7 +411,12 @@
     byId("score").textContent = score.toFixed(2);
     state.hidden = !inside;
     state.textContent = inside ? `Event ${event.number}` : "";
-    for (const each of events) each.row.classList.toggle("now", each === event);
+    const row = event ? event.row : null;
+    if (row !== marked) {
+      if (marked) marked.classList.remove("now");
+      if (row) row.classList.add("now");
+      marked = row;
+    }
     curve.setAttribute("aria-valuenow", now.toFixed(2));
     curve.setAttribute("aria-valuetext",
       `${clock(now, fine)}, score ${score.toFixed(2)}${inside ? `, event ${event.number}` : ""}`);

@@ -18,7 +18,7 @@ from oddframe.files import write_text
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.page import Fact, render
 from oddframe.outputs.picture import Picture, even_size, fit, jpeg
-from oddframe.timeline import Event
+from oddframe.timeline import Event, Timebase
 
 _THUMBNAIL = 256
 
@@ -78,7 +78,7 @@ def write_html(
         "It does not look for anything else.",
         media=media,
         rule=result.rule,
-        start_s=result.track.timebase.frame_times[0],
+        start_s=min(0.0, result.track.timebase.frame_times[0]),
         end_s=result.track.timebase.end_s,
         legend=_legend(result),
         pictures=bool(pictures),
@@ -121,6 +121,8 @@ def _legend(result: VideoResult) -> list[tuple[str, str]]:
     if result.rule.smooth_s:
         score += f", mean over {result.rule.smooth_s:g} s"
     entries = [("score", score), ("threshold", "threshold"), ("event", "event found")]
+    if len(_parts(result.track.timebase)) > 1:
+        entries.append(("gap", "no picture, no score"))
     if result.truth is not None:
         entries.append(("truth", "what really happens"))
     return entries
@@ -218,15 +220,19 @@ def _data(result: VideoResult) -> dict[str, Any]:
     hours stay small.
     """
     base = result.track.timebase
-    frame_scores = result.track.to_frames()
-    edges = np.append(base.frame_times, base.end_s)
-    starts = np.flatnonzero(np.append(True, np.diff(frame_scores) != 0))
+    times, frame_scores = base.frame_times, result.track.to_frames()
+    parts = _parts(base)
+    changes = np.append(True, np.diff(frame_scores) != 0)
+    changes[[first for first, _, _ in parts]] = True
+    starts = np.flatnonzero(changes)
+    first_s = float(times[0])
     data = {
-        "start": float(edges[0]),
-        "end": float(edges[-1]),
+        "start": min(0.0, first_s),
+        "first": first_s,
+        "end": base.end_s,
         "frame": 1 / base.fps,
-        "frames": base.n_frames,
         "fps": base.fps,
+        "parts": parts,
         "hours": _hours(result),
         "rule": asdict(result.rule),
         "starts": _base64(starts.astype("<i4")),
@@ -235,10 +241,15 @@ def _data(result: VideoResult) -> dict[str, Any]:
         "none": _no_events(result),
         "truth": None if result.truth is None else [list(span) for span in result.truth],
     }
-    if not np.array_equal(edges[:-1], np.arange(base.n_frames) / base.fps):
-        needed = slice(None) if result.rule.smooth_s else np.append(starts, base.n_frames)
-        data["edges"] = _base64(edges[needed].astype("<f8"))
+    if not np.array_equal(times, first_s + np.arange(base.n_frames) / base.fps):
+        needed = times if result.rule.smooth_s else times[starts]
+        data["times"] = _base64(needed.astype("<f8"))
     return data
+
+
+def _parts(base: Timebase) -> list[tuple[int, int, float]]:
+    """The parts of the time line that have no gap: first frame, frame behind, end in seconds."""
+    return [(0, base.n_frames, base.end_s)]
 
 
 def _base64(values: NDArray[Any]) -> str:

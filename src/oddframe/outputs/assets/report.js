@@ -17,22 +17,48 @@
   const fine = duration < 1 ? 2 : 1;
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // The curve that the threshold is held against: scores[i] from edges[i] to edges[i + 1].
+  // The curve that the threshold is held against: scores[i] lasts from edges[i] to edges[i + 1]. It
+  // is NaN where there is no picture: before the first frame, and in a gap of the time line.
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 
   function readCurve() {
-    const n = data.frames;
     const starts = new Int32Array(bytes(data.starts)); // First frame of each row of equal scores.
     const values = new Float64Array(bytes(data.scores));
-    const time = (frame) => (frame < n ? frame / data.fps : (n - 1) / data.fps + 1 / data.fps);
-    const times = data.edges && new Float64Array(bytes(data.edges));
-    if (data.rule.smooth_s <= 0) {
-      return { edges: times || Float64Array.from([...starts, n], time), scores: values };
+    const times = data.times && new Float64Array(bytes(data.times));
+    const time = (frame) => (times ? times[frame] : data.first + frame / data.fps);
+    const edges = [];
+    const scores = [];
+    if (data.first > data.start) {
+      edges.push(data.start);
+      scores.push(NaN);
     }
-    const edges = times || Float64Array.from({ length: n + 1 }, (_, frame) => time(frame));
-    const scores = new Float64Array(n);
-    values.forEach((value, i) => scores.fill(value, starts[i], i + 1 < starts.length ? starts[i + 1] : n));
-    return { edges, scores: smoothed(scores, edges, data.rule.smooth_s) };
+    let i = 0;
+    let end = data.end;
+    data.parts.forEach(([first, after, end_s], part) => {
+      const from = i;
+      while (i < starts.length && starts[i] < after) i += 1;
+      if (data.rule.smooth_s <= 0) {
+        for (let k = from; k < i; k += 1) edges.push(times ? times[k] : time(starts[k]));
+        for (let k = from; k < i; k += 1) scores.push(values[k]);
+      } else {
+        const own = Float64Array.from({ length: after - first + 1 }, (_, k) => time(first + k));
+        own[after - first] = end_s;
+        const level = new Float64Array(after - first);
+        for (let k = from; k < i; k += 1) {
+          level.fill(values[k], starts[k] - first, (k + 1 < i ? starts[k + 1] : after) - first);
+        }
+        const mean = smoothed(level, own, data.rule.smooth_s);
+        for (let k = 0; k < mean.length; k += 1) edges.push(own[k]);
+        for (let k = 0; k < mean.length; k += 1) scores.push(mean[k]);
+      }
+      if (part + 1 < data.parts.length) {
+        edges.push(end_s);
+        scores.push(NaN);
+      }
+      end = end_s;
+    });
+    edges.push(end);
+    return { edges: Float64Array.from(edges), scores: Float64Array.from(scores) };
   }
 
   // The same arithmetic as oddframe.events.smoothed, in the same order.
@@ -70,15 +96,18 @@
   function findEvents(scores, edges, rule) {
     const spans = [];
     let start = -1;
+    let follows = false; // Whether no gap lies behind the last event.
     for (let i = 0; i <= scores.length; i += 1) {
       if (i < scores.length && scores[i] >= rule.release) {
         if (start < 0 && scores[i] >= rule.threshold) start = i;
       } else if (start >= 0) {
         const last = spans[spans.length - 1];
-        if (last && !(edges[start] - edges[last[1]] > rule.merge_gap_s - SLACK)) last[1] = i;
+        if (follows && !(edges[start] - edges[last[1]] > rule.merge_gap_s - SLACK)) last[1] = i;
         else spans.push([start, i]);
         start = -1;
+        follows = true;
       }
+      if (Number.isNaN(scores[i])) follows = false;
     }
     const long = spans.filter(([a, b]) => edges[b] - edges[a] >= rule.min_duration_s - SLACK);
     return long.map(([a, b]) => {
@@ -96,6 +125,10 @@
   }
 
   const { edges, scores } = readCurve();
+  const gaps = [];
+  scores.forEach((score, i) => { if (Number.isNaN(score)) gaps.push([edges[i], edges[i + 1]]); });
+  const level = (i) => scores[i] || 0; // For drawing: 0 where there is no picture.
+  const scoreText = (i) => (Number.isNaN(scores[i]) ? "–" : scores[i].toFixed(2));
 
   // Events that are shown: by the threshold that is set, without those of lower scores.
   let threshold = data.rule.threshold;
@@ -103,6 +136,7 @@
   let shown = [];
   let now = data.start;
   let selected = null;
+  let origin = 0; // Some files do not start at 0 in a browser, as they do in other players.
   let marked = null; // The row of the moment that is shown.
 
   const original = [...body.rows].map((row) => ({
@@ -248,12 +282,12 @@
     let i = step(from);
     for (let c = 0; c < columns; c += 1) {
       const end = from + (to - from) * (c + 1) / columns;
-      let low = scores[i];
-      let high = scores[i];
+      let low = level(i);
+      let high = level(i);
       while (i + 1 < scores.length && edges[i + 1] < end) {
         i += 1;
-        low = Math.min(low, scores[i]);
-        high = Math.max(high, scores[i]);
+        low = Math.min(low, level(i));
+        high = Math.max(high, level(i));
       }
       parts.push([low, high]);
     }
@@ -277,8 +311,8 @@
     }
     const points = [];
     for (let i = first; i <= last; i += 1) {
-      points.push(`${Math.max(x(edges[i]), left)},${y(scores[i])}`);
-      points.push(`${Math.min(x(edges[i + 1]), right)},${y(scores[i])}`);
+      points.push(`${Math.max(x(edges[i]), left)},${y(level(i))}`);
+      points.push(`${Math.min(x(edges[i + 1]), right)},${y(level(i))}`);
     }
     add("polygon", { class: "under", points: `${left},${floor} ${points.join(" ")} ${right},${floor}` });
     add("polyline", { class: "line", points: points.join(" ") });
@@ -293,6 +327,7 @@
     svg.replaceChildren();
     target = svg;
     const floor = y(0);
+    for (const span of gaps) box(span[0], span[1], "gap", pad.top, floor - pad.top, x);
     for (const span of data.truth || []) box(span[0], span[1], "truth", pad.top, floor - pad.top, x);
     for (const event of shown) {
       box(event.start, event.end, "event", pad.top, floor - pad.top, x);
@@ -404,11 +439,11 @@
     head.setAttribute("x1", at);
     head.setAttribute("x2", at);
     knob.setAttribute("cx", at);
-    const score = scores[step(now)];
-    knob.setAttribute("cy", y(score));
+    const score = scoreText(step(now));
+    knob.setAttribute("cy", y(level(step(now))));
     const [event, inside] = current();
     byId("time").textContent = clock(now, fine);
-    byId("score").textContent = score.toFixed(2);
+    byId("score").textContent = score;
     state.hidden = !inside;
     state.textContent = inside ? `Event ${event.number}` : "";
     const row = event ? event.row : null;
@@ -419,7 +454,7 @@
     }
     curve.setAttribute("aria-valuenow", now.toFixed(2));
     curve.setAttribute("aria-valuetext",
-      `${clock(now, fine)}, score ${score.toFixed(2)}${inside ? `, event ${event.number}` : ""}`);
+      `${clock(now, fine)}, score ${score}${inside ? `, event ${event.number}` : ""}`);
     byId("before").disabled = !eventBefore();
     byId("after").disabled = !eventAfter();
   }
@@ -428,7 +463,8 @@
     selected = event;
     now = clamp(time, data.start, data.end);
     // A player that is sent to the very end shows nothing on some machines: stop a frame before.
-    if (video) video.currentTime = Math.min(now, Math.max(data.start, data.end - data.frame / 2));
+    const last = Math.max(data.start, data.end - data.frame / 2);
+    if (video) video.currentTime = origin + Math.min(now, last);
     keepInView(now);
     show();
   }
@@ -447,7 +483,7 @@
 
   function follow() {
     if (video.seeking) return;
-    now = clamp(video.currentTime, data.start, data.end);
+    now = clamp(video.currentTime - origin, data.start, data.end);
     if (!video.paused) keepInView(now);
     show();
   }
@@ -478,7 +514,7 @@
     hover.setAttribute("x2", at);
     hover.setAttribute("visibility", "visible");
     tip.hidden = false;
-    tip.textContent = `${clock(time, fine)}   score ${scores[step(time)].toFixed(2)}`;
+    tip.textContent = `${clock(time, fine)}   score ${scoreText(step(time))}`;
     const half = tip.offsetWidth / 2;
     tip.style.left = `${clamp(at, half, Math.max(half, width - half))}px`;
   }
@@ -609,11 +645,6 @@
   const again = findEvents(scores, edges, data.rule);
   byId("what-if").hidden = again.length !== original.length || !again.every((e, i) => alike(e, original[i]));
 
-  if (video) {
-    video.addEventListener("play", loop);
-    video.addEventListener("timeupdate", follow);
-    video.addEventListener("seeked", follow);
-  }
   const stage = byId("stage");
   const player = document.querySelector(".player");
   new ResizeObserver(() => {
@@ -625,5 +656,17 @@
   setView(data.start, data.end);
   setEvents(original);
   const named = /^#event-(\d+)$/.exec(location.hash);
-  if (named) choose(events[Number(named[1]) - 1], false);
+  const open = () => { if (named) choose(events[Number(named[1]) - 1], false); };
+  if (video) {
+    video.addEventListener("play", loop);
+    video.addEventListener("timeupdate", follow);
+    video.addEventListener("seeked", follow);
+    const started = () => {
+      origin = video.currentTime;
+      open();
+    };
+    if (video.readyState > 0) started();
+    else video.addEventListener("loadedmetadata", started, { once: true });
+  }
+  if (!video) open();
 })();

@@ -64,7 +64,7 @@ def test_score_files_are_valid_and_every_field_is_described(
         seen |= set(data)
         described = FILE.schema["properties"]["events"]["items"]["properties"]
         assert all(set(event) <= set(described) for event in data["events"])
-    assert seen == set(FILE.schema["properties"])
+    assert seen <= set(FILE.schema["properties"])
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     missing = [name for name in seen - {"schema", "video", "model"} if f"`{name}`" not in page]
     assert missing == []

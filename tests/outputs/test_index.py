@@ -76,6 +76,17 @@ def test_results_of_other_runs_and_earlier_failures_stay(
     assert 'href="d.html"' not in text_of(folder)  # No report was asked for.
 
 
+def test_videos_of_one_name_are_told_apart_by_their_folders(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    index = FolderIndex(tmp_path, {})
+    for i, video in enumerate(("/rec/cam1/a.mp4", "/rec/cam2/a.mp4", "/rec/b.mp4")):
+        index.add_result(str(i), make_result(video=video))
+    index.write()
+    for name in ("cam1/a.mp4", "cam2/a.mp4", "b.mp4"):
+        assert f">{name}</span>" in text_of(tmp_path)
+
+
 def test_an_outdated_report_is_not_linked(folder: Path, make_result: MakeResult) -> None:
     """Its page shows other scores than its score file: a run was killed between the two."""
     (folder / "b.html").write_text("of another threshold")

@@ -42,6 +42,13 @@ def test_the_page_says_what_was_found_and_what_the_model_knows(
     assert "What really happens" not in page
 
 
+def test_a_variable_frame_rate_is_written(make_result: MakeResult, tmp_path: Path) -> None:
+    """The average rate of such a video is a number of NumPy's."""
+    pts = np.cumsum(np.full(90, 0.04) + 0.01 * np.sin(np.arange(90)) ** 2)
+    result = make_result(90, 90 / pts[-1], [(1.0, 2.0)], pts=pts, rule=EventRule(smooth_s=1.0))
+    assert "on average (variable)" in page_of(result, tmp_path / "a.html")
+
+
 def test_no_events_is_said_plainly(make_result: MakeResult, tmp_path: Path) -> None:
     assert "No events found in 48 s." in page_of(make_result(1200, 25.0), tmp_path / "a.html")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError
 from oddframe.files import write_text
 from oddframe.outputs.clock import clock, length
-from oddframe.outputs.json_file import read_score_file
+from oddframe.outputs.json_file import ScoreFile, read_score_file
 from oddframe.outputs.page import render
 from oddframe.outputs.write import check_files, path_of
 
@@ -134,8 +135,18 @@ def _read(file: Path) -> _Video | None:
         found = read_score_file(file)
     except InputError:
         return None
-    stale = check_files(found, ["html"], file.parent, file.stem)
-    return _row(found.result, "" if stale else path_of(file.parent, file.stem, "html").name)
+    report = path_of(file.parent, file.stem, "html")
+    return _row(found.result, report.name if _belongs(report, file, found) else "")
+
+
+def _belongs(report: Path, file: Path, found: ScoreFile) -> bool:
+    """Whether a report shows the scores of its score file, which is written behind it."""
+    try:
+        if report.stat().st_mtime_ns <= file.stat().st_mtime_ns:
+            return report.name in found.files
+    except OSError:
+        return False
+    return not check_files(found, ["html"], file.parent, file.stem)
 
 
 def _row(result: VideoResult, report: str) -> _Video:
@@ -176,6 +187,7 @@ def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str
         ((row, number, event) for row in scored for number, event in enumerate(row.events, 1)),
         key=lambda each: (-each[2][2], each[0].video, each[2][0]),
     )
+    names = _names([row.video for row in scored])
     return render(
         "index",
         style=("report",),
@@ -186,13 +198,25 @@ def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str
         summary=_summary(scored, waiting, failed, len(events)),
         found=bool(events),
         models=", ".join(dict.fromkeys(row.model for row in scored)),
-        videos=[_video_cells(row) for row in scored],
+        videos=[_video_cells(row, names[row.video]) for row in scored],
         waiting=[row.video for row in waiting],
         failed=failed,
-        events=[_event_cells(*each) for each in events[:_MOST_EVENTS]],
+        events=[
+            _event_cells(row, names[row.video], number, event)
+            for row, number, event in events[:_MOST_EVENTS]
+        ],
         left_out=max(0, len(events) - _MOST_EVENTS),
         data={"failed": failed},
     )
+
+
+def _names(videos: list[str]) -> dict[str, str]:
+    """By the path of each video, what is left of it without the folders that all are in."""
+    try:
+        above = os.path.commonpath([Path(video).parent for video in videos])
+        return {video: str(Path(video).relative_to(above)) for video in videos}
+    except ValueError:  # Relative paths beside absolute ones, or no videos.
+        return {video: video for video in videos}
 
 
 def _summary(
@@ -210,9 +234,9 @@ def _summary(
     return text
 
 
-def _video_cells(row: _Video) -> dict[str, Any]:
+def _video_cells(row: _Video, name: str) -> dict[str, Any]:
     return {
-        "name": Path(row.video).name or row.video,
+        "name": name,
         "path": row.video,
         "link": quote(row.report),
         "duration_s": row.duration_s,
@@ -225,11 +249,13 @@ def _video_cells(row: _Video) -> dict[str, Any]:
     }
 
 
-def _event_cells(row: _Video, number: int, event: tuple[float, float, float]) -> dict[str, Any]:
+def _event_cells(
+    row: _Video, name: str, number: int, event: tuple[float, float, float]
+) -> dict[str, Any]:
     start, end, score = event
     hours = row.duration_s >= 3600
     return {
-        "name": Path(row.video).name or row.video,
+        "name": name,
         "path": row.video,
         "link": quote(row.report) + f"#event-{number}" if row.report else "",
         "start_s": start,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.detector import VideoResult
-from oddframe.events import match_events
+from oddframe.events import EventRule, match_events
 from oddframe.files import write_text
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.page import Fact, render
@@ -65,6 +66,8 @@ def write_html(
         OddframeError: the file cannot be written.
     """
     name = Path(result.video).name or result.video
+    highest = result.highest_score
+    no_events = _no_events(result.rule, highest)
     text = render(
         "report",
         style=("report",),
@@ -73,7 +76,7 @@ def write_html(
         over="oddframe report",
         title=f"{name}: oddframe report",
         name=name,
-        summary=_summary(result),
+        summary=_summary(result, highest),
         knows=f"The model “{result.model.name}” was trained to find {result.model.knows}. "
         "It does not look for anything else.",
         media=media,
@@ -83,19 +86,19 @@ def write_html(
         legend=_legend(result),
         pictures=bool(pictures),
         events=_events(result, pictures or {}),
-        no_events=_no_events(result),
+        no_events=no_events,
         truth=_truth(result),
         facts_list=_facts(result),
-        data=_data(result),
+        data={**_data(result), "none": no_events},
     )
     write_text(path, text)
 
 
-def _summary(result: VideoResult) -> str:
+def _summary(result: VideoResult, highest: float) -> str:
     time = length(result.track.timebase.duration_s)
     count = len(result.events)
     text = f"{count} event{_s(count)} in {time}." if count else f"No events found in {time}."
-    text += f" Highest score {result.highest_score:.2f}, threshold {result.rule.threshold:.2f}."
+    text += f" Highest score {highest:.2f}, threshold {result.rule.threshold:.2f}."
     if result.truth is not None:
         match = match_events(result.events, result.truth)
         real = match.found + match.missed
@@ -109,8 +112,7 @@ def _s(count: int) -> str:
     return "" if count == 1 else "s"
 
 
-def _no_events(result: VideoResult) -> str:
-    highest, rule = result.highest_score, result.rule
+def _no_events(rule: EventRule, highest: float) -> str:
     if highest < rule.threshold:
         return f"None: the highest score is {highest:.2f}, the threshold {rule.threshold:.2f}."
     return f"None: what reaches the threshold is shorter than {rule.min_duration_s:g} s."
@@ -128,25 +130,28 @@ def _legend(result: VideoResult) -> list[tuple[str, str]]:
     return entries
 
 
-def _clock(result: VideoResult, seconds: float) -> str:
-    return clock(seconds, 2 if result.track.timebase.duration_s < 1 else 1, hours=_hours(result))
+def _clock_of(base: Timebase) -> Callable[[float], str]:
+    """How times of a video are written: hours where it has some, tenths of a second or finer."""
+    digits = 2 if base.duration_s < 1 else 1
+    return partial(clock, decimals=digits, hours=_hours(base))
 
 
-def _hours(result: VideoResult) -> bool:
-    return result.track.timebase.end_s >= 3600
+def _hours(base: Timebase) -> bool:
+    return bool(base.end_s >= 3600)  # NumPy's bool is no JSON.
 
 
 def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
     """What the page says of each event."""
+    shown = _clock_of(result.track.timebase)
     return [
         {
             "start_s": event.start_s,
             "end_s": event.end_s,
             "score": event.score,
-            "start": _clock(result, event.start_s),
-            "end": _clock(result, event.end_s),
+            "start": shown(event.start_s),
+            "end": shown(event.end_s),
             "length": length(event.duration_s),
-            "peak": _clock(result, event.peak_s),
+            "peak": shown(event.peak_s),
             "shown_score": f"{event.score:.2f}",
             "real": _is_real(result, event),
             "picture": _thumbnail(pictures[number]) if number in pictures else None,
@@ -169,11 +174,12 @@ def _truth(result: VideoResult) -> list[dict[str, Any]] | None:
     """What the page says of each true interval; None: they are not known."""
     if result.truth is None:
         return None
+    shown = _clock_of(result.track.timebase)
     return [
         {
             "start_s": start,
-            "start": _clock(result, start),
-            "end": _clock(result, end),
+            "start": shown(start),
+            "end": shown(end),
             "found": match_events(result.events, [(start, end)]).found > 0,
         }
         for start, end in result.truth
@@ -233,12 +239,11 @@ def _data(result: VideoResult) -> dict[str, Any]:
         "frame": 1 / base.fps,
         "fps": base.fps,
         "parts": parts,
-        "hours": _hours(result),
+        "hours": _hours(base),
         "rule": asdict(result.rule),
         "starts": _base64(starts.astype("<i4")),
         "scores": _base64(frame_scores[starts].astype("<f8")),
         "peaks": [event.peak_s for event in result.events],
-        "none": _no_events(result),
         "truth": None if result.truth is None else [list(span) for span in result.truth],
     }
     if not np.array_equal(times, first_s + np.arange(base.n_frames) / base.fps):

@@ -441,6 +441,36 @@ def test_the_curve_zooms_by_wheel_brush_buttons_and_keys(browser: Browser, many:
     page.close()
 
 
+@pytest.mark.browser
+def test_two_fingers_zoom_and_one_seeks(browser: Browser, many: Path) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.goto(many.as_uri())
+    page.locator("#curve").scroll_into_view_if_needed()
+    box = page.locator("#curve polygon.under").bounding_box()
+    assert box is not None
+    y, middle = box["y"] + box["height"] - 8, box["x"] + box["width"] / 2
+    touch = context.new_cdp_session(page)
+
+    def fingers(kind: str, *places: float) -> None:
+        points = [{"x": x, "y": y, "id": i} for i, x in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", middle)
+    fingers("touchEnd")
+    assert page.inner_text("#time").startswith("3:2")
+    fingers("touchStart", middle - 25, middle + 25)
+    for apart in (30, 40, 50):
+        fingers("touchMove", middle - apart, middle + apart)
+    fingers("touchEnd")
+    low, high = (clock_s(text) for text in view_of(page).split(" to "))
+    assert high - low == pytest.approx(200, rel=0.15)
+    assert (low + high) / 2 == pytest.approx(200, abs=15)
+    context.close()
+
+
 def clock_s(text: str) -> float:
     minutes, seconds = text.split(":")
     return 60 * int(minutes) + float(seconds)

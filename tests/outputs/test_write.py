@@ -20,6 +20,7 @@ from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
 from oddframe.outputs import encode, pictures, preview
 from oddframe.outputs.json_file import read_json, read_score_file, write_json
+from oddframe.outputs.report import Media, write_html
 from oddframe.outputs.write import FORMATS, check_files, path_of, write
 from oddframe.video.mask import Mask
 from oddframe.video.own import is_own
@@ -296,6 +297,18 @@ def test_a_page_whose_video_beside_it_is_damaged_is_written_anew(
     assert set(found.files) == {"b.html", "b.preview.mp4"}
     (tmp_path / "b.preview.mp4").write_bytes(b"torn")
     assert check_files(found, ["json", "html"], tmp_path, "b") == {"html": "was changed or damaged"}
+
+
+def test_a_name_with_bytes_that_are_no_text_is_written_and_read(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    result = make_result(90, video="caf\udce9/cam\udce9.mp4")
+    write(result, ["json", "html"], tmp_path, "a")
+    found = read_score_file(tmp_path / "a.json")
+    assert found.intact is True
+    assert check_files(found, ["json", "html"], tmp_path, "a") == {}
+    write_html(result, tmp_path / "b.html", Media.linked(result.video))
+    assert 'src="caf%E9/cam%E9.mp4"' in (tmp_path / "b.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("intact", [True, False])

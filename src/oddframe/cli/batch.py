@@ -92,7 +92,7 @@ def run(
         say(json.dumps(answer(outcomes), indent=2))
     if len(outcomes) > 1 or any(o.error for o in outcomes):
         note(summary(outcomes, time.monotonic() - start), quiet=quiet)
-    return max([*(o.exit_code for o in outcomes), index.finish()])
+    return max([*(o.exit_code for o in outcomes), index.finish(quiet=quiet)])
 
 
 class _Index:
@@ -121,9 +121,11 @@ class _Index:
             self._index.add_failure(job.stem, str(job.path), outcome.error)
         self._write(finished=False)
 
-    def finish(self) -> int:
-        """Write it a last time; the exit code."""
+    def finish(self, *, quiet: bool) -> int:
+        """Write it a last time and say where it is; the exit code."""
         self._write(finished=True)
+        if self._index is not None:
+            note(f"all videos and events: {printable(str(self._index.path))}", quiet=quiet)
         return self._exit_code
 
     def _write(self, *, finished: bool) -> None:

@@ -161,8 +161,9 @@ def read_score_file(path: Path) -> ScoreFile:
 def _checksum(data: dict[str, Any]) -> str:
     """sha256 of all fields but ``checksum``; order and white space do not matter."""
     rest = {key: value for key, value in data.items() if key != "checksum"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    text = json.dumps(rest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # As ``write_text`` writes it: a file name may hold bytes that are no text.
+    return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()
 
 
 def _from_dict(data: dict[str, Any], size: int) -> VideoResult:

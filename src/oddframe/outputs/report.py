@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -45,7 +46,7 @@ class Media:
     def linked(cls, path: str) -> Media:
         """A file beside the page; ``path`` is relative to it, with forward slashes."""
         note = f"The video is too long to be part of this page: it is played from {path}."
-        return cls(quote(path), note)
+        return cls(quote(os.fsencode(path)), note)
 
 
 def write_html(

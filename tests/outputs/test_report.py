@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,10 @@ from oddframe.events import EventRule, find_events
 from oddframe.outputs.report import Media, write_html
 from oddframe.outputs.write import write
 from oddframe.timeline import ScoreTrack, Timebase
+from oddframe.video.reader import VideoFile
+from tests.conftest import encode
 from tests.outputs.conftest import INFO, build
+from tests.sounds import tone, with_sound
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -541,4 +545,62 @@ def test_every_control_has_a_name(browser: Browser, many: Path) -> None:
         ).map((part) => part.outerHTML)"""
     )
     assert nameless == []
+    page.close()
+
+
+def on_screen(page: Page, seconds: float) -> float:
+    """Grey level that a video shows at a time."""
+    return float(
+        page.evaluate(
+            """async (seconds) => {
+              const video = document.querySelector("video");
+              video.currentTime = seconds;
+              await new Promise((done) => video.addEventListener("seeked", done, { once: true }));
+              await new Promise((done) => setTimeout(done, 100));
+              const canvas = document.createElement("canvas").getContext("2d");
+              canvas.drawImage(video, 0, 0, 8, 8);
+              return canvas.getImageData(4, 4, 1, 1).data[0];
+            }""",
+            seconds,
+        )
+    )
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mkv", "libopus")])
+def test_a_browser_shows_each_frame_at_the_time_that_is_written(
+    browser: Browser, tmp_path: Path, suffix: str, codec: str
+) -> None:
+    frames = [np.full((64, 64, 3), 20 + 4 * i, np.uint8) for i in range(50)]
+    path = tmp_path / f"v{suffix}"
+    with_sound(path, frames, [tone(4.5)], picture_at_s=2.5, codec=codec)
+    times = [frame.time_s for frame in VideoFile(path).frames()]
+    data = b64encode(path.read_bytes()).decode()
+    page = browser.new_page()
+    page.set_content(f'<video muted src="data:video/mp4;base64,{data}"></video>')
+    until(page, "document.querySelector('video').readyState >= 2")
+    for number in (5, 25, 45):
+        assert on_screen(page, times[number] + 0.02) == pytest.approx(20 + 4 * number, abs=2)
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_file_that_a_browser_starts_later_is_sought_all_the_same(
+    browser: Browser, tmp_path: Path
+) -> None:
+    frames = [np.full((64, 64, 3), 20 + 2 * i, np.uint8) for i in range(100)]
+    path = encode(tmp_path / "late.mp4", frames, times=[2.5 + i / 25 for i in range(100)])
+    assert next(VideoFile(path).frames()).time_s == 0
+    result = build(100, 25.0, [(3.2, 3.8)], video=str(path))
+    write_html(result, tmp_path / "a.html", Media.linked(path.name))
+    page = browser.new_page()
+    page.goto((tmp_path / "a.html").as_uri())
+    until(page, "document.querySelector('video').readyState >= 2")
+    assert current_time(page) == pytest.approx(2.5, abs=0.001)
+    page.evaluate("document.querySelector('video').play = () => Promise.resolve()")
+    page.click("#events .go")
+    start_s = result.events[0].start_s
+    assert start_s > 1.5
+    assert current_time(page) == pytest.approx(2.5 + start_s - 1, abs=0.001)
+    until(page, "document.querySelector('#time').textContent.startsWith('0:01.')")
     page.close()

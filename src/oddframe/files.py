@@ -40,7 +40,7 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-_SCRATCH, _SCRATCH_LOCK = "oddframe-", "lock"
+_SCRATCH, _SCRATCH_LOCK, _SCRATCH_S = "oddframe-", "lock", 60.0
 
 _BLOCK = 4 * 2**20  # Bytes that are hashed at once.
 _HASHES: dict[tuple[Path, int, int], str] = {}  # By path, size and date.
@@ -243,7 +243,7 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True) as name:
         lock = ProcessLock(Path(name, _SCRATCH_LOCK))
-        lock.acquire()
+        lock.acquire(_SCRATCH_S)  # Another process may just be looking whether it is a leftover.
         try:
             for left in Path(name).parent.glob(f"{_SCRATCH}*/{_SCRATCH_LOCK}"):
                 if left != lock.path:

@@ -90,7 +90,9 @@ def test_a_damaged_chunk_ends_what_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_path: Path) -> None:
-    rows = np.zeros((2, 1, 8), np.float32)
+    rows, root = np.zeros((2, 1, 8), np.float32), tmp_path
+    tmp_path = root / "unfinished"
+    tmp_path.mkdir()
     names = {name: f"{number:024x}.partial" for number, name in enumerate(["dead", "new", "alive"])}
     partials = {name: Partial(tmp_path / folder, chunk=2) for name, folder in names.items()}
     for partial in partials.values():
@@ -98,6 +100,8 @@ def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_p
     for folder in ("dead", "alive"):
         os.utime(tmp_path / names[folder], (0, 0))
     (tmp_path / f"{9:024x}.partial.lock").write_text("1\n")
+    (tmp_path / f"{8:024x}").mkdir()  # Of an earlier version.
+    os.utime(tmp_path / f"{8:024x}", (0, 0))
     (tmp_path / "notes.partial").mkdir()
     os.utime(tmp_path / "notes.partial", (0, 0))
     alive = subprocess.Popen(

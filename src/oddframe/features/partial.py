@@ -29,8 +29,9 @@ CHUNK = 256
 # How long (s) what a killed run left can be taken up again.
 _KEPT_S = 7 * 86_400.0
 _LOCK = ".lock"
-# Names of such folders: in a store's ``unfinished``, and hidden beside score files.
-_NAME = re.compile(r"[0-9a-f]{24}\.partial|\.[0-9a-f]{16}\.partial")
+# Names of such folders: in a store's ``unfinished``, there also of an earlier version, and hidden
+# beside score files.
+_NAME = re.compile(r"unfinished/[0-9a-f]{24}(\.partial)?|.*/\.[0-9a-f]{16}\.partial", re.DOTALL)
 
 
 class Partial:
@@ -165,11 +166,15 @@ def _lock_of(folder: Path) -> ProcessLock:
 def _sweep(parent: Path) -> None:
     """Remove what killed runs left in ``parent`` so long ago that it is not taken up any more."""
     with suppress(OSError):
-        names = {path.name.removesuffix(_LOCK) for path in parent.iterdir()}
-        for folder in (parent / name for name in names if _NAME.fullmatch(name)):
-            if _is_old(folder) and (lock := _lock_of(folder)).acquire(without_locks=False):
+        names = {name.removesuffix(_LOCK) for name in os.listdir(parent)}  # noqa: PTH208
+        for name in names:
+            folder = parent / name
+            if _NAME.fullmatch(f"{parent.name}/{name}") is None or not _is_old(folder):
+                continue
+            lock = _lock_of(folder)
+            if lock.acquire(without_locks=False):
                 try:
-                    if _is_old(folder):
+                    if _is_old(folder):  # Nobody has gone on there since.
                         shutil.rmtree(folder, ignore_errors=True)
                 finally:
                     lock.release()

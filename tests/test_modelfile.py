@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from oddframe.modelfile import (
     shipped_models,
 )
 from oddframe.video.views import with_tiles
+from tests.conftest import ROOT
 from tests.training.made import SMALL
 
 DIM = 24
@@ -308,3 +312,25 @@ def test_a_temperature_keeps_the_order_and_undoes_ties() -> None:
     assert (network(far)[0].diff() > 0).all()
     crops = torch.cat([far, -far]).view(1, 2, 5, 1)
     torch.testing.assert_close(network(crops), torch.full((1, 5), 0.5, dtype=torch.float64))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
+def test_little_memory_is_no_damage() -> None:
+    script = (
+        "from oddframe.child_process import limit_memory\n"
+        "from oddframe.errors import described_fault\n"
+        "from oddframe.modelfile import load_model\n"
+        "load_model('fight')\n"
+        "for more in range(0, 12_000_000, 500_000):\n"
+        "    limit_memory(more)\n"
+        "    try:\n"
+        "        load_model('fight')\n"
+        "    except Exception as error:\n"
+        "        print(described_fault(error))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert lines
+    assert all("there is not enough memory" in line for line in lines), lines

@@ -23,8 +23,6 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-import numpy as np
-
 from oddframe.errors import InputError, OddframeError
 from oddframe.locks import ProcessLock, try_lock
 
@@ -320,7 +318,7 @@ def json_text(data: object, *, indent: int | None = None, nan_is_null: bool = Tr
 
 
 def _plain(value: object, nan_is_null: bool) -> object:
-    if isinstance(value, np.generic | np.ndarray):
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
         return {str(_plain(k, nan_is_null)): _plain(v, nan_is_null) for k, v in value.items()}

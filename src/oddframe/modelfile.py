@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 import oddframe
-from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe.errors import InputError, OddframeError, UsageError, described_fault, is_out_of_memory
 from oddframe.events import EventRule
 from oddframe.explain import explained
 from oddframe.features.header import HEADER
@@ -306,6 +306,8 @@ def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
         *(OddframeError, SafetensorError, ValidationError, KeyError, TypeError, ValueError),
         *(RuntimeError, ArithmeticError),
     ) as error:
+        if is_out_of_memory(error):
+            raise OddframeError(f"{path}: {described_fault(error)}") from None
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: a damaged model file ({reason})") from None
 

@@ -17,6 +17,7 @@ import pytest
 from oddframe.cli.console import standard_streams
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT, encode
+from tests.video.test_supervised import huge
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 COMMAND = f"{sys.executable} -m oddframe"
@@ -130,3 +131,18 @@ def test_a_file_that_vanishes_while_it_is_read(
         assert "fault" not in answer.err
         assert "good.mp4 (2.0 s)" in answer.out
         encode(path, noise)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_video_that_takes_too_much_memory_does_not_end_a_batch(
+    oddframe: Callable[..., Answer], tmp_path: Path, normal_clip: Path, jobs: int
+) -> None:
+    path = huge(tmp_path / "huge.mkv")
+    words = ("score", path, normal_clip, "--profile", "fast", "--jobs", jobs)
+    answer = oddframe(*words, "--memory", 0.1)
+    assert answer.code == 3
+    assert "huge.mkv: its pictures need more memory than decoding may take (--memory" in answer.err
+    assert "nofi079.mp4 (2.0 s)" in answer.out
+    assert oddframe("info", path, "--memory", 0.1).code == 3
+    assert oddframe("info", path).code == 0  # The limits are those of one command.

@@ -24,6 +24,7 @@ from oddframe.outputs.index import FolderIndex, is_index
 from oddframe.outputs.names import stems
 from oddframe.outputs.write import path_of
 from oddframe.video.folder import PICTURE_SUFFIXES
+from oddframe.video.supervised import DecodingLimits, decoding_limits, set_decoding_limits
 
 # Several at once: a video of which nothing comes for so long (s) is given up. Networks may first
 # have to be converted, on a machine that does other things, too.
@@ -185,7 +186,9 @@ def _score_all(
 def _in_parallel(
     work: Sequence[Job], settings: Settings, jobs: int, *, quiet: bool
 ) -> Iterator[Outcome]:
-    watched: Watched[Job, Outcome] = Watched(partial(_Scorer, settings), jobs, _SILENCE_S)
+    watched: Watched[Job, Outcome] = Watched(
+        partial(_Scorer, settings, decoding_limits()), jobs, _SILENCE_S
+    )
     with share_of_cores(jobs), progress_bar(quiet=quiet) as bar:
         update, done = follow(bar, f"{len(work)} videos"), 0
         for found in watched.run(work):
@@ -203,9 +206,10 @@ def _in_parallel(
 class _Scorer:
     """Scores in a process of its own that is watched; see ``Watched``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: DecodingLimits) -> None:
+        set_decoding_limits(limits)
         self._settings, self._detector = settings, load_detector(settings)
 
     def __call__(self, job: Job, beat: Beat) -> Outcome:
-        # What comes behind the features may take long, and is no stranger's decoder's.
+        # What comes after the features may take long.
         return score_one(job, self._settings, self._detector, beat, settling=partial(beating, beat))

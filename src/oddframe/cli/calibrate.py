@@ -10,6 +10,7 @@ import typer
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
     FEATURES,
+    PATIENCE_S,
     DebugOption,
     Device,
     DeviceOption,
@@ -19,7 +20,9 @@ from oddframe.cli.options import (
     JobsOption,
     JsonOption,
     MaskOption,
+    MemoryOption,
     ModelArgument,
+    PatienceOption,
     Precision,
     PrecisionOption,
     ProfileName,
@@ -60,6 +63,8 @@ def calibrate(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001

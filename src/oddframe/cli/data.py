@@ -10,9 +10,12 @@ import typer
 from oddframe.cli.console import follow, printable, progress_bar, say
 from oddframe.cli.options import (
     FEATURES,
+    PATIENCE_S,
     DataIfNamedOption,
     DebugOption,
     JsonOption,
+    MemoryOption,
+    PatienceOption,
     QuietOption,
     SoundOption,
     StoreOption,
@@ -80,6 +83,8 @@ def check(
     ] = False,
     most: Annotated[int, typer.Option(min=0, help="Files to name of each fault.")] = 3,
     store: StoreOption = FEATURES,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001

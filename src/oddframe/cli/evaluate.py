@@ -11,6 +11,7 @@ import typer
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
     FEATURES,
+    PATIENCE_S,
     DebugOption,
     Device,
     DeviceOption,
@@ -21,7 +22,9 @@ from oddframe.cli.options import (
     JobsOption,
     JsonOption,
     MaskOption,
+    MemoryOption,
     ModelArgument,
+    PatienceOption,
     Precision,
     PrecisionOption,
     ProfileName,
@@ -74,6 +77,8 @@ def evaluate(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all tables as Markdown.")

@@ -10,6 +10,7 @@ import typer
 
 from oddframe.cli.options import (
     FEATURES,
+    PATIENCE_S,
     DebugOption,
     Device,
     DeviceOption,
@@ -17,6 +18,8 @@ from oddframe.cli.options import (
     EngineOption,
     FreshOption,
     JsonOption,
+    MemoryOption,
+    PatienceOption,
     Precision,
     PrecisionOption,
     ProfileName,
@@ -163,13 +166,8 @@ def extract(
             show_default=False,
         ),
     ] = None,
-    memory: Annotated[
-        float, typer.Option(min=0.1, max=1e5, help="GB that reading one video may take.")
-    ] = 4.0,
-    patience: Annotated[
-        float,
-        typer.Option(min=1, max=1e6, help="Seconds without a frame until a video is given up."),
-    ] = 120.0,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     fresh: FreshOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -189,6 +187,7 @@ def extract(
     from oddframe.features.making import Wanted
     from oddframe.features.parts import parts_of
     from oddframe.video.mask import mask_digest, read_mask
+    from oddframe.video.supervised import decoding_limits
 
     if cluster is not None and not re.fullmatch(r"local|(ray://)?[^/\s]+:\d+", cluster):
         raise UsageError(f"--cluster {cluster}: local, HOST:PORT or ray://HOST:PORT")
@@ -212,7 +211,8 @@ def extract(
         again=fresh,
         mask=painted,
     )
-    limits = Limits(jobs, round(memory * 1e9), patience)
+    decoding = decoding_limits()
+    limits = Limits(jobs, decoding.memory_bytes, decoding.silence_s)
     if cluster is None:
         raise typer.Exit(run(paths, wanted, limits, as_json=as_json, quiet=quiet))
     from oddframe.cli.extract_cluster import run_on_cluster

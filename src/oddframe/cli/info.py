@@ -12,7 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from oddframe.cli.console import printable, say
-from oddframe.cli.options import DebugOption, JsonOption
+from oddframe.cli.options import (
+    PATIENCE_S,
+    DebugOption,
+    JsonOption,
+    MemoryOption,
+    PatienceOption,
+)
 
 # Items of a list that a person is shown: a model names every video that it has learned from.
 _MOST = 12
@@ -31,6 +37,8 @@ def info(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A video, a feature file, or a model.")
     ],
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -253,6 +254,46 @@ JobsOption = Annotated[
     int,
     typer.Option("--jobs", "-j", min=1, max=1024, help="Videos, or trainings, at the same time."),
 ]
+
+
+def _set_memory(gigabytes: float | None) -> float | None:
+    from oddframe.video.supervised import DEFAULT_LIMITS, decoding_limits, set_decoding_limits
+
+    memory = DEFAULT_LIMITS.memory_bytes if gigabytes is None else round(gigabytes * 1e9)
+    set_decoding_limits(replace(decoding_limits(), memory_bytes=memory))
+    return gigabytes
+
+
+def _set_patience(seconds: float) -> float:
+    from oddframe.video.supervised import decoding_limits, set_decoding_limits
+
+    set_decoding_limits(replace(decoding_limits(), silence_s=seconds))
+    return seconds
+
+
+# Of every verb that opens videos. Each sets its limit by itself.
+MemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        min=0.1,
+        max=1e5,
+        help="GB of memory that reading one video may take [4, or half of the machine's].",
+        show_default=False,
+        callback=_set_memory,
+    ),
+]
+PatienceOption = Annotated[
+    float,
+    typer.Option(
+        "--patience",
+        min=1,
+        max=1e6,
+        help="Seconds without a frame until a video is given up.",
+        callback=_set_patience,
+    ),
+]
+PATIENCE_S = 120.0
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from oddframe.cli.options import (
+    PATIENCE_S,
     SCORE_FORMATS,
     DebugOption,
     Device,
@@ -19,7 +20,9 @@ from oddframe.cli.options import (
     JobsOption,
     JsonOption,
     MaskOption,
+    MemoryOption,
     ModelOption,
+    PatienceOption,
     Precision,
     PrecisionOption,
     ProfileName,
@@ -86,6 +89,8 @@ def score(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     fresh: FreshOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -12,6 +12,7 @@ import typer
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
     FEATURES,
+    PATIENCE_S,
     ConfigOption,
     DebugOption,
     Device,
@@ -23,6 +24,8 @@ from oddframe.cli.options import (
     JobsOption,
     JsonOption,
     MaskOption,
+    MemoryOption,
+    PatienceOption,
     Precision,
     PrecisionOption,
     ProfileName,
@@ -114,6 +117,8 @@ def train(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.datasets.labelled import Dataset, Truth
-from oddframe.datasets.read import read_dataset
+from oddframe.datasets.read import read_dataset, survey
 from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.errors import InputError
 
@@ -242,3 +242,17 @@ def test_surveillance_fight_is_read_whole(shared_data: Path) -> None:
     assert (len(dataset), int(dataset.abnormal.sum())) == (264, 130)
     assert len(dataset.groups) == 37
     assert dataset.classes == ("fight",)
+
+
+def test_links_that_lead_to_themselves_are_missing_files(tmp_path: Path, clip: Path) -> None:
+    for folder in ("normal", "odd"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "good.mp4").write_bytes(clip.read_bytes())
+    (tmp_path / "odd" / "loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "list.csv").write_text(
+        "path,label\nnormal/good.mp4,normal\nodd/good.mp4,odd\nodd/loop.mp4,odd\n"
+    )
+    (problem,) = survey(tmp_path / "list.csv").problems
+    assert "1 of 3 files are missing: odd/loop.mp4" in problem
+    (tmp_path / "events.csv").write_text("path,events\nodd/loop.mp4,0-1\n")
+    assert len(survey(tmp_path).dataset) == 3  # Opening the link says what is wrong with it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,7 @@ def _survey_folder(root: Path) -> Survey:
             own = f"{folder.name}/{video.name}" if place == "." else ""
             videos.append(LabelledVideo(video, label != NORMAL, label, own or place, own_group=own))
     if is_file(root / EVENTS):
-        truths, wrong = _truths(root, {video.path.resolve(): video for video in videos})
+        truths, wrong = _truths(root, {os.path.realpath(video.path): video for video in videos})
         problems += wrong
         videos = [replace(video, truth=truths.get(video.path)) for video in videos]
     dataset = Dataset(root.resolve().name, tuple(videos), notes=notes)
@@ -119,9 +120,7 @@ def _videos_in(folder: Path) -> list[Path]:
     return sorted((file for file in folder.rglob("[!.]*") if is_features(file)), key=natural)
 
 
-def _truths(
-    root: Path, videos: Mapping[Path, LabelledVideo]
-) -> tuple[dict[Path, Truth], list[str]]:
+def _truths(root: Path, videos: Mapping[str, LabelledVideo]) -> tuple[dict[Path, Truth], list[str]]:
     """When it happens, by the videos' paths, and what is wrong with the list."""
     table = root / EVENTS
     # Who keeps such a list says by it that nothing happens in the normal ones.
@@ -131,7 +130,7 @@ def _truths(
         if wrong := why_no_path(row["path"]):
             problems.append(f"{table}: line {row.line}: the path {wrong}")
             continue
-        video = videos.get((root / row["path"]).resolve())
+        video = videos.get(os.path.realpath(root / row["path"]))
         if video is None:
             problems.append(f"{table}: line {row.line}: {row['path']} is no video of this data set")
         elif problem := _put(truths, video, row):

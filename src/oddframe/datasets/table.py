@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def survey_table(path: Path, *, name: str) -> Survey:
     rows = read_rows(path, ("path", "label"))
     problems = label_problems([(row.raw["label"] or "", f"on line {row.line}") for row in rows])
     videos: list[LabelledVideo] = []
-    lines: dict[Path, int] = {}
+    lines: dict[str, int] = {}
     missing: list[str] = []
     for row in rows:
         if wrong_name := why_no_path(row["path"]):
@@ -65,7 +66,7 @@ def survey_table(path: Path, *, name: str) -> Survey:
             continue
         video, wrong = _video(path.parent, row)
         problems += [f"line {row.line}: {problem}" for problem in wrong]
-        earlier = lines.setdefault(video.path.resolve(), row.line)
+        earlier = lines.setdefault(os.path.realpath(video.path), row.line)
         if not row["path"]:
             problems.append(f"no path on line {row.line}")
         elif earlier != row.line:
@@ -78,7 +79,7 @@ def survey_table(path: Path, *, name: str) -> Survey:
         shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
         problems.append(
             f"{len(missing)} of {len(rows)} files are missing: {shown} "
-            f"(paths are relative to {path.parent.resolve()})"
+            f"(paths are relative to {os.path.realpath(path.parent)})"
         )
     without = [row for row in rows if not row["part"]]
     if 0 < len(without) < len(rows):

@@ -183,7 +183,7 @@ def test_the_highest_score_is_the_one_that_the_threshold_is_held_against(
     assert f"{highest:.2f}" != f"{result.track.scores.max():.2f}"
     assert f"no events (highest score {highest:.2f})" in answer.out
     page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
-    assert f"highest score {highest:.2f}" in page
+    assert f"Highest score {highest:.2f}, threshold" in page
 
 
 def test_a_folder_of_reports_has_an_index_that_stays_right(

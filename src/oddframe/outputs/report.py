@@ -255,7 +255,8 @@ def _data(result: VideoResult) -> dict[str, Any]:
 
 def _parts(base: Timebase) -> list[tuple[int, int, float]]:
     """The parts of the time line that have no gap: first frame, frame behind, end in seconds."""
-    return [(0, base.n_frames, base.end_s)]
+    ends = base.frame_ends
+    return [(int(first), int(behind), float(ends[behind - 1])) for first, behind in base.segments]
 
 
 def _base64(values: NDArray[Any]) -> str:

@@ -1,9 +1,17 @@
 # oddframe: set up, show, test. Everything happens in .venv; nothing else on the machine changes.
 
+SHELL  := bash
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+
+# PyTorch's index of CPU builds, from its "Get started" page: make demo TORCH_INDEX=URL
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# Install, and of what pip says show each file of a megabyte or more that it fetches, and the last step.
+STEPS := Downloading .*\([0-9.]+ [MG]B\)$$|^Installing collected packages
+install = set -o pipefail; $(PIP) --progress-bar off $(1) | { grep --line-buffered -oE '$(STEPS)' || true; }
 
 # Where the benchmarks' data sets lie, a folder each.
 DATA   ?= ../shared/data
@@ -17,13 +25,26 @@ help:                      ## This list
 $(VENV)/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "oddframe needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@$(PIP) --quiet --upgrade pip
+	@# A build of torch that lies on this machine (pip's find-links) is taken without asking.
+	@test -n "$(TORCH_INDEX)" || $(PIP) --quiet --no-index --no-deps torch 2>/dev/null || true
+	@if $(BIN)/python -c 'from importlib.util import find_spec as f; exit(f("torch") is None)'; then \
+	  echo "Setting up $(VENV), once: about 0.2 GB to fetch; PyTorch is there"; \
+	elif [ -n "$(TORCH_INDEX)" ] || [ "$$(uname -s)" != Linux ]; then \
+	  echo "Setting up $(VENV), once: about 0.4 GB to fetch, 1.6 GB installed"; \
+	else \
+	  echo "Setting up $(VENV), once: 2.9 GB to fetch, 5.4 GB installed, as PyTorch for Linux comes with CUDA."; \
+	  echo "Without a GPU 0.4 GB are enough (1.6 GB installed). Ctrl-C now, and give the index that PyTorch's"; \
+	  echo "\"Get started\" page names for Pip and CPU: make $(MAKECMDGOALS) TORCH_INDEX=URL"; \
+	fi
+	@test -z "$(TORCH_INDEX)" || { $(call install,--index-url "$(TORCH_INDEX)" torch); }
+	@$(call install,-e .)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Setting up what the tests need, once: 1.1 GB more, installed"
+	@$(call install,-e '.[dev]')
 	@touch $@
 
 demo: $(VENV)/.run         ## Find the fights in a real surveillance video, and draw what was found

@@ -22,10 +22,11 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(console, "_LINE_S", 0.01)
-    lines = ("known: 25 %, 9 frames/s", "unknown: 7 done")
+    lines = ("known: 25 %, 9 frames/s", "unknown: 7 done", "not begun: getting ready")
     with progress_bar(quiet=False) as bar:
         over, known = follow(bar, "over"), follow(bar, "known")
         unknown, _ = follow(bar, "unknown"), follow(bar, "not begun")
+        bar.add_task("not shown", total=None, note="")
         over(4, 4)
         known(1, 4)
         unknown(7, None)
@@ -34,7 +35,7 @@ def test_without_a_terminal_lines_say_how_far_it_is(
         while not all(f"{line}\n" in said for line in lines):
             time.sleep(0.01)
             said += capsys.readouterr().err
-    assert {line.split(":")[0] for line in said.splitlines()} == {"known", "unknown"}
+    assert {line.split(":")[0] for line in said.splitlines()} == {"known", "unknown", "not begun"}
 
 
 def test_quiet_is_quiet(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Without a terminal a line is written so often (s).
 _LINE_S = 30.0
+# What a bar says while networks are loaded, before anything is counted.
+GETTING_READY = "getting ready"
 
 
 def printable(text: str) -> str:
@@ -188,18 +190,24 @@ def _progress_lines(bar: Progress) -> list[str]:
         told = task.fields.get("note", "")
         if task.finished or not (task.completed or told):
             continue
-        share = f"{task.percentage:.0f} %" if task.total else f"{task.completed:.0f} done"
+        share = f"{task.completed:.0f} done" if task.completed else ""
+        if task.total:
+            share = f"{task.percentage:.0f} %"
         left = "" if task.time_remaining is None else f"{length(task.time_remaining)} left"
         lines.append(f"{task.description}: {', '.join(filter(None, (share, told, left)))}")
     return lines
 
 
 def follow(bar: Progress, description: str) -> Callable[[int, int | None], None]:
-    """A progress callback (done, expected) that draws one line of ``bar``."""
-    task = bar.add_task(printable(description)[-40:], total=None, note="")
+    """A progress callback (done, expected) that draws one line of ``bar``.
+
+    Until it is first called, the line says so: the first use of a network converts it, which takes
+    some seconds.
+    """
+    task = bar.add_task(printable(description)[-40:], total=None, note=GETTING_READY)
 
     def update(done: int, expected: int | None) -> None:
-        bar.update(task, completed=done, total=expected and max(expected, done))
+        bar.update(task, completed=done, total=expected and max(expected, done), note="")
 
     return update
 

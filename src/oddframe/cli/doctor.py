@@ -6,8 +6,9 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import typer
@@ -33,37 +34,25 @@ class Check:
 
 def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:  # noqa: ARG001
     """Say what is installed, which device and engine run, and what is missing."""
-    results = checks()
-    if as_json:
-        good = all(c.ok for c in results if c.needed)
-        say(json.dumps({"ok": good, "checks": [asdict(c) for c in results]}, indent=2))
-    else:
-        width = max(len(c.name) for c in results)
-        for c in results:
+    results = []
+    width = max(len(name) for name, _ in _CHECKS)
+    for c in checks():  # One at a time: importing torch and OpenVINO takes seconds.
+        results.append(c)
+        if not as_json:
             mark = "ok" if c.ok else ("MISSING" if c.needed else "absent")
             say(f"{mark:<8}{c.name:<{width}}  {c.found}")
             if not c.ok and c.advice:
                 say(f"{'':<8}{'':<{width}}  -> {c.advice}")
-    if not all(c.ok for c in results if c.needed):
+    good = all(c.ok for c in results if c.needed)
+    if as_json:
+        say(json.dumps({"ok": good, "checks": [asdict(c) for c in results]}, indent=2))
+    if not good:
         raise typer.Exit(1)
 
 
-def checks() -> list[Check]:
+def checks() -> Iterator[Check]:
     """Everything that oddframe stands on, in the order in which a video meets it."""
-    every: list[tuple[str, Callable[[], Check]]] = [
-        ("python", _python),
-        ("machine", _machine),
-        ("decoding", _decoding),
-        ("torch", _torch),
-        ("openvino", _openvino),
-        ("runs on", _choice),
-        ("backbone", _backbone),
-        ("others", _other_backbones),
-        ("models", _models),
-        ("cache", _cache),
-        *((name, lambda name=name: _extra(name)) for name in EXTRAS),
-    ]
-    return [_guarded(name, check) for name, check in every]
+    return (_guarded(name, check) for name, check in _CHECKS)
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
@@ -173,3 +162,18 @@ def _extra(name: str) -> Check:
     except PackageNotFoundError:
         advice = f"pip install 'oddframe[{EXTRAS[name]}]'"
         return Check(name, False, "not installed (optional)", advice, needed=False)
+
+
+_CHECKS: list[tuple[str, Callable[[], Check]]] = [
+    ("python", _python),
+    ("machine", _machine),
+    ("decoding", _decoding),
+    ("torch", _torch),
+    ("openvino", _openvino),
+    ("runs on", _choice),
+    ("backbone", _backbone),
+    ("others", _other_backbones),
+    ("models", _models),
+    ("cache", _cache),
+    *((name, partial(_extra, name)) for name in EXTRAS),
+]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from oddframe.cli.console import follow, note, printable, progress_bar, say
+from oddframe.cli.console import GETTING_READY, follow, note, printable, progress_bar, say
 from oddframe.cli.options import (
     FEATURES,
     PATIENCE_S,
@@ -233,7 +233,7 @@ class _Told:
     def __init__(self, bar: Bar, quiet: bool):
         self._bar = bar
         self._quiet = quiet
-        self._videos = bar.add_task("features", total=None, note="")
+        self._videos = bar.add_task("features", total=None, note=GETTING_READY)
         self._steps = bar.add_task("training", total=None, note="", visible=False)
 
     def videos(self, done: int, total: int, name: str) -> None:
@@ -242,8 +242,7 @@ class _Told:
 
     def steps(self, done: int, total: int, loss: Loss) -> None:
         """``done`` of ``total`` optimiser steps are taken."""
-        terms = " ".join(f"{name} {term.item():.3g}" for name, term in loss.terms.items())
-        text = f"loss {loss.total.item():.3g} ({terms})"
+        text = f"loss {loss.total.item():.3g}"  # The log has every term.
         self._bar.update(self._steps, completed=done, total=total, note=text, visible=True)
 
     def say(self, line: str) -> None:

@@ -136,7 +136,9 @@
   let shown = [];
   let now = data.start;
   let selected = null;
-  let origin = 0; // Some files do not start at 0 in a browser, as they do in other players.
+  // Some files do not start at 0 in a browser, as they do in other players: where it starts; null
+  // until its first picture is there.
+  let origin = null;
   let marked = null; // The row of the moment that is shown.
 
   const original = [...body.rows].map((row) => ({
@@ -462,11 +464,16 @@
   function seek(time, event = null) {
     selected = event;
     now = clamp(time, data.start, data.end);
-    // A player that is sent to the very end shows nothing on some machines: stop a frame before.
-    const last = Math.max(data.start, data.end - data.frame / 2);
-    if (video) video.currentTime = origin + Math.min(now, last);
+    place();
     keepInView(now);
     show();
+  }
+
+  function place() {
+    if (!video || origin === null) return;
+    // A player that is sent to the very end shows nothing on some machines: stop a frame before.
+    const last = Math.max(data.start, data.end - data.frame / 2);
+    video.currentTime = origin + Math.min(now, last);
   }
 
   function playFrom(start, event) {
@@ -482,7 +489,7 @@
   }
 
   function follow() {
-    if (video.seeking) return;
+    if (video.seeking || origin === null) return;
     now = clamp(video.currentTime - origin, data.start, data.end);
     if (!video.paused) keepInView(now);
     show();
@@ -656,17 +663,16 @@
   setView(data.start, data.end);
   setEvents(original);
   const named = /^#event-(\d+)$/.exec(location.hash);
-  const open = () => { if (named) choose(events[Number(named[1]) - 1], false); };
   if (video) {
     video.addEventListener("play", loop);
     video.addEventListener("timeupdate", follow);
     video.addEventListener("seeked", follow);
     const started = () => {
       origin = video.currentTime;
-      open();
+      if (now > data.start) place();
     };
-    if (video.readyState > 0) started();
-    else video.addEventListener("loadedmetadata", started, { once: true });
+    if (video.readyState > 1) started();
+    else video.addEventListener("loadeddata", started, { once: true });
   }
-  if (!video) open();
+  if (named) choose(events[Number(named[1]) - 1], false);
 })();

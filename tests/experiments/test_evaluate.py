@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from oddframe.confidence import Interval, binomial_interval
 from oddframe.datasets.labelled import LabelledVideo, Truth
 from oddframe.errors import UsageError
-from oddframe.events import EventRule
+from oddframe.events import EventRule, smoothed
 from oddframe.experiments.evaluate import Judged, evaluate, official_scores
 from oddframe.outputs.evaluation_text import to_dict, to_markdown
 from oddframe.outputs.study_words import about_intervals, between, headline
@@ -58,6 +58,17 @@ def test_events_delays_and_false_alarms_are_counted() -> None:
     assert (c.caught, c.missed, c.alarmed, c.quiet) == (1, 0, 1, 1)
     assert c.accuracy == pytest.approx(2 / 3)
     assert [video.right for video in found.videos] == [True, True, False]
+
+
+def test_a_videos_score_is_the_highest_smoothed_one() -> None:
+    """A single high snippet makes no event where scores are smoothed, and no high score."""
+    curve = [0.0, 0.0, 0.0, 0.9, 0.0, 0.0, 0.0]
+    rule = EventRule(threshold=0.5, release=0.5, merge_gap_s=0.0, smooth_s=3.0)
+    plain, smooth = (evaluate([judged(curve)], each).videos[0] for each in (RULE, rule))
+    assert (plain.score, len(plain.events)) == (0.9, 1)
+    assert len(smooth.events) == 0
+    assert smooth.score == pytest.approx(float(smoothed(smooth.track, 3.0).max()))
+    assert smooth.score < 0.5
 
 
 def test_without_times_there_are_figures_of_videos_alone() -> None:

@@ -66,6 +66,10 @@ def test_a_minute_of_video_may_raise_a_threshold_but_not_lower_it() -> None:
     quiet = set_threshold(minute(0.1), 1, RULE)
     assert (quiet.value, quiet.kept) == (RULE.threshold, True)
     assert quiet.alarms.count == 0
+    # One alarm a minute would do, at 0.4 and below; at the threshold that is kept there is none.
+    peak = np.where(np.arange(60) == 30, 0.4, 0.1)
+    calm = set_threshold([ScoreTrack(peak, Timebase(16.0, 16 * 60))], 60, RULE)
+    assert (calm.value, calm.kept, calm.alarms.count) == (RULE.threshold, True, 0)
     loud = set_threshold(minute(0.9), 1, RULE)
     assert loud.value > 0.9
     assert not loud.kept

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -109,6 +111,19 @@ def test_only_normal_videos_are_noisy_in_training() -> None:
     assert noisy.normal_z.shape == (2, 10, 16)
     spread = (noisy.normal_z - noisy.normal_z_mu) / torch.exp(noisy.normal_z_logvar / 2)
     assert 0.8 < spread.std() < 1.2
+
+
+def test_noise_is_as_wide_as_the_learnt_variance() -> None:
+    net, labels = network(), torch.tensor([0.0, 0.0])
+    assert net.encoder_var is not None
+    with torch.no_grad():
+        for parameter in net.encoder_var.parameters():
+            parameter.zero_()
+        net.encoder_var.get_parameter("0.bias").fill_(math.log(9))
+    out = trained(net, videos(2, 200), labels)
+    assert out.normal_z is not None
+    assert out.normal_z_mu is not None
+    assert float((out.normal_z - out.normal_z_mu).detach().std()) == pytest.approx(3, rel=0.1)
 
 
 @pytest.mark.parametrize(

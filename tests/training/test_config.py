@@ -50,6 +50,11 @@ def test_what_is_left_out_is_the_methods_own() -> None:
         own.lr,
         own.weight_decay,
     )
+    for name, clip_norm in (("bn_wvad", 1.0), ("linear", None)):
+        assert parse_config({"method": {"name": name}}).full_recipe().clip_norm == clip_norm
+    said = {"method": {"name": "bn_wvad"}, "recipe": {"clip_norm": 3.0, "weight_decay": 0.0}}
+    recipe = parse_config(said).full_recipe()
+    assert (recipe.clip_norm, recipe.weight_decay) == (3.0, 0.0)
 
 
 def refused(tmp_path: Path, text: str) -> str:
@@ -102,6 +107,12 @@ def test_the_fast_profile_and_training_change_only_what_they_name() -> None:
     assert config.profiles()["fast"] == config.features.model_copy(update={"stride": 32})
     assert config.training_views()["fast"].crops == ("full", "full_mirrored")
     assert config.training_views()["best"].stride == config.features.stride
+    assert config.training_views().keys() == {"best", "fast"}
+    mirrored = parse_config({"fast": {"stride": 32}, "training_features": {"mirrored": True}})
+    views = mirrored.training_views()
+    assert views.keys() == {"best", "fast", "best_mirrored", "fast_mirrored"}
+    assert views["fast_mirrored"].crops == ("full_mirrored",)
+    assert views["fast_mirrored"].stride == 32
 
 
 @pytest.mark.parametrize(

@@ -224,3 +224,15 @@ def test_hours_that_were_learned_from_lower_nothing() -> None:
     day = video(*[0.1, 0.2] * (3 * 1800))
     assert chosen([day], [], groups=0).value == 0.5
     assert chosen([day], [], groups=0, before=0.75).value == 0.75
+
+
+def test_the_wish_is_the_configurations(model: Model) -> None:
+    """Seconds of normal video are enough where 720 false alarms an hour are wished."""
+    found = []
+    for wish in (720.0, 1.0):
+        calibration = {"false_alarms_per_hour": wish}
+        config = parse_config({"method": {"name": "linear"}, "calibration": calibration})
+        videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(CALM * 4)]
+        found.append(measured(model, config, videos, [], lambda _: None).card["threshold_best"])
+    assert [each["set_by"] for each in found] == ["false alarms", "half"]
+    assert found[0]["false_alarms"] > 0 == found[1]["false_alarms"]

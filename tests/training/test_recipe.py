@@ -69,6 +69,17 @@ def test_a_run_takes_the_recipes_rates_and_the_methods_own_groups(method: str) -
     assert {id(p) for p in found} == {id(p) for p in run.parameters}
 
 
+def test_the_linear_path_of_ur_dmu_has_rates_of_its_own() -> None:
+    config = small_config(recipe={"lr": 0.02, "weight_decay": 0.3})
+    own = {"shortcut": True, "shortcut_lr": 0.5, "shortcut_weight_decay": 0.25}
+    method = config.method.model_copy(update={"config": config.method.config | own})
+    run = Run(VIDEOS, config.model_copy(update={"method": method}), CPU, None)
+    deep, linear = run.optimiser.param_groups
+    assert (deep["lr"], deep["weight_decay"]) == (0.02, 0.3)
+    assert (linear["lr"], linear["weight_decay"]) == (0.5, 0.25)
+    assert [p.numel() for p in linear["params"]] == [DIM, 1]
+
+
 def test_weight_decay_shortens_the_weights() -> None:
     def length(decay: float) -> float:
         recipe = {"weight_decay": decay, "steps": 20, "lr": 1e-2}

@@ -72,11 +72,11 @@ class Sultani(Method[SultaniConfig, Output]):
         evidence="scores, loss and gradients of the published network and loss, run on Theano; the "
         "loss is theirs over the number of abnormal bags",
         deviations=(
-            "the ranking term is the mean over all pairs of an abnormal and a normal bag, the other "
-            "two are means over abnormal bags",
+            "the ranking term is the mean over all pairs of an abnormal and a normal bag, the "
+            "other two are means over abnormal bags",
             "the weights' penalty, 1e-3 times their squared norm, is a weight decay of 2e-3",
-            "the authors' code adds the loss up over its 30 abnormal bags, so that the penalty counts "
-            "a thirtieth of what it does here; its learning rate is 1e-2",
+            "the authors' code adds the loss up over its 30 abnormal bags, so that the penalty "
+            "counts a thirtieth of what it does here; its learning rate is 1e-2",
             "the paper gives no number of steps: 20,000 as in the authors' code",
         ),
     )

@@ -219,5 +219,10 @@ class _Beat:
 @contextmanager
 def beating(beat: Beat) -> Iterator[None]:
     """Keep beating while something is done that cannot tell of itself, and is no stranger's."""
-    with meanwhile(2 * _TELL_S, lambda: beat(0, None)):
+
+    def act() -> None:
+        with suppress(OSError):  # Whoever started this process has ended: the work notices it.
+            beat(0, None)
+
+    with meanwhile(2 * _TELL_S, act):
         yield

@@ -177,8 +177,8 @@ def _clocked(fps: float, pts: FloatArray, gaps: IntArray) -> tuple[float, FloatA
     start_s = float(pts[0])
     if gaps.size:
         steps = np.delete(np.diff(pts), gaps - 1)
-        average = steps.size / steps.sum() if steps.size else 1 / GAP_S
+        average = float(steps.size / steps.sum()) if steps.size else 1 / GAP_S
         return (fps if np.isclose(fps, average, rtol=1e-6) else average), pts, start_s
     if np.array_equal(pts, start_s + np.arange(len(pts)) / fps):
         return fps, None, start_s
-    return (len(pts) - 1) / (pts[-1] - pts[0]), pts, start_s
+    return float((len(pts) - 1) / (pts[-1] - pts[0])), pts, start_s

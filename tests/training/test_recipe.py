@@ -15,8 +15,11 @@ from oddframe.methods.base import Recipe
 from oddframe.methods.oddframe import OddframeNetwork
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork
+from oddframe.methods.shared.normal import NormalNetwork
+from oddframe.training.config import parse_config
 from oddframe.training.fitted import first_view
 from oddframe.training.loop import fit
+from oddframe.training.normal_steps import learn_by_steps
 from oddframe.training.steps import OPTIMISERS, Run, optimiser_of
 from tests.training.made import DIM, planted, small_config
 
@@ -236,3 +239,33 @@ def test_the_temperature_brings_all_but_one_logit_in_twenty_to_four() -> None:
     assert network.temperature.item() == pytest.approx(float(size.quantile(0.95)) / 4, rel=1e-4)
     calm = small_config("linear", recipe={"lr": 1e-3, "steps": 12})
     assert fit(VIDEOS, calm).network.temperature == 1.0
+
+
+def test_what_is_trained_on_normal_snippets_alone_has_the_recipes_average_and_clipping() -> None:
+    small = {"frames": 1, "widths": [4, 4, 4], "kernel": 1, "stride": 1}
+    x = torch.rand(24, 16, generator=torch.Generator().manual_seed(0))
+
+    def trained(**recipe: Any) -> tuple[NormalNetwork, NormalNetwork]:
+        """The network after the last step, and what is kept."""
+        own = {"steps": 5, "normal_bags": 8, "lr": 1e-2, "average": 0.0} | recipe
+        config = parse_config({"method": {"name": "hasan", "config": small}, "recipe": own})
+        method, method_config = config.chosen_method()
+        torch.manual_seed(0)
+        network = method.network(16, method_config)
+        assert isinstance(network, NormalNetwork)
+        with torch.no_grad():
+            network.remember(x)
+        return network, learn_by_steps(network, x, config)
+
+    last, kept = trained()
+    assert kept is last
+    last, kept = trained(average=0.9)
+    pairs = zip(last.parameters(), kept.parameters(), strict=True)
+    assert any((ours - theirs).abs().max() > 1e-4 for ours, theirs in pairs)
+
+    def length(network: NormalNetwork) -> float:
+        squares = [p.grad.square().sum() for p in network.parameters() if p.grad is not None]
+        return float(torch.stack(squares).sum().sqrt())
+
+    free = length(trained(steps=1)[0])
+    assert length(trained(steps=1, clip_norm=free / 4)[0]) == pytest.approx(free / 4, rel=1e-4)

@@ -116,6 +116,18 @@ def test_names_of_folders_and_groups_are_no_evidence_of_training(
     assert "this model has learned from 1 of 4 videos" in answer.err
 
 
+def test_calibration_leaves_a_video_out_that_cannot_be_read(
+    oddframe: Run, data: Path, store: Path, tmp_path: Path
+) -> None:
+    broken, out = tmp_path / CLIPS[3], tmp_path / "mine.safetensors"
+    broken.write_bytes(b"no video")
+    words = ("calibrate", "fight", data.with_name(CLIPS[2]), broken, "--store", store)
+    answer = oddframe(*words, "--out", out, "--false-alarms-per-hour", 2)
+    assert answer.code == 3
+    assert f"left out: {broken}" in answer.err
+    assert load_model(out).card["calibration_best"]["videos"] == 1
+
+
 def test_a_calibrated_model_keeps_quiet_on_what_it_was_calibrated_on(
     oddframe: Run, data: Path, store: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,16 @@ def test_none_left_is_no_proof_of_none() -> None:
     assert set_threshold(half_hours(1, seed=3), 0, RULE).hours_needed == np.inf
 
 
+def test_videos_that_follow_each_other_are_checked_together() -> None:
+    """The two loudest are of one stretch: either would show what the other does."""
+    peaks = [0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.9, 0.9]
+    base = Timebase(16.0, 16 * 60)
+    tracks = [ScoreTrack(np.where(np.arange(60) == 30, peak, 0.0), base) for peak in peaks]
+    checked = set_threshold(tracks, 0, RULE).checked
+    assert checked is not None
+    assert checked.count == 2
+
+
 def test_a_single_video_cannot_be_checked() -> None:
     assert set_threshold(half_hours(1, seed=4), 2, RULE).checked is None
 

@@ -112,6 +112,11 @@ def test_weights_of_the_total() -> None:
     torch.testing.assert_close(loss.total, torch.as_tensor(expected))
 
 
+def test_weights_are_the_published_ones() -> None:
+    published = {"cls": 1.0, "dm": 0.1, "trip": 0.1, "kl": 0.001, "dis": 0.0001}
+    assert dict(UrDmuConfig().loss_weights) == published
+
+
 def test_a_term_of_no_weight_cannot_spoil_the_total() -> None:
     out = replace(output(), normal_z_logvar=torch.full((1, 4, 3), 200.0))
     config = UrDmuConfig.model_validate({"loss_weights": {"kl": 0}})

@@ -375,7 +375,7 @@ def test_times_are_a_players_where_the_sound_starts_before_the_picture(
     with (out / "cam.csv").open() as file:
         assert [float(row["time_s"]) for row in csv.DictReader(file)][:2] == [2.5, 2.54]
     page = (out / "cam.html").read_text()
-    assert 'data-seek="2.5000"' in page
+    assert 'data-start="2.5"' in page
     (embedded,) = re.findall(r"data:video/\w+;base64,([^\"]+)", page)
     (tmp_path / "page.mp4").write_bytes(base64.b64decode(embedded))
     for video in (out / "cam.annotated.mp4", tmp_path / "page.mp4"):

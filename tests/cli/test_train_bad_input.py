@@ -59,7 +59,7 @@ def test_a_label_spelled_two_ways(train: Run, ready: Path, tmp_path: Path) -> No
 
 def test_an_empty_folder(train: Run, ready: Path, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
-    assert_refused(train(tmp_path / "clips"), "no folders in it; it takes normal/")
+    assert_refused(train(tmp_path / "clips"), "no folders and no videos in it; it takes normal/")
     for label in ("normal", "fight"):
         (tmp_path / "clips" / label).mkdir()
     shutil.copy(ready.with_name("v00.npy"), tmp_path / "clips" / "normal")

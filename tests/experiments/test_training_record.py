@@ -68,7 +68,7 @@ def test_what_is_no_record(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(InputError, match="not the record of a training"):
         read_training(tmp_path / "r.json")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         read_training(tmp_path / "none.json")
 
 

@@ -22,6 +22,7 @@ import pytest
 from oddframe.backbones.registry import find_kinds, load_backbone
 from oddframe.cli import jobs
 from oddframe.cli.jobs import Job, Settings, load_detector, score_one
+from oddframe.events import RuleChanges
 from oddframe.features import making
 from oddframe.features.extract import extract, spec_for
 from oddframe.features.manifest import NAME, Entry, append_entries, read_entries
@@ -31,6 +32,7 @@ from oddframe.features.spec import Features
 from oddframe.features.store import FeatureStore, content_hash
 from oddframe.features.watched import Beat, Watched
 from oddframe.locks import wait_for_lock
+from oddframe.video.mask import Masks
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx_file import write
 from tests.conftest import ROOT, Image, encode
@@ -211,7 +213,8 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
         engine="auto",
         precision="auto",
         threshold=None,
-        mask=None,
+        events=RuleChanges(),
+        masks=Masks(),
         fps=None,
         out=tmp_path,
         formats=("json",),
@@ -219,7 +222,7 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
         debug=True,
     )
     job, detector = Job(clip, "fi150"), load_detector(settings)
-    seen = jobs._digest(jobs._seen(job, (clip,), settings, detector))
+    seen = jobs._digest(jobs._seen(job, (clip,), settings, detector, None))
     other = Partial(tmp_path / f".{seen}.partial", chunk=2)
     assert other.acquire()
     other.add(np.zeros((2, 1, 1024), np.float32))

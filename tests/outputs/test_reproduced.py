@@ -186,7 +186,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps({"kind": "soup"}))
     for path, words in (
         (tmp_path / "other.json", "neither a table nor"),
-        (tmp_path / "none.json", "cannot be read"),
+        (tmp_path / "none.json", "no such file"),
         (tmp_path, "holds no table"),
     ):
         with pytest.raises(InputError, match=words):

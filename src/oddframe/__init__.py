@@ -7,12 +7,13 @@ oddframe`` itself is instant.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # As typing's: its import takes time in which Ctrl-C cannot be handled yet.
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from oddframe.detector import Detector as Detector
     from oddframe.events import EventRule as EventRule
     from oddframe.events import find_events as find_events
@@ -52,6 +53,8 @@ def _block_telemetry() -> None:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Importing it now fails.
     if loaded is None:
         return
+    from importlib import import_module
+
     for module in list(sys.modules.values()):
         if getattr(module, "__dict__", {}).get("tm") is loaded:
             module.tm = import_module("openvino.tools.ovc.telemetry_stub")  # type: ignore[attr-defined]
@@ -62,6 +65,8 @@ _block_telemetry()
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        from importlib import import_module
+
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'oddframe' has no attribute {name!r}")
 

@@ -21,6 +21,8 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
+        if sys.stderr is not None:
+            sys.stderr.write("oddframe: stopped; what was finished is kept\n")
         sys.exit(130)
 
 

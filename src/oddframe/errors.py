@@ -8,7 +8,8 @@ from difflib import SequenceMatcher
 
 # How PyTorch, OpenCV and OpenVINO say that there is no memory left.
 _OUT_OF_MEMORY = re.compile(
-    r"can't allocate memory|cannot allocate memory|insufficient memory|out of memory|bad_?alloc",
+    r"can't allocate memory|cannot allocate memory|insufficient memory|out of memory|bad_?alloc|"
+    r"failed to map segment",
     re.IGNORECASE,
 )
 # Share of letters that two names have in common, in order, when one is a slip of the other.
@@ -45,7 +46,8 @@ def described_fault(error: Exception) -> str:
             "there is not enough memory; close other programs, or work on fewer videos at the same "
             "time (--jobs)"
         )
-    return f"a fault in oddframe: {type(error).__name__}: {error} (--debug shows where)"
+    text = " ".join(str(error).split())[:300]
+    return f"a fault in oddframe: {type(error).__name__}: {text} (--debug shows where)"
 
 
 def nearest_name(wrong: str, known: Iterable[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from oddframe.detector import VideoResult
 from oddframe.errors import OddframeError
-from oddframe.outputs.index import FolderIndex
+from oddframe.outputs.index import FolderIndex, is_index
 from oddframe.outputs.write import write
 
 if TYPE_CHECKING:
@@ -141,3 +142,9 @@ def test_it_is_sorted_filtered_and_leads_to_the_reports(
     assert page.locator("tr.now").count() == 1
     assert complaints == []
     page.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_of_that_name_is_no_index(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "index.html")
+    assert not is_index(tmp_path / "index.html")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from oddframe.errors import InputError
+from oddframe.errors import InputError, OddframeError, described_fault, is_out_of_memory
 from oddframe.files import check_regular, opened
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -31,6 +31,8 @@ def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
     try:
         state = load_file(path) if path.suffix == ".safetensors" else read_checkpoint(path)
     except Exception as error:  # Of a file that is something else, PyTorch says so in many ways.
+        if is_out_of_memory(error):
+            raise OddframeError(f"{path}: {described_fault(error)}") from None
         reason = (str(error) or "it is empty").splitlines()[0]
         raise InputError(f"{path}: cannot be read as {what} weights ({reason})") from None
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):

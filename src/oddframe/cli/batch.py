@@ -15,9 +15,9 @@ from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
 from oddframe.cores import share_of_cores
 from oddframe.detector import Detector
-from oddframe.errors import OddframeError, UsageError
+from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.beside import video_of
-from oddframe.features.watched import Beat, Broken, Watched, beating
+from oddframe.features.watched import PATIENCE, Beat, Broken, Watched, beating
 from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.index import NAME as INDEX
 from oddframe.outputs.index import FolderIndex, is_index
@@ -26,8 +26,8 @@ from oddframe.outputs.write import path_of
 from oddframe.video.folder import PICTURE_SUFFIXES
 from oddframe.video.supervised import DecodingLimits, decoding_limits, set_decoding_limits
 
-# Several at once: a video of which nothing comes for so long (s) is given up. Networks may first
-# have to be converted, on a machine that does other things, too.
+# Several at once: a process is given up when nothing comes of it for so long (s) beside what its
+# decoder may take. Networks may first have to be converted, on a machine that does other things.
 _SILENCE_S = 300.0
 
 
@@ -187,7 +187,10 @@ def _in_parallel(
     work: Sequence[Job], settings: Settings, jobs: int, *, quiet: bool
 ) -> Iterator[Outcome]:
     watched: Watched[Job, Outcome] = Watched(
-        partial(_Scorer, settings, decoding_limits()), jobs, _SILENCE_S
+        partial(_Scorer, settings, decoding_limits()),
+        jobs,
+        _SILENCE_S + decoding_limits().silence_s,
+        advice=PATIENCE,
     )
     with share_of_cores(jobs), progress_bar(quiet=quiet) as bar:
         update, done = follow(bar, f"{len(work)} videos"), 0
@@ -199,7 +202,7 @@ def _in_parallel(
             update(done, len(work))
             if isinstance(answer, Broken):
                 reason = f"{work[number].path}: {answer.reason}"
-                answer = Outcome(work[number], error=reason, exit_code=1)
+                answer = Outcome(work[number], error=reason, exit_code=InputError.exit_code)
             yield answer
 
 

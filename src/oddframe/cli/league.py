@@ -18,13 +18,16 @@ from oddframe.cli.console import (
 )
 from oddframe.cli.options import (
     FEATURES,
+    PATIENCE_S,
     ConfigOption,
     DataOption,
     DebugOption,
     Device,
     DeviceOption,
     JobsOption,
+    MemoryOption,
     MethodsOption,
+    PatienceOption,
     QuietOption,
     SeedsOption,
     StoreOption,
@@ -72,6 +75,8 @@ def league(
         ),
     ] = False,
     jobs: JobsOption = 1,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     out: Annotated[
         Path, typer.Option(help="Trainings, and a record of each benchmark; a table of all.")
     ] = Path("league"),

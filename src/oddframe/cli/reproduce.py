@@ -19,6 +19,7 @@ from oddframe.cli.console import (
 )
 from oddframe.cli.options import (
     FEATURES,
+    PATIENCE_S,
     ConfigOption,
     DataOption,
     DebugOption,
@@ -27,7 +28,9 @@ from oddframe.cli.options import (
     FeaturesOption,
     FreshOption,
     JobsOption,
+    MemoryOption,
     MethodsOption,
+    PatienceOption,
     QuietOption,
     SeedsOption,
     SoundOption,
@@ -74,6 +77,8 @@ def reproduce(
     ] = None,
     seeds: SeedsOption = None,
     jobs: JobsOption = 1,
+    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     best_on_test: Annotated[
         bool,
         typer.Option(

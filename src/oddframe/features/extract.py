@@ -219,7 +219,10 @@ class _Rows:
 
     def _run(self) -> None:
         stacked = np.concatenate(self._waiting)  # (snippets x crops, frames, height, width, 3)
-        made = self._backbone(stacked).reshape(len(self._waiting), -1, self._backbone.seen_dim)
+        made = self._backbone(stacked)
+        if len(made) != len(self._waiting) * self._shape[0]:  # OpenVINO, where memory is short.
+            raise MemoryError
+        made = made.reshape(len(self._waiting), *self._shape)
         self._waiting = []
         _check_finite(made, self._source)
         if not self._on_disk:

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe.errors import InputError
 from oddframe.features.lazy import CropArray
-from oddframe.files import make_folder, told, write_text
+from oddframe.files import make_folder, opened, told, write_text
 from oddframe.locks import ProcessLock
 
 # A minute or two of work on two cores.
@@ -144,12 +145,13 @@ class Partial:
     def _rows_done(self, paths: Sequence[Path], dim: int) -> int:
         """Whole chunks of rows that are in all files."""
         try:
-            done = json.loads((self.folder / "done.json").read_text(encoding="utf-8"))
+            with opened(self.folder / "done.json") as file:
+                done = json.loads(file.read())
             if (done["crops"], done["dim"]) != (len(paths), dim):
                 return 0
             there = min(path.stat().st_size // (4 * dim) for path in paths)
             rows = min(int(done["rows"]), there)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, InputError, ValueError, TypeError, KeyError):
             return 0
         return max(0, rows - rows % self._chunk)
 

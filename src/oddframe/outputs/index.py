@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError
-from oddframe.files import write_text
+from oddframe.files import opened, write_text
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.json_file import ScoreFile, read_score_file
 from oddframe.outputs.page import render
@@ -123,9 +123,9 @@ class FolderIndex:
 def is_index(path: Path) -> bool:
     """Whether a file is an index that oddframe wrote."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return _MARK in file.read(2000)
-    except OSError:
+        with opened(path) as file:
+            return _MARK.encode() in file.read(2000)
+    except (OSError, InputError):
         return False
 
 
@@ -170,10 +170,11 @@ def _row(result: VideoResult, report: str) -> _Video:
 def _failures(path: Path) -> dict[str, str]:
     """What the folder's last index says of videos that could not be scored."""
     try:
-        found = _DATA.search(path.read_text(encoding="utf-8", errors="replace"))
+        with opened(path) as file:
+            found = _DATA.search(file.read().decode(errors="replace"))
         data = json.loads(found[1]) if found else {}
         return {str(video): str(reason) for video, reason in data["failed"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, InputError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+from oddframe.errors import OddframeError
+from oddframe.files import exists, opened
 from oddframe.methods.base import Loss
 
 OnStep = Callable[[int, int, Loss], None]
@@ -28,8 +30,9 @@ class StepLog:
         self.file = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-            with path.open("rb") as old:
+            if not exists(path):
+                path.touch()
+            with opened(path, OddframeError) as old:
                 kept = sum(map(len, islice(old, steps_done)))
             # Cut, not written anew: whoever is killed here has lost nothing.
             os.truncate(path, kept)

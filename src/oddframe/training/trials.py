@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from oddframe.files import json_text, told, write_text
+from oddframe.errors import OddframeError
+from oddframe.files import exists, json_text, opened, told, write_text
 from oddframe.training.search import Setting, Trial
 
 
@@ -21,8 +22,10 @@ class TrialLog:
     def __init__(self, path: Path):
         self.path = path
         self._trials: dict[str, Trial] = {}
-        with told(path):
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = ""
+        if exists(path):
+            with told(path), opened(path, OddframeError) as file:
+                text = file.read().decode(errors="replace")
         for line in text.splitlines():
             try:
                 row = json.loads(line)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -276,6 +277,10 @@ BOMB = "a: &a [x, x, x]\n" + "".join(
         ("recipe: {steps: 2001-99-99}", "not YAML"),
         ("recipe: {steps: " + "9" * 5000 + "}", "not YAML"),
         ("a: \0", "not YAML"),
+        ('recipe: {seed: !!bool "x"}', "not YAML"),
+        ('recipe: {seed: !!timestamp "x"}', "not YAML"),
+        ('recipe: {seed: !!int "x"}', "not YAML"),
+        ("recipe: {seed: !!python/object:os.system x}", "not YAML"),
         ("- a", "keys and values"),
         ("1: 2", "recipe|string"),
         ("recipe: {steps: 1000000000000}", "line 1: recipe.steps"),
@@ -449,3 +454,14 @@ def test_json_of_a_stranger() -> None:
     for text in (DEEP, "[" * 40 + "]" * 40, '{"a": 1, "a": 2}', "{", "9" * 5000):
         with pytest.raises(ValueError, match=r"."):
             parse_json(text)
+
+
+def test_a_header_of_numpy_that_is_no_python(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((10, 32), np.float32))
+    data = bytearray(path.read_bytes())
+    data[14] = 0x7F
+    data[data.find(b"shape") + 6] = ord("Y")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.npy"):
+        features_of(path)

@@ -18,6 +18,10 @@ _MOST_DEPTH = 16
 _MOST_VALUES = 10_000
 
 
+# What PyYAML raises of values that do not fit their tags, as ``!!bool x``.
+_BAD_VALUES = (ValueError, ArithmeticError, KeyError, AttributeError, TypeError)
+
+
 def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """Keys and values of a YAML file, and its nodes, for line numbers.
 
@@ -39,7 +43,7 @@ def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
         values = None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: cannot be read as {what} ({error})") from None
-    except (yaml.YAMLError, ValueError, ArithmeticError) as error:
+    except (yaml.YAMLError, *_BAD_VALUES) as error:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(values or {}, dict):
         raise UsageError(f"{path}: {what} is keys and values, not a {type(values).__name__}")

@@ -121,3 +121,25 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
     pytest.fail("the process went on alone")
+
+
+class DiesOnce:
+    """Starts a worker, but for the first time, when its process is killed."""
+
+    def __init__(self, mark: Path, times: int = 1) -> None:
+        self.mark, self.times = mark, times
+
+    def __call__(self) -> Worker:
+        tried = len(self.mark.read_text()) if self.mark.exists() else 0
+        if tried < self.times:
+            self.mark.write_text("x" * (tried + 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Worker()
+
+
+def test_a_process_that_dies_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    start = DiesOnce(tmp_path / "tried")
+    answers = [a for a in Watched(start, 1, silence_s=60).run(["a", "b"]) if a is not None]
+    assert answers == [(0, "a done"), (1, "b done")]
+    with pytest.raises(OddframeError, match="processes die while they start"):
+        list(Watched(DiesOnce(tmp_path / "all", 100), 1, silence_s=60).run(["a"]))

@@ -18,8 +18,10 @@ from oddframe.video.preprocessing import Preprocessing
 from oddframe.video.probe import probe
 from oddframe.video.reader import VideoFile
 from oddframe.video.snippets import SnippetReader
+from oddframe.video.sound import sound_windows
 from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image, encode, remux, without_start
+from tests.sounds import tone, with_sound
 
 HOW = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
 
@@ -275,3 +277,31 @@ def test_pictures_that_need_more_memory_than_there_is(tmp_path: Path) -> None:
     assert enough.stdout == "1\n"
     less = subprocess.run([*command, "30000000"], env=env, capture_output=True, text=True)
     assert "need more memory than decoding may take" in less.stderr
+
+
+@pytest.mark.parametrize(("box", "at"), [(b"stts", 16), (b"mdhd", 16)])
+def test_a_frame_lasts_no_longer_than_a_gap_whatever_a_header_claims(
+    tmp_path: Path, clip_frames: list[Image], box: bytes, at: int
+) -> None:
+    path = encode(tmp_path / "a.mp4", clip_frames)
+    data = bytearray(path.read_bytes())
+    claim = data.find(box) + at  # Of stts the sample's length, of mdhd the ticks a second.
+    data[claim : claim + 4] = b"\x7f\xff\xff\xff" if box == b"stts" else b"\x00\x00\x00\x01"
+    path.write_bytes(data)
+    reader = SnippetReader(open_source(path), HOW)
+    list(reader)
+    assert reader.timebase.covered_s <= 10 * reader.timebase.n_frames
+
+
+def test_sound_of_channels_that_nobody_can_mix_is_silence(
+    tmp_path: Path, clip_frames: list[Image]
+) -> None:
+    path = tmp_path / "a.avi"
+    with_sound(path, clip_frames, [tone(2.0)], codec="pcm_s16le")
+    data = bytearray(path.read_bytes())
+    form = data.rfind(b"strf") + 8
+    data[form + 2 : form + 4] = (255).to_bytes(2, "little")
+    data[form + 12 : form + 14] = (510).to_bytes(2, "little")
+    path.write_bytes(data)
+    windows = open_source(path).run(sound_windows, 16_000, np.array([0.64, 1.28]), 8_000)
+    assert [window.shape for window in windows] == [(8_000,), (8_000,)]

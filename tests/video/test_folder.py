@@ -8,6 +8,7 @@ from PIL import Image as PillowImage
 
 from oddframe.errors import InputError, UsageError
 from oddframe.video.folder import read_picture
+from oddframe.video.mask import read_mask
 from oddframe.video.source import open_source
 
 
@@ -136,3 +137,22 @@ def test_a_rate_must_fit(tmp_path: Path, clip: Path) -> None:
         open_source(np.zeros((1, 8, 8, 3), np.uint8), fps=0)
     with pytest.raises(UsageError, match="its own times"):
         open_source(clip, fps=25)
+
+
+def test_a_picture_that_breaks_its_decoder_is_one_damaged_frame(tmp_path: Path) -> None:
+    good = PillowImage.new("RGB", (64, 48), (200, 10, 10))
+    for number in (1, 3):
+        good.save(tmp_path / f"{number}.png")
+    good.save(tmp_path / "2.avif")
+    data = bytearray((tmp_path / "2.avif").read_bytes())
+    start = data.find(b"iloc")
+    data[start + 12 : start + 40] = bytes(28)
+    (tmp_path / "2.png").write_bytes(data)
+    (tmp_path / "2.avif").unlink()
+    with pytest.raises(InputError, match=r"2\.png: not a picture"):
+        read_picture(tmp_path / "2.png")
+    source = open_source(tmp_path)
+    assert len(list(source.frames())) == 2
+    assert source.damaged_packets == 1
+    with pytest.raises(InputError, match=r"2\.png: not a picture that can be read as a mask"):
+        read_mask(tmp_path / "2.png")

@@ -102,7 +102,7 @@ def evaluate(
     from oddframe.experiments.evaluate import evaluate as judge
     from oddframe.experiments.scoring import check_published, score_videos, trained_on, used_mask
     from oddframe.features.store import FeatureStore
-    from oddframe.files import json_text
+    from oddframe.files import json_text, make_folder
     from oddframe.outputs.evaluation_text import to_dict, to_markdown
     from oddframe.video.mask import read_masks
 
@@ -119,6 +119,8 @@ def evaluate(
     )
     masks = read_masks(mask)
     check_published(detector.model, dataset.videos)
+    if out is not None:
+        make_folder(out)  # Before the work, not after it.
     with progress_bar(quiet=quiet) as bar:
         told = follow(bar, "scoring")
         scored, failed = score_videos(detector, dataset.videos, kept, told, jobs, masks)
@@ -187,10 +189,9 @@ def _study(title: str, detector: Detector, found: Evaluation, beware: list[str])
 
 def _write(out: Path, study: Study, tables: str, answer: dict[str, Any]) -> None:
     """Write page and tables, then the figures with the sha256 of both."""
-    from oddframe.files import file_sha256, json_text, make_folder, write_text
+    from oddframe.files import file_sha256, json_text, write_text
     from oddframe.outputs.study import write_study
 
-    make_folder(out)
     others = [out / "evaluation.md", out / "study.html"]
     write_text(others[0], tables)
     write_study(study, others[1])

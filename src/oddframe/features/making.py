@@ -153,6 +153,8 @@ class Maker:
             return Made((), busy=True)
         except OddframeError as error:
             reason, exit_code = str(error), error.exit_code
+        except OSError as error:  # It vanished, or its disk failed, while it was read.
+            reason = f"cannot be read ({error.strerror or error})"
         except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
             if is_out_of_memory(error):
                 reason = f"it takes more than {self._memory / 1e9:g} GB (--memory allows more)"

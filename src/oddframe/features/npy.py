@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -56,7 +57,7 @@ def read_header(path: Path) -> NpyHeader:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
         header = _parsed(start[: _length(start)])
-    except (ValueError, EOFError, KeyError):
+    except (ValueError, EOFError, KeyError, SyntaxError, TokenError):
         raise InputError(
             f"{path}: not an array of numbers that can be read; save it with numpy.save"
         ) from None

@@ -33,6 +33,8 @@ Work = Callable[[Job, Beat], Result]
 # Where an option says how long silence may last.
 PATIENCE = " (--patience waits longer)"
 _TELL_S = 0.2
+# A process that dies while it starts, as one that the system ends for its memory, is started again.
+_MOST_FAILED_STARTS = 3
 _POLL_S = 0.5
 
 
@@ -67,13 +69,14 @@ class Watched(Generic[Job, Result]):
         self._start, self._processes, self._silence_s = start, processes, silence_s
         self._keep, self._advice = keep, advice
         self._workers: list[_Worker[Job]] = []
+        self._failed_starts = 0
         self.done: dict[int, tuple[int, int | None]] = {}  # By a running job's number.
 
     def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Result | Broken] | None]:
         """(number of a job, what became of it) as they end; None now and then in between.
 
         Raises:
-            OddframeError: ``start`` did, in a process.
+            OddframeError: ``start`` did, in a process; or several processes died in it.
         """
         waiting = deque(range(len(jobs)))
         try:
@@ -90,13 +93,20 @@ class Watched(Generic[Job, Result]):
                         worker.end()
                         self._workers.remove(worker)
                         if not worker.ready:
-                            raise OddframeError(f"nothing can be done: {answer.reason}")
+                            self._count_failed_start(answer, refused=worker.refused)
                     if number is not None:
                         yield number, answer
                 yield None
         finally:
             if not self._keep or any(worker.job is not None for worker in self._workers):
                 self.end()
+
+    def _count_failed_start(self, answer: Broken, *, refused: bool) -> None:
+        self._failed_starts += 1
+        if refused:
+            raise OddframeError(f"nothing can be done: {answer.reason}")
+        if self._failed_starts > _MOST_FAILED_STARTS:
+            raise OddframeError("nothing can be done: processes die while they start")
 
     def end(self) -> None:
         """End all processes."""
@@ -126,7 +136,7 @@ class _Worker(Generic[Job]):
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.job: int | None = None
-        self.ready = False
+        self.ready = self.refused = False
         self._silence_s, self._advice = silence_s, advice
         self._heard = time.monotonic()
         self._process: BaseProcess = context.Process(
@@ -161,6 +171,7 @@ class _Worker(Generic[Job]):
         elif kind == "beat" and self.job is not None:
             done[self.job] = value
         elif kind == "failed":
+            self.refused = True
             return Broken(value)
         return value if kind == "result" else None
 

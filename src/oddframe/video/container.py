@@ -73,9 +73,9 @@ class OpenVideo:
             for rate in (self.stream.average_rate, self.stream.guessed_rate, self.stream.base_rate)
             if rate and 0 < rate <= _HIGHEST_FPS
         ]
-        # The average counts the gaps in the time line as frames.
+        # The average counts the gaps in the time line as frames. No frame lasts longer than a gap.
         dense = [rate for rate in rates if rate >= 1 / GAP_S]
-        return next(iter(dense or rates), DEFAULT_FPS)
+        return next(iter(dense), 1 / GAP_S if rates else DEFAULT_FPS)
 
     @property
     def duration_s(self) -> float | None:

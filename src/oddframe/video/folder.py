@@ -93,7 +93,11 @@ def read_picture(file: Path) -> Image:
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             return _rgb(upright)
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{file}: its picture needs more memory than there is for it") from None
+    except Exception as error:  # Pillow's decoders raise whatever they like.
         raise InputError(f"{file}: not a picture that can be read ({error})") from None
 
 

@@ -125,7 +125,11 @@ def read_mask(path: str | Path) -> Mask:
             deep = picture.mode.startswith(("I", "F"))
             grey = np.asarray(picture) / 257 if deep else np.asarray(picture.convert("L"))
             alpha = np.asarray(picture.convert("RGBA"))[..., 3]
-    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: its picture needs more memory than there is for it") from None
+    except Exception as error:  # Pillow's decoders raise whatever they like.
         raise InputError(f"{path}: not a picture that can be read as a mask ({error})") from None
     ignored = (grey < _DARK) | (alpha == 0)
     if ignored.all():

@@ -201,7 +201,10 @@ class _Mono:
             if frame is None:
                 return np.zeros(0, np.float32)
             self._resampler = self._fresh()  # It is for one layout and rate of what comes in.
-            made = self._resampler.resample(frame)
+            try:
+                made = self._resampler.resample(frame)
+            except (av.FFmpegError, ValueError):  # A layout that FFmpeg cannot mix.
+                return np.zeros(0, np.float32)
         # Not FFmpeg's own mixing, which makes two channels louder than their mean.
         samples = [_mean(part) for part in made]
         together = np.concatenate(samples) if samples else np.zeros(0, np.float32)

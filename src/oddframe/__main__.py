@@ -29,6 +29,9 @@ def main() -> None:
         from oddframe.cli.main import main as run
 
         run()
+    except SystemExit:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # All is done but for Python's own end.
+        raise
     except KeyboardInterrupt:
         if sys.stderr is not None:
             sys.stderr.write(_STOPPED)

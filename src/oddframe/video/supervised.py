@@ -184,31 +184,37 @@ class SupervisedVideo(FrameSource):
             running.close()
 
     def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
-        """The frames, see ``FrameSource.looks``; a picture that is not asked for is not made."""
+        """The frames, see ``FrameSource.looks``; a picture that is not asked for is not made.
+
+        Those of a frame come along with it, if they were asked for of the frame before.
+        """
         running = self.run(_frames, tuple(looks))
         recent: deque[list[weakref.ref[Frame]]] = deque()
+        used: set[int] = set()
+
+        def picture(number: int, which: int, sent: dict[int, Image]) -> Image:
+            used.add(which)
+            image: Image = sent[which] if which in sent else running.send((number, which))
+            return image
+
         try:
-            for number, found in enumerate(running):
-                if found is None:
-                    break
-                time_s, after_gap = found
+            found, number = next(running), 0
+            while found is not None:
+                time_s, after_gap, sent = found
                 frames = tuple(
-                    Frame(partial(self._picture, running, number, which), time_s, after_gap)
+                    Frame(partial(picture, number, which, sent), time_s, after_gap)
                     for which in range(len(looks))
                 )
                 recent.append([weakref.ref(frame) for frame in frames])
+                used.clear()
                 yield frames
                 if len(recent) == _KEPT_FRAMES:
                     _make(recent.popleft())  # The child process drops it next.
+                found, number = running.send(frozenset(used)), number + 1
             while recent:
                 _make(recent.popleft())
         finally:
             running.close()
-
-    @staticmethod
-    def _picture(running: Generator[Any, Any, Any], number: int, which: int) -> Image:
-        image: Image = running.send((number, which))
-        return image
 
 
 def _make(frames: Iterable[weakref.ref[Frame]]) -> None:
@@ -246,22 +252,27 @@ def _on_source(
 
 
 def _frames(source: FrameSource, looks: Sequence[Look]) -> Generator[Any, Any, None]:
-    """In the child process: (time, after a gap) of each frame, None at the end; pictures on demand.
+    """In the child process: (time, after a gap, pictures by look) of each frame; None at the end.
 
-    What is sent to it is None, for the next frame, or (number of a frame, number of a look).
+    What is sent to it is the looks whose pictures were used, for the next frame; or, for a picture,
+    (number of a frame, number of a look).
     """
     recent: dict[int, tuple[Frame, ...]] = {}
+    used: frozenset[int] = frozenset()
     for number, frames in enumerate(source.looks(looks)):
         recent[number] = frames
         recent.pop(number - _KEPT_FRAMES, None)
-        yield from _pictures(recent, (frames[0].time_s, frames[0].after_gap))
-    yield from _pictures(recent, None)
+        pictures = {which: frames[which].image for which in used}
+        used = yield from _answer(recent, (frames[0].time_s, frames[0].after_gap, pictures))
+    yield from _answer(recent, None)
 
 
-def _pictures(
-    recent: Mapping[int, tuple[Frame, ...]], found: tuple[float, bool] | None
-) -> Generator[Any, Any, None]:
+def _answer(
+    recent: Mapping[int, tuple[Frame, ...]], found: tuple[float, bool, dict[int, Image]] | None
+) -> Generator[Any, Any, frozenset[int]]:
+    """Send a frame, then the pictures that are asked for; the looks that were used."""
     wanted = yield found
-    while wanted is not None:
-        frame, look = wanted
-        wanted = yield recent[frame][look].image
+    while isinstance(wanted, tuple):
+        frame, which = wanted
+        wanted = yield recent[frame][which].image
+    return wanted or frozenset()

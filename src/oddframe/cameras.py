@@ -54,6 +54,11 @@ def shared_mask(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, str]]
     return (digests.pop(), {}) if len(digests) == 1 else ("", by_camera)
 
 
+def masks_of(card: Mapping[str, Any], profile: str) -> dict[str, str]:
+    """The masks of a profile's thresholds by camera; none: it has one mask for all cameras."""
+    return dict(card.get(MASKS, {}).get(profile, {}))
+
+
 def with_masks(card: Mapping[str, Any], profile: str, masks: Mapping[str, str]) -> dict[str, Any]:
     """A card that has the masks of a profile's thresholds by camera; none: without its old ones."""
     return _with(card, MASKS, profile, masks)
@@ -67,15 +72,15 @@ def mask_note(
     Args:
         card: A model's card; ``card["masks"]`` is ``{profile: {camera: digest}}``.
         profile: ``best`` or ``fast``.
-        common: Digest of the mask that this profile's threshold was set with, if that was one for
-            all cameras.
+        common: Digest of the mask that this profile's threshold was set with, for the cameras that
+            the card does not list.
         path: The video.
         used: Digest of the mask that it is scored with; "": none.
     """
-    own = card.get(MASKS, {}).get(profile)
-    if own is not None and camera_of(path) not in own:
+    own, camera = masks_of(card, profile), camera_of(path)
+    if own and camera not in own and not common:
         return "the threshold was set on other cameras, with a mask for each"
-    before = common if own is None else own[camera_of(path)]
+    before = own.get(camera, common)
     if before == used:
         return None
     if not used:

@@ -72,6 +72,7 @@ class VideoResult:
         truth: Half-open intervals (start, end) in seconds of what really happened, if known.
         fingerprint: Of the input and all settings; a later run with the same one is not needed.
         mended_frames: Frames that were decoded with errors and are used.
+        mask: Digest of the mask that it was scored with; "": none.
     """
 
     video: str
@@ -83,6 +84,7 @@ class VideoResult:
     truth: tuple[tuple[float, float], ...] | None = None
     fingerprint: str = ""
     mended_frames: int = 0
+    mask: str = ""
 
     @property
     def highest_score(self) -> float:

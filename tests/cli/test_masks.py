@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from oddframe.cameras import mask_note, shared_mask, with_masks
+from oddframe.cameras import mask_note, masks_of, shared_mask, with_masks
 from oddframe.cli.demo import DATA
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, RuleChanges
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store import read_features
-from oddframe.modelfile import load_model
+from oddframe.modelfile import load_model, save_model
 from oddframe.timeline import Timebase
-from oddframe.training.card import digest
+from oddframe.training.card import digest, features_digest
 from oddframe.training.feature_section import FeatureSection
 from oddframe.training.gather import Gathered
 from oddframe.video.mask import Mask, read_masks
@@ -116,6 +116,7 @@ def test_the_note_says_how_the_masks_differ() -> None:
     assert mask_note(card, "best", common, path, "aa") is None
     assert "there is none here" in str(mask_note(card, "best", common, path, ""))
     assert "other cameras" in str(mask_note(card, "best", common, Path("hall/a.mp4"), ""))
+    assert mask_note(card, "best", "bb", Path("hall/a.mp4"), "bb") is None
     assert shared_mask([(path, "aa"), (Path("yard/a.mp4"), "aa")]) == ("aa", {})
 
 
@@ -139,6 +140,8 @@ def test_a_threshold_remembers_its_mask(
     assert "threshold was set" not in oddframe(*words, "--threshold", 0.5).err
     one, other = (json.loads(each.out)["videos"][0] for each in (masked, bare))
     assert one["snippet_scores"] != other["snippet_scores"]
+    assert one["mask"] == read_masks(left).digest_of(clip)
+    assert "mask" not in other
 
     data = ("evaluate", own, tmp_path, *options)
     judged = oddframe(*data, "--mask", left, "--json")
@@ -147,6 +150,40 @@ def test_a_threshold_remembers_its_mask(
     assert any("the threshold was set with a mask" in line for line in warned)
     painted = read_masks(left).digest_of(clip)
     assert kinds(oddframe, store) == ["", painted], "kept apart"
+
+
+def test_a_threshold_that_stays_keeps_its_mask(
+    oddframe: Run, cameras: Path, store: Path, tmp_path: Path
+) -> None:
+    left, own = paint(tmp_path / "left.png", 0.5), tmp_path / "own.safetensors"
+    options = ("--profile", "fast", "--store", store, "--mask", left, "--out", own, "--json")
+    told = oddframe("calibrate", "fight", cameras, "--false-alarms-per-hour", 0.01, *options)
+    assert json.loads(told.out)["kept"]
+    assert load_model(own).profiles["fast"].spec.mask == ""
+    words = ("score", cameras, "--model", own, "--profile", "fast")
+    assert "the threshold was set with no mask" in oddframe(*words, "--mask", left).err
+    assert "threshold was set" not in oddframe(*words).err
+
+
+def test_a_camera_whose_threshold_rises_has_another_mask_than_the_one_that_stays(
+    oddframe: Run, cameras: Path, store: Path, tmp_path: Path
+) -> None:
+    left, own = paint(tmp_path / "left.png", 0.5), tmp_path / "own.safetensors"
+    model, low = load_model("fight"), tmp_path / "low.safetensors"
+    # With the mask, gate scores 0.10 and yard 0.05; one false alarm in both videos is within the
+    # wish, and one in a single video is not.
+    profile = model.profiles["fast"]
+    fast = replace(profile, rule=profile.rule.with_threshold(0.08))
+    save_model(replace(model, profiles={**model.profiles, "fast": fast}), low)
+    options = ("--each", "--profile", "fast", "--store", store, "--mask", left, "--out", own)
+    wish = ("--false-alarms-per-hour", 1200, "--json")
+    told = json.loads(oddframe("calibrate", low, cameras, *wish, *options).out)
+    kept = {camera: each["kept"] for camera, each in told["cameras"].items()}
+    assert (told["kept"], kept) == (True, {"gate": False, "yard": True})
+    made = load_model(own)
+    assert made.profiles["fast"].spec.mask == ""
+    masks = {"gate": read_masks(left).digest_of(left), "yard": ""}
+    assert masks_of(made.card, "fast") == masks
 
 
 def test_each_camera_may_have_its_own_mask(
@@ -178,6 +215,8 @@ def test_extracted_features_say_their_mask(oddframe: Run, clip: Path, tmp_path: 
     assert kinds(oddframe, store) == ["", painted], "kept apart"
     answer = oddframe("score", "--features", file, "--profile", "fast")
     assert "[the threshold was set with no mask" in answer.out
+    words = ("score", "--features", file, "--profile", "fast", "--json")
+    assert json.loads(oddframe(*words).out)["videos"][0]["mask"] == painted
     refused = oddframe("extract", clip, "--profile", "fast")
     assert (refused.code, "--model" in refused.err) == (2, True)
 
@@ -192,7 +231,7 @@ def test_a_model_trained_with_a_mask_keeps_it(oddframe: Run, tmp_path: Path) -> 
     (tmp_path / "small.yaml").write_text(
         "features: {stride: 16}\nmethod: {name: linear}\n"
         "recipe: {steps: 8, normal_bags: 2, abnormal_bags: 2, segments: 4, lr: 1.0e-3}\n"
-        "calibration: {share: 0}\n"
+        "calibration: {share: 0.5, false_alarms_per_hour: 5000}\n"
     )
     left, store = paint(tmp_path / "left.png", 0.5), tmp_path / "store"
     out, painted = tmp_path / "own.safetensors", read_masks(left).digest_of(left)
@@ -210,8 +249,10 @@ def test_a_training_on_masked_videos_is_another_one() -> None:
     video, section = LabelledVideo(Path("a.mp4"), False, "normal", "a"), FeatureSection()
     array, time = np.zeros((1, 1, spec.dim), np.float32), Timebase(25.0, 16)
     made = [Features(array, replace(spec, mask=mask), time) for mask in ("", "aa", "bb")]
-    digests = {digest([Gathered(video, "0" * 64, {section: each})]) for each in made}
+    videos = [[Gathered(video, "0" * 64, {section: each})] for each in made]
+    digests = {digest(each) for each in videos}
     assert len(digests) == 3
+    assert len({features_digest(each, [spec]) for each in videos}) == 3
     line = f"{'0' * 64} normal\n"
     assert hashlib.sha256(line.encode()).hexdigest() in digests, "as before there were masks"
 

@@ -53,14 +53,16 @@ def test_schema_1_has_what_programs_rely_on(make_result: MakeResult, tmp_path: P
         {"pts": np.arange(90) / 25 + np.repeat([0.1, 31_250, 50_000], 30), "gaps": (30, 60)},
     ],
 )
+@pytest.mark.parametrize("mask", ["", "0123456789abcdef"])
 @pytest.mark.parametrize("truth", [None, [], [(1.0, 2.0)]])
 def test_what_is_read_is_what_was_written(
-    make_result: MakeResult, tmp_path: Path, timebase: dict[str, object], truth: object
+    make_result: MakeResult, tmp_path: Path, timebase: dict[str, object], truth: object, mask: str
 ) -> None:
     rule = EventRule(0.6, 0.3, 0.5, 0.2, 1.5)
     result = make_result(
         90, 25.0, [(1.0, 2.5)], video='Ü "3".mp4', truth=truth, rule=rule, **timebase
     )
+    result = replace(result, mask=mask)
     write_json(result, tmp_path / "a.json")
     same(result, read_json(tmp_path / "a.json"))
 

@@ -44,11 +44,15 @@ def every(make_result: MakeResult) -> list[VideoResult]:
     plain = make_result(90, 25.0, [(1.0, 2.5)], rule=rule, truth=[(1.0, 2.0)])
     grid = Tiles((2, 2), np.repeat(plain.track.scores[None], 4, axis=0))
     track = ScoreTrack(plain.track.scores, plain.track.timebase, grid)
+    leaps = np.arange(90) / 25 + np.repeat([0.1, 31_250, 50_000], 30)
     return [
         plain,
         make_result(90, 25.0, truth=[]),
         make_result(90, 25.0, [(1.0, 2.5)], rate=12.5, stride=32),
         make_result(90, 25.0, [(1.0, 2.5)], pts=pts),
+        make_result(90, 25.0, [(1.0, 2.5)], start_s=2.5),
+        make_result(90, 25.0, [(0.5, 1.0)], pts=leaps, gaps=(30, 60)),
+        replace(plain, mask="0123456789abcdef"),
         replace(plain, track=track, events=find_events(track, rule)),
     ]
 
@@ -64,7 +68,7 @@ def test_score_files_are_valid_and_every_field_is_described(
         seen |= set(data)
         described = FILE.schema["properties"]["events"]["items"]["properties"]
         assert all(set(event) <= set(described) for event in data["events"])
-    assert seen <= set(FILE.schema["properties"])
+    assert seen == set(FILE.schema["properties"])
     page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     missing = [name for name in seen - {"schema", "video", "model"} if f"`{name}`" not in page]
     assert missing == []
@@ -104,6 +108,7 @@ WRONG: list[tuple[tuple[str | int, ...], Any]] = [
     (("rule", "release"), None),
     (("model", "sha256"), "fight"),
     (("damaged_packets",), -1),
+    (("mask",), "left.png"),
     (("truth",), [[1.0]]),
     (("files",), {"a.csv": "none"}),
     (("checksum",), 7),

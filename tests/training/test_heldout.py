@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oddframe.cameras import masks_of, with_masks
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.events import find_events
 from oddframe.features.spec import Features
@@ -236,3 +237,84 @@ def test_the_wish_is_the_configurations(model: Model) -> None:
         found.append(measured(model, config, videos, [], lambda _: None).card["threshold_best"])
     assert [each["set_by"] for each in found] == ["false alarms", "half"]
     assert found[0]["false_alarms"] > 0 == found[1]["false_alarms"]
+
+
+LOUD = [features(0.1, 0.6), *CALM]
+MANY = {
+    "normal": [features(0.1, 0.1 + 0.02 * i) for i in range(FEWEST_VIDEOS)],
+    "abnormal": [features(0.1, 0.4 + 0.03 * i) for i in range(FEWEST_VIDEOS)],
+}
+
+
+def in_three_groups(config: TrainConfig, calm: int, mask: str = "") -> list[Gathered]:
+    """So many clips of ``MANY["normal"]``, and all of ``MANY["abnormal"]``."""
+    videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(MANY["normal"])]
+    videos = videos[:calm]
+    for i, each in enumerate(MANY["abnormal"], start=FEWEST_VIDEOS):
+        videos.append(gathered(config, i, each, abnormal=True))
+    return [
+        replace(masked(each, mask), video=replace(each.video, group=f"g{i % FEWEST_GROUPS}"))
+        for i, each in enumerate(videos)
+    ]
+
+
+def masked(given: Gathered, mask: str) -> Gathered:
+    """The same video, with features that were made with a mask."""
+    of = {
+        k: replace(each, spec=replace(each.spec, mask=mask)) for k, each in given.features.items()
+    }
+    return replace(given, features=of)
+
+
+def test_only_normal_videos_count_as_normal(model: Model) -> None:
+    config = parse_config({"method": {"name": "linear"}})
+    found = measured(model, config, in_three_groups(config, FEWEST_VIDEOS), [], lambda _: None)
+    # In the middle of 0.28, the highest normal score, and 0.4, the lowest abnormal one.
+    assert found.profiles["best"].rule.threshold == pytest.approx(0.34, rel=1e-5)
+    about = found.card["threshold_best"]
+    assert (about["set_by"], about["false_alarms"]) == ("videos", 0)
+    few = measured(model, config, in_three_groups(config, FEWEST_VIDEOS - 1), [], lambda _: None)
+    assert few.card["threshold_best"]["set_by"] == "half"
+
+
+NEW, OLD = "a" * 16, "b" * 16
+
+
+@pytest.mark.parametrize(
+    ("basis", "settings", "calm", "mask"),
+    [
+        ("fixed", {"events": {"threshold": 0.7}}, CALM, ""),
+        ("half", {}, CALM, ""),
+        ("half", {}, LOUD, NEW),
+        ("false alarms", {"calibration": {"false_alarms_per_hour": 720.0}}, CALM * 4, NEW),
+    ],
+)
+def test_a_threshold_has_the_mask_of_the_videos_that_set_it(
+    model: Model, basis: str, settings: dict[str, object], calm: list[Features], mask: str
+) -> None:
+    config = parse_config({"method": {"name": "linear"}, **settings})
+    videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(calm)]
+    held_out = [masked(each, NEW) for each in videos]
+    found = measured(model, config, held_out, [], lambda _: None)
+    assert found.card.get("threshold_best", {"set_by": "fixed"})["set_by"] == basis
+    assert (found.profiles["best"].spec.mask, masks_of(found.card, "best")) == (mask, {})
+
+
+@pytest.mark.parametrize("by_camera", [{}, {"gate": OLD, "yard": ""}])
+def test_a_threshold_that_stays_keeps_its_mask(model: Model, by_camera: dict[str, str]) -> None:
+    config = parse_config({"method": {"name": "linear"}})
+    old = Profile(replace(SPEC, mask="" if by_camera else OLD), config.events.rule(0.4))
+    start = replace(model, profiles={"best": old}, card=with_masks(model.card, "best", by_camera))
+    videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(CALM)]
+    held_out = [masked(each, NEW) for each in videos]
+    kept = measured(model, config, held_out, [], lambda _: None, start)
+    assert kept.profiles["best"].rule.threshold == 0.4
+    assert (kept.profiles["best"].spec.mask, masks_of(kept.card, "best")) == (
+        old.spec.mask,
+        by_camera,
+    )
+    low = replace(start, profiles={"best": replace(old, rule=config.events.rule(0.2))})
+    clips = in_three_groups(config, FEWEST_VIDEOS, NEW)
+    risen = measured(model, config, clips, [], lambda _: None, low)
+    assert risen.card["threshold_best"]["set_by"] == "videos"
+    assert (risen.profiles["best"].spec.mask, masks_of(risen.card, "best")) == (NEW, {})

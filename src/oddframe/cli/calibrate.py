@@ -78,7 +78,7 @@ def calibrate(
     """
     from dataclasses import replace
 
-    from oddframe.cameras import camera_of, shared_mask, with_masks, with_thresholds
+    from oddframe.cameras import camera_of, masks_of, shared_mask, with_masks, with_thresholds
     from oddframe.datasets.labelled import NORMAL, LabelledVideo
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
@@ -121,9 +121,15 @@ def calibrate(
     thresholds = {camera: one.value for camera, one in cameras.items()}
     common, by_camera = shared_mask((v.path, used_mask(v, masks)) for v, _ in scored)
     told["mask"] = by_camera or common
+    profiles = dict(detector.model.profiles)
+    if found.kept:  # Keep its mask, too; a camera whose own threshold changed has the new one.
+        used = {video.group: used_mask(video, masks) for video, _ in scored}
+        changed = {camera: used[camera] for camera, one in cameras.items() if not one.kept}
+        common, by_camera = profiles[name].spec.mask, masks_of(detector.model.card, name)
+        if changed:
+            by_camera = (by_camera or dict.fromkeys(cameras, common)) | changed
     card = with_thresholds(detector.model.card, name, thresholds) | {f"calibration_{name}": told}
     card = with_masks(card, name, by_camera)
-    profiles = dict(detector.model.profiles)
     spec = replace(profiles[name].spec, mask=common)
     profiles[name] = replace(profiles[name], spec=spec, rule=before.with_threshold(found.value))
     half = bool(card.get("configuration", {}).get("half"))

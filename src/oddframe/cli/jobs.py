@@ -136,7 +136,9 @@ def score_one(
         with settling():
             track = detector.score(features)
             result = detector.result(str(job.path), track, rule=rule, damaged=damaged)
-            result = replace(result, mended_frames=mended, fingerprint=fingerprint)
+            result = replace(
+                result, mended_frames=mended, fingerprint=fingerprint, mask=features.spec.mask
+            )
             if settings.out is not None:
                 source = None if job.is_features else job.path
                 notes += _replaced(old, job, settings, fingerprint)

@@ -31,7 +31,8 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
     variable frame rate, also ``frame_times``; where the first frame is not at 0, ``start_s``; where
     the clock leaps, ``gaps`` ([start, end] in seconds). Where the model looks at tiles, ``tiles``
     (``grid`` [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left, top,
-    right, bottom in shares of the picture); where known, ``truth``.
+    right, bottom in shares of the picture); where known, ``truth``; where there was one, ``mask``
+    (its digest).
     """
     base = result.track.timebase
     rule = asdict(result.rule)
@@ -65,6 +66,8 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
         data["frame_times"] = base.pts.tolist()
     if (tiles := result.track.tiles) is not None:
         data["tiles"] = {"grid": list(tiles.grid), "scores": tiles.scores.tolist()}
+    if result.mask:
+        data["mask"] = result.mask
     if result.truth is not None:
         data["truth"] = [list(interval) for interval in result.truth]
     return data
@@ -192,6 +195,7 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
         damaged_packets=data["damaged_packets"],
         mended_frames=data.get("mended_frames", 0),  # Earlier versions did not count them.
         fingerprint=data["fingerprint"],
+        mask=data.get("mask", ""),
         truth=None if truth is None else tuple((float(a), float(b)) for a, b in truth),
     )
 

@@ -116,14 +116,13 @@ class Extractor:
 
     def spec(self, section: FeatureSection) -> FeatureSpec:
         """The spec of the features that ``section`` describes, as this machine makes them of videos
-        without a mask of their camera's own.
+        without a mask.
 
         Raises:
             UsageError: no such backbone.
             InputError: its weights are the user's to get, and are not there.
         """
-        mask = mask_digest(self.masks.common)
-        return spec_of(section.backbone, section.preprocessing(), self.precision, mask)
+        return spec_of(section.backbone, section.preprocessing(), self.precision)
 
     def kept(self, video: LabelledVideo, sha256: str, section: FeatureSection) -> bool:
         """Whether features of a video, whose content has this sha256, are all in the store."""

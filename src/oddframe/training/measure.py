@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oddframe.cameras import shared_mask, with_masks
+from oddframe.cameras import masks_of, shared_mask, with_masks
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError
 from oddframe.modelfile import Model, Profile
@@ -22,6 +22,8 @@ from oddframe.training.heldout import (
     figures,
     normal_tracks,
 )
+
+_NO_MASK: tuple[str, dict[str, str]] = ("", {})
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def measured(
 ) -> Model:
     """The model with a threshold in each profile, and figures on what was held out.
 
-    ``choose_threshold`` has how the threshold is found; the line that is said is of ``best``.
+    ``choose_threshold`` has how the threshold is found; the line that is said is of ``best``. A
+    profile's mask is that of the videos that set its threshold: the mask of ``start`` where its
+    threshold stays, none where the configuration fixes it or it is one half.
 
     Args:
         model: Trained.
@@ -62,10 +66,14 @@ def measured(
     card = dict(model.card)
     for name, section in config.profiles().items():
         videos = scored(model, held_out or [g for g in training if not g.video.abnormal], section)
+        masks = shared_mask(_masks(held_out or training, section))
         at = config.events.fixed(name)
-        if at is None and not held_out and config.chosen_method()[0].from_normal_alone:
+        if at is not None:
+            masks = _NO_MASK
+        elif not held_out and config.chosen_method()[0].from_normal_alone:
             # It remembers these videos: their own scores say nothing of other ones'. ``fit_normal``
-            # sets the scale so that one normal snippet in a hundred scores above a half.
+            # sets the scale so that one normal snippet in a hundred scores above a half, so this
+            # half has the mask of these videos.
             at = HALF
             card[f"threshold_{name}"] = {"on": "training videos, each not yet remembered"}
         if at is None:
@@ -83,6 +91,10 @@ def measured(
                 before=_threshold_of(start, name),
             )
             at = found.value
+            if found.basis == "model":
+                masks = _masks_of(start, name)
+            elif found.basis == "half" and at == HALF:
+                masks = _NO_MASK
             if name == "best" and found.basis != "false alarms":
                 say(_reason(found, wish, start, held_out=bool(held_out)))
             card[f"threshold_{name}"] = {
@@ -91,8 +103,7 @@ def measured(
                 "on": "held-out groups" if held_out else "training videos",
                 "set_by": found.basis,
             }
-        # What it was measured on and, unless it is configured, what set the threshold.
-        mask, by_camera = shared_mask(_masks(held_out or training, section))
+        mask, by_camera = masks
         spec = replace(model.profiles[name].spec, mask=mask)
         card = with_masks(card, name, by_camera)
         profiles[name] = Profile(spec, config.events.rule(at))
@@ -107,6 +118,13 @@ def _masks(videos: Sequence[Gathered], section: FeatureSection) -> Iterator[tupl
     for each in videos:
         if section in each.features:
             yield each.video.path, each.features[section].spec.mask
+
+
+def _masks_of(start: Model | None, profile: str) -> tuple[str, dict[str, str]]:
+    """The mask that a profile's threshold was set with, and each camera's where they differ."""
+    if start is None:
+        return _NO_MASK
+    return start.profiles[profile].spec.mask, masks_of(start.card, profile)
 
 
 def _threshold_of(start: Model | None, profile: str) -> float | None:

@@ -126,7 +126,7 @@ def test_the_mean_of_means_lies_within_as_often_as_said() -> None:
     assert 0.93 <= hits / 400 <= 0.99
 
 
-def test_without_a_second_value_nobody_knows_how_a_group_scatters() -> None:
+def test_a_group_of_one_value_has_no_interval() -> None:
     alone = mean_of_means_interval([[1.0, 2.0], [4.0]])
     assert alone.value == 2.75
     assert np.isnan([alone.low, alone.high]).all()

@@ -17,7 +17,6 @@ from oddframe.events import (
     find_events,
     match_events,
     smoothed,
-    threshold_for,
 )
 from oddframe.timeline import Event, ScoreTrack, Timebase
 
@@ -140,8 +139,9 @@ def test_the_threshold_is_the_lowest_that_keeps_the_wish():
     track = ScoreTrack(scores, Timebase(1.0, 3600, snippet_frames=1, stride=1))
     rule = EventRule(merge_gap_s=0)
     for wished, just_above in ((0, 0.9), (1, 0.8), (2, 0.7), (3.9, 0.6)):
-        assert threshold_for([track], wished, rule) == pytest.approx(just_above, abs=1e-8)
-        assert threshold_for([track], wished, rule) > just_above
+        found = calibrate([track], wished, rule).threshold
+        assert found == pytest.approx(just_above, abs=1e-8)
+        assert found > just_above
 
 
 def test_many_peaks_still_get_an_exact_threshold():
@@ -155,11 +155,11 @@ def test_many_peaks_still_get_an_exact_threshold():
 
 def test_a_threshold_needs_video_and_a_sane_wish():
     with pytest.raises(UsageError, match="at least one normal video"):
-        threshold_for([], 1, EventRule())
+        calibrate([], 1, EventRule())
     track = ScoreTrack(np.zeros(1), Timebase(25.0, 16))
     for wish in (-1, np.nan, np.inf):
         with pytest.raises(UsageError, match="0 or more"):
-            threshold_for([track], wish, EventRule())
+            calibrate([track], wish, EventRule())
 
 
 def test_scores_that_are_no_numbers_are_refused():

@@ -449,7 +449,7 @@ def test_what_is_no_file_is_not_opened(
     assert error.value.exit_code in (2, 3)
 
 
-def test_json_of_a_stranger() -> None:
+def test_json_of_an_untrusted_file() -> None:
     assert parse_json('{"a": [1, {"b": null}]}') == {"a": [1, {"b": None}]}
     for text in (DEEP, "[" * 40 + "]" * 40, '{"a": 1, "a": 2}', "{", "9" * 5000):
         with pytest.raises(ValueError, match=r"."):

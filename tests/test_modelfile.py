@@ -69,7 +69,7 @@ def made_features(spec: FeatureSpec = SPEC, n_frames: int = 200, seed: int = 0) 
     return Features(array, spec, timebase)
 
 
-def test_smoothing_is_told_how_far_snippets_lie_apart() -> None:
+def test_smoothing_depends_on_the_spacing_of_snippets() -> None:
     model = made_model("oddframe", spec=replace(SPEC, stride=16, rate=25.0))
     with torch.no_grad():
         for parameter in model.network.parameters():

@@ -153,7 +153,7 @@ def test_no_verb_reaches_out_or_writes_into_the_home_folder(
 
 
 @pytest.mark.slow
-def test_a_cluster_of_this_machine_talks_to_nobody_else(
+def test_a_local_cluster_connects_to_this_machine_alone(
     guarded: Run, home: Path, clip: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'oddframe[ray]'")
@@ -163,7 +163,7 @@ def test_a_cluster_of_this_machine_talks_to_nobody_else(
 
 
 @pytest.mark.parametrize("first", ["oddframe", "openvino"])
-def test_openvino_is_silenced_whoever_imports_it_first(
+def test_openvino_sends_nothing_in_any_order_of_imports(
     guarded: Run, tmp_path: Path, first: str
 ) -> None:
     pytest.importorskip("openvino")

@@ -143,9 +143,7 @@ class Ran:
 def blocks() -> Iterator[tuple[str, str, str]]:
     """(page, language, text) of every block."""
     for page in PAGES:
-        for found in re.finditer(
-            r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
-        ):
+        for found in BLOCK.finditer(page.read_text()):
             yield page.name, found[1], found[2]
 
 

@@ -1,6 +1,6 @@
 """A Python process that runs functions for this one, with limits on its memory and its silence.
 
-Code that may crash, hang or take all memory, such as a video decoder that reads a stranger's file,
+Code that may crash, hang or take all memory, such as a video decoder that reads an untrusted file,
 runs in a child process. What happens to it there is an exception here.
 
 The child is started with ``subprocess`` and not with ``multiprocessing``: that would import the
@@ -365,7 +365,7 @@ class _Channel:
             made.close()
 
     def heartbeat(self) -> None:
-        """Say that work goes on; from any thread, as often as one likes."""
+        """Tell the parent that work goes on; from any thread, any number of times."""
         with self._lock:
             now = time.monotonic()
             if not self._closed and now - self._sent >= _HEARTBEAT_S:

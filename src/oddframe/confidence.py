@@ -68,8 +68,8 @@ def mean_of_means_interval(groups: Sequence[Sequence[float]], level: float = 0.9
 
     Welch, "The Generalization of Student's Problem when Several Different Population Variances are
     Involved" (Biometrika 1947): each group scatters in its own way, and the degrees of freedom are
-    those that fit all of them together, rounded down. With a group of one value, of which nobody
-    knows how it scatters, the ends are ``nan``; without groups, or with an empty one, the mean too.
+    those that fit all of them together, rounded down. With a group of one value, whose
+    variance is unknown, the ends are ``nan``; without groups, or with an empty one, the mean too.
     """
     sizes = np.array([len(group) for group in groups])
     if not sizes.size or not sizes.all():

@@ -269,13 +269,6 @@ def calibrate(
     return Calibration(good, count(good), hours)
 
 
-def threshold_for(
-    tracks: Sequence[ScoreTrack], false_alarms_per_hour: float, rule: EventRule
-) -> float:
-    """``calibrate(...).threshold``."""
-    return calibrate(tracks, false_alarms_per_hour, rule).threshold
-
-
 def _peaks(curve: FloatArray) -> FloatArray:
     """Values of a curve's local maxima: only there can a lower threshold bring a new event."""
     levels = curve[np.append(True, np.diff(curve) != 0)]

@@ -1,4 +1,4 @@
-"""Reading files of strangers, writing our own, hashing both, and JSON.
+"""Reads untrusted files, writes and hashes files, and converts values to JSON.
 
 A file is opened only if it is a regular file: a named pipe would block, and a device may never end.
 It is written so that a reader sees the old one or the new one, never half.
@@ -218,7 +218,7 @@ def _locked_part(start: Path) -> tuple[Path, int]:
     while True:
         part = start.with_name(f"{start.name}{secrets.token_hex(4)}.part")
         file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        # On Windows nobody removes a file that is open, and a lock would keep us from writing it.
+        # On Windows an open file cannot be removed, and a lock would keep us from writing it.
         if sys.platform == "win32" or try_lock(file, without_locks=True):
             if os.fstat(file).st_nlink:
                 return part, file

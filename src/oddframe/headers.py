@@ -1,4 +1,4 @@
-"""What a file says of itself, checked before it is believed: JSON, and safetensors headers.
+"""JSON and safetensors headers of files from any source, checked before they are used.
 
 A header is a claim. Its length, its depth and every count in it are held against limits and against
 the size of the file before anything is allocated or looped over.
@@ -45,7 +45,7 @@ class TensorClaim:
 
 
 def parse_json(data: str | bytes, depth: int = MOST_DEPTH) -> Any:
-    """JSON of a stranger.
+    """Parse JSON of an untrusted file, with a limit on its depth.
 
     Raises:
         ValueError: no JSON, lists and dictionaries more than ``depth`` deep, or one key twice.

@@ -11,10 +11,10 @@ from multiprocessing import resource_tracker
 
 @contextmanager
 def deaf() -> Iterator[None]:
-    """Processes that are started in here do not hear Ctrl-C, not even before they run our code.
+    """Processes that are started in here ignore Ctrl-C, also before they run our code.
 
-    This process hears it when all of them are started: halfway into its life a process would write
-    a traceback of its own.
+    This process handles it when all of them are started: one that is still starting would write a
+    traceback of its own.
     """
     with _afterwards():
         if not hasattr(signal, "pthread_sigmask"):  # Windows

@@ -72,7 +72,7 @@ class ProcessLock:
             if not try_lock(file, without_locks=without_locks):
                 os.close(file)
                 return False
-            # Whoever had the lock may have removed the file between our opening and locking it.
+            # Its last owner may have removed the file between our opening and locking it.
             if self._is_at_path(file):
                 break
             os.close(file)

@@ -117,7 +117,7 @@ def test_aisfx_pictures_show_the_pitch_and_stay_within_0_and_1() -> None:
         assert abs((band + 1) * step - 1127 * np.log1p(hertz / 700)) <= step / 2 + 1e-6
 
 
-def test_sounds_are_told_apart_and_a_window_is_heard_alone_as_in_a_batch() -> None:
+def test_sounds_differ_and_a_window_alone_gives_the_features_of_a_batch() -> None:
     ear = load_backbone("aisfx").ears[0]
     assert (ear.rate, ear.window) == (44_100, 103_424)
     noise = np.random.default_rng(0).normal(0, 0.1, ear.window).astype(np.float32)

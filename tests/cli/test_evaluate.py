@@ -83,7 +83,7 @@ def test_a_video_that_cannot_be_read_is_left_out(
     assert "> 1 of 4 videos could not be scored." in answer.out
 
 
-def test_videos_that_were_trained_on_are_told(
+def test_videos_that_were_trained_on_are_reported(
     oddframe: Run, data: Path, store: Path, tmp_path: Path
 ) -> None:
     """By their contents, and with them the others of their groups."""

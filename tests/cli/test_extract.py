@@ -297,7 +297,7 @@ def test_how_a_video_is_cut_may_be_changed(
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
 )
-def test_too_little_memory_is_said_whoever_runs_out_of_it(
+def test_every_kind_of_memory_error_gives_one_message(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def starved(*_: object) -> None:
@@ -328,7 +328,7 @@ def test_a_recording_that_still_grows_is_no_features_of_what_it_was(
     wanted = making.Wanted(parts_of(str(tiny), kind.how), "auto", "auto", "auto", store)
     made = making.Maker(wanted, 10**9)(making.Video(video, "live"), lambda *_: None)
     assert made.exit_code == 3
-    assert made.entries[0].reason.startswith("it changed while it was looked at")
+    assert made.entries[0].reason.startswith("it changed while it was read")
     assert not files_of(store)
     assert not list(store.rglob("unfinished/*"))
     words = ("--backbone", tiny, "--store", store)

@@ -99,3 +99,14 @@ def test_killed_it_goes_on(oddframe: Run, words: list[str]) -> None:
     assert answer.code == 0, answer.err
     assert "| 2 of 2 |" in Path("league/LEAGUE.md").read_text()
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_help_lists_surveillance_fight_once_and_its_former_name_is_accepted(
+    oddframe: Run, tmp_path: Path
+) -> None:
+    shown = oddframe("league", "--help").out
+    assert "surveillance_fight" in shown
+    assert "|fight" not in shown
+    for name in ("fight", "surveillance_fight"):
+        answer = oddframe("league", "--dataset", name, "--data", tmp_path)
+        assert answer.err == f"oddframe: {tmp_path / 'clips.csv'}: no such file\n"

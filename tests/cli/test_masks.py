@@ -76,7 +76,7 @@ def test_hashes_of_features_without_a_mask_are_those_of_before() -> None:
     assert spec.differences(masked, sampling=True) == ["mask: , not 0123456789abcdef"]
 
 
-def test_a_mask_is_told_by_its_pixels(tmp_path: Path) -> None:
+def test_a_mask_is_identified_by_its_pixels(tmp_path: Path) -> None:
     left, right = (paint(tmp_path / f"{side}.png", 0.5, side) for side in ("left", "right"))
     shutil.copy(left, tmp_path / "copy.png")
     one, other, same = (read_masks(tmp_path / f"{n}.png").common for n in ("left", "right", "copy"))

@@ -141,7 +141,7 @@ def complete(words: str, folder: Path) -> list[str]:
         ("features export --format pa", {"parquet"}),
     ],
 )
-def test_bash_is_told_what_may_come(words: str, some: set[str], tmp_path: Path) -> None:
+def test_bash_completion_offers_the_choices(words: str, some: set[str], tmp_path: Path) -> None:
     assert set(complete(words, tmp_path)) == some
 
 

@@ -50,7 +50,7 @@ def test_a_closed_standard_output_is_one_line() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_nobody_needs_standard_error() -> None:
+def test_a_closed_standard_error_changes_nothing() -> None:
     for where in ("2>/dev/full", "2>&-"):
         done = shell(f"{COMMAND} methods {where}")
         assert done.returncode == 0

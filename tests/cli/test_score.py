@@ -429,9 +429,7 @@ def test_names_that_shells_trip_over(
     assert len(list(Path("out").glob("*.json"))) == 1
 
 
-def test_names_that_collide_are_told_apart(
-    oddframe: Run, normal_clip: Path, tmp_path: Path
-) -> None:
+def test_colliding_names_become_unique(oddframe: Run, normal_clip: Path, tmp_path: Path) -> None:
     for camera in ("cam1", "cam2"):
         (tmp_path / camera).mkdir()
         shutil.copy(normal_clip, tmp_path / camera / "a.mp4")

@@ -1,4 +1,4 @@
-"""What stands in a stranger's file does not drive the terminal that it is printed on."""
+"""Control characters in texts from files are escaped before they reach the terminal."""
 
 from __future__ import annotations
 

@@ -143,7 +143,9 @@ def test_seeds_and_a_search_end_in_one_model_and_one_page(
     assert left == {"m.safetensors", "m.report.html", *logs}
 
 
-def test_figures_are_told_in_words_without_json(oddframe: Run, ready: Path, tmp_path: Path) -> None:
+def test_figures_are_printed_in_words_without_json(
+    oddframe: Run, ready: Path, tmp_path: Path
+) -> None:
     config, out = tmp_path / "small.yaml", tmp_path / "m.safetensors"
     answer = oddframe("train", ready, "--config", config, "--seeds", 2, "--out", out)
     assert answer.code == 0, answer.err
@@ -153,7 +155,7 @@ def test_figures_are_told_in_words_without_json(oddframe: Run, ready: Path, tmp_
     assert f"oddframe score VIDEO --model {out}" in answer.out
 
 
-def test_what_is_trained_unless_told_otherwise(oddframe: Run, ready: Path, tmp_path: Path) -> None:
+def test_the_default_method_of_train(oddframe: Run, ready: Path, tmp_path: Path) -> None:
     (tmp_path / "short.yaml").write_text("recipe: {steps: 5}\n")
     words = ("train", ready, "--config", tmp_path / "short.yaml", "--quiet", "--out")
     assert oddframe(*words, tmp_path / "own.safetensors").code == 0

@@ -19,7 +19,7 @@ from oddframe.detector import Detector
 from oddframe.features.store import write_features
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Image
 
 Run = Callable[..., Answer]
 VERBS = ("score", "demo", "train", "calibrate", "evaluate", "reproduce", "data", "import", "report")
@@ -79,6 +79,18 @@ def test_info_of_a_video(oddframe: Run, clip: Path) -> None:
     assert "352" in oddframe("info", clip).out
 
 
+def test_info_shows_durations_and_gaps_of_a_video(
+    oddframe: Run, write_video: Callable[..., Path], clip_frames: list[Image], tmp_path: Path
+) -> None:
+    times = [i * 0.04 + (40_000 if i >= 30 else 0) for i in range(50)]
+    path = write_video(tmp_path / "cam.mkv", clip_frames, times=times)
+    facts = json.loads(oddframe("info", path, "--json").out)
+    assert facts["gap_s"] == pytest.approx(40_000.04, abs=1e-2)
+    shown = oddframe("info", path).out
+    assert "(11:06:40 h)" in next(line for line in shown.splitlines() if "gap_s" in line)
+    assert "(11:06:42 h)" in next(line for line in shown.splitlines() if "duration_s" in line)
+
+
 def test_info_of_a_model(oddframe: Run) -> None:
     facts = json.loads(oddframe("info", "fight", "--json").out)
     assert facts["kind"] == "model"
@@ -107,8 +119,24 @@ def test_info_of_a_model(oddframe: Run) -> None:
         ({"threshold_best": {"on": "training videos, each not yet remembered"}}, "set on training"),
         (
             {"calibration_best": {"hours": 5.25, "false_alarms": 4, "per_hour_95": [0.2, 1.9]}},
-            "calibrated on 5.2 hours of normal video: 4 false alarms in it, with 95 % certainty "
-            "0.2 to 1.9 an hour",
+            "calibrated on 5.2 h of normal video: 4 false alarms, with 95 % certainty 0.2 to 1.9 "
+            "an hour",
+        ),
+        (
+            {
+                "calibration_best": {
+                    "hours": 2 / 3600,
+                    "false_alarms": 0,
+                    "per_hour_95": [0.0, 6639.98],
+                    "kept": True,
+                }
+            },
+            "kept: so little video does not lower it; calibrated on 2.0 s of normal video: 0 false "
+            "alarms, with 95 % certainty 0 to 6,640 an hour",
+        ),
+        (
+            {"masks": {"best": {"cam1": "0123456789abcdef", "cam2": ""}}},
+            "set with a mask for each camera: cam1 0123456789abcdef, cam2 none",
         ),
         (
             {"threshold_best": {**HANDFUL, "set_by": "model"}},
@@ -125,6 +153,15 @@ def test_info_says_what_a_threshold_stands_on(
     summary = oddframe("info", path).out.split("\n\n")[0]
     assert said in " ".join(summary.split())
     assert f"not measured; oddframe evaluate {path} DATA" in " ".join(summary.split())
+
+
+def test_info_names_the_mask_of_a_threshold(oddframe: Run, tmp_path: Path) -> None:
+    model, path = load_model("fight"), tmp_path / "m.safetensors"
+    best = model.profiles["best"]
+    masked = replace(best, spec=replace(best.spec, mask="0123456789abcdef"))
+    save_model(replace(model, profiles={**model.profiles, "best": masked}), path)
+    assert "set with the mask 0123456789abcdef: use" in oddframe("info", path).out
+    assert "set with the mask" not in oddframe("info", "fight").out
 
 
 def test_info_of_a_model_of_several_seeds_is_in_words(oddframe: Run, tmp_path: Path) -> None:

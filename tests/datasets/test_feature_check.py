@@ -100,7 +100,7 @@ def test_a_quick_look_reads_no_numbers(xd: Generated) -> None:
     assert not looked_at(xd, contents=False).faults
 
 
-def test_the_other_i3d_is_told_by_its_length(shared_data: Path, tmp_path: Path) -> None:
+def test_the_other_i3d_is_recognised_by_its_length(shared_data: Path, tmp_path: Path) -> None:
     other = made_up("ucf_crime", shared_data, tmp_path, Wanted(0.01, 1, dim=2048, stack=True))
     found = check_features(open_dataset(other.data), other.features)
     assert [(kind, len(faults)) for kind, faults in found.faults.items()] == [("dimension", 4)]
@@ -108,7 +108,7 @@ def test_the_other_i3d_is_told_by_its_length(shared_data: Path, tmp_path: Path) 
     assert not check_features(open_dataset(other.data), other.features, dim=2048).faults
 
 
-def test_what_nobody_asked_for_is_counted(xd: Generated) -> None:
+def test_unlisted_files_are_counted(xd: Generated) -> None:
     np.save(xd.features / "other.npy", np.zeros((3, 1024), np.float32))
     assert looked_at(xd).unlisted == 1
 

@@ -85,7 +85,7 @@ def test_an_import_is_taken_up(xd: Generated, store: FeatureStore) -> None:
     victim.write_bytes(victim.read_bytes()[:-8])
     done = import_features(listed, xd.features, store)
     assert (done.new, done.kept) == (1, 7)
-    assert import_features(listed, xd.features, store, again=True).new == 8
+    assert import_features(listed, xd.features, store, fresh=True).new == 8
 
 
 def test_one_fault_does_not_stop_the_rest(xd: Generated, store: FeatureStore) -> None:

@@ -54,7 +54,7 @@ class TestBackground:
         assert alike(clip, encode(tmp_path / "dark.mp4", dark))
         assert not alike(clip, normal_clip)
 
-    def test_black_bars_make_nobody_alike(
+    def test_black_bars_make_no_videos_alike(
         self, tmp_path: Path, clip: Path, normal_clip: Path
     ) -> None:
         def barred(path: Path) -> Path:
@@ -178,7 +178,7 @@ def test_a_group_that_was_given_stays_and_takes_in_others() -> None:
     assert [v.group for v in grouped_by_place(mixed, PLACES).videos] == ["yard", "yard", "gate"]
 
 
-def test_given_groups_of_one_place_are_told() -> None:
+def test_given_groups_of_one_place_are_reported() -> None:
     given = [("a", "yard"), ("b", "gate"), ("c", "hall"), ("d", "hall"), ("e", "roof")]
     videos = [video(f"{name}.mp4", group) for name, group in given]
     (line,) = same_place_warnings(dataset(*videos), PLACES)

@@ -156,7 +156,7 @@ def test_groups_that_differ_widen_the_interval_of_a_share() -> None:
     assert "for independent" in about_intervals(evaluate(videos[:4], RULE))
 
 
-def test_ends_of_an_interval_are_told_apart() -> None:
+def test_ends_of_an_interval_have_enough_digits() -> None:
     assert between(Interval(0.9, 0.8501, 0.949)) == "0.85 to 0.95"
     assert between(Interval(0.998, 0.9961, 0.9999)) == "0.996 to 1.000"
     assert between(Interval(1.0, float("nan"), float("nan"))) == between(None) == ""

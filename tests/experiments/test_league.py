@@ -229,7 +229,7 @@ def test_the_table_shows_what_the_records_hold(session: Session) -> None:
     assert "![Mean ranks and critical difference](ranks.png)" in text
 
 
-def test_what_nobody_published_has_no_published_figures(session: Session) -> None:
+def test_unpublished_methods_have_no_published_figures(session: Session) -> None:
     """UR-DMU with a linear path is ours: the published code's parity and figures are not its."""
     published, *others = run(session, planted(session)).entries
     ours = replace(published, name="ur_dmu_small", title="UR-DMU, small")
@@ -478,7 +478,7 @@ def test_a_method_without_steps_has_a_row(session: Session) -> None:
     assert not found.entries[0].notes
 
 
-def test_time_is_told_before_and_left_on_the_way(session: Session) -> None:
+def test_the_time_needed_is_reported_before_and_during_a_run(session: Session) -> None:
     rows = planted(session)
     clock = Clock([Heat(session, rows)], jobs=2)
     told: list[tuple[str, int]] = []

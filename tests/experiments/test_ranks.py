@@ -53,12 +53,12 @@ def test_the_statistic_is_scipys_with_ties_and_without(levels: int) -> None:
     assert found.p_value == pytest.approx(expected.pvalue)
 
 
-def test_methods_that_are_alike_everywhere_are_not_told_apart() -> None:
+def test_methods_with_equal_ranks_do_not_differ() -> None:
     found = ranking({"a": [1.0, 2.0], "b": [1.0, 2.0], "c": [1.0, 2.0]})
     assert (found.ranks, found.statistic, found.p_value) == ((2.0, 2.0, 2.0), 0.0, 1.0)
 
 
-def test_whoever_failed_ranks_last() -> None:
+def test_failed_methods_rank_last() -> None:
     found = ranking({"good": [90.0, 80.0], "poor": [10.0, 10.0], "failed": [NAN, 95.0]})
     assert dict(zip(found.names, found.ranks, strict=True)) == {
         "good": 1.5,

@@ -27,7 +27,7 @@ def video(path: Path) -> LabelledVideo:
     return LabelledVideo(path, False, NORMAL, "g")
 
 
-def test_tracks_come_in_order_whoever_is_first(
+def test_tracks_come_in_order_of_the_videos(
     detector: Detector,
     clip: Path,
     clip_frames: list[Image],
@@ -47,7 +47,7 @@ def test_tracks_come_in_order_whoever_is_first(
         assert np.array_equal(one.scores, other.scores)
 
 
-def test_nobody_waits_for_a_long_video_to_end(
+def test_scoring_does_not_wait_for_a_long_video_after_a_stop(
     detector: Detector, clip_frames: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = encode(tmp_path / "short.mp4", clip_frames[:16])

@@ -218,7 +218,7 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
         fps=None,
         out=tmp_path,
         formats=("json",),
-        again=False,
+        fresh=False,
         debug=True,
     )
     job, detector = Job(clip, "fi150"), load_detector(settings)
@@ -231,6 +231,6 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
     other.discard()
     other.release()
     assert {path.name for path in tmp_path.iterdir()} == {"fi150.json"}
-    again = replace(settings, again=True)
+    again = replace(settings, fresh=True)
     assert score_one(job, again, detector).result is not None
     assert {path.name for path in tmp_path.iterdir()} == {"fi150.json"}

@@ -45,7 +45,7 @@ def test_sequences_are_halved_down_to_one() -> None:
     assert [sequence_length(n, 1.0) for n in (1, 3, 200)] == [1, 1, 1]
 
 
-def test_the_stage_is_told_before_a_step() -> None:
+def test_the_stage_is_set_before_a_step() -> None:
     config = METHOD.Config(hidden=8, heads=2)
     network = METHOD.network(4, config)
     METHOD.begin_step(network, 0.25, config)

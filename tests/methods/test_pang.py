@@ -40,7 +40,7 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(cls + 0.5 * single + 2 * mutual, rel=1e-5)
 
 
-def test_what_a_modality_is_told_does_not_learn_from_it() -> None:
+def test_the_target_of_a_modality_gets_no_gradient() -> None:
     """The gradient of a modality's logits is that of its own divergence alone: q - p of a mean."""
     torch.manual_seed(0)
     scores = torch.full((2, 3), 0.5)

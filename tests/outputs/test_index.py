@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from oddframe.detector import VideoResult
@@ -55,6 +56,15 @@ def test_videos_are_listed_worst_first_with_what_failed_and_what_is_to_come(fold
     assert 'href="b.html#event-2"' in page
 
 
+def test_notes_name_gaps(make_result: MakeResult, tmp_path: Path) -> None:
+    pts = np.arange(1200) / 25 + np.where(np.arange(1200) < 600, 0, 3600)
+    index = FolderIndex(tmp_path, {"a": "a.mp4", "b": "b.mp4"})
+    index.add_result("a", make_result(1200, 25.0, [], video="a.mp4", pts=pts, gaps=(600,)))
+    index.add_result("b", make_result(1200, 25.0, [], video="b.mp4"))
+    index.write()
+    assert text_of(tmp_path).count("its clock leaps by 1:00:00 at 0:00:24") == 1
+
+
 def test_results_of_other_runs_and_earlier_failures_stay(
     folder: Path, make_result: MakeResult
 ) -> None:
@@ -77,7 +87,7 @@ def test_results_of_other_runs_and_earlier_failures_stay(
     assert 'href="d.html"' not in text_of(folder)  # No report was asked for.
 
 
-def test_videos_of_one_name_are_told_apart_by_their_folders(
+def test_videos_of_one_name_are_shown_with_their_folders(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
     index = FolderIndex(tmp_path, {})

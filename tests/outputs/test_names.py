@@ -24,7 +24,7 @@ from oddframe.outputs.names import safe_name, stems
         (["/x/a.mp4", "../x/a.mp4"], ["a", "a-2"]),
     ],
 )
-def test_names_that_collide_are_told_apart(paths: list[str], names: list[str]) -> None:
+def test_colliding_names_become_unique(paths: list[str], names: list[str]) -> None:
     result = stems([Path(path) for path in paths])
     assert result == names
     assert result == stems([Path(path) for path in paths])

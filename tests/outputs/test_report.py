@@ -32,7 +32,7 @@ def page_of(result: VideoResult, path: Path, media: Media | None = None) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_the_page_says_what_was_found_and_what_the_model_knows(
+def test_the_page_says_what_was_found_and_what_the_model_finds(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
     result = make_result(1200, 25.0, [(5.0, 8.0), (30.0, 33.0)])
@@ -57,7 +57,7 @@ def test_no_events_is_said_plainly(make_result: MakeResult, tmp_path: Path) -> N
     assert "No events found in 48 s." in page_of(make_result(1200, 25.0), tmp_path / "a.html")
 
 
-def test_found_missed_and_false_alarms_are_told_apart(
+def test_found_missed_and_false_alarms_are_marked_differently(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
     truth = [(5.0, 8.0), (20.0, 22.0)]

@@ -312,7 +312,7 @@ def test_a_name_with_bytes_that_are_no_text_is_written_and_read(
 
 
 @pytest.mark.parametrize("intact", [True, False])
-def test_a_score_file_that_was_edited_is_told_from_one_that_was_not(
+def test_an_edited_score_file_is_recognised(
     make_result: MakeResult, tmp_path: Path, intact: bool
 ) -> None:
     path = tmp_path / "a.json"

@@ -27,7 +27,7 @@ def test_other_words_are_refused_with_an_example(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(14.4, "14 s"), (180, "3 min"), (5400, "90 min"), (9000, "2.5 h")]
 )
-def test_times_are_told_in_one_unit(value: float, text: str) -> None:
+def test_times_are_shown_in_one_unit(value: float, text: str) -> None:
     assert duration(value) == text
 
 

@@ -60,7 +60,7 @@ def test_the_order_of_videos_and_a_copy_of_one_change_nothing() -> None:
     assert_equal(first, fit_normal(videos, seeded).network)
 
 
-def test_abnormal_videos_are_left_aside_and_fit_knows_the_way() -> None:
+def test_abnormal_videos_are_left_out_and_fit_selects_one_class_training() -> None:
     videos, _ = planted(12, 5, seed=1)
     fitted = fit(videos, config())
     assert_equal(fitted.network, fit_normal(videos[:12], config()).network)

@@ -17,7 +17,7 @@ from oddframe.training.side_by_side import GoOn, side_by_side
 from tests.training.ready import linear, ready_made
 
 
-def test_answers_come_in_order_whoever_is_first() -> None:
+def test_answers_come_in_order_of_the_inputs() -> None:
     later, told = Event(), []
 
     def make(number: int, go_on: GoOn) -> int:
@@ -35,7 +35,7 @@ def test_answers_come_in_order_whoever_is_first() -> None:
     assert sorted(number for _, number in told) == [0, 1, 2]
 
 
-def test_a_fault_stops_the_others_and_is_told() -> None:
+def test_a_fault_stops_the_others_and_is_raised() -> None:
     running = Event()
 
     def make(number: int, go_on: GoOn) -> None:
@@ -50,7 +50,7 @@ def test_a_fault_stops_the_others_and_is_told() -> None:
         side_by_side([0, 1], make, 2, lambda *_: None)
 
 
-def test_nobody_waits_for_a_video_after_ctrl_c(
+def test_ctrl_c_does_not_wait_for_a_video(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, stopped = Event(), Event()

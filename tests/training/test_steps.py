@@ -49,7 +49,7 @@ def test_parts_take_the_same_step(name: str, monkeypatch: pytest.MonkeyPatch) ->
         torch.testing.assert_close(theirs[key], weight, rtol=1e-4, atol=1e-5, msg=key)
 
 
-def test_a_method_is_told_how_far_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_gets_the_share_of_training_done(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float] = []
     monkeypatch.setattr(
         type(get_method("linear")), "begin_step", lambda *given: told.append(given[2])

@@ -114,7 +114,7 @@ def test_key_frames_are_the_same(clip: Path) -> None:
     assert all(np.array_equal(ours[time_s], theirs[time_s]) for time_s in ours)
 
 
-def test_whoever_stops_early_leaves_the_process_usable(clip: Path) -> None:
+def test_stopping_early_leaves_the_process_usable(clip: Path) -> None:
     def process() -> int:
         return int(next(open_source(clip).run(pid)))
 
@@ -156,9 +156,7 @@ def hang(source: FrameSource) -> Generator[None, None, None]:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
-def test_memory_is_limited_whoever_opens_the_file(
-    tmp_path: Path, limits: Callable[..., None]
-) -> None:
+def test_memory_is_limited_for_every_opener(tmp_path: Path, limits: Callable[..., None]) -> None:
     path = huge(tmp_path / "huge.mkv")
     assert path.stat().st_size < 3_000_000
     limits(memory_bytes=100_000_000)

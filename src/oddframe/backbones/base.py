@@ -178,7 +178,7 @@ def to_input(snippets: NDArray[np.uint8], device: str = "cpu") -> Tensor:
     x = torch.from_numpy(np.ascontiguousarray(snippets)).to(device).permute(0, 4, 1, 2, 3)
     if device == "cpu":  # Other engines read it in this order.
         return x.to(torch.float32, memory_format=torch.contiguous_format).mul_(2 / 255).sub_(1)
-    # Bytes go to the graphics card, a quarter of the floats; their order is the one it likes.
+    # Copy bytes to the graphics card, a quarter of the floats; channels last is faster there.
     return x.to(torch.float32).mul_(2 / 255).sub_(1)
 
 

@@ -82,7 +82,7 @@ def _names(path: Path, size: int, _changed_ns: int) -> tuple[str, ...]:
         raise ValueError("it is empty")
     names: set[str] = set()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        # Not by recursion: graphs may be nested as deep as whoever made the file likes.
+        # Not by recursion: the file decides how deep its graphs are nested.
         waiting = [("Model", 0, len(data))]
         while waiting:
             kind, start, end = waiting.pop()

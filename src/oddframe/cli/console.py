@@ -37,8 +37,8 @@ def printable(text: str) -> str:
 
 
 def without_control_characters(text: str) -> str:
-    """``text`` with its line feeds; other control characters, which may come from a stranger's
-    file and drive a terminal, are escaped."""
+    """``text`` with its line feeds; other control characters are escaped, because texts from files
+    could send commands to the terminal."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -172,10 +172,10 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
 
 @contextmanager
 def _lines(bar: Progress) -> Iterator[None]:
-    """Say now and then how far ``bar`` is, for whoever reads it in a file."""
+    """Print the state of ``bar`` from time to time, for output that goes into a file."""
 
     def tell() -> None:
-        with suppress(OSError):  # Nobody reads it any more.
+        with suppress(OSError):  # The reader has closed it.
             for line in _progress_lines(bar):
                 note(line)
 

@@ -58,7 +58,7 @@ def checks() -> Iterator[Check]:
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
-    except Exception as error:  # A broken install fails in any way it likes; that is the finding.
+    except Exception as error:  # A broken install may raise anything; report it.
         return Check(name, False, f"{type(error).__name__}: {error}", "reinstall oddframe")
 
 

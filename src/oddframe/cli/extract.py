@@ -208,7 +208,7 @@ def extract(
         store=Path(store),
         out=None if place is None else Path(place),
         format=(files or Files.npy).value,
-        again=fresh,
+        fresh=fresh,
         mask=painted,
     )
     decoding = decoding_limits()

@@ -135,7 +135,7 @@ def _all(
             update(tally.done, max(1, tally.total))
             bar.update(bar.task_ids[-1], note=f"{tally.frames / tally.seconds:.0f} frames/s")
         # What is made of them lies in the store by now: only files by their names are missing.
-        again = replace(order, wanted=replace(order.wanted, again=False))
+        again = replace(order, wanted=replace(order.wanted, fresh=False))
         yield from _made(cluster, later, again, room)
 
 

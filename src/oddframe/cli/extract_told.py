@@ -142,7 +142,7 @@ def _line(made: Made, tally: Tally) -> str:
     name = printable(first.video)
     if first.reason:
         return f"FAILED {name}: {printable(first.reason)}"
-    # Of what a machine made and then died without telling, nobody knows how long it took.
+    # The time is unknown for what a machine made before it died without reporting.
     rate = f", {first.frames / first.seconds:.0f} frames/s" if first.seconds else ""
     notes = [skipped(first.damaged_packets, Path(first.video))] if first.damaged_packets else []
     notes += [mended(first.mended_frames)] if first.mended_frames else []

@@ -70,7 +70,7 @@ def features(
             folder,
             FeatureStore(store),
             sound,
-            again=fresh,
+            fresh=fresh,
             progress=follow(bar, f"importing {listed.name}"),
         )
     kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)

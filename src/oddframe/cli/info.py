@@ -56,6 +56,11 @@ def info(
             say(printable(line))
         say()
         say("Everything that the file says:")
+    from oddframe.outputs.clock import length
+
+    for key in ("duration_s", "gap_s"):
+        if seconds := facts.get(key):
+            facts[key] = f"{seconds:.2f} ({length(seconds)})"
     _show(facts)
 
 
@@ -177,6 +182,8 @@ def _threshold(facts: dict[str, Any]) -> list[str]:
         f"ends where it falls below {rule['release']:.3g}",
         _basis(card),
     ]
+    if mask := _mask(facts, "best"):
+        lines.append(mask)
     if cameras := card.get("thresholds", {}).get("best"):
         lines.append(f"cameras with one of their own: {_in_words(cameras)}")
     lines.append(
@@ -186,15 +193,29 @@ def _threshold(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _mask(facts: dict[str, Any], profile: str) -> str:
+    """The masks that a profile's thresholds were set with; empty: none."""
+    if by_camera := facts["card"].get("masks", {}).get(profile):
+        masks = ", ".join(f"{camera} {digest or 'none'}" for camera, digest in by_camera.items())
+        return f"set with a mask for each camera: {masks}"
+    mask = facts["profiles"][profile]["spec"].get("mask", "")
+    return f"set with the mask {mask}: use the same with --mask" if mask else ""
+
+
 def _basis(card: dict[str, Any]) -> str:
     """Where the threshold of ``best`` comes from."""
+    from oddframe.outputs.study_words import counted, hours, often
+
     if calibrated := card.get("calibration_best"):
         low, high = calibrated["per_hour_95"]
-        return (
-            f"calibrated on {calibrated['hours']:.2g} hours of normal video: "
-            f"{calibrated['false_alarms']} false alarms in it, with 95 % certainty {low:.2g} to "
-            f"{high:.2g} an hour"
+        basis = (
+            f"{hours(calibrated['hours'])} of normal video: "
+            f"{counted(calibrated['false_alarms'], 'false alarm')}, with 95 % certainty "
+            f"{often(low)} to {often(high)} an hour"
         )
+        if calibrated.get("kept"):
+            return f"kept: so little video does not lower it; calibrated on {basis}"
+        return f"calibrated on {basis}"
     fixed = card.get("configuration", {}).get("events", {}).get("threshold")
     if fixed is not None:
         return "fixed by the configuration that it was trained with"
@@ -221,6 +242,8 @@ def _profiles(facts: dict[str, Any]) -> list[str]:
             f"fast: {_looks_at(fast['spec'])}; quicker, finds less that is short; its threshold is "
             f"{fast['rule']['threshold']:.3g}"
         )
+        if mask := _mask(facts, "fast"):
+            lines[-1] += f", {mask}"
     return lines
 
 

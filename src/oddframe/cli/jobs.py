@@ -39,7 +39,7 @@ class Settings:
     fps: float | None
     out: Path | None
     formats: tuple[str, ...]
-    again: bool
+    fresh: bool
     debug: bool
 
 
@@ -188,7 +188,7 @@ def _replaced(
         return (f"{path.name} was damaged, written anew",) if path.is_file() else ()
     if Path(old.result.video).absolute() != job.path.absolute():
         return (f"replaces the scores of {old.result.video}",)
-    if old.result.fingerprint == fingerprint and not settings.again:
+    if old.result.fingerprint == fingerprint and not settings.fresh:
         why = "was written by an earlier version" if old.intact is None else "was changed"
         return (f"{path.name} {why}, scored anew",)
     return ()
@@ -243,7 +243,7 @@ def _earlier(job: Job, settings: Settings) -> ScoreFile | None:
 
 def _fits(old: ScoreFile, settings: Settings, fingerprint: str) -> bool:
     """Whether an earlier result is this one and its score file is as it was written."""
-    return bool(old.intact) and not settings.again and old.result.fingerprint == fingerprint
+    return bool(old.intact) and not settings.fresh and old.result.fingerprint == fingerprint
 
 
 def _complete(old: ScoreFile, job: Job, settings: Settings, mask: Mask | None) -> tuple[str, ...]:

@@ -52,11 +52,17 @@ class DatasetName(StrEnum):
     ur_fall = "ur_fall"
     surveillance_fight = "surveillance_fight"
     shanghaitech_tracks = "shanghaitech_tracks"
-    fight = "fight"  # As surveillance_fight was called here.
+    fight = "fight"  # The former name of surveillance_fight; help does not list it.
+
+
+_SHOWN = [name.value for name in DatasetName if name is not DatasetName.fight]
 
 
 def league(
-    dataset: Annotated[DatasetName, typer.Option(help="What to train and test on.")],
+    dataset: Annotated[
+        DatasetName,
+        typer.Option(help="What to train and test on.", metavar=f"[{'|'.join(_SHOWN)}]"),
+    ],
     data: DataOption,
     methods: MethodsOption = "",
     seeds: SeedsOption = None,
@@ -99,13 +105,15 @@ def league(
     from oddframe.datasets.ready import is_ready
     from oddframe.datasets.registry import open_dataset
     from oddframe.experiments.benchmark import BENCHMARKS
-    from oddframe.experiments.league import LEAGUE_BENCHMARKS, Heat, repeats_of
+    from oddframe.experiments.league import Heat, repeats_of
     from oddframe.experiments.league_rates import read_rates
     from oddframe.experiments.league_record import read_league
     from oddframe.experiments.league_rows import by_features, entrants
     from oddframe.experiments.reproduce_session import config_for, prepare
 
-    name = LEAGUE_BENCHMARKS.get(dataset.value, dataset.value)
+    if dataset is DatasetName.fight:
+        dataset = DatasetName.surveillance_fight
+    name = dataset.value
     settings = config_for(name, config)
     repeats = repeats_of(BENCHMARKS[name], draws, seeds)
     opened = open_dataset(f"{name}:{data}")

@@ -130,7 +130,7 @@ def score(
         fps=fps,
         out=out or (DEFAULT_OUT if formats else None),
         formats=_formats(formats),
-        again=fresh,
+        fresh=fresh,
         debug=debug,
     )
     raise typer.Exit(run(paths or [], features or [], settings, jobs, as_json=as_json, quiet=quiet))

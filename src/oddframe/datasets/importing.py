@@ -45,7 +45,7 @@ def import_features(
     store: FeatureStore,
     sound: Path | None = None,
     *,
-    again: bool = False,
+    fresh: bool = False,
     progress: Progress | None = None,
 ) -> ImportSummary:
     """Copy the features of a published data set into the store; a fault never stops the rest.
@@ -59,7 +59,7 @@ def import_features(
         folder: Where its feature files lie, in any folders below.
         store: Where they go.
         sound: Where features of the sound lie; None: they are not wanted.
-        again: Import also what is in the store already.
+        fresh: Import also what is in the store already.
         progress: Called with (videos done, videos in all).
 
     Raises:
@@ -77,7 +77,7 @@ def import_features(
     new = kept = snippets = 0
     for done, video in enumerate(dataset.videos, start=1):
         place = stored_file(store, dataset.name, video.path.stem, spec)
-        if not again and _is_there(place, spec):
+        if not fresh and _is_there(place, spec):
             kept += 1
         else:
             try:

@@ -24,7 +24,7 @@ class Manifest:
         abnormal: How many of them are.
         labelled_frames: Frames with a label of their own, 0 where there are none.
         anomalous_frames: Those of them that are anomalous.
-        note: What to know before a figure on it is believed.
+        note: What limits the meaning of a figure on it.
     """
 
     name: str

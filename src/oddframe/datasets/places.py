@@ -1,7 +1,7 @@
 """Which videos show the same place, by the likeness of their backgrounds.
 
 Clips of one recording look alike. Parted between training and test they make a figure better than
-it is, so for whoever gave no groups places are found.
+it is, so places are found where no groups are given.
 
 Measured on Surveillance Fight, the limit set on every other one of its 37 recordings: of the pairs
 of clips that are from one of the other 18, 43 % end up in one place (most recordings are joined
@@ -79,7 +79,7 @@ def _linked(seen: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def grouped_by_place(dataset: Dataset, places: Mapping[Path, str]) -> Dataset:
-    """Videos of which nobody said where they are from, put together by place.
+    """Group videos without a group by the place that they show.
 
     They get the group of the first video of their place, a given one before others.
     """

@@ -1,7 +1,7 @@
 """Data sets that are published as lists of feature files: reading the lists and the labels.
 
 A list has one line a crop, ``.../Abuse028_x264__3.npy``: the video's name, two underscores, the
-crop's number. What stands before the name is a folder of whoever wrote the list and is not used.
+crop's number. What stands before the name is a folder of the authors and is not used.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Truths:
 
     Attributes:
         truths: When something odd happens; empty for a normal video.
-        frames: How many frames are labelled; a video of which nobody says is not there.
+        frames: How many frames are labelled; only videos for which it is known.
         notes: A line each.
     """
 

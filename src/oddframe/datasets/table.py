@@ -100,7 +100,7 @@ def _video(folder: Path, row: Row) -> tuple[LabelledVideo, list[str]]:
         problems.append(str(error))
     if intervals and not abnormal:
         problems.append("labelled normal, but something happens in it")
-    # In a list that says when, an abnormal video without an interval is one where nobody knows.
+    # In a list with events, the events of an abnormal video without an interval are unknown.
     known = "events" in row.raw and bool(intervals or not abnormal)
     part = row["part"].lower()
     if part not in ("", "train", "test"):

@@ -51,7 +51,7 @@ def ucf_crime(root: Path) -> Dataset:
     a training video is no list says. Intervals that end past the last frame are clipped.
 
     A video's path is its file, where one of its name lies somewhere in ``root``; else where it
-    would lie. A group is a video: what the videos have in common, nobody has published.
+    would lie. Each video is its own group: no groups are published.
 
     Raises:
         InputError: a list or the labels are missing or wrong.

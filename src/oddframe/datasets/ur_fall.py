@@ -2,7 +2,7 @@
 
 Kwolek, Kępski, "Human fall detection on embedded platform using depth maps and wireless
 accelerometer" (2014). Few people in few rooms, and the length alone tells a fall: bring videos to
-one length before a figure on them is believed.
+one length before using a figure on them.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class VideoFigures:
     def false_alarms(self) -> Rate:
         """Events that touch nothing true, and the hours in which nothing happens.
 
-        An abnormal video of which nobody knows when it happens tells nothing of false alarms.
+        An abnormal video without known event times is not counted for false alarms.
         """
         if self.match is None or self.truth is None:
             return Rate(0, 0.0)

@@ -26,13 +26,6 @@ from oddframe.experiments.training_record import Training
 from oddframe.methods.registry import get_method
 from oddframe.training.config import TrainConfig
 
-# Names on the command line; what they are called elsewhere.
-LEAGUE_BENCHMARKS = {
-    "ped2": "ped2",
-    "ur_fall": "ur_fall",
-    "fight": "surveillance_fight",
-    "shanghaitech_tracks": "shanghaitech_tracks",
-}
 # A loss that falls by more than this share of its whole fall in the last quarter is not done.
 _STILL_FALLING = 0.05
 _FALLING = "the loss still fell at the end"

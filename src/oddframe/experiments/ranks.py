@@ -61,7 +61,7 @@ def ranking(
 ) -> Ranking:
     """Rank methods by ``values``, higher is better, one a block; ``nan``: it failed there.
 
-    Ties share their ranks; whoever failed shares the last ones.
+    Ties share their ranks; methods that failed share the last ones.
 
     Args:
         values: Of each method, in the same order of blocks.

@@ -280,7 +280,7 @@ _HELD: dict[str, tuple[dict[tuple[int, int], Part], Setting]] = {}
 
 
 def _begin(setting: Setting, source: Source, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of whoever began this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     parts = {(p.repeat, p.fold): p for p in parts_of(source.clips(), setting.protocol)}
@@ -288,7 +288,7 @@ def _begin(setting: Setting, source: Source, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """A process that nobody waits for any more must not train on."""
+    """End this process when its parent has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -91,7 +91,7 @@ def training_digest(config: TrainConfig, setting: Setting) -> str:
 
 
 def record_path(task: Task, setting: Setting) -> Path:
-    """Where the record of a training is, or would be: whoever asks for the same finds it."""
+    """Where the record of a training is, or would be: the same training has the same path."""
     digest = training_digest(task.config, setting)
     folder = setting.folder / f"{task.config.method.name}-{digest[:12]}"
     return folder / f"r{task.repeat}f{task.fold}.json"

@@ -26,7 +26,7 @@ class Learning:
 
 @dataclass(frozen=True)
 class BestOnTest:
-    """The step that does best on the test set: what authors report, and nobody can choose so.
+    """The best step on the test set, as authors report it; only test labels can choose it.
 
     Attributes:
         chosen_by: The figure that was looked at.

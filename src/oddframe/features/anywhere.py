@@ -52,7 +52,7 @@ class Place:
         """Whether there is a file.
 
         Raises:
-            InputError: nobody can say.
+            InputError: the storage cannot be read.
         """
         if self.is_local:
             return self.path.is_file()
@@ -62,7 +62,7 @@ class Place:
         """What the feature file here says of itself; None: there is none, or a damaged one.
 
         Raises:
-            InputError: nobody can say.
+            InputError: the storage cannot be read.
         """
         if not self.exists():
             return None

@@ -1,6 +1,6 @@
-"""Features that a data set comes with: arrays in ``.npy`` files, made by somebody else.
+"""Features that a data set comes with: arrays in ``.npy`` files, made elsewhere.
 
-Nobody knows what looked at the video, so the spec names it ``array`` and says the length of a
+Their backbone is unknown, so the spec names it ``array`` and says the length of a
 feature; a model that was trained on such features takes others of that length.
 """
 

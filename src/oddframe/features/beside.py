@@ -2,7 +2,7 @@
 
 ``oddframe extract`` keeps each backbone's features apart: in a store under the content of the
 video, in a folder of files by name as ``NAME__i3d.safetensors`` and ``NAME__aisfx.safetensors``.
-Whoever names one of them means the video.
+Naming one of them names the video.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Many machines: stations as actors of Ray Data, on a cluster or on this machine.
 
-A run is one actor on the cluster (``_Run``), so that whoever started it may sit outside and talk to
-it through Ray's client. It gives the work to Ray Data, whose actors each hold a station. What an
-actor or its machine takes with it when it dies is given out again, one video at a time, a limited
-number of times: a video that kills whatever touches it is in the end listed as failed.
+A run is one actor on the cluster (``_Run``), so that its caller may be outside and use Ray's
+client. It gives the work to Ray Data, whose actors each hold a station. What an actor or its
+machine takes with it when it dies is given out again, one video at a time, a limited number of
+times: a video that kills whatever touches it is in the end listed as failed.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ class _Run:
             self._answers.put(None)
         except OddframeError as error:
             self._answers.put(str(error))
-        except Exception as error:  # A fault of ours: nobody would be told otherwise.
+        except Exception as error:  # A bug of ours: report it to the caller.
             self._answers.put(described_fault(error))
 
     def _round(self, blocks: int) -> None:

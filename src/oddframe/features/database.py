@@ -31,7 +31,7 @@ _LEAST_PAGE = 512
 
 _Out = TypeVar("_Out")
 
-# Where nobody listens, Python writes a warning to standard error, and nothing else in its line.
+# Without a handler, Python prints warnings to standard error, the bare message alone.
 _log = logging.getLogger(__name__)
 
 

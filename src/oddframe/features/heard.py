@@ -11,7 +11,7 @@ def sound_numbers(backbones: str) -> int:
 
     Args:
         backbones: As in a ``FeatureSpec``: ``i3d+aisfx``, ``imported:i3d+vggish``. Published
-            features of a sound that nobody knows are ``imported:i3d+dim64``.
+            features of unknown sound are ``imported:i3d+dim64``.
     """
     listening = {kind.name: kind.dim for kind in known_kinds() if kind.listens}
     names = backbones.removeprefix(IMPORTED).split("+")

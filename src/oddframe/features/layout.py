@@ -40,7 +40,7 @@ class Layout:
 def kind_of(dim: int, sound_dim: int = 0) -> str:
     """Name of published features by their length: ``i3d``, ``i3d+vggish``, ``i3d_resnet50``.
 
-    Of another length nobody knows what they are: ``dim512``.
+    Features of any other length are named by it: ``dim512``.
     """
     picture = _KINDS[dim][0] if dim in _KINDS else f"dim{dim}"
     sound = {0: "", _SOUND_DIM: "+vggish"}.get(sound_dim, f"+dim{sound_dim}")
@@ -48,7 +48,7 @@ def kind_of(dim: int, sound_dim: int = 0) -> str:
 
 
 def what_is(dim: int) -> str:
-    """Published features of this length in words; empty if nobody knows."""
+    """Published features of this length in words; empty if they are unknown."""
     return _KINDS[dim][1] if dim in _KINDS else ""
 
 

@@ -60,7 +60,7 @@ class Wanted:
         store: Root of the store that keeps it.
         out: Folder of files by name; None: none.
         format: Of these.
-        again: Make also what is kept.
+        fresh: Make also what is kept.
         mask: Parts of the picture to ignore; the parts have its digest.
     """
 
@@ -71,7 +71,7 @@ class Wanted:
     store: Path
     out: Path | None = None
     format: Format = "npy"
-    again: bool = False
+    fresh: bool = False
     mask: Mask | None = None
 
 
@@ -187,7 +187,7 @@ class Maker:
 
     def _is_kept(self, sha256: str, number: int) -> bool:
         path = self._store.path(sha256, self._specs[number])
-        if self._wanted.again or not exists(path):
+        if self._wanted.fresh or not exists(path):
             return False
         try:
             about = path.stat()
@@ -231,8 +231,7 @@ class Maker:
                 made = dict(zip(missing, found, strict=True))
                 if hash_of(path, source.beat) != sha256:
                     raise InputError(
-                        f"{path}: it changed while it was looked at; extract it again when whoever "
-                        "writes it is done"
+                        f"{path}: it changed while it was read; extract it again once complete"
                     )
                 with beating(beat):  # The longer the video, the longer it takes to write.
                     for extraction in made.values():
@@ -289,7 +288,7 @@ class Maker:
         for entry, spec, names in zip(entries, self._specs, self._names(video), strict=True):
             features = StoredFile(self._store.path(entry.sha256, spec)).open()
             done = video.written.is_of(names[0], entry.sha256, entry.spec)
-            if done and not self._wanted.again and are_there(out, names):
+            if done and not self._wanted.fresh and are_there(out, names):
                 continue
             write = partial(write_named, features, stem=video.stem, format=form, alone=alone)
             if not video.written.knows(names[0]):

@@ -70,7 +70,7 @@ def taken(video: str, file: str, folder: str, owner: str) -> InputError:
 
 
 def strange(file: str, folder: str) -> InputError:
-    """Why a video gets no files by its name: there are some that nobody knows of."""
+    """The error for a file of that name that is not in the manifest."""
     return InputError(
         f"{folder}: {file} is there and was made of something else: choose another --out, or "
         "remove that file"

@@ -176,7 +176,7 @@ def _sweep(parent: Path) -> None:
             lock = _lock_of(folder)
             if lock.acquire(without_locks=False):
                 try:
-                    if _is_old(folder):  # Nobody has gone on there since.
+                    if _is_old(folder):  # Not resumed since.
                         shutil.rmtree(folder, ignore_errors=True)
                 finally:
                     lock.release()

@@ -3,7 +3,7 @@
 A video is one file a crop, ``NAME__0.npy`` (T, D), or one file with all of them, (T, C, D) or
 (C, T, D). Features of the sound, (T', 128), lie in a file of their own and go beside those of every
 crop, as the loader of XD-Violence's authors does it: T' is T, or T - 1, and then the last row of
-the picture is dropped. Nobody can tell the weights or the preprocessing from such a file, so the
+the picture is dropped. Such a file does not show the weights or the preprocessing, so the
 spec says that it was imported, and a model takes imported features or its own, never both.
 """
 
@@ -179,7 +179,7 @@ class NpyFiles:
 
 @dataclass(frozen=True)
 class Unusable:
-    """Stands where features should be: whoever opens it hears why they cannot be used."""
+    """Takes the place of features that cannot be used; ``open`` raises the reason."""
 
     reason: str
 

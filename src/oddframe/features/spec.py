@@ -36,7 +36,7 @@ class FeatureSpec(Preprocessing):
         backbone: Name in the backbone registry, ``i3d``; ``i3d+aisfx`` where the features of
             several stand side by side; ``imported:i3d`` if made elsewhere.
         weights_sha256: Of the weights that were used, with ``+`` between those of several; empty
-            where nobody knows.
+            where they are unknown.
         dim: Length D of a feature.
         precision: What the engine computed in, ``float32`` or ``bfloat16``; sound is always
             listened to in float32.

@@ -154,7 +154,7 @@ class Station:
         self._folder = scratch.enter_context(scratch_folder())
         self._clean_up = finalize(self, scratch.close)  # Actors of Ray are not closed.
         out = self._folder / "out" if order.out else None
-        wanted = replace(order.wanted, store=self._folder / "store", out=out, again=False)
+        wanted = replace(order.wanted, store=self._folder / "store", out=out, fresh=False)
         self._watched: Watched[Video, Made] = Watched(
             partial(Maker, wanted, order.memory_bytes),
             1,
@@ -165,7 +165,7 @@ class Station:
 
     def __call__(self, item: Item) -> Made:
         """Make the features of a video; a failure is an answer, not an exception."""
-        # Whoever was cut off here may have been almost done.
+        # A machine that was cut off may have finished it.
         seen = look(item, self._order)
         if seen.is_done:
             if seen.reason:
@@ -241,7 +241,7 @@ class Station:
 
 
 def _kept(item: Item, sha256: str, spec: FeatureSpec, order: Order) -> Entry | None:
-    if order.wanted.again:
+    if order.wanted.fresh:
         return None
     header = (order.store / place_in_store(sha256, spec)).header()
     if header is None or header.spec != spec:
@@ -257,7 +257,7 @@ def _is_named(item: Item, sha256: str, spec: FeatureSpec, order: Order) -> bool:
     owner = item.written.owner(names[0], sha256)
     if owner is not None and (order.out / names[0]).exists():
         raise taken(item.source.name, names[0], order.out.text, owner)
-    if order.wanted.again or not item.written.is_of(names[0], sha256, spec.hash()):
+    if order.wanted.fresh or not item.written.is_of(names[0], sha256, spec.hash()):
         return False
     return all((order.out / name).exists() for name in names)
 

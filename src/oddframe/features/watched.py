@@ -1,6 +1,6 @@
 """Work in processes that are watched: one that dies, hangs or eats the memory is not the end.
 
-A decoder is half a million lines of C that read what strangers recorded. So it runs in a process
+A decoder is half a million lines of C that read untrusted files. So it runs in a process
 that may take so much memory and be silent for so long; else the process is ended, its video is
 given up with the reason, and a fresh process goes on with the next.
 """
@@ -191,8 +191,8 @@ class _Worker(Generic[Job]):
 
 
 def _serve(pipe: Connection, start: Callable[[], Work[Any, Any]]) -> None:
-    """The life of a process, seen from inside; it ends with whoever started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who watches.
+    """The main loop of a process; it ends when its parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C.
     with suppress(EOFError, OSError):
         try:
             work = start()
@@ -229,10 +229,10 @@ class _Beat:
 
 @contextmanager
 def beating(beat: Beat) -> Iterator[None]:
-    """Keep beating while something is done that cannot tell of itself, and is no stranger's."""
+    """Send heartbeats during trusted work that sends none itself."""
 
     def act() -> None:
-        with suppress(OSError):  # Whoever started this process has ended: the work notices it.
+        with suppress(OSError):  # The parent has ended: the work finds out itself.
             beat(0, None)
 
     with meanwhile(2 * _TELL_S, act):

@@ -1,4 +1,4 @@
-"""GCL: a generator and a discriminator tell each other what is odd; nobody tells them.
+"""GCL: a generator and a discriminator label for each other what is odd; no labels are used.
 
 Zaheer, Mahmood, Khan, Segu, Yu, Lee, "Generative Cooperative Learning for Unsupervised Video
 Anomaly Detection", CVPR 2022. The generator is an autoencoder of features: what is rare it makes

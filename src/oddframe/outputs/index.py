@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError
+from oddframe.features.extract import gap_note
 from oddframe.files import opened, write_text
 from oddframe.outputs.clock import clock, length
 from oddframe.outputs.json_file import ScoreFile, read_score_file
@@ -155,6 +156,8 @@ def _row(result: VideoResult, report: str) -> _Video:
         notes.append(f"{result.damaged_packets} damaged packets skipped")
     if result.mended_frames:
         notes.append(f"{result.mended_frames} damaged frames mended")
+    if result.track.timebase.gaps:
+        notes.append(gap_note(result.track.timebase))
     return _Video(
         result.video,
         report,

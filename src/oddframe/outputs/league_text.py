@@ -243,7 +243,7 @@ def _cell(entry: Entry, column: Column) -> str:
 
 
 def _published(entry: Entry, data: str, figure: str) -> str:
-    if entry.name == SMALL:  # Nobody published it.
+    if entry.name == SMALL:  # It is not published.
         return _NONE
     known = [
         f"{each.value:g}" + (f" ({each.features})" if each.features else "")
@@ -350,8 +350,8 @@ def _recipes(leagues: Sequence[League]) -> list[str]:
         method = get_method(entry.method)
         own = method.recipe
         bags = f"{own.normal_bags} + {own.abnormal_bags} bags of {own.segments} segments"
-        nobodys = method.stepless or entry.name == SMALL
-        steps = _NONE if nobodys else f"{own.steps:,} steps of {bags}"
+        no_recipe = method.stepless or entry.name == SMALL
+        steps = _NONE if no_recipe else f"{own.steps:,} steps of {bags}"
         rows.append([entry.title, entry.recipe, steps])
     heads = [
         "method",

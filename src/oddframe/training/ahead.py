@@ -13,9 +13,9 @@ from oddframe.training.bags import Bags, Batch
 
 
 class Ahead:
-    """The same row of batches as ``bags``, which nobody else may draw from.
+    """Draws the batches of ``bags`` one ahead; nothing else may draw from ``bags``.
 
-    Where the row stands is where it was before what nobody has asked for yet.
+    ``state()`` excludes the prefetched batch.
     """
 
     def __init__(self, bags: Bags) -> None:
@@ -42,6 +42,6 @@ class Ahead:
     def restore(self, state: dict[str, Any]) -> None:
         """See ``Bags.restore``."""
         if self._waiting is not None:
-            self._waiting.exception()  # It has to be over; what it gave nobody wants.
+            self._waiting.exception()  # Wait until it ends, and drop its batch.
         self._waiting = self._state = None
         self._bags.restore(state)

@@ -1,4 +1,4 @@
-"""What is held out together where nobody said where the videos are from: those of one place."""
+"""Holds out videos of one place together where the data set gives no groups."""
 
 from __future__ import annotations
 

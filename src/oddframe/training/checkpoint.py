@@ -91,7 +91,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write it, atomically: whoever is killed meanwhile still has the one before.
+    """Write it atomically: after a kill the previous one is still there.
 
     Raises:
         OddframeError: it cannot be written.

@@ -1,4 +1,4 @@
-"""What a training run is told: sections of plain values, read from YAML.
+"""Configuration of a training run: sections of plain values, read from YAML.
 
 Every key is checked. An unknown one is refused with its line and the nearest known one, so that a
 slip of the pen never trains with a default instead.

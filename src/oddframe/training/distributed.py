@@ -274,8 +274,8 @@ def processes() -> Iterator[Ranks]:
     yield ranks
     if ranks.first:
         ranks.tell(None)
-    # Nobody hangs up while another may still be reading its last message. Whose wait is cut knows
-    # by that that all have come this far.
+    # No process disconnects while another may still be reading its last message. A barrier that
+    # fails means that another process has passed it.
     with suppress(RuntimeError):
         dist.barrier()
     dist.destroy_process_group()

@@ -37,7 +37,7 @@ class Fitted:
 def spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
     """Highest minus lowest snippet score over the first views of ``videos``.
 
-    Nobody looks further once it is ``COLLAPSED`` or more, which the first videos mostly show.
+    Stops once it is ``COLLAPSED`` or more, mostly after the first videos.
     """
     device = network.standardise.mean.device
     low, high = np.inf, -np.inf

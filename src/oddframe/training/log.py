@@ -34,7 +34,7 @@ class StepLog:
                 path.touch()
             with opened(path, OddframeError) as old:
                 kept = sum(map(len, islice(old, steps_done)))
-            # Cut, not written anew: whoever is killed here has lost nothing.
+            # Cut, not written anew: a process that is killed here loses nothing.
             os.truncate(path, kept)
             self.file = path.open("a", encoding="utf-8")
 

@@ -212,7 +212,7 @@ def _so_far(run: Run) -> ModelNetwork:
 
 
 def _spread(run: Run) -> float:
-    """That of the network as it would be kept by now; training goes on as if nobody had looked.
+    """The spread of the network as it would be saved now; training is not affected.
 
     With its temperature: scores that the sigmoid alone makes one need not have collapsed.
     """
@@ -222,7 +222,7 @@ def _spread(run: Run) -> float:
 
 
 def _slower(config: TrainConfig) -> TrainConfig:
-    """What the second attempt is told."""
+    """The configuration of the second attempt."""
     lr, seed = config.full_recipe().lr / _SLOWER, config.recipe.seed + _NEXT_SEED
     return config.with_recipe(lr=lr, seed=seed)
 

@@ -1,4 +1,4 @@
-"""Many videos at a time, each on a thread of its own; nobody waits for them after Ctrl-C."""
+"""Several videos at a time, each on a thread of its own; after Ctrl-C they are not waited for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def side_by_side(
     Args:
         items: Of what.
         make: Takes one, and what it has to call now and then, as the progress of an extraction:
-            that raises CancelledError once nobody waits for it any more.
+            that raises CancelledError once its result is not needed any more.
         jobs: How many at a time.
         told: Called with (done, the latest) as they come.
 

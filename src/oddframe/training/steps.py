@@ -189,7 +189,7 @@ def all_rows(recipe: Recipe) -> Tensor:
 
 
 def parts_of_batch(config: TrainConfig, tiles: int) -> list[Tensor]:
-    """Which rows of a batch are computed together: as many as the processor's cache likes.
+    """Which rows of a batch are computed together: as many as fit the processor's cache.
 
     Each part has as many normal bags as abnormal ones, of the same places; one part where the
     recipe has more of one kind than of the other, or the method's loss is not a mean over parts.

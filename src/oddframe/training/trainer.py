@@ -74,7 +74,7 @@ class Trainer:
             fitted.network.network.half().float()
         classes = sorted({each.video.label for each in videos if each.video.abnormal})
         knows = UNUSUAL if method.from_normal_alone else ", ".join(classes)
-        if method.without_labels:  # Nobody named the classes to it.
+        if method.without_labels:  # It has not used the classes.
             knows = "what is rare"
         model = Model(
             name=self.name,

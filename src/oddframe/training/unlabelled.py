@@ -1,4 +1,4 @@
-"""Bags for a method that is told nothing: drawn without a look at any label."""
+"""Bags for a method without labels: drawn without reading any label."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class UnlabelledBags:
             views: list[View] = same_view([self.videos[i].views for i in chosen], self.rng)
             tiles = self.videos[0].tiles
             row = TrainingVideo((in_a_row(views, tiles),), abnormal=False, tiles=tiles)
-            made.append((row, 0))  # That it should be normal, nobody reads.
+            made.append((row, 0))  # The label is not used.
         return made
 
     def state(self) -> dict[str, Any]:

@@ -16,8 +16,8 @@ _BLOCK = 2**20  # Bytes; the comment is written before the pictures.
 def is_own(path: Path) -> bool:
     """Whether a file is an annotated video or a preview, by its mark; only those have such names.
 
-    What cannot be read is not. No decoder is asked: a stranger's file is opened elsewhere, in a
-    process that may die of it.
+    False for a file that cannot be read. No decoder is used here: untrusted files are decoded in
+    a child process only.
     """
     if not path.name.endswith(_ENDINGS):
         return False

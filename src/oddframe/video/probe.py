@@ -11,6 +11,7 @@ import numpy as np
 
 from oddframe.errors import InputError
 from oddframe.files import is_dir
+from oddframe.video.clock import FrameClock
 from oddframe.video.container import OpenVideo, open_video, packets_of
 from oddframe.video.folder import pictures_in, read_picture
 from oddframe.video.frame import DEFAULT_FPS
@@ -38,6 +39,7 @@ class VideoInfo:
         rotation: Degrees anticlockwise by which frames are turned for showing: 0, 90, 180, 270.
         has_audio: Whether there is sound.
         variable_frame_rate: Whether the first thousand frames are unevenly spaced.
+        gap_s: The longest gap in the time line among the first thousand frames, seconds; 0: none.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class VideoInfo:
     rotation: int
     has_audio: bool
     variable_frame_rate: bool
+    gap_s: float = 0.0
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -66,7 +69,8 @@ def _probe(path: Path) -> VideoInfo:
     if is_dir(path):
         return _probe_folder(path)
     with open_video(path) as video:
-        uneven = _uneven(video)
+        stamps = _stamps_s(video)
+        gap_s = _longest_gap_s(video, stamps)
     with open_video(path) as video:
         picture = _first_picture(path, video)
         turns = round(picture.rotation / 90) % 4
@@ -81,7 +85,8 @@ def _probe(path: Path) -> VideoInfo:
             codec=video.stream.codec_context.name,
             rotation=turns * 90,
             has_audio=bool(video.container.streams.audio),
-            variable_frame_rate=uneven,
+            variable_frame_rate=_is_uneven(stamps),
+            gap_s=gap_s,
         )
 
 
@@ -97,11 +102,28 @@ def _first_picture(path: Path, video: OpenVideo) -> av.VideoFrame:
     raise InputError(f"{path}: {reason}")
 
 
-def _uneven(video: OpenVideo) -> bool:
+def _stamps_s(video: OpenVideo) -> list[float]:
+    """Time stamps of the first frames in the order of showing, in seconds."""
     packets = islice(packets_of(video.container, video.stream), _PROBED_PACKETS)
     stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
-    gaps = np.diff(stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps)
-    return gaps.size > 1 and bool(np.ptp(gaps) > _EVEN_S)
+    return stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps
+
+
+def _is_uneven(stamps_s: list[float]) -> bool:
+    steps = np.diff(stamps_s)
+    return steps.size > 1 and bool(np.ptp(steps) > _EVEN_S)
+
+
+def _longest_gap_s(video: OpenVideo, stamps_s: list[float]) -> float:
+    """By the same clock that decoding uses."""
+    clock = FrameClock(video.fps, video.duration_s, video.origin_s)
+    longest = last = 0.0
+    for stamp in stamps_s:
+        time = clock(stamp)
+        if clock.after_gap:
+            longest = max(longest, time - last)
+        last = time
+    return longest
 
 
 def _probe_folder(folder: Path) -> VideoInfo:

@@ -1,7 +1,7 @@
 """Opens and decodes video in child processes, whose memory and silence are limited.
 
-A decoder is half a million lines of C that read what strangers recorded: a file may crash it, hang
-it, or make it ask for any amount of memory. In a child process this costs that one file.
+A decoder is half a million lines of C that read untrusted files: a file may crash it, hang it,
+or make it ask for any amount of memory. In a child process this costs that one file.
 """
 
 from __future__ import annotations

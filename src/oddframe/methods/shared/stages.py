@@ -12,7 +12,7 @@ class Staged(nn.Module):
     ``done`` is a buffer, so that a resumed training stands where it was.
     """
 
-    done: Tensor  # () share of the training that is done; 1 where nobody says
+    done: Tensor  # () share of the training that is done; 1 where it is not set
 
     def __init__(self) -> None:
         super().__init__()

@@ -291,7 +291,7 @@ def _receive(connection: Connection) -> Any:
 
 
 def _serve(descriptor: int, parent: int) -> None:
-    """The child's main program: run what the parent asks for until it hangs up."""
+    """The child's main program: run the parent's requests until it closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     connection = Connection(descriptor)

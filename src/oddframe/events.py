@@ -285,7 +285,7 @@ def _widening(n: int) -> IntArray:
 
 
 def _halved(keeps: Callable[[float], bool], good: float, bad: float) -> float:
-    """The lowest value found, between ``bad`` and ``good`` above it, that still keeps the wish."""
+    """The lowest value found between ``bad`` and ``good`` that still keeps the wished rate."""
     while (middle := (good + bad) / 2) < good and middle > bad and good - bad > 1e-9 * good:
         if keeps(middle):
             good = middle

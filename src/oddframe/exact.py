@@ -1,4 +1,4 @@
-"""What CUDA has to be told so that float32 is float32, and the same input gives the same bytes.
+"""CUDA settings with which float32 is float32, and the same input gives the same bytes.
 
 Left to itself, cuDNN multiplies in TF32 where float32 was asked for, with 10 bits of mantissa in
 place of 23, and may take algorithms that add up in another order each time. On a CPU nothing

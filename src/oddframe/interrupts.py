@@ -30,7 +30,7 @@ def deaf() -> Iterator[None]:
 
 @contextmanager
 def _afterwards() -> Iterator[None]:
-    """Ctrl-C that comes meanwhile, on whichever thread, is heard afterwards."""
+    """Delay Ctrl-C until the end of the block, whatever the thread."""
     if threading.current_thread() is not threading.main_thread():  # Signals are its business.
         yield
         return

@@ -1,4 +1,4 @@
-"""What stands still in a video, as a vector by which places are told apart.
+"""The background of a video as a vector, to distinguish places.
 
 Histograms of gradients (Dalal and Triggs, CVPR 2005) of the median of a few pictures: where edges
 are and which side of them is brighter, but not how bright, so that it survives changes of light and

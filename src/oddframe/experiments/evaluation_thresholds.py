@@ -41,7 +41,7 @@ class Threshold:
 
     @property
     def enough(self) -> bool:
-        """Whether so many hours can show the wish."""
+        """Whether so many hours can show the wished rate."""
         return self.alarms.hours >= self.hours_needed
 
     @property

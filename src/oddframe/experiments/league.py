@@ -187,7 +187,7 @@ def _looks(config: TrainConfig) -> tuple[str, ...]:
 
 
 def _notes(trainings: Sequence[Kept]) -> tuple[str, ...]:
-    """What a reader has to know of a row before its figures are trusted."""
+    """Warnings about a row's figures."""
     told = [line for training in trainings for line in training.told]
     lines = [
         f"{line} ({told.count(line)} of {len(trainings)} trainings)"

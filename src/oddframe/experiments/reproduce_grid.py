@@ -58,7 +58,7 @@ Told = Callable[[int, int, Task, Outcome], None]
 
 @dataclass(frozen=True)
 class Source:
-    """Where features come from, as another process can be told.
+    """Where features come from, in a form that can be sent to another process.
 
     Attributes:
         dataset: The videos.

@@ -1,4 +1,4 @@
-"""Work in processes that are watched: one that dies, hangs or eats the memory is not the end.
+"""Work in supervised processes: one that dies, hangs or takes all memory is replaced.
 
 A decoder is half a million lines of C that read untrusted files. So it runs in a process
 that may take so much memory and be silent for so long; else the process is ended, its video is

@@ -52,7 +52,7 @@ class Pace:
 
 
 class Stopwatch:
-    """Measures the pace of one training: told of its steps, then asked at its end."""
+    """Measures the pace of one training from its steps."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock

@@ -16,7 +16,7 @@ def listens(config: TrainConfig) -> bool:
 
 
 def with_sound(config: TrainConfig, backbones: str) -> TrainConfig:
-    """``config`` that knows how many numbers of a feature are of the sound, if its method asks.
+    """``config`` with the number of a feature's values that are of sound, if its method needs it.
 
     What is set in the configuration stays, and so does a method that does not listen.
 

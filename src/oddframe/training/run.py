@@ -177,7 +177,7 @@ def train(
 
 
 class _Told:
-    """Passes on what is told, and remembers what a reader of the figures should know."""
+    """Passes on progress and warnings, and collects the warnings."""
 
     def __init__(self, progress: Progress):
         self.progress = progress

@@ -64,7 +64,7 @@ class Tryout:
             )
 
     def search(self) -> Search:
-        """Choose a setting; the lines that are told say what was tried, and what was not."""
+        """Choose a setting, and report what was tried and what was not."""
         self.progress.say(
             f"searching within {duration(self.budget.left)} on {len(self.folds)} validation folds, "
             f"in this order: {_stated(self.grid)}"

@@ -1,4 +1,4 @@
-"""Graphs over the snippets of a video: which of them hear of which, and how much."""
+"""Graphs over the snippets of a video: which of them are connected, and how strongly."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Staged(nn.Module):
-    """A network that is told before every step how far its training is, for its loss to read.
+    """A network whose loss depends on how far its training is, set before every step.
 
     ``done`` is a buffer, so that a resumed training stands where it was.
     """

@@ -160,6 +160,21 @@ def test_training_goes_on_from_a_model(tmp_path: Path, model: Model) -> None:
     )
 
 
+def test_a_finished_seed_goes_by_the_held_out_videos_too(tmp_path: Path) -> None:
+    data = published(tmp_path / "data")
+    groups = trained(tmp_path, data=data).model.card["held_out_groups"]
+    out = tmp_path / "n.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, Stop(), data=data, out=out, seeds=3)
+    for video in data.videos:
+        if video.group in groups:
+            np.save(video.path, np.load(video.path) + 1.0)
+    told = Told()
+    found = trained(tmp_path, told, data=data, out=out, seeds=3)
+    assert told.said("seed-2022.safetensors: trained with another configuration, on other features")
+    assert found.model.card["held_out_groups"] == groups
+
+
 def test_a_model_of_another_method_or_other_features_is_refused(
     tmp_path: Path, model: Model
 ) -> None:

@@ -109,7 +109,9 @@ class Finals:
         config = self.config.with_recipe(seed=seed)
         path = self.files.model(f"seed-{seed}")
         sections = (*config.training_views().values(), *config.profiles().values())
-        seen = features_digest(inside, [self.trainer.library.spec(each) for each in sections])
+        specs = [self.trainer.library.spec(each) for each in sections]
+        # Thresholds and figures come from the held-out videos.
+        seen = "".join(features_digest(videos, specs) for videos in (inside, self.held_out))
         if (finished := _finished(path, config, seen)) is not None:
             return replace(finished, name=self.trainer.name)
         if path.exists():

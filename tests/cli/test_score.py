@@ -626,7 +626,7 @@ def test_a_video_that_ends_its_process_costs_no_other_one(
     assert scored == ["a.mp4", "b.mp4", "c.mp4"]
     assert len(told["failed"]) == 1
     assert "deadly.mp4: the process that read it was ended by SIGKILL: out of memory?" in answer.err
-    assert answer.code == 1
+    assert answer.code == 3
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")

@@ -38,6 +38,8 @@ _HEARTBEAT_S = 0.2
 _POLL_S = 1.0
 # A child that was asked to stop a function and does not within so many seconds is killed.
 _STOP_S = 2.0
+# Where an option says how long silence may last.
+PATIENCE = " (--patience waits longer)"
 # An orphaned child looks this often (s) whether its parent is still there.
 _ORPHAN_S = 2.0
 
@@ -157,10 +159,7 @@ class ChildProcess:
             if not self._connection.poll(_POLL_S):
                 silent += _POLL_S
                 if silent >= self.silence_s:
-                    raise ChildFailedError(
-                        f"nothing came of it for {self.silence_s:g} s, so it was given up: its "
-                        "decoder hangs, or the machine is too busy (--patience waits longer)"
-                    )
+                    raise ChildFailedError(describe_silence(self.silence_s, PATIENCE))
                 continue
             try:
                 kind, value = _receive(self._connection)
@@ -176,15 +175,27 @@ class ChildProcess:
         code = self._process.returncode
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 4096))
         words = self._stderr.read().decode(errors="replace").strip()
-        last = words.splitlines()[-1] if words else ""
         if is_out_of_memory(words):
             return out_of_memory(self.memory_bytes)
-        with suppress(ValueError):
-            hint = ": out of memory?" if code == -signal.SIGKILL else ""
-            name = signal.Signals(-code).name
-            return ChildFailedError(f"the process that read it was ended by {name}{hint}")
-        said = f": {last}" if last else ""
-        return ChildFailedError(f"the process that read it ended (exit code {code}){said}")
+        last = f": {words.splitlines()[-1]}" if words and code >= 0 else ""
+        return ChildFailedError(f"{describe_exit(code)}{last}")
+
+
+def describe_exit(code: int) -> str:
+    """What ended a process, by its exit code; negative: the number of a signal."""
+    with suppress(ValueError):
+        name = signal.Signals(-code).name
+        hint = ": out of memory?" if name == "SIGKILL" else ""
+        return f"the process that read it was ended by {name}{hint}"
+    return f"the process that read it ended by itself (exit code {code})"
+
+
+def describe_silence(silence_s: float, advice: str = "") -> str:
+    """Why a process is given up of which nothing came for so long, and what to do about it."""
+    return (
+        f"nothing came of it for {silence_s:g} s, so it was given up: its decoder hangs, or the "
+        f"machine is too busy{advice}"
+    )
 
 
 def is_supported() -> bool:

@@ -247,7 +247,7 @@ class FrameMetrics:
 
 
 def _joined(videos: Sequence[LabelledScores]) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
-    rows = [_rows(v.scores, v.labels, v.weights) for v in videos]  # Each video by itself.
+    rows = [_rows(v.scores, v.labels, v.weights) for v in videos]  # Checks each video.
     return (
         np.concatenate([np.zeros(0, bool), *(labels for _, labels, _ in rows)]),
         np.concatenate([np.zeros(0), *(scores for scores, _, _ in rows)]),

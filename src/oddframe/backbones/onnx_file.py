@@ -134,7 +134,7 @@ class OnnxKind(Kind):
         return path
 
     def sha256(self, weights: Path) -> str:
-        """Of the ONNX file, of the files of its weights, and of what the YAML says of its input.
+        """Hash the ONNX file, the files of its weights, and the YAML's description of its input.
 
         Files beside it whose names begin with its name count, too, for models are known by that.
 

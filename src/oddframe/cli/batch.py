@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from oddframe.child_process import PATIENCE
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.inputs import recordings
 from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
@@ -17,7 +18,7 @@ from oddframe.cores import share_of_cores
 from oddframe.detector import Detector
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.beside import video_of
-from oddframe.features.watched import PATIENCE, Beat, Broken, Watched, beating
+from oddframe.features.watched import Beat, Broken, Watched, beating
 from oddframe.modelfile import UNUSUAL
 from oddframe.outputs.index import NAME as INDEX
 from oddframe.outputs.index import FolderIndex, is_index

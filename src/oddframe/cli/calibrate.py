@@ -63,7 +63,7 @@ def calibrate(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -83,7 +83,7 @@ def check(
     ] = False,
     most: Annotated[int, typer.Option(min=0, help="Files to name of each fault.")] = 3,
     store: StoreOption = FEATURES,
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -77,7 +77,7 @@ def evaluate(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     markdown: Annotated[

@@ -166,7 +166,7 @@ def extract(
             show_default=False,
         ),
     ] = None,
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     fresh: FreshOption = False,
     as_json: JsonOption = False,

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from oddframe.backbones.engines import choose
+from oddframe.child_process import PATIENCE
 from oddframe.cli.console import follow, note, printable, progress_bar
 from oddframe.cli.extract_told import Books, Tally, remembered, settle
 from oddframe.cli.inputs import recordings
@@ -18,7 +19,7 @@ from oddframe.features.making import Made, Maker, Video, Wanted
 from oddframe.features.manifest import Entry, append_entries, read_entries
 from oddframe.features.named import earlier
 from oddframe.features.store import FeatureStore
-from oddframe.features.watched import PATIENCE, Broken, Watched
+from oddframe.features.watched import Broken, Watched
 from oddframe.files import make_folder
 from oddframe.outputs.names import stems
 

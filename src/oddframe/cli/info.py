@@ -37,7 +37,7 @@ def info(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A video, a feature file, or a model.")
     ],
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -289,7 +289,7 @@ def _holds_features(path: Path) -> bool:
     with opened(path) as file:
         try:
             _, metadata = read_tensor_header(file, os.fstat(file.fileno()).st_size)
-        except (OSError, ValueError):  # Reading it as a model says what is wrong.
+        except (OSError, ValueError):  # ``load_model`` reports what is wrong.
             return False
     return f'"{KIND}"' in metadata.get(HEADER, "")
 

@@ -81,7 +81,7 @@ def league(
         ),
     ] = False,
     jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     out: Annotated[
         Path, typer.Option(help="Trainings, and a record of each benchmark; a table of all.")

@@ -271,7 +271,7 @@ def _set_patience(seconds: float) -> float:
     return seconds
 
 
-# Of every verb that opens videos. Each sets its limit by itself.
+# Options of every verb that opens videos. Their callbacks set the limits of this process.
 MemoryOption = Annotated[
     float | None,
     typer.Option(

@@ -77,7 +77,7 @@ def reproduce(
     ] = None,
     seeds: SeedsOption = None,
     jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     best_on_test: Annotated[
         bool,

@@ -89,7 +89,7 @@ def score(
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - both set the limits by themselves
+    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
     fresh: FreshOption = False,
     as_json: JsonOption = False,

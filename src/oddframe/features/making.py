@@ -14,7 +14,7 @@ from oddframe import __version__
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
 from oddframe.backbones.registry import load_backbone
-from oddframe.child_process import limit_memory
+from oddframe.child_process import limit_memory, out_of_memory
 from oddframe.errors import InputError, OddframeError, described_fault, is_out_of_memory
 from oddframe.features.extract import Extraction, Task, extract_all
 from oddframe.features.header import StoredHeader, read_stored_header
@@ -157,7 +157,7 @@ class Maker:
             reason = f"cannot be read ({error.strerror or error})"
         except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
             if is_out_of_memory(error):
-                reason = f"it takes more than {self._memory / 1e9:g} GB (--memory allows more)"
+                reason = str(out_of_memory(self._memory))
             else:
                 reason, exit_code = described_fault(error), 1
         reason = reason.removeprefix(f"{video.path}: ")

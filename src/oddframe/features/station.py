@@ -15,6 +15,7 @@ from pathlib import Path
 from weakref import finalize
 
 from oddframe import __version__
+from oddframe.child_process import PATIENCE
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.anywhere import Place, Source
 from oddframe.features.making import Made, Maker, Video, Wanted, about, hash_of
@@ -29,7 +30,7 @@ from oddframe.features.named import (
 )
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store import place_in_store
-from oddframe.features.watched import PATIENCE, Broken, Watched
+from oddframe.features.watched import Broken, Watched
 from oddframe.files import scratch_folder
 
 

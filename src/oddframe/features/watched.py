@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
+from oddframe.child_process import describe_exit, describe_silence
 from oddframe.errors import OddframeError
 from oddframe.interrupts import deaf
 from oddframe.meanwhile import meanwhile
@@ -30,8 +31,6 @@ Result = TypeVar("Result")
 Beat = Callable[[int, int | None], None]
 Work = Callable[[Job, Beat], Result]
 
-# Where an option says how long silence may last.
-PATIENCE = " (--patience waits longer)"
 _TELL_S = 0.2
 # A process that dies while it starts, as one that the system ends for its memory, is started again.
 _MOST_FAILED_STARTS = 3
@@ -157,10 +156,7 @@ class _Worker(Generic[Job]):
     def read(self, done: dict[int, tuple[int, int | None]]) -> Any:
         """What came: None for a beat, else the result or why there is none."""
         if not self.pipe.poll():
-            return Broken(
-                f"nothing came of it for {self._silence_s:g} s, so it was given up: its "
-                f"decoder hangs, or the machine is too busy{self._advice}"
-            )
+            return Broken(describe_silence(self._silence_s, self._advice))
         try:
             kind, value = self.pipe.recv()
         except (EOFError, OSError):
@@ -182,12 +178,7 @@ class _Worker(Generic[Job]):
 
     def _death(self) -> str:
         self._process.join()
-        code = self._process.exitcode or 0
-        with suppress(ValueError):
-            name = signal.Signals(-code).name
-            hint = ": out of memory?" if name == "SIGKILL" else ""
-            return f"the process that read it was ended by {name}{hint}"
-        return f"the process that read it ended by itself (exit code {code})"
+        return describe_exit(self._process.exitcode or 0)
 
 
 def _serve(pipe: Connection, start: Callable[[], Work[Any, Any]]) -> None:

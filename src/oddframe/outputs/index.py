@@ -171,7 +171,7 @@ def _row(result: VideoResult, report: str) -> _Video:
 
 
 def _failures(path: Path) -> dict[str, str]:
-    """What the folder's last index says of videos that could not be scored."""
+    """Read from the folder's last index which videos could not be scored, and why."""
     try:
         with opened(path) as file:
             found = _DATA.search(file.read().decode(errors="replace"))

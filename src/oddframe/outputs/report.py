@@ -142,7 +142,7 @@ def _hours(base: Timebase) -> bool:
 
 
 def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
-    """What the page says of each event."""
+    """Fields of each event for the page."""
     shown = _clock_of(result.track.timebase)
     return [
         {
@@ -172,7 +172,7 @@ def _thumbnail(picture: Picture) -> dict[str, Any]:
 
 
 def _truth(result: VideoResult) -> list[dict[str, Any]] | None:
-    """What the page says of each true interval; None: they are not known."""
+    """Fields of each true interval for the page; None: they are not known."""
     if result.truth is None:
         return None
     shown = _clock_of(result.track.timebase)

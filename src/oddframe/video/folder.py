@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -88,17 +89,31 @@ def read_picture(file: Path) -> Image:
     Raises:
         InputError: it cannot be read.
     """
+    with opened_picture(file) as picture:
+        picture.load()
+        return _rgb(ImageOps.exif_transpose(picture))
+
+
+@contextmanager
+def opened_picture(file: Path, purpose: str = "") -> Iterator[PillowImage.Image]:
+    """Open a picture file; what fails in the block fails because of the picture.
+
+    Args:
+        file: The file.
+        purpose: What it is read for, for the error: `` as a mask``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         with opened(file) as data, PillowImage.open(data) as picture:
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            return _rgb(upright)
+            yield picture
     except InputError:
         raise
     except MemoryError:
         raise InputError(f"{file}: its picture needs more memory than there is for it") from None
-    except Exception as error:  # Pillow's decoders raise whatever they like.
-        raise InputError(f"{file}: not a picture that can be read ({error})") from None
+    except Exception as error:  # Pillow's decoders raise errors of any type.
+        raise InputError(f"{file}: not a picture that can be read{purpose} ({error})") from None
 
 
 def _rgb(picture: PillowImage.Image) -> Image:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from oddframe.cameras import camera_of
 from oddframe.errors import InputError
-from oddframe.files import exists, is_dir, opened
-from oddframe.video.folder import PICTURE_SUFFIXES
+from oddframe.files import exists, is_dir
+from oddframe.video.folder import PICTURE_SUFFIXES, opened_picture
 from oddframe.video.frame import Image
 
 _DARK = 128
@@ -118,19 +117,12 @@ def read_mask(path: str | Path) -> Mask:
     path = Path(path)
     if not exists(path):
         raise InputError(f"{path}: no such mask")
-    try:
-        with opened(path) as file, PillowImage.open(file) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
-                raise ValueError(f"more than {_MOST_PIXELS:,} pixels")
-            deep = picture.mode.startswith(("I", "F"))
-            grey = np.asarray(picture) / 257 if deep else np.asarray(picture.convert("L"))
-            alpha = np.asarray(picture.convert("RGBA"))[..., 3]
-    except InputError:
-        raise
-    except MemoryError:
-        raise InputError(f"{path}: its picture needs more memory than there is for it") from None
-    except Exception as error:  # Pillow's decoders raise whatever they like.
-        raise InputError(f"{path}: not a picture that can be read as a mask ({error})") from None
+    with opened_picture(path, " as a mask") as picture:
+        if picture.width * picture.height > _MOST_PIXELS:
+            raise ValueError(f"more than {_MOST_PIXELS:,} pixels")
+        deep = picture.mode.startswith(("I", "F"))
+        grey = np.asarray(picture) / 257 if deep else np.asarray(picture.convert("L"))
+        alpha = np.asarray(picture.convert("RGBA"))[..., 3]
     ignored = (grey < _DARK) | (alpha == 0)
     if ignored.all():
         raise InputError(

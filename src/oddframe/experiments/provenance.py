@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import oddframe
-from oddframe.experiments.parts import Given, Inner, Split
+from oddframe.experiments.parts import Draws, Folds, Given, Inner, Split
 from oddframe.experiments.protocol import Protocol
 from oddframe.training.config import TrainConfig
 from oddframe.training.gather import Gathered
@@ -19,6 +19,8 @@ from oddframe.training.gather import Gathered
 _PACKAGE = Path(oddframe.__file__).resolve().parent
 # What says or draws figures changes none.
 _NOT_COUNTED = ("cli", "outputs")
+# What records and digests call each way to split, whatever its class is called.
+_SPLIT_NAMES: dict[type, str] = {Folds: "Folds", Draws: "Draws", Given: "Given", Inner: "Inner"}
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,11 @@ def protocol_facts(protocol: Protocol) -> dict[str, Any]:
 def _split_facts(split: Split) -> dict[str, Any]:
     if isinstance(split, Given):
         names = sorted(Path(test).name for test in split.test)
-        return {"split": "Given", "test": len(names), "sha256": digest_of(names)}
+        return {"split": _SPLIT_NAMES[Given], "test": len(names), "sha256": digest_of(names)}
     facts = vars(split)
     if isinstance(split, Inner):
         facts = facts | {"outer": _split_facts(split.outer)}
-    return {"split": type(split).__name__, **facts}
+    return {"split": _SPLIT_NAMES[type(split)], **facts}
 
 
 def digest_of(facts: Any) -> str:

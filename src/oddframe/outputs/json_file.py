@@ -50,7 +50,7 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
         "events": [_event(event) for event in result.events],
         "threshold": threshold,
         "rule": rule,
-        "model": asdict(result.model),
+        "model": _model(result.model),
         "damaged_packets": result.damaged_packets,
         "mended_frames": result.mended_frames,
         "fingerprint": result.fingerprint,
@@ -71,6 +71,19 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
     if result.truth is not None:
         data["truth"] = [list(interval) for interval in result.truth]
     return data
+
+
+def _model(model: ModelInfo) -> dict[str, str]:
+    return {
+        "name": model.name,
+        "sha256": model.sha256,
+        "method": model.method,
+        "knows": model.knows,
+        "backbone": model.backbone,
+        "profile": model.profile,
+        "engine": model.engine,
+        "version": model.version,
+    }
 
 
 def _event(event: Event) -> dict[str, Any]:
@@ -191,12 +204,25 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
         track=ScoreTrack(scores, base, tiles or None),
         events=tuple(_event_from(event) for event in data["events"]),
         rule=EventRule(threshold=data["threshold"], **_known(EventRule, data["rule"])),
-        model=ModelInfo(**_known(ModelInfo, data["model"])),
+        model=_model_from(data["model"]),
         damaged_packets=data["damaged_packets"],
         mended_frames=data.get("mended_frames", 0),  # Earlier versions did not count them.
         fingerprint=data["fingerprint"],
         mask=data.get("mask", ""),
         truth=None if truth is None else tuple((float(a), float(b)) for a, b in truth),
+    )
+
+
+def _model_from(data: dict[str, Any]) -> ModelInfo:
+    return ModelInfo(
+        name=data["name"],
+        sha256=data["sha256"],
+        method=data["method"],
+        knows=data["knows"],
+        backbone=data["backbone"],
+        profile=data["profile"],
+        engine=data["engine"],
+        version=data["version"],
     )
 
 

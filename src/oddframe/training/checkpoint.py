@@ -137,13 +137,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if checksum(tensors) != header["checksum"]:
             raise ValueError("its contents do not match its checksum")
         checkpoint = Checkpoint(header["identity"], header["step"], {}, bags=header["bags"])
+        states = {
+            "weights": checkpoint.weights,
+            "average": checkpoint.average,
+            "chance": checkpoint.chance,
+        }
         for full, array in tensors.items():
             part, _, name = full.partition("/")
             if part == "optimiser":
                 index, _, name = name.partition("/")
                 state = checkpoint.optimiser.setdefault(int(index), {})
             else:
-                state = getattr(checkpoint, part)
+                state = states[part]
             state[name] = torch.from_numpy(array)
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a checkpoint that can be taken up ({error})") from None

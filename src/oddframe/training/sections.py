@@ -12,9 +12,15 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """Frozen, strict about its keys, every number finite."""
+    """Frozen, strict about its keys, every number finite.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    A section as JSON is part of digests and model files: a field that is renamed keeps its old key
+    there (``serialization_alias``) and reads both (``validation_alias=AliasChoices(...)``).
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
 
 class CalibrationSection(Section):

@@ -439,9 +439,6 @@ def test_records_are_written_as_they_were(tmp_path: Path) -> None:
     folder = FROZEN / "records"
     write_training(tmp_path / "training.json", read_training(folder / "training.json"))
     write_league(tmp_path / "league.json", read_league(folder / "league.json"))
-    rates = read_rates(folder / "rates.json")
-    assert rates is not None
-    write_rates(tmp_path / "rates.json", rates)
     for path in folder.glob("*.json"):
         assert (tmp_path / path.name).read_text() == path.read_text(), path.name
 

@@ -1,27 +1,26 @@
-"""Makes the files beside it: ``python -m tests.data.frozen.make``, in an empty copy of this folder.
+"""Makes the files beside it: ``python -m tests.data.frozen.make``, where the YAML and
+``network.onnx``, which were written by hand, lie alone.
 
 It was run once, before anything was renamed. Running it with later code would freeze that instead:
 new kinds of files belong in functions of their own here, and are added to what there is.
 """
 
-from __future__ import annotations
-
 import json
 import math
-import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from oddframe.cameras import with_masks, with_thresholds
 from oddframe.detector import ModelInfo, VideoResult
 from oddframe.events import EventRule
-from oddframe.experiments import league_rates, league_record, table, training_record
+from oddframe.experiments import league_record as league
+from oddframe.experiments import training_record as record
 from oddframe.experiments.figures import Figures
 from oddframe.experiments.provenance import Code, protocol_facts, training_facts
+from oddframe.experiments.table import Column
 from oddframe.features import manifest
 from oddframe.features.imports import note_import
 from oddframe.features.layout import imported_spec
@@ -45,8 +44,8 @@ METHODS = {
 }
 
 
-def arrays() -> None:
-    """Ready-made features, published ones, and an ONNX file with nothing in it."""
+def features() -> None:
+    """Features: ready-made, published, and in a store with its index and manifest."""
     rng = np.random.default_rng(5)
     for i in range(16):
         array = rng.normal(size=(5 + i % 4, 12)).astype(np.float32)
@@ -59,11 +58,6 @@ def arrays() -> None:
     for crop in range(5):
         np.save(HERE / "published" / f"v00__{crop}.npy", rng.normal(size=(4, 24)).astype("f2"))
     np.save(HERE / "sound" / "v00__vggish.npy", rng.normal(size=(4, 128)).astype("f4"))
-    (HERE / "network.onnx").write_bytes(b"\x08\x08")
-
-
-def store() -> None:
-    """A feature file with its lines in index and manifest, and the spec of imported features."""
     kept = FeatureStore(HERE / "store")
     file = kept.put(frozen.CONTENT, frozen.made_features()).relative_to(kept.root)
     numbers = {"snippets": 9, "frames": 40, "duration_s": 1.6, "seconds": 0.25}
@@ -80,57 +74,44 @@ def run() -> None:
     counter = frozen.Steps(last=120, n=4)  # Two trials and one seed come before.
     with suppress(KeyboardInterrupt):
         frozen.trained(out, counter)
-    shutil.rmtree(HERE / "run" / "store", ignore_errors=True)
-    for name in ("run.lock", "run.seed-2022.log.jsonl"):
-        out.with_name(name).unlink(missing_ok=True)
 
 
 def models() -> None:
     """A model of several methods each, trained in a few steps."""
-    folder, scratch = HERE / "models", FeatureStore(HERE / "scratch")
+    folder = HERE / "models"
     for name, (method, config, others) in METHODS.items():
         recipe = {"steps": 20, "normal_bags": 4, "abnormal_bags": 4, "segments": 8}
         about = {"method": {"name": method, "config": config}, "recipe": recipe, **others}
         path = folder / f"{name}.safetensors"
-        train(frozen.ready(), parse_config(about), path, store=scratch)
-    for path in (*folder.glob("*.jsonl"), *folder.glob("*.lock")):
-        path.unlink()
+        train(frozen.ready(), parse_config(about), path, store=FeatureStore(HERE / "scratch"))
     model = load_model(folder / "linear.safetensors")
     card = with_thresholds(model.card, "best", {"cam1": 0.625, "cam2": 0.5})
     card = with_masks(card, "best", {"cam1": "0123456789abcdef"})
     save_model(replace(model, name="cameras", card=card), folder / "cameras.safetensors")
-    shutil.rmtree(HERE / "scratch", ignore_errors=True)
 
 
 def records() -> None:
     """Records with every field, one figure of them undefined."""
     folder = HERE / "records"
     figures = Figures(1, 2, 0.9, 0.8, 0.81, 0.7, 0.6, 0.05, math.nan, 1.5, 0.91, 0.92)
-    code, cost = Code("0.1.0", "c0ffee", "ab" * 32), training_record.Cost(123, 4.5, 6.75, "cpu")
+    code, cost = Code("0.1.0", "c0ffee", "ab" * 32), record.Cost(123, 4.5, 6.75, "cpu")
     facts, protocol = training_facts(frozen.run_config()), frozen.protocols()["inner"]
-    best = training_record.BestOnTest("auc", 20, figures, (20, 30), (0.9, math.nan))
-    learning = training_record.Learning((10, 20), {"loss": (1.0, 0.5), "bce": (0.75, 0.25)})
+    best = record.BestOnTest("auc", 20, figures, (20, 30), (0.9, math.nan))
+    learning = record.Learning((10, 20), {"loss": (1.0, 0.5), "bce": (0.75, 0.25)})
     where = {"torch": "2.9.0", "device": "cpu", "threads": 2, "seconds": 12.5}
     run = {"config": frozen.run_config().model_dump(mode="json"), "steps": 20, "seed": 7}
     of = {"facts": facts, "protocol": protocol_facts(protocol), "features_sha256": "cd" * 32}
     rest = {"code": code, "learning": learning, "best_on_test": best, "cost": cost}
-    made = training_record.Training(
-        dataset="ped2", figures=figures, warnings=("w",), **run, **of, **where, **rest
-    )
-    training_record.write_training(folder / "training.json", made)
-    kept = league_record.Kept(figures, cost, ("noted",), "ab" * 32)
+    rest |= {"dataset": "ped2", "figures": figures, "warnings": ("w",)}
+    made = record.Training(**run, **of, **where, **rest)
+    record.write_training(folder / "training.json", made)
+    kept = league.Kept(figures, cost, ("noted",), "ab" * 32)
     row = ("linear", "Linear", "linear", "Adam", "ef" * 32, (kept, replace(kept, cost=None)))
-    entry = league_record.Entry(
-        *row, notes=("n",), failed=(league_record.Failure(1, 0, "not finite"),)
-    )
-    columns = (table.Column("auc", "AUC"), table.Column("far", "FAR", 1.0))
+    entry = league.Entry(*row, notes=("n",), failed=(league.Failure(1, 0, "not finite"),))
+    columns = (Column("auc", "AUC"), Column("far", "FAR", 1.0))
     about = ("ped2", "Ped2", columns, ((0, 0), (1, 2)), 20, 8, (4, 6), 0.9, True)
-    league = league_record.League(*about, protocol_facts(protocol), "cd" * 32, code, (entry,))
-    league_record.write_league(folder / "league.json", league)
-    tried = {"linear": (league_rates.Rate(1.0, 0.001, (0.5, 0.75)),)}
-    league_rates.write_rates(
-        folder / "rates.json", league_rates.Rates("ped2", 2, 20, "cd" * 32, code, tried)
-    )
+    rows = league.League(*about, protocol_facts(protocol), "cd" * 32, code, (entry,))
+    league.write_league(folder / "league.json", rows)
 
 
 def results() -> None:
@@ -142,19 +123,19 @@ def results() -> None:
     info = ModelInfo("made", "5e" * 32, "ur_dmu", "fights", "i3d 8x8", "best", "openvino", "0.1.0")
     events = (Event(0.5, 1.0, 0.75, 0.875, (0.0, 0.0, 0.5, 1.0)),)
     rule = EventRule(0.5, 0.25, 1.0, 0.5, 2.0)
-    about = {"damaged_packets": 1, "mended_frames": 2, "fingerprint": "ab12", "mask": "ef01"}
-    truth = ((0.5, 0.9),)
-    result = VideoResult("x.mp4", track, events, rule, info, truth=truth, **about)
+    about = (1, ((0.5, 0.9),), "ab12", 2, "ef01")
+    result = VideoResult("x.mp4", track, events, rule, info, *about)
     write_json(result, HERE / "score.json", {"x.csv": "ab" * 32})
     partial = Partial(HERE / "partial", chunk=2)
     partial.load(2, 4)
     partial.add(np.arange(48, dtype=np.float32).reshape(6, 2, 4)[:5])
 
 
-def main() -> None:
-    """Make all of it; ``*.yaml`` were written by hand."""
-    for make in (arrays, store, run, models, records, results):
+if __name__ == "__main__":
+    for make in (features, run, models, records, results):
         make()
+    for path in (*HERE.rglob("*.lock"), *HERE.glob("models/*.jsonl"), *HERE.glob("run/*2022.log*")):
+        path.unlink()
     made = sorted((HERE / "models").glob("*"))
     whole = {
         "digests": frozen.digests(),
@@ -165,8 +146,3 @@ def main() -> None:
         "card": frozen.card_of_the_run(),
     }
     (HERE / "golden.json").write_text(json.dumps(whole, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    assert set(yaml.safe_load((HERE / "config.yaml").read_text())) >= set(frozen.SECTIONS)
-    main()

@@ -12,6 +12,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ from pydantic import BaseModel
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.onnx_file import OnnxKind
@@ -115,6 +117,20 @@ SECTIONS = {
     "search": "lr steps mirrored folds",
     "events": "threshold fast_threshold release smooth_s min_duration_s merge_gap_s",
 }
+# Verbs that answer with JSON, run in a copy of the frozen files.
+ANSWERS = (
+    "info fight",
+    "info models/linear.safetensors",
+    "info published/v00__0.npy",
+    "info ../fi150.mp4",
+    "methods linear",
+    "data info ready",
+    "data check ready",
+    "features ls store",
+    "train ready --config run.yaml --seeds 2 --out trained.safetensors",
+    "evaluate models/linear.safetensors ready",
+    "score --features ready/fight/g0/v01.npy --model models/linear.safetensors --out scores",
+)
 SINGLE = "leave_out standardise temper half knows limits"
 
 
@@ -274,6 +290,19 @@ def options() -> dict[str, list[str]]:
     return dict(walk(get_command(app), ()))
 
 
+def answers() -> dict[str, Any]:
+    """The keys of what each verb answers to a program."""
+    found = {}
+    with TemporaryDirectory() as name:
+        shutil.copytree(FROZEN.parent, Path(name, "data"))
+        for words in ANSWERS:
+            with chdir(Path(name, "data", "frozen")):
+                answer = CliRunner().invoke(app, [*words.split(), "--json"])
+            assert answer.exit_code == 0, (words, answer.output)
+            found[words] = shape_of(json.loads(answer.stdout))
+    return found
+
+
 def scores_of(path: Path) -> dict[str, list[float]]:
     """What a model file gives for each of the ready-made videos."""
     model = load_model(path)
@@ -297,6 +326,12 @@ def test_options_stay() -> None:
             words, _ = with_current_names([*verb.split(), name])
             rest = words[len(verb.split()) :]
             assert not rest or rest[0].split("=")[0] in now[verb], f"{verb} {name}"
+
+
+def test_answers_keep_their_keys() -> None:
+    found = answers()
+    for words, keys in golden()["answers"].items():
+        assert found[words] == keys, words
 
 
 def test_the_shipped_model_is_written_as_it_is(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ if __name__ == "__main__":
     whole = {
         "digests": frozen.digests(),
         "options": frozen.options(),
+        "answers": frozen.answers(),
         "config": json.loads(read_config(HERE / "config.yaml").model_dump_json()),
         "scores": {path.stem: frozen.scores_of(path) for path in made},
         "tensors": {path.stem: sorted(frozen.load_file(path)) for path in made},

@@ -41,6 +41,7 @@ from oddframe.events import EventRule
 from oddframe.experiments.benchmark import BENCHMARKS
 from oddframe.experiments.league_rates import read_rates, write_rates
 from oddframe.experiments.league_record import read_league, write_league
+from oddframe.experiments.league_rows import entrants
 from oddframe.experiments.ours import ours_of
 from oddframe.experiments.parts import Draws, Folds, Given, Inner
 from oddframe.experiments.protocol import Protocol
@@ -50,7 +51,7 @@ from oddframe.experiments.provenance import (
     protocol_facts,
     training_facts,
 )
-from oddframe.experiments.reproduce_train import Setting, Task, record_path
+from oddframe.experiments.reproduce_train import Setting, Task, record_path, training_digest
 from oddframe.experiments.splice import SpliceRule
 from oddframe.experiments.training_record import read_training, write_training
 from oddframe.features.arrays import features_of
@@ -468,6 +469,22 @@ def test_records_of_the_league_are_written_as_they_were(path: Path, tmp_path: Pa
     else:
         write_league(tmp_path / path.name, read_league(path))
     assert json.loads((tmp_path / path.name).read_text()) == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", ["ped2", "ur_fall", "surveillance_fight"])
+def test_trainings_that_the_league_has_are_not_made_again(name: str) -> None:
+    path = ROOT / "benchmarks" / "league" / f"{name}.json"
+    if not path.exists():
+        pytest.skip("no records of the league here")
+    league, benchmark = read_league(path), BENCHMARKS[name]
+    assert digest_of(league.protocol) == digest_of(protocol_facts(benchmark.protocol))
+    config = read_config(ROOT / "configs" / f"{benchmark.config}.yaml")
+    setting = Setting(name, benchmark.protocol, "auc", league.features_sha256, Path("out"))
+    for row in entrants(config, rates=read_rates(path.with_name("rates.json"))):
+        entry = league.entry(row.name)
+        # Those that look at frames have features of their own, which the record does not name.
+        if entry is not None and not get_method(entry.method).backbones:
+            assert training_digest(row.config, setting) == entry.digest, row.name
 
 
 def test_records_are_written_as_they_were(tmp_path: Path) -> None:

@@ -29,12 +29,12 @@ import av
 import cv2
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from oddframe.video.decoding.supervised import open_here
 from oddframe.video.discover import find_inputs
 from oddframe.video.frame import FrameSource
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.snippets import SnippetReader
+from oddframe.video.snippets.reader import SnippetReader
+from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
-from oddframe.video.supervised import open_here
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, FPS = 320, 240, 25

@@ -27,19 +27,18 @@ import torch
 from network import DenseAttention
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
+from oddframe.datasets.attach_features import with_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.placed import with_features
-from oddframe.datasets.ready import ready_features
+from oddframe.datasets.precomputed import ready_features
 from oddframe.datasets.registry import open_dataset
-from oddframe.experiments.benchmark import BENCHMARKS
-from oddframe.experiments.parts import Part
-from oddframe.experiments.protocol import scored, videos_of
-from oddframe.experiments.splice import clips_of
-from oddframe.experiments.trainers import scorer_of
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.store import FeatureStore
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
+from oddframe.research.benchmarks import BENCHMARKS
+from oddframe.research.protocol import scored, scorer_of, videos_of
+from oddframe.research.splice import clips_of
+from oddframe.research.splits import Part
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

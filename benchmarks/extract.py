@@ -35,17 +35,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
+from oddframe.backbones.audio.vggish import VGGish
 from oddframe.backbones.base import WHOLE, Backbone
 from oddframe.backbones.engines import EngineName
-from oddframe.backbones.i3d import I3D
 from oddframe.backbones.registry import find_kinds, load_backbone
-from oddframe.backbones.vggish import VGGish
-from oddframe.features.extract import extract, spec_for
+from oddframe.backbones.visual.i3d import I3D
+from oddframe.features.extraction.extract import extract, spec_for
 from oddframe.features.presets import get_preset
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.snippets import SnippetReader
+from oddframe.video.snippets.crops import with_views
+from oddframe.video.snippets.reader import SnippetReader
+from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
-from oddframe.video.views import with_views
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = get_preset("ucf-crime").how

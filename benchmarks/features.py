@@ -19,18 +19,16 @@ from pathlib import Path
 
 import torch
 
-from oddframe.datasets.feature_check import check_features
-from oddframe.datasets.importing import import_features
+from oddframe.datasets.attach_features import with_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.placed import with_features
-from oddframe.datasets.ready import digest_of, ready_features
+from oddframe.datasets.precomputed import digest_of, ready_features
+from oddframe.datasets.published.feature_files import check_features, import_features
 from oddframe.datasets.registry import open_dataset
-from oddframe.features.store import FeatureStore
-from oddframe.training.bags import TrainingVideo, make_bags
+from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import read_config
-from oddframe.training.gather import training_video
-from oddframe.training.segmented import pre_segmented
-from oddframe.training.steps import Run
+from oddframe.training.data.features import training_video
+from oddframe.training.data.samplers import TrainingVideo, make_bags, pre_segmented
+from oddframe.training.step import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

@@ -25,13 +25,13 @@ from network import name_of
 from numpy.typing import NDArray
 from score import FPS, make_video
 
+from oddframe._utils.determinism import exact
 from oddframe.backbones.base import WHOLE, to_input
-from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
 from oddframe.backbones.registry import load_backbone
-from oddframe.backbones.weights import read_i3d
+from oddframe.backbones.visual.i3d import read_i3d
+from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
 from oddframe.detector import Detector
-from oddframe.exact import exact
-from oddframe.video.snippets import OnePass
+from oddframe.video.snippets.reader import OnePass
 from oddframe.video.source import open_source
 
 FRAMES, SIZE = 16, 224

@@ -16,21 +16,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from oddframe._utils.files import write_text
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
-from oddframe.experiments.benchmark import (
+from oddframe.research.benchmark_table import chosen_anew, report, rows
+from oddframe.research.benchmarks import (
     BENCHMARKS,
     clips_from,
     extractor_of,
     gathered,
     protocol_of,
 )
-from oddframe.experiments.benchmark_table import chosen_anew, report, rows
-from oddframe.experiments.parts import Inner
-from oddframe.experiments.protocol import FoldResult
-from oddframe.files import write_text
+from oddframe.research.protocol import FoldResult
+from oddframe.research.splits import Inner
 from oddframe.training.config import read_config
-from oddframe.training.shipped import shipped_config
+from oddframe.training.config_files import shipped_config
 
 
 def arguments() -> argparse.Namespace:

@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from oddframe.exact import exact
+from oddframe._utils.determinism import exact
 from oddframe.methods.urdmu.attention import Attention
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork

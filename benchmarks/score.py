@@ -25,13 +25,13 @@ import numpy as np
 import torch
 
 from oddframe.backbones.engines import choose
-from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
-from oddframe.backbones.weights import read_i3d
+from oddframe.backbones.visual.i3d import read_i3d
+from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
 from oddframe.cli.demo import DATA
 from oddframe.detector import Detector
 from oddframe.features.spec import Features
-from oddframe.outputs.encode import Encoder, VideoWriter
-from oddframe.outputs.picture import fit
+from oddframe.outputs.drawing import fit
+from oddframe.outputs.video.encode import Encoder, VideoWriter
 from oddframe.video.source import open_source
 
 FPS = 25.0

@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oddframe.experiments import controls
-from oddframe.experiments.benchmark import baseline
-from oddframe.experiments.protocol import Bag
-from oddframe.experiments.trainers import method_trainer
 from oddframe.metrics import roc_auc
+from oddframe.research import benchmark_table as controls
+from oddframe.research.benchmarks import baseline
+from oddframe.research.protocol import Bag, method_trainer
 from oddframe.timeline import FloatArray
 from oddframe.training.config import read_config
-from oddframe.training.shipped import shipped_config
+from oddframe.training.config_files import shipped_config
 
 TILES, SNIPPETS, DIM, ODD = 6, 16, 256, 6
 SHIFTS = (0.0, 0.4, 0.8, 1.5, 3.0)

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe.features.imports import StoredFile
-from oddframe.features.index import NAME, Index, Indexed, open_index
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import FeatureStore, write_features
+from oddframe.features.store.imports import StoredFile
+from oddframe.features.store.index import NAME, Index, Indexed, open_index
+from oddframe.features.store.store import FeatureStore, write_features
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=64)
 SNIPPETS, BATCH, REPEATED = 40, 64, 20

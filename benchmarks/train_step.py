@@ -30,19 +30,17 @@ import numpy as np
 import torch
 from network import DenseAttention, name_of
 
-from oddframe.exact import exact
-from oddframe.features.layout import imported_spec
-from oddframe.features.lazy import CropArray
-from oddframe.features.npy import mapped
+from oddframe._utils.determinism import exact, reproducible
+from oddframe.features.formats.npy import mapped
+from oddframe.features.lazy_array import CropArray
+from oddframe.features.presets import imported_spec
 from oddframe.features.spec import Features
 from oddframe.timeline import Timebase
-from oddframe.training import steps as training_steps
-from oddframe.training.bags import Share, TrainingVideo, everything
+from oddframe.training import step as training_steps
 from oddframe.training.config import parse_config
-from oddframe.training.gather import training_video
-from oddframe.training.reproducible import reproducible
-from oddframe.training.segmented import pre_segmented
-from oddframe.training.steps import Run
+from oddframe.training.data.features import training_video
+from oddframe.training.data.samplers import Share, TrainingVideo, everything, pre_segmented
+from oddframe.training.step import Run
 
 DIM, SEGMENTS = 1024, 200
 # Snippets of the normal videos, and of the abnormal ones.

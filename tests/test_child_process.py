@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.child_process import (
+from oddframe._utils.child_process import (
     ChildFailedError,
     ChildOutOfMemoryError,
     ChildProcess,
@@ -211,7 +211,7 @@ def test_a_pool_keeps_processes_and_replaces_broken_ones() -> None:
 
 IMPORTS = (
     "import signal, sys",
-    "from oddframe.child_process import ChildProcess",
+    "from oddframe._utils.child_process import ChildProcess",
     "from tests.test_child_process import pid, sleep",
 )
 

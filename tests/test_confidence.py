@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, chi2, t
 
-from oddframe.confidence import (
+from oddframe.errors import UsageError
+from oddframe.evaluation.confidence import (
     Interval,
     binomial_interval,
     bootstrap_interval,
@@ -16,7 +17,6 @@ from oddframe.confidence import (
     mean_of_means_interval,
     poisson_interval,
 )
-from oddframe.errors import UsageError
 
 
 def test_bootstrap_draws_whole_groups():

@@ -23,43 +23,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.backbones.aisfx import AISFX_WEIGHTS, Aisfx
+from oddframe._utils.determinism import exact
+from oddframe.backbones.audio.aisfx import AISFX_WEIGHTS, Aisfx
+from oddframe.backbones.audio.vggish import VGGish
 from oddframe.backbones.base import WHOLE, to_input
 from oddframe.backbones.engines import Choice, PrecisionName, channels_last, choose, torch_run
-from oddframe.backbones.i3d import I3D
-from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
 from oddframe.backbones.registry import find_kinds, load_backbone
-from oddframe.backbones.state import fill, read_state
-from oddframe.backbones.vggish import VGGish
-from oddframe.backbones.weights import read_i3d
+from oddframe.backbones.visual.i3d import I3D, read_i3d
+from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
+from oddframe.backbones.weights import fill, read_state
 from oddframe.cli.demo import DATA
 from oddframe.detector import Detector
-from oddframe.exact import exact
-from oddframe.experiments.reproduce import tasks_of
-from oddframe.experiments.reproduce_grid import Plan, run_grid
-from oddframe.experiments.reproduce_tables import table_of
-from oddframe.experiments.reproduce_train import record_path
-from oddframe.experiments.training_record import read_training
-from oddframe.features.extract import extract, spec_for
-from oddframe.features.lazy import AnyFeatures
+from oddframe.features.extraction.extract import extract, spec_for
+from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.registry import method_names
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import UrDmuNetwork
-from oddframe.training.bags import TrainingVideo
+from oddframe.research.grid import Plan, run_grid
+from oddframe.research.grid_task import record_path
+from oddframe.research.records import read_training
+from oddframe.research.reproduce.reproduce import tasks_of
+from oddframe.research.reproduce.tables import table_of
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig, parse_config
+from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
-from oddframe.video.snippets import SnippetReader
+from oddframe.video.snippets.crops import with_views
+from oddframe.video.snippets.reader import SnippetReader
 from oddframe.video.source import open_source
-from oddframe.video.views import with_views
 from tests.cli.test_extract import files_of
 from tests.conftest import ROOT, Image, encode
-from tests.experiments.tiny import tiny_session
 from tests.methods import formula
 from tests.methods.parity import gradients_close, value_close
 from tests.methods.test_behaviour import SMALL, Small
 from tests.methods.test_urdmu_parity import CONFIG, LABELS, PART, TERMS
+from tests.research.tiny import tiny_session
 from tests.training.made import planted, small_config
 
 DEVICE = "cuda"

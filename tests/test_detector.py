@@ -16,7 +16,7 @@ from oddframe.errors import InputError, UsageError
 from oddframe.events import smoothed
 from oddframe.features.spec import FeatureSpec
 from oddframe.modelfile import load_model
-from oddframe.video.views import with_views
+from oddframe.video.snippets.crops import with_views
 
 Image = NDArray[np.uint8]
 

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oddframe._utils.determinism import exact
 from oddframe.backbones.base import Eye, to_input
 from oddframe.backbones.engines import Choice, torch_run
 from oddframe.backbones.registry import load_backbone
-from oddframe.exact import exact
-from oddframe.features.extract import extract, spec_for
+from oddframe.features.extraction.extract import extract, spec_for
 from oddframe.methods.base import Loss
 from oddframe.training.loop import fit
-from oddframe.training.steps import fetched
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.training.step import fetched
+from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
 from tests.training.made import planted, small_config
 

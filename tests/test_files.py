@@ -12,7 +12,7 @@ from subprocess import PIPE
 import numpy as np
 import pytest
 
-from oddframe.files import json_text, scratch_folder
+from oddframe._utils.files import json_text, scratch_folder
 
 
 def test_figures_of_numpy_are_plain_figures() -> None:
@@ -56,7 +56,7 @@ SCRATCH = """
 import sys
 from pathlib import Path
 from subprocess import PIPE
-from oddframe.files import scratch_folder
+from oddframe._utils.files import scratch_folder
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "much").write_bytes(bytes(1000))
     print(folder, flush=True)

@@ -28,59 +28,57 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from oddframe.backbones.engines import Choice
-from oddframe.backbones.onnx_file import OnnxKind
 from oddframe.backbones.registry import find_kinds
+from oddframe.backbones.visual.onnx import OnnxKind
 from oddframe.cameras import camera_rule, mask_note
 from oddframe.cli.main import app
 from oddframe.cli.options import with_current_names
 from oddframe.datasets.labelled import Dataset, LabelledVideo, Truth
+from oddframe.datasets.precomputed import digest_of as video_digest
+from oddframe.datasets.precomputed import ready_features
 from oddframe.datasets.read import read_dataset
-from oddframe.datasets.ready import digest_of as video_digest
-from oddframe.datasets.ready import ready_features
 from oddframe.events import EventRule
-from oddframe.experiments.benchmark import BENCHMARKS
-from oddframe.experiments.league_rates import read_rates, write_rates
-from oddframe.experiments.league_record import read_league, write_league
-from oddframe.experiments.league_rows import entrants
-from oddframe.experiments.ours import ours_of
-from oddframe.experiments.parts import Draws, Folds, Given, Inner
-from oddframe.experiments.protocol import Protocol
-from oddframe.experiments.provenance import (
+from oddframe.features.extraction.partial import Partial
+from oddframe.features.formats.arrays import features_of
+from oddframe.features.formats.published import FeatureFolder
+from oddframe.features.formats.safetensors_file import content_digest
+from oddframe.features.presets import Layout, get_preset, imported_spec
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.store.imports import imported_kinds, named_key, note_import
+from oddframe.features.store.index import Index
+from oddframe.features.store.manifest import append_entries, read_entries
+from oddframe.features.store.store import FeatureStore
+from oddframe.methods.base import Loss
+from oddframe.methods.registry import get_method, method_names
+from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.modelfile import find_model, load_model, save_model
+from oddframe.outputs.scores.json_file import read_score_file, write_json
+from oddframe.research.benchmarks import BENCHMARKS
+from oddframe.research.grid_task import Setting, Task, record_path, training_digest
+from oddframe.research.leaderboard.league import entrants
+from oddframe.research.leaderboard.rates import read_rates, write_rates
+from oddframe.research.leaderboard.record import read_league, write_league
+from oddframe.research.protocol import Protocol
+from oddframe.research.provenance import (
     digest_of,
     features_digest,
     protocol_facts,
     training_facts,
 )
-from oddframe.experiments.reproduce_train import Setting, Task, record_path, training_digest
-from oddframe.experiments.splice import SpliceRule
-from oddframe.experiments.training_record import read_training, write_training
-from oddframe.features.arrays import features_of
-from oddframe.features.folder import FeatureFolder
-from oddframe.features.imports import imported_kinds, named_key, note_import
-from oddframe.features.index import Index
-from oddframe.features.layout import Layout, imported_spec
-from oddframe.features.manifest import append_entries, read_entries
-from oddframe.features.partial import Partial
-from oddframe.features.presets import get_preset
-from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import FeatureStore
-from oddframe.features.stream import content_digest
-from oddframe.methods.base import Loss
-from oddframe.methods.registry import get_method, method_names
-from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.modelfile import find_model, load_model, save_model
-from oddframe.outputs.json_file import read_score_file, write_json
-from oddframe.training.bags import TrainingVideo
-from oddframe.training.budget import Budget
-from oddframe.training.card import digest as training_data_digest
-from oddframe.training.card import features_digest as seen_digest
+from oddframe.research.published_results import ours_of
+from oddframe.research.records import read_training, write_training
+from oddframe.research.splice import SpliceRule
+from oddframe.research.splits import Draws, Folds, Given, Inner
 from oddframe.training.checkpoint import Identity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig, parse_config, read_config
-from oddframe.training.gather import Gathered, Silent
-from oddframe.training.run import Trained, train
-from oddframe.training.trials import TrialLog
+from oddframe.training.data.features import Gathered, Silent
+from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.model_card import digest as training_data_digest
+from oddframe.training.model_card import features_digest as seen_digest
+from oddframe.training.search import Budget, TrialLog
+from oddframe.training.train import Trained, train
 from oddframe.video.mask import Mask
-from oddframe.video.views import with_regions, with_tiles, with_views
+from oddframe.video.snippets.crops import with_regions, with_tiles, with_views
 
 ROOT = Path(__file__).resolve().parent.parent
 FROZEN = ROOT / "tests" / "data" / "frozen"

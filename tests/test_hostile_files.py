@@ -21,28 +21,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from oddframe.backbones.onnx_file import OnnxKind
-from oddframe.backbones.state import read_state
-from oddframe.datasets.frame_labels import read_frame_labels
+from oddframe._utils.files import file_sha256
+from oddframe._utils.headers import parse_json
+from oddframe.backbones.visual.onnx import OnnxKind
+from oddframe.backbones.weights import read_state
+from oddframe.datasets.published.lists import read_frame_labels
 from oddframe.datasets.read import survey
 from oddframe.datasets.table import read_rows
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.arrays import features_of
-from oddframe.features.header import read_stored_header
-from oddframe.features.store import content_hash, read_features, write_features
-from oddframe.files import file_sha256
-from oddframe.headers import parse_json
-from oddframe.methods.checkpoints import read_published
+from oddframe.features.formats.arrays import features_of
+from oddframe.features.formats.safetensors_file import read_stored_header
+from oddframe.features.store.store import content_hash, read_features, write_features
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.json_file import read_json
+from oddframe.outputs.scores.json_file import read_json
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import parse_config, read_config
+from oddframe.training.import_checkpoint import read_published
+from oddframe.video.decoding.probe import probe
 from oddframe.video.mask import read_mask
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.probe import probe
-from oddframe.video.views import check_views, with_regions, with_tiles
+from oddframe.video.snippets.crops import check_views, with_regions, with_tiles
+from oddframe.video.snippets.transforms import Preprocessing
 from tests.conftest import ROOT
 from tests.test_modelfile import made_features, made_model
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from oddframe._utils.locks import ProcessLock
 from oddframe.errors import OddframeError
-from oddframe.locks import ProcessLock
-from oddframe.training.runfiles import RunFiles
+from oddframe.training.checkpoint import RunFiles
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from oddframe.training.runfiles import RunFiles
+from oddframe.training.checkpoint import RunFiles
 with RunFiles(Path(sys.argv[1])).locked():
     print("held", flush=True)
     time.sleep(60)
@@ -25,7 +25,7 @@ with RunFiles(Path(sys.argv[1])).locked():
 COUNTER = """
 import sys
 from pathlib import Path
-from oddframe.locks import ProcessLock
+from oddframe._utils.locks import ProcessLock
 count = Path(sys.argv[1])
 for _ in range(200):
     lock = ProcessLock(count.parent / "deep" / "count.lock")

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import write_features
+from oddframe.features.store.store import write_features
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import (
@@ -28,7 +28,7 @@ from oddframe.modelfile import (
     save_model,
     shipped_models,
 )
-from oddframe.video.views import with_tiles
+from oddframe.video.snippets.crops import with_tiles
 from tests.conftest import ROOT
 from tests.training.made import SMALL
 
@@ -317,7 +317,7 @@ def test_a_temperature_keeps_the_order_and_undoes_ties() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
 def test_little_memory_is_no_damage() -> None:
     script = (
-        "from oddframe.child_process import limit_memory\n"
+        "from oddframe._utils.child_process import limit_memory\n"
         "from oddframe.errors import described_fault\n"
         "from oddframe.modelfile import load_model\n"
         "load_model('fight')\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.experiments.reproduce_figures import FIGURES
-from oddframe.experiments.reproduce_tables import TABLES
 from oddframe.methods.urdmu.config import PAPER, UrDmuConfig
+from oddframe.research.reproduce.figures import FIGURES
+from oddframe.research.reproduce.tables import TABLES
 
 PAGE = Path(__file__).parents[1] / "docs" / "paper.md"
 TEXT = PAGE.read_text()

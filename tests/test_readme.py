@@ -30,7 +30,7 @@ from typer.main import get_command
 from oddframe.backbones.engines import choose
 from oddframe.cli.demo import DATA
 from oddframe.cli.main import app
-from oddframe.features.parts import parts_of
+from oddframe.features.extraction.extract import parts_of
 from oddframe.features.presets import get_preset
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork

@@ -22,8 +22,8 @@ import torch
 from checked import BUILD, checked, keep
 from torch import Tensor
 
-from oddframe.backbones.aisfx import CHANNELS
-from oddframe.backbones.state import fold_named
+from oddframe.backbones.audio.aisfx import CHANNELS
+from oddframe.backbones.weights import fold_named
 
 WHEEL_SHA256 = "bfe219950715af179e9a1653e7117cc1852baef267cd6596c42cad74afe1d194"
 CHECKPOINT = "aisfx/models/checkpoint.pth"

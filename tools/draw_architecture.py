@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.outputs.figure_curves import save
-from oddframe.outputs.panel import BLUE, GREEN, GREY, INK, RED
+from oddframe.outputs.curve import BLUE, GREEN, GREY, INK, RED
+from oddframe.research.reports.figures import save
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDE, HIGH = 15.2, 9.0

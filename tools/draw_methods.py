@@ -18,7 +18,7 @@ from itertools import pairwise, product
 from pathlib import Path
 from textwrap import wrap
 
-from oddframe.files import write_text
+from oddframe._utils.files import write_text
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.registry import get_method
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
-from oddframe.experiments.benchmark import BENCHMARKS, extractor_of
+from oddframe.research.benchmarks import BENCHMARKS, extractor_of
 from oddframe.training.config import read_config
-from oddframe.training.gather import Request, Silent, gather
+from oddframe.training.data.features import Request, Silent, gather
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.published_labels import LABELS
+from oddframe.datasets.published.lists import LABELS
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError, UsageError
 

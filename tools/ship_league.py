@@ -3,18 +3,18 @@
     python tools/ship_league.py
 
 Reads benchmarks/league/; writes benchmarks/LEAGUE.md with the picture of the ranks, and
-src/oddframe/experiments/league.json, which ``oddframe methods`` reads.
+src/oddframe/research/league.json, which ``oddframe methods`` reads.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from oddframe.experiments.league_rates import read_rates
-from oddframe.experiments.league_record import read_leagues
-from oddframe.experiments.ours import shipped_text
-from oddframe.files import write_text
-from oddframe.outputs.league_text import write_table
+from oddframe._utils.files import write_text
+from oddframe.research.leaderboard.rates import read_rates
+from oddframe.research.leaderboard.record import read_leagues
+from oddframe.research.published_results import shipped_text
+from oddframe.research.reports.league_text import write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "benchmarks" / "league"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oddframe.events import find_events as find_events
     from oddframe.features.spec import Features as Features
     from oddframe.features.spec import FeatureSpec as FeatureSpec
-    from oddframe.features.store import read_features as read_features
+    from oddframe.features.store.store import read_features as read_features
     from oddframe.outputs.write import write as write
     from oddframe.timeline import Event as Event
     from oddframe.timeline import ScoreTrack as ScoreTrack
@@ -35,7 +35,7 @@ _HOMES = {
     "ScoreTrack": "oddframe.timeline",
     "Timebase": "oddframe.timeline",
     "find_events": "oddframe.events",
-    "read_features": "oddframe.features.store",
+    "read_features": "oddframe.features.store.store",
     "read_mask": "oddframe.video.mask",
     "write": "oddframe.outputs.write",
 }

@@ -19,15 +19,15 @@ from oddframe.backbones.registry import load_backbone
 from oddframe.cameras import mask_note
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, find_events, smoothed
-from oddframe.features.arrays import BACKBONE as ARRAY
-from oddframe.features.extract import Extraction, Progress, extract, spec_of
-from oddframe.features.partial import Partial
+from oddframe.features.extraction.extract import Extraction, Progress, extract, spec_of
+from oddframe.features.extraction.partial import Partial
+from oddframe.features.formats.arrays import BACKBONE as ARRAY
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model, Profile, load_model
 from oddframe.timeline import Event, ScoreTrack
 from oddframe.video.mask import Mask, mask_digest
+from oddframe.video.snippets.crops import with_views
 from oddframe.video.source import open_source
-from oddframe.video.views import with_views
 
 Views = Literal[1, 5, 10]
 VideoLike = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]

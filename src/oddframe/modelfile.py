@@ -22,14 +22,13 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 import oddframe
+from oddframe._utils.files import check_regular, exists, is_file, json_text, opened, write_bytes
+from oddframe._utils.headers import TensorClaim, parse_json, read_tensor_header
+from oddframe._utils.yaml_files import explained
 from oddframe.errors import InputError, OddframeError, UsageError, described_fault, is_out_of_memory
 from oddframe.events import EventRule
-from oddframe.explain import explained
-from oddframe.features.header import HEADER
+from oddframe.features.formats.safetensors_file import HEADER, checksum
 from oddframe.features.spec import Features, FeatureSpec, MaskDigest
-from oddframe.features.stream import checksum
-from oddframe.files import check_regular, exists, is_file, json_text, opened, write_bytes
-from oddframe.headers import TensorClaim, parse_json, read_tensor_header
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from oddframe.backbones import engines
 from oddframe.backbones.base import to_input
-from oddframe.backbones.i3d import I3D, same_padding
 from oddframe.backbones.registry import load_backbone
-from oddframe.backbones.state import fold
+from oddframe.backbones.visual.i3d import I3D, same_padding
+from oddframe.backbones.weights import fold
 from oddframe.errors import InputError, UsageError
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.snippets.transforms import Preprocessing
 
 SMALL = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full",))
 

@@ -10,9 +10,9 @@ import pytest
 
 from oddframe.backbones.registry import find_kinds, load_backbone
 from oddframe.errors import UsageError
-from oddframe.features.extract import extract, spec_of
-from oddframe.training.choices import with_method
+from oddframe.features.extraction.extract import extract, spec_of
 from oddframe.training.config import TrainConfig, parse_config
+from oddframe.training.config_files import with_method
 from oddframe.video.source import open_source
 
 

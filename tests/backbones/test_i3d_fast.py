@@ -10,10 +10,9 @@ from torch import nn
 
 from oddframe.backbones.base import WHOLE
 from oddframe.backbones.engines import Choice
-from oddframe.backbones.i3d import I3D
-from oddframe.backbones.i3d_fast import FORM, FastI3D, load_i3d
-from oddframe.backbones.i3d_rgb import I3D_WEIGHTS, I3DRgb
-from oddframe.backbones.weights import read_i3d
+from oddframe.backbones.visual.i3d import I3D, read_i3d
+from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS, I3DRgb
+from oddframe.backbones.visual.i3d_winograd import FORM, FastI3D, load_i3d
 
 FLOAT = Choice("openvino", "cpu", "float32")
 

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from oddframe.backbones.i3d import I3D, pooled
-from oddframe.backbones.i3d_fast import FastI3D
-from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
-from oddframe.backbones.weights import convert_port, load_into, read_i3d
+from oddframe.backbones.visual.i3d import I3D, convert_port, load_into, pooled, read_i3d
+from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d_winograd import FastI3D
 
 
 @pytest.fixture(scope="module")

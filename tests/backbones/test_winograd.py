@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from oddframe.backbones.winograd import TimeConv, apart, together, transform
+from oddframe.backbones.visual.i3d_winograd import TimeConv, apart, together, transform
 
 POINTS = [0.0, 1.0, -1.0, 0.5, -2.0, -0.5, 2.0]
 

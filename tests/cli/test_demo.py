@@ -11,7 +11,7 @@ import pytest
 
 from oddframe.cli.demo import DATA
 from oddframe.modelfile import load_model
-from oddframe.outputs.join import Clip, join
+from oddframe.outputs.video.encode import Clip, join
 from oddframe.video.discover import probe
 from oddframe.video.source import open_source
 from tests.cli.conftest import Answer

@@ -15,7 +15,7 @@ import pytest
 
 from oddframe.cameras import with_thresholds
 from oddframe.cli.demo import DATA
-from oddframe.features.store import content_hash
+from oddframe.features.store.store import content_hash
 from oddframe.modelfile import find_model, load_model, save_model, short
 from tests.cli.conftest import Answer
 from tests.conftest import Image, encode

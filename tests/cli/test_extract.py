@@ -17,14 +17,13 @@ import cv2
 import numpy as np
 import pytest
 
+from oddframe._utils.worker_pool import Beat
 from oddframe.backbones.registry import find_kinds, load_backbone
 from oddframe.cli import extract_run
-from oddframe.features import making
-from oddframe.features.extract import extract, extract_all, spec_for
-from oddframe.features.manifest import Entry, read_entries
-from oddframe.features.parts import parts_of
-from oddframe.features.store import read_features
-from oddframe.features.watched import Beat
+from oddframe.features.extraction import worker as making
+from oddframe.features.extraction.extract import extract, extract_all, parts_of, spec_for
+from oddframe.features.store.manifest import Entry, read_entries
+from oddframe.features.store.store import read_features
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx_file import write
 from tests.cli.conftest import Answer

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from oddframe.features.manifest import Entry, read_entries
+from oddframe.features.store.manifest import Entry, read_entries
 from tests.cli.conftest import Answer
 from tests.cli.test_extract import files_of
 from tests.conftest import Image, encode

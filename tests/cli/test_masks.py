@@ -20,12 +20,12 @@ from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, RuleChanges
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import read_features
+from oddframe.features.store.store import read_features
 from oddframe.modelfile import load_model, save_model
 from oddframe.timeline import Timebase
-from oddframe.training.card import digest, features_digest
-from oddframe.training.feature_section import FeatureSection
-from oddframe.training.gather import Gathered
+from oddframe.training.config import FeatureSection
+from oddframe.training.data.features import Gathered
+from oddframe.training.model_card import digest, features_digest
 from oddframe.video.mask import Mask, read_masks
 from tests.cli.conftest import Answer
 

@@ -25,7 +25,7 @@ from oddframe.cli.options import (
 from oddframe.methods.registry import method_names
 from oddframe.modelfile import shipped_models
 from oddframe.outputs.write import FORMATS
-from oddframe.training.shipped import shipped_configs
+from oddframe.training.config_files import shipped_configs
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from oddframe.experiments.benchmark import BENCHMARKS
-from oddframe.experiments.training_record import Training
-from oddframe.training.shipped import shipped_config
+from oddframe.research.benchmarks import BENCHMARKS
+from oddframe.research.records import Training
+from oddframe.training.config_files import shipped_config
 from tests.cli.conftest import Answer
 from tests.datasets.generated import Wanted, made_up
 
@@ -67,7 +67,7 @@ def test_trainings_that_tables_share_are_counted_once(oddframe: Run, words: list
 def test_stopped_it_writes_what_is_there(
     oddframe: Run, words: list[str], monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    from oddframe.experiments import reproduce_grid
+    from oddframe.research import grid as reproduce_grid
 
     whole, done = reproduce_grid.train, []
 

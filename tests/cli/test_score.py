@@ -24,18 +24,18 @@ import jsonschema
 import numpy as np
 import pytest
 
+from oddframe._utils.worker_pool import Beat
 from oddframe.cameras import with_thresholds
 from oddframe.cli import batch
 from oddframe.cli.jobs import Job, Outcome
 from oddframe.cli.telling import mended, skipped
 from oddframe.detector import Detector
 from oddframe.events import smoothed
-from oddframe.features.extract import spec_of
+from oddframe.features.extraction.extract import spec_of
 from oddframe.features.spec import Features
-from oddframe.features.store import write_features
-from oddframe.features.watched import Beat
+from oddframe.features.store.store import write_features
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.json_file import read_json
+from oddframe.outputs.scores.json_file import read_json
 from oddframe.outputs.write import write
 from tests.cli.conftest import Answer
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT, Image, encode
@@ -84,7 +84,7 @@ import os, shutil, signal, sys
 from oddframe.cli import batch, jobs, score
 from oddframe.cli.main import main
 from oddframe.detector import Detector
-from oddframe.outputs import report
+from oddframe.outputs.pages import report
 
 Detector.load("fight")  # Each process that is forked has it imported then.
 out, words = sys.argv[1], sys.argv[2:]

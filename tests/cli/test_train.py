@@ -13,7 +13,7 @@ import pytest
 from oddframe.cli.demo import DATA
 from oddframe.modelfile import load_model
 from oddframe.training.config import read_config
-from oddframe.training.shipped import find_config, shipped_configs
+from oddframe.training.config_files import find_config, shipped_configs
 from tests.cli.conftest import LINEAR, Answer
 
 Run = Callable[..., Answer]
@@ -119,7 +119,7 @@ def test_without_groups_videos_of_one_place_are_held_out_together(
     def decoded(*_: object) -> None:
         raise AssertionError("a video was decoded again")
 
-    monkeypatch.setattr("oddframe.datasets.background.sample", decoded)
+    monkeypatch.setattr("oddframe.datasets.quality.scene_grouping.sample", decoded)
     assert "they show 2 places" in oddframe(*words).err
 
 

@@ -16,7 +16,7 @@ import pytest
 import oddframe as package
 from oddframe.cli.doctor import EXTRAS
 from oddframe.detector import Detector
-from oddframe.features.store import write_features
+from oddframe.features.store.store import write_features
 from oddframe.modelfile import load_model, save_model
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT, Image

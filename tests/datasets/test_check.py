@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.datasets.check import check
-from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.leaks import leaks
+from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
+from oddframe.datasets.quality.check import check, leaks
 from oddframe.datasets.read import survey
-from oddframe.datasets.survey import Survey
-from oddframe.video.probe import VideoInfo, probe
+from oddframe.video.decoding.probe import VideoInfo, probe
 
 CLIPS = Path(__file__).parents[1] / "data"
 INFO = probe(CLIPS / "fi150.mp4")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.datasets.feature_check import FeatureFindings, check_features
+from oddframe.datasets.published.feature_files import FeatureFindings, check_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.npy import read_header
+from oddframe.features.formats.npy import read_header
 from tests.datasets.generated import Generated, Wanted, made_up
 
 FEW = Wanted(scale=0.05, videos=2)

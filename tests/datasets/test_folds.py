@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oddframe.datasets.folds import grouped_folds
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.datasets.published.surveillance_fight import surveillance_fight
 from oddframe.errors import UsageError
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.datasets.importing import import_features
+from oddframe.datasets.attach_features import with_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.placed import with_features
-from oddframe.datasets.ready import digest_of, ready_features
+from oddframe.datasets.precomputed import digest_of, ready_features
+from oddframe.datasets.published.feature_files import import_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.imports import imported_kinds
-from oddframe.features.lazy import CropArray
-from oddframe.features.store import FeatureStore
+from oddframe.features.lazy_array import CropArray
+from oddframe.features.store.imports import imported_kinds
+from oddframe.features.store.store import FeatureStore
 from tests.datasets.generated import Generated, Wanted, made_up
 
 FEW = Wanted(scale=0.05, videos=2)
@@ -109,9 +109,9 @@ def test_one_fault_does_not_stop_the_rest(xd: Generated, store: FeatureStore) ->
 CHILD = """
 import sys
 from pathlib import Path
-from oddframe.datasets.importing import import_features
+from oddframe.datasets.published.feature_files import import_features
 from oddframe.datasets.registry import open_dataset
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.store import FeatureStore
 def told(done, total): print(done, flush=True)
 data, features, store = sys.argv[1:]
 import_features(open_dataset(data), Path(features), FeatureStore(Path(store)), progress=told)

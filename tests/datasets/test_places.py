@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 
 import oddframe
-from oddframe.datasets import background as module
-from oddframe.datasets import places as finding
-from oddframe.datasets.background import LENGTH, background
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.places import (
+from oddframe.datasets.quality import scene_grouping as finding
+from oddframe.datasets.quality import scene_grouping as module
+from oddframe.datasets.quality.scene_grouping import (
+    LENGTH,
     SAME_PLACE,
+    background,
     find_places,
     grouped_by_place,
     same_place_warnings,
 )
 from oddframe.datasets.registry import open_dataset
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.store import FeatureStore
 from tests.conftest import Image, encode
 
 DATA = Path(oddframe.__file__).parent / "demo_data"

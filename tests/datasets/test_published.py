@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.published import read_list
+from oddframe.datasets.published.lists import read_list
+from oddframe.datasets.published.xd_violence import parse_name
 from oddframe.datasets.registry import open_dataset
-from oddframe.datasets.xd_names import parse_name
 from oddframe.errors import InputError
 from oddframe.timeline import Timebase
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from oddframe.datasets.labelled import Dataset, Truth
+from oddframe.datasets.published.surveillance_fight import surveillance_fight
 from oddframe.datasets.read import read_dataset, survey
-from oddframe.datasets.surveillance_fight import surveillance_fight
 from oddframe.errors import InputError
 
 

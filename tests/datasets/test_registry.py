@@ -9,7 +9,7 @@ import pytest
 
 from oddframe.datasets.registry import dataset_names, manifest, open_dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.arrays import features_of
+from oddframe.features.formats.arrays import features_of
 from oddframe.timeline import Timebase
 
 

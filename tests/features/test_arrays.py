@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.arrays import BACKBONE, features_of, read_array_features
+from oddframe.features.formats.arrays import BACKBONE, features_of, read_array_features
 
 DICE = np.random.default_rng(0)
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.beside import files_beside, video_of
+from oddframe.features.extraction.file_layout import files_beside, video_of, write_named
 from oddframe.features.join import join
-from oddframe.features.named import write_named
-from oddframe.features.store import FeatureStore, read_features, write_features
+from oddframe.features.store.store import FeatureStore, read_features, write_features
 from tests.features.test_join import HOW, features
 
 PICTURE, SOUND = features("eye", 6, HOW), features("ear", 3, HOW.without_picture())

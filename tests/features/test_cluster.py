@@ -10,11 +10,12 @@ import pytest
 
 from oddframe.backbones.engines import Choice
 from oddframe.errors import UsageError
-from oddframe.features import cluster, station
-from oddframe.features.anywhere import Place, Source
-from oddframe.features.making import Made, Wanted
-from oddframe.features.manifest import Entry
-from oddframe.features.station import Item, Order, Seen, Station
+from oddframe.features.cluster.ray_cluster import ray_cluster as cluster
+from oddframe.features.cluster.ray_cluster import worker as station
+from oddframe.features.cluster.remote import Place, Source
+from oddframe.features.cluster.worker import Item, Order, Seen, Station
+from oddframe.features.extraction.worker import Made, Wanted
+from oddframe.features.store.manifest import Entry
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'oddframe[ray]'")
 

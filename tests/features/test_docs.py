@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.backbones.onnx_file import OnnxKind
 from oddframe.backbones.registry import known_kinds
+from oddframe.backbones.visual.onnx import OnnxKind
 from oddframe.features.presets import PRESETS
 from oddframe.training.config import read_config
 from tests.conftest import ROOT

@@ -14,12 +14,12 @@ from oddframe.backbones.base import Backbone, Ear, Eye
 from oddframe.backbones.engines import Choice
 from oddframe.backbones.registry import load_backbone
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extract import Task, extract, extract_all, spec_for, spec_of
-from oddframe.features.partial import Partial
-from oddframe.video.preprocessing import NO_PICTURE, Preprocessing
-from oddframe.video.reader import VideoFile
+from oddframe.features.extraction.extract import Task, extract, extract_all, spec_for, spec_of
+from oddframe.features.extraction.partial import Partial
+from oddframe.video.decoding.reader import VideoFile
+from oddframe.video.decoding.supervised import open_here
+from oddframe.video.snippets.transforms import NO_PICTURE, Preprocessing
 from oddframe.video.source import open_source
-from oddframe.video.supervised import open_here
 from tests.conftest import Image
 from tests.sounds import tone, with_sound
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oddframe.features.heard import sound_numbers
+from oddframe.features.join import sound_numbers
 
 
 @pytest.mark.parametrize(

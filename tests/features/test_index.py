@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.index import NAME, Index, open_index
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.index import NAME, Index, open_index
+from oddframe.features.store.store import FeatureStore
 from tests.conftest import ROOT
 from tests.features.test_store import SPEC, some_features
 

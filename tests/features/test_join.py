@@ -9,8 +9,8 @@ from oddframe.errors import InputError
 from oddframe.features.join import join
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import crop_names
+from oddframe.video.snippets.crops import crop_names
+from oddframe.video.snippets.transforms import Preprocessing
 
 HOW = Preprocessing(crops=crop_names(5))
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from oddframe.backbones.base import Eye
 from oddframe.backbones.registry import load_backbone
-from oddframe.features.extract import extract, spec_for
-from oddframe.features.partial import Partial
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.features.extraction.extract import extract, spec_for
+from oddframe.features.extraction.partial import Partial
+from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
 
 HOW = Preprocessing(
@@ -27,7 +27,7 @@ HOW = Preprocessing(
 HOLDING = """
 import sys
 from pathlib import Path
-from oddframe.features.partial import Partial
+from oddframe.features.extraction.partial import Partial
 assert Partial(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()

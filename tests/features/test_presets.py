@@ -10,14 +10,13 @@ import pytest
 from PIL import Image as PillowImage
 
 from oddframe.errors import UsageError
-from oddframe.features.extract import spec_of
+from oddframe.features.extraction.extract import spec_of
 from oddframe.features.presets import PRESETS, get_preset
-from oddframe.training.config import parse_config
-from oddframe.training.feature_section import FeatureSection
-from oddframe.training.start import _section
-from oddframe.video.snippets import SnippetReader
+from oddframe.training.config import FeatureSection, parse_config
+from oddframe.training.pretrained import _section
+from oddframe.video.snippets.crops import crop_names
+from oddframe.video.snippets.reader import SnippetReader
 from oddframe.video.source import open_source
-from oddframe.video.views import crop_names
 
 CORNERS = {
     "top_left": np.s_[:224, :224],

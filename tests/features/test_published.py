@@ -12,11 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
-from oddframe.features.folder import FeatureFolder
-from oddframe.features.layout import Layout, imported_spec, kind_of
-from oddframe.features.lazy import CropArray, Views, between
-from oddframe.features.npy import is_finite, read_header
-from oddframe.features.published import FaultKind, NpyFiles
+from oddframe.features.formats.npy import is_finite, read_header
+from oddframe.features.formats.published import FaultKind, FeatureFolder, NpyFiles
+from oddframe.features.lazy_array import CropArray, Views, between
+from oddframe.features.presets import Layout, imported_spec, kind_of
 
 UCF = Layout(crops=10, fps=30.0, dim=1024)
 XD = Layout(crops=5, fps=24.0, dim=8, sound_dim=4)

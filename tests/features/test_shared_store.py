@@ -19,19 +19,18 @@ import cv2
 import numpy as np
 import pytest
 
+from oddframe._utils.locks import wait_for_lock
+from oddframe._utils.worker_pool import Beat, Watched
 from oddframe.backbones.registry import find_kinds, load_backbone
 from oddframe.cli import jobs
 from oddframe.cli.jobs import Job, Settings, load_detector, score_one
 from oddframe.events import RuleChanges
-from oddframe.features import making
-from oddframe.features.extract import extract, spec_for
-from oddframe.features.manifest import NAME, Entry, append_entries, read_entries
-from oddframe.features.partial import Partial
-from oddframe.features.parts import parts_of
+from oddframe.features.extraction import worker as making
+from oddframe.features.extraction.extract import extract, parts_of, spec_for
+from oddframe.features.extraction.partial import Partial
 from oddframe.features.spec import Features
-from oddframe.features.store import FeatureStore, content_hash
-from oddframe.features.watched import Beat, Watched
-from oddframe.locks import wait_for_lock
+from oddframe.features.store.manifest import NAME, Entry, append_entries, read_entries
+from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.video.mask import Masks
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx_file import write

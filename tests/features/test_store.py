@@ -15,19 +15,22 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from oddframe._utils.files import write_text
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.header import read_stored_header, timebase_to_dict
-from oddframe.features.imports import StoredFile
+from oddframe.features.formats.safetensors_file import (
+    checksum,
+    read_stored_header,
+    timebase_to_dict,
+)
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store import (
+from oddframe.features.store.imports import StoredFile
+from oddframe.features.store.store import (
     FeatureStore,
     content_hash,
     read_features,
     tensors_of,
     write_features,
 )
-from oddframe.features.stream import checksum
-from oddframe.files import write_text
 from oddframe.timeline import Timebase
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=8, crops=("center", "top_left"))
@@ -171,7 +174,7 @@ def test_a_file_that_contradicts_itself_is_refused(
         write_features(path, features)
         monkeypatch.undo()
     else:
-        monkeypatch.setattr("oddframe.features.store.SCHEMA", 2)
+        monkeypatch.setattr("oddframe.features.store.store.SCHEMA", 2)
         write_features(path, features)
         monkeypatch.undo()
     with pytest.raises(
@@ -242,7 +245,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import tests.features.test_store as t
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.store import FeatureStore
 def killed(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 Path.replace = killed
@@ -252,7 +255,7 @@ FeatureStore(Path(sys.argv[1])).put("0f" * 32, t.some_features())
 WRITING = """
 import sys
 from pathlib import Path
-from oddframe.files import atomic
+from oddframe._utils.files import atomic
 with atomic(Path(sys.argv[1])) as part, part.open("w") as file:
     file.write("half")
     file.flush()
@@ -311,7 +314,7 @@ def test_features_that_are_replaced_while_they_are_read_stay(
         finally:
             FeatureStore(tmp_path).put("0f" * 32, some_features())  # By another process.
 
-    monkeypatch.setattr("oddframe.features.store.read_features", read)
+    monkeypatch.setattr("oddframe.features.store.store.read_features", read)
     assert store.get("0f" * 32, SPEC) is None
     assert path.read_bytes() == whole
 

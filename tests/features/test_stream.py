@@ -12,11 +12,11 @@ import pytest
 from safetensors.numpy import save
 
 from oddframe.backbones.base import Eye
-from oddframe.features.extract import Task, extract_all, spec_for
-from oddframe.features.lazy import CropArray
-from oddframe.features.partial import Partial
-from oddframe.features.store import read_features, write_features
-from oddframe.features.stream import checksum, write_tensors
+from oddframe.features.extraction.extract import Task, extract_all, spec_for
+from oddframe.features.extraction.partial import Partial
+from oddframe.features.formats.safetensors_file import checksum, write_tensors
+from oddframe.features.lazy_array import CropArray
+from oddframe.features.store.store import read_features, write_features
 from oddframe.video.source import open_source
 from tests.features.test_extract import HOW, SEES
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.child_process import limit_memory
+from oddframe._utils.child_process import limit_memory
+from oddframe._utils.worker_pool import Beat, Broken, Watched, beating
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.watched import Beat, Broken, Watched, beating
 from tests.alone import alone
 
 
@@ -83,7 +83,7 @@ class Interrupted:
 
 IMPORTS = (
     "import signal",
-    "from oddframe.features.watched import Watched",
+    "from oddframe._utils.worker_pool import Watched",
     "from tests.features.test_watched import Interrupted, Worker",
 )
 

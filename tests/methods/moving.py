@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oddframe.training.bags import TrainingVideo
+from oddframe.training.data.samplers import TrainingVideo
 
 _SNIPPETS = 9
 

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 import torch
 
-from oddframe.methods.acf import AcfOutput
+from oddframe.methods.mil.acf import AcfOutput
 from oddframe.methods.registry import get_method
 from tests.methods.modalities import auc_in
 from tests.methods.planted import Small

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from oddframe.methods.bnwvad import BnWvadNetwork, BnWvadOutput, Head, taken_for_odd
+from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, Head, taken_for_odd
 from oddframe.methods.registry import get_method
 from oddframe.training.loop import fit
 from tests.training.made import DIM, planted, small_config

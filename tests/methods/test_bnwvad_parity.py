@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from oddframe.methods.base import Loss
-from oddframe.methods.bnwvad import BnWvadNetwork, BnWvadOutput, taken_for_odd
+from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, taken_for_odd
 from oddframe.methods.registry import get_method
 from tests.methods import formula
 from tests.methods.parity import (

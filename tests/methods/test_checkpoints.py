@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from oddframe.errors import InputError
-from oddframe.methods.checkpoints import read_published
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
+from oddframe.training.import_checkpoint import read_published
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.claws import ClawsOutput, NormalcySuppression, centre_distance
+from oddframe.methods.mil.claws import ClawsOutput, NormalcySuppression, centre_distance
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("claws")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from oddframe.methods.crfd import CausalRelation, CrfdOutput
+from oddframe.methods.mil.crfd import CausalRelation, CrfdOutput
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("crfd")

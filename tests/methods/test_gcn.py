@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from oddframe.methods.base import Loss
-from oddframe.methods.gcn import Cleaner, GcnOutput
+from oddframe.methods.mil.gcn import Cleaner, GcnOutput
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("gcn")

@@ -15,10 +15,16 @@ from torch.nn import functional as F
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Loss
-from oddframe.methods.hasan import Autoencoder, Hasan, HasanConfig, HasanNetwork, HasanOutput
+from oddframe.methods.one_class.hasan import (
+    Autoencoder,
+    Hasan,
+    HasanConfig,
+    HasanNetwork,
+    HasanOutput,
+)
 from oddframe.metrics import roc_auc
 from oddframe.training.config import TrainConfig, parse_config
-from oddframe.training.normal import fit_normal
+from oddframe.training.one_class import fit_normal
 from tests.methods.moving import square_videos
 
 METHOD = Hasan()

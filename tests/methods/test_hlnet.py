@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.hlnet import HlNetNetwork, HlNetOutput
+from oddframe.methods.mil.hlnet import HlNetNetwork, HlNetOutput
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("hl_net")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from oddframe.methods.base import Loss
-from oddframe.methods.hlnet import HlNetConfig, HlNetNetwork, HlNetOutput
+from oddframe.methods.mil.hlnet import HlNetConfig, HlNetNetwork, HlNetOutput
 from oddframe.methods.registry import get_method
 from oddframe.methods.shared.mil import top_snippets
 from tests.methods import formula

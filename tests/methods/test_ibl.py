@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from oddframe.methods.base import Output
-from oddframe.methods.ibl import Block
+from oddframe.methods.mil.ibl import Block
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("ibl")

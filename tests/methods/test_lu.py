@@ -10,10 +10,10 @@ import torch
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Output
-from oddframe.methods.lu import Lu, LuConfig, LuNetwork, combinations
+from oddframe.methods.one_class.lu import Lu, LuConfig, LuNetwork, combinations
 from oddframe.metrics import roc_auc
 from oddframe.training.config import parse_config
-from oddframe.training.normal import fit_normal
+from oddframe.training.one_class import fit_normal
 from tests.methods.moving import square_videos
 
 METHOD = Lu()

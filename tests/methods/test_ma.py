@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oddframe.methods.ma import MaOutput
+from oddframe.methods.mil.ma import MaOutput
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("ma")

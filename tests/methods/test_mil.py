@@ -7,8 +7,14 @@ from math import log
 import pytest
 import torch
 
-from oddframe.methods.shared.mil import oddest_run, ranking, snippets_that_count, top_k_bce
-from oddframe.methods.shared.temporal import smoothness, sparsity
+from oddframe.methods.shared.mil import (
+    oddest_run,
+    ranking,
+    smoothness,
+    snippets_that_count,
+    sparsity,
+    top_k_bce,
+)
 
 
 def test_every_abnormal_bag_is_ranked_against_every_normal_one() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.mist import Encoder, MistOutput, pseudo_labels
+from oddframe.methods.mil.mist import Encoder, MistOutput, pseudo_labels
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("mist")

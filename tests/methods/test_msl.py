@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.msl import Layer, MslOutput, Projection, sequence_length
+from oddframe.methods.mil.msl import Layer, MslOutput, Projection, sequence_length
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("msl")

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.experiments.protocol import smooth
-from oddframe.methods.oddframe import NormalDistance, Oddframe, OddframeConfig, OddframeNetwork
-from oddframe.methods.shared.smoothing import blurred
+from oddframe.methods.mil.oddframe import NormalDistance, Oddframe, OddframeConfig, OddframeNetwork
+from oddframe.methods.shared.scores import blurred
 from oddframe.methods.urdmu.method import UrDmu
+from oddframe.research.protocol import smooth
 
 DIM = 12
 LABELS = torch.tensor([0.0, 0.0, 1.0, 1.0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oddframe.errors import UsageError
-from oddframe.methods.pang import Attention, Modality, PangOutput, divergence
+from oddframe.methods.mil.pang import Attention, Modality, PangOutput, divergence
 from oddframe.methods.registry import get_method
 from tests.methods.modalities import auc_in
 from tests.methods.planted import Small

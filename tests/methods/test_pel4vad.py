@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oddframe.methods.base import Output
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.smoothing import smoothed
+from oddframe.methods.shared.scores import smoothed
 
 METHOD = get_method("pel4vad")
 

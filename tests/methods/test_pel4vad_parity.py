@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from oddframe.methods.pel4vad import Pel4VadConfig, Pel4VadNetwork
+from oddframe.methods.mil.pel4vad import Pel4VadConfig, Pel4VadNetwork
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.smoothing import smoothed
+from oddframe.methods.shared.scores import smoothed
 from tests.methods import formula
 from tests.methods.parity import Facts, Watch, row_close, tensor_close, value_close
 

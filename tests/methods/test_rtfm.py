@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from oddframe.methods.mil.rtfm import RtfmOutput
 from oddframe.methods.registry import get_method
-from oddframe.methods.rtfm import RtfmOutput
 
 METHOD = get_method("rtfm")
 LABELS = torch.tensor([0.0, 1.0])

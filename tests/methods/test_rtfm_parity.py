@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from oddframe.methods.base import Loss
+from oddframe.methods.mil.rtfm import RtfmConfig, RtfmNetwork, RtfmOutput
 from oddframe.methods.registry import get_method
-from oddframe.methods.rtfm import RtfmConfig, RtfmNetwork, RtfmOutput
 from oddframe.methods.shared.mil import top_snippets
 from tests.methods import formula
 from tests.methods.parity import (

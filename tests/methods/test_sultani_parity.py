@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from oddframe.methods.base import Loss, Output
+from oddframe.methods.mil.sultani import SultaniConfig, SultaniNetwork
 from oddframe.methods.registry import get_method
-from oddframe.methods.sultani import SultaniConfig, SultaniNetwork
 from tests.methods import formula
 from tests.methods.parity import Facts
 

@@ -10,10 +10,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from oddframe.methods.checkpoints import read_published
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
+from oddframe.training.import_checkpoint import read_published
 
 DIM, WIDTH = 10, 16
 SMALL = {"hidden": WIDTH, "heads": 2, "head_dim": 6, "classifier_hidden": 8, "dropout": 0.0}

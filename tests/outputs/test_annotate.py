@@ -9,9 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from oddframe.detector import VideoResult
-from oddframe.outputs import encode
-from oddframe.outputs.annotate import ENCODERS, Annotator
-from oddframe.outputs.strip import RED
+from oddframe.outputs.video import encode
+from oddframe.outputs.video.annotate import ENCODERS, RED, Annotator
 from oddframe.video.frame import Frame
 
 MakeResult = Callable[..., VideoResult]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.clock import clock, length, tick_step
+from oddframe.outputs.text import clock, length, tick_step
 
 
 @pytest.mark.parametrize(

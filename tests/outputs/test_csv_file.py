@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oddframe.detector import VideoResult
-from oddframe.outputs.csv_file import write_csv
+from oddframe.outputs.scores.csv_file import write_csv
 
 MakeResult = Callable[..., VideoResult]
 

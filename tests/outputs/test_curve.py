@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oddframe.detector import VideoResult
-from oddframe.outputs import picture
+from oddframe.outputs import drawing as picture
 from oddframe.outputs.curve import write_png
-from oddframe.outputs.moments import moments
+from oddframe.outputs.highlights import moments
 
 MakeResult = Callable[..., VideoResult]
 

@@ -11,14 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from oddframe.experiments.inside import Inside
-from oddframe.experiments.reproduce_figures import Curves
-from oddframe.experiments.splice import Clip, Spliced
-from oddframe.outputs import picture
-from oddframe.outputs.clip_frames import clip_frames
-from oddframe.outputs.figure_curves import write_curves
-from oddframe.outputs.figure_inside import summary, write_inside
-from oddframe.outputs.moments import Moment
+from oddframe.outputs import drawing as picture
+from oddframe.outputs.highlights import Moment
+from oddframe.research.reports.figures import clip_frames, summary, write_curves, write_inside
+from oddframe.research.reproduce.figures import Curves
+from oddframe.research.reproduce.memory_analysis import Inside
+from oddframe.research.splice import Clip, Spliced
 from oddframe.timeline import Timebase
 from oddframe.video.source import open_source
 

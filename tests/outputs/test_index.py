@@ -13,7 +13,7 @@ import pytest
 
 from oddframe.detector import VideoResult
 from oddframe.errors import OddframeError
-from oddframe.outputs.index import FolderIndex, is_index
+from oddframe.outputs.pages.folder_index import FolderIndex, is_index
 from oddframe.outputs.write import write
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe.outputs.keyframes import KeyFrames
+from oddframe.outputs.highlights import KeyFrames
 from oddframe.video.frame import Frame
 from oddframe.video.source import open_source
 

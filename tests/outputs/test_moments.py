@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.moments import moments, peak_times
+from oddframe.outputs.highlights import moments, peak_times
 from tests.outputs.conftest import build
 
 

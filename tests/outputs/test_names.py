@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.names import safe_name, stems
+from oddframe.outputs.write import safe_name, stems
 
 
 @pytest.mark.parametrize(

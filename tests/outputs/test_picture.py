@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.picture import even_size, fit
+from oddframe.outputs.drawing import even_size, fit
 
 
 @given(st.integers(16, 5000), st.integers(16, 5000))

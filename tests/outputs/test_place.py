@@ -8,8 +8,8 @@ import pytest
 
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
-from oddframe.outputs.json_file import read_json, write_json
-from oddframe.outputs.place import in_pixels, in_words, oddest_tiles
+from oddframe.outputs.scores.json_file import read_json, write_json
+from oddframe.outputs.text import in_pixels, in_words, oddest_tiles
 from oddframe.timeline import Box, ScoreTrack, Tiles, Timebase
 from tests.outputs.conftest import INFO
 

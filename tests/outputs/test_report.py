@@ -12,10 +12,10 @@ import pytest
 
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
-from oddframe.outputs.report import Media, write_html
+from oddframe.outputs.pages.report import Media, write_html
 from oddframe.outputs.write import write
 from oddframe.timeline import ScoreTrack, Timebase
-from oddframe.video.reader import VideoFile
+from oddframe.video.decoding.reader import VideoFile
 from tests.conftest import encode
 from tests.outputs.conftest import INFO, build
 from tests.sounds import tone, with_sound

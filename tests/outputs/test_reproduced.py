@@ -13,17 +13,16 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.experiments.benchmark import BENCHMARKS
-from oddframe.experiments.figures import Figures
-from oddframe.experiments.reproduce import Line, Reproduced, columns_of, published_columns
-from oddframe.experiments.reproduce_tables import TableSpec, table_of
-from oddframe.experiments.training_record import Training, write_training
-from oddframe.outputs.record_text import plain, shown
-from oddframe.outputs.reproduced_json import to_json
-from oddframe.outputs.reproduced_page import write_page
-from oddframe.outputs.reproduced_text import to_csv, to_latex, to_markdown
-from tests.experiments.test_training_record import record
-from tests.experiments.tiny import tiny_config
+from oddframe.research.benchmarks import BENCHMARKS
+from oddframe.research.fold_figures import Figures
+from oddframe.research.records import Training, write_training
+from oddframe.research.reports.table_page import write_page
+from oddframe.research.reports.table_text import to_csv, to_json, to_latex, to_markdown
+from oddframe.research.reports.training_text import plain, shown
+from oddframe.research.reproduce.reproduce import Line, Reproduced, columns_of, published_columns
+from oddframe.research.reproduce.tables import TableSpec, table_of
+from tests.research.test_training_record import record
+from tests.research.tiny import tiny_config
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

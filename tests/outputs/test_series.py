@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, smoothed
-from oddframe.outputs.series import steps
+from oddframe.outputs.drawing import steps
 from tests.outputs.conftest import build
 
 MakeResult = Callable[..., VideoResult]

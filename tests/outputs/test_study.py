@@ -13,9 +13,16 @@ import pytest
 
 from oddframe.datasets.labelled import LabelledVideo, Truth
 from oddframe.errors import InputError
+from oddframe.evaluation.evaluate import Evaluation, Judged, evaluate
 from oddframe.events import EventRule
-from oddframe.experiments.evaluate import Evaluation, Judged, evaluate
-from oddframe.outputs.study import LearningCurve, Search, Study, Table, Tried, write_study
+from oddframe.outputs.pages.evaluation_page import (
+    LearningCurve,
+    Search,
+    Study,
+    Table,
+    Tried,
+    write_study,
+)
 from oddframe.timeline import ScoreTrack, Timebase
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oddframe.detector import VideoResult
-from oddframe.outputs.webvtt import write_vtt
+from oddframe.outputs.scores.webvtt import write_vtt
 from oddframe.timeline import Event
 
 MakeResult = Callable[..., VideoResult]

@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oddframe import files
+from oddframe._utils import files
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
-from oddframe.outputs import encode, pictures, preview
-from oddframe.outputs.json_file import read_json, read_score_file, write_json
-from oddframe.outputs.report import Media, write_html
+from oddframe.outputs import pictures
+from oddframe.outputs.pages.report import Media, write_html
+from oddframe.outputs.scores.json_file import read_json, read_score_file, write_json
+from oddframe.outputs.video import encode
+from oddframe.outputs.video import encode as preview
 from oddframe.outputs.write import FORMATS, check_files, path_of, write
+from oddframe.video.discover import is_own
 from oddframe.video.mask import Mask
-from oddframe.video.own import is_own
 
 MakeResult = Callable[..., VideoResult]
 

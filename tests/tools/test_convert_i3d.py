@@ -16,9 +16,12 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from convert_i3d import ArrayUnpickler, convert, read_checkpoint  # noqa: E402
 
-from oddframe.backbones.i3d import I3D  # noqa: E402
-from oddframe.backbones.i3d_rgb import I3D_WEIGHTS  # noqa: E402
-from oddframe.backbones.weights import load_into, read_i3d  # noqa: E402
+from oddframe.backbones.visual.i3d import (  # noqa: E402
+    I3D,
+    load_into,
+    read_i3d,
+)
+from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS  # noqa: E402
 from tests.backbones.test_i3d_parity import cosine, inputs, outputs  # noqa: E402
 
 

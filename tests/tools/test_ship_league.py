@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 
-from oddframe.experiments.league_rates import read_rates
-from oddframe.experiments.league_record import read_leagues
-from oddframe.experiments.ours import ours_of, shipped_text
-from oddframe.experiments.standing import standing
-from oddframe.outputs.league_text import league_markdown
+from oddframe.research.leaderboard.ranking import standing
+from oddframe.research.leaderboard.rates import read_rates
+from oddframe.research.leaderboard.record import read_leagues
+from oddframe.research.published_results import ours_of, shipped_text
+from oddframe.research.reports.league_text import league_markdown
 from tools.ship_league import RECORDS, SHIPPED, TABLE
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import TrainConfig, parse_config, read_config
+from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.distributed import processes, serve
-from oddframe.training.fitted import Fitted
+from oddframe.training.fit_result import Fitted
 from oddframe.training.loop import fit, take_part
 from tests.training.made import planted
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import TrainConfig, parse_config
+from oddframe.training.data.samplers import TrainingVideo
 
 DIM = 24
 SMALL = {"hidden": 24, "heads": 2, "head_dim": 8, "depth": 1, "classifier_hidden": 16}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oddframe.methods.base import Recipe
-from oddframe.training.ahead import Ahead
-from oddframe.training.bags import Bags, Batch, make_bags
 from oddframe.training.config import BagSection
+from oddframe.training.data.samplers import Bags, Batch, make_bags
+from oddframe.training.step import Ahead
 from tests.training.made import planted
 
 VIDEOS = planted(4, 4, seed=0)[0]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from oddframe.errors import InputError
 from oddframe.methods.base import Recipe
-from oddframe.training.bags import Deck, TrainingVideo, in_a_row, make_bags, segments
 from oddframe.training.config import BagSection
+from oddframe.training.data.samplers import Deck, TrainingVideo, in_a_row, make_bags, segments
 from tests.training.made import planted
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import UsageError
-from oddframe.features.store import FeatureStore
-from oddframe.training import board
-from oddframe.training.run import train
+from oddframe.features.store.store import FeatureStore
+from oddframe.training import log as board
+from oddframe.training.train import train
 from tests.training.ready import linear, ready_made
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.errors import UsageError
-from oddframe.training.budget import Budget, Stopwatch, duration, seconds
+from oddframe.training.search import Budget, Stopwatch, duration, seconds
 
 
 @pytest.mark.parametrize(

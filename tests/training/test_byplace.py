@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.training.byplace import by_place
+from oddframe.training.data.splits import by_place
 from tests.training.ready import linear
 
 

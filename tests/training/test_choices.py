@@ -6,9 +6,9 @@ import pytest
 
 from oddframe.errors import UsageError
 from oddframe.modelfile import load_model
-from oddframe.training.choices import with_grid, with_method
 from oddframe.training.config import TrainConfig, parse_config
-from oddframe.training.start import check_start, config_of
+from oddframe.training.config_files import with_grid, with_method
+from oddframe.training.pretrained import check_start, config_of
 
 
 def test_another_method_brings_its_own_settings_and_rate() -> None:

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from oddframe._utils.files import write_bytes
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import OddframeError, UsageError
-from oddframe.features.layout import Layout
-from oddframe.features.published import NpyFiles
-from oddframe.features.store import FeatureStore
-from oddframe.files import write_bytes
+from oddframe.features.formats.published import NpyFiles
+from oddframe.features.presets import Layout
+from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model
-from oddframe.training.budget import Budget
+from oddframe.training.checkpoint import RunFiles
 from oddframe.training.log import StepLog
-from oddframe.training.run import Trained, train
-from oddframe.training.runfiles import RunFiles
+from oddframe.training.search import Budget
+from oddframe.training.train import Trained, train
 from tests.training.ready import Told, linear, ready_made
 
 

@@ -17,20 +17,19 @@ from oddframe.events import find_events
 from oddframe.features.spec import Features
 from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack, Timebase
-from oddframe.training.config import BagSection, TrainConfig, parse_config
-from oddframe.training.gather import Gathered
-from oddframe.training.heldout import (
+from oddframe.training.config import BagSection, EventSection, TrainConfig, parse_config
+from oddframe.training.data.features import Gathered
+from oddframe.training.validation import (
     FEWEST_GROUPS,
     FEWEST_VIDEOS,
     Scored,
     ThresholdChoice,
     choose_threshold,
     figures,
+    measured,
     normal_tracks,
     threshold,
 )
-from oddframe.training.measure import measured
-from oddframe.training.sections import EventSection
 from tests.test_modelfile import SPEC, made_model
 
 EVENTS = EventSection(smooth_s=0.0, min_duration_s=0.0, merge_gap_s=0.0)

@@ -9,8 +9,8 @@ import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import UsageError
-from oddframe.training.holdout import Split, hold_out, validation_folds, without
-from oddframe.training.sections import CalibrationSection
+from oddframe.training.config import CalibrationSection
+from oddframe.training.data.splits import Split, hold_out, validation_folds, without
 
 
 def dataset(*rows: tuple[str, str, str]) -> Dataset:

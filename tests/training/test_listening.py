@@ -8,10 +8,10 @@ import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import UsageError
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.store import FeatureStore
+from oddframe.training.audio_config import check_sound, listens_to, with_sound
 from oddframe.training.config import TrainConfig
-from oddframe.training.listening import check_sound, listens_to, with_sound
-from oddframe.training.run import train
+from oddframe.training.train import train
 from tests.training.made import DIM, small_config
 from tests.training.ready import ready_made
 

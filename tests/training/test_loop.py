@@ -16,16 +16,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.layout import Layout
-from oddframe.features.lazy import Views
-from oddframe.features.published import NpyFiles
+from oddframe.features.formats.published import NpyFiles
+from oddframe.features.lazy_array import Views
+from oddframe.features.presets import Layout
 from oddframe.methods.base import Loss
-from oddframe.methods.linear import Linear
+from oddframe.methods.mil.linear import Linear
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import roc_auc
-from oddframe.training.bags import TrainingVideo
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig
+from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
 from tests.training.made import DIM, planted, small_config
 

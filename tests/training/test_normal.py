@@ -14,11 +14,11 @@ from oddframe.features.spec import FeatureSpec
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import roc_auc
 from oddframe.modelfile import Model, Profile, load_model, save_model
-from oddframe.training import normal
-from oddframe.training.bags import TrainingVideo
+from oddframe.training import one_class as normal
 from oddframe.training.config import TrainConfig
+from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
-from oddframe.training.normal import fit_normal, normal_only
+from oddframe.training.one_class import fit_normal, normal_only
 from tests.training.made import DIM, planted, small_config
 
 

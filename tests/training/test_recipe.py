@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from oddframe.methods.base import Recipe
-from oddframe.methods.oddframe import OddframeNetwork
+from oddframe.methods.mil.oddframe import OddframeNetwork
+from oddframe.methods.one_class.base import NormalNetwork
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.methods.shared.normal import NormalNetwork
 from oddframe.training.config import parse_config
-from oddframe.training.fitted import first_view
+from oddframe.training.fit_result import first_view
 from oddframe.training.loop import fit
-from oddframe.training.normal_steps import learn_by_steps
-from oddframe.training.steps import OPTIMISERS, Run, optimiser_of
+from oddframe.training.one_class import learn_by_steps
+from oddframe.training.step import OPTIMISERS, Run, optimiser_of
 from tests.training.made import DIM, planted, small_config
 
 CPU = torch.device("cpu")

@@ -13,15 +13,14 @@ import pytest
 
 from oddframe.cli.demo import DATA
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
-from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.datasets.published.surveillance_fight import surveillance_fight
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.store import FeatureStore, content_hash
+from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.modelfile import Model, load_model
-from oddframe.training import gather
-from oddframe.training.config import TrainConfig
-from oddframe.training.run import train
-from oddframe.training.sections import CalibrationSection
-from oddframe.training.start import config_of
+from oddframe.training.config import CalibrationSection, TrainConfig
+from oddframe.training.data import features as gather
+from oddframe.training.pretrained import config_of
+from oddframe.training.train import train
 from tests.training.made import small_config
 from tests.training.ready import Told
 

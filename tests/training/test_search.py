@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.training.config import parse_config
-from oddframe.training.search import Search, Setting, Trial, grid, search
-from oddframe.training.trials import TrialLog
+from oddframe.training.search import Search, Setting, Trial, TrialLog, grid, search
 
 
 def settings(n: int) -> list[Setting]:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.features.layout import Layout
-from oddframe.features.published import NpyFiles
+from oddframe.features.formats.published import NpyFiles
+from oddframe.features.presets import Layout
 from oddframe.features.spec import Features
 from oddframe.methods.base import Recipe
-from oddframe.training.bags import Batch, TrainingVideo, make_bags
 from oddframe.training.config import BagSection
-from oddframe.training.gather import training_video
-from oddframe.training.segmented import pre_segmented
+from oddframe.training.data.features import training_video
+from oddframe.training.data.samplers import Batch, TrainingVideo, make_bags, pre_segmented
 
 RECIPE = Recipe(normal_bags=6, abnormal_bags=6, segments=8)
 LAYOUT = Layout(crops=5, fps=24.0, dim=6)

@@ -11,9 +11,9 @@ import pytest
 
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.store import FeatureStore
-from oddframe.training.gather import Extractor, Request, Silent, gather
-from oddframe.training.side_by_side import GoOn, side_by_side
+from oddframe.features.store.store import FeatureStore
+from oddframe.training.data.features import Extractor, Request, Silent, gather
+from oddframe.training.data.side_by_side import GoOn, side_by_side
 from tests.training.ready import linear, ready_made
 
 
@@ -69,8 +69,8 @@ def test_ctrl_c_does_not_wait_for_a_video(
             running.wait()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("oddframe.training.gather.load_backbone", lambda *_, **__: None)
-    monkeypatch.setattr("oddframe.training.gather.extract_all", endless)
+    monkeypatch.setattr("oddframe.training.data.features.load_backbone", lambda *_, **__: None)
+    monkeypatch.setattr("oddframe.training.data.features.extract_all", endless)
     section = linear().features
     ready = ready_made(tmp_path / "ready", 1).videos[0]
     long = LabelledVideo(clip, False, NORMAL, "g")

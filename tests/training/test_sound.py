@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.surveillance_fight import surveillance_fight
+from oddframe.datasets.published.surveillance_fight import surveillance_fight
 from oddframe.detector import Detector
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import TrainConfig, read_config
-from oddframe.training.gather import Extractor, Request, gather
-from oddframe.training.run import train
+from oddframe.training.data.features import Extractor, Request, gather
+from oddframe.training.train import train
 from tests.conftest import ROOT, Image, encode
 from tests.sounds import with_sound
 from tests.training.made import small_config
@@ -104,7 +104,7 @@ def test_picture_and_sound_are_made_once_for_whatever_they_are_joined_to(
     def no_extraction(*_: Any, **__: Any) -> None:
         raise AssertionError("features were extracted anew")
 
-    monkeypatch.setattr("oddframe.training.gather.extract_all", no_extraction)
+    monkeypatch.setattr("oddframe.training.data.features.extract_all", no_extraction)
     requests = [Request(video, (section, picture, sound)) for video in videos]
     again, _ = gather(requests, extractor, 1, Told())
     for one, other in zip(first, again, strict=True):

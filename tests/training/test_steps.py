@@ -13,8 +13,8 @@ from torch import Tensor
 
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.network import UrDmuNetwork
-from oddframe.training import steps
-from oddframe.training.steps import Run, follow, parts_of_batch
+from oddframe.training import step as steps
+from oddframe.training.step import Run, follow, parts_of_batch
 from tests.training.made import SMALL, planted, small_config
 
 SEPARABLE = [name for name in method_names() if get_method(name).separable]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from oddframe.features.store import FeatureStore
-from oddframe.training import tryout
-from oddframe.training.budget import Budget
-from oddframe.training.run import Trained, train
+from oddframe.features.store.store import FeatureStore
+from oddframe.training import hyperparameter_search as tryout
+from oddframe.training.search import Budget
+from oddframe.training.train import Trained, train
 from tests.training.ready import Told, linear, ready_made
 
 

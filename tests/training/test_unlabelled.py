@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from oddframe.features.store import FeatureStore
+from oddframe.features.store.store import FeatureStore
 from oddframe.methods.base import Recipe
-from oddframe.training.bags import TrainingVideo
 from oddframe.training.config import BagSection, TrainConfig
+from oddframe.training.data.samplers import TrainingVideo, UnlabelledBags
 from oddframe.training.loop import fit
-from oddframe.training.run import train
-from oddframe.training.unlabelled import UnlabelledBags
+from oddframe.training.train import train
 from tests.training.made import planted, small_config
 from tests.training.ready import ready_made
 

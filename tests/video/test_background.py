@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from oddframe.video.background import in_background
+from oddframe.video.snippets.reader import in_background
 
 
 def decoders() -> list[threading.Thread]:

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.probe import probe
-from oddframe.video.reader import VideoFile
-from oddframe.video.snippets import SnippetReader
+from oddframe.video.decoding.probe import probe
+from oddframe.video.decoding.reader import VideoFile
+from oddframe.video.snippets.reader import SnippetReader
+from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.sound import sound_windows
 from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image, encode, remux, without_start
@@ -266,8 +266,8 @@ def test_pictures_that_need_more_memory_than_there_is(tmp_path: Path) -> None:
     store(path, [np.zeros((4000, 6000), np.uint8)], "ffv1", "gray", given="gray")
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from oddframe.child_process import limit_memory\n"
-        "from oddframe.video.reader import VideoFile\n"
+        "from oddframe._utils.child_process import limit_memory\n"
+        "from oddframe.video.decoding.reader import VideoFile\n"
         "limit_memory(int(sys.argv[2]))\n"
         "print(len(list(VideoFile(Path(sys.argv[1])).frames((64, 64)))))\n"
     )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.video.clock import FrameClock
+from oddframe.video.decoding.clock import FrameClock
 
 stamps = st.none() | st.floats(-100, 100_000, allow_nan=False)
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image as PillowImage
 
 from oddframe.errors import InputError
+from oddframe.video.decoding.supervised import open_here
 from oddframe.video.discover import find_inputs, probe, videos_among
 from oddframe.video.source import open_source
-from oddframe.video.supervised import open_here
 from tests.conftest import Image, encode
 
 

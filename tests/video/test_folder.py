@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from oddframe.errors import InputError, UsageError
-from oddframe.video.folder import read_picture
+from oddframe.video.decoding.folder import read_picture
 from oddframe.video.mask import read_mask
 from oddframe.video.source import open_source
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from oddframe.video import own
-from oddframe.video.own import MARK, is_own
+from oddframe.video import discover as own
+from oddframe.video.discover import MARK, is_own
 
 
 def test_the_mark_counts_under_names_that_oddframe_gives(tmp_path: Path) -> None:

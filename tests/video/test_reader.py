@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.video.container import packets_of
-from oddframe.video.reader import VideoFile
+from oddframe.video.decoding.container import packets_of
+from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.source import open_source
 from tests.conftest import BAD_VIDEOS, Image, encode, flip_bits, keep_part, remux, without_start
 

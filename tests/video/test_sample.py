@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.video.reader import VideoFile
-from oddframe.video.sample import sample
+from oddframe.video.decoding.reader import VideoFile
+from oddframe.video.decoding.sample import sample
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, Image, encode
 from tests.video.test_reader import turn
 

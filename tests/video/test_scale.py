@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from oddframe.video.preprocessing import Look
-from oddframe.video.scale import Scaler
+from oddframe.video.decoding.scale import Scaler
+from oddframe.video.decoding.supervised import open_here
+from oddframe.video.snippets.transforms import Look
 from oddframe.video.source import open_source
-from oddframe.video.supervised import open_here
 from tests.conftest import Image
 
 SIZES = [(224, 224), (340, 256), (176, 120), (111, 77)]

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Timebase
-from oddframe.video.clock import GAP_S
+from oddframe.video.decoding.clock import GAP_S
+from oddframe.video.decoding.reader import VideoFile
+from oddframe.video.decoding.supervised import open_here
 from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
-from oddframe.video.preprocessing import NO_PICTURE, Look, Preprocessing
-from oddframe.video.reader import VideoFile
-from oddframe.video.snippets import OnePass, SnippetReader
+from oddframe.video.snippets.crops import crop_names, cut
+from oddframe.video.snippets.reader import OnePass, SnippetReader
+from oddframe.video.snippets.transforms import NO_PICTURE, Look, Preprocessing
 from oddframe.video.source import open_source
-from oddframe.video.supervised import open_here
-from oddframe.video.views import crop_names, cut
 from tests.conftest import Image, encode
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oddframe.errors import InputError
 from oddframe.video import sound
-from oddframe.video.reader import VideoFile
+from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.sound import Heard, Sound
 from tests.conftest import Image, flip_bits, keep_part
 from tests.sounds import tone, with_sound

@@ -16,21 +16,21 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError, UsageError
-from oddframe.features.listen import sound_windows
-from oddframe.outputs.keyframes import KeyFrames
-from oddframe.video.frame import FrameSource
-from oddframe.video.preprocessing import Look, Preprocessing
-from oddframe.video.probe import probe
-from oddframe.video.sample import sample
-from oddframe.video.snippets import OnePass
-from oddframe.video.source import open_source
-from oddframe.video.supervised import (
+from oddframe.features.extraction.extract import sound_windows
+from oddframe.outputs.highlights import KeyFrames
+from oddframe.video.decoding.probe import probe
+from oddframe.video.decoding.sample import sample
+from oddframe.video.decoding.supervised import (
     DecodingLimits,
     SupervisedVideo,
     decoding_limits,
     open_here,
     set_decoding_limits,
 )
+from oddframe.video.frame import FrameSource
+from oddframe.video.snippets.reader import OnePass
+from oddframe.video.snippets.transforms import Look, Preprocessing
+from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image
 
 HOW = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import UsageError
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import (
+from oddframe.video.snippets.crops import (
     check_views,
     crop_names,
     cut,
@@ -18,6 +17,7 @@ from oddframe.video.views import (
     with_regions,
     with_tiles,
 )
+from oddframe.video.snippets.transforms import Preprocessing
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
 

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oddframe._utils.files import file_sha256
 from oddframe.backbones.engines import Choice, Run, run_of
-from oddframe.files import file_sha256
-from oddframe.video.preprocessing import Preprocessing
+from oddframe.video.snippets.transforms import Preprocessing
 
 See = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]

@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oddframe._utils.determinism import exact
+from oddframe._utils.files import cache_dir, scratch_folder
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.exact import exact
-from oddframe.files import cache_dir, scratch_folder
 
 EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]

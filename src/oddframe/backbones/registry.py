@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oddframe.backbones.aisfx import AisfxKind
+from oddframe.backbones.audio.aisfx import AisfxKind
+from oddframe.backbones.audio.vggish import VGGishKind
 from oddframe.backbones.base import Backbone, Eye, Kind
-from oddframe.backbones.efficientnet import EfficientNetKind
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose
-from oddframe.backbones.grey import Grey
-from oddframe.backbones.i3d_flow import I3DFlow
-from oddframe.backbones.i3d_rgb import I3DRgb
-from oddframe.backbones.onnx_file import OnnxKind
-from oddframe.backbones.places import weights_dir
-from oddframe.backbones.vggish import VGGishKind
+from oddframe.backbones.visual.efficientnet import EfficientNetKind
+from oddframe.backbones.visual.grey import Grey
+from oddframe.backbones.visual.i3d_flow import I3DFlow
+from oddframe.backbones.visual.i3d_rgb import I3DRgb
+from oddframe.backbones.visual.onnx import OnnxKind
+from oddframe.backbones.weights import weights_dir
 from oddframe.errors import UsageError, nearest_name
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import regions_of
+from oddframe.video.snippets.crops import regions_of
+from oddframe.video.snippets.transforms import Preprocessing
 
 _KINDS: dict[str, Kind] = {
     kind.name: kind

@@ -1,105 +1,160 @@
-"""Weights of I3D in the layouts that are in use, brought to ours, batch normalisation folded.
+"""Where weights are: in the package, or in the user's own folder.
 
-Ours is ``trunk.<unit>.conv.{weight,bias}`` and ``logits.{weight,bias}`` with the unit names of the
-paper's TensorFlow code. Three others exist in the wild: DeepMind's own (through the conversion
-script in ``tools/``) and the two PyTorch ports that published features were made with.
+Weights of a network from a file, and into a network; nothing is unpickled.
 """
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from oddframe.backbones.i3d import I3D
-from oddframe.backbones.state import fill, fold_named, read_state
-from oddframe.errors import InputError
+from oddframe._utils.files import check_regular, opened
+from oddframe.errors import InputError, OddframeError, described_fault, is_out_of_memory
 
-# What the ports call the branches of an Inception module. Left: ours.
-_PIERGIAJ_BRANCHES = {
-    "b0": "b0", "b1.0": "b1a", "b1.1": "b1b", "b2.0": "b2a", "b2.1": "b2b", "b3": "b3b",
-}  # fmt: skip
-_HASSONY_BRANCHES = {
-    "b0": "branch_0", "b1.0": "branch_1.0", "b1.1": "branch_1.1", "b2.0": "branch_2.0",
-    "b2.1": "branch_2.1", "b3": "branch_3.1",
-}  # fmt: skip
-PIERGIAJ_EPS = 1e-3
-HASSONY_EPS = 1e-5
+SHIPPED = Path(__file__).parent / "data"
+_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
-def unit_names() -> list[str]:
-    """Our units, in the order of the network: ``Conv3d_1a_7x7``, ``Mixed_3b.b1.0`` and so on."""
-    with torch.device("meta"):
-        keys = I3D().trunk.state_dict()
-    return [key.removesuffix(".conv.weight") for key in keys if key.endswith(".conv.weight")]
+def weights_dir() -> Path:
+    """Where a user's weights are: ``$ODDFRAME_WEIGHTS``, else in the user's data folder."""
+    if own := os.environ.get("ODDFRAME_WEIGHTS"):
+        return Path(own)
+    data = os.environ.get("XDG_DATA_HOME")
+    return Path(data or Path.home() / ".local" / "share") / "oddframe" / "weights"
 
 
-def _branch_name(unit: str, branches: Mapping[str, str]) -> str:
-    module, _, branch = unit.partition(".")
-    return f"{module}.{branches[branch]}" if branch else module
-
-
-def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of either PyTorch port -> ours. Features only need the trunk; logits are optional.
-
-    Raises:
-        InputError: it is neither layout, or a tensor is missing.
-    """
-    if "Conv3d_1a_7x7.conv3d.weight" in state:
-        branches, bn, eps, logits = _PIERGIAJ_BRANCHES, "bn", PIERGIAJ_EPS, "logits.conv3d"
-    elif "conv3d_1a_7x7.conv3d.weight" in state:
-        branches, bn, eps, logits = (
-            _HASSONY_BRANCHES,
-            "batch3d",
-            HASSONY_EPS,
-            "conv3d_0c_1x1.conv3d",
-        )
-    else:
-        raise InputError(
-            "not I3D weights in a known layout: neither 'Conv3d_1a_7x7.conv3d.weight' "
-            "nor 'conv3d_1a_7x7.conv3d.weight' is in it"
-        )
-    lower = bn == "batch3d"
-    out: dict[str, Tensor] = {}
-    try:
-        for unit in unit_names():
-            theirs = _branch_name(unit, branches)
-            theirs = theirs[0].lower() + theirs[1:] if lower else theirs
-            weight, bias = fold_named(state, f"{theirs}.conv3d", f"{theirs}.{bn}", eps)
-            out[f"trunk.{unit}.conv.weight"], out[f"trunk.{unit}.conv.bias"] = weight, bias
-    except KeyError as missing:
-        raise InputError(f"I3D weights lack the tensor {missing}") from None
-    if f"{logits}.weight" in state:
-        out["logits.weight"] = state[f"{logits}.weight"].float()
-        out["logits.bias"] = state[f"{logits}.bias"].float()
-    return out
-
-
-def load_into(network: I3D, state: Mapping[str, Tensor]) -> I3D:
-    """Fill ``network`` from our layout (half precision is widened); logits may be absent."""
-    return fill(network, state, "I3D", optional="logits.")
-
-
-def read_i3d(path: Path, channels: int = 3) -> I3D:
-    """I3D from a file: our safetensors, or a port's ``.pt`` checkpoint (read without unpickling).
+def own_weights(name: str, source: str) -> Path:
+    """The user's weights of a backbone: ``NAME.safetensors``, ``NAME.pth`` or ``NAME.pt``.
 
     Args:
-        path: The file.
-        channels: Of the input: 3 of RGB, 2 of optical flow.
+        name: Of the backbone.
+        source: Where they are to be had.
+
+    Raises:
+        InputError: they are not there; the line says what to do.
+    """
+    folder = weights_dir()
+    for suffix in _SUFFIXES:
+        if (path := folder / f"{name}{suffix}").is_file():
+            return path
+    raise InputError(
+        f"{name}: its weights do not come with oddframe; get {source} and put the file at "
+        f"{folder / name}.pt"
+    )
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
+    """Tensors by name, from safetensors or a PyTorch checkpoint of nothing but tensors.
+
+    Args:
+        path: ``*.safetensors``, or anything else for PyTorch.
+        what: What they should be, for the error: ``I3D``.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    state = read_state(path, "I3D")
-    if "trunk.Conv3d_1a_7x7.conv.weight" not in state:
-        state = convert_port(state)
-    found = state["trunk.Conv3d_1a_7x7.conv.weight"].shape[1]
-    if found != channels:
-        kinds = {2: "optical flow", 3: "RGB"}
+    check_regular(path)
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    except Exception as error:  # Of a file that is something else, PyTorch says so in many ways.
+        if is_out_of_memory(error):
+            raise OddframeError(f"{path}: {described_fault(error)}") from None
+        reason = (str(error) or "it is empty").splitlines()[0]
+        raise InputError(f"{path}: cannot be read as {what} weights ({reason})") from None
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise InputError(f"{path}: cannot be read as {what} weights (not tensors by name)")
+    return state
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a PyTorch checkpoint holds, with PyTorch's restricted unpickler.
+
+    Raises:
+        ValueError: it would unfold to more than there is in the file.
+        Exception: of PyTorch, in many ways: it is something else.
+    """
+    with opened(path) as file:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as parts:
+                packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist())
+            if packed:  # PyTorch never packs them.
+                raise ValueError("its parts are compressed")
+        file.seek(0)
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    if isinstance(found, Mapping):
+        inner = found.get("state_dict")
+        for tensor in (*found.values(), *(inner.values() if isinstance(inner, Mapping) else ())):
+            # A stride of 0 makes a large tensor of one number.
+            if isinstance(tensor, Tensor) and tensor.nbytes > tensor.untyped_storage().nbytes():
+                raise ValueError("a tensor in it is larger than its numbers")
+    return found
+
+
+def fill(network: Network, state: Mapping[str, Tensor], what: str, optional: str = "\0") -> Network:
+    """Fill ``network``, ready for inference; half precision is widened.
+
+    Args:
+        network: What is filled.
+        state: Tensors by the network's own names.
+        what: What they should be, for the error.
+        optional: Names that start so may be absent.
+
+    Raises:
+        InputError: a tensor is missing, unknown, or of another shape.
+    """
+    tensors = {name: tensor.float() for name, tensor in state.items()}
+    try:
+        missing, unexpected = network.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{what} weights do not fit: {reason}") from None
+    lacking = [name for name in missing if not name.startswith(optional)]
+    if lacking or unexpected:
         raise InputError(
-            f"{path}: I3D weights for {kinds.get(found, f'{found} channels')}, "
-            f"not for {kinds.get(channels, f'{channels} channels')}"
+            f"{what} weights do not fit: lacking {lacking[:3]}, unknown {unexpected[:3]}"
         )
-    return load_into(I3D(channels), state)
+    return network.eval()
+
+
+def fold(
+    weight: Tensor, gamma: Tensor | None, beta: Tensor, mean: Tensor, var: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Convolution weight and bias that do what convolution and batch normalisation did.
+
+    ``weight`` is (out, in, ...), in any number of dimensions; the others are (out,). ``gamma`` None
+    means no scale. Computed in float64, returned in float32.
+    """
+    scale = (var.double() + eps).rsqrt()
+    if gamma is not None:
+        scale = scale * gamma.double()
+    folded = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
+    bias = beta.double() - mean.double() * scale
+    return folded.float(), bias.float()
+
+
+def fold_named(
+    state: Mapping[str, Tensor], conv: str, norm: str, eps: float
+) -> tuple[Tensor, Tensor]:
+    """``fold`` of the convolution and the batch normalisation of these names.
+
+    Raises:
+        KeyError: a tensor is not in ``state``.
+    """
+    return fold(
+        state[f"{conv}.weight"],
+        state[f"{norm}.weight"],
+        state[f"{norm}.bias"],
+        state[f"{norm}.running_mean"],
+        state[f"{norm}.running_var"],
+        eps,
+    )

@@ -9,23 +9,22 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from oddframe.child_process import PATIENCE
+from oddframe._utils.child_process import PATIENCE
+from oddframe._utils.threads import share_of_cores
+from oddframe._utils.worker_pool import Beat, Broken, Watched, beating
 from oddframe.cli.console import follow, note, printable, progress_bar, say
 from oddframe.cli.inputs import recordings
 from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
 from oddframe.cli.telling import answer, line, summary
-from oddframe.cores import share_of_cores
 from oddframe.detector import Detector
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.beside import video_of
-from oddframe.features.watched import Beat, Broken, Watched, beating
+from oddframe.features.extraction.file_layout import video_of
 from oddframe.modelfile import UNUSUAL
-from oddframe.outputs.index import NAME as INDEX
-from oddframe.outputs.index import FolderIndex, is_index
-from oddframe.outputs.names import stems
-from oddframe.outputs.write import path_of
-from oddframe.video.folder import PICTURE_SUFFIXES
-from oddframe.video.supervised import DecodingLimits, decoding_limits, set_decoding_limits
+from oddframe.outputs.pages.folder_index import NAME as INDEX
+from oddframe.outputs.pages.folder_index import FolderIndex, is_index
+from oddframe.outputs.write import path_of, stems
+from oddframe.video.decoding.folder import PICTURE_SUFFIXES
+from oddframe.video.decoding.supervised import DecodingLimits, decoding_limits, set_decoding_limits
 
 # Several at once: a process is given up when nothing comes of it for so long (s) beside what its
 # decoder may take. Networks may first have to be converted, on a machine that does other things.

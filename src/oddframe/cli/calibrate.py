@@ -32,7 +32,7 @@ from oddframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from oddframe.experiments.evaluation_thresholds import Threshold
+    from oddframe.evaluation.thresholds import Threshold
 
 EXAMPLE = (
     "Example: oddframe calibrate fight cam3/ --false-alarms-per-hour 0.5 --out cam3.safetensors"
@@ -78,15 +78,15 @@ def calibrate(
     """
     from dataclasses import replace
 
+    from oddframe._utils.files import json_text
     from oddframe.cameras import camera_of, masks_of, shared_mask, with_masks, with_thresholds
     from oddframe.datasets.labelled import NORMAL, LabelledVideo
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
+    from oddframe.evaluation.scoring import score_videos, used_mask
+    from oddframe.evaluation.thresholds import set_by_camera, set_threshold
     from oddframe.events import RuleChanges
-    from oddframe.experiments.evaluation_thresholds import set_by_camera, set_threshold
-    from oddframe.experiments.scoring import score_videos, used_mask
-    from oddframe.features.store import FeatureStore
-    from oddframe.files import json_text
+    from oddframe.features.store.store import FeatureStore
     from oddframe.modelfile import save_model
     from oddframe.video.discover import find_inputs
     from oddframe.video.mask import read_masks
@@ -171,7 +171,7 @@ def _told(found: Threshold) -> dict[str, Any]:
 
 
 def _show(found: Threshold) -> None:
-    from oddframe.outputs.study_words import about_rate, hours, rate
+    from oddframe.outputs.pages.evaluation_summary import about_rate, hours, rate
 
     say(f"  {about_rate(found.alarms)}")
     if found.checked is None:

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
+from oddframe._utils.threads import meanwhile
 from oddframe.errors import OddframeError
-from oddframe.meanwhile import meanwhile
-from oddframe.outputs.clock import length
+from oddframe.outputs.text import length
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from oddframe.datasets.labelled import Dataset
-    from oddframe.experiments.reproduce_grid import Outcome
-    from oddframe.experiments.reproduce_train import Task
     from oddframe.methods.base import Loss
+    from oddframe.research.grid import Outcome
+    from oddframe.research.grid_task import Task
 
 
 # Without a terminal a line is written so often (s).

@@ -22,9 +22,8 @@ from oddframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from oddframe.datasets.feature_check import FeatureFindings
-    from oddframe.datasets.labelled import Dataset
-    from oddframe.datasets.survey import Survey
+    from oddframe.datasets.labelled import Dataset, Survey
+    from oddframe.datasets.published.feature_files import FeatureFindings
 
 EXAMPLE = (
     "Example: oddframe data check clips/    or: oddframe data info ped2 --data /data/ped2    or: "
@@ -96,11 +95,11 @@ def check(
     """
     import json
 
-    from oddframe.datasets.check import check as look
-    from oddframe.datasets.feature_check import check_features
-    from oddframe.datasets.places import find_places, same_place_warnings
+    from oddframe.datasets.published.feature_files import check_features
+    from oddframe.datasets.quality.check import check as look
+    from oddframe.datasets.quality.scene_grouping import find_places, same_place_warnings
     from oddframe.errors import InputError, UsageError
-    from oddframe.features.store import FeatureStore
+    from oddframe.features.store.store import FeatureStore
 
     if features is None and (sound is not None or dim is not None or quick):
         raise UsageError("--sound, --dim and --quick are about feature files: say --features DIR")
@@ -154,7 +153,7 @@ def _as_json(found: FeatureFindings) -> dict[str, Any]:
 
 
 def _show(found: FeatureFindings, most: int) -> None:
-    from oddframe.datasets.feature_check import KINDS
+    from oddframe.datasets.published.feature_files import KINDS
 
     for kind, faults in found.faults.items():
         say(f"WRONG    {len(faults):>6}  {KINDS[kind]}")

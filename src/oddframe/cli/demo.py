@@ -42,7 +42,7 @@ def demo(
     The clips are of recordings that the model never saw.
     """
     from oddframe.detector import Detector
-    from oddframe.outputs.join import Clip, join
+    from oddframe.outputs.video.encode import Clip, join
     from oddframe.outputs.write import FORMATS, write
 
     with (DATA / "clips.csv").open(newline="") as file:
@@ -69,7 +69,7 @@ def demo(
 def table(result: VideoResult) -> list[str]:
     """Events found beside the true ones, in order of time, as lines of text."""
     from oddframe.events import match_events
-    from oddframe.outputs.clock import clock, length
+    from oddframe.outputs.text import clock, length
 
     truth = result.truth or ()
     match = match_events(result.events, truth)

@@ -107,8 +107,8 @@ def _choice() -> Check:
 
 
 def _backbone() -> Check:
-    from oddframe.backbones.i3d_rgb import I3D_WEIGHTS
-    from oddframe.backbones.weights import read_i3d
+    from oddframe.backbones.visual.i3d import read_i3d
+    from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
 
     read_i3d(I3D_WEIGHTS)
     found = f"i3d, Kinetics-400, {I3D_WEIGHTS.stat().st_size / 1e6:.0f} MB"
@@ -116,8 +116,8 @@ def _backbone() -> Check:
 
 
 def _other_backbones() -> Check:
-    from oddframe.backbones.places import weights_dir
     from oddframe.backbones.registry import known_kinds
+    from oddframe.backbones.weights import weights_dir
     from oddframe.errors import OddframeError
 
     ready, lacking = [], []
@@ -145,7 +145,7 @@ def _models() -> Check:
 
 
 def _cache() -> Check:
-    from oddframe.files import cache_dir
+    from oddframe._utils.files import cache_dir
 
     folder = cache_dir()
     there = next(p for p in (folder, *folder.parents) if p.exists())

@@ -37,8 +37,8 @@ from oddframe.cli.options import (
 
 if TYPE_CHECKING:
     from oddframe.detector import Detector
-    from oddframe.experiments.evaluation import Evaluation
-    from oddframe.outputs.study import Study
+    from oddframe.evaluation.results import Evaluation
+    from oddframe.outputs.pages.evaluation_page import Study
 
 EXAMPLE = "Example: oddframe evaluate my_model.safetensors held_out/ --out results"
 
@@ -92,18 +92,18 @@ def evaluate(
     labels of whole videos there are the figures of videos. Of a data set with a split of its own,
     the test part is taken.
     """
+    from oddframe._utils.files import json_text, make_folder
     from oddframe.cameras import camera_rule
-    from oddframe.datasets.placed import with_features
+    from oddframe.datasets.attach_features import with_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
+    from oddframe.evaluation.evaluate import Judged
+    from oddframe.evaluation.evaluate import evaluate as judge
+    from oddframe.evaluation.scoring import check_published, score_videos, trained_on, used_mask
     from oddframe.events import RuleChanges
-    from oddframe.experiments.evaluate import Judged
-    from oddframe.experiments.evaluate import evaluate as judge
-    from oddframe.experiments.scoring import check_published, score_videos, trained_on, used_mask
-    from oddframe.features.store import FeatureStore
-    from oddframe.files import json_text, make_folder
-    from oddframe.outputs.evaluation_text import to_dict, to_markdown
+    from oddframe.features.store.store import FeatureStore
+    from oddframe.outputs.pages.evaluation_text import to_dict, to_markdown
     from oddframe.video.mask import read_masks
 
     if as_json and markdown:
@@ -166,8 +166,8 @@ def evaluate(
 
 
 def _study(title: str, detector: Detector, found: Evaluation, beware: list[str]) -> Study:
-    from oddframe.outputs.study import Study
-    from oddframe.outputs.study_words import hours
+    from oddframe.outputs.pages.evaluation_page import Study
+    from oddframe.outputs.pages.evaluation_summary import hours
 
     model, info, rule = detector.model, detector.info, found.rule
     told = (
@@ -189,8 +189,8 @@ def _study(title: str, detector: Detector, found: Evaluation, beware: list[str])
 
 def _write(out: Path, study: Study, tables: str, answer: dict[str, Any]) -> None:
     """Write page and tables, then the figures with the sha256 of both."""
-    from oddframe.files import file_sha256, json_text, write_text
-    from oddframe.outputs.study import write_study
+    from oddframe._utils.files import file_sha256, json_text, write_text
+    from oddframe.outputs.pages.evaluation_page import write_study
 
     others = [out / "evaluation.md", out / "study.html"]
     write_text(others[0], tables)
@@ -200,7 +200,7 @@ def _write(out: Path, study: Study, tables: str, answer: dict[str, Any]) -> None
 
 
 def _show(title: str, found: Evaluation, out: Path | None) -> None:
-    from oddframe.outputs.study_words import about_rate, headline, summary
+    from oddframe.outputs.pages.evaluation_summary import about_rate, headline, summary
 
     say(f"{printable(title)}: {summary(found)}")
     for name, value, about in headline(found):

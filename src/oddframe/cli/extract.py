@@ -184,10 +184,10 @@ def extract(
 
     from oddframe.cli.extract_run import Limits, run
     from oddframe.errors import UsageError
-    from oddframe.features.making import Wanted
-    from oddframe.features.parts import parts_of
+    from oddframe.features.extraction.extract import parts_of
+    from oddframe.features.extraction.worker import Wanted
+    from oddframe.video.decoding.supervised import decoding_limits
     from oddframe.video.mask import mask_digest, read_mask
-    from oddframe.video.supervised import decoding_limits
 
     if cluster is not None and not re.fullmatch(r"local|(ray://)?[^/\s]+:\d+", cluster):
         raise UsageError(f"--cluster {cluster}: local, HOST:PORT or ray://HOST:PORT")
@@ -239,7 +239,13 @@ def _what(  # type: ignore[no-untyped-def]
     from oddframe.errors import UsageError
     from oddframe.features.presets import get_preset
     from oddframe.modelfile import load_model
-    from oddframe.video.views import grid_of, reordered, with_regions, with_tiles, with_views
+    from oddframe.video.snippets.crops import (
+        grid_of,
+        reordered,
+        with_regions,
+        with_tiles,
+        with_views,
+    )
 
     if profile is not ProfileName.best and model is None:
         raise UsageError("--profile fast is a model's: name the model with --model")

@@ -14,13 +14,13 @@ from pathlib import Path
 from oddframe.cli.console import follow, note, printable, progress_bar
 from oddframe.cli.extract_run import Limits, size_of
 from oddframe.cli.extract_told import Append, Books, Tally, remembered, settle
-from oddframe.features.anywhere import Place, absolute, find_sources
-from oddframe.features.cluster import Cluster, Room, connect
-from oddframe.features.making import Made, Wanted
-from oddframe.features.manifest import NAME, Entry, append_entries, read_entries
-from oddframe.features.named import earlier
-from oddframe.features.station import Item, Order, Seen, failed
-from oddframe.outputs.names import stems
+from oddframe.features.cluster.ray_cluster import Cluster, Room, connect
+from oddframe.features.cluster.remote import Place, absolute, find_sources
+from oddframe.features.cluster.worker import Item, Order, Seen, failed
+from oddframe.features.extraction.file_layout import earlier
+from oddframe.features.extraction.worker import Made, Wanted
+from oddframe.features.store.manifest import NAME, Entry, append_entries, read_entries
+from oddframe.outputs.write import stems
 
 # A manifest in an object store is written anew whenever it grows; not more often than this (s).
 _SEND_S = 60.0

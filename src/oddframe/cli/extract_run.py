@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from oddframe._utils.child_process import PATIENCE
+from oddframe._utils.files import make_folder
+from oddframe._utils.threads import share_of_cores
+from oddframe._utils.worker_pool import Broken, Watched
 from oddframe.backbones.engines import choose
-from oddframe.child_process import PATIENCE
 from oddframe.cli.console import follow, note, printable, progress_bar
 from oddframe.cli.extract_told import Books, Tally, remembered, settle
 from oddframe.cli.inputs import recordings
-from oddframe.cores import share_of_cores
 from oddframe.errors import InputError
-from oddframe.features.making import Made, Maker, Video, Wanted
-from oddframe.features.manifest import Entry, append_entries, read_entries
-from oddframe.features.named import earlier
-from oddframe.features.store import FeatureStore
-from oddframe.features.watched import Broken, Watched
-from oddframe.files import make_folder
-from oddframe.outputs.names import stems
+from oddframe.features.extraction.file_layout import earlier
+from oddframe.features.extraction.worker import Made, Maker, Video, Wanted
+from oddframe.features.store.manifest import Entry, append_entries, read_entries
+from oddframe.features.store.store import FeatureStore
+from oddframe.outputs.write import stems
 
 
 @dataclass(frozen=True)

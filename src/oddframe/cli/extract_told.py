@@ -11,9 +11,9 @@ from pathlib import Path
 
 from oddframe.cli.console import note, printable, say
 from oddframe.cli.telling import mended, skipped
-from oddframe.features.making import Made
-from oddframe.features.manifest import NAME, Entry
-from oddframe.outputs.clock import length
+from oddframe.features.extraction.worker import Made
+from oddframe.features.store.manifest import NAME, Entry
+from oddframe.outputs.text import length
 
 # Takes lines for a manifest.
 Append = Callable[[Iterable[Entry]], None]

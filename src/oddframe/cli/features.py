@@ -14,9 +14,9 @@ from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from oddframe.features.compare import Difference
-    from oddframe.features.index import Index, OfSpec
     from oddframe.features.spec import Features
+    from oddframe.features.store.collection import Difference
+    from oddframe.features.store.index import Index, OfSpec
 
 EXAMPLE = (
     "Example: oddframe features ls    or: oddframe features diff .oddframe/features published/"
@@ -50,9 +50,9 @@ def ls(
     """Say which kinds of features a store holds, or of which videos."""
     import json
 
-    from oddframe.features.collection import chosen
-    from oddframe.features.index import open_index
-    from oddframe.features.manifest import names_in
+    from oddframe.features.store.collection import chosen
+    from oddframe.features.store.index import open_index
+    from oddframe.features.store.manifest import names_in
 
     index = open_index(store)
     specs = [each for each in index.specs() if each.hash.startswith(spec or "")]
@@ -109,9 +109,9 @@ def check(
     from itertools import chain
 
     from oddframe.errors import InputError
-    from oddframe.features.collection import chosen
-    from oddframe.features.index import open_index
-    from oddframe.features.store import read_features
+    from oddframe.features.store.collection import chosen
+    from oddframe.features.store.index import open_index
+    from oddframe.features.store.store import read_features
 
     index = open_index(store)
     index.verify()
@@ -180,9 +180,14 @@ def diff(
     from dataclasses import asdict
 
     from oddframe.errors import InputError
-    from oddframe.features.collection import kinds_to_compare, open_collection
-    from oddframe.features.compare import differences, is_comparable, shared
-    from oddframe.outputs.names import stems
+    from oddframe.features.store.collection import (
+        differences,
+        is_comparable,
+        kinds_to_compare,
+        open_collection,
+        shared,
+    )
+    from oddframe.outputs.write import stems
 
     answer: dict[str, list[Any]] = {"videos": [], "only_a": [], "only_b": [], "failed": []}
     pairs, compared = kinds_to_compare(a, b, spec), 0
@@ -268,12 +273,17 @@ def export(
     from functools import partial
 
     from oddframe.errors import InputError
-    from oddframe.features.collection import chosen
-    from oddframe.features.imports import StoredFile
-    from oddframe.features.index import open_index
-    from oddframe.features.manifest import names_in
-    from oddframe.features.named import Format, named_files, refuse_strange, write_named
-    from oddframe.outputs.names import stems
+    from oddframe.features.extraction.file_layout import (
+        Format,
+        named_files,
+        refuse_strange,
+        write_named,
+    )
+    from oddframe.features.store.collection import chosen
+    from oddframe.features.store.imports import StoredFile
+    from oddframe.features.store.index import open_index
+    from oddframe.features.store.manifest import names_in
+    from oddframe.outputs.write import stems
 
     index = open_index(store)
     kind = chosen(store, index.specs(), spec)
@@ -310,6 +320,6 @@ def export(
 
 
 def _table(folder: Path, name: str, features: Features, video: str) -> None:
-    from oddframe.features.parquet import write_parquet
+    from oddframe.features.store.parquet import write_parquet
 
     write_parquet(folder / name, features, video)

@@ -57,11 +57,11 @@ def features(
     """
     import json
 
-    from oddframe.datasets.importing import import_features
+    from oddframe.datasets.published.feature_files import import_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.errors import InputError
     from oddframe.features.spec import IMPORTED
-    from oddframe.features.store import FeatureStore
+    from oddframe.features.store.store import FeatureStore
 
     listed = open_dataset(f"{dataset}:{data}")
     with progress_bar(quiet=quiet) as bar:
@@ -117,7 +117,7 @@ def checkpoint(
     from oddframe.errors import UsageError
     from oddframe.methods.registry import get_method
     from oddframe.modelfile import load_model, save_model
-    from oddframe.training.published_model import published_model
+    from oddframe.training.import_checkpoint import published_model
 
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: a model file ends in .safetensors")

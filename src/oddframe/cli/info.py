@@ -56,7 +56,7 @@ def info(
             say(printable(line))
         say()
         say("Everything that the file says:")
-    from oddframe.outputs.clock import length
+    from oddframe.outputs.text import length
 
     for key in ("duration_s", "gap_s"):
         if seconds := facts.get(key):
@@ -70,7 +70,7 @@ def describe(file: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is none of the three.
     """
-    from oddframe.files import exists
+    from oddframe._utils.files import exists
     from oddframe.modelfile import shipped_models
 
     path = Path(file)
@@ -82,8 +82,8 @@ def describe(file: str) -> dict[str, Any]:
 
 
 def _safetensors(file: str) -> dict[str, Any]:
+    from oddframe._utils.files import exists
     from oddframe.errors import InputError
-    from oddframe.files import exists
     from oddframe.modelfile import load_model
 
     path = Path(file)
@@ -153,7 +153,7 @@ def _learned_from(facts: dict[str, Any]) -> list[str]:
 
 
 def _how_good(facts: dict[str, Any]) -> list[str]:
-    from oddframe.outputs.study_words import counted
+    from oddframe.outputs.pages.evaluation_summary import counted
 
     card, metrics = facts["card"], facts["metrics"]
     names = [name for name in _FIGURES if name in metrics]
@@ -204,7 +204,7 @@ def _mask(facts: dict[str, Any], profile: str) -> str:
 
 def _basis(card: dict[str, Any]) -> str:
     """Where the threshold of ``best`` comes from."""
-    from oddframe.outputs.study_words import counted, hours, often
+    from oddframe.outputs.pages.evaluation_summary import counted, hours, often
 
     if calibrated := card.get("calibration_best"):
         low, high = calibrated["per_hour_95"]
@@ -256,7 +256,7 @@ def _looks_at(spec: dict[str, Any]) -> str:
 
 
 def _features(file: str) -> dict[str, Any]:
-    from oddframe.features.arrays import features_of
+    from oddframe.features.formats.arrays import features_of
 
     features = features_of(Path(file))
     crops, snippets, dim = features.array.shape
@@ -282,9 +282,9 @@ def _features(file: str) -> dict[str, Any]:
 
 
 def _holds_features(path: Path) -> bool:
-    from oddframe.features.header import HEADER, KIND
-    from oddframe.files import opened
-    from oddframe.headers import read_tensor_header
+    from oddframe._utils.files import opened
+    from oddframe._utils.headers import read_tensor_header
+    from oddframe.features.formats.safetensors_file import HEADER, KIND
 
     with opened(path) as file:
         try:

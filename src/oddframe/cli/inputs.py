@@ -7,8 +7,7 @@ from pathlib import Path
 
 from oddframe.cli.console import note, printable
 from oddframe.errors import InputError
-from oddframe.video.discover import find_inputs
-from oddframe.video.own import is_own
+from oddframe.video.discover import find_inputs, is_own
 
 
 def recordings(texts: Sequence[str], *, quiet: bool) -> list[Path]:

@@ -13,12 +13,12 @@ from oddframe.cameras import camera_of, camera_rule
 from oddframe.detector import Detector, VideoResult
 from oddframe.errors import InputError, OddframeError, described_fault
 from oddframe.events import RuleChanges
-from oddframe.features.arrays import features_of
-from oddframe.features.beside import files_beside
-from oddframe.features.extract import Progress
+from oddframe.features.extraction.extract import Progress
+from oddframe.features.extraction.file_layout import files_beside
+from oddframe.features.extraction.partial import Partial
+from oddframe.features.formats.arrays import features_of
 from oddframe.features.join import join
-from oddframe.features.partial import Partial
-from oddframe.outputs.json_file import ScoreFile, read_score_file
+from oddframe.outputs.scores.json_file import ScoreFile, read_score_file
 from oddframe.outputs.write import check_files, path_of, write
 from oddframe.video.mask import Mask, Masks, mask_digest
 

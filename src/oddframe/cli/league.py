@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oddframe.errors import OddframeError
-    from oddframe.experiments.league import Heat
-    from oddframe.experiments.league_time import Clock
-    from oddframe.experiments.reproduce_grid import Outcome
-    from oddframe.experiments.reproduce_train import Task
+    from oddframe.research.grid import Outcome
+    from oddframe.research.grid_task import Task
+    from oddframe.research.leaderboard.league import Clock, Heat
 
 RATES = "rates.json"
 EXAMPLE = "Example: nohup oddframe league --dataset ped2 --data /data/ped2 >league.log 2>&1 &"
@@ -102,14 +101,13 @@ def league(
     Figures are those of the last step. Benchmarks are run one after the other into one --out, and
     LEAGUE.md is of all that are there.
     """
-    from oddframe.datasets.ready import is_ready
+    from oddframe.datasets.precomputed import is_ready
     from oddframe.datasets.registry import open_dataset
-    from oddframe.experiments.benchmark import BENCHMARKS
-    from oddframe.experiments.league import Heat, repeats_of
-    from oddframe.experiments.league_rates import read_rates
-    from oddframe.experiments.league_record import read_league
-    from oddframe.experiments.league_rows import by_features, entrants
-    from oddframe.experiments.reproduce_session import config_for, prepare
+    from oddframe.research.benchmarks import BENCHMARKS
+    from oddframe.research.leaderboard.league import Heat, by_features, entrants, repeats_of
+    from oddframe.research.leaderboard.rates import read_rates
+    from oddframe.research.leaderboard.record import read_league
+    from oddframe.research.session import config_for, prepare
 
     if dataset is DatasetName.fight:
         dataset = DatasetName.surveillance_fight
@@ -148,10 +146,10 @@ def league(
 def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
     """Try the rates of the rows of one kind of features, and write down what was chosen."""
     from oddframe.errors import UsageError
-    from oddframe.experiments.league_rates import joined, read_rates, write_rates
-    from oddframe.experiments.league_validation import RateGrid, validating
-    from oddframe.experiments.reproduce_grid import plan, run_grid
-    from oddframe.experiments.training_record import Training
+    from oddframe.research.grid import plan, run_grid
+    from oddframe.research.leaderboard.rate_search import RateGrid, validating
+    from oddframe.research.leaderboard.rates import joined, read_rates, write_rates
+    from oddframe.research.records import Training
 
     if len(heats) > 1:
         raise UsageError("--choose-rates: name --methods that read the same features")
@@ -176,8 +174,8 @@ def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
 
 def _rank(heats: Sequence[Heat], jobs: int, out: Path, table: Path, quiet: bool) -> None:
     """Train what is missing, and write record and table after each."""
-    from oddframe.experiments.league_time import Clock
-    from oddframe.experiments.reproduce_grid import plan, run_grid
+    from oddframe.research.grid import plan, run_grid
+    from oddframe.research.leaderboard.league import Clock
 
     plans = [
         plan(jobs, len(heat.missing), heat.session.clips, heat.session.config) for heat in heats
@@ -213,7 +211,7 @@ class _Told:
 
     def training(self, _done: int, _total: int, task: Task, outcome: Outcome) -> None:
         """One more is done."""
-        from oddframe.experiments.training_record import Training
+        from oddframe.research.records import Training
 
         self._done += 1
         if isinstance(outcome, Training):
@@ -229,10 +227,10 @@ class _Told:
 
     def write(self) -> None:
         """The record of this benchmark, and the table of all that are there."""
-        from oddframe.experiments.league import collected
-        from oddframe.experiments.league_rates import read_rates
-        from oddframe.experiments.league_record import read_leagues, write_league
-        from oddframe.outputs.league_text import write_table
+        from oddframe.research.leaderboard.league import collected
+        from oddframe.research.leaderboard.rates import read_rates
+        from oddframe.research.leaderboard.record import read_leagues, write_league
+        from oddframe.research.reports.league_text import write_table
 
         found = collected(self._heats, self._failed)
         write_league(self._out / f"{found.dataset}.json", found)
@@ -240,6 +238,6 @@ class _Told:
 
 
 def _duration(seconds: float) -> str:
-    from oddframe.training.budget import duration
+    from oddframe.training.search import duration
 
     return duration(seconds)

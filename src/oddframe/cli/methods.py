@@ -67,9 +67,8 @@ def described(name: str) -> dict[str, Any]:
     Raises:
         UsageError: there is none of that name.
     """
-    from oddframe.experiments.ours import ours_of
-    from oddframe.experiments.published import figures_of
     from oddframe.methods.registry import get_method
+    from oddframe.research.published_results import figures_of, ours_of
 
     method = get_method(name)
     about = asdict(method.about)

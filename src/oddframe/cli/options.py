@@ -106,7 +106,7 @@ def complete_models(incomplete: str) -> list[str]:
 
 def complete_configs(incomplete: str) -> list[str]:
     """Shipped configurations that begin so."""
-    from oddframe.training.shipped import shipped_configs
+    from oddframe.training.config_files import shipped_configs
 
     return sorted(name for name in shipped_configs() if name.startswith(incomplete))
 
@@ -257,7 +257,11 @@ JobsOption = Annotated[
 
 
 def _set_memory(gigabytes: float | None) -> float | None:
-    from oddframe.video.supervised import DEFAULT_LIMITS, decoding_limits, set_decoding_limits
+    from oddframe.video.decoding.supervised import (
+        DEFAULT_LIMITS,
+        decoding_limits,
+        set_decoding_limits,
+    )
 
     memory = DEFAULT_LIMITS.memory_bytes if gigabytes is None else round(gigabytes * 1e9)
     set_decoding_limits(replace(decoding_limits(), memory_bytes=memory))
@@ -265,7 +269,7 @@ def _set_memory(gigabytes: float | None) -> float | None:
 
 
 def _set_patience(seconds: float) -> float:
-    from oddframe.video.supervised import decoding_limits, set_decoding_limits
+    from oddframe.video.decoding.supervised import decoding_limits, set_decoding_limits
 
     set_decoding_limits(replace(decoding_limits(), silence_s=seconds))
     return seconds

@@ -30,7 +30,7 @@ def show(
     """Everything that a figure depends on: configuration, seed, code version, feature digest."""
     import json
 
-    from oddframe.outputs.record_text import plain, shown
+    from oddframe.research.reports.training_text import plain, shown
 
     say(json.dumps(plain(run), indent=1) if as_json else shown(run))
 

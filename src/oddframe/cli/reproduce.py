@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from oddframe.datasets.labelled import Dataset
-    from oddframe.experiments.reproduce import Reproduced
-    from oddframe.experiments.reproduce_grid import Outcome
-    from oddframe.experiments.reproduce_train import Task
+    from oddframe.research.grid import Outcome
+    from oddframe.research.grid_task import Task
+    from oddframe.research.reproduce.reproduce import Reproduced
 
 EXAMPLE = (
     "Example: oddframe reproduce table3 table6 --dataset ped2 --data /data/ped2 --jobs 2    or: "
@@ -118,12 +118,12 @@ def reproduce(
     from functools import partial
 
     from oddframe.cli.reproduce_figures import Asked, draw
-    from oddframe.datasets.placed import with_features
+    from oddframe.datasets.attach_features import with_features
     from oddframe.datasets.registry import open_dataset
-    from oddframe.experiments.reproduce_session import collect, config_for, plan_for, prepare
-    from oddframe.experiments.reproduce_session import reproduce as run
-    from oddframe.experiments.reproduce_tables import table_of
-    from oddframe.features.store import FeatureStore
+    from oddframe.features.store.store import FeatureStore
+    from oddframe.research.reproduce.tables import table_of
+    from oddframe.research.session import collect, config_for, plan_for, prepare
+    from oddframe.research.session import reproduce as run
 
     folder = out or Path("reproduce") / dataset.value
     asked = Asked(tuple(what), methods, tuple(video or ()), frames, folder, fresh, best_on_test)
@@ -177,7 +177,7 @@ def reproduce(
 
 
 def _tables(what: list[str], dataset: str) -> list[str]:
-    from oddframe.experiments.reproduce_tables import COMPARISONS, TABLES
+    from oddframe.research.reproduce.tables import COMPARISONS, TABLES
 
     if "all" not in what:
         return list(dict.fromkeys(what))
@@ -188,10 +188,9 @@ def _tables(what: list[str], dataset: str) -> list[str]:
 def _write(table: Reproduced, folder: Path) -> None:
     import shlex
 
-    from oddframe.files import write_text
-    from oddframe.outputs.reproduced_json import to_json
-    from oddframe.outputs.reproduced_page import write_page
-    from oddframe.outputs.reproduced_text import WRITERS
+    from oddframe._utils.files import write_text
+    from oddframe.research.reports.table_page import write_page
+    from oddframe.research.reports.table_text import WRITERS, to_json
 
     command = shlex.join(["oddframe", *sys.argv[1:]])
     for ending, writer in WRITERS.items():

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from oddframe.cli.options import listed
 
 if TYPE_CHECKING:
-    from oddframe.experiments.reproduce_figures import Trained
-    from oddframe.experiments.reproduce_grid import Told
-    from oddframe.experiments.reproduce_session import Session
+    from oddframe.research.grid import Told
+    from oddframe.research.reproduce.figures import Trained
+    from oddframe.research.session import Session
 
 _UR_DMU = "ur_dmu"
 
@@ -40,8 +40,8 @@ class Asked:
             UsageError: an option says nothing to what is wanted, or tables are among figures.
         """
         from oddframe.errors import UsageError
-        from oddframe.experiments.reproduce_figures import FIGURES
-        from oddframe.experiments.reproduce_tables import COMPARISONS
+        from oddframe.research.reproduce.figures import FIGURES
+        from oddframe.research.reproduce.tables import COMPARISONS
 
         given = {"--video": self.videos, "--methods": self.methods, "--frames": self.frames}
         given = {name: value for name, value in given.items() if value}
@@ -78,7 +78,7 @@ def draw(asked: Asked, session: Session, jobs: int, told: Told) -> list[str]:
         UsageError: there is no such method or video.
         OddframeError: a training failed, or a file cannot be written.
     """
-    from oddframe.experiments.reproduce_figures import figure_tasks, trained
+    from oddframe.research.reproduce.figures import figure_tasks, trained
 
     tasks = figure_tasks(session, _methods(asked))
     networks = trained(session, tasks, jobs, told, fresh=asked.fresh)
@@ -103,8 +103,8 @@ def _methods(asked: Asked) -> list[str]:
 
 
 def _curves(name: str, asked: Asked, session: Session, networks: list[Trained]) -> list[str]:
-    from oddframe.experiments.reproduce_figures import chosen, curves, unseen_videos
-    from oddframe.outputs.figure_curves import write_curves
+    from oddframe.research.reports.figures import write_curves
+    from oddframe.research.reproduce.figures import chosen, curves, unseen_videos
 
     names = chosen(unseen_videos(session), asked.videos, name)
     shown = curves(session, networks, names)
@@ -118,9 +118,9 @@ def _curves(name: str, asked: Asked, session: Session, networks: list[Trained]) 
 
 
 def _inside(asked: Asked, session: Session, networks: list[Trained]) -> list[str]:
-    from oddframe.experiments.inside import look_inside
-    from oddframe.experiments.reproduce_figures import unseen_videos
-    from oddframe.outputs.figure_inside import summary, write_inside
+    from oddframe.research.reports.figures import summary, write_inside
+    from oddframe.research.reproduce.figures import unseen_videos
+    from oddframe.research.reproduce.memory_analysis import look_inside
 
     each = next(n for n in networks if n.config.method.name == _UR_DMU)
     settings = each.config.chosen_method()[1]

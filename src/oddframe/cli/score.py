@@ -101,11 +101,11 @@ def score(
     A score for every frame, events with start, end and peak. With --out the same command goes on
     where it was stopped: what is there already is not scored again.
     """
+    from oddframe._utils.files import why_no_path
     from oddframe.cli.batch import run
     from oddframe.cli.jobs import Settings
     from oddframe.errors import InputError, UsageError
     from oddframe.events import RuleChanges
-    from oddframe.files import why_no_path
     from oddframe.video.mask import read_masks
 
     if not paths and not features:

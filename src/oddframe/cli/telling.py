@@ -8,10 +8,9 @@ from typing import Any
 
 from oddframe.cli.console import printable
 from oddframe.cli.jobs import Outcome
-from oddframe.features.extract import gap_note
-from oddframe.outputs.clock import clock, length
-from oddframe.outputs.json_file import to_dict
-from oddframe.outputs.place import in_words
+from oddframe.features.extraction.extract import gap_note
+from oddframe.outputs.scores.json_file import to_dict
+from oddframe.outputs.text import clock, in_words, length
 from oddframe.timeline import Event
 
 _EVENTS_IN_A_LINE = 5

@@ -41,11 +41,11 @@ from oddframe.cli.options import (
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from oddframe.experiments.evaluation import Evaluation
+    from oddframe.evaluation.results import Evaluation
     from oddframe.methods.base import Loss
     from oddframe.modelfile import Model
     from oddframe.training.config import TrainConfig
-    from oddframe.training.run import Trained
+    from oddframe.training.train import Trained
 
 EXAMPLE = "Example: oddframe train clips/ --budget 30m --out my_model.safetensors"
 
@@ -134,21 +134,21 @@ def train(
     import shlex
     from dataclasses import replace
 
-    from oddframe.datasets.check import check
-    from oddframe.datasets.placed import with_features
-    from oddframe.datasets.places import find_places, same_place_warnings
+    from oddframe.datasets.attach_features import with_features
+    from oddframe.datasets.quality.check import check
+    from oddframe.datasets.quality.scene_grouping import find_places, same_place_warnings
     from oddframe.datasets.registry import survey_dataset
-    from oddframe.features.store import FeatureStore
+    from oddframe.features.store.store import FeatureStore
     from oddframe.modelfile import load_model
-    from oddframe.outputs.study import write_study
-    from oddframe.outputs.training_page import evaluated, study_of
-    from oddframe.training.budget import Budget, seconds
-    from oddframe.training.byplace import by_place
-    from oddframe.training.choices import with_fast
+    from oddframe.outputs.pages.evaluation_page import write_study
+    from oddframe.outputs.pages.training_page import evaluated, study_of
+    from oddframe.training.audio_config import check_sound
+    from oddframe.training.config_files import with_fast
+    from oddframe.training.data.splits import by_place
     from oddframe.training.distributed import processes, serve
-    from oddframe.training.listening import check_sound
     from oddframe.training.loop import take_part
-    from oddframe.training.run import train as run
+    from oddframe.training.search import Budget, seconds
+    from oddframe.training.train import train as run
     from oddframe.video.mask import read_masks
 
     with processes() as ranks:
@@ -208,10 +208,9 @@ def _settings(
     seed: int | None,
 ) -> TrainConfig:
     from oddframe.errors import UsageError
-    from oddframe.training.choices import with_grid, with_method
     from oddframe.training.config import TrainConfig, read_config
-    from oddframe.training.shipped import find_config
-    from oddframe.training.start import config_of
+    from oddframe.training.config_files import find_config, with_grid, with_method
+    from oddframe.training.pretrained import config_of
 
     if named:
         settings = read_config(find_config(named))
@@ -253,7 +252,7 @@ class _Told:
 def _print_json(trained: Trained, out: Path, page: Path) -> None:
     from dataclasses import asdict
 
-    from oddframe.files import json_text
+    from oddframe._utils.files import json_text
 
     model = trained.model
     answer = {
@@ -270,8 +269,8 @@ def _print_json(trained: Trained, out: Path, page: Path) -> None:
 
 
 def _show(trained: Trained, evaluation: Evaluation | None, out: Path, page: Path) -> None:
-    from oddframe.outputs.study_words import headline, summary
-    from oddframe.outputs.training_page import FIGURES
+    from oddframe.outputs.pages.evaluation_summary import headline, summary
+    from oddframe.outputs.pages.training_page import FIGURES
 
     model = trained.model
     rule = model.profiles["best"].rule

@@ -1,4 +1,7 @@
-"""Videos whose label is known: what training starts from."""
+"""Videos whose label is known: what training starts from.
+
+A data set as it is found, with everything that is wrong with it and not just the first thing.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.features.layout import Layout
-from oddframe.features.published import FeatureFiles
+from oddframe.errors import InputError
+from oddframe.features.formats.published import FeatureFiles
+from oddframe.features.presets import Layout
 from oddframe.timeline import Timebase, stretches
 
 NORMAL = "normal"
@@ -165,3 +169,30 @@ def label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
             f"nothing is labelled 'normal', only {found}; name the class of normal videos 'normal'"
         )
     return problems
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What could be read of a data set.
+
+    Attributes:
+        path: Where it was read from.
+        dataset: The videos that are there.
+        problems: One line for each thing that is wrong, in the order in which they stand.
+    """
+
+    path: Path
+    dataset: Dataset
+    problems: tuple[str, ...] = ()
+
+    def checked(self) -> Dataset:
+        """The data set, if nothing is wrong with it.
+
+        Raises:
+            InputError: something is; the first thing is said, and how many more there are.
+        """
+        if not self.problems:
+            return self.dataset
+        more = len(self.problems) - 1
+        rest = f" (and {more} more: oddframe data check {self.path})" if more else ""
+        raise InputError(f"{self.problems[0]}{rest}")

@@ -7,22 +7,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from oddframe.datasets.intervals import parse_intervals
+from oddframe._utils.files import exists, is_dir, is_file, why_no_path
 from oddframe.datasets.labelled import (
     NORMAL,
     Dataset,
     LabelledVideo,
+    Survey,
     Truth,
     label_problems,
     plain,
 )
-from oddframe.datasets.survey import Survey
-from oddframe.datasets.table import Row, read_rows, survey_table
+from oddframe.datasets.table import Row, parse_intervals, read_rows, survey_table
 from oddframe.errors import InputError
-from oddframe.features.arrays import is_features
-from oddframe.files import exists, is_dir, is_file, why_no_path
+from oddframe.features.formats.arrays import is_features
+from oddframe.video.decoding.folder import natural, pictures_in
 from oddframe.video.discover import VIDEO_SUFFIXES, find_inputs
-from oddframe.video.folder import natural, pictures_in
 
 # Beside the class folders: when it happens, in columns path (from here) and events.
 EVENTS = "events.csv"

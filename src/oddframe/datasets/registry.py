@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from oddframe.datasets import (
+from oddframe._utils.files import exists, is_dir
+from oddframe.datasets.labelled import Dataset, Survey
+from oddframe.datasets.published import (
     ped2,
-    shanghaitech_tracks,
+    shanghaitech,
     surveillance_fight,
     ucf_crime,
     ur_fall,
     xd_violence,
 )
-from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.manifest import Manifest
+from oddframe.datasets.published.manifest import Manifest
 from oddframe.datasets.read import survey
-from oddframe.datasets.survey import Survey
 from oddframe.errors import InputError, UsageError, nearest_name
-from oddframe.files import exists, is_dir
 
 _MANIFESTS: dict[str, Manifest] = {
     about.name: about
@@ -26,7 +25,7 @@ _MANIFESTS: dict[str, Manifest] = {
         ped2.MANIFEST,
         ur_fall.MANIFEST,
         surveillance_fight.MANIFEST,
-        shanghaitech_tracks.MANIFEST,
+        shanghaitech.MANIFEST,
         ucf_crime.MANIFEST,
         xd_violence.MANIFEST,
     )

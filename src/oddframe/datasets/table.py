@@ -1,27 +1,70 @@
-"""A CSV of labelled videos."""
+"""A CSV of labelled videos.
+
+What people write of when something happens: ``3.2-5.0; 7-9``, ``1:05-1:20``.
+"""
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from oddframe.datasets.intervals import parse_intervals
+from oddframe._utils.files import exists, read_bytes, why_no_path
 from oddframe.datasets.labelled import (
     NORMAL,
     Dataset,
+    Intervals,
     LabelledVideo,
     Part,
+    Survey,
     Truth,
     label_problems,
     plain,
 )
-from oddframe.datasets.survey import Survey
 from oddframe.errors import InputError
-from oddframe.files import exists, read_bytes, why_no_path
+
+_TIME = r"(?:\d+:)?(?:\d+:)?\d+(?:\.\d*)?"
+# The dashes that spreadsheets and word processors put in place of a hyphen count as one.
+_INTERVAL = re.compile(rf"\s*({_TIME})\s*[-–—]\s*({_TIME})\s*")  # noqa: RUF001
+
+
+def parse_intervals(text: str) -> Intervals:
+    """Intervals in seconds from ``3.2-5.0; 7-9``: sorted, those that overlap or touch joined.
+
+    A time is in seconds, ``m:ss`` or ``h:mm:ss``; intervals stand apart by semicolons.
+
+    Raises:
+        InputError: something else stands there, or an interval ends before it starts.
+    """
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(_interval(part) for part in text.split(";") if part.strip()):
+        if joined and start <= joined[-1][1]:
+            start, before = joined.pop()
+            end = max(before, end)
+        joined.append((start, end))
+    return tuple(joined)
+
+
+def _interval(text: str) -> tuple[float, float]:
+    found = _INTERVAL.fullmatch(text)
+    if found is None:
+        raise InputError(f'"{text.strip()}" is no interval; write seconds, as in 3.2-5.0; 7-9')
+    start, end = (_seconds(time) for time in found.groups())
+    if end <= start:
+        raise InputError(f'the interval "{text.strip()}" ends before it starts')
+    return start, end
+
+
+def _seconds(text: str) -> float:
+    total = 0.0
+    for part in text.split(":"):
+        total = 60 * total + float(part)
+    return total
+
 
 # Bytes of a CSV: a row each for half a million videos.
 _MOST_BYTES = 64 * 2**20

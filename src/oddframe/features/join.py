@@ -1,4 +1,7 @@
-"""Features of one video side by side: of the picture and of its sound, or of several backbones."""
+"""Features of one video side by side: of the picture and of its sound, or of several backbones.
+
+Which numbers of a feature are of the sound, by the names of the backbones that made them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from oddframe.backbones.registry import known_kinds
 from oddframe.errors import InputError
-from oddframe.features.spec import Features
+from oddframe.features.spec import IMPORTED, Features
 
 
 def join(parts: Sequence[Features]) -> Features:
@@ -46,3 +50,19 @@ def join(parts: Sequence[Features]) -> Features:
         dim=sum(part.spec.dim for part in parts),
     )
     return Features(np.concatenate(arrays, axis=2), spec, first.timebase)
+
+
+def sound_numbers(backbones: str) -> int:
+    """How many numbers at the end of a feature are of the sound; 0: none.
+
+    Args:
+        backbones: As in a ``FeatureSpec``: ``i3d+aisfx``, ``imported:i3d+vggish``. Published
+            features of unknown sound are ``imported:i3d+dim64``.
+    """
+    listening = {kind.name: kind.dim for kind in known_kinds() if kind.listens}
+    names = backbones.removeprefix(IMPORTED).split("+")
+    found = sum(listening.get(name, 0) for name in names)
+    unknown = names[-1].removeprefix("dim")
+    if not found and len(names) > 1 and backbones.startswith(IMPORTED) and unknown.isdecimal():
+        return int(unknown)
+    return found

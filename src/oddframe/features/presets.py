@@ -4,6 +4,8 @@ Both are the pipeline of the code that UR-DMU's authors published: frames writte
 at quality 95, brought to 340x256 by Pillow's Lanczos, cut into crops of 224x224 in the order of the
 published files, 16 frames a snippet without overlap, the last frame repeated. Which filter and
 whether JPEG made the files that can be downloaded is not known; both are fields of the spec.
+
+What published features are, by their length, and how those of a data set lie.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from oddframe.errors import UsageError, nearest_name
-from oddframe.video.preprocessing import Preprocessing
-from oddframe.video.views import crop_names, reordered
+from oddframe.features.spec import IMPORTED, FeatureSpec
+from oddframe.video.snippets.crops import crop_names, reordered
+from oddframe.video.snippets.transforms import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,69 @@ def get_preset(name: str, order: Literal["published", "extractor"] = "published"
     preset = PRESETS[name]
     crops = reordered(preset.how.crops, order)
     return replace(preset, how=replace(preset.how, crops=crops))
+
+
+SNIPPET_FRAMES = 16
+I3D_DIM = 1024
+
+# By length, what published features of a picture are.
+_KINDS = {
+    1024: ("i3d", "I3D (Inception-v1), which UR-DMU reads"),
+    1152: ("i3d+vggish", "I3D (Inception-v1) and VGGish of the sound, already joined"),
+    2048: ("i3d_resnet50", "I3D-ResNet-50, which RTFM reads: another network, not UR-DMU's I3D"),
+}
+_SOUND_DIM = 128
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How features of a data set are published.
+
+    Attributes:
+        crops: Crops a video, the centre first.
+        fps: Frames a second of its videos.
+        dim: Length of a feature of the picture.
+        sound_dim: Length of a feature of the sound; 0: none are published.
+    """
+
+    crops: Literal[5, 10]
+    fps: float
+    dim: int = I3D_DIM
+    sound_dim: int = 0
+
+
+def kind_of(dim: int, sound_dim: int = 0) -> str:
+    """Name of published features by their length: ``i3d``, ``i3d+vggish``, ``i3d_resnet50``.
+
+    Features of any other length are named by it: ``dim512``.
+    """
+    picture = _KINDS[dim][0] if dim in _KINDS else f"dim{dim}"
+    sound = {0: "", _SOUND_DIM: "+vggish"}.get(sound_dim, f"+dim{sound_dim}")
+    return picture + sound
+
+
+def what_is(dim: int) -> str:
+    """Published features of this length in words; empty if they are unknown."""
+    return _KINDS[dim][1] if dim in _KINDS else ""
+
+
+def sound_in(dim: int) -> int:
+    """How many of the numbers of a published feature of this length are of the sound; 0: none."""
+    return _SOUND_DIM if kind_of(dim).endswith("+vggish") else 0
+
+
+def imported_spec(dim: int, crops: Literal[5, 10], sound_dim: int = 0) -> FeatureSpec:
+    """Spec of published features: the backbone's name says that they were not made here.
+
+    Size, filter and crops are those of the extractor that their authors published; whether the
+    files were made with it is not known.
+    """
+    return FeatureSpec(
+        backbone=f"{IMPORTED}{kind_of(dim, sound_dim)}",
+        weights_sha256="",
+        dim=dim + sound_dim,
+        jpeg_quality=95,
+        crops=crop_names(crops),
+        snippet_frames=SNIPPET_FRAMES,
+        stride=SNIPPET_FRAMES,
+    )

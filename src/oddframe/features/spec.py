@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from oddframe._utils.yaml_files import explained
 from oddframe.errors import InputError
-from oddframe.explain import explained
-from oddframe.features.lazy import AnyFeatures
+from oddframe.features.lazy_array import AnyFeatures
 from oddframe.timeline import Timebase
-from oddframe.video.preprocessing import MOST_DIM, Preprocessing, PreprocessingFields
-from oddframe.video.views import tiles_of, with_views
+from oddframe.video.snippets.crops import tiles_of, with_views
+from oddframe.video.snippets.transforms import MOST_DIM, Preprocessing, PreprocessingFields
 
 # What stands before a backbone's name where features were made elsewhere.
 IMPORTED = "imported:"

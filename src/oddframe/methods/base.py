@@ -2,6 +2,10 @@
 
 A *bag* is a video (or one crop of it) as T snippet features; only the bag's label is known. A
 method is found by name in ``registry.py``; adding one takes one module and one line there.
+
+Methods that train in stages.
+
+Limits of a method's configuration: a model file or a YAML may hold any number.
 """
 
 from __future__ import annotations
@@ -11,10 +15,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from oddframe.methods.shared.stages import Staged
+
+class Staged(nn.Module):
+    """A network whose loss depends on how far its training is, set before every step.
+
+    ``done`` is a buffer, so that a resumed training stands where it was.
+    """
+
+    done: Tensor  # () share of the training that is done; 1 where it is not set
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("done", torch.ones(()))
+
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
@@ -183,3 +200,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
 
 
 AnyMethod = Method[Any, Any]
+
+
+MOST_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of a picture.
+MOST_LAYERS = 64  # Layers, and rounds of whatever is done again and again.

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from oddframe.errors import UsageError, nearest_name
-from oddframe.methods.acf import Acf
 from oddframe.methods.base import AnyMethod
-from oddframe.methods.bnwvad import BnWvad
-from oddframe.methods.claws import Claws
-from oddframe.methods.crfd import Crfd
-from oddframe.methods.gcl import Gcl
-from oddframe.methods.gcn import Gcn
-from oddframe.methods.hasan import Hasan
-from oddframe.methods.hlnet import HlNet
-from oddframe.methods.ibl import Ibl
-from oddframe.methods.linear import Linear
-from oddframe.methods.lu import Lu
-from oddframe.methods.ma import Ma
-from oddframe.methods.mist import Mist
-from oddframe.methods.msl import Msl
-from oddframe.methods.normality import Normality
-from oddframe.methods.oddframe import Oddframe
-from oddframe.methods.pang import Pang
-from oddframe.methods.pel4vad import Pel4Vad
-from oddframe.methods.rtfm import Rtfm
-from oddframe.methods.sultani import Sultani
+from oddframe.methods.mil.acf import Acf
+from oddframe.methods.mil.bnwvad import BnWvad
+from oddframe.methods.mil.claws import Claws
+from oddframe.methods.mil.crfd import Crfd
+from oddframe.methods.mil.gcn import Gcn
+from oddframe.methods.mil.hlnet import HlNet
+from oddframe.methods.mil.ibl import Ibl
+from oddframe.methods.mil.linear import Linear
+from oddframe.methods.mil.ma import Ma
+from oddframe.methods.mil.mist import Mist
+from oddframe.methods.mil.msl import Msl
+from oddframe.methods.mil.oddframe import Oddframe
+from oddframe.methods.mil.pang import Pang
+from oddframe.methods.mil.pel4vad import Pel4Vad
+from oddframe.methods.mil.rtfm import Rtfm
+from oddframe.methods.mil.sultani import Sultani
+from oddframe.methods.one_class.hasan import Hasan
+from oddframe.methods.one_class.lu import Lu
+from oddframe.methods.one_class.normality import Normality
+from oddframe.methods.unsupervised.gcl import Gcl
 from oddframe.methods.urdmu.method import UrDmu
 
 _METHODS: dict[str, AnyMethod] = {

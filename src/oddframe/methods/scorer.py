@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.exact import exact
-from oddframe.features.lazy import AnyFeatures
-from oddframe.methods.shared.smoothing import Spaced
+from oddframe._utils.determinism import exact
+from oddframe.features.lazy_array import AnyFeatures
+from oddframe.methods.shared.scores import Spaced
 from oddframe.timeline import FloatArray
 
 # A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from oddframe.files import cache_dir
+from oddframe._utils.files import cache_dir
 
 # Matplotlib makes two folders in the user's home and keeps its list of fonts there. Where it has no
 # configuration yet, it gets a folder in our cache instead. It reads this when it is first imported.

@@ -10,15 +10,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from oddframe._utils.files import atomic
 from oddframe.detector import VideoLike, VideoResult
 from oddframe.errors import InputError
-from oddframe.files import atomic
-from oddframe.outputs.annotate import Annotator
 from oddframe.outputs.curve import write_png
-from oddframe.outputs.keyframes import KeyFrames
-from oddframe.outputs.moments import moments, peak_times
-from oddframe.outputs.preview import EMBED_S, Preview, encoder_for, plays_in_browsers
-from oddframe.outputs.report import Media, write_html
+from oddframe.outputs.highlights import KeyFrames, moments, peak_times
+from oddframe.outputs.pages.report import Media, write_html
+from oddframe.outputs.video.annotate import Annotator
+from oddframe.outputs.video.encode import EMBED_S, Preview, encoder_for, plays_in_browsers
 from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
 from oddframe.video.source import open_source

@@ -2,6 +2,10 @@
 
 Every key is checked. An unknown one is refused with its line and the nearest known one, so that a
 slip of the pen never trains with a default instead.
+
+Sections of a training configuration that say how a detector is chosen and measured.
+
+The section of a configuration that says how videos become features.
 """
 
 from __future__ import annotations
@@ -12,19 +16,220 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from oddframe._utils.yaml_files import explained, read_yaml
+from oddframe.backbones.base import WHOLE
+from oddframe.backbones.registry import find_kinds
 from oddframe.errors import UsageError
-from oddframe.explain import explained, read_yaml
+from oddframe.events import EventRule
+from oddframe.features.presets import get_preset
 from oddframe.methods.base import AnyMethod, Recipe
 from oddframe.methods.registry import DEFAULT, get_method
-from oddframe.training.feature_section import (
-    FeatureChanges,
-    FeatureSection,
-    SamplingChanges,
-    mirrored,
+from oddframe.video.snippets.crops import MOST_LINES, reordered, with_regions, with_tiles
+from oddframe.video.snippets.transforms import (
+    CropNames,
+    Filter,
+    JpegQuality,
+    Preprocessing,
+    Rate,
+    Size,
+    SnippetFrames,
+    Stride,
 )
-from oddframe.training.sections import CalibrationSection, EventSection, SearchSection, Section
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Frozen, strict about its keys, every number finite.
+
+    A section as JSON is part of digests and model files: a field that is renamed keeps its old key
+    there (``serialization_alias``) and reads both (``validation_alias=AliasChoices(...)``).
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True
+    )
+
+
+class CalibrationSection(Section):
+    """Which videos are kept from training, to set the threshold and to measure on.
+
+    Attributes:
+        share: Share of the videos, by whole groups; 0: none.
+        groups: These groups instead.
+        false_alarms_per_hour: What the threshold is set to on their normal videos.
+    """
+
+    share: float = Field(default=0.2, ge=0, le=0.5)
+    groups: tuple[str, ...] = ()
+    false_alarms_per_hour: float = Field(default=1.0, ge=0)
+
+
+class SearchSection(Section):
+    """The grid that a search within a budget tries: every lr with every number of steps.
+
+    Attributes:
+        lr: Learning rates, each times the configured one.
+        steps: Numbers of steps, each times the configured one.
+        mirrored: Try all of it with mirrored pictures in training, too.
+        folds: Folds of the training groups, each the validation part once: the whole grid on the
+            first, the better half of it on the next, and so on while the budget lasts.
+    """
+
+    lr: tuple[Positive, ...] = Field(default=(1, 0.3, 3), min_length=1, max_length=32)
+    steps: tuple[Positive, ...] = Field(default=(1, 0.5, 2), min_length=1, max_length=32)
+    mirrored: bool = True
+    folds: int = Field(default=3, ge=2, le=100)
+
+
+class EventSection(Section):
+    """How the model's scores become events; see ``EventRule``.
+
+    Attributes:
+        threshold: Fixed instead of calibrated.
+        fast_threshold: The same of ``fast``, whose peaks are lower; none: as ``threshold``.
+        release: As a share of the threshold.
+    """
+
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    fast_threshold: float | None = Field(default=None, ge=0, le=1)
+    release: float = Field(default=0.8, ge=0, le=1)
+    smooth_s: float = Field(default=0.0, ge=0)
+    min_duration_s: float = Field(default=0.0, ge=0)
+    merge_gap_s: float = Field(default=1.0, ge=0)
+
+    def fixed(self, profile: str) -> float | None:
+        """The threshold of a profile; None: it is calibrated."""
+        own = self.fast_threshold if profile == "fast" else None
+        return self.threshold if own is None else own
+
+    def rule(self, threshold: float) -> EventRule:
+        """The rule at ``threshold``."""
+        return EventRule(
+            threshold=threshold,
+            release=self.release * threshold,
+            smooth_s=self.smooth_s,
+            min_duration_s=self.min_duration_s,
+            merge_gap_s=self.merge_gap_s,
+        )
+
+
+# Rows or columns.
+_Lines = Annotated[int, Field(ge=1, le=MOST_LINES)]
+Grid = tuple[_Lines, _Lines]
+MIRRORED = "_mirrored"
+
+
+class FeatureSection(Section):
+    """How videos become features; see ``Preprocessing`` for each field.
+
+    What is left out is as the preset says, else as suits the backbone.
+
+    Attributes:
+        preset: ``ucf-crime`` or ``xd-violence``; see ``features/presets.py``.
+        backbone: Name in the registry, several with ``+`` between them, or the YAML of an ONNX
+            file.
+        crop_order: ``published`` or ``extractor``: brings the five or ten crops into this order.
+        tiles: [rows, columns]: cuts the picture into a grid instead of taking crops of it.
+        regions: [rows, columns]: the same of what the backbone has made of the whole picture.
+    """
+
+    preset: str | None = Field(default=None, exclude=True)
+    backbone: str = "i3d"
+    resize: Size = WHOLE.resize
+    filter: Filter = WHOLE.filter
+    jpeg_quality: JpegQuality = 0
+    crop_size: Size = WHOLE.crop_size
+    crops: CropNames = WHOLE.crops
+    crop_order: Literal["published", "extractor"] | None = Field(default=None, exclude=True)
+    snippet_frames: SnippetFrames = WHOLE.snippet_frames
+    stride: Stride = WHOLE.stride
+    rate: Rate | None = None
+    tiles: Grid | None = None
+    regions: Grid | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, data: Any) -> Any:
+        """Write out what a preset or the backbone's YAML says; the two keys are then gone."""
+        if not isinstance(data, dict):
+            return data
+        given = dict(data)
+        name, order = given.pop("preset", None), given.pop("crop_order", None)
+        if name is not None:
+            preset = get_preset(str(name))
+            given = {"backbone": preset.backbone, **vars(preset.how), **given}
+        elif isinstance(given.get("backbone"), str) and not given.keys() >= vars(WHOLE).keys():
+            given = {**vars(find_kinds(given["backbone"])[0].how), **given}
+        if order is not None:
+            if order not in ("published", "extractor"):
+                raise UsageError(f"crop_order is published or extractor, not {order}")
+            crops = given.get("crops", WHOLE.crops)
+            if not isinstance(crops, list | tuple):
+                return given  # It is of the wrong type, and refused for that.
+            given["crops"] = reordered(tuple(map(str, crops)), order)
+        return given
+
+    @model_validator(mode="after")
+    def _tiled(self) -> FeatureSection:
+        if self.tiles is not None and self.regions is not None:
+            raise ValueError("tiles and regions exclude each other")
+        if self.placed and self.crops != ("full",):
+            raise ValueError(f"crops and {self.placed} exclude each other")
+        return self
+
+    @property
+    def placed(self) -> str:
+        """``tiles`` or ``regions`` where a feature is of a place in the picture; else empty."""
+        return "tiles" if self.tiles else "regions" if self.regions else ""
+
+    def preprocessing(self) -> Preprocessing:
+        """These fields without the backbone."""
+        names = [f.name for f in fields(Preprocessing)]
+        how = Preprocessing(**{name: getattr(self, name) for name in names})
+        if self.regions is not None:
+            return with_regions(how, *self.regions)
+        return how if self.tiles is None else with_tiles(how, *self.tiles)
+
+
+class FeatureChanges(Section):
+    """Fields that a second set of features has otherwise than ``features``."""
+
+    resize: Size | None = None
+    crop_size: Size | None = None
+    crops: CropNames | None = None
+    stride: Stride | None = None
+    rate: Rate | None = None
+
+    def of(self, base: FeatureSection) -> FeatureSection:
+        """``base`` with these changes."""
+        return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class SamplingChanges(Section):
+    """What training may see otherwise than scoring: more crops, or denser snippets.
+
+    ``mirrored``: training sees every crop mirrored besides; its features are kept apart.
+    """
+
+    crops: CropNames | None = None
+    stride: Stride | None = None
+    mirrored: bool = False
+
+    def of(self, base: FeatureSection) -> FeatureSection:
+        """``base`` with these changes, seen as it is."""
+        return base.model_copy(update=self.model_dump(exclude_none=True, exclude={"mirrored"}))
+
+
+def mirrored(section: FeatureSection) -> FeatureSection:
+    """The mirrored twins of the section's crops."""
+    twins = (
+        c.removesuffix(MIRRORED) if c.endswith(MIRRORED) else c + MIRRORED for c in section.crops
+    )
+    return section.model_copy(update={"crops": tuple(twins)})
+
 
 # Of all bags of a step.
 _MOST_SEGMENTS = 2**20

@@ -11,18 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, OddframeError
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.training.bags import TrainingVideo
-from oddframe.training.board import Board
 from oddframe.training.checkpoint import Checkpoint, Identity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig
+from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.distributed import ALONE, Ranks
-from oddframe.training.fitted import COLLAPSED, Fitted, first_view, spread
-from oddframe.training.log import OnStep, StepLog
-from oddframe.training.normal import fit_normal
-from oddframe.training.reproducible import reproducible
-from oddframe.training.steps import Run, parts_of_batch
+from oddframe.training.fit_result import COLLAPSED, Fitted, first_view, spread
+from oddframe.training.log import Board, OnStep, StepLog
+from oddframe.training.one_class import fit_normal
+from oddframe.training.step import Run, parts_of_batch
 
 # After this share of the steps a training that gives every snippet one score is given up.
 _LOOKED_AT = 0.5

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import torch
 
+from oddframe._utils.files import told
 from oddframe.backbones.engines import DeviceName
-from oddframe.files import told
 from oddframe.modelfile import UNUSUAL, Model, Profile
-from oddframe.training.card import digest
 from oddframe.training.config import TrainConfig
-from oddframe.training.gather import Gathered, training_video
-from oddframe.training.library import Library
+from oddframe.training.data.features import Gathered, Library, training_video
 from oddframe.training.log import OnStep
 from oddframe.training.loop import fit
+from oddframe.training.model_card import digest
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Which videos a command line means."""
+"""Which videos a command line means.
+
+Videos that oddframe wrote itself, and that are none to look at: annotated ones, previews.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePath
 
+from oddframe._utils.files import why_no_path
 from oddframe.errors import InputError
-from oddframe.files import why_no_path
-from oddframe.video.folder import PICTURE_SUFFIXES, natural
-from oddframe.video.probe import VideoInfo, probe
+from oddframe.video.decoding.container import check_file
+from oddframe.video.decoding.folder import PICTURE_SUFFIXES, natural
+from oddframe.video.decoding.probe import VideoInfo, probe
 
 __all__ = ["VideoInfo", "find_inputs", "probe", "videos_among"]
+
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -120,3 +125,30 @@ def _list(folder: Path, above: frozenset[str], files: list[Path], closed: list[P
             _list(entry, above | {here}, files, closed)
         else:
             files.append(entry)
+
+
+# In the comment of every video that shows what was found in another one.
+MARK = "oddframe wrote this to show what it found; it is no recording"
+_ENDINGS = ("annotated.mp4", "preview.mp4", "preview.webm")
+_BLOCK = 2**20  # Bytes; the comment is written before the pictures.
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is an annotated video or a preview, by its mark; only those have such names.
+
+    False for a file that cannot be read. No decoder is used here: untrusted files are decoded in
+    a child process only.
+    """
+    if not path.name.endswith(_ENDINGS):
+        return False
+    mark, read = MARK.encode(), b""
+    try:
+        check_file(path)
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                read = read[-len(mark) :] + block
+                if mark in read:
+                    return True
+    except (InputError, OSError):
+        pass
+    return False

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.video.preprocessing import Filter, Look
+from oddframe.video.snippets.transforms import Filter, Look
 
 Image = NDArray[np.uint8]
 

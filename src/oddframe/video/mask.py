@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe._utils.files import exists, is_dir
 from oddframe.cameras import camera_of
 from oddframe.errors import InputError
-from oddframe.files import exists, is_dir
-from oddframe.video.folder import PICTURE_SUFFIXES, opened_picture
+from oddframe.video.decoding.folder import PICTURE_SUFFIXES, opened_picture
 from oddframe.video.frame import Image
 
 _DARK = 128

@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from oddframe.video.container import open_container, origin_s, packets_of
+from oddframe.video.decoding.container import open_container, origin_s, packets_of
 from oddframe.video.frame import FrameSource
 
 Samples = NDArray[np.float32]

@@ -16,21 +16,20 @@ import numpy as np
 from oddframe.cameras import with_masks, with_thresholds
 from oddframe.detector import ModelInfo, VideoResult
 from oddframe.events import EventRule
-from oddframe.experiments import league_record as league
-from oddframe.experiments import training_record as record
-from oddframe.experiments.figures import Figures
-from oddframe.experiments.provenance import Code, protocol_facts, training_facts
-from oddframe.experiments.table import Column
-from oddframe.features import manifest
-from oddframe.features.imports import note_import
-from oddframe.features.layout import imported_spec
-from oddframe.features.partial import Partial
-from oddframe.features.store import FeatureStore
+from oddframe.features.extraction.partial import Partial
+from oddframe.features.presets import imported_spec
+from oddframe.features.store.imports import note_import
+from oddframe.features.store.store import FeatureStore, manifest
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.json_file import write_json
+from oddframe.outputs.scores.json_file import write_json
+from oddframe.research import records as record
+from oddframe.research.fold_figures import Figures
+from oddframe.research.leaderboard import record as league
+from oddframe.research.provenance import Code, protocol_facts, training_facts
+from oddframe.research.table import Column
 from oddframe.timeline import Event, ScoreTrack, Tiles
 from oddframe.training.config import parse_config, read_config
-from oddframe.training.run import train
+from oddframe.training.train import train
 from tests import test_frozen_formats as frozen
 
 HERE = Path(__file__).resolve().parent

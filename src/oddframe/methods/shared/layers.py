@@ -1,9 +1,22 @@
-"""Layers that several methods have."""
+"""Layers that several methods have.
+
+Several crops of a video: each goes through the network as a bag of its own.
+
+Graphs over the snippets of a video: which of them are connected, and how strongly.
+
+Initial weights.
+"""
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from oddframe.errors import UsageError
+from oddframe.methods.base import Output
 
 
 def scorer(dim: int, hidden: int, bottleneck: int, dropout: float) -> nn.Sequential:
@@ -27,3 +40,55 @@ class CausalConv1d(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, (self.before, 0)))
+
+
+def folded(features: Tensor, labels: Tensor | None = None) -> tuple[Tensor, int]:
+    """(B, C, T, D) -> (B * C, T, D) and C; (B, T, D) as it is and 1.
+
+    Raises:
+        UsageError: several crops come with labels; an item of training is one crop.
+    """
+    if features.ndim == 3:
+        return features, 1
+    if labels is not None:
+        raise UsageError("train on one crop at a time: features (B, T, D), not (B, C, T, D)")
+    return features.flatten(0, 1), features.shape[1]
+
+
+def averaged(logits: Tensor, crops: int) -> Output:
+    """Logits (B * C, T) -> the crops' mean scores and mean logits, both (B, T)."""
+    logits = logits.view(-1, crops, logits.shape[1])
+    return Output(logits.sigmoid().mean(1), logits.mean(1))
+
+
+def by_distance(length: int, like: Tensor, scale: float = math.e) -> Tensor:
+    """(T, T) exp(-|i - j| / scale) in the type of ``like`` and on its device."""
+    at = torch.arange(length, device=like.device, dtype=like.dtype)
+    return torch.exp(-(at[:, None] - at).abs() / scale)
+
+
+def by_cosine(x: Tensor) -> Tensor:
+    """(B, T, D) -> (B, T, T) cosine of each two snippets; 0 where one of them is zero."""
+    lengths = x.norm(dim=-1, keepdim=True)
+    cosine: Tensor = (x @ x.mT) / (lengths @ lengths.mT + 1e-20)
+    return cosine
+
+
+def rows_to_one(weights: Tensor, valid: Tensor) -> Tensor:
+    """Softmax of the rows of ``weights`` (B, T, T), over and for snippets that ``valid`` (B, T)
+    names; nothing for the others."""
+    hidden = weights.masked_fill(~valid[:, None, :], -torch.inf)
+    return torch.where(valid[:, :, None], hidden.softmax(-1), 0.0)
+
+
+def xavier(network: nn.Module, *, normal: bool = False, biases: bool = False) -> None:
+    """Glorot's uniform (or ``normal``) weights in every linear layer and convolution.
+
+    Biases begin at zero, or, with ``biases``, as PyTorch draws them.
+    """
+    fill = nn.init.xavier_normal_ if normal else nn.init.xavier_uniform_
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d):
+            fill(module.weight)
+            if module.bias is not None and not biases:
+                nn.init.zeros_(module.bias)

@@ -1,4 +1,7 @@
-"""Multiple-instance learning: which snippets stand for a bag, and what is asked of them."""
+"""Multiple-instance learning: which snippets stand for a bag, and what is asked of them.
+
+Scores along time: how smooth and how rare they should be.
+"""
 
 from __future__ import annotations
 
@@ -61,3 +64,13 @@ def paired(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
 def ranking(abnormal: Tensor, normal: Tensor, margin: float = 1.0) -> Tensor:
     """Mean of max(0, margin - a + n) over all pairs of bag scores (A,) and (N,)."""
     return F.relu(margin - abnormal[:, None] + normal[None, :]).mean()
+
+
+def smoothness(scores: Tensor) -> Tensor:
+    """(..., T) -> (...) sum of (s_i - s_{i+1})^2."""
+    return scores.diff(dim=-1).square().sum(-1)
+
+
+def sparsity(scores: Tensor) -> Tensor:
+    """(..., T) -> (...) sum of the scores, none of which is negative."""
+    return scores.sum(-1)

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from oddframe.errors import UsageError
-from oddframe.features.layout import sound_in
-from oddframe.methods.shared.limits import MOST_WIDTH
+from oddframe.features.presets import sound_in
+from oddframe.methods.base import MOST_WIDTH
 
 
 class TwoModalities(BaseModel):

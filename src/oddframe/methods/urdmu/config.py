@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from oddframe.methods.shared.limits import MOST_LAYERS, MOST_WIDTH
+from oddframe.methods.base import MOST_LAYERS, MOST_WIDTH
 
 # Where the paper's equations differ from the code that its authors published.
 PAPER: dict[str, str] = {

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from oddframe.methods.base import About, Loss, Method, Recipe
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
-from oddframe.methods.urdmu.shortcut import WithShortcut
+from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork, WithShortcut
 
 
 class UrDmu(Method[UrDmuConfig, TrainingOutput]):

@@ -1,0 +1,85 @@
+"""VGGish: a second of sound -> 128 numbers. The weights are the user's.
+
+Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (ICASSP 2017). The network
+has the names of its PyTorch port, harritaylor/torchvggish; features are those before its
+post-processing. A window is 96 log-mel columns of 25 ms, one every 10 ms: 0.975 s.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oddframe.backbones.audio.logmel import Listener, LogMel
+from oddframe.backbones.weights import fill, own_weights, read_state
+
+LOG_MEL = LogMel(
+    rate=16_000,
+    frames=96,
+    frame=400,
+    hop=160,
+    points=512,
+    bands=64,
+    low=125.0,
+    high=7500.0,
+    periodic=True,
+    power=1,
+    unit_sum=False,
+)
+_OFFSET = 0.01
+
+
+class VGGish(nn.Module):
+    """(N, 1, 96, 64) log-mel -> (N, 128)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 1
+        for block in ((64,), (128,), (256, 256), (512, 512)):
+            for wider in block:
+                layers += [nn.Conv2d(channels, wider, 3, padding=1), nn.ReLU()]
+                channels = wider
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.embeddings = nn.Sequential(
+            nn.Linear(512 * 6 * 4, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(),
+            nn.Linear(4096, 128), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The linear layers come from TensorFlow, where channels are the last axis.
+        out: Tensor = self.embeddings(self.features(x).permute(0, 2, 3, 1).flatten(1))
+        return out
+
+
+def log_mel(windows: NDArray[np.float32]) -> Tensor:
+    """Windows (N, 15600) at 16 kHz, samples in [-1, 1] -> (N, 1, 96, 64)."""
+    return (LOG_MEL.bands_of(windows) + _OFFSET).log().float()[:, None]
+
+
+class VGGishKind(Listener):
+    """VGGish, with the user's weights in torchvggish's layout."""
+
+    name = "vggish"
+    title = "VGGish on sound"
+    dim = 128
+    mel = LOG_MEL
+
+    def weights(self) -> Path:
+        """The user's own."""
+        return own_weights(
+            self.name,
+            "vggish-10086976.pth from https://github.com/harritaylor/torchvggish/releases",
+        )
+
+    def network(self, weights: Path) -> nn.Module:
+        """It takes ``pictures``."""
+        return fill(VGGish(), read_state(weights, "VGGish"), "VGGish")
+
+    def pictures(self, windows: NDArray[np.float32]) -> Tensor:
+        """See ``log_mel``."""
+        return log_mel(windows)

@@ -1,0 +1,90 @@
+"""ShanghaiTech Campus, the published weakly supervised split, as features of object tracks.
+
+Split: Zhong et al., CVPR 2019; frame labels: Tian et al., ICCV 2021 (RTFM). Features are arrays
+(T, 128), a row for 16 frames, of tracked persons' boxes; no figure on them compares with one on
+I3D features. All abnormal videos are short, so the length alone tells a label: train on windows of
+one length.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from oddframe._utils.files import is_file, read_bytes
+from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
+from oddframe.datasets.published.lists import MOST_LIST, FrameLabels, read_frame_labels
+from oddframe.datasets.published.manifest import Manifest
+from oddframe.datasets.table import Row, read_rows
+from oddframe.errors import InputError
+
+FPS = 24.0  # Of the videos; the arrays do not say.
+
+
+def shanghaitech_tracks(root: Path) -> Dataset:
+    """The data set from its folder: ``train.list``, ``test.list``, ``videos.csv``, labels, arrays.
+
+    A video's path is its array. Its frames are the true ones of ``videos.csv``, where the published
+    labels count 16 for each of its snippets. A group is a camera, the first number of a name.
+
+    Raises:
+        InputError: a list or an array is missing, or a list names what ``videos.csv`` lacks.
+    """
+    table = root / "videos.csv"
+    columns = ("video", "split", "label", "frames")
+    rows = {row["video"]: row for row in read_rows(table, columns)}
+    labels = read_frame_labels(root / "test_frame_labels.json")
+    videos: list[LabelledVideo] = []
+    for part in ("train", "test"):
+        for path in _listed(root, f"{part}.list"):
+            if path.stem not in rows:
+                raise InputError(f"{table}: no row for {path.stem}, which {part}.list names")
+            videos.append(_video(path, rows[path.stem], labels.get(path.stem)))
+    if missing := [video.path for video in videos if not is_file(video.path)]:
+        raise InputError(f"{missing[0]}: no such file ({len(missing)} of {len(videos)} missing)")
+    return Dataset("shanghaitech_tracks", tuple(videos))
+
+
+def _listed(root: Path, name: str) -> list[Path]:
+    try:
+        lines = read_bytes(root / name, MOST_LIST).decode("utf-8").split()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{root / name}: cannot be read ({error})") from None
+    return [root / line for line in lines]
+
+
+def _video(path: Path, row: Row, labels: FrameLabels | None) -> LabelledVideo:
+    abnormal = row["label"] != NORMAL
+    return LabelledVideo(
+        path=path,
+        abnormal=abnormal,
+        label="abnormal" if abnormal else NORMAL,
+        group=f"camera {path.stem.split('_')[0]}",
+        truth=labels.truth if labels else None,
+        part="test" if row["split"] == "test" else "train",
+        frames=_frames(row),
+        fps=FPS,
+    )
+
+
+def _frames(row: Row) -> int:
+    text = row["frames"]
+    if not re.fullmatch(r"[1-9][0-9]{0,7}", text):
+        raise InputError(f"videos.csv: line {row.line}: {text!r:.40} is no number of frames")
+    return int(text)
+
+
+MANIFEST = Manifest(
+    name="shanghaitech_tracks",
+    title="ShanghaiTech Campus, weakly supervised split, as features of object tracks",
+    source="Luo et al., ICCV 2017; split of Zhong et al., CVPR 2019; for research",
+    folder="train.list, test.list, videos.csv, test_frame_labels.json, features/",
+    group="the camera, 13 of them; the published split has each in both parts",
+    open=shanghaitech_tracks,
+    videos=437,
+    abnormal=107,
+    labelled_frames=141_870,
+    anomalous_frames=7962,
+    note="published labels count 16 frames a snippet: 143,680 frames, 8,028 anomalous; "
+    "the length alone tells a label, train on windows of one length",
+)

@@ -1,0 +1,188 @@
+"""Everything that is wrong with a data set, found before anything starts.
+
+What gives a label away without a look at the picture: size, frame rate, length, sound.
+
+A detector that is trained on such data may learn the file instead of what happens in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from oddframe._utils.files import exists
+from oddframe.datasets.folds import grouped_folds
+from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
+from oddframe.datasets.precomputed import digest_of, is_ready, ready_features
+from oddframe.errors import InputError, UsageError
+from oddframe.metrics import roc_auc
+from oddframe.video.decoding.probe import VideoInfo, probe
+
+# A property that tells labels apart this well by itself is worth a line.
+SUSPICIOUS = 0.65
+_FOLDS = 5
+
+_PROPERTIES: dict[str, tuple[Callable[[VideoInfo], float], str]] = {
+    "resolution": (
+        lambda info: float(info.width * info.height),
+        "bring all videos to the size of the smallest",
+    ),
+    "frame rate": (lambda info: info.fps, "set features.rate, so that all are read at one rate"),
+    "length": (lambda info: info.duration_s or 0.0, "cut or join the videos to one length"),
+    "sound": (lambda info: float(info.has_audio), "leave sound out, as oddframe's I3D does"),
+}
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A property of the files that tells the label.
+
+    Attributes:
+        name: The property, in words.
+        auc: How well it does alone on groups that its direction was not found on, in [0, 1].
+        advice: What to do about it.
+    """
+
+    name: str
+    auc: float
+    advice: str
+
+    def __str__(self) -> str:
+        return (
+            f"the {self.name} alone tells normal from abnormal with AUC {100 * self.auc:.0f} "
+            f"(50: not at all): {self.advice}"
+        )
+
+
+def leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
+    """The properties that tell the label by themselves, the worst first.
+
+    Whether more or less of a property means abnormal is found on some groups and tried on the
+    others. Nothing is found where there are too few groups of both classes to do so, or one class.
+
+    Args:
+        dataset: Videos of both classes.
+        infos: What their files say, by path; videos without are left aside.
+    """
+    if not dataset.classes:
+        return []
+    known = dataset.subset(i for i, v in enumerate(dataset.videos) if v.path in infos)
+    try:
+        folds = grouped_folds(known, min(_FOLDS, len(known.groups)))
+    except UsageError:
+        return []
+    labels = known.abnormal
+    if labels.all() or not labels.any():
+        return []
+    found = []
+    for name, (read, advice) in _PROPERTIES.items():
+        values = np.array([read(infos[video.path]) for video in known.videos])
+        aucs = []
+        for fold in folds:
+            direction = roc_auc(labels[fold.train], values[fold.train]) - 0.5
+            signed = values[fold.test] if direction >= 0 else -values[fold.test]
+            aucs.append(roc_auc(labels[fold.test], signed))
+        auc = float(np.nanmean(aucs))
+        if auc > SUSPICIOUS:
+            found.append(Leak(name, auc, advice))
+    return sorted(found, key=lambda leak: -leak.auc)
+
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check found, a line each.
+
+    Attributes:
+        problems: What has to be mended before training.
+        warnings: What one should know.
+        hours: Of video, as far as the files could be read.
+        hashes: sha256 of the files' contents, of those that could be read.
+    """
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    hours: float
+    hashes: Mapping[Path, str]
+
+
+def check(survey: Survey, progress: Progress | None = None) -> Findings:
+    """Read every file's head and content; of published features their headers.
+
+    Args:
+        survey: The data set as it was found.
+        progress: Called with (files done, files in all).
+    """
+    problems, dataset = list(survey.problems), survey.dataset
+    videos = dataset.videos
+    warnings = list(dataset.notes)
+    if dataset.layout and not any(v.made is not None or exists(v.path) for v in videos):
+        warnings.append("neither its videos nor features of them are here: lists alone, no files")
+        videos = ()
+    infos: dict[Path, VideoInfo] = {}
+    hashes: dict[Path, str] = {}
+    copies: dict[str, list[LabelledVideo]] = {}
+    seconds = 0.0
+    for done, video in enumerate(videos, start=1):
+        try:
+            if is_ready(video):
+                time = ready_features(video).timebase
+                seconds += time.duration_s
+            else:
+                infos[video.path] = probe(video.path)
+                seconds += infos[video.path].duration_s or 0.0
+            hashes[video.path] = digest_of(video)
+            copies.setdefault(hashes[video.path], []).append(video)
+        except InputError as error:
+            problems.append(str(error))
+        if progress is not None:
+            progress(done, len(videos))
+    problems += _copies([same for same in copies.values() if len(same) > 1])
+    warnings += _groups(dataset) + [str(leak) for leak in leaks(dataset, infos)]
+    return Findings(tuple(problems), tuple(warnings), seconds / 3600, hashes)
+
+
+def _copies(copies: Sequence[list[LabelledVideo]]) -> list[str]:
+    lines = []
+    for same in copies:
+        names = " and ".join(str(video.path) for video in same)
+        if len({video.abnormal for video in same}) > 1:
+            labels = " and ".join(f"'{video.label}'" for video in same)
+            lines.append(f"{names} are the same video, labelled {labels}")
+        elif len({video.group for video in same}) > 1:
+            groups = " and ".join(f"'{video.group}'" for video in same)
+            lines.append(f"{names} are the same video in two groups, {groups}")
+        else:
+            lines.append(f"{names} are the same video: remove one")
+    return lines
+
+
+def _can_hold_out(dataset: Dataset) -> bool:
+    """As training would, when nothing else is asked for: one of five folds."""
+    try:
+        return bool(grouped_folds(dataset))
+    except UsageError:
+        return False
+
+
+def _groups(dataset: Dataset) -> list[str]:
+    lines = []
+    if len(dataset.groups) == 1:
+        lines.append(
+            f"all videos are of one group, '{dataset.groups[0]}': nothing can be held out to "
+            "measure on; say which recording or camera each is from"
+        )
+    elif not any(video.part for video in dataset.videos) and not _can_hold_out(dataset):
+        lines.append(
+            f"{len(dataset.groups)} groups are too few to keep a fifth of them from training with "
+            "both classes on either side: training then measures nothing; say more finely which "
+            "recording or camera each video is from, or add some"
+        )
+    if not dataset.classes:
+        lines.append("only normal videos: training builds a detector of the unusual")
+    return lines

@@ -1,0 +1,190 @@
+"""Features of a video that is still being extracted, kept so that a killed run can go on.
+
+A folder with one file of rows a crop. The files grow by a whole chunk of snippets at a time, and
+``done.json`` says how many rows of them are on the disk. Going on decodes the video from its start
+again, which is cheap, but gives the backbone only what it has not seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe._utils.files import make_folder, opened, told, write_text
+from oddframe._utils.locks import ProcessLock
+from oddframe.errors import InputError
+from oddframe.features.lazy_array import CropArray
+
+# A minute or two of work on two cores.
+CHUNK = 256
+# How long (s) what a killed run left can be taken up again.
+_KEPT_S = 7 * 86_400.0
+_LOCK = ".lock"
+# Names of such folders: in a store's ``unfinished``, there also of an earlier version, and hidden
+# beside score files.
+_NAME = re.compile(r"unfinished/[0-9a-f]{24}(\.partial)?|.*/\.[0-9a-f]{16}\.partial", re.DOTALL)
+
+
+class Partial:
+    """Rows (snippets, C, D) in ``folder``, in order; nothing is written before a chunk is full.
+
+    Processes that may come across the same folder call ``acquire`` first and ``release`` at the
+    end: all else is for the one that has it.
+
+    Args:
+        folder: Is made when there is something to write.
+        chunk: Snippets that are written at a time.
+        writing: What each write is done in: a disk may take long.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        chunk: int = CHUNK,
+        writing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ):
+        self.folder = folder
+        self._chunk, self._writing = chunk, writing
+        self._lock = _lock_of(folder)
+        self._waiting: list[NDArray[np.float32]] = []
+        self._written = 0
+
+    def acquire(self, wait_s: float = 0.0) -> bool:
+        """Lock the folder; False if another process is at work in it.
+
+        Folders beside it that killed runs left a week ago or earlier are removed.
+
+        Args:
+            wait_s: Seconds to wait for it.
+
+        Raises:
+            OddframeError: the lock cannot be written.
+        """
+        with told(self._lock.path):
+            if not self._lock.acquire(wait_s):
+                return False
+        _sweep(self.folder.parent)
+        return True
+
+    def release(self) -> None:
+        """Let other processes have the folder."""
+        self._lock.release()
+
+    def known(self, crops: int, dim: int) -> int:
+        """Rows on the disk that are of this shape; ``add`` goes on after them."""
+        self._waiting, self._written = [], self._rows_done(self._paths(crops), dim)
+        return self._written
+
+    def load(self, crops: int, dim: int) -> NDArray[np.float32]:
+        """(n, crops, dim) rows on the disk that are of this shape; n may be 0."""
+        n = self.known(crops, dim)
+        if not n:
+            return np.zeros((0, crops, dim), np.float32)
+        rows = [
+            np.fromfile(path, np.float32, n * dim).reshape(n, dim) for path in self._paths(crops)
+        ]
+        return np.stack(rows, axis=1)
+
+    def add(self, rows: NDArray[np.float32]) -> None:
+        """The next rows (n, C, D), after those that ``known`` or ``load`` found.
+
+        Raises:
+            OddframeError: a chunk cannot be written.
+        """
+        self._waiting += list(rows)
+        while len(self._waiting) >= self._chunk:
+            chunk = np.stack(self._waiting[: self._chunk])
+            with self._writing():
+                self._append(chunk)
+                done = {"rows": self._written, "crops": chunk.shape[1], "dim": chunk.shape[2]}
+                write_text(self.folder / "done.json", json.dumps(done))
+            self._waiting = self._waiting[self._chunk :]
+
+    def whole(self, crops: int, dim: int) -> CropArray:
+        """All rows (C, T, D), read from ``folder`` where they are looked at, until ``discard``.
+
+        Raises:
+            OddframeError: the last of them cannot be written.
+        """
+        if self._waiting:
+            with self._writing():  # A killed run makes what is less than a chunk again.
+                self._append(np.stack(self._waiting))
+            self._waiting = []
+        shape = (self._written, dim)
+        read = partial(_mapped, self._paths(crops), shape)
+        return CropArray((crops, *shape), np.dtype(np.float32), read)
+
+    def discard(self) -> None:
+        """Remove the folder: the video is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _append(self, rows: NDArray[np.float32]) -> None:
+        make_folder(self.folder)
+        before = self._written * rows.shape[2] * 4
+        for crop, path in enumerate(self._paths(rows.shape[1])):
+            with told(path), path.open("ab") as file:
+                file.truncate(before)  # A run may have been killed while it wrote.
+                file.write(np.ascontiguousarray(rows[:, crop], np.float32).data)
+                file.flush()
+                os.fsync(file.fileno())
+        self._written += len(rows)
+
+    def _paths(self, crops: int) -> list[Path]:
+        return [self.folder / f"{crop:03d}.rows" for crop in range(crops)]
+
+    def _rows_done(self, paths: Sequence[Path], dim: int) -> int:
+        """Whole chunks of rows that are in all files."""
+        try:
+            with opened(self.folder / "done.json") as file:
+                done = json.loads(file.read())
+            if (done["crops"], done["dim"]) != (len(paths), dim):
+                return 0
+            there = min(path.stat().st_size // (4 * dim) for path in paths)
+            rows = min(int(done["rows"]), there)
+        except (OSError, InputError, ValueError, TypeError, KeyError):
+            return 0
+        return max(0, rows - rows % self._chunk)
+
+
+def _mapped(paths: Sequence[Path], shape: tuple[int, int], crop: int) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = np.asarray(np.memmap(paths[crop], np.float32, "r", shape=shape))
+    return rows
+
+
+def _lock_of(folder: Path) -> ProcessLock:
+    return ProcessLock(folder.with_name(folder.name + _LOCK))
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed runs left in ``parent`` so long ago that it is not taken up any more."""
+    with suppress(OSError):
+        names = {name.removesuffix(_LOCK) for name in os.listdir(parent)}  # noqa: PTH208
+        for name in names:
+            folder = parent / name
+            if _NAME.fullmatch(f"{parent.name}/{name}") is None or not _is_old(folder):
+                continue
+            lock = _lock_of(folder)
+            if lock.acquire(without_locks=False):
+                try:
+                    if _is_old(folder):  # Not resumed since.
+                        shutil.rmtree(folder, ignore_errors=True)
+                finally:
+                    lock.release()
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether nothing was written into a folder for long; also if there is only its lock."""
+    try:
+        return time.time() - folder.stat().st_mtime > _KEPT_S
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,73 @@
+"""Features as Parquet: a row a snippet and crop, for whatever reads tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from oddframe._utils.files import atomic, make_folder, told
+from oddframe.errors import UsageError
+from oddframe.features.spec import Features
+
+# Rows that are in memory at once, and in a row group.
+_ROWS = 4096
+
+
+def write_parquet(path: Path, features: Features, video: str) -> None:
+    """Write a video's features (C, T, D) as C x T rows, those of a crop in a row.
+
+    Columns: ``video``; ``snippet`` from 0; ``start_s`` and ``end_s`` in seconds; ``crop`` from 0;
+    ``feature``, a list of D float32, or float16 where the features are. The schema's metadata has
+    ``oddframe.spec`` (JSON; it says which crops these are) and ``oddframe.spec_hash``.
+
+    Args:
+        path: The file; folders on the way are made.
+        features: Also those that lie on disk.
+        video: What the column ``video`` says.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+        OddframeError: it cannot be written.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise UsageError(
+            "--format parquet needs pyarrow: pip install 'oddframe[parquet]'"
+        ) from None
+    spec, array = features.spec, features.array
+    _, snippets, dim = array.shape
+    value = pa.float16() if array.dtype == np.float16 else pa.float32()
+    schema = pa.schema(
+        [
+            ("video", pa.dictionary(pa.int32(), pa.string())),
+            ("snippet", pa.int32()),
+            ("start_s", pa.float64()),
+            ("end_s", pa.float64()),
+            ("crop", pa.int16()),
+            ("feature", pa.list_(value, dim)),
+        ],
+        metadata={
+            "oddframe.spec": json.dumps(spec.to_dict(), sort_keys=True),
+            "oddframe.spec_hash": spec.hash(),
+        },
+    )
+    times = features.timebase.snippet_times()
+    make_folder(path.parent)
+    with atomic(path) as part, told(path), pq.ParquetWriter(part, schema) as writer:
+        for number, crop in enumerate(array):
+            for first in range(0, snippets, _ROWS):
+                rows = np.ascontiguousarray(crop[first : first + _ROWS])
+                count = len(rows)
+                columns = [
+                    pa.array([video] * count).dictionary_encode(),
+                    pa.array(np.arange(first, first + count, dtype=np.int32)),
+                    pa.array(times[first : first + count, 0]),
+                    pa.array(times[first : first + count, 1]),
+                    pa.array(np.full(count, number, np.int16)),
+                    pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1), value), dim),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -1,0 +1,226 @@
+"""HL-Net: three graphs over the snippets of a video, and a small head that needs no future.
+
+Wu, Liu, Shi, Sun, Shao, Wu, Yang, "Not only Look, but also Listen: Learning Multimodal Violence
+Detection under Weak Supervision", ECCV 2020. The holistic branch joins snippets that look alike,
+the localised one those that are near, the score branch those that the on-line head (the
+approximator) scores alike. Attributes carry the names of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.layers import (
+    CausalConv1d,
+    averaged,
+    by_cosine,
+    by_distance,
+    folded,
+    rows_to_one,
+    xavier,
+)
+from oddframe.methods.shared.mil import snippets_that_count, top_mean
+
+
+class HlNetConfig(BaseModel):
+    """Settings of HL-Net.
+
+    Attributes:
+        hidden: Width of the first layer.
+        fused: Width of the second, which the graphs and the on-line head read.
+        graph: Width of the graph layers.
+        dropout: Behind every layer but those of the on-line head.
+        alike: Cosines below this are no edge of the holistic graph (tau of equation 4).
+        distillation: Weight of what the on-line head learns from the others (lambda of eq. 12).
+        online_lr: Learning rate of the on-line head, whatever the recipe's is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    fused: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    graph: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    dropout: float = Field(default=0.6, ge=0, lt=1)
+    alike: float = Field(default=0.7, ge=-1, le=1)
+    distillation: float = Field(default=5.0, ge=0)
+    online_lr: float = Field(default=5e-5, gt=0)
+
+
+@dataclass(frozen=True)
+class HlNetOutput(Output):
+    """What the loss reads. ``scores`` and ``logits`` are the graphs'."""
+
+    online: Tensor  # (B, T) logits of the on-line head
+    valid: Tensor  # (B, T) whether a snippet is one, or padding at the end
+
+
+class GraphConvolution(nn.Module):
+    """A (x W) + residual (equation 3), before the activation."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, out))
+        nn.init.xavier_uniform_(self.weight)
+        self.residual: nn.Module = nn.Identity()
+        if width != out:
+            self.residual = nn.Conv1d(width, out, kernel_size=5, padding=2)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        """(B, T, width) and (B, T, T) or (T, T) -> (B, T, out)."""
+        residual: Tensor = self.residual(x.transpose(1, 2)).transpose(1, 2)
+        return adjacency @ (x @ self.weight) + residual
+
+
+class Similarity(nn.Module):
+    """Two matrices that published checkpoints hold and nothing reads."""
+
+    def __init__(self, dim: int, out: int) -> None:
+        super().__init__()
+        self.weight0 = nn.Parameter(torch.empty(dim, out))
+        self.weight1 = nn.Parameter(torch.empty(dim, out))
+        for weight in (self.weight0, self.weight1):
+            nn.init.xavier_uniform_(weight)
+
+
+class Distance(nn.Module):
+    """A width that published checkpoints hold and nothing reads: it is fixed at e."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sigma = nn.Parameter(torch.full((1,), 0.1))
+
+
+class HlNetNetwork(nn.Module):
+    """Fusion, three graph branches of two layers, a classifier; the on-line head beside them."""
+
+    def __init__(self, dim: int, config: HlNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        fused, graph = config.fused, config.graph
+        self.conv1d1 = nn.Conv1d(dim, config.hidden, 1)
+        self.conv1d2 = nn.Conv1d(config.hidden, fused, 1)
+        self.conv1d3 = nn.Conv1d(fused, graph, 5, padding=2)  # In the checkpoints, read by nothing,
+        self.conv1d4 = nn.Conv1d(graph, graph, 5, padding=2)  # as this one.
+        self.gc1, self.gc2 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
+        self.gc3, self.gc4 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
+        self.gc5, self.gc6 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
+        self.simAdj = Similarity(dim, graph)
+        self.disAdj = Distance()
+        self.classifier = nn.Linear(3 * graph, 1)
+        self.approximator = nn.Sequential(
+            nn.Conv1d(fused, 64, 1), nn.ReLU(), nn.Conv1d(64, 32, 1), nn.ReLU()
+        )
+        self.conv1d_approximator = CausalConv1d(32, 1, 5)
+        self.dropout = nn.Dropout(config.dropout)
+        xavier(self, biases=True)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
+
+        With ``labels`` it is the ``HlNetOutput`` of the loss; snippets of zeros at the end of a bag
+        are then padding.
+        """
+        x, crops = folded(features, labels)
+        valid = torch.ones_like(x[..., 0], dtype=torch.bool)
+        if labels is not None:
+            valid = (x != 0).any(-1).flip(1).cummax(1).values.flip(1)
+        y = self.dropout(F.relu(self.conv1d1(x.transpose(1, 2))))
+        y = self.dropout(F.relu(self.conv1d2(y)))
+        online = self.conv1d_approximator(self.approximator(y)).squeeze(1)
+        y = y.transpose(1, 2)
+        graphs = self.holistic(x, valid), self.localised(x), self.by_score(online.detach(), valid)
+        layers = (self.gc1, self.gc2), (self.gc3, self.gc4), (self.gc5, self.gc6)
+        branches = []
+        for graph, (first, second) in zip(graphs, layers, strict=True):
+            h = self.dropout(F.relu(first(y, graph)))
+            branches.append(self.dropout(F.relu(second(h, graph))))
+        logits = self.classifier(torch.cat(branches, dim=-1)).squeeze(-1)
+        if labels is None:
+            return averaged(logits, crops)
+        return HlNetOutput(logits.sigmoid(), logits, online, valid)
+
+    def holistic(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(B, T, T) from the features as they came in: equations 4 and 5."""
+        cosine = by_cosine(x)
+        return rows_to_one(cosine.where(cosine > self.config.alike, 0.0), valid)
+
+    def localised(self, x: Tensor) -> Tensor:
+        """(T, T) equation 6; the published code neither normalises it nor leaves padding out."""
+        return by_distance(x.shape[1], x)
+
+    def by_score(self, online: Tensor, valid: Tensor) -> Tensor:
+        """(B, T, T) equations 7 and 8: 1 - |s_i - s_j|, sharpened at a half."""
+        scores = online.sigmoid()
+        near = 1 - (scores[:, :, None] - scores[:, None, :]).abs()
+        return rows_to_one(((near - 0.5) / 0.1).sigmoid(), valid)
+
+
+class HlNet(Method[HlNetConfig, HlNetOutput]):
+    """Holistic and localised network (Wu et al.; ECCV 2020)."""
+
+    name = "hl_net"
+    title = "HL-Net"
+    year = 2020
+    about = About(
+        paper="Wu, Liu, Shi, Sun, Shao, Wu, Yang: Not only Look, but also Listen: Learning "
+        "Multimodal Violence Detection under Weak Supervision, ECCV 2020",
+        inputs="snippet features, and sound beside them where clips have it",
+        supervision="video labels",
+        checked="parity",
+        evidence="scores of both heads, graphs, intermediates, losses, gradients and three Adam "
+        "steps of the published code, at D = 1152 and 1024; scores are the graphs'",
+        deviations=(
+            "bags are brought to 200 segments by means, where the published loader pads short "
+            "videos with zeros",
+            "the learning rate stays, where the published code takes a tenth after 10 of 50 epochs",
+        ),
+    )
+    Config = HlNetConfig
+    recipe = Recipe(lr=1e-4, steps=7_700, normal_bags=64, abnormal_bags=64, segments=200)
+
+    def network(self, dim: int, config: HlNetConfig) -> HlNetNetwork:
+        """A fresh network for features of length ``dim``."""
+        return HlNetNetwork(dim, config)
+
+    def loss(self, output: HlNetOutput, labels: Tensor, config: HlNetConfig) -> Loss:
+        """Equation 12. Terms: ``cls`` of the graphs' top-k logits, ``online`` of the on-line
+        head's, ``distil``, the on-line scores against the graphs' (equation 11)."""
+        lengths = output.valid.sum(1).tolist()
+        bags = list(zip(output.logits, output.online, lengths, strict=True))
+        cls = _bag_bce([logits[:n] for logits, _, n in bags], labels)
+        online = _bag_bce([logits[:n] for _, logits, n in bags], labels)
+        # One-sided: minus s log(s'), without (1 - s) log(1 - s').
+        distil = torch.stack(
+            [-(a[:n].detach().sigmoid() * F.logsigmoid(b[:n])).mean() for a, b, n in bags]
+        ).mean()
+        total = cls + online + config.distillation * distil
+        terms = {"cls": cls, "online": online, "distil": distil}
+        return Loss(total, terms)
+
+    def parameter_groups(self, network: nn.Module, config: HlNetConfig) -> list[dict[str, Any]]:
+        """The on-line head in a group of its own, at half the published rate of the rest."""
+        own = [p for n, p in network.named_parameters() if "approximator" in n]
+        rest = [p for n, p in network.named_parameters() if "approximator" not in n]
+        return [{"params": rest}, {"params": own, "lr": config.online_lr}]
+
+    def published(self, state: Mapping[str, Tensor]) -> tuple[int, HlNetConfig] | None:
+        """A checkpoint of the published code, or None."""
+        first, graph = state.get("conv1d1.weight"), state.get("gc1.weight")
+        if first is None or graph is None or first.ndim != 3 or graph.ndim != 2:
+            return None
+        fused, out = graph.shape
+        return first.shape[1], HlNetConfig(hidden=first.shape[0], fused=fused, graph=out)
+
+
+def _bag_bce(bags: list[Tensor], labels: Tensor) -> Tensor:
+    """Cross-entropy of the mean of each bag's top k = n // 16 + 1 logits (equation 9)."""
+    top = torch.cat([top_mean(bag[None], snippets_that_count(len(bag))) for bag in bags])
+    return F.binary_cross_entropy_with_logits(top, labels.to(top.dtype))

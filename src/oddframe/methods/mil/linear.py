@@ -1,0 +1,71 @@
+"""The linear baseline: one weight a feature, top-k multiple-instance learning.
+
+It stands beside every method in every table: what does not beat it has learnt nothing that a
+weighted sum of the features does not know. It expects standardised features.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.layers import averaged, folded
+from oddframe.methods.shared.mil import top_mean
+
+
+class LinearConfig(BaseModel):
+    """Settings of the linear baseline.
+
+    Attributes:
+        topk_share: A bag's score is the mean of its ``max(1, T // topk_share)`` highest scores.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topk_share: int = Field(default=8, ge=1, le=MOST_WIDTH)
+
+
+class LinearNetwork(nn.Module):
+    """sigmoid(w x + b), the same for every snippet."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+        nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
+        x, crops = folded(features, labels)
+        return averaged(self.score(x).squeeze(-1), crops)
+
+
+class Linear(Method[LinearConfig, Output]):
+    """Linear top-k multiple-instance learning."""
+
+    name = "linear"
+    title = "Linear top-k MIL"
+    year = 2023
+    about = About(
+        paper="Ours: the baseline that a deep method has to beat",
+        inputs="snippet features",
+        supervision="video labels",
+        checked="ours",
+        evidence="loss by hand, behaviour on planted anomalies",
+    )
+    Config = LinearConfig
+    separable = True
+    recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
+
+    def network(self, dim: int, config: LinearConfig) -> LinearNetwork:  # noqa: ARG002
+        """A fresh network, its weights at zero: the problem is convex but for the choice of k."""
+        return LinearNetwork(dim)
+
+    def loss(self, output: Output, labels: Tensor, config: LinearConfig) -> Loss:
+        """BCE of the mean of the top-k scores against the bag's label."""
+        k = max(1, output.scores.shape[1] // config.topk_share)
+        bag = top_mean(output.scores, k)
+        total = F.binary_cross_entropy(bag, labels.to(bag.dtype))
+        return Loss(total, {"cls": total})

@@ -1,0 +1,170 @@
+"""MIST: one network makes labels of snippets, another learns from them.
+
+Feng, Hong, Zheng, "MIST: Multiple Instance Self-Training Framework for Video Anomaly Detection",
+CVPR 2021. The generator is trained by multiple instance learning on sub-bags of consecutive
+snippets; its scores, smoothed and stretched, are labels that an encoder with self-guided attention
+learns from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe, Staged
+from oddframe.methods.shared.layers import averaged, folded, scorer, xavier
+from oddframe.methods.shared.mil import classes, oddest_run, ranking
+
+
+class MistConfig(BaseModel):
+    """Settings of MIST.
+
+    Attributes:
+        hidden: Width of the generator's first layer and of the encoder.
+        bottleneck: Width of the generator's second layer.
+        dropout: In both.
+        together: Snippets of a sub-bag, T of section 3.2.
+        alone: Share of the training in which the generator learns by itself.
+        smooth: Snippets over which its scores are averaged, centred on each one; of an even number,
+            the mean of the two windows that lie half a snippet off.
+        margin: Of the ranking loss.
+        sparse: Weight of the sparsity of its scores in abnormal videos.
+        odd: Weight of what is odd in the encoder's and the attention's cross-entropy.
+        calm: Weight of what is not; both as in the authors' code.
+        guide: Weight of the attention's own classification.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    dropout: float = Field(default=0.6, ge=0, lt=1)
+    together: int = Field(default=3, ge=1, le=MOST_WIDTH)
+    alone: float = Field(default=0.5, ge=0, lt=1)
+    smooth: int = Field(default=5, ge=1, le=MOST_WIDTH)
+    margin: float = Field(default=1.0, gt=0)
+    sparse: float = Field(default=0.01, ge=0)
+    odd: float = Field(default=1.2, gt=0)
+    calm: float = Field(default=0.8, gt=0)
+    guide: float = Field(default=1.0, ge=0)
+
+
+@dataclass(frozen=True)
+class MistOutput(Output):
+    """What the loss reads. ``scores`` and ``logits`` are the encoder's."""
+
+    generated: Tensor  # (B, T) scores of the generator
+    guided: Tensor  # (B, T) logits of the attention's own classifier
+    done: Tensor  # (B,) share of the training that is done
+
+
+class Encoder(nn.Module):
+    """Features, weighed by an attention that has to tell what is odd itself."""
+
+    def __init__(self, dim: int, config: MistConfig) -> None:
+        super().__init__()
+        h = config.hidden
+        self.embedding = nn.Sequential(nn.Linear(dim, h), nn.ReLU(), nn.Dropout(config.dropout))
+        self.attention = nn.Sequential(nn.Linear(h, h), nn.ReLU(), nn.Linear(h, h))
+        self.guide = nn.Linear(h, 1)
+        self.score = nn.Linear(h, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, D) -> logits and the attention's own, each (B, T)."""
+        y = self.embedding(x)
+        a = self.attention(y)
+        weighed = y + a.sigmoid() * y  # eq. 4
+        return self.score(weighed).squeeze(-1), self.guide(a).squeeze(-1)
+
+
+class MistNetwork(Staged):
+    """The encoder, which is what scores; the generator beside it, for training alone."""
+
+    def __init__(self, dim: int, config: MistConfig) -> None:
+        super().__init__()
+        self.generator = scorer(dim, config.hidden, config.bottleneck, config.dropout)
+        self.encoder = Encoder(dim, config)
+        xavier(self)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
+
+        With ``labels`` it is the ``MistOutput`` of the loss.
+        """
+        x, crops = folded(features, labels)
+        logits, guided = self.encoder(x)
+        if labels is None:
+            return averaged(logits, crops)
+        generated = self.generator(x).squeeze(-1).sigmoid()
+        return MistOutput(logits.sigmoid(), logits, generated, guided, self.done.expand(len(x)))
+
+
+class Mist(Method[MistConfig, MistOutput]):
+    """Multiple instance self-training (Feng, Hong, Zheng; CVPR 2021)."""
+
+    name = "mist"
+    title = "MIST"
+    year = 2021
+    about = About(
+        paper="Feng, Hong, Zheng: MIST: Multiple Instance Self-Training Framework for Video "
+        "Anomaly Detection, CVPR 2021",
+        inputs="snippet features",
+        supervision="video labels",
+        checked="from the paper",
+        evidence="both losses and the labels by hand, behaviour on planted anomalies",
+        deviations=(
+            "the encoder is layers on features: the backbone stays as it is, where the paper "
+            "refines it, and its attention is over features, not over places in the picture",
+            "sub-bags are all that fit into a bag's segments, where the paper samples some",
+            "the generator goes on learning in the second stage, whose labels it makes anew for "
+            "every bag",
+            "the generator's scores are smoothed once, where the authors' code does so twice",
+            "chosen: sub-bags of three, half of the steps for each stage, Adam at 1e-4 with weight "
+            "decay 5e-4, 3,000 steps of 30 + 30 bags",
+        ),
+    )
+    Config = MistConfig
+    recipe = Recipe(
+        lr=1e-4, weight_decay=5e-4, steps=3_000, normal_bags=30, abnormal_bags=30, segments=32
+    )
+
+    def network(self, dim: int, config: MistConfig) -> MistNetwork:
+        """A fresh network for features of length ``dim``."""
+        return MistNetwork(dim, config)
+
+    def loss(self, output: MistOutput, labels: Tensor, config: MistConfig) -> Loss:
+        """Terms: ``rank`` of the oddest sub-bags (equation 1), ``sparse``; ``cls`` of the encoder
+        and ``guide`` of its attention, on the generated labels (equation 8)."""
+        normal, abnormal = classes(labels)
+        length = min(config.together, output.generated.shape[1])
+        oddest = oddest_run(output.generated, length)
+        rank = ranking(oddest[abnormal], oddest[normal], config.margin)
+        sparse = output.generated[abnormal].mean()
+        told = labels[:, None] * pseudo_labels(output.generated.detach(), config.smooth)
+        cls, guide = (_weighted(logits, told, config) for logits in (output.logits, output.guided))
+        total = rank + config.sparse * sparse
+        if float(output.done[0]) >= config.alone:
+            total = total + cls + config.guide * guide
+        terms = {"rank": rank, "sparse": sparse, "cls": cls, "guide": guide}
+        return Loss(total, terms)
+
+
+def _weighted(logits: Tensor, told: Tensor, config: MistConfig) -> Tensor:
+    """Cross-entropy of ``logits`` against labels between 0 and 1, weighted by ``odd``, ``calm``."""
+    ratio = logits.new_tensor(config.odd / config.calm)
+    return config.calm * F.binary_cross_entropy_with_logits(logits, told, pos_weight=ratio)
+
+
+def pseudo_labels(scores: Tensor, smooth: int) -> Tensor:
+    """(B, T) -> (B, T) averaged over ``smooth`` snippets (those that there are, at either end),
+    then stretched from 0 to 1 in each video (equations 2 and 3)."""
+    mean = F.avg_pool1d(
+        scores[:, None], smooth, stride=1, padding=smooth // 2, count_include_pad=False
+    )[:, 0]
+    if smooth % 2 == 0:  # T + 1 windows, each half a snippet off: the mean of two is centred.
+        mean = (mean[:, :-1] + mean[:, 1:]) / 2
+    low, high = mean.amin(1, keepdim=True), mean.amax(1, keepdim=True)
+    return (mean - low) / (high - low).clamp(min=1e-6)

@@ -1,0 +1,192 @@
+"""RTFM: what is odd has long feature vectors.
+
+Tian, Pang, Chen, Singh, Verjans, Carneiro, "Weakly-supervised Video Anomaly Detection with Robust
+Temporal Feature Magnitude Learning", ICCV 2021. A multi-scale temporal network turns features into
+features; the k longest of a video stand for it, and are pushed to be long in abnormal videos and
+short in normal ones. Attributes carry the names of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
+from oddframe.methods.shared.layers import xavier
+from oddframe.methods.shared.mil import classes, mean_at, paired, smoothness, top_snippets
+
+
+class RtfmConfig(BaseModel):
+    """Settings of RTFM.
+
+    Attributes:
+        hidden: Width of each of the four branches.
+        dropout: Before the head and inside it; while training also the share of snippets that
+            cannot be chosen.
+        k: Snippets that stand for a video.
+        margin: Length that abnormal videos' features are drawn to (m of equation 3).
+        magnitude: Weight of the feature magnitude loss.
+        smooth: Weight of the smoothness of scores.
+        sparse: Weight of their sparsity.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: int = Field(default=512, ge=2, le=MOST_WIDTH)
+    dropout: float = Field(default=0.7, ge=0, lt=1)
+    k: int = Field(default=3, ge=1, le=MOST_WIDTH)
+    margin: float = Field(default=100.0, ge=0)
+    magnitude: float = Field(default=1e-4, ge=0)
+    smooth: float = Field(default=8e-4, ge=0)
+    sparse: float = Field(default=8e-3, ge=0)
+
+
+@dataclass(frozen=True)
+class RtfmOutput(Output):
+    """What the loss reads."""
+
+    features: Tensor  # (B, C, T, D) X, what the temporal network makes of each crop
+    magnitude: Tensor  # (B, T) length of X, mean over crops
+    choice: Tensor  # (B, T) the same, zero where a snippet cannot be chosen
+
+
+class NonLocal(nn.Module):
+    """Every snippet attends to all others by dot products over T, without a softmax."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner = width // 2
+        self.g = nn.Conv1d(width, inner, 1)
+        norm = nn.BatchNorm1d(width)
+        nn.init.zeros_(norm.weight)  # At first there is nothing non-local.
+        self.W = nn.Sequential(nn.Conv1d(inner, width, 1), norm)
+        self.theta = nn.Conv1d(width, inner, 1)
+        self.phi = nn.Conv1d(width, inner, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, T) -> the same shape."""
+        weights = self.theta(x).transpose(1, 2) @ self.phi(x) / x.shape[2]  # (B, T, T)
+        y: Tensor = self.W((weights @ self.g(x).transpose(1, 2)).transpose(1, 2))
+        return x + y
+
+
+class Aggregate(nn.Module):
+    """The multi-scale temporal network (section 3.2): near and far snippets, plus the input."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+
+        def pyramid(dilation: int) -> nn.Sequential:  # eq. 5
+            conv = nn.Conv1d(dim, hidden, 3, padding=dilation, dilation=dilation)
+            return nn.Sequential(conv, nn.ReLU(), nn.BatchNorm1d(hidden))
+
+        self.conv_1, self.conv_2, self.conv_3 = pyramid(1), pyramid(2), pyramid(4)
+        self.conv_4 = nn.Sequential(nn.Conv1d(dim, hidden, 1, bias=False), nn.ReLU())
+        last = nn.Conv1d(4 * hidden, dim, 3, padding=1, bias=False)
+        self.conv_5 = nn.Sequential(last, nn.ReLU(), nn.BatchNorm1d(dim))
+        self.non_local = NonLocal(hidden)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, D) -> the same shape."""
+        x = features.transpose(1, 2)
+        near = [self.conv_1(x), self.conv_2(x), self.conv_3(x)]
+        far = self.non_local(self.conv_4(x))
+        y: Tensor = self.conv_5(torch.cat([*near, far], dim=1))
+        return (y + x).transpose(1, 2)
+
+
+class RtfmNetwork(nn.Module):
+    """The multi-scale temporal network and a head of three layers."""
+
+    def __init__(self, dim: int, config: RtfmConfig) -> None:
+        super().__init__()
+        self.Aggregate = Aggregate(dim, config.hidden)
+        self.fc1 = nn.Linear(dim, 512)
+        self.fc2 = nn.Linear(512, 128)
+        self.fc3 = nn.Linear(128, 1)
+        self.dropout = nn.Dropout(config.dropout)
+        xavier(self)
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
+
+        With ``labels`` it is the ``RtfmOutput`` of the loss, of all crops of a video together.
+        """
+        crops = features.unsqueeze(1) if features.ndim == 3 else features
+        x = self.dropout(self.Aggregate(crops.flatten(0, 1)))
+        y = self.dropout(F.relu(self.fc1(x)))
+        y = self.dropout(F.relu(self.fc2(y)))
+        logits = self.fc3(y).view(crops.shape[:3])
+        scores, mean = logits.sigmoid().mean(1), logits.mean(1)
+        if labels is None:
+            return Output(scores, mean)
+        x = x.view(crops.shape)
+        magnitude = x.norm(dim=-1).mean(1)
+        choice = magnitude * self.dropout(torch.ones_like(magnitude))
+        return RtfmOutput(scores, mean, x, magnitude, choice)
+
+
+class Rtfm(Method[RtfmConfig, RtfmOutput]):
+    """Robust temporal feature magnitude learning (Tian et al.; ICCV 2021)."""
+
+    name = "rtfm"
+    title = "RTFM"
+    year = 2021
+    about = About(
+        paper="Tian, Pang, Chen, Singh, Verjans, Carneiro: Weakly-supervised Video Anomaly "
+        "Detection with Robust Temporal Feature Magnitude Learning, ICCV 2021",
+        inputs="snippet features, of any length where the published code takes 2048",
+        supervision="video labels",
+        checked="parity",
+        evidence="scores, intermediates, selections, losses, gradients and an Adam step of the "
+        "published code",
+        deviations=(
+            "an item of training is one crop, where the published code averages the lengths of "
+            "ten crops of a video before it chooses",
+        ),
+    )
+    Config = RtfmConfig
+    recipe = Recipe(
+        lr=1e-3, weight_decay=5e-3, steps=15_000, normal_bags=32, abnormal_bags=32, segments=32
+    )
+
+    def network(self, dim: int, config: RtfmConfig) -> RtfmNetwork:
+        """A fresh network for features of length ``dim``."""
+        return RtfmNetwork(dim, config)
+
+    def loss(self, output: RtfmOutput, labels: Tensor, config: RtfmConfig) -> Loss:
+        """Equations 2 to 4 and 9. Terms: ``cls``, ``magnitude``, ``smooth``, ``sparse``.
+
+        The i-th normal video is paired with the i-th abnormal one. As in the published code,
+        smoothness and sparsity take the abnormal videos of a batch for one row of scores.
+        """
+        normal, abnormal = classes(labels)
+        chosen = top_snippets(output.choice, config.k)
+        top = mean_at(output.scores, chosen)  # eq. 4
+        cls = F.binary_cross_entropy(top, labels.to(top.dtype))
+
+        crops = output.features.shape[1]
+        each = output.features.flatten(0, 1)
+        mean = mean_at(each, chosen.repeat_interleave(crops, dim=0))  # eq. 2
+        length = mean.norm(dim=-1).view(-1, crops)
+        short, long = paired(length[normal], length[abnormal])
+        magnitude = ((config.margin - long).abs() + short).square().mean()  # eq. 3
+
+        row = output.scores[abnormal].flatten()
+        smooth, sparse = smoothness(row), row.norm()  # eq. 9
+        total = cls + config.magnitude * magnitude
+        total = total + config.smooth * smooth + config.sparse * sparse
+        terms = {"cls": cls, "magnitude": magnitude, "smooth": smooth, "sparse": sparse}
+        return Loss(total, terms)
+
+    def published(self, state: Mapping[str, Tensor]) -> tuple[int, RtfmConfig] | None:
+        """A checkpoint of the published code, or None."""
+        first = state.get("Aggregate.conv_1.0.weight")
+        if first is None or first.ndim != 3:
+            return None
+        return first.shape[1], RtfmConfig(hidden=first.shape[0])

@@ -1,0 +1,150 @@
+"""Scaling, framing, lettering: what several pictures share.
+
+A score track as few steps as a picture can show.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFont
+
+from oddframe.events import EventRule, smoothed
+from oddframe.timeline import FloatArray, ScoreTrack
+
+Picture = NDArray[np.uint8]
+
+# One set of colours for figure, page and video (RGB).
+BLUE = (47, 111, 222)
+RED = (214, 48, 49)
+GREEN = (32, 148, 88)
+PINK = (250, 200, 211)
+
+
+def even_size(width: int, height: int, most: int, least: int = 2) -> tuple[int, int]:
+    """A size of the same shape that fits into ``most`` x ``most``, both sides even.
+
+    Pictures narrower than ``least`` grow to it, as far as ``most`` lets them.
+    """
+    scale = min(1.0, most / width, most / height)
+    if width * scale < least:
+        scale = min(least / width, most / height)
+    return (max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2))
+
+
+def fit(image: Picture, width: int, height: int) -> Picture:
+    """``image`` (h, w, 3) scaled into (height, width, 3), black bars where its shape differs."""
+    h, w = image.shape[:2]
+    if (h, w) == (height, width):
+        return image
+    scale = min(width / w, height / h)
+    inner = (max(1, round(w * scale)), max(1, round(h * scale)))
+    # Even sizes are a pixel off the true shape: that is no reason for a bar.
+    if abs(h * width / w - height) <= 1 or abs(w * height / h - width) <= 1:
+        inner = (width, height)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(image, inner, interpolation=how), dtype=np.uint8)
+    if inner == (width, height):
+        return small
+    canvas = np.zeros((height, width, 3), dtype=np.uint8)
+    x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas[y : y + inner[1], x : x + inner[0]] = small
+    return canvas
+
+
+def jpeg(image: Picture, quality: int = 82) -> bytes:
+    """An RGB picture as a JPEG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=16)
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib: the same letters on every machine."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
+
+
+class Curved(Protocol):
+    """Scores, and the rule that they are held against."""
+
+    @property
+    def track(self) -> ScoreTrack: ...
+
+    @property
+    def rule(self) -> EventRule: ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A curve that is constant, or moves inside a band, between two edges.
+
+    Attributes:
+        edges: (n + 1,) seconds, increasing.
+        low: (n,) lowest score of each step.
+        high: (n,) highest; ``low`` itself where nothing was left out.
+    """
+
+    edges: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @property
+    def whole(self) -> bool:
+        """Whether each step is one score."""
+        return bool((self.low == self.high).all())
+
+    def at(self, seconds: float) -> float:
+        """Highest score of the step at a time; outside of the video, of the first or last one."""
+        step = int(np.searchsorted(self.edges, seconds, side="right")) - 1
+        return float(self.high[min(max(step, 0), len(self.high) - 1)])
+
+    def middle(self, seconds: float) -> float:
+        """Middle of the step at a time, in seconds."""
+        step = int(np.searchsorted(self.edges, seconds, side="right")) - 1
+        step = min(max(step, 0), len(self.high) - 1)
+        return float(self.edges[step] + self.edges[step + 1]) / 2
+
+    def outline(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Corners (2 n,) for drawing: times, lower scores, upper scores."""
+        times = np.repeat(self.edges, 2)[1:-1]
+        return times, np.repeat(self.low, 2), np.repeat(self.high, 2)
+
+
+def steps(result: Curved, most: int) -> Steps:
+    """The curve that the threshold was held against, as at most ``most`` steps, no peak lost.
+
+    These are the frame scores, smoothed if the rule smooths. Equal neighbours are one step, so
+    snippet scores come out as they are; where that leaves more than ``most``, time is cut into
+    ``most`` equal parts with their lowest and highest scores. In a gap of the time line the curve
+    is at 0.
+    """
+    base = result.track.timebase
+    frame_scores = smoothed(result.track, result.rule.smooth_s)
+    changes = np.append(True, np.diff(frame_scores) != 0)
+    changes[list(base.gaps)] = True
+    starts = np.flatnonzero(changes)
+    # A gap is a step of its own, in front of the frame that follows it.
+    places = np.searchsorted(starts, base.gaps)
+    edges = np.insert(base.frame_times[starts], places, base.gap_times[:, 0])
+    edges = np.append(edges, base.end_s)
+    scores = np.insert(frame_scores[starts], places, 0.0)
+    if len(starts) <= most:
+        return Steps(edges, scores, scores)
+    bins = np.linspace(edges[0], edges[-1], most + 1)
+    first = np.searchsorted(edges, bins[:-1], side="right") - 1
+    last = np.maximum(np.searchsorted(edges, bins[1:], side="left"), first + 1)
+    # reduceat reads pairs [first, last); a pair may not start past the end, hence the sentinels.
+    pairs = np.stack([first, last], axis=1).ravel()
+    low = np.minimum.reduceat(np.append(scores, np.inf), pairs)[::2]
+    high = np.maximum.reduceat(np.append(scores, -np.inf), pairs)[::2]
+    return Steps(bins, low, high)

@@ -1,0 +1,272 @@
+"""The index of a folder of results: one page over all its videos and events, worst first."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from oddframe._utils.files import opened, write_text
+from oddframe.detector import VideoResult
+from oddframe.errors import InputError, OddframeError
+from oddframe.features.extraction.extract import gap_note
+from oddframe.outputs.pages.page import render
+from oddframe.outputs.scores.json_file import ScoreFile, read_score_file
+from oddframe.outputs.text import clock, length
+from oddframe.outputs.write import check_files, path_of
+
+NAME = "index.html"
+_OVER = "oddframe index"
+_MARK = f'<meta name="generator" content="{_OVER}">'
+_DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+# A page is not an archive: of more events the highest are shown, and the page says so.
+_MOST_EVENTS = 5000
+# While videos are scored, at most this share of the time goes into writing the index.
+_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class _Video:
+    """A row: a scored video, one that failed (``reason``), or one that is still to be scored."""
+
+    video: str
+    report: str = ""
+    duration_s: float = 0.0
+    events: tuple[tuple[float, float, float], ...] = ()  # Start, end, score.
+    highest: float | None = None
+    threshold: float = 0.0
+    notes: str = ""
+    reason: str = ""
+    model: str = ""
+
+
+@dataclass
+class FolderIndex:
+    """Keeps ``index.html`` of a folder of results up to date while videos are scored.
+
+    It lists every result of the folder, also those of earlier runs, the inputs of this run that
+    were not scored yet, and what failed. After a run that was killed it says which videos are
+    missing: those still to be scored are never shown with an earlier result.
+
+    Args:
+        folder: The folder of results.
+        waiting: Inputs of this run: path by stem.
+    """
+
+    folder: Path
+    waiting: Mapping[str, str]
+    _videos: dict[str, _Video] = field(default_factory=dict)
+    _failed_before: dict[str, str] = field(default_factory=dict)
+    _last: float = 0.0
+    _took: float = 0.0
+
+    def __post_init__(self) -> None:
+        for stem, path in self.waiting.items():
+            self._videos[stem] = _Video(path)
+        for file in sorted(self.folder.glob("*.json")):
+            if file.stem not in self._videos and (video := _read(file)) is not None:
+                self._videos[file.stem] = video
+        named = {row.video for row in self._videos.values()}
+        failures = _failures(self.folder / NAME)
+        self._failed_before = {path: why for path, why in failures.items() if path not in named}
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.folder / NAME
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is more than one video, or a page that is to stay right."""
+        return len(self._videos) + len(self._failed_before) > 1 or self.path.exists()
+
+    def add_result(self, stem: str, result: VideoResult) -> None:
+        """A video of this run was scored, and its files are written."""
+        report = path_of(self.folder, stem, "html").name
+        try:
+            listed = report in read_score_file(path_of(self.folder, stem, "json")).files
+        except InputError:
+            listed = False
+        self._videos[stem] = _row(result, report if listed else "")
+
+    def add_failure(self, stem: str, video: str, reason: str) -> None:
+        """A video of this run could not be scored."""
+        self._videos[stem] = _Video(video, reason=reason)
+
+    def write(self, finished: bool = True) -> None:
+        """Write the page; ``finished``: nothing more comes.
+
+        While videos are still being scored, it is not written again where that was only just done.
+
+        Raises:
+            OddframeError: the page cannot be written, or a file that oddframe did not write has its
+                name.
+        """
+        began = time.monotonic()
+        if not finished and began - self._last < self._took / _SHARE:
+            return
+        if self.path.exists() and not is_index(self.path):
+            raise OddframeError(
+                f"{self.path}: not written by oddframe, so it is kept and there is no index; move "
+                "it, or choose another --out"
+            )
+        write_text(self.path, _page(self.folder, self._videos, self._failed_before))
+        self._last = time.monotonic()
+        self._took = self._last - began
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file is an index that oddframe wrote."""
+    try:
+        with opened(path) as file:
+            return _MARK.encode() in file.read(2000)
+    except (OSError, InputError):
+        return False
+
+
+def _read(file: Path) -> _Video | None:
+    """The row of a result of an earlier run; None: the file is no score file."""
+    try:
+        found = read_score_file(file)
+    except InputError:
+        return None
+    report = path_of(file.parent, file.stem, "html")
+    return _row(found.result, report.name if _belongs(report, file, found) else "")
+
+
+def _belongs(report: Path, file: Path, found: ScoreFile) -> bool:
+    """Whether a report shows the scores of its score file, which is written behind it."""
+    try:
+        if report.stat().st_mtime_ns <= file.stat().st_mtime_ns:
+            return report.name in found.files
+    except OSError:
+        return False
+    return not check_files(found, ["html"], file.parent, file.stem)
+
+
+def _row(result: VideoResult, report: str) -> _Video:
+    notes = []
+    if result.damaged_packets:
+        notes.append(f"{result.damaged_packets} damaged packets skipped")
+    if result.mended_frames:
+        notes.append(f"{result.mended_frames} damaged frames mended")
+    if result.track.timebase.gaps:
+        notes.append(gap_note(result.track.timebase))
+    return _Video(
+        result.video,
+        report,
+        result.track.timebase.duration_s,
+        tuple((event.start_s, event.end_s, event.score) for event in result.events),
+        result.highest_score,
+        result.rule.threshold,
+        ", ".join(notes),
+        model=result.model.name,
+    )
+
+
+def _failures(path: Path) -> dict[str, str]:
+    """Read from the folder's last index which videos could not be scored, and why."""
+    try:
+        with opened(path) as file:
+            found = _DATA.search(file.read().decode(errors="replace"))
+        data = json.loads(found[1]) if found else {}
+        return {str(video): str(reason) for video, reason in data["failed"]}
+    except (OSError, InputError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str, str]) -> str:
+    rows = list(videos.values())
+    scored = [row for row in rows if row.highest is not None]
+    waiting = [row for row in rows if row.highest is None and not row.reason]
+    failed = [(row.video, row.reason) for row in rows if row.reason] + list(failed_before.items())
+    scored.sort(key=lambda row: (-(row.highest or 0.0), row.video))
+    events = sorted(
+        ((row, number, event) for row in scored for number, event in enumerate(row.events, 1)),
+        key=lambda each: (-each[2][2], each[0].video, each[2][0]),
+    )
+    names = _names([row.video for row in scored])
+    return render(
+        "index",
+        style=("report",),
+        script=("table", "index"),
+        over=_OVER,
+        title=f"{folder.resolve().name}: oddframe index",
+        name=folder.resolve().name or str(folder),
+        summary=_summary(scored, waiting, failed, len(events)),
+        found=bool(events),
+        models=", ".join(dict.fromkeys(row.model for row in scored)),
+        videos=[_video_cells(row, names[row.video]) for row in scored],
+        waiting=[row.video for row in waiting],
+        failed=failed,
+        events=[
+            _event_cells(row, names[row.video], number, event)
+            for row, number, event in events[:_MOST_EVENTS]
+        ],
+        left_out=max(0, len(events) - _MOST_EVENTS),
+        data={"failed": failed},
+    )
+
+
+def _names(videos: list[str]) -> dict[str, str]:
+    """By the path of each video, what is left of it without the folders that all are in."""
+    try:
+        above = os.path.commonpath([Path(video).parent for video in videos])
+        return {video: str(Path(video).relative_to(above)) for video in videos}
+    except ValueError:  # Relative paths beside absolute ones, or no videos.
+        return {video: video for video in videos}
+
+
+def _summary(
+    scored: list[_Video], waiting: list[_Video], failed: list[tuple[str, str]], events: int
+) -> str:
+    def count(n: int, word: str) -> str:
+        return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+    total = sum(row.duration_s for row in scored)
+    text = f"{count(events, 'event')} in {count(len(scored), 'video')}, {length(total)} in all."
+    if failed:
+        text += f" {len(failed)} could not be scored."
+    if waiting:
+        text += f" {len(waiting)} not scored yet."
+    return text
+
+
+def _video_cells(row: _Video, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "path": row.video,
+        "link": quote(row.report),
+        "duration_s": row.duration_s,
+        "duration": length(row.duration_s),
+        "events": len(row.events),
+        "highest_s": row.highest,
+        "highest": f"{row.highest:.2f}",
+        "threshold": f"{row.threshold:.2f}",
+        "notes": row.notes,
+    }
+
+
+def _event_cells(
+    row: _Video, name: str, number: int, event: tuple[float, float, float]
+) -> dict[str, Any]:
+    start, end, score = event
+    hours = row.duration_s >= 3600
+    return {
+        "name": name,
+        "path": row.video,
+        "link": quote(row.report) + f"#event-{number}" if row.report else "",
+        "start_s": start,
+        "start": clock(start, 1, hours=hours),
+        "end": clock(end, 1, hours=hours),
+        "length_s": end - start,
+        "length": length(end - start),
+        "score_s": score,
+        "score": f"{score:.2f}",
+    }

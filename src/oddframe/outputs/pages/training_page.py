@@ -1,0 +1,135 @@
+"""A training run as a study: what was learned from, what was tried, how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from oddframe.evaluation.evaluate import evaluate
+from oddframe.evaluation.results import Evaluation, Judged
+from oddframe.outputs.pages.evaluation_data import LearningCurve, Search, Study, Table, Tried
+from oddframe.training.search import Search as Searched
+from oddframe.training.search import Setting
+from oddframe.training.train import Trained
+
+FIGURES = {
+    "frame_auc": "frame AUC of joined clips",
+    "frame_ap": "frame AP of joined clips",
+    "video_auc": "video AUC",
+}
+
+
+def evaluated(trained: Trained) -> Evaluation | None:
+    """The kept model on the videos that were held out; None where none were."""
+    if not trained.held_out:
+        return None
+    judged = [Judged(each.video, each.track) for each in trained.held_out]
+    return evaluate(judged, trained.model.profiles["best"].rule)
+
+
+def study_of(
+    trained: Trained, evaluation: Evaluation | None, beware: Sequence[str], command: str
+) -> Study:
+    """The page of a training run.
+
+    Args:
+        trained: The run.
+        evaluation: What ``evaluated`` found.
+        beware: What was noticed of the data before it began.
+        command: What makes the model again.
+    """
+    card, recipe = trained.model.card, trained.config.full_recipe()
+    facts = [
+        ("model", f"{trained.model.name}.safetensors, sha256 {trained.model.sha256[:16]}"),
+        ("command", command),
+        ("data", str(card["data"])),
+        ("method", trained.model.method),
+        ("learning rate, steps", f"{recipe.lr:g}, {recipe.steps}"),
+        ("seed", str(card["configuration"]["recipe"]["seed"])),
+        ("oddframe", trained.model.version),
+    ]
+    if "started_from" in card:
+        facts.append(("went on from", str(card["started_from"]["name"])))
+    return Study(
+        title=f"{trained.model.name}: finds {trained.model.knows}",
+        told=_told(trained),
+        evaluation=evaluation,
+        warnings=(*beware, *trained.warnings),
+        curves=_curves(trained.log, str(card["configuration"]["recipe"]["seed"])),
+        search=None if trained.search is None else _search(trained.search),
+        tables=(_seeds(trained),) if trained.seeds else (),
+        facts=tuple(facts),
+    )
+
+
+def _told(trained: Trained) -> tuple[str, ...]:
+    card = trained.model.card
+    seen = card["training_videos"]
+    lines = [
+        f"Learned from {seen['normal']} normal and {seen['abnormal']} abnormal videos, of each of "
+        "which only the label as a whole was used."
+    ]
+    if trained.held_out:
+        groups = len(card["held_out_groups"])
+        lines.append(
+            f"All figures are on {card['held_out_videos']} videos of {groups} groups that were "
+            "held out. Nothing was chosen by them but the threshold, so what is counted at the "
+            "threshold is somewhat too good."
+        )
+    return tuple(lines)
+
+
+def _curves(log: Path, seed: str) -> tuple[LearningCurve, ...]:
+    return (LearningCurve.read(log, f"seed {seed}"),) if log.exists() else ()
+
+
+def _search(found: Searched) -> Search:
+    rows = []
+    for setting in found.grid:
+        trials = [trial for trial in found.trials if trial.setting == setting]
+        left_out = [each for each in found.left_out if each.setting == setting]
+        note = ""
+        if trials:
+            seconds = sum(trial.seconds for trial in trials)
+            folds = f"{len(trials)} fold{'' if len(trials) == 1 else 's'}"
+            note = f"{folds}, {seconds:.0f} s"
+        elif left_out:
+            note = f"not tried: {left_out[0].reason}"
+        chosen = setting == found.chosen
+        rows.append(Tried(_words(setting), found.mean(setting), chosen, note))
+    return Search(
+        figure=FIGURES[found.figure],
+        tried=tuple(rows),
+        note="Means over validation folds: whole groups of the training videos, each left out of "
+        "its own training. The better half of the settings went on to each further fold, and the "
+        "best of those that went furthest was taken.",
+    )
+
+
+def _words(setting: Setting) -> dict[str, str]:
+    return {
+        "learning rate": f"{setting.lr:g}",
+        "steps": str(setting.steps),
+        "pictures": "mirrored, too" if setting.mirrored else "as they are",
+    }
+
+
+def _seeds(trained: Trained) -> Table:
+    names = [name for name in FIGURES if all(name in run.metrics for run in trained.seeds)]
+    rows = [
+        (
+            f"{run.seed}{' (kept)' if run.kept else ''}",
+            "" if run.validation is None else f"{run.validation:.3f}",
+            *(f"{run.metrics[name]:.3f}" for name in names),
+        )
+        for run in trained.seeds
+    ]
+    told = trained.model.card["seeds"]["mean_and_deviation"]
+    means = (f"{told[name][0]:.3f} ± {told[name][1]:.3f}" for name in names)
+    return Table(
+        "By seed",
+        ("seed", "validation", *(FIGURES[name] for name in names)),
+        (*rows, ("mean ± deviation", "", *means)),
+        "The one that is best on validation videos was kept; the other columns are on held-out "
+        "videos and played no part in that.",
+    )

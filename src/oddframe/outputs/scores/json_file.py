@@ -1,0 +1,240 @@
+"""The score file: one JSON object a video, versioned, made to be read by programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oddframe._utils.files import opened, write_text
+from oddframe.detector import ModelInfo, VideoResult
+from oddframe.errors import InputError, UsageError
+from oddframe.events import EventRule
+from oddframe.timeline import Event, ScoreTrack, Tiles, Timebase
+
+SCHEMA = 1
+
+
+def to_dict(result: VideoResult) -> dict[str, Any]:
+    """A result as plain data, schema 1.
+
+    Always there: ``schema``, ``video``, ``frames``, ``fps``, ``duration_s``, ``snippet_frames``,
+    ``snippet_stride``, ``snippet_rate`` (ticks a second; null: a tick is a frame),
+    ``snippet_scores``, ``events``, ``threshold``, ``rule`` (what else makes events of scores),
+    ``model``, ``damaged_packets``, ``mended_frames`` and ``fingerprint``. Where a snippet's time is
+    not just its number times its length, also ``snippet_times`` ([start, end] in seconds); with a
+    variable frame rate, also ``frame_times``; where the first frame is not at 0, ``start_s``; where
+    the clock leaps, ``gaps`` ([start, end] in seconds). Where the model looks at tiles, ``tiles``
+    (``grid`` [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left, top,
+    right, bottom in shares of the picture); where known, ``truth``; where there was one, ``mask``
+    (its digest).
+    """
+    base = result.track.timebase
+    rule = asdict(result.rule)
+    threshold = rule.pop("threshold")
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        "video": result.video,
+        "frames": base.n_frames,
+        "fps": base.fps,
+        "duration_s": base.duration_s,
+        "snippet_frames": base.snippet_frames,
+        "snippet_stride": base.stride,
+        "snippet_rate": base.rate,
+        "snippet_scores": result.track.scores.tolist(),
+        "events": [_event(event) for event in result.events],
+        "threshold": threshold,
+        "rule": rule,
+        "model": _model(result.model),
+        "damaged_packets": result.damaged_packets,
+        "mended_frames": result.mended_frames,
+        "fingerprint": result.fingerprint,
+    }
+    if base.start_s:
+        data["start_s"] = base.start_s
+    if base.gaps:
+        data["gaps"] = base.gap_times.tolist()
+    uneven = base.start_s or base.pts is not None or base.stride != base.snippet_frames
+    if base.rate is not None or uneven:
+        data["snippet_times"] = base.snippet_times().tolist()
+    if base.pts is not None:
+        data["frame_times"] = base.pts.tolist()
+    if (tiles := result.track.tiles) is not None:
+        data["tiles"] = {"grid": list(tiles.grid), "scores": tiles.scores.tolist()}
+    if result.mask:
+        data["mask"] = result.mask
+    if result.truth is not None:
+        data["truth"] = [list(interval) for interval in result.truth]
+    return data
+
+
+def _model(model: ModelInfo) -> dict[str, str]:
+    return {
+        "name": model.name,
+        "sha256": model.sha256,
+        "method": model.method,
+        "knows": model.knows,
+        "backbone": model.backbone,
+        "profile": model.profile,
+        "engine": model.engine,
+        "version": model.version,
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    data = asdict(event)
+    if event.where is None:
+        del data["where"]
+    return data
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """A score file as it was read.
+
+    Attributes:
+        result: The scored video.
+        files: sha256 of each file that was written of the same result, by name; they lie in the
+            same folder. Empty where an earlier version wrote the score file.
+        intact: Whether the score file is as it was written, by its checksum; None: it has none,
+            because an earlier version wrote it.
+    """
+
+    result: VideoResult
+    files: Mapping[str, str]
+    intact: bool | None
+
+
+def write_json(result: VideoResult, path: Path, files: Mapping[str, str] | None = None) -> None:
+    """Write the score file: a line a field, so that two files can be compared by eye.
+
+    Behind the fields of ``to_dict`` come ``files`` and ``checksum`` (sha256 of the rest).
+
+    Args:
+        result: What to write.
+        path: JSON file.
+        files: sha256 by name of the files beside it that show the same result.
+
+    Raises:
+        OddframeError: the file cannot be written.
+    """
+    data = {**to_dict(result), "files": dict(files or {})}
+    data["checksum"] = _checksum(data)
+    lines = (
+        f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for key, value in data.items()
+    )
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def read_json(path: Path) -> VideoResult:
+    """Read a score file back.
+
+    Raises:
+        InputError: the file is missing, not a score file, or of a newer schema.
+    """
+    return read_score_file(path).result
+
+
+def read_score_file(path: Path) -> ScoreFile:
+    """Read a score file and what it says about the files beside it.
+
+    Raises:
+        InputError: the file is missing, not a score file, or of a newer schema.
+    """
+    try:
+        with opened(path) as file:
+            text = file.read()
+        data = json.loads(text)
+    except OSError as error:
+        raise InputError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a score file: this is no JSON") from error
+    if not isinstance(data, dict) or "schema" not in data:
+        raise InputError(f"{path}: not a score file: no field 'schema'")
+    if data["schema"] != SCHEMA:
+        raise InputError(
+            f"{path}: schema {data['schema']}, but this version of oddframe reads {SCHEMA}; "
+            "update oddframe"
+        )
+    try:
+        files = {str(name): str(digest) for name, digest in data.get("files", {}).items()}
+        intact = data["checksum"] == _checksum(data) if "checksum" in data else None
+        return ScoreFile(_from_dict(data, len(text)), files, intact)
+    except InputError as error:
+        raise InputError(f"{path}: a damaged score file ({error})") from None
+    except KeyError as error:
+        raise InputError(f"{path}: not a whole score file: no field {error}") from error
+    except (TypeError, ValueError, AttributeError, ArithmeticError, UsageError) as error:
+        raise InputError(f"{path}: not a score file: {error}") from error
+
+
+def _checksum(data: dict[str, Any]) -> str:
+    """sha256 of all fields but ``checksum``; order and white space do not matter."""
+    rest = {key: value for key, value in data.items() if key != "checksum"}
+    text = json.dumps(rest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # As ``write_text`` writes it: a file name may hold bytes that are no text.
+    return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()
+
+
+def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
+    pts = np.asarray(data["frame_times"], dtype=np.float64) if "frame_times" in data else None
+    leaps = [end for _, end in data.get("gaps", ())]
+    base = Timebase(
+        fps=data["fps"],
+        n_frames=data["frames"],
+        snippet_frames=data["snippet_frames"],
+        stride=data["snippet_stride"],
+        rate=data["snippet_rate"],
+        pts=pts,
+        start_s=data.get("start_s", 0.0),
+        gaps=() if pts is None else tuple(np.searchsorted(pts, leaps).tolist()),
+    )
+    base.check_claims(len(data["snippet_scores"]), size)
+    truth, tiled = data.get("truth"), data.get("tiles")
+    tiles = tiled and Tiles(tuple(tiled["grid"]), np.asarray(tiled["scores"], dtype=np.float64))
+    scores = np.asarray(data["snippet_scores"], dtype=np.float64)
+    return VideoResult(
+        video=data["video"],
+        track=ScoreTrack(scores, base, tiles or None),
+        events=tuple(_event_from(event) for event in data["events"]),
+        rule=EventRule(threshold=data["threshold"], **_known(EventRule, data["rule"])),
+        model=_model_from(data["model"]),
+        damaged_packets=data["damaged_packets"],
+        mended_frames=data.get("mended_frames", 0),  # Earlier versions did not count them.
+        fingerprint=data["fingerprint"],
+        mask=data.get("mask", ""),
+        truth=None if truth is None else tuple((float(a), float(b)) for a, b in truth),
+    )
+
+
+def _model_from(data: dict[str, Any]) -> ModelInfo:
+    return ModelInfo(
+        name=data["name"],
+        sha256=data["sha256"],
+        method=data["method"],
+        knows=data["knows"],
+        backbone=data["backbone"],
+        profile=data["profile"],
+        engine=data["engine"],
+        version=data["version"],
+    )
+
+
+def _event_from(data: dict[str, Any]) -> Event:
+    event = Event(**_known(Event, data))
+    if event.where is None:
+        return event
+    left, top, right, bottom = event.where
+    return replace(event, where=(left, top, right, bottom))
+
+
+def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields that ``kind`` has: a later version may write more under the same schema."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}

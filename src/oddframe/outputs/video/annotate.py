@@ -1,0 +1,269 @@
+"""The video itself with its score: a strip below, a red frame around it during an event.
+
+The strip below an annotated video: time, score, marks, and the curve with a playhead.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from oddframe.detector import VideoResult
+from oddframe.outputs.drawing import Picture, Steps, even_size, fit, font, steps
+from oddframe.outputs.text import clock, in_pixels, oddest_tiles
+from oddframe.outputs.video.encode import Encoder, VideoWriter, first_available
+from oddframe.video.discover import MARK
+from oddframe.video.frame import Frame
+
+RED = (226, 62, 60)
+_DARK, _LINE, _WHITE = (18, 21, 27), (104, 164, 255), (240, 243, 248)
+_PINK, _GREY = (244, 154, 178), (128, 138, 153)
+
+
+class Strip:
+    """What is below the picture: a line of text over the score curve.
+
+    Attributes:
+        height: Of the strip, pixels, even.
+        head: Of the line of text, the strip's upper part.
+    """
+
+    def __init__(self, result: VideoResult, curve: Steps, width: int) -> None:
+        scale = min(2.0, max(0.8, width / 640))
+        self.head = round(30 * scale / 2) * 2
+        self.height = self.head + round(64 * scale / 2) * 2
+        self._scale, self._width = scale, width
+        self._start, self._end = float(curve.edges[0]), float(curve.edges[-1])
+        self._threshold = result.rule.threshold
+        self._margin = round(12 * scale)
+        self._text = font(round(14 * scale))
+        self._bold = font(round(12 * scale), bold=True)
+        self._drawn: tuple[str, str, int, bool] | None = None
+        self._header: Picture = np.zeros((self.head, width, 3), dtype=np.uint8)
+        self._bright = self._plot(result, curve)
+        base = np.full_like(self._bright, _DARK)
+        self._dim = cv2.addWeighted(self._bright, 0.42, base, 0.58, 0)
+
+    def header(self, time_s: float, score: float, event: int, true: bool) -> Picture:
+        """(head, width, 3): time, score, marks. Drawn anew only when what it says has changed."""
+        duration = self._end - self._start
+        stamp = clock(time_s, 1, hours=duration >= 3600)
+        wanted = (stamp, f"{score:.2f}", event, true)
+        if wanted == self._drawn:
+            return self._header
+        image = Image.new("RGB", (self._width, self.head), _DARK)
+        draw = ImageDraw.Draw(image)
+        middle, gap = self.head / 2, round(14 * self._scale)
+        x = float(self._margin)
+        draw.text((x, middle), stamp, _WHITE, self._text, anchor="lm")
+        x += self._text.getlength("0" * len(stamp)) + gap
+        x = self._bar(draw, x, score) + round(8 * self._scale)
+        draw.text((x, middle), wanted[1], _WHITE, self._text, anchor="lm")
+        right = float(self._width - self._margin)
+        if event >= 0:
+            right = self._pill(draw, right, f"EVENT {event + 1}", RED, _WHITE) - gap / 2
+        if true:
+            self._pill(draw, right, "TRUTH", _PINK, _DARK)
+        self._header, self._drawn = np.asarray(image, dtype=np.uint8), wanted
+        return self._header
+
+    def _bar(self, draw: ImageDraw.ImageDraw, x: float, score: float) -> float:
+        """The score as a bar from ``x`` on, the threshold as a notch; gives back where it ends."""
+        long, half = round(min(110 * self._scale, self._width * 0.2)), round(4 * self._scale)
+        middle = self.head / 2
+        colour = RED if score >= self._threshold else _LINE
+        box = (x, middle - half, x + long, middle + half)
+        draw.rounded_rectangle(box, radius=half, fill=(48, 55, 66))
+        if (filled := long * min(score, 1.0)) >= 1:
+            draw.rounded_rectangle((x, box[1], x + filled, box[3]), radius=half, fill=colour)
+        notch = x + long * min(self._threshold, 1.0)
+        draw.line((notch, box[1] - 3, notch, box[3] + 3), fill=_WHITE, width=max(1, half // 3))
+        return x + long
+
+    def _pill(
+        self,
+        draw: ImageDraw.ImageDraw,
+        right: float,
+        text: str,
+        fill: tuple[int, int, int],
+        ink: tuple[int, int, int],
+    ) -> float:
+        inside = round(8 * self._scale)
+        left = right - self._bold.getlength(text) - 2 * inside
+        half = round(10 * self._scale)
+        middle = self.head / 2
+        draw.rounded_rectangle((left, middle - half, right, middle + half), radius=half, fill=fill)
+        draw.text(((left + right) / 2, middle), text, ink, self._bold, anchor="mm")
+        return left
+
+    def draw_plot(self, area: Picture, time_s: float, score: float) -> None:
+        """Fill ``area`` (height - head, width, 3): bright up to now, dim after it, a playhead."""
+        x = round(self._x(time_s))
+        area[:, :x] = self._bright[:, :x]
+        area[:, x:] = self._dim[:, x:]
+        half = max(1, round(self._scale))
+        left = min(max(0, x - half + 1), self._width - half)
+        area[self._top() - 4 : self._floor() + 1, left : left + half] = _WHITE
+        radius = round(3.5 * self._scale)
+        cv2.circle(area, (x, round(self._y(score))), radius, _WHITE, -1, cv2.LINE_AA)
+
+    def _x(self, time_s: float) -> float:
+        share = (time_s - self._start) / (self._end - self._start)
+        return self._margin + min(max(share, 0.0), 1.0) * (self._width - 2 * self._margin - 1)
+
+    def _top(self) -> int:
+        return round(8 * self._scale)
+
+    def _floor(self) -> int:
+        return self.height - self.head - round(8 * self._scale)
+
+    def _y(self, score: float) -> float:
+        return self._floor() - min(max(score, 0.0), 1.0) * (self._floor() - self._top())
+
+    def _plot(self, result: VideoResult, curve: Steps) -> Picture:
+        """(height - head, width, 3): the whole curve, bright."""
+        plot: Picture = np.full((self.height - self.head, self._width, 3), _DARK, dtype=np.uint8)
+        top, floor = self._top(), self._floor()
+        for start, end in result.track.timebase.gap_times:
+            self._shade(plot, float(start), float(end), _GREY, 0.35)
+        for start, end in result.truth or ():
+            self._shade(plot, start, end, _PINK, 0.35)
+        for event in result.events:
+            self._shade(plot, event.start_s, event.end_s, RED, 0.22)
+            left, right = self._columns(event.start_s, event.end_s)
+            plot[top - 4 : top - 1, left:right] = RED
+        y = round(self._y(result.rule.threshold))
+        dash = round(5 * self._scale)
+        for x in range(self._margin, self._width - self._margin, 2 * dash):
+            plot[y, x : min(x + dash, self._width - self._margin)] = _GREY
+        plot[floor, self._margin : self._width - self._margin] = (70, 78, 90)
+        times, low, high = curve.outline()
+        xs = np.array([self._x(time) for time in times])
+        upper = np.stack([xs, [self._y(score) for score in high]], axis=1)
+        lower = np.stack([xs, [self._y(score) for score in low]], axis=1)
+        under = plot.copy()
+        ground = [[xs[-1], floor], [xs[0], floor]]
+        cv2.fillPoly(under, [_sixteenths(np.concatenate([upper, ground]))], _LINE, cv2.LINE_AA, 4)
+        plot = np.asarray(cv2.addWeighted(under, 0.22, plot, 0.78, 0), dtype=np.uint8)
+        if not curve.whole:
+            band = _sixteenths(np.concatenate([upper, lower[::-1]]))
+            cv2.fillPoly(plot, [band], _LINE, cv2.LINE_AA, 4)
+        thick = max(1, round(1.6 * self._scale)) if curve.whole else 1
+        cv2.polylines(plot, [_sixteenths(upper)], False, _LINE, thick, cv2.LINE_AA, 4)
+        return plot
+
+    def _columns(self, start_s: float, end_s: float) -> tuple[int, int]:
+        left = round(self._x(start_s))
+        return left, max(left + 2, round(self._x(end_s)) + 1)
+
+    def _shade(
+        self, plot: Picture, start: float, end: float, colour: tuple[int, int, int], part: float
+    ) -> None:
+        left, right = self._columns(start, end)
+        area = plot[self._top() : self._floor(), left:right]
+        area[:] = (area * (1 - part) + np.array(colour) * part).astype(np.uint8)
+
+
+def _sixteenths(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Points for OpenCV's drawing, which counts sixteenths of a pixel with ``shift=4``."""
+    return np.round(points * 16).astype(np.int32)
+
+
+ENCODERS = (
+    Encoder("libx264", "mp4", (("preset", "veryfast"), ("crf", "23"), ("g", "100"))),
+    Encoder("mpeg4", "mp4", (("b", "3000000"), ("g", "50"))),
+)
+_LONGEST_SIDE, _NARROWEST = 1280, 320
+# Event times and frame times are the same sums, rounded in another order (s).
+_SLACK = 1e-6
+
+
+class Annotator:
+    """Draws and encodes the frames that are fed to it; memory does not grow with their number.
+
+    The picture is at most 1280 pixels wide and high, framed red during an event, and so is the
+    oddest tile if the model looks at tiles. Below it: the time, the score as a bar and a
+    number, marks for "in an event" and, where the truth is known, for "it really happens"; then the
+    curve of the whole video, bright up to now, with threshold, events (red) and truth (pink).
+
+    Args:
+        path: MP4 file to write.
+        result: What to show.
+    """
+
+    done = False
+
+    def __init__(self, path: Path, result: VideoResult) -> None:
+        self._path = path
+        self._result = result
+        self._encoder = first_available(ENCODERS)
+        self._events = [(event.start_s, event.end_s) for event in result.events]
+        self._truth = sorted(result.truth or ())
+        tiled = result.track.tiles is not None
+        self._tiles = oddest_tiles(result.track) if tiled else None
+        self._times = result.track.timebase.frame_times
+        self._writer: VideoWriter | None = None
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame.
+
+        Raises:
+            OddframeError: the file cannot be written.
+        """
+        image, time_s = frame.image, frame.time_s
+        if self._writer is None:
+            self._open(image)
+        assert self._writer is not None
+        canvas, tall = self._canvas, self._picture_height
+        event = _inside(self._events, time_s)
+        true = _inside(self._truth, time_s) >= 0
+        canvas[:tall] = fit(image, canvas.shape[1], tall)
+        if event >= 0:
+            edge = self._border
+            canvas[:edge] = canvas[tall - edge : tall] = RED
+            canvas[:tall, :edge] = canvas[:tall, -edge:] = RED
+            self._mark_tile(canvas[:tall], time_s)
+        score = self._curve.at(time_s + _SLACK)
+        canvas[tall : tall + self._strip.head] = self._strip.header(time_s, score, event, true)
+        self._strip.draw_plot(canvas[tall + self._strip.head :], time_s, score)
+        self._writer.add(canvas, time_s)
+
+    def _mark_tile(self, picture: Picture, time_s: float) -> None:
+        """Frame the oddest tile of this moment, if there are tiles."""
+        tiles, times = self._result.track.tiles, self._times
+        if tiles is None or self._tiles is None:
+            return
+        frame = max(0, int(np.searchsorted(times, time_s + _SLACK, side="right")) - 1)
+        box = tiles.box(int(self._tiles[frame]))
+        left, top, right, bottom = in_pixels(box, picture.shape[1], picture.shape[0])
+        thin = max(2, self._border // 2)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), RED, thin)
+
+    def close(self, whole: bool = True) -> None:
+        """Finish the file; if it is not ``whole``, only let go of it."""
+        if self._writer is not None:
+            self._writer.close(whole)
+
+    def _open(self, image: Picture) -> None:
+        height, width = image.shape[:2]
+        wide, self._picture_height = even_size(width, height, _LONGEST_SIDE, _NARROWEST)
+        wide = max(wide, _NARROWEST)
+        self._border = max(4, round(min(wide, self._picture_height) / 70))
+        self._curve = steps(self._result, wide)
+        self._strip = Strip(self._result, self._curve, wide)
+        tall = self._picture_height + self._strip.height
+        self._canvas: Picture = np.zeros((tall, wide, 3), dtype=np.uint8)
+        base = self._result.track.timebase
+        self._writer = VideoWriter(self._path, self._encoder, wide, tall, base.fps, MARK)
+
+
+def _inside(spans: Sequence[tuple[float, float]], time_s: float) -> int:
+    """Number of the last half-open interval, of those in order, that holds a time, or -1."""
+    number = bisect_right(spans, (time_s + _SLACK, float("inf"))) - 1
+    return number if number >= 0 and time_s < spans[number][1] - _SLACK else -1

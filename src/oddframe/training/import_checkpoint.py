@@ -1,0 +1,154 @@
+"""A published checkpoint as a model file.
+
+Checkpoints that methods' authors, and those who trained their code, published.
+
+Such a file is a pickled state dictionary. It is read with PyTorch's restricted unpickler, which
+makes tensors and nothing else; the names of its tensors say which method it is of.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from oddframe._utils.files import check_regular, file_sha256
+from oddframe.backbones.registry import find_kinds
+from oddframe.backbones.weights import read_checkpoint
+from oddframe.errors import InputError, UsageError
+from oddframe.features.presets import I3D_DIM, imported_spec
+from oddframe.features.spec import FeatureSpec
+from oddframe.methods.registry import get_method, method_names
+from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.modelfile import Model, Profile
+from oddframe.training.config import EventSection
+
+_WRAPPER = "module."  # What DataParallel puts before every name.
+
+
+@dataclass(frozen=True)
+class PublishedCheckpoint:
+    """A published checkpoint.
+
+    Attributes:
+        method: Name of the method that it is of.
+        dim: Feature length.
+        config: The settings that its shapes tell; all others are as published.
+        network: The method's network with its weights, in evaluation mode.
+    """
+
+    method: str
+    dim: int
+    config: BaseModel
+    network: nn.Module
+
+
+def read_published(path: Path) -> PublishedCheckpoint:
+    """Read a published checkpoint (``.pkl``, ``.pt``, ``.pth``).
+
+    Raises:
+        InputError: the file is missing, is of no method whose checkpoints are known, or its tensors
+            do not fit; the message names what does not.
+    """
+    state = _read_state(path)
+    for method in map(get_method, method_names()):
+        found = method.published(state)
+        if found is None:
+            continue
+        dim, config = found
+        network = method.network(dim, config)
+        if misfits := _misfits(network.state_dict(), state):
+            more = f"; and {len(misfits) - 5} more" if misfits[5:] else ""
+            shown = "; ".join(misfits[:5]) + more
+            raise InputError(f"{path}: not a checkpoint of the published {method.title}: {shown}")
+        network.load_state_dict(state)
+        return PublishedCheckpoint(method.name, dim, config, network.eval())
+    raise InputError(
+        f"{path}: none of the {len(state)} tensors' names is that of a method whose published "
+        "checkpoints are known"
+    )
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    check_regular(path)
+    try:
+        state = read_checkpoint(path)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path}: holds more than tensors, or is no PyTorch file; nothing else is unpickled"
+        ) from None
+    except Exception as error:  # What PyTorch raises at garbage is anybody's guess.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a PyTorch file, or a damaged one ({reason})") from None
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise InputError(f"{path}: not a state dictionary: names and tensors are expected")
+    return {str(name).removeprefix(_WRAPPER): tensor for name, tensor in state.items()}
+
+
+def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
+    missing = [f"{name} is missing" for name in ours if name not in theirs]
+    unknown = [f"{name} is unknown" for name in theirs if name not in ours]
+    shapes = [
+        f"{name} is {tuple(theirs[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in ours.items()
+        if name in theirs and theirs[name].shape != tensor.shape
+    ]
+    return missing + unknown + shapes
+
+
+Reads = Literal["imported", "i3d"]
+
+# What the field calls abnormal; no checkpoint says anything of its own.
+THRESHOLD = 0.5
+
+
+def published_model(path: Path, name: str, reads: Reads = "imported", knows: str = "") -> Model:
+    """The model in a published checkpoint; its threshold is not calibrated.
+
+    Args:
+        path: State dictionary of the published code, ``.pkl``; nothing but tensors is unpickled.
+        name: Of the model.
+        reads: ``imported``: published features, which it was trained on. ``i3d``: those that
+            oddframe's I3D makes of a video with the published preprocessing, which come close to
+            them but are not the same files.
+        knows: What it finds, in words.
+
+    Raises:
+        InputError: it is no such checkpoint; the line says what does not fit.
+        UsageError: oddframe's I3D makes no features of the length that it reads.
+    """
+    read = read_published(path)
+    spec = imported_spec(read.dim, 10)
+    if reads == "i3d":
+        if read.dim != I3D_DIM:
+            raise UsageError(
+                f"{path}: reads features of length {read.dim}; I3D makes {I3D_DIM}: leave --reads"
+            )
+        spec = _own(spec)
+    sha256 = file_sha256(path)
+    return Model(
+        name=name,
+        method=read.method,
+        config=read.config,
+        network=ModelNetwork(Standardise.identity(read.dim), read.network).eval(),
+        profiles={"best": Profile(spec, EventSection().rule(THRESHOLD))},
+        knows=knows or "what its authors call abnormal",
+        card={
+            "imported_from": {"file": path.name, "sha256": sha256},
+            "limits": f"a published checkpoint; its threshold, {THRESHOLD:g}, is not calibrated",
+        },
+    )
+
+
+def _own(spec: FeatureSpec) -> FeatureSpec:
+    """The spec of what oddframe's I3D makes where ``spec`` has imported features: one crop."""
+    (i3d,) = find_kinds("i3d")
+    sha256 = i3d.sha256(i3d.weights())
+    return replace(spec, backbone=i3d.name, weights_sha256=sha256, crops=("center",))

@@ -1,0 +1,150 @@
+"""What a video is: size, rate, length, codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+
+from oddframe._utils.files import is_dir
+from oddframe.errors import InputError
+from oddframe.video.decoding.clock import FrameClock
+from oddframe.video.decoding.container import OpenVideo, open_video, packets_of
+from oddframe.video.decoding.folder import pictures_in, read_picture
+from oddframe.video.decoding.reader import TOO_LARGE
+from oddframe.video.decoding.supervised import call_supervised
+from oddframe.video.frame import DEFAULT_FPS
+
+_PROBED_PACKETS = 1000
+# Packets come in the order of decoding; the last ones may still be followed by an earlier picture.
+_REORDERED = 16
+_EVEN_S = 2.5e-3  # Coarse time bases round to milliseconds.
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is known of a video without decoding more than its first frame.
+
+    Attributes:
+        path: The file, or the folder of frames.
+        width: Of the frames as they are shown, in pixels.
+        height: Of the frames as they are shown, in pixels.
+        fps: Average frame rate, frames a second.
+        duration_s: Length in seconds; None where the container does not say.
+        frames: Number of frames; None where the container does not say.
+        codec: ``h264``; of a folder of frames the pictures' kind, ``png``.
+        rotation: Degrees anticlockwise by which frames are turned for showing: 0, 90, 180, 270.
+        has_audio: Whether there is sound.
+        variable_frame_rate: Whether the first thousand frames are unevenly spaced.
+        gap_s: The longest gap in the time line among the first thousand frames, seconds; 0: none.
+    """
+
+    path: Path
+    width: int
+    height: int
+    fps: float
+    duration_s: float | None
+    frames: int | None
+    codec: str
+    rotation: int
+    has_audio: bool
+    variable_frame_rate: bool
+    gap_s: float = 0.0
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """What a video file or a folder of frames is; it is opened in a child process.
+
+    Raises:
+        InputError: there is no such file, no video in it, or opening it broke the child process.
+    """
+    info: VideoInfo = call_supervised(Path(path), _probe, Path(path))
+    return info
+
+
+def _probe(path: Path) -> VideoInfo:
+    if is_dir(path):
+        return _probe_folder(path)
+    with open_video(path) as video:
+        stamps = _stamps_s(video)
+        gap_s = _longest_gap_s(video, stamps)
+    with open_video(path) as video:
+        picture = _first_picture(path, video)
+        turns = round(picture.rotation / 90) % 4
+        across, down = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
+        return VideoInfo(
+            path=path,
+            width=across,
+            height=down,
+            fps=video.fps,
+            duration_s=video.duration_s,
+            frames=video.frames,
+            codec=video.stream.codec_context.name,
+            rotation=turns * 90,
+            has_audio=bool(video.container.streams.audio),
+            variable_frame_rate=_is_uneven(stamps),
+            gap_s=gap_s,
+        )
+
+
+def _first_picture(path: Path, video: OpenVideo) -> av.VideoFrame:
+    reason = "no picture could be decoded"
+    for packet in packets_of(video.container, video.stream):
+        try:
+            if pictures := packet.decode():
+                return pictures[0]
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                reason = TOO_LARGE
+    raise InputError(f"{path}: {reason}")
+
+
+def _stamps_s(video: OpenVideo) -> list[float]:
+    """Time stamps of the first frames in the order of showing, in seconds."""
+    packets = islice(packets_of(video.container, video.stream), _PROBED_PACKETS)
+    stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
+    return stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps
+
+
+def _is_uneven(stamps_s: list[float]) -> bool:
+    steps = np.diff(stamps_s)
+    return steps.size > 1 and bool(np.ptp(steps) > _EVEN_S)
+
+
+def _longest_gap_s(video: OpenVideo, stamps_s: list[float]) -> float:
+    """By the same clock that decoding uses."""
+    clock = FrameClock(video.fps, video.duration_s, video.origin_s)
+    longest = last = 0.0
+    for stamp in stamps_s:
+        time = clock(stamp)
+        if clock.after_gap:
+            longest = max(longest, time - last)
+        last = time
+    return longest
+
+
+def _probe_folder(folder: Path) -> VideoInfo:
+    files = pictures_in(folder)
+    if not files:
+        raise InputError(f"{folder}: a folder without pictures; name a video in it")
+    for file in files:
+        try:
+            height, width = read_picture(file).shape[:2]
+        except InputError:
+            continue
+        return VideoInfo(
+            path=folder,
+            width=width,
+            height=height,
+            fps=DEFAULT_FPS,
+            duration_s=len(files) / DEFAULT_FPS,
+            frames=len(files),
+            codec=file.suffix.lower().removeprefix("."),
+            rotation=0,
+            has_audio=False,
+            variable_frame_rate=False,
+        )
+    raise InputError(f"{folder}: no picture could be read")

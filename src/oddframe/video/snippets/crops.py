@@ -1,0 +1,202 @@
+"""Crops: which parts of a frame the backbone looks at, by name and in which order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+from oddframe.errors import UsageError
+from oddframe.video.frame import Image
+from oddframe.video.snippets.transforms import Preprocessing
+
+Cut = TypeVar("Cut", bound=Preprocessing)
+
+# Where a crop lies between the left or top edge (0) and the right or bottom one (1).
+_PLACES = {
+    "center": (0.5, 0.5),
+    "top_left": (0.0, 0.0),
+    "top_right": (1.0, 0.0),
+    "bottom_left": (0.0, 1.0),
+    "bottom_right": (1.0, 1.0),
+}
+_FULL = "full"
+_MIRRORED = "_mirrored"
+# Rows, or columns, of a grid: as many as two digits count.
+MOST_LINES = 99
+_TILE = re.compile(r"tile_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
+_REGION = re.compile(r"region_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
+_GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)")
+_ORDERS = {
+    "published": ("center", "top_left", "top_right", "bottom_left", "bottom_right"),
+    "extractor": ("top_left", "top_right", "center", "bottom_left", "bottom_right"),
+}
+
+
+def crop_names(
+    views: Literal[1, 5, 10], order: Literal["published", "extractor"] = "published"
+) -> tuple[str, ...]:
+    """Names of one (the centre), five (and the corners) or ten (and mirrored) crops.
+
+    Two orders are about: ``published`` feature files of UCF-Crime and XD-Violence have the centre
+    first; the ``extractor`` of the authors writes it third.
+
+    Raises:
+        UsageError: there is no such number of views or no such order.
+    """
+    if views not in (1, 5, 10) or order not in _ORDERS:
+        raise UsageError(
+            f"views are 1, 5 or 10, in order published or extractor: not {views} {order}"
+        )
+    if views == 1:
+        return ("center",)
+    names = _ORDERS[order]
+    return names if views == 5 else names + tuple(name + _MIRRORED for name in names)
+
+
+def reordered(crops: tuple[str, ...], order: Literal["published", "extractor"]) -> tuple[str, ...]:
+    """The five or ten crops in another order.
+
+    Raises:
+        UsageError: these are other crops, which have one order only.
+    """
+    for views in (5, 10):
+        if set(crops) == set(crop_names(views)):
+            return crop_names(views, order)
+    raise UsageError(f"an order is for the five or ten crops, not for {', '.join(crops)}")
+
+
+def with_views(how: Cut, views: Literal[1, 5, 10]) -> Cut:
+    """The same picture in one, five or ten crops, in the order of the published files.
+
+    Where the one crop is the full frame, the five are cut from a frame an eighth larger.
+
+    Raises:
+        UsageError: there is no such number of views.
+    """
+    if how.crops[0] == _FULL and views == 1:
+        return replace(how, resize=how.crop_size, crops=(_FULL,))
+    larger = (round(how.crop_size[0] * 8 / 7), round(how.crop_size[1] * 8 / 7))
+    resize = larger if how.resize == how.crop_size else how.resize
+    return replace(how, resize=resize, crops=crop_names(views))
+
+
+def with_tiles(how: Cut, rows: int, columns: int) -> Cut:
+    """The picture cut into ``rows`` x ``columns`` tiles, each as large as the backbone's input.
+
+    Unlike views, which show the same thing again, each tile shows another place: what is small in
+    the whole picture is ``columns`` times as wide in its tile.
+
+    Raises:
+        UsageError: fewer than one row or column, or more than 99.
+    """
+    width, height = how.crop_size
+    names = _in_grid("tile", rows, columns)
+    return replace(how, resize=(columns * width, rows * height), crops=names)
+
+
+def with_regions(how: Cut, rows: int, columns: int) -> Cut:
+    """The whole picture, of which the backbone gives ``rows`` x ``columns`` regions.
+
+    Unlike tiles they are cut from what the backbone has made of the whole picture, so that all of
+    them together take no longer than the whole.
+
+    Raises:
+        UsageError: fewer than one row or column, or more than 99.
+    """
+    return replace(how, resize=how.crop_size, crops=_in_grid("region", rows, columns))
+
+
+def _in_grid(what: str, rows: int, columns: int) -> tuple[str, ...]:
+    if not (1 <= rows <= MOST_LINES and 1 <= columns <= MOST_LINES):
+        raise UsageError(
+            f"{what}s are rows x columns from 1x1 to {MOST_LINES}x{MOST_LINES}, "
+            f"not {rows}x{columns}"
+        )
+    places = ((r, c) for r in range(rows) for c in range(columns))
+    return tuple(f"{what}_{r}_{c}_of_{rows}x{columns}" for r, c in places)
+
+
+def grid_of(text: str) -> tuple[int, int]:
+    """(rows, columns) of tiles or regions written as ``2x3``.
+
+    Raises:
+        UsageError: it is not that, or more than 99 of either.
+    """
+    found = _GRID.fullmatch(text.strip().lower())
+    if found is None:
+        raise UsageError(f"tiles and regions are rows x columns such as 2x3, not '{text}'")
+    return int(found[1]), int(found[2])
+
+
+def tiles_of(crops: tuple[str, ...]) -> tuple[int, int] | None:
+    """(rows, columns) where ``crops`` are a picture's tiles or regions, row by row; else None."""
+    found = _TILE.fullmatch(crops[0]) or _REGION.fullmatch(crops[0])
+    return None if found is None else (int(found[3]), int(found[4]))
+
+
+def regions_of(crops: tuple[str, ...]) -> tuple[int, int] | None:
+    """(rows, columns) where ``crops`` are the regions of a picture, row by row; else None."""
+    return tiles_of(crops) if _REGION.fullmatch(crops[0]) else None
+
+
+def pictures_of(crops: tuple[str, ...]) -> tuple[str, ...]:
+    """The crops that are cut from a frame: of regions the whole, once."""
+    return crops if regions_of(crops) is None else (_FULL,)
+
+
+def _place(name: str) -> tuple[float, float] | None:
+    """Where a crop lies, from 0 (left, top) to 1 (right, bottom); None: there is no such crop."""
+    name = name.removesuffix(_MIRRORED)
+    found = _TILE.fullmatch(name)
+    if found is None:
+        return _PLACES.get(name)
+    row, column, rows, columns = (int(part) for part in found.groups())
+    if row >= rows or column >= columns:
+        return None
+    return column / max(1, columns - 1), row / max(1, rows - 1)
+
+
+def check_views(how: Preprocessing) -> None:
+    """Say no to crops that cannot be cut.
+
+    Raises:
+        UsageError: a value is beyond its limits, a name is unknown, a crop is larger than the
+            frame, or ``full`` is another size.
+    """
+    if not how.crops:
+        raise UsageError("there must be at least one crop")
+    how.check()
+    if not how.has_picture:
+        return
+    if (grid := regions_of(how.crops)) and how.crops != _in_grid("region", *grid):
+        raise UsageError(f"regions come all, row by row, and not as {', '.join(how.crops)}")
+    for name in pictures_of(how.crops):
+        full = name.removesuffix(_MIRRORED) == _FULL
+        if not full and _place(name) is None:
+            known = ", ".join((_FULL, *_PLACES, "tile_0_0_of_2x3"))
+            raise UsageError(f"no crop is called {name}: there are {known} ...")
+        if full and how.resize != how.crop_size:
+            raise UsageError(
+                f"the full frame is {how.resize}, but crops are to be {how.crop_size}: "
+                "make them equal, or crop the center"
+            )
+    if how.crop_size[0] > how.resize[0] or how.crop_size[1] > how.resize[1]:
+        raise UsageError(f"crops of {how.crop_size} do not fit into frames of {how.resize}")
+
+
+def cut(frames: Image, name: str, crop_size: tuple[int, int]) -> Image:
+    """Frames (T, h, w, 3) -> their crop ``name`` (T, crop height, crop width, 3), as a view.
+
+    ``top_left_mirrored`` is the top left of the mirrored frame, as in the authors' extractor.
+    """
+    if name.endswith(_MIRRORED):
+        frames = frames[:, :, ::-1]
+    place = _place(name)
+    if place is None:
+        return frames
+    width, height = crop_size
+    across, down = place
+    left = int((frames.shape[2] - width) * across)
+    top = int((frames.shape[1] - height) * down)
+    return frames[:, top : top + height, left : left + width]

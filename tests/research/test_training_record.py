@@ -1,0 +1,79 @@
+"""Records of trainings: written and read back as they were, refused where they are none."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from oddframe.errors import InputError
+from oddframe.research.fold_figures import Figures
+from oddframe.research.provenance import Code, code
+from oddframe.research.records import (
+    BestOnTest,
+    Learning,
+    Training,
+    read_training,
+    write_training,
+)
+
+
+def figures(**fields: float) -> Figures:
+    names = [f.name for f in dataclasses.fields(Figures) if f.name not in ("repeat", "fold")]
+    values = dict.fromkeys(names, 0.5) | fields
+    return Figures(repeat=1, fold=2, **values)
+
+
+def record(best: BestOnTest | None = None, **fields: float) -> Training:
+    return Training(
+        dataset="ped2",
+        figures=figures(**fields),
+        steps=3,
+        seed=2004,
+        config={"recipe": {"seed": 2004}},
+        facts={"method": "ur_dmu"},
+        protocol={"split": {"split": "Folds", "n": 5}},
+        features_sha256="f" * 64,
+        code=Code("0.1.0", "abc", "c" * 64),
+        torch="2.5",
+        device="cpu",
+        threads=2,
+        seconds=1.5,
+        learning=Learning((1, 3), {"loss": (2.0, 1.0)}),
+        warnings=("something",),
+        best_on_test=best,
+    )
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_round_trip(tmp_path: Path, looked: bool) -> None:
+    best = BestOnTest("auc", 2, figures(auc=0.9), (1, 2), (0.1, 0.9)) if looked else None
+    before = record(best)
+    write_training(tmp_path / "a" / "r.json", before)
+    assert read_training(tmp_path / "a" / "r.json") == before
+
+
+def test_what_is_not_defined_is_null_and_comes_back(tmp_path: Path) -> None:
+    write_training(tmp_path / "r.json", record(found=math.nan))
+    text = (tmp_path / "r.json").read_text()
+    assert "NaN" not in text
+    assert '"found": null' in text
+    assert math.isnan(read_training(tmp_path / "r.json").figures.found)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "oddframe training", "schema": 2}'])
+def test_what_is_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(InputError, match="not the record of a training"):
+        read_training(tmp_path / "r.json")
+    with pytest.raises(InputError, match="no such file"):
+        read_training(tmp_path / "none.json")
+
+
+def test_the_code_is_named() -> None:
+    found = code()
+    assert found.version
+    assert len(found.sha256) == 64
+    assert found == code()

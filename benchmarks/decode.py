@@ -29,8 +29,8 @@ import av
 import cv2
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from oddframe.video.decoding.supervised import open_here
-from oddframe.video.discover import find_inputs
+from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.discover import find_videos
 from oddframe.video.frame import FrameSource
 from oddframe.video.snippets.reader import SnippetReader
 from oddframe.video.snippets.transforms import Preprocessing
@@ -80,7 +80,7 @@ def pictures(clips: str) -> Iterator[av.VideoFrame]:
     """Frames of all clips at the video's size, without end."""
     reformatter = VideoReformatter()
     while True:
-        for clip in find_inputs([clips]):
+        for clip in find_videos([clips]):
             with av.open(str(clip)) as container:
                 for frame in container.decode(video=0):
                     scaled = reformatter.reformat(
@@ -132,10 +132,12 @@ WAYS: dict[str, Callable[[Path], int]] = {
     "bare PyAV, decoding only": lambda path: bare(path, lambda _: None),
     BARE: lambda path: bare(path, lambda frame: frame.to_ndarray(format="rgb24")),
     "oddframe, RGB at 224x224": lambda path: ours(open_source(path), (224, 224)),
-    "oddframe, RGB at 224x224, in this process": lambda path: ours(open_here(path), (224, 224)),
+    "oddframe, RGB at 224x224, in this process": lambda path: ours(
+        open_in_process(path), (224, 224)
+    ),
     "oddframe, RGB at 340x256": lambda path: ours(open_source(path), (340, 256)),
     "oddframe, snippets 340x256, centre 224x224": lambda path: snippets(open_source(path)),
-    "oddframe, the same in this process": lambda path: snippets(open_here(path)),
+    "oddframe, the same in this process": lambda path: snippets(open_in_process(path)),
     "OpenCV, RGB at 224x224": opencv,
 }
 

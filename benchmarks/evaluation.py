@@ -27,9 +27,9 @@ import torch
 from network import DenseAttention
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
-from oddframe.datasets.attach_features import with_features
+from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.precomputed import ready_features
+from oddframe.datasets.precomputed import load_precomputed_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from oddframe.methods.scorer import ModelNetwork, Standardise
@@ -57,7 +57,9 @@ def network() -> ModelNetwork:
 
 def ours(dataset: Dataset) -> list[float]:
     """The figures, as ``oddframe reproduce`` gets them."""
-    clips = clips_of(dataset, {video.path: ready_features(video) for video in dataset.videos})
+    clips = clips_of(
+        dataset, {video.path: load_precomputed_features(video) for video in dataset.videos}
+    )
     part, protocol = Part(0, 0, (), clips), BENCHMARKS["ucf_crime"].protocol
     scorer = scorer_of(network(), tiled=False)
     frames = scored(part, videos_of(part, protocol), scorer, protocol).frames
@@ -71,7 +73,7 @@ def plain(dataset: Dataset) -> list[float]:
         block[0].fn.__class__ = DenseAttention
     scores, labels = [], []
     for video in dataset.videos:
-        features = ready_features(video)
+        features = load_precomputed_features(video)
         crops = [torch.from_numpy(np.array(crop, np.float32))[None] for crop in features.array]
         with torch.inference_mode():
             each = [model(crop).scores[0].double().numpy() for crop in crops]
@@ -110,10 +112,10 @@ def peak_mb() -> float:
 
 def placed(lists: Path, features: Path, up_to: int | None) -> Dataset:
     """The test videos of at most so many snippets with their features."""
-    test = open_dataset(f"ucf_crime:{lists}").of_part("test")
+    test = open_dataset(f"ucf_crime:{lists}").select_part("test")
     most = 16 * up_to if up_to else max(video.frames for video in test.videos)
     test = test.subset([i for i, video in enumerate(test.videos) if video.frames <= most])
-    return with_features(test, FeatureStore(features / "none"), str(features), None)
+    return attach_features(test, FeatureStore(features / "none"), str(features), None)
 
 
 def measured(args: argparse.Namespace, features: Path, up_to: int | None, *, dense: bool) -> dict:
@@ -143,7 +145,7 @@ def main() -> None:
         measure(args.lists, args.measure, args.up_to, args.threads, dense=args.dense)
         return
     with tempfile.TemporaryDirectory() as folder:
-        test = open_dataset(f"ucf_crime:{args.lists}").of_part("test")
+        test = open_dataset(f"ucf_crime:{args.lists}").select_part("test")
         generate(test, Path(folder), Wanted(half=True))
         features = Path(folder) / "features"
         print("| test videos, ten crops | videos | frames | s | CPU s | peak MB |")

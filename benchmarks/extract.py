@@ -36,11 +36,11 @@ from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
 from oddframe.backbones.audio.vggish import VGGish
-from oddframe.backbones.base import WHOLE, Backbone
+from oddframe.backbones.base import FULL_FRAME, Backbone
 from oddframe.backbones.engines import EngineName
-from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.backbones.registry import get_backbones, load_backbone
 from oddframe.backbones.visual.i3d import I3D
-from oddframe.features.extraction.extract import extract, spec_for
+from oddframe.features.extraction.extract_video import backbone_spec, extract_video
 from oddframe.features.presets import get_preset
 from oddframe.video.snippets.crops import with_views
 from oddframe.video.snippets.reader import SnippetReader
@@ -48,7 +48,7 @@ from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLISHED = get_preset("ucf-crime").how
+PUBLISHED = get_preset("ucf-crime").preprocessing
 SIZE, CROP = 16, 224
 
 
@@ -67,13 +67,13 @@ def main() -> None:
         long = cut(args.video, Path(folder, "long.mp4"), 25 * 60)
         print("| what | crops | frames a second of a core |\n| --- | ---: | ---: |")
         report("OpenCV: decode, resize", 1, 25 * 60, lambda: opencv(long))
-        report("oddframe: decode, resize", 1, 25 * 60, lambda: decoded(long, WHOLE))
+        report("oddframe: decode, resize", 1, 25 * 60, lambda: decoded(long, FULL_FRAME))
         report("oddframe: decode, preset ucf-crime", 10, 25 * 60, lambda: decoded(long, PUBLISHED))
         for name, engine in (("efficientnet_lite0", "openvino"), ("efficientnet_lite0", "torch")):
-            made(name, engine, find_kinds(name)[0].how, long, 25 * 60)
+            made(name, engine, get_backbones(name)[0].preprocessing, long, 25 * 60)
         made_up_weights(Path(folder))
         for name, engine in (("aisfx", "openvino"), ("vggish", "openvino"), ("vggish", "torch")):
-            made(name, engine, find_kinds(name)[0].how, long, 25 * 60)
+            made(name, engine, get_backbones(name)[0].preprocessing, long, 25 * 60)
         flow = with_views(PUBLISHED, 1)
         for engine in ("openvino", "torch"):
             made("i3d_flow", engine, flow, short, SIZE * args.snippets)
@@ -105,14 +105,21 @@ def made_up_weights(folder: Path) -> None:
     os.environ["ODDFRAME_WEIGHTS"] = str(folder)
 
 
-def made(name: str, engine: str, how: Preprocessing, video: Path, frames: int) -> None:
+def made(name: str, engine: str, preprocessing: Preprocessing, video: Path, frames: int) -> None:
     """The row of a backbone, which has looked at one snippet before."""
-    backbone = load_backbone(name, how, engine=cast(EngineName, engine), precision="float32")
-    spec = spec_for(backbone, how)
-    for eye in backbone.eyes:
-        eye.see(np.zeros((1, SIZE, CROP, CROP, 3), np.uint8))
-    crops = len(how.crops) if backbone.eyes else 1
-    report(f"{name}, {engine}", crops, frames, lambda: extract(open_source(video), spec, backbone))
+    backbone = load_backbone(
+        name, preprocessing, engine=cast(EngineName, engine), precision="float32"
+    )
+    spec = backbone_spec(backbone, preprocessing)
+    for eye in backbone.visual_encoders:
+        eye.encode(np.zeros((1, SIZE, CROP, CROP, 3), np.uint8))
+    crops = len(preprocessing.crops) if backbone.visual_encoders else 1
+    report(
+        f"{name}, {engine}",
+        crops,
+        frames,
+        lambda: extract_video(open_source(video), spec, backbone),
+    )
 
 
 def cut(video: Path, path: Path, frames: int) -> Path:
@@ -149,9 +156,9 @@ def opencv(video: Path) -> int:
         seen += 1
 
 
-def decoded(video: Path, how: Preprocessing) -> int:
+def decoded(video: Path, preprocessing: Preprocessing) -> int:
     """Snippets that nothing looks at."""
-    return sum(1 for _ in SnippetReader(open_source(video), how))
+    return sum(1 for _ in SnippetReader(open_source(video), preprocessing))
 
 
 def published(video: Path, views: int, network: Backbone) -> list[NDArray[np.float32]]:

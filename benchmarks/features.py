@@ -19,16 +19,16 @@ from pathlib import Path
 
 import torch
 
-from oddframe.datasets.attach_features import with_features
+from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.precomputed import digest_of, ready_features
+from oddframe.datasets.precomputed import load_precomputed_features, video_digest
 from oddframe.datasets.published.feature_files import check_features, import_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import read_config
 from oddframe.training.data.features import training_video
-from oddframe.training.data.samplers import TrainingVideo, make_bags, pre_segmented
-from oddframe.training.step import Run
+from oddframe.training.data.samplers import TrainingVideo, make_bag_sampler, with_cut_bags
+from oddframe.training.step import TrainingRun
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -41,20 +41,20 @@ DRAWN = 20
 
 def videos_of(dataset: Dataset, store: FeatureStore, *, cut: bool) -> list[TrainingVideo]:
     """The training videos as training sees them."""
-    seen = [[ready_features(video)] for video in dataset.videos]
+    seen = [[load_precomputed_features(video)] for video in dataset.videos]
     videos = [
         training_video(each, video.abnormal)
         for each, video in zip(seen, dataset.videos, strict=True)
     ]
     if not cut:
         return videos
-    digests = [digest_of(video) for video in dataset.videos]
-    return pre_segmented(videos, seen, digests, CONFIG.recipe.segments, store.root, lambda *_: None)
+    digests = [video_digest(video) for video in dataset.videos]
+    return with_cut_bags(videos, seen, digests, CONFIG.recipe.segments, store.root, lambda *_: None)
 
 
 def draw_ms(videos: list[TrainingVideo]) -> float:
     """Milliseconds for the bags of one step; what is drawn is in the page cache."""
-    bags = make_bags(videos, CONFIG.bags, CONFIG.full_recipe(), seed=0)
+    bags = make_bag_sampler(videos, CONFIG.bags, CONFIG.full_recipe(), seed=0)
     for _ in range(DRAWN):
         bags.draw()
     began = time.perf_counter()
@@ -78,8 +78,8 @@ def main() -> None:
         began = time.perf_counter()
         imported = import_features(some, out / "some" / "features", store)
         import_s = time.perf_counter() - began
-        in_place = with_features(some, store, out / "some" / "features").of_part("train")
-        kept = with_features(some, store).of_part("train")
+        in_place = attach_features(some, store, out / "some" / "features").select_part("train")
+        kept = attach_features(some, store).select_part("train")
         print("| | |\n| --- | ---: |")
         for name, dataset, cut in (
             ("a file a crop", in_place, False),
@@ -96,7 +96,7 @@ def main() -> None:
         found = check_features(every, out / "all" / "features", contents=False)
         print(f"| headers of {found.files} files | {time.perf_counter() - began:.1f} s |")
         if args.step:
-            run = Run(videos_of(kept, store, cut=True), CONFIG, torch.device("cpu"), None)
+            run = TrainingRun(videos_of(kept, store, cut=True), CONFIG, torch.device("cpu"), None)
             run.step(1)
             began = time.perf_counter()
             run.step(2)

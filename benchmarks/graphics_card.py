@@ -25,13 +25,13 @@ from network import name_of
 from numpy.typing import NDArray
 from score import FPS, make_video
 
-from oddframe._utils.determinism import exact
-from oddframe.backbones.base import WHOLE, to_input
+from oddframe._utils.determinism import deterministic
+from oddframe.backbones.base import FULL_FRAME, to_input
 from oddframe.backbones.registry import load_backbone
 from oddframe.backbones.visual.i3d import read_i3d
 from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
 from oddframe.detector import Detector
-from oddframe.video.snippets.reader import OnePass
+from oddframe.video.snippets.reader import MultiSnippetReader
 from oddframe.video.source import open_source
 
 FRAMES, SIZE = 16, 224
@@ -63,7 +63,7 @@ def plain(snippets: NDArray[np.uint8], device: str, precision: str) -> Callable[
     network = network.to(dtype)
 
     def run() -> None:
-        with exact(), torch.no_grad():
+        with deterministic(), torch.no_grad():
             for each in snippets:
                 x = torch.from_numpy(each).permute(3, 0, 1, 2)[None].float() * 2 / 255 - 1
                 network(x.contiguous().to(device, dtype)).float().cpu().numpy()
@@ -80,7 +80,11 @@ def alone(batch: int, precision: str, device: str, layout: Any) -> Callable[[], 
     low = precision == "bfloat16"
 
     def run() -> None:
-        with exact(), torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=low):
+        with (
+            deterministic(),
+            torch.inference_mode(),
+            torch.autocast(device, torch.bfloat16, enabled=low),
+        ):
             for _ in range(4):
                 network(x)
 
@@ -110,7 +114,7 @@ def extraction(args: argparse.Namespace) -> None:
         some = snippets[: max(1, args.snippets // 4)]
         row("plain reference", 1, plain(some, args.device, precision), len(some))
         backbone: Any = load_backbone(
-            "i3d", WHOLE, engine="torch", device=args.device, precision=precision
+            "i3d", FULL_FRAME, engine="torch", device=args.device, precision=precision
         )
         for batch in args.batches:
             parts = [snippets[i : i + batch] for i in range(0, args.snippets, batch)]
@@ -157,9 +161,11 @@ def scoring(args: argparse.Namespace) -> None:
                 if precision == "float32":
                     row(
                         f"nothing looks: decode, cut for {profile}",
-                        lambda how=spec.how: sum(1 for _ in OnePass(open_source(video), [how])),
+                        lambda preprocessing=spec.preprocessing: sum(
+                            1 for _ in MultiSnippetReader(open_source(video), [preprocessing])
+                        ),
                     )
-                row(f"oddframe {profile}, {detector.choice}", lambda d=detector: d.score(video))
+                row(f"oddframe {profile}, {detector.runtime}", lambda d=detector: d.score(video))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
-from oddframe.events import EventRule, calibrate, find_events
+from oddframe.events import EventRule, calibrate_threshold, find_events
 from oddframe.metrics import LabelledScores, frame_metrics
 from oddframe.timeline import ScoreTrack, Timebase
 
@@ -63,7 +63,7 @@ def main() -> None:
     long_track = ScoreTrack(rng.random(ten_hours.n_snippets), ten_hours)
     rule = EventRule(smooth_s=1.0, min_duration_s=0.5)
     event_time, events = timed(lambda: find_events(long_track, rule))
-    calibration_time, _ = timed(lambda: calibrate([long_track], 2, rule))
+    calibration_time, _ = timed(lambda: calibrate_threshold([long_track], 2, rule))
 
     print(f"| {2_330_384:,} frames: AUC, AP, trapezoid AP | seconds |")
     print("| --- | ---: |")

@@ -26,8 +26,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from oddframe._utils.determinism import exact
-from oddframe.methods.urdmu.attention import Attention
+from oddframe._utils.determinism import deterministic
+from oddframe.methods.urdmu.attention import GlobalLocalAttention
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
 
@@ -36,7 +36,7 @@ LENGTHS = (200, 1000, 5000, 20000, 50000)
 REFERENCE_UP_TO = 5000
 
 
-class DenseAttention(Attention):
+class DenseAttention(GlobalLocalAttention):
     """Global and local attention as two dense T x T matrices."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def measure(length: int, dense: bool, threads: int, device: str) -> None:
     network = network.to(device)
     features = torch.rand(1, length, DIM).to(device)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), deterministic():
         network(features[:, :64])
         wait()
         seconds = cpu = float("inf")

@@ -24,29 +24,31 @@ import cv2
 import numpy as np
 import torch
 
-from oddframe.backbones.engines import choose
+from oddframe.backbones.engines import choose_runtime
 from oddframe.backbones.visual.i3d import read_i3d
 from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
-from oddframe.cli.demo import DATA
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.detector import Detector
 from oddframe.features.spec import Features
-from oddframe.outputs.drawing import fit
-from oddframe.outputs.video.encode import Encoder, VideoWriter
+from oddframe.outputs.drawing import letterbox
+from oddframe.outputs.video.encode import VideoEncoder, VideoWriter
 from oddframe.video.source import open_source
 
 FPS = 25.0
 
 
 def make_video(path: Path, seconds: float) -> None:
-    """The demo's clips, 320x240 at 25 frames a second, until there are ``seconds`` of them."""
-    with (DATA / "clips.csv").open(newline="") as file:
-        clips = [DATA / row["clip"] for row in csv.DictReader(file)]
-    encoder = Encoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast")))
+    """The demo's clips, 320x240 at 25 frames a second, until there are ``parse_time_budget`` of
+    them.
+    """
+    with (DEMO_DATA / "clips.csv").open(newline="") as file:
+        clips = [DEMO_DATA / row["clip"] for row in csv.DictReader(file)]
+    encoder = VideoEncoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast")))
     writer = VideoWriter(path, encoder, 320, 240, FPS)
     count = 0
     while count < seconds * FPS:
         for frame in open_source(clips[count % len(clips)]).frames():
-            writer.add(fit(frame.image, 320, 240), count / FPS)
+            writer.add(letterbox(frame.image, 320, 240), count / FPS)
             count += 1
     writer.close()
 
@@ -89,14 +91,14 @@ def main() -> None:
         ways: dict[str, Callable[[], object]] = {}
         best = Detector.load("fight", engine="torch", precision="float32", device="cpu")
         ways["plain reference: eager float32, best"] = plain(video, best)
-        native = choose(device="cpu").precision == "bfloat16"
+        native = choose_runtime(device="cpu").precision == "bfloat16"
         for precision in ("float32", *(["bfloat16"] if native else [])):
             for profile in ("best", "fast"):
                 detector = Detector.load(
                     "fight", profile=profile, precision=precision, device="cpu"
                 )
                 detector.backbone(np.zeros((1, 16, *detector.spec.crop_size[::-1], 3), np.uint8))
-                name = f"oddframe {profile}, {detector.choice}"
+                name = f"oddframe {profile}, {detector.runtime}"
                 ways[name] = lambda detector=detector: detector.score(video)
         times: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(options.rounds):  # In turns, so that a busy moment meets them all.

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import StoredFile
-from oddframe.features.store.index import NAME, Index, Indexed, open_index
+from oddframe.features.store.imports import StoredFeatures
+from oddframe.features.store.index import STORE_INDEX, Index, IndexEntry, open_index
 from oddframe.features.store.store import FeatureStore, write_features
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=64)
@@ -50,11 +50,11 @@ def fill(root: Path, entries: int) -> None:
         os.utime(shard, (1e9, 1e9))  # Long ago: what was read once is not read again.
 
 
-def draw(root: Path) -> list[Indexed]:
+def draw(root: Path) -> list[IndexEntry]:
     """The entries of a batch, and some rows of each."""
     drawn = Index(root).draw(SPEC.hash(), BATCH, random.Random())
     for entry in drawn:
-        np.array(StoredFile(root / entry.file).open().array[0][:32])
+        np.array(StoredFeatures(root / entry.file).open().array[0][:32])
     return drawn
 
 
@@ -102,7 +102,7 @@ def row(root: Path, entries: int) -> str:
     array = np.zeros((1, SNIPPETS, SPEC.dim), np.float32)
     features = Features(array, SPEC, SPEC.timebase(25.0, 16 * SNIPPETS))
     store = FeatureStore(root)
-    size = (root / NAME).stat().st_size / entries
+    size = (root / STORE_INDEX).stat().st_size / entries
     put = milliseconds(lambda: store.put(f"{random.getrandbits(256):064x}", features))
     return (
         f"| {entries:,} | {anew} | {listed} | {opened:.1f} | {drawn:.1f} | {found:.2f} | "
@@ -110,11 +110,11 @@ def row(root: Path, entries: int) -> str:
     )
 
 
-def names(root: Path) -> Iterator[Indexed]:
+def names(root: Path) -> Iterator[IndexEntry]:
     """The entries that lie in the folders."""
     for path in root.glob("??/*.safetensors"):
         content, spec = path.stem.split("-")
-        yield Indexed(content, spec, SNIPPETS, SPEC.dim * SNIPPETS * 4)
+        yield IndexEntry(content, spec, SNIPPETS, SPEC.dim * SNIPPETS * 4)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from network import DenseAttention, name_of
 
-from oddframe._utils.determinism import exact, reproducible
-from oddframe.features.formats.npy import mapped
+from oddframe._utils.determinism import deterministic, reproducible
+from oddframe.features.formats.npy import map_npy
 from oddframe.features.lazy_array import CropArray
 from oddframe.features.presets import imported_spec
 from oddframe.features.spec import Features
@@ -39,8 +39,8 @@ from oddframe.timeline import Timebase
 from oddframe.training import step as training_steps
 from oddframe.training.config import parse_config
 from oddframe.training.data.features import training_video
-from oddframe.training.data.samplers import Share, TrainingVideo, everything, pre_segmented
-from oddframe.training.step import Run
+from oddframe.training.data.samplers import Share, TrainingVideo, everything, with_cut_bags
+from oddframe.training.step import TrainingRun
 
 DIM, SEGMENTS = 1024, 200
 # Snippets of the normal videos, and of the abnormal ones.
@@ -49,8 +49,8 @@ LENGTHS = np.geomspace(40, 2000, 64).astype(int)
 
 def on_disk(path: Path) -> Features:
     """Features of one crop that stay in their file."""
-    rows = mapped(path)
-    array = CropArray((1, *rows.shape), rows.dtype, lambda _: mapped(path))
+    rows = map_npy(path)
+    array = CropArray((1, *rows.shape), rows.dtype, lambda _: map_npy(path))
     time = Timebase(30.0, 16 * len(rows), 16, 16)
     return Features(array, imported_spec(DIM, 1), time)
 
@@ -65,7 +65,7 @@ def measure(
     videos = [training_video([f], i >= len(LENGTHS)) for i, f in enumerate(features)]
     if not plain:
         names = [path.stem for path in paths]
-        videos = pre_segmented(
+        videos = with_cut_bags(
             videos, [[f] for f in features], names, SEGMENTS, folder / "bags", lambda *_: None
         )
     if fused:
@@ -105,14 +105,16 @@ def measure(
     print(json.dumps(answer))
 
 
-def begun(videos: list[TrainingVideo], bags: int, plain: bool, device: str, *, chance: bool) -> Run:
+def begun(
+    videos: list[TrainingVideo], bags: int, plain: bool, device: str, *, chance: bool
+) -> TrainingRun:
     """A training as published; with or without chance."""
     recipe = {"segments": SEGMENTS, "normal_bags": bags, "abnormal_bags": bags, "average": 0.0}
     settings = {"variant": "official"} if chance else {"variant": "official", "dropout": 0.0}
     method = {"name": "ur_dmu", "config": settings}
     config = parse_config({"method": method, "recipe": recipe, "standardise": False})
     torch.manual_seed(0)
-    run = Run(videos, config, torch.device(device), None)
+    run = TrainingRun(videos, config, torch.device(device), None)
     network = run.network.network
     if not chance:
         network.noise = torch.zeros_like
@@ -145,7 +147,7 @@ def main() -> None:
     if args.measure:
         given = args.steps, args.bags, args.threads, args.device, args.fused
         device = torch.device(args.device)
-        with exact() if args.plain else reproducible(device, 0):
+        with deterministic() if args.plain else reproducible(device, 0):
             measure(args.measure, args.plain, *given)
         return
     cuda = args.device == "cuda"

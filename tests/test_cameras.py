@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.cameras import camera_of, camera_rule, with_thresholds
+from oddframe.cameras import camera_name, camera_rule, with_thresholds
 from oddframe.events import EventRule
 
 RULE = EventRule(threshold=0.5, release=0.25)
@@ -14,8 +14,8 @@ RULE = EventRule(threshold=0.5, release=0.25)
 
 def test_a_video_belongs_to_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert camera_of(Path("recordings/yard/monday.mp4")) == "yard"
-    assert camera_of(Path("monday.mp4")) == tmp_path.name
+    assert camera_name(Path("recordings/yard/monday.mp4")) == "yard"
+    assert camera_name(Path("monday.mp4")) == tmp_path.name
 
 
 def test_only_its_own_camera_and_profile_have_a_threshold() -> None:

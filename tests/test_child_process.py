@@ -16,7 +16,7 @@ from oddframe._utils.child_process import (
     ChildFailedError,
     ChildOutOfMemoryError,
     ChildProcess,
-    Pool,
+    ChildProcessPool,
 )
 from oddframe.errors import InputError
 from tests.alone import alone
@@ -97,7 +97,7 @@ def arrays() -> Iterator[np.ndarray]:
 
 @pytest.fixture
 def child() -> Iterator[ChildProcess]:
-    child = ChildProcess(memory_bytes=1_000_000_000, silence_s=60)
+    child = ChildProcess(memory_bytes=1_000_000_000, timeout_s=60)
     yield child
     child.kill()
 
@@ -173,7 +173,7 @@ def test_a_fault_keeps_its_type(child: ChildProcess) -> None:
 
 
 def test_silence_is_given_up_and_a_heartbeat_is_no_silence() -> None:
-    child = ChildProcess(memory_bytes=1_000_000_000, silence_s=2)
+    child = ChildProcess(memory_bytes=1_000_000_000, timeout_s=2)
     assert call(child, work, 4.0) == "done"
     with pytest.raises(ChildFailedError, match="nothing came of it for 2 s"):
         next(child.run(sleep, 1000.0))
@@ -182,7 +182,7 @@ def test_silence_is_given_up_and_a_heartbeat_is_no_silence() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
 def test_memory_is_limited() -> None:
-    child = ChildProcess(memory_bytes=100_000_000, silence_s=60)
+    child = ChildProcess(memory_bytes=100_000_000, timeout_s=60)
     assert call(child, eat, 50_000_000) == 50_000_000
     with pytest.raises(ChildOutOfMemoryError, match=r"more than 0\.1 GB"):
         next(child.run(eat, 500_000_000))
@@ -191,7 +191,7 @@ def test_memory_is_limited() -> None:
 
 
 def test_a_pool_keeps_processes_and_replaces_broken_ones() -> None:
-    pool = Pool(most=1)
+    pool = ChildProcessPool(max_idle=1)
     try:
         with pool.lease(10**9, 60) as first, pool.lease(10**9, 60) as second:
             pids = {call(first, pid), call(second, pid)}

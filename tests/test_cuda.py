@@ -23,18 +23,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe._utils.determinism import exact
+from oddframe._utils.determinism import deterministic
 from oddframe.backbones.audio.aisfx import AISFX_WEIGHTS, Aisfx
 from oddframe.backbones.audio.vggish import VGGish
-from oddframe.backbones.base import WHOLE, to_input
-from oddframe.backbones.engines import Choice, PrecisionName, channels_last, choose, torch_run
-from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.backbones.base import FULL_FRAME, to_input
+from oddframe.backbones.engines import (
+    PrecisionName,
+    Runtime,
+    choose_runtime,
+    memory_format_for,
+    torch_runner,
+)
+from oddframe.backbones.registry import get_backbones, load_backbone
 from oddframe.backbones.visual.i3d import I3D, read_i3d
 from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
-from oddframe.backbones.weights import fill, read_state
-from oddframe.cli.demo import DATA
+from oddframe.backbones.weights import load_weights, read_state_dict
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.detector import Detector
-from oddframe.features.extraction.extract import extract, spec_for
+from oddframe.features.extraction.extract_video import backbone_spec, extract_video
 from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.registry import method_names
 from oddframe.methods.scorer import ModelNetwork
@@ -65,7 +71,7 @@ DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(
     DEVICE == "cuda" and not torch.cuda.is_available(), reason="no CUDA device"
 )
-VIDEO = DATA / "fi026.mp4"
+VIDEO = DEMO_DATA / "fi026.mp4"
 # Least cosine of a feature in bfloat16 and in float32.
 COSINE = 0.999
 WAYS: list[PrecisionName] = ["float32", "bfloat16"]
@@ -73,9 +79,9 @@ WAYS: list[PrecisionName] = ["float32", "bfloat16"]
 
 def features_of(name: str, device: Any, precision: PrecisionName, views: Any = 1) -> AnyFeatures:
     """(C, T, D) of the demo's clip, by PyTorch."""
-    how = with_views(find_kinds(name)[0].how, views)
+    how = with_views(get_backbones(name)[0].preprocessing, views)
     backbone = load_backbone(name, how, engine="torch", device=device, precision=precision)
-    return extract(open_source(VIDEO), spec_for(backbone, how), backbone).features.array
+    return extract_video(open_source(VIDEO), backbone_spec(backbone, how), backbone).features.array
 
 
 @cache
@@ -126,8 +132,8 @@ def test_the_same_video_gives_the_same_bytes(precision: PrecisionName) -> None:
 
 @pytest.mark.parametrize("precision", WAYS)
 def test_size_of_the_batch_is_of_no_account(precision: PrecisionName) -> None:
-    backbone = load_backbone("i3d", WHOLE, engine="torch", device=DEVICE, precision=precision)
-    clip = np.concatenate(list(SnippetReader(open_source(VIDEO), WHOLE)))
+    backbone = load_backbone("i3d", FULL_FRAME, engine="torch", device=DEVICE, precision=precision)
+    clip = np.concatenate(list(SnippetReader(open_source(VIDEO), FULL_FRAME)))
     snippets = np.concatenate([clip] * 6)[:16]
     one = np.concatenate([backbone(each[None]) for each in snippets])
     for size in (2, 7, 16):
@@ -145,7 +151,7 @@ def test_float32_is_not_tf32() -> None:
     network, x = nn.Conv3d(64, 64, 3), torch.randn(2, 64, 8, 28, 28)
     truth = network.double()(x.double()).detach().numpy()
     network.float()
-    found = torch_run(network, Choice("torch", DEVICE, "float32"), channels_last(x))(x)
+    found = torch_runner(network, Runtime("torch", DEVICE, "float32"), memory_format_for(x))(x)
     assert told("float32", found, truth) < 2e-5 * np.abs(truth).max()
 
 
@@ -155,14 +161,14 @@ def test_pixels_are_the_same_floats() -> None:
 
 
 def test_what_auto_is() -> None:
-    choice = choose(device=DEVICE)
+    choice = choose_runtime(device=DEVICE)
     print(choice)
     assert (choice.engine, choice.device) == ("torch", "cuda")
 
 
 def networks() -> dict[str, tuple[nn.Module, Tensor]]:
     torch.manual_seed(0)
-    aisfx = fill(Aisfx(), read_state(AISFX_WEIGHTS, "aisfx"), "aisfx")
+    aisfx = load_weights(Aisfx(), read_state_dict(AISFX_WEIGHTS, "aisfx"), "aisfx")
     return {
         "aisfx": (aisfx, torch.rand(5, 100, 96)),
         "vggish": (VGGish(), torch.randn(5, 1, 96, 64)),
@@ -174,20 +180,20 @@ def networks() -> dict[str, tuple[nn.Module, Tensor]]:
 @pytest.mark.parametrize("name", ["aisfx", "vggish", "i3d_flow", "i3d"])
 def test_networks_of_other_backbones(name: str) -> None:
     network, x = networks()[name]
-    theirs = torch_run(network, Choice("torch", "cpu", "float32"), channels_last(x))(x)
-    ours = torch_run(network, Choice("torch", DEVICE, "float32"), channels_last(x))(x)
+    theirs = torch_runner(network, Runtime("torch", "cpu", "float32"), memory_format_for(x))(x)
+    ours = torch_runner(network, Runtime("torch", DEVICE, "float32"), memory_format_for(x))(x)
     assert told(name, ours, theirs) < 1e-4 * max(1e-3, np.abs(theirs).max())
 
 
 def test_picture_and_sound_together() -> None:
-    how = find_kinds("efficientnet_lite0")[0].how
+    how = get_backbones("efficientnet_lite0")[0].preprocessing
     made = []
     for device in ("cpu", DEVICE):
         backbone = load_backbone(
             "efficientnet_lite0+aisfx", how, engine="torch", device=device, precision="float32"
         )
-        made.append(extract(open_source(ROOT / "tests/data/fi150.mp4"),
-                            spec_for(backbone, how), backbone).features.array)  # fmt: skip
+        made.append(extract_video(open_source(ROOT / "tests/data/fi150.mp4"),
+                            backbone_spec(backbone, how), backbone).features.array)  # fmt: skip
     assert told("efficientnet_lite0+aisfx", made[1], made[0]) < 1e-3
 
 
@@ -228,7 +234,7 @@ def videos(tmp_path: Path) -> Path:
     """Four of the demo's clips."""
     folder = tmp_path / "videos"
     folder.mkdir()
-    for path in sorted(DATA.glob("*.mp4"))[:4]:
+    for path in sorted(DEMO_DATA.glob("*.mp4"))[:4]:
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
 
@@ -373,7 +379,7 @@ def test_a_grid_of_trainings(jobs: int, tmp_path: Path) -> None:
 
 def test_train_makes_a_model_file_that_scores_on_the_cpu(tmp_path: Path) -> None:
     """Features and training there; the file here."""
-    rows = [(p, "fight" if p.name.startswith("fi") else "normal") for p in DATA.glob("*.mp4")]
+    rows = [(p, "fight" if p.name.startswith("fi") else "normal") for p in DEMO_DATA.glob("*.mp4")]
     rows = sorted(rows)[:4] + sorted(rows)[-4:]
     listed = tmp_path / "list.csv"
     listed.write_text("path,label\n" + "".join(f"{p},{label}\n" for p, label in rows))
@@ -409,7 +415,7 @@ def test_ur_dmu_gives_the_figures_of_its_published_code() -> None:
     network.seed = facts["seed_S"]
     formula.fill(network, facts["tensors"], facts["seed_S"])
     network = network.to(DEVICE)
-    with exact():
+    with deterministic():
         for length in (1, 5):
             x = formula.features((1, length, facts["dim"]), facts["seed_S"]).to(DEVICE)
             with torch.inference_mode():

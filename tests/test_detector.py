@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import oddframe
 from oddframe import Detector
 from oddframe.errors import InputError, UsageError
-from oddframe.events import smoothed
+from oddframe.events import smooth_frame_scores
 from oddframe.features.spec import FeatureSpec
 from oddframe.modelfile import load_model
 from oddframe.video.snippets.crops import with_views
@@ -60,7 +60,7 @@ def test_events_follow_the_rule(detector: Detector, clip: Path) -> None:
     rule = detector.rule.with_threshold(0.0)
     (event,) = detector.events(track, rule)
     assert (event.start_s, event.end_s) == (0.0, pytest.approx(2.0))
-    assert event.score == pytest.approx(smoothed(track, rule.smooth_s).max())
+    assert event.score == pytest.approx(smooth_frame_scores(track, rule.smooth_s).max())
 
 
 def test_features_of_another_backbone_are_refused_by_name(detector: Detector, clip: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from oddframe.errors import InputError, UsageError
 from oddframe.events import (
     EventRule,
-    calibrate,
+    calibrate_threshold,
     find_events,
     match_events,
-    smoothed,
+    smooth_frame_scores,
 )
 from oddframe.timeline import Event, ScoreTrack, Timebase
 
@@ -47,7 +47,7 @@ def rules(draw: st.DrawFn) -> EventRule:
 
 def read_frame_by_frame(track: ScoreTrack, rule: EventRule) -> list[tuple[float, float, float]]:
     """The same rule as a loop with a switch: the reference."""
-    curve = smoothed(track, rule.smooth_s)
+    curve = smooth_frame_scores(track, rule.smooth_s)
     edges = [*track.timebase.frame_times, track.timebase.end_s]
     spans: list[list[int]] = []
     on = False
@@ -92,7 +92,7 @@ def test_events_are_ordered_apart_long_enough_and_inside_the_video(track, rule):
 
 @given(tracks(), st.sampled_from([0.05, 0.3, 2.0, 100.0]))
 def test_smoothing_is_the_mean_over_the_window(track, width):
-    curve = smoothed(track, width)
+    curve = smooth_frame_scores(track, width)
     scores = track.to_frames()
     edges = np.append(track.timebase.frame_times, track.timebase.end_s)
     for i in range(len(scores)):
@@ -120,13 +120,13 @@ def test_a_whole_video_is_an_event_up_to_the_end_of_its_last_frame():
 @given(st.lists(tracks(), min_size=1, max_size=3), rules(), st.sampled_from([0, 30, 200, 2000]))
 def test_the_threshold_keeps_the_wish_there_and_above(videos, rule, wished):
     assume(rule.threshold > 0)
-    found = calibrate(videos, wished, rule)
+    found = calibrate_threshold(videos, wished, rule)
     hours = sum(t.timebase.duration_s for t in videos) / 3600
     at = rule.with_threshold(found.threshold)
     assert found.hours == pytest.approx(hours)
     assert sum(len(find_events(t, at)) for t in videos) == found.false_alarms
     assert found.false_alarms <= wished * hours + 1e-6
-    levels = np.unique(np.concatenate([smoothed(t, rule.smooth_s) for t in videos]))
+    levels = np.unique(np.concatenate([smooth_frame_scores(t, rule.smooth_s) for t in videos]))
     if rule.min_duration_s == 0:
         for level in levels[levels > found.threshold]:
             above = rule.with_threshold(float(level))
@@ -139,7 +139,7 @@ def test_the_threshold_is_the_lowest_that_keeps_the_wish():
     track = ScoreTrack(scores, Timebase(1.0, 3600, snippet_frames=1, stride=1))
     rule = EventRule(merge_gap_s=0)
     for wished, just_above in ((0, 0.9), (1, 0.8), (2, 0.7), (3.9, 0.6)):
-        found = calibrate([track], wished, rule).threshold
+        found = calibrate_threshold([track], wished, rule).threshold
         assert found == pytest.approx(just_above, abs=1e-8)
         assert found > just_above
 
@@ -149,17 +149,17 @@ def test_many_peaks_still_get_an_exact_threshold():
     track = ScoreTrack(rng.random(20_000), Timebase(25.0, 20_000, snippet_frames=1, stride=1))
     rule = EventRule(threshold=0.5, release=0.5, merge_gap_s=0)
     hours = track.timebase.duration_s / 3600
-    found = calibrate([track], 1000 / hours, rule)
+    found = calibrate_threshold([track], 1000 / hours, rule)
     assert found.false_alarms in range(990, 1001)
 
 
 def test_a_threshold_needs_video_and_a_sane_wish():
     with pytest.raises(UsageError, match="at least one normal video"):
-        calibrate([], 1, EventRule())
+        calibrate_threshold([], 1, EventRule())
     track = ScoreTrack(np.zeros(1), Timebase(25.0, 16))
     for wish in (-1, np.nan, np.inf):
         with pytest.raises(UsageError, match="0 or more"):
-            calibrate([track], wish, EventRule())
+            calibrate_threshold([track], wish, EventRule())
 
 
 def test_scores_that_are_no_numbers_are_refused():
@@ -220,4 +220,4 @@ def test_what_lies_between_gaps_has_the_events_of_videos_of_their_own(
         (e.start_s, e.end_s) for e in found
     ]
     hours = sum(base.duration_s for base in bases) / 3600
-    assert calibrate([track], 1.0, rule).hours == pytest.approx(hours)
+    assert calibrate_threshold([track], 1.0, rule).hours == pytest.approx(hours)

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe._utils.determinism import exact
-from oddframe.backbones.base import Eye, to_input
-from oddframe.backbones.engines import Choice, torch_run
+from oddframe._utils.determinism import deterministic
+from oddframe.backbones.base import VisualEncoder, to_input
+from oddframe.backbones.engines import Runtime, torch_runner
 from oddframe.backbones.registry import load_backbone
-from oddframe.features.extraction.extract import extract, spec_for
+from oddframe.features.extraction.extract_video import backbone_spec, extract_video
 from oddframe.methods.base import Loss
 from oddframe.training.loop import fit
-from oddframe.training.step import fetched
+from oddframe.training.step import to_cpu
 from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
 from tests.training.made import planted, small_config
@@ -31,14 +31,14 @@ def flags() -> tuple[bool, bool]:
 
 def test_the_last_one_out_resets_the_flags() -> None:
     before = flags()
-    first, second = exact(), exact()
+    first, second = deterministic(), deterministic()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
     assert flags() == (False, True)
     second.__exit__(None, None, None)
     assert flags() == before
-    with pytest.raises(KeyError), exact():
+    with pytest.raises(KeyError), deterministic():
         raise KeyError
     assert flags() == before
 
@@ -51,7 +51,7 @@ def test_networks_run_without_tf32() -> None:
             seen.append(flags())
             return x
 
-    run = torch_run(Network(), Choice("torch", "cpu", "float32"), torch.channels_last)
+    run = torch_runner(Network(), Runtime("torch", "cpu", "float32"), torch.channels_last)
     before = flags()
     run(torch.zeros(1, 3, 4, 4))
     assert seen == [(False, True)]
@@ -76,13 +76,13 @@ def test_bytes_become_floats_where_they_are_needed() -> None:
 def test_sound_is_heard_without_openvino() -> None:
     """Its pictures have no channels, and so no order of them."""
     backbone = load_backbone("aisfx", engine="torch", device="cpu", precision="float32")
-    (ear,) = backbone.ears
-    assert ear.hear(np.zeros((2, ear.window), np.float32)).shape == (2, 512)
+    (ear,) = backbone.audio_encoders
+    assert ear.encode(np.zeros((2, ear.window), np.float32)).shape == (2, 512)
 
 
 def test_a_loss_is_fetched_in_one_piece() -> None:
     total = torch.tensor([2.0], requires_grad=True)
-    loss = fetched(Loss((3 * total).sum(), {"a": torch.tensor(1.0), "b": torch.tensor([5.0])}))
+    loss = to_cpu(Loss((3 * total).sum(), {"a": torch.tensor(1.0), "b": torch.tensor([5.0])}))
     assert not loss.total.requires_grad
     assert (float(loss.total), {n: float(t) for n, t in loss.terms.items()}) == (
         6.0, {"a": 1.0, "b": 5.0}
@@ -102,7 +102,7 @@ def test_batches_divide_the_chunks_that_are_kept(clip: Path, crops: int, most: i
         sizes.append(len(snippets))
         return np.zeros((len(snippets), 1024), np.float32)
 
-    watched = replace(backbone, eyes=(Eye(see, 16),))
-    made = extract(open_source(clip), spec_for(backbone, how), watched).features
+    watched = replace(backbone, visual_encoders=(VisualEncoder(see, 16),))
+    made = extract_video(open_source(clip), backbone_spec(backbone, how), watched).features
     assert sum(sizes) == made.array.shape[1] * crops
     assert set(sizes[:-1]) <= {most}

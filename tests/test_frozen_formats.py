@@ -27,24 +27,24 @@ from safetensors.numpy import load_file
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from oddframe.backbones.engines import Choice
-from oddframe.backbones.registry import find_kinds
-from oddframe.backbones.visual.onnx import OnnxKind
-from oddframe.cameras import camera_rule, mask_note
+from oddframe.backbones.engines import Runtime
+from oddframe.backbones.registry import get_backbones
+from oddframe.backbones.visual.onnx import OnnxSpec
+from oddframe.cameras import camera_rule, mask_warning
 from oddframe.cli.main import app
-from oddframe.cli.options import with_current_names
-from oddframe.datasets.labelled import Dataset, LabelledVideo, Truth
-from oddframe.datasets.precomputed import digest_of as video_digest
-from oddframe.datasets.precomputed import ready_features
+from oddframe.cli.options import translate_old_options
+from oddframe.datasets.labelled import Dataset, GroundTruth, LabelledVideo
+from oddframe.datasets.precomputed import load_precomputed_features
+from oddframe.datasets.precomputed import video_digest as video_digest
 from oddframe.datasets.read import read_dataset
 from oddframe.events import EventRule
-from oddframe.features.extraction.partial import Partial
-from oddframe.features.formats.arrays import features_of
+from oddframe.features.extraction.partial import PartialFeatures
+from oddframe.features.formats.arrays import read_any_features
+from oddframe.features.formats.feature_file import content_digest
 from oddframe.features.formats.published import FeatureFolder
-from oddframe.features.formats.safetensors_file import content_digest
-from oddframe.features.presets import Layout, get_preset, imported_spec
+from oddframe.features.presets import PublishedLayout, get_preset, imported_spec
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import imported_kinds, named_key, note_import
+from oddframe.features.store.imports import import_key, imported_specs, record_import
 from oddframe.features.store.index import Index
 from oddframe.features.store.manifest import append_entries, read_entries
 from oddframe.features.store.store import FeatureStore
@@ -69,14 +69,14 @@ from oddframe.research.published_results import ours_of
 from oddframe.research.records import read_training, write_training
 from oddframe.research.splice import SpliceRule
 from oddframe.research.splits import Draws, Folds, Given, Inner
-from oddframe.training.checkpoint import Identity, load_checkpoint, save_checkpoint
+from oddframe.training.checkpoint import TrainingIdentity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig, parse_config, read_config
-from oddframe.training.data.features import Gathered, Silent
+from oddframe.training.data.features import SilentProgress, VideoFeatures
 from oddframe.training.data.samplers import TrainingVideo
-from oddframe.training.model_card import digest as training_data_digest
-from oddframe.training.model_card import features_digest as seen_digest
+from oddframe.training.model_card import training_data_digest as training_data_digest
+from oddframe.training.model_card import training_features_digest as seen_digest
 from oddframe.training.search import Budget, TrialLog
-from oddframe.training.train import Trained, train
+from oddframe.training.train import TrainedModel, run_training
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.crops import with_regions, with_tiles, with_views
 
@@ -85,7 +85,7 @@ FROZEN = ROOT / "tests" / "data" / "frozen"
 CONTENT = "ab" * 32
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 LEAGUES = sorted((ROOT / "benchmarks" / "league").glob("*.json"))
-LAYOUT = Layout(crops=5, fps=25.0, dim=24, sound_dim=128)
+LAYOUT = PublishedLayout(crops=5, fps=25.0, dim=24, audio_dim=128)
 
 SPEC = FeatureSpec(
     resize=(32, 24),
@@ -156,7 +156,7 @@ def run_config() -> TrainConfig:
     return read_config(FROZEN / "run.yaml")
 
 
-class Steps(Silent):
+class Steps(SilentProgress):
     """Remembers the steps that were taken, and stops after the step ``last`` of training ``n``."""
 
     def __init__(self, last: int = 0, n: int = 0) -> None:
@@ -170,20 +170,24 @@ class Steps(Silent):
             raise KeyboardInterrupt
 
 
-def trained(out: Path, progress: Silent) -> Trained:
+def trained(out: Path, progress: SilentProgress) -> TrainedModel:
     """The run that was interrupted; it had two settings to try, and two seeds to train."""
     store = FeatureStore(out.parent / "store")
-    return train(
+    return run_training(
         ready(), run_config(), out, store=store, progress=progress, budget=Budget(1e6), seeds=2
     )
 
 
 def specs() -> dict[str, FeatureSpec]:
-    found = {f"preset {name}": get_preset(name).how for name in ("ucf-crime", "xd-violence")}
+    found = {
+        f"preset {name}": get_preset(name).preprocessing for name in ("ucf-crime", "xd-violence")
+    }
     plain = replace(SPEC, crops=("full",), rate=None, mask="", precision="float32")
     found |= {"tiles": with_tiles(plain, 2, 3), "regions": with_regions(plain, 2, 3)}
     made = {
-        name: replace(SPEC, **{key: getattr(how, key) for key in asdict(SPEC.how)}, mask="")
+        name: replace(
+            SPEC, **{key: getattr(how, key) for key in asdict(SPEC.preprocessing)}, mask=""
+        )
         for name, how in found.items()
     }
     made |= {f"{views} views": with_views(plain, views) for views in (1, 5, 10)}
@@ -191,11 +195,11 @@ def specs() -> dict[str, FeatureSpec]:
     return made | {"imported with sound": imported_spec(1024, 5, 128)}
 
 
-def gathered() -> list[Gathered]:
+def gathered() -> list[VideoFeatures]:
     features = Features(np.zeros((2, 5, 6), np.float32), SPEC, SPEC.timebase(25.0, 45))
-    truth = (Truth(((3.0, 7.5),), "seconds"), None)
+    truth = (GroundTruth(((3.0, 7.5),), "seconds"), None)
     return [
-        Gathered(
+        VideoFeatures(
             LabelledVideo(Path(f"x/{i}.mp4"), bool(i), ("normal", "fight")[i], f"g{i}", each, part),
             f"{i}" * 64,
             {parse_config({}).features: features},
@@ -219,14 +223,16 @@ def digests() -> dict[str, str]:
     found = {f"spec {name}": spec.hash() for name, spec in specs().items()}
     found["spec fields"] = json.dumps(SPEC.to_dict())
     found["place in a store"] = str(FeatureStore(Path()).path(CONTENT, SPEC))
-    found["imported key"] = named_key("ucf_crime", "Abuse001_x264")
+    found["imported key"] = import_key("ucf_crime", "Abuse001_x264")
     found["mask"] = Mask(np.arange(30).reshape(5, 6) % 7 == 0).digest
-    found["onnx"] = OnnxKind(FROZEN / "onnx.yaml").sha256(FROZEN / "network.onnx")
-    found["onnx preprocessing"] = repr(asdict(find_kinds(str(FROZEN / "onnx.yaml"))[0].how))
+    found["onnx"] = OnnxSpec(FROZEN / "onnx.yaml").sha256(FROZEN / "network.onnx")
+    found["onnx preprocessing"] = repr(
+        asdict(get_backbones(str(FROZEN / "onnx.yaml"))[0].preprocessing)
+    )
     # Scored videos whose fingerprint has changed are scored anew.
     found["fingerprint of a rule"] = repr(EventRule(0.5, 0.25, 1.0, 2.0, 3.0))
-    found["fingerprint of a choice"] = repr(Choice("openvino", "cpu", "float32"))
-    found["unfinished choice"] = str(Choice("openvino", "cpu", "float32"))
+    found["fingerprint of a choice"] = repr(Runtime("openvino", "cpu", "float32"))
+    found["unfinished choice"] = str(Runtime("openvino", "cpu", "float32"))
     for path in [*CONFIGS, FROZEN / "config.yaml"]:
         config = read_config(path)
         found[f"config {path.stem}"] = sha256(config.model_dump_json())
@@ -237,7 +243,7 @@ def digests() -> dict[str, str]:
         found[f"facts of {name}"] = digest_of(
             training_facts(parse_config({"method": {"name": name}}))
         )
-        dim = sum(kind.dim for kind in find_kinds((method.backbones or ("i3d+vggish",))[0]))
+        dim = sum(kind.dim for kind in get_backbones((method.backbones or ("i3d+vggish",))[0]))
         with torch.device("meta"):
             network = ModelNetwork(Standardise.identity(dim), method.network(dim, method.Config()))
         tensors = {key: list(value.shape) for key, value in network.state_dict().items()}
@@ -253,11 +259,13 @@ def digests() -> dict[str, str]:
     found["features of a trial"] = seen_digest(videos, [SPEC])
     generated = np.arange(24, dtype=np.float32).reshape(1, 4, 6)
     bags = [TrainingVideo((generated[0],), True, 2)]
-    found["identity of a training"] = Identity(bags, None).of(run_config())
+    found["identity of a training"] = TrainingIdentity(bags, None).of(run_config())
     for path in sorted((FROZEN / "ready").rglob("*.npy"))[:2]:
         video = LabelledVideo(path, False, "normal", "g")
         found[f"ready {path.name}"] = video_digest(video)
-        found[f"ready features {path.name}"] = content_digest(ready_features(video).array)
+        found[f"ready features {path.name}"] = content_digest(
+            load_precomputed_features(video).array
+        )
     files, _ = FeatureFolder.scan(FROZEN / "published").of(
         "v00", LAYOUT, sound=FeatureFolder.scan(FROZEN / "sound")
     )
@@ -272,7 +280,7 @@ def digests() -> dict[str, str]:
     for name, profile in shipped.profiles.items():
         found[f"shipped spec {name}"] = profile.spec.hash()
         found[f"shipped rule {name}"] = repr(list(vars(profile.rule).values()))
-    found["shipped words"] = repr((shipped.method, shipped.knows, sorted(shipped.card)))
+    found["shipped words"] = repr((shipped.method, shipped.detects, sorted(shipped.card)))
     found["shipped league"] = repr([[*vars(each).values()] for each in ours_of("oddframe")])
     return found
 
@@ -307,7 +315,7 @@ def scores_of(path: Path) -> dict[str, list[float]]:
     model = load_model(path)
     found = {}
     for video in ready().videos[::5]:
-        found[video.path.name] = model.score(features_of(video.path)).scores.tolist()
+        found[video.path.name] = model.score(read_any_features(video.path)).scores.tolist()
     return found
 
 
@@ -322,7 +330,7 @@ def test_options_stay() -> None:
     for verb, names in golden()["options"].items():
         assert verb in now, verb
         for name in names:
-            words, _ = with_current_names([*verb.split(), name])
+            words, _ = translate_old_options([*verb.split(), name])
             rest = words[len(verb.split()) :]
             assert not rest or rest[0].split("=")[0] in now[verb], f"{verb} {name}"
 
@@ -335,7 +343,7 @@ def test_answers_keep_their_keys() -> None:
 
 def test_the_shipped_model_is_written_as_it_is(tmp_path: Path) -> None:
     path = find_model("fight")
-    save_model(load_model(path), tmp_path / path.name, half=True)
+    save_model(load_model(path), tmp_path / path.name, fp16=True)
     assert header_text(tmp_path / path.name) == header_text(path)
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
@@ -352,14 +360,14 @@ def test_a_store_is_found_and_read(tmp_path: Path) -> None:
     assert root / entry.file == store.path(CONTENT, SPEC)
     (of,) = Index(root).specs()
     assert (of.spec, of.videos, of.snippets) == (SPEC, 1, kept.timebase.n_snippets)
-    assert imported_kinds(store, "ucf_crime") == {"i3d": imported_spec(1024, 10)}
+    assert imported_specs(store, "ucf_crime") == {"i3d": imported_spec(1024, 10)}
     # What is written today is what was written then.
     other = FeatureStore(tmp_path / "other")
     written = other.put(CONTENT, kept)
     assert written.read_bytes() == store.path(CONTENT, SPEC).read_bytes()
     append_entries(other.root, read_entries(root))
     assert (other.root / "manifest.jsonl").read_text() == (root / "manifest.jsonl").read_text()
-    note_import(other, "ucf_crime", imported_spec(1024, 10))
+    record_import(other, "ucf_crime", imported_spec(1024, 10))
     name = Path("imported", "ucf_crime", "i3d.json")
     assert (other.root / name).read_text() == (root / name).read_text()
     rows = [table(folder / "index.sqlite") for folder in (FROZEN / "store", other.root)]
@@ -442,7 +450,7 @@ def test_models_give_the_same_scores_and_are_written_as_they_were(
     for name, scores in golden()["scores"][path.stem].items():
         np.testing.assert_allclose(scores_of(path)[name], scores, rtol=0, atol=1e-6)
     model = load_model(path)
-    save_model(model, tmp_path / path.name, half="half" in path.stem)
+    save_model(model, tmp_path / path.name, fp16="half" in path.stem)
     assert (tmp_path / path.name).read_bytes() == path.read_bytes()
     assert (
         parse_config(model.card["configuration"]).model_dump(mode="json")
@@ -454,8 +462,8 @@ def test_thresholds_and_masks_of_cameras_are_found() -> None:
     model = load_model(FROZEN / "models" / "cameras.safetensors")
     rule, path = model.profiles["best"].rule, Path("cam1/x.mp4")
     assert camera_rule(model.card, "best", rule, path).threshold == 0.625
-    assert mask_note(model.card, "best", "", path, "0123456789abcdef") is None
-    assert mask_note(model.card, "best", "", path, "") is not None
+    assert mask_warning(model.card, "best", "", path, "0123456789abcdef") is None
+    assert mask_warning(model.card, "best", "", path, "") is not None
 
 
 @pytest.mark.parametrize("path", LEAGUES, ids=lambda path: path.stem)
@@ -503,12 +511,12 @@ def test_a_score_file_is_read_and_written_as_it_was(tmp_path: Path) -> None:
 
 def test_an_unfinished_extraction_goes_on(tmp_path: Path) -> None:
     shutil.copytree(FROZEN / "partial", tmp_path / "p")
-    partial = Partial(tmp_path / "p", chunk=2)
+    partial = PartialFeatures(tmp_path / "p", chunk=2)
     rows = np.arange(48, dtype=np.float32).reshape(6, 2, 4)
     np.testing.assert_array_equal(partial.load(2, 4), rows[:4])
     partial.add(rows[4:])
     np.testing.assert_array_equal(partial.whole(2, 4), rows.swapaxes(0, 1))
-    again = Partial(tmp_path / "again", chunk=2)
+    again = PartialFeatures(tmp_path / "again", chunk=2)
     again.load(2, 4)
     again.add(rows)
     for path in (tmp_path / "p").iterdir():
@@ -527,7 +535,9 @@ def test_every_key_of_a_configuration_is_read() -> None:
     other = {"preset": "ucf-crime", "crop_order": "extractor"}
     assert len(parse_config({"features": other}).features.crops) == 10
     for key in ("tiles", "regions"):
-        assert parse_config({"features": {"crops": ["full"], key: [2, 3]}}).features.placed == key
+        assert (
+            parse_config({"features": {"crops": ["full"], key: [2, 3]}}).features.grid_kind == key
+        )
     assert isinstance(config, BaseModel)
 
 

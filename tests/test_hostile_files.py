@@ -23,14 +23,14 @@ from PIL import Image
 
 from oddframe._utils.files import file_sha256
 from oddframe._utils.headers import parse_json
-from oddframe.backbones.visual.onnx import OnnxKind
-from oddframe.backbones.weights import read_state
+from oddframe.backbones.visual.onnx import OnnxSpec
+from oddframe.backbones.weights import read_state_dict
 from oddframe.datasets.published.lists import read_frame_labels
-from oddframe.datasets.read import survey
+from oddframe.datasets.read import survey_path
 from oddframe.datasets.table import read_rows
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.formats.arrays import features_of
-from oddframe.features.formats.safetensors_file import read_stored_header
+from oddframe.features.formats.arrays import read_any_features
+from oddframe.features.formats.feature_file import read_feature_header
 from oddframe.features.store.store import content_hash, read_features, write_features
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
@@ -38,10 +38,10 @@ from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.scores.json_file import read_json
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import parse_config, read_config
-from oddframe.training.import_checkpoint import read_published
+from oddframe.training.import_checkpoint import read_published_checkpoint
 from oddframe.video.decoding.probe import probe
 from oddframe.video.mask import read_mask
-from oddframe.video.snippets.crops import check_views, with_regions, with_tiles
+from oddframe.video.snippets.crops import check_crops, with_regions, with_tiles
 from oddframe.video.snippets.transforms import Preprocessing
 from tests.conftest import ROOT
 from tests.test_modelfile import made_features, made_model
@@ -157,7 +157,7 @@ def test_any_claim_of_a_feature_files_header(
     free = [place for place in places(header) if place[:2] not in (("timebase", "n_frames"),)]
     changed = put(header, data.draw(st.sampled_from(free)), data.draw(anything))
     path = write_header(tmp_path / "f.safetensors", tensors, json.dumps(changed), rest)
-    refused_or_fine(lambda: read_stored_header(path))
+    refused_or_fine(lambda: read_feature_header(path))
     refused_or_fine(lambda: read_features(path))
 
 
@@ -207,7 +207,7 @@ def test_a_header_as_long_as_a_sparse_file(length: int, tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(length.to_bytes(8, "little") + b"{")
         file.truncate(2**41)  # Takes no room.
-    for read in (load_model, read_features, read_stored_header):
+    for read in (load_model, read_features, read_feature_header):
         with little_memory(), pytest.raises(InputError):
             read(path)
 
@@ -336,7 +336,7 @@ def test_the_yaml_of_a_backbone_has_the_same_limits(tmp_path: Path) -> None:
     for line in ("dim: 10000000000", "preprocessing: {snippet_frames: 1000000000}", "a: &a 1"):
         path.write_text(f"name: a\nmodel: a.onnx\ninput: {{axes: NCHW}}\ndim: 4\n{line}\n")
         with pytest.raises(UsageError, match=r"net\.yaml"):
-            OnnxKind(path)
+            OnnxSpec(path)
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_the_yaml_of_a_backbone_has_the_same_limits(tmp_path: Path) -> None:
 )
 def test_snippets_beyond_the_limits(how: Preprocessing) -> None:
     with little_memory(), pytest.raises(UsageError):
-        check_views(how)
+        check_crops(how)
 
 
 @pytest.mark.parametrize("grid", [with_tiles, with_regions])
@@ -376,13 +376,13 @@ def test_a_grid_beyond_the_limits(grid: Callable[..., Preprocessing]) -> None:
 )
 def test_a_path_in_a_list_that_no_file_can_have(name: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(f"path,label\n{name},normal\n")
-    found = survey(tmp_path / "list.csv")
+    found = survey_path(tmp_path / "list.csv")
     assert any("line 2" in problem and reason in problem for problem in found.problems)
     folder = tmp_path / "data"
     (folder / "normal").mkdir(parents=True)
     shutil.copy(ROOT / "tests" / "data" / "fi150.mp4", folder / "normal")
     (folder / "events.csv").write_text(f"path,events\n{name},0-1\n")
-    assert any("line 2" in p and reason in p for p in survey(folder).problems)
+    assert any("line 2" in p and reason in p for p in survey_path(folder).problems)
 
 
 @pytest.mark.parametrize(
@@ -402,27 +402,27 @@ def test_a_checkpoint_larger_than_its_file(tmp_path: Path) -> None:
     with zipfile.ZipFile(plain) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for part in old.infolist():
             new.writestr(part.filename, old.read(part))
-    assert list(read_state(plain, "some")) == ["weight"]
+    assert list(read_state_dict(plain, "some")) == ["weight"]
     for path, reason in ((wide, "larger than its numbers"), (packed, "compressed")):
         with little_memory(), pytest.raises(InputError, match=reason):
-            read_state(path, "some")
+            read_state_dict(path, "some")
         with little_memory(), pytest.raises(InputError, match=reason):
-            read_published(path)
+            read_published_checkpoint(path)
 
 
 READERS: dict[str, Callable[[Path], object]] = {
     "model": load_model,
     "features": read_features,
-    "header": read_stored_header,
-    "array": lambda path: features_of(path.with_suffix(".npy")),
+    "header": read_feature_header,
+    "array": lambda path: read_any_features(path.with_suffix(".npy")),
     "configuration": read_config,
-    "backbone": OnnxKind,
+    "backbone": OnnxSpec,
     "csv": lambda path: read_rows(path, ("path",)),
     "labels": read_frame_labels,
     "mask": read_mask,
     "checkpoint": load_checkpoint,
-    "published": read_published,
-    "weights": lambda path: read_state(path, "some"),
+    "published": read_published_checkpoint,
+    "weights": lambda path: read_state_dict(path, "some"),
     "scores": read_json,
     "hash": file_sha256,
     "content": content_hash,
@@ -464,4 +464,4 @@ def test_a_header_of_numpy_that_is_no_python(tmp_path: Path) -> None:
     data[data.find(b"shape") + 6] = ord("Y")
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.npy"):
-        features_of(path)
+        read_any_features(path)

@@ -55,7 +55,7 @@ def made_model(method: str = "ur_dmu", seed: int = 0, spec: FeatureSpec = SPEC) 
         config=config,
         network=network,
         profiles=profiles,
-        knows="fights",
+        detects="fights",
         training_data="d1",
         metrics={"video_auc": 0.875},
         card={"data": "clips", "held_out_groups": ["s01"]},
@@ -98,7 +98,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path, method: str) -> None:
     save_model(model, path)
     back = load_model(path)
     assert (back.name, back.method, back.config) == ("mine", method, model.config)
-    assert (back.profiles, back.knows, back.metrics) == (model.profiles, "fights", model.metrics)
+    assert (back.profiles, back.detects, back.metrics) == (model.profiles, "fights", model.metrics)
     assert (back.card, back.training_data) == (model.card, "d1")
     assert len(back.sha256) == 64
     expected = model.score(made_features()).scores
@@ -115,7 +115,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_half_precision_is_half_as_large_and_scores_the_same(tmp_path: Path) -> None:
     model = made_model()
     save_model(model, tmp_path / "whole.safetensors")
-    save_model(model, tmp_path / "half.safetensors", half=True)
+    save_model(model, tmp_path / "half.safetensors", fp16=True)
     whole, half = ((tmp_path / f"{n}.safetensors").stat().st_size for n in ("whole", "half"))
     assert half < 0.65 * whole
     scores = load_model(tmp_path / "half.safetensors").score(made_features()).scores
@@ -127,7 +127,7 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> 
     with torch.no_grad():
         next(model.network.network.parameters()).fill_(1e6)
     with pytest.raises(OddframeError, match="not finite"):
-        save_model(model, tmp_path / "m.safetensors", half=True)
+        save_model(model, tmp_path / "m.safetensors", fp16=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -203,7 +203,7 @@ def test_the_fast_profiles_features_are_scored_too() -> None:
 def test_constant_dimensions_stay_small() -> None:
     x = np.random.default_rng(0).normal(2.0, 3.0, size=(500, 4)).astype(np.float32)
     x[:, 1] = 7.0
-    standardise = Standardise.fitted([x[:200], x[200:]])
+    standardise = Standardise.fit([x[:200], x[200:]])
     out = standardise(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(out.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(out.std(axis=0), [1, 0, 1, 1], atol=1e-5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.methods.urdmu.config import PAPER, UrDmuConfig
+from oddframe.methods.urdmu.config import PAPER_SETTINGS, UrDmuConfig
 from oddframe.research.reproduce.figures import FIGURES
 from oddframe.research.reproduce.tables import TABLES
 
@@ -41,7 +41,7 @@ def test_every_command_is_one_and_none_is_missing() -> None:
 
 
 def test_every_difference_and_every_term_is_there() -> None:
-    for setting in PAPER:
+    for setting in PAPER_SETTINGS:
         assert f"`{setting}`" in TEXT
     for term in UrDmuConfig().terms:
         assert f"| `{term}`" in TEXT

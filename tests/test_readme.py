@@ -27,10 +27,10 @@ import pytest
 import torch
 from typer.main import get_command
 
-from oddframe.backbones.engines import choose
-from oddframe.cli.demo import DATA
+from oddframe.backbones.engines import choose_runtime
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.cli.main import app
-from oddframe.features.extraction.extract import parts_of
+from oddframe.features.extraction.extract_video import spec_templates
 from oddframe.features.presets import get_preset
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
@@ -236,12 +236,12 @@ def fill(desk: Path) -> None:
     zones = np.full((24, 32), 255, np.uint8)
     zones[:6] = 0
     cv2.imwrite(str(desk / "zones.png"), zones)
-    with (DATA / "clips.csv").open(newline="") as file:
+    with (DEMO_DATA / "clips.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             place = desk / "clips" / row["label"] / row["recording"]
             place.mkdir(parents=True, exist_ok=True)
             if len(list(place.iterdir())) < 2:
-                shutil.copy(DATA / row["clip"], place)
+                shutil.copy(DEMO_DATA / row["clip"], place)
     (desk / "normal_days").mkdir()
     for clip in sorted((desk / "clips/normal").rglob("*.mp4")):
         shutil.copy(clip, desk / "normal_days")
@@ -285,8 +285,8 @@ def ran(
         "oddframe extract videos/ --preset ucf-crime --out published --quiet",
         "oddframe import checkpoint ucf_final.pkl --out ucf.safetensors",
     ]
-    (part,) = parts_of("i3d", get_preset("ucf-crime").how)
-    spec = part.spec(choose("auto", "auto", "auto").precision)
+    (part,) = spec_templates("i3d", get_preset("ucf-crime").preprocessing)
+    spec = part.spec(choose_runtime("auto", "auto", "auto").precision)
     told = []
     for step in [*(Step("", "command", text) for text in before), *RUN]:
         text = step.text.replace("/data/", "DATA/").replace("d3f5", spec.hash()[:4])

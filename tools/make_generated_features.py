@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.published.lists import LABELS
+from oddframe.datasets.published.lists import LABELS_FILE
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError, UsageError
 
@@ -104,10 +104,10 @@ def _write(video: LabelledVideo, rows: int, dataset: Dataset, out: Path, wanted:
     else:
         for crop, values in enumerate(array):
             np.save(folder / f"{name}__{crop}.npy", values)
-    if dataset.layout.sound_dim:
+    if dataset.layout.audio_dim:
         # The published loader meets both: as many rows as the picture has, and one fewer.
         fewer = int(_chance(video, "sound").integers(2)) if rows > 1 else 0
-        sound = _features(video, 1, odd[: rows - fewer], dataset.layout.sound_dim)[0]
+        sound = _features(video, 1, odd[: rows - fewer], dataset.layout.audio_dim)[0]
         np.save(out / "sound" / video.part / f"{name}__vggish.npy", sound)
 
 
@@ -164,7 +164,7 @@ def _write_lists(dataset: Dataset, lengths: Mapping[str, int], folder: Path) -> 
                 rows = lengths[video.path.stem]
                 about = {"frames": _FRAMES * rows, "anomalous": _scaled(video, rows)}
                 labels[video.path.stem] = about
-    (folder / LABELS).write_text(json.dumps(labels))
+    (folder / LABELS_FILE).write_text(json.dumps(labels))
 
 
 def main() -> int:

@@ -10,11 +10,11 @@ from typing import Any
 
 from oddframe.events import EventRule
 
-THRESHOLDS = "thresholds"
-MASKS = "masks"
+THRESHOLDS_KEY = "thresholds"
+MASKS_KEY = "masks"
 
 
-def camera_of(path: Path) -> str:
+def camera_name(path: Path) -> str:
     """The camera that a video is of: the name of the folder that it lies in."""
     return path.absolute().parent.name
 
@@ -29,7 +29,7 @@ def camera_rule(card: Mapping[str, Any], profile: str, rule: EventRule, path: Pa
         rule: That profile's rule, for every other camera.
         path: The video.
     """
-    threshold = card.get(THRESHOLDS, {}).get(profile, {}).get(camera_of(path))
+    threshold = card.get(THRESHOLDS_KEY, {}).get(profile, {}).get(camera_name(path))
     return rule if threshold is None else rule.with_threshold(threshold)
 
 
@@ -37,10 +37,10 @@ def with_thresholds(
     card: Mapping[str, Any], profile: str, thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
     """A card with these thresholds by camera for one profile; none: without its old ones."""
-    return _with(card, THRESHOLDS, profile, thresholds)
+    return _with(card, THRESHOLDS_KEY, profile, thresholds)
 
 
-def shared_mask(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, str]]:
+def summarize_masks(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, str]]:
     """The mask that all videos have, and each camera's where they differ.
 
     Args:
@@ -49,22 +49,22 @@ def shared_mask(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, str]]
     Returns:
         (digest, {}) if it is the same for all; else ("", digest by camera).
     """
-    by_camera = {camera_of(path): digest for path, digest in masks}
+    by_camera = {camera_name(path): digest for path, digest in masks}
     digests = set(by_camera.values()) or {""}
     return (digests.pop(), {}) if len(digests) == 1 else ("", by_camera)
 
 
-def masks_of(card: Mapping[str, Any], profile: str) -> dict[str, str]:
+def masks_by_camera(card: Mapping[str, Any], profile: str) -> dict[str, str]:
     """The masks of a profile's thresholds by camera; none: it has one mask for all cameras."""
-    return dict(card.get(MASKS, {}).get(profile, {}))
+    return dict(card.get(MASKS_KEY, {}).get(profile, {}))
 
 
 def with_masks(card: Mapping[str, Any], profile: str, masks: Mapping[str, str]) -> dict[str, Any]:
     """A card that has the masks of a profile's thresholds by camera; none: without its old ones."""
-    return _with(card, MASKS, profile, masks)
+    return _with(card, MASKS_KEY, profile, masks)
 
 
-def mask_note(
+def mask_warning(
     card: Mapping[str, Any], profile: str, common: str, path: Path, used: str
 ) -> str | None:
     """Why the threshold of a video's camera does not fit its mask; None: it does.
@@ -77,7 +77,7 @@ def mask_note(
         path: The video.
         used: Digest of the mask that it is scored with; "": none.
     """
-    own, camera = masks_of(card, profile), camera_of(path)
+    own, camera = masks_by_camera(card, profile), camera_name(path)
     if own and camera not in own and not common:
         return "the threshold was set on other cameras, with a mask for each"
     before = own.get(camera, common)

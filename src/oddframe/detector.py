@@ -14,14 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.backbones.base import Backbone
-from oddframe.backbones.engines import Choice, DeviceName, EngineName, PrecisionName, choose
+from oddframe.backbones.engines import (
+    DeviceName,
+    EngineName,
+    PrecisionName,
+    Runtime,
+    choose_runtime,
+)
 from oddframe.backbones.registry import load_backbone
-from oddframe.cameras import mask_note
+from oddframe.cameras import mask_warning
 from oddframe.errors import InputError, UsageError
-from oddframe.events import EventRule, find_events, smoothed
-from oddframe.features.extraction.extract import Extraction, Progress, extract, spec_of
-from oddframe.features.extraction.partial import Partial
-from oddframe.features.formats.arrays import BACKBONE as ARRAY
+from oddframe.events import EventRule, find_events, smooth_frame_scores
+from oddframe.features.extraction.extract_video import (
+    Extraction,
+    ProgressCallback,
+    extract_video,
+    make_spec,
+)
+from oddframe.features.extraction.partial import PartialFeatures
+from oddframe.features.formats.arrays import ARRAY_BACKBONE as ARRAY
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model, Profile, load_model
 from oddframe.timeline import Event, ScoreTrack
@@ -29,7 +40,7 @@ from oddframe.video.mask import Mask, mask_digest
 from oddframe.video.snippets.crops import with_views
 from oddframe.video.source import open_source
 
-Views = Literal[1, 5, 10]
+CropCount = Literal[1, 5, 10]
 VideoLike = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
 
 
@@ -41,7 +52,7 @@ class ModelInfo:
         name: ``fight``, or the file's stem.
         sha256: Of the model file.
         method: ``ur_dmu``.
-        knows: What it was trained to find, in words: ``fights``.
+        detects: What it was trained to find, in words: ``fights``.
         backbone: Backbone and input, ``i3d 224x224``.
         profile: ``best`` or ``fast``.
         engine: Engine and precision that made the features, ``openvino float32``.
@@ -51,7 +62,7 @@ class ModelInfo:
     name: str
     sha256: str
     method: str
-    knows: str
+    detects: str
     backbone: str
     profile: str
     engine: str
@@ -89,7 +100,7 @@ class VideoResult:
     @property
     def highest_score(self) -> float:
         """The highest smoothed score: what the threshold is held against."""
-        return float(smoothed(self.track, self.rule.smooth_s).max())
+        return float(smooth_frame_scores(self.track, self.rule.smooth_s).max())
 
 
 class Detector:
@@ -100,11 +111,11 @@ class Detector:
     >>> detector.events(track)
     """
 
-    def __init__(self, model: Model, profile: str, spec: FeatureSpec, choice: Choice):
+    def __init__(self, model: Model, profile: str, spec: FeatureSpec, runtime: Runtime):
         self.model = model
         self.profile = profile
         self.spec = spec
-        self.choice = choice
+        self.runtime = runtime
         self._loading = Lock()
 
     @classmethod
@@ -113,7 +124,7 @@ class Detector:
         model: str | Path = "fight",
         *,
         profile: str = "best",
-        views: Views | None = None,
+        views: CropCount | None = None,
         device: DeviceName = "auto",
         engine: EngineName = "auto",
         precision: PrecisionName = "auto",
@@ -132,7 +143,7 @@ class Detector:
             UsageError: no such model, profile, engine or device.
             InputError: the model file cannot be used.
         """
-        choice = choose(engine, device, precision)
+        choice = choose_runtime(engine, device, precision)
         loaded = load_model(model, choice.device)
         if profile not in loaded.profiles:
             there = ", ".join(loaded.profiles)
@@ -157,10 +168,10 @@ class Detector:
     def _backbone(self) -> Backbone:
         return load_backbone(
             self.spec.backbone,
-            self.spec.how,
-            device=self.choice.device,  # type: ignore[arg-type]
-            engine=self.choice.engine,  # type: ignore[arg-type]
-            precision=self.choice.precision,  # type: ignore[arg-type]
+            self.spec.preprocessing,
+            device=self.runtime.device,  # type: ignore[arg-type]
+            engine=self.runtime.engine,  # type: ignore[arg-type]
+            precision=self.runtime.precision,  # type: ignore[arg-type]
         )
 
     def check(self) -> None:
@@ -171,7 +182,7 @@ class Detector:
             InputError: the backbone's weights are not here, or are others than the model's.
         """
         self._refuse_made_elsewhere()
-        ours, here = self.spec.weights_sha256, spec_of(self.spec.backbone).weights_sha256
+        ours, here = self.spec.weights_sha256, make_spec(self.spec.backbone).weights_sha256
         if ours != here:
             raise InputError(
                 f"the model {self.model.name!r} reads features by other weights of "
@@ -193,11 +204,11 @@ class Detector:
                 "checkpoint with --reads i3d"
             )
 
-    def made_spec(self, mask: Mask | None = None) -> FeatureSpec:
+    def extraction_spec(self, mask: Mask | None = None) -> FeatureSpec:
         """The spec of features that this detector makes here: by this engine, with this mask."""
         if not self.spec.has_picture:
             return replace(self.spec, precision="float32")
-        return replace(self.spec, precision=self.choice.precision, mask=mask_digest(mask))
+        return replace(self.spec, precision=self.runtime.precision, mask=mask_digest(mask))
 
     @property
     def rule(self) -> EventRule:
@@ -218,7 +229,7 @@ class Detector:
         counts = Counter(
             line
             for path, used in masks
-            if (line := mask_note(card, self.profile, common, path, used)) is not None
+            if (line := mask_warning(card, self.profile, common, path, used)) is not None
         )
         lines = [
             line if count == len(masks) else f"{count} of {len(masks)} videos: {line}"
@@ -239,12 +250,12 @@ class Detector:
             name=self.model.name,
             sha256=self.model.sha256,
             method=self.model.method,
-            knows=self.model.knows,
+            detects=self.model.detects,
             backbone=f"{self.spec.backbone} {size}"
             if self.spec.has_picture
             else self.spec.backbone,
             profile=self.profile,
-            engine=str(self.choice),
+            engine=str(self.runtime),
             version=self.model.version,
         )
 
@@ -254,8 +265,8 @@ class Detector:
         *,
         fps: float | None = None,
         mask: Mask | None = None,
-        progress: Progress | None = None,
-        partial: Partial | None = None,
+        progress: ProgressCallback | None = None,
+        partial: PartialFeatures | None = None,
     ) -> Extraction:
         """Features of one video, as this model reads them.
 
@@ -270,7 +281,7 @@ class Detector:
         Raises:
             InputError: it cannot be decoded.
         """
-        return extract(
+        return extract_video(
             open_source(source, fps=fps),
             self.spec,
             self.backbone,
@@ -285,7 +296,7 @@ class Detector:
         *,
         fps: float | None = None,
         mask: Mask | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> ScoreTrack:
         """Scores of one video, or of features that were extracted before.
 

@@ -39,7 +39,7 @@ def is_out_of_memory(error: BaseException | str) -> bool:
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def described_fault(error: Exception) -> str:
+def describe_unexpected_error(error: Exception) -> str:
     """One line about an exception that is no ``OddframeError``."""
     if is_out_of_memory(error):
         return (

@@ -13,7 +13,7 @@ from oddframe.timeline import Box, Event, FloatArray, IntArray, ScoreTrack
 
 # Times are sums and quotients of floats: lengths this close (s) are equal.
 _TIME_SLACK = 1e-9
-# How many thresholds ``calibrate`` looks at one by one before it widens its steps.
+# How many thresholds ``calibrate_threshold`` looks at one by one before it widens its steps.
 _FINE_STEPS = 256
 
 
@@ -23,13 +23,14 @@ class EventRule:
 
     Attributes:
         threshold: An event starts where the smoothed score reaches this (onset).
-        release: ... and lasts until it falls below this (offset); at most ``threshold``.
+        release: ... and lasts until it falls below this (offset); at most ``threshold_for_rate``.
         smooth_s: Width in seconds of the moving average before thresholding; 0: none.
         min_duration_s: Shorter events are dropped.
         merge_gap_s: Events closer than this are one.
 
     Raises:
-        UsageError: a value is not finite or negative, or ``release`` is above ``threshold``.
+        UsageError: a value is not finite or negative, or ``release`` is above
+        ``threshold_for_rate``.
     """
 
     threshold: float = 0.5
@@ -80,7 +81,7 @@ class RuleChanges:
         return replace(rule, **changes)
 
 
-def smoothed(track: ScoreTrack, smooth_s: float) -> FloatArray:
+def smooth_frame_scores(track: ScoreTrack, smooth_s: float) -> FloatArray:
     """(n_frames,) frame scores, averaged over the ``smooth_s`` seconds around each frame's middle.
 
     A frame weighs as long as it is shown, so a variable frame rate is right; at either end of the
@@ -116,7 +117,7 @@ def _averaged(scores: FloatArray, edges: FloatArray, smooth_s: float) -> FloatAr
 
 
 @dataclass(frozen=True)
-class _Curve:
+class _SmoothedCurve:
     """A smoothed score curve, (n_frames,) each.
 
     Attributes:
@@ -132,14 +133,14 @@ class _Curve:
     opens: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, track: ScoreTrack, smooth_s: float) -> _Curve:
+    def of(cls, track: ScoreTrack, smooth_s: float) -> _SmoothedCurve:
         base = track.timebase
         opens = np.zeros(base.n_frames, dtype=np.bool_)
         opens[base.segments[:, 0]] = True
-        return cls(smoothed(track, smooth_s), base.frame_times, base.frame_ends, opens)
+        return cls(smooth_frame_scores(track, smooth_s), base.frame_times, base.frame_ends, opens)
 
 
-def _spans(curve: _Curve, rule: EventRule) -> IntArray:
+def _spans(curve: _SmoothedCurve, rule: EventRule) -> IntArray:
     """(n, 2) half-open frame intervals of the events of a curve; none spans a gap."""
     held = curve.scores >= rule.release
     after_held = np.append(False, held[:-1]) & ~curve.opens
@@ -165,7 +166,7 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     """The events of a track, in order of time, disjoint.
 
     In this order: the frame scores are smoothed; an event starts at the first frame that reaches
-    ``threshold`` and ends before the first one below ``release``; events closer than
+    ``threshold_for_rate`` and ends before the first one below ``release``; events closer than
     ``merge_gap_s`` are joined, but not across a gap in the time line; what is then shorter than
     ``min_duration_s`` is dropped. Times are those that a player shows: the start is when the first
     frame appears, the end when the last one leaves the screen. ``peak_s`` and ``score`` are of the
@@ -174,7 +175,7 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     Raises:
         InputError: a score is not finite.
     """
-    curve = _Curve.of(track, rule.smooth_s)
+    curve = _SmoothedCurve.of(track, rule.smooth_s)
     spans = _spans(curve, rule)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     places: list[Box | None] = [None] * len(peaks)
@@ -210,7 +211,7 @@ class Calibration:
     Attributes:
         threshold: The threshold.
         false_alarms: Events that normal video still gives at it.
-        hours: Hours of normal video that were looked at; see ``hours_for``.
+        hours: Hours of normal video that were looked at; see ``hours_needed``.
     """
 
     threshold: float
@@ -218,7 +219,7 @@ class Calibration:
     hours: float
 
 
-def hours_for(false_alarms_per_hour: float) -> float:
+def hours_needed(false_alarms_per_hour: float) -> float:
     """Hours of normal video that can show so few false alarms an hour; infinite for none at all.
 
     The rule of three: three hours without one rule out one an hour, at 95 %; less video does not.
@@ -226,7 +227,7 @@ def hours_for(false_alarms_per_hour: float) -> float:
     return 3.0 / false_alarms_per_hour if false_alarms_per_hour > 0 else float("inf")
 
 
-def calibrate(
+def calibrate_threshold(
     tracks: Sequence[ScoreTrack], false_alarms_per_hour: float, rule: EventRule
 ) -> Calibration:
     """The lowest threshold at which normal video gives at most the wished false alarms an hour.
@@ -250,7 +251,7 @@ def calibrate(
         raise UsageError("a threshold needs at least one normal video")
     if not 0 <= false_alarms_per_hour < np.inf:
         raise UsageError(f"false alarms an hour must be 0 or more, not {false_alarms_per_hour}")
-    curves = [_Curve.of(track, rule.smooth_s) for track in tracks]
+    curves = [_SmoothedCurve.of(track, rule.smooth_s) for track in tracks]
     hours = sum(track.timebase.covered_s for track in tracks) / 3600
 
     def count(threshold: float) -> int:

@@ -19,7 +19,7 @@ from oddframe.timeline import FloatArray, ScoreTrack
 
 
 @dataclass(frozen=True)
-class _Curve:
+class _RankingCurve:
     """Weight of the positives and negatives that score at least each distinct score, descending."""
 
     true: FloatArray
@@ -104,7 +104,7 @@ def _check_threshold(threshold: float) -> None:
         raise InputError("a threshold must be a number, not nan")
 
 
-def _curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _Curve:
+def _curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _RankingCurve:
     s, y, w = _rows(scores, labels, weights)
     if (w == 0).any():
         s, y, w = s[w > 0], y[w > 0], w[w > 0]
@@ -113,7 +113,7 @@ def _curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _
     positive = np.where(y[order], w, 0.0)
     last_of_tie = np.flatnonzero(np.append(np.diff(s) != 0, True)) if s.size else np.arange(0)
     # Summed apart: total minus positives would leave a rounding error where a zero must be.
-    return _Curve(np.cumsum(positive)[last_of_tie], np.cumsum(w - positive)[last_of_tie])
+    return _RankingCurve(np.cumsum(positive)[last_of_tie], np.cumsum(w - positive)[last_of_tie])
 
 
 def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -149,7 +149,8 @@ def trapezoid_ap(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None
 def false_alarm_rate(
     scores: ArrayLike, threshold: float = 0.5, weights: ArrayLike | None = None
 ) -> float:
-    """Share of frames of normal videos that score above ``threshold`` (FAR); ``nan`` if empty.
+    """Share of frames of normal videos that score above ``threshold_for_rate`` (FAR); ``nan`` if
+    empty.
 
     Args:
         scores: (n,) finite.
@@ -166,7 +167,8 @@ def false_alarm_rate(
 
 
 def accuracy(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> float:
-    """Share of scores on the right side of ``threshold`` (above it: anomalous); ``nan`` if empty.
+    """Share of scores on the right side of ``threshold_for_rate`` (above it: anomalous); ``nan``
+    if empty.
 
     Args:
         labels: (n,) 0 or 1, or bool.

@@ -22,23 +22,36 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 import oddframe
-from oddframe._utils.files import check_regular, exists, is_file, json_text, opened, write_bytes
-from oddframe._utils.headers import TensorClaim, parse_json, read_tensor_header
-from oddframe._utils.yaml_files import explained
-from oddframe.errors import InputError, OddframeError, UsageError, described_fault, is_out_of_memory
+from oddframe._utils.files import (
+    check_regular,
+    exists,
+    is_file,
+    json_text,
+    open_regular_file,
+    write_bytes,
+)
+from oddframe._utils.headers import TensorEntry, parse_json, read_tensor_header
+from oddframe._utils.yaml_files import format_validation_error
+from oddframe.errors import (
+    InputError,
+    OddframeError,
+    UsageError,
+    describe_unexpected_error,
+    is_out_of_memory,
+)
 from oddframe.events import EventRule
-from oddframe.features.formats.safetensors_file import HEADER, checksum
+from oddframe.features.formats.feature_file import METADATA_KEY, checksum
 from oddframe.features.spec import Features, FeatureSpec, MaskDigest
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.timeline import ScoreTrack, Tiles
+from oddframe.timeline import ScoreTrack, TileScores
 
-FORMAT = 1
-KIND = "oddframe model"
-SHIPPED = Path(__file__).parent / "models"
+MODEL_FORMAT = 1
+MODEL_KIND = "oddframe model"
+SHIPPED_MODELS_DIR = Path(__file__).parent / "models"
 # What a model knows that was made from normal video alone.
-UNUSUAL = "what is unusual"
+DETECTS_UNUSUAL = "what is unusual"
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ class Model:
         config: The method's config.
         network: Standardisation and network, in evaluation mode.
         profiles: ``best``, and ``fast`` if it has one.
-        knows: What it was trained to find, in words: ``fights``.
+        detects: What it was trained to find, in words: ``fights``.
         training_data: Digest of the videos and labels that it was trained on.
         metrics: Figures on videos that it was not trained on, in [0, 1].
         card: What a reader should know: data, recordings left out, limits, how to make it again.
@@ -72,7 +85,7 @@ class Model:
     config: BaseModel
     network: ModelNetwork
     profiles: Mapping[str, Profile]
-    knows: str
+    detects: str
     training_data: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
@@ -103,7 +116,7 @@ class Model:
             videos: (group, sha256 of the content) of each; those of one group belong together.
         """
         contents = frozenset(self.card.get("learned_from", ()))
-        groups = {group for group, sha256 in videos if short(sha256) in contents}
+        groups = {group for group, sha256 in videos if short_digest(sha256) in contents}
         return [group in groups for group, _ in videos]
 
     def profile_of(self, spec: FeatureSpec) -> str:
@@ -136,19 +149,19 @@ class Model:
         if grid is None:
             scores = self.network.score_views(features.array, spacing)
         else:
-            tiles = Tiles(grid, self.network.score_tiles(np.asarray(features.array), spacing))
+            tiles = TileScores(grid, self.network.score_tiles(np.asarray(features.array), spacing))
             scores = tiles.scores.max(axis=0)
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
         return ScoreTrack(scores, features.timebase, tiles)
 
 
-def short(sha256: str) -> str:
+def short_digest(sha256: str) -> str:
     """As cards name a video's content: enough to know it, and no more than that."""
     return sha256[:16]
 
 
-def save_model(model: Model, path: Path, *, half: bool = False) -> None:
+def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
     """Write one model file, atomically; with ``half`` the network's weights in half precision.
 
     Raises:
@@ -157,15 +170,15 @@ def save_model(model: Model, path: Path, *, half: bool = False) -> None:
     tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in model.network.state_dict().items():
         array = tensor.detach().cpu().contiguous().numpy()
-        if half and array.dtype == np.float32 and name.startswith("network."):
+        if fp16 and array.dtype == np.float32 and name.startswith("network."):
             with np.errstate(over="ignore"):
                 array = array.astype(np.float16)
         if not np.isfinite(array).all():
             raise OddframeError(f"{path}: not written, the tensor {name} is not finite")
         tensors[name] = array
     header = {
-        "kind": KIND,
-        "format": FORMAT,
+        "kind": MODEL_KIND,
+        "format": MODEL_FORMAT,
         "oddframe": model.version,
         "method": model.method,
         "config": model.config.model_dump(mode="json"),
@@ -173,19 +186,19 @@ def save_model(model: Model, path: Path, *, half: bool = False) -> None:
             name: {"spec": profile.spec.to_dict(), "rule": asdict(profile.rule)}
             for name, profile in model.profiles.items()
         },
-        "knows": model.knows,
+        "knows": model.detects,
         "training_data": model.training_data,
         "metrics": dict(model.metrics),
         "card": dict(model.card),
         "checksum": checksum(tensors),
     }
     about = json_text(header, nan_is_null=False)
-    write_bytes(path, safetensors_numpy.save(tensors, {HEADER: about}))
+    write_bytes(path, safetensors_numpy.save(tensors, {METADATA_KEY: about}))
 
 
 def shipped_models() -> tuple[str, ...]:
     """Names of the models that come with oddframe."""
-    return tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+    return tuple(sorted(path.stem for path in SHIPPED_MODELS_DIR.glob("*.safetensors")))
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -200,7 +213,7 @@ def find_model(name_or_path: str | Path) -> Path:
     if exists(path) and not path.is_dir():
         check_regular(path)
     if str(name_or_path) in shipped_models():
-        return SHIPPED / f"{name_or_path}.safetensors"
+        return SHIPPED_MODELS_DIR / f"{name_or_path}.safetensors"
     shipped = ", ".join(shipped_models()) or "none"
     raise UsageError(
         f"{name_or_path}: no such model file; models that come with oddframe: {shipped}"
@@ -215,7 +228,7 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
         InputError: the file is a pickle, truncated, damaged, not a model, or of a newer format.
     """
     path = find_model(name_or_path)
-    with opened(path) as file:
+    with open_regular_file(path) as file:
         try:
             return _read(path, file, device)
         except OSError as error:
@@ -265,12 +278,12 @@ def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
         try:
             _HeaderFields.model_validate(header)
         except ValidationError as error:
-            raise ValueError(explained(error, _HeaderFields, (), "header")) from None
+            raise ValueError(format_validation_error(error, _HeaderFields, (), "header")) from None
         method = get_method(header["method"])
         try:
             config = method.Config.model_validate(header["config"])
         except ValidationError as error:
-            raise ValueError(explained(error, method.Config, ())) from None
+            raise ValueError(format_validation_error(error, method.Config, ())) from None
         profiles = {
             name: Profile(FeatureSpec.from_dict(each["spec"]), EventRule(**each["rule"]))
             for name, each in header["profiles"].items()
@@ -294,7 +307,7 @@ def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
             config=config,
             network=network.to(device).eval(),
             profiles=profiles,
-            knows=header["knows"],
+            detects=header["knows"],
             training_data=header["training_data"],
             metrics=header["metrics"],
             card=header["card"],
@@ -306,13 +319,13 @@ def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
         *(RuntimeError, ArithmeticError),
     ) as error:
         if is_out_of_memory(error):
-            raise OddframeError(f"{path}: {described_fault(error)}") from None
+            raise OddframeError(f"{path}: {describe_unexpected_error(error)}") from None
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: a damaged model file ({reason})") from None
 
 
 def _check_shapes(
-    method: AnyMethod, dim: int, config: BaseModel, claims: Mapping[str, TensorClaim]
+    method: AnyMethod, dim: int, config: BaseModel, claims: Mapping[str, TensorEntry]
 ) -> None:
     """Say no to a network that is not the one whose tensors are in the file, before it is made.
 
@@ -332,7 +345,7 @@ def _check_shapes(
 _LACK = {True: "missing", False: "unknown"}
 
 
-def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[str, TensorClaim]]:
+def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[str, TensorEntry]]:
     try:
         claims, metadata = read_tensor_header(file, os.fstat(file.fileno()).st_size)
     except ValueError as error:
@@ -348,16 +361,16 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[st
             ) from None
         raise InputError(f"{path}: truncated or no model file ({error})") from None
     try:
-        header = parse_json(metadata[HEADER])
+        header = parse_json(metadata[METADATA_KEY])
         kind, version = header["kind"], header.get("format", 0)
     except (KeyError, TypeError, ValueError, AttributeError):
         header, kind, version = {}, "a safetensors file of another program", 0
-    if kind != KIND:
+    if kind != MODEL_KIND:
         raise InputError(f"{path}: no model file but {kind!s:.80}")
-    if type(version) is not int or version > FORMAT:
+    if type(version) is not int or version > MODEL_FORMAT:
         raise InputError(
             f"{path}: a model of format {version!s:.20}, written by oddframe "
             f"{header.get('oddframe')!s:.20}; this is {oddframe.__version__}, which reads up to "
-            f"{FORMAT}: upgrade oddframe"
+            f"{MODEL_FORMAT}: upgrade oddframe"
         )
     return header, claims

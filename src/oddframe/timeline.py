@@ -21,14 +21,16 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 # Time stamps are rational numbers cut to floats: a frame this close (s) to a tick is on it.
-TICK_SLACK_S = 1e-6
+TICK_TOLERANCE_S = 1e-6
 # Floats count exactly up to here.
 _MOST_TICKS = 2**53
 # A file of scores or features spends at least a byte on so many frames: ours spend one on five.
 _FRAMES_A_BYTE = 100
 
 
-def stretches(labels: NDArray[np.bool_], edges: FloatArray) -> tuple[tuple[float, float], ...]:
+def labelled_intervals(
+    labels: NDArray[np.bool_], edges: FloatArray
+) -> tuple[tuple[float, float], ...]:
     """The half-open intervals in which a row of frames is labelled.
 
     Args:
@@ -74,7 +76,8 @@ class Timebase:
     """How frames, snippets and seconds of one video belong together.
 
     Snippet ``i`` looks at the ``snippet_frames`` frames from ``i * stride`` on; where the video
-    ends first, the last frame is repeated. With ``rate``, snippets are cut from the video as a
+    ends first, the last frame is repeated. With ``format_alarm_rate``, snippets are cut from the
+    video as a
     player would show it at that constant rate (frames dropped or repeated by their time stamps),
     and ``stride`` counts those *ticks*; without it, ticks are the frames themselves.
 
@@ -209,7 +212,7 @@ class Timebase:
         parts = self._segments
         lengths = parts.last - parts.first + 1
         since_start = self.frame_times - np.repeat(parts.start_s, lengths)
-        ticks: IntArray = np.floor((since_start + TICK_SLACK_S) * self.rate).astype(np.int64)
+        ticks: IntArray = np.floor((since_start + TICK_TOLERANCE_S) * self.rate).astype(np.int64)
         return ticks + np.repeat(_starts(parts.ticks), lengths)
 
     @property
@@ -228,7 +231,7 @@ class Timebase:
             return np.arange(self.n_frames)
         parts = self._segments
         ticks = _counted(parts.ticks) / self.rate + np.repeat(parts.start_s, parts.ticks)
-        frames = np.searchsorted(self.frame_times, ticks + TICK_SLACK_S, side="right") - 1
+        frames = np.searchsorted(self.frame_times, ticks + TICK_TOLERANCE_S, side="right") - 1
         return np.minimum(frames, np.repeat(parts.last, parts.ticks))
 
     def snippet_ticks(self) -> IntArray:
@@ -276,7 +279,7 @@ class Timebase:
         start_s, last_s = self._times(first), self._times(last)
         ticks = last - first + 1
         if self.rate is not None:
-            since_start = last_s - start_s + TICK_SLACK_S
+            since_start = last_s - start_s + TICK_TOLERANCE_S
             ticks = np.floor(since_start * self.rate).astype(np.int64) + 1
         snippets = count_snippets(ticks, self.snippet_frames, self.stride)
         return _Segments(first, last, start_s, last_s + 1.0 / self.fps, ticks, snippets)
@@ -321,7 +324,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Tiles:
+class TileScores:
     """Scores of the parts of a picture that was cut into a grid.
 
     Attributes:
@@ -356,7 +359,7 @@ class ScoreTrack:
 
     scores: FloatArray
     timebase: Timebase
-    tiles: Tiles | None = None
+    tiles: TileScores | None = None
 
     def __post_init__(self) -> None:
         if self.scores.shape != (self.timebase.n_snippets,):

@@ -14,7 +14,7 @@ from oddframe.backbones import engines
 from oddframe.backbones.base import to_input
 from oddframe.backbones.registry import load_backbone
 from oddframe.backbones.visual.i3d import I3D, same_padding
-from oddframe.backbones.weights import fold
+from oddframe.backbones.weights import fold_batch_norm
 from oddframe.errors import InputError, UsageError
 from oddframe.video.snippets.transforms import Preprocessing
 
@@ -38,7 +38,7 @@ def test_folding_changes_nothing() -> None:
         torch.nn.init.normal_(tensor)  # type: ignore[arg-type]
     norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
     x = torch.randn(2, 3, 5, 6, 7)
-    weight, bias = fold(
+    weight, bias = fold_batch_norm(
         conv.weight.detach(), norm.weight.detach(), norm.bias.detach(),
         norm.running_mean, norm.running_var, 1e-3,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -60,7 +60,7 @@ def test_openvino_and_torch_give_the_same_features(
     atol = 1e-5 * expected.max()  # Noise makes features of up to 7.
     np.testing.assert_array_equal(first(snippets), kept(snippets))
     for backbone in (first, kept):
-        assert backbone.choice.engine == "openvino"
+        assert backbone.runtime.engine == "openvino"
         np.testing.assert_allclose(backbone(snippets), expected, rtol=1e-5, atol=atol)
         # One snippet alone, another batch size: the same feature.
         np.testing.assert_allclose(backbone(snippets[:1]), expected[:1], rtol=1e-5, atol=atol)
@@ -99,9 +99,9 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
         load_backbone("i4d", SMALL)
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="no CUDA device"):
-            engines.choose(device="cuda")
+            engines.choose_runtime(device="cuda")
     with pytest.raises(UsageError, match="--engine onnx: choose from auto, openvino, torch"):
-        engines.choose(engine="onnx")  # type: ignore[arg-type]
+        engines.choose_runtime(engine="onnx")  # type: ignore[arg-type]
     bad = tmp_path / "weights.pt"
     bad.write_bytes(b"no weights at all")
     with pytest.raises(InputError, match="cannot be read as I3D weights"):
@@ -110,9 +110,9 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_without_openvino_torch_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "has_openvino", lambda: False)
-    assert engines.choose(device="cpu").engine == "torch"
+    assert engines.choose_runtime(device="cpu").engine == "torch"
     with pytest.raises(UsageError, match="pip install openvino"):
-        engines.choose(engine="openvino")
+        engines.choose_runtime(engine="openvino")
 
 
 def test_i3d_takes_any_size() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe.backbones.registry import get_backbones, load_backbone
 from oddframe.errors import UsageError
-from oddframe.features.extraction.extract import extract, spec_of
+from oddframe.features.extraction.extract_video import extract_video, make_spec
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.config_files import with_method
 from oddframe.video.source import open_source
@@ -30,18 +30,18 @@ def test_a_feature_is_the_grey_pixels_frame_after_frame() -> None:
 
 
 def test_a_video_is_cut_as_the_name_says(clip: Path) -> None:
-    backbone, spec = load_backbone("grey_10x96x96"), spec_of("grey_10x96x96")
+    backbone, spec = load_backbone("grey_10x96x96"), make_spec("grey_10x96x96")
     assert (spec.snippet_frames, spec.stride, spec.crop_size) == (10, 10, (96, 96))
-    features = extract(open_source(clip), spec, backbone).features
+    features = extract_video(open_source(clip), spec, backbone).features
     assert features.array.shape == (1, 5, 10 * 96 * 96)
     assert 0 <= np.min(features.array) < np.max(features.array) <= 1
     dense = replace(spec, stride=5)
-    again = extract(open_source(clip), dense, backbone).features
+    again = extract_video(open_source(clip), dense, backbone).features
     np.testing.assert_array_equal(np.asarray(again.array)[0, ::2], np.asarray(features.array)[0])
 
 
 def test_other_sizes_and_weights_are_refused() -> None:
-    how = find_kinds("grey_10x96x96")[0].how
+    how = get_backbones("grey_10x96x96")[0].preprocessing
     with pytest.raises(UsageError, match="10 frames of 96x96, not 16 of 96x96"):
         load_backbone("grey_10x96x96", replace(how, snippet_frames=16))
     with pytest.raises(UsageError, match="not 10 of 48x48"):
@@ -57,7 +57,7 @@ def test_a_method_that_looks_at_frames_brings_its_own(name: str, own: str) -> No
         parse_config({"method": {"name": name}}),
     ):
         assert config.features.backbone == own
-        assert config.features.preprocessing() == find_kinds(own)[0].how
+        assert config.features.preprocessing() == get_backbones(own)[0].preprocessing
     larger = {"backbone": "grey_10x227x227", "stride": 5}
     asked = parse_config({"features": larger, "method": {"name": "hasan"}})
     assert (asked.features.backbone, asked.features.stride) == ("grey_10x227x227", 5)

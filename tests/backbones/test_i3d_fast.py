@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from oddframe.backbones.base import WHOLE
-from oddframe.backbones.engines import Choice
+from oddframe.backbones.base import FULL_FRAME
+from oddframe.backbones.engines import Runtime
 from oddframe.backbones.visual.i3d import I3D, read_i3d
-from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS, I3DRgb
-from oddframe.backbones.visual.i3d_winograd import FORM, FastI3D, load_i3d
+from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS, I3DRgbSpec
+from oddframe.backbones.visual.i3d_winograd import CACHE_SUFFIX, FastI3D, i3d_runner
 
-FLOAT = Choice("openvino", "cpu", "float32")
+FLOAT = Runtime("openvino", "cpu", "float32")
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (65, 33), (50, 47)])
@@ -38,20 +38,20 @@ def test_two_channels_of_flow_do_as_well() -> None:
     [
         (FLOAT, 16, True),
         (FLOAT, 32, False),
-        (Choice("openvino", "cpu", "bfloat16"), 16, False),
-        (Choice("torch", "cpu", "float32"), 16, False),
-        (Choice("torch", "cuda", "bfloat16"), 16, False),
+        (Runtime("openvino", "cpu", "bfloat16"), 16, False),
+        (Runtime("torch", "cpu", "float32"), 16, False),
+        (Runtime("torch", "cuda", "bfloat16"), 16, False),
     ],
 )
 def test_it_runs_on_openvino_in_float32(
-    choice: Choice, frames: int, fast: bool, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, frames: int, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[bool, bool, str]] = []
 
     def run(_: object, network: nn.Module, *_given: object, variant: str, **or_not: bool) -> None:
         asked.append((isinstance(network, FastI3D), or_not.get("alone", False), variant))
 
-    monkeypatch.setattr(I3DRgb, "run", run)
-    how = replace(WHOLE, resize=(32, 32), crop_size=(32, 32), snippet_frames=frames)
-    load_i3d(I3DRgb(), I3D(), I3D_WEIGHTS, how, choice)
-    assert asked == [(fast, fast, FORM if fast else "")]
+    monkeypatch.setattr(I3DRgbSpec, "run", run)
+    how = replace(FULL_FRAME, resize=(32, 32), crop_size=(32, 32), snippet_frames=frames)
+    i3d_runner(I3DRgbSpec(), I3D(), I3D_WEIGHTS, how, runtime)
+    assert asked == [(fast, fast, CACHE_SUFFIX if fast else "")]

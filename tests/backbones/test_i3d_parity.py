@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from oddframe.backbones.visual.i3d import I3D, convert_port, load_into, pooled, read_i3d
+from oddframe.backbones.visual.i3d import I3D, convert_port, load_into, pool_features, read_i3d
 from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
 from oddframe.backbones.visual.i3d_winograd import FastI3D
 
@@ -58,7 +58,7 @@ def outputs(network: I3D, x: Tensor) -> dict[str, Tensor]:
     with torch.inference_mode():
         endpoint = network.endpoint(x)
         logits = network.logits(endpoint).mean(dim=(2, 3, 4))
-        return {"features": pooled(endpoint, None)[0], "logits": logits[0]}
+        return {"features": pool_features(endpoint, None)[0], "logits": logits[0]}
 
 
 def cosine(ours: Tensor, theirs: Tensor) -> float:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from oddframe.backbones.registry import find_kinds, known_kinds, load_backbone
+from oddframe.backbones.registry import get_backbones, known_backbones, load_backbone
 from oddframe.backbones.visual.efficientnet import LITE0_WEIGHTS, EfficientNetLite0
 from oddframe.backbones.visual.i3d_flow import to_flow
-from oddframe.backbones.weights import fill, read_state
+from oddframe.backbones.weights import load_weights, read_state_dict
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extraction.extract import spec_of
+from oddframe.features.extraction.extract_video import make_spec
 from oddframe.video.snippets.transforms import Preprocessing
 from tests.backbones.test_i3d_parity import uniform
 
@@ -77,7 +77,7 @@ def test_a_snippet_has_the_same_flow_alone_and_in_a_batch() -> None:
 def test_i3d_flow_takes_the_users_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODDFRAME_WEIGHTS", str(tmp_path / "weights"))
     with pytest.raises(InputError, match=r"pytorch-i3d.*i3d_flow\.pt"):
-        spec_of("i3d_flow")
+        make_spec("i3d_flow")
     (tmp_path / "weights").mkdir()
     torch.save(port_state(), tmp_path / "weights" / "i3d_flow.pt")
     backbone = load_backbone("i3d_flow", SMALL, engine="torch", precision="float32")
@@ -88,7 +88,7 @@ def test_i3d_flow_takes_the_users_weights(tmp_path: Path, monkeypatch: pytest.Mo
     assert made.shape == (2, 1024)
     assert not np.allclose(made[0], made[1])
     np.testing.assert_allclose(backbone(snippets[1:]), made[1:], rtol=1e-4, atol=1e-5)
-    assert spec_of("i3d+i3d_flow", how).dim == 2048
+    assert make_spec("i3d+i3d_flow", how).dim == 2048
 
 
 def test_rgb_weights_are_no_flow_weights(tmp_path: Path) -> None:
@@ -103,7 +103,9 @@ def test_rgb_weights_are_no_flow_weights(tmp_path: Path) -> None:
 def test_efficientnet_gives_what_the_published_network_gives() -> None:
     shape = (2, 3, 224, 200)
     x = uniform(int(np.prod(shape)), 5, 0.25).reshape(shape)
-    network = fill(EfficientNetLite0(), read_state(LITE0_WEIGHTS, "EfficientNet"), "EfficientNet")
+    network = load_weights(
+        EfficientNetLite0(), read_state_dict(LITE0_WEIGHTS, "EfficientNet"), "EfficientNet"
+    )
     with torch.inference_mode():
         made = network(torch.from_numpy(x).float())
     # Their weights are in single precision, ours in half.
@@ -133,7 +135,7 @@ def test_several_backbones_stand_side_by_side() -> None:
     ]
     assert both.dims == (1024, 1280, 512)
     np.testing.assert_array_equal(both(snippets), np.concatenate(alone, axis=1))
-    assert both.weights_sha256 == spec_of("i3d+efficientnet_lite0+aisfx").weights_sha256
+    assert both.weights_sha256 == make_spec("i3d+efficientnet_lite0+aisfx").weights_sha256
 
 
 @pytest.mark.parametrize(
@@ -148,10 +150,10 @@ def test_several_backbones_stand_side_by_side() -> None:
 )
 def test_names_that_are_none(names: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        find_kinds(names)
+        get_backbones(names)
 
 
 def test_every_kind_says_what_it_is() -> None:
-    kinds = known_kinds()
+    kinds = known_backbones()
     assert {"i3d", "i3d_flow", "efficientnet_lite0", "aisfx", "vggish"} <= {k.name for k in kinds}
     assert all(kind.title and kind.dim > 0 for kind in kinds)

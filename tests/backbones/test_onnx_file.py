@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from oddframe.backbones import engines
-from oddframe.backbones.registry import find_kinds, load_backbone
-from oddframe.backbones.visual.onnx import OnnxKind, data_files
+from oddframe.backbones.registry import get_backbones, load_backbone
+from oddframe.backbones.visual.onnx import OnnxSpec, onnx_data_files
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extraction.extract import extract, spec_for, spec_of
+from oddframe.features.extraction.extract_video import backbone_spec, extract_video, make_spec
 from oddframe.training.config import parse_config
 from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
@@ -87,9 +87,9 @@ def test_features_of_a_real_clip(clip: Path, tmp_path: Path) -> None:
     assert config.features.stride == 8, "the YAML says how videos are cut for it"
     how = config.features.preprocessing()
     backbone = load_backbone(str(path), how)
-    made = extract(open_source(clip), spec_for(backbone, how), backbone).features
+    made = extract_video(open_source(clip), backbone_spec(backbone, how), backbone).features
     assert made.array.shape == (1, made.timebase.n_snippets, 3)
-    assert made.spec == spec_of(str(path), how, backbone.choice.precision)
+    assert made.spec == make_spec(str(path), how, backbone.runtime.precision)
     assert made.spec.backbone == "tiny"
 
 
@@ -98,13 +98,13 @@ def test_beside_i3d_and_by_its_name_in_the_weights_folder(
 ) -> None:
     monkeypatch.setenv("ODDFRAME_WEIGHTS", str(tmp_path))
     write(tmp_path, "NCHW")
-    assert [kind.name for kind in find_kinds("i3d+tiny+aisfx")] == ["i3d", "tiny", "aisfx"]
-    assert spec_of("i3d+tiny+aisfx").dim == 1024 + 3 + 512
+    assert [kind.name for kind in get_backbones("i3d+tiny+aisfx")] == ["i3d", "tiny", "aisfx"]
+    assert make_spec("i3d+tiny+aisfx").dim == 1024 + 3 + 512
 
 
 def test_the_hash_is_of_the_network_its_data_and_how_it_is_fed(tmp_path: Path) -> None:
     def sha256() -> str:
-        kind = OnnxKind(tmp_path / "tiny.yaml")
+        kind = OnnxSpec(tmp_path / "tiny.yaml")
         return kind.sha256(kind.weights())
 
     path = write(tmp_path, "NCHW")
@@ -124,20 +124,20 @@ def test_weights_in_another_file_are_part_of_the_network_whatever_its_name(tmp_p
     for location, bias in (("w.bin", 0.0), ("w.bin", 1.0), ("sub/w.bin", 1.0), ("sub/w.bin", 2.0)):
         write_biased(tmp_path / "tiny.onnx", ["n", 3, 4, 8, 12], [2, 3, 4], location)
         (tmp_path / location).write_bytes(np.full(3, bias, np.float32).tobytes())
-        seen.add(spec_of(str(path)).weights_sha256)
+        seen.add(make_spec(str(path)).weights_sha256)
         made = load_backbone(str(path), HOW, precision="float32")(SNIPPETS)
         np.testing.assert_allclose(made, expected(SNIPPETS) + bias, atol=1e-5)
     assert len(seen) == 4
     (tmp_path / "other.bin").write_bytes(b"not of this network")
-    assert spec_of(str(path)).weights_sha256 in seen
+    assert make_spec(str(path)).weights_sha256 in seen
 
 
 def test_weights_of_a_graph_within_a_graph_are_found(tmp_path: Path) -> None:
     path = write_nested(tmp_path / "n.onnx", external("c", "w.bin", 3))
     (tmp_path / "w.bin").write_bytes(bytes(12))
-    assert data_files(path) == (tmp_path / "w.bin",)
+    assert onnx_data_files(path) == (tmp_path / "w.bin",)
     write_nested(path, external("c", "w.bin", 3)[:-2])  # That its data are elsewhere is left out.
-    assert data_files(path) == ()
+    assert onnx_data_files(path) == ()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_weights_outside_the_networks_folder_are_refused(location: str, tmp_path
     path = write(folder, "NCTHW")
     write_biased(folder / "tiny.onnx", ["n", 3, 4, 8, 12], [2, 3, 4], location)
     with pytest.raises(InputError) as error:
-        spec_of(str(path))
+        make_spec(str(path))
     assert str(error.value).startswith(f"{folder / 'tiny.onnx'}: ")
     assert "\n" not in str(error.value)
     assert "in its folder" in str(error.value) or "is not there" in str(error.value)
@@ -178,9 +178,9 @@ def test_a_network_and_its_data_may_be_links_into_one_folder(tmp_path: Path) -> 
     (tmp_path / "tiny.onnx").unlink()
     (tmp_path / "tiny.onnx").symlink_to(tmp_path / "blobs" / "1")
     (tmp_path / "w.bin").symlink_to(tmp_path / "blobs" / "2")
-    first = spec_of(str(path)).weights_sha256
+    first = make_spec(str(path)).weights_sha256
     (tmp_path / "blobs" / "2").write_bytes(bytes(11) + b"1")
-    assert spec_of(str(path)).weights_sha256 != first
+    assert make_spec(str(path)).weights_sha256 != first
 
 
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
     for damaged in (b"", b"<?xml version='1.0'?><net/>", whole[:-3], b"\xff" * 40, bytes(40)):
         (tmp_path / "tiny.onnx").write_bytes(damaged)
         with pytest.raises(InputError, match="OpenVINO cannot use it"):
-            spec_of(str(path))
+            make_spec(str(path))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_wrong_yaml_is_refused_in_one_line(
     path = write(tmp_path, "NCHW")
     path.write_text(path.read_text().replace(before, after))
     with pytest.raises(UsageError) as error:
-        find_kinds(str(path))
+        get_backbones(str(path))
     assert words in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from oddframe.backbones.audio import aisfx, vggish
 from oddframe.backbones.audio.aisfx import AISFX_WEIGHTS, Aisfx
-from oddframe.backbones.base import Ear
-from oddframe.backbones.engines import Choice
-from oddframe.backbones.registry import find_kinds, load_backbone
-from oddframe.backbones.weights import fill, read_state
+from oddframe.backbones.base import AudioEncoder
+from oddframe.backbones.engines import Runtime
+from oddframe.backbones.registry import get_backbones, load_backbone
+from oddframe.backbones.weights import load_weights, read_state_dict
 from oddframe.errors import InputError
 from tests.backbones.test_i3d_parity import port_weights, uniform
 
-PLAIN = Choice("torch", "cpu", "float32")
+PLAIN = Runtime("torch", "cpu", "float32")
 # What the authors' network gives for ``uniform`` input of seed 0.25, brought to 0..1.
 AISFX_FIRST8 = [7.2033, 9.0244, 7.7159, 9.3989, 6.4883, 17.9705, 8.7778, 0.0745]
 AISFX_NORMS = [192.706, 191.666]
@@ -33,8 +33,8 @@ def published_windows(s: float) -> NDArray[np.float32]:
     """The waveform of ``vggish.json``, cut as torchvggish does: a window every 96 columns."""
     t = np.arange(48_000) / 16_000
     wave = 0.3 * np.sin(2 * np.pi * (220 + 60 * t) * t) + 0.1 * uniform(48_000, 7, s)
-    starts = range(0, len(wave) - vggish.LOG_MEL.window + 1, 96 * 160)
-    return np.stack([wave[i : i + vggish.LOG_MEL.window] for i in starts]).astype(np.float32)
+    starts = range(0, len(wave) - vggish.VGGISH_LOG_MEL.window + 1, 96 * 160)
+    return np.stack([wave[i : i + vggish.VGGISH_LOG_MEL.window] for i in starts]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def agree(ours: NDArray[np.float32], fact: dict) -> None:
 
 
 def test_log_mel_windows_are_those_of_the_published_code(facts: dict) -> None:
-    made = vggish.log_mel(published_windows(facts["S"])).numpy()
+    made = vggish.vggish_log_mel(published_windows(facts["S"])).numpy()
     assert list(made.shape) == facts["log_mel"]["shape"]
     for window, fact in zip(made, facts["log_mel"]["per_window"], strict=True):
         agree(window, fact)
@@ -61,10 +61,10 @@ def test_vggish_with_weights_in_its_port_s_layout(facts: dict, tmp_path: Path) -
     state = port_weights(facts["tensors"], facts["S"])
     assert list(vggish.VGGish().state_dict()) == list(state)
     torch.save(state, tmp_path / "vggish.pth")
-    (kind,) = find_kinds("vggish")
-    ear = kind.load(tmp_path / "vggish.pth", kind.how, PLAIN)
-    assert isinstance(ear, Ear)
-    made = ear.hear(published_windows(facts["S"]))
+    (kind,) = get_backbones("vggish")
+    ear = kind.load(tmp_path / "vggish.pth", kind.preprocessing, PLAIN)
+    assert isinstance(ear, AudioEncoder)
+    made = ear.encode(published_windows(facts["S"]))
     assert list(made.shape) == facts["embedding_before_postprocessing"]["shape"]
     for window, fact in zip(
         made, facts["embedding_before_postprocessing"]["per_window"], strict=True
@@ -94,7 +94,7 @@ def test_one_line_says_where_vggish_weights_are_to_be_had(
 def test_aisfx_gives_what_its_authors_network_gives() -> None:
     shape = (2, 100, 96)
     x = (uniform(int(np.prod(shape)), 3, 0.25).reshape(shape) + 1) / 2
-    network = fill(Aisfx(), read_state(AISFX_WEIGHTS, "aisfx"), "aisfx")
+    network = load_weights(Aisfx(), read_state_dict(AISFX_WEIGHTS, "aisfx"), "aisfx")
     with torch.inference_mode():
         made = network(torch.from_numpy(x).float())
     # Their weights are in single precision, ours in half.
@@ -103,9 +103,9 @@ def test_aisfx_gives_what_its_authors_network_gives() -> None:
 
 
 def test_aisfx_pictures_show_the_pitch_and_stay_within_0_and_1() -> None:
-    rate, samples = aisfx.LOG_MEL.rate, aisfx.LOG_MEL.window
+    rate, samples = aisfx.AISFX_LOG_MEL.rate, aisfx.AISFX_LOG_MEL.window
     windows = np.stack([tone(440, rate, samples), tone(3520, rate, samples), np.zeros(samples)])
-    pictures = aisfx.log_mel(windows.astype(np.float32))
+    pictures = aisfx.aisfx_log_mel(windows.astype(np.float32))
     assert pictures.shape == (3, 100, 96)
     assert pictures.min() >= 0
     assert pictures.max() < 1.01
@@ -118,12 +118,12 @@ def test_aisfx_pictures_show_the_pitch_and_stay_within_0_and_1() -> None:
 
 
 def test_sounds_differ_and_a_window_alone_gives_the_features_of_a_batch() -> None:
-    ear = load_backbone("aisfx").ears[0]
+    ear = load_backbone("aisfx").audio_encoders[0]
     assert (ear.rate, ear.window) == (44_100, 103_424)
     noise = np.random.default_rng(0).normal(0, 0.1, ear.window).astype(np.float32)
     windows = np.stack([tone(440, ear.rate, ear.window), noise])
-    made = ear.hear(windows)
+    made = ear.encode(windows)
     assert made.shape == (2, 512)
-    np.testing.assert_allclose(ear.hear(windows[1:]), made[1:], atol=1e-3)
+    np.testing.assert_allclose(ear.encode(windows[1:]), made[1:], atol=1e-3)
     cosine = made[0] @ made[1] / np.linalg.norm(made[0]) / np.linalg.norm(made[1])
     assert cosine < 0.9

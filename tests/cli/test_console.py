@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from oddframe.cli import console
-from oddframe.cli.console import follow, progress_bar
+from oddframe.cli.console import bar_progress, progress_bar
 from tests.backbones.test_onnx_file import write
 from tests.cli.conftest import Answer
 from tests.conftest import Image, encode
@@ -24,8 +24,8 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     monkeypatch.setattr(console, "_LINE_S", 0.01)
     lines = ("known: 25 %, 9 frames/s", "unknown: 7 done", "not begun: getting ready")
     with progress_bar(quiet=False) as bar:
-        over, known = follow(bar, "over"), follow(bar, "known")
-        unknown, _ = follow(bar, "unknown"), follow(bar, "not begun")
+        over, known = bar_progress(bar, "over"), bar_progress(bar, "known")
+        unknown, _ = bar_progress(bar, "unknown"), bar_progress(bar, "not begun")
         bar.add_task("not shown", total=None, note="")
         over(4, 4)
         known(1, 4)
@@ -46,7 +46,7 @@ def test_quiet_is_quiet(
 
     monkeypatch.setattr(console, "_lines", lines)
     with progress_bar(quiet=True) as bar:
-        follow(bar, "known")(1, 4)
+        bar_progress(bar, "known")(1, 4)
     assert capsys.readouterr().err == ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.cli.demo import DATA
+from oddframe.cli.demo import DEMO_DATA
 from tests.cli.conftest import Answer
 from tests.datasets.generated import Generated, Wanted, made_up
 
@@ -60,7 +60,7 @@ def test_check_says_when_two_groups_show_one_place(oddframe: Run, tmp_path: Path
         ("fight/hall", "fi026.mp4"),
     ):
         (tmp_path / "clips" / place).mkdir(parents=True)
-        shutil.copy(DATA / clip, tmp_path / "clips" / place)
+        shutil.copy(DEMO_DATA / clip, tmp_path / "clips" / place)
     words = ("data", "check", tmp_path / "clips", "--store", tmp_path / "store")
     result = oddframe(*words)
     assert result.code == 0

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.cli.demo import DATA
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.modelfile import load_model
-from oddframe.outputs.video.encode import Clip, join
-from oddframe.video.discover import probe
+from oddframe.outputs.video.encode import LabelledClip, join_clips
+from oddframe.video.decoding.probe import probe
 from oddframe.video.source import open_source
 from tests.cli.conftest import Answer
 
 
 def demo_rows() -> list[dict[str, str]]:
-    with (DATA / "clips.csv").open(newline="") as file:
+    with (DEMO_DATA / "clips.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -26,8 +26,13 @@ def test_joined_clips_keep_their_frames_and_times(
     clip: Path, normal_clip: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "joined.mp4"
-    clips = [Clip(normal_clip, False), Clip(clip, True), Clip(clip, True), Clip(normal_clip, False)]
-    (span,) = join(clips, out, (320, 240))
+    clips = [
+        LabelledClip(normal_clip, False),
+        LabelledClip(clip, True),
+        LabelledClip(clip, True),
+        LabelledClip(normal_clip, False),
+    ]
+    (span,) = join_clips(clips, out, (320, 240))
     assert span == (pytest.approx(60 / 29.97, abs=0.01), pytest.approx(60 / 29.97 + 4, abs=0.01))
     assert (probe(out).width, probe(out).height) == (320, 240)
     times = [frame.time_s for frame in open_source(out).frames()]
@@ -38,7 +43,7 @@ def test_joined_clips_keep_their_frames_and_times(
 def test_the_demo_shows_recordings_that_the_model_never_saw() -> None:
     recordings = {row["recording"] for row in demo_rows()}
     assert recordings <= set(load_model("fight").card["left_out_groups"])
-    assert all((DATA / row["clip"]).is_file() for row in demo_rows())
+    assert all((DEMO_DATA / row["clip"]).is_file() for row in demo_rows())
 
 
 @pytest.mark.slow

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from oddframe.cameras import with_thresholds
-from oddframe.cli.demo import DATA
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.features.store.store import content_hash
-from oddframe.modelfile import find_model, load_model, save_model, short
+from oddframe.modelfile import find_model, load_model, save_model, short_digest
 from tests.cli.conftest import Answer
 from tests.conftest import Image, encode
 
@@ -37,7 +37,7 @@ def data(tmp_path: Path) -> Path:
         table = csv.writer(file)
         table.writerow(["path", "label", "group", "events"])
         for i, name in enumerate(CLIPS):
-            shutil.copy(DATA / name, tmp_path)
+            shutil.copy(DEMO_DATA / name, tmp_path)
             label = "fight" if name.startswith("fi") else "normal"
             table.writerow([name, label, f"cam{i % 2}", "0.2-1.9" if i == 0 else ""])
     return tmp_path / "four.csv"
@@ -88,7 +88,7 @@ def test_videos_that_were_trained_on_are_reported(
 ) -> None:
     """By their contents, and with them the others of their groups."""
     own = tmp_path / "own.safetensors"
-    learned = [short(content_hash(data.with_name(CLIPS[0])))]
+    learned = [short_digest(content_hash(data.with_name(CLIPS[0])))]
     save_model(replace(load_model("fight"), card={"data": "other", "learned_from": learned}), own)
     answer = oddframe("evaluate", own, data, "--store", store)
     assert answer.code == 0
@@ -104,13 +104,13 @@ def test_names_of_folders_and_groups_are_no_evidence_of_training(
     for name in CLIPS:
         folder = tmp_path / "clips" / ("fight" if name.startswith("fi") else "normal")
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(DATA / name, folder)
+        shutil.copy(DEMO_DATA / name, folder)
     answer = oddframe("evaluate", "fight", tmp_path / "clips", "--store", store)
     assert answer.code == 0
     assert "learned from" not in answer.err
     own = tmp_path / "own.safetensors"
     model = load_model("fight")
-    learned = [short(content_hash(DATA / CLIPS[0]))]
+    learned = [short_digest(content_hash(DEMO_DATA / CLIPS[0]))]
     save_model(replace(model, card={**model.card, "learned_from": learned}), own)
     answer = oddframe("evaluate", own, tmp_path / "clips", "--store", store)
     assert "this model has learned from 1 of 4 videos" in answer.err

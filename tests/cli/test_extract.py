@@ -17,12 +17,17 @@ import cv2
 import numpy as np
 import pytest
 
-from oddframe._utils.worker_pool import Beat
-from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe._utils.worker_pool import Heartbeat
+from oddframe.backbones.registry import get_backbones, load_backbone
 from oddframe.cli import extract_run
 from oddframe.features.extraction import worker as making
-from oddframe.features.extraction.extract import extract, extract_all, parts_of, spec_for
-from oddframe.features.store.manifest import Entry, read_entries
+from oddframe.features.extraction.extract_video import (
+    backbone_spec,
+    extract_tasks,
+    extract_video,
+    spec_templates,
+)
+from oddframe.features.store.manifest import ManifestEntry, read_entries
 from oddframe.features.store.store import read_features
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx_file import write
@@ -45,7 +50,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
-def last(folder: Path) -> dict[str, Entry]:
+def last(folder: Path) -> dict[str, ManifestEntry]:
     return {entry.video: entry for entry in read_entries(folder)}
 
 
@@ -87,8 +92,8 @@ def test_a_folder_of_good_and_bad(
     }  # fmt: skip
     cut = next(e for v, e in made.items() if v.stem == "cut_mp4")
     assert cut.damaged_packets > 0
-    backbone, (kind,) = load_backbone(str(tiny)), find_kinds(str(tiny))
-    plain = extract(open_source(clip), spec_for(backbone, kind.how), backbone)
+    backbone, (kind,) = load_backbone(str(tiny)), get_backbones(str(tiny))
+    plain = extract_video(open_source(clip), backbone_spec(backbone, kind.preprocessing), backbone)
     np.testing.assert_array_equal(np.load(out / "a_x__0.npy"), plain.features.array[0])
 
     before, lines = files_of(tmp_path), (store / "manifest.jsonl").read_text()
@@ -104,13 +109,13 @@ def test_a_folder_of_good_and_bad(
     assert files_of(tmp_path) == before
 
 
-class Hanging(making.Maker):
+class Hanging(making.ExtractionWorker):
     """Never returns from one of the videos."""
 
-    def __call__(self, video: making.Video, beat: Beat) -> making.Made:
+    def __call__(self, video: making.VideoJob, heartbeat: Heartbeat) -> making.ExtractionResult:
         while video.path.name == "endless.mp4":
             time.sleep(1)
-        return super().__call__(video, beat)
+        return super().__call__(video, heartbeat)
 
 
 @pytest.mark.slow
@@ -302,10 +307,12 @@ def test_every_kind_of_memory_error_gives_one_message(
     def starved(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(making, "hash_of", starved)
-    parts = parts_of("efficientnet_lite0", find_kinds("efficientnet_lite0")[0].how)
-    wanted = making.Wanted(parts, "cpu", "torch", "float32", tmp_path / "store")
-    made = making.Maker(wanted, 10**9)(making.Video(clip, "x"), lambda *_: None)
+    monkeypatch.setattr(making, "hash_video", starved)
+    parts = spec_templates(
+        "efficientnet_lite0", get_backbones("efficientnet_lite0")[0].preprocessing
+    )
+    wanted = making.ExtractionRequest(parts, "cpu", "torch", "float32", tmp_path / "store")
+    made = making.ExtractionWorker(wanted, 10**9)(making.VideoJob(clip, "x"), lambda *_: None)
     assert made.exit_code == 3
     assert made.entries[0].reason == "it takes more than 1 GB (--memory allows more)"
 
@@ -318,14 +325,16 @@ def test_a_recording_that_still_grows_is_no_features_of_what_it_was(
     def grow(*given: Any, **more: Any) -> object:
         with video.open("ab") as file:
             file.write(b"\0\0\0\x08free")
-        return extract_all(*given, **more)
+        return extract_tasks(*given, **more)
 
     monkeypatch.setattr(making, "extract_all", grow)
     monkeypatch.setattr(making, "limit_memory", lambda _: None)
-    (kind,) = find_kinds(str(tiny))
+    (kind,) = get_backbones(str(tiny))
     store = tmp_path / "store"
-    wanted = making.Wanted(parts_of(str(tiny), kind.how), "auto", "auto", "auto", store)
-    made = making.Maker(wanted, 10**9)(making.Video(video, "live"), lambda *_: None)
+    wanted = making.ExtractionRequest(
+        spec_templates(str(tiny), kind.preprocessing), "auto", "auto", "auto", store
+    )
+    made = making.ExtractionWorker(wanted, 10**9)(making.VideoJob(video, "live"), lambda *_: None)
     assert made.exit_code == 3
     assert made.entries[0].reason.startswith("it changed while it was read")
     assert not files_of(store)

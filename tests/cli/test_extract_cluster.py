@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from oddframe.features.store.manifest import Entry, read_entries
+from oddframe.features.store.manifest import ManifestEntry, read_entries
 from tests.cli.conftest import Answer
 from tests.cli.test_extract import files_of
 from tests.conftest import Image, encode
@@ -66,7 +66,7 @@ def s3() -> Iterator[str]:
     running.stop()
 
 
-def comparable(entries: list[Entry], places: dict[str, str]) -> list[Entry]:
+def comparable(entries: list[ManifestEntry], places: dict[str, str]) -> list[ManifestEntry]:
     """The entries without what differs between runs: seconds, and where the videos lie."""
     found = []
     for entry in entries:

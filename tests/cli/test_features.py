@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.manifest import Entry, append_entries
+from oddframe.features.store.manifest import ManifestEntry, append_entries
 from oddframe.features.store.store import FeatureStore, read_features
 from tests.cli.conftest import Answer
 from tests.features.test_index import ONE, OTHER, TWO
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> FeatureStore:
     store = FeatureStore(tmp_path / "store")
     for content, video in ((ONE, "cam1/x.mp4"), (TWO, "cam2/x.mp4")):
         store.put(content, some_features())
-        entry = Entry(video=video, sha256=content, spec=SPEC.hash())
+        entry = ManifestEntry(video=video, sha256=content, spec=SPEC.hash())
         append_entries(store.root, [entry])
     return store
 

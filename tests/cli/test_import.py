@@ -140,7 +140,7 @@ def test_a_published_checkpoint_can_read_videos(oddframe: Run, tmp_path: Path) -
     assert oddframe(*words, "--json", "--knows", "crime").code == 0
     detector = Detector.load(out)
     assert (detector.spec.backbone, detector.spec.filter) == ("i3d", "lanczos")
-    assert detector.model.knows == "crime"
+    assert detector.model.detects == "crime"
     assert detector.backbone.dim == 1024
     published(tmp_path / "xd.pkl", dim=1152)
     words = ("import", "checkpoint", tmp_path / "xd.pkl", "--out", out, "--reads", "i3d")

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from oddframe.cameras import mask_note, masks_of, shared_mask, with_masks
-from oddframe.cli.demo import DATA
+from oddframe.cameras import mask_warning, masks_by_camera, summarize_masks, with_masks
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, RuleChanges
@@ -24,8 +24,8 @@ from oddframe.features.store.store import read_features
 from oddframe.modelfile import load_model, save_model
 from oddframe.timeline import Timebase
 from oddframe.training.config import FeatureSection
-from oddframe.training.data.features import Gathered
-from oddframe.training.model_card import digest, features_digest
+from oddframe.training.data.features import VideoFeatures
+from oddframe.training.model_card import training_data_digest, training_features_digest
 from oddframe.video.mask import Mask, read_masks
 from tests.cli.conftest import Answer
 
@@ -54,7 +54,7 @@ def cameras(tmp_path: Path) -> Path:
     """A normal clip of each of two cameras."""
     for camera, name in {"gate": "nofi057.mp4", "yard": "nofi095.mp4"}.items():
         (tmp_path / "normal" / camera).mkdir(parents=True)
-        shutil.copy(DATA / name, tmp_path / "normal" / camera)
+        shutil.copy(DEMO_DATA / name, tmp_path / "normal" / camera)
     return tmp_path / "normal"
 
 
@@ -105,19 +105,19 @@ def test_a_folder_has_a_mask_for_each_camera(tmp_path: Path) -> None:
 
 def test_the_note_says_how_the_masks_differ() -> None:
     path = Path("gate/a.mp4")
-    assert mask_note({}, "best", "", path, "") is None
-    assert mask_note({}, "best", "aa", path, "aa") is None
-    assert "set with no mask" in str(mask_note({}, "best", "", path, "aa"))
-    assert "set with another mask" in str(mask_note({}, "best", "bb", path, "aa"))
-    assert "there is none here" in str(mask_note({}, "best", "aa", path, ""))
-    common, by_camera = shared_mask([(path, "aa"), (Path("yard/a.mp4"), "")])
+    assert mask_warning({}, "best", "", path, "") is None
+    assert mask_warning({}, "best", "aa", path, "aa") is None
+    assert "set with no mask" in str(mask_warning({}, "best", "", path, "aa"))
+    assert "set with another mask" in str(mask_warning({}, "best", "bb", path, "aa"))
+    assert "there is none here" in str(mask_warning({}, "best", "aa", path, ""))
+    common, by_camera = summarize_masks([(path, "aa"), (Path("yard/a.mp4"), "")])
     card = with_masks({}, "best", by_camera)
     assert common == ""
-    assert mask_note(card, "best", common, path, "aa") is None
-    assert "there is none here" in str(mask_note(card, "best", common, path, ""))
-    assert "other cameras" in str(mask_note(card, "best", common, Path("hall/a.mp4"), ""))
-    assert mask_note(card, "best", "bb", Path("hall/a.mp4"), "bb") is None
-    assert shared_mask([(path, "aa"), (Path("yard/a.mp4"), "aa")]) == ("aa", {})
+    assert mask_warning(card, "best", common, path, "aa") is None
+    assert "there is none here" in str(mask_warning(card, "best", common, path, ""))
+    assert "other cameras" in str(mask_warning(card, "best", common, Path("hall/a.mp4"), ""))
+    assert mask_warning(card, "best", "bb", Path("hall/a.mp4"), "bb") is None
+    assert summarize_masks([(path, "aa"), (Path("yard/a.mp4"), "aa")]) == ("aa", {})
 
 
 def test_a_threshold_remembers_its_mask(
@@ -183,7 +183,7 @@ def test_a_camera_whose_threshold_rises_has_another_mask_than_the_one_that_stays
     made = load_model(own)
     assert made.profiles["fast"].spec.mask == ""
     masks = {"gate": read_masks(left).digest_of(left), "yard": ""}
-    assert masks_of(made.card, "fast") == masks
+    assert masks_by_camera(made.card, "fast") == masks
 
 
 def test_each_camera_may_have_its_own_mask(
@@ -227,7 +227,7 @@ def test_a_model_trained_with_a_mask_keeps_it(oddframe: Run, tmp_path: Path) -> 
         for name in names:
             place = tmp_path / "clips" / label / name
             place.mkdir(parents=True)
-            shutil.copy(DATA / f"{name}.mp4", place)
+            shutil.copy(DEMO_DATA / f"{name}.mp4", place)
     (tmp_path / "small.yaml").write_text(
         "features: {stride: 16}\nmethod: {name: linear}\n"
         "recipe: {steps: 8, normal_bags: 2, abnormal_bags: 2, segments: 4, lr: 1.0e-3}\n"
@@ -249,10 +249,10 @@ def test_a_training_on_masked_videos_is_another_one() -> None:
     video, section = LabelledVideo(Path("a.mp4"), False, "normal", "a"), FeatureSection()
     array, time = np.zeros((1, 1, spec.dim), np.float32), Timebase(25.0, 16)
     made = [Features(array, replace(spec, mask=mask), time) for mask in ("", "aa", "bb")]
-    videos = [[Gathered(video, "0" * 64, {section: each})] for each in made]
-    digests = {digest(each) for each in videos}
+    videos = [[VideoFeatures(video, "0" * 64, {section: each})] for each in made]
+    digests = {training_data_digest(each) for each in videos}
     assert len(digests) == 3
-    assert len({features_digest(each, [spec]) for each in videos}) == 3
+    assert len({training_features_digest(each, [spec]) for each in videos}) == 3
     line = f"{'0' * 64} normal\n"
     assert hashlib.sha256(line.encode()).hexdigest() in digests, "as before there were masks"
 

@@ -16,11 +16,11 @@ from typer.main import get_command
 
 from oddframe.cli.main import app
 from oddframe.cli.options import (
-    RENAMED,
+    RENAMED_OPTIONS,
     SCORE_FORMATS,
     complete_methods,
     complete_models,
-    with_current_names,
+    translate_old_options,
 )
 from oddframe.methods.registry import method_names
 from oddframe.modelfile import shipped_models
@@ -83,12 +83,12 @@ def test_one_sentence_has_one_name() -> None:
     assert [each for each in names.values() if len(each) > 1] == []
 
 
-@pytest.mark.parametrize("verb", RENAMED)
+@pytest.mark.parametrize("verb", RENAMED_OPTIONS)
 def test_old_names_are_taken_and_not_shown(verb: str) -> None:
     there = {name for owner, name, _ in options() if owner == verb}
-    for old, now in RENAMED[verb].items():
+    for old, now in RENAMED_OPTIONS[verb].items():
         assert old not in there
-        words, notes = with_current_names([*verb.split(), old, "x", f"{old}=y", "--", old])
+        words, notes = translate_old_options([*verb.split(), old, "x", f"{old}=y", "--", old])
         moved = [*verb.split(), now, "x", f"{now}=y", "--", old]
         assert words == (moved if now else [*verb.split(), "x", "--", old])
         assert len(notes) == 2

@@ -24,14 +24,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from oddframe._utils.worker_pool import Beat
+from oddframe._utils.worker_pool import Heartbeat
 from oddframe.cameras import with_thresholds
 from oddframe.cli import batch
-from oddframe.cli.jobs import Job, Outcome
-from oddframe.cli.telling import mended, skipped
+from oddframe.cli.jobs import ScoringJob, ScoringOutcome
+from oddframe.cli.messages import damaged_packets_note, mended_frames_note
 from oddframe.detector import Detector
-from oddframe.events import smoothed
-from oddframe.features.extraction.extract import spec_of
+from oddframe.events import smooth_frame_scores
+from oddframe.features.extraction.extract_video import make_spec
 from oddframe.features.spec import Features
 from oddframe.features.store.store import write_features
 from oddframe.modelfile import load_model, save_model
@@ -179,7 +179,7 @@ def test_the_highest_score_is_the_one_that_the_threshold_is_held_against(
     words = ("--features", features_a, "--out", tmp_path / "out", "--format", "html")
     answer = oddframe("score", *words, "--threshold", "1")
     result = read_json(tmp_path / "out" / "a.json")
-    highest = smoothed(result.track, result.rule.smooth_s).max()
+    highest = smooth_frame_scores(result.track, result.rule.smooth_s).max()
     assert f"{highest:.2f}" != f"{result.track.scores.max():.2f}"
     assert f"no events (highest score {highest:.2f})" in answer.out
     page = (tmp_path / "out" / "a.html").read_text(encoding="utf-8")
@@ -453,7 +453,7 @@ def test_what_takes_the_place_of_another_videos_scores_is_said(
 def test_features_of_several_backbones_are_scored_from_where_they_are_kept(
     oddframe: Run, clip: Path, normal_clip: Path, tmp_path: Path
 ) -> None:
-    spec = spec_of("efficientnet_lite0+aisfx")
+    spec = make_spec("efficientnet_lite0+aisfx")
     model = tmp_path / "both.safetensors"
     save_model(made_model(spec=spec), model)
     store, out = tmp_path / "store", tmp_path / "out"
@@ -535,10 +535,10 @@ def test_pictures_named_one_by_one_are_no_folder_of_frames(oddframe: Run, tmp_pa
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("no picture")
     assert "2 single pictures: name their folder" in oddframe("score", tmp_path / "*.png").err
-    assert mended(1) == "1 damaged frame mended by the decoder"
-    assert mended(2) == "2 damaged frames mended by the decoder"
-    assert skipped(1, tmp_path) == "1 damaged picture skipped"
-    assert skipped(2, tmp_path / "cam.mp4") == "2 damaged packets skipped"
+    assert mended_frames_note(1) == "1 damaged frame mended by the decoder"
+    assert mended_frames_note(2) == "2 damaged frames mended by the decoder"
+    assert damaged_packets_note(1, tmp_path) == "1 damaged picture skipped"
+    assert damaged_packets_note(2, tmp_path / "cam.mp4") == "2 damaged packets skipped"
 
 
 def test_a_folder_of_frames_scores_like_the_video(
@@ -605,10 +605,10 @@ def test_two_jobs_give_what_one_gives(
 class Mortal(batch._Scorer):
     """Scores in a process that one of the videos ends."""
 
-    def __call__(self, job: Job, beat: Beat) -> Outcome:
+    def __call__(self, job: ScoringJob, heartbeat: Heartbeat) -> ScoringOutcome:
         if job.path.name == "deadly.mp4":
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(job, beat)
+        return super().__call__(job, heartbeat)
 
 
 @pytest.mark.slow

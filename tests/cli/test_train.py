@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.cli.demo import DATA
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.modelfile import load_model
 from oddframe.training.config import read_config
 from oddframe.training.config_files import find_config, shipped_configs
@@ -33,11 +33,11 @@ calibration: {share: 0.5}
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
     """A folder as a user makes it: normal/ and fight/, recordings as subfolders."""
-    with (DATA / "clips.csv").open(newline="") as file:
+    with (DEMO_DATA / "clips.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             folder = tmp_path / "clips" / row["label"] / row["recording"]
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy(DATA / row["clip"], folder)
+            shutil.copy(DEMO_DATA / row["clip"], folder)
     (tmp_path / "small.yaml").write_text(SMALL)
     return tmp_path / "clips"
 
@@ -99,7 +99,7 @@ def test_without_groups_videos_of_one_place_are_held_out_together(
     for label, names in chosen.items():
         (tmp_path / "clips" / label).mkdir(parents=True)
         for name in names:
-            shutil.copy(DATA / f"{name}.mp4", tmp_path / "clips" / label)
+            shutil.copy(DEMO_DATA / f"{name}.mp4", tmp_path / "clips" / label)
     (tmp_path / "small.yaml").write_text(LINEAR + TWO_HALVES)
     words = ("train", tmp_path / "clips", "--config", tmp_path / "small.yaml")
     words = (*words, "--store", tmp_path / "store", "--out", tmp_path / "m.safetensors")
@@ -227,5 +227,5 @@ def test_a_shipped_configuration_is_found_by_its_name_from_anywhere(
     assert all(find_config(name) == path for name, path in names.items())
     (tmp_path / "ped2").write_text("recipe: {steps: 3}\n")
     assert find_config("ped2") == Path("ped2"), "a file goes first"
-    assert read_config(find_config("fight")).knows == "fights"
+    assert read_config(find_config("fight")).detects == "fights"
     assert "did you mean fight?" in oddframe("train", ready, "--config", "configs/fight.yaml").err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.datasets.published.ped2 import ped2
+from oddframe.datasets.published.ped2 import read_ped2
 from oddframe.modelfile import load_model
 from tests.cli.conftest import Answer
 
@@ -27,7 +27,7 @@ CONFIGS = {
 def test_normal_clips_become_a_model_that_scores(
     oddframe: Run, shared_data: Path, tmp_path: Path, name: str
 ) -> None:
-    clips = sorted(ped2(shared_data / "ped2").videos, key=lambda video: str(video.path))
+    clips = sorted(read_ped2(shared_data / "ped2").videos, key=lambda video: str(video.path))
     normal = [video.path for video in clips if not video.abnormal][:3]
     (tmp_path / "clips" / "normal").mkdir(parents=True)
     for path in normal:
@@ -37,7 +37,7 @@ def test_normal_clips_become_a_model_that_scores(
     words = ("--config", tmp_path / "small.yaml", "--store", store, "--out", model, "--json")
     trained = oddframe("train", tmp_path / "clips", *words)
     assert trained.code == 0, trained.err
-    assert json.loads(trained.out)["knows"] == load_model(model).knows
+    assert json.loads(trained.out)["knows"] == load_model(model).detects
     odd = next(video.path for video in clips if video.abnormal)
     scored = oddframe("score", odd, "--model", model, "--json")
     assert scored.code == 0, scored.err

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
-from oddframe.datasets.quality.check import check, leaks
-from oddframe.datasets.read import survey
+from oddframe.datasets.quality.check import check_dataset, find_leaks
+from oddframe.datasets.read import survey_path
 from oddframe.video.decoding.probe import VideoInfo, probe
 
 CLIPS = Path(__file__).parents[1] / "data"
@@ -49,15 +49,17 @@ def test_a_property_that_tells_the_label_is_named(
     name: str, field: str, values: tuple[object, object]
 ) -> None:
     dataset = made(40, 11)
-    (leak,) = leaks(dataset, infos(dataset, **{field: values}))
+    (leak,) = find_leaks(dataset, infos(dataset, **{field: values}))
     assert (leak.name, leak.auc) == (name, 1.0)
     assert name in str(leak)
 
 
 def test_properties_that_say_nothing_are_not_named() -> None:
     dataset = made(60, 13)
-    assert leaks(dataset, infos(dataset)) == []
-    assert leaks(made(4, 1), infos(made(4, 1), fps=(25.0, 30.0))) == []  # Nothing to try it on.
+    assert find_leaks(dataset, infos(dataset)) == []
+    assert (
+        find_leaks(made(4, 1), infos(made(4, 1), fps=(25.0, 30.0))) == []
+    )  # Nothing to try it on.
 
 
 @pytest.mark.filterwarnings("error")
@@ -65,7 +67,7 @@ def test_one_class_alone_leaks_nothing() -> None:
     dataset = made(12, 6)
     for kind in (dataset.abnormal, ~dataset.abnormal):
         alone = dataset.subset(np.flatnonzero(kind).tolist())
-        assert leaks(alone, infos(alone)) == []
+        assert find_leaks(alone, infos(alone)) == []
 
 
 def folder(root: Path) -> Path:
@@ -79,7 +81,9 @@ def folder(root: Path) -> Path:
 
 def test_a_sound_data_set_has_no_problems(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    found = check(survey(folder(tmp_path)), lambda done, total: seen.append((done, total)))
+    found = check_dataset(
+        survey_path(folder(tmp_path)), lambda done, total: seen.append((done, total))
+    )
     assert found.problems == ()
     assert seen == [(1, 2), (2, 2)]
     assert 2 / 3600 < found.hours < 10 / 3600
@@ -99,7 +103,7 @@ def test_each_problem_has_its_line(tmp_path: Path) -> None:
     )
     table = root / "list.csv"
     table.write_text(f"path,label,group\n{listed}features.npy,normal,cam1\n")
-    text = "\n".join(check(survey(table)).problems)
+    text = "\n".join(check_dataset(survey_path(table)).problems)
     assert "empty.mp4" in text
     assert "not finite" in text
     assert "are the same video, labelled" in text
@@ -107,14 +111,14 @@ def test_each_problem_has_its_line(tmp_path: Path) -> None:
     (root / "normal/cam1").mkdir()
     shutil.copy(CLIPS / "nofi079.mp4", root / "normal/cam1/a.mp4")
     (root / "fight/cam2/empty.mp4").unlink()
-    (line,) = check(survey(root)).problems
+    (line,) = check_dataset(survey_path(root)).problems
     assert "the same video in two groups, 'cam2' and 'cam3'" in line
 
 
 def test_one_group_and_only_normal_are_warned_of(tmp_path: Path) -> None:
     (tmp_path / "normal/cam1").mkdir(parents=True)
     shutil.copy(CLIPS / "nofi079.mp4", tmp_path / "normal/cam1/a.mp4")
-    warnings = "\n".join(check(survey(tmp_path)).warnings)
+    warnings = "\n".join(check_dataset(survey_path(tmp_path)).warnings)
     assert "of one group, 'cam1'" in warnings
     assert "only normal videos" in warnings
 
@@ -126,7 +130,11 @@ def test_too_few_groups_to_measure_on_are_named(tmp_path: Path) -> None:
             for i in range(12)
             for label in ("normal", "fight")
         )
-        return [w for w in check(Survey(tmp_path, Dataset("made", videos))).warnings if "few" in w]
+        return [
+            w
+            for w in check_dataset(Survey(tmp_path, Dataset("made", videos))).warnings
+            if "few" in w
+        ]
 
     assert "2 groups are too few to keep a fifth of them from training" in said(2)[0]
     assert said(6) == []

@@ -11,7 +11,7 @@ import pytest
 from oddframe.datasets.published.feature_files import FeatureFindings, check_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.formats.npy import read_header
+from oddframe.features.formats.npy import read_npy_header
 from tests.datasets.generated import Generated, Wanted, made_up
 
 FEW = Wanted(scale=0.05, videos=2)
@@ -28,7 +28,7 @@ def looked_at(there: Generated, **options: object) -> FeatureFindings:
 
 
 def first(there: Generated) -> str:
-    return open_dataset(there.data).of_part("test").videos[0].path.stem
+    return open_dataset(there.data).select_part("test").videos[0].path.stem
 
 
 def test_what_is_whole_is_called_whole(xd: Generated) -> None:
@@ -133,5 +133,5 @@ def test_all_crop_files_of_ucf_crime(shared_data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(ucf.data)
     found = check_features(dataset, ucf.features, contents=False)
     assert (found.videos, found.complete, found.files) == (1900, 1900, 19_000)
-    shapes = {read_header(path).shape for path in ucf.features.rglob("*.npy")}
+    shapes = {read_npy_header(path).shape for path in ucf.features.rglob("*.npy")}
     assert all(len(shape) == 2 and shape[1] == 1024 for shape in shapes)

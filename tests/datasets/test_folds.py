@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oddframe.datasets.folds import grouped_folds
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.published.surveillance_fight import surveillance_fight
+from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
 from oddframe.errors import UsageError
 
 
@@ -55,7 +55,7 @@ def test_normal_videos_alone_are_cut_too() -> None:
 
 
 def test_classes_are_balanced_on_the_real_recordings(shared_data: Path) -> None:
-    dataset = surveillance_fight(shared_data / "surveillance_fight")
+    dataset = read_surveillance_fight(shared_data / "surveillance_fight")
     for seed in range(5):
         for fold in grouped_folds(dataset, 5, seed):
             abnormal = dataset.abnormal[fold.test]

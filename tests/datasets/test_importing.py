@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.datasets.attach_features import with_features
+from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.precomputed import digest_of, ready_features
+from oddframe.datasets.precomputed import load_precomputed_features, video_digest
 from oddframe.datasets.published.feature_files import import_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
 from oddframe.features.lazy_array import CropArray
-from oddframe.features.store.imports import imported_kinds
+from oddframe.features.store.imports import imported_specs
 from oddframe.features.store.store import FeatureStore
 from tests.datasets.generated import Generated, Wanted, made_up
 
@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> FeatureStore:
 
 
 def arrays(dataset: Dataset) -> list[np.ndarray]:
-    return [np.asarray(ready_features(video).array) for video in dataset.videos]
+    return [np.asarray(load_precomputed_features(video).array) for video in dataset.videos]
 
 
 @pytest.mark.parametrize("with_sound", [False, True])
@@ -48,17 +48,17 @@ def test_what_comes_out_is_what_went_in(
     done = import_features(listed, xd.features, store, sound)
     assert (done.new, done.kept, done.failed) == (8, 0, ())
     assert done.spec.dim == (1152 if with_sound else 1024)
-    kept = with_features(listed, store)
-    in_place = with_features(listed, store, xd.features, sound)
+    kept = attach_features(listed, store)
+    in_place = attach_features(listed, store, xd.features, sound)
     for ours, theirs, video in zip(arrays(kept), arrays(in_place), listed.videos, strict=True):
         assert np.array_equal(ours, theirs)
         crop = np.load(xd.file(video.path.stem, 3))
         assert np.array_equal(ours[3, :, :1024], crop[: ours.shape[1]])
-    specs = {ready_features(v).spec for v in (*kept.videos, *in_place.videos)}
+    specs = {load_precomputed_features(v).spec for v in (*kept.videos, *in_place.videos)}
     assert specs == {done.spec}
     assert done.spec.imported
-    assert isinstance(ready_features(kept.videos[0]).array, CropArray)
-    assert len({digest_of(video) for video in kept.videos}) == len(kept)
+    assert isinstance(load_precomputed_features(kept.videos[0]).array, CropArray)
+    assert len({video_digest(video) for video in kept.videos}) == len(kept)
 
 
 def test_stacks_are_imported_as_single_crops_are(
@@ -70,7 +70,7 @@ def test_stacks_are_imported_as_single_crops_are(
         ucf = made_up("ucf_crime", shared_data, tmp_path / f"stack {stack}", wanted)
         own = FeatureStore(tmp_path / f"store {stack}")
         import_features(open_dataset(ucf.data), ucf.features, own)
-        found.append(arrays(with_features(open_dataset(ucf.data), own)))
+        found.append(arrays(attach_features(open_dataset(ucf.data), own)))
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
     assert found[0][0].dtype == np.float16
 
@@ -103,7 +103,7 @@ def test_one_fault_does_not_stop_the_rest(xd: Generated, store: FeatureStore) ->
         assert name in said
     assert "NaN or infinite" in said
     with pytest.raises(InputError, match="no such feature file"):
-        ready_features(with_features(listed, store).videos[0])
+        load_precomputed_features(attach_features(listed, store).videos[0])
 
 
 CHILD = """
@@ -134,28 +134,28 @@ def test_killed_in_the_middle_nothing_is_half_there(
     done = import_features(listed, ucf.features, store)
     assert done.kept >= 3
     assert done.kept + done.new == len(listed)
-    in_place = with_features(listed, store, ucf.features)
+    in_place = attach_features(listed, store, ucf.features)
     for a, b in zip(listed_arrays(listed, store), arrays(in_place), strict=True):
         assert np.array_equal(a, b)
 
 
 def listed_arrays(listed: Dataset, store: FeatureStore) -> list[np.ndarray]:
-    return arrays(with_features(listed, store))
+    return arrays(attach_features(listed, store))
 
 
 def test_what_is_said_when_nothing_was_imported(xd: Generated, store: FeatureStore) -> None:
     listed = open_dataset(xd.data)
     with pytest.raises(UsageError, match="oddframe import features DIR --dataset xd_violence"):
-        with_features(listed, store)
+        attach_features(listed, store)
     with pytest.raises(UsageError, match=r"not what was imported of xd_violence .*: none"):
-        with_features(listed, store, "i3d")
+        attach_features(listed, store, "i3d")
     import_features(listed, xd.features, store)
     import_features(listed, xd.features, store, xd.sound)
-    assert list(imported_kinds(store, "xd_violence")) == ["i3d", "i3d+vggish"]
+    assert list(imported_specs(store, "xd_violence")) == ["i3d", "i3d+vggish"]
     with pytest.raises(UsageError, match=r"say which .*: --features i3d, i3d\+vggish"):
-        with_features(listed, store)
+        attach_features(listed, store)
     dims = [
-        ready_features(with_features(listed, store, kind).videos[0]).spec.dim
+        load_precomputed_features(attach_features(listed, store, kind).videos[0]).spec.dim
         for kind in ("i3d", "i3d+vggish")
     ]
     assert dims == [1024, 1152]
@@ -165,16 +165,16 @@ def test_what_cannot_be_asked_for(
     xd: Generated, store: FeatureStore, shared_data: Path, tmp_path: Path
 ) -> None:
     ped2 = open_dataset(f"ped2:{shared_data / 'ped2'}")
-    assert with_features(ped2, store) is ped2
+    assert attach_features(ped2, store) is ped2
     with pytest.raises(UsageError, match="ped2 has no published features"):
-        with_features(ped2, store, xd.features)
+        attach_features(ped2, store, xd.features)
     with pytest.raises(UsageError, match="ped2 has no published features"):
         import_features(ped2, xd.features, store)
     with pytest.raises(UsageError, match="say --features DIR"):
-        with_features(open_dataset(xd.data), store, None, xd.sound)
+        attach_features(open_dataset(xd.data), store, None, xd.sound)
     (tmp_path / "empty").mkdir()
     for act in (
-        lambda: with_features(open_dataset(xd.data), store, tmp_path / "empty"),
+        lambda: attach_features(open_dataset(xd.data), store, tmp_path / "empty"),
         lambda: import_features(open_dataset(xd.data), tmp_path / "empty", store),
     ):
         with pytest.raises(InputError, match="empty: no complete features of any video"):
@@ -186,5 +186,5 @@ def test_the_videos_go_first_where_they_are_there(xd: Generated, store: FeatureS
     name = open_dataset(xd.data).videos[0].path.name
     (xd.lists / name).touch()
     listed = open_dataset(xd.data)
-    assert with_features(listed, store) is listed
-    assert with_features(listed, store, "i3d").videos[0].made is not None
+    assert attach_features(listed, store) is listed
+    assert attach_features(listed, store, "i3d").videos[0].precomputed is not None

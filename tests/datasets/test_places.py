@@ -17,12 +17,12 @@ from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.quality import scene_grouping as finding
 from oddframe.datasets.quality import scene_grouping as module
 from oddframe.datasets.quality.scene_grouping import (
-    LENGTH,
-    SAME_PLACE,
-    background,
-    find_places,
-    grouped_by_place,
-    same_place_warnings,
+    BACKGROUND_DIM,
+    SAME_SCENE,
+    assign_scene_groups,
+    compute_background,
+    find_scenes,
+    same_scene_warnings,
 )
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
@@ -34,7 +34,7 @@ DATA = Path(oddframe.__file__).parent / "demo_data"
 def video(path: str | Path, group: str = "", label: str = "normal") -> LabelledVideo:
     """A video; without ``group`` nobody said where it is from."""
     own = "" if group else f"own/{Path(path).name}"
-    return LabelledVideo(Path(path), label != "normal", label, group or own, own_group=own)
+    return LabelledVideo(Path(path), label != "normal", label, group or own, fallback_group=own)
 
 
 def dataset(*videos: LabelledVideo) -> Dataset:
@@ -42,7 +42,7 @@ def dataset(*videos: LabelledVideo) -> Dataset:
 
 
 def alike(one: Path, other: Path) -> bool:
-    return bool(background(one) @ background(other) >= SAME_PLACE)
+    return bool(compute_background(one) @ compute_background(other) >= SAME_SCENE)
 
 
 class TestBackground:
@@ -69,7 +69,7 @@ class TestBackground:
 
     def test_where_nothing_is_seen_nothing_is_alike(self, tmp_path: Path) -> None:
         black = encode(tmp_path / "a.mp4", [np.zeros((72, 96, 3), np.uint8)] * 3)
-        assert not background(black).any()
+        assert not compute_background(black).any()
         assert not alike(black, black)
 
 
@@ -85,7 +85,7 @@ def recordings() -> dict[str, list[Path]]:
 def test_clips_of_three_recordings_are_three_places() -> None:
     clips = {path: name for name, paths in recordings().items() for path in paths[:4]}
     told: list[tuple[int, int]] = []
-    places = find_places(dataset(*map(video, clips)), lambda *seen: told.append(seen))
+    places = find_scenes(dataset(*map(video, clips)), lambda *seen: told.append(seen))
     assert len({*zip(clips.values(), places.values(), strict=True)}) == 3
     assert len({*places.values()}) == 3
     assert {*places.values()} <= {str(path) for path in clips}
@@ -96,9 +96,9 @@ def test_clips_of_three_recordings_are_three_places() -> None:
 def test_no_recording_is_mistaken_for_another(shared_data: Path) -> None:
     everything = open_dataset(f"surveillance_fight:{shared_data / 'surveillance_fight'}")
     clips = everything.subset(range(0, len(everything), 3))
-    places = find_places(clips)
+    places = find_scenes(clips)
     assert len(places) == len(clips)
-    assert same_place_warnings(clips, places) == []
+    assert same_scene_warnings(clips, places) == []
     place = np.array([places[v.path] for v in clips.videos])
     group = np.array([v.group for v in clips.videos])
     pairs = np.triu_indices(len(clips), 1)
@@ -115,11 +115,11 @@ def test_links_join(monkeypatch: pytest.MonkeyPatch) -> None:
         turn = np.deg2rad(angles[path.name])
         return np.array([np.cos(turn), np.sin(turn)], np.float32)
 
-    monkeypatch.setattr(finding, "background", seen)
-    assert np.cos(np.deg2rad(60)) > SAME_PLACE > np.cos(np.deg2rad(120))
+    monkeypatch.setattr(finding, "compute_background", seen)
+    assert np.cos(np.deg2rad(60)) > SAME_SCENE > np.cos(np.deg2rad(120))
     names = [Path(name) for name in angles]
-    assert {*find_places(dataset(*map(video, names))).values()} == {"a.mp4"}
-    assert {*find_places(dataset(*map(video, names[:3]))).values()} == {"a.mp4", "far.mp4"}
+    assert {*find_scenes(dataset(*map(video, names))).values()} == {"a.mp4"}
+    assert {*find_scenes(dataset(*map(video, names[:3]))).values()} == {"a.mp4", "far.mp4"}
 
 
 def test_what_shows_nothing_is_left_out(
@@ -127,38 +127,38 @@ def test_what_shows_nothing_is_left_out(
 ) -> None:
     np.save(tmp_path / "a.npy", np.zeros((3, 8), np.float32))
     videos = [video(path) for path in (tmp_path / "a.npy", bad_video("text"), clip)]
-    assert find_places(dataset(*videos)) == {clip: str(clip)}
-    assert find_places(dataset(*videos[:2])) == {}
+    assert find_scenes(dataset(*videos)) == {clip: str(clip)}
+    assert find_scenes(dataset(*videos[:2])) == {}
 
 
 def test_a_video_is_looked_at_once(
     tmp_path: Path, clip: Path, normal_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[Path] = []
-    whole = module.background
+    whole = module.compute_background
 
     def looking(path: Path) -> np.ndarray:
         looked.append(path)
         return whole(path)
 
-    monkeypatch.setattr(module, "background", looking)
+    monkeypatch.setattr(module, "compute_background", looking)
     store, both = FeatureStore(tmp_path / "store"), dataset(video(clip), video(normal_clip))
-    first = find_places(both, store=store)
+    first = find_scenes(both, store=store)
     assert looked == [clip, normal_clip]
-    assert find_places(both, store=store) == first
+    assert find_scenes(both, store=store) == first
     moved = shutil.copy(clip, tmp_path / "moved.mp4")
-    assert find_places(dataset(video(moved)), store=store) == {moved: str(moved)}
+    assert find_scenes(dataset(video(moved)), store=store) == {moved: str(moved)}
     assert looked == [clip, normal_clip]
     kept = sorted((tmp_path / "store").rglob("*.npy"))
-    assert [path.stat().st_size for path in kept] == [2 * LENGTH + 128] * 2
+    assert [path.stat().st_size for path in kept] == [2 * BACKGROUND_DIM + 128] * 2
     kept[0].write_bytes(kept[0].read_bytes()[:-9])
-    assert find_places(both, store=store) == first
+    assert find_scenes(both, store=store) == first
     assert len(looked) == 3
 
 
 def test_a_store_that_cannot_be_written_stops_nothing(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "store").write_text("a file")
-    found = find_places(dataset(video(clip)), store=FeatureStore(tmp_path / "store"))
+    found = find_scenes(dataset(video(clip)), store=FeatureStore(tmp_path / "store"))
     assert found == {clip: str(clip)}
 
 
@@ -167,23 +167,23 @@ PLACES = {Path(f"{name}.mp4"): place for name, place in zip("abcde", "xxyyz", st
 
 def test_videos_of_one_place_become_one_group() -> None:
     loose = dataset(*(video(f"{name}.mp4") for name in "abcdef"))
-    grouped = grouped_by_place(loose, PLACES)
+    grouped = assign_scene_groups(loose, PLACES)
     groups = ["own/a.mp4", "own/a.mp4", "own/c.mp4", "own/c.mp4", "own/e.mp4", "own/f.mp4"]
     assert [v.group for v in grouped.videos] == groups
-    assert [replace(v, group=v.own_group) for v in grouped.videos] == list(loose.videos)
-    assert same_place_warnings(loose, PLACES) == []
+    assert [replace(v, group=v.fallback_group) for v in grouped.videos] == list(loose.videos)
+    assert same_scene_warnings(loose, PLACES) == []
 
 
 def test_a_group_that_was_given_stays_and_takes_in_others() -> None:
     mixed = dataset(video("a.mp4"), video("b.mp4", "yard"), video("c.mp4", "gate"))
-    assert [v.group for v in grouped_by_place(mixed, PLACES).videos] == ["yard", "yard", "gate"]
+    assert [v.group for v in assign_scene_groups(mixed, PLACES).videos] == ["yard", "yard", "gate"]
 
 
 def test_given_groups_of_one_place_are_reported() -> None:
     given = [("a", "yard"), ("b", "gate"), ("c", "hall"), ("d", "hall"), ("e", "roof")]
     videos = [video(f"{name}.mp4", group) for name, group in given]
-    (line,) = same_place_warnings(dataset(*videos), PLACES)
+    (line,) = same_scene_warnings(dataset(*videos), PLACES)
     assert "the groups 'yard' and 'gate' seem to show one place (a.mp4, b.mp4)" in line
     everywhere = dict.fromkeys(PLACES, "x")
-    (line,) = same_place_warnings(dataset(*videos), everywhere)
+    (line,) = same_scene_warnings(dataset(*videos), everywhere)
     assert "'yard' and 'gate' and 2 more groups" in line

@@ -35,28 +35,28 @@ def test_the_lists_are_what_the_papers_count(name: str, shared_data: Path) -> No
     crops, training, testing, frames, anomalous = COUNTS[name]
     dataset = opened(name, shared_data)
     for part, (abnormal, normal) in (("train", training), ("test", testing)):
-        videos = dataset.of_part(part).videos  # type: ignore[arg-type]
+        videos = dataset.select_part(part).videos  # type: ignore[arg-type]
         assert Counter(video.abnormal for video in videos) == {True: abnormal, False: normal}
         lines = (shared_data / name / f"{PREFIX[name]}_{part.title()}.list").read_text().split("\n")
         read = {f"{v.path.stem}__{crop}.npy" for v in videos for crop in range(crops)}
         listed = [line.rpartition("/")[2] for line in lines if line]
         assert len(listed) == len(read)
         assert set(listed) == read
-    assert all(video.truth is None for video in dataset.of_part("train").videos)
+    assert all(video.truth is None for video in dataset.select_part("train").videos)
     labels = [
         video.truth.frame_labels(Timebase(video.fps or 0, video.frames or 0))
-        for video in dataset.of_part("test").videos
+        for video in dataset.select_part("test").videos
         if video.truth is not None
     ]
     assert (sum(map(len, labels)), int(sum(map(np.sum, labels)))) == (frames, anomalous)
     odd = [bool(each.any()) for each in labels]
-    assert odd == [video.abnormal for video in dataset.of_part("test").videos]
+    assert odd == [video.abnormal for video in dataset.select_part("test").videos]
 
 
 def test_classes_are_read_from_the_names(shared_data: Path) -> None:
     ucf, xd = opened("ucf_crime", shared_data), opened("xd_violence", shared_data)
     assert len(ucf.classes) == 13
-    assert Counter(video.label for video in ucf.of_part("test").videos)["RoadAccidents"] == 23
+    assert Counter(video.label for video in ucf.select_part("test").videos)["RoadAccidents"] == 23
     assert [label.split()[0] for label in xd.classes] == ["B1", "B2", "B4", "B5", "B6", "G"]
     name = parse_name(shared_data, "Bad.Boys.1995__#01-11-55_01-12-40_label_G-B2-B6")
     assert (name.letters, name.label, name.work) == (

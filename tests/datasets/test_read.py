@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.datasets.labelled import Dataset, Truth
-from oddframe.datasets.published.surveillance_fight import surveillance_fight
-from oddframe.datasets.read import read_dataset, survey
+from oddframe.datasets.labelled import Dataset, GroundTruth
+from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
+from oddframe.datasets.read import read_dataset, survey_path
 from oddframe.errors import InputError
 
 
@@ -90,8 +90,8 @@ class TestFolder:
         (tmp_path / "events.csv").write_text("path,events\nfight/b.mp4,0:03-5; 7-9\n")
         truths = {v.path.name: v.truth for v in read_dataset(tmp_path).videos}
         assert truths == {
-            "a.mp4": Truth((), "seconds"),
-            "b.mp4": Truth(((3, 5), (7, 9)), "seconds"),
+            "a.mp4": GroundTruth((), "seconds"),
+            "b.mp4": GroundTruth(((3, 5), (7, 9)), "seconds"),
             "c.mp4": None,
         }
 
@@ -123,7 +123,7 @@ class TestFolder:
             ("monday.mp4", False, "monday.mp4"),
             ("tuesday.mp4", False, "tuesday.mp4"),
         ]
-        assert all(v.own_group for v in dataset.videos), "places are looked for"
+        assert all(v.fallback_group for v in dataset.videos), "places are looked for"
         assert dataset.notes == ("no class folders: all 2 videos are taken as normal",)
 
     def test_videos_beside_class_folders_are_said_to_be_left_out(self, tmp_path: Path) -> None:
@@ -214,11 +214,11 @@ class TestTable:
         dataset = read_dataset(table)
         assert [v.part for v in dataset.videos] == ["train", "test", "test"]
         assert [v.truth for v in dataset.videos] == [
-            Truth((), "seconds"),
-            Truth(((1, 2),), "seconds"),
+            GroundTruth((), "seconds"),
+            GroundTruth(((1, 2),), "seconds"),
             None,
         ]
-        assert len(dataset.of_part("test")) == 2
+        assert len(dataset.select_part("test")) == 2
 
     def test_abnormal_is_a_label_like_any_other(self, folder: Path) -> None:
         table = self.write(folder, "path,label\na.mp4,normal\nb.mp4,abnormal\n")
@@ -238,7 +238,7 @@ class TestTable:
 
 
 def test_surveillance_fight_is_read_whole(shared_data: Path) -> None:
-    dataset = surveillance_fight(shared_data / "surveillance_fight")
+    dataset = read_surveillance_fight(shared_data / "surveillance_fight")
     assert (len(dataset), int(dataset.abnormal.sum())) == (264, 130)
     assert len(dataset.groups) == 37
     assert dataset.classes == ("fight",)
@@ -252,7 +252,7 @@ def test_links_that_lead_to_themselves_are_missing_files(tmp_path: Path, clip: P
     (tmp_path / "list.csv").write_text(
         "path,label\nnormal/good.mp4,normal\nodd/good.mp4,odd\nodd/loop.mp4,odd\n"
     )
-    (problem,) = survey(tmp_path / "list.csv").problems
+    (problem,) = survey_path(tmp_path / "list.csv").problems
     assert "1 of 3 files are missing: odd/loop.mp4" in problem
     (tmp_path / "events.csv").write_text("path,events\nodd/loop.mp4,0-1\n")
-    assert len(survey(tmp_path).dataset) == 3  # Opening the link says what is wrong with it.
+    assert len(survey_path(tmp_path).dataset) == 3  # Opening the link says what is wrong with it.

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.datasets.registry import dataset_names, manifest, open_dataset
+from oddframe.datasets.registry import dataset_names, get_published_dataset, open_dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.formats.arrays import features_of
+from oddframe.features.formats.arrays import read_any_features
 from oddframe.timeline import Timebase
 
 
 @pytest.mark.parametrize("name", dataset_names())
 def test_a_published_data_set_is_what_its_papers_count(name: str, shared_data: Path) -> None:
-    dataset, about = open_dataset(f"{name}:{shared_data / name}"), manifest(name)
+    dataset, about = open_dataset(f"{name}:{shared_data / name}"), get_published_dataset(name)
     assert (len(dataset), sum(v.abnormal for v in dataset.videos)) == (about.videos, about.abnormal)
     frames = [
         v.truth.frame_labels(Timebase(v.fps or 25, v.frames))
@@ -29,11 +29,11 @@ def test_a_published_data_set_is_what_its_papers_count(name: str, shared_data: P
 
 def test_a_split_of_its_own_is_kept(shared_data: Path) -> None:
     clips = open_dataset(f"ped2:{shared_data / 'ped2'}")
-    assert not any(v.abnormal for v in clips.of_part("train").videos)
+    assert not any(v.abnormal for v in clips.select_part("train").videos)
     tracks = open_dataset(f"shanghaitech_tracks:{shared_data / 'shanghaitech_tracks'}")
-    assert (len(tracks.of_part("train")), len(tracks.of_part("test"))) == (238, 199)
-    video = tracks.of_part("test").videos[0]
-    features = features_of(video.path, video.frames, video.fps)
+    assert (len(tracks.select_part("train")), len(tracks.select_part("test"))) == (238, 199)
+    video = tracks.select_part("test").videos[0]
+    features = read_any_features(video.path, video.frames, video.fps)
     assert features.array.shape[2] == 128
     assert features.timebase.n_frames == video.frames
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.formats.arrays import BACKBONE, features_of, read_array_features
+from oddframe.features.formats.arrays import ARRAY_BACKBONE, read_any_features, read_array_features
 
 DICE = np.random.default_rng(0)
 
@@ -20,10 +20,10 @@ def saved(path: Path, array: np.ndarray) -> Path:
 
 def test_rows_of_one_crop(tmp_path: Path) -> None:
     array = DICE.random((7, 12)).astype(np.float16)
-    features = features_of(saved(tmp_path / "a.npy", array))
+    features = read_any_features(saved(tmp_path / "a.npy", array))
     assert features.array.dtype == np.float16
     assert np.array_equal(features.array[0], array)
-    assert (features.spec.backbone, features.spec.dim) == (BACKBONE, 12)
+    assert (features.spec.backbone, features.spec.dim) == (ARRAY_BACKBONE, 12)
     assert (features.timebase.n_frames, features.timebase.n_snippets) == (112, 7)
 
 
@@ -32,7 +32,7 @@ def test_rows_of_one_crop(tmp_path: Path) -> None:
 def test_both_orders_of_crops(tmp_path: Path, crops: int, first: bool) -> None:
     array = DICE.random((crops, 7, 12))
     path = saved(tmp_path / "a.npy", array if first else array.swapaxes(0, 1))
-    features = features_of(path)
+    features = read_any_features(path)
     assert features.array.dtype == np.float32
     assert np.array_equal(features.array, array.astype(np.float32))
     assert len(features.spec.crops) == crops
@@ -59,12 +59,12 @@ def test_the_true_number_of_frames(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_used(tmp_path: Path, array: np.ndarray, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        features_of(saved(tmp_path / "a.npy", array))
+        read_any_features(saved(tmp_path / "a.npy", array))
 
 
 def test_no_file_and_no_array(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such feature file"):
-        features_of(tmp_path / "none.npy")
+        read_any_features(tmp_path / "none.npy")
     (tmp_path / "text.npy").write_text("no array")
     with pytest.raises(InputError, match="not an array of numbers"):
-        features_of(tmp_path / "text.npy")
+        read_any_features(tmp_path / "text.npy")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.extraction.file_layout import files_beside, video_of, write_named
-from oddframe.features.join import join
+from oddframe.features.extraction.file_layout import common_path, sibling_files, write_feature_files
+from oddframe.features.join import join_features
 from oddframe.features.store.store import FeatureStore, read_features, write_features
 from tests.features.test_join import HOW, features
 
 PICTURE, SOUND = features("eye", 6, HOW), features("ear", 3, HOW.without_picture())
-WANTED = join([PICTURE, SOUND]).spec
+WANTED = join_features([PICTURE, SOUND]).spec
 ONE, TWO = "0f" * 32, "0e" * 32
 
 
@@ -29,10 +29,10 @@ def store(tmp_path: Path) -> FeatureStore:
 def test_any_of_the_files_stands_for_the_video(store: FeatureStore) -> None:
     both = tuple(store.path(ONE, each.spec) for each in (PICTURE, SOUND))
     for file in both:
-        assert files_beside(file, WANTED) == both
-    assert len({video_of(file, WANTED) for file in both}) == 1
-    assert files_beside(both[0], PICTURE.spec) == both[:1]
-    assert video_of(both[0], PICTURE.spec) == both[0]
+        assert sibling_files(file, WANTED) == both
+    assert len({common_path(file, WANTED) for file in both}) == 1
+    assert sibling_files(both[0], PICTURE.spec) == both[:1]
+    assert common_path(both[0], PICTURE.spec) == both[0]
 
 
 def test_only_what_goes_together_is_taken(store: FeatureStore) -> None:
@@ -47,15 +47,15 @@ def test_only_what_goes_together_is_taken(store: FeatureStore) -> None:
     for file in store.root.glob("??/*.safetensors"):
         if file.name.startswith(TWO):
             with pytest.raises(InputError, match="beside them are none of eye that go with"):
-                files_beside(file, WANTED)
+                sibling_files(file, WANTED)
             continue
-        specs = [read_features(found).spec for found in files_beside(file, WANTED)]
+        specs = [read_features(found).spec for found in sibling_files(file, WANTED)]
         if (given := read_features(file).spec).backbone == "other":
             assert specs == [given]
             continue
         assert [spec.backbone for spec in specs] == ["eye", "ear"]
         assert given in specs
-        assert specs[0].how.without_picture() == specs[1].how
+        assert specs[0].preprocessing.without_picture() == specs[1].preprocessing
         if given.weights_sha256 != "others":
             assert specs[1].weights_sha256 == SOUND.spec.weights_sha256
         if given == SOUND.spec:
@@ -65,14 +65,14 @@ def test_only_what_goes_together_is_taken(store: FeatureStore) -> None:
 def test_files_by_name_are_found_as_well(tmp_path: Path) -> None:
     for name in ("a", "a__b"):
         for each in (PICTURE, SOUND):
-            write_named(each, tmp_path, name, "safetensors", alone=False)
-    write_features(tmp_path / "c.safetensors", join([PICTURE, SOUND]))
-    assert files_beside(tmp_path / "a__ear.safetensors", WANTED) == (
+            write_feature_files(each, tmp_path, name, "safetensors", alone=False)
+    write_features(tmp_path / "c.safetensors", join_features([PICTURE, SOUND]))
+    assert sibling_files(tmp_path / "a__ear.safetensors", WANTED) == (
         tmp_path / "a__eye.safetensors",
         tmp_path / "a__ear.safetensors",
     )
-    assert files_beside(tmp_path / "a__b__eye.safetensors", WANTED)[1].name.startswith("a__b__")
-    assert files_beside(tmp_path / "c.safetensors", WANTED) == (tmp_path / "c.safetensors",)
+    assert sibling_files(tmp_path / "a__b__eye.safetensors", WANTED)[1].name.startswith("a__b__")
+    assert sibling_files(tmp_path / "c.safetensors", WANTED) == (tmp_path / "c.safetensors",)
     (tmp_path / "a__eye.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match="features of ear alone"):
-        files_beside(tmp_path / "a__ear.safetensors", WANTED)
+        sibling_files(tmp_path / "a__ear.safetensors", WANTED)

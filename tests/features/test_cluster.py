@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from oddframe.backbones.engines import Choice
+from oddframe.backbones.engines import Runtime
 from oddframe.errors import UsageError
 from oddframe.features.cluster.ray_cluster import ray_cluster as cluster
 from oddframe.features.cluster.ray_cluster import worker as station
-from oddframe.features.cluster.remote import Place, Source
-from oddframe.features.cluster.worker import Item, Order, Seen, Station
-from oddframe.features.extraction.worker import Made, Wanted
-from oddframe.features.store.manifest import Entry
+from oddframe.features.cluster.remote import RemotePath, RemoteVideo
+from oddframe.features.cluster.worker import ClusterJob, ClusterWorker, ItemStatus, WorkItem
+from oddframe.features.extraction.worker import ExtractionRequest, ExtractionResult
+from oddframe.features.store.manifest import ManifestEntry
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'oddframe[ray]'")
 
 
-def wanted(device: str, engine: str = "auto") -> Wanted:
-    return Wanted((), device, engine, "float32", Path("store"))  # type: ignore[arg-type]
+def wanted(device: str, engine: str = "auto") -> ExtractionRequest:
+    return ExtractionRequest((), device, engine, "float32", Path("store"))  # type: ignore[arg-type]
 
 
 class MadeUp:
@@ -35,7 +35,7 @@ class MadeUp:
 
     def remote(self, **needs: float) -> Any:
         self.asked = needs
-        choice = Choice("torch", "cuda" if needs["num_gpus"] else "cpu", "float32")
+        choice = Runtime("torch", "cuda" if needs["num_gpus"] else "cpu", "float32")
         return lambda _: SimpleNamespace(remote=lambda _: choice)
 
     def get(self, answer: Any) -> Any:
@@ -86,11 +86,15 @@ def test_each_actor_asks_for_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
             return self
 
         def iter_batches(self, **_: object) -> list[dict[str, Any]]:
-            return [{"number": [row["number"]], "answer": [Made(())]} for row in self.rows]
+            return [
+                {"number": [row["number"]], "answer": [ExtractionResult(())]} for row in self.rows
+            ]
 
     monkeypatch.setattr(ray.data, "from_items", Rows)
-    items = {n: Item(Source(f"{n}.mp4", Place(f"{n}.mp4"), 1), str(n)) for n in range(9)}
-    order = Order(wanted("cuda", "torch"), (), Place("store"), None, 10**9, 60.0)
+    items = {
+        n: WorkItem(RemoteVideo(f"{n}.mp4", RemotePath(f"{n}.mp4"), 1), str(n)) for n in range(9)
+    }
+    order = ClusterJob(wanted("cuda", "torch"), (), RemotePath("store"), None, 10**9, 60.0)
     run = cluster._Run(items, order, cluster.Room(4, 0.5), "make")
     answers = []
     while (found := run.next()) is not None:
@@ -107,10 +111,10 @@ def test_what_a_dead_machine_had_stored_is_of_this_run(
     monkeypatch: pytest.MonkeyPatch, missing: int
 ) -> None:
     """It died before it told of it: whoever gets the video next finds nothing left to do."""
-    there = Seen("a" * 64, (Entry(video="a.mp4", sha256="a" * 64),))
+    there = ItemStatus("a" * 64, (ManifestEntry(video="a.mp4", sha256="a" * 64),))
     monkeypatch.setattr(station, "look", lambda *_: there)
-    order = Order(wanted("cpu", "torch"), (), Place("store"), None, 10**9, 60.0)
-    here = Station(order)
-    made = here(Item(Source("a.mp4", Place("a.mp4"), 1), "a", missing=missing))
+    order = ClusterJob(wanted("cpu", "torch"), (), RemotePath("store"), None, 10**9, 60.0)
+    here = ClusterWorker(order)
+    made = here(WorkItem(RemoteVideo("a.mp4", RemotePath("a.mp4"), 1), "a", missing=missing))
     here.close()
     assert (made.entries, made.new, made.exit_code) == (there.kept, missing, 0)

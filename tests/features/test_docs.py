@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.backbones.registry import known_kinds
-from oddframe.backbones.visual.onnx import OnnxKind
+from oddframe.backbones.registry import known_backbones
+from oddframe.backbones.visual.onnx import OnnxSpec
 from oddframe.features.presets import PRESETS
 from oddframe.training.config import read_config
 from tests.conftest import ROOT
@@ -30,7 +30,7 @@ def test_its_yaml_is_valid(tmp_path: Path) -> None:
             read_config(file)
             made += 1
         else:
-            assert OnnxKind(file).name == "clip_b32"
+            assert OnnxSpec(file).name == "clip_b32"
     assert made == 2
 
 
@@ -46,5 +46,5 @@ def test_its_python_runs(
 
 
 def test_it_names_every_preset_and_backbone() -> None:
-    for name in (*PRESETS, *(kind.name for kind in known_kinds())):
+    for name in (*PRESETS, *(kind.name for kind in known_backbones())):
         assert f"| `{name}` |" in PAGE

@@ -10,15 +10,21 @@ import av
 import numpy as np
 import pytest
 
-from oddframe.backbones.base import Backbone, Ear, Eye
-from oddframe.backbones.engines import Choice
+from oddframe.backbones.base import AudioEncoder, Backbone, VisualEncoder
+from oddframe.backbones.engines import Runtime
 from oddframe.backbones.registry import load_backbone
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extraction.extract import Task, extract, extract_all, spec_for, spec_of
-from oddframe.features.extraction.partial import Partial
+from oddframe.features.extraction.extract_video import (
+    ExtractionTask,
+    backbone_spec,
+    extract_tasks,
+    extract_video,
+    make_spec,
+)
+from oddframe.features.extraction.partial import PartialFeatures
+from oddframe.video.decoding.isolated import open_in_process
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.decoding.supervised import open_here
-from oddframe.video.snippets.transforms import NO_PICTURE, Preprocessing
+from oddframe.video.snippets.transforms import AUDIO_ONLY, Preprocessing
 from oddframe.video.source import open_source
 from tests.conftest import Image
 from tests.sounds import tone, with_sound
@@ -26,7 +32,7 @@ from tests.sounds import tone, with_sound
 HOW = Preprocessing(
     resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full", "full_mirrored"), stride=4
 )
-PLAIN = Choice("torch", "cpu", "float32")
+PLAIN = Runtime("torch", "cpu", "float32")
 RATE, WINDOW = 1000, 400
 
 
@@ -43,13 +49,13 @@ def loudness(windows: np.ndarray) -> np.ndarray:
     return np.stack([part.std(axis=1) for part in parts], axis=1).astype(np.float32)
 
 
-SEES = Backbone("eye", (2,), "e", PLAIN, (Eye(brightness),))
-HEARS = Backbone("ear", (3,), "h", PLAIN, (), (Ear(loudness, RATE, WINDOW),))
-BOTH = Backbone("eye+ear", (2, 3), "e+h", PLAIN, SEES.eyes, HEARS.ears)
+SEES = Backbone("eye", (2,), "e", PLAIN, (VisualEncoder(brightness),))
+HEARS = Backbone("ear", (3,), "h", PLAIN, (), (AudioEncoder(loudness, RATE, WINDOW),))
+BOTH = Backbone("eye+ear", (2, 3), "e+h", PLAIN, SEES.visual_encoders, HEARS.audio_encoders)
 
 
-def features(path: Path, backbone: Backbone, how: Preprocessing = HOW):
-    return extract(open_source(path), spec_for(backbone, how), backbone)
+def features(path: Path, backbone: Backbone, preprocessing: Preprocessing = HOW):
+    return extract_video(open_source(path), backbone_spec(backbone, preprocessing), backbone)
 
 
 @pytest.fixture
@@ -65,9 +71,9 @@ def test_several_backbones_share_one_decoding(clip: Path, monkeypatch, tmp_path:
     decode = VideoFile._decode
     monkeypatch.setattr(VideoFile, "_decode", lambda *a: opened.append(a) or decode(*a))
     seen = []
-    made = extract_all(
-        open_here(clip),
-        [Task(spec_for(*each), each[0]) for each in wanted],
+    made = extract_tasks(
+        open_in_process(clip),
+        [ExtractionTask(backbone_spec(*each), each[0]) for each in wanted],
         progress=lambda done, total: seen.append((done, total)),
     )
     assert len(opened) == 1
@@ -87,7 +93,7 @@ def test_real_backbones_beside_each_other_are_what_they_are_alone(clip: Path) ->
     apart = [features(clip, load_backbone(name, how), how).features.array for name in names]
     np.testing.assert_array_equal(made.array[..., :1280], apart[0])
     np.testing.assert_array_equal(made.array[..., 1280:], np.repeat(apart[1], 2, axis=0))
-    assert made.spec == spec_of("+".join(names), how, one.choice.precision)
+    assert made.spec == make_spec("+".join(names), how, one.runtime.precision)
 
 
 def test_a_window_of_sound_ends_with_its_snippet(tmp_path: Path, frames: list[Image]) -> None:
@@ -96,7 +102,7 @@ def test_a_window_of_sound_ends_with_its_snippet(tmp_path: Path, frames: list[Im
     path = with_sound(tmp_path / "v.mkv", frames, [loud])
     how = replace(HOW, crops=("full",), stride=5)
     made = features(path, HEARS, how).features
-    assert made.spec.crops == NO_PICTURE
+    assert made.spec.crops == AUDIO_ONLY
     ends_s = made.timebase.snippet_times()[:, 1]
     np.testing.assert_allclose(ends_s[:3], [0.64, 0.84, 1.04])
     whole, first, last = made.array[0].T
@@ -118,7 +124,7 @@ def test_no_sound_is_silence_and_said(
 ) -> None:
     array = np.stack(clip_frames)
     for source in (open_source(normal_clip), open_source(array)):
-        made = extract(source, spec_for(BOTH, HOW), BOTH)
+        made = extract_video(source, backbone_spec(BOTH, HOW), BOTH)
         assert made.notes == ("no sound: silence in its place",)
         assert not made.features.array[..., 2:].any()
 
@@ -144,27 +150,31 @@ def test_silence_is_worked_out_once(normal_clip: Path) -> None:
         calls.append(len(windows))
         return loudness(windows)
 
-    backbone = replace(HEARS, ears=(Ear(counted, RATE, WINDOW),))
+    backbone = replace(HEARS, audio_encoders=(AudioEncoder(counted, RATE, WINDOW),))
     assert features(normal_clip, backbone).features.array.shape == (1, 12, 3)
     assert calls == [1]
 
 
 def test_going_on_with_sound_gives_the_same(clip: Path, tmp_path: Path) -> None:
-    partial = Partial(tmp_path / "p", chunk=2)
-    spec = spec_for(BOTH, HOW)
-    first = extract(open_source(clip), spec, BOTH, partial=partial).features
+    partial = PartialFeatures(tmp_path / "p", chunk=2)
+    spec = backbone_spec(BOTH, HOW)
+    first = extract_video(open_source(clip), spec, BOTH, partial=partial).features
     calls = []
-    watched = replace(BOTH, eyes=(Eye(lambda s: calls.append(1) or brightness(s)),))
-    again = Partial(tmp_path / "p", chunk=2)
-    made = extract(open_source(clip), spec, watched, partial=again).features
+    watched = replace(
+        BOTH, visual_encoders=(VisualEncoder(lambda s: calls.append(1) or brightness(s)),)
+    )
+    again = PartialFeatures(tmp_path / "p", chunk=2)
+    made = extract_video(open_source(clip), spec, watched, partial=again).features
     np.testing.assert_array_equal(made.array, first.array)
     assert len(calls) == first.timebase.n_snippets % 2
 
 
 def test_a_backbone_that_is_another_is_refused(clip: Path) -> None:
     with pytest.raises(UsageError, match=r"another backbone: .*backbone: eye\+ear, not eye"):
-        extract(open_source(clip), spec_for(SEES, HOW), BOTH)
-    broken = replace(SEES, eyes=(Eye(lambda s: np.full((len(s), 2), np.nan, np.float32)),))
+        extract_video(open_source(clip), backbone_spec(SEES, HOW), BOTH)
+    broken = replace(
+        SEES, visual_encoders=(VisualEncoder(lambda s: np.full((len(s), 2), np.nan, np.float32)),)
+    )
     with pytest.raises(InputError, match="not a number"):
         features(clip, broken)
 
@@ -176,7 +186,7 @@ def test_sound_stays_with_a_picture_that_starts_after_it(
     samples = np.concatenate([np.zeros(3 * 48_000, np.float32), tone(1.5)])
     path = tmp_path / f"v{suffix}"
     with_sound(path, frames, [samples], picture_at_s=2.5, codec=codec)
-    made = extract(open_source(path), spec_for(BOTH, HOW), BOTH)
+    made = extract_video(open_source(path), backbone_spec(BOTH, HOW), BOTH)
     time = made.features.timebase
     assert time.start_s == pytest.approx(2.5, abs=0.03)
     assert made.notes == ()
@@ -200,7 +210,7 @@ def test_a_gap_in_the_time_line_takes_no_memory_and_sound_comes_at_its_time(
             packet.stream = streams[packet.stream]
             new.mux(packet)
     tracemalloc.start()
-    made = extract(open_source(tmp_path / "gap.mkv"), spec_for(BOTH, HOW), BOTH)
+    made = extract_video(open_source(tmp_path / "gap.mkv"), backbone_spec(BOTH, HOW), BOTH)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert made.notes == ("its clock leaps by 11:06:40 at 0:00:01; no scores in between",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oddframe.features.join import sound_numbers
+from oddframe.features.join import count_audio_dims
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from oddframe.features.join import sound_numbers
     ],
 )
 def test_names_say_how_much_is_heard(backbones: str, numbers: int) -> None:
-    assert sound_numbers(backbones) == numbers
+    assert count_audio_dims(backbones) == numbers

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.store.index import NAME, Index, open_index
+from oddframe.features.store.index import STORE_INDEX, Index, open_index
 from oddframe.features.store.store import FeatureStore
 from tests.conftest import ROOT
 from tests.features.test_store import SPEC, some_features
@@ -57,9 +57,9 @@ def test_what_is_put_is_found(store: FeatureStore) -> None:
 
 
 def test_it_is_made_anew_where_it_is_missing_or_no_index(store: FeatureStore) -> None:
-    (store.root / NAME).unlink()
+    (store.root / STORE_INDEX).unlink()
     assert contents(open_index(store.root)) == [ONE, TWO]
-    for name in (NAME, f"{NAME}-wal", f"{NAME}-shm"):
+    for name in (STORE_INDEX, f"{STORE_INDEX}-wal", f"{STORE_INDEX}-shm"):
         (store.root / name).write_bytes(b"no database at all" * 1000)
     store.put(THREE, some_features())  # Not stopped by that.
     assert contents(open_index(store.root)) == [ONE, TWO, THREE]
@@ -111,7 +111,7 @@ def test_a_broken_one_costs_a_line_and_nothing_else(
 ) -> None:
     age(store.root)
     index = open_index(store.root)
-    broken(store.root / NAME, how)
+    broken(store.root / STORE_INDEX, how)
     expected = [ONE, TWO]
     if first == "writer":
         store.put(THREE, some_features())
@@ -122,7 +122,7 @@ def test_a_broken_one_costs_a_line_and_nothing_else(
     assert {each.videos for each in index.specs()} == {1, len(expected)}
     assert contents(open_index(store.root)) == expected
     (line,) = caplog.messages
-    assert line.startswith(f"{store.root / NAME}: the index is broken (")
+    assert line.startswith(f"{store.root / STORE_INDEX}: the index is broken (")
     assert line.endswith(") and is made anew")
 
 
@@ -132,7 +132,7 @@ def test_damage_that_no_question_meets_is_found(
     index = open_index(store.root)
     index.verify()
     assert not caplog.messages
-    with sqlite3.connect(store.root / NAME) as db:
+    with sqlite3.connect(store.root / STORE_INDEX) as db:
         db.execute("PRAGMA writable_schema = ON")
         db.execute("DELETE FROM sqlite_schema WHERE name = 'by_spec'")
     db.close()
@@ -142,7 +142,7 @@ def test_damage_that_no_question_meets_is_found(
 
 
 def test_the_line_is_said_where_a_command_meets_it(store: FeatureStore) -> None:
-    broken(store.root / NAME, "garbage")
+    broken(store.root / STORE_INDEX, "garbage")
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "oddframe", "features", "ls", str(store.root)]
     first, second = (
@@ -182,7 +182,7 @@ def test_a_folder_that_was_just_changed_is_looked_at_again(store: FeatureStore) 
 def test_damaged_files_and_strange_names_are_no_features(store: FeatureStore) -> None:
     store.path(TWO, SPEC).write_bytes(b"no features")
     (store.root / "a0" / "notes.txt").write_text("mine")
-    (store.root / NAME).unlink()
+    (store.root / STORE_INDEX).unlink()
     assert contents(open_index(store.root)) == [ONE]
 
 
@@ -205,10 +205,10 @@ def test_no_store_is_said(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_written_is_read(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (store.root / NAME).unlink()
+    (store.root / STORE_INDEX).unlink()
     monkeypatch.setattr(os, "access", lambda *_: False)  # Root may write everywhere.
     assert contents(open_index(store.root)) == [ONE, TWO]
-    assert not (store.root / NAME).exists()
+    assert not (store.root / STORE_INDEX).exists()
 
 
 def test_a_folder_of_other_things_stays_as_it_is(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.join import join
+from oddframe.features.join import join_features
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
 from oddframe.video.snippets.crops import crop_names
@@ -15,33 +15,35 @@ from oddframe.video.snippets.transforms import Preprocessing
 HOW = Preprocessing(crops=crop_names(5))
 
 
-def features(name: str, dim: int, how: Preprocessing, frames: int = 100) -> Features:
-    spec = FeatureSpec(**vars(how), backbone=name, weights_sha256=name * 2, dim=dim)
-    base = Timebase(25.0, frames, how.snippet_frames, how.stride, how.rate)
-    shape = (len(how.crops), base.n_snippets, dim)
+def features(name: str, dim: int, preprocessing: Preprocessing, frames: int = 100) -> Features:
+    spec = FeatureSpec(**vars(preprocessing), backbone=name, weights_sha256=name * 2, dim=dim)
+    base = Timebase(
+        25.0, frames, preprocessing.snippet_frames, preprocessing.stride, preprocessing.rate
+    )
+    shape = (len(preprocessing.crops), base.n_snippets, dim)
     array = np.random.default_rng(len(name)).normal(size=shape).astype(np.float32)
     return Features(array, spec, base)
 
 
 def test_sound_stands_beside_every_crop() -> None:
     picture, sound = features("eye", 6, HOW), features("ear", 3, HOW.without_picture())
-    joined = join([picture, sound])
+    joined = join_features([picture, sound])
     assert (joined.spec.backbone, joined.spec.weights_sha256) == ("eye+ear", "eyeeye+earear")
     assert joined.spec.crops == HOW.crops
     assert joined.timebase == picture.timebase
     np.testing.assert_array_equal(joined.array[..., :6], picture.array)
     for crop in joined.array:
         np.testing.assert_array_equal(crop[:, 6:], sound.array[0])
-    assert join([picture]) is picture
+    assert join_features([picture]) is picture
 
 
 def test_what_does_not_go_together_is_refused() -> None:
     picture = features("eye", 6, HOW)
     for frames in (60, 99, 130):
         with pytest.raises(InputError, match="do not go together"):
-            join([picture, features("ear", 3, HOW.without_picture(), frames)])
+            join_features([picture, features("ear", 3, HOW.without_picture(), frames)])
     with pytest.raises(InputError, match="cut in two ways"):
-        join([picture, features("other", 3, replace(HOW, filter="bicubic"))])
+        join_features([picture, features("other", 3, replace(HOW, filter="bicubic"))])
     denser = replace(HOW, stride=8).without_picture()
     with pytest.raises(InputError, match="do not go together"):
-        join([picture, features("ear", 3, denser)])
+        join_features([picture, features("ear", 3, denser)])

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from oddframe.backbones.base import Eye
+from oddframe.backbones.base import VisualEncoder
 from oddframe.backbones.registry import load_backbone
-from oddframe.features.extraction.extract import extract, spec_for
-from oddframe.features.extraction.partial import Partial
+from oddframe.features.extraction.extract_video import backbone_spec, extract_video
+from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
 
@@ -43,25 +43,25 @@ def test_a_killed_extraction_goes_on_with_the_same_result(
     after: int, clip: Path, tmp_path: Path
 ) -> None:
     backbone = load_backbone("i3d", HOW)
-    spec = spec_for(backbone, HOW)
-    whole = extract(open_source(clip), spec, backbone).features
+    spec = backbone_spec(backbone, HOW)
+    whole = extract_video(open_source(clip), spec, backbone).features
     calls = 0
 
     def counted(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
         nonlocal calls
         calls += 1
-        return backbone.eyes[0].see(snippets)
+        return backbone.visual_encoders[0].encode(snippets)
 
     def killed(done: int, _: int | None) -> None:
         if done == after:
             raise KilledError
 
-    watched = replace(backbone, eyes=(Eye(counted),))
-    partial = Partial(tmp_path / "p", chunk=2)
+    watched = replace(backbone, visual_encoders=(VisualEncoder(counted),))
+    partial = PartialFeatures(tmp_path / "p", chunk=2)
     with pytest.raises(KilledError):
-        extract(open_source(clip), spec, backbone, progress=killed, partial=partial)
-    again = Partial(tmp_path / "p", chunk=2)
-    made = extract(open_source(clip), spec, watched, partial=again).features
+        extract_video(open_source(clip), spec, backbone, progress=killed, partial=partial)
+    again = PartialFeatures(tmp_path / "p", chunk=2)
+    made = extract_video(open_source(clip), spec, watched, partial=again).features
     assert calls == whole.timebase.n_snippets - after // 2 * 2
     np.testing.assert_array_equal(made.array, whole.array)
     again.discard()
@@ -70,23 +70,23 @@ def test_a_killed_extraction_goes_on_with_the_same_result(
 
 def test_a_damaged_chunk_ends_what_is_taken_over(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(6, 1, 8)).astype(np.float32)
-    first = Partial(tmp_path, chunk=2)
+    first = PartialFeatures(tmp_path, chunk=2)
     first.load(1, 8)
     first.add(rows)
-    np.testing.assert_array_equal(Partial(tmp_path, chunk=2).load(1, 8), rows)
-    assert len(Partial(tmp_path, chunk=2).load(2, 8)) == 0, "another number of crops"
+    np.testing.assert_array_equal(PartialFeatures(tmp_path, chunk=2).load(1, 8), rows)
+    assert len(PartialFeatures(tmp_path, chunk=2).load(2, 8)) == 0, "another number of crops"
     with (tmp_path / "000.rows").open("ab") as file:
         file.write(b"a write that was cut off")
-    again = Partial(tmp_path, chunk=2)
+    again = PartialFeatures(tmp_path, chunk=2)
     np.testing.assert_array_equal(again.load(1, 8), rows)
     again.add(rows[:3])
     whole = np.asarray(again.whole(1, 8))
     np.testing.assert_array_equal(whole[0], np.concatenate([rows, rows[:3]])[:, 0])
-    np.testing.assert_array_equal(Partial(tmp_path, chunk=2).load(1, 8)[6:], rows[:2])
+    np.testing.assert_array_equal(PartialFeatures(tmp_path, chunk=2).load(1, 8)[6:], rows[:2])
     os.truncate(tmp_path / "000.rows", 3 * 8 * 4)
-    np.testing.assert_array_equal(Partial(tmp_path, chunk=2).load(1, 8), rows[:2])
+    np.testing.assert_array_equal(PartialFeatures(tmp_path, chunk=2).load(1, 8), rows[:2])
     (tmp_path / "done.json").write_text('{"rows": "no"')
-    assert len(Partial(tmp_path, chunk=2).load(1, 8)) == 0
+    assert len(PartialFeatures(tmp_path, chunk=2).load(1, 8)) == 0
 
 
 def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_p
     tmp_path = root / "unfinished"
     tmp_path.mkdir()
     names = {name: f"{number:024x}.partial" for number, name in enumerate(["dead", "new", "alive"])}
-    partials = {name: Partial(tmp_path / folder, chunk=2) for name, folder in names.items()}
+    partials = {name: PartialFeatures(tmp_path / folder, chunk=2) for name, folder in names.items()}
     for partial in partials.values():
         partial.add(rows)
     for folder in ("dead", "alive"):
@@ -110,7 +110,7 @@ def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_p
     with alive:
         assert alive.stdout is not None
         assert alive.stdout.readline() == b"held\n"
-        partial = Partial(tmp_path / "other")
+        partial = PartialFeatures(tmp_path / "other")
         assert partial.acquire()
         partial.release()
         left = {path.name for path in tmp_path.iterdir()}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from oddframe.errors import UsageError
-from oddframe.features.extraction.extract import spec_of
+from oddframe.features.extraction.extract_video import make_spec
 from oddframe.features.presets import PRESETS, get_preset
 from oddframe.training.config import FeatureSection, parse_config
 from oddframe.training.pretrained import _section
@@ -48,7 +48,7 @@ def test_snippets_are_those_of_the_authors_extractor(
     path = request.getfixturevalue(name)
     frames = published_frames(path, tmp_path)
     frames += [frames[-1]] * (-len(frames) % 16)
-    how = get_preset("ucf-crime", "extractor").how
+    how = get_preset("ucf-crime", "extractor").preprocessing
     largest = 0
     for number, snippet in enumerate(SnippetReader(open_source(path), how)):
         theirs = np.stack(frames[number * 16 : number * 16 + 16])
@@ -62,7 +62,7 @@ def test_snippets_are_those_of_the_authors_extractor(
 
 @pytest.mark.slow
 def test_lanczos_is_pillow_s_on_frames_of_every_size(shared_data: Path, tmp_path: Path) -> None:
-    how = get_preset("ucf-crime").how
+    how = get_preset("ucf-crime").preprocessing
     sizes = set()
     for path in sorted(shared_data.glob("surveillance_fight/*/*.mp4"))[::66]:
         theirs = published_frames(path, tmp_path)
@@ -75,14 +75,22 @@ def test_lanczos_is_pillow_s_on_frames_of_every_size(shared_data: Path, tmp_path
 
 def test_what_the_presets_say() -> None:
     ucf, xd = get_preset("ucf-crime"), get_preset("xd-violence")
-    assert (ucf.backbone, ucf.how.rate, ucf.how.crops) == ("i3d", None, crop_names(10))
-    assert (xd.backbone, xd.how.rate, xd.how.crops) == ("i3d+vggish", 24.0, crop_names(5))
+    assert (ucf.backbone, ucf.preprocessing.rate, ucf.preprocessing.crops) == (
+        "i3d",
+        None,
+        crop_names(10),
+    )
+    assert (xd.backbone, xd.preprocessing.rate, xd.preprocessing.crops) == (
+        "i3d+vggish",
+        24.0,
+        crop_names(5),
+    )
     for preset in (ucf, xd):
-        how = preset.how
+        how = preset.preprocessing
         assert (how.resize, how.crop_size) == ((340, 256), (224, 224))
         assert (how.filter, how.jpeg_quality) == ("lanczos", 95)
         assert (how.snippet_frames, how.stride) == (16, 16)
-    assert get_preset("xd-violence", "extractor").how.crops == crop_names(5, "extractor")
+    assert get_preset("xd-violence", "extractor").preprocessing.crops == crop_names(5, "extractor")
     with pytest.raises(UsageError, match="did you mean ucf-crime"):
         get_preset("ucf_crime")
     assert set(PRESETS) == {"ucf-crime", "xd-violence"}
@@ -90,14 +98,14 @@ def test_what_the_presets_say() -> None:
 
 def test_presets_in_a_configuration() -> None:
     section = parse_config({"features": {"preset": "ucf-crime"}}).features
-    assert section == FeatureSection(backbone="i3d", **vars(get_preset("ucf-crime").how))
-    assert section.preprocessing() == get_preset("ucf-crime").how
+    assert section == FeatureSection(backbone="i3d", **vars(get_preset("ucf-crime").preprocessing))
+    assert section.preprocessing() == get_preset("ucf-crime").preprocessing
     changed = {"preset": "xd-violence", "backbone": "i3d+aisfx", "jpeg_quality": 0}
     section = parse_config({"features": {**changed, "crop_order": "extractor"}}).features
     assert (section.backbone, section.jpeg_quality, section.rate) == ("i3d+aisfx", 0, 24.0)
     assert section.crops == crop_names(5, "extractor")
     assert FeatureSection.model_validate(section.model_dump()) == section
-    assert _section(spec_of("i3d+aisfx", section.preprocessing())) == section
+    assert _section(make_spec("i3d+aisfx", section.preprocessing())) == section
 
 
 @pytest.mark.parametrize(
@@ -118,8 +126,8 @@ def test_what_is_no_preset_is_said_with_the_file(features: dict, words: str) -> 
 
 
 def test_the_order_of_crops_is_in_the_spec_but_parts_no_model_from_features() -> None:
-    ours = spec_of("i3d", get_preset("ucf-crime").how)
-    theirs = spec_of("i3d", get_preset("ucf-crime", "extractor").how)
+    ours = make_spec("i3d", get_preset("ucf-crime").preprocessing)
+    theirs = make_spec("i3d", get_preset("ucf-crime", "extractor").preprocessing)
     assert ours.hash() != theirs.hash()
     assert ours.differences(theirs, sampling=True)
     assert ours.differences(theirs) == []

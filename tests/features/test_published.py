@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
-from oddframe.features.formats.npy import is_finite, read_header
+from oddframe.features.formats.npy import is_finite, read_npy_header
 from oddframe.features.formats.published import FaultKind, FeatureFolder, NpyFiles
-from oddframe.features.lazy_array import CropArray, Views, between
-from oddframe.features.presets import Layout, imported_spec, kind_of
+from oddframe.features.lazy_array import CropArray, CropViews, slice_snippets
+from oddframe.features.presets import PublishedLayout, imported_spec, published_name
 
-UCF = Layout(crops=10, fps=30.0, dim=1024)
-XD = Layout(crops=5, fps=24.0, dim=8, sound_dim=4)
+UCF = PublishedLayout(crops=10, fps=30.0, dim=1024)
+XD = PublishedLayout(crops=5, fps=24.0, dim=8, audio_dim=4)
 Array = NDArray[Any]
 
 
@@ -33,7 +33,7 @@ def crop_files(folder: Path, array: Array, name: str = "video") -> Path:
     return folder
 
 
-def found(folder: Path, layout: Layout = UCF, sound: Path | None = None) -> NpyFiles:
+def found(folder: Path, layout: PublishedLayout = UCF, sound: Path | None = None) -> NpyFiles:
     heard = None if sound is None else FeatureFolder.scan(sound)
     files, faults = FeatureFolder.scan(folder).of("video", layout, sound=heard)
     assert not faults
@@ -120,7 +120,7 @@ def faulty(folder: Path, kind: FaultKind) -> None:
 def test_each_fault_is_named(kind: FaultKind, said: str, tmp_path: Path) -> None:
     faulty(tmp_path, kind)
     files, faults = FeatureFolder.scan(tmp_path).of("video", UCF, dim=1024)
-    faults += files.look().faults if files else ()
+    faults += files.inspect().faults if files else ()
     (fault,) = [fault for fault in faults if fault.kind == kind]
     assert re.search(said, str(fault))
     if files is not None:
@@ -137,7 +137,7 @@ def test_sound_that_does_not_fit(rows: int, dim: int, said: str, tmp_path: Path)
     (tmp_path / "sound").mkdir()
     np.save(tmp_path / "sound" / "video.npy", np.zeros((rows, dim), np.float32))
     files = found(tmp_path / "RGB", XD, tmp_path / "sound")
-    assert [fault.kind for fault in files.look().faults] == ["sound"]
+    assert [fault.kind for fault in files.inspect().faults] == ["sound"]
     with pytest.raises(InputError, match=said):
         files.open()
 
@@ -145,12 +145,12 @@ def test_sound_that_does_not_fit(rows: int, dim: int, said: str, tmp_path: Path)
 def test_python_objects_are_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="Python objects, which are never loaded"):
-        read_header(tmp_path / "a.npy")
+        read_npy_header(tmp_path / "a.npy")
 
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     features = found(crop_files(tmp_path, made(10))).open()
-    views = Views([features.array, features.array])
+    views = CropViews([features.array, features.array])
     assert len(views) == 20
     assert np.array_equal(views[13], made(10)[3])
     with pytest.raises(ValueError, match="read-only"):
@@ -181,16 +181,16 @@ def test_the_digest_tells_features_apart(tmp_path: Path) -> None:
 def test_half_precision_stays_on_disk_and_is_widened_for_training(tmp_path: Path) -> None:
     features = found(crop_files(tmp_path, made(10).astype(np.float16))).open()
     assert features.array[0].dtype == features.array.dtype == np.float16
-    assert Views([features.array])[0].dtype == np.float32
+    assert CropViews([features.array])[0].dtype == np.float32
 
 
 def test_kinds_have_names() -> None:
-    assert [kind_of(1024), kind_of(1024, 128), kind_of(2048)] == [
+    assert [published_name(1024), published_name(1024, 128), published_name(2048)] == [
         "i3d",
         "i3d+vggish",
         "i3d_resnet50",
     ]
-    assert (kind_of(1152), kind_of(512)) == ("i3d+vggish", "dim512")
+    assert (published_name(1152), published_name(512)) == ("i3d+vggish", "dim512")
     assert imported_spec(1024, 5, 128).dim == 1152
     assert not imported_spec(1024, 10).differences(imported_spec(1024, 5))
     assert imported_spec(1024, 5).differences(imported_spec(1024, 5, 128))
@@ -207,16 +207,16 @@ def test_one_bad_number_is_found(bad: float) -> None:
 def test_a_stretch_of_features_on_disk_stays_there(tmp_path: Path) -> None:
     array = made(10)
     lazy = found(crop_files(tmp_path, array)).open().array
-    part = between(lazy, 2, 5)
+    part = slice_snippets(lazy, 2, 5)
     assert isinstance(part, CropArray)
     assert part.shape == (10, 3, 8)
-    assert np.array_equal(np.asarray(part), between(array, 2, 5))
+    assert np.array_equal(np.asarray(part), slice_snippets(array, 2, 5))
 
 
 def test_other_processes_get_the_files_not_the_numbers(tmp_path: Path) -> None:
     array = made(10, rows=500)
     features = found(crop_files(tmp_path, array)).open()
-    sent = pickle.dumps(Views([features.array, between(features.array, 1, 3)]))
+    sent = pickle.dumps(CropViews([features.array, slice_snippets(features.array, 1, 3)]))
     assert len(sent) < 10_000
     views = pickle.loads(sent)  # noqa: S301
     assert np.array_equal(views[4], array[4])

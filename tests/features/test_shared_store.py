@@ -20,16 +20,21 @@ import numpy as np
 import pytest
 
 from oddframe._utils.locks import wait_for_lock
-from oddframe._utils.worker_pool import Beat, Watched
-from oddframe.backbones.registry import find_kinds, load_backbone
+from oddframe._utils.worker_pool import Heartbeat, WorkerPool
+from oddframe.backbones.registry import get_backbones, load_backbone
 from oddframe.cli import jobs
-from oddframe.cli.jobs import Job, Settings, load_detector, score_one
+from oddframe.cli.jobs import ScoringJob, ScoringSettings, load_detector, score_input
 from oddframe.events import RuleChanges
 from oddframe.features.extraction import worker as making
-from oddframe.features.extraction.extract import extract, parts_of, spec_for
-from oddframe.features.extraction.partial import Partial
+from oddframe.features.extraction.extract_video import backbone_spec, extract_video, spec_templates
+from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.spec import Features
-from oddframe.features.store.manifest import NAME, Entry, append_entries, read_entries
+from oddframe.features.store.manifest import (
+    MANIFEST_NAME,
+    ManifestEntry,
+    append_entries,
+    read_entries,
+)
 from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.video.mask import Masks
 from oddframe.video.source import open_source
@@ -71,9 +76,9 @@ def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_p
         encode(tmp_path / "videos" / f"{number}.mp4", small * (60 + number))
     tiny = write(tmp_path, "NCTHW")
     backbone = load_backbone(str(tiny))
-    spec = spec_for(backbone, replace(find_kinds(str(tiny))[0].how, stride=1))
+    spec = backbone_spec(backbone, replace(get_backbones(str(tiny))[0].preprocessing, stride=1))
     for video in (tmp_path / "videos").iterdir():
-        made = extract(open_source(video), spec, backbone).features
+        made = extract_video(open_source(video), spec, backbone).features
         FeatureStore(tmp_path / "alone").put(content_hash(video), made)
     alone = files_of(tmp_path / "alone")
     assert len(alone) == 3
@@ -106,7 +111,7 @@ def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_p
     assert files_of(store) == alone
     assert not list((store / "unfinished").iterdir())
     assert not list(store.rglob("*.part"))
-    lines = (store / NAME).read_text().splitlines()
+    lines = (store / MANIFEST_NAME).read_text().splitlines()
     assert {json.loads(line)["video"] for line in lines} == {
         str(path) for path in (tmp_path / "videos").iterdir()
     }
@@ -117,21 +122,23 @@ def test_an_extraction_waits_for_a_video_that_another_process_has(
     clip: Path, normal_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny, store = write(tmp_path, "NCTHW"), FeatureStore(tmp_path / "store")
-    (kind,) = find_kinds(str(tiny))
-    wanted = making.Wanted(parts_of(str(tiny), kind.how), "cpu", "auto", "float32", store.root)
-    watched: Watched[making.Video, making.Made] = Watched(
-        partial(making.Maker, wanted, 10**9), 1, 600, keep=True
+    (kind,) = get_backbones(str(tiny))
+    wanted = making.ExtractionRequest(
+        spec_templates(str(tiny), kind.preprocessing), "cpu", "auto", "float32", store.root
+    )
+    watched: WorkerPool[making.VideoJob, making.ExtractionResult] = WorkerPool(
+        partial(making.ExtractionWorker, wanted, 10**9), 1, 600, keep=True
     )
 
-    def made(path: Path) -> making.Made:
-        (answer,) = [a for a in watched.run([making.Video(path, path.stem)]) if a is not None]
-        assert isinstance(answer[1], making.Made)
+    def made(path: Path) -> making.ExtractionResult:
+        (answer,) = [a for a in watched.run([making.VideoJob(path, path.stem)]) if a is not None]
+        assert isinstance(answer[1], making.ExtractionResult)
         return answer[1]
 
-    maker = making.Maker(wanted, 10**9)
+    maker = making.ExtractionWorker(wanted, 10**9)
     monkeypatch.setattr(making, "limit_memory", lambda _: None)
     maker._networks()
-    other = maker._partial(clip, making.hash_of(clip), 0, lambda *_: None)
+    other = maker._partial(clip, making.hash_video(clip), 0, lambda *_: None)
     assert other.acquire()
     try:
         other.add(np.zeros((other._chunk, 1, 3), np.float32))
@@ -160,36 +167,40 @@ class Slow(FeatureStore):
         return super().put(content_sha256, features)
 
 
-class SlowMaker(making.Maker):
+class SlowMaker(making.ExtractionWorker):
     """Writes to a slow disk."""
 
-    def __call__(self, video: making.Video, beat: Beat) -> making.Made:
+    def __call__(self, video: making.VideoJob, heartbeat: Heartbeat) -> making.ExtractionResult:
         self._store = Slow(self._store.root)
 
         def heard(done: int, expected: int | None) -> None:
             Slow.beats.release()
-            beat(done, expected)
+            heartbeat(done, expected)
 
         return super().__call__(video, heard)
 
 
 def test_signs_of_life_come_while_features_are_written(clip: Path, tmp_path: Path) -> None:
     tiny = write(tmp_path, "NCTHW")
-    (kind,) = find_kinds(str(tiny))
-    parts = parts_of(str(tiny), kind.how)
-    wanted = making.Wanted(parts, "cpu", "auto", "float32", tmp_path / "store")
-    watched: Watched[making.Video, making.Made] = Watched(partial(SlowMaker, wanted, 10**9), 1, 600)
-    (answer,) = [a for a in watched.run([making.Video(clip, "x")]) if a is not None]
+    (kind,) = get_backbones(str(tiny))
+    parts = spec_templates(str(tiny), kind.preprocessing)
+    wanted = making.ExtractionRequest(parts, "cpu", "auto", "float32", tmp_path / "store")
+    watched: WorkerPool[making.VideoJob, making.ExtractionResult] = WorkerPool(
+        partial(SlowMaker, wanted, 10**9), 1, 600
+    )
+    (answer,) = [a for a in watched.run([making.VideoJob(clip, "x")]) if a is not None]
     made = answer[1]
-    assert isinstance(made, making.Made)
+    assert isinstance(made, making.ExtractionResult)
     assert made.entries[0].reason == ""
     assert made.new == 1
 
 
 def test_lines_are_added_by_one_process_at_a_time(tmp_path: Path) -> None:
-    append_entries(tmp_path, [Entry(video="first")])
-    adding = threading.Thread(target=append_entries, args=(tmp_path, [Entry(video="second")]))
-    with (tmp_path / NAME).open("ab") as other:
+    append_entries(tmp_path, [ManifestEntry(video="first")])
+    adding = threading.Thread(
+        target=append_entries, args=(tmp_path, [ManifestEntry(video="second")])
+    )
+    with (tmp_path / MANIFEST_NAME).open("ab") as other:
         wait_for_lock(other.fileno())
         other.write(b'{"video": "a line that is ')
         other.flush()
@@ -204,7 +215,7 @@ def test_lines_are_added_by_one_process_at_a_time(tmp_path: Path) -> None:
 def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
     clip: Path, tmp_path: Path
 ) -> None:
-    settings = Settings(
+    settings = ScoringSettings(
         model="fight",
         profile="fast",
         views=None,
@@ -220,16 +231,16 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
         fresh=False,
         debug=True,
     )
-    job, detector = Job(clip, "fi150"), load_detector(settings)
+    job, detector = ScoringJob(clip, "fi150"), load_detector(settings)
     seen = jobs._digest(jobs._seen(job, (clip,), settings, detector, None))
-    other = Partial(tmp_path / f".{seen}.partial", chunk=2)
+    other = PartialFeatures(tmp_path / f".{seen}.partial", chunk=2)
     assert other.acquire()
     other.add(np.zeros((2, 1, 1024), np.float32))
-    assert score_one(job, settings, detector).result is not None
+    assert score_input(job, settings, detector).result is not None
     assert other.known(1, 1024) == 2
     other.discard()
     other.release()
     assert {path.name for path in tmp_path.iterdir()} == {"fi150.json"}
     again = replace(settings, fresh=True)
-    assert score_one(job, again, detector).result is not None
+    assert score_input(job, again, detector).result is not None
     assert {path.name for path in tmp_path.iterdir()} == {"fi150.json"}

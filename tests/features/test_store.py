@@ -17,13 +17,13 @@ from safetensors.numpy import save_file
 
 from oddframe._utils.files import write_text
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.formats.safetensors_file import (
+from oddframe.features.formats.feature_file import (
     checksum,
-    read_stored_header,
+    read_feature_header,
     timebase_to_dict,
 )
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import StoredFile
+from oddframe.features.store.imports import StoredFeatures
 from oddframe.features.store.store import (
     FeatureStore,
     content_hash,
@@ -60,7 +60,7 @@ def test_what_was_kept_comes_back(tmp_path: Path, timebase) -> None:
     assert back.timebase == features.timebase
     np.testing.assert_array_equal(back.array, features.array)
     np.testing.assert_array_equal(back.timebase.frame_times, features.timebase.frame_times)
-    assert StoredFile(path).checked().timebase == features.timebase
+    assert StoredFeatures(path).open_checked().timebase == features.timebase
 
 
 def test_a_plain_video_has_the_header_that_it_always_had(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_file_that_claims_more_than_it_can_hold_is_refused_without_memory(
         "checksum": checksum(tensors_of(features)),
     }
     save_file(tensors_of(features), path, {"oddframe": json.dumps(header)})
-    for read in (read_features, read_stored_header):
+    for read in (read_features, read_feature_header):
         tracemalloc.start()
         with pytest.raises(InputError, match=r"1000000000 frames|expected|less than") as refused:
             read(path)
@@ -153,11 +153,11 @@ def test_damage_is_found_and_replaced(tmp_path: Path, how: str) -> None:
 def test_what_stays_on_disk_is_checked_there(tmp_path: Path, variable: bool) -> None:
     features = some_features(variable=variable)
     path = FeatureStore(tmp_path).put("0f" * 32, features)
-    np.testing.assert_array_equal(StoredFile(path).checked().array, features.array)
+    np.testing.assert_array_equal(StoredFeatures(path).open_checked().array, features.array)
     damaged(path, "flipped bit")
-    assert StoredFile(path).open().spec == SPEC
+    assert StoredFeatures(path).open().spec == SPEC
     with pytest.raises(InputError, match="extract it again"):
-        StoredFile(path).checked()
+        StoredFeatures(path).open_checked()
 
 
 @pytest.mark.parametrize("how", ["shape", "nan", "newer"])

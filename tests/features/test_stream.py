@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from oddframe.backbones.base import Eye
-from oddframe.features.extraction.extract import Task, extract_all, spec_for
-from oddframe.features.extraction.partial import Partial
-from oddframe.features.formats.safetensors_file import checksum, write_tensors
+from oddframe.backbones.base import VisualEncoder
+from oddframe.features.extraction.extract_video import ExtractionTask, backbone_spec, extract_tasks
+from oddframe.features.extraction.partial import PartialFeatures
+from oddframe.features.formats.feature_file import checksum, write_tensors
 from oddframe.features.lazy_array import CropArray
 from oddframe.features.store.store import read_features, write_features
 from oddframe.video.source import open_source
@@ -37,16 +37,16 @@ def test_the_bytes_are_the_librarys(tmp_path: Path, dtype, pts: bool) -> None:
 
 @pytest.mark.parametrize("chunk", [3, 4, 100])
 def test_features_that_stay_on_disk_are_the_same(tmp_path: Path, clip: Path, chunk: int) -> None:
-    spec = spec_for(SEES, HOW)
-    (plain,) = extract_all(open_source(clip), [Task(spec, SEES)])
-    partial = Partial(tmp_path / "p", chunk)
-    (made,) = extract_all(open_source(clip), [Task(spec, SEES, partial, on_disk=True)])
+    spec = backbone_spec(SEES, HOW)
+    (plain,) = extract_tasks(open_source(clip), [ExtractionTask(spec, SEES)])
+    partial = PartialFeatures(tmp_path / "p", chunk)
+    (made,) = extract_tasks(open_source(clip), [ExtractionTask(spec, SEES, partial, on_disk=True)])
     assert isinstance(made.features.array, CropArray)
     for name, features in (("a", plain.features), ("b", made.features)):
         write_features(tmp_path / name, features)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    again = Partial(tmp_path / "p", chunk)
-    (resumed,) = extract_all(open_source(clip), [Task(spec, SEES, again, on_disk=True)])
+    again = PartialFeatures(tmp_path / "p", chunk)
+    (resumed,) = extract_tasks(open_source(clip), [ExtractionTask(spec, SEES, again, on_disk=True)])
     write_features(tmp_path / "c", resumed.features)
     assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
     partial.discard()
@@ -71,12 +71,14 @@ def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     def see(snippets: np.ndarray) -> np.ndarray:
         return np.repeat(snippets.mean(axis=(1, 2, 3, 4))[:, None], 4096, axis=1).astype(np.float32)
 
-    wide = replace(SEES, dims=(4096,), eyes=(Eye(see),))
+    wide = replace(SEES, dims=(4096,), visual_encoders=(VisualEncoder(see),))
     how = replace(HOW, resize=(8, 8), crop_size=(8, 8), snippet_frames=1, stride=1)
     frames = np.random.default_rng(0).integers(0, 256, (1500, 8, 8, 3), dtype=np.uint8)
-    task = Task(spec_for(wide, how), wide, Partial(tmp_path / "p", 32), on_disk=True)
+    task = ExtractionTask(
+        backbone_spec(wide, how), wide, PartialFeatures(tmp_path / "p", 32), on_disk=True
+    )
     tracemalloc.start()
-    (made,) = extract_all(open_source(frames), [task])
+    (made,) = extract_tasks(open_source(frames), [task])
     write_features(tmp_path / "f", made.features)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

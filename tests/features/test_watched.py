@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from oddframe._utils.child_process import limit_memory
-from oddframe._utils.worker_pool import Beat, Broken, Watched, beating
+from oddframe._utils.worker_pool import Heartbeat, WorkerFailure, WorkerPool, send_heartbeats
 from oddframe.errors import InputError, OddframeError
 from tests.alone import alone
 
@@ -19,7 +19,7 @@ from tests.alone import alone
 class Worker:
     """Does what a job is called."""
 
-    def __call__(self, job: str, beat: Beat) -> str:
+    def __call__(self, job: str, heartbeat: Heartbeat) -> str:
         match job:
             case "hang":
                 time.sleep(1000)
@@ -30,9 +30,9 @@ class Worker:
             case "beat":
                 for _ in range(8):
                     time.sleep(0.5)
-                    beat(1, 2)
+                    heartbeat(1, 2)
             case "load":
-                with beating(beat):
+                with send_heartbeats(heartbeat):
                     time.sleep(4)
             case "eat":
                 limit_memory(50_000_000)
@@ -49,11 +49,11 @@ def refuse() -> Worker:
 
 def test_each_job_gets_its_answer_whatever_the_others_do() -> None:
     jobs = ["a", "crash", "hang", "beat", "leave", "load", "b"]
-    watched: Watched[str, str] = Watched(Worker, 2, silence_s=2.5)
+    watched: WorkerPool[str, str] = WorkerPool(Worker, 2, timeout_s=2.5)
     answers = dict(answer for answer in watched.run(jobs) if answer is not None)
     assert sorted(answers) == list(range(len(jobs)))
     assert [answers[i] for i in (0, 3, 5, 6)] == ["a done", "beat done", "load done", "b done"]
-    reasons = {jobs[i]: a.reason for i, a in answers.items() if isinstance(a, Broken)}
+    reasons = {jobs[i]: a.reason for i, a in answers.items() if isinstance(a, WorkerFailure)}
     assert "SIGSEGV" in reasons["crash"]
     assert "for 2.5 s" in reasons["hang"]
     assert "exit code 7" in reasons["leave"]
@@ -61,13 +61,13 @@ def test_each_job_gets_its_answer_whatever_the_others_do() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
 def test_memory_is_limited() -> None:
-    answers = [a for a in Watched(Worker, 1, silence_s=60).run(["eat"]) if a is not None]
+    answers = [a for a in WorkerPool(Worker, 1, timeout_s=60).run(["eat"]) if a is not None]
     assert answers == [(0, "refused")]
 
 
 def test_what_cannot_start_is_said_once() -> None:
     with pytest.raises(OddframeError, match=r"weights\.bin: cannot be read"):
-        list(Watched(refuse, 2, silence_s=60).run(["a", "b", "c"]))
+        list(WorkerPool(refuse, 2, timeout_s=60).run(["a", "b", "c"]))
 
 
 class Interrupted:
@@ -139,7 +139,7 @@ class DiesOnce:
 
 def test_a_process_that_dies_while_it_starts_is_started_again(tmp_path: Path) -> None:
     start = DiesOnce(tmp_path / "tried")
-    answers = [a for a in Watched(start, 1, silence_s=60).run(["a", "b"]) if a is not None]
+    answers = [a for a in WorkerPool(start, 1, timeout_s=60).run(["a", "b"]) if a is not None]
     assert answers == [(0, "a done"), (1, "b done")]
     with pytest.raises(OddframeError, match="processes die while they start"):
-        list(Watched(DiesOnce(tmp_path / "all", 100), 1, silence_s=60).run(["a"]))
+        list(WorkerPool(DiesOnce(tmp_path / "all", 100), 1, timeout_s=60).run(["a"]))

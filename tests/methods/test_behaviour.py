@@ -63,8 +63,8 @@ SMALL: dict[str, Small] = {
     "gcl": Small({"wide": 32, "narrow": 8, "hidden": 32, "bottleneck": 16, "dropout": 0.2}),
     "pang": Small({"hidden": 64, "inner": 8, "rank": 64, "dropout": 0.2}, lr=5e-3),
 }
-TRAINED = [name for name in method_names() if not get_method(name).from_normal_alone]
-TOLD = [name for name in TRAINED if not get_method(name).without_labels]
+TRAINED = [name for name in method_names() if not get_method(name).one_class]
+TOLD = [name for name in TRAINED if not get_method(name).unsupervised]
 LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
 
 every_method = pytest.mark.parametrize("name", method_names())
@@ -273,8 +273,8 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 
 @every_method
 def test_says_where_it_comes_from(name: str) -> None:
-    about = get_method(name).about
-    assert (about.supervision == "none") == get_method(name).without_labels
+    about = get_method(name).info
+    assert (about.supervision == "none") == get_method(name).unsupervised
     assert about.paper
     assert about.evidence
     assert about.checked != "from the paper" or about.deviations, "say what was chosen"

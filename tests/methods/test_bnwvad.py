@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, Head, taken_for_odd
+from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, Head, select_abnormal
 from oddframe.methods.registry import get_method
 from oddframe.training.loop import fit
 from tests.training.made import DIM, planted, small_config
@@ -41,7 +41,7 @@ def test_loss_by_hand() -> None:
 
 def test_the_farthest_of_each_video_and_of_the_batch_are_odd() -> None:
     distance = torch.tensor([[9.0, 8.0, 7.0, 6.0, 1.0], [5.0, 0.0, 0.0, 0.0, 0.0]])
-    odd = taken_for_odd(distance, METHOD.Config())
+    odd = select_abnormal(distance, METHOD.Config())
     assert odd.int().tolist() == [[1, 1, 1, 1, 0], [1, 0, 0, 0, 0]]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from oddframe.methods.base import Loss
-from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, taken_for_odd
+from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, select_abnormal
 from oddframe.methods.registry import get_method
 from tests.methods import formula
 from tests.methods.parity import (
@@ -95,7 +95,7 @@ def test_training_scores_and_distances(trained: Step) -> None:
 def test_selected_snippets(trained: Step) -> None:
     out = trained.output
     for distance, figures in zip((out.first, out.second), FACTS["selected"], strict=True):
-        odd = taken_for_odd(distance[2:], CONFIG)
+        odd = select_abnormal(distance[2:], CONFIG)
         assert odd.sum() == figures["count"]
         total = distance[2:][odd].sum()
         value_close(total, figures["abnormal_distances_sum"], FACTS, "selected")

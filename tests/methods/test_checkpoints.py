@@ -13,7 +13,7 @@ from torch import Tensor
 from oddframe.errors import InputError
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
-from oddframe.training.import_checkpoint import read_published
+from oddframe.training.import_checkpoint import read_published_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def write(path: Path, state: object) -> Path:
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_loads_one_to_one(published: dict[str, Tensor], prefix: str, tmp_path: Path) -> None:
     path = write(tmp_path / "ucf.pkl", {prefix + k: v for k, v in published.items()})
-    read = read_published(path)
+    read = read_published_checkpoint(path)
     assert (read.dim, read.config.anomaly_slots, read.config.normal_slots) == (24, 50, 60)
     assert read.method == "ur_dmu"
     assert not read.network.training
@@ -44,7 +44,7 @@ def test_names_of_the_published_code_load_strictly(
 ) -> None:
     rows = json.loads((parity / file).read_text())["tensors"]
     state = {row["name"]: torch.full(row["shape"], 0.5) for row in rows}
-    read = read_published(write(tmp_path / "published.pkl", state))
+    read = read_published_checkpoint(write(tmp_path / "published.pkl", state))
     assert read.method == name
     assert set(read.network.state_dict()) == set(state)
     scores = read.network(torch.rand(1, 3, read.dim)).scores
@@ -57,7 +57,7 @@ def test_names_what_does_not_fit(published: dict[str, Tensor], tmp_path: Path) -
     state["extra"] = torch.zeros(1)
     state["encoder_mu.0.bias"] = torch.zeros(7)
     with pytest.raises(InputError) as error:
-        read_published(write(tmp_path / "x.pkl", state))
+        read_published_checkpoint(write(tmp_path / "x.pkl", state))
     message = str(error.value)
     assert "encoder_var.0.bias is missing" in message
     assert "extra is unknown" in message
@@ -80,13 +80,13 @@ def test_refuses_what_is_no_checkpoint(
         path = tmp_path / f"{name}.pkl"
         path.write_bytes(content)
         with pytest.raises(InputError, match=name) as error:
-            read_published(path)
+            read_published_checkpoint(path)
         assert "\n" not in str(error.value)
     others = {"evil": write(tmp_path / "evil2.pkl", {"a": Evil()}), "missing": tmp_path / "no.pkl"}
     others["list"] = write(tmp_path / "list.pkl", [1, 2])
     others["other"] = write(tmp_path / "other.pkl", {"conv.weight": torch.zeros(3)})
     for path in others.values():
         with pytest.raises(InputError, match=path.name) as error:
-            read_published(path)
+            read_published_checkpoint(path)
         assert "\n" not in str(error.value)
     assert "unpickled" not in capsys.readouterr().out

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from oddframe.methods.registry import get_method
-from oddframe.methods.unsupervised.gcl import GclOutput, far_above
+from oddframe.methods.unsupervised.gcl import GclOutput, threshold_labels
 from tests.methods.planted import Planted, Small, trained
 from tests.methods.test_behaviour import NoLoss
 
@@ -41,9 +41,9 @@ def output(done: float) -> GclOutput:
 
 def test_what_lies_far_above_the_mean() -> None:
     values = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 6.0]])  # Mean 1, deviation sqrt(5).
-    assert far_above(values, 1.0).tolist() == [[0, 0, 0], [0, 0, 1]]
-    assert far_above(values, 2.3).sum() == 0
-    assert far_above(torch.ones(2, 3), 1.0).sum() == 0
+    assert threshold_labels(values, 1.0).tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert threshold_labels(values, 2.3).sum() == 0
+    assert threshold_labels(torch.ones(2, 3), 1.0).sum() == 0
 
 
 @pytest.mark.parametrize("done", [0.1, 0.3, 0.5])

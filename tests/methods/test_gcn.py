@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from oddframe.methods.base import Loss
-from oddframe.methods.mil.gcn import Cleaner, GcnOutput
+from oddframe.methods.mil.gcn import GcnOutput, NoiseCleaner
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("gcn")
@@ -68,7 +68,7 @@ def test_each_learns_in_its_turn_alone() -> None:
 def test_the_graph_network_by_hand() -> None:
     """Rows of both graphs sum to 1; what the branches give is added."""
     torch.manual_seed(0)
-    cleaner = Cleaner(3, METHOD.Config(hidden=8, bottleneck=4, sharpness=2.0)).eval()
+    cleaner = NoiseCleaner(3, METHOD.Config(hidden=8, bottleneck=4, sharpness=2.0)).eval()
     x = torch.randn(1, 5, 3)
     rows = x[0] / x[0].norm(dim=1, keepdim=True)
     alike = torch.exp(2 * (rows @ rows.T - 1))
@@ -84,7 +84,7 @@ def test_the_graph_network_by_hand() -> None:
 
 def test_time_has_an_order_but_no_direction_for_the_graph() -> None:
     torch.manual_seed(0)
-    cleaner = Cleaner(3, METHOD.Config(hidden=8, bottleneck=4, dropout=0.0)).eval()
+    cleaner = NoiseCleaner(3, METHOD.Config(hidden=8, bottleneck=4, dropout=0.0)).eval()
     x = torch.randn(1, 7, 3)
     with torch.inference_mode():
         there = cleaner(x)

@@ -24,7 +24,7 @@ from oddframe.methods.one_class.hasan import (
 )
 from oddframe.metrics import roc_auc
 from oddframe.training.config import TrainConfig, parse_config
-from oddframe.training.one_class import fit_normal
+from oddframe.training.one_class import fit_one_class
 from tests.methods.moving import square_videos
 
 METHOD = Hasan()
@@ -44,7 +44,7 @@ def tiny(dim: int = 16) -> HasanNetwork:
 
 def found_auc(config: TrainConfig) -> float:
     videos, _ = square_videos(12, abnormal=False, seed=0, frames=10)
-    network = fit_normal(videos, config).network
+    network = fit_one_class(videos, config).network
     test, odd = square_videos(8, abnormal=True, seed=1, frames=10)
     scores = [network.score_views(np.stack(video.views)) for video in test]
     return roc_auc(odd.ravel(), np.concatenate(scores))
@@ -83,7 +83,7 @@ def test_the_autoencoder_by_hand() -> None:
 def test_the_mean_picture_is_that_of_all_frames() -> None:
     config = HasanConfig(frames=2, widths=(4, 4, 4), kernel=1, stride=1)
     network, stacks = METHOD.network(32, config), torch.rand(5, 32)
-    network.remember(stacks)
+    network.fit_snippets(stacks)
     frames = stacks.view(10, 4, 4)
     torch.testing.assert_close(network.picture, frames.mean(0))
     spread = (frames - frames.mean(0)).square().mean().sqrt()
@@ -144,8 +144,8 @@ def test_it_is_not_found_without_the_loss(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_same_seed_gives_the_same_network() -> None:
     videos, _ = square_videos(3, abnormal=False, seed=0, frames=10)
     config = small_config(steps=3)
-    first, again = (fit_normal(v, config).network for v in (videos, videos[::-1]))
-    other = fit_normal(videos, config.with_recipe(seed=1)).network
+    first, again = (fit_one_class(v, config).network for v in (videos, videos[::-1]))
+    other = fit_one_class(videos, config.with_recipe(seed=1)).network
     weights = [n.network.autoencoder.conv1.weight for n in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -155,7 +155,7 @@ def test_pixels_are_not_standardised_and_a_log_is_kept(tmp_path: Any) -> None:
     videos, _ = square_videos(3, abnormal=False, seed=0, frames=10)
     config, told = small_config(steps=4), []
     assert config.standardise
-    fitted = fit_normal(
+    fitted = fit_one_class(
         videos, config, log=tmp_path / "log", on_step=lambda done, n, _: told.append((done, n))
     )
     assert (fitted.network.standardise.std == 1).all()

@@ -15,7 +15,7 @@ from torch import Tensor
 from oddframe.methods.base import Loss
 from oddframe.methods.mil.hlnet import HlNetConfig, HlNetNetwork, HlNetOutput
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.mil import top_snippets
+from oddframe.methods.shared.mil import top_k_indices
 from tests.methods import formula
 from tests.methods.parity import (
     Facts,
@@ -137,7 +137,7 @@ def test_selected_snippets(facts: Facts, trained: Step) -> None:
     for head, logits in rows.items():
         expected = facts[f"train_selection_{head}"]
         for video, figures, n in zip(logits.detach(), expected, (200, 137), strict=True):
-            chosen = top_snippets(video[None, :n], figures["k"])[0].sort().values
+            chosen = top_k_indices(video[None, :n], figures["k"])[0].sort().values
             assert chosen.tolist() == figures["indices_sorted"]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from oddframe.methods.base import Output
-from oddframe.methods.mil.ibl import Block
+from oddframe.methods.mil.ibl import TemporalBlock
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("ibl")
@@ -35,7 +35,7 @@ def test_a_gap_that_is_wide_enough_need_not_be_wider() -> None:
 
 def test_a_block_by_hand() -> None:
     torch.manual_seed(0)
-    block = Block(3, METHOD.Config(hidden=5), 2).eval()
+    block = TemporalBlock(3, METHOD.Config(hidden=5), 2).eval()
     x = torch.randn(1, 3, 9)
     padded = torch.cat([torch.zeros(1, 3, 4), x], dim=2)
     weight, bias = block.conv.weight, block.conv.bias

@@ -8,12 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.layers import scorer
+from oddframe.methods.shared.layers import score_mlp
 
 
 def test_three_layers_have_one_rectifier_and_dropout_behind_two() -> None:
     torch.manual_seed(0)
-    layers = scorer(6, 8, 5, 0.4)
+    layers = score_mlp(6, 8, 5, 0.4)
     first, second, last = (layer for layer in layers if isinstance(layer, nn.Linear))
     assert [layer.weight.shape for layer in (first, second, last)] == [(8, 6), (5, 8), (1, 5)]
     x = torch.randn(2, 7, 6)

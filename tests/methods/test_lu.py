@@ -10,10 +10,10 @@ import torch
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Output
-from oddframe.methods.one_class.lu import Lu, LuConfig, LuNetwork, combinations
+from oddframe.methods.one_class.lu import Lu, LuConfig, LuNetwork, learn_combinations
 from oddframe.metrics import roc_auc
 from oddframe.training.config import parse_config
-from oddframe.training.one_class import fit_normal
+from oddframe.training.one_class import fit_one_class
 from tests.methods.moving import square_videos
 
 METHOD = Lu()
@@ -48,7 +48,7 @@ def test_the_error_is_that_of_the_best_least_squares() -> None:
 def test_combinations_rebuild_every_cube_to_within_the_bound() -> None:
     x = planes()
     config = LuConfig(vectors=2, bound=0.01)
-    found = combinations(x, config)
+    found = learn_combinations(x, config)
     gram = found.transpose(1, 2) @ found
     assert ((gram - torch.eye(2)).abs() < 1e-4).all()
     errors = [x.square().sum(1) - (x @ basis).square().sum(1) for basis in found]
@@ -57,19 +57,19 @@ def test_combinations_rebuild_every_cube_to_within_the_bound() -> None:
 
 
 def test_one_plane_takes_one_combination() -> None:
-    (found,) = combinations(planes()[:20], LuConfig(vectors=2, bound=0.01))
+    (found,) = learn_combinations(planes()[:20], LuConfig(vectors=2, bound=0.01))
     rebuilt = planes()[:20] @ found @ found.T
     torch.testing.assert_close(rebuilt, planes()[:20], atol=1e-4, rtol=1e-4)
 
 
 def test_as_few_combinations_as_asked_for_rebuild_all_to_a_wider_bound() -> None:
     x = torch.randn(200, 6)
-    found = combinations(x, LuConfig(vectors=1, bound=1e-6, combinations=5))
+    found = learn_combinations(x, LuConfig(vectors=1, bound=1e-6, combinations=5))
     assert 1 <= len(found) <= 5
     errors = [x.square().sum(1) - (x @ basis).square().sum(1) for basis in found]
     least = torch.stack(errors).amin(0)
     assert least.max() < 4 * x.square().sum(1).max()
-    finer = combinations(x, LuConfig(vectors=1, bound=1e-6, combinations=150))
+    finer = learn_combinations(x, LuConfig(vectors=1, bound=1e-6, combinations=150))
     errors = [x.square().sum(1) - (x @ basis).square().sum(1) for basis in finer]
     assert torch.stack(errors).amin(0).mean() < least.mean()
 
@@ -77,7 +77,7 @@ def test_as_few_combinations_as_asked_for_rebuild_all_to_a_wider_bound() -> None
 def test_each_choice_lowers_what_is_minimised() -> None:
     """The first combination's sum of gamma (error - bound) is below that of all cubes' basis."""
     x, bound = planes(3), 0.5
-    (basis, *_) = combinations(x, LuConfig(vectors=2, bound=bound))
+    (basis, *_) = learn_combinations(x, LuConfig(vectors=2, bound=bound))
     everything = torch.linalg.svd(x)[2][:2].T
 
     def total(of: torch.Tensor) -> float:
@@ -117,7 +117,7 @@ def test_settings_are_the_published_ones() -> None:
 
 def test_components_are_the_principal_ones_of_normal_cubes() -> None:
     network, frames = METHOD.network(16, TINY), torch.rand(40, 16)
-    network.remember(frames)
+    network.fit_snippets(frames)
     cubes = network.cubes(frames).flatten(0, 1)
     torch.testing.assert_close(network.mean, cubes.mean(0), atol=1e-5, rtol=1e-4)
     centred = cubes - cubes.mean(0)
@@ -133,7 +133,7 @@ def test_what_stands_still_is_never_odd() -> None:
     still = torch.rand(1, 1, 4).repeat(1, 4, 1).view(1, 1, 16)
     assert network.distance(still).item() == 0
     assert network.distance(torch.rand(1, 1, 16)).item() > 0
-    network.remember(still[0])
+    network.fit_snippets(still[0])
     assert network.distance(still).item() == 0
     assert network(torch.rand(1, 3, 16)).logits.isfinite().all()
 
@@ -141,7 +141,7 @@ def test_what_stands_still_is_never_odd() -> None:
 def found_auc(speed: float) -> float:
     config = parse_config({"method": {"name": "lu", "config": SMALL}})
     videos, _ = square_videos(24, abnormal=False, seed=0, frames=5)
-    fitted = fit_normal(videos, config).network
+    fitted = fit_one_class(videos, config).network
     test, odd = square_videos(8, abnormal=True, seed=1, frames=5, speed=speed)
     scores = [fitted.score_views(np.stack(video.views)) for video in test]
     return roc_auc(odd.ravel(), np.concatenate(scores))

@@ -8,25 +8,25 @@ import pytest
 import torch
 
 from oddframe.methods.shared.mil import (
-    oddest_run,
-    ranking,
+    max_window_mean,
+    ranking_loss,
     smoothness,
-    snippets_that_count,
     sparsity,
     top_k_bce,
+    top_k_size,
 )
 
 
 def test_every_abnormal_bag_is_ranked_against_every_normal_one() -> None:
     abnormal, normal = torch.tensor([0.9, 0.2]), torch.tensor([0.1, 0.6])
     pairs = [1 - a + n for a in (0.9, 0.2) for n in (0.1, 0.6)]
-    assert ranking(abnormal, normal).item() == pytest.approx(sum(pairs) / 4)
+    assert ranking_loss(abnormal, normal).item() == pytest.approx(sum(pairs) / 4)
     # Beyond the margin there is nothing to gain, and nothing to set off against others.
-    assert ranking(abnormal, normal, 0.5).item() == pytest.approx((0.2 + 0.4 + 0.9) / 4)
+    assert ranking_loss(abnormal, normal, 0.5).item() == pytest.approx((0.2 + 0.4 + 0.9) / 4)
 
 
 def test_a_bag_is_the_mean_of_its_k_highest() -> None:
-    assert [snippets_that_count(n) for n in (1, 15, 16, 31, 32, 200)] == [1, 1, 2, 2, 3, 13]
+    assert [top_k_size(n) for n in (1, 15, 16, 31, 32, 200)] == [1, 1, 2, 2, 3, 13]
     row = torch.linspace(0.1, 0.9, 33)  # k is 3: 0.9, 0.875 and 0.85.
     scores = torch.stack([row, row.flip(0)])
     found = top_k_bce(scores, torch.tensor([1.0, 0.0]))
@@ -35,7 +35,7 @@ def test_a_bag_is_the_mean_of_its_k_highest() -> None:
 
 def test_the_oddest_run_is_of_snippets_in_a_row() -> None:
     scores = torch.tensor([[0.9, 0.1, 0.6, 0.5, 0.8]])
-    found = [oddest_run(scores, length).item() for length in (1, 2, 3, 5)]
+    found = [max_window_mean(scores, length).item() for length in (1, 2, 3, 5)]
     assert found == pytest.approx([0.9, 0.65, 1.9 / 3, 2.9 / 5])
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.mil.mist import Encoder, MistOutput, pseudo_labels
+from oddframe.methods.mil.mist import MistOutput, SelfGuidedEncoder, pseudo_labels
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("mist")
@@ -75,7 +75,7 @@ def test_loss_by_hand(done: float) -> None:
 def test_the_encoder_by_hand() -> None:
     """Features are weighed by one and the attention, which its own classifier reads."""
     torch.manual_seed(0)
-    encoder = Encoder(6, METHOD.Config(hidden=5)).eval()
+    encoder = SelfGuidedEncoder(6, METHOD.Config(hidden=5)).eval()
     x = torch.randn(2, 7, 6)
     y = encoder.embedding(x)
     attention = encoder.attention(y)

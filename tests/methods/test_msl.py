@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oddframe.methods.mil.msl import Layer, MslOutput, Projection, sequence_length
+from oddframe.methods.mil.msl import ConvProjection, EncoderLayer, MslOutput, sequence_length
 from oddframe.methods.registry import get_method
 
 METHOD = get_method("msl")
@@ -55,7 +55,7 @@ def test_the_stage_is_set_before_a_step() -> None:
 def test_a_layer_by_hand() -> None:
     """Attention and a feed-forward network, each added to what came in."""
     torch.manual_seed(0)
-    layer = Layer(METHOD.Config(hidden=6, heads=2)).eval()
+    layer = EncoderLayer(METHOD.Config(hidden=6, heads=2)).eval()
     x = torch.randn(2, 5, 6)
     normed = layer.before(x)
     q, k, v = (project(normed) for project in (layer.q, layer.k, layer.v))
@@ -69,7 +69,7 @@ def test_a_layer_by_hand() -> None:
 
 def test_projections_see_neighbours_but_not_the_class_token() -> None:
     torch.manual_seed(0)
-    project, x = Projection(4), torch.randn(1, 8, 4)
+    project, x = ConvProjection(4), torch.randn(1, 8, 4)
     for changed, seen in ((0, [0]), (1, [1, 2]), (4, [3, 4, 5])):
         other = x.clone()
         other[:, changed] += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Output
-from oddframe.methods.one_class.normality import NormalityNetwork, centres, whitening
+from oddframe.methods.one_class.normality import NormalityNetwork, lloyd_centres, whitening_matrix
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 
@@ -19,7 +19,7 @@ METHOD = get_method("normality")
 
 def remembered(x: torch.Tensor, **settings: object) -> NormalityNetwork:
     network = METHOD.network(x.shape[1], METHOD.Config(**settings))
-    network.remember(x)
+    network.fit_snippets(x)
     return network
 
 
@@ -49,7 +49,7 @@ def test_all_units_without_whitening_are_the_nearest_neighbours() -> None:
 
 def test_whitened_snippets_have_unit_covariance() -> None:
     x = correlated(500, 6, 0)
-    z = (x - x.mean(0)) @ whitening(x, 1e-6)
+    z = (x - x.mean(0)) @ whitening_matrix(x, 1e-6)
     torch.testing.assert_close(z.T @ z / len(z), torch.eye(6), rtol=0, atol=1e-2)
 
 
@@ -57,9 +57,9 @@ def test_centres_stand_in_the_clusters() -> None:
     rng = torch.Generator().manual_seed(0)
     middles = torch.tensor([[0.0, 0], [9, 0], [0, 9]])
     x = torch.cat([m + torch.randn(30, 2, generator=rng) for m in middles])
-    found = centres(x, 3)
+    found = lloyd_centres(x, 3)
     assert torch.cdist(middles, found).min(1).values.max() < 1
-    assert torch.equal(centres(x, 90), x)
+    assert torch.equal(lloyd_centres(x, 90), x)
 
 
 @given(st.lists(st.floats(0, 100, width=32), min_size=2, max_size=30), st.integers(0, 9))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.methods.mil.oddframe import NormalDistance, Oddframe, OddframeConfig, OddframeNetwork
-from oddframe.methods.shared.scores import blurred
+from oddframe.methods.shared.scores import gaussian_blur
 from oddframe.methods.urdmu.method import UrDmu
 from oddframe.research.protocol import smooth
 
@@ -133,9 +133,9 @@ def test_what_was_found_comes_back_with_the_weights() -> None:
 @pytest.mark.parametrize("length", [1, 2, 30])
 def test_smoothing_is_that_of_the_protocol(length: int) -> None:
     logits = torch.randn(2, length, dtype=torch.float64)
-    for row, done in zip(logits, blurred(logits, 0.7), strict=True):
+    for row, done in zip(logits, gaussian_blur(logits, 0.7), strict=True):
         np.testing.assert_allclose(done, smooth(row.numpy(), 0.7), atol=1e-12)
-    assert torch.equal(blurred(logits, 0.0), logits)
+    assert torch.equal(gaussian_blur(logits, 0.0), logits)
 
 
 @pytest.mark.parametrize("spacing", [0.5, 1.0, 5.0])
@@ -144,7 +144,7 @@ def test_smoothing_is_as_long_however_densely_a_video_is_looked_at(spacing: floa
     rough, _ = network(blur=0.0)
     fine, _ = network(blur=0.7)
     logits = fine.eval()(bags(), spacing=spacing).logits
-    torch.testing.assert_close(logits, blurred(rough.eval()(bags()).logits, 0.7 / spacing))
+    torch.testing.assert_close(logits, gaussian_blur(rough.eval()(bags()).logits, 0.7 / spacing))
     if spacing == 5.0:
         torch.testing.assert_close(logits, rough(bags()).logits, atol=1e-4, rtol=1e-4)
 
@@ -152,4 +152,4 @@ def test_smoothing_is_as_long_however_densely_a_video_is_looked_at(spacing: floa
 @given(st.floats(-50, 50), st.integers(1, 40), st.floats(0.1, 5))
 def test_smoothing_leaves_what_is_level(level: float, length: int, deviation: float) -> None:
     flat = torch.full((1, length), level, dtype=torch.float64)
-    torch.testing.assert_close(blurred(flat, deviation), flat)
+    torch.testing.assert_close(gaussian_blur(flat, deviation), flat)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oddframe.errors import UsageError
-from oddframe.methods.mil.pang import Attention, Modality, PangOutput, divergence
+from oddframe.methods.mil.pang import Modality, PangOutput, SelfAttention, bernoulli_kl
 from oddframe.methods.registry import get_method
 from tests.methods.modalities import auc_in
 from tests.methods.planted import Small
@@ -54,7 +54,7 @@ def test_the_target_of_a_modality_gets_no_gradient() -> None:
 
 def test_nothing_lies_between_equal_scores() -> None:
     logits = torch.tensor([-60.0, -2.0, 0.0, 3.0, 60.0])
-    assert divergence(logits.sigmoid(), logits).item() == pytest.approx(0, abs=1e-6)
+    assert bernoulli_kl(logits.sigmoid(), logits).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_scores_are_of_the_product() -> None:
@@ -73,7 +73,7 @@ def test_scores_are_of_the_product() -> None:
 def test_attention_by_hand() -> None:
     """What a snippet hears from all is added to it."""
     torch.manual_seed(0)
-    attention, x = Attention(5, 4), torch.randn(2, 7, 5)
+    attention, x = SelfAttention(5, 4), torch.randn(2, 7, 5)
     weights = (attention.query(x) @ attention.key(x).mT / 2).softmax(-1)
     torch.testing.assert_close(attention(x), x + weights @ x)
 
@@ -85,9 +85,9 @@ def test_finds_what_one_modality_alone_has(which: Literal["picture", "sound"]) -
 
 def test_which_numbers_are_of_the_sound() -> None:
     config = METHOD.Config
-    assert config(sound=3).lengths(10) == (7, 3)
-    assert config().lengths(1152) == (1024, 128)
-    assert config().lengths(1024) == (512, 512)
+    assert config(sound=3).modality_dims(10) == (7, 3)
+    assert config().modality_dims(1152) == (1024, 128)
+    assert config().modality_dims(1024) == (512, 512)
     with pytest.raises(UsageError, match="leave none for the picture if the last 10"):
         METHOD.network(10, config(sound=10))
 

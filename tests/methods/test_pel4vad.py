@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oddframe.methods.base import Output
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.scores import smoothed
+from oddframe.methods.shared.scores import smooth_logits
 
 METHOD = get_method("pel4vad")
 
@@ -58,10 +58,10 @@ def test_smoothing_is_the_mean_of_probabilities(scores: list[float], width: int)
     starts = [i - i % width for i in range(len(scores))]
     fixed = [sum(padded[i : i + width]) / width for i in starts]
     for how, expected in (("slide", slide), ("fixed", fixed), ("none", scores)):
-        found = smoothed(logits, how, width).sigmoid()[0]  # type: ignore[arg-type]
+        found = smooth_logits(logits, how, width).sigmoid()[0]  # type: ignore[arg-type]
         assert found.tolist() == pytest.approx(expected, abs=1e-9)
 
 
 def test_scores_of_nearly_1_stay_apart() -> None:
-    found = smoothed(torch.tensor([[40.0, 41.0, 42.0, 43.0]]), "slide", 2)[0, :3]
+    found = smooth_logits(torch.tensor([[40.0, 41.0, 42.0, 43.0]]), "slide", 2)[0, :3]
     assert (found.diff() > 0.5).all()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from oddframe.methods.mil.pel4vad import Pel4VadConfig, Pel4VadNetwork
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.scores import smoothed
+from oddframe.methods.shared.scores import smooth_logits
 from tests.methods import formula
 from tests.methods.parity import Facts, Watch, row_close, tensor_close, value_close
 
@@ -72,7 +72,7 @@ def test_scores_and_intermediates(facts: Facts, setting: str, length: int) -> No
     # The published test takes the mean over a video's crops first, then smooths.
     config = network.config
     mean = raw.scores.mean(0, keepdim=True).logit()
-    smooth = smoothed(mean, config.smooth, config.smooth_width).sigmoid()[0]
+    smooth = smooth_logits(mean, config.smooth, config.smooth_width).sigmoid()[0]
     known(smooth, expected["mean_over_batch_smoothed"], facts, section)
     if "smoothed_last8" in expected:
         value_close(smooth[-8:], expected["smoothed_last8"], facts, section)

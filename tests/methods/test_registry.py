@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oddframe.backbones.registry import find_kinds
-from oddframe.datasets.registry import manifest
+from oddframe.backbones.registry import get_backbones
+from oddframe.datasets.registry import get_published_dataset
 from oddframe.errors import UsageError
 from oddframe.features.presets import get_preset
 from oddframe.methods.base import Recipe
-from oddframe.methods.registry import DEFAULT, get_method, method_names
+from oddframe.methods.registry import DEFAULT_METHOD, get_method, method_names
 
 
 def test_every_method_trains_a_step() -> None:
@@ -20,13 +20,13 @@ def test_every_method_trains_a_step() -> None:
         assert method.name == name
         config = method.Config()
         only = method.backbones
-        dim = find_kinds(only[0])[0].dim if only else 10
+        dim = get_backbones(only[0])[0].dim if only else 10
         length = 2 if only else 5  # Frames are many numbers.
         network = method.network(dim, config)
         with torch.inference_mode():
             scores = network.eval()(torch.rand(2, 3, length, dim)).scores
         assert scores.shape == (2, length)
-        if method.from_normal_alone:
+        if method.one_class:
             continue
         network.train()
         loss = method.loss(network(torch.rand(2, 20, 10), labels), labels, config)
@@ -109,11 +109,11 @@ def test_an_unknown_name_is_answered_with_all(wrong: str) -> None:
 
 
 def test_nonsense_suggests_nothing_anywhere_else() -> None:
-    for ask in (find_kinds, get_preset, manifest):
+    for ask in (get_backbones, get_preset, get_published_dataset):
         with pytest.raises(UsageError) as error:
             ask("foo")
         assert "did you mean" not in str(error.value)
 
 
 def test_what_is_trained_without_a_word_is_the_first_method() -> None:
-    assert method_names()[0] == DEFAULT == "oddframe"
+    assert method_names()[0] == DEFAULT_METHOD == "oddframe"

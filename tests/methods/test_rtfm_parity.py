@@ -12,7 +12,7 @@ import torch
 from oddframe.methods.base import Loss
 from oddframe.methods.mil.rtfm import RtfmConfig, RtfmNetwork, RtfmOutput
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.mil import top_snippets
+from oddframe.methods.shared.mil import top_k_indices
 from tests.methods import formula
 from tests.methods.parity import (
     Facts,
@@ -85,7 +85,7 @@ def test_selected_snippets(facts: Facts, trained: Step) -> None:
     for video, figures in zip(
         trained.output.choice.detach(), facts["train_selection"], strict=True
     ):
-        chosen = top_snippets(video[None], figures["k"])[0].sort().values
+        chosen = top_k_indices(video[None], figures["k"])[0].sort().values
         assert chosen.tolist() == figures["indices_sorted"]
         ranked = video.sort(descending=True).values
         gap = (ranked[2] - ranked[3]).item()

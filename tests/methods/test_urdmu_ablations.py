@@ -12,8 +12,8 @@ from torch import Tensor
 
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
-from oddframe.training.import_checkpoint import read_published
+from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput
+from oddframe.training.import_checkpoint import read_published_checkpoint
 
 DIM, WIDTH = 10, 16
 SMALL = {"hidden": WIDTH, "heads": 2, "head_dim": 6, "classifier_hidden": 8, "dropout": 0.0}
@@ -56,9 +56,9 @@ def videos() -> Tensor:
     return torch.rand(len(LABELS), 40, DIM, generator=torch.Generator().manual_seed(1))
 
 
-def trained(net: UrDmuNetwork) -> TrainingOutput:
+def trained(net: UrDmuNetwork) -> UrDmuOutput:
     output = net(videos(), LABELS)
-    assert isinstance(output, TrainingOutput)
+    assert isinstance(output, UrDmuOutput)
     return output
 
 
@@ -175,4 +175,4 @@ def test_a_loss_without_anything_in_it_is_refused() -> None:
 def test_a_published_checkpoint_is_of_the_whole(tmp_path: Any) -> None:
     net = UrDmuNetwork(DIM, UrDmuConfig())
     torch.save(net.state_dict(), tmp_path / "whole.pkl")
-    assert read_published(tmp_path / "whole.pkl").config.memory == "dual"
+    assert read_published_checkpoint(tmp_path / "whole.pkl").config.memory == "dual"

@@ -14,21 +14,21 @@ from torch import Tensor
 from oddframe.errors import UsageError
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
+from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput
 
 LABELS = torch.tensor([0.0, 1.0])
 
 
-def output(length: int = 4, hidden: int = 3) -> TrainingOutput:
-    """One normal and one abnormal video of ``length`` snippets."""
+def output(length: int = 4, hidden: int = 3) -> UrDmuOutput:
+    """One normal and one abnormal video of ``format_duration`` snippets."""
     ramp = torch.linspace(0.1, 0.9, length)
     values = torch.arange(2.0 * length * hidden).view(2, length, hidden) / 10 + 0.1
     scores = torch.stack([ramp, ramp.flip(0)])
     one = values[:1]
-    return TrainingOutput(scores, scores.logit(), values, scores, scores, values, one, -one, one)
+    return UrDmuOutput(scores, scores.logit(), values, scores, scores, values, one, -one, one)
 
 
-def terms(out: TrainingOutput, **fields: object) -> dict[str, float]:
+def terms(out: UrDmuOutput, **fields: object) -> dict[str, float]:
     loss = ur_dmu_loss(out, LABELS, UrDmuConfig.model_validate(fields))
     return {name: term.item() for name, term in loss.terms.items()}
 

@@ -15,7 +15,7 @@ from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork
+from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput
 
 DIM = 12
 SMALL = {"hidden": 16, "heads": 2, "head_dim": 6, "classifier_hidden": 8, "dropout": 0.0}
@@ -27,9 +27,9 @@ def network(**fields: object) -> UrDmuNetwork:
     return UrDmuNetwork(DIM, UrDmuConfig.model_validate(SMALL | fields))
 
 
-def trained(net: UrDmuNetwork, features: Tensor, labels: Tensor) -> TrainingOutput:
+def trained(net: UrDmuNetwork, features: Tensor, labels: Tensor) -> UrDmuOutput:
     output = net(features, labels)
-    assert isinstance(output, TrainingOutput)
+    assert isinstance(output, UrDmuOutput)
     return output
 
 

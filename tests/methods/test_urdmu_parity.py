@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from oddframe.methods.base import Loss
-from oddframe.methods.shared.mil import top_snippets
+from oddframe.methods.shared.mil import top_k_indices
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import Reading, TrainingOutput, UrDmuNetwork
+from oddframe.methods.urdmu.network import MemoryReadout, UrDmuNetwork, UrDmuOutput
 from tests.methods import formula
 from tests.methods.parity import (
     Facts,
@@ -74,7 +74,7 @@ class Step:
 
     facts: Facts
     network: FixedNoise
-    output: TrainingOutput
+    output: UrDmuOutput
     loss: Loss
     inputs: dict[str, list[Tensor]]
     outputs: dict[str, list[Any]]
@@ -146,8 +146,8 @@ def test_scores_of_200_snippets_and_of_ten_crops(whole: Facts, network: FixedNoi
 
 def test_intermediates(trained: Step) -> None:
     normal, abnormal = slice(0, 2), slice(2, 4)
-    anomaly: Reading = trained.outputs["Amemory"][0]
-    known: Reading = trained.outputs["Nmemory"][0]
+    anomaly: MemoryReadout = trained.outputs["Amemory"][0]
+    known: MemoryReadout = trained.outputs["Nmemory"][0]
     anomaly_mu, normal_mu = trained.outputs["encoder_mu"]
     fused = trained.inputs["cls_head"][0]
     found = {
@@ -194,7 +194,7 @@ def test_selected_snippets(trained: Step) -> None:
     for name, videos in expected.items():
         for video, figures in zip(found[name].detach(), videos, strict=True):
             k = figures["k"]
-            chosen = top_snippets(video[None], k)[0].sort().values
+            chosen = top_k_indices(video[None], k)[0].sort().values
             assert chosen.tolist() == figures["indices_sorted"], name
             ranked = video.sort(descending=True).values
             gap = (ranked[k - 1] - ranked[k]).item()

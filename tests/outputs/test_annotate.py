@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oddframe.detector import VideoResult
 from oddframe.outputs.video import encode
-from oddframe.outputs.video.annotate import ENCODERS, RED, Annotator
+from oddframe.outputs.video.overlay import ANNOTATION_ENCODERS, EVENT_RED, Annotator
 from oddframe.video.frame import Frame
 
 MakeResult = Callable[..., VideoResult]
@@ -32,7 +32,7 @@ def has_red_border(image: Image, height: int) -> bool:
     """Whether all four edges of the picture, the upper ``height`` rows, are red."""
     picture = image[:height].astype(int)
     edges = (picture[1], picture[-2], picture[:, 1], picture[:, -2])
-    return all(np.abs(edge.mean(axis=0) - RED).max() < 40 for edge in edges)
+    return all(np.abs(edge.mean(axis=0) - EVENT_RED).max() < 40 for edge in edges)
 
 
 def test_every_frame_is_there_and_framed_red_during_events(
@@ -103,7 +103,7 @@ def test_where_h264_cannot_be_had_another_encoder_is_taken(
     frames = annotated(make_result(30, 25.0), tmp_path / "a.mp4", (320, 240))
     assert len(frames) == 30
     with av.open(str(tmp_path / "a.mp4")) as container:
-        assert container.streams.video[0].codec_context.name == ENCODERS[1].codec
+        assert container.streams.video[0].codec_context.name == ANNOTATION_ENCODERS[1].codec
 
 
 def test_ten_hours_are_drawn_once_not_frame_by_frame(

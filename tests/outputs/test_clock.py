@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.text import clock, length, tick_step
+from oddframe.outputs.text import format_clock, format_duration, tick_step
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from oddframe.outputs.text import clock, length, tick_step
     ],
 )
 def test_a_time_never_shows_sixty_seconds(seconds: float, decimals: int, text: str) -> None:
-    assert clock(seconds, decimals) == text
+    assert format_clock(seconds, decimals) == text
 
 
 def test_hours_are_there_when_asked_for() -> None:
-    assert clock(62, hours=True) == "0:01:02"
+    assert format_clock(62, hours=True) == "0:01:02"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_hours_are_there_when_asked_for() -> None:
     [(0.04, "0.04 s"), (9.46, "9.5 s"), (48.2, "48 s"), (59.7, "1:00 min"), (3723, "1:02:03 h")],
 )
 def test_a_length_is_as_exact_as_it_is_short(seconds: float, text: str) -> None:
-    assert length(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @given(st.floats(0.04, 1e6), st.integers(3, 20))

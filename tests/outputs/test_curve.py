@@ -12,14 +12,14 @@ from PIL import Image
 from oddframe.detector import VideoResult
 from oddframe.outputs import drawing as picture
 from oddframe.outputs.curve import write_png
-from oddframe.outputs.highlights import moments
+from oddframe.outputs.highlights import select_highlights
 
 MakeResult = Callable[..., VideoResult]
 
 
 def pixels(result: VideoResult, path: Path, with_frames: bool = True) -> NDArray[np.uint8]:
     grey = np.full((72, 128, 3), 90, dtype=np.uint8)
-    shown = dict.fromkeys(moments(result), grey) if with_frames else None
+    shown = dict.fromkeys(select_highlights(result), grey) if with_frames else None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         write_png(result, path, shown)
@@ -39,22 +39,24 @@ def test_truth_is_pink_where_it_is_and_events_are_red(
     image = pixels(result, tmp_path / "a.png")
     assert image.shape[1] == 1600
     assert image.shape[0] > 800
-    columns = np.flatnonzero(like(image, picture.PINK, 16)[: -image.shape[0] // 5].sum(axis=0) > 20)
+    columns = np.flatnonzero(
+        like(image, picture.PINK_RGB, 16)[: -image.shape[0] // 5].sum(axis=0) > 20
+    )
     plot = 1600 * (10 - 0.72 - 0.30) / 10
     shares = (columns - 1600 * 0.072) / plot
     assert abs(shares.min() - 0.25) < 0.02
     assert abs(shares.max() - 0.5) < 0.02
-    assert like(image, picture.RED).any()
-    assert like(image, picture.BLUE).any()
-    assert like(image, picture.GREEN).any()
+    assert like(image, picture.RED_RGB).any()
+    assert like(image, picture.BLUE_RGB).any()
+    assert like(image, picture.GREEN_RGB).any()
 
 
 def test_without_truth_and_events_there_is_neither_pink_nor_red(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
     image = pixels(make_result(1000, 25.0), tmp_path / "a.png")
-    assert not like(image, picture.PINK).any()
-    assert not like(image, picture.RED).any()
+    assert not like(image, picture.PINK_RGB).any()
+    assert not like(image, picture.RED_RGB).any()
 
 
 def test_without_key_frames_the_picture_is_lower(make_result: MakeResult, tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_one_frame_and_ten_hours_can_be_drawn(
 ) -> None:
     result = make_result(n_frames, 25.0, [(100.0, 140.0)], truth=[(100.0, 140.0)])
     image = pixels(result, tmp_path / "a.png")
-    assert like(image, picture.BLUE).any()
+    assert like(image, picture.BLUE_RGB).any()
 
 
 @pytest.mark.parametrize("name", ["$x_1^$.mp4", "监控 摄像.mp4", "a" * 300 + ".mp4", "tab\tb.mp4"])

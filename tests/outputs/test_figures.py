@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oddframe.outputs import drawing as picture
-from oddframe.outputs.highlights import Moment
+from oddframe.outputs.highlights import Highlight
 from oddframe.research.reports.figures import clip_frames, summary, write_curves, write_inside
 from oddframe.research.reproduce.figures import Curves
 from oddframe.research.reproduce.memory_analysis import Inside
@@ -47,7 +47,7 @@ def like(path: Path, colour: tuple[int, int, int], slack: int = 14) -> NDArray[n
 def test_several_methods_over_one_video(joined: Spliced, tmp_path: Path) -> None:
     png, svg = tmp_path / "a.png", tmp_path / "a.svg"
     assert write_curves([curves(joined)], png, svg) == []
-    for colour in (picture.BLUE, ORANGE, picture.RED, picture.GREEN, picture.PINK):
+    for colour in (picture.BLUE_RGB, ORANGE, picture.RED_RGB, picture.GREEN_RGB, picture.PINK_RGB):
         assert like(png, colour).sum() > 100
     tree = ET.parse(svg)
     assert len(tree.findall(f".//{SVG}image")) >= 2
@@ -71,7 +71,7 @@ def test_without_the_video_there_are_no_key_frames(joined: Spliced, tmp_path: Pa
     gone = Spliced(tuple(replace(c, name=f"gone/{i}.npy") for i, c in enumerate(joined.clips)))
     missing = write_curves([curves(gone)], tmp_path / "a.png", tmp_path / "a.svg")
     assert missing == ["joined 1"]
-    assert like(tmp_path / "a.png", picture.PINK).any()
+    assert like(tmp_path / "a.png", picture.PINK_RGB).any()
     write_curves([curves(joined)], tmp_path / "b.png", tmp_path / "b.svg")
     with Image.open(tmp_path / "a.png") as without, Image.open(tmp_path / "b.png") as with_them:
         assert without.height < 0.75 * with_them.height  # No empty space in their place.
@@ -79,8 +79,8 @@ def test_without_the_video_there_are_no_key_frames(joined: Spliced, tmp_path: Pa
 
 def test_key_frames_are_those_of_their_moments(joined: Spliced, clip: Path) -> None:
     second = float(joined.starts_s[1])
-    moment = Moment(second + 10 / 25, True)
-    shown = clip_frames(joined, [moment, Moment(0.5, False)])
+    moment = Highlight(second + 10 / 25, True)
+    shown = clip_frames(joined, [moment, Highlight(0.5, False)])
     frames = [frame.image for frame in open_source(clip).frames()]
     assert len(shown) == 2
     assert np.abs(shown[moment].astype(int) - frames[10]).max() <= 1
@@ -88,7 +88,7 @@ def test_key_frames_are_those_of_their_moments(joined: Spliced, clip: Path) -> N
 
 def test_key_frames_of_a_clip_that_was_cut(joined: Spliced, clip: Path) -> None:
     cut = replace(joined.clips[1], timebase=Timebase(25.0, 40), first_frame=10)
-    moment = Moment(0.2, True)
+    moment = Highlight(0.2, True)
     shown = clip_frames(Spliced((cut,)), [moment])
     frames = [frame.image for frame in open_source(clip).frames()]
     assert np.abs(shown[moment].astype(int) - frames[15]).max() <= 1
@@ -96,7 +96,7 @@ def test_key_frames_of_a_clip_that_was_cut(joined: Spliced, clip: Path) -> None:
 
 def test_videos_of_features_lie_elsewhere(joined: Spliced, clip: Path) -> None:
     features = Spliced((replace(joined.clips[1], name=f"features/{clip.stem}.npy"),))
-    moment = Moment(0.2, True)
+    moment = Highlight(0.2, True)
     assert clip_frames(features, [moment]) == {}
     assert list(clip_frames(features, [moment], clip.parent)) == [moment]
 
@@ -112,8 +112,8 @@ def inside(odd: int = 30) -> Inside:
 def test_lengths_and_slots(tmp_path: Path) -> None:
     found = inside()
     write_inside(found, "UR-DMU on ped2", tmp_path / "a.png", tmp_path / "a.svg")
-    assert like(tmp_path / "a.png", picture.GREEN, 60).sum() > 5000
-    assert like(tmp_path / "a.png", picture.RED, 60).sum() > 5000
+    assert like(tmp_path / "a.png", picture.GREEN_RGB, 60).sum() > 5000
+    assert like(tmp_path / "a.png", picture.RED_RGB, 60).sum() > 5000
     assert ET.parse(tmp_path / "a.svg").getroot().tag == f"{SVG}svg"
     edges = np.asarray(Image.open(tmp_path / "a.png").convert("L"))[:, [0, -1]]
     assert edges.min() > 250  # No label runs out of the picture.

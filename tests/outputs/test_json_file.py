@@ -12,7 +12,7 @@ import pytest
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError
 from oddframe.events import EventRule
-from oddframe.outputs.scores.json_file import read_json, to_dict, write_json
+from oddframe.outputs.scores.json_file import read_json, result_to_dict, write_json
 
 MakeResult = Callable[..., VideoResult]
 
@@ -70,7 +70,7 @@ def test_what_is_read_is_what_was_written(
 def test_times_are_written_where_they_are_not_plain(make_result: MakeResult) -> None:
     pts = np.arange(90) * 0.04 + np.where(np.arange(90) > 40, 3.0, 0.0)
     result = make_result(90, 25.0, pts=pts)
-    data = to_dict(result)
+    data = result_to_dict(result)
     assert data["frame_times"] == pts.tolist()
     assert data["snippet_times"] == result.track.timebase.snippet_times().tolist()
 
@@ -96,7 +96,7 @@ def test_what_is_no_score_file_is_refused_in_one_line(tmp_path: Path, text: str,
 def test_scores_that_do_not_fit_the_frames_are_refused(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
-    data = to_dict(make_result(90))
+    data = result_to_dict(make_result(90))
     data["frames"] = 900
     path = tmp_path / "a.json"
     path.write_text(json.dumps(data))
@@ -108,7 +108,7 @@ def test_scores_that_do_not_fit_the_frames_are_refused(
 def test_a_file_that_claims_more_than_it_can_hold_is_refused_without_memory(
     make_result: MakeResult, tmp_path: Path, stride: int
 ) -> None:
-    data = to_dict(make_result(160)) | {"frames": 10**9, "snippet_stride": stride}
+    data = result_to_dict(make_result(160)) | {"frames": 10**9, "snippet_stride": stride}
     path = tmp_path / "a.json"
     path.write_text(json.dumps(data))
     tracemalloc.start()
@@ -122,10 +122,10 @@ def test_a_file_that_claims_more_than_it_can_hold_is_refused_without_memory(
 
 def test_gaps_and_a_late_start_are_written_where_there_are_any(make_result: MakeResult) -> None:
     pts = np.arange(90) / 25 + np.repeat([2.5, 31_250.0], [30, 60])
-    data = to_dict(make_result(90, pts=pts, gaps=(30,)))
+    data = result_to_dict(make_result(90, pts=pts, gaps=(30,)))
     assert data["start_s"] == 2.5
     assert data["gaps"] == [[pytest.approx(3.7), pytest.approx(31_251.2)]]
-    assert not {"gaps", "start_s"} & to_dict(make_result(90)).keys()
+    assert not {"gaps", "start_s"} & result_to_dict(make_result(90)).keys()
 
 
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe.outputs.highlights import KeyFrames
+from oddframe.outputs.highlights import KeyFrameCollector
 from oddframe.video.frame import Frame
 from oddframe.video.source import open_source
 
@@ -15,7 +15,7 @@ def level(value: int) -> np.typing.NDArray[np.uint8]:
 
 def test_each_instant_gets_the_frame_on_the_screen() -> None:
     wanted = [-1.0, 0.0, 0.39, 0.4, 0.41, 99.0]
-    catcher = KeyFrames(wanted, 50)
+    catcher = KeyFrameCollector(wanted, 50)
     for i in range(10):
         catcher.add(Frame(level(i), i / 10))
     catcher.close()
@@ -31,7 +31,7 @@ def test_only_frames_that_are_caught_are_made() -> None:
         made.append(i)
         return level(i)
 
-    catcher = KeyFrames([0.35], 50)
+    catcher = KeyFrameCollector([0.35], 50)
     for i in range(10):
         catcher.add(Frame(lambda i=i: make(i), i / 10))
         if catcher.done:
@@ -41,7 +41,7 @@ def test_only_frames_that_are_caught_are_made() -> None:
 
 
 def test_frames_of_a_real_clip(clip: Path, clip_frames: list[np.typing.NDArray[np.uint8]]) -> None:
-    catcher = KeyFrames([0.4, 1.96], 352)
+    catcher = KeyFrameCollector([0.4, 1.96], 352)
     for frame in open_source(clip).frames():
         catcher.add(frame)
     catcher.close()

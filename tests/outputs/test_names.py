@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.write import safe_name, stems
+from oddframe.outputs.write import safe_file_name, unique_stems
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ from oddframe.outputs.write import safe_name, stems
     ],
 )
 def test_colliding_names_become_unique(paths: list[str], names: list[str]) -> None:
-    result = stems([Path(path) for path in paths])
+    result = unique_stems([Path(path) for path in paths])
     assert result == names
-    assert result == stems([Path(path) for path in paths])
+    assert result == unique_stems([Path(path) for path in paths])
 
 
 def test_a_folder_of_frames_keeps_its_whole_name(tmp_path: Path) -> None:
     (tmp_path / "clip.v2").mkdir()
-    assert stems([tmp_path / "clip.v2"]) == ["clip.v2"]
+    assert unique_stems([tmp_path / "clip.v2"]) == ["clip.v2"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_folder_of_frames_keeps_its_whole_name(tmp_path: Path) -> None:
     ],
 )
 def test_odd_characters_give_safe_names(name: str, safe: str) -> None:
-    assert safe_name(name) == safe
+    assert safe_file_name(name) == safe
 
 
 parts = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=300)
@@ -57,7 +57,7 @@ parts = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=30
 
 @given(st.lists(st.lists(parts, min_size=1, max_size=3).map(lambda p: Path(*p)), max_size=8))
 def test_any_paths_give_different_names_that_can_be_files(paths: list[Path]) -> None:
-    names = stems(paths)
+    names = unique_stems(paths)
     assert len({name.casefold() for name in names}) == len(paths)
     for name in names:
         assert name

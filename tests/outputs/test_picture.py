@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.drawing import even_size, fit
+from oddframe.outputs.drawing import even_size, letterbox
 
 
 @given(st.integers(16, 5000), st.integers(16, 5000))
@@ -21,12 +21,12 @@ def test_sizes_are_even_fit_and_keep_the_shape(width: int, height: int) -> None:
 def test_a_picture_fills_the_size_made_for_it(size: tuple[int, int]) -> None:
     image = np.full((size[1], size[0], 3), 200, dtype=np.uint8)
     width, height = even_size(*size, 300)
-    assert (fit(image, width, height) == 200).all()
+    assert (letterbox(image, width, height) == 200).all()
 
 
 def test_another_shape_gets_black_bars() -> None:
     image = np.full((100, 100, 3), 200, dtype=np.uint8)
-    wide = fit(image, 300, 100)
+    wide = letterbox(image, 300, 100)
     assert (wide[:, 100:200] == 200).all()
     assert (wide[:, :100] == 0).all()
     assert (wide[:, 200:] == 0).all()

@@ -9,8 +9,8 @@ import pytest
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
 from oddframe.outputs.scores.json_file import read_json, write_json
-from oddframe.outputs.text import in_pixels, in_words, oddest_tiles
-from oddframe.timeline import Box, ScoreTrack, Tiles, Timebase
+from oddframe.outputs.text import box_in_pixels, describe_box, top_tiles
+from oddframe.timeline import Box, ScoreTrack, TileScores, Timebase
 from tests.outputs.conftest import INFO
 
 
@@ -18,7 +18,7 @@ def tiled_result() -> VideoResult:
     """Odd in the top right tile in the second snippet, in the bottom left one in the fourth."""
     scores = np.full((6, 5), 0.1)
     scores[2, 1], scores[3, 3] = 0.9, 0.8
-    tiles = Tiles((2, 3), scores)
+    tiles = TileScores((2, 3), scores)
     track = ScoreTrack(scores.max(axis=0), Timebase(16.0, 80), tiles)
     rule = EventRule(merge_gap_s=0.5)
     return VideoResult("a.mp4", track, find_events(track, rule), rule, INFO)
@@ -37,12 +37,12 @@ def tiled_result() -> VideoResult:
     ],
 )
 def test_a_place_in_words(where: Box, words: str) -> None:
-    assert in_words(where) == words
+    assert describe_box(where) == words
 
 
 def test_a_place_in_pixels_covers_the_picture_without_gaps() -> None:
-    tiles = Tiles((2, 3), np.zeros((6, 1)))
-    boxes = [in_pixels(tiles.box(i), 361, 240) for i in range(6)]
+    tiles = TileScores((2, 3), np.zeros((6, 1)))
+    boxes = [box_in_pixels(tiles.box(i), 361, 240) for i in range(6)]
     assert sum((r - x) * (b - y) for x, y, r, b in boxes) == 361 * 240
 
 
@@ -53,7 +53,7 @@ def test_an_event_says_where_it_is_oddest() -> None:
 
 
 def test_every_frame_has_its_oddest_tile() -> None:
-    tiles = oddest_tiles(tiled_result().track)
+    tiles = top_tiles(tiled_result().track)
     assert tiles.shape == (80,)
     assert set(tiles[16:32]) == {2}
     assert set(tiles[48:64]) == {3}

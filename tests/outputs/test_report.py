@@ -76,7 +76,7 @@ def test_nothing_on_the_page_points_outside(make_result: MakeResult, tmp_path: P
 
 
 def test_text_from_outside_is_escaped_everywhere(tmp_path: Path) -> None:
-    info = replace(INFO, name=EVIL, knows=EVIL, method=EVIL, sha256=EVIL, engine=EVIL)
+    info = replace(INFO, name=EVIL, detects=EVIL, method=EVIL, sha256=EVIL, engine=EVIL)
     result = replace(build(100, 25.0, [(1.0, 2.0)], video=EVIL), model=info)
     page = page_of(result, tmp_path / "a.html", Media.linked(EVIL))
     assert "<script>document" not in page

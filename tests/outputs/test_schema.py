@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from oddframe.cli.jobs import Job, Outcome
-from oddframe.cli.telling import answer
+from oddframe.cli.jobs import ScoringJob, ScoringOutcome
+from oddframe.cli.messages import outcomes_to_dict
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
 from oddframe.outputs.write import write
-from oddframe.timeline import ScoreTrack, Tiles
+from oddframe.timeline import ScoreTrack, TileScores
 from tests.conftest import ROOT
 
 MakeResult = Callable[..., VideoResult]
@@ -42,7 +42,7 @@ def every(make_result: MakeResult) -> list[VideoResult]:
     rule = EventRule(0.6, 0.3, 0.5, 0.2, 1.5)
     pts = np.cumsum(np.full(90, 0.04) + 0.01 * np.sin(np.arange(90)) ** 2)
     plain = make_result(90, 25.0, [(1.0, 2.5)], rule=rule, truth=[(1.0, 2.0)])
-    grid = Tiles((2, 2), np.repeat(plain.track.scores[None], 4, axis=0))
+    grid = TileScores((2, 2), np.repeat(plain.track.scores[None], 4, axis=0))
     track = ScoreTrack(plain.track.scores, plain.track.timebase, grid)
     leaps = np.arange(90) / 25 + np.repeat([0.1, 31_250, 50_000], 30)
     return [
@@ -75,13 +75,13 @@ def test_score_files_are_valid_and_every_field_is_described(
 
 
 def test_answers_are_valid(every: list[VideoResult]) -> None:
-    outcomes = [Outcome(Job(Path("a.mp4"), "a"), result) for result in every]
-    failed = Outcome(Job(Path("b.mp4"), "b"), error="b.mp4: not a video", exit_code=3)
-    ANSWER.validate(json.loads(json.dumps(answer([*outcomes, failed]))))
+    outcomes = [ScoringOutcome(ScoringJob(Path("a.mp4"), "a"), result) for result in every]
+    failed = ScoringOutcome(ScoringJob(Path("b.mp4"), "b"), error="b.mp4: not a video", exit_code=3)
+    ANSWER.validate(json.loads(json.dumps(outcomes_to_dict([*outcomes, failed]))))
     with pytest.raises(ValidationError):
-        ANSWER.validate({**answer([failed]), "failed": [{"video": "b.mp4"}]})
+        ANSWER.validate({**outcomes_to_dict([failed]), "failed": [{"video": "b.mp4"}]})
     with pytest.raises(ValidationError):
-        ANSWER.validate({**answer(outcomes), "videos": [{"schema": 1}]})
+        ANSWER.validate({**outcomes_to_dict(outcomes), "videos": [{"schema": 1}]})
 
 
 def test_both_schemas_say_the_same_of_a_result() -> None:

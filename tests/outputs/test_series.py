@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.detector import VideoResult
-from oddframe.events import EventRule, smoothed
-from oddframe.outputs.drawing import steps
+from oddframe.events import EventRule, smooth_frame_scores
+from oddframe.outputs.drawing import step_curve
 from tests.outputs.conftest import build
 
 MakeResult = Callable[..., VideoResult]
@@ -16,7 +16,7 @@ MakeResult = Callable[..., VideoResult]
 
 def test_a_short_track_comes_out_snippet_by_snippet(make_result: MakeResult) -> None:
     result = make_result(100, 25.0)
-    curve = steps(result, 1000)
+    curve = step_curve(result, 1000)
     np.testing.assert_array_equal(curve.high, result.track.scores)
     np.testing.assert_allclose(curve.edges[:-1], result.track.timebase.snippet_times()[:, 0])
     assert curve.edges[-1] == 4.0
@@ -34,7 +34,7 @@ def test_no_peak_is_lost_however_few_steps(
 ) -> None:
     rule = EventRule(smooth_s=smooth_s)
     result = build(n_frames, 25.0, [(3.0, 3.5)], rule=rule, stride=stride)
-    curve, frames = steps(result, most), smoothed(result.track, smooth_s)
+    curve, frames = step_curve(result, most), smooth_frame_scores(result.track, smooth_s)
     assert len(curve.high) <= most
     assert (np.diff(curve.edges) > 0).all()
     assert curve.high.max() == frames.max()
@@ -47,7 +47,7 @@ def test_no_peak_is_lost_however_few_steps(
 
 def test_times_outside_of_the_video_get_its_first_and_last_score(make_result: MakeResult) -> None:
     result = make_result(100, 25.0)
-    curve = steps(result, 1000)
+    curve = step_curve(result, 1000)
     assert curve.at(-1.0) == result.track.scores[0]
     assert curve.at(99.0) == result.track.scores[-1]
     assert curve.middle(0.1) == 0.32

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from oddframe.datasets.labelled import LabelledVideo, Truth
+from oddframe.datasets.labelled import GroundTruth, LabelledVideo
 from oddframe.errors import InputError
-from oddframe.evaluation.evaluate import Evaluation, Judged, evaluate
+from oddframe.evaluation.evaluate import evaluate_scores
+from oddframe.evaluation.results import Evaluation, ScoredVideo
 from oddframe.events import EventRule
 from oddframe.outputs.pages.evaluation_page import (
     LearningCurve,
@@ -21,7 +22,7 @@ from oddframe.outputs.pages.evaluation_page import (
     Study,
     Table,
     Tried,
-    write_study,
+    write_evaluation_page,
 )
 from oddframe.timeline import ScoreTrack, Timebase
 
@@ -34,16 +35,16 @@ EVIL = "<script>document.title='evil'</script>"
 
 def judged(
     path: Path, label: str, scores: Sequence[float], truth: tuple[float, float] | None = None
-) -> Judged:
-    known = Truth((truth,), "seconds") if truth else None
+) -> ScoredVideo:
+    known = GroundTruth((truth,), "seconds") if truth else None
     video = LabelledVideo(path, label != "normal", label, path.stem, known)
-    return Judged(video, ScoreTrack(np.array(scores), Timebase(25.0, 16 * len(scores))))
+    return ScoredVideo(video, ScoreTrack(np.array(scores), Timebase(25.0, 16 * len(scores))))
 
 
 @pytest.fixture
 def evaluation(clip: Path, normal_clip: Path) -> Evaluation:
     gone = Path("gone.mp4")
-    return evaluate(
+    return evaluate_scores(
         [
             judged(clip, "fight", [0.1, 0.9, 0.2], (0.6, 1.2)),
             judged(normal_clip, "normal", [0.1, 0.2, 0.1]),
@@ -54,7 +55,7 @@ def evaluation(clip: Path, normal_clip: Path) -> Evaluation:
 
 
 def page_of(study: Study, path: Path) -> str:
-    write_study(study, path)
+    write_evaluation_page(study, path)
     return path.read_text(encoding="utf-8")
 
 
@@ -118,9 +119,9 @@ def test_names_are_text_and_a_phone_never_scrolls_sideways(
 ) -> None:
     evil = judged(Path(EVIL.replace("/", "_") + "<b>" * 20), EVIL, [0.2] * 3)
     tried = Search(EVIL, (Tried({EVIL: EVIL}, 0.5, note=EVIL),), EVIL)
-    both = [Judged(v.video, v.track) for v in evaluation.videos]
-    study = Study(EVIL, (EVIL,), evaluate([*both, evil], RULE), (EVIL,), (), tried)
-    write_study(study, tmp_path / "a.html")
+    both = [ScoredVideo(v.video, v.track) for v in evaluation.videos]
+    study = Study(EVIL, (EVIL,), evaluate_scores([*both, evil], RULE), (EVIL,), (), tried)
+    write_evaluation_page(study, tmp_path / "a.html")
     page = browser.new_page(viewport={"width": 360, "height": 700})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -18,13 +18,13 @@ from oddframe._utils import files
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
-from oddframe.outputs import pictures
+from oddframe.outputs import visual_files as pictures
 from oddframe.outputs.pages.report import Media, write_html
 from oddframe.outputs.scores.json_file import read_json, read_score_file, write_json
 from oddframe.outputs.video import encode
 from oddframe.outputs.video import encode as preview
-from oddframe.outputs.write import FORMATS, check_files, path_of, write
-from oddframe.video.discover import is_own
+from oddframe.outputs.write import FORMATS, find_wrong_files, output_path, write
+from oddframe.video.discover import is_generated
 from oddframe.video.mask import Mask
 
 MakeResult = Callable[..., VideoResult]
@@ -52,7 +52,7 @@ def test_all_formats_of_a_real_clip_from_one_decoding(
         "cam 3.html",
         "cam 3.annotated.mp4",
     ]
-    assert files == [path_of(tmp_path / "new" / "out", "cam 3", name) for name in FORMATS]
+    assert files == [output_path(tmp_path / "new" / "out", "cam 3", name) for name in FORMATS]
     assert sorted(files) == sorted((tmp_path / "new" / "out").iterdir())
     assert len(opened) == 1
     with av.open(str(files[-1])) as container:
@@ -121,7 +121,7 @@ def test_the_page_of_a_long_video_plays_it_from_beside_itself(
     assert copy.name == "b.preview.mp4"
     assert 'src="b.preview.mp4"' in page.read_text(encoding="utf-8")
     assert preview.plays_in_browsers(copy)
-    assert is_own(copy)
+    assert is_generated(copy)
 
 
 def test_without_h264_the_page_gets_a_webm(
@@ -178,7 +178,9 @@ def test_a_disk_that_fills_while_encoding_leaves_nothing(
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     (tmp_path / "part").symlink_to("/dev/full")
-    writer = encode.VideoWriter(tmp_path / "part", encode.Encoder("libx264", "mp4"), 320, 240, 25.0)
+    writer = encode.VideoWriter(
+        tmp_path / "part", encode.VideoEncoder("libx264", "mp4"), 320, 240, 25.0
+    )
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
 
     def fill() -> None:
@@ -188,7 +190,7 @@ def test_a_disk_that_fills_while_encoding_leaves_nothing(
 
     with pytest.raises(OddframeError, match="no space left"):
         fill()
-    writer.close(whole=False)
+    writer.close(complete=False)
 
 
 def test_a_video_that_ends_in_an_error_leaves_nothing(
@@ -216,7 +218,7 @@ def test_an_interrupt_keeps_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
 
     def interrupted() -> None:
-        with files.atomic(path) as part:
+        with files.atomic_write(path) as part:
             part.write_text("new")
             raise KeyboardInterrupt
 
@@ -237,7 +239,7 @@ def test_the_score_file_lists_the_files_of_its_result_and_comes_last(
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in written[1:]
     }
     assert all(path.stat().st_mtime_ns <= written[0].stat().st_mtime_ns for path in written)
-    assert check_files(found, FORMATS, tmp_path, "a") == {}
+    assert find_wrong_files(found, FORMATS, tmp_path, "a") == {}
 
 
 def test_files_of_the_same_result_stay_listed_and_outdated_ones_go(
@@ -254,7 +256,7 @@ def test_files_of_the_same_result_stay_listed_and_outdated_ones_go(
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.csv", "a.vtt", "mine.txt"}
     found = read_score_file(tmp_path / "a.json")
     assert set(found.files) == {"a.csv"}
-    assert check_files(found, ["json", "csv", "vtt", "html"], tmp_path, "a") == {
+    assert find_wrong_files(found, ["json", "csv", "vtt", "html"], tmp_path, "a") == {
         "vtt": "was of other scores",
         "html": "added",
     }
@@ -298,7 +300,9 @@ def test_a_page_whose_video_beside_it_is_damaged_is_written_anew(
     found = read_score_file(tmp_path / "b.json")
     assert set(found.files) == {"b.html", "b.preview.mp4"}
     (tmp_path / "b.preview.mp4").write_bytes(b"torn")
-    assert check_files(found, ["json", "html"], tmp_path, "b") == {"html": "was changed or damaged"}
+    assert find_wrong_files(found, ["json", "html"], tmp_path, "b") == {
+        "html": "was changed or damaged"
+    }
 
 
 def test_a_name_with_bytes_that_are_no_text_is_written_and_read(
@@ -308,7 +312,7 @@ def test_a_name_with_bytes_that_are_no_text_is_written_and_read(
     write(result, ["json", "html"], tmp_path, "a")
     found = read_score_file(tmp_path / "a.json")
     assert found.intact is True
-    assert check_files(found, ["json", "html"], tmp_path, "a") == {}
+    assert find_wrong_files(found, ["json", "html"], tmp_path, "a") == {}
     write_html(result, tmp_path / "b.html", Media.linked(result.video))
     assert 'src="caf%E9/cam%E9.mp4"' in (tmp_path / "b.html").read_text(encoding="utf-8")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from oddframe.backbones import engines
-from oddframe.datasets.attach_features import with_features
+from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.published.surveillance_fight import surveillance_fight
+from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError
 from oddframe.features.store.store import FeatureStore
@@ -51,7 +51,7 @@ def tiny(mode: str, steps: int = 10) -> TrainConfig:
 def fight_clips(root: Path) -> tuple[Clip, ...]:
     rng = np.random.default_rng(0)
     clips = []
-    for video in surveillance_fight(root).videos:
+    for video in read_surveillance_fight(root).videos:
         array = rng.normal(size=(1, 3, 5)).astype(np.float32)
         array[..., 0] += 3 * video.abnormal
         base = Timebase(25.0, 48)
@@ -118,7 +118,7 @@ def test_the_baseline_is_linear_on_the_same_bags():
 def test_file_properties_give_the_set_away(shared_data):
     root = shared_data / "surveillance_fight"
     clips = fight_clips(root)
-    blind = controls.file_property_clips(surveillance_fight(root), clips)
+    blind = controls.file_property_clips(read_surveillance_fight(root), clips)
     assert len({clip.array[0, 0].tobytes() for clip in blind}) > 50
     sound = np.array([clip.array[0, 0, 4] for clip in blind])
     abnormal = np.array([clip.abnormal for clip in blind])
@@ -131,7 +131,7 @@ def test_file_properties_give_the_set_away(shared_data):
 @pytest.mark.slow
 def test_the_whole_table(shared_data):
     root = shared_data / "surveillance_fight"
-    dataset, clips = surveillance_fight(root), fight_clips(root)
+    dataset, clips = read_surveillance_fight(root), fight_clips(root)
     protocol = Protocol(Folds(2), 1, "spliced", SPLICES, SPLICES)
     config = tiny("joined")
     few = {"normal_videos": 2, "abnormal_videos": 2}
@@ -159,7 +159,7 @@ def test_of_many_videos_without_features_one_is_named_and_the_others_counted(
     made = made_up("ucf_crime", shared_data, tmp_path, Wanted(scale=0.01, videos=2, dim=16))
     for path in sorted(made.features.rglob("*__0.npy"))[1:]:
         path.unlink()
-    dataset = with_features(
+    dataset = attach_features(
         open_dataset(made.data), FeatureStore(tmp_path / "store"), made.features
     )
     config = read_config(shipped_config("urdmu_published"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from oddframe.errors import UsageError
-from oddframe.features.presets import Layout
+from oddframe.features.presets import PublishedLayout
 from oddframe.methods.mil.linear import LinearConfig
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.methods.urdmu.config import UrDmuConfig
@@ -99,7 +99,7 @@ def test_videos_of_a_figure(tmp_path: Path) -> None:
     videos = unseen_videos(session)
     assert len(videos) == 6
     assert all(name.startswith("data/") for name in videos)
-    listed = replace(session.source.dataset, layout=Layout(10, 30.0))
+    listed = replace(session.source.dataset, layout=PublishedLayout(10, 30.0))
     bare = unseen_videos(replace(session, source=replace(session.source, dataset=listed)))
     assert list(bare) == [name.removeprefix("data/") for name in videos]
     names = chosen(videos, (), "figure4")

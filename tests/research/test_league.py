@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oddframe.cli.console import training_line
+from oddframe.cli.console import format_training_line
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.methods.registry import method_names
 from oddframe.research import grid as reproduce_grid
@@ -294,7 +294,7 @@ def test_a_method_that_fails_is_a_row_that_says_so(
     told: list[tuple[int, str]] = []
 
     def tell(done: int, total: int, task: Task, outcome: Outcome) -> None:
-        told.append((done, training_line(done, total, task, outcome)))
+        told.append((done, format_training_line(done, total, task, outcome)))
 
     found = run(session, rows, tell)
     assert [done for done, _ in told] == [1, 2, 3, 4, 5, 6]  # Failures, too, and at once.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import UsageError
-from oddframe.methods.urdmu.config import PAPER, UrDmuConfig
+from oddframe.methods.urdmu.config import PAPER_SETTINGS, UrDmuConfig
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.published_results import published
 from oddframe.research.reproduce.tables import SETTINGS, TABLES, table_of
@@ -68,10 +68,10 @@ def test_modules() -> None:
 def test_settings_differ_from_the_published_code_one_at_a_time() -> None:
     found = settings("settings")
     whole = found["official"].model_dump()
-    for name, value in PAPER.items():
+    for name, value in PAPER_SETTINGS.items():
         apart = found[f"{name}_{value}"].model_dump()
         assert {k for k in whole if whole[k] != apart[k]} == {name}
-    assert all(getattr(found["paper"], name) == value for name, value in PAPER.items())
+    assert all(getattr(found["paper"], name) == value for name, value in PAPER_SETTINGS.items())
 
 
 @pytest.mark.parametrize("name", ["table3", "table4", "table5", "table6"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from oddframe.backbones.base import Eye
+from oddframe.backbones.base import VisualEncoder
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.detector import Detector
 from oddframe.evaluation.scoring import score_videos
@@ -56,12 +56,14 @@ def test_scoring_does_not_wait_for_a_long_video_after_a_stop(
 
     def see(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
         seen.append(len(snippets))
-        return backbone.eyes[0].see(snippets)
+        return backbone.visual_encoders[0].encode(snippets)
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(vars(detector), "_backbone", replace(backbone, eyes=(Eye(see),)))
+    monkeypatch.setitem(
+        vars(detector), "_backbone", replace(backbone, visual_encoders=(VisualEncoder(see),))
+    )
     videos = [video(short), video(long)]
     with pytest.raises(KeyboardInterrupt):
         score_videos(detector, videos, FeatureStore(tmp_path / "store"), stop, 2)

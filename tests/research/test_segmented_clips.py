@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe.datasets.attach_features import with_features
+from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from oddframe.research.grid import resident
@@ -20,7 +20,9 @@ from tests.research.tiny import tiny_config
 
 def session_of(shared_data: Path, folder: Path) -> Session:
     made = made_up("ucf_crime", shared_data, folder / "made", Wanted(scale=0.05, videos=3, dim=12))
-    dataset = with_features(open_dataset(made.data), FeatureStore(folder / "store"), made.features)
+    dataset = attach_features(
+        open_dataset(made.data), FeatureStore(folder / "store"), made.features
+    )
     return prepare(dataset, tiny_config(), folder / "out", store=folder / "store", device="cpu")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, Truth
+from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
 from oddframe.research.session import Session, prepare
 from oddframe.training.config import TrainConfig, parse_config
 
@@ -38,7 +38,7 @@ def tiny_dataset(folder: Path, name: str = "ucf_crime", crops: int = 1) -> Datas
             array[2:5, :, 0] += 4
         path = folder / f"{'Fighting' if abnormal else 'Normal'}{number:03d}_x264.npy"
         np.save(path, array if crops > 1 else array[:, 0])
-        truth = Truth(((32, 80),) if abnormal else ()) if part == "test" else None
+        truth = GroundTruth(((32, 80),) if abnormal else ()) if part == "test" else None
         label = "fighting" if abnormal else NORMAL
         frames = 16 * length
         videos.append(

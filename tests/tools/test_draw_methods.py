@@ -52,7 +52,7 @@ def test_the_page_of_methods_shows_it(name: str) -> None:
 @every_method
 def test_the_terms_are_those_of_the_loss(name: str) -> None:
     method = get_method(name)
-    if method.stepless:
+    if method.closed_form:
         return
     labels = torch.tensor([0.0, 1.0])
     # Two frames of 4x4, where it looks at frames.

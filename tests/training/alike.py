@@ -19,9 +19,9 @@ import torch
 
 from oddframe.training.config import TrainConfig, parse_config, read_config
 from oddframe.training.data.samplers import TrainingVideo
-from oddframe.training.distributed import processes, serve
-from oddframe.training.fit_result import Fitted
-from oddframe.training.loop import fit, take_part
+from oddframe.training.distributed import joined_processes, run_worker
+from oddframe.training.fit_result import FitResult
+from oddframe.training.loop import fit, train_as_worker
 from tests.training.made import planted
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -58,7 +58,7 @@ def trainings() -> Iterator[tuple[str, TrainConfig, int]]:
     yield "normality", parse_config({"method": {"name": "normality"}}), 1
 
 
-def weights(tiles: int, config: TrainConfig) -> tuple[str, Fitted]:
+def weights(tiles: int, config: TrainConfig) -> tuple[str, FitResult]:
     """A digest of the weights."""
     videos, _ = planted(10, 10, seed=1, shortest=8)
     if tiles > 1:
@@ -76,9 +76,9 @@ def main(out: Path) -> None:
     """Write name -> digest by one process, digest by several, whether these shared the work."""
     torch.set_num_threads(1)
     each = list(trainings())
-    with processes() as ranks:
+    with joined_processes() as ranks:
         if not ranks.first:
-            serve(take_part)
+            run_worker(train_as_worker)
             return
         together = [weights(tiles, config) for _, config, tiles in each]
     found = {}

@@ -11,28 +11,28 @@ from hypothesis import strategies as st
 
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
-from oddframe.training.data.samplers import Bags, Batch, make_bags
-from oddframe.training.step import Ahead
+from oddframe.training.data.samplers import BagSampler, Batch, make_bag_sampler
+from oddframe.training.step import Prefetcher
 from tests.training.made import planted
 
 VIDEOS = planted(4, 4, seed=0)[0]
 RECIPE = Recipe(normal_bags=3, abnormal_bags=2, segments=6)
 
 
-def bags(mode: str = "video") -> Bags:
+def bags(mode: str = "video") -> BagSampler:
     section = BagSection.model_validate({"mode": mode, "clips": (2, 3), "abnormal": (1, 2)})
-    return make_bags(VIDEOS, section, RECIPE, seed=5)
+    return make_bag_sampler(VIDEOS, section, RECIPE, seed=5)
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.sampled_from(["video", "joined"]), st.lists(st.booleans(), max_size=12))
 def test_stopped_anywhere_it_goes_on_with_the_same_batches(mode: str, stops: list[bool]) -> None:
-    plain, ahead = bags(mode), Ahead(bags(mode))
+    plain, ahead = bags(mode), Prefetcher(bags(mode))
     for stop in stops:
         if stop:
             state = ahead.state()
             assert state == plain.state()
-            ahead = Ahead(bags(mode))
+            ahead = Prefetcher(bags(mode))
             ahead.restore(state)
         np.testing.assert_array_equal(ahead.draw().bags, plain.draw().bags)
 
@@ -59,7 +59,7 @@ class Slow:
 
 def test_the_next_batch_is_there_when_a_step_is_done() -> None:
     slow = Slow()
-    ahead = Ahead(slow)
+    ahead = Prefetcher(slow)
     ahead.draw()
     while slow.drawn < 2:  # Drawn without being asked for.
         time.sleep(0.01)

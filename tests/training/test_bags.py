@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from oddframe.errors import InputError
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
-from oddframe.training.data.samplers import Deck, TrainingVideo, in_a_row, make_bags, segments
+from oddframe.training.data.samplers import (
+    IndexSampler,
+    TrainingVideo,
+    concatenate_in_time,
+    make_bag_sampler,
+    mean_segments,
+)
 from tests.training.made import planted
 
 
@@ -29,22 +35,22 @@ def naive_segments(features: np.ndarray, n: int) -> np.ndarray:
 @given(length=st.integers(1, 500), n=st.integers(1, 220), seed=st.integers(0, 9))
 def test_segments_follow_the_published_rule(length: int, n: int, seed: int) -> None:
     x = np.random.default_rng(seed).normal(size=(length, 3)).astype(np.float32)
-    found = segments(x, n)
+    found = mean_segments(x, n)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, naive_segments(x, n), rtol=1e-5, atol=1e-5)
 
 
 @given(n=st.integers(1, 40), batch=st.integers(1, 12), seed=st.integers(0, 99))
 def test_a_deck_is_dealt_whole_before_it_is_shuffled_again(n: int, batch: int, seed: int) -> None:
-    deck = Deck(n, batch, np.random.default_rng(seed))
+    deck = IndexSampler(n, batch, np.random.default_rng(seed))
     rounds = n // batch
     for _ in range(3):
         if n < batch:  # Too few for one hand: with replacement.
-            hand = deck.deal()
+            hand = deck.draw()
             assert hand.shape == (batch,)
             assert set(hand) <= set(range(n))
         else:
-            dealt = np.concatenate([deck.deal() for _ in range(rounds)])
+            dealt = np.concatenate([deck.draw() for _ in range(rounds)])
             assert len(set(dealt.tolist())) == rounds * batch
 
 
@@ -53,12 +59,12 @@ def test_the_row_of_bags_goes_on_where_it_stood(mode: str) -> None:
     videos, _ = planted(9, 7, seed=1)
     recipe = Recipe(normal_bags=4, abnormal_bags=3, segments=8)
     section = BagSection.model_validate({"mode": mode})
-    bags = make_bags(videos, section, recipe, seed=5)
+    bags = make_bag_sampler(videos, section, recipe, seed=5)
     for _ in range(4):
         bags.draw()
     state = bags.state()
     expected = [bags.draw() for _ in range(5)]
-    again = make_bags(videos, section, recipe, seed=99)
+    again = make_bag_sampler(videos, section, recipe, seed=99)
     again.restore(state)
     for batch in expected:
         np.testing.assert_array_equal(again.draw().bags, batch.bags)
@@ -70,7 +76,7 @@ def test_the_normal_half_comes_first(mode: str) -> None:
         TrainingVideo((np.full((3, 2), float(i >= 5), np.float32),), i >= 5) for i in range(9)
     ]
     recipe = Recipe(normal_bags=4, abnormal_bags=3, segments=40)
-    bags = make_bags(videos, BagSection.model_validate({"mode": mode}), recipe, seed=0)
+    bags = make_bag_sampler(videos, BagSection.model_validate({"mode": mode}), recipe, seed=0)
     for _ in range(20):
         batch = bags.draw()
         assert batch.bags.shape == (7, 40, 2)
@@ -85,13 +91,13 @@ def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> Non
     ]
     section = BagSection(mode="joined", clips=(8, 12), abnormal=(1, 3))
     lengths, counts, places = set(), set(), set()
-    bags = make_bags(videos, section, Recipe(normal_bags=1, abnormal_bags=1), seed=0)
+    bags = make_bag_sampler(videos, section, Recipe(normal_bags=1, abnormal_bags=1), seed=0)
     for _ in range(300):
-        row = in_a_row(bags._drawn(abnormal=True), 1)[:, 0]  # type: ignore[attr-defined]
+        row = concatenate_in_time(bags._drawn(abnormal=True), 1)[:, 0]  # type: ignore[attr-defined]
         lengths.add(len(row))
         counts.add(int(row.sum()))
         places |= set(np.flatnonzero(row).tolist())
-        assert not in_a_row(bags._drawn(abnormal=False), 1).any()  # type: ignore[attr-defined]
+        assert not concatenate_in_time(bags._drawn(abnormal=False), 1).any()  # type: ignore[attr-defined]
     assert lengths == {8, 9, 10, 11, 12}
     assert counts == {1, 2, 3}
     assert places == set(range(12))
@@ -102,7 +108,9 @@ def test_an_item_is_one_crop_of_one_video() -> None:
         TrainingVideo(tuple(np.full((2, 1), 10 * i + c, np.float32) for c in range(3)), i == 1)
         for i in range(2)
     ]
-    bags = make_bags(videos, BagSection(), Recipe(normal_bags=3, abnormal_bags=3, segments=2), 0)
+    bags = make_bag_sampler(
+        videos, BagSection(), Recipe(normal_bags=3, abnormal_bags=3, segments=2), 0
+    )
     batch = bags.draw()
     assert sorted(batch.bags[:3, 0, 0].tolist()) == [0, 1, 2]
     assert sorted(batch.bags[3:, 0, 0].tolist()) == [10, 11, 12]
@@ -112,7 +120,7 @@ def test_an_item_is_one_crop_of_one_video() -> None:
 def test_an_empty_class_is_refused(counts: tuple[int, int], name: str) -> None:
     videos, _ = planted(*counts, seed=0)
     with pytest.raises(InputError, match=f"no {name} videos"):
-        make_bags(videos, BagSection(), Recipe(), 0)
+        make_bag_sampler(videos, BagSection(), Recipe(), 0)
 
 
 def tiled(rng: np.random.Generator, tiles: int, length: int, *, abnormal: bool) -> TrainingVideo:
@@ -128,7 +136,7 @@ def test_all_tiles_are_instances_of_one_bag_each_in_order_of_time(mode: str) -> 
     videos = [tiled(rng, 6, int(rng.integers(3, 9)), abnormal=i % 2 == 1) for i in range(8)]
     recipe = Recipe(normal_bags=2, abnormal_bags=2, segments=5)
     section = BagSection(mode=mode, clips=(2, 3), abnormal=(1, 1))  # type: ignore[arg-type]
-    batch = make_bags(videos, section, recipe, seed=1).draw()
+    batch = make_bag_sampler(videos, section, recipe, seed=1).draw()
     assert batch.bags.shape == (4, 6 * 5, 3)
     for bag in batch.bags:
         np.testing.assert_array_equal(bag[:, 0], np.repeat(np.arange(6), 5))  # No tile is mixed.

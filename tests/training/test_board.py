@@ -10,7 +10,7 @@ import pytest
 from oddframe.errors import UsageError
 from oddframe.features.store.store import FeatureStore
 from oddframe.training import log as board
-from oddframe.training.train import train
+from oddframe.training.train import run_training
 from tests.training.ready import linear, ready_made
 
 
@@ -19,7 +19,7 @@ def test_tensorboard_is_shown_every_term_of_the_log(tmp_path: Path) -> None:
     dataset = ready_made(tmp_path / "features")
     store = FeatureStore(tmp_path / "store")
     out, folder = tmp_path / "model.safetensors", tmp_path / "board"
-    trained = train(dataset, linear(), out, store=store, board=folder)
+    trained = run_training(dataset, linear(), out, store=store, tensorboard=folder)
     lines = [json.loads(line) for line in trained.log.read_text().splitlines()]
     shown = loading.EventAccumulator(str(folder / "training"))
     shown.Reload()
@@ -36,5 +36,7 @@ def test_without_tensorboard_it_is_said_before_the_work(
     dataset = ready_made(tmp_path / "features")
     store = FeatureStore(tmp_path / "store")
     with pytest.raises(UsageError, match="pip install"):
-        train(dataset, linear(), tmp_path / "m.safetensors", store=store, board=tmp_path / "b")
+        run_training(
+            dataset, linear(), tmp_path / "m.safetensors", store=store, tensorboard=tmp_path / "b"
+        )
     assert not (tmp_path / "m.safetensors").exists()

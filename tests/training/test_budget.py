@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.errors import UsageError
-from oddframe.training.search import Budget, Stopwatch, duration, seconds
+from oddframe.training.search import Budget, Stopwatch, format_time_budget, parse_time_budget
 
 
 @pytest.mark.parametrize(
@@ -15,20 +15,20 @@ from oddframe.training.search import Budget, Stopwatch, duration, seconds
     [("10m", 600), ("1h", 3600), ("90s", 90), ("1h30m", 5400), (" 1.5H ", 5400), ("2 m", 120)],
 )
 def test_times_are_read_as_people_write_them(text: str, expected: float) -> None:
-    assert seconds(text) == expected
+    assert parse_time_budget(text) == expected
 
 
 @pytest.mark.parametrize("text", ["10", "", "soon", "0m", "-5m", "1h forever", "m", "1d"])
 def test_other_words_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="10m, 1h or 1h30m"):
-        seconds(text)
+        parse_time_budget(text)
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(14.4, "14 s"), (180, "3 min"), (5400, "90 min"), (9000, "2.5 h")]
 )
 def test_times_are_shown_in_one_unit(value: float, text: str) -> None:
-    assert duration(value) == text
+    assert format_time_budget(value) == text
 
 
 class Clock:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.training.data.splits import by_place
+from oddframe.training.data.splits import group_by_scene
 from tests.training.ready import linear
 
 
@@ -16,7 +16,9 @@ def loose(n: int) -> Dataset:
     return Dataset(
         "loose",
         tuple(
-            LabelledVideo(Path(f"{i}.mp4"), i % 2 == 1, "fight", f"own/{i}", own_group=f"own/{i}")
+            LabelledVideo(
+                Path(f"{i}.mp4"), i % 2 == 1, "fight", f"own/{i}", fallback_group=f"own/{i}"
+            )
             for i in range(n)
         ),
     )
@@ -28,7 +30,7 @@ def shown(n: int, places: int) -> dict[Path, str]:
 
 
 def test_those_of_one_place_stay_together() -> None:
-    grouped, line = by_place(loose(40), shown(40, 10), linear())
+    grouped, line = group_by_scene(loose(40), shown(40, 10), linear())
     assert len(grouped.groups) == 10
     assert "no group is given for 40 videos" in line
     assert "they show 10 places" in line
@@ -37,7 +39,7 @@ def test_those_of_one_place_stay_together() -> None:
 @pytest.mark.parametrize("places", [1, 3])
 def test_too_few_places_leave_each_video_by_itself(places: int) -> None:
     data = loose(40)
-    same, line = by_place(data, shown(40, places), linear())
+    same, line = group_by_scene(data, shown(40, places), linear())
     assert same == data
     assert f"only {places} place{'s' if places > 1 else ''}, too few" in line
     assert "not of new ones" in line
@@ -45,17 +47,17 @@ def test_too_few_places_leave_each_video_by_itself(places: int) -> None:
 
 def test_nothing_alike_is_said_and_changes_nothing() -> None:
     data = loose(10)
-    same, line = by_place(data, shown(10, 10), linear())
+    same, line = group_by_scene(data, shown(10, 10), linear())
     assert same == data
     assert "no two of them" in line
 
 
 def test_nothing_is_said_of_groups_that_are_known() -> None:
     data = loose(40)
-    assert by_place(data, {}, linear()) == (data, "")
+    assert group_by_scene(data, {}, linear()) == (data, "")
     chosen = linear(calibration={"groups": ["own/3"]})
-    assert by_place(data, shown(40, 10), chosen) == (data, "")
+    assert group_by_scene(data, shown(40, 10), chosen) == (data, "")
     given = Dataset(
         "given", tuple(LabelledVideo(v.path, v.abnormal, v.label, "g") for v in data.videos)
     )
-    assert by_place(given, shown(40, 10), linear()) == (given, "")
+    assert group_by_scene(given, shown(40, 10), linear()) == (given, "")

@@ -8,7 +8,7 @@ from oddframe.errors import UsageError
 from oddframe.modelfile import load_model
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.config_files import with_grid, with_method
-from oddframe.training.pretrained import check_start, config_of
+from oddframe.training.pretrained import check_pretrained, config_from_model
 
 
 def test_another_method_brings_its_own_settings_and_rate() -> None:
@@ -52,9 +52,9 @@ def test_tiles_and_other_views_exclude_each_other(sections: dict[str, object]) -
 
 def test_the_configuration_of_a_model_fits_it() -> None:
     fight = load_model("fight")
-    config = config_of(fight)
+    config = config_from_model(fight)
     spec = fight.profiles["best"].spec
-    check_start(fight, config, spec)
+    check_pretrained(fight, config, spec)
     how = config.features.preprocessing()
     assert {name: getattr(spec, name) for name in vars(how)} == vars(how)
     assert config.method.name == fight.method == "ur_dmu"

@@ -128,4 +128,4 @@ def test_fast_may_have_a_threshold_of_its_own(
     events: dict[str, float], best: float | None, fast: float | None
 ) -> None:
     section = parse_config({"events": events}).events
-    assert (section.fixed("best"), section.fixed("fast")) == (best, fast)
+    assert (section.fixed_threshold("best"), section.fixed_threshold("fast")) == (best, fast)

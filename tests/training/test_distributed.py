@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from oddframe.errors import OddframeError
 from oddframe.methods.base import Loss
 from oddframe.modelfile import load_model
-from oddframe.training.distributed import Ranks, SharedParts
+from oddframe.training.distributed import ProcessGroup, SharedMicrobatches
 from tests.training.ready import ready_made
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def test_a_training_that_fails_is_said_once(tmp_path: Path) -> None:
 
 @given(st.integers(1, 40), st.integers(1, 9))
 def test_parts_are_shared_in_their_order(parts: int, world: int) -> None:
-    shares = [Ranks(rank, world).share(parts) for rank in range(world)]
+    shares = [ProcessGroup(rank, world).share(parts) for rank in range(world)]
     assert [part for share in shares for part in share] == list(range(parts))
     assert len(shares[0]) == max(map(len, shares)) == -(-parts // world)
 
@@ -127,7 +127,7 @@ def test_a_part_that_is_left_out_draws_the_random_numbers_that_it_would() -> Non
 
     layer.zero_grad()
     torch.manual_seed(1)
-    shared = SharedParts(Ranks(), 4, list(layer.parameters()))
+    shared = SharedMicrobatches(ProcessGroup(), 4, list(layer.parameters()))
     shared.mine = range(1, 3)
     losses = shared.gradients(lambda: backward)
     assert [loss.total.item() for loss in losses] == expected[1:3]
@@ -143,4 +143,4 @@ def test_random_numbers_that_are_not_recorded_are_refused() -> None:
         return Loss(loss.detach(), {})
 
     with pytest.raises(OddframeError, match="train in one process"):
-        SharedParts(Ranks(), 2, list(layer.parameters())).gradients(lambda: backward)
+        SharedMicrobatches(ProcessGroup(), 2, list(layer.parameters())).gradients(lambda: backward)

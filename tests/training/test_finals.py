@@ -16,18 +16,18 @@ from oddframe._utils.files import write_bytes
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import OddframeError, UsageError
 from oddframe.features.formats.published import NpyFiles
-from oddframe.features.presets import Layout
+from oddframe.features.presets import PublishedLayout
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model
 from oddframe.training.checkpoint import RunFiles
 from oddframe.training.log import StepLog
 from oddframe.training.search import Budget
-from oddframe.training.train import Trained, train
+from oddframe.training.train import TrainedModel, run_training
 from tests.training.ready import Told, linear, ready_made
 
 
-def trained(tmp_path: Path, told: Told | None = None, **kwargs: Any) -> Trained:
-    return train(
+def trained(tmp_path: Path, told: Told | None = None, **kwargs: Any) -> TrainedModel:
+    return run_training(
         kwargs.pop("data", None) or ready_made(tmp_path / "data"),
         kwargs.pop("config", linear()),
         kwargs.pop("out", tmp_path / "m.safetensors"),
@@ -92,9 +92,9 @@ def published(folder: Path) -> Dataset:
         files = tuple(folder / f"v{i:02}__{crop}.npy" for crop in range(5))
         for file in files:
             np.save(file, rng.normal(i % 2, 1.0, (120, 24)).astype(np.float32))
-        made = NpyFiles(files, Layout(crops=5, fps=25.0, dim=24))
+        made = NpyFiles(files, PublishedLayout(crops=5, fps=25.0, dim=24))
         label = ("normal", "fight")[i % 2]
-        videos.append(LabelledVideo(files[0], i % 2 == 1, label, f"g{i // 2:02}", made=made))
+        videos.append(LabelledVideo(files[0], i % 2 == 1, label, f"g{i // 2:02}", precomputed=made))
     return Dataset("published", tuple(videos))
 
 
@@ -148,7 +148,7 @@ def model(tmp_path: Path) -> Model:
 
 def test_training_goes_on_from_a_model(tmp_path: Path, model: Model) -> None:
     config = linear(recipe={"steps": 1, "lr": 1e-9})
-    tuned = trained(tmp_path, start=model, config=config).model
+    tuned = trained(tmp_path, pretrained=model, config=config).model
     assert tuned.card["started_from"] == {"name": "m", "sha256": model.sha256}
     for name, tensor in tuned.network.state_dict().items():
         expected = model.network.state_dict()[name]
@@ -179,18 +179,18 @@ def test_a_model_of_another_method_or_other_features_is_refused(
     tmp_path: Path, model: Model
 ) -> None:
     with pytest.raises(UsageError, match="method: linear, not ur_dmu"):
-        trained(tmp_path, start=model, config=linear(method="ur_dmu"))
+        trained(tmp_path, pretrained=model, config=linear(method="ur_dmu"))
     other = linear().chosen_method()[1].model_dump()
     name = next(key for key, value in other.items() if isinstance(value, int))
     config = linear()
     changed = config.method.model_copy(update={"config": {name: other[name] + 1}})
     with pytest.raises(UsageError, match=f"{name}: "):
-        trained(tmp_path, start=model, config=config.model_copy(update={"method": changed}))
+        trained(tmp_path, pretrained=model, config=config.model_copy(update={"method": changed}))
     fight = load_model("fight")
     method = {"name": fight.method, "config": fight.config.model_dump(mode="json")}
     section = config.method.model_validate(method)
     with pytest.raises(UsageError, match=f"dim: {fight.profiles['best'].spec.dim}, not 24"):
-        trained(tmp_path, start=fight, config=config.model_copy(update={"method": section}))
+        trained(tmp_path, pretrained=fight, config=config.model_copy(update={"method": section}))
     assert not (tmp_path / "m.safetensors").exists()
 
 
@@ -199,7 +199,7 @@ def test_normal_videos_alone_become_a_detector_of_the_unusual(tmp_path: Path) ->
     data = ready_made(tmp_path / "data", abnormal=False)
     found = trained(tmp_path, told, data=data, seeds=2)
     assert found.model.method == "normality"
-    assert found.model.knows == "what is unusual"
+    assert found.model.detects == "what is unusual"
     assert told.said("only normal videos to learn from")
     assert told.said("add videos in which something happens")
     assert not set(found.model.metrics) & {"video_auc"}
@@ -213,26 +213,30 @@ def test_nothing_goes_on_from_a_model_with_normal_videos_alone(
 ) -> None:
     data = ready_made(tmp_path / "data", abnormal=False)
     with pytest.raises(UsageError, match="goes on from no model"):
-        trained(tmp_path, data=data, start=model)
+        trained(tmp_path, data=data, pretrained=model)
 
 
 def test_figures_that_are_too_good_to_be_true_are_said(tmp_path: Path) -> None:
     first = trained(tmp_path, out=tmp_path / "one.safetensors").model
     told = Told()
-    again = trained(tmp_path, told, start=first, seeds=2)
+    again = trained(tmp_path, told, pretrained=first, seeds=2)
     assert again.model.card["held_out_groups"] == first.card["held_out_groups"]
     assert told.said("chosen on: their figures are too good")
     assert not told.said("held-out videos")
     told = Told()
     other = sorted({f"g{i:02}" for i in range(12)} - set(first.card["held_out_groups"]))
-    trained(tmp_path, told, start=first, config=linear(calibration={"groups": other[:2]}))
+    trained(tmp_path, told, pretrained=first, config=linear(calibration={"groups": other[:2]}))
     assert told.said("has learned from 4 of 4 held-out videos or others of their groups")
     assert not told.said("chosen on")
     # The same videos under another name are known by their contents.
     told = Told()
     moved = replace(ready_made(tmp_path / "moved"), name="moved")
     trained(
-        tmp_path, told, data=moved, start=first, config=linear(calibration={"groups": other[:2]})
+        tmp_path,
+        told,
+        data=moved,
+        pretrained=first,
+        config=linear(calibration={"groups": other[:2]}),
     )
     assert told.said("has learned from 4 of 4 held-out videos")
     # Other videos under the same name, in groups of the same names, are not.
@@ -243,7 +247,7 @@ def test_figures_that_are_too_good_to_be_true_are_said(tmp_path: Path) -> None:
         tmp_path,
         told,
         data=other_videos,
-        start=first,
+        pretrained=first,
         config=linear(calibration={"groups": other[:2]}),
     )
     assert not told.said("has learned from")

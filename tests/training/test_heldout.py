@@ -11,24 +11,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.cameras import masks_of, with_masks
+from oddframe.cameras import masks_by_camera, with_masks
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.events import find_events
 from oddframe.features.spec import Features
 from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack, Timebase
 from oddframe.training.config import BagSection, EventSection, TrainConfig, parse_config
-from oddframe.training.data.features import Gathered
+from oddframe.training.data.features import VideoFeatures
 from oddframe.training.validation import (
-    FEWEST_GROUPS,
-    FEWEST_VIDEOS,
-    Scored,
+    MIN_GROUPS,
+    MIN_VIDEOS,
+    ScoredFeatures,
     ThresholdChoice,
     choose_threshold,
-    figures,
-    measured,
+    compute_metrics,
     normal_tracks,
-    threshold,
+    threshold_for_rate,
+    with_threshold_and_metrics,
 )
 from tests.test_modelfile import SPEC, made_model
 
@@ -43,16 +43,16 @@ def video(*scores: float) -> ScoreTrack:
 def test_separated_videos_get_a_threshold_in_the_middle_of_the_gap() -> None:
     normal = [video(0.1, 0.2, 0.1), video(0.05, 0.1)]
     abnormal = [video(0.1, 0.8, 0.2), video(0.1, 0.6)]
-    found = threshold(normal, abnormal, EVENTS, 1.0)
+    found = threshold_for_rate(normal, abnormal, EVENTS, 1.0)
     assert found.threshold == pytest.approx((0.2 + 0.6) / 2)
     assert found.false_alarms == 0
-    assert threshold(normal, [], EVENTS, 1.0).threshold == pytest.approx(0.2)
+    assert threshold_for_rate(normal, [], EVENTS, 1.0).threshold == pytest.approx(0.2)
 
 
 def test_abnormal_videos_below_the_edge_change_nothing() -> None:
     normal = [video(0.1, 0.9)]
-    found = threshold(normal, [video(0.3, 0.2)], EVENTS, 1.0)
-    assert found == threshold(normal, [], EVENTS, 1.0)
+    found = threshold_for_rate(normal, [video(0.3, 0.2)], EVENTS, 1.0)
+    assert found == threshold_for_rate(normal, [], EVENTS, 1.0)
 
 
 @given(
@@ -64,7 +64,10 @@ def test_it_keeps_the_wish_and_every_video_that_the_lowest_finds(
     normal: list[list[float]], abnormal: list[list[float]], wish: float
 ) -> None:
     calm, odd = [video(*scores) for scores in normal], [video(*scores) for scores in abnormal]
-    lowest, found = threshold(calm, [], EVENTS, wish), threshold(calm, odd, EVENTS, wish)
+    lowest, found = (
+        threshold_for_rate(calm, [], EVENTS, wish),
+        threshold_for_rate(calm, odd, EVENTS, wish),
+    )
     assert found.false_alarms <= wish * found.hours + 1e-6
     assert found.threshold >= lowest.threshold
     for track in odd:
@@ -96,17 +99,17 @@ CALM = [features(0.1, 0.3, 0.2), features(0.2, 0.1)]
 ODD = [features(0.1, 0.8, 0.1), features(0.9, 0.1)]
 
 
-def gathered(config: TrainConfig, number: int, given: Features, *, abnormal: bool) -> Gathered:
+def gathered(config: TrainConfig, number: int, given: Features, *, abnormal: bool) -> VideoFeatures:
     label = "fight" if abnormal else NORMAL
     video = LabelledVideo(Path(f"{number}.mp4"), abnormal, label, f"g{number}")
-    return Gathered(video, f"{number}", {config.features: given})
+    return VideoFeatures(video, f"{number}", {config.features: given})
 
 
 @pytest.mark.parametrize("mode", ["video", "joined"])
 def test_a_threshold_stands_on_normal_videos_alone(model: Model, mode: str) -> None:
     section = BagSection.model_validate({"mode": mode, "clips": (1, 2), "abnormal": (1, 1)})
-    videos = [Scored(model, each, abnormal=False) for each in CALM]
-    videos += [Scored(model, each, abnormal=True) for each in ODD]
+    videos = [ScoredFeatures(model, each, abnormal=False) for each in CALM]
+    videos += [ScoredFeatures(model, each, abnormal=True) for each in ODD]
     found = np.concatenate([track.scores for track in normal_tracks(model, videos, section)])
     np.testing.assert_allclose(found, [0.1, 0.3, 0.2, 0.2, 0.1], rtol=1e-5)
 
@@ -117,8 +120,10 @@ def test_abnormal_videos_do_not_raise_a_models_threshold(model: Model, held_out:
     calm = [*CALM, features(0.6)]
     videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(calm)]
     videos += [gathered(config, 5 + i, each, abnormal=True) for i, each in enumerate(ODD)]
-    inside: list[Gathered] = [] if held_out else videos
-    found = measured(model, config, videos if held_out else [], inside, lambda _: None)
+    inside: list[VideoFeatures] = [] if held_out else videos
+    found = with_threshold_and_metrics(
+        model, config, videos if held_out else [], inside, lambda _: None
+    )
     # Above all normal scores; where nothing is held out, not one abnormal score is looked at.
     expected = (0.6 + 0.8) / 2 if held_out else 0.6
     assert found.profiles["best"].rule.threshold == pytest.approx(expected, rel=1e-5)
@@ -131,11 +136,14 @@ def test_abnormal_videos_do_not_raise_a_models_threshold(model: Model, held_out:
 
 def test_a_videos_mark_is_its_highest_score_and_a_clips_the_mean(model: Model) -> None:
     calm, odd = features(0.5, 0.5), features(0.1, 0.7)
-    videos = [Scored(model, calm, abnormal=False), Scored(model, odd, abnormal=True)]
-    whole = figures(model, videos, BagSection(), 0.6, seed=0)
+    videos = [
+        ScoredFeatures(model, calm, abnormal=False),
+        ScoredFeatures(model, odd, abnormal=True),
+    ]
+    whole = compute_metrics(model, videos, BagSection(), 0.6, seed=0)
     assert whole == {"video_auc": 1.0, "video_accuracy": 1.0}
     section = BagSection.model_validate({"mode": "joined", "clips": (2, 2), "abnormal": (1, 1)})
-    clips = figures(model, videos, section, 0.6, seed=0)
+    clips = compute_metrics(model, videos, section, 0.6, seed=0)
     assert (clips["video_auc"], clips["video_accuracy"]) == (0.0, 0.5)
 
 
@@ -144,23 +152,23 @@ def chosen(
     abnormal: list[ScoreTrack],
     *,
     groups: int = 4,
-    before: float | None = None,
+    previous: float | None = None,
 ) -> ThresholdChoice:
-    return choose_threshold(normal, normal, abnormal, EVENTS, 1.0, groups=groups, before=before)
+    return choose_threshold(normal, normal, abnormal, EVENTS, 1.0, groups=groups, previous=previous)
 
 
 def test_enough_normal_video_sets_it_by_the_wished_rate() -> None:
     day = video(*[0.1, 0.2] * (3 * 1800))  # Three hours rule out one false alarm an hour.
-    found = chosen([day], [], groups=1, before=0.75)
+    found = chosen([day], [], groups=1, previous=0.75)
     assert (found.value, found.basis) == (pytest.approx(0.2), "false alarms")
-    shorter = chosen([video(*[0.1, 0.2] * (3 * 1800 - 1))], [], groups=1, before=0.75)
+    shorter = chosen([video(*[0.1, 0.2] * (3 * 1800 - 1))], [], groups=1, previous=0.75)
     assert (shorter.value, shorter.basis) == (0.75, "model")
 
 
 @pytest.mark.parametrize("loudest", [0.16, 0.74, 0.9])
 def test_a_handful_of_videos_keeps_the_threshold_of_the_model_before(loudest: float) -> None:
     calm, odd = [video(0.1, loudest), video(0.1)], [video(0.2, 0.95), video(0.1, 0.1)]
-    found = chosen(calm, odd, before=0.75)
+    found = chosen(calm, odd, previous=0.75)
     assert (found.value, found.basis) == (0.75, "model")
     assert found.false_alarms == (loudest > 0.75)
 
@@ -177,32 +185,32 @@ def test_a_handful_without_a_model_before_is_one_half_or_quiet(
 
 
 def clips_with_one_loud_normal_one() -> tuple[list[ScoreTrack], list[ScoreTrack]]:
-    calm = [video(0.1, 0.02 * i) for i in range(FEWEST_VIDEOS)] + [video(0.99, 0.1)]
-    odd = [video(0.1, 0.3 + 0.04 * i) for i in range(FEWEST_VIDEOS)]
+    calm = [video(0.1, 0.02 * i) for i in range(MIN_VIDEOS)] + [video(0.99, 0.1)]
+    odd = [video(0.1, 0.3 + 0.04 * i) for i in range(MIN_VIDEOS)]
     return calm, odd
 
 
 def test_with_enough_clips_most_are_right_though_a_normal_one_is_above_all_others() -> None:
     calm, odd = clips_with_one_loud_normal_one()
-    assert threshold(calm, odd, EVENTS, 1.0).threshold >= 0.99, "nothing would be found"
-    found = chosen(calm, odd, groups=FEWEST_GROUPS)
+    assert threshold_for_rate(calm, odd, EVENTS, 1.0).threshold >= 0.99, "nothing would be found"
+    found = chosen(calm, odd, groups=MIN_GROUPS)
     assert (found.value, found.basis) == (pytest.approx((0.18 + 0.3) / 2), "videos")
     assert found.false_alarms == 1
     assert all(find_events(track, EVENTS.rule(found.value)) for track in odd)
     for few in (
-        chosen(calm, odd, groups=FEWEST_GROUPS - 1, before=0.75),
-        chosen(calm[2:], odd, before=0.75),
-        chosen(calm, odd[1:], before=0.75),
+        chosen(calm, odd, groups=MIN_GROUPS - 1, previous=0.75),
+        chosen(calm[2:], odd, previous=0.75),
+        chosen(calm, odd[1:], previous=0.75),
     ):
         assert (few.value, few.basis) == (0.75, "model")
 
 
 def test_clips_raise_the_threshold_of_the_model_before_and_do_not_lower_it() -> None:
     calm, odd = clips_with_one_loud_normal_one()
-    kept = chosen(calm, odd, before=0.45)
+    kept = chosen(calm, odd, previous=0.45)
     assert (kept.value, kept.basis) == (0.45, "model")
-    loud = [video(0.1, 0.5 + 0.01 * i) for i in range(FEWEST_VIDEOS)]
-    assert chosen(loud, [video(0.8 + 0.01 * i) for i in range(12)], before=0.45).value == (
+    loud = [video(0.1, 0.5 + 0.01 * i) for i in range(MIN_VIDEOS)]
+    assert chosen(loud, [video(0.8 + 0.01 * i) for i in range(12)], previous=0.45).value == (
         pytest.approx((0.59 + 0.8) / 2)
     )
 
@@ -216,14 +224,14 @@ def test_of_thresholds_that_clips_cannot_tell_apart_the_highest_is_taken() -> No
 
 
 def test_scores_that_are_all_the_same_end_in_a_threshold() -> None:
-    same = [video(0.3)] * FEWEST_VIDEOS
-    assert (chosen(same, same).value, chosen(same, same, before=0.6).value) == (0.5, 0.6)
+    same = [video(0.3)] * MIN_VIDEOS
+    assert (chosen(same, same).value, chosen(same, same, previous=0.6).value) == (0.5, 0.6)
 
 
 def test_hours_that_were_learned_from_lower_nothing() -> None:
     day = video(*[0.1, 0.2] * (3 * 1800))
     assert chosen([day], [], groups=0).value == 0.5
-    assert chosen([day], [], groups=0, before=0.75).value == 0.75
+    assert chosen([day], [], groups=0, previous=0.75).value == 0.75
 
 
 def test_the_wish_is_the_configurations(model: Model) -> None:
@@ -233,31 +241,35 @@ def test_the_wish_is_the_configurations(model: Model) -> None:
         calibration = {"false_alarms_per_hour": wish}
         config = parse_config({"method": {"name": "linear"}, "calibration": calibration})
         videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(CALM * 4)]
-        found.append(measured(model, config, videos, [], lambda _: None).card["threshold_best"])
+        found.append(
+            with_threshold_and_metrics(model, config, videos, [], lambda _: None).card[
+                "threshold_best"
+            ]
+        )
     assert [each["set_by"] for each in found] == ["false alarms", "half"]
     assert found[0]["false_alarms"] > 0 == found[1]["false_alarms"]
 
 
 LOUD = [features(0.1, 0.6), *CALM]
 MANY = {
-    "normal": [features(0.1, 0.1 + 0.02 * i) for i in range(FEWEST_VIDEOS)],
-    "abnormal": [features(0.1, 0.4 + 0.03 * i) for i in range(FEWEST_VIDEOS)],
+    "normal": [features(0.1, 0.1 + 0.02 * i) for i in range(MIN_VIDEOS)],
+    "abnormal": [features(0.1, 0.4 + 0.03 * i) for i in range(MIN_VIDEOS)],
 }
 
 
-def in_three_groups(config: TrainConfig, calm: int, mask: str = "") -> list[Gathered]:
+def in_three_groups(config: TrainConfig, calm: int, mask: str = "") -> list[VideoFeatures]:
     """So many clips of ``MANY["normal"]``, and all of ``MANY["abnormal"]``."""
     videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(MANY["normal"])]
     videos = videos[:calm]
-    for i, each in enumerate(MANY["abnormal"], start=FEWEST_VIDEOS):
+    for i, each in enumerate(MANY["abnormal"], start=MIN_VIDEOS):
         videos.append(gathered(config, i, each, abnormal=True))
     return [
-        replace(masked(each, mask), video=replace(each.video, group=f"g{i % FEWEST_GROUPS}"))
+        replace(masked(each, mask), video=replace(each.video, group=f"g{i % MIN_GROUPS}"))
         for i, each in enumerate(videos)
     ]
 
 
-def masked(given: Gathered, mask: str) -> Gathered:
+def masked(given: VideoFeatures, mask: str) -> VideoFeatures:
     """The same video, with features that were made with a mask."""
     of = {
         k: replace(each, spec=replace(each.spec, mask=mask)) for k, each in given.features.items()
@@ -267,12 +279,16 @@ def masked(given: Gathered, mask: str) -> Gathered:
 
 def test_only_normal_videos_count_as_normal(model: Model) -> None:
     config = parse_config({"method": {"name": "linear"}})
-    found = measured(model, config, in_three_groups(config, FEWEST_VIDEOS), [], lambda _: None)
+    found = with_threshold_and_metrics(
+        model, config, in_three_groups(config, MIN_VIDEOS), [], lambda _: None
+    )
     # In the middle of 0.28, the highest normal score, and 0.4, the lowest abnormal one.
     assert found.profiles["best"].rule.threshold == pytest.approx(0.34, rel=1e-5)
     about = found.card["threshold_best"]
     assert (about["set_by"], about["false_alarms"]) == ("videos", 0)
-    few = measured(model, config, in_three_groups(config, FEWEST_VIDEOS - 1), [], lambda _: None)
+    few = with_threshold_and_metrics(
+        model, config, in_three_groups(config, MIN_VIDEOS - 1), [], lambda _: None
+    )
     assert few.card["threshold_best"]["set_by"] == "half"
 
 
@@ -294,9 +310,9 @@ def test_a_threshold_has_the_mask_of_the_videos_that_set_it(
     config = parse_config({"method": {"name": "linear"}, **settings})
     videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(calm)]
     held_out = [masked(each, NEW) for each in videos]
-    found = measured(model, config, held_out, [], lambda _: None)
+    found = with_threshold_and_metrics(model, config, held_out, [], lambda _: None)
     assert found.card.get("threshold_best", {"set_by": "fixed"})["set_by"] == basis
-    assert (found.profiles["best"].spec.mask, masks_of(found.card, "best")) == (mask, {})
+    assert (found.profiles["best"].spec.mask, masks_by_camera(found.card, "best")) == (mask, {})
 
 
 @pytest.mark.parametrize("by_camera", [{}, {"gate": OLD, "yard": ""}])
@@ -306,14 +322,14 @@ def test_a_threshold_that_stays_keeps_its_mask(model: Model, by_camera: dict[str
     start = replace(model, profiles={"best": old}, card=with_masks(model.card, "best", by_camera))
     videos = [gathered(config, i, each, abnormal=False) for i, each in enumerate(CALM)]
     held_out = [masked(each, NEW) for each in videos]
-    kept = measured(model, config, held_out, [], lambda _: None, start)
+    kept = with_threshold_and_metrics(model, config, held_out, [], lambda _: None, start)
     assert kept.profiles["best"].rule.threshold == 0.4
-    assert (kept.profiles["best"].spec.mask, masks_of(kept.card, "best")) == (
+    assert (kept.profiles["best"].spec.mask, masks_by_camera(kept.card, "best")) == (
         old.spec.mask,
         by_camera,
     )
     low = replace(start, profiles={"best": replace(old, rule=config.events.rule(0.2))})
-    clips = in_three_groups(config, FEWEST_VIDEOS, NEW)
-    risen = measured(model, config, clips, [], lambda _: None, low)
+    clips = in_three_groups(config, MIN_VIDEOS, NEW)
+    risen = with_threshold_and_metrics(model, config, clips, [], lambda _: None, low)
     assert risen.card["threshold_best"]["set_by"] == "videos"
-    assert (risen.profiles["best"].spec.mask, masks_of(risen.card, "best")) == (NEW, {})
+    assert (risen.profiles["best"].spec.mask, masks_by_camera(risen.card, "best")) == (NEW, {})

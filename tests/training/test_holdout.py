@@ -10,7 +10,7 @@ import pytest
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import UsageError
 from oddframe.training.config import CalibrationSection
-from oddframe.training.data.splits import Split, hold_out, validation_folds, without
+from oddframe.training.data.splits import TrainingSplit, drop_groups, hold_out, validation_folds
 
 
 def dataset(*rows: tuple[str, str, str]) -> Dataset:
@@ -26,12 +26,12 @@ def plain(n: int) -> Dataset:
     return dataset(*((label, f"g{i}", "") for i in range(n) for label in ("normal", "fight")))
 
 
-def split(data: Dataset, **section: Any) -> tuple[Split, list[str]]:
+def split(data: Dataset, **section: Any) -> tuple[TrainingSplit, list[str]]:
     said: list[str] = []
     return hold_out(data, CalibrationSection(**section), 1, said.append), said
 
 
-def assert_apart(found: Split, data: Dataset) -> None:
+def assert_apart(found: TrainingSplit, data: Dataset) -> None:
     assert not set(found.training.groups) & set(found.held_out.groups)
     assert set(found.training.videos) | set(found.held_out.videos) == set(data.videos)
 
@@ -110,6 +110,6 @@ def test_validation_folds_are_as_many_as_there_can_be() -> None:
 
 
 def test_groups_can_be_left_out_of_everything() -> None:
-    assert without(plain(3), ("g1",)).groups == ("g0", "g2")
+    assert drop_groups(plain(3), ("g1",)).groups == ("g0", "g2")
     with pytest.raises(UsageError, match="leave_out: made has no group g7"):
-        without(plain(3), ("g7",))
+        drop_groups(plain(3), ("g7",))

@@ -9,9 +9,9 @@ import pytest
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import UsageError
 from oddframe.features.store.store import FeatureStore
-from oddframe.training.audio_config import check_sound, listens_to, with_sound
+from oddframe.training.audio_config import check_audio, with_audio_dim, with_required_audio_dim
 from oddframe.training.config import TrainConfig
-from oddframe.training.train import train
+from oddframe.training.train import run_training
 from tests.training.made import DIM, small_config
 from tests.training.ready import ready_made
 
@@ -24,18 +24,18 @@ def config(name: str) -> TrainConfig:
 
 
 def test_the_names_of_backbones_tell() -> None:
-    told = with_sound(config("acf"), "i3d+aisfx")
+    told = with_required_audio_dim(config("acf"), "i3d+aisfx")
     assert told.method.config == {**SMALL, "sound": 512}
-    assert with_sound(told, "i3d") == told  # What is set stays.
-    assert with_sound(config("linear"), "i3d") == config("linear")
-    assert listens_to(config("acf"), "i3d") == config("acf")
+    assert with_required_audio_dim(told, "i3d") == told  # What is set stays.
+    assert with_required_audio_dim(config("linear"), "i3d") == config("linear")
+    assert with_audio_dim(config("acf"), "i3d") == config("acf")
 
 
 @pytest.mark.parametrize("name", ["pang", "acf"])
 def test_features_without_sound_are_refused_in_a_line(name: str, tmp_path: Path) -> None:
     data, store = ready_made(tmp_path / "videos", 4), FeatureStore(tmp_path / "store")
     with pytest.raises(UsageError, match="no sound is known of in these features") as refused:
-        train(data, config(name), tmp_path / "m.safetensors", store=store)
+        run_training(data, config(name), tmp_path / "m.safetensors", store=store)
     assert "\n" not in str(refused.value)
 
 
@@ -43,16 +43,16 @@ def test_what_will_be_made_without_sound_is_refused_before_any_video_is_opened(
     tmp_path: Path,
 ) -> None:
     videos = (LabelledVideo(tmp_path / "not_there.mp4", False, "normal", "g"),)
-    for told in (config("linear"), with_sound(config("acf"), "i3d+aisfx")):
-        check_sound(told, Dataset("made", videos))
+    for told in (config("linear"), with_required_audio_dim(config("acf"), "i3d+aisfx")):
+        check_audio(told, Dataset("made", videos))
     with pytest.raises(UsageError, match="no sound is known of"):
-        check_sound(config("acf"), Dataset("made", videos))
-    check_sound(config("acf"), ready_made(tmp_path / "ready", 2))  # Their files will tell.
+        check_audio(config("acf"), Dataset("made", videos))
+    check_audio(config("acf"), ready_made(tmp_path / "ready", 2))  # Their files will tell.
 
 
 def test_own_arrays_train_once_it_is_said_what_is_heard(tmp_path: Path) -> None:
     data, store = ready_made(tmp_path / "videos", 4), FeatureStore(tmp_path / "store")
     method = {"name": "acf", "config": {**SMALL, "sound": 4}}
     told = TrainConfig.model_validate({**config("acf").model_dump(), "method": method})
-    done = train(data, told, tmp_path / "m.safetensors", store=store)
+    done = run_training(data, told, tmp_path / "m.safetensors", store=store)
     assert done.model.network.network.lengths == (DIM - 4, 4)

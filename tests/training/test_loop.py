@@ -17,8 +17,8 @@ from safetensors.numpy import save_file
 
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.formats.published import NpyFiles
-from oddframe.features.lazy_array import Views
-from oddframe.features.presets import Layout
+from oddframe.features.lazy_array import CropViews
+from oddframe.features.presets import PublishedLayout
 from oddframe.methods.base import Loss
 from oddframe.methods.mil.linear import Linear
 from oddframe.methods.scorer import ModelNetwork
@@ -183,8 +183,10 @@ def on_disk(folder: Path, videos: list[TrainingVideo]) -> list[TrainingVideo]:
         files = tuple(folder / f"{i}__{crop}.npy" for crop in range(5))
         for crop, file in enumerate(files):
             np.save(file, video.views[0] + np.float32(crop))
-        features = NpyFiles(files, Layout(crops=5, fps=25.0, dim=video.views[0].shape[1])).open()
-        found.append(TrainingVideo(Views([features.array]), video.abnormal))
+        features = NpyFiles(
+            files, PublishedLayout(crops=5, fps=25.0, dim=video.views[0].shape[1])
+        ).open()
+        found.append(TrainingVideo(CropViews([features.array]), video.abnormal))
     return found
 
 

@@ -18,12 +18,12 @@ from oddframe.training import one_class as normal
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
-from oddframe.training.one_class import fit_normal, normal_only
+from oddframe.training.one_class import fit_one_class, with_one_class_method
 from tests.training.made import DIM, planted, small_config
 
 
 def config(**sections: object) -> TrainConfig:
-    return normal_only(small_config(**sections))
+    return with_one_class_method(small_config(**sections))
 
 
 def assert_equal(ours: ModelNetwork, theirs: ModelNetwork) -> None:
@@ -39,7 +39,7 @@ def scores(network: ModelNetwork, videos: list[TrainingVideo]) -> np.ndarray:
 
 @pytest.mark.parametrize("standardise", [True, False])
 def test_planted_anomalies_are_found_without_one_abnormal_video(standardise: bool) -> None:
-    fitted = fit_normal(planted(20, 0, seed=1)[0], config(standardise=standardise))
+    fitted = fit_one_class(planted(20, 0, seed=1)[0], config(standardise=standardise))
     videos, truth = planted(20, 20, seed=2)
     found, odd = scores(fitted.network, videos), np.concatenate(truth)
     assert roc_auc(odd, found) > 0.95
@@ -52,18 +52,18 @@ def test_planted_anomalies_are_found_without_one_abnormal_video(standardise: boo
 
 def test_the_order_of_videos_and_a_copy_of_one_change_nothing() -> None:
     videos, _ = planted(12, 0, seed=1)
-    first = fit_normal(videos, config()).network
+    first = fit_one_class(videos, config()).network
     shuffled = [videos[i] for i in np.random.default_rng(0).permutation(12)]
-    assert_equal(first, fit_normal([*shuffled, videos[3]], config()).network)
+    assert_equal(first, fit_one_class([*shuffled, videos[3]], config()).network)
     torch.manual_seed(5)
     seeded = config(recipe={"seed": 1})
-    assert_equal(first, fit_normal(videos, seeded).network)
+    assert_equal(first, fit_one_class(videos, seeded).network)
 
 
 def test_abnormal_videos_are_left_out_and_fit_selects_one_class_training() -> None:
     videos, _ = planted(12, 5, seed=1)
     fitted = fit(videos, config())
-    assert_equal(fitted.network, fit_normal(videos[:12], config()).network)
+    assert_equal(fitted.network, fit_one_class(videos[:12], config()).network)
     assert "5 abnormal left aside" in fitted.warnings[0]
 
 
@@ -72,14 +72,14 @@ def test_the_scale_is_set_on_what_the_memory_had_not_seen() -> None:
     rng = np.random.default_rng(0)
     videos = [TrainingVideo((rng.normal(size=(6, 60)).astype(np.float32),), False) for _ in "12345"]
     unseen = [TrainingVideo((rng.normal(size=(6, 60)).astype(np.float32),), False) for _ in "12345"]
-    found = scores(fit_normal(videos, config()).network, unseen)
+    found = scores(fit_one_class(videos, config()).network, unseen)
     assert (found > 0.5).mean() < 0.2
 
 
 def test_one_video_is_enough_to_begin_with_and_said() -> None:
     videos, truth = planted(6, 6, seed=4)
     longest = max(videos[:6], key=lambda video: len(video.views[0]))
-    fitted = fit_normal([longest], config())
+    fitted = fit_one_class([longest], config())
     assert "one video" in fitted.warnings[0]
     assert roc_auc(np.concatenate(truth), scores(fitted.network, videos)) > 0.8
 
@@ -88,13 +88,13 @@ def test_every_view_counts() -> None:
     videos, _ = planted(6, 0, seed=1)
     mirrored = [TrainingVideo((v.views[0], v.views[0][::-1] + 40), False) for v in videos]
     far = [TrainingVideo((v.views[0] + 40,), False) for v in planted(6, 0, seed=2)[0]]
-    assert scores(fit_normal(videos, config()).network, far).min() > 0.9
-    assert np.median(scores(fit_normal(mirrored, config()).network, far)) < 0.5
+    assert scores(fit_one_class(videos, config()).network, far).min() > 0.9
+    assert np.median(scores(fit_one_class(mirrored, config()).network, far)) < 0.5
 
 
 def test_frozen_video_does_not_break_it_and_is_said() -> None:
     frozen = [TrainingVideo((np.full((n, DIM), 2.0, np.float32),), False) for n in (3, 5)]
-    fitted = fit_normal(frozen, config())
+    fitted = fit_one_class(frozen, config())
     assert any("frozen" in line for line in fitted.warnings)
     seen = scores(fitted.network, frozen)
     assert np.isfinite(seen).all()
@@ -106,14 +106,14 @@ def test_frozen_video_does_not_break_it_and_is_said() -> None:
 def test_much_video_is_thinned_out_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normal, "MOST_SNIPPETS", 100)
     videos, truth = planted(40, 10, seed=1)
-    fitted = fit_normal(videos[:40], config())
+    fitted = fit_one_class(videos[:40], config())
     assert int(fitted.network.network.filled) == 100
     assert roc_auc(np.concatenate(truth), scores(fitted.network, videos)) > 0.9
 
 
 def test_a_model_file_keeps_it(tmp_path: Path) -> None:
     chosen = config()
-    network = fit_normal(planted(12, 0, seed=1)[0], chosen).network
+    network = fit_one_class(planted(12, 0, seed=1)[0], chosen).network
     spec = FeatureSpec(backbone="array", weights_sha256="", dim=DIM)
     model = Model(
         "normal",
@@ -121,7 +121,7 @@ def test_a_model_file_keeps_it(tmp_path: Path) -> None:
         chosen.chosen_method()[1],
         network,
         {"best": Profile(spec, EventRule())},
-        knows="the unusual",
+        detects="the unusual",
     )
     save_model(model, tmp_path / "normal.safetensors")
     loaded = load_model(tmp_path / "normal.safetensors")
@@ -133,12 +133,12 @@ def test_a_model_file_keeps_it(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused() -> None:
     videos, _ = planted(3, 3, seed=1)
     with pytest.raises(UsageError, match=r"ur_dmu needs abnormal videos too; .* normality"):
-        fit_normal(videos, small_config())
+        fit_one_class(videos, small_config())
     with pytest.raises(InputError, match="no normal videos"):
-        fit_normal(videos[3:], config())
+        fit_one_class(videos[3:], config())
     with pytest.raises(InputError, match="one snippet"):
-        fit_normal([TrainingVideo((np.zeros((1, DIM), np.float32),), False)], config())
+        fit_one_class([TrainingVideo((np.zeros((1, DIM), np.float32),), False)], config())
     with pytest.raises(InputError, match="not finite"):
-        fit_normal([TrainingVideo((np.full((4, DIM), np.nan, np.float32),), False)], config())
+        fit_one_class([TrainingVideo((np.full((4, DIM), np.nan, np.float32),), False)], config())
     with pytest.raises(InputError, match="different lengths"):
-        fit_normal([*videos, TrainingVideo((np.zeros((4, 3), np.float32),), False)], config())
+        fit_one_class([*videos, TrainingVideo((np.zeros((4, 3), np.float32),), False)], config())

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from oddframe.methods.base import Recipe
 from oddframe.methods.mil.oddframe import OddframeNetwork
-from oddframe.methods.one_class.base import NormalNetwork
+from oddframe.methods.one_class.base import OneClassNetwork
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.config import parse_config
 from oddframe.training.fit_result import first_view
 from oddframe.training.loop import fit
-from oddframe.training.one_class import learn_by_steps
-from oddframe.training.step import OPTIMISERS, Run, optimiser_of
+from oddframe.training.one_class import fit_by_steps
+from oddframe.training.step import OPTIMISERS, TrainingRun, make_optimiser
 from tests.training.made import DIM, planted, small_config
 
 CPU = torch.device("cpu")
@@ -29,13 +29,13 @@ VIDEOS = planted(6, 6, seed=1)[0]
 
 def a_run(
     method: str = "linear", recipe: dict[str, Any] | None = None, *, standardise: bool = True
-) -> Run:
+) -> TrainingRun:
     config = small_config(method, recipe=recipe or {}, standardise=standardise)
     torch.manual_seed(0)
-    return Run(VIDEOS, config, CPU, None)
+    return TrainingRun(VIDEOS, config, CPU, None)
 
 
-def seen_by(run: Run) -> list[Tensor]:
+def seen_by(run: TrainingRun) -> list[Tensor]:
     """What the method's network is given, step after step."""
     seen: list[Tensor] = []
     run.network.network.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
@@ -46,14 +46,14 @@ def seen_by(run: Run) -> list[Tensor]:
 def test_rate_and_decay_are_the_recipes(name: str) -> None:
     """Without a gradient, only the decay moves the weights."""
     weights = nn.Parameter(torch.tensor([2.0, -3.0]))
-    made = optimiser_of(Recipe(optimiser=name, lr=0.1, weight_decay=0.5), [{"params": [weights]}])
+    made = make_optimiser(Recipe(optimiser=name, lr=0.1, weight_decay=0.5), [{"params": [weights]}])
     weights.grad = torch.zeros(2)
     made.step()
     # Decoupled: by lr * decay of themselves. Else a gradient of one sign, so by lr.
     expected = [2 - 0.1, -3 + 0.1] if name != "adamw" else [2 * 0.95, -3 * 0.95]
     torch.testing.assert_close(weights.detach(), torch.tensor(expected))
     still = nn.Parameter(torch.tensor([2.0]))
-    made = optimiser_of(Recipe(optimiser=name, lr=0.1, weight_decay=0.0), [{"params": [still]}])
+    made = make_optimiser(Recipe(optimiser=name, lr=0.1, weight_decay=0.0), [{"params": [still]}])
     still.grad = torch.zeros(1)
     made.step()
     assert still.item() == 2.0
@@ -76,7 +76,7 @@ def test_the_linear_path_of_ur_dmu_has_rates_of_its_own() -> None:
     config = small_config(recipe={"lr": 0.02, "weight_decay": 0.3})
     own = {"shortcut": True, "shortcut_lr": 0.5, "shortcut_weight_decay": 0.25}
     method = config.method.model_copy(update={"config": config.method.config | own})
-    run = Run(VIDEOS, config.model_copy(update={"method": method}), CPU, None)
+    run = TrainingRun(VIDEOS, config.model_copy(update={"method": method}), CPU, None)
     deep, linear = run.optimiser.param_groups
     assert (deep["lr"], deep["weight_decay"]) == (0.02, 0.3)
     assert (linear["lr"], linear["weight_decay"]) == (0.5, 0.25)
@@ -112,12 +112,12 @@ def test_the_average_is_that_of_the_weights_after_each_step_and_is_what_is_kept(
         decay = min(0.6, step / (step + 9))
         for name, value in run.network.state_dict().items():
             by_hand[name] = decay * by_hand[name] + (1 - decay) * value
-    for name, value in run.so_far().state_dict().items():
+    for name, value in run.eval_network().state_dict().items():
         torch.testing.assert_close(value, by_hand[name])
     last = run.network.state_dict()["network.score.weight"]
     assert (last - by_hand["network.score.weight"]).abs().max() > 1e-3
     plain = a_run(recipe={"average": 0.0})
-    assert plain.so_far() is plain.network
+    assert plain.eval_network() is plain.network
 
 
 @pytest.mark.parametrize("standardise", [False, True])
@@ -173,7 +173,7 @@ def test_training_goes_on_from_given_weights() -> None:
         start.network.get_parameter("score.weight").normal_()
         start.standardise.mean += 1.0
         start.temperature.fill_(7.0)
-    run = Run(VIDEOS, small_config("linear"), CPU, start)
+    run = TrainingRun(VIDEOS, small_config("linear"), CPU, start)
     for name, value in run.network.state_dict().items():
         if name != "temperature":
             assert torch.equal(value, start.state_dict()[name]), name
@@ -185,7 +185,7 @@ def test_drop_out_is_on_in_training_alone() -> None:
     modes: list[bool] = []
     run.network.network.register_forward_pre_hook(lambda network, _: modes.append(network.training))
     run.step(1)
-    run.so_far()(torch.zeros(1, 5, DIM))
+    run.eval_network()(torch.zeros(1, 5, DIM))
     run.go_on()
     run.step(2)
     assert modes == [True, False, True]
@@ -245,17 +245,17 @@ def test_what_is_trained_on_normal_snippets_alone_has_the_recipes_average_and_cl
     small = {"frames": 1, "widths": [4, 4, 4], "kernel": 1, "stride": 1}
     x = torch.rand(24, 16, generator=torch.Generator().manual_seed(0))
 
-    def trained(**recipe: Any) -> tuple[NormalNetwork, NormalNetwork]:
+    def trained(**recipe: Any) -> tuple[OneClassNetwork, OneClassNetwork]:
         """The network after the last step, and what is kept."""
         own = {"steps": 5, "normal_bags": 8, "lr": 1e-2, "average": 0.0} | recipe
         config = parse_config({"method": {"name": "hasan", "config": small}, "recipe": own})
         method, method_config = config.chosen_method()
         torch.manual_seed(0)
         network = method.network(16, method_config)
-        assert isinstance(network, NormalNetwork)
+        assert isinstance(network, OneClassNetwork)
         with torch.no_grad():
-            network.remember(x)
-        return network, learn_by_steps(network, x, config)
+            network.fit_snippets(x)
+        return network, fit_by_steps(network, x, config)
 
     last, kept = trained()
     assert kept is last
@@ -263,7 +263,7 @@ def test_what_is_trained_on_normal_snippets_alone_has_the_recipes_average_and_cl
     pairs = zip(last.parameters(), kept.parameters(), strict=True)
     assert any((ours - theirs).abs().max() > 1e-4 for ours, theirs in pairs)
 
-    def length(network: NormalNetwork) -> float:
+    def length(network: OneClassNetwork) -> float:
         squares = [p.grad.square().sum() for p in network.parameters() if p.grad is not None]
         return float(torch.stack(squares).sum().sqrt())
 

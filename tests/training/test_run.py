@@ -1,4 +1,6 @@
-"""``train``: from real clips to a model file, features kept, bad videos left out and named."""
+"""``run_training``: from real clips to a model file, features kept, bad videos left out and
+named.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oddframe.cli.demo import DATA
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
-from oddframe.datasets.published.surveillance_fight import surveillance_fight
+from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.modelfile import Model, load_model
 from oddframe.training.config import CalibrationSection, TrainConfig
 from oddframe.training.data import features as gather
-from oddframe.training.pretrained import config_of
-from oddframe.training.train import train
+from oddframe.training.pretrained import config_from_model
+from oddframe.training.train import run_training
 from tests.training.made import small_config
 from tests.training.ready import Told
 
@@ -40,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 @pytest.fixture(scope="module")
 def clips(shared_data: Path) -> Dataset:
     """One fight and one normal clip of each of six real recordings."""
-    everything = surveillance_fight(shared_data / "surveillance_fight")
+    everything = read_surveillance_fight(shared_data / "surveillance_fight")
     chosen = [
         next(v for v in everything.videos if v.group == group and v.abnormal == abnormal)
         for group in RECORDINGS
@@ -54,13 +56,13 @@ def trained(
     clips: Dataset, store: FeatureStore, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Model, Path, Told]:
     out, told = tmp_path_factory.mktemp("trained") / "fight.safetensors", Told()
-    return train(clips, config(), out, store=store, jobs=2, progress=told).model, out, told
+    return run_training(clips, config(), out, store=store, jobs=2, progress=told).model, out, told
 
 
 def test_a_model_file_comes_out(trained: tuple[Model, Path, Told], clips: Dataset) -> None:
     model, out, told = trained
     assert sorted(p.name for p in out.parent.iterdir()) == ["fight.log.jsonl", "fight.safetensors"]
-    assert (model.name, model.method, model.knows) == ("fight", "ur_dmu", "fight")
+    assert (model.name, model.method, model.detects) == ("fight", "ur_dmu", "fight")
     assert load_model(out).sha256 == model.sha256
     assert [row[:2] for row in told.seen] == [(i, 12) for i in range(1, 13)]
     assert [row[:2] for row in told.trained] == [(i, 12) for i in range(1, 13)]
@@ -103,7 +105,7 @@ def test_a_second_run_extracts_nothing_and_gives_the_same_model(
     _, first, _ = trained
     monkeypatch.setattr(gather, "extract_all", no_extraction)
     monkeypatch.setattr(gather, "load_backbone", no_extraction)
-    train(clips, config(), tmp_path / "fight.safetensors", store=store)
+    run_training(clips, config(), tmp_path / "fight.safetensors", store=store)
     assert (tmp_path / "fight.safetensors").read_bytes() == first.read_bytes()
 
 
@@ -113,7 +115,7 @@ def test_a_damaged_feature_file_is_made_again(
     model, first, _ = trained
     path = store.path(content_hash(clips.videos[0].path), model.profiles["best"].spec)
     path.write_bytes(path.read_bytes()[:-7])
-    train(clips, config(), tmp_path / "fight.safetensors", store=store)
+    run_training(clips, config(), tmp_path / "fight.safetensors", store=store)
     assert (tmp_path / "fight.safetensors").read_bytes() == first.read_bytes()
 
 
@@ -125,7 +127,7 @@ def test_a_video_that_cannot_be_read_is_left_out_and_named(
     dataset = Dataset("clips", (*clips.videos, bad))
     groups = {"calibration": {"groups": ["s01"]}}
     out = tmp_path / "m.safetensors"
-    model = train(dataset, config(**groups), out, store=store, progress=told).model
+    model = run_training(dataset, config(**groups), out, store=store, progress=told).model
     assert list(model.card["left_out"]) == [bad.path.name], "no folders in a file to share"
     assert any(line.startswith("left out:") and str(bad.path) in line for line in told.lines)
     assert model.card["held_out_groups"] == ["s01"]
@@ -138,7 +140,7 @@ def test_a_class_of_unreadable_videos_is_refused(
     bad = LabelledVideo(bad_video("text"), True, "fight", "bad")
     told = Told()
     with pytest.raises(InputError, match="no abnormal videos to train on; 1 could not be read"):
-        train(
+        run_training(
             Dataset("clips", (*normal, bad)),
             config(calibration={"share": 0}),
             tmp_path / "m.safetensors",
@@ -154,7 +156,9 @@ def test_too_few_groups_are_said_and_training_videos_calibrate(
 ) -> None:
     told = Told()
     two = Dataset("two", tuple(v for v in clips.videos if v.group in RECORDINGS[:2]))
-    model = train(two, config(), tmp_path / "m.safetensors", store=store, progress=told).model
+    model = run_training(
+        two, config(), tmp_path / "m.safetensors", store=store, progress=told
+    ).model
     assert any("too few groups (2)" in line for line in told.lines)
     assert model.card["threshold_best"]["on"] == "training videos"
     assert model.metrics == {}
@@ -167,20 +171,20 @@ def test_a_handful_of_clips_keeps_the_threshold_of_the_model_that_it_went_on_fro
     chosen = {"s28": ["nofi093", "fi128"], "s06": ["nofi057", "fi026"]}
     videos = [
         LabelledVideo(
-            DATA / f"{name}.mp4", name[0] == "f", "fight" if name[0] == "f" else NORMAL, group
+            DEMO_DATA / f"{name}.mp4", name[0] == "f", "fight" if name[0] == "f" else NORMAL, group
         )
         for group, names in chosen.items()
         for name in names
     ]
-    settings = config_of(fight).with_recipe(steps=4, normal_bags=2, abnormal_bags=2)
+    settings = config_from_model(fight).with_recipe(steps=4, normal_bags=2, abnormal_bags=2)
     halves = settings.model_copy(update={"calibration": CalibrationSection(share=0.5)})
-    model = train(
+    model = run_training(
         Dataset("handful", tuple(videos)),
         halves,
         tmp_path / "m.safetensors",
         store=FeatureStore(tmp_path / "store"),
         progress=told,
-        start=fight,
+        pretrained=fight,
     ).model
     for name, before in fight.profiles.items():
         assert model.profiles[name].rule.threshold == before.rule.threshold
@@ -199,7 +203,7 @@ def test_one_video_under_two_labels_is_refused(
     twin.write_bytes(clips.videos[0].path.read_bytes())
     dataset = Dataset("clips", (*clips.videos, LabelledVideo(twin, True, "fight", "twin")))
     with pytest.raises(InputError, match=r"twin\.mp4 are the same video, once 'normal'"):
-        train(dataset, config(), tmp_path / "m.safetensors", store=store)
+        run_training(dataset, config(), tmp_path / "m.safetensors", store=store)
 
 
 def test_joined_bags_two_profiles_half_precision_and_more_crops(
@@ -210,12 +214,12 @@ def test_joined_bags_two_profiles_half_precision_and_more_crops(
         fast={"stride": 32},
         training_features={"crops": ["full", "full_mirrored"]},
         half=True,
-        knows="fights",
+        detects="fights",
         events={"smooth_s": 1.0, "release": 0.5, "fast_threshold": 0.3},
         method="linear",
     )
-    model = train(clips, chosen, tmp_path / "m.safetensors", store=store).model
-    assert model.knows == "fights"
+    model = run_training(clips, chosen, tmp_path / "m.safetensors", store=store).model
+    assert model.detects == "fights"
     assert model.profiles["best"].spec.crops == ("full",)
     assert model.profiles["fast"].spec.stride == 32
     rule = model.profiles["best"].rule
@@ -240,12 +244,12 @@ def test_an_interrupted_run_goes_on(clips: Dataset, store: FeatureStore, tmp_pat
     chosen = config(method="linear", recipe={"steps": 105})
     out, whole = tmp_path / "m.safetensors", tmp_path / "whole" / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train(clips, chosen, out, store=store, progress=Stop())
+        run_training(clips, chosen, out, store=store, progress=Stop())
     assert (tmp_path / "m.training").is_dir()
     told = Told()
-    train(clips, chosen, out, store=store, progress=told)
+    run_training(clips, chosen, out, store=store, progress=told)
     assert [row[0] for row in told.trained] == [101, 102, 103, 104, 105]
-    train(clips, chosen, whole, store=store)
+    run_training(clips, chosen, whole, store=store)
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.glob("m.*")) == ["m.log.jsonl", "m.safetensors"]
 
@@ -255,13 +259,15 @@ def test_an_impossible_output_is_refused_before_the_work(
 ) -> None:
     told = Told()
     with pytest.raises(UsageError, match=r"ends in \.safetensors"):
-        train(clips, config(), tmp_path / "m.pt", store=store, progress=told)
+        run_training(clips, config(), tmp_path / "m.pt", store=store, progress=told)
     (tmp_path / "file").touch()
     with pytest.raises(OddframeError, match="cannot be written"):
-        train(clips, config(), tmp_path / "file" / "m.safetensors", store=store, progress=told)
+        run_training(
+            clips, config(), tmp_path / "file" / "m.safetensors", store=store, progress=told
+        )
     wrong = config(calibration={"groups": ["s99"]})
     with pytest.raises(UsageError, match="no group s99"):
-        train(clips, wrong, tmp_path / "m.safetensors", store=store, progress=told)
+        run_training(clips, wrong, tmp_path / "m.safetensors", store=store, progress=told)
     assert told.seen == []
 
 
@@ -272,10 +278,10 @@ def test_several_abnormal_classes_are_all_known(
         replace(v, label="fall") if v.abnormal and v.group in RECORDINGS[:3] else v
         for v in clips.videos
     ]
-    model = train(
+    model = run_training(
         Dataset("clips", tuple(videos)),
         config(method="linear", calibration={"groups": ["s26"]}),
         tmp_path / "m.safetensors",
         store=store,
     ).model
-    assert model.knows == "fall, fight"
+    assert model.detects == "fall, fight"

@@ -10,28 +10,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.training.config import parse_config
-from oddframe.training.search import Search, Setting, Trial, TrialLog, grid, search
+from oddframe.training.search import (
+    SearchResult,
+    SearchSetting,
+    Trial,
+    TrialLog,
+    make_grid,
+    successive_halving,
+)
 
 
-def settings(n: int) -> list[Setting]:
-    return [Setting(1e-4 * (i + 1), 10, False) for i in range(n)]
+def settings(n: int) -> list[SearchSetting]:
+    return [SearchSetting(1e-4 * (i + 1), 10, False) for i in range(n)]
 
 
 def run(
     values: list[list[float]], fits: Callable[[int], bool] = lambda _: True
-) -> tuple[Search, list[tuple[int, int]]]:
+) -> tuple[SearchResult, list[tuple[int, int]]]:
     """Search over ``values`` (settings x folds) while ``fits(trials so far)``."""
     all_of, order = settings(len(values)), list[tuple[int, int]]()
 
-    def attempt(setting: Setting, fold: int) -> Trial:
+    def attempt(setting: SearchSetting, fold: int) -> Trial:
         i = all_of.index(setting)
         order.append((i, fold))
         return Trial(setting, fold, values[i][fold], 1.0, 0.1)
 
-    def obstacle(setting: Setting, fold: int) -> str | None:
+    def obstacle(setting: SearchSetting, fold: int) -> str | None:
         return None if fits(len(order)) else "no time"
 
-    found = search(all_of, len(values[0]), attempt, obstacle, "video_auc")
+    found = successive_halving(all_of, len(values[0]), attempt, obstacle, "video_auc")
     return found, order
 
 
@@ -91,7 +98,7 @@ def test_what_is_chosen_is_the_best_of_those_that_went_furthest(
 
 def test_the_grid_is_the_configured_one_first_then_rates_steps_and_views() -> None:
     config = parse_config({"recipe": {"lr": 1e-3, "steps": 100}})
-    found = grid(config)
+    found = make_grid(config)
     assert [(s.lr, s.steps, s.mirrored) for s in found[:4]] == [
         (1e-3, 100, False),
         (3e-4, 100, False),
@@ -116,13 +123,13 @@ def test_the_grid_is_the_configured_one_first_then_rates_steps_and_views() -> No
     ],
 )
 def test_views_are_no_choice_where_there_is_none(sections: dict[str, object]) -> None:
-    found = grid(parse_config(sections))
+    found = make_grid(parse_config(sections))
     assert len(found) == 9
     assert len({s.mirrored for s in found}) == 1
 
 
 def test_features_that_came_with_the_data_cannot_be_mirrored() -> None:
-    assert {s.mirrored for s in grid(parse_config({}), views=False)} == {False}
+    assert {s.mirrored for s in make_grid(parse_config({}), views=False)} == {False}
 
 
 def test_trials_are_kept_line_by_line(tmp_path: Path) -> None:

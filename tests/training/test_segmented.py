@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from oddframe.features.formats.published import NpyFiles
-from oddframe.features.presets import Layout
+from oddframe.features.presets import PublishedLayout
 from oddframe.features.spec import Features
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
 from oddframe.training.data.features import training_video
-from oddframe.training.data.samplers import Batch, TrainingVideo, make_bags, pre_segmented
+from oddframe.training.data.samplers import Batch, TrainingVideo, make_bag_sampler, with_cut_bags
 
 RECIPE = Recipe(normal_bags=6, abnormal_bags=6, segments=8)
-LAYOUT = Layout(crops=5, fps=24.0, dim=6)
+LAYOUT = PublishedLayout(crops=5, fps=24.0, dim=6)
 
 
 def on_disk(folder: Path, n: int = 4) -> list[Features]:
@@ -34,7 +34,7 @@ def on_disk(folder: Path, n: int = 4) -> list[Features]:
 
 
 def drawn(videos: list[TrainingVideo]) -> list[Batch]:
-    bags = make_bags(videos, BagSection(), RECIPE, seed=1)
+    bags = make_bag_sampler(videos, BagSection(), RECIPE, seed=1)
     return [bags.draw() for _ in range(5)]
 
 
@@ -46,7 +46,7 @@ def test_the_bags_are_the_same_to_the_last_bit(tmp_path: Path) -> None:
     seen = [[features] for features in on_disk(tmp_path)]
     videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
     digests = [f"{i:02d}" for i in range(len(seen))]
-    cut = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    cut = with_cut_bags(videos, seen, digests, 8, tmp_path / "store", told)
     assert all(video.bags is not None for video in cut)
     for before, after in zip(drawn(videos), drawn(cut), strict=True):
         assert before.bags.tobytes() == after.bags.tobytes()
@@ -57,10 +57,10 @@ def test_what_was_cut_is_used_again(tmp_path: Path) -> None:
     seen = [[features] for features in on_disk(tmp_path)]
     videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
     digests = [f"{i:02d}" for i in range(len(seen))]
-    first = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    first = with_cut_bags(videos, seen, digests, 8, tmp_path / "store", told)
     for file in tmp_path.glob("*.npy"):
         file.unlink()
-    again = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    again = with_cut_bags(videos, seen, digests, 8, tmp_path / "store", told)
     assert all(
         x.bags.tobytes() == y.bags.tobytes()
         for x, y in zip(drawn(first), drawn(again), strict=True)
@@ -71,13 +71,13 @@ def test_bags_of_features_that_changed_in_their_middle_are_cut_again(tmp_path: P
     seen = [[features] for features in on_disk(tmp_path)]
     videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
     digests = [f"{i:02d}" for i in range(len(seen))]
-    first = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    first = with_cut_bags(videos, seen, digests, 8, tmp_path / "store", told)
     for file in tmp_path.glob("*.npy"):
         np.save(file, np.load(file) + 1)
-    again = pre_segmented(videos, seen, digests, 8, tmp_path / "store", told)
+    again = with_cut_bags(videos, seen, digests, 8, tmp_path / "store", told)
     for before, after in zip(drawn(first), drawn(videos), strict=True):
         np.testing.assert_array_equal(before.bags, after.bags)
-    fresh = pre_segmented(videos, seen, digests, 8, tmp_path / "other", told)
+    fresh = with_cut_bags(videos, seen, digests, 8, tmp_path / "other", told)
     for before, after in zip(drawn(fresh), drawn(again), strict=True):
         np.testing.assert_array_equal(before.bags, after.bags)
 
@@ -86,7 +86,7 @@ def test_features_in_memory_stay_there(tmp_path: Path) -> None:
     (features, *_) = on_disk(tmp_path)
     here = Features(np.asarray(features.array), features.spec, features.timebase)
     videos = [training_video([here], abnormal=True)]
-    assert pre_segmented(videos, [[here]], ["00"], 8, tmp_path / "store", told) == videos
+    assert with_cut_bags(videos, [[here]], ["00"], 8, tmp_path / "store", told) == videos
     assert not (tmp_path / "store").exists()
 
 
@@ -95,6 +95,6 @@ def test_a_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     seen = [[features] for features in on_disk(tmp_path)]
     videos = [training_video(each, i % 2 == 1) for i, each in enumerate(seen)]
-    cut = pre_segmented(videos, seen, ["a", "b", "c", "d"], 8, tmp_path / "store", told)
+    cut = with_cut_bags(videos, seen, ["a", "b", "c", "d"], 8, tmp_path / "store", told)
     assert all(video.bags is None for video in cut)
     assert len(drawn(cut)) == 5

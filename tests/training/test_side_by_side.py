@@ -12,15 +12,15 @@ import pytest
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.store.store import FeatureStore
-from oddframe.training.data.features import Extractor, Request, Silent, gather
-from oddframe.training.data.side_by_side import GoOn, side_by_side
+from oddframe.training.data.features import Extractor, FeatureRequest, SilentProgress, load_features
+from oddframe.training.data.parallel import CancelCheck, parallel_map
 from tests.training.ready import linear, ready_made
 
 
 def test_answers_come_in_order_of_the_inputs() -> None:
     later, told = Event(), []
 
-    def make(number: int, go_on: GoOn) -> int:
+    def make(number: int, go_on: CancelCheck) -> int:
         go_on(0, None)
         if number == 0:
             later.wait()
@@ -29,7 +29,7 @@ def test_answers_come_in_order_of_the_inputs() -> None:
             raise InputError("no video")
         return 10 * number
 
-    first, second, third = side_by_side([0, 1, 2], make, 2, lambda *seen: told.append(seen))
+    first, second, third = parallel_map([0, 1, 2], make, 2, lambda *seen: told.append(seen))
     assert (first, second, str(third)) == (0, 10, "no video")
     assert [done for done, _ in told] == [1, 2, 3]
     assert sorted(number for _, number in told) == [0, 1, 2]
@@ -38,7 +38,7 @@ def test_answers_come_in_order_of_the_inputs() -> None:
 def test_a_fault_stops_the_others_and_is_raised() -> None:
     running = Event()
 
-    def make(number: int, go_on: GoOn) -> None:
+    def make(number: int, go_on: CancelCheck) -> None:
         if number == 1:
             running.wait()
             raise OddframeError("the disk is full")
@@ -47,7 +47,7 @@ def test_a_fault_stops_the_others_and_is_raised() -> None:
             go_on(0, None)
 
     with pytest.raises(OddframeError, match="the disk is full"):
-        side_by_side([0, 1], make, 2, lambda *_: None)
+        parallel_map([0, 1], make, 2, lambda *_: None)
 
 
 def test_ctrl_c_does_not_wait_for_a_video(
@@ -55,7 +55,7 @@ def test_ctrl_c_does_not_wait_for_a_video(
 ) -> None:
     running, stopped = Event(), Event()
 
-    def endless(*_: Any, progress: GoOn, **__: Any) -> None:
+    def endless(*_: Any, progress: CancelCheck, **__: Any) -> None:
         try:
             while True:
                 progress(0, None)
@@ -64,7 +64,7 @@ def test_ctrl_c_does_not_wait_for_a_video(
             stopped.set()
             raise
 
-    class Interrupted(Silent):
+    class Interrupted(SilentProgress):
         def videos(self, *_: Any) -> None:
             running.wait()
             raise KeyboardInterrupt
@@ -74,8 +74,8 @@ def test_ctrl_c_does_not_wait_for_a_video(
     section = linear().features
     ready = ready_made(tmp_path / "ready", 1).videos[0]
     long = LabelledVideo(clip, False, NORMAL, "g")
-    requests = [Request(video, (section,)) for video in (ready, long)]
+    requests = [FeatureRequest(video, (section,)) for video in (ready, long)]
     extractor = Extractor(FeatureStore(tmp_path / "store"), "cpu", "torch")
     with pytest.raises(KeyboardInterrupt):
-        gather(requests, extractor, 2, Interrupted())
+        load_features(requests, extractor, 2, Interrupted())
     assert stopped.is_set()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.published.surveillance_fight import surveillance_fight
+from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
 from oddframe.detector import Detector
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import TrainConfig, read_config
-from oddframe.training.data.features import Extractor, Request, gather
-from oddframe.training.train import train
+from oddframe.training.data.features import Extractor, FeatureRequest, load_features
+from oddframe.training.train import run_training
 from tests.conftest import ROOT, Image, encode
 from tests.sounds import with_sound
 from tests.training.made import small_config
@@ -68,13 +68,13 @@ def test_what_is_heard_alone_is_found_by_picture_and_sound_together(
     alarms: Dataset, tmp_path: Path
 ) -> None:
     store, out = FeatureStore(tmp_path / "store"), tmp_path / "alarm.safetensors"
-    made = train(alarms, config("i3d+aisfx"), out, store=store)
+    made = run_training(alarms, config("i3d+aisfx"), out, store=store)
     spec = made.model.profiles["best"].spec
     assert (spec.backbone, spec.dim) == ("i3d+aisfx", 1024 + 512)
     check_alarms(Detector.load(out), alarms)
     # Sound alone: its features are there already.
     alone = tmp_path / "alone.safetensors"
-    train(alarms, config("aisfx"), alone, store=store)
+    run_training(alarms, config("aisfx"), alone, store=store)
     check_alarms(Detector.load(alone), alarms)
     assert Detector.load(alone).info.backbone == "aisfx"
     # The same pictures without sound: nothing is heard, and it is said.
@@ -89,24 +89,24 @@ def test_picture_and_sound_are_made_once_for_whatever_they_are_joined_to(
 ) -> None:
     folder = shared_data / "surveillance_fight"
     loud = ("fi013.mp4", "fi020.mp4", "nofi079.mp4")
-    videos = [v for v in surveillance_fight(folder).videos if v.path.name in loud]
+    videos = [v for v in read_surveillance_fight(folder).videos if v.path.name in loud]
     section = CONFIG.features.model_copy(update={"resize": (32, 32), "crop_size": (32, 32)})
     picture, sound = (section.model_copy(update={"backbone": name}) for name in ("i3d", "aisfx"))
     extractor, told = Extractor(FeatureStore(tmp_path), "auto", "auto"), Told()
-    requests = [Request(video, (section,)) for video in videos]
+    requests = [FeatureRequest(video, (section,)) for video in videos]
     video = LabelledVideo(tmp_path / "x.mp4", False, "normal", "x")
-    assert not extractor.kept(video, "0" * 64, section)
-    first, failed = gather(requests, extractor, 2, told)
+    assert not extractor.is_stored(video, "0" * 64, section)
+    first, failed = load_features(requests, extractor, 2, told)
     assert not failed
     assert told.lines == ["nofi079.mp4: no sound: silence in its place"]
-    assert all(extractor.kept(each.video, each.sha256, section) for each in first)
+    assert all(extractor.is_stored(each.video, each.sha256, section) for each in first)
 
     def no_extraction(*_: Any, **__: Any) -> None:
         raise AssertionError("features were extracted anew")
 
     monkeypatch.setattr("oddframe.training.data.features.extract_all", no_extraction)
-    requests = [Request(video, (section, picture, sound)) for video in videos]
-    again, _ = gather(requests, extractor, 1, Told())
+    requests = [FeatureRequest(video, (section, picture, sound)) for video in videos]
+    again, _ = load_features(requests, extractor, 1, Told())
     for one, other in zip(first, again, strict=True):
         both = one.features[section].array
         np.testing.assert_array_equal(both, other.features[section].array)

@@ -14,14 +14,14 @@ from torch import Tensor
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.training import step as steps
-from oddframe.training.step import Run, follow, parts_of_batch
+from oddframe.training.step import TrainingRun, microbatches, update_average
 from tests.training.made import SMALL, planted, small_config
 
-SEPARABLE = [name for name in method_names() if get_method(name).separable]
+SEPARABLE = [name for name in method_names() if get_method(name).supports_microbatches]
 
 
-def after_two_steps(name: str, snippets: int, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(steps, "_SNIPPETS", snippets)
+def after_two_steps(name: str, snippets: int, monkeypatch: pytest.MonkeyPatch) -> TrainingRun:
+    monkeypatch.setattr(steps, "_MICROBATCH_SNIPPETS", snippets)
     config: dict[str, Any] = {"name": name}
     if name == "ur_dmu":  # Parts draw other chance than a whole: none here.
         config["config"] = SMALL | {"dropout": 0.0}
@@ -30,7 +30,7 @@ def after_two_steps(name: str, snippets: int, monkeypatch: pytest.MonkeyPatch) -
     made = small_config(name, recipe={"normal_bags": 6, "abnormal_bags": 6})
     made = made.model_copy(update={"method": type(made.method)(**config)})
     torch.manual_seed(0)
-    run = Run(planted(9, 9, seed=1)[0], made, torch.device("cpu"), None)
+    run = TrainingRun(planted(9, 9, seed=1)[0], made, torch.device("cpu"), None)
     losses = [run.step(step) for step in (1, 2)]
     run.losses = [{"total": loss.total, **loss.terms} for loss in losses]  # type: ignore[attr-defined]
     return run
@@ -40,7 +40,7 @@ def after_two_steps(name: str, snippets: int, monkeypatch: pytest.MonkeyPatch) -
 def test_parts_take_the_same_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UrDmuNetwork, "noise", lambda _, like: torch.zeros_like(like))
     whole, parted = (after_two_steps(name, n, monkeypatch) for n in (10_000, 2 * 2 * 8))
-    assert (len(whole.parts), len(parted.parts)) == (1, 3)
+    assert (len(whole.microbatches), len(parted.microbatches)) == (1, 3)
     for ours, theirs in zip(whole.losses, parted.losses, strict=True):  # type: ignore[attr-defined]
         for term, value in ours.items():
             torch.testing.assert_close(theirs[term], value, rtol=1e-5, atol=1e-6, msg=term)
@@ -55,7 +55,7 @@ def test_a_method_gets_the_share_of_training_done(monkeypatch: pytest.MonkeyPatc
         type(get_method("linear")), "begin_step", lambda *given: told.append(given[2])
     )
     config = small_config("linear", recipe={"steps": 4})
-    run = Run(planted(5, 5, seed=1)[0], config, torch.device("cpu"), None)
+    run = TrainingRun(planted(5, 5, seed=1)[0], config, torch.device("cpu"), None)
     for step in range(1, 5):
         run.step(step)
     assert told == [0.0, 0.25, 0.5, 0.75]
@@ -69,7 +69,7 @@ def test_parts_pair_bags_and_hold_each_once(
 ) -> None:
     abnormal = normal if same else abnormal
     recipe = {"normal_bags": normal, "abnormal_bags": abnormal, "segments": segments}
-    parts = parts_of_batch(small_config("linear", recipe=recipe), tiles)
+    parts = microbatches(small_config("linear", recipe=recipe), tiles)
     rows = sorted(int(row) for part in parts for row in part)
     assert rows == list(range(normal + abnormal))
     if len(parts) > 1:
@@ -86,7 +86,7 @@ def test_parts_pair_bags_and_hold_each_once(
 @pytest.mark.parametrize("name", sorted(set(method_names()) - set(SEPARABLE)))
 def test_other_methods_see_the_batch_as_a_whole(name: str) -> None:
     recipe = {"normal_bags": 64, "abnormal_bags": 64, "segments": 200}
-    assert len(parts_of_batch(small_config(name, recipe=recipe), 1)) == 1
+    assert len(microbatches(small_config(name, recipe=recipe), 1)) == 1
 
 
 def test_averaged_weights_have_statistics_of_their_own() -> None:
@@ -100,7 +100,7 @@ def test_averaged_weights_have_statistics_of_their_own() -> None:
         with torch.no_grad():  # Weights that drift all the time, as those of a training do.
             linear.bias += 0.05
         network(batch)
-        follow(average, network, 0.98, step)
+        update_average(average, network, 0.98, step)
 
     def off(layers: torch.nn.Sequential, mean: Tensor | None) -> float:
         """How far the statistics lie behind what the weights give."""

@@ -10,12 +10,12 @@ import pytest
 from oddframe.features.store.store import FeatureStore
 from oddframe.training import hyperparameter_search as tryout
 from oddframe.training.search import Budget
-from oddframe.training.train import Trained, train
+from oddframe.training.train import TrainedModel, run_training
 from tests.training.ready import Told, linear, ready_made
 
 
-def trained(tmp_path: Path, told: Told, budget: Budget | None, **kwargs: Any) -> Trained:
-    return train(
+def trained(tmp_path: Path, told: Told, budget: Budget | None, **kwargs: Any) -> TrainedModel:
+    return run_training(
         ready_made(tmp_path / "data"),
         kwargs.pop("config", linear()),
         tmp_path / "m.safetensors",
@@ -46,14 +46,14 @@ def test_what_is_held_out_is_no_part_of_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[str] = set()
-    whole = tryout.Tryout._videos
+    whole = tryout.HyperparameterSearch._videos
 
-    def videos(self: tryout.Tryout, indices: Any) -> Any:
+    def videos(self: tryout.HyperparameterSearch, indices: Any) -> Any:
         found = whole(self, indices)
         seen.update(each.video.group for each in found)
         return found
 
-    monkeypatch.setattr(tryout.Tryout, "_videos", videos)
+    monkeypatch.setattr(tryout.HyperparameterSearch, "_videos", videos)
     model = trained(tmp_path, Told(), Budget(600)).model
     held_out = set(model.card["held_out_groups"])
     assert held_out
@@ -111,7 +111,7 @@ def test_an_interrupted_search_goes_on_with_what_was_tried(tmp_path: Path) -> No
 def test_too_few_groups_to_choose_on_are_said(tmp_path: Path) -> None:
     told = Told()
     data = ready_made(tmp_path / "data", 1)
-    found = train(
+    found = run_training(
         data,
         linear(),
         tmp_path / "m.safetensors",

@@ -12,9 +12,9 @@ import torch
 from oddframe.features.store.store import FeatureStore
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection, TrainConfig
-from oddframe.training.data.samplers import TrainingVideo, UnlabelledBags
+from oddframe.training.data.samplers import TrainingVideo, UnlabelledBagSampler
 from oddframe.training.loop import fit
-from oddframe.training.train import train
+from oddframe.training.train import run_training
 from tests.training.made import planted, small_config
 from tests.training.ready import ready_made
 
@@ -43,11 +43,11 @@ def test_labels_change_nothing(mode: str, labels: str) -> None:
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def bags(mode: str) -> UnlabelledBags:
+def bags(mode: str) -> UnlabelledBagSampler:
     """Sixteen videos of one number each."""
     videos = [TrainingVideo((np.full((2, 1), i, np.float32),), i < 2) for i in range(16)]
     section = BagSection.model_validate({"mode": mode, "clips": (3, 4)})
-    return UnlabelledBags(videos, section, RECIPE, np.random.default_rng(0))
+    return UnlabelledBagSampler(videos, section, RECIPE, np.random.default_rng(0))
 
 
 def test_every_video_comes_up_as_often() -> None:
@@ -70,6 +70,8 @@ def test_the_row_of_batches_goes_on_where_it_stood(mode: str) -> None:
 def test_a_model_of_videos_of_one_kind(tmp_path: Path) -> None:
     """There is nothing abnormal to learn from, and it is trained all the same."""
     data = ready_made(tmp_path / "videos", 6, abnormal=False)
-    done = train(data, config(), tmp_path / "m.safetensors", store=FeatureStore(tmp_path / "s"))
+    done = run_training(
+        data, config(), tmp_path / "m.safetensors", store=FeatureStore(tmp_path / "s")
+    )
     assert done.model.method == "gcl"
-    assert done.model.knows == "what is rare"
+    assert done.model.detects == "what is rare"

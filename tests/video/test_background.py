@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-from oddframe.video.snippets.reader import in_background
+from oddframe.video.snippets.reader import iterate_in_thread
 
 
 def decoders() -> list[threading.Thread]:
@@ -13,8 +13,8 @@ def decoders() -> list[threading.Thread]:
 
 
 def test_all_items_in_order() -> None:
-    assert list(in_background((i for i in range(500)), 3)) == list(range(500))
-    assert list(in_background((i for i in ()), 3)) == []
+    assert list(iterate_in_thread((i for i in range(500)), 3)) == list(range(500))
+    assert list(iterate_in_thread((i for i in ()), 3)) == []
     assert not decoders()
 
 
@@ -29,7 +29,7 @@ def test_work_goes_on_while_the_reader_is_busy_but_not_far_ahead() -> None:
                 third.set()
             yield i
 
-    items = in_background(work(), 3)
+    items = iterate_in_thread(work(), 3)
     assert next(items) == 0
     assert third.wait(10)  # Three more were made though nobody asked for them.
     assert len(made) <= 1 + 3 + 1
@@ -41,7 +41,7 @@ def test_an_error_reaches_the_reader_after_what_came_before() -> None:
         yield 1
         raise ValueError("broken")
 
-    items = in_background(work(), 4)
+    items = iterate_in_thread(work(), 4)
     assert next(items) == 1
     with pytest.raises(ValueError, match="broken"):
         next(items)
@@ -58,7 +58,7 @@ def test_stopping_early_ends_the_thread_and_closes_the_source(error) -> None:
         finally:
             closed.set()
 
-    items = in_background(work(), 2)
+    items = iterate_in_thread(work(), 2)
     next(items)
     if error is KeyboardInterrupt:
         with pytest.raises(KeyboardInterrupt):

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
+from oddframe.video.audio import audio_windows
 from oddframe.video.decoding.probe import probe
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.snippets.reader import SnippetReader
 from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.sound import sound_windows
 from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image, encode, remux, without_start
 from tests.sounds import tone, with_sound
@@ -303,5 +303,5 @@ def test_sound_of_channels_that_nobody_can_mix_is_silence(
     data[form + 2 : form + 4] = (255).to_bytes(2, "little")
     data[form + 12 : form + 14] = (510).to_bytes(2, "little")
     path.write_bytes(data)
-    windows = open_source(path).run(sound_windows, 16_000, np.array([0.64, 1.28]), 8_000)
+    windows = open_source(path).run(audio_windows, 16_000, np.array([0.64, 1.28]), 8_000)
     assert [window.shape for window in windows] == [(8_000,), (8_000,)]

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image as PillowImage
 
 from oddframe.errors import InputError
-from oddframe.video.decoding.supervised import open_here
-from oddframe.video.discover import find_inputs, probe, videos_among
+from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.decoding.probe import probe
+from oddframe.video.discover import find_videos, group_videos
 from oddframe.video.source import open_source
 from tests.conftest import Image, encode
 
@@ -35,13 +36,13 @@ def names(paths: list[Path], root: Path) -> list[str]:
 
 def test_a_folder_with_its_subfolders(tree: Path) -> None:
     everything = ["a/2.mkv", "a/10.MKV", "a/cam.mp4", "b/cam.mp4", "frames"]
-    assert names(find_inputs([str(tree)]), tree) == everything
+    assert names(find_videos([str(tree)]), tree) == everything
 
 
 def test_names_in_a_store_are_read_as_files_on_a_disk(tree: Path) -> None:
     files = [path.relative_to(tree) for path in tree.rglob("*") if path.is_file()]
-    among = videos_among(PurePosixPath(file) for file in files)
-    assert [str(path) for path in among] == names(find_inputs([str(tree)]), tree)
+    among = group_videos(PurePosixPath(file) for file in files)
+    assert [str(path) for path in among] == names(find_videos([str(tree)]), tree)
     held = [[str(file) for file in each] for each in among.values()]
     assert held[0] == ["a/2.mkv"]
     assert sorted(held[-1]) == ["frames/0.png", "frames/1.png", "frames/2.png"]
@@ -49,27 +50,27 @@ def test_names_in_a_store_are_read_as_files_on_a_disk(tree: Path) -> None:
 
 def test_a_folder_of_frames_has_no_video_in_it_or_below() -> None:
     files = ["1.png", "x/1.png", "x/y/2.JPG", "x/y/notes.txt", "z/1.png", "z/a.mp4", ".h/1.png"]
-    among = videos_among(map(PurePosixPath, files))
+    among = group_videos(map(PurePosixPath, files))
     assert {str(path): [str(file) for file in held] for path, held in among.items()} == {
         "x/y": ["x/y/2.JPG", "x/y/notes.txt"],
         "z/a.mp4": ["z/a.mp4"],
     }
-    assert list(videos_among([PurePosixPath("1.png")])) == [PurePosixPath(".")]
+    assert list(group_videos([PurePosixPath("1.png")])) == [PurePosixPath(".")]
 
 
 def test_a_folder_of_frames_is_one_input(tree: Path) -> None:
-    assert names(find_inputs([str(tree / "frames")]), tree) == ["frames"]
+    assert names(find_videos([str(tree / "frames")]), tree) == ["frames"]
 
 
 def test_a_glob_in_natural_order(tree: Path) -> None:
-    assert names(find_inputs([str(tree / "a" / "*.[mM][kK][vV]")]), tree) == ["a/2.mkv", "a/10.MKV"]
-    assert names(find_inputs([str(tree / "**" / "cam.mp4")]), tree) == ["a/cam.mp4", "b/cam.mp4"]
-    assert names(find_inputs([str(tree / "f*")]), tree) == ["frames"]
+    assert names(find_videos([str(tree / "a" / "*.[mM][kK][vV]")]), tree) == ["a/2.mkv", "a/10.MKV"]
+    assert names(find_videos([str(tree / "**" / "cam.mp4")]), tree) == ["a/cam.mp4", "b/cam.mp4"]
+    assert names(find_videos([str(tree / "f*")]), tree) == ["frames"]
 
 
 def test_each_input_once_in_the_order_asked_for(tree: Path) -> None:
     asked = [tree / "b" / "cam.mp4", tree, tree / "b" / ".." / "b" / "cam.mp4"]
-    found = names(find_inputs([str(path) for path in asked]), tree)
+    found = names(find_videos([str(path) for path in asked]), tree)
     assert found[0] == "b/cam.mp4"
     assert len(found) == len(set(found)) == 5
 
@@ -78,12 +79,12 @@ def test_a_file_is_taken_whatever_its_name(tree: Path, monkeypatch: pytest.Monke
     for name in ("cam[1].mp4", "-dash.mp4", "kamera.dat", "a*b.mp4"):
         (tree / name).touch()
         monkeypatch.chdir(tree)
-        assert find_inputs([name]) == [Path(name)]
+        assert find_videos([name]) == [Path(name)]
 
 
 @pytest.mark.parametrize("what", ["no.mp4", "no*.mp4", "nothing"])
 def test_what_is_not_there_says_so_when_it_is_opened(tree: Path, what: str) -> None:
-    (path,) = find_inputs([str(tree / what)])
+    (path,) = find_videos([str(tree / what)])
     with pytest.raises(InputError, match=r"no such file|neither a video nor a picture"):
         open_source(path)
 
@@ -99,14 +100,14 @@ def test_a_folder_that_cannot_be_listed_says_so_when_it_is_opened(
         return listing(self)
 
     monkeypatch.setattr(Path, "iterdir", closed)
-    assert names(find_inputs([str(tree)]), tree) == ["a", "b/cam.mp4", "frames"]
+    assert names(find_videos([str(tree)]), tree) == ["a", "b/cam.mp4", "frames"]
     with pytest.raises(InputError, match="a: cannot be listed"):
-        open_here(tree / "a")
+        open_in_process(tree / "a")
 
 
 def test_a_link_to_a_folder_above_ends(tree: Path) -> None:
     (tree / "a" / "loop").symlink_to(tree, target_is_directory=True)
-    assert len(find_inputs([str(tree)])) == 5
+    assert len(find_videos([str(tree)])) == 5
 
 
 def test_probe_a_clip(clip: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.video.decoding.container import packets_of
+from oddframe.video.decoding.container import read_packets
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.source import open_source
 from tests.conftest import BAD_VIDEOS, Image, encode, flip_bits, keep_part, remux, without_start
@@ -182,7 +182,7 @@ def test_streams_that_appear_on_the_way(tmp_path: Path, clip: Path) -> None:
             yield stream
             raise IndexError("list index out of range")
 
-    assert list(packets_of(Surprised(), 7)) == [7]
+    assert list(read_packets(Surprised(), 7)) == [7]
 
 
 def test_an_avi_that_counts_ticks_for_frames(tmp_path: Path, clip_frames: list[Image]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from oddframe.errors import InputError
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.decoding.sample import sample
+from oddframe.video.decoding.sample import sample_pictures
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, Image, encode
 from tests.video.test_reader import turn
 
@@ -29,7 +29,7 @@ def rising(n: int) -> list[Image]:
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
 def test_key_frames_of_the_whole_video(tmp_path: Path, name: str) -> None:
     path = encode(tmp_path / name, rising(120), options={"preset": "ultrafast", "g": "10"})
-    pictures = sample(path, SIZE)
+    pictures = sample_pictures(path, SIZE)
     assert 5 <= len(pictures) <= 9
     assert all(picture.shape == (72, 96, 3) for picture in pictures)
     means = [float(picture[36:].mean()) for picture in pictures]
@@ -42,12 +42,12 @@ def test_they_are_the_pictures_that_a_reader_gets(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", rising(60), options={"preset": "ultrafast", "g": "10"})
     turn(path, (0, 1, -1, 0))
     whole = [frame.image for frame in VideoFile(path).frames(SIZE)]
-    for picture, expected in zip(sample(path, SIZE), whole[::10], strict=True):
+    for picture, expected in zip(sample_pictures(path, SIZE), whole[::10], strict=True):
         assert np.array_equal(picture, expected)
 
 
 def test_few_key_frames_leave_the_start(clip: Path, clip_frames: list[Image]) -> None:
-    pictures = sample(clip, (352, 240))
+    pictures = sample_pictures(clip, (352, 240))
     assert len(pictures) == 5
     for picture, expected in zip(pictures, clip_frames[::10], strict=True):
         assert np.array_equal(picture, expected)
@@ -56,24 +56,24 @@ def test_few_key_frames_leave_the_start(clip: Path, clip_frames: list[Image]) ->
 def test_a_folder_of_frames_is_looked_at_all_over(tmp_path: Path, clip_frames: list[Image]) -> None:
     for i, image in enumerate(clip_frames):
         cv2.imwrite(str(tmp_path / f"{i}.png"), image[:, :, ::-1])
-    pictures = sample(tmp_path, (352, 240), most=3)
+    pictures = sample_pictures(tmp_path, (352, 240), count=3)
     assert [np.array_equal(p, clip_frames[i]) for p, i in zip(pictures, (0, 24, 49), strict=True)]
     (tmp_path / "24.png").write_bytes(b"no picture")
-    assert len(sample(tmp_path, SIZE, most=3)) == 2
+    assert len(sample_pictures(tmp_path, SIZE, count=3)) == 2
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match="no picture"):
-        sample(empty, SIZE)
+        sample_pictures(empty, SIZE)
 
 
 @pytest.mark.parametrize("kind", BAD_VIDEOS)
 def test_what_cannot_be_read_is_said(bad_video: Callable[[str], Path], kind: str) -> None:
     with pytest.raises(InputError):
-        sample(bad_video(kind), SIZE)
+        sample_pictures(bad_video(kind), SIZE)
 
 
 @pytest.mark.parametrize("kind", ODD_VIDEOS)
 def test_what_is_damaged_gives_what_there_is(bad_video: Callable[[str], Path], kind: str) -> None:
-    pictures = sample(bad_video(kind), SIZE)
+    pictures = sample_pictures(bad_video(kind), SIZE)
     assert 1 <= len(pictures) <= 25
     assert max(picture.std() for picture in pictures) > 10

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from oddframe.video.decoding.isolated import open_in_process
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.decoding.supervised import open_here
-from oddframe.video.snippets.transforms import Look
+from oddframe.video.snippets.transforms import FrameTransform
 from oddframe.video.source import open_source
 from tests.conftest import Image
 
@@ -47,7 +47,7 @@ def test_bicubic_looks_like_pillows(
 def test_bicubic_does_not_alias() -> None:
     stripes = np.zeros((256, 256, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = Scaler(Look((64, 64))).rgb(stripes)
+    small = Scaler(FrameTransform((64, 64))).scale_rgb(stripes)
     assert np.ptp(small[:, 4:-4].astype(int)) < 16
 
 
@@ -69,14 +69,14 @@ def test_a_picture_that_is_not_looked_at_is_not_made(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    decoded = Scaler.decoded
+    decoded = Scaler.scale_decoded
 
     def counting(self: Scaler, *arguments, **named) -> Image:
         made.append(1)
         return decoded(self, *arguments, **named)
 
     monkeypatch.setattr(Scaler, "decoded", counting)
-    frames = list(open_here(clip).frames((64, 64)))
+    frames = list(open_in_process(clip).frames((64, 64)))
     assert not made
     first = frames[7].image
     assert frames[7].image is first
@@ -86,7 +86,7 @@ def test_a_picture_that_is_not_looked_at_is_not_made(
 @pytest.mark.parametrize("pixels", ["yuv444p", "yuv422p", "yuv420p10le", "gray", "rgb24", "nv12"])
 def test_other_pixel_formats(clip_frames: list[Image], pixels: str) -> None:
     frame = av.VideoFrame.from_ndarray(clip_frames[0], format="rgb24").reformat(format=pixels)
-    image = Scaler(Look((224, 224))).decoded(frame)
+    image = Scaler(FrameTransform((224, 224))).scale_decoded(frame)
     truth = pillow(clip_frames[0], (224, 224), "bicubic").astype(int)
     if pixels == "gray":
         image, truth = image.mean(axis=2), truth @ [0.299, 0.587, 0.114]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Timebase
 from oddframe.video.decoding.clock import GAP_S
+from oddframe.video.decoding.isolated import open_in_process
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.decoding.supervised import open_here
 from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.crops import crop_names, cut
-from oddframe.video.snippets.reader import OnePass, SnippetReader
-from oddframe.video.snippets.transforms import NO_PICTURE, Look, Preprocessing
+from oddframe.video.snippets.crops import crop_names, cut_crop
+from oddframe.video.snippets.reader import MultiSnippetReader, SnippetReader
+from oddframe.video.snippets.transforms import AUDIO_ONLY, FrameTransform, Preprocessing
 from oddframe.video.source import open_source
 from tests.conftest import Image, encode
 
@@ -35,11 +35,11 @@ class Numbered(FrameSource):
         self.fps, self.times, self.made = fps, times, 0
         self.expected_frames = len(times)
 
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         last = self.times[0]
         for number, time_s in enumerate(self.times):
             leaps = time_s - last > GAP_S
-            yield tuple(Frame(lambda n=number: self.image(n), time_s, leaps) for _ in looks)
+            yield tuple(Frame(lambda n=number: self.image(n), time_s, leaps) for _ in read)
             last = time_s
 
     def image(self, number: int) -> Image:
@@ -154,9 +154,9 @@ def test_a_real_clip_cropped(clip: Path, clip_frames: list[Image]) -> None:
     assert [snippet.shape for snippet in snippets] == [(10, 16, 224, 224, 3)] * 4
     frames = np.stack([f.image for f in open_source(clip).frames((340, 256), "lanczos")])
     for number, name in enumerate(how.crops):
-        assert np.array_equal(snippets[1][number], cut(frames[16:32], name, (224, 224)))
+        assert np.array_equal(snippets[1][number], cut_crop(frames[16:32], name, (224, 224)))
     tail = frames[[48, 49] + [49] * 14]
-    assert np.array_equal(snippets[3][0], cut(tail, "center", (224, 224)))
+    assert np.array_equal(snippets[3][0], cut_crop(tail, "center", (224, 224)))
 
 
 def test_a_video_at_another_rate(tmp_path: Path, clip_frames: list[Image]) -> None:
@@ -166,7 +166,9 @@ def test_a_video_at_another_rate(tmp_path: Path, clip_frames: list[Image]) -> No
     frames = [frame.image for frame in open_source(path).frames((340, 256))]
     assert reader.timebase.pts is None
     for tick in range(50):
-        assert np.array_equal(snippets[tick], cut(frames[tick * 2][None], "center", (224, 224))[0])
+        assert np.array_equal(
+            snippets[tick], cut_crop(frames[tick * 2][None], "center", (224, 224))[0]
+        )
 
 
 @pytest.mark.parametrize(("kind", "count"), [("one_frame", 1), ("fifteen_frames", 15)])
@@ -198,7 +200,7 @@ def test_one_pass_gives_every_way_its_own_snippets(clip: Path, monkeypatch) -> N
     opened = []
     decode = VideoFile._decode
     monkeypatch.setattr(VideoFile, "_decode", lambda *a: opened.append(a) or decode(*a))
-    reading = OnePass(open_here(clip), hows)
+    reading = MultiSnippetReader(open_in_process(clip), hows)
     together: list[list[Image]] = [[] for _ in hows]
     for which, snippet in reading:
         together[which].append(snippet)
@@ -209,12 +211,12 @@ def test_one_pass_gives_every_way_its_own_snippets(clip: Path, monkeypatch) -> N
         for ours, theirs in zip(snippets, alone, strict=True):
             assert np.array_equal(ours, theirs)
         assert timebase == alone.timebase
-        assert not snippets if how.crops == NO_PICTURE else len(snippets) == timebase.n_snippets
+        assert not snippets if how.crops == AUDIO_ONLY else len(snippets) == timebase.n_snippets
 
 
 def test_crops_share_one_picture() -> None:
     source = Numbered(25, [i / 25 for i in range(64)])
-    for _ in OnePass(source, [pixel(), pixel(stride=8), pixel(rate=5.0)]):
+    for _ in MultiSnippetReader(source, [pixel(), pixel(stride=8), pixel(rate=5.0)]):
         pass
     assert source.made == 64
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
-from oddframe.video import sound
+from oddframe.video import audio as sound
+from oddframe.video.audio import AudioExtent, AudioReader
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.sound import Heard, Sound
 from tests.conftest import Image, flip_bits, keep_part
 from tests.sounds import tone, with_sound
 
@@ -25,7 +25,7 @@ RATE = 16_000
 
 
 def heard(path: Path | None, rate: int = RATE) -> NDArray[np.float32]:
-    pieces = list(Sound(path, rate).pieces())
+    pieces = list(AudioReader(path, rate).chunks())
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 
@@ -122,14 +122,14 @@ def test_rate_and_channels_may_change_on_the_way(
 
 
 def test_the_real_clip_and_what_has_no_sound(clip: Path, normal_clip: Path) -> None:
-    real = Sound(clip, RATE)
-    length = sum(map(len, real.pieces()))
-    assert real.heard == Heard(True, length / RATE)
+    real = AudioReader(clip, RATE)
+    length = sum(map(len, real.chunks()))
+    assert real.extent == AudioExtent(True, length / RATE)
     assert length / RATE == pytest.approx(2.02, abs=0.03)
     for silent in (normal_clip, None):
-        none = Sound(silent, RATE)
-        assert list(none.pieces()) == []
-        assert none.heard == Heard(False, 0.0)
+        none = AudioReader(silent, RATE)
+        assert list(none.chunks()) == []
+        assert none.extent == AudioExtent(False, 0.0)
         (window,) = none.windows(np.array([1.0]), 100)
         assert window.shape == (100,)
         assert not window.any()
@@ -137,18 +137,18 @@ def test_the_real_clip_and_what_has_no_sound(clip: Path, normal_clip: Path) -> N
 
 @settings(max_examples=40)
 @given(
-    pieces=st.lists(st.integers(1, 40), max_size=12),
+    chunks=st.lists(st.integers(1, 40), max_size=12),
     ends=st.lists(st.integers(0, 250), min_size=1, max_size=8).map(sorted),
     length=st.integers(1, 60),
 )
 def test_windows_are_what_lies_before_each_end(
-    pieces: list[int], ends: list[int], length: int
+    chunks: list[int], ends: list[int], length: int
 ) -> None:
-    whole = np.arange(1, sum(pieces) + 1, dtype=np.float32)
-    cuts = np.split(whole, np.cumsum(pieces)[:-1]) if pieces else []
+    whole = np.arange(1, sum(chunks) + 1, dtype=np.float32)
+    cuts = np.split(whole, np.cumsum(chunks)[:-1]) if chunks else []
 
-    class Made(Sound):
-        def pieces(self):
+    class Made(AudioReader):
+        def chunks(self):
             yield from cuts
 
     windows = list(Made(None, 100).windows(np.array(ends) / 100, length))
@@ -209,7 +209,7 @@ def test_memory_is_bounded_by_the_window(tmp_path: Path) -> None:
         file.setparams((1, 2, RATE, 0, "NONE", "NONE"))
         file.writeframes(np.ones(RATE * 200, np.int16).tobytes())
     tracemalloc.start()
-    for _ in Sound(path, RATE).windows(np.arange(0.64, 200, 0.64), 15_600):
+    for _ in AudioReader(path, RATE).windows(np.arange(0.64, 200, 0.64), 15_600):
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

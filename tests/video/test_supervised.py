@@ -16,20 +16,20 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extraction.extract import sound_windows
-from oddframe.outputs.highlights import KeyFrames
-from oddframe.video.decoding.probe import probe
-from oddframe.video.decoding.sample import sample
-from oddframe.video.decoding.supervised import (
+from oddframe.features.extraction.extract_video import sound_windows
+from oddframe.outputs.highlights import KeyFrameCollector
+from oddframe.video.decoding.isolated import (
     DecodingLimits,
-    SupervisedVideo,
+    IsolatedVideo,
     decoding_limits,
-    open_here,
+    open_in_process,
     set_decoding_limits,
 )
+from oddframe.video.decoding.probe import probe
+from oddframe.video.decoding.sample import sample_pictures
 from oddframe.video.frame import FrameSource
-from oddframe.video.snippets.reader import OnePass
-from oddframe.video.snippets.transforms import Look, Preprocessing
+from oddframe.video.snippets.reader import MultiSnippetReader
+from oddframe.video.snippets.transforms import FrameTransform, Preprocessing
 from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image
 
@@ -71,11 +71,11 @@ def test_frames_and_counts_are_those_of_decoding_here(
         (path / "7.png").write_bytes(b"no picture")
     elif kind != "clip":
         path = bad_video(kind)
-    ours, theirs = open_source(path), open_here(path)
-    assert isinstance(ours, SupervisedVideo)
+    ours, theirs = open_source(path), open_in_process(path)
+    assert isinstance(ours, IsolatedVideo)
     assert (ours.fps, ours.expected_frames) == (theirs.fps, theirs.expected_frames)
-    looks = [Look((64, 48)), Look()]
-    for mine, other in zip(ours.looks(looks), theirs.looks(looks), strict=True):
+    looks = [FrameTransform((64, 48)), FrameTransform()]
+    for mine, other in zip(ours.read(looks), theirs.read(looks), strict=True):
         assert [frame.time_s for frame in mine] == [frame.time_s for frame in other]
         assert all(np.array_equal(a.image, b.image) for a, b in zip(mine, other, strict=True))
     counts = (ours.damaged_packets, ours.mended_frames)
@@ -84,32 +84,35 @@ def test_frames_and_counts_are_those_of_decoding_here(
 
 
 def test_snippets_and_sound_are_those_of_decoding_here(clip: Path) -> None:
-    ours, theirs = OnePass(open_source(clip), [HOW]), OnePass(open_here(clip), [HOW])
+    ours, theirs = (
+        MultiSnippetReader(open_source(clip), [HOW]),
+        MultiSnippetReader(open_in_process(clip), [HOW]),
+    )
     for (_, mine), (_, other) in zip(ours, theirs, strict=True):
         assert np.array_equal(mine, other)
     assert ours.timebases == theirs.timebases
     arguments = (sound_windows, 16_000, np.array([0.64, 1.28, 1.92]), 8_000)
     for mine, other in zip(
-        open_source(clip).run(*arguments), open_here(clip).run(*arguments), strict=True
+        open_source(clip).run(*arguments), open_in_process(clip).run(*arguments), strict=True
     ):
         assert np.array_equal(mine, other)
 
 
 def test_a_frame_may_be_looked_at_later(clip: Path) -> None:
     later = list(open_source(clip).frames((64, 48)))
-    for mine, other in zip(later, open_here(clip).frames((64, 48)), strict=True):
+    for mine, other in zip(later, open_in_process(clip).frames((64, 48)), strict=True):
         assert np.array_equal(mine.image, other.image)
 
 
 def test_key_frames_are_the_same(clip: Path) -> None:
     def caught(source: FrameSource) -> dict[float, Image]:
-        catcher = KeyFrames([0.0, 0.5, 1.99, 5.0], 64)
+        catcher = KeyFrameCollector([0.0, 0.5, 1.99, 5.0], 64)
         for frame in source.frames():
             catcher.add(frame)
         catcher.close()
         return catcher.images
 
-    ours, theirs = caught(open_source(clip)), caught(open_here(clip))
+    ours, theirs = caught(open_source(clip)), caught(open_in_process(clip))
     assert ours.keys() == theirs.keys() == {0.0, 0.5, 1.99, 5.0}
     assert all(np.array_equal(ours[time_s], theirs[time_s]) for time_s in ours)
 
@@ -119,7 +122,7 @@ def test_stopping_early_leaves_the_process_usable(clip: Path) -> None:
         return int(next(open_source(clip).run(pid)))
 
     before = process()
-    for reading in (open_source(clip).frames(), iter(OnePass(open_source(clip), [HOW]))):
+    for reading in (open_source(clip).frames(), iter(MultiSnippetReader(open_source(clip), [HOW]))):
         next(reading)
         reading.close()
     assert process() == before
@@ -145,7 +148,7 @@ def crash(source: FrameSource) -> Generator[None, None, None]:
 
 
 def test_a_decoder_that_hangs_is_given_up(clip: Path, limits: Callable[..., None]) -> None:
-    limits(memory_bytes=10**9, silence_s=1)
+    limits(memory_bytes=10**9, timeout_s=1)
     with pytest.raises(InputError, match=r"fi150\.mp4: nothing came of it for 1 s"):
         next(open_source(clip).run(hang))
 
@@ -163,9 +166,9 @@ def test_memory_is_limited_for_every_opener(tmp_path: Path, limits: Callable[...
     words = r"huge\.mkv: .*(memory|0\.1 GB)"
     for read in (
         lambda: list(open_source(path).frames()),
-        lambda: list(OnePass(open_source(path), [HOW])),
+        lambda: list(MultiSnippetReader(open_source(path), [HOW])),
         lambda: probe(path),
-        lambda: sample(path, (64, 48)),
+        lambda: sample_pictures(path, (64, 48)),
     ):
         with pytest.raises(InputError, match=words):
             read()

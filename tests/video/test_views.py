@@ -7,13 +7,13 @@ import pytest
 
 from oddframe.errors import UsageError
 from oddframe.video.snippets.crops import (
-    check_views,
+    check_crops,
     crop_names,
-    cut,
-    pictures_of,
-    regions_of,
-    reordered,
-    tiles_of,
+    crops_to_cut,
+    cut_crop,
+    region_grid,
+    reorder_crops,
+    tile_grid,
     with_regions,
     with_tiles,
 )
@@ -32,10 +32,10 @@ def test_the_orders_of_the_published_files_and_of_the_extractor() -> None:
     with pytest.raises(UsageError, match="1, 5 or 10"):
         crop_names(3)
     for views in (5, 10):
-        assert reordered(crop_names(views), "extractor") == crop_names(views, "extractor")
-        assert reordered(crop_names(views, "extractor"), "published") == crop_names(views)
+        assert reorder_crops(crop_names(views), "extractor") == crop_names(views, "extractor")
+        assert reorder_crops(crop_names(views, "extractor"), "published") == crop_names(views)
     with pytest.raises(UsageError, match="five or ten crops"):
-        reordered(("full",), "extractor")
+        reorder_crops(("full",), "extractor")
 
 
 def test_crops_are_where_their_names_say() -> None:
@@ -48,13 +48,13 @@ def test_crops_are_where_their_names_say() -> None:
         "bottom_right": np.s_[:, -224:, -224:],
     }
     for name, place in places.items():
-        assert np.array_equal(cut(FRAMES, name, (224, 224)), FRAMES[place])
-        assert np.array_equal(cut(FRAMES, f"{name}_mirrored", (224, 224)), mirrored[place])
+        assert np.array_equal(cut_crop(FRAMES, name, (224, 224)), FRAMES[place])
+        assert np.array_equal(cut_crop(FRAMES, f"{name}_mirrored", (224, 224)), mirrored[place])
 
 
 def test_the_full_frame() -> None:
-    assert cut(FRAMES, "full", (340, 256)) is FRAMES
-    assert np.array_equal(cut(FRAMES, "full_mirrored", (340, 256)), FRAMES[:, :, ::-1])
+    assert cut_crop(FRAMES, "full", (340, 256)) is FRAMES
+    assert np.array_equal(cut_crop(FRAMES, "full_mirrored", (340, 256)), FRAMES[:, :, ::-1])
 
 
 @pytest.mark.parametrize(
@@ -68,18 +68,18 @@ def test_the_full_frame() -> None:
 )
 def test_crops_that_cannot_be_cut(change, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        check_views(Preprocessing(**change))
-    check_views(Preprocessing(crops=crop_names(10)))
-    check_views(Preprocessing(resize=(224, 224), crops=("full", "full_mirrored", "center")))
+        check_crops(Preprocessing(**change))
+    check_crops(Preprocessing(crops=crop_names(10)))
+    check_crops(Preprocessing(resize=(224, 224), crops=("full", "full_mirrored", "center")))
 
 
 def test_tiles_cover_the_picture_once_row_by_row() -> None:
     how = with_tiles(Preprocessing(crop_size=(8, 6)), 2, 3)
     assert how.resize == (24, 12)
-    assert tiles_of(how.crops) == (2, 3)
-    check_views(how)
+    assert tile_grid(how.crops) == (2, 3)
+    check_crops(how)
     frame = np.arange(24 * 12 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 12, 24, 3)
-    tiles = [cut(frame, name, how.crop_size) for name in how.crops]
+    tiles = [cut_crop(frame, name, how.crop_size) for name in how.crops]
     rows = [np.concatenate(tiles[i : i + 3], axis=2) for i in (0, 3)]
     np.testing.assert_array_equal(np.concatenate(rows, axis=1), frame)
 
@@ -87,25 +87,25 @@ def test_tiles_cover_the_picture_once_row_by_row() -> None:
 def test_regions_are_of_the_whole_picture() -> None:
     how = with_regions(Preprocessing(crop_size=(24, 12)), 2, 3)
     assert how.resize == (24, 12)
-    assert tiles_of(how.crops) == regions_of(how.crops) == (2, 3)
-    assert pictures_of(how.crops) == ("full",)
-    check_views(how)
+    assert tile_grid(how.crops) == region_grid(how.crops) == (2, 3)
+    assert crops_to_cut(how.crops) == ("full",)
+    check_crops(how)
     tiles = with_tiles(how, 2, 3).crops
-    assert regions_of(tiles) is None
-    assert pictures_of(tiles) == tiles
+    assert region_grid(tiles) is None
+    assert crops_to_cut(tiles) == tiles
     with pytest.raises(UsageError, match="row by row"):
-        check_views(replace(how, crops=how.crops[::-1]))
+        check_crops(replace(how, crops=how.crops[::-1]))
 
 
 def test_views_are_no_tiles() -> None:
-    assert tiles_of(("full",)) is None
-    assert tiles_of(crop_names(10)) is None
+    assert tile_grid(("full",)) is None
+    assert tile_grid(crop_names(10)) is None
 
 
 @pytest.mark.parametrize("name", ["tile_2_0_of_2x3", "tile_0_3_of_2x3", "tile_0_0"])
 def test_a_tile_outside_its_grid_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="no crop is called"):
-        check_views(Preprocessing(resize=(24, 12), crop_size=(8, 6), crops=(name,)))
+        check_crops(Preprocessing(resize=(24, 12), crop_size=(8, 6), crops=(name,)))
 
 
 def test_a_grid_has_at_least_one_tile() -> None:

@@ -39,7 +39,7 @@ _POLL_S = 1.0
 # A child that was asked to stop a function and does not within so many seconds is killed.
 _STOP_S = 2.0
 # Where an option says how long silence may last.
-PATIENCE = " (--patience waits longer)"
+PATIENCE_HINT = " (--patience waits longer)"
 # An orphaned child looks this often (s) whether its parent is still there.
 _ORPHAN_S = 2.0
 
@@ -68,9 +68,9 @@ class ChildProcess:
         silence_s: A function from which nothing comes for so long is given up.
     """
 
-    def __init__(self, memory_bytes: int, silence_s: float) -> None:
+    def __init__(self, memory_bytes: int, timeout_s: float) -> None:
         self.memory_bytes = memory_bytes
-        self.silence_s = silence_s
+        self.timeout_s = timeout_s
         ours, theirs = socket.socketpair()
         # The last words of a process that aborts, such as an unhandled C++ exception.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
@@ -158,8 +158,8 @@ class ChildProcess:
         while True:
             if not self._connection.poll(_POLL_S):
                 silent += _POLL_S
-                if silent >= self.silence_s:
-                    raise ChildFailedError(describe_silence(self.silence_s, PATIENCE))
+                if silent >= self.timeout_s:
+                    raise ChildFailedError(describe_timeout(self.timeout_s, PATIENCE_HINT))
                 continue
             try:
                 kind, value = _receive(self._connection)
@@ -190,10 +190,10 @@ def describe_exit(code: int) -> str:
     return f"the process that read it ended by itself (exit code {code})"
 
 
-def describe_silence(silence_s: float, advice: str = "") -> str:
+def describe_timeout(timeout_s: float, advice: str = "") -> str:
     """Why a process is given up of which nothing came for so long, and what to do about it."""
     return (
-        f"nothing came of it for {silence_s:g} s, so it was given up: its decoder hangs, or the "
+        f"nothing came of it for {timeout_s:g} s, so it was given up: its decoder hangs, or the "
         f"machine is too busy{advice}"
     )
 
@@ -221,23 +221,23 @@ def limit_memory(more: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-class Pool:
+class ChildProcessPool:
     """Child processes that are kept for the next function, each used by one thread at a time.
 
     Args:
         most: How many are kept while they have nothing to do.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_idle: int) -> None:
+        self._most = max_idle
         self._idle: list[ChildProcess] = []
         self._lock = threading.Lock()
         self._owner = os.getpid()
 
     @contextmanager
-    def lease(self, memory_bytes: int, silence_s: float) -> Iterator[ChildProcess]:
+    def lease(self, memory_bytes: int, timeout_s: float) -> Iterator[ChildProcess]:
         """A process with these limits for the block's time, an idle one or a new one."""
-        child = self._take(memory_bytes, silence_s)
+        child = self._take(memory_bytes, timeout_s)
         try:
             yield child
         finally:
@@ -250,16 +250,16 @@ class Pool:
         for child in idle if self._owner == os.getpid() else ():
             child.kill()
 
-    def _take(self, memory_bytes: int, silence_s: float) -> ChildProcess:
+    def _take(self, memory_bytes: int, timeout_s: float) -> ChildProcess:
         with self._lock:
             if self._owner != os.getpid():  # After a fork, they are the parent's.
                 self._idle, self._owner = [], os.getpid()
             for child in self._idle:
                 if child.memory_bytes == memory_bytes and child.is_usable:
                     self._idle.remove(child)
-                    child.silence_s = silence_s
+                    child.timeout_s = timeout_s
                     return child
-        return ChildProcess(memory_bytes, silence_s)
+        return ChildProcess(memory_bytes, timeout_s)
 
     def _give_back(self, child: ChildProcess) -> None:
         with self._lock:

@@ -19,7 +19,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
-class _Flags:
+class _CudnnFlags:
     """cuDNN's flags belong to the whole process: the first thread in sets them, the last resets."""
 
     def __init__(self) -> None:
@@ -41,11 +41,11 @@ class _Flags:
                 cudnn.allow_tf32, cudnn.deterministic = self.before
 
 
-_FLAGS = _Flags()
+_FLAGS = _CudnnFlags()
 
 
 @contextmanager
-def exact() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Convolutions without TF32, by deterministic algorithms; threads may be inside together.
 
     Products of matrices are left alone: PyTorch takes TF32 for these only where it was told to.
@@ -67,7 +67,7 @@ def reproducible(device: torch.device, seed: int) -> Iterator[None]:
     fill = settings.fill_uninitialized_memory
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    with exact(), torch.random.fork_rng(devices=cuda):
+    with deterministic(), torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         settings.fill_uninitialized_memory = False  # A debugging aid, and slow.
@@ -79,7 +79,7 @@ def reproducible(device: torch.device, seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def repeatable_attention(device: torch.device) -> Iterator[None]:
+def deterministic_attention(device: torch.device) -> Iterator[None]:
     """Attention whose gradients are the same each time, where it is computed inside.
 
     CUDA's fused kernels add gradients up in any order, and where PyTorch may only warn of that

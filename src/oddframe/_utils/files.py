@@ -78,7 +78,7 @@ def is_dir(path: Path) -> bool:
         return False
 
 
-def why_no_path(text: str) -> str:
+def invalid_path_reason(text: str) -> str:
     """What is wrong with a path that no file can have; "" if nothing is."""
     if "\0" in text:
         return "holds a NUL character"
@@ -93,11 +93,11 @@ def check_regular(path: Path, error: type[OddframeError] = InputError) -> None:
     Raises:
         error: there is nothing, or a folder, a named pipe, a socket or a device.
     """
-    with opened(path, error):
+    with open_regular_file(path, error):
         pass
 
 
-def opened(path: Path, error: type[OddframeError] = InputError) -> BinaryIO:
+def open_regular_file(path: Path, error: type[OddframeError] = InputError) -> BinaryIO:
     """Open a regular file for reading; a named pipe does not block.
 
     Args:
@@ -129,25 +129,25 @@ def opened(path: Path, error: type[OddframeError] = InputError) -> BinaryIO:
     return os.fdopen(number, "rb")
 
 
-def read_bytes(path: Path, most: int, error: type[OddframeError] = InputError) -> bytes:
+def read_bytes(path: Path, max_bytes: int, error: type[OddframeError] = InputError) -> bytes:
     """The whole of a regular file of at most ``most`` bytes.
 
     Raises:
-        error: as ``opened``, or it is larger.
+        error: as ``open_regular_file``, or it is larger.
     """
-    with opened(path, error) as file:
+    with open_regular_file(path, error) as file:
         try:
             size = os.fstat(file.fileno()).st_size
-            data = file.read(min(most, size) + 1)  # Room for all of it is made at once.
+            data = file.read(min(max_bytes, size) + 1)  # Room for all of it is made at once.
         except OSError as reason:
             raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
-    if len(data) > most:
-        raise error(f"{path}: too large for what it should be; at most {most // 2**10:,} KiB")
+    if len(data) > max_bytes:
+        raise error(f"{path}: too large for what it should be; at most {max_bytes // 2**10:,} KiB")
     return data
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def translate_os_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write ``path`` into one line.
 
     Raises:
@@ -164,7 +164,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; it takes the place of ``path`` at the end.
 
     Its contents are on the disk before it moves. After any error inside, ``path`` is as it was and
@@ -176,12 +176,12 @@ def atomic(path: Path) -> Iterator[Path]:
         OddframeError: the file cannot be written or moved into its place.
     """
     name = f".{path.name.encode()[:_KEPT].decode(errors='ignore')}."
-    with told(path):
-        sweep_parts(path.parent)
+    with translate_os_errors(path):
+        remove_stale_parts(path.parent)
         part, file = _locked_part(path.with_name(name))
     try:
         yield part
-        with told(path):
+        with translate_os_errors(path):
             os.fsync(file)
             if sys.platform == "win32":  # Which moves no file that is open.
                 os.close(file)
@@ -194,8 +194,9 @@ def atomic(path: Path) -> Iterator[Path]:
             os.close(file)
 
 
-def sweep_parts(folder: Path) -> None:
-    """Remove the temporary files of ``atomic`` that processes which no longer live left there.
+def remove_stale_parts(folder: Path) -> None:
+    """Remove the temporary files of ``atomic_write`` that processes which no longer live left
+    there.
 
     Raises:
         OSError: the folder cannot be read.
@@ -207,7 +208,7 @@ def sweep_parts(folder: Path) -> None:
         with suppress(OSError):  # Another process may be faster, or it is not ours to remove.
             file = os.open(left, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
             try:
-                if try_lock(file, without_locks=False):
+                if try_lock(file, if_unsupported=False):
                     left.unlink()
             finally:
                 os.close(file)
@@ -219,7 +220,7 @@ def _locked_part(start: Path) -> tuple[Path, int]:
         part = start.with_name(f"{start.name}{secrets.token_hex(4)}.part")
         file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         # On Windows an open file cannot be removed, and a lock would keep us from writing it.
-        if sys.platform == "win32" or try_lock(file, without_locks=True):
+        if sys.platform == "win32" or try_lock(file, if_unsupported=True):
             if os.fstat(file).st_nlink:
                 return part, file
         os.close(file)  # Another process swept it before it was locked.
@@ -259,13 +260,13 @@ def _sweep_scratch(lock_file: Path) -> None:
     with suppress(OSError):
         if hasattr(os, "geteuid") and lock_file.parent.lstat().st_uid != os.geteuid():
             return
-        if lock.acquire(without_locks=False):
+        if lock.acquire(if_unsupported=False):
             shutil.rmtree(lock_file.parent, ignore_errors=True)
             lock.release()
 
 
 def _target(path: Path) -> Path:
-    """What ``atomic`` puts in the place of a temporary path; any other path as it is."""
+    """What ``atomic_write`` puts in the place of a temporary path; any other path as it is."""
     if found := _PART.fullmatch(path.name):
         return path.with_name(found[1])
     return path
@@ -277,7 +278,7 @@ def make_folder(folder: Path) -> None:
     Raises:
         OddframeError: it cannot be made.
     """
-    with told(folder):
+    with translate_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -287,9 +288,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OddframeError: the file cannot be written.
     """
-    with told(path):
+    with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as part, told(path):
+    with atomic_write(path) as part, translate_os_errors(path):
         part.write_bytes(data)
 
 
@@ -329,18 +330,18 @@ def _plain(value: object, nan_is_null: bool) -> object:
     return None if nan_is_null and isinstance(value, float) and not isfinite(value) else value
 
 
-def file_sha256(path: Path, beat: Callable[[], None] = lambda: None) -> str:
+def file_sha256(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
     """sha256 (hex) of a file; it is read once as long as its size and date stay.
 
     Args:
         path: The file.
-        beat: Called now and then, for who waits for it.
+        heartbeat: Called now and then, for who waits for it.
 
     Raises:
         InputError: it cannot be read.
     """
     digest = hashlib.sha256()
-    with opened(path) as file:
+    with open_regular_file(path) as file:
         try:
             about = os.fstat(file.fileno())
             key = (path, about.st_size, about.st_mtime_ns)
@@ -348,7 +349,7 @@ def file_sha256(path: Path, beat: Callable[[], None] = lambda: None) -> str:
                 return known
             while block := file.read(_BLOCK):
                 digest.update(block)
-                beat()
+                heartbeat()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     # Clocks of file systems tick slowly: what is new may change once more and keep its date.

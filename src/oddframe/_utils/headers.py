@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 # Bytes of a safetensors header: a model's card has a line for each video that it learned from.
-MOST_HEADER = 16 * 2**20
+MAX_HEADER_BYTES = 16 * 2**20
 # Lists and dictionaries inside each other.
-MOST_DEPTH = 32
+MAX_JSON_DEPTH = 32
 # Axes of a tensor, and tensors of a file.
 _MOST_AXES = 8
 _MOST_TENSORS = 100_000
@@ -28,7 +28,7 @@ _SIZES = {
 
 
 @dataclass(frozen=True)
-class TensorClaim:
+class TensorEntry:
     """What a safetensors header says of a tensor; its bytes are all in the file.
 
     Attributes:
@@ -44,7 +44,7 @@ class TensorClaim:
     end: int
 
 
-def parse_json(data: str | bytes, depth: int = MOST_DEPTH) -> Any:
+def parse_json(data: str | bytes, max_depth: int = MAX_JSON_DEPTH) -> Any:
     """Parse JSON of an untrusted file, with a limit on its depth.
 
     Raises:
@@ -53,9 +53,9 @@ def parse_json(data: str | bytes, depth: int = MOST_DEPTH) -> Any:
     try:
         found = json.loads(data, object_pairs_hook=_unique)
     except RecursionError:
-        raise ValueError(f"its JSON is nested more than {depth} deep") from None
+        raise ValueError(f"its JSON is nested more than {max_depth} deep") from None
     level = [found]
-    for _ in range(depth):
+    for _ in range(max_depth):
         level = [
             inner
             for each in level
@@ -64,18 +64,18 @@ def parse_json(data: str | bytes, depth: int = MOST_DEPTH) -> Any:
         ]
         if not level:
             return found
-    raise ValueError(f"its JSON is nested more than {depth} deep")
+    raise ValueError(f"its JSON is nested more than {max_depth} deep")
 
 
 def read_tensor_header(
-    file: BinaryIO, size: int, most: int = MOST_HEADER
-) -> tuple[dict[str, TensorClaim], dict[str, str]]:
+    file: BinaryIO, size: int, max_bytes: int = MAX_HEADER_BYTES
+) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     """Tensors by name, and the metadata, of a safetensors file that is open at its start.
 
     Args:
         file: The file; no more than its header is read.
         size: Of the file, bytes.
-        most: Bytes that its header may have.
+        max_bytes: Bytes that its header may have.
 
     Raises:
         ValueError: no safetensors file, one that is cut off or goes on behind its tensors, or one
@@ -86,8 +86,8 @@ def read_tensor_header(
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > size - 8:
         raise ValueError("it is cut off, or no safetensors file")
-    if length > most:
-        raise ValueError(f"its header has {length:,} bytes; at most {most:,} are read")
+    if length > max_bytes:
+        raise ValueError(f"its header has {length:,} bytes; at most {max_bytes:,} are read")
     about = parse_json(file.read(length))
     if not isinstance(about, dict):
         raise ValueError("its header is no JSON object")
@@ -102,7 +102,7 @@ def read_tensor_header(
     return tensors, metadata
 
 
-def _tensor(name: str, about: Any, offset: int, size: int) -> TensorClaim:
+def _tensor(name: str, about: Any, offset: int, size: int) -> TensorEntry:
     dtype = about.get("dtype") if isinstance(about, Mapping) else None
     if not isinstance(dtype, str) or dtype not in _SIZES:
         raise ValueError(f"its tensor {name!r:.80} is of no known type")
@@ -114,7 +114,7 @@ def _tensor(name: str, about: Any, offset: int, size: int) -> TensorClaim:
         raise ValueError(f"its tensor {name!r:.80} has another size than its shape")
     if offset + end > size:
         raise ValueError("it is cut off")
-    return TensorClaim(dtype, shape, offset + start, offset + end)
+    return TensorEntry(dtype, shape, offset + start, offset + end)
 
 
 def _counts(values: Any) -> tuple[int, ...] | None:

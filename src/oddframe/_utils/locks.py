@@ -26,19 +26,19 @@ class ProcessLock:
         self.path = path
         self._file: int | None = None
 
-    def acquire(self, wait_s: float = 0.0, *, without_locks: bool = True) -> bool:
+    def acquire(self, wait_s: float = 0.0, *, if_unsupported: bool = True) -> bool:
         """Take the lock; False if another process, or another lock of this one, has it.
 
         Args:
             wait_s: Seconds to wait for it.
-            without_locks: The answer on a file system without locks; False where something is
+            if_unsupported: The answer on a file system without locks; False where something is
                 removed that a living process may still use.
 
         Raises:
             OSError: the file cannot be written.
         """
         until = time.monotonic() + wait_s
-        while not self._taken(without_locks):
+        while not self._taken(if_unsupported):
             if time.monotonic() >= until:
                 return False
             time.sleep(_POLL_S)
@@ -62,14 +62,14 @@ class ProcessLock:
             return int(self.path.read_text())
         return None
 
-    def _taken(self, without_locks: bool) -> bool:
+    def _taken(self, if_unsupported: bool) -> bool:
         while True:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 file = os.open(self.path, _FLAGS, 0o644)
             except FileNotFoundError:  # Another process has just removed the folder.
                 continue
-            if not try_lock(file, without_locks=without_locks):
+            if not try_lock(file, if_unsupported=if_unsupported):
                 os.close(file)
                 return False
             # Its last owner may have removed the file between our opening and locking it.
@@ -94,18 +94,18 @@ class ProcessLock:
 
 def wait_for_lock(file: int) -> None:
     """Lock an open file until it is closed; where the file system has no locks, do nothing."""
-    while not try_lock(file, without_locks=True):
+    while not try_lock(file, if_unsupported=True):
         time.sleep(_POLL_S)
 
 
-def try_lock(file: int, *, without_locks: bool) -> bool:
+def try_lock(file: int, *, if_unsupported: bool) -> bool:
     """Lock an open file until it is closed; False if another process has locked it.
 
     Args:
         file: Its descriptor.
-        without_locks: The answer where the file system has no locks.
+        if_unsupported: The answer where the file system has no locks.
     """
     try:
         return lock_descriptor(file, blocking=False)
     except OSError:
-        return without_locks
+        return if_unsupported

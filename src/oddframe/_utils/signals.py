@@ -10,7 +10,7 @@ from multiprocessing import resource_tracker
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
+def block_sigint() -> Iterator[None]:
     """Processes that are started in here ignore Ctrl-C, also before they run our code.
 
     This process handles it when all of them are started: one that is still starting would write a

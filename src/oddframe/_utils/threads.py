@@ -16,7 +16,7 @@ _NAME = "OMP_NUM_THREADS"
 
 
 @contextmanager
-def threads_each(count: int) -> Iterator[None]:
+def threads_per_process(count: int) -> Iterator[None]:
     """Processes that are started in here take so many threads each."""
     before = os.environ.get(_NAME)
     os.environ[_NAME] = str(count)
@@ -30,17 +30,17 @@ def threads_each(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def share_of_cores(processes: int) -> Iterator[None]:
+def share_cores(processes: int) -> Iterator[None]:
     """Of several processes that are started in here each gets its share; one is left alone."""
     if processes <= 1:
         yield
         return
-    with threads_each(max(1, (os.cpu_count() or 1) // processes)):
+    with threads_per_process(max(1, (os.cpu_count() or 1) // processes)):
         yield
 
 
 @contextmanager
-def meanwhile(every_s: float, act: Callable[[], object]) -> Iterator[None]:
+def call_periodically(every_s: float, act: Callable[[], object]) -> Iterator[None]:
     """Call ``act`` every ``every_s`` seconds in a thread until the block ends."""
     over = threading.Event()
 

@@ -19,17 +19,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from oddframe._utils.child_process import describe_exit, describe_silence
-from oddframe._utils.signals import deaf
-from oddframe._utils.threads import meanwhile
+from oddframe._utils.child_process import describe_exit, describe_timeout
+from oddframe._utils.signals import block_sigint
+from oddframe._utils.threads import call_periodically
 from oddframe.errors import OddframeError
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+_JobT = TypeVar("_JobT")
+_ResultT = TypeVar("_ResultT")
 
 # Tells of work done so far: (done, expected or None).
-Beat = Callable[[int, int | None], None]
-Work = Callable[[Job, Beat], Result]
+Heartbeat = Callable[[int, int | None], None]
+WorkFunction = Callable[[_JobT, Heartbeat], _ResultT]
 
 _TELL_S = 0.2
 # A process that dies while it starts, as one that the system ends for its memory, is started again.
@@ -38,14 +38,14 @@ _POLL_S = 0.5
 
 
 @dataclass(frozen=True)
-class Broken:
+class WorkerFailure:
     """Stands for the result of a job whose process was ended or died; ``reason`` says why."""
 
     reason: str
 
 
-class Watched(Generic[Job, Result]):
-    """Runs jobs in up to ``processes`` processes.
+class WorkerPool(Generic[_JobT, _ResultT]):
+    """Runs jobs in up to ``joined_processes`` processes.
 
     Args:
         start: Called once in each process; gives what is then called with each job and a beat. It
@@ -58,20 +58,20 @@ class Watched(Generic[Job, Result]):
 
     def __init__(
         self,
-        start: Callable[[], Work[Job, Result]],
+        start: Callable[[], WorkFunction[_JobT, _ResultT]],
         processes: int,
-        silence_s: float,
+        timeout_s: float,
         *,
         keep: bool = False,
         advice: str = "",
     ) -> None:
-        self._start, self._processes, self._silence_s = start, processes, silence_s
+        self._start, self._processes, self._silence_s = start, processes, timeout_s
         self._keep, self._advice = keep, advice
-        self._workers: list[_Worker[Job]] = []
+        self._workers: list[_Worker[_JobT]] = []
         self._failed_starts = 0
         self.done: dict[int, tuple[int, int | None]] = {}  # By a running job's number.
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Result | Broken] | None]:
+    def run(self, jobs: Sequence[_JobT]) -> Iterator[tuple[int, _ResultT | WorkerFailure] | None]:
         """(number of a job, what became of it) as they end; None now and then in between.
 
         Raises:
@@ -88,7 +88,7 @@ class Watched(Generic[Job, Result]):
                     number = worker.job
                     worker.job = None
                     self.done.pop(-1 if number is None else number, None)
-                    if isinstance(answer, Broken):
+                    if isinstance(answer, WorkerFailure):
                         worker.end()
                         self._workers.remove(worker)
                         if not worker.ready:
@@ -100,7 +100,7 @@ class Watched(Generic[Job, Result]):
             if not self._keep or any(worker.job is not None for worker in self._workers):
                 self.end()
 
-    def _count_failed_start(self, answer: Broken, *, refused: bool) -> None:
+    def _count_failed_start(self, answer: WorkerFailure, *, refused: bool) -> None:
         self._failed_starts += 1
         if refused:
             raise OddframeError(f"nothing can be done: {answer.reason}")
@@ -113,7 +113,7 @@ class Watched(Generic[Job, Result]):
             worker.end()
         self._workers = []
 
-    def _staff(self, waiting: deque[int], jobs: Sequence[Job]) -> None:
+    def _staff(self, waiting: deque[int], jobs: Sequence[_JobT]) -> None:
         for worker in self._workers:
             if waiting and worker.ready and worker.job is None:
                 worker.give(waiting.popleft(), jobs)
@@ -122,30 +122,32 @@ class Watched(Generic[Job, Result]):
             self._workers.append(_Worker(self._start, self._silence_s, self._advice))
             starting += 1
 
-    def _heard_from(self) -> list[_Worker[Job]]:
+    def _heard_from(self) -> list[_Worker[_JobT]]:
         """Those that said something, and those that have been silent for too long."""
         heard = wait([worker.pipe for worker in self._workers], _POLL_S)
         return [w for w in self._workers if w.pipe in heard or w.is_silent()]
 
 
-class _Worker(Generic[Job]):
+class _Worker(Generic[_JobT]):
     """A process, seen from outside."""
 
-    def __init__(self, start: Callable[[], Work[Job, Any]], silence_s: float, advice: str) -> None:
+    def __init__(
+        self, start: Callable[[], WorkFunction[_JobT, Any]], timeout_s: float, advice: str
+    ) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.job: int | None = None
         self.ready = self.refused = False
-        self._silence_s, self._advice = silence_s, advice
+        self._silence_s, self._advice = timeout_s, advice
         self._heard = time.monotonic()
         self._process: BaseProcess = context.Process(
             target=_serve, args=(theirs, start), daemon=True
         )
-        with deaf():
+        with block_sigint():
             self._process.start()
         theirs.close()
 
-    def give(self, number: int, jobs: Sequence[Job]) -> None:
+    def give(self, number: int, jobs: Sequence[_JobT]) -> None:
         self.job, self._heard = number, time.monotonic()
         with suppress(OSError):  # It died: reading says so.
             self.pipe.send(jobs[number])
@@ -156,11 +158,11 @@ class _Worker(Generic[Job]):
     def read(self, done: dict[int, tuple[int, int | None]]) -> Any:
         """What came: None for a beat, else the result or why there is none."""
         if not self.pipe.poll():
-            return Broken(describe_silence(self._silence_s, self._advice))
+            return WorkerFailure(describe_timeout(self._silence_s, self._advice))
         try:
             kind, value = self.pipe.recv()
         except (EOFError, OSError):
-            return Broken(self._death())
+            return WorkerFailure(self._death())
         self._heard = time.monotonic()
         if kind == "ready":
             self.ready = True
@@ -168,7 +170,7 @@ class _Worker(Generic[Job]):
             done[self.job] = value
         elif kind == "failed":
             self.refused = True
-            return Broken(value)
+            return WorkerFailure(value)
         return value if kind == "result" else None
 
     def end(self) -> None:
@@ -181,7 +183,7 @@ class _Worker(Generic[Job]):
         return describe_exit(self._process.exitcode or 0)
 
 
-def _serve(pipe: Connection, start: Callable[[], Work[Any, Any]]) -> None:
+def _serve(pipe: Connection, start: Callable[[], WorkFunction[Any, Any]]) -> None:
     """The main loop of a process; it ends when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C.
     with suppress(EOFError, OSError):
@@ -193,13 +195,13 @@ def _serve(pipe: Connection, start: Callable[[], Work[Any, Any]]) -> None:
         pipe.send(("ready", None))
         while True:
             job = pipe.recv()
-            beat = _Beat(pipe)
+            beat = _HeartbeatSender(pipe)
             result = work(job, beat)
             beat.stop()
             pipe.send(("result", result))
 
 
-class _Beat:
+class _HeartbeatSender:
     """Sends what is done, not too often, whichever thread it is done in."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -219,12 +221,12 @@ class _Beat:
 
 
 @contextmanager
-def beating(beat: Beat) -> Iterator[None]:
+def send_heartbeats(heartbeat: Heartbeat) -> Iterator[None]:
     """Send heartbeats during trusted work that sends none itself."""
 
     def act() -> None:
         with suppress(OSError):  # The parent has ended: the work finds out itself.
-            beat(0, None)
+            heartbeat(0, None)
 
-    with meanwhile(2 * _TELL_S, act):
+    with call_periodically(2 * _TELL_S, act):
         yield

@@ -85,7 +85,7 @@ def _check_keys(path: Path, node: yaml.Node | None) -> None:
                 left.append(value)
 
 
-def explained(
+def format_validation_error(
     error: ValidationError,
     model: type[BaseModel],
     prefix: tuple[str, ...],

@@ -1,6 +1,7 @@
 """What a backbone is: snippets of pictures or windows of sound in, feature vectors out.
 
-A ``Kind`` knows one network: its name, the length of its features, where its weights are, and how
+A ``BackboneSpec`` knows one network: its name, the length of its features, where its weights are,
+and how
 to load them. It is found by name in ``registry.py``; adding one takes one module and one line
 there. A ``Backbone`` is what is loaded: one network, or several whose features stand side by side.
 """
@@ -20,65 +21,65 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oddframe._utils.files import file_sha256
-from oddframe.backbones.engines import Choice, Run, run_of
+from oddframe.backbones.engines import Runner, Runtime, build_runner
 from oddframe.video.snippets.transforms import Preprocessing
 
-See = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-Hear = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-Given = TypeVar("Given")
-Network = Callable[[Given], NDArray[np.float32]]
+EncodeSnippets = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+EncodeWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+_InputT = TypeVar("_InputT")
+EncodeFunction = Callable[[_InputT], NDArray[np.float32]]
 
 # The whole picture, once: what a backbone gets where nothing else is said.
-WHOLE = Preprocessing(resize=(224, 224), filter="bicubic", crops=("full",))
+FULL_FRAME = Preprocessing(resize=(224, 224), filter="bicubic", crops=("full",))
 
 
 @dataclass(frozen=True)
-class Eye:
+class VisualEncoder:
     """A loaded network that looks.
 
     Attributes:
-        see: Snippets (N, frames, height, width, 3) uint8, RGB -> features (N, D) float32; of R
+        encode: Snippets (N, frames, height, width, 3) uint8, RGB -> features (N, D) float32; of R
             regions (N R, D), a snippet's one after the other.
-        batch: Snippets a call that make good use of the device.
+        batch_size: Snippets a call that make good use of the device.
     """
 
-    see: See
-    batch: int = 1
+    encode: EncodeSnippets
+    batch_size: int = 1
 
 
 @dataclass(frozen=True)
-class Ear:
+class AudioEncoder:
     """A loaded network that listens; always in float32.
 
     Attributes:
-        hear: Windows (N, ``window``) float32, samples in [-1, 1] -> features (N, D) float32.
+        encode: Windows (N, ``window``) float32, samples in [-1, 1] -> features (N, D) float32.
         rate: Samples a second.
         window: Samples that it listens to for one feature.
     """
 
-    hear: Hear
+    encode: EncodeWindows
     rate: int
     window: int
 
 
-class Kind(ABC):
+class BackboneSpec(ABC):
     """A kind of network.
 
     Attributes:
         name: In the registry and in every ``FeatureSpec``.
         title: In print.
         dim: Length D of a feature.
-        listens: To the sound; else it looks at the picture.
-        has_regions: Gives features of regions, too, see ``video/views.py``.
-        how: How videos are cut for it where nothing else is said.
+        is_audio: To the sound; else it looks at the picture.
+        supports_regions: Gives features of regions, too, see ``video/views.py``.
+        preprocessing: How videos are cut for it where nothing else is said.
     """
 
     name: str
     title: str
     dim: int
-    listens: bool = False
-    has_regions: bool = False
-    how: Preprocessing = WHOLE
+    is_audio: bool = False
+    supports_regions: bool = False
+    preprocessing: Preprocessing = FULL_FRAME
 
     @abstractmethod
     def weights(self) -> Path:
@@ -101,27 +102,30 @@ class Kind(ABC):
         network: nn.Module,
         example: Tensor,
         weights: Path,
-        choice: Choice,
+        runtime: Runtime,
         *,
-        alone: bool = False,
+        batch_of_one: bool = False,
         variant: str = "",
-    ) -> Run:
+    ) -> Runner:
         """``network`` on the chosen engine, any batch size; if it is converted, that is kept.
 
         Args:
             network: With ``weights``; takes (N, channels, ...) float32.
             example: (1, channels, ...), of the only size that it will be given.
             weights: Where they are from.
-            choice: Where and how it runs.
-            alone: The network takes batches of one only.
+            runtime: Where and how it runs.
+            batch_of_one: The network takes batches of one only.
             variant: What else tells it from others of these weights; names it where it is kept.
         """
         size = "x".join(map(str, example.shape[2:]))
-        key = f"{self.name}-{self.sha256(weights)[:12]}-{size}{variant}{'-alone' if alone else ''}"
-        return run_of(network, example, choice, key, alone=alone)
+        suffix = "-alone" if batch_of_one else ""
+        key = f"{self.name}-{self.sha256(weights)[:12]}-{size}{variant}{suffix}"
+        return build_runner(network, example, runtime, key, batch_of_one=batch_of_one)
 
     @abstractmethod
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye | Ear:
+    def load(
+        self, weights: Path, preprocessing: Preprocessing, runtime: Runtime
+    ) -> VisualEncoder | AudioEncoder:
         """The network, ready for snippets of the crop size and length of ``how``.
 
         Raises:
@@ -138,17 +142,17 @@ class Backbone:
         name: In the registry: ``i3d``; of several ``i3d+vggish``, those that look first.
         dims: Length of each network's features, in this order.
         weights_sha256: Of each network's weights, with ``+`` between them.
-        choice: Engine, device and precision of those that look.
-        eyes: Those that look.
-        ears: Those that listen.
+        runtime: Engine, device and precision of those that look.
+        visual_encoders: Those that look.
+        audio_encoders: Those that listen.
     """
 
     name: str
     dims: tuple[int, ...]
     weights_sha256: str
-    choice: Choice
-    eyes: tuple[Eye, ...]
-    ears: tuple[Ear, ...] = ()
+    runtime: Runtime
+    visual_encoders: tuple[VisualEncoder, ...]
+    audio_encoders: tuple[AudioEncoder, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -156,21 +160,21 @@ class Backbone:
         return sum(self.dims)
 
     @property
-    def seen_dim(self) -> int:
+    def visual_dim(self) -> int:
         """Length of what the networks that look give."""
-        return sum(self.dims[: len(self.eyes)])
+        return sum(self.dims[: len(self.visual_encoders)])
 
     @property
-    def batch(self) -> int:
+    def batch_size(self) -> int:
         """Snippets a call that make good use of the device."""
-        return min((eye.batch for eye in self.eyes), default=1)
+        return min((eye.batch_size for eye in self.visual_encoders), default=1)
 
     def __call__(self, snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Snippets (N, frames, height, width, 3), RGB in 0..255 -> (N, ``seen_dim``).
+        """Snippets (N, frames, height, width, 3), RGB in 0..255 -> (N, ``visual_dim``).
 
-        Of R regions (N R, ``seen_dim``).
+        Of R regions (N R, ``visual_dim``).
         """
-        return np.concatenate([eye.see(snippets) for eye in self.eyes], axis=1)
+        return np.concatenate([eye.encode(snippets) for eye in self.visual_encoders], axis=1)
 
 
 def to_input(snippets: NDArray[np.uint8], device: str = "cpu") -> Tensor:
@@ -182,18 +186,18 @@ def to_input(snippets: NDArray[np.uint8], device: str = "cpu") -> Tensor:
     return x.to(torch.float32).mul_(2 / 255).sub_(1)
 
 
-def batch_for(choice: Choice) -> int:
+def batch_size_for(runtime: Runtime) -> int:
     """Snippets a call; on a CPU a batch is no faster than one by one, and fills more cache."""
-    return 16 if choice.device == "cuda" else 1
+    return 16 if runtime.device == "cuda" else 1
 
 
-def in_turns(
-    network: Callable[[Given], NDArray[np.float32]],
-) -> Callable[[Given], NDArray[np.float32]]:
+def thread_safe(
+    network: Callable[[_InputT], NDArray[np.float32]],
+) -> Callable[[_InputT], NDArray[np.float32]]:
     """The same for threads: an engine already uses all of its device for one batch."""
     lock = Lock()
 
-    def locked(given: Given) -> NDArray[np.float32]:
+    def locked(given: _InputT) -> NDArray[np.float32]:
         with lock:
             return network(given)
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe._utils.determinism import exact
+from oddframe._utils.determinism import deterministic
 from oddframe._utils.files import cache_dir, scratch_folder
 from oddframe.errors import InputError, OddframeError, UsageError
 
@@ -29,16 +29,22 @@ EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
-Run = Callable[[Tensor], NDArray[np.float32]]
+Runner = Callable[[Tensor], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Choice:
+class Runtime:
     """Where and how a network runs; nothing is ``auto`` any more."""
 
     engine: str
     device: str
     precision: str
+
+    def __repr__(self) -> str:
+        # The digest of a result's settings holds this text, under the class's first name.
+        return (
+            f"Choice(engine={self.engine!r}, device={self.device!r}, precision={self.precision!r})"
+        )
 
     def __str__(self) -> str:
         return f"{self.engine} {self.precision} on {self.device}"
@@ -61,9 +67,9 @@ def cpu_has_bfloat16() -> bool:
     return any(flag in text for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
-def choose(
+def choose_runtime(
     engine: EngineName = "auto", device: DeviceName = "auto", precision: PrecisionName = "auto"
-) -> Choice:
+) -> Runtime:
     """Settle what ``auto`` leaves open, by the rule above.
 
     Raises:
@@ -89,68 +95,70 @@ def choose(
     if precision == "auto":
         native = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bfloat16()
         precision = "bfloat16" if native else "float32"
-    return Choice(engine, device, precision)
+    return Runtime(engine, device, precision)
 
 
-def run_of(
-    network: nn.Module, example: Tensor, choice: Choice, key: str, *, alone: bool = False
-) -> Run:
+def build_runner(
+    network: nn.Module, example: Tensor, runtime: Runtime, key: str, *, batch_of_one: bool = False
+) -> Runner:
     """The network on the chosen engine, any batch size.
 
     Args:
         network: Takes (N, channels, ...) float32.
         example: (1, channels, ...), of the only size that it will be given.
-        choice: Where and how it runs.
+        runtime: Where and how it runs.
         key: Names the converted network in the cache.
-        alone: The network takes batches of one only; what is returned takes any.
+        batch_of_one: The network takes batches of one only; what is returned takes any.
     """
-    if choice.engine == "openvino":
-        run = openvino_run(network, example, choice, key, alone=alone)
+    if runtime.engine == "openvino":
+        run = openvino_runner(network, example, runtime, key, batch_of_one=batch_of_one)
     else:
-        run = torch_run(network, choice, channels_last(example))
-    return (lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])) if alone else run
+        run = torch_runner(network, runtime, memory_format_for(example))
+    return (
+        (lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])) if batch_of_one else run
+    )
 
 
-def channels_last(example: Tensor) -> torch.memory_format:
+def memory_format_for(example: Tensor) -> torch.memory_format:
     """The order of pixels that PyTorch's convolutions are fastest with."""
     if example.dim() == 3:  # Without channels: a picture of sound.
         return torch.contiguous_format
     return torch.channels_last_3d if example.dim() == 5 else torch.channels_last
 
 
-def torch_run(network: nn.Module, choice: Choice, layout: torch.memory_format) -> Run:
-    """The network on PyTorch: float tensors in, float32 arrays out; see also ``exact``."""
-    network = network.eval().to(choice.device)
+def torch_runner(network: nn.Module, runtime: Runtime, layout: torch.memory_format) -> Runner:
+    """The network on PyTorch: float tensors in, float32 arrays out; see also ``deterministic``."""
+    network = network.eval().to(runtime.device)
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def run(x: Tensor) -> NDArray[np.float32]:
-        x = x.to(choice.device, memory_format=layout)
-        low = choice.precision == "bfloat16"
-        autocast = torch.autocast(choice.device, torch.bfloat16, enabled=low)
-        with exact(), torch.inference_mode(), autocast:
+        x = x.to(runtime.device, memory_format=layout)
+        low = runtime.precision == "bfloat16"
+        autocast = torch.autocast(runtime.device, torch.bfloat16, enabled=low)
+        with deterministic(), torch.inference_mode(), autocast:
             out: Tensor = network(x)
         return out.float().cpu().numpy()
 
     return run
 
 
-def openvino_run(
-    network: nn.Module, example: Tensor, choice: Choice, key: str, *, alone: bool
-) -> Run:
-    """The network on OpenVINO, any batch size unless it takes one ``alone``; see ``run_of``.
+def openvino_runner(
+    network: nn.Module, example: Tensor, runtime: Runtime, key: str, *, batch_of_one: bool
+) -> Runner:
+    """The network on OpenVINO, any batch size unless it takes one ``alone``; see ``build_runner``.
 
     Conversion takes some seconds, so its result is kept. A cache that cannot be written or read is
     no error: the network is then converted again.
     """
     import openvino
 
-    core, config = openvino.Core(), _openvino_config(choice)
+    core, config = openvino.Core(), _openvino_config(runtime)
     file = cache_dir() / f"{key}-openvino{openvino.__version__.split('-')[0]}.xml"
     try:
         compiled = core.compile_model(core.read_model(file), "CPU", config)
     except RuntimeError:
-        converted = _converted(network.eval(), example, alone)
-        compiled = _compiled_as_saved(core, converted, file, config)
+        converted = _convert(network.eval(), example, batch_of_one)
+        compiled = _save_and_compile(core, converted, file, config)
 
     def run(x: Tensor) -> NDArray[np.float32]:
         return np.array(compiled(x.numpy())[0], dtype=np.float32)
@@ -158,7 +166,7 @@ def openvino_run(
     return run
 
 
-def _compiled_as_saved(core: Any, converted: Any, file: Path, config: dict[str, str]) -> Any:
+def _save_and_compile(core: Any, converted: Any, file: Path, config: dict[str, str]) -> Any:
     """A converted network, compiled as the next run will read it from ``file``.
 
     What was just converted adds up in another order. It is saved elsewhere if ``file`` cannot be
@@ -182,11 +190,11 @@ def _compiled_as_saved(core: Any, converted: Any, file: Path, config: dict[str, 
     return core.compile_model(converted, "CPU", config)
 
 
-def _converted(network: nn.Module, example: Tensor, alone: bool) -> Any:
+def _convert(network: nn.Module, example: Tensor, batch_of_one: bool) -> Any:
     import openvino
 
     with torch.no_grad(), warnings.catch_warnings():
-        if alone:
+        if batch_of_one:
             # Nothing varies, so a trace will do: of 2,000 steps it takes a sixth of the time.
             warnings.simplefilter("ignore")
             trace = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
@@ -201,17 +209,19 @@ def _converted(network: nn.Module, example: Tensor, alone: bool) -> Any:
         return openvino.convert_model(program)
 
 
-Compiled = Callable[[NDArray[Any]], NDArray[np.float32]]
+OnnxRunner = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
-def onnx_model(path: Path, shape: tuple[int, ...], output: str | None, choice: Choice) -> Compiled:
+def load_onnx(
+    path: Path, shape: tuple[int, ...], output: str | None, runtime: Runtime
+) -> OnnxRunner:
     """An ONNX file on OpenVINO, whatever the engine of other networks is.
 
     Args:
         path: The file; data files that it names lie beside it.
         shape: Of its input, the batch first.
         output: Name of the output that is wanted; None: the first.
-        choice: For the precision.
+        runtime: For the precision.
 
     Raises:
         InputError: it cannot be read, or has no such input or output.
@@ -234,7 +244,7 @@ def onnx_model(path: Path, shape: tuple[int, ...], output: str | None, choice: C
                 f"{path}: its input is {has}, but the YAML and the crops give {wanted}"
             )
         model.reshape(list(shape))
-        compiled = core.compile_model(model, "CPU", _openvino_config(choice))
+        compiled = core.compile_model(model, "CPU", _openvino_config(runtime))
         port = compiled.output(output) if output else compiled.output(0)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[-200:]
@@ -247,11 +257,11 @@ def onnx_model(path: Path, shape: tuple[int, ...], output: str | None, choice: C
     return run
 
 
-def _openvino_config(choice: Choice) -> dict[str, str]:
+def _openvino_config(runtime: Runtime) -> dict[str, str]:
     # One stream over all cores: with several streams OpenVINO 2026.4 computes wrong features for
     # I3D (largest difference 0.17), and they are no faster.
     config = {
-        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[choice.precision],
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[runtime.precision],
         "PERFORMANCE_HINT": "LATENCY",
     }
     if threads := os.environ.get("OMP_NUM_THREADS"):

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from oddframe._utils.files import check_regular, opened
-from oddframe.errors import InputError, OddframeError, described_fault, is_out_of_memory
+from oddframe._utils.files import check_regular, open_regular_file
+from oddframe.errors import InputError, OddframeError, describe_unexpected_error, is_out_of_memory
 
-SHIPPED = Path(__file__).parent / "data"
+SHIPPED_WEIGHTS = Path(__file__).parent / "data"
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
@@ -30,7 +30,7 @@ def weights_dir() -> Path:
     return Path(data or Path.home() / ".local" / "share") / "oddframe" / "weights"
 
 
-def own_weights(name: str, source: str) -> Path:
+def find_user_weights(name: str, source: str) -> Path:
     """The user's weights of a backbone: ``NAME.safetensors``, ``NAME.pth`` or ``NAME.pt``.
 
     Args:
@@ -50,10 +50,10 @@ def own_weights(name: str, source: str) -> Path:
     )
 
 
-Network = TypeVar("Network", bound=nn.Module)
+_ModuleT = TypeVar("_ModuleT", bound=nn.Module)
 
 
-def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
+def read_state_dict(path: Path, what: str) -> Mapping[str, Tensor]:
     """Tensors by name, from safetensors or a PyTorch checkpoint of nothing but tensors.
 
     Args:
@@ -65,10 +65,10 @@ def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
     """
     check_regular(path)
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+        state = load_file(path) if path.suffix == ".safetensors" else read_torch_checkpoint(path)
     except Exception as error:  # Of a file that is something else, PyTorch says so in many ways.
         if is_out_of_memory(error):
-            raise OddframeError(f"{path}: {described_fault(error)}") from None
+            raise OddframeError(f"{path}: {describe_unexpected_error(error)}") from None
         reason = (str(error) or "it is empty").splitlines()[0]
         raise InputError(f"{path}: cannot be read as {what} weights ({reason})") from None
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
@@ -76,14 +76,14 @@ def read_state(path: Path, what: str) -> Mapping[str, Tensor]:
     return state
 
 
-def read_checkpoint(path: Path) -> Any:
+def read_torch_checkpoint(path: Path) -> Any:
     """What a PyTorch checkpoint holds, with PyTorch's restricted unpickler.
 
     Raises:
         ValueError: it would unfold to more than there is in the file.
         Exception: of PyTorch, in many ways: it is something else.
     """
-    with opened(path) as file:
+    with open_regular_file(path) as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as parts:
                 packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist())
@@ -100,7 +100,9 @@ def read_checkpoint(path: Path) -> Any:
     return found
 
 
-def fill(network: Network, state: Mapping[str, Tensor], what: str, optional: str = "\0") -> Network:
+def load_weights(
+    network: _ModuleT, state: Mapping[str, Tensor], what: str, optional: str = "\0"
+) -> _ModuleT:
     """Fill ``network``, ready for inference; half precision is widened.
 
     Args:
@@ -126,7 +128,7 @@ def fill(network: Network, state: Mapping[str, Tensor], what: str, optional: str
     return network.eval()
 
 
-def fold(
+def fold_batch_norm(
     weight: Tensor, gamma: Tensor | None, beta: Tensor, mean: Tensor, var: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     """Convolution weight and bias that do what convolution and batch normalisation did.
@@ -142,15 +144,15 @@ def fold(
     return folded.float(), bias.float()
 
 
-def fold_named(
+def fold_named_batch_norm(
     state: Mapping[str, Tensor], conv: str, norm: str, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """``fold`` of the convolution and the batch normalisation of these names.
+    """``fold_batch_norm`` of the convolution and the batch normalisation of these names.
 
     Raises:
         KeyError: a tensor is not in ``state``.
     """
-    return fold(
+    return fold_batch_norm(
         state[f"{conv}.weight"],
         state[f"{norm}.weight"],
         state[f"{norm}.bias"],

@@ -9,32 +9,38 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from oddframe._utils.child_process import PATIENCE
-from oddframe._utils.threads import share_of_cores
-from oddframe._utils.worker_pool import Beat, Broken, Watched, beating
-from oddframe.cli.console import follow, note, printable, progress_bar, say
+from oddframe._utils.child_process import PATIENCE_HINT
+from oddframe._utils.threads import share_cores
+from oddframe._utils.worker_pool import Heartbeat, WorkerFailure, WorkerPool, send_heartbeats
+from oddframe.cli.console import bar_progress, print_answer, print_note, printable, progress_bar
 from oddframe.cli.inputs import recordings
-from oddframe.cli.jobs import Job, Outcome, Settings, load_detector, score_one
-from oddframe.cli.telling import answer, line, summary
+from oddframe.cli.jobs import (
+    ScoringJob,
+    ScoringOutcome,
+    ScoringSettings,
+    load_detector,
+    score_input,
+)
+from oddframe.cli.messages import format_batch_summary, format_outcome, outcomes_to_dict
 from oddframe.detector import Detector
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.extraction.file_layout import video_of
-from oddframe.modelfile import UNUSUAL
-from oddframe.outputs.pages.folder_index import NAME as INDEX
+from oddframe.features.extraction.file_layout import common_path
+from oddframe.modelfile import DETECTS_UNUSUAL
+from oddframe.outputs.pages.folder_index import INDEX_NAME as INDEX
 from oddframe.outputs.pages.folder_index import FolderIndex, is_index
-from oddframe.outputs.write import path_of, stems
+from oddframe.outputs.write import output_path, unique_stems
 from oddframe.video.decoding.folder import PICTURE_SUFFIXES
-from oddframe.video.decoding.supervised import DecodingLimits, decoding_limits, set_decoding_limits
+from oddframe.video.decoding.isolated import DecodingLimits, decoding_limits, set_decoding_limits
 
 # Several at once: a process is given up when nothing comes of it for so long (s) beside what its
 # decoder may take. Networks may first have to be converted, on a machine that does other things.
 _SILENCE_S = 300.0
 
 
-def run(
+def score_batch(
     paths: Sequence[str],
     features: Sequence[Path],
-    settings: Settings,
+    settings: ScoringSettings,
     jobs: int,
     *,
     as_json: bool,
@@ -50,7 +56,7 @@ def run(
     videos = recordings(paths, quiet=quiet)
     detector = load_detector(settings)
     # Files of several backbones are one video, whichever of them are named.
-    once = {video_of(path, detector.spec): path for path in reversed(features)}
+    once = {common_path(path, detector.spec): path for path in reversed(features)}
     work = _jobs(videos, list(reversed(once.values())))
     if settings.out is not None:
         _spare(work, settings.out, settings.formats)
@@ -59,10 +65,10 @@ def run(
     if settings.out is not None:
         _make_folder(settings.out)
     info = detector.info
-    trained = f"trained on {info.knows}; it knows nothing else"
-    if info.knows == UNUSUAL:
-        trained = f"trained on normal video alone; it finds {UNUSUAL} beside that"
-    note(
+    trained = f"trained on {info.detects}; it knows nothing else"
+    if info.detects == DETECTS_UNUSUAL:
+        trained = f"trained on normal video alone; it finds {DETECTS_UNUSUAL} beside that"
+    print_note(
         printable(f"{info.name}: {trained}. ")
         + f"{info.method} on {info.backbone}, profile {info.profile}, {info.engine}",
         quiet=quiet,
@@ -70,29 +76,31 @@ def run(
     ours, theirs = len(detector.spec.crops), len(detector.model.profiles[info.profile].spec.crops)
     if ours != theirs and settings.threshold is None:
         set_on = f"{theirs} view{'s' if theirs > 1 else ''}"
-        note(f"its threshold was set on {set_on}, not {ours}: see --threshold", quiet=quiet)
+        print_note(f"its threshold was set on {set_on}, not {ours}: see --threshold", quiet=quiet)
     if settings.threshold is None:
         masks = [(path, settings.masks.digest_of(path)) for path in videos]
         for text in detector.threshold_notes(masks, settings.events.of(detector.rule)):
-            note(text, quiet=quiet)
+            print_note(text, quiet=quiet)
     if (single := sum(job.path.suffix.lower() in PICTURE_SUFFIXES for job in work)) > 1:
-        note(f"{single} single pictures: name their folder to score them as one video", quiet=quiet)
+        print_note(
+            f"{single} single pictures: name their folder to score them as one video", quiet=quiet
+        )
     start = time.monotonic()
-    outcomes: list[Outcome] = []
+    outcomes: list[ScoringOutcome] = []
     index = _Index(work, settings)
     for outcome in _score_all(work, settings, detector, jobs, quiet=quiet):
         outcomes.append(outcome)
         index.add(outcome)
         if outcome.error:
-            note(line(outcome))
+            print_note(format_outcome(outcome))
         elif not as_json:
-            say(line(outcome))
+            print_answer(format_outcome(outcome))
     if as_json:
         order = {job: i for i, job in enumerate(work)}
         outcomes.sort(key=lambda outcome: order[outcome.job])
-        say(json.dumps(answer(outcomes), indent=2))
+        print_answer(json.dumps(outcomes_to_dict(outcomes), indent=2))
     if len(outcomes) > 1 or any(o.error for o in outcomes):
-        note(summary(outcomes, time.monotonic() - start), quiet=quiet)
+        print_note(format_batch_summary(outcomes, time.monotonic() - start), quiet=quiet)
     return max([*(o.exit_code for o in outcomes), index.finish(quiet=quiet)])
 
 
@@ -102,7 +110,7 @@ class _Index:
     That it cannot be written is said once and stops nothing.
     """
 
-    def __init__(self, work: Sequence[Job], settings: Settings) -> None:
+    def __init__(self, work: Sequence[ScoringJob], settings: ScoringSettings) -> None:
         self._index: FolderIndex | None = None
         self._exit_code = 0
         out = settings.out
@@ -111,7 +119,7 @@ class _Index:
             self._index = index if index.wanted else None
         self._write(finished=False)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: ScoringOutcome) -> None:
         """Take up what became of one input."""
         if self._index is None:
             return
@@ -126,7 +134,7 @@ class _Index:
         """Write it a last time and say where it is; the exit code."""
         self._write(finished=True)
         if self._index is not None:
-            note(f"all videos and events: {printable(str(self._index.path))}", quiet=quiet)
+            print_note(f"all videos and events: {printable(str(self._index.path))}", quiet=quiet)
         return self._exit_code
 
     def _write(self, *, finished: bool) -> None:
@@ -134,25 +142,27 @@ class _Index:
             if self._index is not None:
                 self._index.write(finished)
         except OddframeError as error:
-            note(printable(str(error)))
+            print_note(printable(str(error)))
             self._index, self._exit_code = None, error.exit_code
 
 
-def _jobs(videos: Sequence[Path], features: Sequence[Path]) -> list[Job]:
+def _jobs(videos: Sequence[Path], features: Sequence[Path]) -> list[ScoringJob]:
     every = [*videos, *features]
     return [
-        Job(path, stem, is_features=i >= len(videos))
-        for i, (path, stem) in enumerate(zip(every, stems(every, [Path(INDEX).stem]), strict=True))
+        ScoringJob(path, stem, is_features=i >= len(videos))
+        for i, (path, stem) in enumerate(
+            zip(every, unique_stems(every, [Path(INDEX).stem]), strict=True)
+        )
     ]
 
 
-def _spare(work: Sequence[Job], out: Path, formats: Sequence[str]) -> None:
+def _spare(work: Sequence[ScoringJob], out: Path, formats: Sequence[str]) -> None:
     """Refuse to write over anything that is to be scored."""
     inputs = {job.path.absolute() for job in work}
     for job in work:
         if "png" in formats and job.path.is_dir() and job.path.resolve() == out.resolve():
             raise UsageError(f"{out}: a folder of frames, and the curve would be one; see --out")
-        for target in (path_of(out, job.stem, name) for name in formats):
+        for target in (output_path(out, job.stem, name) for name in formats):
             if target.absolute() in inputs:
                 raise UsageError(
                     f"{target}: to be scored, and what is written of {job.path} would take its "
@@ -170,49 +180,60 @@ def _make_folder(out: Path) -> None:
 
 
 def _score_all(
-    work: Sequence[Job], settings: Settings, detector: Detector, jobs: int, *, quiet: bool
-) -> Iterator[Outcome]:
+    work: Sequence[ScoringJob],
+    settings: ScoringSettings,
+    detector: Detector,
+    jobs: int,
+    *,
+    quiet: bool,
+) -> Iterator[ScoringOutcome]:
     if min(jobs, len(work)) > 1:
         yield from _in_parallel(work, settings, min(jobs, len(work)), quiet=quiet)
         return
     with progress_bar(quiet=quiet) as bar:
         for job in work:
-            progress = follow(bar, job.path.name)
-            outcome = score_one(job, settings, detector, progress)
+            progress = bar_progress(bar, job.path.name)
+            outcome = score_input(job, settings, detector, progress)
             bar.remove_task(bar.task_ids[-1])
             yield outcome
 
 
 def _in_parallel(
-    work: Sequence[Job], settings: Settings, jobs: int, *, quiet: bool
-) -> Iterator[Outcome]:
-    watched: Watched[Job, Outcome] = Watched(
+    work: Sequence[ScoringJob], settings: ScoringSettings, jobs: int, *, quiet: bool
+) -> Iterator[ScoringOutcome]:
+    watched: WorkerPool[ScoringJob, ScoringOutcome] = WorkerPool(
         partial(_Scorer, settings, decoding_limits()),
         jobs,
-        _SILENCE_S + decoding_limits().silence_s,
-        advice=PATIENCE,
+        _SILENCE_S + decoding_limits().timeout_s,
+        advice=PATIENCE_HINT,
     )
-    with share_of_cores(jobs), progress_bar(quiet=quiet) as bar:
-        update, done = follow(bar, f"{len(work)} videos"), 0
+    with share_cores(jobs), progress_bar(quiet=quiet) as bar:
+        update, done = bar_progress(bar, f"{len(work)} videos"), 0
         for found in watched.run(work):
             if found is None:
                 continue
             number, answer = found
             done += 1
             update(done, len(work))
-            if isinstance(answer, Broken):
+            if isinstance(answer, WorkerFailure):
                 reason = f"{work[number].path}: {answer.reason}"
-                answer = Outcome(work[number], error=reason, exit_code=InputError.exit_code)
+                answer = ScoringOutcome(work[number], error=reason, exit_code=InputError.exit_code)
             yield answer
 
 
 class _Scorer:
-    """Scores in a process of its own that is watched; see ``Watched``."""
+    """Scores in a process of its own that is watched; see ``WorkerPool``."""
 
-    def __init__(self, settings: Settings, limits: DecodingLimits) -> None:
+    def __init__(self, settings: ScoringSettings, limits: DecodingLimits) -> None:
         set_decoding_limits(limits)
         self._settings, self._detector = settings, load_detector(settings)
 
-    def __call__(self, job: Job, beat: Beat) -> Outcome:
+    def __call__(self, job: ScoringJob, heartbeat: Heartbeat) -> ScoringOutcome:
         # What comes after the features may take long.
-        return score_one(job, self._settings, self._detector, beat, settling=partial(beating, beat))
+        return score_input(
+            job,
+            self._settings,
+            self._detector,
+            heartbeat,
+            settling=partial(send_heartbeats, heartbeat),
+        )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oddframe.cli.console import follow, note, printable, progress_bar, say
+from oddframe.cli.console import bar_progress, print_answer, print_note, printable, progress_bar
 from oddframe.cli.options import (
-    FEATURES,
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
+    DEFAULT_STORE,
     DebugOption,
     Device,
     DeviceOption,
@@ -32,7 +32,7 @@ from oddframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from oddframe.evaluation.thresholds import Threshold
+    from oddframe.evaluation.thresholds import CalibratedThreshold
 
 EXAMPLE = (
     "Example: oddframe calibrate fight cam3/ --false-alarms-per-hour 0.5 --out cam3.safetensors"
@@ -58,13 +58,13 @@ def calibrate(
     gap: EventOptions.Gap = None,
     mask: MaskOption = None,
     profile: ProfileOption = ProfileName.best,
-    store: StoreOption = FEATURES,
+    store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -79,16 +79,22 @@ def calibrate(
     from dataclasses import replace
 
     from oddframe._utils.files import json_text
-    from oddframe.cameras import camera_of, masks_of, shared_mask, with_masks, with_thresholds
+    from oddframe.cameras import (
+        camera_name,
+        masks_by_camera,
+        summarize_masks,
+        with_masks,
+        with_thresholds,
+    )
     from oddframe.datasets.labelled import NORMAL, LabelledVideo
     from oddframe.detector import Detector
     from oddframe.errors import InputError, UsageError
-    from oddframe.evaluation.scoring import score_videos, used_mask
-    from oddframe.evaluation.thresholds import set_by_camera, set_threshold
+    from oddframe.evaluation.scoring import mask_used, score_videos
+    from oddframe.evaluation.thresholds import set_threshold, set_thresholds_by_camera
     from oddframe.events import RuleChanges
     from oddframe.features.store.store import FeatureStore
     from oddframe.modelfile import save_model
-    from oddframe.video.discover import find_inputs
+    from oddframe.video.discover import find_videos
     from oddframe.video.mask import read_masks
 
     if out.suffix != ".safetensors":
@@ -102,30 +108,30 @@ def calibrate(
     )
     masks = read_masks(mask)
     before, name = RuleChanges(release, smooth, min_length, gap).of(detector.rule), profile.value
-    normal = [LabelledVideo(p, False, NORMAL, camera_of(p)) for p in find_inputs(videos)]
+    normal = [LabelledVideo(p, False, NORMAL, camera_name(p)) for p in find_videos(videos)]
     with progress_bar(quiet=quiet) as bar:
-        kept, progress = FeatureStore(store), follow(bar, "scoring")
+        kept, progress = FeatureStore(store), bar_progress(bar, "scoring")
         scored, failed = score_videos(detector, normal, kept, progress, jobs, masks)
     for line in failed:
-        note(f"left out: {printable(line)}")
+        print_note(f"left out: {printable(line)}")
     if not scored:
         raise InputError("none of these videos could be scored: no threshold, nothing written")
     found = set_threshold([track for _, track in scored], per_hour, before)
     cameras = {}
     if each:
         own = [(video.group, track) for video, track in scored]
-        cameras = set_by_camera(own, per_hour, before.with_threshold(found.value))
+        cameras = set_thresholds_by_camera(own, per_hour, before.with_threshold(found.value))
     told = _told(found)
     if cameras:
         told["cameras"] = {camera: _told(one) for camera, one in cameras.items()}
     thresholds = {camera: one.value for camera, one in cameras.items()}
-    common, by_camera = shared_mask((v.path, used_mask(v, masks)) for v, _ in scored)
+    common, by_camera = summarize_masks((v.path, mask_used(v, masks)) for v, _ in scored)
     told["mask"] = by_camera or common
     profiles = dict(detector.model.profiles)
-    if found.kept:  # Keep its mask, too; a camera whose own threshold changed has the new one.
-        used = {video.group: used_mask(video, masks) for video, _ in scored}
-        changed = {camera: used[camera] for camera, one in cameras.items() if not one.kept}
-        common, by_camera = profiles[name].spec.mask, masks_of(detector.model.card, name)
+    if found.unchanged:  # Keep its mask, too; a camera whose own threshold changed has the new one.
+        used = {video.group: mask_used(video, masks) for video, _ in scored}
+        changed = {camera: used[camera] for camera, one in cameras.items() if not one.unchanged}
+        common, by_camera = profiles[name].spec.mask, masks_by_camera(detector.model.card, name)
         if changed:
             by_camera = (by_camera or dict.fromkeys(cameras, common)) | changed
     card = with_thresholds(detector.model.card, name, thresholds) | {f"calibration_{name}": told}
@@ -133,32 +139,34 @@ def calibrate(
     spec = replace(profiles[name].spec, mask=common)
     profiles[name] = replace(profiles[name], spec=spec, rule=before.with_threshold(found.value))
     half = bool(card.get("configuration", {}).get("half"))
-    save_model(replace(detector.model, profiles=profiles, card=card), out, half=half)
+    save_model(replace(detector.model, profiles=profiles, card=card), out, fp16=half)
     if as_json:
         answer = {"model": str(out), "profile": name, "threshold_before": before.threshold}
-        say(json_text({**answer, **told, "failed": failed}, indent=2))
+        print_answer(json_text({**answer, **told, "failed": failed}, indent=2))
     else:
-        say(f"{printable(str(out))}: threshold {found.value:.4g}, was {before.threshold:.4g}")
+        print_answer(
+            f"{printable(str(out))}: threshold {found.value:.4g}, was {before.threshold:.4g}"
+        )
         _show(found)
         for camera, one in cameras.items():
-            say(f"camera {printable(camera)}: threshold {one.value:.4g}")
+            print_answer(f"camera {printable(camera)}: threshold {one.value:.4g}")
             _show(one)
     if failed:
         raise typer.Exit(InputError.exit_code)
 
 
-def _told(found: Threshold) -> dict[str, Any]:
+def _told(found: CalibratedThreshold) -> dict[str, Any]:
     """A threshold and what it stands on, as JSON types."""
-    rate, checked = found.alarms.per_hour, found.checked
+    rate, checked = found.false_alarms.per_hour, found.cross_checked
     told: dict[str, Any] = {
         "threshold": found.value,
-        "wished_per_hour": found.wish,
+        "wished_per_hour": found.target_per_hour,
         "videos": found.videos,
-        "hours": found.alarms.hours,
-        "false_alarms": found.alarms.count,
+        "hours": found.false_alarms.hours,
+        "false_alarms": found.false_alarms.count,
         "per_hour_95": [rate.low, rate.high],
-        "hours_are_enough": found.enough,
-        "kept": found.kept,
+        "hours_are_enough": found.enough_hours,
+        "kept": found.unchanged,
         "on_others": None,
     }
     if checked is not None:
@@ -170,21 +178,30 @@ def _told(found: Threshold) -> dict[str, Any]:
     return told
 
 
-def _show(found: Threshold) -> None:
-    from oddframe.outputs.pages.evaluation_summary import about_rate, hours, rate
+def _show(found: CalibratedThreshold) -> None:
+    from oddframe.outputs.pages.evaluation_summary import (
+        describe_alarm_rate,
+        format_alarm_rate,
+        format_hours,
+    )
 
-    say(f"  {about_rate(found.alarms)}")
-    if found.checked is None:
-        say("  It could not be checked: that takes at least two videos.")
+    print_answer(f"  {describe_alarm_rate(found.false_alarms)}")
+    if found.cross_checked is None:
+        print_answer("  It could not be checked: that takes at least two videos.")
     else:
-        say(f"  Set on some videos and counted on the others: {rate(found.checked)} an hour.")
-    if not found.enough:
+        print_answer(
+            f"  Set on some videos and counted on the others: {format_alarm_rate(found.cross_checked)} an hour."  # noqa: E501
+        )
+    if not found.enough_hours:
         enough = "no amount of video shows that there will never be one"
-        if found.wish > 0:
-            enough = f"at least {hours(found.hours_needed)} of normal video would be needed"
-        seen = hours(found.alarms.hours)
-        say(f"  This cannot promise {found.wish:g} an hour: {enough}, and this is {seen}.")
-    if found.kept:
-        say("  So little video does not lower a threshold: it stays as it was.")
+        if found.target_per_hour > 0:
+            enough = f"at least {format_hours(found.hours_needed)} of normal video would be needed"
+        seen = format_hours(found.false_alarms.hours)
+        print_answer(
+            f"  This cannot promise {found.target_per_hour:g} an hour: {enough}, and this is "
+            f"{seen}."
+        )
+    if found.unchanged:
+        print_answer("  So little video does not lower a threshold: it stays as it was.")
     if found.value > 1:
-        say("  The threshold is above every possible score: nothing will ever be found.")
+        print_answer("  The threshold is above every possible score: nothing will ever be found.")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from oddframe._utils.threads import meanwhile
+from oddframe._utils.threads import call_periodically
 from oddframe.errors import OddframeError
-from oddframe.outputs.text import length
+from oddframe.outputs.text import format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Without a terminal a line is written so often (s).
 _LINE_S = 30.0
 # What a bar says while networks are loaded, before anything is counted.
-GETTING_READY = "getting ready"
+LOADING_NOTE = "getting ready"
 
 
 def printable(text: str) -> str:
@@ -103,20 +103,20 @@ def standard_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
-def say(text: str = "") -> None:
+def print_answer(text: str = "") -> None:
     """One line of the answer."""
     sys.stdout.write(without_control_characters(text) + "\n")
     sys.stdout.flush()
 
 
-def note(text: str, *, quiet: bool = False) -> None:
+def print_note(text: str, *, quiet: bool = False) -> None:
     """One line that is no answer: what goes on, on standard error."""
     if not quiet:
         sys.stderr.write(without_control_characters(text) + "\n")
         sys.stderr.flush()
 
 
-def training_line(done: int, total: int, task: Task, outcome: Outcome) -> str:
+def format_training_line(done: int, total: int, task: Task, outcome: Outcome) -> str:
     """One of several trainings is done: which, what it gave in per cent, and how long it took;
     or why it gave nothing."""
     line = f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
@@ -129,9 +129,9 @@ def training_line(done: int, total: int, task: Task, outcome: Outcome) -> str:
     )
 
 
-def say_error(text: str) -> None:
+def print_error(text: str) -> None:
     """One line that says what went wrong."""
-    note(f"oddframe: {printable(text)}")
+    print_note(f"oddframe: {printable(text)}")
 
 
 @contextmanager
@@ -177,9 +177,9 @@ def _lines(bar: Progress) -> Iterator[None]:
     def tell() -> None:
         with suppress(OSError):  # The reader has closed it.
             for line in _progress_lines(bar):
-                note(line)
+                print_note(line)
 
-    with meanwhile(_LINE_S, tell):
+    with call_periodically(_LINE_S, tell):
         yield
 
 
@@ -193,18 +193,18 @@ def _progress_lines(bar: Progress) -> list[str]:
         share = f"{task.completed:.0f} done" if task.completed else ""
         if task.total:
             share = f"{task.percentage:.0f} %"
-        left = "" if task.time_remaining is None else f"{length(task.time_remaining)} left"
+        left = "" if task.time_remaining is None else f"{format_duration(task.time_remaining)} left"
         lines.append(f"{task.description}: {', '.join(filter(None, (share, told, left)))}")
     return lines
 
 
-def follow(bar: Progress, description: str) -> Callable[[int, int | None], None]:
+def bar_progress(bar: Progress, description: str) -> Callable[[int, int | None], None]:
     """A progress callback (done, expected) that draws one line of ``bar``.
 
     Until it is first called, the line says so: the first use of a network converts it, which takes
     some seconds.
     """
-    task = bar.add_task(printable(description)[-40:], total=None, note=GETTING_READY)
+    task = bar.add_task(printable(description)[-40:], total=None, note=LOADING_NOTE)
 
     def update(done: int, expected: int | None) -> None:
         bar.update(task, completed=done, total=expected and max(expected, done), note="")
@@ -235,4 +235,4 @@ class FeatureProgress:
 
     def say(self, line: str) -> None:
         """A line that the user should read."""
-        note(printable(line), quiet=self._quiet)
+        print_note(printable(line), quiet=self._quiet)

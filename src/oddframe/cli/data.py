@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oddframe.cli.console import follow, printable, progress_bar, say
+from oddframe.cli.console import bar_progress, print_answer, printable, progress_bar
 from oddframe.cli.options import (
-    FEATURES,
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
+    DEFAULT_STORE,
     DataIfNamedOption,
     DebugOption,
     JsonOption,
@@ -41,7 +41,7 @@ Data = Annotated[
 
 
 @app.command("info", epilog=EXAMPLE)
-def info(
+def data_info(
     name: Data,
     data: DataIfNamedOption = None,
     as_json: JsonOption = False,
@@ -52,18 +52,18 @@ def info(
 
     counts = {**_known(_named(name, data)), **_counts(_survey(name, data))}
     if as_json:
-        say(json.dumps(counts, indent=2))
+        print_answer(json.dumps(counts, indent=2))
         return
     for key, value in counts.items():
         lines = value if key == "beware" else [value]
         for line in lines:
             words = ", ".join(map(str, line)) if isinstance(line, list) else line
             if line not in (0, "", []) or key == "abnormal":
-                say(f"{key.replace('_', ' '):<18} {printable(str(words))}")
+                print_answer(f"{key.replace('_', ' '):<18} {printable(str(words))}")
 
 
 @app.command("check", epilog=EXAMPLE)
-def check(
+def data_check(
     name: Data,
     data: DataIfNamedOption = None,
     features: Annotated[
@@ -81,9 +81,9 @@ def check(
         bool, typer.Option("--quick", help="Headers alone: does not look for NaN.")
     ] = False,
     most: Annotated[int, typer.Option(min=0, help="Files to name of each fault.")] = 3,
-    store: StoreOption = FEATURES,
+    store: StoreOption = DEFAULT_STORE,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -96,8 +96,8 @@ def check(
     import json
 
     from oddframe.datasets.published.feature_files import check_features
-    from oddframe.datasets.quality.check import check as look
-    from oddframe.datasets.quality.scene_grouping import find_places, same_place_warnings
+    from oddframe.datasets.quality.check import check_dataset as look
+    from oddframe.datasets.quality.scene_grouping import find_scenes, same_scene_warnings
     from oddframe.errors import InputError, UsageError
     from oddframe.features.store.store import FeatureStore
 
@@ -105,35 +105,35 @@ def check(
         raise UsageError("--sound, --dim and --quick are about feature files: say --features DIR")
     survey = _survey(name, data)
     if features is not None:
-        listed = survey.checked()
+        listed = survey.require_valid()
         with progress_bar(quiet=quiet) as bar:
-            told = follow(bar, "feature files")
+            told = bar_progress(bar, "feature files")
             files = check_features(
                 listed, features, sound, dim=dim, contents=not quick, progress=told
             )
         if as_json:
-            say(json.dumps(_as_json(files), indent=2))
+            print_answer(json.dumps(_as_json(files), indent=2))
         else:
             _show(files, most)
         if files.faults:
             raise typer.Exit(InputError.exit_code)
         return
     with progress_bar(quiet=quiet) as bar:
-        findings = look(survey, follow(bar, "reading"))
-        kept, looking = FeatureStore(store), follow(bar, "looking for places")
-        places = find_places(survey.dataset, looking, store=kept, hashes=findings.hashes)
-    warnings = [*findings.warnings, *same_place_warnings(survey.dataset, places)]
+        findings = look(survey, bar_progress(bar, "reading"))
+        kept, looking = FeatureStore(store), bar_progress(bar, "looking for places")
+        places = find_scenes(survey.dataset, looking, store=kept, hashes=findings.hashes)
+    warnings = [*findings.warnings, *same_scene_warnings(survey.dataset, places)]
     if as_json:
         lines = {"problems": list(findings.problems), "warnings": warnings}
-        say(json.dumps({**lines, "hours": findings.hours}, indent=2))
+        print_answer(json.dumps({**lines, "hours": findings.hours}, indent=2))
     else:
         for line in findings.problems:
-            say(f"WRONG    {printable(line)}")
+            print_answer(f"WRONG    {printable(line)}")
         for line in warnings:
-            say(f"BEWARE   {printable(line)}")
+            print_answer(f"BEWARE   {printable(line)}")
         verdict = f"{len(findings.problems)} wrong" if findings.problems else "nothing wrong"
         hours = f"{findings.hours:.2f} hours"
-        say(f"{len(survey.dataset)} videos, {hours}: {verdict}")
+        print_answer(f"{len(survey.dataset)} videos, {hours}: {verdict}")
     if findings.problems:
         raise typer.Exit(InputError.exit_code)
 
@@ -153,24 +153,26 @@ def _as_json(found: FeatureFindings) -> dict[str, Any]:
 
 
 def _show(found: FeatureFindings, most: int) -> None:
-    from oddframe.datasets.published.feature_files import KINDS
+    from oddframe.datasets.published.feature_files import FAULT_DESCRIPTIONS
 
     for kind, faults in found.faults.items():
-        say(f"WRONG    {len(faults):>6}  {KINDS[kind]}")
+        print_answer(f"WRONG    {len(faults):>6}  {FAULT_DESCRIPTIONS[kind]}")
     if found.unlisted:
-        say(f"BEWARE   {found.unlisted:>6}  .npy files that no list asks for")
+        print_answer(f"BEWARE   {found.unlisted:>6}  .npy files that no list asks for")
     for faults in found.faults.values():
         for fault in faults[:most]:
-            say(f"  {printable(str(fault))}")
+            print_answer(f"  {printable(str(fault))}")
         if most and len(faults) > most:
-            say(f"  ... and {len(faults) - most} more like it")
+            print_answer(f"  ... and {len(faults) - most} more like it")
     if found.shorter_sound:
-        say(
+        print_answer(
             f"{found.shorter_sound} videos have a row of sound fewer than of the picture, as "
             "published: the picture's last row is left out"
         )
     verdict = "nothing wrong" if not found.faults else f"{found.videos - found.complete} not"
-    say(f"{found.complete} of {found.videos} videos are complete, {found.files} files: {verdict}")
+    print_answer(
+        f"{found.complete} of {found.videos} videos are complete, {found.files} files: {verdict}"
+    )
 
 
 def _survey(name: str, data: Path | None) -> Survey:
@@ -185,9 +187,9 @@ def _named(name: str, data: Path | None) -> str:
 
 def _known(data: str) -> dict[str, str]:
     """What is known of a published set before a file of it is opened."""
-    from oddframe.datasets.registry import manifest_of
+    from oddframe.datasets.registry import find_published_dataset
 
-    named = manifest_of(data)
+    named = find_published_dataset(data)
     if named is None:
         return {}
     about = named[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import follow, note, progress_bar, say
+from oddframe.cli.console import bar_progress, print_answer, print_note, progress_bar
 from oddframe.cli.options import (
     DebugOption,
     Device,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from oddframe.timeline import Event
 
 EXAMPLE = "Example: oddframe demo --out demo"
-DATA = Path(__file__).parents[1] / "demo_data"
+DEMO_DATA = Path(__file__).parents[1] / "demo_data"
 _SIZE = (480, 360)
 
 
@@ -42,41 +42,44 @@ def demo(
     The clips are of recordings that the model never saw.
     """
     from oddframe.detector import Detector
-    from oddframe.outputs.video.encode import Clip, join
+    from oddframe.outputs.video.encode import LabelledClip, join_clips
     from oddframe.outputs.write import FORMATS, write
 
-    with (DATA / "clips.csv").open(newline="") as file:
-        clips = [Clip(DATA / row["clip"], row["label"] != "normal") for row in csv.DictReader(file)]
+    with (DEMO_DATA / "clips.csv").open(newline="") as file:
+        clips = [
+            LabelledClip(DEMO_DATA / row["clip"], row["label"] != "normal")
+            for row in csv.DictReader(file)
+        ]
     detector = Detector.load("fight", device=device.value, engine=engine.value)
     video = out / "video.mp4"
-    note(f"joining {len(clips)} clips into {video}", quiet=quiet)
-    truth = join(clips, video, _SIZE)
+    print_note(f"joining {len(clips)} clips into {video}", quiet=quiet)
+    truth = join_clips(clips, video, _SIZE)
     with progress_bar(quiet=quiet) as bar:
-        made = detector.features(video, progress=follow(bar, "scoring"))
+        made = detector.features(video, progress=bar_progress(bar, "scoring"))
         track = detector.score(made.features)
         result = replace(detector.result(str(video), track), truth=truth)
         bar.add_task("drawing", total=None, note="")
         files = write(result, FORMATS, out, None)
-    for text in table(result):
-        say(text)
-    say()
-    say(
+    for text in format_events_table(result):
+        print_answer(text)
+    print_answer()
+    print_answer(
         f"Look at {out / 'report.html'} in a browser; beside it: "
         f"{', '.join(f.name for f in files if f.name != 'report.html')}"
     )
 
 
-def table(result: VideoResult) -> list[str]:
+def format_events_table(result: VideoResult) -> list[str]:
     """Events found beside the true ones, in order of time, as lines of text."""
     from oddframe.events import match_events
-    from oddframe.outputs.text import clock, length
+    from oddframe.outputs.text import format_clock, format_duration
 
     truth = result.truth or ()
     match = match_events(result.events, truth)
     base = result.track.timebase
     lines = [
-        f"{result.video}: {length(base.duration_s)}, {base.n_frames} frames, "
-        f"model {result.model.name} (trained on {result.model.knows}), "
+        f"{result.video}: {format_duration(base.duration_s)}, {base.n_frames} frames, "
+        f"model {result.model.name} (trained on {result.model.detects}), "
         f"threshold {result.rule.threshold:.2f}",
         "",
         "found                 peak     score   true",
@@ -84,17 +87,25 @@ def table(result: VideoResult) -> list[str]:
     rows: list[tuple[float, str]] = []
     for event in result.events:
         true = [span for span in truth if _overlap(event, span)]
-        beside = ", ".join(f"{clock(a, 1)} - {clock(b, 1)}" for a, b in true) or "false alarm"
-        found = f"{clock(event.start_s, 1)} - {clock(event.end_s, 1)}"
+        beside = (
+            ", ".join(f"{format_clock(a, 1)} - {format_clock(b, 1)}" for a, b in true)
+            or "false alarm"
+        )
+        found = f"{format_clock(event.start_s, 1)} - {format_clock(event.end_s, 1)}"
         rows.append(
             (
                 event.start_s,
-                f"{found:<20}  {clock(event.peak_s, 1):<7}  {event.score:<6.2f}  {beside}",
+                f"{found:<20}  {format_clock(event.peak_s, 1):<7}  {event.score:<6.2f}  {beside}",
             )
         )
     for a, b in truth:
         if not any(_overlap(event, (a, b)) for event in result.events):
-            rows.append((a, f"{'missed':<20}  {'':<7}  {'':<6}  {clock(a, 1)} - {clock(b, 1)}"))
+            rows.append(
+                (
+                    a,
+                    f"{'missed':<20}  {'':<7}  {'':<6}  {format_clock(a, 1)} - {format_clock(b, 1)}",  # noqa: E501
+                )
+            )
     lines += [text for _, text in sorted(rows)]
     alarms = "1 false alarm" if match.false == 1 else f"{match.false} false alarms"
     lines += ["", f"{match.found} of {len(truth)} found, {alarms}"]

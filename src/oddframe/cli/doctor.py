@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from oddframe.cli.console import say
+from oddframe.cli.console import print_answer
 from oddframe.cli.options import DebugOption, JsonOption
 
 EXAMPLE = "Example: oddframe doctor"
@@ -22,7 +22,7 @@ EXTRAS = {"ray": "ray", "pyarrow": "parquet", "tensorboard": "tensorboard"}
 
 
 @dataclass(frozen=True)
-class Check:
+class Diagnosis:
     """One thing looked at. ``needed``: scoring a video does not work without it."""
 
     name: str
@@ -36,115 +36,117 @@ def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:  # 
     """Say what is installed, which device and engine run, and what is missing."""
     results = []
     width = max(len(name) for name, _ in _CHECKS)
-    for c in checks():  # One at a time: importing torch and OpenVINO takes seconds.
+    for c in run_checks():  # One at a time: importing torch and OpenVINO takes seconds.
         results.append(c)
         if not as_json:
             mark = "ok" if c.ok else ("MISSING" if c.needed else "absent")
-            say(f"{mark:<8}{c.name:<{width}}  {c.found}")
+            print_answer(f"{mark:<8}{c.name:<{width}}  {c.found}")
             if not c.ok and c.advice:
-                say(f"{'':<8}{'':<{width}}  -> {c.advice}")
+                print_answer(f"{'':<8}{'':<{width}}  -> {c.advice}")
     good = all(c.ok for c in results if c.needed)
     if as_json:
-        say(json.dumps({"ok": good, "checks": [asdict(c) for c in results]}, indent=2))
+        print_answer(json.dumps({"ok": good, "checks": [asdict(c) for c in results]}, indent=2))
     if not good:
         raise typer.Exit(1)
 
 
-def checks() -> Iterator[Check]:
+def run_checks() -> Iterator[Diagnosis]:
     """Everything that oddframe stands on, in the order in which a video meets it."""
     return (_guarded(name, check) for name, check in _CHECKS)
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def _guarded(name: str, check: Callable[[], Diagnosis]) -> Diagnosis:
     try:
         return check()
     except Exception as error:  # A broken install may raise anything; report it.
-        return Check(name, False, f"{type(error).__name__}: {error}", "reinstall oddframe")
+        return Diagnosis(name, False, f"{type(error).__name__}: {error}", "reinstall oddframe")
 
 
-def _python() -> Check:
+def _python() -> Diagnosis:
     import oddframe
 
     ok = sys.version_info >= (3, 11)
     found = f"{platform.python_version()}, oddframe {oddframe.__version__}"
-    return Check("python", ok, found, "oddframe needs Python 3.11 or newer")
+    return Diagnosis("python", ok, found, "oddframe needs Python 3.11 or newer")
 
 
-def _machine() -> Check:
+def _machine() -> Diagnosis:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("machine", True, f"{platform.system()} {platform.machine()}, {cores} cores")
+    return Diagnosis("machine", True, f"{platform.system()} {platform.machine()}, {cores} cores")
 
 
-def _decoding() -> Check:
+def _decoding() -> Diagnosis:
     import av
 
     encoder = "with" if "libx264" in av.codecs_available else "without"
     found = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}, {encoder} H.264 encoder"
-    return Check("decoding", "h264" in av.codecs_available, found, "pip install --upgrade av")
+    return Diagnosis("decoding", "h264" in av.codecs_available, found, "pip install --upgrade av")
 
 
-def _torch() -> Check:
+def _torch() -> Diagnosis:
     import torch
 
     cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
-    return Check("torch", True, f"{torch.__version__}, {cuda}")
+    return Diagnosis("torch", True, f"{torch.__version__}, {cuda}")
 
 
-def _openvino() -> Check:
+def _openvino() -> Diagnosis:
     from oddframe.backbones.engines import cpu_has_bfloat16, has_openvino
 
     if not has_openvino():
         advice = "pip install openvino makes the CPU about twice as fast"
-        return Check("openvino", False, "not installed", advice, needed=False)
+        return Diagnosis("openvino", False, "not installed", advice, needed=False)
     native = "native bfloat16" if cpu_has_bfloat16() else "no native bfloat16"
-    return Check("openvino", True, f"{version('openvino')}, {native}", needed=False)
+    return Diagnosis("openvino", True, f"{version('openvino')}, {native}", needed=False)
 
 
-def _choice() -> Check:
-    from oddframe.backbones.engines import choose
+def _choice() -> Diagnosis:
+    from oddframe.backbones.engines import choose_runtime
 
-    return Check("runs on", True, str(choose()))
+    return Diagnosis("runs on", True, str(choose_runtime()))
 
 
-def _backbone() -> Check:
+def _backbone() -> Diagnosis:
     from oddframe.backbones.visual.i3d import read_i3d
     from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
 
     read_i3d(I3D_WEIGHTS)
     found = f"i3d, Kinetics-400, {I3D_WEIGHTS.stat().st_size / 1e6:.0f} MB"
-    return Check("backbone", True, found)
+    return Diagnosis("backbone", True, found)
 
 
-def _other_backbones() -> Check:
-    from oddframe.backbones.registry import known_kinds
+def _other_backbones() -> Diagnosis:
+    from oddframe.backbones.registry import known_backbones
     from oddframe.backbones.weights import weights_dir
     from oddframe.errors import OddframeError
 
     ready, lacking = [], []
     try:
-        for kind in known_kinds()[1:]:
+        for kind in known_backbones()[1:]:
             try:
                 kind.sha256(kind.weights())
                 ready.append(kind.name)
             except OddframeError:
                 lacking.append(kind.name)
     except OddframeError as error:
-        return Check("others", False, str(error), "mend or remove this file", needed=False)
+        return Diagnosis("others", False, str(error), "mend or remove this file", needed=False)
     found = f"{', '.join(ready)} ready"
     if lacking:
         found += f"; {', '.join(lacking)}: weights not in {weights_dir()} (optional)"
-    return Check("others", True, found, needed=False)
+    return Diagnosis("others", True, found, needed=False)
 
 
-def _models() -> Check:
+def _models() -> Diagnosis:
     from oddframe.modelfile import load_model, shipped_models
 
     names = shipped_models()
-    found = ", ".join(f"{name} ({load_model(name).knows})" for name in names) or "none"
-    return Check("models", bool(names), found, "reinstall oddframe: its shipped models are gone")
+    found = ", ".join(f"{name} ({load_model(name).detects})" for name in names) or "none"
+    return Diagnosis(
+        "models", bool(names), found, "reinstall oddframe: its shipped models are gone"
+    )
 
 
-def _cache() -> Check:
+def _cache() -> Diagnosis:
     from oddframe._utils.files import cache_dir
 
     folder = cache_dir()
@@ -153,18 +155,18 @@ def _cache() -> Check:
     advice = "set ODDFRAME_CACHE to a folder that can be written; starts take seconds longer else"
     kept = len(list(folder.glob("*.xml"))) if folder.is_dir() else 0
     found = f"{folder}, {kept} converted networks" if writable else f"{folder} cannot be written"
-    return Check("cache", writable, found, advice, needed=False)
+    return Diagnosis("cache", writable, found, advice, needed=False)
 
 
-def _extra(name: str) -> Check:
+def _extra(name: str) -> Diagnosis:
     try:
-        return Check(name, True, version(name), needed=False)
+        return Diagnosis(name, True, version(name), needed=False)
     except PackageNotFoundError:
         advice = f"pip install 'oddframe[{EXTRAS[name]}]'"
-        return Check(name, False, "not installed (optional)", advice, needed=False)
+        return Diagnosis(name, False, "not installed (optional)", advice, needed=False)
 
 
-_CHECKS: list[tuple[str, Callable[[], Check]]] = [
+_CHECKS: list[tuple[str, Callable[[], Diagnosis]]] = [
     ("python", _python),
     ("machine", _machine),
     ("decoding", _decoding),

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from oddframe.cli.options import (
-    FEATURES,
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
+    DEFAULT_STORE,
     DebugOption,
     Device,
     DeviceOption,
@@ -35,15 +35,15 @@ EXAMPLE = (
     "Example: oddframe extract recordings/ --jobs 2    or: "
     "oddframe extract videos/ --preset ucf-crime --format npy --out features"
 )
-DEFAULT_OUT = Path("oddframe-features")
+DEFAULT_FEATURE_FOLDER = Path("oddframe-features")
 
 
-class Files(StrEnum):
+class FileFormatName(StrEnum):
     npy = "npy"
     safetensors = "safetensors"
 
 
-class Order(StrEnum):
+class CropOrderName(StrEnum):
     published = "published"
     extractor = "extractor"
 
@@ -90,7 +90,7 @@ def extract(
     ] = None,
     views: ViewsOption = None,
     crop_order: Annotated[
-        Order | None,
+        CropOrderName | None,
         typer.Option(
             help="Of five or ten crops: as in published files, or as the authors' extractor "
             "writes them.",
@@ -126,16 +126,16 @@ def extract(
     store: Annotated[
         str,
         typer.Option(help="Where features are kept; with --cluster also s3://..."),
-    ] = str(FEATURES),
+    ] = str(DEFAULT_STORE),
     out: Annotated[
         str | None,
         typer.Option(
-            help=f"Also files by the videos' names here [{DEFAULT_OUT} if only --format is given].",
+            help=f"Also files by the videos' names here [{DEFAULT_FEATURE_FOLDER} if only --format is given].",  # noqa: E501
             show_default=False,
         ),
     ] = None,
     files: Annotated[
-        Files | None,
+        FileFormatName | None,
         typer.Option(
             "--format",
             "-f",
@@ -167,7 +167,7 @@ def extract(
         ),
     ] = None,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     fresh: FreshOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -184,9 +184,9 @@ def extract(
 
     from oddframe.cli.extract_run import Limits, run
     from oddframe.errors import UsageError
-    from oddframe.features.extraction.extract import parts_of
-    from oddframe.features.extraction.worker import Wanted
-    from oddframe.video.decoding.supervised import decoding_limits
+    from oddframe.features.extraction.extract_video import spec_templates
+    from oddframe.features.extraction.worker import ExtractionRequest
+    from oddframe.video.decoding.isolated import decoding_limits
     from oddframe.video.mask import mask_digest, read_mask
 
     if cluster is not None and not re.fullmatch(r"local|(ray://)?[^/\s]+:\d+", cluster):
@@ -199,20 +199,20 @@ def extract(
     how = replace(how, **{name: value for name, value in given.items() if value is not None})
     how.check()
     painted = None if mask is None else read_mask(mask)
-    place = out or (str(DEFAULT_OUT) if files else None)
-    wanted = Wanted(
-        parts=parts_of(named, how, mask_digest(painted)),
+    place = out or (str(DEFAULT_FEATURE_FOLDER) if files else None)
+    wanted = ExtractionRequest(
+        parts=spec_templates(named, how, mask_digest(painted)),
         device=device.value,
         engine=engine.value,
         precision=precision.value,
         store=Path(store),
         out=None if place is None else Path(place),
-        format=(files or Files.npy).value,
+        format=(files or FileFormatName.npy).value,
         fresh=fresh,
         mask=painted,
     )
     decoding = decoding_limits()
-    limits = Limits(jobs, decoding.memory_bytes, decoding.silence_s)
+    limits = Limits(jobs, decoding.memory_bytes, decoding.timeout_s)
     if cluster is None:
         raise typer.Exit(run(paths, wanted, limits, as_json=as_json, quiet=quiet))
     from oddframe.cli.extract_cluster import run_on_cluster
@@ -228,20 +228,20 @@ def _what(  # type: ignore[no-untyped-def]
     profile: ProfileName,
     preset: str | None,
     views: int | None,
-    order: Order | None,
+    order: CropOrderName | None,
     tiles: str,
     regions: str,
 ):
     """(names of the backbones, ``Preprocessing``) that these options ask for."""
     from dataclasses import replace
 
-    from oddframe.backbones.registry import find_kinds
+    from oddframe.backbones.registry import get_backbones
     from oddframe.errors import UsageError
     from oddframe.features.presets import get_preset
     from oddframe.modelfile import load_model
     from oddframe.video.snippets.crops import (
-        grid_of,
-        reordered,
+        parse_grid,
+        reorder_crops,
         with_regions,
         with_tiles,
         with_views,
@@ -258,13 +258,13 @@ def _what(  # type: ignore[no-untyped-def]
         spec = profiles[profile.value].spec
         if spec.imported:
             raise UsageError(f"--model {model}: it reads features that others made, none of videos")
-        named, how = spec.backbone, spec.how
+        named, how = spec.backbone, spec.preprocessing
     elif preset is not None:
         found = get_preset(preset)
-        named, how = backbone or found.backbone, found.how
+        named, how = backbone or found.backbone, found.preprocessing
     else:
         named = backbone or "i3d"
-        how = find_kinds(named)[0].how
+        how = get_backbones(named)[0].preprocessing
     given = {"--views": views, "--tiles": tiles or None, "--regions": regions or None}
     if len(words := [f"{name} {what}" for name, what in given.items() if what is not None]) > 1:
         raise UsageError(f"{' and '.join(words)}: one of them")
@@ -273,9 +273,9 @@ def _what(  # type: ignore[no-untyped-def]
             raise UsageError(f"--views {views}: choose 1, 5 or 10")
         how = with_views(how, views)  # type: ignore[arg-type]
     if tiles:
-        how = with_tiles(how, *grid_of(tiles))
+        how = with_tiles(how, *parse_grid(tiles))
     if regions:
-        how = with_regions(how, *grid_of(regions))
+        how = with_regions(how, *parse_grid(regions))
     if order is not None:
-        how = replace(how, crops=reordered(how.crops, order.value))
+        how = replace(how, crops=reorder_crops(how.crops, order.value))
     return named, how

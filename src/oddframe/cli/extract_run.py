@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from oddframe._utils.child_process import PATIENCE
+from oddframe._utils.child_process import PATIENCE_HINT
 from oddframe._utils.files import make_folder
-from oddframe._utils.threads import share_of_cores
-from oddframe._utils.worker_pool import Broken, Watched
-from oddframe.backbones.engines import choose
-from oddframe.cli.console import follow, note, printable, progress_bar
+from oddframe._utils.threads import share_cores
+from oddframe._utils.worker_pool import WorkerFailure, WorkerPool
+from oddframe.backbones.engines import choose_runtime
+from oddframe.cli.console import bar_progress, print_note, printable, progress_bar
 from oddframe.cli.extract_told import Books, Tally, remembered, settle
 from oddframe.cli.inputs import recordings
 from oddframe.errors import InputError
-from oddframe.features.extraction.file_layout import earlier
-from oddframe.features.extraction.worker import Made, Maker, Video, Wanted
-from oddframe.features.store.manifest import Entry, append_entries, read_entries
+from oddframe.features.extraction.file_layout import previous_outputs
+from oddframe.features.extraction.worker import (
+    ExtractionRequest,
+    ExtractionResult,
+    ExtractionWorker,
+    VideoJob,
+)
+from oddframe.features.store.manifest import ManifestEntry, append_entries, read_entries
 from oddframe.features.store.store import FeatureStore
-from oddframe.outputs.write import stems
+from oddframe.outputs.write import unique_stems
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,17 @@ class Limits:
     Attributes:
         jobs: Videos at the same time; None: one, or what fits on a cluster.
         memory_bytes: That reading one may take, beside the networks.
-        silence_s: Seconds without a frame until a video is given up.
+        timeout_s: Seconds without a frame until a video is given up.
     """
 
     jobs: int | None
     memory_bytes: int
-    silence_s: float
+    timeout_s: float
 
 
 def run(
     paths: Sequence[str],
-    wanted: Wanted,
+    wanted: ExtractionRequest,
     limits: Limits,
     *,
     as_json: bool,
@@ -54,13 +59,13 @@ def run(
         UsageError: a backbone, engine or device cannot be had; nothing was extracted then.
         OddframeError: the store or the folder cannot be written.
     """
-    precision = choose(wanted.engine, wanted.device, wanted.precision).precision
+    precision = choose_runtime(wanted.engine, wanted.device, wanted.precision).precision
     specs = [part.spec(precision) for part in wanted.parts]
     make_folder(wanted.store)
     FeatureStore(wanted.store).sweep()
     known, met = remembered(read_entries(wanted.store))
     videos = _videos(recordings(paths, quiet=quiet), wanted.out)
-    note(
+    print_note(
         f"{len(videos)} videos, {', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
         f"into {printable(str(wanted.store))}",
         quiet=quiet,
@@ -75,25 +80,25 @@ def run(
 
 
 def _make_all(
-    videos: Sequence[Video],
+    videos: Sequence[VideoJob],
     sizes: Sequence[int],
-    wanted: Wanted,
+    wanted: ExtractionRequest,
     limits: Limits,
     tally: Tally,
     *,
     quiet: bool,
-) -> Iterator[tuple[int, Made]]:
+) -> Iterator[tuple[int, ExtractionResult]]:
     processes = max(1, min(limits.jobs or 1, len(videos)))
-    watched: Watched[Video, Made] = Watched(
-        partial(Maker, wanted, limits.memory_bytes),
+    watched: WorkerPool[VideoJob, ExtractionResult] = WorkerPool(
+        partial(ExtractionWorker, wanted, limits.memory_bytes),
         processes,
-        limits.silence_s,
+        limits.timeout_s,
         keep=True,
-        advice=PATIENCE,
+        advice=PATIENCE_HINT,
     )
     left, waited = list(range(len(videos))), False
-    with share_of_cores(processes), progress_bar(quiet=quiet) as bar, _ended(watched):
-        update = follow(bar, f"{len(videos)} videos")
+    with share_cores(processes), progress_bar(quiet=quiet) as bar, _ended(watched):
+        update = bar_progress(bar, f"{len(videos)} videos")
         while left:
             busy: list[int] = []
             for answer in watched.run([videos[number] for number in left]):
@@ -104,22 +109,22 @@ def _make_all(
                 if answer is None:
                     continue
                 number, made = left[answer[0]], answer[1]
-                if isinstance(made, Broken):
-                    entry = Entry(video=str(videos[number].path), reason=made.reason)
-                    made = Made((entry,), exit_code=InputError.exit_code)
+                if isinstance(made, WorkerFailure):
+                    entry = ManifestEntry(video=str(videos[number].path), reason=made.reason)
+                    made = ExtractionResult((entry,), exit_code=InputError.exit_code)
                 if made.busy:
                     busy.append(number)
                 else:
                     yield number, made
             if busy and not waited:
-                note(
+                print_note(
                     f"waiting for another process, which extracts {len(busy)} of them", quiet=quiet
                 )
             left, waited = busy, True
 
 
 @contextmanager
-def _ended(watched: Watched[Video, Made]) -> Iterator[None]:
+def _ended(watched: WorkerPool[VideoJob, ExtractionResult]) -> Iterator[None]:
     try:
         yield
     finally:
@@ -127,7 +132,7 @@ def _ended(watched: Watched[Video, Made]) -> Iterator[None]:
 
 
 def _show(
-    watched: Watched[Video, Made],
+    watched: WorkerPool[VideoJob, ExtractionResult],
     sizes: Sequence[int],
     tally: Tally,
     update: Callable[[int, int | None], None],
@@ -140,10 +145,10 @@ def _show(
     update(tally.done + round(at_work), max(1, tally.total))
 
 
-def _videos(paths: Sequence[Path], out: Path | None) -> list[Video]:
-    names = stems(paths)
-    written = earlier(read_entries(out) if out is not None else (), names)
-    return [Video(path, name, written[name]) for path, name in zip(paths, names, strict=True)]
+def _videos(paths: Sequence[Path], out: Path | None) -> list[VideoJob]:
+    names = unique_stems(paths)
+    written = previous_outputs(read_entries(out) if out is not None else (), names)
+    return [VideoJob(path, name, written[name]) for path, name in zip(paths, names, strict=True)]
 
 
 def size_of(path: Path) -> int:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from oddframe.cli.console import note, printable, say
-from oddframe.cli.telling import mended, skipped
-from oddframe.features.extraction.worker import Made
-from oddframe.features.store.manifest import NAME, Entry
-from oddframe.outputs.text import length
+from oddframe.cli.console import print_answer, print_note, printable
+from oddframe.cli.messages import damaged_packets_note, mended_frames_note
+from oddframe.features.extraction.worker import ExtractionResult
+from oddframe.features.store.manifest import MANIFEST_NAME, ManifestEntry
+from oddframe.outputs.text import format_duration
 
 # Takes lines for a manifest.
-Append = Callable[[Iterable[Entry]], None]
+Append = Callable[[Iterable[ManifestEntry]], None]
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Tally:
     frames: int = 0
     began: float = field(default_factory=time.monotonic)
 
-    def add(self, size: int, made: Made) -> None:
+    def add(self, size: int, made: ExtractionResult) -> None:
         """A video of that size is done."""
         self.done += size
         if made.new or made.exit_code:
@@ -45,7 +45,7 @@ class Tally:
         """Time that is left, in words; empty at the end."""
         if self.done >= self.total or not self.worked:
             return ""
-        return f", {length(self.seconds * (self.total - self.done) / self.worked)} left"
+        return f", {format_duration(self.seconds * (self.total - self.done) / self.worked)} left"
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Books:
 
     store: str
     known: defaultdict[str, set[tuple[str, str, str]]]
-    met: Mapping[tuple[str, str], Entry]
+    met: Mapping[tuple[str, str], ManifestEntry]
     append: Append
     append_named: Append | None
 
 
 def settle(
-    answers: Iterator[tuple[int, Made]],
+    answers: Iterator[tuple[int, ExtractionResult]],
     sizes: Sequence[int],
     books: Books,
     tally: Tally,
@@ -81,7 +81,7 @@ def settle(
     Raises:
         OddframeError: a manifest cannot be written.
     """
-    done: dict[int, Made] = {}
+    done: dict[int, ExtractionResult] = {}
     for number, answer in answers:
         made = replace(answer, entries=tuple(_recalled(e, books.met) for e in answer.entries))
         done[number] = made
@@ -92,22 +92,22 @@ def settle(
             books.append_named(made.named)
         tally.add(sizes[number], made)
         if made.exit_code:
-            note(_line(made, tally))
+            print_note(_line(made, tally))
         elif made.new:
-            note(_line(made, tally), quiet=quiet or as_json)
+            print_note(_line(made, tally), quiet=quiet or as_json)
     if as_json:
         entries = [asdict(e) for number in sorted(done) for e in done[number].entries]
-        say(json.dumps({"schema": 1, "store": books.store, "videos": entries}, indent=2))
+        print_answer(json.dumps({"schema": 1, "store": books.store, "videos": entries}, indent=2))
     else:
-        say(_summary(list(done.values()), books.store, tally))
+        print_answer(_summary(list(done.values()), books.store, tally))
     return max((made.exit_code for made in done.values()), default=0)
 
 
 Known = defaultdict[str, set[tuple[str, str, str]]]
-Met = dict[tuple[str, str], Entry]
+Met = dict[tuple[str, str], ManifestEntry]
 
 
-def remembered(entries: Iterable[Entry]) -> tuple[Known, Met]:
+def remembered(entries: Iterable[ManifestEntry]) -> tuple[Known, Met]:
     """What a manifest says, read once: it may have a million lines.
 
     Returns:
@@ -124,7 +124,9 @@ def remembered(entries: Iterable[Entry]) -> tuple[Known, Met]:
     return known, met
 
 
-def _recalled(entry: Entry, before: Mapping[tuple[str, str], Entry]) -> Entry:
+def _recalled(
+    entry: ManifestEntry, before: Mapping[tuple[str, str], ManifestEntry]
+) -> ManifestEntry:
     """What is kept was not looked at again: what was met when it was made still holds."""
     old = before.get((entry.sha256, entry.spec))
     if old is None or entry.reason or entry.damaged_packets or entry.mended_frames or entry.notes:
@@ -133,32 +135,36 @@ def _recalled(entry: Entry, before: Mapping[tuple[str, str], Entry]) -> Entry:
     return replace(entry, damaged_packets=packets, mended_frames=frames, notes=old.notes)
 
 
-def _key(entry: Entry) -> tuple[str, str, str]:
+def _key(entry: ManifestEntry) -> tuple[str, str, str]:
     return entry.sha256, entry.spec, entry.reason
 
 
-def _line(made: Made, tally: Tally) -> str:
+def _line(made: ExtractionResult, tally: Tally) -> str:
     first = made.entries[0]
     name = printable(first.video)
     if first.reason:
         return f"FAILED {name}: {printable(first.reason)}"
     # The time is unknown for what a machine made before it died without reporting.
     rate = f", {first.frames / first.seconds:.0f} frames/s" if first.seconds else ""
-    notes = [skipped(first.damaged_packets, Path(first.video))] if first.damaged_packets else []
-    notes += [mended(first.mended_frames)] if first.mended_frames else []
+    notes = (
+        [damaged_packets_note(first.damaged_packets, Path(first.video))]
+        if first.damaged_packets
+        else []
+    )
+    notes += [mended_frames_note(first.mended_frames)] if first.mended_frames else []
     notes += [text for entry in made.entries for text in entry.notes]
     ending = f"  [{'; '.join(dict.fromkeys(notes))}]" if notes else ""
     return f"{name}: {first.snippets} snippets of {first.frames} frames{rate}{tally.left()}{ending}"
 
 
-def _summary(answers: Sequence[Made], store: str, tally: Tally) -> str:
+def _summary(answers: Sequence[ExtractionResult], store: str, tally: Tally) -> str:
     new = sum(1 for made in answers if made.new)
     failed = sum(1 for made in answers if made.exit_code)
     kept = len(answers) - new - failed
     text = f"{new} extracted, {kept} were there, {failed} failed"
     if tally.frames:
         text += (
-            f"; {tally.frames} frames in {length(tally.seconds)}, "
+            f"; {tally.frames} frames in {format_duration(tally.seconds)}, "
             f"{tally.frames / tally.seconds:.0f} frames/s"
         )
-    return f"{text}; {printable(store.rstrip('/'))}/{NAME} says what became of each"
+    return f"{text}; {printable(store.rstrip('/'))}/{MANIFEST_NAME} says what became of each"

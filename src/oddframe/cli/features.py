@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oddframe.cli.console import follow, note, printable, progress_bar, say
-from oddframe.cli.options import FEATURES, DebugOption, JsonOption, QuietOption
+from oddframe.cli.console import bar_progress, print_answer, print_note, printable, progress_bar
+from oddframe.cli.options import DEFAULT_STORE, DebugOption, JsonOption, QuietOption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oddframe.features.spec import Features
     from oddframe.features.store.collection import Difference
-    from oddframe.features.store.index import Index, OfSpec
+    from oddframe.features.store.index import Index, SpecSummary
 
 EXAMPLE = (
     "Example: oddframe features ls    or: oddframe features diff .oddframe/features published/"
@@ -26,7 +26,7 @@ _MOST = 20
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
 
 
-class Files(StrEnum):
+class ExportFormat(StrEnum):
     npy = "npy"
     safetensors = "safetensors"
     parquet = "parquet"
@@ -40,8 +40,8 @@ SpecOption = Annotated[
 
 
 @app.command("ls", epilog=EXAMPLE)
-def ls(
-    store: StoreArgument = FEATURES,
+def list_features(
+    store: StoreArgument = DEFAULT_STORE,
     spec: SpecOption = None,
     videos: Annotated[bool, typer.Option("--videos", help="Each video, of one kind.")] = False,
     as_json: JsonOption = False,
@@ -50,23 +50,23 @@ def ls(
     """Say which kinds of features a store holds, or of which videos."""
     import json
 
-    from oddframe.features.store.collection import chosen
+    from oddframe.features.store.collection import choose_spec
     from oddframe.features.store.index import open_index
-    from oddframe.features.store.manifest import names_in
+    from oddframe.features.store.manifest import read_video_names
 
     index = open_index(store)
     specs = [each for each in index.specs() if each.hash.startswith(spec or "")]
     if videos:
-        names = names_in(store)
-        for entry in index.all(chosen(store, specs, spec).hash):
+        names = read_video_names(store)
+        for entry in index.all(choose_spec(store, specs, spec).hash):
             path = names.get(entry.content)
             if as_json:
                 about = {"sha256": entry.content, "snippets": entry.snippets}
                 more = {"file": str(entry.file), "video": None if path is None else str(path)}
-                say(json.dumps({**about, **more}))
+                print_answer(json.dumps({**about, **more}))
             else:
                 name = "?" if path is None else printable(str(path))
-                say(f"{entry.content[:16]}  {entry.snippets:>7} snippets  {name}")
+                print_answer(f"{entry.content[:16]}  {entry.snippets:>7} snippets  {name}")
         return
     if as_json:
         kinds = [
@@ -79,24 +79,24 @@ def ls(
             }
             for each in specs
         ]
-        say(json.dumps(kinds, indent=2))
+        print_answer(json.dumps(kinds, indent=2))
         return
     for each in specs:
         how = each.spec
         read = f"{how.precision}, mask {how.mask}" if how.mask else how.precision
         size = f"{each.bytes / 1e6:.1f} MB"
         rate = "" if how.rate is None else f" at {how.rate:g} a second"
-        say(
+        print_answer(
             f"{each.hash}  {how.backbone}, {len(how.crops)} crops, every {how.stride} "
             f"frames{rate}, {read}: {each.videos} videos, {each.snippets} snippets, {size}"
         )
     if not specs:
-        say("nothing")
+        print_answer("nothing")
 
 
 @app.command("check", epilog=EXAMPLE)
-def check(
-    store: StoreArgument = FEATURES,
+def check_store(
+    store: StoreArgument = DEFAULT_STORE,
     spec: SpecOption = None,
     sample: Annotated[
         int | None,
@@ -109,7 +109,7 @@ def check(
     from itertools import chain
 
     from oddframe.errors import InputError
-    from oddframe.features.store.collection import chosen
+    from oddframe.features.store.collection import choose_spec
     from oddframe.features.store.index import open_index
     from oddframe.features.store.store import read_features
 
@@ -117,7 +117,7 @@ def check(
     index.verify()
     specs = index.specs()
     if spec is not None:
-        specs = [chosen(store, specs, spec)]
+        specs = [choose_spec(store, specs, spec)]
     total = sum(each.videos for each in specs)
     if sample is None or sample >= total:
         files = [e.file for e in chain.from_iterable(index.all(each.hash) for each in specs)]
@@ -129,7 +129,7 @@ def check(
     every = [*files, *(sorted(lost - set(files)) if whole else ())]
     damaged = []
     with progress_bar(quiet=quiet) as bar:
-        update = follow(bar, f"reading {len(every)} files")
+        update = bar_progress(bar, f"reading {len(every)} files")
         for done, file in enumerate(every, start=1):
             try:
                 read_features(store / file)
@@ -137,13 +137,15 @@ def check(
                 damaged.append(str(error))
             update(done, len(every))
     for line in damaged:
-        note(f"damaged: {printable(line)}")
-    say(f"{len(every)} of {max(total, len(every))} feature files read, {len(damaged)} damaged")
+        print_note(f"damaged: {printable(line)}")
+    print_answer(
+        f"{len(every)} of {max(total, len(every))} feature files read, {len(damaged)} damaged"
+    )
     if damaged:
         raise typer.Exit(InputError.exit_code)
 
 
-def _drawn(index: Index, specs: list[OfSpec], count: int) -> list[Path]:
+def _drawn(index: Index, specs: list[SpecSummary], count: int) -> list[Path]:
     """``count`` different files, fewer than there are, each as likely as any other."""
     import random
 
@@ -157,7 +159,7 @@ def _drawn(index: Index, specs: list[OfSpec], count: int) -> list[Path]:
 
 
 @app.command("diff", epilog=EXAMPLE)
-def diff(
+def compare_stores(
     a: Annotated[Path, typer.Argument(metavar="A", help="A store, or a folder of feature files.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
     spec: Annotated[
@@ -181,19 +183,22 @@ def diff(
 
     from oddframe.errors import InputError
     from oddframe.features.store.collection import (
-        differences,
+        compare_shared,
+        find_shared,
         is_comparable,
-        kinds_to_compare,
         open_collection,
-        shared,
+        specs_to_compare,
     )
-    from oddframe.outputs.write import stems
+    from oddframe.outputs.write import unique_stems
 
     answer: dict[str, list[Any]] = {"videos": [], "only_a": [], "only_b": [], "failed": []}
-    pairs, compared = kinds_to_compare(a, b, spec), 0
+    pairs, compared = specs_to_compare(a, b, spec), 0
     for first, second in pairs:
-        ours, theirs = open_collection(a, first, stems), open_collection(b, second, stems)
-        found = shared(ours, theirs)
+        ours, theirs = (
+            open_collection(a, first, unique_stems),
+            open_collection(b, second, unique_stems),
+        )
+        found = find_shared(ours, theirs)
         kind = {"spec": first or second} if len(pairs) > 1 else {}
         if kind and not is_comparable(ours, theirs, found):
             continue
@@ -205,12 +210,12 @@ def diff(
                 f"{(found.only_b or ('none',))[0]}"
             )
         if kind and not as_json:
-            say(f"{first or second}:")
+            print_answer(f"{first or second}:")
         lines = []
-        for each in differences(ours, theirs, found):
+        for each in compare_shared(ours, theirs, found):
             if isinstance(each, InputError):
                 answer["failed"].append(str(each))
-                note(f"left out: {printable(str(each))}")
+                print_note(f"left out: {printable(str(each))}")
                 continue
             lines.append(each)
             answer["videos"].append({**asdict(each), **kind})
@@ -223,45 +228,45 @@ def diff(
             if names and not as_json:
                 shown = ", ".join(map(printable, names[:_MOST]))
                 more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-                say(f"only in {printable(str(where))}: {shown}{more}")
+                print_answer(f"only in {printable(str(where))}: {shown}{more}")
     if not compared:
         raise InputError(f"{a} and {b} have no video in common with features of one length")
     if as_json:
-        say(json.dumps({"schema": 1, **answer}, indent=2))
+        print_answer(json.dumps({"schema": 1, **answer}, indent=2))
     if answer["failed"]:
         raise typer.Exit(InputError.exit_code)
 
 
 def _say_difference(each: Difference) -> None:
     more = f"  [{each.note}]" if each.note else ""
-    say(
-        f"{printable(each.name)}: cosine {each.cosine:.6f} (least {each.least_cosine:.6f}), "
-        f"largest difference {each.largest:.3g}{more}"
+    print_answer(
+        f"{printable(each.name)}: cosine {each.cosine:.6f} (least {each.min_cosine:.6f}), "
+        f"largest difference {each.max_difference:.3g}{more}"
     )
 
 
 def _sum_up(lines: list[Difference]) -> None:
-    same = sum(not each.largest and not each.note for each in lines)
+    same = sum(not each.max_difference and not each.note for each in lines)
     mean = sum(each.cosine for each in lines) / len(lines)
-    say(
+    print_answer(
         f"{len(lines)} videos in both, {same} of them the same; mean cosine {mean:.6f}, largest "
-        f"difference {max(each.largest for each in lines):.3g}"
+        f"difference {max(each.max_difference for each in lines):.3g}"
     )
 
 
 @app.command("export", epilog=EXAMPLE)
-def export(
-    store: StoreArgument = FEATURES,
+def export_features(
+    store: StoreArgument = DEFAULT_STORE,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("oddframe-features"),
     spec: SpecOption = None,
     files: Annotated[
-        Files,
+        ExportFormat,
         typer.Option(
             "--format",
             "-f",
             help="npy: one file a crop, as published; parquet: one a video, a row a snippet.",
         ),
-    ] = Files.npy,
+    ] = ExportFormat.npy,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
@@ -274,47 +279,47 @@ def export(
 
     from oddframe.errors import InputError
     from oddframe.features.extraction.file_layout import (
-        Format,
-        named_files,
-        refuse_strange,
-        write_named,
+        FeatureFileFormat,
+        output_names,
+        refuse_unknown_files,
+        write_feature_files,
     )
-    from oddframe.features.store.collection import chosen
-    from oddframe.features.store.imports import StoredFile
+    from oddframe.features.store.collection import choose_spec
+    from oddframe.features.store.imports import StoredFeatures
     from oddframe.features.store.index import open_index
-    from oddframe.features.store.manifest import names_in
-    from oddframe.outputs.write import stems
+    from oddframe.features.store.manifest import read_video_names
+    from oddframe.outputs.write import unique_stems
 
     index = open_index(store)
-    kind = chosen(store, index.specs(), spec)
-    known = names_in(store)
+    kind = choose_spec(store, index.specs(), spec)
+    known = read_video_names(store)
     entries = list(index.all(kind.hash))
     paths = [known.get(entry.content, Path(entry.content)) for entry in entries]
-    form: Format = "safetensors" if files is Files.safetensors else "npy"
+    form: FeatureFileFormat = "safetensors" if files is ExportFormat.safetensors else "npy"
     written, failed = 0, list[str]()
     with progress_bar(quiet=quiet) as bar:
-        update = follow(bar, f"writing {len(entries)} videos")
-        named = zip(entries, paths, stems(paths), strict=True)
+        update = bar_progress(bar, f"writing {len(entries)} videos")
+        named = zip(entries, paths, unique_stems(paths), strict=True)
         for done, (entry, path, stem) in enumerate(named, start=1):
             update(done, len(entries))
             try:
-                features = StoredFile(store / entry.file).checked()
+                features = StoredFeatures(store / entry.file).open_checked()
                 write: Callable[[Path], object]
-                if files is Files.parquet:
+                if files is ExportFormat.parquet:
                     names = [f"{stem}.parquet"]
                     write = partial(_table, name=names[0], features=features, video=str(path))
                 else:
-                    names = named_files(features.spec, stem, form, alone=True)
-                    write = partial(write_named, features, stem=stem, format=form)
-                refuse_strange(out, names, write)
+                    names = output_names(features.spec, stem, form, alone=True)
+                    write = partial(write_feature_files, features, stem=stem, format=form)
+                refuse_unknown_files(out, names, write)
             except InputError as error:
                 failed.append(str(error))
                 continue
             write(out)
             written += len(names)
     for line in failed:
-        note(f"left out: {printable(line)}")
-    say(f"{len(entries) - len(failed)} videos, {written} files in {printable(str(out))}")
+        print_note(f"left out: {printable(line)}")
+    print_answer(f"{len(entries) - len(failed)} videos, {written} files in {printable(str(out))}")
     if failed:
         raise typer.Exit(InputError.exit_code)
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from oddframe.cli.console import follow, note, printable, progress_bar, say
+from oddframe.cli.console import bar_progress, print_answer, print_note, printable, progress_bar
 from oddframe.cli.options import (
-    FEATURES,
+    DEFAULT_STORE,
     DataOption,
     DebugOption,
     FreshOption,
@@ -30,7 +30,7 @@ _MOST = 10
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
 
 
-class Reads(StrEnum):
+class ModelInput(StrEnum):
     imported = "imported"
     i3d = "i3d"
 
@@ -44,7 +44,7 @@ def features(
     data: DataOption,
     sound: SoundOption = None,
     fresh: FreshOption = False,
-    store: StoreOption = FEATURES,
+    store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -71,24 +71,26 @@ def features(
             FeatureStore(store),
             sound,
             fresh=fresh,
-            progress=follow(bar, f"importing {listed.name}"),
+            progress=bar_progress(bar, f"importing {listed.name}"),
         )
     kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)
     if as_json:
         answer = {"kind": kind, "dim": done.spec.dim, "crops": crops, "new": done.new}
         more = {"kept": done.kept, "snippets": done.snippets, "failed": list(done.failed)}
-        say(json.dumps({**answer, **more, "spec": done.spec.to_dict()}, indent=2))
+        print_answer(json.dumps({**answer, **more, "spec": done.spec.to_dict()}, indent=2))
     else:
         for line in done.failed[:_MOST]:
-            note(f"left out: {printable(line)}")
+            print_note(f"left out: {printable(line)}")
         if done.failed[_MOST:]:
-            note(f"left out: {len(done.failed) - _MOST} more; --json names them all")
-        say(
+            print_note(f"left out: {len(done.failed) - _MOST} more; --json names them all")
+        print_answer(
             f"{listed.name} as {kind}, {crops} crops of length {done.spec.dim}: {done.new} videos "
             f"imported ({done.snippets} snippets), {done.kept} were there, {len(done.failed)} "
             "failed"
         )
-        say(f"Use it: oddframe train {listed.name}:{printable(str(data))} --features {kind}")
+        print_answer(
+            f"Use it: oddframe train {listed.name}:{printable(str(data))} --features {kind}"
+        )
     if done.failed:
         raise typer.Exit(InputError.exit_code)
 
@@ -98,12 +100,12 @@ def checkpoint(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A published checkpoint.")],
     out: Annotated[Path, typer.Option(help="The model file, *.safetensors.")],
     reads: Annotated[
-        Reads,
+        ModelInput,
         typer.Option(
             help="What it will score: imported features, or (i3d) videos, whose features come "
             "close to those that it was trained on."
         ),
-    ] = Reads.imported,
+    ] = ModelInput.imported,
     knows: Annotated[str, typer.Option(help="What it finds, in words.", show_default=False)] = "",
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -126,12 +128,16 @@ def checkpoint(
     spec = model.profiles["best"].spec
     if as_json:
         about = {"model": str(out), "method": model.method, "sha256": model.sha256}
-        say(json.dumps({**about, "reads": spec.to_dict()}, indent=2))
+        print_answer(json.dumps({**about, "reads": spec.to_dict()}, indent=2))
         return
     title = get_method(model.method).title
-    say(f"{printable(str(out))}: {title}, reads {spec.backbone}, features of length {spec.dim}")
+    print_answer(
+        f"{printable(str(out))}: {title}, reads {spec.backbone}, features of length {spec.dim}"
+    )
     if spec.imported:
-        say(f"Use it: oddframe evaluate {printable(str(out))} ucf_crime:LISTS --features DIR")
-        say("For videos: the same command with --reads i3d")
+        print_answer(
+            f"Use it: oddframe evaluate {printable(str(out))} ucf_crime:LISTS --features DIR"
+        )
+        print_answer("For videos: the same command with --reads i3d")
     else:
-        say(f"Use it: oddframe score VIDEO --model {printable(str(out))}")
+        print_answer(f"Use it: oddframe score VIDEO --model {printable(str(out))}")

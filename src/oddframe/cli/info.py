@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from oddframe.cli.console import printable, say
+from oddframe.cli.console import print_answer, printable
 from oddframe.cli.options import (
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
     DebugOption,
     JsonOption,
     MemoryOption,
@@ -38,7 +38,7 @@ def info(
         str, typer.Argument(metavar="FILE", help="A video, a feature file, or a model.")
     ],
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
@@ -49,18 +49,18 @@ def info(
     """
     facts = describe(file)
     if as_json:
-        say(json.dumps(facts, indent=2))
+        print_answer(json.dumps(facts, indent=2))
         return
     if facts["kind"] == "model":
         for line in _summary(facts):
-            say(printable(line))
-        say()
-        say("Everything that the file says:")
-    from oddframe.outputs.text import length
+            print_answer(printable(line))
+        print_answer()
+        print_answer("Everything that the file says:")
+    from oddframe.outputs.text import format_duration
 
     for key in ("duration_s", "gap_s"):
         if seconds := facts.get(key):
-            facts[key] = f"{seconds:.2f} ({length(seconds)})"
+            facts[key] = f"{seconds:.2f} ({format_duration(seconds)})"
     _show(facts)
 
 
@@ -100,7 +100,7 @@ def _safetensors(file: str) -> dict[str, Any]:
         "kind": "model",
         "file": file,
         "name": model.name,
-        "finds": model.knows,
+        "finds": model.detects,
         "method": model.method,
         "parameters": sum(p.numel() for p in model.network.parameters()),
         "metrics": dict(model.metrics),
@@ -153,17 +153,17 @@ def _learned_from(facts: dict[str, Any]) -> list[str]:
 
 
 def _how_good(facts: dict[str, Any]) -> list[str]:
-    from oddframe.outputs.pages.evaluation_summary import counted
+    from oddframe.outputs.pages.evaluation_summary import format_count
 
     card, metrics = facts["card"], facts["metrics"]
     names = [name for name in _FIGURES if name in metrics]
     if not names:
         return [f"not measured; oddframe evaluate {facts['file']} DATA measures it"]
-    groups = counted(len(card.get("held_out_groups", ())), "group")
+    groups = format_count(len(card.get("held_out_groups", ())), "group")
     profiles = {"best": "", **({"fast": "fast_"} if f"fast_{names[0]}" in metrics else {})}
     columns = "  ".join(f"{name:>5}" for name in profiles)
     lines = [
-        f"on {counted(card.get('held_out_videos', 0), 'video')} of {groups} (recordings, cameras) "
+        f"on {format_count(card.get('held_out_videos', 0), 'video')} of {groups} (recordings, cameras) "  # noqa: E501
         "that it did not learn from:",
         f"{columns}  profile",
     ]
@@ -204,14 +204,14 @@ def _mask(facts: dict[str, Any], profile: str) -> str:
 
 def _basis(card: dict[str, Any]) -> str:
     """Where the threshold of ``best`` comes from."""
-    from oddframe.outputs.pages.evaluation_summary import counted, hours, often
+    from oddframe.outputs.pages.evaluation_summary import format_count, format_hours, format_rate
 
     if calibrated := card.get("calibration_best"):
         low, high = calibrated["per_hour_95"]
         basis = (
-            f"{hours(calibrated['hours'])} of normal video: "
-            f"{counted(calibrated['false_alarms'], 'false alarm')}, with 95 % certainty "
-            f"{often(low)} to {often(high)} an hour"
+            f"{format_hours(calibrated['hours'])} of normal video: "
+            f"{format_count(calibrated['false_alarms'], 'false alarm')}, with 95 % certainty "
+            f"{format_rate(low)} to {format_rate(high)} an hour"
         )
         if calibrated.get("kept"):
             return f"kept: so little video does not lower it; calibrated on {basis}"
@@ -256,9 +256,9 @@ def _looks_at(spec: dict[str, Any]) -> str:
 
 
 def _features(file: str) -> dict[str, Any]:
-    from oddframe.features.formats.arrays import features_of
+    from oddframe.features.formats.arrays import read_any_features
 
-    features = features_of(Path(file))
+    features = read_any_features(Path(file))
     crops, snippets, dim = features.array.shape
     about = {
         "kind": "features",
@@ -282,20 +282,20 @@ def _features(file: str) -> dict[str, Any]:
 
 
 def _holds_features(path: Path) -> bool:
-    from oddframe._utils.files import opened
+    from oddframe._utils.files import open_regular_file
     from oddframe._utils.headers import read_tensor_header
-    from oddframe.features.formats.safetensors_file import HEADER, KIND
+    from oddframe.features.formats.feature_file import FILE_KIND, METADATA_KEY
 
-    with opened(path) as file:
+    with open_regular_file(path) as file:
         try:
             _, metadata = read_tensor_header(file, os.fstat(file.fileno()).st_size)
         except (OSError, ValueError):  # ``load_model`` reports what is wrong.
             return False
-    return f'"{KIND}"' in metadata.get(HEADER, "")
+    return f'"{FILE_KIND}"' in metadata.get(METADATA_KEY, "")
 
 
 def _video(path: Path) -> dict[str, Any]:
-    from oddframe.video.discover import probe
+    from oddframe.video.decoding.probe import probe
 
     found = asdict(probe(path))
     found["path"] = str(path)
@@ -306,14 +306,14 @@ def _show(facts: dict[str, Any], indent: str = "") -> None:
     width = max(len(key) for key in facts)
     for key, value in facts.items():
         if isinstance(value, dict) and value:
-            say(f"{indent}{printable(key)}")
+            print_answer(f"{indent}{printable(key)}")
             _show(value, indent + "  ")
         elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
-            say(f"{indent}{printable(key)}")
+            print_answer(f"{indent}{printable(key)}")
             for each in value:
-                say(f"{indent}  {printable(_in_words(each))}")
+                print_answer(f"{indent}  {printable(_in_words(each))}")
         else:
-            say(f"{indent}{printable(key):<{width}}  {printable(_in_words(value))}")
+            print_answer(f"{indent}{printable(key):<{width}}  {printable(_in_words(value))}")
 
 
 def _in_words(value: Any) -> str:

@@ -9,22 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import oddframe
-from oddframe.cameras import camera_of, camera_rule
+from oddframe.cameras import camera_name, camera_rule
 from oddframe.detector import Detector, VideoResult
-from oddframe.errors import InputError, OddframeError, described_fault
+from oddframe.errors import InputError, OddframeError, describe_unexpected_error
 from oddframe.events import RuleChanges
-from oddframe.features.extraction.extract import Progress
-from oddframe.features.extraction.file_layout import files_beside
-from oddframe.features.extraction.partial import Partial
-from oddframe.features.formats.arrays import features_of
-from oddframe.features.join import join
+from oddframe.features.extraction.extract_video import ProgressCallback
+from oddframe.features.extraction.file_layout import sibling_files
+from oddframe.features.extraction.partial import PartialFeatures
+from oddframe.features.formats.arrays import read_any_features
+from oddframe.features.join import join_features
 from oddframe.outputs.scores.json_file import ScoreFile, read_score_file
-from oddframe.outputs.write import check_files, path_of, write
+from oddframe.outputs.write import find_wrong_files, output_path, write
 from oddframe.video.mask import Mask, Masks, mask_digest
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScoringSettings:
     """What ``oddframe score`` was asked for; see its options."""
 
     model: str
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringJob:
     """One input: a video, or a feature file, and the name of what comes out."""
 
     path: Path
@@ -53,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScoringOutcome:
     """What became of one job.
 
     Attributes:
@@ -66,7 +66,7 @@ class Outcome:
         notes: What the extraction noted: that there is no sound, say.
     """
 
-    job: Job
+    job: ScoringJob
     result: VideoResult | None = None
     error: str = ""
     exit_code: int = 0
@@ -75,7 +75,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def load_detector(settings: Settings) -> Detector:
+def load_detector(settings: ScoringSettings) -> Detector:
     """The detector that these settings describe."""
     return Detector.load(
         settings.model,
@@ -87,13 +87,13 @@ def load_detector(settings: Settings) -> Detector:
     )
 
 
-def score_one(
-    job: Job,
-    settings: Settings,
+def score_input(
+    job: ScoringJob,
+    settings: ScoringSettings,
     detector: Detector,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     settling: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Outcome:
+) -> ScoringOutcome:
     """Score one input and write its files; a failure is an outcome, not an exception.
 
     Args:
@@ -107,10 +107,10 @@ def score_one(
     try:
         common = settings.events.of(detector.rule)
         rule = camera_rule(detector.model.card, detector.profile, common, job.path)
-        camera = "" if rule is common else camera_of(job.path)
+        camera = "" if rule is common else camera_name(job.path)
         if settings.threshold is not None:
             rule, camera = common.with_threshold(settings.threshold), ""
-        files = files_beside(job.path, detector.spec) if job.is_features else (job.path,)
+        files = sibling_files(job.path, detector.spec) if job.is_features else (job.path,)
         mask = settings.masks.of(job.path)
         seen = _digest(_seen(job, files, settings, detector, mask))
         fingerprint = _digest(seen, detector.model.sha256, rule)
@@ -118,11 +118,11 @@ def score_one(
         if old is not None and _fits(old, settings, fingerprint):
             with settling():
                 completed = _complete(old, job, settings, mask)
-            return Outcome(job, old.result, kept=True, camera=camera, notes=completed)
+            return ScoringOutcome(job, old.result, kept=True, camera=camera, notes=completed)
         damaged = mended = 0
         notes: tuple[str, ...] = ()
         if job.is_features:
-            features = join([features_of(file) for file in files])
+            features = join_features([read_any_features(file) for file in files])
             if settings.threshold is None:
                 notes = tuple(detector.threshold_notes([(job.path, features.spec.mask)]))
         else:
@@ -148,25 +148,27 @@ def score_one(
                     notes += (f"removed, of the earlier scores: {', '.join(gone)}",)
                 if partial is not None:
                     partial.discard()
-        return Outcome(job, result, camera=camera, notes=notes)
+        return ScoringOutcome(job, result, camera=camera, notes=notes)
     except OddframeError as error:
         if settings.debug:
             raise
         if isinstance(error, InputError) and partial is not None:
             partial.discard()  # Going on would fail again.
-        return Outcome(job, error=_named(str(error), job.path), exit_code=error.exit_code)
+        return ScoringOutcome(job, error=_named(str(error), job.path), exit_code=error.exit_code)
     except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
         if settings.debug:
             raise
-        return Outcome(job, error=_named(described_fault(error), job.path), exit_code=1)
+        return ScoringOutcome(
+            job, error=_named(describe_unexpected_error(error), job.path), exit_code=1
+        )
     finally:
         if partial is not None:
             partial.release()
 
 
 def _unfinished(
-    settings: Settings, seen: str, settling: Callable[[], AbstractContextManager[None]]
-) -> Partial | None:
+    settings: ScoringSettings, seen: str, settling: Callable[[], AbstractContextManager[None]]
+) -> PartialFeatures | None:
     """Where unfinished features are kept; None if another process is keeping those of this video.
 
     Raises:
@@ -174,16 +176,16 @@ def _unfinished(
     """
     if settings.out is None:
         return None
-    partial = Partial(settings.out / f".{seen}.partial", writing=settling)
+    partial = PartialFeatures(settings.out / f".{seen}.partial", writing=settling)
     return partial if partial.acquire() else None
 
 
 def _replaced(
-    old: ScoreFile | None, job: Job, settings: Settings, fingerprint: str
+    old: ScoreFile | None, job: ScoringJob, settings: ScoringSettings, fingerprint: str
 ) -> tuple[str, ...]:
     """A note where the scores of another input, or a damaged score file, are written over."""
     assert settings.out is not None
-    path = path_of(settings.out, job.stem, "json")
+    path = output_path(settings.out, job.stem, "json")
     if old is None:
         return (f"{path.name} was damaged, written anew",) if path.is_file() else ()
     if Path(old.result.video).absolute() != job.path.absolute():
@@ -203,7 +205,11 @@ def _named(reason: str, path: Path) -> str:
 
 
 def _seen(
-    job: Job, files: Sequence[Path], settings: Settings, detector: Detector, mask: Mask | None
+    job: ScoringJob,
+    files: Sequence[Path],
+    settings: ScoringSettings,
+    detector: Detector,
+    mask: Mask | None,
 ) -> tuple[object, ...]:
     """All that the features of this input depend on."""
     return (
@@ -211,7 +217,7 @@ def _seen(
         str(job.path.absolute()),
         *map(_state, files),
         detector.spec.hash(),
-        detector.choice,
+        detector.runtime,
         settings.fps,
         mask_digest(mask) or None,
     )
@@ -231,31 +237,33 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _earlier(job: Job, settings: Settings) -> ScoreFile | None:
+def _earlier(job: ScoringJob, settings: ScoringSettings) -> ScoreFile | None:
     """The result of an earlier run under the name of this input's, whatever it is of."""
     if settings.out is None:
         return None
     try:
-        return read_score_file(path_of(settings.out, job.stem, "json"))
+        return read_score_file(output_path(settings.out, job.stem, "json"))
     except InputError:
         return None
 
 
-def _fits(old: ScoreFile, settings: Settings, fingerprint: str) -> bool:
+def _fits(old: ScoreFile, settings: ScoringSettings, fingerprint: str) -> bool:
     """Whether an earlier result is this one and its score file is as it was written."""
     return bool(old.intact) and not settings.fresh and old.result.fingerprint == fingerprint
 
 
-def _complete(old: ScoreFile, job: Job, settings: Settings, mask: Mask | None) -> tuple[str, ...]:
+def _complete(
+    old: ScoreFile, job: ScoringJob, settings: ScoringSettings, mask: Mask | None
+) -> tuple[str, ...]:
     """Write the files of an earlier result that are missing or changed; a note of each."""
     assert settings.out is not None
-    wrong = check_files(old, settings.formats, settings.out, job.stem)
+    wrong = find_wrong_files(old, settings.formats, settings.out, job.stem)
     if not wrong:
         return ()
     source = None if job.is_features else job.path
     formats = ("json", *wrong)
     write(old.result, formats, settings.out, job.stem, source=source, mask=mask)
-    names = {name: path_of(settings.out, job.stem, name).name for name in wrong}
+    names = {name: output_path(settings.out, job.stem, name).name for name in wrong}
     return tuple(
         f"{names[name]} {why}" if why == "added" else f"{names[name]} {why}, written anew"
         for name, why in wrong.items()

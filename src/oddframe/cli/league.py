@@ -10,15 +10,15 @@ import typer
 
 from oddframe.cli.console import (
     FeatureProgress,
-    note,
+    format_training_line,
+    print_answer,
+    print_note,
     printable,
     progress_bar,
-    say,
-    training_line,
 )
 from oddframe.cli.options import (
-    FEATURES,
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
+    DEFAULT_STORE,
     ConfigOption,
     DataOption,
     DebugOption,
@@ -31,7 +31,7 @@ from oddframe.cli.options import (
     QuietOption,
     SeedsOption,
     StoreOption,
-    listed,
+    split_list,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def league(
     ] = False,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     out: Annotated[
         Path, typer.Option(help="Trainings, and a record of each benchmark; a table of all.")
     ] = Path("league"),
@@ -90,7 +90,7 @@ def league(
         typer.Option(help="Where the table goes; default: OUT/LEAGUE.md.", show_default=False),
     ] = None,
     config: ConfigOption = "",
-    store: StoreOption = FEATURES,
+    store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -101,7 +101,7 @@ def league(
     Figures are those of the last step. Benchmarks are run one after the other into one --out, and
     LEAGUE.md is of all that are there.
     """
-    from oddframe.datasets.precomputed import is_ready
+    from oddframe.datasets.precomputed import has_precomputed_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.research.benchmarks import BENCHMARKS
     from oddframe.research.leaderboard.league import Heat, by_features, entrants, repeats_of
@@ -117,8 +117,8 @@ def league(
     opened = open_dataset(f"{name}:{data}")
     rows = entrants(
         settings,
-        listed(methods),
-        frames=not any(is_ready(video) for video in opened.videos),
+        split_list(methods),
+        frames=not any(has_precomputed_features(video) for video in opened.videos),
         rates=None if choose_rates else read_rates(out / RATES),
     )
     record = out / f"{opened.name}.json"
@@ -159,17 +159,17 @@ def _choose(heats: Sequence[Heat], jobs: int, path: Path, quiet: bool) -> None:
         raise UsageError("--choose-rates: no method with a learning rate is named")
     missing = of.missing(tasks)
     how = plan(jobs, missing, of.clips, of.config)
-    note(f"{missing} of {len(tasks)} trainings to do", quiet=quiet)
+    print_note(f"{missing} of {len(tasks)} trainings to do", quiet=quiet)
 
     def told(done: int, total: int, task: Task, outcome: Outcome) -> None:
-        line = training_line(done, total, task, outcome)
+        line = format_training_line(done, total, task, outcome)
         if made := isinstance(outcome, Training):
             line += f", AUC of videos {100 * outcome.figures.clip_auc:.1f}"
-        note(line, quiet=quiet and made)
+        print_note(line, quiet=quiet and made)
 
     run_grid(tasks, of.setting, of.source, of.clips, how, told)
     write_rates(path, joined(read_rates(path), grid.collected()))
-    say(printable(str(path)))
+    print_answer(printable(str(path)))
 
 
 def _rank(heats: Sequence[Heat], jobs: int, out: Path, table: Path, quiet: bool) -> None:
@@ -184,14 +184,16 @@ def _rank(heats: Sequence[Heat], jobs: int, out: Path, table: Path, quiet: bool)
     told = _Told(heats, clock, out, table, quiet)
     if told.pending:
         total = sum(len(heat.tasks) for heat in heats)
-        note(f"{len(told.pending)} of {total} trainings to do, in {plans[0].about}", quiet=quiet)
+        print_note(
+            f"{len(told.pending)} of {total} trainings to do, in {plans[0].about}", quiet=quiet
+        )
         clock.guess(told.guess)
-        note(f"about {_duration(clock.left(told.pending))} in all", quiet=quiet)
+        print_note(f"about {_duration(clock.left(told.pending))} in all", quiet=quiet)
     for heat, how in zip(heats, plans, strict=True):
         of = heat.session
         run_grid(heat.missing, of.setting, of.source, of.clips, how, told.training)
     told.write()
-    say(printable(str(told.table)))
+    print_answer(printable(str(told.table)))
 
 
 class _Told:
@@ -207,7 +209,7 @@ class _Told:
     def guess(self, name: str, seconds: float, number: int) -> None:
         """A method was timed."""
         words = f"{name}: {number} of about {_duration(seconds)} each"
-        note(words if seconds else f"{name}: could not be timed", quiet=self._quiet)
+        print_note(words if seconds else f"{name}: could not be timed", quiet=self._quiet)
 
     def training(self, _done: int, _total: int, task: Task, outcome: Outcome) -> None:
         """One more is done."""
@@ -220,9 +222,9 @@ class _Told:
             self._failed.append((task, outcome))
         self.pending = [each for each in self.pending if each != task]
         left = _duration(self._clock.left(self.pending))
-        line = training_line(self._done, self._total, task, outcome)
+        line = format_training_line(self._done, self._total, task, outcome)
         quiet = self._quiet and isinstance(outcome, Training)
-        note(f"{line}; about {left} left", quiet=quiet)
+        print_note(f"{line}; about {left} left", quiet=quiet)
         self.write()
 
     def write(self) -> None:
@@ -238,6 +240,6 @@ class _Told:
 
 
 def _duration(seconds: float) -> str:
-    from oddframe.training.search import duration
+    from oddframe.training.search import format_time_budget
 
-    return duration(seconds)
+    return format_time_budget(seconds)

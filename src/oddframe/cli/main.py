@@ -29,11 +29,11 @@ from oddframe.cli import (
     score,
     train,
 )
-from oddframe.cli.console import say_error, standard_streams
-from oddframe.cli.options import with_current_names
-from oddframe.errors import OddframeError, described_fault
+from oddframe.cli.console import print_error, standard_streams
+from oddframe.cli.options import translate_old_options
+from oddframe.errors import OddframeError, describe_unexpected_error
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="oddframe",
@@ -114,10 +114,10 @@ def main() -> None:
         except OddframeError as error:
             if "--debug" in sys.argv:
                 raise
-            say_error(str(error))
+            print_error(str(error))
             code = error.exit_code
-        if code == INTERRUPTED:  # Typer turns Ctrl-C into this.
-            say_error("stopped; what was finished is kept")
+        if code == EXIT_INTERRUPTED:  # Typer turns Ctrl-C into this.
+            print_error("stopped; what was finished is kept")
         sys.exit(code)
 
 
@@ -128,9 +128,9 @@ def _run() -> int:
         OddframeError: the verb failed.
     """
     try:
-        words, renamed = with_current_names(sys.argv[1:])
+        words, renamed = translate_old_options(sys.argv[1:])
         for line in renamed:
-            say_error(line)
+            print_error(line)
         code = app(words, prog_name="oddframe", standalone_mode=False)
     except OddframeError:
         raise
@@ -141,11 +141,11 @@ def _run() -> int:
             error.show()
             for word in sys.argv[1:]:
                 if word.startswith("-") and os.path.exists(word):  # noqa: PTH110 - never raises
-                    say_error(f"a file is called {word}, too: as ./{word} it is no option")
+                    print_error(f"a file is called {word}, too: as ./{word} it is no option")
             return int(error.exit_code)
         if isinstance(error, typer.Abort):
-            return INTERRUPTED
+            return EXIT_INTERRUPTED
         if "--debug" in sys.argv:
             raise
-        raise OddframeError(described_fault(error)) from None
+        raise OddframeError(describe_unexpected_error(error)) from None
     return code if isinstance(code, int) else 0

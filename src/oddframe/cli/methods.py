@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oddframe.cli.console import note, say
+from oddframe.cli.console import print_answer, print_note
 from oddframe.cli.options import DebugOption, JsonOption, complete_methods
 
 EXAMPLE = "Example: oddframe methods    oddframe methods rtfm"
@@ -54,7 +54,7 @@ def methods(
 
     known = [described(each) for each in ([name] if name else method_names())]
     if as_json:
-        say(json.dumps(known[0] if name else known, indent=2))
+        print_answer(json.dumps(known[0] if name else known, indent=2))
     elif name:
         _show(known[0])
     else:
@@ -71,7 +71,7 @@ def described(name: str) -> dict[str, Any]:
     from oddframe.research.published_results import figures_of, ours_of
 
     method = get_method(name)
-    about = asdict(method.about)
+    about = asdict(method.info)
     return {
         "name": method.name,
         "title": method.title,
@@ -113,9 +113,11 @@ def _table(known: list[dict[str, Any]]) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say("  ".join(cells).rstrip())
-    note(f"oddframe train takes {known[0]['name']} unless told otherwise: --method NAME.")
-    note("Figures are means of the benchmark's leading one in our league (benchmarks/LEAGUE.md).")
+        print_answer("  ".join(cells).rstrip())
+    print_note(f"oddframe train takes {known[0]['name']} unless told otherwise: --method NAME.")
+    print_note(
+        "Figures are means of the benchmark's leading one in our league (benchmarks/LEAGUE.md)."
+    )
 
 
 def _show(method: dict[str, Any]) -> None:
@@ -127,10 +129,12 @@ def _show(method: dict[str, Any]) -> None:
         f"{recipe['steps']:,} steps of {recipe['normal_bags']} + {recipe['abnormal_bags']} bags of "
         f"{recipe['segments']} segments"
     )
-    if get_method(method["name"]).stepless:
+    if get_method(method["name"]).closed_form:
         trained = "found at once, without steps"
     settings = ", ".join(f"{key} {value}" for key, value in method["config"].items())
-    say(f"{method['title']} ({method['year']}): oddframe train DATA --method {method['name']}")
+    print_answer(
+        f"{method['title']} ({method['year']}): oddframe train DATA --method {method['name']}"
+    )
     lines = {
         "paper": [method["paper"]],
         "reads": [method["inputs"]],
@@ -144,4 +148,4 @@ def _show(method: dict[str, Any]) -> None:
     }
     for label, texts in lines.items():
         for i, text in enumerate(texts):
-            say(f"  {label if i == 0 else '':<10} {text}")
+            print_answer(f"  {label if i == 0 else '':<10} {text}")

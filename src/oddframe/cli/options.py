@@ -14,7 +14,7 @@ import typer
 # Of score; what writes them is imported when it is needed.
 SCORE_FORMATS = ("json", "csv", "vtt", "png", "html", "mp4")
 # Options that had another name, by verb; "" where the option has become what happens anyway.
-RENAMED: Mapping[str, Mapping[str, str]] = {
+RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "score": {"--again": "--fresh"},
     "extract": {"--again": "--fresh"},
     "import features": {"--again": "--fresh", "--lists": "--data"},
@@ -191,7 +191,7 @@ SoundOption = Annotated[
         show_default=False,
     ),
 ]
-FEATURES = Path(".oddframe/features")
+DEFAULT_STORE = Path(".oddframe/features")
 ConfigOption = Annotated[
     str,
     typer.Option(
@@ -257,7 +257,7 @@ JobsOption = Annotated[
 
 
 def _set_memory(gigabytes: float | None) -> float | None:
-    from oddframe.video.decoding.supervised import (
+    from oddframe.video.decoding.isolated import (
         DEFAULT_LIMITS,
         decoding_limits,
         set_decoding_limits,
@@ -269,9 +269,9 @@ def _set_memory(gigabytes: float | None) -> float | None:
 
 
 def _set_patience(seconds: float) -> float:
-    from oddframe.video.decoding.supervised import decoding_limits, set_decoding_limits
+    from oddframe.video.decoding.isolated import decoding_limits, set_decoding_limits
 
-    set_decoding_limits(replace(decoding_limits(), silence_s=seconds))
+    set_decoding_limits(replace(decoding_limits(), timeout_s=seconds))
     return seconds
 
 
@@ -297,20 +297,22 @@ PatienceOption = Annotated[
         callback=_set_patience,
     ),
 ]
-PATIENCE_S = 120.0
+DEFAULT_PATIENCE_S = 120.0
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
-def with_current_names(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def translate_old_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """A command line with the current names of its options, and a line for each that had another.
 
     Args:
         words: What follows ``oddframe``.
     """
     verbs = [word for word in words if not word.startswith("-")]
-    renamed = next((RENAMED[v] for v in (" ".join(verbs[:2]), *verbs[:1]) if v in RENAMED), {})
+    renamed = next(
+        (RENAMED_OPTIONS[v] for v in (" ".join(verbs[:2]), *verbs[:1]) if v in RENAMED_OPTIONS), {}
+    )
     changed: list[str] = []
     notes: list[str] = []
     for number, word in enumerate(words):
@@ -327,6 +329,6 @@ def with_current_names(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return changed, notes
 
 
-def listed(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     """The words of an option that takes several, with commas between."""
     return [word.strip() for word in text.split(",") if word.strip()]

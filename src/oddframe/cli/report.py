@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from oddframe.cli.console import say
+from oddframe.cli.console import print_answer
 from oddframe.cli.options import DebugOption, JsonOption
 
 EXAMPLE = "Example: oddframe report show reproduce/ped2/table3.json"
@@ -32,7 +32,7 @@ def show(
 
     from oddframe.research.reports.training_text import plain, shown
 
-    say(json.dumps(plain(run), indent=1) if as_json else shown(run))
+    print_answer(json.dumps(plain(run), indent=1) if as_json else shown(run))
 
 
 @app.callback()

@@ -11,15 +11,15 @@ import typer
 
 from oddframe.cli.console import (
     FeatureProgress,
-    note,
+    format_training_line,
+    print_answer,
+    print_note,
     printable,
     progress_bar,
-    say,
-    training_line,
 )
 from oddframe.cli.options import (
-    FEATURES,
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
+    DEFAULT_STORE,
     ConfigOption,
     DataOption,
     DebugOption,
@@ -78,7 +78,7 @@ def reproduce(
     seeds: SeedsOption = None,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     best_on_test: Annotated[
         bool,
         typer.Option(
@@ -104,7 +104,7 @@ def reproduce(
     fresh: FreshOption = False,
     features: FeaturesOption = "",
     sound: SoundOption = None,
-    store: StoreOption = FEATURES,
+    store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -118,7 +118,7 @@ def reproduce(
     from functools import partial
 
     from oddframe.cli.reproduce_figures import Asked, draw
-    from oddframe.datasets.attach_features import with_features
+    from oddframe.datasets.attach_features import attach_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.features.store.store import FeatureStore
     from oddframe.research.reproduce.tables import table_of
@@ -132,7 +132,7 @@ def reproduce(
     opened = open_dataset(f"{dataset.value}:{data}")
     ready = partial(
         prepare,
-        with_features(opened, FeatureStore(store), features or None, sound),
+        attach_features(opened, FeatureStore(store), features or None, sound),
         settings,
         folder,
         store=store,
@@ -146,7 +146,7 @@ def reproduce(
             session = ready(progress=told)
             written = draw(asked, session, jobs, told.training)
         for line in written:
-            say(printable(line))
+            print_answer(printable(line))
         return
     names = _tables(what, dataset.value)
     specs = [table_of(name, dataset.value, settings, asked.named) for name in names]
@@ -160,18 +160,18 @@ def reproduce(
         missing = session.missing(tasks)
         words = f"{missing} to do, in {how.about}" if missing else "all of them are there"
         where = "the table" if len(specs) == 1 else "the tables"
-        note(f"{session.count(tasks)} trainings in {where}: {words}", quiet=quiet)
+        print_note(f"{session.count(tasks)} trainings in {where}: {words}", quiet=quiet)
         try:
             tables = run(session, specs, tasks, how, told.training)
         except KeyboardInterrupt:
             if session.missing(tasks) < session.count(tasks):
                 for table in collect(session, specs):
                     _write(table, folder)
-                note(f"tables of what is there by now: {printable(str(folder))}", quiet=quiet)
+                print_note(f"tables of what is there by now: {printable(str(folder))}", quiet=quiet)
             raise
     for table in tables:
         _write(table, folder)
-        say(f"{printable(str(folder / table.spec.name))}.html")
+        print_answer(f"{printable(str(folder / table.spec.name))}.html")
     if any(line.trainings == () for table in tables for line in table.trained):
         raise typer.Exit(1)
 
@@ -210,4 +210,4 @@ class _Progress(FeatureProgress):
     def training(self, done: int, total: int, task: Task, outcome: Outcome) -> None:
         """``done`` of ``total`` trainings are done."""
         self._bar.update(self._trainings, completed=done, total=total, visible=True)
-        note(training_line(done, total, task, outcome), quiet=self._quiet)
+        print_note(format_training_line(done, total, task, outcome), quiet=self._quiet)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oddframe.cli.options import listed
+from oddframe.cli.options import split_list
 
 if TYPE_CHECKING:
     from oddframe.research.grid import Told
@@ -68,7 +68,7 @@ class Asked:
     @property
     def named(self) -> list[str]:
         """The methods that were named."""
-        return listed(self.methods)
+        return split_list(self.methods)
 
 
 def draw(asked: Asked, session: Session, jobs: int, told: Told) -> list[str]:
@@ -98,7 +98,7 @@ def _methods(asked: Asked) -> list[str]:
         return [_UR_DMU]
     named = asked.named
     if not named:
-        return [name for name in method_names() if not get_method(name).from_normal_alone]
+        return [name for name in method_names() if not get_method(name).one_class]
     return named + ([_UR_DMU] if "figure3" in asked.what and _UR_DMU not in named else [])
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from oddframe.cli.options import (
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
     SCORE_FORMATS,
     DebugOption,
     Device,
@@ -31,11 +31,11 @@ from oddframe.cli.options import (
     ThresholdOption,
     ViewsOption,
     complete_formats,
-    listed,
+    split_list,
 )
 
 EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
-DEFAULT_OUT = Path("oddframe-results")
+DEFAULT_RESULTS_FOLDER = Path("oddframe-results")
 VIEWS = ("1", "5", "10")
 
 
@@ -53,7 +53,7 @@ def score(
         Path | None,
         typer.Option(
             help=f"Write one NAME.json a video here, and what --format names "
-            f"[{DEFAULT_OUT} if only --format is given].",
+            f"[{DEFAULT_RESULTS_FOLDER} if only --format is given].",
             show_default=False,
         ),
     ] = None,
@@ -90,7 +90,7 @@ def score(
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     fresh: FreshOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -101,9 +101,9 @@ def score(
     A score for every frame, events with start, end and peak. With --out the same command goes on
     where it was stopped: what is there already is not scored again.
     """
-    from oddframe._utils.files import why_no_path
-    from oddframe.cli.batch import run
-    from oddframe.cli.jobs import Settings
+    from oddframe._utils.files import invalid_path_reason
+    from oddframe.cli.batch import score_batch
+    from oddframe.cli.jobs import ScoringSettings
     from oddframe.errors import InputError, UsageError
     from oddframe.events import RuleChanges
     from oddframe.video.mask import read_masks
@@ -115,9 +115,9 @@ def score(
     if features and (mask or (views and not paths) or (formats and "mp4" in formats)):
         raise UsageError("--features has no pictures: --mask, --views and mp4 need the video")
     for path in features or []:
-        if wrong := why_no_path(str(path)):
+        if wrong := invalid_path_reason(str(path)):
             raise InputError(f"{path!s:.60}: the path {wrong}")
-    settings = Settings(
+    settings = ScoringSettings(
         model=model,
         profile=profile.value,
         views=views,
@@ -128,19 +128,21 @@ def score(
         events=RuleChanges(release, smooth, min_length, gap),
         masks=read_masks(mask),
         fps=fps,
-        out=out or (DEFAULT_OUT if formats else None),
+        out=out or (DEFAULT_RESULTS_FOLDER if formats else None),
         formats=_formats(formats),
         fresh=fresh,
         debug=debug,
     )
-    raise typer.Exit(run(paths or [], features or [], settings, jobs, as_json=as_json, quiet=quiet))
+    raise typer.Exit(
+        score_batch(paths or [], features or [], settings, jobs, as_json=as_json, quiet=quiet)
+    )
 
 
 def _formats(text: str | None) -> tuple[str, ...]:
     from oddframe.errors import UsageError
     from oddframe.outputs.write import FORMATS
 
-    wanted = [name.lower() for name in listed(text or "")]
+    wanted = [name.lower() for name in split_list(text or "")]
     for name in wanted:
         if name not in FORMATS:
             raise UsageError(f"--format {name}: choose from {','.join(FORMATS)}")

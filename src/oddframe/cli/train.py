@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from oddframe.cli.console import GETTING_READY, follow, note, printable, progress_bar, say
+from oddframe.cli.console import (
+    LOADING_NOTE,
+    bar_progress,
+    print_answer,
+    print_note,
+    printable,
+    progress_bar,
+)
 from oddframe.cli.options import (
-    FEATURES,
-    PATIENCE_S,
+    DEFAULT_PATIENCE_S,
+    DEFAULT_STORE,
     ConfigOption,
     DebugOption,
     Device,
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
     from oddframe.methods.base import Loss
     from oddframe.modelfile import Model
     from oddframe.training.config import TrainConfig
-    from oddframe.training.train import Trained
+    from oddframe.training.train import TrainedModel
 
 EXAMPLE = "Example: oddframe train clips/ --budget 30m --out my_model.safetensors"
 
@@ -69,7 +76,7 @@ def train(
             show_default=False,
         ),
     ] = "",
-    start: Annotated[
+    pretrained: Annotated[
         str,
         typer.Option(
             "--from",
@@ -112,13 +119,13 @@ def train(
     ] = ProfileName.best,
     features: FeaturesOption = "",
     sound: SoundOption = None,
-    store: StoreOption = FEATURES,
+    store: StoreOption = DEFAULT_STORE,
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     precision: PrecisionOption = Precision.auto,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = PATIENCE_S,  # noqa: ARG001
+    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -134,45 +141,47 @@ def train(
     import shlex
     from dataclasses import replace
 
-    from oddframe.datasets.attach_features import with_features
-    from oddframe.datasets.quality.check import check
-    from oddframe.datasets.quality.scene_grouping import find_places, same_place_warnings
+    from oddframe.datasets.attach_features import attach_features
+    from oddframe.datasets.quality.check import check_dataset
+    from oddframe.datasets.quality.scene_grouping import find_scenes, same_scene_warnings
     from oddframe.datasets.registry import survey_dataset
     from oddframe.features.store.store import FeatureStore
     from oddframe.modelfile import load_model
-    from oddframe.outputs.pages.evaluation_page import write_study
-    from oddframe.outputs.pages.training_page import evaluated, study_of
-    from oddframe.training.audio_config import check_sound
+    from oddframe.outputs.pages.evaluation_page import write_evaluation_page
+    from oddframe.outputs.pages.training_page import evaluate_held_out, training_report
+    from oddframe.training.audio_config import check_audio
     from oddframe.training.config_files import with_fast
-    from oddframe.training.data.splits import by_place
-    from oddframe.training.distributed import processes, serve
-    from oddframe.training.loop import take_part
-    from oddframe.training.search import Budget, seconds
-    from oddframe.training.train import train as run
+    from oddframe.training.data.splits import group_by_scene
+    from oddframe.training.distributed import joined_processes, run_worker
+    from oddframe.training.loop import train_as_worker
+    from oddframe.training.search import Budget, parse_time_budget
+    from oddframe.training.train import run_training as run
     from oddframe.video.mask import read_masks
 
-    with processes() as ranks:
-        if not ranks.first:
-            serve(take_part)
+    with joined_processes() as ranks:
+        if not ranks.is_first:
+            run_worker(train_as_worker)
             return
-        limit = Budget(seconds(budget)) if budget else None
-        began_from = load_model(start) if start else None
+        limit = Budget(parse_time_budget(budget)) if budget else None
+        began_from = load_model(pretrained) if pretrained else None
         settings = _settings(config, began_from, method, {"tiles": tiles, "regions": regions}, seed)
         if profile is ProfileName.fast:
             settings = with_fast(settings)
         masks = read_masks(mask)
         survey, kept = survey_dataset(data), FeatureStore(store)
-        dataset = with_features(survey.checked(), kept, features or None, sound)
-        check_sound(settings, dataset)
+        dataset = attach_features(survey.require_valid(), kept, features or None, sound)
+        check_audio(settings, dataset)
         with progress_bar(quiet=quiet) as bar:
-            found = check(replace(survey, dataset=dataset), follow(bar, "looking at files"))
-            looking = follow(bar, "looking for places")
-            places = find_places(dataset, looking, store=kept, hashes=found.hashes)
-            alike = same_place_warnings(dataset, places)
-            dataset, placed = by_place(dataset, places, settings)
+            found = check_dataset(
+                replace(survey, dataset=dataset), bar_progress(bar, "looking at files")
+            )
+            looking = bar_progress(bar, "looking for places")
+            places = find_scenes(dataset, looking, store=kept, hashes=found.hashes)
+            alike = same_scene_warnings(dataset, places)
+            dataset, placed = group_by_scene(dataset, places, settings)
             beware = (*found.problems, *found.warnings, *alike, *filter(None, [placed]))
             for line in beware:
-                note(f"beware: {printable(line)}", quiet=quiet)
+                print_note(f"beware: {printable(line)}", quiet=quiet)
             trained = run(
                 dataset,
                 settings,
@@ -185,15 +194,15 @@ def train(
                 resume=not fresh,
                 budget=limit,
                 seeds=seeds,
-                start=began_from,
-                board=tensorboard,
+                pretrained=began_from,
+                tensorboard=tensorboard,
                 precision=precision.value,
                 masks=masks,
             )
-    evaluation = evaluated(trained)
+    evaluation = evaluate_held_out(trained)
     page = out.with_name(f"{out.stem}.report.html")
     command = shlex.join(["oddframe", *sys.argv[1:]])
-    write_study(study_of(trained, evaluation, beware, command), page)
+    write_evaluation_page(training_report(trained, evaluation, beware, command), page)
     if as_json:
         _print_json(trained, out, page)
     else:
@@ -202,7 +211,7 @@ def train(
 
 def _settings(
     named: str,
-    start: Model | None,
+    pretrained: Model | None,
     method: str,
     grids: Mapping[Literal["tiles", "regions"], str],
     seed: int | None,
@@ -210,12 +219,12 @@ def _settings(
     from oddframe.errors import UsageError
     from oddframe.training.config import TrainConfig, read_config
     from oddframe.training.config_files import find_config, with_grid, with_method
-    from oddframe.training.pretrained import config_of
+    from oddframe.training.pretrained import config_from_model
 
     if named:
         settings = read_config(find_config(named))
     else:
-        settings = TrainConfig() if start is None else config_of(start)
+        settings = TrainConfig() if pretrained is None else config_from_model(pretrained)
     if method:
         settings = with_method(settings, method)
     if all(grids.values()):
@@ -232,7 +241,7 @@ class _Told:
     def __init__(self, bar: Bar, quiet: bool):
         self._bar = bar
         self._quiet = quiet
-        self._videos = bar.add_task("features", total=None, note=GETTING_READY)
+        self._videos = bar.add_task("features", total=None, note=LOADING_NOTE)
         self._steps = bar.add_task("training", total=None, note="", visible=False)
 
     def videos(self, done: int, total: int, name: str) -> None:
@@ -246,10 +255,10 @@ class _Told:
 
     def say(self, line: str) -> None:
         """Something that the user should know."""
-        note(printable(line), quiet=self._quiet)
+        print_note(printable(line), quiet=self._quiet)
 
 
-def _print_json(trained: Trained, out: Path, page: Path) -> None:
+def _print_json(trained: TrainedModel, out: Path, page: Path) -> None:
     from dataclasses import asdict
 
     from oddframe._utils.files import json_text
@@ -258,36 +267,38 @@ def _print_json(trained: Trained, out: Path, page: Path) -> None:
     answer = {
         "model": str(out),
         "report": str(page),
-        "knows": model.knows,
+        "knows": model.detects,
         "threshold": model.profiles["best"].rule.threshold,
         "metrics": dict(model.metrics),
         "chosen": None if trained.search is None else asdict(trained.search.chosen),
         "seeds": model.card.get("seeds"),
         "warnings": list(trained.warnings),
     }
-    say(json_text(answer, indent=2))
+    print_answer(json_text(answer, indent=2))
 
 
-def _show(trained: Trained, evaluation: Evaluation | None, out: Path, page: Path) -> None:
-    from oddframe.outputs.pages.evaluation_summary import headline, summary
-    from oddframe.outputs.pages.training_page import FIGURES
+def _show(trained: TrainedModel, evaluation: Evaluation | None, out: Path, page: Path) -> None:
+    from oddframe.outputs.pages.evaluation_summary import key_figures, summary_sentence
+    from oddframe.outputs.pages.training_page import FIGURE_NAMES
 
     model = trained.model
     rule = model.profiles["best"].rule
-    say(f"{out}: finds {printable(model.knows)}; threshold {rule.threshold:.3f}")
+    print_answer(f"{out}: finds {printable(model.detects)}; threshold {rule.threshold:.3f}")
     if evaluation is not None:
         groups = len(model.card["held_out_groups"])
-        say(f"On {len(evaluation.videos)} videos of {groups} groups that it was not trained on:")
-        say(f"  {summary(evaluation)}")
-        for name, value, about in headline(evaluation):
-            say(f"  {name:<26} {value:>10}  {about}".rstrip())
+        print_answer(
+            f"On {len(evaluation.videos)} videos of {groups} groups that it was not trained on:"
+        )
+        print_answer(f"  {summary_sentence(evaluation)}")
+        for name, value, about in key_figures(evaluation):
+            print_answer(f"  {name:<26} {value:>10}  {about}".rstrip())
         for name in ("frame_auc", "frame_ap"):
             if name in model.metrics:
-                say(f"  {FIGURES[name]:<26} {model.metrics[name]:>10.3f}")
+                print_answer(f"  {FIGURE_NAMES[name]:<26} {model.metrics[name]:>10.3f}")
     spread = model.card.get("seeds", {}).get("mean_and_deviation", {})
     for name, (mean, deviation) in spread.items():
-        if name in FIGURES:
+        if name in FIGURE_NAMES:
             about = f"± {deviation:.3f} over {len(trained.seeds)} seeds"
-            say(f"  {FIGURES[name]:<26} {mean:>10.3f}  {about}")
-    say(f"Look at it: {page}")
-    say(f"Use it: oddframe score VIDEO --model {out}")
+            print_answer(f"  {FIGURE_NAMES[name]:<26} {mean:>10.3f}  {about}")
+    print_answer(f"Look at it: {page}")
+    print_answer(f"Use it: oddframe score VIDEO --model {out}")

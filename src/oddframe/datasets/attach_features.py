@@ -8,13 +8,13 @@ from pathlib import Path
 from oddframe._utils.files import exists, is_dir
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import InputError, UsageError
-from oddframe.features.formats.published import Fault, FeatureFolder, NpyFiles, Unusable
-from oddframe.features.presets import Layout
-from oddframe.features.store.imports import imported_kinds, stored_file
+from oddframe.features.formats.published import Fault, FeatureFolder, NpyFiles, UnusableFeatures
+from oddframe.features.presets import PublishedLayout
+from oddframe.features.store.imports import imported_file, imported_specs
 from oddframe.features.store.store import FeatureStore
 
 
-def with_features(
+def attach_features(
     dataset: Dataset,
     store: FeatureStore,
     features: str | Path | None = None,
@@ -38,19 +38,19 @@ def with_features(
     if dataset.layout is None and features is None and sound is None:
         return dataset
     if features is not None and (dataset.layout is None or is_dir(Path(features))):
-        return _in_folder(dataset, Path(features), sound)
+        return _attach_from_folder(dataset, Path(features), sound)
     if sound is not None:
         raise UsageError("--sound goes beside the features of a folder: say --features DIR")
     if features is None and any(exists(video.path) for video in dataset.videos):
         return dataset
-    return _imported(dataset, store, features)
+    return _attach_imported(dataset, store, features)
 
 
 @dataclass(frozen=True)
-class Folders:
+class FeatureFolders:
     """Folders with the feature files of a data set; ``sound`` is None if it is not wanted."""
 
-    layout: Layout
+    layout: PublishedLayout
     picture: FeatureFolder
     sound: FeatureFolder | None
 
@@ -61,7 +61,9 @@ class Folders:
         return self.picture.of(video.path.stem, self.layout, sound=self.sound, dim=dim)
 
 
-def folders_of(dataset: Dataset, features: Path, sound: Path | None = None) -> Folders:
+def scan_feature_folders(
+    dataset: Dataset, features: Path, sound: Path | None = None
+) -> FeatureFolders:
     """Look through the folders with a data set's feature files.
 
     Raises:
@@ -70,13 +72,13 @@ def folders_of(dataset: Dataset, features: Path, sound: Path | None = None) -> F
     """
     if dataset.layout is None:
         raise UsageError(f"{dataset.name} has no published features; leave --features away")
-    if sound is not None and not dataset.layout.sound_dim:
+    if sound is not None and not dataset.layout.audio_dim:
         raise UsageError(f"{dataset.name} has no features of the sound; leave --sound away")
     heard = None if sound is None else FeatureFolder.scan(sound)
-    return Folders(dataset.layout, FeatureFolder.scan(features), heard)
+    return FeatureFolders(dataset.layout, FeatureFolder.scan(features), heard)
 
 
-def nothing_there(dataset: Dataset, folder: Path) -> InputError:
+def no_features_error(dataset: Dataset, folder: Path) -> InputError:
     """Says that a folder holds nothing of a data set that can be used."""
     return InputError(
         f"{folder}: no complete features of any video of {dataset.name}; "
@@ -84,20 +86,20 @@ def nothing_there(dataset: Dataset, folder: Path) -> InputError:
     )
 
 
-def _in_folder(dataset: Dataset, folder: Path, sound: Path | None) -> Dataset:
-    folders = folders_of(dataset, folder, sound)
+def _attach_from_folder(dataset: Dataset, folder: Path, sound: Path | None) -> Dataset:
+    folders = scan_feature_folders(dataset, folder, sound)
     videos, complete = [], 0
     for video in dataset.videos:
         files, faults = folders.of(video)
         complete += files is not None
-        videos.append(replace(video, made=files or Unusable(str(faults[0]))))
+        videos.append(replace(video, precomputed=files or UnusableFeatures(str(faults[0]))))
     if not complete:
-        raise nothing_there(dataset, folder)
+        raise no_features_error(dataset, folder)
     return replace(dataset, videos=tuple(videos))
 
 
-def _imported(dataset: Dataset, store: FeatureStore, kind: str | Path | None) -> Dataset:
-    kinds = imported_kinds(store, dataset.name)
+def _attach_imported(dataset: Dataset, store: FeatureStore, kind: str | Path | None) -> Dataset:
+    kinds = imported_specs(store, dataset.name)
     there = ", ".join(kinds) or "none"
     if kind is not None and str(kind) not in kinds:
         raise UsageError(
@@ -114,7 +116,7 @@ def _imported(dataset: Dataset, store: FeatureStore, kind: str | Path | None) ->
         raise UsageError(f"{dataset.name}: say which of its features: --features {there}")
     spec = kinds[str(kind)] if kind is not None else next(iter(kinds.values()))
     videos = (
-        replace(video, made=stored_file(store, dataset.name, video.path.stem, spec))
+        replace(video, precomputed=imported_file(store, dataset.name, video.path.stem, spec))
         for video in dataset.videos
     )
     return replace(dataset, videos=tuple(videos))

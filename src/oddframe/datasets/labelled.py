@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError
-from oddframe.features.formats.published import FeatureFiles
-from oddframe.features.presets import Layout
-from oddframe.timeline import Timebase, stretches
+from oddframe.features.formats.published import FeatureSource
+from oddframe.features.presets import PublishedLayout
+from oddframe.timeline import Timebase, labelled_intervals
 
 NORMAL = "normal"
 
 Intervals = tuple[tuple[float, float], ...]
-Part = Literal["", "train", "test"]
+SplitPart = Literal["", "train", "test"]
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """When something odd happens in a video: half-open intervals (start, end), none if never.
 
     Attributes:
@@ -53,7 +53,7 @@ class Truth:
         return tuple(
             interval
             for first, end in timebase.segments
-            for interval in stretches(
+            for interval in labelled_intervals(
                 labels[first:end],
                 np.append(timebase.frame_times[first:end], timebase.frame_ends[end - 1]),
             )
@@ -70,25 +70,27 @@ class LabelledVideo:
         label: The class in words, ``fight``; ``normal`` for normal ones.
         group: Recording, camera or scene that it was cut from. Videos of one group look alike, so
             a fair split never parts them.
-        own_group: Where the data set does not say what a video is from, the name under which it is
+        fallback_group: Where the data set does not say what a video is from, the name under which
+        it is
             a group of its own, until places are found; else "".
         truth: When it happens, where that is known; never used in training.
-        part: ``train`` or ``test`` where the data set comes with a split of its own.
+        part: ``run_training`` or ``test`` where the data set comes with a split of its own.
         frames: How many frames it has, where the data set says so; else its file does.
         fps: Frames a second, where the data set comes without the video itself.
-        made: Where features of it lie that were made before; they are read instead of ``path``.
+        precomputed: Where features of it lie that were made before; they are read instead of
+        ``path``.
     """
 
     path: Path
     abnormal: bool
     label: str
     group: str
-    truth: Truth | None = None
-    part: Part = ""
+    truth: GroundTruth | None = None
+    part: SplitPart = ""
     frames: int | None = None
     fps: float | None = None
-    own_group: str = ""
-    made: FeatureFiles | None = None
+    fallback_group: str = ""
+    precomputed: FeatureSource | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Dataset:
 
     name: str
     videos: tuple[LabelledVideo, ...]
-    layout: Layout | None = None
+    layout: PublishedLayout | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -125,7 +127,7 @@ class Dataset:
         """The abnormal labels, sorted, each once."""
         return tuple(sorted({video.label for video in self.videos if video.abnormal}))
 
-    def of_part(self, part: Literal["train", "test"]) -> Dataset:
+    def select_part(self, part: Literal["train", "test"]) -> Dataset:
         """The videos of one side of the data set's own split; all of them where it has none."""
         if not any(video.part for video in self.videos):
             return self
@@ -136,12 +138,12 @@ class Dataset:
         return replace(self, videos=tuple(self.videos[int(i)] for i in indices))
 
 
-def plain(label: str) -> str:
+def normalize_label(label: str) -> str:
     """A label as it is compared: no blanks around it, no difference in case."""
     return label.strip().casefold()
 
 
-def label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
+def find_label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
     """What is wrong with labels as they were written, each with the place where it stands.
 
     No label at all, one that is spelled two ways or looks like a misspelt ``normal``, and nothing
@@ -150,10 +152,10 @@ def label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
     problems: list[str] = []
     first: dict[str, tuple[str, str]] = {}
     for written, place in spellings:
-        if not plain(written):
+        if not normalize_label(written):
             problems.append(f"no label {place}")
             continue
-        other, other_place = first.setdefault(plain(written), (written, place))
+        other, other_place = first.setdefault(normalize_label(written), (written, place))
         if other != written:
             problems.append(
                 f'one label is spelled two ways, "{other}" {other_place} and '
@@ -185,7 +187,7 @@ class Survey:
     dataset: Dataset
     problems: tuple[str, ...] = ()
 
-    def checked(self) -> Dataset:
+    def require_valid(self) -> Dataset:
         """The data set, if nothing is wrong with it.
 
         Raises:

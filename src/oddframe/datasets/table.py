@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from oddframe._utils.files import exists, read_bytes, why_no_path
+from oddframe._utils.files import exists, invalid_path_reason, read_bytes
 from oddframe.datasets.labelled import (
     NORMAL,
     Dataset,
+    GroundTruth,
     Intervals,
     LabelledVideo,
-    Part,
+    SplitPart,
     Survey,
-    Truth,
-    label_problems,
-    plain,
+    find_label_problems,
+    normalize_label,
 )
 from oddframe.errors import InputError
 
@@ -73,7 +73,7 @@ GROUP_COLUMNS = ("group", "source")
 
 
 @dataclass(frozen=True)
-class Row:
+class CsvRow:
     """A row of a CSV by column, without blanks around what stands in it; "" where nothing does."""
 
     line: int
@@ -89,7 +89,7 @@ def read_table(path: Path, *, name: str) -> Dataset:
     Raises:
         InputError: as ``read_dataset``.
     """
-    return survey_table(path, name=name).checked()
+    return survey_table(path, name=name).require_valid()
 
 
 def survey_table(path: Path, *, name: str) -> Survey:
@@ -99,12 +99,14 @@ def survey_table(path: Path, *, name: str) -> Survey:
         InputError: it is no CSV, or lacks a column.
     """
     rows = read_rows(path, ("path", "label"))
-    problems = label_problems([(row.raw["label"] or "", f"on line {row.line}") for row in rows])
+    problems = find_label_problems(
+        [(row.raw["label"] or "", f"on line {row.line}") for row in rows]
+    )
     videos: list[LabelledVideo] = []
     lines: dict[str, int] = {}
     missing: list[str] = []
     for row in rows:
-        if wrong_name := why_no_path(row["path"]):
+        if wrong_name := invalid_path_reason(row["path"]):
             problems.append(f"line {row.line}: the path {wrong_name}")
             continue
         video, wrong = _video(path.parent, row)
@@ -130,8 +132,8 @@ def survey_table(path: Path, *, name: str) -> Survey:
     return Survey(path, Dataset(name, tuple(videos)), tuple(f"{path}: {p}" for p in problems))
 
 
-def _video(folder: Path, row: Row) -> tuple[LabelledVideo, list[str]]:
-    label = NORMAL if plain(row["label"]) == NORMAL else row["label"]
+def _video(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
+    label = NORMAL if normalize_label(row["label"]) == NORMAL else row["label"]
     abnormal = label != NORMAL
     group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "")
     own = "" if group else row["path"]
@@ -148,15 +150,15 @@ def _video(folder: Path, row: Row) -> tuple[LabelledVideo, list[str]]:
     part = row["part"].lower()
     if part not in ("", "train", "test"):
         problems.append(f'the part is "{row["part"]}"; it takes train or test')
-    truth = Truth(intervals, "seconds") if known else None
+    truth = GroundTruth(intervals, "seconds") if known else None
     path = folder / row["path"]
     video = LabelledVideo(
-        path, abnormal, label, group or own, truth, cast(Part, part), own_group=own
+        path, abnormal, label, group or own, truth, cast(SplitPart, part), fallback_group=own
     )
     return video, problems
 
 
-def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
+def read_rows(path: Path, needed: Sequence[str]) -> list[CsvRow]:
     """The rows of a CSV with a header, which must have the columns ``needed``.
 
     Raises:
@@ -168,7 +170,7 @@ def read_rows(path: Path, needed: Sequence[str]) -> list[Row]:
         columns = [name.strip() for name in reader.fieldnames or []]
         _check_columns(path, columns, needed)
         reader.fieldnames = columns
-        rows = [Row(reader.line_num, row) for row in reader]
+        rows = [CsvRow(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None

@@ -10,7 +10,7 @@ import numpy as np
 
 from oddframe.errors import UsageError
 
-T = TypeVar("T")
+_GroupT = TypeVar("_GroupT")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Interval:
 
 
 def bootstrap_interval(
-    groups: Sequence[T],
-    statistic: Callable[[Sequence[T]], float],
+    groups: Sequence[_GroupT],
+    statistic: Callable[[Sequence[_GroupT]], float],
     *,
     draws: int = 1000,
     level: float = 0.95,
@@ -103,7 +103,7 @@ def _student_quantile(degrees: int, probability: float) -> float:
             within = (angle + within) * 2 / np.pi
         return bool((1 + within) / 2 >= probability)
 
-    return float(np.sqrt(degrees) * np.tan(_first(enough, 0.0, np.pi / 2)))
+    return float(np.sqrt(degrees) * np.tan(_bisect(enough, 0.0, np.pi / 2)))
 
 
 def binomial_interval(count: int, total: int, level: float = 0.95) -> Interval:
@@ -136,7 +136,7 @@ def _binomial_share(count: int, total: int, probability: float) -> float:
         logs = log_ways + k * np.log(share) + (total - k) * np.log1p(-share)
         return bool(np.exp(logs).sum() <= probability)
 
-    return _first(enough, 0.0, 1.0)
+    return _bisect(enough, 0.0, 1.0)
 
 
 def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interval:
@@ -161,10 +161,10 @@ def _poisson_mean(count: int, probability: float) -> float:
     def enough(mean: float) -> bool:
         return bool(np.exp(k * np.log(mean) - mean - log_factorial).sum() <= probability)
 
-    return _first(enough, 0.0, count + 10 * float(np.sqrt(count + 1)) + 10)
+    return _bisect(enough, 0.0, count + 10 * float(np.sqrt(count + 1)) + 10)
 
 
-def _first(enough: Callable[[float], bool], low: float, high: float) -> float:
+def _bisect(enough: Callable[[float], bool], low: float, high: float) -> float:
     """From where on it is enough, between two numbers of which it is of the second; by halves."""
     for _ in range(80):
         middle = (low + high) / 2

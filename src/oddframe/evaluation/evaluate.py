@@ -9,34 +9,31 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.datasets.labelled import Truth
+from oddframe.datasets.labelled import GroundTruth
 from oddframe.errors import UsageError
 from oddframe.evaluation.confidence import Interval, binomial_interval, bootstrap_interval
 from oddframe.evaluation.results import (
     Confusion,
     Evaluation,
-    Figures,
+    FalseAlarmRate,
     FrameProtocol,
-    Judged,
-    Rate,
-    VideoFigures,
+    Metrics,
+    ScoredVideo,
+    VideoMetrics,
 )
-from oddframe.events import EventRule, find_events, match_events, smoothed
+from oddframe.events import EventRule, find_events, match_events, smooth_frame_scores
 from oddframe.metrics import LabelledScores, frame_metrics, roc_auc
 from oddframe.timeline import ScoreTrack
 
-__all__ = ["Evaluation", "FrameProtocol", "Judged", "evaluate", "official_scores"]
-
-
 # With fewer groups, resampling them says more of the resampling than of the model.
-LEAST_GROUPS = 5
+MIN_GROUPS = 5
 _DRAWS = 500
 
-_Statistic = Callable[[Sequence[Sequence[VideoFigures]]], float]
+_Statistic = Callable[[Sequence[Sequence[VideoMetrics]]], float]
 
 
-def evaluate(
-    tracks: Sequence[Judged], rule: EventRule, protocol: FrameProtocol = "frames"
+def evaluate_scores(
+    tracks: Sequence[ScoredVideo], rule: EventRule, protocol: FrameProtocol = "frames"
 ) -> Evaluation:
     """Everything that labels and scores say of a model.
 
@@ -64,26 +61,26 @@ def evaluate(
         classes[each.video.label].append(each)
         groups[each.video.group].append(each)
     members = list(groups.values())
-    whole = _figures(videos, timed=timed)
+    whole = _metrics(videos, timed=timed)
     true_events = whole.found + whole.missed
     return Evaluation(
         protocol=protocol,
         rule=rule,
-        whole=whole,
-        classes={name: _of_class(classes[name], normal, timed) for name in sorted(classes)},
-        groups={name: _figures(groups[name], timed=timed) for name in sorted(groups)},
+        overall=whole,
+        classes={name: _class_metrics(classes[name], normal, timed) for name in sorted(classes)},
+        groups={name: _metrics(groups[name], timed=timed) for name in sorted(groups)},
         videos=videos,
-        frame_auc=_interval(members, lambda drawn: _frame_auc(_flat(drawn))) if timed else None,
-        video_auc=_interval(members, lambda drawn: _video_auc(_flat(drawn))),
+        frame_auc=_interval(members, lambda drawn: _frame_auc(_flatten(drawn))) if timed else None,
+        video_auc=_interval(members, lambda drawn: _video_auc(_flatten(drawn))),
         accuracy=_share(
-            whole.confusion.right,
+            whole.confusion.correct,
             len(videos),
-            _interval(members, lambda drawn: _confusion(_flat(drawn)).accuracy),
+            _interval(members, lambda drawn: _confusion(_flatten(drawn)).accuracy),
         ),
         events_found=_share(
             whole.found,
             true_events,
-            _interval(members, lambda drawn: _share_found(_flat(drawn))),
+            _interval(members, lambda drawn: _share_found(_flatten(drawn))),
         )
         if true_events
         else None,
@@ -112,10 +109,10 @@ def official_scores(track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledSco
     return LabelledScores(rows[kept], np.tile(track.scores[whole], 2)[kept], weights[kept])
 
 
-def _video(judged: Judged, rule: EventRule, protocol: FrameProtocol) -> VideoFigures:
+def _video(judged: ScoredVideo, rule: EventRule, protocol: FrameProtocol) -> VideoMetrics:
     video, track = judged.video, judged.track
     events = find_events(track, rule)
-    known = video.truth if video.abnormal else Truth(())
+    known = video.truth if video.abnormal else GroundTruth(())
     frames = None
     if known is not None:
         labels = known.frame_labels(track.timebase)
@@ -124,13 +121,13 @@ def _video(judged: Judged, rule: EventRule, protocol: FrameProtocol) -> VideoFig
             LabelledScores.from_track(track, labels) if exact else official_scores(track, labels)
         )
     truth = None if known is None else known.seconds(track.timebase)
-    return VideoFigures(
+    return VideoMetrics(
         video=video,
         track=track,
         rule=rule,
         events=events,
         truth=truth,
-        score=float(smoothed(track, rule.smooth_s).max()),
+        score=float(smooth_frame_scores(track, rule.smooth_s).max()),
         match=None if truth is None else match_events(events, truth),
         frames=frames,
         auc=float("nan")
@@ -139,10 +136,10 @@ def _video(judged: Judged, rule: EventRule, protocol: FrameProtocol) -> VideoFig
     )
 
 
-def _figures(videos: Sequence[VideoFigures], *, timed: bool) -> Figures:
+def _metrics(videos: Sequence[VideoMetrics], *, timed: bool) -> Metrics:
     matches = [v.match for v in videos if v.match is not None]
     alarms = [v.false_alarms for v in videos]
-    return Figures(
+    return Metrics(
         videos=len(videos),
         abnormal=sum(v.video.abnormal for v in videos),
         hours=sum(v.track.timebase.covered_s for v in videos) / 3600,
@@ -152,31 +149,33 @@ def _figures(videos: Sequence[VideoFigures], *, timed: bool) -> Figures:
         found=sum(match.found for match in matches),
         missed=sum(match.missed for match in matches),
         delays_s=tuple(sorted(delay for match in matches for delay in match.delays_s)),
-        false_alarms=Rate(sum(a.count for a in alarms), sum(a.hours for a in alarms)),
+        false_alarms=FalseAlarmRate(sum(a.count for a in alarms), sum(a.hours for a in alarms)),
     )
 
 
-def _of_class(
-    videos: Sequence[VideoFigures], normal: Sequence[VideoFigures], timed: bool
-) -> Figures:
-    own = _figures(videos, timed=timed)
+def _class_metrics(
+    videos: Sequence[VideoMetrics], normal: Sequence[VideoMetrics], timed: bool
+) -> Metrics:
+    own = _metrics(videos, timed=timed)
     if not own.abnormal:
         return own
-    against = _figures([*videos, *normal], timed=timed)
+    against = _metrics([*videos, *normal], timed=timed)
     return replace(own, frames=against.frames, video_auc=against.video_auc)
 
 
-def _video_auc(videos: Sequence[VideoFigures]) -> float:
+def _video_auc(videos: Sequence[VideoMetrics]) -> float:
     return roc_auc([v.video.abnormal for v in videos], [v.score for v in videos])
 
 
-def _frame_auc(videos: Sequence[VideoFigures]) -> float:
+def _frame_auc(videos: Sequence[VideoMetrics]) -> float:
     return frame_metrics([v.frames for v in videos if v.frames is not None]).auc
 
 
-def _confusion(videos: Sequence[VideoFigures]) -> Confusion:
+def _confusion(videos: Sequence[VideoMetrics]) -> Confusion:
     counts = {
-        (abnormal, called): sum(v.video.abnormal == abnormal and v.called == called for v in videos)
+        (abnormal, called): sum(
+            v.video.abnormal == abnormal and v.predicted_abnormal == called for v in videos
+        )
         for abnormal in (True, False)
         for called in (True, False)
     }
@@ -188,7 +187,7 @@ def _confusion(videos: Sequence[VideoFigures]) -> Confusion:
     )
 
 
-def _share_found(videos: Sequence[VideoFigures]) -> float:
+def _share_found(videos: Sequence[VideoMetrics]) -> float:
     matches = [v.match for v in videos if v.match is not None]
     found, missed = sum(m.found for m in matches), sum(m.missed for m in matches)
     return found / (found + missed) if found + missed else float("nan")
@@ -207,12 +206,12 @@ def _share(count: int, total: int, resampled: Interval | None) -> Interval:
     return Interval(exact.value, float(low), float(high))
 
 
-def _flat(groups: Sequence[Sequence[VideoFigures]]) -> list[VideoFigures]:
+def _flatten(groups: Sequence[Sequence[VideoMetrics]]) -> list[VideoMetrics]:
     return [video for group in groups for video in group]
 
 
-def _interval(groups: Sequence[Sequence[VideoFigures]], statistic: _Statistic) -> Interval | None:
-    if len(groups) < LEAST_GROUPS:
+def _interval(groups: Sequence[Sequence[VideoMetrics]], statistic: _Statistic) -> Interval | None:
+    if len(groups) < MIN_GROUPS:
         return None
     interval = bootstrap_interval(groups, statistic, draws=_DRAWS)
     return interval if np.isfinite(interval.value) else None

@@ -21,7 +21,7 @@ snippet dropped."""
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredVideo:
     """A labelled video and what a model gave for it.
 
     Attributes:
@@ -36,7 +36,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Rate:
+class FalseAlarmRate:
     """False alarms, and the hours of normal video that they were counted in."""
 
     count: int
@@ -65,23 +65,23 @@ class Confusion:
     quiet: int
 
     @property
-    def right(self) -> int:
+    def correct(self) -> int:
         """Videos on the right side."""
         return self.caught + self.quiet
 
     @property
     def videos(self) -> int:
         """All of them."""
-        return self.right + self.missed + self.alarmed
+        return self.correct + self.missed + self.alarmed
 
     @property
     def accuracy(self) -> float:
         """Share of videos on the right side; ``nan`` without videos."""
-        return self.right / self.videos if self.videos else float("nan")
+        return self.correct / self.videos if self.videos else float("nan")
 
 
 @dataclass(frozen=True)
-class VideoFigures:
+class VideoMetrics:
     """One video.
 
     Attributes:
@@ -107,29 +107,31 @@ class VideoFigures:
     auc: float
 
     @property
-    def called(self) -> bool:
+    def predicted_abnormal(self) -> bool:
         """Whether something odd is said to happen in it."""
         return bool(self.events)
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         """Whether that is so."""
-        return self.called == self.video.abnormal
+        return self.predicted_abnormal == self.video.abnormal
 
     @property
-    def false_alarms(self) -> Rate:
+    def false_alarms(self) -> FalseAlarmRate:
         """Events that touch nothing true, and the hours in which nothing happens.
 
         An abnormal video without known event times is not counted for false alarms.
         """
         if self.match is None or self.truth is None:
-            return Rate(0, 0.0)
+            return FalseAlarmRate(0, 0.0)
         odd = sum(end - start for start, end in self.truth)
-        return Rate(self.match.false, max(0.0, self.track.timebase.covered_s - odd) / 3600)
+        return FalseAlarmRate(
+            self.match.false, max(0.0, self.track.timebase.covered_s - odd) / 3600
+        )
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """Figures over some videos; shares and areas in [0, 1], ``nan`` where undefined.
 
     Attributes:
@@ -155,7 +157,7 @@ class Figures:
     found: int
     missed: int
     delays_s: tuple[float, ...]
-    false_alarms: Rate
+    false_alarms: FalseAlarmRate
 
     @property
     def delay_s(self) -> float:
@@ -170,7 +172,7 @@ class Evaluation:
     Attributes:
         protocol: What the frame figures stand on.
         rule: How scores became events, where a camera has no rule of its own.
-        whole: All videos.
+        overall: All videos.
         classes: By label. The areas of an abnormal class are against all normal videos.
         groups: By recording, camera or scene.
         videos: Each video, in the order given.
@@ -184,10 +186,10 @@ class Evaluation:
 
     protocol: FrameProtocol
     rule: EventRule
-    whole: Figures
-    classes: Mapping[str, Figures]
-    groups: Mapping[str, Figures]
-    videos: tuple[VideoFigures, ...]
+    overall: Metrics
+    classes: Mapping[str, Metrics]
+    groups: Mapping[str, Metrics]
+    videos: tuple[VideoMetrics, ...]
     frame_auc: Interval | None
     video_auc: Interval | None
     accuracy: Interval

@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 
 from oddframe._utils.files import is_dir
 from oddframe.datasets.labelled import LabelledVideo
-from oddframe.datasets.precomputed import digest_of, is_ready, ready_features
+from oddframe.datasets.precomputed import (
+    has_precomputed_features,
+    load_precomputed_features,
+    video_digest,
+)
 from oddframe.datasets.registry import dataset_names
 from oddframe.detector import Detector
 from oddframe.errors import InputError
@@ -14,17 +18,17 @@ from oddframe.features.spec import Features
 from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.modelfile import Model
 from oddframe.timeline import ScoreTrack
-from oddframe.training.data.side_by_side import GoOn, side_by_side
+from oddframe.training.data.parallel import CancelCheck, parallel_map
 from oddframe.video.mask import Mask, Masks
 
-Progress = Callable[[int, int], None]
+ScoringProgress = Callable[[int, int], None]
 
 
 def score_videos(
     detector: Detector,
     videos: Sequence[LabelledVideo],
     store: FeatureStore,
-    progress: Progress | None = None,
+    progress: ScoringProgress | None = None,
     jobs: int = 1,
     masks: Masks = Masks(),  # noqa: B008 - frozen
 ) -> tuple[list[tuple[LabelledVideo, ScoreTrack]], list[str]]:
@@ -39,8 +43,10 @@ def score_videos(
         masks: Parts of the pictures to ignore.
     """
 
-    def track(video: LabelledVideo, go_on: GoOn) -> ScoreTrack:
-        return detector.score(_features(detector, video, store, go_on, masks.of(video.path)))
+    def track(video: LabelledVideo, check_cancelled: CancelCheck) -> ScoreTrack:
+        return detector.score(
+            _features(detector, video, store, check_cancelled, masks.of(video.path))
+        )
 
     def told(done: int, _video: LabelledVideo) -> None:
         if progress is not None:
@@ -48,7 +54,7 @@ def score_videos(
 
     tracks: list[tuple[LabelledVideo, ScoreTrack]] = []
     failed: list[str] = []
-    for video, made in zip(videos, side_by_side(videos, track, jobs, told), strict=True):
+    for video, made in zip(videos, parallel_map(videos, track, jobs, told), strict=True):
         if isinstance(made, ScoreTrack):
             tracks.append((video, made))
         else:
@@ -57,17 +63,17 @@ def score_videos(
     return tracks, failed
 
 
-def used_mask(video: LabelledVideo, masks: Masks) -> str:
+def mask_used(video: LabelledVideo, masks: Masks) -> str:
     """Digest of the mask that a video, which could be scored, was scored with; "": none.
 
     Features that were made before say it themselves.
     """
-    if is_ready(video):
-        return ready_features(video).spec.mask
+    if has_precomputed_features(video):
+        return load_precomputed_features(video).spec.mask
     return masks.digest_of(video.path)
 
 
-def check_published(model: Model, videos: Sequence[LabelledVideo]) -> None:
+def check_precomputed_spec(model: Model, videos: Sequence[LabelledVideo]) -> None:
     """Refuse published features that the model does not read, by the first that can be opened.
 
     All of a data set are of one spec: one line says what some hundred would.
@@ -76,9 +82,9 @@ def check_published(model: Model, videos: Sequence[LabelledVideo]) -> None:
         InputError: they are of another spec; the line names the fields that differ.
     """
     for video in videos:
-        if video.made is not None:
+        if video.precomputed is not None:
             try:
-                spec = video.made.open().spec
+                spec = video.precomputed.open().spec
             except InputError:
                 continue
             model.profile_of(spec)
@@ -89,28 +95,28 @@ def _features(
     detector: Detector,
     video: LabelledVideo,
     store: FeatureStore,
-    go_on: GoOn,
+    check_cancelled: CancelCheck,
     mask: Mask | None,
 ) -> Features:
-    if is_ready(video):
-        return ready_features(video)
+    if has_precomputed_features(video):
+        return load_precomputed_features(video)
     sha256 = content_hash(video.path)
-    kept = store.get(sha256, detector.made_spec(mask))
+    kept = store.get(sha256, detector.extraction_spec(mask))
     if kept is None:
         fps = video.fps if is_dir(video.path) else None  # A video has its own times.
-        kept = detector.features(video.path, fps=fps, mask=mask, progress=go_on).features
+        kept = detector.features(video.path, fps=fps, mask=mask, progress=check_cancelled).features
         store.put(sha256, kept)
     return kept
 
 
-def trained_on(model: Model, data: str, videos: Sequence[LabelledVideo]) -> int:
+def count_trained_on(model: Model, data: str, videos: Sequence[LabelledVideo]) -> int:
     """How many of these videos, which could be scored, the model has learned from by its card.
 
     Videos are compared by their contents; others of the same group count, too. Features that a
     published data set comes with are compared by the names of data set and group: to read gigabytes
     again for a warning would take longer than the scores.
     """
-    if data in dataset_names() and any(video.made is not None for video in videos):
+    if data in dataset_names() and any(video.precomputed is not None for video in videos):
         unseen = model.unseen_groups(data)
         return 0 if unseen is None else sum(video.group not in unseen for video in videos)
-    return sum(model.learned_from([(video.group, digest_of(video)) for video in videos]))
+    return sum(model.learned_from([(video.group, video_digest(video)) for video in videos]))

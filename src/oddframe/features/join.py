@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from oddframe.backbones.registry import known_kinds
+from oddframe.backbones.registry import known_backbones
 from oddframe.errors import InputError
 from oddframe.features.spec import IMPORTED, Features
 
 
-def join(parts: Sequence[Features]) -> Features:
+def join_features(parts: Sequence[Features]) -> Features:
     """Features of the same snippets, one backbone's after the other's, in one array (C, T, D).
 
     Features of sound have one crop, which is repeated for every crop of the picture.
@@ -32,7 +32,7 @@ def join(parts: Sequence[Features]) -> Features:
     crops = len(first.spec.crops)
     arrays = []
     for part in parts:
-        if part.spec.has_picture and part.spec.how != first.spec.how:
+        if part.spec.has_picture and part.spec.preprocessing != first.spec.preprocessing:
             raise InputError("features of pictures that were cut in two ways do not go together")
         if part.spec.has_picture and part.spec.mask != first.spec.mask:
             raise InputError("features of pictures with two masks do not go together")
@@ -52,14 +52,14 @@ def join(parts: Sequence[Features]) -> Features:
     return Features(np.concatenate(arrays, axis=2), spec, first.timebase)
 
 
-def sound_numbers(backbones: str) -> int:
+def count_audio_dims(backbones: str) -> int:
     """How many numbers at the end of a feature are of the sound; 0: none.
 
     Args:
         backbones: As in a ``FeatureSpec``: ``i3d+aisfx``, ``imported:i3d+vggish``. Published
             features of unknown sound are ``imported:i3d+dim64``.
     """
-    listening = {kind.name: kind.dim for kind in known_kinds() if kind.listens}
+    listening = {kind.name: kind.dim for kind in known_backbones() if kind.is_audio}
     names = backbones.removeprefix(IMPORTED).split("+")
     found = sum(listening.get(name, 0) for name in names)
     unknown = names[-1].removeprefix("dim")

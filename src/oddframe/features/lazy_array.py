@@ -14,7 +14,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-View = NDArray[np.float32] | NDArray[np.float16]  # (T, D)
+CropFeatures = NDArray[np.float32] | NDArray[np.float16]  # (T, D)
 
 
 class CropArray:
@@ -33,7 +33,7 @@ class CropArray:
         self,
         shape: tuple[int, int, int],
         dtype: np.dtype[Any],
-        read: Callable[[int], View],
+        read: Callable[[int], CropFeatures],
         files: Sequence[Path] = (),
         start: int = 0,
     ):
@@ -43,7 +43,7 @@ class CropArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, crop: int) -> View:
+    def __getitem__(self, crop: int) -> CropFeatures:
         """(T, D) rows of a crop, from 0.
 
         Raises:
@@ -57,11 +57,11 @@ class CropArray:
     def between(self, start: int, stop: int) -> CropArray:
         """(C, stop - start, D) the snippets from ``start`` to before ``stop``, still on disk."""
         crops, _, dim = self.shape
-        read = partial(_stretch, self._read, start, stop)
+        read = partial(_sliced_crop, self._read, start, stop)
         shape = crops, stop - start, dim
         return CropArray(shape, self.dtype, read, self.files, self.start + start)
 
-    def __iter__(self) -> Iterator[View]:
+    def __iter__(self) -> Iterator[CropFeatures]:
         return (self[crop] for crop in range(len(self)))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -71,7 +71,9 @@ class CropArray:
         return np.stack(list(self)).astype(dtype or self.dtype, copy=False)
 
 
-def _stretch(read: Callable[[int], View], start: int, stop: int, crop: int) -> View:
+def _sliced_crop(
+    read: Callable[[int], CropFeatures], start: int, stop: int, crop: int
+) -> CropFeatures:
     return read(crop)[start:stop]
 
 
@@ -79,14 +81,14 @@ FeatureArray = NDArray[np.float32] | NDArray[np.float16]
 AnyFeatures = FeatureArray | CropArray
 
 
-def between(array: AnyFeatures, start: int, stop: int) -> AnyFeatures:
+def slice_snippets(array: AnyFeatures, start: int, stop: int) -> AnyFeatures:
     """(C, stop - start, D) the snippets of (C, T, D) from ``start`` to before ``stop``."""
     if isinstance(array, CropArray):
         return array.between(start, stop)
     return array[:, start:stop]
 
 
-class Views(Sequence[NDArray[np.float32]]):
+class CropViews(Sequence[NDArray[np.float32]]):
     """The crops of one or more features in a row, each (T, D) float32.
 
     Those on disk are read when they are asked for; those in memory are float32 from then on.

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from oddframe._utils.yaml_files import explained
+from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import AnyFeatures
 from oddframe.timeline import Timebase
-from oddframe.video.snippets.crops import tiles_of, with_views
-from oddframe.video.snippets.transforms import MOST_DIM, Preprocessing, PreprocessingFields
+from oddframe.video.snippets.crops import tile_grid, with_views
+from oddframe.video.snippets.transforms import MAX_FEATURE_DIM, Preprocessing, PreprocessingFields
 
 # What stands before a backbone's name where features were made elsewhere.
 IMPORTED = "imported:"
@@ -51,7 +51,7 @@ class FeatureSpec(Preprocessing):
     mask: str = ""
 
     @property
-    def how(self) -> Preprocessing:
+    def preprocessing(self) -> Preprocessing:
         """The preprocessing alone."""
         names = Preprocessing.__dataclass_fields__
         return Preprocessing(**{name: getattr(self, name) for name in names})
@@ -59,7 +59,7 @@ class FeatureSpec(Preprocessing):
     @property
     def tiles(self) -> tuple[int, int] | None:
         """(rows, columns) if the crops are the tiles of a picture; None if they are views of it."""
-        return tiles_of(self.crops)
+        return tile_grid(self.crops)
 
     @property
     def imported(self) -> bool:
@@ -93,7 +93,9 @@ class FeatureSpec(Preprocessing):
         except TypeError as error:
             raise InputError(f"the feature spec is incomplete ({error})") from None
         except ValidationError as error:
-            raise InputError(explained(error, _SpecFields, (), "feature spec")) from None
+            raise InputError(
+                format_validation_error(error, _SpecFields, (), "feature spec")
+            ) from None
         if (grid := spec.tiles) is not None and len(spec.crops) != grid[0] * grid[1]:
             raise InputError(f"a grid of {grid[0]}x{grid[1]}, but {len(spec.crops)} crops")
         return spec
@@ -128,7 +130,7 @@ class _SpecFields(PreprocessingFields):
 
     backbone: str = Field(pattern=r"^[A-Za-z0-9_.:+-]+$", max_length=256)
     weights_sha256: str = Field(pattern=r"^[A-Za-z0-9+]*$", max_length=512)
-    dim: int = Field(ge=1, le=MOST_DIM)
+    dim: int = Field(ge=1, le=MAX_FEATURE_DIM)
     precision: str = Field(pattern=r"^[a-z0-9]+$", max_length=32)
     mask: MaskDigest
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 
-class Staged(nn.Module):
+class StagedNetwork(nn.Module):
     """A network whose loss depends on how far its training is, set before every step.
 
     ``done`` is a buffer, so that a resumed training stands where it was.
@@ -36,7 +36,7 @@ class Staged(nn.Module):
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
 Supervision = Literal["video labels", "normal videos", "none"]
-Check = Literal["parity", "from the paper", "ours"]
+Verification = Literal["parity", "from the paper", "ours"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class About:
+class MethodInfo:
     """Where a method comes from, and how far ours can be trusted to be it.
 
     Attributes:
@@ -84,7 +84,7 @@ class About:
     paper: str
     inputs: str
     supervision: Supervision
-    checked: Check
+    checked: Verification
     evidence: str
     deviations: tuple[str, ...] = ()
 
@@ -123,17 +123,19 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         name: Name in the registry, ``ur_dmu``.
         title: Name in print, ``UR-DMU``.
         year: Of publication.
-        about: Its paper, and how it was checked.
+        info: Its paper, and how it was checked.
         Config: Pydantic model of its settings; an unknown field is an error.
         recipe: How it is trained unless told otherwise.
-        from_normal_alone: Learns from normal videos alone; its network is a ``NormalNetwork``.
-        by_steps: Of one that does: what it remembers at once is then trained by steps. The others'
+        one_class: Learns from normal videos alone; its network is a ``OneClassNetwork``.
+        trained_by_steps: Of one that does: what it remembers at once is then trained by steps. The
+        others'
             loss is never asked for.
         backbones: The only ones whose features it reads, the usual one first: those of frames,
             which are never standardised. None: it reads any features.
-        without_labels: Trained by steps, but told nothing: bags are drawn whatever their labels,
+        unsupervised: Trained by steps, but told nothing: bags are drawn whatever their labels,
             and those of a batch mean nothing.
-        separable: The loss of as many normal as abnormal bags is the mean over its parts, where a
+        supports_microbatches: The loss of as many normal as abnormal bags is the mean over its
+        parts, where a
             part holds the i-th normal bag if it holds the i-th abnormal one, and no layer mixes
             bags: a step may then take a batch part by part, in a fraction of the memory.
     """
@@ -141,19 +143,19 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     name: str
     title: str
     year: int
-    about: About
+    info: MethodInfo
     Config: type[ConfigT]
     recipe: Recipe
-    from_normal_alone: bool = False
-    by_steps: bool = False
+    one_class: bool = False
+    trained_by_steps: bool = False
     backbones: tuple[str, ...] = ()
-    without_labels: bool = False
-    separable: bool = False
+    unsupervised: bool = False
+    supports_microbatches: bool = False
 
     @property
-    def stepless(self) -> bool:
+    def closed_form(self) -> bool:
         """Whether all of it is found at once."""
-        return self.from_normal_alone and not self.by_steps
+        return self.one_class and not self.trained_by_steps
 
     @abstractmethod
     def network(self, dim: int, config: ConfigT) -> nn.Module:
@@ -163,7 +165,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         scores are averaged, and gives an ``Output``. ``labels`` (B,), 0 normal and 1 abnormal, are
         given in training only, with features (B, T, dim) and at least one bag of either kind; a
         method ``without_labels`` sees by them that it is trained, and does not read them. One that
-        smooths over time is ``Spaced``.
+        smooths over time is ``SmoothingNetwork``.
         """
 
     @abstractmethod
@@ -177,10 +179,11 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     def begin_step(self, network: nn.Module, done: float, config: ConfigT) -> None:  # noqa: ARG002
         """Called before every training step with the share of the steps that is done, in [0, 1).
 
-        A network that is ``Staged`` keeps it. What else a method changes from stage to stage has to
+        A network that is ``StagedNetwork`` keeps it. What else a method changes from stage to
+        stage has to
         be a buffer of the network, so that a resumed training stands where it was.
         """
-        if isinstance(network, Staged):
+        if isinstance(network, StagedNetwork):
             network.done.fill_(done)
 
     def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
@@ -191,7 +194,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         learns that.
         """
 
-    def published(self, state: Mapping[str, Tensor]) -> tuple[int, ConfigT] | None:  # noqa: ARG002
+    def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, ConfigT] | None:  # noqa: ARG002
         """Feature length and config of a published checkpoint, read from its tensors' shapes.
 
         None: its names are not this method's. Whether every tensor fits is not looked at here.
@@ -202,5 +205,5 @@ class Method(ABC, Generic[ConfigT, OutputT]):
 AnyMethod = Method[Any, Any]
 
 
-MOST_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of a picture.
-MOST_LAYERS = 64  # Layers, and rounds of whatever is done again and again.
+MAX_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of a picture.
+MAX_LAYERS = 64  # Layers, and rounds of whatever is done again and again.

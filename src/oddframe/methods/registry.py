@@ -54,7 +54,7 @@ _METHODS: dict[str, AnyMethod] = {
 }
 # What ``oddframe train`` trains without ``--method``: in the league it is ahead of every published
 # method and level with the linear baseline.
-DEFAULT = Oddframe.name
+DEFAULT_METHOD = Oddframe.name
 
 
 def method_names() -> tuple[str, ...]:

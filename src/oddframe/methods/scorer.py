@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe._utils.determinism import exact
+from oddframe._utils.determinism import deterministic
 from oddframe.features.lazy_array import AnyFeatures
-from oddframe.methods.shared.scores import Spaced
+from oddframe.methods.shared.scores import SmoothingNetwork
 from oddframe.timeline import FloatArray
 
 # A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
-_LEAST_SPREAD = 1e-3
+_MIN_STD_RATIO = 1e-3
 
 
 class Standardise(nn.Module):
@@ -39,7 +39,7 @@ class Standardise(nn.Module):
         return cls(torch.zeros(dim), torch.ones(dim))
 
     @classmethod
-    def fitted(cls, views: Iterable[NDArray[np.floating[Any]]]) -> Standardise:
+    def fit(cls, views: Iterable[NDArray[np.floating[Any]]]) -> Standardise:
         """To mean 0 and deviation 1 over the snippets of all ``views``, each (T, D)."""
         count, total, squares = 0, np.float64(0), np.float64(0)
         for view in views:
@@ -48,12 +48,12 @@ class Standardise(nn.Module):
         mean = total / count
         std = np.sqrt(np.maximum(squares / count - mean**2, 0))
         typical = float(std.mean()) or 1.0
-        std = np.where(std < _LEAST_SPREAD * typical, typical, std)
+        std = np.where(std < _MIN_STD_RATIO * typical, typical, std)
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
 
 
 # Snippets of each tile that are looked at together: attention over more takes its square in time.
-_TILED_WINDOW = 2048
+_TILE_WINDOW = 2048
 
 
 class ModelNetwork(nn.Module):
@@ -76,13 +76,14 @@ class ModelNetwork(nn.Module):
     def forward(self, features: Tensor, spacing: float = 1.0) -> Tensor:
         """Scores (B, T), in float64, of (B, T, D), or of (B, C, T, D), averaged over the C crops.
 
-        ``spacing``: the step between snippets over that of the profile ``best``; see ``Spaced``. In
+        ``spacing``: the step between snippets over that of the profile ``best``; see
+        ``SmoothingNetwork``. In
         float32 all logits above 17 would be scores of 1, and what is oddest could not be told from
         what is odd.
         """
         crops = features.shape[1] if features.ndim == 4 else 1
         x = self.standardise(features).flatten(0, -3)
-        told = {"spacing": spacing} if isinstance(self.network, Spaced) else {}
+        told = {"spacing": spacing} if isinstance(self.network, SmoothingNetwork) else {}
         logits: Tensor = self.network(x, **told).logits / self.temperature
         return logits.double().sigmoid().view(-1, crops, logits.shape[1]).mean(1)
 
@@ -100,14 +101,14 @@ class ModelNetwork(nn.Module):
         """
         tiles, length, _ = array.shape
         parts = []
-        for start in range(0, length, _TILED_WINDOW):
-            window = array[:, start : start + _TILED_WINDOW]
+        for start in range(0, length, _TILE_WINDOW):
+            window = array[:, start : start + _TILE_WINDOW]
             row = window.reshape(-1, window.shape[2])
             parts.append(self._scores(row, spacing).reshape(tiles, -1))
         return np.concatenate(parts, axis=1)
 
     def _scores(self, row: NDArray[np.floating[Any]], spacing: float) -> FloatArray:
-        with exact(), torch.inference_mode():
+        with deterministic(), torch.inference_mode():
             x = torch.from_numpy(row.astype(np.float32))[None].to(self.standardise.mean.device)
             scores: FloatArray = self(x, spacing)[0].cpu().numpy()
         return scores

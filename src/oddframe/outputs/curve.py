@@ -21,27 +21,29 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from oddframe._utils.files import write_bytes
 from oddframe.detector import VideoResult
 from oddframe.outputs import drawing as picture
-from oddframe.outputs.drawing import Picture, Steps, steps
-from oddframe.outputs.highlights import Moment
-from oddframe.outputs.text import clock, length, tick_step
+from oddframe.outputs.drawing import RgbImage, StepCurve, step_curve
+from oddframe.outputs.highlights import Highlight
+from oddframe.outputs.text import format_clock, format_duration, tick_step
 
 INK, GREY, GAP_GREY = "#1d2430", "#6b7480", "#e6e9ed"
 # Inches: pictures' height, their captions, the lines down to the curve, between two pictures.
-PICTURES, CAPTION, LEADERS, GAP = 1.05, 0.24, 0.34, 0.10
+KEY_FRAME_HEIGHT, CAPTION_HEIGHT, LEADER_HEIGHT, KEY_FRAME_GAP = 1.05, 0.24, 0.34, 0.10
 # The axis reaches so far above a score of 1.
-TOP = 1.035
+SCORE_AXIS_TOP = 1.035
 
 
-def rgb(colour: tuple[int, int, int]) -> str:
+def hex_colour(colour: tuple[int, int, int]) -> str:
     """``#rrggbb``."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-BLUE, RED, GREEN, PINK = map(rgb, (picture.BLUE, picture.RED, picture.GREEN, picture.PINK))
+BLUE, RED, GREEN, PINK = map(
+    hex_colour, (picture.BLUE_RGB, picture.RED_RGB, picture.GREEN_RGB, picture.PINK_RGB)
+)
 
 
 @dataclass(frozen=True)
-class Place:
+class PlotLayout:
     """Where the plot of a panel is, in inches from the lower left of a page.
 
     Attributes:
@@ -65,11 +67,11 @@ class Place:
         return figure.add_axes(box)
 
 
-def dress(axes: Axes, start: float, end: float, *, ticks: int = 10) -> None:
+def style_axes(axes: Axes, start: float, end: float, *, ticks: int = 10) -> None:
     """Scores from 0 to 1 over the seconds from ``start`` to ``end``."""
     axes.patch.set_visible(False)  # The lines from the key frames pass behind.
     axes.set_xlim(start, end)
-    axes.set_ylim(0, TOP)
+    axes.set_ylim(0, SCORE_AXIS_TOP)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
     axes.grid(axis="y", color="#e6e9ed", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -91,38 +93,43 @@ def _time_axis(axes: Axes, duration_s: float, ticks: int) -> None:
         hours = duration_s >= 3600
         # Steps of whole minutes over hours: seconds would only be noughts.
         cut = -3 if hours and step >= 60 else None
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: clock(x, hours=hours)[:cut]))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: format_clock(x, hours=hours)[:cut])
+        )
         unit = "h:mm" if cut else "h:mm:ss" if hours else "m:ss"
         axes.set_xlabel(f"time ({unit})", fontsize=10, color=INK)
 
 
-def letters(text: str, most: int) -> str:
+def fit_label(text: str, most: int) -> str:
     """``text`` cut in its middle to ``most`` characters; what the font lacks becomes a box."""
     font = get_font(findfont(FontProperties(family="DejaVu Sans")))
     text = "".join(c if font.get_char_index(ord(c)) else "\N{WHITE SQUARE}" for c in text)
     return text if len(text) <= most else f"{text[: most * 2 // 3]}…{text[-most // 3 + 1 :]}"
 
 
-def draw_frames(
-    figure: Figure, place: Place, curve: Steps, frames: Sequence[tuple[Moment, Picture]]
+def draw_key_frames(
+    figure: Figure,
+    layout: PlotLayout,
+    curve: StepCurve,
+    frames: Sequence[tuple[Highlight, RgbImage]],
 ) -> None:
     """Key frames in a row above a plot, each as near above its moment as its neighbours let it."""
-    width, height = place.page
+    width, height = layout.page
     start, end = float(curve.edges[0]), float(curve.edges[-1])
-    room = place.wide / len(frames) - GAP
-    widths = [min(room, PICTURES * image.shape[1] / image.shape[0]) for _, image in frames]
+    room = layout.wide / len(frames) - KEY_FRAME_GAP
+    widths = [min(room, KEY_FRAME_HEIGHT * image.shape[1] / image.shape[0]) for _, image in frames]
     wanted = [
-        place.left + place.wide * (moment.time_s - start) / (end - start) for moment, _ in frames
+        layout.left + layout.wide * (moment.time_s - start) / (end - start) for moment, _ in frames
     ]
-    places = apart(wanted, widths, place.left, place.left + place.wide)
-    roof = place.foot + place.tall
-    floor = roof + LEADERS
+    places = spread_centres(wanted, widths, layout.left, layout.left + layout.wide)
+    roof = layout.foot + layout.tall
+    floor = roof + LEADER_HEIGHT
     for (moment, image), x, centre, wide in zip(frames, wanted, places, widths, strict=True):
         colour = RED if moment.abnormal else GREEN
         tall = wide * image.shape[0] / image.shape[1]
         box = (
             (centre - wide / 2) / width,
-            (floor + (PICTURES - tall) / 2) / height,
+            (floor + (KEY_FRAME_HEIGHT - tall) / 2) / height,
             wide / width,
             tall / height,
         )
@@ -132,8 +139,8 @@ def draw_frames(
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2.6)
-        below = floor + (PICTURES - tall) / 2
-        top = place.foot + place.tall * curve.at(moment.time_s) / TOP
+        below = floor + (KEY_FRAME_HEIGHT - tall) / 2
+        top = layout.foot + layout.tall * curve.at(moment.time_s) / SCORE_AXIS_TOP
         figure.add_artist(
             Line2D(
                 [centre / width, x / width, x / width],
@@ -158,7 +165,7 @@ def draw_frames(
         )
         figure.text(
             centre / width,
-            (floor + (PICTURES + tall) / 2 + 0.13) / height,
+            (floor + (KEY_FRAME_HEIGHT + tall) / 2 + 0.13) / height,
             _instant(moment.time_s, end - start),
             fontsize=9.5,
             color=colour,
@@ -171,20 +178,22 @@ def draw_frames(
 def _instant(time_s: float, duration_s: float) -> str:
     if duration_s < 60:
         return f"{time_s:.{1 if duration_s >= 1 else 2}f} s"
-    return clock(time_s, hours=duration_s >= 3600)
+    return format_clock(time_s, hours=duration_s >= 3600)
 
 
-def apart(wanted: list[float], widths: list[float], left: float, right: float) -> list[float]:
+def spread_centres(
+    wanted: list[float], widths: list[float], left: float, right: float
+) -> list[float]:
     """Centres near ``wanted`` (in order) so that no two of ``widths`` overlap in [left, right]."""
     places: list[float] = []
     edge = left
     for want, width in zip(wanted, widths, strict=True):
         places.append(max(want, edge + width / 2))
-        edge = places[-1] + width / 2 + GAP
+        edge = places[-1] + width / 2 + KEY_FRAME_GAP
     edge = right
     for i in range(len(places) - 1, -1, -1):
         places[i] = min(places[i], edge - widths[i] / 2)
-        edge = places[i] - widths[i] / 2 - GAP
+        edge = places[i] - widths[i] / 2 - KEY_FRAME_GAP
     return places
 
 
@@ -195,7 +204,7 @@ _PLOT, _FOOT, _HEAD = 2.45, 0.98, 0.52
 
 
 def write_png(
-    result: VideoResult, path: Path, shown: Mapping[Moment, Picture] | None = None
+    result: VideoResult, path: Path, shown: Mapping[Highlight, RgbImage] | None = None
 ) -> None:
     """Draw the score over time with threshold, events, truth, and key frames above, 1600 wide.
 
@@ -208,26 +217,26 @@ def write_png(
         OddframeError: the file cannot be written.
     """
     frames = sorted((shown or {}).items(), key=lambda item: item[0].time_s)
-    above = PICTURES + CAPTION + LEADERS if frames else 0.0
+    above = KEY_FRAME_HEIGHT + CAPTION_HEIGHT + LEADER_HEIGHT if frames else 0.0
     height = _HEAD + above + _PLOT + _FOOT
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    place = Place(_LEFT, _FOOT, _WIDTH - _LEFT - _RIGHT, _PLOT, (_WIDTH, height))
+    place = PlotLayout(_LEFT, _FOOT, _WIDTH - _LEFT - _RIGHT, _PLOT, (_WIDTH, height))
     axes = place.axes(figure)
-    curve = steps(result, 1500)
+    curve = step_curve(result, 1500)
     _draw_curve(axes, result, curve)
     _draw_legend(figure, result, curve, height)
     _draw_title(figure, result, height)
     if frames:
-        draw_frames(figure, place, curve, frames)
+        draw_key_frames(figure, place, curve, frames)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_bytes(path, buffer.getvalue())
 
 
-def _draw_curve(axes: Axes, result: VideoResult, curve: Steps) -> None:
+def _draw_curve(axes: Axes, result: VideoResult, curve: StepCurve) -> None:
     start, end = float(curve.edges[0]), float(curve.edges[-1])
-    dress(axes, start, end)
+    style_axes(axes, start, end)
     for a, b in result.truth or ():
         axes.axvspan(a, b, facecolor=PINK, edgecolor="none", zorder=0)
     for a, b in result.track.timebase.gap_times:
@@ -247,7 +256,7 @@ def _draw_curve(axes: Axes, result: VideoResult, curve: Steps) -> None:
         axes.fill_between(times, low, high, color=BLUE, linewidth=0.7, zorder=3)
 
 
-def _draw_legend(figure: Figure, result: VideoResult, curve: Steps, height: float) -> None:
+def _draw_legend(figure: Figure, result: VideoResult, curve: StepCurve, height: float) -> None:
     name = "score" if curve.whole else "score (lowest to highest)"
     entries: list[tuple[Line2D | Patch, str]] = [
         (Line2D([], [], color=BLUE, linewidth=2), name),
@@ -278,13 +287,13 @@ def _draw_legend(figure: Figure, result: VideoResult, curve: Steps, height: floa
 def _draw_title(figure: Figure, result: VideoResult, height: float) -> None:
     count = len(result.events)
     found = f"{count} event{'s' * (count != 1)}" if count else "no events"
-    about = f"{found} in {length(result.track.timebase.duration_s)}"
+    about = f"{found} in {format_duration(result.track.timebase.duration_s)}"
     y = 1 - 0.30 / height
     left, right = _LEFT / _WIDTH, 1 - _RIGHT / _WIDTH
     figure.text(
         left,
         y,
-        letters(Path(result.video).name, 64),
+        fit_label(Path(result.video).name, 64),
         fontsize=12,
         fontweight="bold",
         color=INK,

@@ -17,30 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
-from oddframe.events import EventRule, smoothed
+from oddframe.events import EventRule, smooth_frame_scores
 from oddframe.timeline import FloatArray, ScoreTrack
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 
 # One set of colours for figure, page and video (RGB).
-BLUE = (47, 111, 222)
-RED = (214, 48, 49)
-GREEN = (32, 148, 88)
-PINK = (250, 200, 211)
+BLUE_RGB = (47, 111, 222)
+RED_RGB = (214, 48, 49)
+GREEN_RGB = (32, 148, 88)
+PINK_RGB = (250, 200, 211)
 
 
-def even_size(width: int, height: int, most: int, least: int = 2) -> tuple[int, int]:
+def even_size(width: int, height: int, max_side: int, min_width: int = 2) -> tuple[int, int]:
     """A size of the same shape that fits into ``most`` x ``most``, both sides even.
 
     Pictures narrower than ``least`` grow to it, as far as ``most`` lets them.
     """
-    scale = min(1.0, most / width, most / height)
-    if width * scale < least:
-        scale = min(least / width, most / height)
+    scale = min(1.0, max_side / width, max_side / height)
+    if width * scale < min_width:
+        scale = min(min_width / width, max_side / height)
     return (max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2))
 
 
-def fit(image: Picture, width: int, height: int) -> Picture:
+def letterbox(image: RgbImage, width: int, height: int) -> RgbImage:
     """``image`` (h, w, 3) scaled into (height, width, 3), black bars where its shape differs."""
     h, w = image.shape[:2]
     if (h, w) == (height, width):
@@ -60,7 +60,7 @@ def fit(image: Picture, width: int, height: int) -> Picture:
     return canvas
 
 
-def jpeg(image: Picture, quality: int = 82) -> bytes:
+def encode_jpeg(image: RgbImage, quality: int = 82) -> bytes:
     """An RGB picture as a JPEG file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
@@ -68,13 +68,13 @@ def jpeg(image: Picture, quality: int = 82) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def load_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib: the same letters on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
-class Curved(Protocol):
+class HasScores(Protocol):
     """Scores, and the rule that they are held against."""
 
     @property
@@ -85,7 +85,7 @@ class Curved(Protocol):
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepCurve:
     """A curve that is constant, or moves inside a band, between two edges.
 
     Attributes:
@@ -120,7 +120,7 @@ class Steps:
         return times, np.repeat(self.low, 2), np.repeat(self.high, 2)
 
 
-def steps(result: Curved, most: int) -> Steps:
+def step_curve(result: HasScores, max_steps: int) -> StepCurve:
     """The curve that the threshold was held against, as at most ``most`` steps, no peak lost.
 
     These are the frame scores, smoothed if the rule smooths. Equal neighbours are one step, so
@@ -129,7 +129,7 @@ def steps(result: Curved, most: int) -> Steps:
     is at 0.
     """
     base = result.track.timebase
-    frame_scores = smoothed(result.track, result.rule.smooth_s)
+    frame_scores = smooth_frame_scores(result.track, result.rule.smooth_s)
     changes = np.append(True, np.diff(frame_scores) != 0)
     changes[list(base.gaps)] = True
     starts = np.flatnonzero(changes)
@@ -138,13 +138,13 @@ def steps(result: Curved, most: int) -> Steps:
     edges = np.insert(base.frame_times[starts], places, base.gap_times[:, 0])
     edges = np.append(edges, base.end_s)
     scores = np.insert(frame_scores[starts], places, 0.0)
-    if len(starts) <= most:
-        return Steps(edges, scores, scores)
-    bins = np.linspace(edges[0], edges[-1], most + 1)
+    if len(starts) <= max_steps:
+        return StepCurve(edges, scores, scores)
+    bins = np.linspace(edges[0], edges[-1], max_steps + 1)
     first = np.searchsorted(edges, bins[:-1], side="right") - 1
     last = np.maximum(np.searchsorted(edges, bins[1:], side="left"), first + 1)
     # reduceat reads pairs [first, last); a pair may not start past the end, hence the sentinels.
     pairs = np.stack([first, last], axis=1).ravel()
     low = np.minimum.reduceat(np.append(scores, np.inf), pairs)[::2]
     high = np.maximum.reduceat(np.append(scores, -np.inf), pairs)[::2]
-    return Steps(bins, low, high)
+    return StepCurve(bins, low, high)

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from oddframe.events import smoothed
-from oddframe.outputs.drawing import Curved, Picture, even_size, fit, steps
+from oddframe.events import smooth_frame_scores
+from oddframe.outputs.drawing import HasScores, RgbImage, even_size, letterbox, step_curve
 from oddframe.timeline import Event, FloatArray
 from oddframe.video.frame import Frame
 
@@ -22,7 +22,7 @@ _CANDIDATES = 400
 _QUIET = 0.3
 
 
-class Eventful(Curved, Protocol):
+class HasEvents(HasScores, Protocol):
     """A curve, what was found in it, and what really happens."""
 
     @property
@@ -33,14 +33,14 @@ class Eventful(Curved, Protocol):
 
 
 @dataclass(frozen=True)
-class Moment:
+class Highlight:
     """An instant worth a picture; ``abnormal`` by the truth if it is known, else by the events."""
 
     time_s: float
     abnormal: bool
 
 
-def moments(result: Eventful, most: int = 6) -> tuple[Moment, ...]:
+def select_highlights(result: HasEvents, max_count: int = 6) -> tuple[Highlight, ...]:
     """At most ``most`` instants, in order of time.
 
     The peaks of the highest events and the middles of true intervals that no event touches, for at
@@ -48,34 +48,36 @@ def moments(result: Eventful, most: int = 6) -> tuple[Moment, ...]:
     other. A short video gets fewer.
     """
     base = result.track.timebase
-    peaks = peak_times(result)
+    peaks = event_peak_times(result)
     spans = [(event.start_s, event.end_s) for event in result.events]
     truth = result.truth or ()
-    missed = [span for span in truth if not any(_touch(span, other) for other in spans)]
+    missed = [span for span in truth if not any(_spans_overlap(span, other) for other in spans)]
     order = sorted(range(len(peaks)), key=lambda i: -result.events[i].score)
     odd = [peaks[i] for i in order] + [(start + end) / 2 for start, end in missed]
-    kept = odd[: max(1, most // 2)]
+    kept = odd[: max(1, max_count // 2)]
 
     times = np.linspace(base.frame_times[0], base.frame_times[-1], _CANDIDATES)
     if base.gaps:  # Nothing is shown inside of one.
         times = base.frame_times[np.linspace(0, base.n_frames - 1, _CANDIDATES).astype(int)]
-    scores = np.interp(times, base.frame_times, smoothed(result.track, result.rule.smooth_s))
+    scores = np.interp(
+        times, base.frame_times, smooth_frame_scores(result.track, result.rule.smooth_s)
+    )
     quiet = np.ones(len(times), dtype=np.bool_)
     for start, end in (*spans, *truth):
         quiet &= (times < start) | (times >= end)
-    kept += _far_apart(times[quiet], scores[quiet], kept, most - len(kept), base.duration_s)
-    return tuple(Moment(time, _abnormal(result, time)) for time in sorted(kept))
+    kept += _spread_out(times[quiet], scores[quiet], kept, max_count - len(kept), base.duration_s)
+    return tuple(Highlight(time, _is_abnormal(result, time)) for time in sorted(kept))
 
 
-def peak_times(result: Eventful) -> list[float]:
+def event_peak_times(result: HasEvents) -> list[float]:
     """For each event, the instant that stands for it: the middle of the snippet of its peak."""
-    curve = steps(result, result.track.timebase.n_frames)
+    curve = step_curve(result, result.track.timebase.n_frames)
     return [
         min(max(curve.middle(event.peak_s), event.start_s), event.end_s) for event in result.events
     ]
 
 
-def _far_apart(
+def _spread_out(
     times: FloatArray, scores: FloatArray, taken: list[float], most: int, duration_s: float
 ) -> list[float]:
     """Up to ``most`` of ``times``, each as far as possible from those chosen before it."""
@@ -92,17 +94,17 @@ def _far_apart(
     return chosen
 
 
-def _touch(one: tuple[float, float], other: tuple[float, float]) -> bool:
+def _spans_overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] < other[1] and other[0] < one[1]
 
 
-def _abnormal(result: Eventful, time: float) -> bool:
+def _is_abnormal(result: HasEvents, time: float) -> bool:
     if result.truth is not None:
         return any(start <= time < end for start, end in result.truth)
     return any(event.start_s <= time < event.end_s for event in result.events)
 
 
-class KeyFrames:
+class KeyFrameCollector:
     """Catches the frame that is on the screen at each of some instants.
 
     Frames are fed in order of time with ``add``; ``images`` then has a small copy for each instant.
@@ -112,10 +114,10 @@ class KeyFrames:
         longest: Longest side of the copies, pixels.
     """
 
-    def __init__(self, seconds: Iterable[float], longest: int) -> None:
-        self.images: dict[float, Picture] = {}
+    def __init__(self, seconds: Iterable[float], max_side: int) -> None:
+        self.images: dict[float, RgbImage] = {}
         self._waiting = sorted(set(seconds), reverse=True)
-        self._longest = longest
+        self._longest = max_side
         self._shown: Frame | None = None
 
     @property
@@ -130,13 +132,13 @@ class KeyFrames:
             self._catch(self._shown or frame)
         self._shown = frame
 
-    def close(self, whole: bool = True) -> None:
+    def close(self, complete: bool = True) -> None:
         """The video is over: instants after it get its last frame."""
-        while whole and self._waiting and self._shown is not None:
+        while complete and self._waiting and self._shown is not None:
             self._catch(self._shown)
 
     def _catch(self, frame: Frame) -> None:
         image = frame.image
         size = even_size(image.shape[1], image.shape[0], self._longest)
         # A copy: the frame itself may be large, and is not ours to keep.
-        self.images[self._waiting.pop()] = fit(image, *size).copy()
+        self.images[self._waiting.pop()] = letterbox(image, *size).copy()

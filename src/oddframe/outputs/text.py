@@ -16,10 +16,10 @@ _TICKS = (
 )
 
 
-def clock(seconds: float, decimals: int = 0, hours: bool = False) -> str:
+def format_clock(seconds: float, decimals: int = 0, hours: bool = False) -> str:
     """``m:ss``, or ``h:mm:ss`` from an hour on; ``decimals`` digits of a second: ``1:02.5``.
 
-    With ``hours``, hours are always there: ``0:01:02``.
+    With ``format_hours``, hours are always there: ``0:01:02``.
     """
     units = 10**decimals
     total = round(max(0.0, seconds) * units)
@@ -30,26 +30,26 @@ def clock(seconds: float, decimals: int = 0, hours: bool = False) -> str:
     return f"{text}.{part:0{decimals}d}" if decimals else text
 
 
-def length(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration for a sentence: ``0.04 s``, ``9.5 s``, ``48 s``, ``5:48 min``, ``1:02:03 h``."""
     if round(seconds) < 60:
         digits = 2 if seconds < 1 else 1 if seconds < 10 else 0
         return f"{seconds:.{digits}f} s"
-    return f"{clock(seconds)} {'h' if round(seconds) >= 3600 else 'min'}"
+    return f"{format_clock(seconds)} {'h' if round(seconds) >= 3600 else 'min'}"
 
 
-def tick_step(duration_s: float, most: int) -> float:
+def tick_step(duration_s: float, max_ticks: int) -> float:
     """The finest round step, in seconds, that puts at most ``most`` ticks on ``duration_s``."""
     for step in _TICKS:
-        if duration_s / step <= most:
+        if duration_s / step <= max_ticks:
             return step
-    return 86400.0 * -(-duration_s // (86400 * most))
+    return 86400.0 * -(-duration_s // (86400 * max_ticks))
 
 
 _ACROSS, _DOWN = ("left", "centre", "right"), ("top", "middle", "bottom")
 
 
-def in_words(where: Box) -> str:
+def describe_box(where: Box) -> str:
     """``top left``, ``bottom``, ``centre``; empty for the whole picture.
 
     A side is named where the rectangle lies mostly in that third of the picture, and is left out
@@ -65,13 +65,13 @@ def in_words(where: Box) -> str:
     return " ".join(word for word in (down, across) if word)
 
 
-def in_pixels(where: Box, width: int, height: int) -> tuple[int, int, int, int]:
+def box_in_pixels(where: Box, width: int, height: int) -> tuple[int, int, int, int]:
     """The rectangle's left, top, right, bottom in a picture of that size."""
     left, top, right, bottom = where
     return round(left * width), round(top * height), round(right * width), round(bottom * height)
 
 
-def oddest_tiles(track: ScoreTrack) -> IntArray:
+def top_tiles(track: ScoreTrack) -> IntArray:
     """(n_frames,) the oddest tile at each frame.
 
     Raises:

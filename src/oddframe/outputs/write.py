@@ -13,13 +13,13 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from oddframe._utils.files import file_sha256, make_folder, told
+from oddframe._utils.files import file_sha256, make_folder, translate_os_errors
 from oddframe.detector import VideoLike, VideoResult
 from oddframe.errors import InputError, UsageError, nearest_name
-from oddframe.outputs.pictures import write_pictures
 from oddframe.outputs.scores.csv_file import write_csv
-from oddframe.outputs.scores.json_file import ScoreFile, read_score_file, to_dict, write_json
+from oddframe.outputs.scores.json_file import ScoreFile, read_score_file, result_to_dict, write_json
 from oddframe.outputs.scores.webvtt import write_vtt
+from oddframe.outputs.visual_files import write_visual_files
 from oddframe.video.mask import Mask
 
 _TEXT: dict[str, Callable[[VideoResult, Path], None]] = {
@@ -75,10 +75,10 @@ def write(
         InputError: the video cannot be read.
         OddframeError: a file cannot be written.
     """
-    targets = {name: path_of(out_dir, stem, name) for name in _checked(formats)}
+    targets = {name: output_path(out_dir, stem, name) for name in _checked(formats)}
     frames: VideoLike = result.video if source is None else source
     if isinstance(frames, str | Path):
-        _spare(Path(frames), targets.values())
+        _refuse_overwriting_input(Path(frames), targets.values())
     make_folder(out_dir)
     score_file = targets.get("json")
     for name, write_one in _TEXT.items():
@@ -87,7 +87,7 @@ def write(
     extra: list[Path] = []
     if targets.keys() - _TEXT.keys() - {"json"}:
         preview = out_dir / ("preview" if stem is None else f"{stem}.preview")
-        extra = write_pictures(result, targets, preview, frames, mask)
+        extra = write_visual_files(result, targets, preview, frames, mask)
     if score_file is not None:
         others = [path for path in (*targets.values(), *extra) if path != score_file]
         hashes = {path.name: file_sha256(path) for path in others}
@@ -96,7 +96,7 @@ def write(
     return [*targets.values(), *extra]
 
 
-def check_files(
+def find_wrong_files(
     found: ScoreFile, formats: Sequence[str], out_dir: Path, stem: str | None
 ) -> dict[str, str]:
     """What is wrong with the files of an earlier result, by format; empty: all is well.
@@ -117,7 +117,7 @@ def check_files(
     for name in formats:
         if name == "json":
             continue
-        path = path_of(out_dir, stem, name)
+        path = output_path(out_dir, stem, name)
         if path.name not in found.files:
             wrong[name] = "was of other scores" if path.exists() else "added"
             continue
@@ -156,9 +156,9 @@ def _settle_earlier(
         old = read_score_file(score_file)
     except InputError:
         return {}
-    ours = {path_of(score_file.parent, stem, name).name for name in FORMATS if name != "json"}
+    ours = {output_path(score_file.parent, stem, name).name for name in FORMATS if name != "json"}
     ours |= set(_preview_names(stem))
-    same = to_dict(old.result) == to_dict(result)
+    same = result_to_dict(old.result) == result_to_dict(result)
     kept = {}
     for name, digest in old.files.items():
         path = score_file.parent / name
@@ -167,7 +167,7 @@ def _settle_earlier(
         if same:
             kept[name] = digest
         elif not _is_file(frames, path):
-            with told(path), suppress(FileNotFoundError):
+            with translate_os_errors(path), suppress(FileNotFoundError):
                 path.unlink()
     return kept
 
@@ -180,7 +180,7 @@ def _is_file(frames: VideoLike, path: Path) -> bool:
     return isinstance(frames, str | Path) and Path(frames).exists() and path.samefile(frames)
 
 
-def path_of(out_dir: Path, stem: str | None, name: str) -> Path:
+def output_path(out_dir: Path, stem: str | None, name: str) -> Path:
     """Where ``write`` puts the format ``name``."""
     ending, alone = _NAMES[name]
     return out_dir / (alone if stem is None else stem + ending)
@@ -195,7 +195,7 @@ def _checked(formats: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
-def _spare(original: Path, targets: Iterable[Path]) -> None:
+def _refuse_overwriting_input(original: Path, targets: Iterable[Path]) -> None:
     """Refuse to write over the video."""
     for target in targets:
         if original.exists() and target.exists() and target.samefile(original):
@@ -210,7 +210,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _LONGEST = 180
 
 
-def safe_name(name: str) -> str:
+def safe_file_name(name: str) -> str:
     """A file name that every file system takes: no separator, no leading dash or dot, not empty."""
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", name)).strip(" ").rstrip(".")
     if name.startswith(("-", ".")):
@@ -223,16 +223,16 @@ def safe_name(name: str) -> str:
     return name or "video"
 
 
-def stems(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
+def unique_stems(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[str]:
     """A name without ending for each input, all different, also where case does not count.
 
-    None is one of ``taken``, which are lower-case.
+    None is one of ``name_taken_error``, which are lower-case.
 
     An input keeps its own name as long as no other has it. Those that share one are told apart by
     their endings (``a_mp4``, ``a_mkv``), else by as many folders above as it takes (``cam1_a``,
     ``cam2_a``), else by number. The same paths always give the same names.
     """
-    names = [safe_name(path.name if _is_folder(path) else path.stem) for path in paths]
+    names = [safe_file_name(path.name if _is_folder(path) else path.stem) for path in paths]
     deepest = max((len(path.parts) for path in paths), default=1)
     ways = [(0, True), *((depth, ending) for depth in range(1, deepest) for ending in (0, 1))]
     result = list(names)
@@ -244,7 +244,7 @@ def stems(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
                 most = apart
                 for i, name in zip(group, told, strict=True):
                     result[i] = name
-    return _numbered(result, taken)
+    return _numbered(result, reserved)
 
 
 def _is_folder(path: Path) -> bool:
@@ -257,7 +257,7 @@ def _is_folder(path: Path) -> bool:
 def _longer(path: Path, name: str, folders: int, ending: bool) -> str:
     above = [part for part in path.parts[:-1] if part not in (path.anchor, ".", "..")]
     end = path.suffix.replace(".", "_") if ending else ""
-    return safe_name("_".join([*(above[-folders:] if folders else []), name + end]))
+    return safe_file_name("_".join([*(above[-folders:] if folders else []), name + end]))
 
 
 def _groups(keys: Sequence[Hashable]) -> list[list[int]]:

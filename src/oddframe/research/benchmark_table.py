@@ -5,7 +5,7 @@ the picture.
 
 What knows nothing of the picture, under the same protocol: it must not win.
 
-Each control is a ``Trainer``, or clips whose features are something else than the picture.
+Each control is a ``ModelTrainer``, or clips whose features are something else than the picture.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from oddframe.research.splice import Clip
 from oddframe.research.table import CLIP_COLUMNS, differences, interval_text, markdown
 from oddframe.timeline import FloatArray
 from oddframe.training.config import BagSection, TrainConfig
-from oddframe.training.one_class import normal_only
-from oddframe.training.search import grid
+from oddframe.training.one_class import with_one_class_method
+from oddframe.training.search import make_grid
 from oddframe.video.decoding.probe import probe
 
 LINEAR = "linear top-k MIL"
@@ -80,8 +80,8 @@ def rows(
     title = config.chosen_method()[0].title
     # The length control shows what the protocol hides from the others.
     open_length = replace(protocol, even_lengths=False, window=None)
-    alone = [Row(NORMAL_ALONE, method_trainer(normal_only(config)), clips, bags)]
-    if config.chosen_method()[0].from_normal_alone:  # The first row is one already.
+    alone = [Row(NORMAL_ALONE, method_trainer(with_one_class_method(config)), clips, bags)]
+    if config.chosen_method()[0].one_class:  # The first row is one already.
         alone = []
     table = [
         Row(title, trainer, clips, bags),
@@ -101,7 +101,7 @@ def rows(
 
 def chosen_anew(row: Row, config: TrainConfig, profile: str = "best") -> Row:
     """The row with every setting of the configuration's search to choose from in each part."""
-    settings = {str(each): each.of(config) for each in grid(config, views=False)}
+    settings = {str(each): each.of(config) for each in make_grid(config, views=False)}
     spacing = _spacing(config, profile, row.clips)
     candidates = {name: method_trainer(each, spacing) for name, each in settings.items()}
     return replace(row, candidates=candidates, inner_folds=config.search.folds)
@@ -204,7 +204,7 @@ def random_direction(bags: Sequence[Bag], seed: int) -> Scorer:
     high in any direction is what is rare, and that may be just what is looked for.
     """
     dim, tiled = bags[0].views[0].shape[1], bags[0].tiles > 1
-    standardise = Standardise.fitted(np.asarray(view) for bag in bags for view in bag.views)
+    standardise = Standardise.fit(np.asarray(view) for bag in bags for view in bag.views)
     mean, std = standardise.mean.numpy(), standardise.std.numpy()
     direction = np.random.default_rng(seed).normal(size=dim) / np.sqrt(dim)
 

@@ -24,11 +24,11 @@ from oddframe.research.table import (
 from oddframe.training.config import MethodSection, RecipeSection, TrainConfig
 from oddframe.training.data.features import (
     Extractor,
-    Gathered,
-    Progress,
-    Request,
-    Silent,
-    gather,
+    FeatureRequest,
+    SilentProgress,
+    TrainingProgress,
+    VideoFeatures,
+    load_features,
 )
 
 # Half an hour of normal video stands behind a threshold here: no wish below some 10 an hour can be
@@ -139,7 +139,7 @@ def protocol_of(benchmark: Benchmark, dataset: Dataset) -> Protocol:
     """The benchmark's protocol, on the data set's own split where it asks for that."""
     if not benchmark.own_split:
         return benchmark.protocol
-    test = frozenset(str(video.path) for video in dataset.of_part("test").videos)
+    test = frozenset(str(video.path) for video in dataset.select_part("test").videos)
     return replace(benchmark.protocol, split=Given(test))
 
 
@@ -150,16 +150,16 @@ def gathered(
     *,
     jobs: int = 1,
     profile: str = "best",
-    progress: Progress | None = None,
-) -> list[Gathered]:
+    progress: TrainingProgress | None = None,
+) -> list[VideoFeatures]:
     """The features that ``config`` asks for, in the order of the videos; see ``clips_from``.
 
     Raises:
         InputError: a video cannot be read.
     """
     scored, seen = config.profiles()[profile], tuple(config.training_views().values())
-    requests = [Request(video, (scored, *seen)) for video in dataset.videos]
-    found, failed = gather(requests, extractor, jobs, progress or Silent())
+    requests = [FeatureRequest(video, (scored, *seen)) for video in dataset.videos]
+    found, failed = load_features(requests, extractor, jobs, progress or SilentProgress())
     if failed:
         first, others = next(iter(failed.values())), len(failed) - 1
         more = f"; {others} other videos likewise: oddframe data check names all" if others else ""
@@ -168,7 +168,7 @@ def gathered(
 
 
 def clips_from(
-    dataset: Dataset, config: TrainConfig, found: Sequence[Gathered], profile: str = "best"
+    dataset: Dataset, config: TrainConfig, found: Sequence[VideoFeatures], profile: str = "best"
 ) -> tuple[Clip, ...]:
     """What was ``gathered``, as clips.
 

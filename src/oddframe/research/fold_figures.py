@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oddframe.evaluation.confidence import Interval, bootstrap_interval
-from oddframe.events import EventRule, calibrate, find_events, match_events
+from oddframe.events import EventRule, calibrate_threshold, find_events, match_events
 from oddframe.metrics import accuracy, roc_auc
 from oddframe.research.protocol import FoldResult
 from oddframe.research.splice import Clip
@@ -59,7 +59,7 @@ def figures(
     is ``nan`` there.
 
     Args:
-        results: Of ``run``.
+        results: Of ``score_batch``.
         rule: How scores become events; its threshold is not used.
         false_alarms_per_hour: The wish that thresholds are calibrated to.
     """
@@ -112,7 +112,7 @@ def _events_of(
         for video, track in zip(other.videos, other.tracks, strict=True)
         if not video.abnormal
     ]
-    rule = rule.with_threshold(calibrate(calm, wished, rule).threshold)
+    rule = rule.with_threshold(calibrate_threshold(calm, wished, rule).threshold)
     matches = [
         match_events(find_events(track, rule), video.truth)
         for video, track in zip(result.videos, result.tracks, strict=True)

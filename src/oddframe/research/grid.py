@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from oddframe._utils.signals import deaf
-from oddframe._utils.threads import threads_each
+from oddframe._utils.signals import block_sigint
+from oddframe._utils.threads import threads_per_process
 from oddframe.backbones.engines import DeviceName, EngineName
 from oddframe.datasets.labelled import Dataset
-from oddframe.errors import InputError, OddframeError, described_fault
-from oddframe.features.lazy_array import AnyFeatures, FeatureArray, Views
+from oddframe.errors import InputError, OddframeError, describe_unexpected_error
+from oddframe.features.lazy_array import AnyFeatures, CropViews, FeatureArray
 from oddframe.research.benchmarks import clips_from, extractor_of, gathered
 from oddframe.research.grid_task import (
     Setting,
@@ -147,7 +147,7 @@ def resident(clips: Sequence[Clip]) -> int:
 
 
 def _arrays(views: Sequence[FeatureArray]) -> Sequence[AnyFeatures]:
-    return views.arrays if isinstance(views, Views) else views
+    return views.arrays if isinstance(views, CropViews) else views
 
 
 def free_memory() -> int:
@@ -217,7 +217,7 @@ def run_grid(
         _collect(outcomes, failed, len(todo), told)
         return failed
     with _pool(setting, source, how) as pool:
-        with deaf():  # Submitting starts the processes.
+        with block_sigint():  # Submitting starts the processes.
             futures = {pool.submit(_work, task): task for task in todo}
         _collect(_finished(futures), failed, len(todo), told)
     return failed
@@ -255,7 +255,7 @@ def _attempt(task: Task, parts: Mapping[tuple[int, int], Part], setting: Setting
     except OddframeError as error:
         return error
     except Exception as error:  # A fault of ours in one method: the others go on.
-        return OddframeError(f"{task.name}: {described_fault(error)}")
+        return OddframeError(f"{task.name}: {describe_unexpected_error(error)}")
 
 
 @contextmanager
@@ -264,7 +264,7 @@ def _pool(setting: Setting, source: Source, how: Plan) -> Iterator[ProcessPoolEx
     context = multiprocessing.get_context("spawn")
     ours = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(how.jobs, context, _begin, (setting, source, how.threads))
-    with threads_each(how.threads):
+    with threads_per_process(how.threads):
         try:
             yield pool
             pool.shutdown()

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from oddframe._utils.files import json_text, told, write_bytes, write_text
+from oddframe._utils.files import json_text, translate_os_errors, write_bytes, write_text
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.base import Loss
@@ -181,7 +181,7 @@ def discard(record: Path) -> None:
         OddframeError: it cannot be removed.
     """
     for path in (checkpoint_path(record), record.with_suffix(".course")):
-        with told(path):
+        with translate_os_errors(path):
             path.unlink(missing_ok=True)
 
 

@@ -1,9 +1,10 @@
 """One protocol for whatever is compared: the same parts, bags, test videos and seeds.
 
-Whatever is compared comes in as a ``Trainer``, so that a method, a baseline and a control see the
+Whatever is compared comes in as a ``ModelTrainer``, so that a method, a baseline and a control see
+the
 same bags, folds and videos. A trainer gets video labels only.
 
-A training configuration as a ``Trainer``: what ``oddframe train`` does, under a protocol.
+A training configuration as a ``ModelTrainer``: what ``oddframe train`` does, under a protocol.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import numpy as np
 import torch
 
 from oddframe.errors import UsageError
-from oddframe.features.lazy_array import AnyFeatures, FeatureArray, View, Views, between
+from oddframe.features.lazy_array import (
+    AnyFeatures,
+    CropFeatures,
+    CropViews,
+    FeatureArray,
+    slice_snippets,
+)
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics
 from oddframe.research.splice import Clip, Spliced, SpliceRule, splice
@@ -25,7 +32,7 @@ from oddframe.research.splits import Folds, Part, Split
 from oddframe.timeline import FloatArray, ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
-from oddframe.training.fit_result import Fitted
+from oddframe.training.fit_result import FitResult
 from oddframe.training.log import OnStep
 from oddframe.training.loop import OnNetwork, fit
 
@@ -196,7 +203,7 @@ def _scores(scorer: Scorer, array: AnyFeatures, protocol: Protocol) -> FloatArra
     scores = np.empty(length)
     for start in range(0, length, size):
         first = min(start, length - size)
-        window = between(array, first, first + size)
+        window = slice_snippets(array, first, first + size)
         scores[start : start + size] = _checked(scorer, window)[start - first :]
     return smooth(scores, protocol.smooth)
 
@@ -313,8 +320,8 @@ def fitted(
     on_step: OnStep | None = None,
     on_network: OnNetwork | None = None,
     network_every: int = 10,
-) -> Fitted:
-    """Train on bags with ``seed`` in place of the config's; the rest as ``fit``.
+) -> FitResult:
+    """Train on bags with ``seed`` in place of the config's; the rest as ``letterbox``.
 
     A bag's crops are its views; tiles are instances of one bag.
     """
@@ -347,16 +354,16 @@ def scorer_of(network: ModelNetwork, *, tiled: bool, spacing: float = 1.0) -> Sc
     return score
 
 
-def _as_float32(views: Sequence[FeatureArray]) -> Sequence[View]:
+def _as_float32(views: Sequence[FeatureArray]) -> Sequence[CropFeatures]:
     """Views as training takes them; those on disk are so already, and stay there."""
     return (
         views
-        if isinstance(views, Views)
+        if isinstance(views, CropViews)
         else tuple(v.astype(np.float32, copy=False) for v in views)
     )
 
 
-def _cut_before(bag: Bag, n: int) -> Sequence[View] | None:
+def _cut_before(bag: Bag, n: int) -> Sequence[CropFeatures] | None:
     """Its bags, if they are of so many segments."""
     if bag.bags is None or len(bag.bags[0]) != n:
         return None

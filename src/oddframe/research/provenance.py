@@ -14,7 +14,7 @@ import oddframe
 from oddframe.research.protocol import Protocol
 from oddframe.research.splits import Draws, Folds, Given, Inner, Split
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.features import Gathered
+from oddframe.training.data.features import VideoFeatures
 
 _PACKAGE = Path(oddframe.__file__).resolve().parent
 # What says or draws figures changes none.
@@ -64,7 +64,7 @@ def _commit(tree: Path) -> str:
         return ""
 
 
-def features_digest(found: Sequence[Gathered]) -> str:
+def features_digest(found: Sequence[VideoFeatures]) -> str:
     """sha256 (hex) of what is learned from and tested on: contents, specs and labels, in order."""
     digest = hashlib.sha256()
     for each in found:

@@ -133,7 +133,7 @@ class OurFigure:
     """A leading figure of one method on one benchmark.
 
     Attributes:
-        benchmark: Name of its data set, ``ped2``.
+        benchmark: Name of its data set, ``read_ped2``.
         data: What it is called in print.
         figure: ``AUC`` or ``AUC_sub``.
         mean: Over the trainings, per cent.

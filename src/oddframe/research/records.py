@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from oddframe._utils.files import json_text, opened, write_text
+from oddframe._utils.files import json_text, open_regular_file, write_text
 from oddframe.errors import InputError
 from oddframe.research.fold_figures import Figures
 from oddframe.research.provenance import Code
@@ -36,7 +36,7 @@ def read_record(
         InputError: no such file, or not one of these.
     """
     try:
-        with opened(path) as file:
+        with open_regular_file(path) as file:
             data = json.loads(file.read())
         if (data.pop("kind"), data.pop("schema")) != (kind, schema):
             raise ValueError("of another kind or version")

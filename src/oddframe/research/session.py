@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from oddframe._utils.files import told as file_told
+from oddframe._utils.files import translate_os_errors as file_told
 from oddframe.backbones.engines import DeviceName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import OddframeError, UsageError
@@ -29,7 +29,7 @@ from oddframe.research.splice import Clip
 from oddframe.research.splits import Part, with_bags
 from oddframe.training.config import TrainConfig, read_config
 from oddframe.training.config_files import find_config, shipped_config
-from oddframe.training.data.features import Progress
+from oddframe.training.data.features import TrainingProgress
 
 TRAININGS = "trainings"
 
@@ -106,7 +106,7 @@ def prepare(
     device: DeviceName = "auto",
     decoders: int = 1,
     best_on_test: bool = False,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> Session:
     """Make or find the features, and split them by the protocol of the data set's benchmark.
 

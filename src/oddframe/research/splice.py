@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.lazy_array import AnyFeatures, FeatureArray, Views, between
+from oddframe.features.lazy_array import AnyFeatures, CropViews, FeatureArray, slice_snippets
 from oddframe.features.spec import Features
-from oddframe.timeline import FloatArray, ScoreTrack, Timebase, stretches
+from oddframe.timeline import FloatArray, ScoreTrack, Timebase, labelled_intervals
 from oddframe.training.data.samplers import views_of
 
 
@@ -79,7 +79,7 @@ class Clip:
         truth = None if self.truth is None else self.truth[first : first + kept.n_frames]
         return replace(
             self,
-            array=between(self.array, start, stop),
+            array=slice_snippets(self.array, start, stop),
             timebase=kept,
             truth=truth,
             first_frame=self.first_frame + first,
@@ -107,7 +107,7 @@ def clips_of(
     clips = []
     for video in dataset.videos:
         scored, seen = features[video.path], (training or {}).get(video.path, ())
-        views = Views([each.array for each in seen])
+        views = CropViews([each.array for each in seen])
         truth = None if video.truth is None else video.truth.frame_labels(scored.timebase)
         clip = Clip(str(video.path), scored.array, scored.timebase, video.abnormal, video.group)
         tiled = scored.spec.tiles is not None
@@ -154,7 +154,7 @@ class Spliced:
     @property
     def truth(self) -> tuple[tuple[float, float], ...]:
         """Half-open intervals (start, end) in seconds; abnormal neighbours are one interval."""
-        return stretches(self.labels, np.append(self.frame_times, self.starts_s[-1]))
+        return labelled_intervals(self.labels, np.append(self.frame_times, self.starts_s[-1]))
 
     @property
     def frame_times(self) -> FloatArray:

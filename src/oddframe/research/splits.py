@@ -18,8 +18,8 @@ from oddframe.errors import UsageError
 from oddframe.features.lazy_array import CropArray
 from oddframe.research.splice import Clip
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.features import Gathered, training_video
-from oddframe.training.data.samplers import Tell, pre_segmented
+from oddframe.training.data.features import VideoFeatures, training_video
+from oddframe.training.data.samplers import Tell, with_cut_bags
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _dataset(clips: Sequence[Clip]) -> Dataset:
 
 def with_bags(
     clips: Sequence[Clip],
-    found: Sequence[Gathered],
+    found: Sequence[VideoFeatures],
     config: TrainConfig,
     root: Path,
     tell: Tell | None = None,
@@ -174,7 +174,7 @@ def with_bags(
     ]
     digests = [found[i].sha256 for i in trained]
     n = config.full_recipe().segments
-    cut = pre_segmented(videos, seen, digests, n, root, tell or _silent)
+    cut = with_cut_bags(videos, seen, digests, n, root, tell or _silent)
     bags = {i: video.bags for i, video in zip(trained, cut, strict=True)}
     return tuple(replace(clip, bags=bags.get(i)) for i, clip in enumerate(clips))
 

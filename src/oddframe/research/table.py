@@ -18,7 +18,7 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the field of ``Figures``, its heading, and what it is multiplied by."""
+    """A column: the field of ``Metrics``, its heading, and what it is multiplied by."""
 
     field: str
     heading: str

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.precomputed import is_ready
+from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import UsageError
-from oddframe.features.join import sound_numbers
-from oddframe.methods.shared.modalities import TwoModalities
+from oddframe.features.join import count_audio_dims
+from oddframe.methods.shared.modalities import AudioVisualConfig
 from oddframe.training.config import TrainConfig
 
 
-def listens(config: TrainConfig) -> bool:
+def uses_audio(config: TrainConfig) -> bool:
     """Whether the method reads picture and sound as two modalities."""
-    return isinstance(config.chosen_method()[1], TwoModalities)
+    return isinstance(config.chosen_method()[1], AudioVisualConfig)
 
 
-def with_sound(config: TrainConfig, backbones: str) -> TrainConfig:
+def with_required_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
     """``config`` with the number of a feature's values that are of sound, if its method needs it.
 
     What is set in the configuration stays, and so does a method that does not listen.
@@ -27,9 +27,9 @@ def with_sound(config: TrainConfig, backbones: str) -> TrainConfig:
     Raises:
         UsageError: the method listens, and there is no sound in the features.
     """
-    listening = listens_to(config, backbones)
+    listening = with_audio_dim(config, backbones)
     method, settings = listening.chosen_method()
-    if isinstance(settings, TwoModalities) and settings.sound is None:
+    if isinstance(settings, AudioVisualConfig) and settings.sound is None:
         raise UsageError(
             f"{method.title} reads picture and sound, but no sound is known of in these features "
             f"({backbones}): set features.backbone to i3d+aisfx, or method.config.sound to how "
@@ -38,24 +38,25 @@ def with_sound(config: TrainConfig, backbones: str) -> TrainConfig:
     return listening
 
 
-def check_sound(config: TrainConfig, dataset: Dataset) -> None:
+def check_audio(config: TrainConfig, dataset: Dataset) -> None:
     """Refuse, before any video is opened, a method that listens where nothing will.
 
-    Of features that come with the data set only their files can tell; ``train`` asks them.
+    Of features that come with the data set only their files can tell; ``run_training`` asks them.
 
     Raises:
         UsageError: the method listens, and no backbone that makes the features does.
     """
-    if not any(is_ready(video) for video in dataset.videos):
-        with_sound(config, config.features.backbone)
+    if not any(has_precomputed_features(video) for video in dataset.videos):
+        with_required_audio_dim(config, config.features.backbone)
 
 
-def listens_to(config: TrainConfig, backbones: str) -> TrainConfig:
-    """As ``with_sound``, but where there is no sound the configuration stays as it is: its method
+def with_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
+    """As ``with_required_audio_dim``, but where there is no sound the configuration stays as it
+    is: its method
     then takes the two halves of a feature for two modalities."""
     settings = config.chosen_method()[1]
-    sound = sound_numbers(backbones)
-    if not isinstance(settings, TwoModalities) or settings.sound is not None or not sound:
+    sound = count_audio_dims(backbones)
+    if not isinstance(settings, AudioVisualConfig) or settings.sound is not None or not sound:
         return config
     told = {**config.method.config, "sound": sound}
     return config.model_copy(update={"method": config.method.model_copy(update={"config": told})})

@@ -23,33 +23,33 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from oddframe._utils.files import check_regular, make_folder, told, write_bytes
+from oddframe._utils.files import check_regular, make_folder, translate_os_errors, write_bytes
 from oddframe._utils.headers import parse_json
 from oddframe._utils.locks import ProcessLock
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.formats.safetensors_file import HEADER, checksum, content_digest
-from oddframe.features.lazy_array import Views
+from oddframe.features.formats.feature_file import METADATA_KEY, checksum, content_digest
+from oddframe.features.lazy_array import CropViews
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 
-FORMAT = 2
+CHECKPOINT_FORMAT = 2
 # What their identity did not say: of features, all but the first row.
 _EARLIER_FORMATS = (1,)
-KIND = "oddframe checkpoint"
+CHECKPOINT_KIND = "oddframe checkpoint"
 
 State = dict[str, Tensor]
 
 
-class Identity:
+class TrainingIdentity:
     """What a training begins with: a checkpoint of another one is never taken up.
 
     All features are part of it. They are read when a digest is first asked for, those on disk a
     part at a time.
     """
 
-    def __init__(self, videos: Sequence[TrainingVideo], start: ModelNetwork | None) -> None:
-        self._videos, self._start = videos, start
+    def __init__(self, videos: Sequence[TrainingVideo], pretrained: ModelNetwork | None) -> None:
+        self._videos, self._start = videos, pretrained
 
     def of(self, config: TrainConfig) -> str:
         """sha256 (hex) of a training of this configuration.
@@ -66,7 +66,9 @@ class Identity:
             digest.update(tensor.cpu().numpy().tobytes())
         for video in self._videos:
             views = video.views
-            arrays = views.arrays if isinstance(views, Views) else [view[None] for view in views]
+            arrays = (
+                views.arrays if isinstance(views, CropViews) else [view[None] for view in views]
+            )
             digest.update(f"{video.abnormal} {video.tiles} {len(views)}\n".encode())
             for array in arrays:
                 digest.update(content_digest(array).encode())
@@ -78,12 +80,12 @@ class Checkpoint:
     """Everything that a run depends on after ``step`` steps.
 
     Attributes:
-        identity: Of its training, see ``Identity``.
+        identity: Of its training, see ``TrainingIdentity``.
         step: Steps that are done.
         weights: State dict of the network.
         average: State dict of the moving average; empty without one.
         optimiser: Per parameter (by its index) and name, the optimiser's state.
-        chance: State of PyTorch's generators, ``cpu`` and ``cuda``.
+        random_state: State of PyTorch's generators, ``cpu`` and ``cuda``.
         bags: Where the row of bags stands.
     """
 
@@ -92,7 +94,7 @@ class Checkpoint:
     weights: State
     average: State = field(default_factory=dict)
     optimiser: dict[int, State] = field(default_factory=dict)
-    chance: State = field(default_factory=dict)
+    random_state: State = field(default_factory=dict)
     bags: dict[str, Any] = field(default_factory=dict)
 
 
@@ -111,18 +113,18 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     add("weights", checkpoint.weights)
     add("average", checkpoint.average)
-    add("chance", checkpoint.chance)
+    add("chance", checkpoint.random_state)
     for index, state in checkpoint.optimiser.items():
         add(f"optimiser/{index}", state)
     header = {
-        "kind": KIND,
-        "format": FORMAT,
+        "kind": CHECKPOINT_KIND,
+        "format": CHECKPOINT_FORMAT,
         "identity": checkpoint.identity,
         "step": checkpoint.step,
         "bags": checkpoint.bags,
         "checksum": checksum(tensors),
     }
-    write_bytes(path, save(tensors, {HEADER: json.dumps(header)}))
+    write_bytes(path, save(tensors, {METADATA_KEY: json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -134,11 +136,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     check_regular(path)
     try:
         with safe_open(path, framework="np") as file:
-            header = parse_json((file.metadata() or {})[HEADER])
+            header = parse_json((file.metadata() or {})[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["kind"] == KIND and header["format"] in _EARLIER_FORMATS:
+        if header["kind"] == CHECKPOINT_KIND and header["format"] in _EARLIER_FORMATS:
             raise ValueError("of an earlier version, which did not look at all features")
-        if (header["kind"], header["format"]) != (KIND, FORMAT):
+        if (header["kind"], header["format"]) != (CHECKPOINT_KIND, CHECKPOINT_FORMAT):
             raise ValueError("of another kind or version")
         if checksum(tensors) != header["checksum"]:
             raise ValueError("its contents do not match its checksum")
@@ -146,7 +148,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         states = {
             "weights": checkpoint.weights,
             "average": checkpoint.average,
-            "chance": checkpoint.chance,
+            "chance": checkpoint.random_state,
         }
         for full, array in tensors.items():
             part, _, name = full.partition("/")
@@ -197,7 +199,7 @@ class RunFiles:
         """Loss terms of every step: of the training, or of one seed among several."""
         return self._beside("log.jsonl" if seed is None else f"seed-{seed}.log.jsonl")
 
-    def prepare(self) -> None:
+    def make_folder(self) -> None:
         """Make the folder that the model file lies in.
 
         Raises:
@@ -217,7 +219,7 @@ class RunFiles:
             OddframeError: another process is training there, or the lock cannot be written.
         """
         lock = ProcessLock(self._beside("lock"))
-        with told(lock.path):
+        with translate_os_errors(lock.path):
             acquired = lock.acquire()
         if not acquired:
             holder = lock.holder()
@@ -231,14 +233,14 @@ class RunFiles:
         finally:
             lock.release()
 
-    def forget(self) -> None:
+    def remove_progress(self) -> None:
         """Remove what an interrupted run would go on from.
 
         Raises:
             OddframeError: it cannot be removed.
         """
         if self.folder.is_dir():
-            with told(self.folder):
+            with translate_os_errors(self.folder):
                 shutil.rmtree(self.folder)
 
     def _beside(self, ending: str) -> Path:

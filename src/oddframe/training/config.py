@@ -16,23 +16,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from oddframe._utils.yaml_files import explained, read_yaml
-from oddframe.backbones.base import WHOLE
-from oddframe.backbones.registry import find_kinds
+from oddframe._utils.yaml_files import format_validation_error, read_yaml
+from oddframe.backbones.base import FULL_FRAME
+from oddframe.backbones.registry import get_backbones
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.presets import get_preset
 from oddframe.methods.base import AnyMethod, Recipe
-from oddframe.methods.registry import DEFAULT, get_method
-from oddframe.video.snippets.crops import MOST_LINES, reordered, with_regions, with_tiles
+from oddframe.methods.registry import DEFAULT_METHOD, get_method
+from oddframe.video.snippets.crops import MAX_GRID_LINES, reorder_crops, with_regions, with_tiles
 from oddframe.video.snippets.transforms import (
     CropNames,
-    Filter,
     JpegQuality,
     Preprocessing,
-    Rate,
+    ResamplingFilter,
+    SamplingRate,
     Size,
     SnippetFrames,
     Stride,
@@ -89,7 +89,8 @@ class EventSection(Section):
 
     Attributes:
         threshold: Fixed instead of calibrated.
-        fast_threshold: The same of ``fast``, whose peaks are lower; none: as ``threshold``.
+        fast_threshold: The same of ``fast``, whose peaks are lower; none: as
+        ``threshold_for_rate``.
         release: As a share of the threshold.
     """
 
@@ -100,13 +101,13 @@ class EventSection(Section):
     min_duration_s: float = Field(default=0.0, ge=0)
     merge_gap_s: float = Field(default=1.0, ge=0)
 
-    def fixed(self, profile: str) -> float | None:
+    def fixed_threshold(self, profile: str) -> float | None:
         """The threshold of a profile; None: it is calibrated."""
         own = self.fast_threshold if profile == "fast" else None
         return self.threshold if own is None else own
 
     def rule(self, threshold: float) -> EventRule:
-        """The rule at ``threshold``."""
+        """The rule at ``threshold_for_rate``."""
         return EventRule(
             threshold=threshold,
             release=self.release * threshold,
@@ -117,7 +118,7 @@ class EventSection(Section):
 
 
 # Rows or columns.
-_Lines = Annotated[int, Field(ge=1, le=MOST_LINES)]
+_Lines = Annotated[int, Field(ge=1, le=MAX_GRID_LINES)]
 Grid = tuple[_Lines, _Lines]
 MIRRORED = "_mirrored"
 
@@ -138,15 +139,15 @@ class FeatureSection(Section):
 
     preset: str | None = Field(default=None, exclude=True)
     backbone: str = "i3d"
-    resize: Size = WHOLE.resize
-    filter: Filter = WHOLE.filter
+    resize: Size = FULL_FRAME.resize
+    filter: ResamplingFilter = FULL_FRAME.filter
     jpeg_quality: JpegQuality = 0
-    crop_size: Size = WHOLE.crop_size
-    crops: CropNames = WHOLE.crops
+    crop_size: Size = FULL_FRAME.crop_size
+    crops: CropNames = FULL_FRAME.crops
     crop_order: Literal["published", "extractor"] | None = Field(default=None, exclude=True)
-    snippet_frames: SnippetFrames = WHOLE.snippet_frames
-    stride: Stride = WHOLE.stride
-    rate: Rate | None = None
+    snippet_frames: SnippetFrames = FULL_FRAME.snippet_frames
+    stride: Stride = FULL_FRAME.stride
+    rate: SamplingRate | None = None
     tiles: Grid | None = None
     regions: Grid | None = None
 
@@ -160,28 +161,28 @@ class FeatureSection(Section):
         name, order = given.pop("preset", None), given.pop("crop_order", None)
         if name is not None:
             preset = get_preset(str(name))
-            given = {"backbone": preset.backbone, **vars(preset.how), **given}
-        elif isinstance(given.get("backbone"), str) and not given.keys() >= vars(WHOLE).keys():
-            given = {**vars(find_kinds(given["backbone"])[0].how), **given}
+            given = {"backbone": preset.backbone, **vars(preset.preprocessing), **given}
+        elif isinstance(given.get("backbone"), str) and not given.keys() >= vars(FULL_FRAME).keys():
+            given = {**vars(get_backbones(given["backbone"])[0].preprocessing), **given}
         if order is not None:
             if order not in ("published", "extractor"):
                 raise UsageError(f"crop_order is published or extractor, not {order}")
-            crops = given.get("crops", WHOLE.crops)
+            crops = given.get("crops", FULL_FRAME.crops)
             if not isinstance(crops, list | tuple):
                 return given  # It is of the wrong type, and refused for that.
-            given["crops"] = reordered(tuple(map(str, crops)), order)
+            given["crops"] = reorder_crops(tuple(map(str, crops)), order)
         return given
 
     @model_validator(mode="after")
     def _tiled(self) -> FeatureSection:
         if self.tiles is not None and self.regions is not None:
             raise ValueError("tiles and regions exclude each other")
-        if self.placed and self.crops != ("full",):
-            raise ValueError(f"crops and {self.placed} exclude each other")
+        if self.grid_kind and self.crops != ("full",):
+            raise ValueError(f"crops and {self.grid_kind} exclude each other")
         return self
 
     @property
-    def placed(self) -> str:
+    def grid_kind(self) -> str:
         """``tiles`` or ``regions`` where a feature is of a place in the picture; else empty."""
         return "tiles" if self.tiles else "regions" if self.regions else ""
 
@@ -201,7 +202,7 @@ class FeatureChanges(Section):
     crop_size: Size | None = None
     crops: CropNames | None = None
     stride: Stride | None = None
-    rate: Rate | None = None
+    rate: SamplingRate | None = None
 
     def of(self, base: FeatureSection) -> FeatureSection:
         """``base`` with these changes."""
@@ -211,7 +212,7 @@ class FeatureChanges(Section):
 class SamplingChanges(Section):
     """What training may see otherwise than scoring: more crops, or denser snippets.
 
-    ``mirrored``: training sees every crop mirrored besides; its features are kept apart.
+    ``mirrored_section``: training sees every crop mirrored besides; its features are kept apart.
     """
 
     crops: CropNames | None = None
@@ -223,7 +224,7 @@ class SamplingChanges(Section):
         return base.model_copy(update=self.model_dump(exclude_none=True, exclude={"mirrored"}))
 
 
-def mirrored(section: FeatureSection) -> FeatureSection:
+def mirrored_section(section: FeatureSection) -> FeatureSection:
     """The mirrored twins of the section's crops."""
     twins = (
         c.removesuffix(MIRRORED) if c.endswith(MIRRORED) else c + MIRRORED for c in section.crops
@@ -324,14 +325,14 @@ class TrainConfig(Section):
         temper: Divide the logits by a temperature found on the training snippets, so that scores do
             not saturate; the order of scores stays.
         half: Write the weights in half precision.
-        knows: What the model finds, in words; empty: the abnormal labels.
+        detects: What the model finds, in words; empty: the abnormal labels.
         limits: What a reader of the card should beware of.
     """
 
     features: FeatureSection = FeatureSection()
     fast: FeatureChanges | None = None
     training_features: SamplingChanges = SamplingChanges()
-    method: MethodSection = MethodSection(name=DEFAULT)
+    method: MethodSection = MethodSection(name=DEFAULT_METHOD)
     recipe: RecipeSection = RecipeSection()
     bags: BagSection = BagSection()
     calibration: CalibrationSection = CalibrationSection()
@@ -341,12 +342,17 @@ class TrainConfig(Section):
     standardise: bool = True
     temper: bool = True
     half: bool = False
-    knows: str = Field(default="", max_length=1000)
+    detects: str = Field(
+        default="",
+        max_length=1000,
+        validation_alias=AliasChoices("detects", "knows"),
+        serialization_alias="knows",
+    )
     limits: str = Field(default="", max_length=10_000)
 
     @model_validator(mode="after")
     def _mirrors(self) -> TrainConfig:
-        if self.training_features.mirrored and (placed := self.features.placed):
+        if self.training_features.mirrored and (placed := self.features.grid_kind):
             raise ValueError(f"training_features.mirrored and features.{placed} exclude each other")
         return self
 
@@ -359,7 +365,7 @@ class TrainConfig(Section):
         """What training sees of each profile's features."""
         views = {name: self.training_features.of(each) for name, each in self.profiles().items()}
         if self.training_features.mirrored:
-            views |= {f"{name}_mirrored": mirrored(view) for name, view in views.items()}
+            views |= {f"{name}_mirrored": mirrored_section(view) for name, view in views.items()}
         return views
 
     def chosen_method(self) -> tuple[AnyMethod, BaseModel]:
@@ -372,7 +378,9 @@ class TrainConfig(Section):
         try:
             return method, method.Config.model_validate(self.method.config)
         except ValidationError as error:
-            raise UsageError(explained(error, method.Config, ("method", "config"))) from None
+            raise UsageError(
+                format_validation_error(error, method.Config, ("method", "config"))
+            ) from None
 
     def with_recipe(self, **changes: Any) -> TrainConfig:
         """The same with these fields of the recipe changed; a value of None: the method's own."""
@@ -410,19 +418,19 @@ def parse_config(
     try:
         config = TrainConfig.model_validate(data)
     except ValidationError as error:
-        raise UsageError(explained(error, TrainConfig, (), where, node)) from None
+        raise UsageError(format_validation_error(error, TrainConfig, (), where, node)) from None
     except UsageError as error:  # Of a preset or a backbone.
         raise UsageError(f"{where}: features: {error}") from None
     method = get_method(config.method.name)
     try:
         method.Config.model_validate(config.method.config)
     except ValidationError as error:
-        line = explained(error, method.Config, ("method", "config"), where, node)
+        line = format_validation_error(error, method.Config, ("method", "config"), where, node)
         raise UsageError(line) from None
-    return config if "features" in data else reading_its_own(config)
+    return config if "features" in data else with_method_backbone(config)
 
 
-def reading_its_own(config: TrainConfig) -> TrainConfig:
+def with_method_backbone(config: TrainConfig) -> TrainConfig:
     """``config`` with the features that its method reads, if it reads only some backbones'."""
     only = get_method(config.method.name).backbones
     if not only or config.features.backbone in only:

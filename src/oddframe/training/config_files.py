@@ -12,8 +12,13 @@ from typing import Literal
 from oddframe._utils.files import exists, is_file
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method
-from oddframe.training.config import FeatureChanges, MethodSection, TrainConfig, reading_its_own
-from oddframe.video.snippets.crops import grid_of
+from oddframe.training.config import (
+    FeatureChanges,
+    MethodSection,
+    TrainConfig,
+    with_method_backbone,
+)
+from oddframe.video.snippets.crops import parse_grid
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In the package where that was installed, in the source tree where not.
@@ -21,7 +26,7 @@ _FOLDERS = (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs")
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The YAML files by their names: ``fight``, ``ped2``, ``urdmu_published`` ..."""
+    """The YAML files by their names: ``fight``, ``read_ped2``, ``urdmu_published`` ..."""
     found = [path for folder in _FOLDERS for path in sorted(folder.glob("*.yaml"))]
     return {path.stem: path for path in reversed(found)}
 
@@ -63,7 +68,7 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
     if get_method(name).name == config.method.name:
         return config
     changed = config.with_recipe(lr=None, weight_decay=None)
-    return reading_its_own(changed.model_copy(update={"method": MethodSection(name=name)}))
+    return with_method_backbone(changed.model_copy(update={"method": MethodSection(name=name)}))
 
 
 def with_fast(config: TrainConfig) -> TrainConfig:
@@ -79,7 +84,7 @@ def with_grid(config: TrainConfig, kind: Literal["tiles", "regions"], text: str)
     Raises:
         UsageError: ``text`` is not that, or the configuration asks for crops or mirrored pictures.
     """
-    grid = grid_of(text)
+    grid = parse_grid(text)
     seen = config.training_features
     fast = None if config.fast is None else config.fast.crops
     if any(c not in (None, ("full",)) for c in (config.features.crops, seen.crops, fast)):

@@ -1,7 +1,8 @@
 """Several processes, one training: each computes some of the parts of every batch.
 
 ``torchrun`` starts them, all with the same command line. The first one does all that one process
-would do; the others wait in ``serve``. A process takes a large batch part by part (``steps.py``)
+would do; the others wait in ``run_worker``. A process takes a large batch part by part
+(``steps.py``)
 and adds up the gradients of the parts. Several processes divide the parts among them, and add up
 the same gradients in the same order, so that the weights are those of one process, bit by bit, if
 all run with the same number of threads (``torchrun`` sets ``OMP_NUM_THREADS=1``). A sum in another
@@ -31,7 +32,7 @@ from oddframe.errors import OddframeError
 from oddframe.methods.base import Loss
 
 # The others wait as long as the first one extracts features or searches.
-_PATIENCE = timedelta(days=30)
+_TIMEOUT = timedelta(days=30)
 
 JobT = TypeVar("JobT")
 
@@ -40,39 +41,39 @@ Backward = Callable[[int], Loss]
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """Which of how many processes this is.
 
     Attributes:
         rank: Number of this one; 0 writes and prints.
-        world: How many there are.
+        size: How many there are.
     """
 
     rank: int = 0
-    world: int = 1
+    size: int = 1
 
     @classmethod
-    def here(cls) -> Ranks:
+    def current(cls) -> ProcessGroup:
         """As ``torch.distributed`` has it; alone where that was not begun."""
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process writes and prints."""
         return self.rank == 0
 
     def share(self, n: int) -> range:
         """Which of ``n`` parts this process computes; the last processes may have none."""
-        each = -(-n // self.world)
+        each = -(-n // self.size)
         return range(min(n, self.rank * each), min(n, (self.rank + 1) * each))
 
-    def gathered(self, mine: JobT) -> list[JobT]:
+    def all_gather(self, mine: JobT) -> list[JobT]:
         """What each process has, in their order."""
-        if self.world == 1:
+        if self.size == 1:
             return [mine]
-        found: list[Any] = [None] * self.world
+        found: list[Any] = [None] * self.size
         dist.all_gather_object(found, mine)
         return found
 
@@ -85,37 +86,37 @@ class Ranks:
             mine: The tensors of this process; the first process has one at least.
             like: A tensor of the same shape, which is not read.
         """
-        if self.first:
+        if self.is_first:
             total, mine = mine[0].clone(), mine[1:]
         else:
             total = torch.empty_like(like)
             dist.recv(total, src=self.rank - 1)
         for each in mine:
             total += each
-        if self.rank + 1 < self.world:
+        if self.rank + 1 < self.size:
             dist.send(total, dst=self.rank + 1)
-        if self.world > 1:
-            dist.broadcast(total, src=self.world - 1)
+        if self.size > 1:
+            dist.broadcast(total, src=self.size - 1)
         return total
 
-    def agreed(self, decide: Callable[[], float]) -> float:
+    def from_first(self, decide: Callable[[], float]) -> float:
         """What the first process finds; only that one computes it."""
-        if self.world == 1:
+        if self.size == 1:
             return decide()
-        found = [decide() if self.first else 0.0]
+        found = [decide() if self.is_first else 0.0]
         dist.broadcast_object_list(found)
         return found[0]
 
-    def tell(self, job: JobT) -> None:
+    def send_job(self, job: JobT) -> None:
         """Give the others work."""
-        if self.world > 1:
+        if self.size > 1:
             dist.broadcast_object_list([job])
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = ProcessGroup()
 
 
-class _Draws(TorchFunctionMode):
+class _RandomRecorder(TorchFunctionMode):
     """Records the random tensors that are drawn inside; ``repeat`` draws the same number again."""
 
     def __init__(self) -> None:
@@ -148,7 +149,7 @@ class _Draws(TorchFunctionMode):
                 draw()
 
 
-class SharedParts:
+class SharedMicrobatches:
     """Computes the gradients of a batch's parts together with the other processes.
 
     Args:
@@ -157,10 +158,12 @@ class SharedParts:
         parameters: Of the network, whose gradients are wanted.
     """
 
-    def __init__(self, ranks: Ranks, count: int, parameters: Sequence[nn.Parameter]) -> None:
-        self.ranks, self.count, self.parameters = ranks, count, parameters
-        self.mine = ranks.share(count)
-        self.draws: _Draws | None = None
+    def __init__(
+        self, processes: ProcessGroup, count: int, parameters: Sequence[nn.Parameter]
+    ) -> None:
+        self.processes, self.count, self.parameters = processes, count, parameters
+        self.mine = processes.share(count)
+        self.draws: _RandomRecorder | None = None
         self.trained: list[nn.Parameter] = []  # Those that get a gradient at all.
 
     def gradients(self, draw: Callable[[], Backward]) -> list[Loss]:
@@ -182,60 +185,60 @@ class SharedParts:
         try:
             backward = draw()
             if self.draws is None:
-                self.draws = self._recorded(backward)
+                self.draws = self._record_draws(backward)
             for part in range(self.count):
                 if part in self.mine:
                     losses.append(backward(part))
-                    sums.append(self._taken())
+                    sums.append(self._take_gradients())
                 else:
                     self.draws.repeat()
         except OddframeError as caught:
             error = caught
-        found = self.ranks.gathered((losses, error))
+        found = self.processes.all_gather((losses, error))
         for _, problem in found:
             if problem is not None:
                 raise problem
         flat = torch.cat([p.detach().flatten() for p in self.trained])
-        summed = self.ranks.add_in_order(sums, flat)
+        summed = self.processes.add_in_order(sums, flat)
         sizes = [parameter.numel() for parameter in self.trained]
         for parameter, gradient in zip(self.trained, torch.split(summed, sizes), strict=True):
             parameter.grad = gradient.view_as(parameter)
         return [loss for each, _ in found for loss in each]
 
-    def _taken(self) -> Tensor:
+    def _take_gradients(self) -> Tensor:
         """The gradients, in a row; the parameters have none any more."""
         flat = torch.cat([p.grad.flatten() for p in self.trained if p.grad is not None])
         for parameter in self.trained:
             parameter.grad = None
         return flat
 
-    def _recorded(self, backward: Backward) -> _Draws:
+    def _record_draws(self, backward: Backward) -> _RandomRecorder:
         """What random numbers a part takes, found by computing one; nothing else changes."""
-        draws = _Draws()
+        draws = _RandomRecorder()
         devices = list({p.device for p in self.parameters if p.device.type == "cuda"})
         with torch.random.fork_rng(devices):
             with draws:
                 backward(0)
-            after = _states(devices)
+            after = _random_states(devices)
         with torch.random.fork_rng(devices):
             draws.repeat()
-            same = all(map(torch.equal, _states(devices), after))
+            same = all(map(torch.equal, _random_states(devices), after))
         if not same:
             raise OddframeError(
                 "this method draws random numbers in a way that several processes cannot share: "
                 "train in one process"
             )
         self.trained = [p for p in self.parameters if p.grad is not None]
-        self._taken()
+        self._take_gradients()
         return draws
 
 
-def _states(devices: Sequence[torch.device]) -> list[Tensor]:
+def _random_states(devices: Sequence[torch.device]) -> list[Tensor]:
     """Of the random generators."""
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
 
 
-def serve(work: Callable[[Any], object]) -> None:
+def run_worker(work: Callable[[Any], object]) -> None:
     """Do what the first process tells, until it has nothing more, or is gone.
 
     In the latter case the process ends here and at once: PyTorch's threads, which may be waiting
@@ -258,22 +261,22 @@ def serve(work: Callable[[Any], object]) -> None:
 
 
 @contextmanager
-def processes() -> Iterator[Ranks]:
+def joined_processes() -> Iterator[ProcessGroup]:
     """Join the others that ``torchrun`` started, if it did; at the end they are sent home.
 
     Where this process fails, it leaves without a word, and ``torchrun`` stops the others.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Ranks()
+        yield ProcessGroup()
         return
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_PATIENCE)
-    ranks = Ranks.here()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_TIMEOUT)
+    ranks = ProcessGroup.current()
     yield ranks
-    if ranks.first:
-        ranks.tell(None)
+    if ranks.is_first:
+        ranks.send_job(None)
     # No process disconnects while another may still be reading its last message. A barrier that
     # fails means that another process has passed it.
     with suppress(RuntimeError):

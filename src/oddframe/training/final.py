@@ -11,16 +11,20 @@ from oddframe.datasets.labelled import Dataset
 from oddframe.modelfile import Model, load_model, save_model
 from oddframe.training.checkpoint import RunFiles
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.features import Gathered, Progress
+from oddframe.training.data.features import TrainingProgress, VideoFeatures
 from oddframe.training.data.splits import validation_folds
-from oddframe.training.model_card import card, features_digest, seeds_of
-from oddframe.training.trainer import Trainer
-from oddframe.training.validation import figure_of_choice, measured, validated
+from oddframe.training.model_card import make_card, seeds_entry, training_features_digest
+from oddframe.training.trainer import ModelTrainer
+from oddframe.training.validation import (
+    selection_metric,
+    selection_value,
+    with_threshold_and_metrics,
+)
 
 # One of so many folds of the training videos says which of several seeds is kept.
 _FOLDS = 5
 # Where the card of a model that is to be compared with others says what it was trained on.
-_SEEN = "features_digest"
+_DIGEST_KEY = "features_digest"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class SeedRun:
 
 
 @dataclass(frozen=True)
-class Finals:
+class FinalTraining:
     """Trains, sets thresholds and measures.
 
     Attributes:
@@ -54,25 +58,25 @@ class Finals:
         files: Where checkpoints and logs are.
         progress: Is told of steps.
         warn: Is told what a reader of the figures should know.
-        board: Folder for TensorBoard, a folder a training in it.
+        tensorboard: Folder for TensorBoard, a folder a training in it.
     """
 
-    trainer: Trainer
+    trainer: ModelTrainer
     config: TrainConfig
-    training: Sequence[Gathered]
-    held_out: Sequence[Gathered]
+    training: Sequence[VideoFeatures]
+    held_out: Sequence[VideoFeatures]
     about: Mapping[str, Any]
     data: str
     files: RunFiles
-    progress: Progress
+    progress: TrainingProgress
     warn: Callable[[str], None]
-    board: Path | None = None
+    tensorboard: Path | None = None
 
     def one(self) -> Model:
         """A model of the configured seed, trained on everything."""
         return self._trained(self.config, self.training, "training", self.files.log(), self.warn)
 
-    def best_of(self, n: int) -> tuple[Model, tuple[SeedRun, ...]]:
+    def train_seeds(self, n: int) -> tuple[Model, tuple[SeedRun, ...]]:
         """A model for each of ``n`` seeds from the configured one up; the best is kept.
 
         Which one that is, is seen on a validation fold that none of them learns from. Where there
@@ -81,7 +85,7 @@ class Finals:
         """
         dataset = Dataset(self.data, tuple(each.video for each in self.training))
         folds = validation_folds(dataset, _FOLDS, self.config.recipe.seed)
-        inside, validation = self.training, list[Gathered]()
+        inside, validation = self.training, list[VideoFeatures]()
         if folds and dataset.abnormal.any():
             inside = [self.training[int(i)] for i in folds[0].train]
             validation = [self.training[int(i)] for i in folds[0].test]
@@ -90,28 +94,31 @@ class Finals:
         first = self.config.recipe.seed
         models = [self._of_seed(first + i, inside, validation, first=i == 0) for i in range(n)]
         figures = [
-            validated(model, self.config, validation) if validation else None for model in models
+            selection_value(model, self.config, validation) if validation else None
+            for model in models
         ]
         best = max(range(n), key=lambda i: figures[i] or 0.0)
         runs = tuple(SeedRun(first + i, figures[i], models[i].metrics, i == best) for i in range(n))
-        told = seeds_of(figure_of_choice(self.config), [vars(run) for run in runs])
-        about = {name: value for name, value in models[best].card.items() if name != _SEEN}
+        told = seeds_entry(selection_metric(self.config), [vars(run) for run in runs])
+        about = {name: value for name, value in models[best].card.items() if name != _DIGEST_KEY}
         return replace(models[best], card={**about, **told}), runs
 
     def _of_seed(
         self,
         seed: int,
-        inside: Sequence[Gathered],
-        validation: Sequence[Gathered],
+        inside: Sequence[VideoFeatures],
+        validation: Sequence[VideoFeatures],
         *,
         first: bool,
     ) -> Model:
         config = self.config.with_recipe(seed=seed)
         path = self.files.model(f"seed-{seed}")
         sections = (*config.training_views().values(), *config.profiles().values())
-        specs = [self.trainer.library.spec(each) for each in sections]
+        specs = [self.trainer.feature_cache.spec(each) for each in sections]
         # Thresholds and figures come from the held-out videos.
-        seen = "".join(features_digest(videos, specs) for videos in (inside, self.held_out))
+        seen = "".join(
+            training_features_digest(videos, specs) for videos in (inside, self.held_out)
+        )
         if (finished := _finished(path, config, seen)) is not None:
             return replace(finished, name=self.trainer.name)
         if path.exists():
@@ -120,23 +127,23 @@ class Finals:
                 "version: it is trained again"
             )
         # What the threshold stands on is the same for all, so it is said once.
-        warn = self.warn if first else _silent
+        warn = self.warn if first else _ignore
         model = self._trained(config, inside, f"seed-{seed}", self.files.log(seed), warn)
         model = replace(
             model,
             card={
                 **model.card,
                 "validation_groups": sorted({each.video.group for each in validation}),
-                _SEEN: seen,
+                _DIGEST_KEY: seen,
             },
         )
-        save_model(model, path, half=config.half)
+        save_model(model, path, fp16=config.half)
         return model
 
     def _trained(
         self,
         config: TrainConfig,
-        videos: Sequence[Gathered],
+        videos: Sequence[VideoFeatures],
         name: str,
         log: Path,
         warn: Callable[[str], None],
@@ -146,15 +153,15 @@ class Finals:
             videos,
             checkpoint=self.files.checkpoint(name),
             log=log,
-            board=self.board and self.board / name,
+            tensorboard=self.tensorboard and self.tensorboard / name,
             on_step=self.progress.steps,
         )
         for line in warnings:
             self.warn(line if name == "training" else f"{name}: {line}")
-        failed = self.trainer.library.failed
-        about = {**card(self.data, config, videos, self.held_out, failed), **self.about}
-        found, start = replace(model, card=about), self.trainer.start
-        return measured(found, config, self.held_out, videos, warn, start)
+        failed = self.trainer.feature_cache.failed
+        about = {**make_card(self.data, config, videos, self.held_out, failed), **self.about}
+        found, start = replace(model, card=about), self.trainer.pretrained
+        return with_threshold_and_metrics(found, config, self.held_out, videos, warn, start)
 
 
 def _finished(path: Path, config: TrainConfig, seen: str) -> Model | None:
@@ -163,8 +170,8 @@ def _finished(path: Path, config: TrainConfig, seen: str) -> Model | None:
         return None
     model = load_model(path)
     same = model.card.get("configuration") == config.model_dump(mode="json")
-    return model if same and model.card.get(_SEEN) == seen else None
+    return model if same and model.card.get(_DIGEST_KEY) == seen else None
 
 
-def _silent(_: str) -> None:
+def _ignore(_: str) -> None:
     pass

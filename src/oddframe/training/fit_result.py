@@ -17,7 +17,7 @@ COLLAPSED = 1e-3
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A trained network and what was noticed.
 
     Attributes:
@@ -34,7 +34,7 @@ class Fitted:
     warnings: tuple[str, ...]
 
 
-def spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
+def score_spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
     """Highest minus lowest snippet score over the first views of ``videos``.
 
     Stops once it is ``COLLAPSED`` or more, mostly after the first videos.

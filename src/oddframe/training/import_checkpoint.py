@@ -18,8 +18,8 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from oddframe._utils.files import check_regular, file_sha256
-from oddframe.backbones.registry import find_kinds
-from oddframe.backbones.weights import read_checkpoint
+from oddframe.backbones.registry import get_backbones
+from oddframe.backbones.weights import read_torch_checkpoint
 from oddframe.errors import InputError, UsageError
 from oddframe.features.presets import I3D_DIM, imported_spec
 from oddframe.features.spec import FeatureSpec
@@ -48,7 +48,7 @@ class PublishedCheckpoint:
     network: nn.Module
 
 
-def read_published(path: Path) -> PublishedCheckpoint:
+def read_published_checkpoint(path: Path) -> PublishedCheckpoint:
     """Read a published checkpoint (``.pkl``, ``.pt``, ``.pth``).
 
     Raises:
@@ -57,7 +57,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
     """
     state = _read_state(path)
     for method in map(get_method, method_names()):
-        found = method.published(state)
+        found = method.config_from_checkpoint(state)
         if found is None:
             continue
         dim, config = found
@@ -77,7 +77,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
 def _read_state(path: Path) -> dict[str, Tensor]:
     check_regular(path)
     try:
-        state = read_checkpoint(path)
+        state = read_torch_checkpoint(path)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path}: holds more than tensors, or is no PyTorch file; nothing else is unpickled"
@@ -103,13 +103,15 @@ def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[s
     return missing + unknown + shapes
 
 
-Reads = Literal["imported", "i3d"]
+PublishedFeatures = Literal["imported", "i3d"]
 
 # What the field calls abnormal; no checkpoint says anything of its own.
 THRESHOLD = 0.5
 
 
-def published_model(path: Path, name: str, reads: Reads = "imported", knows: str = "") -> Model:
+def published_model(
+    path: Path, name: str, reads: PublishedFeatures = "imported", detects: str = ""
+) -> Model:
     """The model in a published checkpoint; its threshold is not calibrated.
 
     Args:
@@ -118,20 +120,20 @@ def published_model(path: Path, name: str, reads: Reads = "imported", knows: str
         reads: ``imported``: published features, which it was trained on. ``i3d``: those that
             oddframe's I3D makes of a video with the published preprocessing, which come close to
             them but are not the same files.
-        knows: What it finds, in words.
+        detects: What it finds, in words.
 
     Raises:
         InputError: it is no such checkpoint; the line says what does not fit.
         UsageError: oddframe's I3D makes no features of the length that it reads.
     """
-    read = read_published(path)
+    read = read_published_checkpoint(path)
     spec = imported_spec(read.dim, 10)
     if reads == "i3d":
         if read.dim != I3D_DIM:
             raise UsageError(
                 f"{path}: reads features of length {read.dim}; I3D makes {I3D_DIM}: leave --reads"
             )
-        spec = _own(spec)
+        spec = _with_own_backbone(spec)
     sha256 = file_sha256(path)
     return Model(
         name=name,
@@ -139,7 +141,7 @@ def published_model(path: Path, name: str, reads: Reads = "imported", knows: str
         config=read.config,
         network=ModelNetwork(Standardise.identity(read.dim), read.network).eval(),
         profiles={"best": Profile(spec, EventSection().rule(THRESHOLD))},
-        knows=knows or "what its authors call abnormal",
+        detects=detects or "what its authors call abnormal",
         card={
             "imported_from": {"file": path.name, "sha256": sha256},
             "limits": f"a published checkpoint; its threshold, {THRESHOLD:g}, is not calibrated",
@@ -147,8 +149,8 @@ def published_model(path: Path, name: str, reads: Reads = "imported", knows: str
     )
 
 
-def _own(spec: FeatureSpec) -> FeatureSpec:
+def _with_own_backbone(spec: FeatureSpec) -> FeatureSpec:
     """The spec of what oddframe's I3D makes where ``spec`` has imported features: one crop."""
-    (i3d,) = find_kinds("i3d")
+    (i3d,) = get_backbones("i3d")
     sha256 = i3d.sha256(i3d.weights())
     return replace(spec, backbone=i3d.name, weights_sha256=sha256, crops=("center",))

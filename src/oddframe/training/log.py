@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from oddframe._utils.files import exists, opened
+from oddframe._utils.files import exists, open_regular_file
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import Loss
 
@@ -42,7 +42,7 @@ class StepLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not exists(path):
                 path.touch()
-            with opened(path, OddframeError) as old:
+            with open_regular_file(path, OddframeError) as old:
                 kept = sum(map(len, islice(old, steps_done)))
             # Cut, not written anew: a process that is killed here loses nothing.
             os.truncate(path, kept)
@@ -63,7 +63,7 @@ class StepLog:
             self.file.flush()
 
 
-def check_board() -> None:
+def require_tensorboard() -> None:
     """See that TensorBoard is there.
 
     Raises:
@@ -76,7 +76,7 @@ def check_board() -> None:
         )
 
 
-class Board:
+class TensorBoardLog:
     """Writes ``loss/total`` and ``loss/<term>`` of every step.
 
     Args:
@@ -87,12 +87,12 @@ class Board:
     def __init__(self, folder: Path | None, steps_done: int):
         self.writer: SummaryWriter | None = None
         if folder is not None:
-            check_board()
+            require_tensorboard()
             from torch.utils.tensorboard import SummaryWriter
 
             self.writer = SummaryWriter(str(folder), purge_step=steps_done + 1)
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> TensorBoardLog:
         return self
 
     def __exit__(

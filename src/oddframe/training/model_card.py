@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from oddframe.features.formats.safetensors_file import content_digest
+from oddframe.features.formats.feature_file import content_digest
 from oddframe.features.spec import FeatureSpec
-from oddframe.modelfile import Model, short
+from oddframe.modelfile import Model, short_digest
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.features import Gathered
-from oddframe.training.search import Search
+from oddframe.training.data.features import VideoFeatures
+from oddframe.training.search import SearchResult
 
 
-def digest(videos: Sequence[Gathered]) -> str:
+def training_data_digest(videos: Sequence[VideoFeatures]) -> str:
     """Of the videos' contents, labels and masks, in any order."""
-    lines = sorted(f"{each.sha256} {each.video.label}{_masks(each)}\n" for each in videos)
+    lines = sorted(f"{each.sha256} {each.video.label}{_mask_digests(each)}\n" for each in videos)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def features_digest(videos: Sequence[Gathered], specs: Iterable[FeatureSpec]) -> str:
+def training_features_digest(videos: Sequence[VideoFeatures], specs: Iterable[FeatureSpec]) -> str:
     """Of all that a training sees of videos, in any order: labels and features.
 
     Features that are made of a video go by its content, its mask and their spec; of those that came
@@ -33,27 +33,29 @@ def features_digest(videos: Sequence[Gathered], specs: Iterable[FeatureSpec]) ->
     Raises:
         InputError: features cannot be read.
     """
-    lines = sorted(f"{_content(each)} {each.video.label}{_masks(each)}\n" for each in videos)
+    lines = sorted(
+        f"{_content_digest(each)} {each.video.label}{_mask_digests(each)}\n" for each in videos
+    )
     lines += [f"{spec.hash()}\n" for spec in specs]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _content(each: Gathered) -> str:
-    if each.video.made is None:  # ``sha256`` is of the whole file.
+def _content_digest(each: VideoFeatures) -> str:
+    if each.video.precomputed is None:  # ``sha256`` is of the whole file.
         return each.sha256
     return content_digest(next(iter(each.features.values())).array)
 
 
-def _masks(each: Gathered) -> str:
+def _mask_digests(each: VideoFeatures) -> str:
     """A blank and the digest of its mask; "" where it has none."""
     return "".join(sorted({f" {f.spec.mask}" for f in each.features.values() if f.spec.mask}))
 
 
-def card(
+def make_card(
     data: str,
     config: TrainConfig,
-    training: Sequence[Gathered],
-    held_out: Sequence[Gathered],
+    training: Sequence[VideoFeatures],
+    held_out: Sequence[VideoFeatures],
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
     """The card of a model, as JSON types.
@@ -66,14 +68,14 @@ def card(
         failed: Why videos could not be read, by path.
     """
     # What these videos are called where places are not looked for.
-    own = sorted({each.video.own_group for each in held_out} - {""})
+    own = sorted({each.video.fallback_group for each in held_out} - {""})
     return {
         "data": data,
         "training_videos": {
             "normal": sum(not each.video.abnormal for each in training),
             "abnormal": sum(each.video.abnormal for each in training),
         },
-        "learned_from": sorted({short(each.sha256) for each in training}),
+        "learned_from": sorted({short_digest(each.sha256) for each in training}),
         "left_out_groups": list(config.leave_out),
         "held_out_groups": sorted({each.video.group for each in held_out}),
         **({"held_out_own_groups": own} if own else {}),
@@ -85,12 +87,12 @@ def card(
     }
 
 
-def start_of(start: Model) -> dict[str, Any]:
+def pretrained_entry(pretrained: Model) -> dict[str, Any]:
     """Which model training went on from."""
-    return {"started_from": {"name": start.name, "sha256": start.sha256}}
+    return {"started_from": {"name": pretrained.name, "sha256": pretrained.sha256}}
 
 
-def search_of(found: Search) -> dict[str, Any]:
+def search_entry(found: SearchResult) -> dict[str, Any]:
     """What was searched, and what each setting gave."""
     return {
         "search": {
@@ -107,20 +109,21 @@ def search_of(found: Search) -> dict[str, Any]:
     }
 
 
-def seeds_of(figure: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def seeds_entry(figure: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Every seed's figures, and the mean and sample deviation of those on held-out videos."""
     return {
         "seeds": {
             "chosen_by": figure,
             "runs": [dict(run, metrics=dict(run["metrics"])) for run in runs],
             "mean_and_deviation": {
-                name: list(values) for name, values in spread([r["metrics"] for r in runs]).items()
+                name: list(values)
+                for name, values in mean_and_deviation([r["metrics"] for r in runs]).items()
             },
         }
     }
 
 
-def spread(metrics: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+def mean_and_deviation(metrics: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
     """Mean and sample deviation of each figure over several trainings, at least two."""
     names = [name for name in metrics[0] if all(name in each for each in metrics)]
     values = {name: np.array([each[name] for each in metrics]) for name in names}

@@ -17,23 +17,23 @@ from torch import Tensor, nn
 from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, UsageError
 from oddframe.methods.base import AnyMethod
-from oddframe.methods.one_class.base import NormalNetwork
+from oddframe.methods.one_class.base import OneClassNetwork
 from oddframe.methods.one_class.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import MethodSection, TrainConfig
-from oddframe.training.data.samplers import Deck, TrainingVideo
-from oddframe.training.fit_result import COLLAPSED, Fitted
+from oddframe.training.data.samplers import IndexSampler, TrainingVideo
+from oddframe.training.fit_result import COLLAPSED, FitResult
 from oddframe.training.log import OnStep, StepLog
-from oddframe.training.step import check_finite, fetched, follow, optimiser_of
+from oddframe.training.step import check_finite, make_optimiser, to_cpu, update_average
 
 
-def learn_by_steps(
-    network: NormalNetwork,
+def fit_by_steps(
+    network: OneClassNetwork,
     x: Tensor,
     config: TrainConfig,
     log: Path | None = None,
     on_step: OnStep | None = None,
-) -> NormalNetwork:
+) -> OneClassNetwork:
     """Train ``network``, which remembers them already, on normal snippets.
 
     A step sees as many snippets as the recipe has normal bags; its segments mean nothing here.
@@ -54,23 +54,23 @@ def learn_by_steps(
     (method, method_config), recipe = config.chosen_method(), config.full_recipe()
     network.train()
     average = deepcopy(network) if recipe.average else None
-    optimiser = optimiser_of(recipe, method.parameter_groups(network, method_config))
-    deck = Deck(len(x), recipe.normal_bags, np.random.default_rng(config.recipe.seed))
+    optimiser = make_optimiser(recipe, method.parameter_groups(network, method_config))
+    deck = IndexSampler(len(x), recipe.normal_bags, np.random.default_rng(config.recipe.seed))
     device = network.edge.device
     with StepLog(log, 0) as write:
         for step in range(1, recipe.steps + 1):
-            batch = x[torch.from_numpy(deck.deal())][:, None].to(device)
+            batch = x[torch.from_numpy(deck.draw())][:, None].to(device)
             labels = torch.zeros(len(batch), device=device)
             optimiser.zero_grad(set_to_none=True)
             loss = method.loss(network(batch, labels), labels, method_config)
             loss.total.backward()  # type: ignore[no-untyped-call]
-            loss = fetched(loss)
+            loss = to_cpu(loss)
             check_finite({**loss.terms, "total": loss.total}, step, recipe)
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(list(network.parameters()), recipe.clip_norm)
             optimiser.step()
             if average is not None:
-                follow(average, network, recipe.average, step)
+                update_average(average, network, recipe.average, step)
             write(step, loss)
             if on_step is not None:
                 on_step(step, recipe.steps, loss)
@@ -86,21 +86,21 @@ _MOST_NUMBERS = 2**28
 _FOLDS = 5
 
 
-def normal_only(config: TrainConfig) -> TrainConfig:
+def with_one_class_method(config: TrainConfig) -> TrainConfig:
     """``config`` if its method needs no abnormal video; else with one that does not."""
-    if config.chosen_method()[0].from_normal_alone:
+    if config.chosen_method()[0].one_class:
         return config
     return config.model_copy(update={"method": MethodSection(name=Normality.name, config={})})
 
 
-def fit_normal(
+def fit_one_class(
     videos: Sequence[TrainingVideo],
     config: TrainConfig,
     *,
     device: str | torch.device = "cpu",
     log: Path | None = None,
     on_step: OnStep | None = None,
-) -> Fitted:
+) -> FitResult:
     """Remember what is normal: a detector of the unusual, without one abnormal video.
 
     The order of the videos does not matter, and nothing is left to chance but the weights and
@@ -111,7 +111,8 @@ def fit_normal(
 
     Args:
         videos: Features; abnormal videos are left aside. A video that is there twice counts once.
-        config: A method that learns from normal videos alone (see ``normal_only``), and whether
+        config: A method that learns from normal videos alone (see ``with_one_class_method``), and
+        whether
             features are standardised; steps, stacks a step and seed are for those trained by steps.
         device: Where to train, and where the network is in the end.
         log: JSON lines, one a step, of a method that has steps.
@@ -123,50 +124,50 @@ def fit_normal(
         OddframeError: the loss is not finite.
     """
     method, _ = config.chosen_method()
-    if not method.from_normal_alone:
+    if not method.one_class:
         raise UsageError(
             f"the method {config.method.name} needs abnormal videos too; for normal video alone "
             f"set method.name to {Normality.name}"
         )
-    normal = _each_once([video for video in videos if not video.abnormal])
-    _check(normal)
+    normal = _unique_videos([video for video in videos if not video.abnormal])
+    _check_videos(normal)
     views = [view for video in normal for view in video.views]
     dim = views[0].shape[1]
     apart = config.standardise and not method.backbones
-    standardise = Standardise.fitted(views) if apart else Standardise.identity(dim)
-    snippets, folds = _snippets(normal)
+    standardise = Standardise.fit(views) if apart else Standardise.identity(dim)
+    snippets, folds = _thinned_snippets(normal)
     with torch.no_grad():
         x = standardise(snippets) if apart else snippets
-    unseen = _unseen_distances(method, x, folds, config, device)
-    network = _learnt(method, x, config, device, log, on_step)
+    unseen = _held_out_distances(method, x, folds, config, device)
+    network = _fit_network(method, x, config, device, log, on_step)
     with torch.no_grad():
         network.calibrate(unseen)
         scores = network.logits(unseen).sigmoid()
     whole = ModelNetwork(standardise, network).to(device).eval()
     found = float(scores.max() - scores.min())
-    return Fitted(whole, found, 0, tuple(_warnings(method, videos, normal, found)))
+    return FitResult(whole, found, 0, tuple(_warnings(method, videos, normal, found)))
 
 
-def _learnt(
+def _fit_network(
     method: AnyMethod,
     x: Tensor,
     config: TrainConfig,
     device: str | torch.device,
     log: Path | None = None,
     on_step: OnStep | None = None,
-) -> NormalNetwork:
+) -> OneClassNetwork:
     """What ``method`` makes of normal snippets (N, D), in evaluation mode."""
     with reproducible(torch.device(device), config.recipe.seed):
         network = method.network(x.shape[1], config.chosen_method()[1])
-        assert isinstance(network, NormalNetwork)
+        assert isinstance(network, OneClassNetwork)
         with torch.no_grad():
-            network.remember(x)
-        if method.by_steps:
-            network = learn_by_steps(network.to(device), x, config, log, on_step)
+            network.fit_snippets(x)
+        if method.trained_by_steps:
+            network = fit_by_steps(network.to(device), x, config, log, on_step)
     return network.to(device).eval()
 
 
-def _each_once(videos: Sequence[TrainingVideo]) -> list[TrainingVideo]:
+def _unique_videos(videos: Sequence[TrainingVideo]) -> list[TrainingVideo]:
     """By the digest of their features, so that their order does not matter."""
     by_digest = {}
     for video in videos:
@@ -177,7 +178,7 @@ def _each_once(videos: Sequence[TrainingVideo]) -> list[TrainingVideo]:
     return [by_digest[key] for key in sorted(by_digest)]
 
 
-def _check(normal: Sequence[TrainingVideo]) -> None:
+def _check_videos(normal: Sequence[TrainingVideo]) -> None:
     if not normal:
         raise InputError("no normal videos to train on")
     views = [view for video in normal for view in video.views]
@@ -189,7 +190,7 @@ def _check(normal: Sequence[TrainingVideo]) -> None:
         raise InputError("features of a normal video are not finite; extract them again")
 
 
-def _snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
+def _thinned_snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
     """All snippets (N, D), thinned out where they are too many, and the fold of each (N,)."""
     views = [view for video in normal for view in video.views]
     if len(normal) == 1:  # Parts of the one video, in time.
@@ -207,7 +208,7 @@ def _snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(fold[kept])
 
 
-def _unseen_distances(
+def _held_out_distances(
     method: AnyMethod, x: Tensor, folds: Tensor, config: TrainConfig, device: str | torch.device
 ) -> Tensor:
     """(N,) distances of snippets to networks that learnt from the other folds."""
@@ -215,7 +216,7 @@ def _unseen_distances(
     each = sorted(set(folds.tolist()))
     for fold in each[:1] if method.backbones else each:
         inside = folds == fold
-        others = _learnt(method, x[~inside], config, device)
+        others = _fit_network(method, x[~inside], config, device)
         with torch.inference_mode():
             found.append(others.distance(x[inside].to(device)).clone())
     return torch.cat(found)

@@ -17,36 +17,38 @@ from oddframe.training.config import (
     MethodSection,
     TrainConfig,
 )
-from oddframe.training.data.features import Gathered
-from oddframe.video.snippets.crops import regions_of
+from oddframe.training.data.features import VideoFeatures
+from oddframe.video.snippets.crops import region_grid
 from oddframe.video.snippets.transforms import Preprocessing
 
 
-def config_of(start: Model) -> TrainConfig:
+def config_from_model(pretrained: Model) -> TrainConfig:
     """The configuration that fits a model: its features, method, events; the rest as always.
 
     What only its own training data asked for (bags, recipe, groups left out, a fixed threshold) is
     not taken over.
     """
-    best = _section(start.profiles["best"].spec)
+    best = _section(pretrained.profiles["best"].spec)
     fast = None
-    if "fast" in start.profiles:
-        other = _section(start.profiles["fast"].spec)
+    if "fast" in pretrained.profiles:
+        other = _section(pretrained.profiles["fast"].spec)
         names = [n for n in FeatureChanges.model_fields if getattr(other, n) != getattr(best, n)]
         fast = FeatureChanges(**{name: getattr(other, name) for name in names})
     return TrainConfig(
         features=best,
         fast=fast,
-        method=MethodSection(name=start.method, config=start.config.model_dump(mode="json")),
-        events=_events(start.profiles["best"].rule),
+        method=MethodSection(
+            name=pretrained.method, config=pretrained.config.model_dump(mode="json")
+        ),
+        events=_events(pretrained.profiles["best"].rule),
     )
 
 
-def check_start(start: Model, config: TrainConfig, spec: FeatureSpec) -> None:
+def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) -> None:
     """Refuse a model of another method or of other features than the run's.
 
     Args:
-        start: The model to go on from.
+        pretrained: The model to go on from.
         config: What is to be trained.
         spec: Features of what is to be trained.
 
@@ -54,28 +56,29 @@ def check_start(start: Model, config: TrainConfig, spec: FeatureSpec) -> None:
         UsageError: it is one; the line names what differs.
     """
     method, method_config = config.chosen_method()
-    if method.from_normal_alone:
+    if method.one_class:
         raise UsageError(
             f"{method.title} learns from normal videos alone and goes on from no model; "
             "to go on from one takes abnormal videos too"
         )
     lines = []
-    if start.method != config.method.name:
-        lines = [f"method: {start.method}, not {config.method.name}"]
-    elif start.config != method_config:
-        lines = _differences(start.config, method_config)
-    lines += start.profiles["best"].spec.differences(spec)
+    if pretrained.method != config.method.name:
+        lines = [f"method: {pretrained.method}, not {config.method.name}"]
+    elif pretrained.config != method_config:
+        lines = _differences(pretrained.config, method_config)
+    lines += pretrained.profiles["best"].spec.differences(spec)
     if lines:
         raise UsageError(
-            f"training cannot go on from the model '{start.name}', which is configured otherwise: "
+            f"training cannot go on from the model '{pretrained.name}', which is configured "
+            f"otherwise: "
             f"{'; '.join(lines)}"
         )
 
 
-def seen_before(
-    start: Model,
-    training: Sequence[Gathered],
-    held_out: Sequence[Gathered],
+def overlap_warnings(
+    pretrained: Model,
+    training: Sequence[VideoFeatures],
+    held_out: Sequence[VideoFeatures],
     *,
     choosing: bool,
 ) -> list[str]:
@@ -84,27 +87,27 @@ def seen_before(
     Its card keeps the contents of those videos.
 
     Args:
-        start: The model to go on from.
+        pretrained: The model to go on from.
         training: What is learned from.
         held_out: What the figures are measured on.
         choosing: Whether something is chosen on groups of what is learned from.
     """
 
-    def seen(videos: Sequence[Gathered]) -> list[Gathered]:
-        known = start.learned_from([(v.video.group, v.sha256) for v in videos])
+    def seen(videos: Sequence[VideoFeatures]) -> list[VideoFeatures]:
+        known = pretrained.learned_from([(v.video.group, v.sha256) for v in videos])
         return [video for video, is_known in zip(videos, known, strict=True) if is_known]
 
     lines = []
     if known := seen(held_out):
         lines.append(
-            f"the model '{start.name}' has learned from {len(known)} of {len(held_out)} held-out "
+            f"the model '{pretrained.name}' has learned from {len(known)} of {len(held_out)} held-out "  # noqa: E501
             f"videos or others of their groups ({known[0].video.path.name}): the figures are too "
             "good"
         )
     if choosing and seen(training):
         lines.append(
-            f"the model '{start.name}' has learned from the groups that settings and seeds are "
-            "chosen on: their figures are too good, and say little"
+            f"the model '{pretrained.name}' has learned from the groups that settings and "
+            "seeds are chosen on: their figures are too good, and say little"
         )
     return lines
 
@@ -113,7 +116,7 @@ def _section(spec: FeatureSpec) -> FeatureSection:
     names = {*Preprocessing.__dataclass_fields__, "backbone"}
     values = {name: getattr(spec, name) for name in names}
     if spec.tiles is not None:
-        kind = "tiles" if regions_of(spec.crops) is None else "regions"
+        kind = "tiles" if region_grid(spec.crops) is None else "regions"
         values |= {kind: spec.tiles, "crops": ("full",), "resize": spec.crop_size}
     return FeatureSection(**values)
 

@@ -16,13 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe._utils.files import exists, json_text, opened, told, write_text
+from oddframe._utils.files import (
+    exists,
+    json_text,
+    open_regular_file,
+    translate_os_errors,
+    write_text,
+)
 from oddframe.errors import OddframeError, UsageError
-from oddframe.training.config import TrainConfig, mirrored
+from oddframe.training.config import TrainConfig, mirrored_section
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchSetting:
     """What the search chooses."""
 
     lr: float
@@ -52,7 +58,7 @@ class Trial:
         step_s: Seconds of that a step.
     """
 
-    setting: Setting
+    setting: SearchSetting
     fold: int
     figure: float
     seconds: float
@@ -60,16 +66,16 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedSetting:
     """A setting that was not tried on a fold, and why."""
 
-    setting: Setting
+    setting: SearchSetting
     fold: int
     reason: str
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchResult:
     """A grid and what was seen of it.
 
     Attributes:
@@ -81,18 +87,18 @@ class Search:
     """
 
     figure: str
-    grid: tuple[Setting, ...]
+    grid: tuple[SearchSetting, ...]
     trials: tuple[Trial, ...]
-    left_out: tuple[LeftOut, ...]
-    chosen: Setting
+    left_out: tuple[SkippedSetting, ...]
+    chosen: SearchSetting
 
-    def mean(self, setting: Setting) -> float | None:
+    def mean(self, setting: SearchSetting) -> float | None:
         """Mean figure of a setting over its folds; None: it was not tried."""
         found = [trial.figure for trial in self.trials if trial.setting == setting]
         return float(np.mean(found)) if found else None
 
 
-def grid(config: TrainConfig, *, views: bool = True) -> tuple[Setting, ...]:
+def make_grid(config: TrainConfig, *, views: bool = True) -> tuple[SearchSetting, ...]:
     """All settings of ``config.search``, each once: views outermost, then steps, then rates.
 
     Args:
@@ -102,10 +108,10 @@ def grid(config: TrainConfig, *, views: bool = True) -> tuple[Setting, ...]:
     recipe, wanted = config.full_recipe(), config.search
     seen = config.training_features.mirrored
     sections = config.training_views().values()
-    more = any(set(mirrored(section).crops) - set(section.crops) for section in sections)
-    both = wanted.mirrored and views and more and not seen and not config.features.placed
+    more = any(set(mirrored_section(section).crops) - set(section.crops) for section in sections)
+    both = wanted.mirrored and views and more and not seen and not config.features.grid_kind
     settings = [
-        Setting(float(f"{lr * recipe.lr:.3g}"), max(1, round(steps * recipe.steps)), mirror)
+        SearchSetting(float(f"{lr * recipe.lr:.3g}"), max(1, round(steps * recipe.steps)), mirror)
         for mirror in ((seen, True) if both else (seen,))
         for steps in wanted.steps
         for lr in wanted.lr
@@ -113,13 +119,13 @@ def grid(config: TrainConfig, *, views: bool = True) -> tuple[Setting, ...]:
     return tuple(dict.fromkeys(settings))
 
 
-def search(
-    settings: Sequence[Setting],
+def successive_halving(
+    settings: Sequence[SearchSetting],
     folds: int,
-    attempt: Callable[[Setting, int], Trial],
-    obstacle: Callable[[Setting, int], str | None],
+    run_trial: Callable[[SearchSetting, int], Trial],
+    reason_to_skip: Callable[[SearchSetting, int], str | None],
     figure: str,
-) -> Search:
+) -> SearchResult:
     """Try all settings on the first fold, the better half of them on the next, and so on.
 
     Settings are compared on equal terms, whenever the time is up: by their means over the same
@@ -129,21 +135,21 @@ def search(
     Args:
         settings: At least one.
         folds: Number of validation folds.
-        attempt: Trains a setting without a fold, and measures it on it.
-        obstacle: Why a setting cannot be tried on a fold, or None.
+        run_trial: Trains a setting without a fold, and measures it on it.
+        reason_to_skip: Why a setting cannot be tried on a fold, or None.
         figure: Name of what ``attempt`` measures.
     """
-    figures: dict[Setting, list[float]] = {setting: [] for setting in settings}
+    figures: dict[SearchSetting, list[float]] = {setting: [] for setting in settings}
     trials: list[Trial] = []
-    left_out: list[LeftOut] = []
+    left_out: list[SkippedSetting] = []
     left = list(settings)
     for fold in range(folds):
         tried: list[Trial] = []
         for setting in left:
-            if reason := obstacle(setting, fold):
-                left_out.append(LeftOut(setting, fold, reason))
+            if reason := reason_to_skip(setting, fold):
+                left_out.append(SkippedSetting(setting, fold, reason))
             else:
-                tried.append(attempt(setting, fold))
+                tried.append(run_trial(setting, fold))
         whole = len(tried) == len(left)
         if not tried or (fold > 0 and not whole):
             break
@@ -155,7 +161,7 @@ def search(
         left = ranked[: (len(ranked) + 1) // 2]
         if not whole or len(left) == 1:
             break
-    return Search(figure, tuple(settings), tuple(trials), tuple(left_out), left[0])
+    return SearchResult(figure, tuple(settings), tuple(trials), tuple(left_out), left[0])
 
 
 class TrialLog:
@@ -172,12 +178,12 @@ class TrialLog:
         self._trials: dict[str, Trial] = {}
         text = ""
         if exists(path):
-            with told(path), opened(path, OddframeError) as file:
+            with translate_os_errors(path), open_regular_file(path, OddframeError) as file:
                 text = file.read().decode(errors="replace")
         for line in text.splitlines():
             try:
                 row = json.loads(line)
-                key, setting = row.pop("key"), Setting(**row.pop("setting"))
+                key, setting = row.pop("key"), SearchSetting(**row.pop("setting"))
                 self._trials[key] = Trial(setting, **row)
             except (ValueError, KeyError, TypeError):
                 continue
@@ -205,7 +211,7 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[hms])+")
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([hms])")
 
 
-def seconds(text: str) -> float:
+def parse_time_budget(text: str) -> float:
     """``10m``, ``1h``, ``90s``, ``1h30m`` in seconds.
 
     Raises:
@@ -222,7 +228,7 @@ def seconds(text: str) -> float:
     return total
 
 
-def duration(seconds: float) -> str:
+def format_time_budget(seconds: float) -> str:
     """``14 s``, ``3 min``, ``1.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -237,7 +243,7 @@ class Pace:
     step_s: float
 
     def of(self, steps: int) -> float:
-        """Seconds that a training of ``steps`` steps takes."""
+        """Seconds that a training of ``step_curve`` steps takes."""
         return self.fixed_s + steps * self.step_s
 
 

@@ -17,23 +17,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from oddframe._utils.determinism import repeatable_attention
+from oddframe._utils.determinism import deterministic_attention
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import Loss, Recipe
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import Bags, Batch, TrainingVideo, UnlabelledBags, make_bags
-from oddframe.training.distributed import ALONE, Backward, Ranks, SharedParts
+from oddframe.training.data.samplers import (
+    BagSampler,
+    Batch,
+    TrainingVideo,
+    UnlabelledBagSampler,
+    make_bag_sampler,
+)
+from oddframe.training.distributed import SINGLE_PROCESS, Backward, ProcessGroup, SharedMicrobatches
 
 
-class Ahead:
+class Prefetcher:
     """Draws the batches of ``bags`` one ahead; nothing else may draw from ``bags``.
 
     ``state()`` excludes the prefetched batch.
     """
 
-    def __init__(self, bags: Bags) -> None:
+    def __init__(self, bags: BagSampler) -> None:
         self._bags = bags
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bags")
         self._waiting: Future[Batch] | None = None
@@ -71,10 +77,10 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
 
 # Snippets that are computed together: activations of more fall out of a processor's caches, and at
 # the published size they are 3 GB.
-_SNIPPETS = 4_096
+_MICROBATCH_SNIPPETS = 4_096
 
 
-class Run:
+class TrainingRun:
     """The moving parts of one training run: batch in, one step of the weights.
 
     Of several processes each computes some parts of a batch, and all take the same step.
@@ -89,38 +95,44 @@ class Run:
         videos: Sequence[TrainingVideo],
         config: TrainConfig,
         device: torch.device,
-        start: ModelNetwork | None,
-        ranks: Ranks = ALONE,
+        pretrained: ModelNetwork | None,
+        processes: ProcessGroup = SINGLE_PROCESS,
     ):
         self.videos, self.config, self.device = videos, config, device
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
         seed = config.recipe.seed
-        bags: Bags = (
-            UnlabelledBags(videos, config.bags, self.recipe, np.random.default_rng(seed))
-            if self.method.without_labels
-            else make_bags(videos, config.bags, self.recipe, seed)
+        bags: BagSampler = (
+            UnlabelledBagSampler(videos, config.bags, self.recipe, np.random.default_rng(seed))
+            if self.method.unsupervised
+            else make_bag_sampler(videos, config.bags, self.recipe, seed)
         )
-        self.bags: Bags = Ahead(bags) if device.type == "cuda" else bags
+        self.bags: BagSampler = Prefetcher(bags) if device.type == "cuda" else bags
         # One graphics card computes a batch at once; several share its parts.
-        parted = device.type != "cuda" or ranks.world > 1
-        self.parts = parts_of_batch(config, videos[0].tiles) if parted else [all_rows(self.recipe)]
+        parted = device.type != "cuda" or processes.size > 1
+        self.microbatches = (
+            microbatches(config, videos[0].tiles) if parted else [whole_batch(self.recipe)]
+        )
         dim = videos[0].views[0].shape[1]
         standardise = (
-            Standardise.fitted(view for video in videos for view in video.views)
+            Standardise.fit(view for video in videos for view in video.views)
             if config.standardise
             else Standardise.identity(dim)
         )
         network = ModelNetwork(standardise, self.method.network(dim, self.method_config))
-        if start is not None:
-            network.load_state_dict(start.state_dict())
+        if pretrained is not None:
+            network.load_state_dict(pretrained.state_dict())
             network.temperature.fill_(1.0)  # It belongs to the logits that there were.
         self.network = network.to(device).train()
         self.parameters = list(self.network.parameters())
-        several = ranks.world > 1
-        self.shared = SharedParts(ranks, len(self.parts), self.parameters) if several else None
+        several = processes.size > 1
+        self.shared = (
+            SharedMicrobatches(processes, len(self.microbatches), self.parameters)
+            if several
+            else None
+        )
         groups = self.method.parameter_groups(self.network.network, self.method_config)
-        self.optimiser = optimiser_of(self.recipe, groups)
+        self.optimiser = make_optimiser(self.recipe, groups)
         self.average = deepcopy(self.network) if self.recipe.average else None
 
     def step(self, step: int) -> Loss:
@@ -135,43 +147,43 @@ class Run:
 
         def draw() -> Backward:
             x = self.network.standardise(torch.from_numpy(self.bags.draw().bags).to(self.device))
-            x = self._disturbed(x)
-            return lambda part: self._backward(x[self.parts[part]], step)
+            x = self._augment(x)
+            return lambda part: self._backward(x[self.microbatches[part]], step)
 
         # The gradient of a mean is that of its parts, added up.
         if self.shared is not None:
             losses = self.shared.gradients(draw)
         else:
-            losses = list(map(draw(), range(len(self.parts))))
-        loss = _mean(losses)
+            losses = list(map(draw(), range(len(self.microbatches))))
+        loss = _mean_loss(losses)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimiser.step()
         if self.average is not None:
-            follow(self.average, self.network, self.recipe.average, step)
+            update_average(self.average, self.network, self.recipe.average, step)
         return loss
 
     def _backward(self, x: Tensor, step: int) -> Loss:
         """Add the gradients of a part, whose bags (B, T, D) are normal ones first."""
         labels = self._labels(len(x))
-        with repeatable_attention(self.device):
+        with deterministic_attention(self.device):
             output = self.network.network(x, labels)
         check_finite(
             {"scores": output.scores.mean()}, step, self.recipe
         )  # Losses may choke on NaN.
         loss = self.method.loss(output, labels, self.method_config)
-        (loss.total / len(self.parts)).backward()  # type: ignore[no-untyped-call]
-        loss = fetched(loss)  # Only now: a graphics card has all of its work by then.
+        (loss.total / len(self.microbatches)).backward()  # type: ignore[no-untyped-call]
+        loss = to_cpu(loss)  # Only now: a graphics card has all of its work by then.
         check_finite({**loss.terms, "total": loss.total}, step, self.recipe)
         return loss
 
     def _labels(self, bags: int) -> Tensor:
         """(B,) of a part with ``bags`` bags."""
-        normal = self.recipe.normal_bags * bags // len(all_rows(self.recipe))
+        normal = self.recipe.normal_bags * bags // len(whole_batch(self.recipe))
         counts = torch.tensor([normal, bags - normal])
         return torch.tensor([0.0, 1.0]).repeat_interleave(counts).to(self.device)
 
-    def _disturbed(self, x: Tensor) -> Tensor:
+    def _augment(self, x: Tensor) -> Tensor:
         """Training features (B, T, D), with the recipe's noise and without some dimensions."""
         noise, dropout = self.config.recipe.feature_noise, self.config.recipe.feature_dropout
         if not noise and not dropout:
@@ -186,13 +198,13 @@ class Run:
             x = torch.where(torch.rand_like(x[:, :1]) < dropout, mean, x)
         return x
 
-    def so_far(self) -> ModelNetwork:
+    def eval_network(self) -> ModelNetwork:
         """The network as it would be kept, in evaluation mode, when there is no step to come."""
         return (self.network if self.average is None else self.average).eval()
 
-    def go_on(self) -> None:
+    def resume_training(self) -> None:
         """Back from looking at the network to training it."""
-        self.so_far().temperature.fill_(1.0)  # Found anew when it is looked at again.
+        self.eval_network().temperature.fill_(1.0)  # Found anew when it is looked at again.
         self.network.train()
 
     def snapshot(self, step: int, identity: str) -> Checkpoint:
@@ -207,7 +219,7 @@ class Run:
             weights=self.network.state_dict(),
             average={} if self.average is None else self.average.state_dict(),
             optimiser={i: {k: torch.as_tensor(v) for k, v in s.items()} for i, s in state.items()},
-            chance=chance,
+            random_state=chance,
             bags=self.bags.state(),
         )
 
@@ -218,18 +230,18 @@ class Run:
             self.average.load_state_dict(saved.average)
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": saved.optimiser, "param_groups": groups})
-        torch.set_rng_state(saved.chance["cpu"])
+        torch.set_rng_state(saved.random_state["cpu"])
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state(saved.chance["cuda"], self.device)
+            torch.cuda.set_rng_state(saved.random_state["cuda"], self.device)
         self.bags.restore(saved.bags)
 
 
-def all_rows(recipe: Recipe) -> Tensor:
+def whole_batch(recipe: Recipe) -> Tensor:
     """The rows of a batch, one a bag."""
     return torch.arange(recipe.normal_bags + recipe.abnormal_bags)
 
 
-def parts_of_batch(config: TrainConfig, tiles: int) -> list[Tensor]:
+def microbatches(config: TrainConfig, tiles: int) -> list[Tensor]:
     """Which rows of a batch are computed together: as many as fit the processor's cache.
 
     Each part has as many normal bags as abnormal ones, of the same places; one part where the
@@ -241,15 +253,15 @@ def parts_of_batch(config: TrainConfig, tiles: int) -> list[Tensor]:
     """
     recipe = config.full_recipe()
     normal = recipe.normal_bags
-    if normal != recipe.abnormal_bags or not config.chosen_method()[0].separable:
-        return [all_rows(recipe)]
-    most = max(1, _SNIPPETS // (2 * recipe.segments * tiles))
+    if normal != recipe.abnormal_bags or not config.chosen_method()[0].supports_microbatches:
+        return [whole_batch(recipe)]
+    most = max(1, _MICROBATCH_SNIPPETS // (2 * recipe.segments * tiles))
     pairs = max(n for n in range(1, normal + 1) if normal % n == 0 and n <= most)
     starts = torch.split(torch.arange(normal), pairs)
     return [torch.cat([rows, rows + normal]) for rows in starts]
 
 
-def _mean(losses: Sequence[Loss]) -> Loss:
+def _mean_loss(losses: Sequence[Loss]) -> Loss:
     """Of the losses of equal parts of a batch."""
     total = torch.stack([loss.total.detach() for loss in losses]).mean()
     names = losses[0].terms
@@ -257,14 +269,14 @@ def _mean(losses: Sequence[Loss]) -> Loss:
     return Loss(total, terms)
 
 
-def fetched(loss: Loss) -> Loss:
+def to_cpu(loss: Loss) -> Loss:
     """A loss in plain memory, without its graph: from a graphics card in one piece."""
     terms = [term.detach().reshape(()).to(loss.total.device) for term in loss.terms.values()]
     total, *rest = torch.stack([loss.total.detach().reshape(()), *terms]).cpu()
     return Loss(total, dict(zip(loss.terms, rest, strict=True)))
 
 
-def optimiser_of(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def make_optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     """The recipe's optimiser of these groups of parameters.
 
     Raises:
@@ -293,7 +305,7 @@ def check_finite(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None
             )
 
 
-def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Let the moving average of the weights follow ``network`` after ``step`` steps.
 
     Statistics of batch normalisation belong to the weights that they were seen with, and are

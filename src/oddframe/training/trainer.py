@@ -8,40 +8,40 @@ from pathlib import Path
 
 import torch
 
-from oddframe._utils.files import told
+from oddframe._utils.files import translate_os_errors
 from oddframe.backbones.engines import DeviceName
-from oddframe.modelfile import UNUSUAL, Model, Profile
+from oddframe.modelfile import DETECTS_UNUSUAL, Model, Profile
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.features import Gathered, Library, training_video
+from oddframe.training.data.features import FeatureCache, VideoFeatures, training_video
 from oddframe.training.log import OnStep
 from oddframe.training.loop import fit
-from oddframe.training.model_card import digest
+from oddframe.training.model_card import training_data_digest
 
 
 @dataclass(frozen=True)
-class Trainer:
+class ModelTrainer:
     """Trains models that differ in their configuration and videos alone.
 
     Attributes:
-        library: Knows what the features are.
+        feature_cache: Knows what the features are.
         device: Where to train.
-        start: A model to go on from; none: fresh weights.
+        pretrained: A model to go on from; none: fresh weights.
         name: Of the models.
     """
 
-    library: Library
+    feature_cache: FeatureCache
     device: DeviceName
-    start: Model | None
+    pretrained: Model | None
     name: str
 
     def model(
         self,
         config: TrainConfig,
-        videos: Sequence[Gathered],
+        videos: Sequence[VideoFeatures],
         *,
         checkpoint: Path,
         log: Path | None = None,
-        board: Path | None = None,
+        tensorboard: Path | None = None,
         on_step: OnStep | None = None,
     ) -> tuple[Model, tuple[str, ...]]:
         """A model trained on ``videos``, without a threshold and a card yet, and warnings.
@@ -57,23 +57,25 @@ class Trainer:
         pairs = zip(seen, videos, strict=True)
         training = [training_video(each, g.video.abnormal) for each, g in pairs]
         if config.bags.mode == "video":
-            training = self.library.segmented(training, seen, videos, config.recipe.segments)
-        with told(log or checkpoint):
+            training = self.feature_cache.with_cut_bags(
+                training, seen, videos, config.recipe.segments
+            )
+        with translate_os_errors(log or checkpoint):
             fitted = fit(
                 training,
                 config,
-                start=None if self.start is None else self.start.network,
+                pretrained=None if self.pretrained is None else self.pretrained.network,
                 device=_training_device(self.device),
                 log=log,
-                board=board,
+                tensorboard=tensorboard,
                 checkpoint=checkpoint,
                 on_step=on_step,
             )
         if config.half:  # Rounded before it is measured: the figures are of what is written.
             fitted.network.network.half().float()
         classes = sorted({each.video.label for each in videos if each.video.abnormal})
-        knows = UNUSUAL if method.from_normal_alone else ", ".join(classes)
-        if method.without_labels:  # It has not used the classes.
+        knows = DETECTS_UNUSUAL if method.one_class else ", ".join(classes)
+        if method.unsupervised:  # It has not used the classes.
             knows = "what is rare"
         model = Model(
             name=self.name,
@@ -81,11 +83,11 @@ class Trainer:
             config=method_config,
             network=fitted.network.cpu(),
             profiles={
-                name: Profile(self.library.spec(section), config.events.rule(0.5))
+                name: Profile(self.feature_cache.spec(section), config.events.rule(0.5))
                 for name, section in config.profiles().items()
             },
-            knows=config.knows or knows,
-            training_data=digest(videos),
+            detects=config.detects or knows,
+            training_data=training_data_digest(videos),
         )
         return model, fitted.warnings
 

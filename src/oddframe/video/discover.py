@@ -11,14 +11,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePath
 
-from oddframe._utils.files import why_no_path
+from oddframe._utils.files import invalid_path_reason
 from oddframe.errors import InputError
-from oddframe.video.decoding.container import check_file
-from oddframe.video.decoding.folder import PICTURE_SUFFIXES, natural
-from oddframe.video.decoding.probe import VideoInfo, probe
-
-__all__ = ["VideoInfo", "find_inputs", "probe", "videos_among"]
-
+from oddframe.video.decoding.container import check_readable
+from oddframe.video.decoding.folder import PICTURE_SUFFIXES, natural_sort_key
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -30,8 +26,8 @@ VIDEO_SUFFIXES = frozenset({
 # fmt: on
 
 
-def videos_among(
-    files: Iterable[PurePath], surely: Collection[PurePath] = ()
+def group_videos(
+    files: Iterable[PurePath], known_videos: Collection[PurePath] = ()
 ) -> dict[PurePath, list[PurePath]]:
     """The videos in a tree of files, each with the files that it is of.
 
@@ -41,9 +37,9 @@ def videos_among(
 
     Args:
         files: Paths from the root of the tree; the root itself may be a folder of frames, ``.``.
-        surely: Paths that count as videos whatever their names.
+        known_videos: Paths that count as videos whatever their names.
     """
-    inputs = {path: [path] for path in surely}
+    inputs = {path: [path] for path in known_videos}
     inside: defaultdict[PurePath, list[PurePath]] = defaultdict(list)
     for file in files:
         if any(part.startswith(".") for part in file.parts):
@@ -58,14 +54,16 @@ def videos_among(
             continue
         inputs[folder] = held
         above |= {folder, *folder.parents}
-    order = sorted(inputs, key=lambda path: [natural(PurePath(part)) for part in path.parts])
+    order = sorted(
+        inputs, key=lambda path: [natural_sort_key(PurePath(part)) for part in path.parts]
+    )
     return {path: inputs[path] for path in order}
 
 
-def find_inputs(paths: Sequence[str]) -> list[Path]:
+def find_videos(paths: Sequence[str]) -> list[Path]:
     """The videos that ``paths`` mean: files, folders of frames, and what is in folders or globs.
 
-    A folder is searched with those below it, see ``videos_among``. Each input comes once. What does
+    A folder is searched with those below it, see ``group_videos``. Each input comes once. What does
     not exist is handed back as it is: opening it says why not, in its place among the others.
 
     Raises:
@@ -73,7 +71,7 @@ def find_inputs(paths: Sequence[str]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for text in paths:
-        if wrong := why_no_path(text):
+        if wrong := invalid_path_reason(text):
             raise InputError(f"{text:.60}: the path {wrong}")
         for path in _meant(text):
             found.setdefault(os.path.realpath(path), path)
@@ -96,14 +94,14 @@ def _meant(text: str) -> Iterable[Path]:
 
 
 def _by_folder(path: Path) -> tuple[str, list[tuple[int, int, str]]]:
-    return str(path.parent), natural(path)
+    return str(path.parent), natural_sort_key(path)
 
 
 def _search(folder: Path) -> list[Path]:
     files: list[Path] = []
     closed: list[Path] = []  # Opening them says why.
     _list(folder, frozenset(), files, closed)
-    found = videos_among(
+    found = group_videos(
         (file.relative_to(folder) for file in files), [path.relative_to(folder) for path in closed]
     )
     return [folder / path for path in found]
@@ -128,12 +126,12 @@ def _list(folder: Path, above: frozenset[str], files: list[Path], closed: list[P
 
 
 # In the comment of every video that shows what was found in another one.
-MARK = "oddframe wrote this to show what it found; it is no recording"
+GENERATED_MARK = "oddframe wrote this to show what it found; it is no recording"
 _ENDINGS = ("annotated.mp4", "preview.mp4", "preview.webm")
 _BLOCK = 2**20  # Bytes; the comment is written before the pictures.
 
 
-def is_own(path: Path) -> bool:
+def is_generated(path: Path) -> bool:
     """Whether a file is an annotated video or a preview, by its mark; only those have such names.
 
     False for a file that cannot be read. No decoder is used here: untrusted files are decoded in
@@ -141,9 +139,9 @@ def is_own(path: Path) -> bool:
     """
     if not path.name.endswith(_ENDINGS):
         return False
-    mark, read = MARK.encode(), b""
+    mark, read = GENERATED_MARK.encode(), b""
     try:
-        check_file(path)
+        check_readable(path)
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 read = read[-len(mark) :] + block

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.video.snippets.transforms import Filter, Look
+from oddframe.video.snippets.transforms import FrameTransform, ResamplingFilter
 
 Image = NDArray[np.uint8]
 
@@ -69,14 +69,14 @@ class FrameSource(Protocol):
         """About how many frames there will be; None where nothing says so."""
 
     @property
-    def sound_file(self) -> Path | None:
+    def audio_file(self) -> Path | None:
         """The file that the video's sound is in, if there is any; None: surely none."""
 
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         """The frames in the order of showing, each in every look: the video is decoded once.
 
         Args:
-            looks: What to do to each frame. A size of None is that of the first frame (at most 8192
+            read: What to do to each frame. A size of None is that of the first frame (at most 8192
                 pixels wide and high), to which later frames of another size are brought.
 
         Yields:
@@ -88,10 +88,13 @@ class FrameSource(Protocol):
         """
 
     def frames(
-        self, size: tuple[int, int] | None = None, filter: Filter = "bicubic", jpeg_quality: int = 0
+        self,
+        size: tuple[int, int] | None = None,
+        filter: ResamplingFilter = "bicubic",
+        jpeg_quality: int = 0,
     ) -> Iterator[Frame]:
         """The frames in one look: see ``looks`` and ``Look``."""
-        for (frame,) in self.looks([Look(size, filter, jpeg_quality)]):
+        for (frame,) in self.read([FrameTransform(size, filter, jpeg_quality)]):
             yield frame
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
@@ -137,23 +140,23 @@ class HeartbeatSource(FrameSource):
         return self._source.expected_frames
 
     @property
-    def sound_file(self) -> Path | None:
+    def audio_file(self) -> Path | None:
         """Of the video."""
-        return self._source.sound_file
+        return self._source.audio_file
 
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         """Those of the video, see ``FrameSource.looks``."""
-        for frames in self._source.looks(looks):
+        for frames in self._source.read(read):
             self._frames += 1
-            self.beat()
+            self.heartbeat()
             yield frames
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Call ``heartbeat``."""
         self._heartbeat(self._frames, self._source.expected_frames)
 
 
-class PlainFrames(FrameSource):
+class ConstantRateSource(FrameSource):
     """Frames that come without time stamps and without sound: so many a second.
 
     Args:
@@ -172,6 +175,6 @@ class PlainFrames(FrameSource):
         return self._fps
 
     @property
-    def sound_file(self) -> None:
+    def audio_file(self) -> None:
         """There is none."""
         return

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe._utils.files import exists, is_dir
-from oddframe.cameras import camera_of
+from oddframe.cameras import camera_name
 from oddframe.errors import InputError
-from oddframe.video.decoding.folder import PICTURE_SUFFIXES, opened_picture
+from oddframe.video.decoding.folder import PICTURE_SUFFIXES, open_picture
 from oddframe.video.frame import Image
 
 _DARK = 128
@@ -69,7 +69,7 @@ class Masks:
 
     def of(self, video: Path) -> Mask | None:
         """The mask of the video at this path, or None."""
-        return self.by_camera.get(camera_of(video), self.common)
+        return self.by_camera.get(camera_name(video), self.common)
 
     def digest_of(self, video: Path) -> str:
         """The digest of that mask; "": nothing of the video is ignored."""
@@ -117,7 +117,7 @@ def read_mask(path: str | Path) -> Mask:
     path = Path(path)
     if not exists(path):
         raise InputError(f"{path}: no such mask")
-    with opened_picture(path, " as a mask") as picture:
+    with open_picture(path, " as a mask") as picture:
         if picture.width * picture.height > _MOST_PIXELS:
             raise ValueError(f"more than {_MOST_PIXELS:,} pixels")
         deep = picture.mode.startswith(("I", "F"))

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from oddframe._utils.child_process import is_supported
 from oddframe.errors import InputError, UsageError
+from oddframe.video.decoding.isolated import IsolatedVideo, open_in_process
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.decoding.supervised import SupervisedVideo, open_here
-from oddframe.video.frame import Frame, FrameSource, Image, PlainFrames
-from oddframe.video.snippets.transforms import Look
-
-__all__ = ["Frame", "FrameSource", "open_source"]
+from oddframe.video.frame import ConstantRateSource, Frame, FrameSource, Image
+from oddframe.video.snippets.transforms import FrameTransform
 
 
-class ArrayFrames(PlainFrames):
+class ArraySource(ConstantRateSource):
     """An array (N, H, W, 3) or an iterable of (H, W, 3), RGB uint8, as a ``FrameSource``.
 
     Args:
@@ -51,14 +49,14 @@ class ArrayFrames(PlainFrames):
         """Number of frames; None for an iterator."""
         return len(self._frames) if isinstance(self._frames, np.ndarray | list | tuple) else None
 
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         """The frames, see ``FrameSource.looks``."""
-        scalers = [Scaler(look) for look in looks]
+        scalers = [Scaler(look) for look in read]
         number = -1
         for number, image in enumerate(self._frames):
             _check(image)
             time_s = number / self.fps
-            yield tuple(Frame(partial(scaler.rgb, image), time_s) for scaler in scalers)
+            yield tuple(Frame(partial(scaler.scale_rgb, image), time_s) for scaler in scalers)
         if number < 0:
             raise InputError(f"{self.name}: there is not one (an iterator can be read only once)")
 
@@ -90,6 +88,6 @@ def open_source(
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise UsageError(f"a frame rate must be a positive number, not {fps}")
     if not isinstance(source, str | Path):
-        return ArrayFrames(source, fps)
-    opened = SupervisedVideo if is_supported() else open_here
+        return ArraySource(source, fps)
+    opened = IsolatedVideo if is_supported() else open_in_process
     return opened(Path(source), fps)

@@ -16,9 +16,9 @@ import numpy as np
 from oddframe.cameras import with_masks, with_thresholds
 from oddframe.detector import ModelInfo, VideoResult
 from oddframe.events import EventRule
-from oddframe.features.extraction.partial import Partial
+from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.presets import imported_spec
-from oddframe.features.store.imports import note_import
+from oddframe.features.store.imports import record_import
 from oddframe.features.store.store import FeatureStore, manifest
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.scores.json_file import write_json
@@ -27,9 +27,9 @@ from oddframe.research.fold_figures import Figures
 from oddframe.research.leaderboard import record as league
 from oddframe.research.provenance import Code, protocol_facts, training_facts
 from oddframe.research.table import Column
-from oddframe.timeline import Event, ScoreTrack, Tiles
+from oddframe.timeline import Event, ScoreTrack, TileScores
 from oddframe.training.config import parse_config, read_config
-from oddframe.training.train import train
+from oddframe.training.train import run_training
 from tests import test_frozen_formats as frozen
 
 HERE = Path(__file__).resolve().parent
@@ -64,7 +64,7 @@ def features() -> None:
     about = {"spec": frozen.SPEC.hash(), "backbone": "i3d+aisfx", "file": str(file)}
     made = manifest.Entry(video="a/x.mp4", sha256=frozen.CONTENT, **about, **numbers, **faults)
     manifest.append_entries(kept.root, [made, manifest.Entry(video="b.mp4", reason="empty")])
-    note_import(kept, "ucf_crime", imported_spec(1024, 10))
+    record_import(kept, "ucf_crime", imported_spec(1024, 10))
 
 
 def run() -> None:
@@ -82,7 +82,9 @@ def models() -> None:
         recipe = {"steps": 20, "normal_bags": 4, "abnormal_bags": 4, "segments": 8}
         about = {"method": {"name": method, "config": config}, "recipe": recipe, **others}
         path = folder / f"{name}.safetensors"
-        train(frozen.ready(), parse_config(about), path, store=FeatureStore(HERE / "scratch"))
+        run_training(
+            frozen.ready(), parse_config(about), path, store=FeatureStore(HERE / "scratch")
+        )
     model = load_model(folder / "linear.safetensors")
     card = with_thresholds(model.card, "best", {"cam1": 0.625, "cam2": 0.5})
     card = with_masks(card, "best", {"cam1": "0123456789abcdef"})
@@ -118,14 +120,14 @@ def results() -> None:
     pts = np.arange(40) / 25.0 + 0.5 + (np.arange(40) >= 20)
     base = frozen.SPEC.timebase(25.0, 40, pts, gaps=(20,))
     scores = np.linspace(0.1, 0.9, base.n_snippets)
-    track = ScoreTrack(scores, base, Tiles((1, 2), np.stack([scores, scores / 2])))
+    track = ScoreTrack(scores, base, TileScores((1, 2), np.stack([scores, scores / 2])))
     info = ModelInfo("made", "5e" * 32, "ur_dmu", "fights", "i3d 8x8", "best", "openvino", "0.1.0")
     events = (Event(0.5, 1.0, 0.75, 0.875, (0.0, 0.0, 0.5, 1.0)),)
     rule = EventRule(0.5, 0.25, 1.0, 0.5, 2.0)
     about = (1, ((0.5, 0.9),), "ab12", 2, "ef01")
     result = VideoResult("x.mp4", track, events, rule, info, *about)
     write_json(result, HERE / "score.json", {"x.csv": "ab" * 32})
-    partial = Partial(HERE / "partial", chunk=2)
+    partial = PartialFeatures(HERE / "partial", chunk=2)
     partial.load(2, 4)
     partial.add(np.arange(48, dtype=np.float32).reshape(6, 2, 4)[:5])
 

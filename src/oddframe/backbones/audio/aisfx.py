@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.audio.logmel import Listener, LogMel
-from oddframe.backbones.weights import SHIPPED, fill, read_state
+from oddframe.backbones.audio.logmel import AudioBackboneSpec, LogMel
+from oddframe.backbones.weights import SHIPPED_WEIGHTS, load_weights, read_state_dict
 
-AISFX_WEIGHTS = SHIPPED / "aisfx.safetensors"
+AISFX_WEIGHTS = SHIPPED_WEIGHTS / "aisfx.safetensors"
 CHANNELS = (64, 128, 256, 512)
 
-LOG_MEL = LogMel(
+AISFX_LOG_MEL = LogMel(
     rate=44_100,
     frames=100,
     frame=2048,
@@ -56,18 +56,18 @@ class Aisfx(nn.Module):
         return x.mean(dim=3).amax(dim=2)
 
 
-def log_mel(windows: NDArray[np.float32]) -> Tensor:
+def aisfx_log_mel(windows: NDArray[np.float32]) -> Tensor:
     """Windows (N, 103424) at 44.1 kHz, samples in [-1, 1] -> (N, 100, 96), about 0 to 1."""
-    return (LOG_MEL.bands_of(windows) * 1e4 + 1).log10().div(_LOUDEST).float()
+    return (AISFX_LOG_MEL.bands_of(windows) * 1e4 + 1).log10().div(_LOUDEST).float()
 
 
-class AisfxKind(Listener):
+class AisfxSpec(AudioBackboneSpec):
     """The network of Ma and Lerch, with their weights."""
 
     name = "aisfx"
     title = "aisfx on sound"
     dim = CHANNELS[-1]
-    mel = LOG_MEL
+    mel = AISFX_LOG_MEL
 
     def weights(self) -> Path:
         """They come with oddframe."""
@@ -75,8 +75,8 @@ class AisfxKind(Listener):
 
     def network(self, weights: Path) -> nn.Module:
         """It takes ``pictures``."""
-        return fill(Aisfx(), read_state(weights, "aisfx"), "aisfx")
+        return load_weights(Aisfx(), read_state_dict(weights, "aisfx"), "aisfx")
 
     def pictures(self, windows: NDArray[np.float32]) -> Tensor:
         """See ``log_mel``."""
-        return log_mel(windows)
+        return aisfx_log_mel(windows)

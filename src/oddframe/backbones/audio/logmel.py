@@ -15,17 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.backbones.base import Ear, Kind, in_turns
-from oddframe.backbones.engines import Choice
+from oddframe.backbones.base import AudioEncoder, BackboneSpec, thread_safe
+from oddframe.backbones.engines import Runtime
 from oddframe.video.snippets.transforms import Preprocessing
 
 
-def mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+def hertz_to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pitch on the mel scale of the HTK toolkit."""
     return np.asarray(1127.0 * np.log1p(hertz / 700.0))
 
 
-def triangles(
+def mel_filters(
     bands: int, points: int, rate: int, low: float, high: float, *, unit_sum: bool
 ) -> NDArray[np.float64]:
     """Weights (points // 2 + 1, bands) that gather a spectrum into bands of equal mel width.
@@ -41,8 +41,8 @@ def triangles(
         high: Upper edge of the highest band, in Hz.
         unit_sum: Scale each band's weights so that their sum is 1.
     """
-    pitch = mel(np.linspace(0.0, rate / 2, points // 2 + 1))[:, None]
-    lowest, highest = mel(np.array([low, high]))
+    pitch = hertz_to_mel(np.linspace(0.0, rate / 2, points // 2 + 1))[:, None]
+    lowest, highest = hertz_to_mel(np.array([low, high]))
     edges = np.linspace(lowest, highest, bands + 2)
     below, middle, above = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (pitch - below) / (middle - below), (above - pitch) / (above - middle)
@@ -94,7 +94,7 @@ class LogMel:
 
     @cached_property
     def _weights(self) -> Tensor:
-        weights = triangles(
+        weights = mel_filters(
             self.bands, self.points, self.rate, self.low, self.high, unit_sum=self.unit_sum
         )
         return torch.from_numpy(weights)
@@ -107,14 +107,14 @@ class LogMel:
         return bands
 
 
-class Listener(Kind):
+class AudioBackboneSpec(BackboneSpec):
     """A kind of such a network.
 
     Attributes:
         mel: How a window becomes a picture.
     """
 
-    listens = True
+    is_audio = True
     mel: LogMel
 
     @abstractmethod
@@ -129,13 +129,13 @@ class Listener(Kind):
     def pictures(self, windows: NDArray[np.float32]) -> Tensor:
         """Windows (N, ``mel.window``), samples in [-1, 1] -> pictures, float32."""
 
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Ear:  # noqa: ARG002
+    def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> AudioEncoder:  # noqa: ARG002
         """See ``Kind.load``; any snippets do."""
         silence = np.zeros((1, self.mel.window), np.float32)
         example = torch.zeros_like(self.pictures(silence))
-        run = self.run(self.network(weights), example, weights, choice)
+        run = self.run(self.network(weights), example, weights, runtime)
 
         def hear(windows: NDArray[np.float32]) -> NDArray[np.float32]:
             return run(self.pictures(windows))
 
-        return Ear(in_turns(hear), self.mel.rate, self.mel.window)
+        return AudioEncoder(thread_safe(hear), self.mel.rate, self.mel.window)

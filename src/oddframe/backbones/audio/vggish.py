@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oddframe.backbones.audio.logmel import Listener, LogMel
-from oddframe.backbones.weights import fill, own_weights, read_state
+from oddframe.backbones.audio.logmel import AudioBackboneSpec, LogMel
+from oddframe.backbones.weights import find_user_weights, load_weights, read_state_dict
 
-LOG_MEL = LogMel(
+VGGISH_LOG_MEL = LogMel(
     rate=16_000,
     frames=96,
     frame=400,
@@ -56,30 +56,30 @@ class VGGish(nn.Module):
         return out
 
 
-def log_mel(windows: NDArray[np.float32]) -> Tensor:
+def vggish_log_mel(windows: NDArray[np.float32]) -> Tensor:
     """Windows (N, 15600) at 16 kHz, samples in [-1, 1] -> (N, 1, 96, 64)."""
-    return (LOG_MEL.bands_of(windows) + _OFFSET).log().float()[:, None]
+    return (VGGISH_LOG_MEL.bands_of(windows) + _OFFSET).log().float()[:, None]
 
 
-class VGGishKind(Listener):
+class VGGishSpec(AudioBackboneSpec):
     """VGGish, with the user's weights in torchvggish's layout."""
 
     name = "vggish"
     title = "VGGish on sound"
     dim = 128
-    mel = LOG_MEL
+    mel = VGGISH_LOG_MEL
 
     def weights(self) -> Path:
         """The user's own."""
-        return own_weights(
+        return find_user_weights(
             self.name,
             "vggish-10086976.pth from https://github.com/harritaylor/torchvggish/releases",
         )
 
     def network(self, weights: Path) -> nn.Module:
         """It takes ``pictures``."""
-        return fill(VGGish(), read_state(weights, "VGGish"), "VGGish")
+        return load_weights(VGGish(), read_state_dict(weights, "VGGish"), "VGGish")
 
     def pictures(self, windows: NDArray[np.float32]) -> Tensor:
         """See ``log_mel``."""
-        return log_mel(windows)
+        return vggish_log_mel(windows)

@@ -16,14 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.base import Eye, Kind, batch_for, in_turns, to_input
-from oddframe.backbones.engines import Choice
+from oddframe.backbones.base import (
+    BackboneSpec,
+    VisualEncoder,
+    batch_size_for,
+    thread_safe,
+    to_input,
+)
+from oddframe.backbones.engines import Runtime
 from oddframe.backbones.visual.i3d import same_padding
-from oddframe.backbones.weights import SHIPPED, fill, read_state
+from oddframe.backbones.weights import SHIPPED_WEIGHTS, load_weights, read_state_dict
 from oddframe.video.snippets.transforms import Preprocessing
 
-LITE0_WEIGHTS = SHIPPED / "efficientnet_lite0.safetensors"
-FEATURE_DIM = 1280
+LITE0_WEIGHTS = SHIPPED_WEIGHTS / "efficientnet_lite0.safetensors"
+EFFICIENTNET_FEATURE_DIM = 1280
 
 # Repeats, kernel, stride of the first, expansion, channels.
 STAGES = (
@@ -52,7 +58,7 @@ class Conv(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class InvertedBottleneck(nn.Module):
     """Inverted bottleneck: widen, filter each channel alone, narrow; add the input if it fits."""
 
     def __init__(self, wide_in: int, wide: int, kernel: int, stride: int, expansion: int):
@@ -79,40 +85,44 @@ class EfficientNetLite0(nn.Module):
         for repeats, kernel, stride, expansion, wide in STAGES:
             for number in range(repeats):
                 first = number == 0
-                blocks.append(Block(channels, wide, kernel, stride if first else 1, expansion))
+                blocks.append(
+                    InvertedBottleneck(channels, wide, kernel, stride if first else 1, expansion)
+                )
                 channels = wide
         self.blocks = nn.Sequential(*blocks)
-        self.head = Conv(channels, FEATURE_DIM)
+        self.head = Conv(channels, EFFICIENTNET_FEATURE_DIM)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(F.relu6(self.stem(x)))
         return F.relu6(self.head(x)).mean(dim=(2, 3))
 
 
-class EfficientNetKind(Kind):
+class EfficientNetLite0Spec(BackboneSpec):
     """EfficientNet-Lite0 on the middle frame of a snippet."""
 
     name = "efficientnet_lite0"
     title = "EfficientNet-Lite0, ImageNet"
-    dim = FEATURE_DIM
+    dim = EFFICIENTNET_FEATURE_DIM
 
     def weights(self) -> Path:
         """They come with oddframe."""
         return LITE0_WEIGHTS
 
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye:
+    def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
         """See ``Kind.load``."""
-        network = fill(EfficientNetLite0(), read_state(weights, "EfficientNet"), "EfficientNet")
-        width, height = how.crop_size
-        run = self.run(network, torch.zeros(1, 3, height, width), weights, choice)
+        network = load_weights(
+            EfficientNetLite0(), read_state_dict(weights, "EfficientNet"), "EfficientNet"
+        )
+        width, height = preprocessing.crop_size
+        run = self.run(network, torch.zeros(1, 3, height, width), weights, runtime)
 
         def see(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return run(to_input(middle(snippets), choice.device)[:, :, 0])
+            return run(to_input(middle_frame(snippets), runtime.device)[:, :, 0])
 
-        return Eye(in_turns(see), batch_for(choice))
+        return VisualEncoder(thread_safe(see), batch_size_for(runtime))
 
 
-def middle(snippets: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def middle_frame(snippets: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(N, frames, ...) -> (N, 1, ...), the frame in the middle."""
     at = snippets.shape[1] // 2
     return snippets[:, at : at + 1]

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.backbones.base import Eye, Kind
-from oddframe.backbones.engines import Choice
+from oddframe.backbones.base import BackboneSpec, VisualEncoder
+from oddframe.backbones.engines import Runtime
 from oddframe.errors import UsageError
 from oddframe.video.snippets.transforms import Preprocessing
 
 
-class Grey(Kind):
+class GreySpec(BackboneSpec):
     """Grey frames as they are.
 
     Args:
@@ -33,7 +33,7 @@ class Grey(Kind):
         self.title = f"{frames} grey frames of {width}x{height} pixels"
         self.dim = frames * height * width
         size = (width, height)
-        self.how = Preprocessing(
+        self.preprocessing = Preprocessing(
             resize=size,
             filter="bicubic",
             crop_size=size,
@@ -50,7 +50,7 @@ class Grey(Kind):
         """``none``: there are no weights that pixels could depend on."""
         return "none"
 
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye:  # noqa: ARG002
+    def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:  # noqa: ARG002
         """See ``Kind.load``.
 
         Raises:
@@ -58,17 +58,21 @@ class Grey(Kind):
         """
         if weights != self.weights():
             raise UsageError(f"{self.name} has no weights; leave {weights} out")
-        if (how.crop_size, how.snippet_frames) != (self.how.crop_size, self.how.snippet_frames):
-            width, height = self.how.crop_size
+        if (preprocessing.crop_size, preprocessing.snippet_frames) != (
+            self.preprocessing.crop_size,
+            self.preprocessing.snippet_frames,
+        ):
+            width, height = self.preprocessing.crop_size
+            other = "x".join(map(str, preprocessing.crop_size))
             raise UsageError(
-                f"{self.name} takes snippets of {self.how.snippet_frames} frames of {width}x"
-                f"{height}, not {how.snippet_frames} of {how.crop_size[0]}x{how.crop_size[1]}; "
+                f"{self.name} takes snippets of {self.preprocessing.snippet_frames} frames of "
+                f"{width}x{height}, not {preprocessing.snippet_frames} of {other}; "
                 "leave snippet_frames, resize and crop_size out"
             )
-        return Eye(pixels)
+        return VisualEncoder(grey_pixels)
 
 
-def pixels(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
+def grey_pixels(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(N, frames, height, width, 3) uint8, RGB -> (N, frames * height * width) grey in [0, 1]."""
     n, frames, height, width, _ = snippets.shape
     rows = np.ascontiguousarray(snippets).reshape(n, frames * height, width, 3)

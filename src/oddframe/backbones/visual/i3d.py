@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.weights import fill, fold_named, read_state
+from oddframe.backbones.weights import fold_named_batch_norm, load_weights, read_state_dict
 from oddframe.errors import InputError
 
-FEATURE_DIM = 1024
+I3D_FEATURE_DIM = 1024
 KINETICS_CLASSES = 400
 
 # Output channels of each Inception module: 1x1 | 1x1 -> 3x3 | 1x1 -> 3x3 | max-pool -> 1x1.
@@ -102,7 +102,7 @@ class Mixed(nn.Module):
         return torch.cat([self.b0(x), self.b1(x), self.b2(x), self.b3(pooled)], dim=1)
 
 
-def pooled(endpoint: Tensor, regions: tuple[int, int] | None) -> Tensor:
+def pool_features(endpoint: Tensor, regions: tuple[int, int] | None) -> Tensor:
     """The mean of ``Mixed_5c`` (N, D, t, h, w) over time and space: (N, D).
 
     Of rows x columns ``regions`` (N, R, D), row by row: windows that overlap their neighbours by
@@ -150,7 +150,7 @@ class I3D(nn.Module):
         self.trunk.add_module("MaxPool3d_5a_2x2", MaxPoolSame((2, 2, 2), (2, 2, 2)))
         for name in ("Mixed_5b", "Mixed_5c"):
             self.trunk.add_module(name, Mixed(*_MIXED[name]))
-        self.logits = nn.Conv3d(FEATURE_DIM, KINETICS_CLASSES, 1)
+        self.logits = nn.Conv3d(I3D_FEATURE_DIM, KINETICS_CLASSES, 1)
 
     def endpoint(self, x: Tensor) -> Tensor:
         """``Mixed_5c``: (N, 1024, frames / 8, height / 32, width / 32), sizes rounded up."""
@@ -158,8 +158,8 @@ class I3D(nn.Module):
         return out
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, 1024), of regions (N, R, 1024): see ``pooled``."""
-        return pooled(self.endpoint(x), self.regions)
+        """Features (N, 1024), of regions (N, R, 1024): see ``pool_features``."""
+        return pool_features(self.endpoint(x), self.regions)
 
     def classify(self, x: Tensor) -> Tensor:
         """Kinetics-400 logits (N, 400), averaged over the positions of ``Mixed_5c``."""
@@ -217,7 +217,7 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for unit in unit_names():
             theirs = _branch_name(unit, branches)
             theirs = theirs[0].lower() + theirs[1:] if lower else theirs
-            weight, bias = fold_named(state, f"{theirs}.conv3d", f"{theirs}.{bn}", eps)
+            weight, bias = fold_named_batch_norm(state, f"{theirs}.conv3d", f"{theirs}.{bn}", eps)
             out[f"trunk.{unit}.conv.weight"], out[f"trunk.{unit}.conv.bias"] = weight, bias
     except KeyError as missing:
         raise InputError(f"I3D weights lack the tensor {missing}") from None
@@ -229,7 +229,7 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def load_into(network: I3D, state: Mapping[str, Tensor]) -> I3D:
     """Fill ``network`` from our layout (half precision is widened); logits may be absent."""
-    return fill(network, state, "I3D", optional="logits.")
+    return load_weights(network, state, "I3D", optional="logits.")
 
 
 def read_i3d(path: Path, channels: int = 3) -> I3D:
@@ -242,7 +242,7 @@ def read_i3d(path: Path, channels: int = 3) -> I3D:
     Raises:
         InputError: the file cannot be read, or holds something else.
     """
-    state = read_state(path, "I3D")
+    state = read_state_dict(path, "I3D")
     if "trunk.Conv3d_1a_7x7.conv.weight" not in state:
         state = convert_port(state)
     found = state["trunk.Conv3d_1a_7x7.conv.weight"].shape[1]

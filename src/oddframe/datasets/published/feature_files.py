@@ -10,18 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oddframe.datasets.attach_features import Folders, folders_of, nothing_there
+from oddframe.datasets.attach_features import (
+    FeatureFolders,
+    no_features_error,
+    scan_feature_folders,
+)
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import InputError
-from oddframe.features.formats.npy import is_finite, mapped
+from oddframe.features.formats.feature_file import read_feature_header
+from oddframe.features.formats.npy import is_finite, map_npy
 from oddframe.features.formats.published import Fault, FaultKind, NpyFiles
-from oddframe.features.formats.safetensors_file import read_stored_header
 from oddframe.features.presets import SNIPPET_FRAMES, imported_spec
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store.imports import StoredFile, named_key, note_import, stored_file
+from oddframe.features.store.imports import StoredFeatures, import_key, imported_file, record_import
 from oddframe.features.store.store import FeatureStore
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def import_features(
     sound: Path | None = None,
     *,
     fresh: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> ImportSummary:
     """Copy the features of a published data set into the store; a fault never stops the rest.
 
@@ -72,15 +76,15 @@ def import_features(
         InputError: a folder cannot be listed, or there is nothing of this data set in it.
         OddframeError: a file cannot be written.
     """
-    folders = folders_of(dataset, folder, sound)
+    folders = scan_feature_folders(dataset, folder, sound)
     layout = folders.layout
     dim = _usual_length(dataset, folders)
-    spec = imported_spec(dim, layout.crops, layout.sound_dim if sound is not None else 0)
-    note_import(store, dataset.name, spec)
+    spec = imported_spec(dim, layout.crops, layout.audio_dim if sound is not None else 0)
+    record_import(store, dataset.name, spec)
     failed: list[str] = []
     new = kept = snippets = 0
     for done, video in enumerate(dataset.videos, start=1):
-        place = stored_file(store, dataset.name, video.path.stem, spec)
+        place = imported_file(store, dataset.name, video.path.stem, spec)
         if not fresh and _is_there(place, spec):
             kept += 1
         else:
@@ -97,22 +101,22 @@ def import_features(
     return ImportSummary(spec, new, kept, snippets, tuple(failed))
 
 
-def _usual_length(dataset: Dataset, folders: Folders) -> int:
+def _usual_length(dataset: Dataset, folders: FeatureFolders) -> int:
     """The length of features that most videos have."""
     lengths: Counter[int] = Counter()
     for video in dataset.videos:
         files, _ = folders.picture.of(video.path.stem, folders.layout)
-        seen = None if files is None else files.look()
+        seen = None if files is None else files.inspect()
         if seen is not None and not seen.faults:
             lengths[seen.shape[2]] += 1
     if not lengths:
-        raise nothing_there(dataset, folders.picture.root)
+        raise no_features_error(dataset, folders.picture.root)
     return lengths.most_common(1)[0][0]
 
 
-def _is_there(place: StoredFile, spec: FeatureSpec) -> bool:
+def _is_there(place: StoredFeatures, spec: FeatureSpec) -> bool:
     try:
-        return read_stored_header(place.path).spec == spec
+        return read_feature_header(place.path).spec == spec
     except InputError:
         return False
 
@@ -121,13 +125,13 @@ def _put(files: NpyFiles, dataset: Dataset, video: LabelledVideo, store: Feature
     """Import one video; its snippets."""
     features = files.open()
     try:
-        store.put(named_key(dataset.name, video.path.stem), features)
+        store.put(import_key(dataset.name, video.path.stem), features)
     except InputError:  # The store's file is not what is wrong.
         raise InputError(f"{files.files[0]}: holds NaN or infinite numbers in some crop") from None
     return features.timebase.n_snippets
 
 
-KINDS: Mapping[FaultKind, str] = {
+FAULT_DESCRIPTIONS: Mapping[FaultKind, str] = {
     "absent": "videos of which nothing is there",
     "missing": "files that are not there",
     "twice": "files that lie in two folders",
@@ -171,7 +175,7 @@ def check_features(
     *,
     dim: int | None = None,
     contents: bool = True,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> FeatureFindings:
     """Look at every feature file that the lists ask for.
 
@@ -188,9 +192,9 @@ def check_features(
         UsageError: no features of this data set are published, or none of the sound.
         InputError: a folder cannot be listed.
     """
-    folders = folders_of(dataset, folder, sound)
+    folders = scan_feature_folders(dataset, folder, sound)
     layout = folders.layout
-    faults: dict[FaultKind, list[Fault]] = {kind: [] for kind in KINDS}
+    faults: dict[FaultKind, list[Fault]] = {kind: [] for kind in FAULT_DESCRIPTIONS}
     complete = files = shorter = 0
     for done, video in enumerate(dataset.videos, start=1):
         there, wrong = folders.of(video, dim or layout.dim)
@@ -215,7 +219,7 @@ def check_features(
 
 def _inside(files: NpyFiles, video: LabelledVideo, *, contents: bool) -> tuple[list[Fault], bool]:
     """What is wrong with files that are all there, and whether the sound is a row shorter."""
-    seen = files.look()
+    seen = files.inspect()
     if seen.faults:
         return list(seen.faults), False
     faults = []
@@ -228,6 +232,6 @@ def _inside(files: NpyFiles, video: LabelledVideo, *, contents: bool) -> tuple[l
         faults += [
             Fault("not finite", path, "holds NaN or infinite numbers")
             for path in every
-            if not is_finite(mapped(path))
+            if not is_finite(map_npy(path))
         ]
     return faults, seen.sound is not None and seen.sound[0] < rows

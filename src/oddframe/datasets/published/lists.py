@@ -19,9 +19,9 @@ from typing import Any
 
 from oddframe._utils.files import is_file, read_bytes
 from oddframe._utils.headers import parse_json
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, Truth
+from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
 from oddframe.errors import InputError
-from oddframe.features.presets import Layout
+from oddframe.features.presets import PublishedLayout
 from oddframe.video.discover import VIDEO_SUFFIXES
 
 _MOST_BYTES = 64 * 2**20
@@ -33,7 +33,7 @@ class FrameLabels:
     """Of one video: how many frames are labelled, and which of them are anomalous."""
 
     frames: int
-    truth: Truth
+    truth: GroundTruth
 
 
 def read_frame_labels(path: Path) -> dict[str, FrameLabels]:
@@ -49,7 +49,9 @@ def read_frame_labels(path: Path) -> dict[str, FrameLabels]:
         return {
             name: FrameLabels(
                 _count(entry["frames"]),
-                Truth(tuple((_count(start), _count(end)) for start, end in entry["anomalous"])),
+                GroundTruth(
+                    tuple((_count(start), _count(end)) for start, end in entry["anomalous"])
+                ),
             )
             for name, entry in videos.items()
         }
@@ -72,12 +74,12 @@ def _count(value: Any) -> int:
 
 
 # Bytes of a list of videos.
-MOST_LIST = 64 * 2**20
-LABELS = "test_frame_labels.json"
+MAX_LIST_BYTES = 64 * 2**20
+LABELS_FILE = "test_frame_labels.json"
 
 
 @dataclass(frozen=True)
-class Annotated:
+class VideoAnnotation:
     """What an annotation says of one test video.
 
     Attributes:
@@ -90,7 +92,7 @@ class Annotated:
 
 
 @dataclass(frozen=True)
-class Truths:
+class TestLabels:
     """Frame labels of the test videos by name, and what was put right while they were read.
 
     Attributes:
@@ -99,7 +101,7 @@ class Truths:
         notes: A line each.
     """
 
-    truths: Mapping[str, Truth]
+    truths: Mapping[str, GroundTruth]
     frames: Mapping[str, int]
     notes: tuple[str, ...] = ()
 
@@ -111,15 +113,15 @@ def read_lines(path: Path) -> list[str]:
         InputError: it cannot be read.
     """
     try:
-        lines = read_bytes(path, MOST_LIST).decode("utf-8-sig").splitlines()
+        lines = read_bytes(path, MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file in UTF-8 ({error})") from None
     return [line.strip() for line in lines if line.strip()]
 
 
 def read_annotation(
-    path: Path, parse: Callable[[list[str]], tuple[str, Annotated]], looks_like: str
-) -> dict[str, Annotated] | None:
+    path: Path, parse: Callable[[list[str]], tuple[str, VideoAnnotation]], looks_like: str
+) -> dict[str, VideoAnnotation] | None:
     """What an annotation says, by the videos' names; None where there is no such file.
 
     Args:
@@ -132,7 +134,7 @@ def read_annotation(
     """
     if not is_file(path):
         return None
-    found: dict[str, Annotated] = {}
+    found: dict[str, VideoAnnotation] = {}
     for number, line in enumerate(read_lines(path), start=1):
         try:
             name, said = parse(line.split())
@@ -146,9 +148,12 @@ def read_annotation(
     return found
 
 
-def truths_of(
-    root: Path, names: Sequence[str], annotation: Path, annotated: Mapping[str, Annotated] | None
-) -> Truths:
+def read_test_labels(
+    root: Path,
+    names: Sequence[str],
+    annotation: Path,
+    annotated: Mapping[str, VideoAnnotation] | None,
+) -> TestLabels:
     """Frame labels of the test videos ``names``.
 
     ``test_frame_labels.json`` counts 16 frames a snippet and goes first; without it the annotation
@@ -163,27 +168,29 @@ def truths_of(
     Raises:
         InputError: neither is there, a video lacks labels, or the two differ.
     """
-    counted = read_frame_labels(root / LABELS) if is_file(root / LABELS) else None
+    counted = read_frame_labels(root / LABELS_FILE) if is_file(root / LABELS_FILE) else None
     if counted is None and annotated is None:
-        raise InputError(f"{root / LABELS}: no such file, and no {annotation.name} beside it")
+        raise InputError(f"{root / LABELS_FILE}: no such file, and no {annotation.name} beside it")
     annotated = annotated or {}
     truths, frames = {}, {}
     for name in names:
         if counted is not None and name not in counted:
-            raise InputError(f"{root / LABELS}: no labels of {name}, which the test list names")
-        said = annotated.get(name, Annotated(()))
+            raise InputError(
+                f"{root / LABELS_FILE}: no labels of {name}, which the test list names"
+            )
+        said = annotated.get(name, VideoAnnotation(()))
         if counted is None:
-            truths[name] = Truth(_cut(said.intervals, said.frames))
+            truths[name] = GroundTruth(_cut(said.intervals, said.frames))
             if said.frames is not None:
                 frames[name] = said.frames
             continue
         truths[name], frames[name] = counted[name].truth, counted[name].frames
         if name in annotated and _cut(said.intervals, frames[name]) != truths[name].intervals:
             raise InputError(
-                f"{annotation}: {name} has intervals {said.intervals}, but {LABELS} has "
+                f"{annotation}: {name} has intervals {said.intervals}, but {LABELS_FILE} has "
                 f"{truths[name].intervals}"
             )
-    return Truths(truths, frames, _past_the_end(annotated, frames))
+    return TestLabels(truths, frames, _past_the_end(annotated, frames))
 
 
 def _cut(intervals: Iterable[tuple[int, int]], end: int | None) -> tuple[tuple[int, int], ...]:
@@ -192,7 +199,9 @@ def _cut(intervals: Iterable[tuple[int, int]], end: int | None) -> tuple[tuple[i
     return tuple((start, min(stop, end)) for start, stop in intervals if start < end)
 
 
-def _past_the_end(annotated: Mapping[str, Annotated], frames: Mapping[str, int]) -> tuple[str, ...]:
+def _past_the_end(
+    annotated: Mapping[str, VideoAnnotation], frames: Mapping[str, int]
+) -> tuple[str, ...]:
     past, what = [], "frame"
     for name, said in annotated.items():
         if said.frames is None:
@@ -212,13 +221,13 @@ def _past_the_end(annotated: Mapping[str, Annotated], frames: Mapping[str, int])
 _LINE = re.compile(r"(?:.*[/\\])?([^/\\]+)__(\d+)\.npy")
 
 
-def read_published(
+def read_list_dataset(
     root: Path,
     name: str,
-    layout: Layout,
+    layout: PublishedLayout,
     prefix: str,
     said_of: Callable[[str], tuple[str, str]],
-    parse: Callable[[list[str]], tuple[str, Annotated]],
+    parse: Callable[[list[str]], tuple[str, VideoAnnotation]],
     looks_like: str,
 ) -> Dataset:
     """The data set of a folder with its lists: the training videos, then those of the test.
@@ -238,10 +247,12 @@ def read_published(
     """
     train = read_list(root / f"{prefix}_Train.list", layout.crops)
     test = read_list(root / f"{prefix}_Test.list", layout.crops)
-    check_apart(root, train, test)
+    check_disjoint(root, train, test)
     annotation = root / f"{prefix}_Annotation.txt"
-    labels = truths_of(root, test, annotation, read_annotation(annotation, parse, looks_like))
-    files = videos_below(root)
+    labels = read_test_labels(
+        root, test, annotation, read_annotation(annotation, parse, looks_like)
+    )
+    files = find_videos_below(root)
 
     def video(named: str, *, of_test: bool) -> LabelledVideo:
         label, group = said_of(named)
@@ -295,7 +306,7 @@ def read_list(path: Path, crops: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check_apart(root: Path, train: Sequence[str], test: Sequence[str]) -> None:
+def check_disjoint(root: Path, train: Sequence[str], test: Sequence[str]) -> None:
     """Refuse lists that name a video on both sides.
 
     Raises:
@@ -307,7 +318,7 @@ def check_apart(root: Path, train: Sequence[str], test: Sequence[str]) -> None:
         )
 
 
-def videos_below(root: Path) -> dict[str, Path]:
+def find_videos_below(root: Path) -> dict[str, Path]:
     """Video files in ``root`` and all folders below it, by their names without ending."""
     found: dict[str, Path] = {}
     for folder, folders, files in os.walk(root):

@@ -10,16 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from oddframe._utils.files import is_dir
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, Truth
+from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
+from oddframe.datasets.published.base import PublishedDataset
 from oddframe.datasets.published.lists import read_frame_labels
-from oddframe.datasets.published.manifest import Manifest
 from oddframe.errors import InputError
-from oddframe.video.discover import find_inputs
+from oddframe.video.discover import find_videos
 
-LABELS = "test_frame_labels.json"
+_LABELS_FILE = "test_frame_labels.json"
 
 
-def ped2(root: Path) -> Dataset:
+def read_ped2(root: Path) -> Dataset:
     """The data set from its folder: ``training/``, ``testing/`` and ``test_frame_labels.json``.
 
     Clips are files or folders of frames, called as in the labels. Each is a group of its own.
@@ -27,7 +27,7 @@ def ped2(root: Path) -> Dataset:
     Raises:
         InputError: the labels or a clip is missing.
     """
-    labels = read_frame_labels(root / LABELS)
+    labels = read_frame_labels(root / _LABELS_FILE)
     training, testing = _clips(root / "training"), _clips(root / "testing")
     if missing := sorted(set(labels) - set(testing)):
         raise InputError(
@@ -35,7 +35,7 @@ def ped2(root: Path) -> Dataset:
             f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
         )
     videos = [
-        LabelledVideo(path, False, NORMAL, f"training/{name}", Truth(()), "train")
+        LabelledVideo(path, False, NORMAL, f"training/{name}", GroundTruth(()), "train")
         for name, path in training.items()
     ]
     for name, found in labels.items():
@@ -51,17 +51,17 @@ def ped2(root: Path) -> Dataset:
 def _clips(folder: Path) -> dict[str, Path]:
     if not is_dir(folder):
         raise InputError(f"{folder}: no such folder; Ped2 has its clips in training/ and testing/")
-    found = [path for path in find_inputs([str(folder)]) if path != folder]
+    found = [path for path in find_videos([str(folder)]) if path != folder]
     return {path.name if is_dir(path) else path.stem: path for path in found}
 
 
-MANIFEST = Manifest(
+PED2 = PublishedDataset(
     name="ped2",
     title="UCSD Ped2, a walkway seen by one camera",
     source="Mahadevan et al., CVPR 2010; states no licence, for research",
     folder="training/ and testing/ with 01.mp4 ... (or folders of frames), test_frame_labels.json",
     group="each clip; all of them show the same place",
-    open=ped2,
+    open=read_ped2,
     videos=28,
     abnormal=12,
     labelled_frames=2010,

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from oddframe._utils.files import is_file, read_bytes
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
-from oddframe.datasets.published.lists import MOST_LIST, FrameLabels, read_frame_labels
-from oddframe.datasets.published.manifest import Manifest
-from oddframe.datasets.table import Row, read_rows
+from oddframe.datasets.published.base import PublishedDataset
+from oddframe.datasets.published.lists import MAX_LIST_BYTES, FrameLabels, read_frame_labels
+from oddframe.datasets.table import CsvRow, read_rows
 from oddframe.errors import InputError
 
 FPS = 24.0  # Of the videos; the arrays do not say.
 
 
-def shanghaitech_tracks(root: Path) -> Dataset:
+def read_shanghaitech_tracks(root: Path) -> Dataset:
     """The data set from its folder: ``train.list``, ``test.list``, ``videos.csv``, labels, arrays.
 
     A video's path is its array. Its frames are the true ones of ``videos.csv``, where the published
@@ -47,13 +47,13 @@ def shanghaitech_tracks(root: Path) -> Dataset:
 
 def _listed(root: Path, name: str) -> list[Path]:
     try:
-        lines = read_bytes(root / name, MOST_LIST).decode("utf-8").split()
+        lines = read_bytes(root / name, MAX_LIST_BYTES).decode("utf-8").split()
     except UnicodeDecodeError as error:
         raise InputError(f"{root / name}: cannot be read ({error})") from None
     return [root / line for line in lines]
 
 
-def _video(path: Path, row: Row, labels: FrameLabels | None) -> LabelledVideo:
+def _video(path: Path, row: CsvRow, labels: FrameLabels | None) -> LabelledVideo:
     abnormal = row["label"] != NORMAL
     return LabelledVideo(
         path=path,
@@ -67,20 +67,20 @@ def _video(path: Path, row: Row, labels: FrameLabels | None) -> LabelledVideo:
     )
 
 
-def _frames(row: Row) -> int:
+def _frames(row: CsvRow) -> int:
     text = row["frames"]
     if not re.fullmatch(r"[1-9][0-9]{0,7}", text):
         raise InputError(f"videos.csv: line {row.line}: {text!r:.40} is no number of frames")
     return int(text)
 
 
-MANIFEST = Manifest(
+SHANGHAITECH_TRACKS = PublishedDataset(
     name="shanghaitech_tracks",
     title="ShanghaiTech Campus, weakly supervised split, as features of object tracks",
     source="Luo et al., ICCV 2017; split of Zhong et al., CVPR 2019; for research",
     folder="train.list, test.list, videos.csv, test_frame_labels.json, features/",
     group="the camera, 13 of them; the published split has each in both parts",
-    open=shanghaitech_tracks,
+    open=read_shanghaitech_tracks,
     videos=437,
     abnormal=107,
     labelled_frames=141_870,

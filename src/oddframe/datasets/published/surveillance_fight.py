@@ -11,11 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.published.manifest import Manifest
+from oddframe.datasets.published.base import PublishedDataset
 from oddframe.datasets.table import read_table
 
 
-def surveillance_fight(root: Path) -> Dataset:
+def read_surveillance_fight(root: Path) -> Dataset:
     """The data set from its folder, which holds ``clips.csv`` (path, label, source) and the clips.
 
     Raises:
@@ -24,13 +24,13 @@ def surveillance_fight(root: Path) -> Dataset:
     return read_table(root / "clips.csv", name="surveillance_fight")
 
 
-MANIFEST = Manifest(
+SURVEILLANCE_FIGHT = PublishedDataset(
     name="surveillance_fight",
     title="Surveillance Fight, clips of two seconds",
     source="Aktı, Tataroğlu, Ekenel, IPTA 2019; MIT",  # noqa: RUF001 - their names.  # noqa: RUF001
     folder="clips.csv (path, label, source), fight/ and noFight/ with the clips",
     group="the recording that a clip was cut from, 37 of them",
-    open=surveillance_fight,
+    open=read_surveillance_fight,
     videos=264,
     abnormal=130,
     note="file properties tell some of the labels: one size and rate, no sound",

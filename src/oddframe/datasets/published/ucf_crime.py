@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 
 from oddframe.datasets.labelled import NORMAL, Dataset
-from oddframe.datasets.published.lists import Annotated, read_published
-from oddframe.datasets.published.manifest import Manifest
+from oddframe.datasets.published.base import PublishedDataset
+from oddframe.datasets.published.lists import VideoAnnotation, read_list_dataset
 from oddframe.errors import InputError
-from oddframe.features.presets import Layout
+from oddframe.features.presets import PublishedLayout
 
-NAME = "ucf_crime"
-LAYOUT = Layout(crops=10, fps=30.0)
+_DATASET = "ucf_crime"
+_LAYOUT = PublishedLayout(crops=10, fps=30.0)
 CLASSES = (
     "Abuse",
     "Arrest",
@@ -37,7 +37,7 @@ _ANNOTATION = "Arson/Arson022_x264.mp4 8640 Arson 3500 4000 -1 -1"
 _NORMAL = re.compile(r"Normal_Videos_?\d+_x264")
 
 
-def ucf_crime(root: Path) -> Dataset:
+def read_ucf_crime(root: Path) -> Dataset:
     """The data set from a folder with its lists.
 
     ``UCF_Train.list`` and ``UCF_Test.list`` have a line a crop, ten a video; a label is read from
@@ -57,12 +57,12 @@ def ucf_crime(root: Path) -> Dataset:
     """
 
     def said_of(name: str) -> tuple[str, str]:
-        return label_of(root, name), name
+        return parse_label(root, name), name
 
-    return read_published(root, NAME, LAYOUT, "UCF", said_of, _annotated, _ANNOTATION)
+    return read_list_dataset(root, _DATASET, _LAYOUT, "UCF", said_of, _annotated, _ANNOTATION)
 
 
-def label_of(root: Path, name: str) -> str:
+def parse_label(root: Path, name: str) -> str:
     """The class that a video's name says.
 
     Raises:
@@ -76,20 +76,20 @@ def label_of(root: Path, name: str) -> str:
     return found[1]
 
 
-def _annotated(fields: list[str]) -> tuple[str, Annotated]:
+def _annotated(fields: list[str]) -> tuple[str, VideoAnnotation]:
     file, frames, _, *edges = fields
     starts, stops = map(int, edges[::2]), map(int, edges[1::2])
     pairs = tuple(pair for pair in zip(starts, stops, strict=True) if pair[0] >= 0)
-    return Path(file).stem, Annotated(pairs, int(frames))
+    return Path(file).stem, VideoAnnotation(pairs, int(frames))
 
 
-MANIFEST = Manifest(
-    name=NAME,
+UCF_CRIME = PublishedDataset(
+    name=_DATASET,
     title="UCF-Crime, weakly supervised split, as I3D features in ten crops",
     source="Sultani et al., CVPR 2018; lists of UR-DMU (Zhou et al., AAAI 2023)",
     folder="UCF_Train.list, UCF_Test.list, UCF_Annotation.txt, test_frame_labels.json",
     group="a video",
-    open=ucf_crime,
+    open=read_ucf_crime,
     videos=1900,
     abnormal=950,
     labelled_frames=1_109_680,

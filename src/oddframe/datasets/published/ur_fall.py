@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.datasets.published.base import PublishedDataset
 from oddframe.datasets.published.lists import read_frame_labels
-from oddframe.datasets.published.manifest import Manifest
 from oddframe.datasets.table import read_table
 from oddframe.errors import InputError
 
 
-def ur_fall(root: Path) -> Dataset:
+def read_ur_fall(root: Path) -> Dataset:
     """The data set from its folder: ``videos.csv`` (path, label), ``frame_labels.json``, videos.
 
     Each video is a group of its own.
@@ -38,13 +38,13 @@ def ur_fall(root: Path) -> Dataset:
     return Dataset("ur_fall", tuple(labelled(video) for video in table.videos))
 
 
-MANIFEST = Manifest(
+UR_FALL = PublishedDataset(
     name="ur_fall",
     title="UR Fall Detection, camera 0",
     source="Kwolek and Kępski 2014; non-commercial, share alike",
     folder="videos.csv, frame_labels.json, falls/ and adl/ with the videos",
     group="each video; few people in few rooms",
-    open=ur_fall,
+    open=read_ur_fall,
     videos=56,
     abnormal=24,
     labelled_frames=9157,

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oddframe.datasets.labelled import NORMAL, Dataset
-from oddframe.datasets.published.lists import Annotated, read_published
-from oddframe.datasets.published.manifest import Manifest
+from oddframe.datasets.published.base import PublishedDataset
+from oddframe.datasets.published.lists import VideoAnnotation, read_list_dataset
 from oddframe.errors import InputError
-from oddframe.features.presets import Layout
+from oddframe.features.presets import PublishedLayout
 
-KINDS = {
+VIOLENCE_LABELS = {
     "B1": "fighting",
     "B2": "shooting",
     "B4": "riot",
@@ -51,7 +51,7 @@ class XdName:
     @property
     def label(self) -> str:
         """The most important thing that happens, by its letter and in words."""
-        return f"{self.letters[0]} {KINDS[self.letters[0]]}" if self.letters else NORMAL
+        return f"{self.letters[0]} {VIOLENCE_LABELS[self.letters[0]]}" if self.letters else NORMAL
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -76,7 +76,7 @@ def parse_name(root: Path, name: str) -> XdName:
     return XdName(name, found[1], found[2], letters)
 
 
-def oddities(train: Sequence[XdName], test: Sequence[XdName]) -> tuple[str, ...]:
+def find_irregularities(train: Sequence[XdName], test: Sequence[XdName]) -> tuple[str, ...]:
     """What a reader of figures should know of these lists, a line each.
 
     One clip under two labels, test clips from works that training clips are from too, and test
@@ -128,12 +128,12 @@ def _overlaps(train: Sequence[XdName], test: Sequence[XdName]) -> list[str]:
     ]
 
 
-NAME = "xd_violence"
-LAYOUT = Layout(crops=5, fps=24.0, sound_dim=128)
+_DATASET = "xd_violence"
+_LAYOUT = PublishedLayout(crops=5, fps=24.0, audio_dim=128)
 _ANNOTATION = "NAME 0 1517 1970 3038"
 
 
-def xd_violence(root: Path) -> Dataset:
+def read_xd_violence(root: Path) -> Dataset:
     """The data set from a folder with its lists.
 
     ``XD_Train.list`` and ``XD_Test.list`` have a line a crop, five a video; what happens is read
@@ -159,25 +159,25 @@ def xd_violence(root: Path) -> Dataset:
         parsed = parse_name(root, name)
         return parsed.label, parsed.work
 
-    dataset = read_published(root, NAME, LAYOUT, "XD", said_of, _annotated, _ANNOTATION)
-    train = [parse_name(root, v.path.stem) for v in dataset.of_part("train").videos]
-    test = [parse_name(root, v.path.stem) for v in dataset.of_part("test").videos]
-    return replace(dataset, notes=dataset.notes + oddities(train, test))
+    dataset = read_list_dataset(root, _DATASET, _LAYOUT, "XD", said_of, _annotated, _ANNOTATION)
+    train = [parse_name(root, v.path.stem) for v in dataset.select_part("train").videos]
+    test = [parse_name(root, v.path.stem) for v in dataset.select_part("test").videos]
+    return replace(dataset, notes=dataset.notes + find_irregularities(train, test))
 
 
-def _annotated(fields: list[str]) -> tuple[str, Annotated]:
+def _annotated(fields: list[str]) -> tuple[str, VideoAnnotation]:
     name, *edges = fields
     pairs = zip(map(int, edges[::2]), map(int, edges[1::2]), strict=True)
-    return name.removesuffix(".mp4"), Annotated(tuple(pairs))
+    return name.removesuffix(".mp4"), VideoAnnotation(tuple(pairs))
 
 
-MANIFEST = Manifest(
-    name=NAME,
+XD_VIOLENCE = PublishedDataset(
+    name=_DATASET,
     title="XD-Violence, as I3D features in five crops, and VGGish features of the sound",
     source="Wu et al., ECCV 2020; lists of UR-DMU (Zhou et al., AAAI 2023)",
     folder="XD_Train.list, XD_Test.list, XD_Annotation.txt, test_frame_labels.json",
     group="the film or web video that a clip was cut from",
-    open=xd_violence,
+    open=read_xd_violence,
     videos=4754,
     abnormal=2405,
     labelled_frames=2_330_384,

@@ -16,13 +16,17 @@ import numpy as np
 from oddframe._utils.files import exists
 from oddframe.datasets.folds import grouped_folds
 from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
-from oddframe.datasets.precomputed import digest_of, is_ready, ready_features
+from oddframe.datasets.precomputed import (
+    has_precomputed_features,
+    load_precomputed_features,
+    video_digest,
+)
 from oddframe.errors import InputError, UsageError
 from oddframe.metrics import roc_auc
 from oddframe.video.decoding.probe import VideoInfo, probe
 
 # A property that tells labels apart this well by itself is worth a line.
-SUSPICIOUS = 0.65
+LEAK_AUC = 0.65
 _FOLDS = 5
 
 _PROPERTIES: dict[str, tuple[Callable[[VideoInfo], float], str]] = {
@@ -57,7 +61,7 @@ class Leak:
         )
 
 
-def leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
+def find_leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
     """The properties that tell the label by themselves, the worst first.
 
     Whether more or less of a property means abnormal is found on some groups and tried on the
@@ -86,16 +90,16 @@ def leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
             signed = values[fold.test] if direction >= 0 else -values[fold.test]
             aucs.append(roc_auc(labels[fold.test], signed))
         auc = float(np.nanmean(aucs))
-        if auc > SUSPICIOUS:
+        if auc > LEAK_AUC:
             found.append(Leak(name, auc, advice))
     return sorted(found, key=lambda leak: -leak.auc)
 
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Findings:
+class DatasetFindings:
     """What a check found, a line each.
 
     Attributes:
@@ -111,7 +115,7 @@ class Findings:
     hashes: Mapping[Path, str]
 
 
-def check(survey: Survey, progress: Progress | None = None) -> Findings:
+def check_dataset(survey: Survey, progress: ProgressCallback | None = None) -> DatasetFindings:
     """Read every file's head and content; of published features their headers.
 
     Args:
@@ -121,7 +125,7 @@ def check(survey: Survey, progress: Progress | None = None) -> Findings:
     problems, dataset = list(survey.problems), survey.dataset
     videos = dataset.videos
     warnings = list(dataset.notes)
-    if dataset.layout and not any(v.made is not None or exists(v.path) for v in videos):
+    if dataset.layout and not any(v.precomputed is not None or exists(v.path) for v in videos):
         warnings.append("neither its videos nor features of them are here: lists alone, no files")
         videos = ()
     infos: dict[Path, VideoInfo] = {}
@@ -130,21 +134,21 @@ def check(survey: Survey, progress: Progress | None = None) -> Findings:
     seconds = 0.0
     for done, video in enumerate(videos, start=1):
         try:
-            if is_ready(video):
-                time = ready_features(video).timebase
+            if has_precomputed_features(video):
+                time = load_precomputed_features(video).timebase
                 seconds += time.duration_s
             else:
                 infos[video.path] = probe(video.path)
                 seconds += infos[video.path].duration_s or 0.0
-            hashes[video.path] = digest_of(video)
+            hashes[video.path] = video_digest(video)
             copies.setdefault(hashes[video.path], []).append(video)
         except InputError as error:
             problems.append(str(error))
         if progress is not None:
             progress(done, len(videos))
     problems += _copies([same for same in copies.values() if len(same) > 1])
-    warnings += _groups(dataset) + [str(leak) for leak in leaks(dataset, infos)]
-    return Findings(tuple(problems), tuple(warnings), seconds / 3600, hashes)
+    warnings += _groups(dataset) + [str(leak) for leak in find_leaks(dataset, infos)]
+    return DatasetFindings(tuple(problems), tuple(warnings), seconds / 3600, hashes)
 
 
 def _copies(copies: Sequence[list[LabelledVideo]]) -> list[str]:

@@ -29,23 +29,23 @@ from numpy.typing import NDArray
 
 from oddframe._utils.files import write_bytes
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.precomputed import is_ready
+from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.store.store import FeatureStore, content_hash
-from oddframe.video.decoding.sample import sample
+from oddframe.video.decoding.sample import sample_pictures
 
 Background = NDArray[np.float32]
 
 _READ, _SIZE = (192, 144), (96, 72)  # Width and height, in pixels.
 _CELL, _DIRECTIONS = 8, 8
-LENGTH = (_SIZE[0] // _CELL) * (_SIZE[1] // _CELL) * _DIRECTIONS
+BACKGROUND_DIM = (_SIZE[0] // _CELL) * (_SIZE[1] // _CELL) * _DIRECTIONS
 # Grey levels: up to the first, bars beside the picture are black; edges well below the second count
 # for little.
 _BLACK, _FAINT = 24, 5.0
 _VERSION = 1  # Of what is kept: another number for every other way of making it.
 
 
-def background(path: Path) -> Background:
+def compute_background(path: Path) -> Background:
     """(LENGTH,) the background of a video: zero mean, unit length; all 0 where nothing is seen.
 
     Black bars are cut off: videos with the same bars would look alike.
@@ -53,7 +53,7 @@ def background(path: Path) -> Background:
     Raises:
         InputError: no picture of the video can be read.
     """
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in sample(path, _READ)]
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in sample_pictures(path, _READ)]
     still = _without_bars(np.median(grey, axis=0).astype(np.uint8))
     small = cv2.resize(still, _SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
     x, y = cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1)
@@ -71,8 +71,8 @@ def background(path: Path) -> Background:
     return np.asarray(flat / max(float(np.linalg.norm(flat)), 1e-6), dtype=np.float32)
 
 
-def kept_background(path: Path, sha256: str, store: FeatureStore) -> Background:
-    """As ``background``, but a video that was looked at before is not decoded again.
+def cached_background(path: Path, sha256: str, store: FeatureStore) -> Background:
+    """As ``compute_background``, but a video that was looked at before is not decoded again.
 
     Args:
         path: The video.
@@ -85,9 +85,9 @@ def kept_background(path: Path, sha256: str, store: FeatureStore) -> Background:
     file = store.root / sha256[:2] / f"{sha256}-background{_VERSION}.npy"
     with suppress(OSError, ValueError, EOFError):
         kept = np.load(file, allow_pickle=False).astype(np.float32)
-        if kept.shape == (LENGTH,) and np.isfinite(kept).all():
+        if kept.shape == (BACKGROUND_DIM,) and np.isfinite(kept).all():
             return np.asarray(kept, dtype=np.float32)
-    found = background(path)
+    found = compute_background(path)
     data = io.BytesIO()
     np.save(data, found.astype(np.float16), allow_pickle=False)
     with suppress(OddframeError):  # It only saves time.
@@ -104,16 +104,16 @@ def _without_bars(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 
-SAME_PLACE = 0.4
+SAME_SCENE = 0.4
 """Correlation of two backgrounds from which on they show one place. Clips of two recordings reached
 0.34 where it was set, and 0.25 on the others."""
 
 
-def find_places(
+def find_scenes(
     dataset: Dataset,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     *,
     store: FeatureStore | None = None,
     hashes: Mapping[Path, str] | None = None,
@@ -133,12 +133,12 @@ def find_places(
     seen: dict[Path, Background] = {}
     for done, video in enumerate(dataset.videos, start=1):
         path = video.path
-        if not is_ready(video):
+        if not has_precomputed_features(video):
             with suppress(InputError):
                 seen[path] = (
-                    background(path)
+                    compute_background(path)
                     if store is None
-                    else kept_background(path, known.get(path) or content_hash(path), store)
+                    else cached_background(path, known.get(path) or content_hash(path), store)
                 )
         if progress is not None:
             progress(done, len(dataset))
@@ -151,35 +151,35 @@ def _linked(seen: NDArray[np.float32]) -> NDArray[np.int64]:
     """(N,) for each of (N, D) backgrounds the first one that links lead to."""
     first = np.arange(len(seen))
     for i in range(1, len(seen)):
-        joined = np.unique(first[:i][seen[:i] @ seen[i] >= SAME_PLACE])
+        joined = np.unique(first[:i][seen[:i] @ seen[i] >= SAME_SCENE])
         if joined.size:
             first[: i + 1][np.isin(first[: i + 1], [*joined, i])] = joined[0]
     return first
 
 
-def grouped_by_place(dataset: Dataset, places: Mapping[Path, str]) -> Dataset:
+def assign_scene_groups(dataset: Dataset, places: Mapping[Path, str]) -> Dataset:
     """Group videos without a group by the place that they show.
 
     They get the group of the first video of their place, a given one before others.
     """
     groups: dict[str, str] = {}
-    for video in sorted(dataset.videos, key=lambda video: video.own_group != ""):
+    for video in sorted(dataset.videos, key=lambda video: video.fallback_group != ""):
         if video.path in places:
             groups.setdefault(places[video.path], video.group)
 
     def put(video: LabelledVideo) -> LabelledVideo:
-        if not video.own_group or video.path not in places:
+        if not video.fallback_group or video.path not in places:
             return video
         return replace(video, group=groups[places[video.path]])
 
     return replace(dataset, videos=tuple(map(put, dataset.videos)))
 
 
-def same_place_warnings(dataset: Dataset, places: Mapping[Path, str]) -> list[str]:
+def same_scene_warnings(dataset: Dataset, places: Mapping[Path, str]) -> list[str]:
     """A line for each place that is in more than one of the groups that were given."""
     shown: dict[str, dict[str, LabelledVideo]] = defaultdict(dict)
     for video in dataset.videos:
-        if video.path in places and not video.own_group:
+        if video.path in places and not video.fallback_group:
             shown[places[video.path]].setdefault(video.group, video)
     lines = []
     for groups in shown.values():

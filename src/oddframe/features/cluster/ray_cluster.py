@@ -1,6 +1,7 @@
 """Many machines: stations as actors of Ray Data, on a cluster or on this machine.
 
-A run is one actor on the cluster (``_Run``), so that its caller may be outside and use Ray's
+A run is one actor on the cluster (``_Coordinator``), so that its caller may be outside and use
+Ray's
 client. It gives the work to Ray Data, whose actors each hold a station. What an actor or its
 machine takes with it when it dies is given out again, one video at a time, a limited number of
 times: a video that kills whatever touches it is in the end listed as failed.
@@ -21,30 +22,37 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from oddframe.backbones.engines import Choice, choose
-from oddframe.errors import OddframeError, UsageError, described_fault
-from oddframe.features.cluster.worker import Item, Order, Seen, Station, failed, look
-from oddframe.features.extraction.worker import Made, Wanted
+from oddframe.backbones.engines import Runtime, choose_runtime
+from oddframe.errors import OddframeError, UsageError, describe_unexpected_error
+from oddframe.features.cluster.worker import (
+    ClusterJob,
+    ClusterWorker,
+    ItemStatus,
+    WorkItem,
+    failed_result,
+    inspect_item,
+)
+from oddframe.features.extraction.worker import ExtractionRequest, ExtractionResult
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
-Stage = Literal["look", "make"]
+ClusterStage = Literal["look", "make"]
 
 _ROUNDS = 3
 # Ray keeps books of each block; a million videos are given out by the hundred.
 _BLOCKS = 10_000
 _WAIT_S = 1.0
 _REACH_S = 20.0  # To open a connection to the cluster.
-_NEWS = -1  # Stands for a number where an answer is a line for the user.
+_MESSAGE = -1  # Stands for a number where an answer is a line for the user.
 _HEAD = "node:__internal_head__"  # Ray's name for what only the head node has.
 # What of Ray's report of an exception is our own line.
-_OURS = re.compile(r"oddframe\.errors\.\w+: (.+)")
+_ODDFRAME_ERROR = re.compile(r"oddframe\.errors\.\w+: (.+)")
 
 
 @dataclass(frozen=True)
-class Room:
+class ClusterResources:
     """What a cluster has.
 
     Attributes:
@@ -57,12 +65,12 @@ class Room:
 
 
 class Cluster:
-    """A cluster that we are connected to; see ``connect``."""
+    """A cluster that we are connected to; see ``connect_to_cluster``."""
 
     def __init__(self, ray: ModuleType, jobs: int | None, tell: Callable[[str], None]) -> None:
         self._ray, self._jobs, self._tell = ray, jobs, tell
 
-    def settle(self, wanted: Wanted) -> tuple[Wanted, Room]:
+    def settle(self, wanted: ExtractionRequest) -> tuple[ExtractionRequest, ClusterResources]:
         """What is wanted with nothing left open, decided on a machine of the cluster.
 
         Raises:
@@ -72,44 +80,49 @@ class Cluster:
         room = self._room(wanted)
         device: Literal["cpu", "cuda"] = "cuda" if room.gpus else "cpu"
         asked = replace(wanted, device=device)
-        task = self._ray.remote(**_needs(room))(_choose)
-        with _told():
+        task = self._ray.remote(**_ray_options(room))(_choose_engine)
+        with _translate_ray_errors():
             answer = self._ray.get(task.remote(asked))
         if isinstance(answer, str):
             raise UsageError(answer)
         return replace(asked, engine=answer.engine, precision=answer.precision), room
 
     def run(
-        self, items: Mapping[int, Item], order: Order, room: Room, stage: Stage
+        self,
+        items: Mapping[int, WorkItem],
+        order: ClusterJob,
+        room: ClusterResources,
+        stage: ClusterStage,
     ) -> Iterator[list[tuple[int, Any]]]:
-        """(number, ``Seen`` or ``Made``) of each item, in any order, as they come; often none.
+        """(number, ``ItemStatus`` or ``_ResultT``) of each item, in any order, as they come; often
+        none.
 
         Raises:
             OddframeError: the cluster is lost, or a machine of it would make something else.
         """
         if not items:
             return
-        with _told():
+        with _translate_ray_errors():
             # On the head: if that dies, so does the cluster.
             head = self._ray.remote(num_cpus=0, resources={_HEAD: 0.001})
-            run = head(_Run).remote(dict(items), order, room, stage)
+            run = head(_Coordinator).remote(dict(items), order, room, stage)
             while (answers := self._ray.get(run.next.remote())) is not None:
                 if isinstance(answers, str):
                     raise OddframeError(answers)
                 for number, answer in answers:
-                    if number == _NEWS:
+                    if number == _MESSAGE:
                         self._tell(answer)
-                yield [answer for answer in answers if answer[0] != _NEWS]
+                yield [answer for answer in answers if answer[0] != _MESSAGE]
 
-    def _room(self, wanted: Wanted) -> Room:
+    def _room(self, wanted: ExtractionRequest) -> ClusterResources:
         has = self._ray.cluster_resources()
         gpus = int(has.get("GPU", 0)) if wanted.device != "cpu" else 0
         if wanted.device == "cuda" and not gpus:
             raise UsageError("--device cuda: this cluster has no graphics card; use --device cpu")
         if gpus and wanted.engine != "openvino":
             actors = self._jobs or gpus
-            return Room(actors, 1 / -(-actors // gpus))
-        return Room(self._jobs or max(1, int(has.get("CPU", 1))), 0)
+            return ClusterResources(actors, 1 / -(-actors // gpus))
+        return ClusterResources(self._jobs or max(1, int(has.get("CPU", 1))), 0)
 
 
 def _check_reachable(address: str) -> None:
@@ -127,7 +140,9 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def connect(address: str, jobs: int | None, tell: Callable[[str], None]) -> Iterator[Cluster]:
+def connect_to_cluster(
+    address: str, jobs: int | None, tell: Callable[[str], None]
+) -> Iterator[Cluster]:
     """Connect to a cluster: ``local`` (this machine), ``ray://HOST:PORT``, or ``HOST:PORT``.
 
     Args:
@@ -201,10 +216,16 @@ def _leave_out_dashboard() -> None:
     services.start_api_server = lambda *_, **__: (None, None)
 
 
-class _Run:
+class _Coordinator:
     """An actor that has items done, and hands out answers."""
 
-    def __init__(self, items: dict[int, Item], order: Order, room: Room, stage: Stage) -> None:
+    def __init__(
+        self,
+        items: dict[int, WorkItem],
+        order: ClusterJob,
+        room: ClusterResources,
+        stage: ClusterStage,
+    ) -> None:
         self._left, self._order, self._room, self._stage = items, order, room, stage
         self._answers: queue.Queue[tuple[int, Any] | str | None] = queue.Queue()
         self._reason = ""
@@ -230,7 +251,7 @@ class _Run:
             for number in range(_ROUNDS):
                 if number and self._left:
                     again = f"{len(self._left)} videos are given out again: the machine or the "
-                    self._answers.put((_NEWS, f"{again}process that had them was lost"))
+                    self._answers.put((_MESSAGE, f"{again}process that had them was lost"))
                 blocks = len(self._left) if number else min(len(self._left), _BLOCKS)
                 if blocks:
                     self._round(blocks)
@@ -238,15 +259,15 @@ class _Run:
                 reason = f"the machine or the process that had it was lost {_ROUNDS} times"
                 if self._reason:
                     reason = f"{reason}: {self._reason}"
-                lost: Seen | Made = failed(item, reason)
+                lost: ItemStatus | ExtractionResult = failed_result(item, reason)
                 if self._stage == "look":
-                    lost = Seen("", reason=reason, exit_code=3)
+                    lost = ItemStatus("", reason=reason, exit_code=3)
                 self._answers.put((number, lost))
             self._answers.put(None)
         except OddframeError as error:
             self._answers.put(str(error))
         except Exception as error:  # A bug of ours: report it to the caller.
-            self._answers.put(described_fault(error))
+            self._answers.put(describe_unexpected_error(error))
 
     def _round(self, blocks: int) -> None:
         """Have what is left done; what is lost on the way stays left."""
@@ -259,7 +280,7 @@ class _Run:
         rows = [{"number": n, "item": item} for n, item in self._left.items()]
         data: Any = ray.data.from_items(rows, override_num_blocks=blocks)
         if self._stage == "look":
-            data = data.map(_look, fn_kwargs={"order": self._order}, num_cpus=1)
+            data = data.map(_inspect_row, fn_kwargs={"order": self._order}, num_cpus=1)
         else:
             actors = min(self._room.actors, len(rows))
             # An actor comes back where there is room, and if there is none the others go on. Its
@@ -275,7 +296,7 @@ class _Run:
                 ),
                 max_restarts=-1,
                 max_task_retries=0,
-                **_needs(self._room),
+                **_ray_options(self._room),
             )
         try:
             for batch in data.iter_batches(batch_size=None, prefetch_batches=0):
@@ -283,50 +304,50 @@ class _Run:
                     if self._left.pop(int(number), None) is not None:
                         self._answers.put((int(number), answer))
         except Exception as error:  # Ray has dozens; what is left is tried again.
-            if ours := _OURS.search(str(error)):
+            if ours := _ODDFRAME_ERROR.search(str(error)):
                 raise OddframeError(ours[1]) from None
-            self._reason = _line(error)
+            self._reason = _last_line(error)
 
 
 class _Actor:
     """What Ray Data calls with each row."""
 
-    def __init__(self, order: Order) -> None:
-        self._station = Station(order)
+    def __init__(self, order: ClusterJob) -> None:
+        self._station = ClusterWorker(order)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"number": row["number"], "answer": self._station(row["item"])}
 
 
-def _look(row: dict[str, Any], order: Order) -> dict[str, Any]:
-    return {"number": row["number"], "answer": look(row["item"], order)}
+def _inspect_row(row: dict[str, Any], order: ClusterJob) -> dict[str, Any]:
+    return {"number": row["number"], "answer": inspect_item(row["item"], order)}
 
 
-def _choose(wanted: Wanted) -> Choice | str:
+def _choose_engine(wanted: ExtractionRequest) -> Runtime | str:
     try:
-        return choose(wanted.engine, wanted.device, wanted.precision)
+        return choose_runtime(wanted.engine, wanted.device, wanted.precision)
     except UsageError as error:
         return str(error)
 
 
-def _needs(room: Room) -> dict[str, float]:
+def _ray_options(room: ClusterResources) -> dict[str, float]:
     return {"num_cpus": 1, "num_gpus": room.gpus}
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translate_ray_errors() -> Iterator[None]:
     import ray
 
     try:
         yield
     except (ray.exceptions.RayError, ConnectionError) as error:
-        if ours := _OURS.search(str(error)):
+        if ours := _ODDFRAME_ERROR.search(str(error)):
             raise OddframeError(ours[1]) from None
         raise OddframeError(
-            f"the cluster was lost ({_line(error)}); the same command goes on where it was"
+            f"the cluster was lost ({_last_line(error)}); the same command goes on where it was"
         ) from None
 
 
-def _line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:200]

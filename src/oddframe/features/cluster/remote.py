@@ -11,12 +11,16 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, TypeVar, cast
 
-from oddframe._utils.files import atomic, make_folder, told
+from oddframe._utils.files import atomic_write, make_folder, translate_os_errors
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.extraction.worker import hash_of
-from oddframe.features.formats.safetensors_file import StoredHeader, header_in, read_stored_header
+from oddframe.features.extraction.worker import hash_video
+from oddframe.features.formats.feature_file import (
+    FeatureFileHeader,
+    read_feature_header,
+    read_open_header,
+)
 from oddframe.features.store.store import content_hash
-from oddframe.video.discover import find_inputs, videos_among
+from oddframe.video.discover import find_videos, group_videos
 
 _Out = TypeVar("_Out")
 
@@ -27,7 +31,7 @@ _HEAD = 64 * 2**10  # Bytes that are fetched at once where only a header is read
 
 
 @dataclass(frozen=True)
-class Place:
+class RemotePath:
     """A file or a folder: ``s3://bucket/videos``, or a path that all machines see.
 
     What is read from another machine is asked for three times before it counts as lost.
@@ -35,8 +39,8 @@ class Place:
 
     text: str
 
-    def __truediv__(self, name: str) -> Place:
-        return Place(f"{self.text.rstrip('/')}/{name}")
+    def __truediv__(self, name: str) -> RemotePath:
+        return RemotePath(f"{self.text.rstrip('/')}/{name}")
 
     @property
     def is_local(self) -> bool:
@@ -58,7 +62,7 @@ class Place:
             return self.path.is_file()
         return bool(self._ask(lambda fs, path: fs.isfile(path)))
 
-    def header(self) -> StoredHeader | None:
+    def header(self) -> FeatureFileHeader | None:
         """What the feature file here says of itself; None: there is none, or a damaged one.
 
         Raises:
@@ -68,7 +72,7 @@ class Place:
             return None
         try:
             if self.is_local:
-                return read_stored_header(self.path)
+                return read_feature_header(self.path)
             return self._ask(self._remote_header)
         except InputError:
             return None
@@ -80,12 +84,12 @@ class Place:
             InputError: it cannot be read.
         """
         if self.is_local:
-            return hash_of(self.path)
+            return hash_video(self.path)
 
         def read(fs: Any, path: str) -> str:
             if fs.isdir(path):
                 with TemporaryDirectory() as folder:
-                    _get(fs, path, Path(folder, "frames"))
+                    _download(fs, path, Path(folder, "frames"))
                     return content_hash(Path(folder, "frames"))
             digest = hashlib.sha256()
             if fs.info(path)["size"] == 0:
@@ -105,9 +109,9 @@ class Place:
             OddframeError: it cannot be written.
         """
         make_folder(to.parent)
-        with told(to):
+        with translate_os_errors(to):
             if not self.is_local:
-                self._ask(lambda fs, path: _get(fs, path, to))
+                self._ask(lambda fs, path: _download(fs, path, to))
             elif self.path.is_dir():
                 shutil.copytree(self.path, to)
             else:
@@ -121,7 +125,7 @@ class Place:
         """
         if self.is_local:
             make_folder(self.path.parent)
-            with atomic(self.path) as part, told(self.path):
+            with atomic_write(self.path) as part, translate_os_errors(self.path):
                 shutil.copyfile(file, part)
             return
         try:
@@ -147,13 +151,13 @@ class Place:
 
         return self._ask(find)
 
-    def _remote_header(self, fs: Any, path: str) -> StoredHeader:
+    def _remote_header(self, fs: Any, path: str) -> FeatureFileHeader:
         with fs.open(path, "rb", block_size=_HEAD) as file:
-            return header_in(cast(BinaryIO, file), int(file.size), self.text)
+            return read_open_header(cast(BinaryIO, file), int(file.size), self.text)
 
     def _ask(self, question: Callable[[Any, str], _Out]) -> _Out:
         """Ask the file system, again where it fails and that may pass."""
-        fs, path = _system(self.text)
+        fs, path = _open_file_system(self.text)
         for wait in (*_WAITS_S, None):
             try:
                 return question(fs, path)
@@ -162,17 +166,17 @@ class Place:
             except FileNotFoundError:
                 raise InputError(f"{self.text}: no such file or folder") from None
             except PermissionError as error:
-                reason = _line(error)
+                reason = _one_line(error)
                 raise InputError(f"{self.text}: no permission there ({reason})") from None
             except Exception as error:  # Each store has errors of its own.
                 if wait is None:
-                    raise InputError(f"{self.text}: cannot be read ({_line(error)})") from None
+                    raise InputError(f"{self.text}: cannot be read ({_one_line(error)})") from None
                 time.sleep(wait)
         raise AssertionError
 
 
 @dataclass(frozen=True)
-class Source:
+class RemoteVideo:
     """A video.
 
     Attributes:
@@ -182,12 +186,12 @@ class Source:
     """
 
     name: str
-    place: Place
+    place: RemotePath
     size: int
 
 
-def find_sources(texts: Sequence[str], size_of: Callable[[Path], int]) -> list[Source]:
-    """The videos that paths and addresses mean, as ``find_inputs`` finds those on this machine.
+def find_remote_videos(texts: Sequence[str], size_of: Callable[[Path], int]) -> list[RemoteVideo]:
+    """The videos that paths and addresses mean, as ``find_videos`` finds those on this machine.
 
     An address with ``*`` is a pattern; a folder is searched with those below it.
 
@@ -195,41 +199,41 @@ def find_sources(texts: Sequence[str], size_of: Callable[[Path], int]) -> list[S
         InputError: a store cannot be listed.
         UsageError: nothing here can open such an address.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, RemoteVideo] = {}
     for text in texts:
-        if Place(text).is_local:
-            for path in find_inputs([text]):
+        if RemotePath(text).is_local:
+            for path in find_videos([text]):
                 at = str(path.resolve())
-                found.setdefault(at, Source(str(path), Place(at), size_of(path)))
+                found.setdefault(at, RemoteVideo(str(path), RemotePath(at), size_of(path)))
         else:
-            for source in _remote_sources(text):
+            for source in _find_in_store(text):
                 found.setdefault(source.name, source)
     return list(found.values())
 
 
-def absolute(text: str) -> Place:
+def to_remote_path(text: str) -> RemotePath:
     """The place that is meant by an address, or by a path on this machine."""
-    return Place(text) if "://" in text else Place(str(Path(text).absolute()))
+    return RemotePath(text) if "://" in text else RemotePath(str(Path(text).absolute()))
 
 
-def _remote_sources(text: str) -> list[Source]:
-    place = Place(text)
+def _find_in_store(text: str) -> list[RemoteVideo]:
+    place = RemotePath(text)
     if "*" in text:
         start = text.partition("://")[0]
         names = place._ask(lambda fs, path: sorted(fs.glob(path)))
-        return [s for name in names for s in _remote_sources(f"{start}://{name.lstrip('/')}")]
+        return [s for name in names for s in _find_in_store(f"{start}://{name.lstrip('/')}")]
     files = place.files()
     if not files:
         size = place._ask(lambda fs, path: fs.info(path)["size"]) if place.exists() else 0
-        return [Source(text, place, int(size))]
+        return [RemoteVideo(text, place, int(size))]
     sources = []
-    for path, held in videos_among(map(PurePosixPath, files)).items():
+    for path, held in group_videos(map(PurePosixPath, files)).items():
         at = place / str(path) if path.parts else place
-        sources.append(Source(at.text, at, sum(files[str(file)] for file in held)))
-    return sources or [Source(text, place, 0)]
+        sources.append(RemoteVideo(at.text, at, sum(files[str(file)] for file in held)))
+    return sources or [RemoteVideo(text, place, 0)]
 
 
-def _get(fs: Any, path: str, to: Path) -> None:
+def _download(fs: Any, path: str, to: Path) -> None:
     if fs.isfile(path):
         fs.get_file(path, str(to))
         return
@@ -239,7 +243,7 @@ def _get(fs: Any, path: str, to: Path) -> None:
             fs.get_file(entry["name"], str(to / PurePosixPath(entry["name"]).name))
 
 
-def _system(text: str) -> tuple[Any, str]:
+def _open_file_system(text: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
@@ -249,12 +253,12 @@ def _system(text: str) -> tuple[Any, str]:
     try:
         fs, path = url_to_fs(text)
     except ImportError as error:
-        raise UsageError(f"{text}: {_line(error)} ('oddframe[ray]' brings s3fs)") from None
+        raise UsageError(f"{text}: {_one_line(error)} ('oddframe[ray]' brings s3fs)") from None
     except ValueError as error:
-        raise UsageError(f"{text}: {_line(error)}") from None
+        raise UsageError(f"{text}: {_one_line(error)}") from None
     fs.invalidate_cache()
     return fs, str(path)
 
 
-def _line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

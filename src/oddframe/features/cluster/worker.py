@@ -15,27 +15,34 @@ from pathlib import Path
 from weakref import finalize
 
 from oddframe import __version__
-from oddframe._utils.child_process import PATIENCE
+from oddframe._utils.child_process import PATIENCE_HINT
 from oddframe._utils.files import scratch_folder
-from oddframe._utils.worker_pool import Broken, Watched
+from oddframe._utils.worker_pool import WorkerFailure, WorkerPool
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.cluster.remote import Place, Source
+from oddframe.features.cluster.remote import RemotePath, RemoteVideo
 from oddframe.features.extraction.file_layout import (
-    NOTHING,
-    Earlier,
-    named_files,
-    stands_alone,
-    strange,
-    taken,
+    NO_OUTPUTS,
+    PreviousOutputs,
+    can_omit_backbone,
+    name_taken_error,
+    output_names,
+    unknown_file_error,
 )
-from oddframe.features.extraction.worker import Made, Maker, Video, Wanted, about, hash_of
+from oddframe.features.extraction.worker import (
+    ExtractionRequest,
+    ExtractionResult,
+    ExtractionWorker,
+    VideoJob,
+    describe_entry,
+    hash_video,
+)
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store.manifest import Entry
-from oddframe.features.store.store import place_in_store
+from oddframe.features.store.manifest import ManifestEntry
+from oddframe.features.store.store import path_in_store
 
 
 @dataclass(frozen=True)
-class Order:
+class ClusterJob:
     """What all stations of a run are to do.
 
     Attributes:
@@ -44,16 +51,16 @@ class Order:
         store: Where features are kept.
         out: Where files by name go; None: there are none.
         memory_bytes: That reading a video may take beside the networks.
-        silence_s: Seconds without a frame until a video is given up.
+        timeout_s: Seconds without a frame until a video is given up.
         version: Of oddframe.
     """
 
-    wanted: Wanted
+    wanted: ExtractionRequest
     specs: tuple[FeatureSpec, ...]
-    store: Place
-    out: Place | None
+    store: RemotePath
+    out: RemotePath | None
     memory_bytes: int
-    silence_s: float
+    timeout_s: float
     version: str = __version__
 
     def check(self) -> None:
@@ -76,7 +83,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Item:
+class WorkItem:
     """A video in a run.
 
     Attributes:
@@ -87,15 +94,15 @@ class Item:
         missing: How many parts were not in the store when the run began, likewise.
     """
 
-    source: Source
+    source: RemoteVideo
     stem: str
-    written: Earlier = NOTHING
+    written: PreviousOutputs = NO_OUTPUTS
     sha256: str = ""
     missing: int = 0
 
 
 @dataclass(frozen=True)
-class Seen:
+class ItemStatus:
     """What there is of a video.
 
     Attributes:
@@ -108,7 +115,7 @@ class Seen:
     """
 
     sha256: str
-    kept: tuple[Entry, ...] = ()
+    kept: tuple[ManifestEntry, ...] = ()
     missing: int = 0
     unnamed: int = 0
     reason: str = ""
@@ -120,35 +127,35 @@ class Seen:
         return bool(self.reason) or not (self.missing or self.unnamed)
 
 
-def look(item: Item, order: Order) -> Seen:
+def inspect_item(item: WorkItem, order: ClusterJob) -> ItemStatus:
     """What there is of a video; a failure is an answer, not an exception."""
     try:
         sha256 = item.sha256 or item.source.place.sha256()
-        kept = [_kept(item, sha256, spec, order) for spec in order.specs]
-        unnamed = sum(not _is_named(item, sha256, spec, order) for spec in order.specs)
+        kept = [_stored_entry(item, sha256, spec, order) for spec in order.specs]
+        unnamed = sum(not _has_files(item, sha256, spec, order) for spec in order.specs)
     except OddframeError as error:
-        reason = _told(str(error), item, item.source.place.text)
-        return Seen("", reason=reason, exit_code=error.exit_code)
+        reason = _clean_reason(str(error), item, item.source.place.text)
+        return ItemStatus("", reason=reason, exit_code=error.exit_code)
     there = tuple(entry for entry in kept if entry is not None)
-    return Seen(sha256, there, len(kept) - len(there), unnamed)
+    return ItemStatus(sha256, there, len(kept) - len(there), unnamed)
 
 
-def failed(
-    item: Item, reason: str, exit_code: int = InputError.exit_code, sha256: str = ""
-) -> Made:
+def failed_result(
+    item: WorkItem, reason: str, exit_code: int = InputError.exit_code, sha256: str = ""
+) -> ExtractionResult:
     """What became of a video that nothing can be made of."""
-    entry = Entry(video=item.source.name, sha256=sha256, reason=reason)
-    return Made((entry,), exit_code=exit_code)
+    entry = ManifestEntry(video=item.source.name, sha256=sha256, reason=reason)
+    return ExtractionResult((entry,), exit_code=exit_code)
 
 
-class Station:
+class ClusterWorker:
     """Makes one video after another; the networks are loaded once, in a process beside this one.
 
     Raises:
         OddframeError: another version is installed here, or other weights.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: ClusterJob) -> None:
         order.check()
         self._order = order
         scratch = ExitStack()
@@ -156,31 +163,31 @@ class Station:
         self._clean_up = finalize(self, scratch.close)  # Actors of Ray are not closed.
         out = self._folder / "out" if order.out else None
         wanted = replace(order.wanted, store=self._folder / "store", out=out, fresh=False)
-        self._watched: Watched[Video, Made] = Watched(
-            partial(Maker, wanted, order.memory_bytes),
+        self._watched: WorkerPool[VideoJob, ExtractionResult] = WorkerPool(
+            partial(ExtractionWorker, wanted, order.memory_bytes),
             1,
-            order.silence_s,
+            order.timeout_s,
             keep=True,
-            advice=PATIENCE,
+            advice=PATIENCE_HINT,
         )
 
-    def __call__(self, item: Item) -> Made:
+    def __call__(self, item: WorkItem) -> ExtractionResult:
         """Make the features of a video; a failure is an answer, not an exception."""
         # A machine that was cut off may have finished it.
-        seen = look(item, self._order)
+        seen = inspect_item(item, self._order)
         if seen.is_done:
             if seen.reason:
-                return failed(item, seen.reason, seen.exit_code, item.sha256)
-            return Made(seen.kept, new=item.missing)
+                return failed_result(item, seen.reason, seen.exit_code, item.sha256)
+            return ExtractionResult(seen.kept, new=item.missing)
         try:
             path = self._here(item)
             self._fetch(seen)
-            made = self._made(Video(path, item.stem))
+            made = self._made(VideoJob(path, item.stem))
             if not made.exit_code:
                 self._put(item, seen)
         except OddframeError as error:
-            reason = _told(str(error), item, item.source.place.text)
-            return failed(item, reason, error.exit_code, item.sha256)
+            reason = _clean_reason(str(error), item, item.source.place.text)
+            return failed_result(item, reason, error.exit_code, item.sha256)
         finally:
             for each in self._folder.iterdir():
                 shutil.rmtree(each, ignore_errors=True)
@@ -191,7 +198,7 @@ class Station:
         self._watched.end()
         self._clean_up()
 
-    def _here(self, item: Item) -> Path:
+    def _here(self, item: WorkItem) -> Path:
         """The video on this machine."""
         place = item.source.place
         if place.is_local:
@@ -200,21 +207,21 @@ class Station:
         place.fetch(path)
         return path
 
-    def _fetch(self, seen: Seen) -> None:
+    def _fetch(self, seen: ItemStatus) -> None:
         """What is kept: files by name are made of it, and it is not made again."""
         for entry in seen.kept:
             (self._order.store / entry.file).fetch(self._folder / "store" / entry.file)
 
-    def _made(self, video: Video) -> Made:
+    def _made(self, video: VideoJob) -> ExtractionResult:
         for answer in self._watched.run([video]):
             if answer is not None:
                 _, made = answer
-                if isinstance(made, Broken):
+                if isinstance(made, WorkerFailure):
                     raise InputError(made.reason)
                 return made
         raise AssertionError
 
-    def _put(self, item: Item, seen: Seen) -> None:
+    def _put(self, item: WorkItem, seen: ItemStatus) -> None:
         there = {entry.file for entry in seen.kept}
         if self._order.out is not None:
             self._refuse_strange(item, self._order.out)
@@ -227,48 +234,50 @@ class Station:
                 if place is not None and name not in there:
                     (place / name).put(file)
 
-    def _refuse_strange(self, item: Item, out: Place) -> None:
+    def _refuse_strange(self, item: WorkItem, out: RemotePath) -> None:
         """Refuse to replace files of unknown origin; a run that was killed leaves those of ours."""
-        alone = stands_alone(self._order.specs, self._order.wanted.format)
+        alone = can_omit_backbone(self._order.specs, self._order.wanted.format)
         for spec in self._order.specs:
-            names = named_files(spec, item.stem, self._order.wanted.format, alone=alone)
+            names = output_names(spec, item.stem, self._order.wanted.format, alone=alone)
             if item.written.knows(names[0]):
                 continue
             for name in names:
-                if (out / name).exists() and (out / name).sha256() != hash_of(
+                if (out / name).exists() and (out / name).sha256() != hash_video(
                     self._folder / "out" / name
                 ):
-                    raise strange(name, out.text)
+                    raise unknown_file_error(name, out.text)
 
 
-def _kept(item: Item, sha256: str, spec: FeatureSpec, order: Order) -> Entry | None:
+def _stored_entry(
+    item: WorkItem, sha256: str, spec: FeatureSpec, order: ClusterJob
+) -> ManifestEntry | None:
     if order.wanted.fresh:
         return None
-    header = (order.store / place_in_store(sha256, spec)).header()
+    header = (order.store / path_in_store(sha256, spec)).header()
     if header is None or header.spec != spec:
         return None
-    return about(Entry(video=item.source.name, sha256=sha256), spec, header)
+    return describe_entry(ManifestEntry(video=item.source.name, sha256=sha256), spec, header)
 
 
-def _is_named(item: Item, sha256: str, spec: FeatureSpec, order: Order) -> bool:
+def _has_files(item: WorkItem, sha256: str, spec: FeatureSpec, order: ClusterJob) -> bool:
     if order.out is None:
         return True
-    alone = stands_alone(order.specs, order.wanted.format)
-    names = named_files(spec, item.stem, order.wanted.format, alone=alone)
+    alone = can_omit_backbone(order.specs, order.wanted.format)
+    names = output_names(spec, item.stem, order.wanted.format, alone=alone)
     owner = item.written.owner(names[0], sha256)
     if owner is not None and (order.out / names[0]).exists():
-        raise taken(item.source.name, names[0], order.out.text, owner)
+        raise name_taken_error(item.source.name, names[0], order.out.text, owner)
     if order.wanted.fresh or not item.written.is_of(names[0], sha256, spec.hash()):
         return False
     return all((order.out / name).exists() for name in names)
 
 
-def _renamed(made: Made, item: Item, path: Path) -> Made:
+def _renamed(made: ExtractionResult, item: WorkItem, path: Path) -> ExtractionResult:
     """The same by the name that the video was given."""
     name = item.source.name
 
-    def renamed(entry: Entry) -> Entry:
-        return replace(entry, video=name, reason=_told(entry.reason, item, str(path)))
+    def renamed(entry: ManifestEntry) -> ManifestEntry:
+        return replace(entry, video=name, reason=_clean_reason(entry.reason, item, str(path)))
 
     return replace(
         made,
@@ -277,5 +286,5 @@ def _renamed(made: Made, item: Item, path: Path) -> Made:
     )
 
 
-def _told(reason: str, item: Item, path: str) -> str:
+def _clean_reason(reason: str, item: WorkItem, path: str) -> str:
     return reason.removeprefix(f"{path}: ").replace(path, item.source.name)

@@ -19,26 +19,26 @@ from typing import Literal
 
 import numpy as np
 
-from oddframe._utils.files import atomic, make_folder, scratch_folder, told
+from oddframe._utils.files import atomic_write, make_folder, scratch_folder, translate_os_errors
 from oddframe.errors import InputError
-from oddframe.features.formats.safetensors_file import read_stored_header
+from oddframe.features.formats.feature_file import read_feature_header
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.manifest import Entry
+from oddframe.features.store.manifest import ManifestEntry
 from oddframe.features.store.store import write_features
 
-Format = Literal["npy", "safetensors"]
+FeatureFileFormat = Literal["npy", "safetensors"]
 _ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousOutputs:
     """What earlier runs wrote under the name of a video.
 
     Attributes:
         entries: The last line of their manifest about each first file of a video.
     """
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ManifestEntry, ...] = ()
 
     def is_of(self, file: str, sha256: str, spec: str) -> bool:
         """Whether ``file`` was made of this content, with the spec of this hash."""
@@ -54,23 +54,25 @@ class Earlier:
         return next(others, None)
 
 
-NOTHING = Earlier()
+NO_OUTPUTS = PreviousOutputs()
 
 
-def earlier(entries: Iterable[Entry], stems: Sequence[str]) -> dict[str, Earlier]:
+def previous_outputs(
+    entries: Iterable[ManifestEntry], stems: Sequence[str]
+) -> dict[str, PreviousOutputs]:
     """What the manifest of a folder of files by name says of each of these names."""
     latest = {entry.file: entry for entry in entries if entry.file}
-    found: dict[str, list[Entry]] = {stem: [] for stem in stems}
+    found: dict[str, list[ManifestEntry]] = {stem: [] for stem in stems}
     for file, entry in latest.items():
         stem = Path(file).stem
         while stem not in found and "__" in stem:
             stem = stem.rpartition("__")[0]
         if stem in found:
             found[stem].append(entry)
-    return {stem: Earlier(tuple(each)) for stem, each in found.items()}
+    return {stem: PreviousOutputs(tuple(each)) for stem, each in found.items()}
 
 
-def taken(video: str, file: str, folder: str, owner: str) -> InputError:
+def name_taken_error(video: str, file: str, folder: str, owner: str) -> InputError:
     """Why a video gets no files by its name: those of the video ``owner`` are there."""
     what = f"an earlier {owner}" if owner == video else f"another video, {owner}"
     return InputError(
@@ -78,7 +80,7 @@ def taken(video: str, file: str, folder: str, owner: str) -> InputError:
     )
 
 
-def strange(file: str, folder: str) -> InputError:
+def unknown_file_error(file: str, folder: str) -> InputError:
     """The error for a file of that name that is not in the manifest."""
     return InputError(
         f"{folder}: {file} is there and was made of something else: choose another --out, or "
@@ -86,7 +88,7 @@ def strange(file: str, folder: str) -> InputError:
     )
 
 
-def refuse_strange(out: Path, names: Sequence[str], write: Callable[[Path], object]) -> None:
+def refuse_unknown_files(out: Path, names: Sequence[str], write: Callable[[Path], object]) -> None:
     """Refuse to replace files of unknown origin; those that are there as ``write`` writes them may.
 
     Raises:
@@ -98,18 +100,20 @@ def refuse_strange(out: Path, names: Sequence[str], write: Callable[[Path], obje
         write(folder)
         for name in names:
             if (out / name).exists() and not cmp(out / name, folder / name, shallow=False):
-                raise strange(name, str(out))
+                raise unknown_file_error(name, str(out))
 
 
-def stands_alone(specs: Sequence[FeatureSpec], format: Format) -> bool:
+def can_omit_backbone(specs: Sequence[FeatureSpec], format: FeatureFileFormat) -> bool:
     """Whether files by name need not say which backbone they are of."""
     if format == "safetensors":
         return len(specs) == 1
     return sum(spec.has_picture for spec in specs) < 2
 
 
-def named_files(spec: FeatureSpec, stem: str, format: Format, *, alone: bool) -> list[str]:
-    """Names of the files that ``write_named`` writes.
+def output_names(
+    spec: FeatureSpec, stem: str, format: FeatureFileFormat, *, alone: bool
+) -> list[str]:
+    """Names of the files that ``write_feature_files`` writes.
 
     In the published layout the picture is one file a crop, ``NAME__0.npy``, and the sound another,
     ``NAME__vggish.npy``. Several backbones that look are told apart by their names.
@@ -122,8 +126,8 @@ def named_files(spec: FeatureSpec, stem: str, format: Format, *, alone: bool) ->
     return [f"{longer}__{crop}.npy" for crop in range(len(spec.crops))]
 
 
-def write_named(
-    features: Features, folder: Path, stem: str, format: Format, *, alone: bool = True
+def write_feature_files(
+    features: Features, folder: Path, stem: str, format: FeatureFileFormat, *, alone: bool = True
 ) -> list[str]:
     """Write a video's features under its name, and give the files' names.
 
@@ -137,14 +141,14 @@ def write_named(
     Raises:
         OddframeError: a file cannot be written.
     """
-    names = named_files(features.spec, stem, format, alone=alone)
+    names = output_names(features.spec, stem, format, alone=alone)
     make_folder(folder)
     if format == "safetensors":
         write_features(folder / names[0], features)
         return names
     for name, crop in zip(names, features.array, strict=True):
         path = folder / name
-        with atomic(path) as part, told(path), part.open("wb") as file:
+        with atomic_write(path) as part, translate_os_errors(path), part.open("wb") as file:
             about = {
                 "descr": np.lib.format.dtype_to_descr(crop.dtype),
                 "fortran_order": False,
@@ -156,7 +160,7 @@ def write_named(
     return names
 
 
-def are_there(folder: Path, names: list[str]) -> bool:
+def all_readable(folder: Path, names: list[str]) -> bool:
     """Whether all these files are in a folder."""
     return all(os.access(folder / name, os.R_OK) for name in names)
 
@@ -164,7 +168,7 @@ def are_there(folder: Path, names: list[str]) -> bool:
 _STORED = re.compile(r"([0-9a-f]{64})-[0-9a-f]{16}")
 
 
-def video_of(path: Path, wanted: FeatureSpec) -> Path:
+def common_path(path: Path, wanted: FeatureSpec) -> Path:
     """What the files of all backbones of ``wanted`` have in common; else the file itself.
 
     Args:
@@ -182,7 +186,7 @@ def video_of(path: Path, wanted: FeatureSpec) -> Path:
     return path.with_name(name)
 
 
-def files_beside(path: Path, wanted: FeatureSpec) -> tuple[Path, ...]:
+def sibling_files(path: Path, wanted: FeatureSpec) -> tuple[Path, ...]:
     """The files that features as ``wanted`` are joined from, in the order of its backbones.
 
     One file where it holds all of them, or none that are wanted.
@@ -190,13 +194,13 @@ def files_beside(path: Path, wanted: FeatureSpec) -> tuple[Path, ...]:
     Raises:
         InputError: features of a backbone are not there.
     """
-    names, video, given = wanted.backbone.split("+"), video_of(path, wanted), _spec(path)
+    names, video, given = wanted.backbone.split("+"), common_path(path, wanted), _spec(path)
     if video == path or given is None:
         return (path,)
     there = {
         file: _spec(file)
         for file in sorted(path.parent.glob("*.safetensors"))
-        if video_of(file, wanted) == video
+        if common_path(file, wanted) == video
     }
     specs = {file: spec for file, spec in there.items() if spec is not None} | {path: given}
     # Sound says nothing of the picture that it goes with: of several, what the model is used to.
@@ -204,8 +208,10 @@ def files_beside(path: Path, wanted: FeatureSpec) -> tuple[Path, ...]:
     first = given
     if wanted.has_picture and not given.has_picture:
         pictures = (specs[file] for file in likest if specs[file].has_picture)
-        first = next((p for p in pictures if p.how.without_picture() == given.how), given)
-    cuts = (first.how, first.how.without_picture())
+        first = next(
+            (p for p in pictures if p.preprocessing.without_picture() == given.preprocessing), given
+        )
+    cuts = (first.preprocessing, first.preprocessing.without_picture())
     weights = wanted.weights_sha256.split("+")
     files = []
     for name, sha256 in zip(names, weights, strict=True):
@@ -213,7 +219,7 @@ def files_beside(path: Path, wanted: FeatureSpec) -> tuple[Path, ...]:
             file
             for file in likest
             if specs[file].backbone == name
-            and specs[file].how in cuts
+            and specs[file].preprocessing in cuts
             and specs[file].weights_sha256 == sha256
             and specs[file].mask == (first.mask if specs[file].has_picture else "")
         )
@@ -229,6 +235,6 @@ def files_beside(path: Path, wanted: FeatureSpec) -> tuple[Path, ...]:
 
 def _spec(file: Path) -> FeatureSpec | None:
     try:
-        return read_stored_header(file).spec
+        return read_feature_header(file).spec
     except InputError:  # Damaged: as if it were not there.
         return None

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe._utils.files import make_folder, opened, told, write_text
+from oddframe._utils.files import make_folder, open_regular_file, translate_os_errors, write_text
 from oddframe._utils.locks import ProcessLock
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import CropArray
 
 # A minute or two of work on two cores.
-CHUNK = 256
+CHUNK_SNIPPETS = 256
 # How long (s) what a killed run left can be taken up again.
 _KEPT_S = 7 * 86_400.0
 _LOCK = ".lock"
@@ -35,7 +35,7 @@ _LOCK = ".lock"
 _NAME = re.compile(r"unfinished/[0-9a-f]{24}(\.partial)?|.*/\.[0-9a-f]{16}\.partial", re.DOTALL)
 
 
-class Partial:
+class PartialFeatures:
     """Rows (snippets, C, D) in ``folder``, in order; nothing is written before a chunk is full.
 
     Processes that may come across the same folder call ``acquire`` first and ``release`` at the
@@ -50,12 +50,12 @@ class Partial:
     def __init__(
         self,
         folder: Path,
-        chunk: int = CHUNK,
+        chunk: int = CHUNK_SNIPPETS,
         writing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ):
         self.folder = folder
         self._chunk, self._writing = chunk, writing
-        self._lock = _lock_of(folder)
+        self._lock = _folder_lock(folder)
         self._waiting: list[NDArray[np.float32]] = []
         self._written = 0
 
@@ -70,10 +70,10 @@ class Partial:
         Raises:
             OddframeError: the lock cannot be written.
         """
-        with told(self._lock.path):
+        with translate_os_errors(self._lock.path):
             if not self._lock.acquire(wait_s):
                 return False
-        _sweep(self.folder.parent)
+        _remove_old(self.folder.parent)
         return True
 
     def release(self) -> None:
@@ -132,7 +132,7 @@ class Partial:
         make_folder(self.folder)
         before = self._written * rows.shape[2] * 4
         for crop, path in enumerate(self._paths(rows.shape[1])):
-            with told(path), path.open("ab") as file:
+            with translate_os_errors(path), path.open("ab") as file:
                 file.truncate(before)  # A run may have been killed while it wrote.
                 file.write(np.ascontiguousarray(rows[:, crop], np.float32).data)
                 file.flush()
@@ -145,7 +145,7 @@ class Partial:
     def _rows_done(self, paths: Sequence[Path], dim: int) -> int:
         """Whole chunks of rows that are in all files."""
         try:
-            with opened(self.folder / "done.json") as file:
+            with open_regular_file(self.folder / "done.json") as file:
                 done = json.loads(file.read())
             if (done["crops"], done["dim"]) != (len(paths), dim):
                 return 0
@@ -161,11 +161,11 @@ def _mapped(paths: Sequence[Path], shape: tuple[int, int], crop: int) -> NDArray
     return rows
 
 
-def _lock_of(folder: Path) -> ProcessLock:
+def _folder_lock(folder: Path) -> ProcessLock:
     return ProcessLock(folder.with_name(folder.name + _LOCK))
 
 
-def _sweep(parent: Path) -> None:
+def _remove_old(parent: Path) -> None:
     """Remove what killed runs left in ``parent`` so long ago that it is not taken up any more."""
     with suppress(OSError):
         names = {name.removesuffix(_LOCK) for name in os.listdir(parent)}  # noqa: PTH208
@@ -173,8 +173,8 @@ def _sweep(parent: Path) -> None:
             folder = parent / name
             if _NAME.fullmatch(f"{parent.name}/{name}") is None or not _is_old(folder):
                 continue
-            lock = _lock_of(folder)
-            if lock.acquire(without_locks=False):
+            lock = _folder_lock(folder)
+            if lock.acquire(if_unsupported=False):
                 try:
                     if _is_old(folder):  # Not resumed since.
                         shutil.rmtree(folder, ignore_errors=True)

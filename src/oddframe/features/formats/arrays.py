@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe._utils.files import is_dir, opened
+from oddframe._utils.files import is_dir, open_regular_file
 from oddframe.errors import InputError
-from oddframe.features.formats.npy import floating, read_header
+from oddframe.features.formats.npy import read_npy_header, to_float
 from oddframe.features.lazy_array import FeatureArray
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store.store import read_features
@@ -20,18 +20,18 @@ from oddframe.timeline import Timebase
 from oddframe.video.frame import DEFAULT_FPS
 from oddframe.video.snippets.crops import crop_names
 
-BACKBONE = "array"
+ARRAY_BACKBONE = "array"
 FEATURE_SUFFIXES = frozenset({".npy", ".safetensors"})
 
 _SNIPPET_FRAMES = 16  # What published features stand for, one after another without overlap.
 
 
-def is_features(path: Path) -> bool:
+def is_feature_file(path: Path) -> bool:
     """Whether a file's name says that it holds features, not a video."""
     return path.suffix.lower() in FEATURE_SUFFIXES and not is_dir(path)
 
 
-def features_of(path: Path, frames: int | None = None, fps: float | None = None) -> Features:
+def read_any_features(path: Path, frames: int | None = None, fps: float | None = None) -> Features:
     """Features from a file that holds them already: an array, or a feature file of oddframe.
 
     Args:
@@ -74,7 +74,7 @@ def read_array_features(
             "infinite); make these features again or leave the file out"
         )
     spec = FeatureSpec(
-        backbone=BACKBONE,
+        backbone=ARRAY_BACKBONE,
         weights_sha256="",
         dim=dim,
         crops=crop_names(crops),
@@ -92,13 +92,13 @@ def read_array_features(
 
 
 def _load(path: Path) -> FeatureArray:
-    read_header(path)
+    read_npy_header(path)
     try:
-        with opened(path) as file:
+        with open_regular_file(path) as file:
             array = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
-    return floating(array)
+    return to_float(array)
 
 
 def crops_first(path: Path, array: FeatureArray) -> FeatureArray:

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from oddframe._utils.files import exists, opened
+from oddframe._utils.files import exists, open_regular_file
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import FeatureArray
 
 # Bytes at either end of a file that tell it from others.
 _END = 4096
 # Longer headers are of arrays with named fields.
-_MOST_HEADER = 10_000
+_MAX_NPY_HEADER = 10_000
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -35,13 +35,13 @@ class NpyHeader:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int
-    columns_first: bool
+    fortran_order: bool
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) or "one number"
 
 
-def read_header(path: Path) -> NpyHeader:
+def read_npy_header(path: Path) -> NpyHeader:
     """The header of a ``.npy`` file whose data are all there; the data are not read.
 
     Raises:
@@ -50,13 +50,13 @@ def read_header(path: Path) -> NpyHeader:
     if not exists(path) or path.is_dir():
         raise InputError(f"{path}: no such feature file")
     try:
-        with opened(path) as file:
-            start = file.read(_MOST_HEADER)
+        with open_regular_file(path) as file:
+            start = file.read(_MAX_NPY_HEADER)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     try:
-        header = _parsed(start[: _length(start)])
+        header = _parse_npy_header(start[: _length(start)])
     except (ValueError, EOFError, KeyError, SyntaxError, TokenError):
         raise InputError(
             f"{path}: not an array of numbers that can be read; save it with numpy.save"
@@ -81,28 +81,28 @@ def _length(start: bytes) -> int:
 
 
 @lru_cache(maxsize=4096)  # Thousands of files have some hundred headers.
-def _parsed(head: bytes) -> NpyHeader:
+def _parse_npy_header(head: bytes) -> NpyHeader:
     file = BytesIO(head)
     shape, columns_first, dtype = _READERS[npy.read_magic(file)](file)
     return NpyHeader(shape, dtype, file.tell(), columns_first)
 
 
-def mapped(path: Path) -> NDArray[Any]:
+def map_npy(path: Path) -> NDArray[Any]:
     """The array of a ``.npy`` file, read from disk where it is looked at.
 
     Raises:
-        InputError: as ``read_header``, or it has no numbers.
+        InputError: as ``read_npy_header``, or it has no numbers.
     """
-    header = read_header(path)
+    header = read_npy_header(path)
     try:
-        order: Literal["F", "C"] = "F" if header.columns_first else "C"
+        order: Literal["F", "C"] = "F" if header.fortran_order else "C"
         array = np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped into memory ({error})") from None
     return np.asarray(array)
 
 
-def floating(array: NDArray[Any]) -> FeatureArray:
+def to_float(array: NDArray[Any]) -> FeatureArray:
     """float16 and float32 as they are, everything else as float32."""
     if array.dtype == np.float16:
         return array.astype(np.float16, copy=False)
@@ -118,7 +118,7 @@ def is_finite(array: NDArray[Any], rows: int = 4096) -> bool:
     return all(np.isfinite(part.min()) and np.isfinite(part.max()) for part in parts if part.size)
 
 
-def ends_digest(paths: Iterable[Path]) -> str:
+def digest_of_ends(paths: Iterable[Path]) -> str:
     """sha256 (hex) over the files' sizes and their first and last bytes, in order.
 
     Raises:
@@ -127,7 +127,7 @@ def ends_digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
-            with opened(path) as file:
+            with open_regular_file(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 digest.update(f"{size}\n".encode() + file.read(_END))
                 file.seek(max(0, size - _END))

@@ -24,14 +24,25 @@ from numpy.typing import NDArray
 
 from oddframe._utils.files import is_dir
 from oddframe.errors import InputError
-from oddframe.features.formats.npy import NpyHeader, ends_digest, floating, mapped, read_header
-from oddframe.features.lazy_array import CropArray, View
-from oddframe.features.presets import SNIPPET_FRAMES, Layout, imported_spec, what_is
+from oddframe.features.formats.npy import (
+    NpyHeader,
+    digest_of_ends,
+    map_npy,
+    read_npy_header,
+    to_float,
+)
+from oddframe.features.lazy_array import CropArray, CropFeatures
+from oddframe.features.presets import (
+    SNIPPET_FRAMES,
+    PublishedLayout,
+    describe_published,
+    imported_spec,
+)
 from oddframe.features.spec import Features
 from oddframe.timeline import Timebase
 
 
-class FeatureFiles(Protocol):
+class FeatureSource(Protocol):
     """Where the features of one video lie; may be asked again and again, and reads no data."""
 
     def open(self) -> Features:
@@ -79,7 +90,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Look:
+class NpyInspection:
     """What the headers of a video's files say.
 
     Attributes:
@@ -107,7 +118,7 @@ class NpyFiles:
     """
 
     files: tuple[Path, ...]
-    layout: Layout
+    layout: PublishedLayout
     sound: Path | None = None
     dim: int | None = None
 
@@ -117,7 +128,7 @@ class NpyFiles:
         Raises:
             InputError: a file is missing or wrong.
         """
-        seen = self.look()
+        seen = self.inspect()
         if seen.faults:
             raise InputError(str(seen.faults[0]))
         crops, snippets, dim = seen.shape
@@ -138,9 +149,9 @@ class NpyFiles:
         Raises:
             InputError: a file cannot be read.
         """
-        return ends_digest([*self.files, *([self.sound] if self.sound else [])])
+        return digest_of_ends([*self.files, *([self.sound] if self.sound else [])])
 
-    def look(self) -> Look:
+    def inspect(self) -> NpyInspection:
         """Read the headers of all files, and nothing else of them."""
         faults: list[Fault] = []
         headers = {path: _header(path, faults) for path in self.files}
@@ -159,8 +170,8 @@ class NpyFiles:
         dtype = np.dtype(np.float16 if half and self.sound is None else np.float32)
         sound = None if self.sound is None else _header(self.sound, faults)
         if self.sound is not None and sound is not None and whole:
-            faults += _sound_faults(self.sound, sound, shape[1], self.layout.sound_dim)
-        return Look(tuple(faults), shape, None if sound is None else sound.shape, dtype)
+            faults += _sound_faults(self.sound, sound, shape[1], self.layout.audio_dim)
+        return NpyInspection(tuple(faults), shape, None if sound is None else sound.shape, dtype)
 
     def _shape(
         self, path: Path, header: NpyHeader, faults: list[Fault]
@@ -183,7 +194,7 @@ class NpyFiles:
 
 
 @dataclass(frozen=True)
-class Unusable:
+class UnusableFeatures:
     """Takes the place of features that cannot be used; ``open`` raises the reason."""
 
     reason: str
@@ -207,7 +218,7 @@ class Unusable:
 
 def _header(path: Path, faults: list[Fault]) -> NpyHeader | None:
     try:
-        return read_header(path)
+        return read_npy_header(path)
     except InputError as error:
         about = str(error).removeprefix(f"{path}: ")
         faults.append(Fault("unreadable" if path.exists() else "missing", path, about))
@@ -217,7 +228,9 @@ def _header(path: Path, faults: list[Fault]) -> NpyHeader | None:
 def _other_length(dim: int, wanted: int | None) -> str:
     if wanted is None:
         return f"features of length {dim}, other crops are of another"
-    names = [f"{d} ({what_is(d)})" if what_is(d) else str(d) for d in (dim, wanted)]
+    names = [
+        f"{d} ({describe_published(d)})" if describe_published(d) else str(d) for d in (dim, wanted)
+    ]
     return f"features of length {names[0]}, not {names[1]}"
 
 
@@ -233,25 +246,25 @@ def _sound_faults(path: Path, sound: NpyHeader, rows: int, dim: int) -> list[Fau
 
 def _rows(
     files: tuple[Path, ...], sound: Path | None, rows: int, shape: tuple[int, int, int], crop: int
-) -> View:
+) -> CropFeatures:
     """(T, D) of a crop; mapped, but for what must be joined or converted."""
     if len(files) > 1:
-        view = mapped(files[crop])
+        view = map_npy(files[crop])
     else:
-        stack = mapped(files[0])
+        stack = map_npy(files[0])
         view = stack[:, crop] if stack.shape[1] == shape[0] else stack[crop]
     if view.shape != shape[1:]:
         raise InputError(f"{files[crop % len(files)]}: has changed while it was used; start again")
-    view = floating(view[:rows])
+    view = to_float(view[:rows])
     if sound is None:
         return view
-    joined: NDArray[np.float32] = np.concatenate([view, mapped(sound)], axis=1, dtype=np.float32)
+    joined: NDArray[np.float32] = np.concatenate([view, map_npy(sound)], axis=1, dtype=np.float32)
     return joined
 
 
 # What stands behind a video's name in published files of all its crops, and of its sound.
-_STACKS = ("", "_i3d")
-_SOUNDS = ("__vggish", "")
+_STACK_SUFFIXES = ("", "_i3d")
+_SOUND_SUFFIXES = ("__vggish", "")
 
 
 @dataclass(frozen=True)
@@ -290,7 +303,7 @@ class FeatureFolder:
     def of(
         self,
         name: str,
-        layout: Layout,
+        layout: PublishedLayout,
         *,
         sound: FeatureFolder | None = None,
         dim: int | None = None,
@@ -307,7 +320,7 @@ class FeatureFolder:
             dim: The length that is asked for; None: any.
         """
         wanted = [f"{name}__{crop}.npy" for crop in range(layout.crops)]
-        stacks = [f"{name}{ending}.npy" for ending in _STACKS]
+        stacks = [f"{name}{ending}.npy" for ending in _STACK_SUFFIXES]
         if not any(file in self.files for file in wanted):
             stack = next((file for file in stacks if file in self.files), None)
             if stack is None:
@@ -318,17 +331,22 @@ class FeatureFolder:
         files = [self._one(file, faults) for file in wanted]
         heard = None
         if sound is not None:
-            ending = next((e for e in _SOUNDS if f"{name}{e}.npy" in sound.files), _SOUNDS[0])
+            ending = next(
+                (e for e in _SOUND_SUFFIXES if f"{name}{e}.npy" in sound.files), _SOUND_SUFFIXES[0]
+            )
             heard = sound._one(f"{name}{ending}.npy", faults)
         there = NpyFiles(tuple(path for path in files if path is not None), layout, heard, dim)
         if not faults:
             return there, []
         # One crop of ten must not pass for a file of all crops.
-        return None, [*faults, *(there.look().faults if len(there.files) > 1 else ())]
+        return None, [*faults, *(there.inspect().faults if len(there.files) > 1 else ())]
 
-    def unlisted(self, names: Iterable[str], layout: Layout) -> int:
+    def unlisted(self, names: Iterable[str], layout: PublishedLayout) -> int:
         """How many of these files are none of the videos ``names``: of no crop, all, or sound."""
-        endings = [f"__{crop}" for crop in range(layout.crops)] + [*_STACKS, *_SOUNDS]
+        endings = [f"__{crop}" for crop in range(layout.crops)] + [
+            *_STACK_SUFFIXES,
+            *_SOUND_SUFFIXES,
+        ]
         listed = {f"{name}{ending}.npy" for name in names for ending in endings}
         return sum(file not in listed for file in self.files)
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from oddframe._utils.files import is_dir
 from oddframe.errors import InputError, UsageError
 from oddframe.features.formats.arrays import crops_first
-from oddframe.features.formats.npy import floating, mapped
-from oddframe.features.lazy_array import AnyFeatures, CropArray, View
-from oddframe.features.store.imports import StoredFile
-from oddframe.features.store.index import OfSpec, is_store, open_index
-from oddframe.features.store.manifest import names_in
+from oddframe.features.formats.npy import map_npy, to_float
+from oddframe.features.lazy_array import AnyFeatures, CropArray, CropFeatures
+from oddframe.features.store.imports import StoredFeatures
+from oddframe.features.store.index import SpecSummary, is_store, open_index
+from oddframe.features.store.manifest import read_video_names
 
 # Gives (C, T, D), read where it is looked at.
 Reader = Callable[[], AnyFeatures]
@@ -62,10 +62,10 @@ def open_collection(root: Path, spec: str | None, naming: Naming) -> Collection:
         InputError: there is nothing of the kind.
         UsageError: several specs are there and none was chosen.
     """
-    return of_store(root, spec, naming) if is_store(root) else _of_folder(root)
+    return open_store_collection(root, spec, naming) if is_store(root) else _open_folder(root)
 
 
-def chosen(root: Path, specs: Sequence[OfSpec], start: str | None) -> OfSpec:
+def choose_spec(root: Path, specs: Sequence[SpecSummary], start: str | None) -> SpecSummary:
     """The spec whose hash starts so; without a start the only one.
 
     Raises:
@@ -82,7 +82,7 @@ def chosen(root: Path, specs: Sequence[OfSpec], start: str | None) -> OfSpec:
     raise UsageError(f"{root}: {said}; choose one with --spec: {known}")
 
 
-def kinds_to_compare(a: Path, b: Path, start: str | None) -> list[tuple[str | None, str | None]]:
+def specs_to_compare(a: Path, b: Path, start: str | None) -> list[tuple[str | None, str | None]]:
     """Which kinds of features of two stores or folders are compared, as starts of hashes.
 
     Args:
@@ -120,7 +120,7 @@ def _kinds(root: Path) -> list[str]:
     return [each.hash for each in open_index(root).specs()] if is_store(root) else []
 
 
-def of_store(root: Path, spec: str | None, naming: Naming) -> Collection:
+def open_store_collection(root: Path, spec: str | None, naming: Naming) -> Collection:
     """Features of one spec in a store, named as the manifest names their videos.
 
     Raises:
@@ -128,17 +128,17 @@ def of_store(root: Path, spec: str | None, naming: Naming) -> Collection:
         UsageError: several specs are there and none was chosen.
     """
     index = open_index(root)
-    wanted = chosen(root, index.specs(), spec)
+    wanted = choose_spec(root, index.specs(), spec)
     by_content = {
         entry.content: partial(_stored, root / entry.file) for entry in index.all(wanted.hash)
     }
-    paths = {sha: path for sha, path in names_in(root).items() if sha in by_content}
+    paths = {sha: path for sha, path in read_video_names(root).items() if sha in by_content}
     names = dict(zip(paths, naming(list(paths.values())), strict=True))
     by_name = {names.get(sha, sha): reader for sha, reader in by_content.items()}
     return Collection(root, by_name, by_content)
 
 
-def _of_folder(root: Path) -> Collection:
+def _open_folder(root: Path) -> Collection:
     if not is_dir(root):
         raise InputError(f"{root}: no such folder of features")
     crops: defaultdict[str, dict[int, Path]] = defaultdict(dict)
@@ -158,11 +158,11 @@ def _of_folder(root: Path) -> Collection:
 
 
 def _stored(path: Path) -> AnyFeatures:
-    return StoredFile(path).checked().array
+    return StoredFeatures(path).open_checked().array
 
 
 def _stack(path: Path) -> AnyFeatures:
-    return floating(crops_first(path, mapped(path)))
+    return to_float(crops_first(path, map_npy(path)))
 
 
 def _crops(files: tuple[Path, ...]) -> AnyFeatures:
@@ -170,11 +170,11 @@ def _crops(files: tuple[Path, ...]) -> AnyFeatures:
     return CropArray((len(files), *first.shape), first.dtype, partial(_crop, files), files)
 
 
-def _crop(files: tuple[Path, ...], number: int) -> View:
-    view = mapped(files[number])
+def _crop(files: tuple[Path, ...], number: int) -> CropFeatures:
+    view = map_npy(files[number])
     if view.ndim != 2:
         raise InputError(f"{files[number]}: a crop is (T, D), this has {view.ndim} axes")
-    return floating(view)
+    return to_float(view)
 
 
 Numbers = NDArray[np.float64]
@@ -191,8 +191,8 @@ class Difference:
         crops: That were compared.
         rows: That were compared, a crop.
         cosine: Mean over all rows of the cosine between the two.
-        least_cosine: Of the row that differs most.
-        largest: Largest difference between two numbers.
+        min_cosine: Of the row that differs most.
+        max_difference: Largest difference between two numbers.
         note: What could not be compared; "": everything was.
     """
 
@@ -200,13 +200,13 @@ class Difference:
     crops: int
     rows: int
     cosine: float
-    least_cosine: float
-    largest: float
+    min_cosine: float
+    max_difference: float
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SharedVideos:
     """Which videos two collections share.
 
     Attributes:
@@ -222,11 +222,11 @@ class Comparison:
     by_content: bool
 
 
-def shared(a: Collection, b: Collection) -> Comparison:
+def find_shared(a: Collection, b: Collection) -> SharedVideos:
     """Which videos both have: by content where both know it, else by name."""
     by_content = bool(a.by_content.keys() & b.by_content.keys())
     ours, theirs = (a.by_content, b.by_content) if by_content else (a.by_name, b.by_name)
-    return Comparison(
+    return SharedVideos(
         tuple(sorted(ours.keys() & theirs.keys())),
         tuple(sorted(ours.keys() - theirs.keys())),
         tuple(sorted(theirs.keys() - ours.keys())),
@@ -234,7 +234,7 @@ def shared(a: Collection, b: Collection) -> Comparison:
     )
 
 
-def is_comparable(a: Collection, b: Collection, found: Comparison) -> bool:
+def is_comparable(a: Collection, b: Collection, found: SharedVideos) -> bool:
     """Whether there is a video that both have, and the first such one has features of one length.
 
     Raises:
@@ -244,8 +244,8 @@ def is_comparable(a: Collection, b: Collection, found: Comparison) -> bool:
     return any(ours[key]().shape[2] == theirs[key]().shape[2] for key in found.common[:1])
 
 
-def differences(
-    a: Collection, b: Collection, found: Comparison
+def compare_shared(
+    a: Collection, b: Collection, found: SharedVideos
 ) -> Iterator[Difference | InputError]:
     """How they differ, video by video; of one that cannot be compared, why."""
     ours, theirs = (c.by_content if found.by_content else c.by_name for c in (a, b))
@@ -254,12 +254,12 @@ def differences(
         names = {id(reader): name for name, reader in a.by_name.items()}
     for key in found.common:
         try:
-            yield difference(names.get(id(ours[key]), key), ours[key](), theirs[key]())
+            yield compare_features(names.get(id(ours[key]), key), ours[key](), theirs[key]())
         except InputError as error:
             yield error
 
 
-def difference(name: str, a: AnyFeatures, b: AnyFeatures) -> Difference:
+def compare_features(name: str, a: AnyFeatures, b: AnyFeatures) -> Difference:
     """How two features (C, T, D) differ; where one has more rows or crops, the rest is left out.
 
     Raises:

@@ -20,21 +20,21 @@ import numpy as np
 from oddframe._utils.files import read_bytes, write_text
 from oddframe._utils.headers import parse_json
 from oddframe.errors import InputError, UsageError
-from oddframe.features.formats.safetensors_file import StoredHeader, checksum, read_stored_header
-from oddframe.features.lazy_array import CropArray, View
+from oddframe.features.formats.feature_file import FeatureFileHeader, checksum, read_feature_header
+from oddframe.features.lazy_array import CropArray, CropFeatures
 from oddframe.features.spec import IMPORTED, Features, FeatureSpec
 from oddframe.features.store.store import FeatureStore, tensors_of
 
 _MOST_BYTES = 2**20
 
 
-def named_key(data: str, name: str) -> str:
+def import_key(data: str, name: str) -> str:
     """What takes the place of a video's sha256: of its data set and published name."""
     return hashlib.sha256(f"oddframe import {data}/{name}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class StoredFile:
+class StoredFeatures:
     """A feature file of the store, whose checksum was true when it was written."""
 
     path: Path
@@ -45,7 +45,7 @@ class StoredFile:
         Raises:
             InputError: no such file, not a feature file, or it is cut off.
         """
-        return self._under(read_stored_header(self.path))
+        return self._under(read_feature_header(self.path))
 
     def digest(self) -> str:
         """sha256 (hex) of the features, as the file's header has it.
@@ -53,15 +53,15 @@ class StoredFile:
         Raises:
             InputError: as ``open``.
         """
-        return read_stored_header(self.path).checksum
+        return read_feature_header(self.path).checksum
 
-    def checked(self) -> Features:
+    def open_checked(self) -> Features:
         """The features as ``open`` gives them, after all that is in the file was read and is whole.
 
         Raises:
             InputError: as ``open``, or it is not what was written.
         """
-        header = read_stored_header(self.path)
+        header = read_feature_header(self.path)
         features = self._under(header)
         if checksum(tensors_of(features)) != header.checksum:
             raise InputError(
@@ -70,22 +70,22 @@ class StoredFile:
             )
         return features
 
-    def _under(self, header: StoredHeader) -> Features:
+    def _under(self, header: FeatureFileHeader) -> Features:
         read = partial(_rows, self.path, header)
         array = CropArray(header.shape, header.dtype, read, [self.path])
         return Features(array, header.spec, header.timebase)
 
 
-def _rows(path: Path, header: StoredHeader, crop: int) -> View:
+def _rows(path: Path, header: FeatureFileHeader, crop: int) -> CropFeatures:
     try:
         stack = np.memmap(path, header.dtype, "r", header.offset, header.shape)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped into memory ({error})") from None
-    rows: View = np.asarray(stack)[crop]
+    rows: CropFeatures = np.asarray(stack)[crop]
     return rows
 
 
-def imported_kinds(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
+def imported_specs(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
     """What was imported of a data set: spec by name, ``i3d``, ``i3d+vggish``."""
     found = {}
     for path in sorted(_folder(store, data).glob("*.json"), key=lambda path: path.stem):
@@ -96,7 +96,7 @@ def imported_kinds(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
     return found
 
 
-def note_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
+def record_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
     """Remember that features of ``spec`` are imported of a data set.
 
     Raises:
@@ -104,7 +104,7 @@ def note_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
         OddframeError: it cannot be written.
     """
     kind = spec.backbone.removeprefix(IMPORTED)
-    known = imported_kinds(store, data).get(kind)
+    known = imported_specs(store, data).get(kind)
     if known == spec:
         return
     if known is not None:
@@ -115,9 +115,9 @@ def note_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
     write_text(_folder(store, data) / f"{kind}.json", json.dumps(spec.to_dict(), indent=1) + "\n")
 
 
-def stored_file(store: FeatureStore, data: str, name: str, spec: FeatureSpec) -> StoredFile:
+def imported_file(store: FeatureStore, data: str, name: str, spec: FeatureSpec) -> StoredFeatures:
     """Where the imported features of a video are, or would be."""
-    return StoredFile(store.path(named_key(data, name), spec))
+    return StoredFeatures(store.path(import_key(data, name), spec))
 
 
 def _folder(store: FeatureStore, data: str) -> Path:

@@ -29,7 +29,7 @@ from typing import TypeVar
 
 from oddframe._utils.files import is_dir, is_file
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.formats.safetensors_file import read_stored_header
+from oddframe.features.formats.feature_file import read_feature_header
 from oddframe.features.spec import FeatureSpec
 
 _SCHEMA = 1
@@ -60,7 +60,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def ask(
+    def query(
         self,
         question: Callable[[sqlite3.Connection], _Out],
         fill: Callable[[], object] = lambda: None,
@@ -130,7 +130,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.executescript(_TABLES + f"PRAGMA user_version = {_SCHEMA};")
 
 
-NAME = "index.sqlite"
+STORE_INDEX = "index.sqlite"
 _FILE = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.safetensors")
 # Dates are this coarse (ns) on some systems: a folder that was changed so shortly before it was
 # read may have been changed again under the same date.
@@ -139,7 +139,7 @@ _ADD = "INSERT OR REPLACE INTO entries (content, spec, snippets, bytes) VALUES (
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexEntry:
     """Features in a store.
 
     Attributes:
@@ -161,7 +161,7 @@ class Indexed:
 
 
 @dataclass(frozen=True)
-class OfSpec:
+class SpecSummary:
     """What a store holds of one spec."""
 
     hash: str
@@ -184,7 +184,7 @@ class Index:
 
     def __init__(self, root: Path, beside: TemporaryDirectory[str] | None = None):
         self._root, self._beside = root, beside  # Held here, for it is removed with its last user.
-        self._file = Database((root if beside is None else Path(beside.name)) / NAME)
+        self._file = Database((root if beside is None else Path(beside.name)) / STORE_INDEX)
 
     def sync(self) -> int:
         """Read again what was changed past the index; how many folders that were.
@@ -209,7 +209,7 @@ class Index:
                 db.execute("DELETE FROM shards WHERE name = ?", (name,))
             return len(changed)
 
-        return self._file.ask(read)
+        return self._file.query(read)
 
     def verify(self) -> None:
         """Read all of the index, and make it anew if it is damaged anywhere.
@@ -223,53 +223,55 @@ class Index:
             if told != "ok":
                 raise sqlite3.DatabaseError(told)
 
-        self._file.ask(check, self.sync)
+        self._file.query(check, self.sync)
 
-    def add(self, entries: Iterable[Indexed], spec: FeatureSpec) -> None:
+    def add(self, entries: Iterable[IndexEntry], spec: FeatureSpec) -> None:
         """Note what was just put into the store, all of one spec.
 
         Raises:
             OddframeError: it cannot be written.
         """
         every = list(entries)
-        self._file.ask(lambda db: _add(db, every, spec))  # Made anew, it is filled by who reads it.
+        self._file.query(
+            lambda db: _insert(db, every, spec)
+        )  # Made anew, it is filled by who reads it.
 
-    def find(self, content: str) -> list[Indexed]:
+    def find(self, content: str) -> list[IndexEntry]:
         """All features of a video."""
-        return self._file.ask(
-            lambda db: _found(db, "WHERE content = ? ORDER BY spec", (content,)), self.sync
+        return self._file.query(
+            lambda db: _select(db, "WHERE content = ? ORDER BY spec", (content,)), self.sync
         )
 
-    def all(self, spec: str) -> Iterator[Indexed]:
+    def all(self, spec: str) -> Iterator[IndexEntry]:
         """All features of a spec, by content; never in memory at once."""
         after = ""
         while True:
             where = "WHERE spec = ? AND content > ? ORDER BY content LIMIT 1000"
-            found = self._file.ask(partial(_found, where=where, values=(spec, after)), self.sync)
+            found = self._file.query(partial(_select, where=where, values=(spec, after)), self.sync)
             if not found:
                 return
             yield from found
             after = found[-1].content
 
-    def specs(self) -> list[OfSpec]:
+    def specs(self) -> list[SpecSummary]:
         """What is there of each spec, most videos first."""
 
-        def read(db: sqlite3.Connection) -> list[OfSpec]:
+        def read(db: sqlite3.Connection) -> list[SpecSummary]:
             rows = db.execute(
                 "SELECT hash, json, COUNT(*), SUM(snippets), SUM(bytes) FROM entries "
                 "JOIN specs ON hash = spec GROUP BY hash ORDER BY COUNT(*) DESC, hash"
             )
             try:
                 return [
-                    OfSpec(name, FeatureSpec.from_dict(json.loads(text)), *counts)
+                    SpecSummary(name, FeatureSpec.from_dict(json.loads(text)), *counts)
                     for name, text, *counts in rows
                 ]
             except (InputError, ValueError, TypeError) as error:
                 raise sqlite3.DatabaseError(f"a spec in it cannot be read: {error}") from None
 
-        return self._file.ask(read, self.sync)
+        return self._file.query(read, self.sync)
 
-    def draw(self, spec: str, count: int, dice: random.Random) -> list[Indexed]:
+    def draw(self, spec: str, count: int, rng: random.Random) -> list[IndexEntry]:
         """``count`` features of a spec, each drawn evenly from all of them, with replacement.
 
         It takes as long as ``count`` look-ups, however many there are, as long as the store holds
@@ -279,8 +281,8 @@ class Index:
             InputError: there are none.
         """
 
-        def pick(db: sqlite3.Connection) -> list[Indexed]:
-            drawn: list[Indexed] = []
+        def pick(db: sqlite3.Connection) -> list[IndexEntry]:
+            drawn: list[IndexEntry] = []
             if (
                 db.execute("SELECT 1 FROM entries WHERE spec = ? LIMIT 1", (spec,)).fetchone()
                 is None
@@ -292,29 +294,29 @@ class Index:
             )
             while len(drawn) < count:
                 where = "WHERE id = ? AND spec = ?"
-                drawn += _found(db, where, (dice.randint(first, last), spec))
+                drawn += _select(db, where, (rng.randint(first, last), spec))
             return drawn
 
-        return self._file.ask(pick, self.sync)
+        return self._file.query(pick, self.sync)
 
     def _read_shard(self, db: sqlite3.Connection, shard: Path) -> None:
         matches = (_FILE.fullmatch(path.name) for path in shard.iterdir())
         # One that lies in another folder than its own would not be found there.
         there = {m[0]: m for m in matches if m is not None and m[0].startswith(shard.name)}
-        rows = _found(db, "WHERE content >= ? AND content < ?", (shard.name, shard.name + "g"))
+        rows = _select(db, "WHERE content >= ? AND content < ?", (shard.name, shard.name + "g"))
         known = {entry.file.name: entry for entry in rows}
         for name in known.keys() - there.keys():
             where = (known[name].content, known[name].spec)
             db.execute("DELETE FROM entries WHERE content = ? AND spec = ?", where)
         for name in sorted(there.keys() - known.keys()):
             try:
-                about = read_stored_header(shard / name)
+                about = read_feature_header(shard / name)
                 size = (shard / name).stat().st_size
             except (InputError, OSError):
                 continue  # Damaged, or gone again: there are no features.
             content, spec = there[name].groups()
-            if _told(about.spec)[0] == spec:
-                _add(db, [Indexed(content, spec, about.shape[1], size)], about.spec)
+            if _spec_row(about.spec)[0] == spec:
+                _insert(db, [IndexEntry(content, spec, about.shape[1], size)], about.spec)
 
 
 def open_index(root: Path) -> Index:
@@ -331,7 +333,7 @@ def open_index(root: Path) -> Index:
     beside = None
     if not os.access(root, os.W_OK):
         beside = TemporaryDirectory(prefix="oddframe-")
-        for path in root.glob(f"{NAME}*"):  # Only what changed since is read again.
+        for path in root.glob(f"{STORE_INDEX}*"):  # Only what changed since is read again.
             with suppress(OSError):
                 shutil.copyfile(path, Path(beside.name) / path.name)
     elif not is_store(root):
@@ -344,20 +346,20 @@ def open_index(root: Path) -> Index:
 def is_store(root: Path) -> bool:
     """Whether a folder is a store of features."""
     return is_dir(root) and (
-        is_file(root / NAME) or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
+        is_file(root / STORE_INDEX) or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
     )
 
 
 @lru_cache(maxsize=64)  # A million entries have a few specs.
-def _told(spec: FeatureSpec) -> tuple[str, str]:
+def _spec_row(spec: FeatureSpec) -> tuple[str, str]:
     return spec.hash(), json.dumps(spec.to_dict(), sort_keys=True)
 
 
-def _add(db: sqlite3.Connection, entries: Iterable[Indexed], spec: FeatureSpec) -> None:
-    db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", _told(spec))
+def _insert(db: sqlite3.Connection, entries: Iterable[IndexEntry], spec: FeatureSpec) -> None:
+    db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", _spec_row(spec))
     db.executemany(_ADD, ((e.content, e.spec, e.snippets, e.bytes) for e in entries))
 
 
-def _found(db: sqlite3.Connection, where: str, values: Iterable[object]) -> list[Indexed]:
+def _select(db: sqlite3.Connection, where: str, values: Iterable[object]) -> list[IndexEntry]:
     rows = db.execute(f"SELECT content, spec, snippets, bytes FROM entries {where}", tuple(values))
-    return [Indexed(*row) for row in rows]
+    return [IndexEntry(*row) for row in rows]

@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass, fields
 from io import TextIOWrapper
 from pathlib import Path
 
-from oddframe._utils.files import exists, make_folder, opened, told
+from oddframe._utils.files import exists, make_folder, open_regular_file, translate_os_errors
 from oddframe._utils.locks import wait_for_lock
 from oddframe.errors import InputError
 
-NAME = "manifest.jsonl"
-SCHEMA = 1
+MANIFEST_NAME = "manifest.jsonl"
+MANIFEST_SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ManifestEntry:
     """One video and one kind of feature of it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Entry:
     reason: str = ""
 
 
-def append_entries(folder: Path, entries: Iterable[Entry]) -> None:
+def append_entries(folder: Path, entries: Iterable[ManifestEntry]) -> None:
     """Add lines to the manifest of a folder, which is made if need be.
 
     Several processes may do so at the same time: each one's lines stay whole and together.
@@ -64,10 +64,10 @@ def append_entries(folder: Path, entries: Iterable[Entry]) -> None:
     Raises:
         OddframeError: it cannot be written.
     """
-    path = folder / NAME
-    lines = [json.dumps({"schema": SCHEMA, **asdict(entry)}) + "\n" for entry in entries]
+    path = folder / MANIFEST_NAME
+    lines = [json.dumps({"schema": MANIFEST_SCHEMA, **asdict(entry)}) + "\n" for entry in entries]
     make_folder(folder)
-    with told(path), path.open("ab+") as file:
+    with translate_os_errors(path), path.open("ab+") as file:
         wait_for_lock(file.fileno())  # Closing the file releases it.
         if file.seek(0, 2) > 0:
             file.seek(-1, 2)
@@ -76,30 +76,30 @@ def append_entries(folder: Path, entries: Iterable[Entry]) -> None:
         file.write("".join(lines).encode())
 
 
-def read_entries(folder: Path) -> Iterator[Entry]:
+def read_entries(folder: Path) -> Iterator[ManifestEntry]:
     """The lines of a folder's manifest that can be read, oldest first; none without a manifest.
 
     Raises:
         InputError: it is there, but cannot be read.
     """
-    path = folder / NAME
-    known = {field.name for field in fields(Entry)}
+    path = folder / MANIFEST_NAME
+    known = {field.name for field in fields(ManifestEntry)}
     if not exists(path):
         return
     try:
-        with TextIOWrapper(opened(path), encoding="utf-8", errors="replace") as file:
+        with TextIOWrapper(open_regular_file(path), encoding="utf-8", errors="replace") as file:
             for line in file:
                 try:
                     data = json.loads(line)
                     values = {k: v for k, v in data.items() if k in known}
-                    yield Entry(**{**values, "notes": tuple(values.get("notes", ()))})
+                    yield ManifestEntry(**{**values, "notes": tuple(values.get("notes", ()))})
                 except (ValueError, TypeError, AttributeError, RecursionError):
                     continue
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def names_in(folder: Path) -> dict[str, Path]:
+def read_video_names(folder: Path) -> dict[str, Path]:
     """Videos by the sha256 of their content, as the manifest of a folder names them last.
 
     Raises:

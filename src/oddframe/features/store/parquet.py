@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe._utils.files import atomic, make_folder, told
+from oddframe._utils.files import atomic_write, make_folder, translate_os_errors
 from oddframe.errors import UsageError
 from oddframe.features.spec import Features
 
@@ -57,7 +57,11 @@ def write_parquet(path: Path, features: Features, video: str) -> None:
     )
     times = features.timebase.snippet_times()
     make_folder(path.parent)
-    with atomic(path) as part, told(path), pq.ParquetWriter(part, schema) as writer:
+    with (
+        atomic_write(path) as part,
+        translate_os_errors(path),
+        pq.ParquetWriter(part, schema) as writer,
+    ):
         for number, crop in enumerate(array):
             for first in range(0, snippets, _ROWS):
                 rows = np.ascontiguousarray(crop[first : first + _ROWS])

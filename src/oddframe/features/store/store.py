@@ -18,53 +18,53 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from oddframe._utils.files import exists, file_sha256, is_dir, is_file, sweep_parts
+from oddframe._utils.files import exists, file_sha256, is_dir, is_file, remove_stale_parts
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.formats.npy import is_finite
-from oddframe.features.formats.safetensors_file import (
-    HEADER,
-    KIND,
-    SCHEMA,
-    Tensor,
+from oddframe.features.formats.feature_file import (
+    FILE_KIND,
+    FILE_SCHEMA,
+    METADATA_KEY,
+    StoredTensor,
     checksum,
-    read_stored_header,
+    read_feature_header,
     timebase_to_dict,
     write_tensors,
 )
+from oddframe.features.formats.npy import is_finite
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.index import Index, Indexed
+from oddframe.features.store.index import Index, IndexEntry
 
 
-def content_hash(path: Path, beat: Callable[[], None] = lambda: None) -> str:
+def content_hash(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
     """sha256 (hex) of a file, or of the names and contents of a folder of frames.
 
     Args:
         path: File or folder.
-        beat: Called now and then, for who waits for it.
+        heartbeat: Called now and then, for who waits for it.
 
     Raises:
         InputError: it cannot be read.
     """
     if not is_dir(path):
-        return file_sha256(path, beat)
+        return file_sha256(path, heartbeat)
     digest = hashlib.sha256()
     try:
         for child in sorted(p for p in path.iterdir() if is_file(p) and p.name[0] != "."):
-            line = f"\0{file_sha256(child, beat)}\n"
+            line = f"\0{file_sha256(child, heartbeat)}\n"
             digest.update(os.fsencode(child.name) + line.encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     return digest.hexdigest()
 
 
-def place_in_store(content_sha256: str, spec: FeatureSpec) -> str:
+def path_in_store(content_sha256: str, spec: FeatureSpec) -> str:
     """Where the features of that content and spec are, from the root of the store."""
     return f"{content_sha256[:2]}/{content_sha256}-{spec.hash()}.safetensors"
 
 
-def tensors_of(features: Features) -> dict[str, Tensor]:
+def tensors_of(features: Features) -> dict[str, StoredTensor]:
     """What a feature file holds, and its checksum is of."""
-    tensors: dict[str, Tensor] = {"features": features.array}
+    tensors: dict[str, StoredTensor] = {"features": features.array}
     if (pts := features.timebase.pts) is not None:
         tensors["pts"] = np.ascontiguousarray(pts, dtype=np.float64)
     return tensors
@@ -82,13 +82,13 @@ def write_features(path: Path, features: Features) -> None:
         raise InputError(f"{path}: not written, the features hold values that are not finite")
     tensors, time = tensors_of(features), features.timebase
     header = {
-        "kind": KIND,
-        "schema": SCHEMA,
+        "kind": FILE_KIND,
+        "schema": FILE_SCHEMA,
         "spec": features.spec.to_dict(),
         "timebase": timebase_to_dict(time),
         "checksum": checksum(tensors),
     }
-    write_tensors(path, tensors, {HEADER: json.dumps(header, sort_keys=True)})
+    write_tensors(path, tensors, {METADATA_KEY: json.dumps(header, sort_keys=True)})
 
 
 def read_features(path: Path) -> Features:
@@ -97,7 +97,7 @@ def read_features(path: Path) -> Features:
     Raises:
         InputError: no such file, not a feature file, a newer one, or a damaged one.
     """
-    stored = read_stored_header(path)
+    stored = read_feature_header(path)
     try:
         with safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -122,7 +122,7 @@ class FeatureStore:
 
     def path(self, content_sha256: str, spec: FeatureSpec) -> Path:
         """Where the features of that content and spec are, or would be."""
-        return self.root / place_in_store(content_sha256, spec)
+        return self.root / path_in_store(content_sha256, spec)
 
     def get(self, content_sha256: str, spec: FeatureSpec) -> Features | None:
         """What is kept, or None; also None of a damaged file, which ``put`` replaces.
@@ -146,7 +146,7 @@ class FeatureStore:
         for folder, _, names in os.walk(self.root):
             if any(name.endswith(".part") for name in names):
                 with suppress(OSError):
-                    sweep_parts(Path(folder))
+                    remove_stale_parts(Path(folder))
 
     def put(self, content_sha256: str, features: Features) -> Path:
         """Keep ``features`` of that content, and note it in the index.
@@ -157,7 +157,7 @@ class FeatureStore:
         path = self.path(content_sha256, features.spec)
         write_features(path, features)
         snippets, size = features.timebase.n_snippets, path.stat().st_size
-        entry = Indexed(content_sha256, features.spec.hash(), snippets, size)
+        entry = IndexEntry(content_sha256, features.spec.hash(), snippets, size)
         with suppress(OddframeError):  # The folders are the truth; the index is read from them.
             Index(self.root).add([entry], features.spec)
         return path

@@ -14,13 +14,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded, xavier
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import top_k_bce
-from oddframe.methods.shared.modalities import TwoModalities, embedding, parted
+from oddframe.methods.shared.modalities import (
+    AudioVisualConfig,
+    modality_embedding,
+    split_modalities,
+)
 
 
-class AcfConfig(TwoModalities):
+class AcfConfig(AudioVisualConfig):
     """Settings.
 
     Attributes:
@@ -30,7 +34,7 @@ class AcfConfig(TwoModalities):
         attention: Weight of that of the attention's weights.
     """
 
-    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     single: float = Field(default=1.0, ge=0)
     attention: float = Field(default=1.0, ge=0)
@@ -52,28 +56,28 @@ class AcfNetwork(nn.Module):
     def __init__(self, dim: int, config: AcfConfig) -> None:
         super().__init__()
         h = config.hidden
-        self.lengths = config.lengths(dim)
-        picture, sound = self.lengths
-        self.picture = embedding(picture, h, config.dropout)
-        self.sound = embedding(sound, h, config.dropout)
+        self.modality_dims = config.modality_dims(dim)
+        picture, sound = self.modality_dims
+        self.picture = modality_embedding(picture, h, config.dropout)
+        self.sound = modality_embedding(sound, h, config.dropout)
         self.attention = nn.Sequential(nn.Linear(2 * h, h), nn.Tanh(), nn.Linear(h, 2))
-        self.fused = nn.Sequential(embedding(2 * h, h, config.dropout), nn.Linear(h, 1))
+        self.fused = nn.Sequential(modality_embedding(2 * h, h, config.dropout), nn.Linear(h, 1))
         self.of_picture, self.of_sound = nn.Linear(h, 1), nn.Linear(h, 1)
-        xavier(self)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         With ``labels`` it is the ``AcfOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
-        seen, heard = parted(x, self.lengths)
+        x, crops = merge_crops(features, labels)
+        seen, heard = split_modalities(x, self.modality_dims)
         v, a = self.picture(seen), self.sound(heard)
         trust = self.attention(torch.cat([v, a], dim=-1)).sigmoid()
         v, a = (1 + trust[..., :1]) * v, (1 + trust[..., 1:]) * a
         logits = self.fused(torch.cat([v, a], dim=-1)).squeeze(-1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         seen, heard = (
             score(y).squeeze(-1).sigmoid()
             for score, y in ((self.of_picture, v), (self.of_sound, a))
@@ -87,7 +91,7 @@ class Acf(Method[AcfConfig, AcfOutput]):
     name = "acf"
     title = "ACF"
     year = 2022
-    about = About(
+    info = MethodInfo(
         paper="Wei, Liu, Liu, Liu, Zhu, Zeng: Look, Listen and Pay More Attention: Fusing "
         "Multi-Modal Information for Video Violence Detection, ICASSP 2022",
         inputs="features of picture and sound, side by side",

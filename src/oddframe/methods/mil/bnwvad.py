@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_LAYERS, MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded
-from oddframe.methods.shared.mil import classes, paired, top_snippets
-from oddframe.methods.shared.scores import OnNormalScale
-from oddframe.methods.urdmu.attention import embedding, transformer
+from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import mean_over_crops, merge_crops
+from oddframe.methods.shared.mil import pair_up, split_by_label, top_k_indices
+from oddframe.methods.shared.scores import NormalScaledNetwork
+from oddframe.methods.urdmu.attention import conv_embedding, transformer
 from oddframe.methods.urdmu.config import UrDmuConfig
 
 
@@ -41,10 +41,10 @@ class BnWvadConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=32, le=MOST_WIDTH)
-    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
-    head_dim: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    depth: int = Field(default=2, ge=1, le=MOST_LAYERS)
+    hidden: int = Field(default=512, ge=32, le=MAX_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
+    head_dim: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    depth: int = Field(default=2, ge=1, le=MAX_LAYERS)
     of_video: float = Field(default=0.2, ge=0, le=1)
     of_batch: float = Field(default=0.4, ge=0, le=1)
     margin: float = Field(default=1.0, ge=0)
@@ -87,7 +87,7 @@ def _mahalanobis(x: Tensor, norm: nn.BatchNorm1d) -> Tensor:
     return ((x - mean[:, None]).square() / variance[:, None]).sum(1).sqrt()
 
 
-class BnWvadNetwork(OnNormalScale):
+class BnWvadNetwork(NormalScaledNetwork):
     """Embedding, transformer and head."""
 
     def __init__(self, dim: int, config: BnWvadConfig) -> None:
@@ -99,7 +99,7 @@ class BnWvadNetwork(OnNormalScale):
             depth=config.depth,
             dropout=0.0,
         )
-        self.embedding = embedding(dim, config.hidden)
+        self.embedding = conv_embedding(dim, config.hidden)
         self.selfatt = transformer(width)
         self.normal_head = Head(config.hidden)
 
@@ -110,12 +110,12 @@ class BnWvadNetwork(OnNormalScale):
         upper end: logits are those of ln r on the scale of normal snippets. With ``labels`` it is
         the ``BnWvadOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         x = self.selfatt(self.embedding(x.mT).mT)
         head, first, second = self.normal_head(x.mT)
         logits = self.scaled(F.logsigmoid(head) + (first + second).log())
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         return BnWvadOutput(logits.sigmoid(), logits, head.sigmoid(), first, second)
 
 
@@ -125,7 +125,7 @@ class BnWvad(Method[BnWvadConfig, BnWvadOutput]):
     name = "bn_wvad"
     title = "BN-WVAD"
     year = 2023
-    about = About(
+    info = MethodInfo(
         paper="Zhou, Qu, Xu, Yuan, Wang, Zhu: BatchNorm-based Weakly Supervised Video Anomaly "
         "Detection, 2023 (arXiv 2311.15367)",
         inputs="snippet features",
@@ -157,7 +157,7 @@ class BnWvad(Method[BnWvadConfig, BnWvadOutput]):
     def loss(self, output: BnWvadOutput, labels: Tensor, config: BnWvadConfig) -> Loss:
         """Equation 8. Terms: ``normal``, mean length of normal videos' head scores; ``first`` and
         ``second``, triplet losses of the distances at both norms."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         calm = output.head[normal].norm(dim=1).mean()  # eq. 7
         first = _triplet(output.first[normal], output.first[abnormal], config)
         second = _triplet(output.second[normal], output.second[abnormal], config)
@@ -166,23 +166,23 @@ class BnWvad(Method[BnWvadConfig, BnWvadOutput]):
         return Loss(total, terms)
 
 
-def taken_for_odd(distance: Tensor, config: BnWvadConfig) -> Tensor:
+def select_abnormal(distance: Tensor, config: BnWvadConfig) -> Tensor:
     """(A, T) distances in abnormal videos -> (A, T) which snippets are odd (equations 4 to 6).
 
     The farthest of each video, and the farthest of the batch; at least one of either.
     """
     odd = torch.zeros_like(distance, dtype=torch.bool)
-    odd.scatter_(1, top_snippets(distance, max(1, int(distance.shape[1] * config.of_video))), True)
+    odd.scatter_(1, top_k_indices(distance, max(1, int(distance.shape[1] * config.of_video))), True)
     row = distance.reshape(1, -1)
-    farthest = top_snippets(row, max(1, int(row.shape[1] * config.of_batch)))
+    farthest = top_k_indices(row, max(1, int(row.shape[1] * config.of_batch)))
     return odd | torch.zeros_like(row, dtype=torch.bool).scatter_(1, farthest, True).view_as(odd)
 
 
 def _triplet(normal: Tensor, abnormal: Tensor, config: BnWvadConfig) -> Tensor:
     """The anchor is the running mean, so that distances from it are all there is to know."""
-    negative = abnormal[taken_for_odd(abnormal, config)]
+    negative = abnormal[select_abnormal(abnormal, config)]
     # As many normal ones: the farthest of every video, then the second farthest, and so on.
     each = len(negative) // len(normal) + 1
-    positive = normal.gather(1, top_snippets(normal, each)).T.flatten()[: len(negative)]
-    positive, negative = paired(positive, negative)
+    positive = normal.gather(1, top_k_indices(normal, each)).T.flatten()[: len(negative)]
+    positive, negative = pair_up(positive, negative)
     return F.relu(positive - negative + config.margin).mean()

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded, xavier
-from oddframe.methods.shared.mil import classes, smoothness, sparsity
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops
+from oddframe.methods.shared.mil import smoothness, sparsity, split_by_label
 
 _LLOYD_STEPS = 5
 
@@ -37,8 +37,8 @@ class ClawsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     cluster: float = Field(default=0.1, ge=0)
     apart: float = Field(default=1.0, gt=0)
@@ -77,7 +77,7 @@ class ClawsNetwork(nn.Module):
         self.second = nn.Sequential(nn.Linear(h, b), nn.ReLU(), nn.Dropout(dropout))
         self.suppress_again = NormalcySuppression(b)
         self.score = nn.Linear(b, 1)
-        xavier(self)
+        init_xavier(self)
         # It begins without suppression: at random, its weights of a few snippets drive the scores
         # out to 0 and 1, where a squared error has no slope.
         for layer in (self.suppress, self.suppress_again):
@@ -88,12 +88,12 @@ class ClawsNetwork(nn.Module):
 
         With ``labels`` it is the ``ClawsOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         x = self.suppress(self.first(x))
         x = self.suppress_again(self.second(x))
         logits = self.score(x).squeeze(-1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         return ClawsOutput(logits.sigmoid(), logits, F.normalize(x, dim=-1))
 
 
@@ -103,7 +103,7 @@ class Claws(Method[ClawsConfig, ClawsOutput]):
     name = "claws"
     title = "CLAWS"
     year = 2020
-    about = About(
+    info = MethodInfo(
         paper="Zaheer, Mahmood, Astrid, Lee: CLAWS: Clustering Assisted Weakly Supervised Learning "
         "with Normalcy Suppression for Anomalous Event Detection, ECCV 2020",
         inputs="snippet features",
@@ -132,7 +132,7 @@ class Claws(Method[ClawsConfig, ClawsOutput]):
     def loss(self, output: ClawsOutput, labels: Tensor, config: ClawsConfig) -> Loss:
         """Terms: ``cls``, squared error against the video's label; ``cluster``; ``smooth`` and
         ``sparse`` of abnormal videos."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         told = labels[:, None].to(output.scores.dtype)
         cls = (output.scores - told).square().mean()
         apart = centre_distance(output.hidden)
@@ -157,12 +157,12 @@ def centre_distance(x: Tensor) -> Tensor:
         centres = torch.cat([first, x.take_along_dim(other[:, None, None], dim=1)], dim=1)
         for _ in range(_LLOYD_STEPS):
             member = F.one_hot(torch.cdist(x, centres).argmin(-1), 2).to(x.dtype)  # (B, T, 2)
-            centres = _means(x, member)
-    centres = _means(x, member)
+            centres = _cluster_means(x, member)
+    centres = _cluster_means(x, member)
     return ((centres[:, 0] - centres[:, 1]).square().sum(-1) + 1e-12).sqrt()
 
 
-def _means(x: Tensor, member: Tensor) -> Tensor:
+def _cluster_means(x: Tensor, member: Tensor) -> Tensor:
     """(B, 2, H) means of the members; the whole bag's where a cluster has none."""
     size = member.sum(1)[..., None]
     means = member.mT @ x / size.clamp(min=1)

@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import CausalConv1d, averaged, folded, xavier
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import (
-    classes,
     mean_at,
-    snippets_that_count,
+    split_by_label,
     top_k_bce,
-    top_snippets,
+    top_k_indices,
+    top_k_size,
 )
 
 
@@ -39,9 +39,9 @@ class CrfdConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    inner: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    kernel: int = Field(default=7, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    inner: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    kernel: int = Field(default=7, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     margin: float = Field(default=1.0, ge=0)
     compact: float = Field(default=0.1, ge=0)
@@ -89,18 +89,18 @@ class CrfdNetwork(nn.Module):
         self.relation = CausalRelation(config)
         self.norm = nn.LayerNorm(config.hidden)
         self.classifier = CausalConv1d(config.hidden, 1, config.kernel)
-        xavier(self)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         With ``labels`` it is the ``CrfdOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         x = self.norm(self.relation(self.embedding(x)))
         logits = self.classifier(x.mT).squeeze(1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         return CrfdOutput(logits.sigmoid(), logits, F.normalize(x, dim=-1))
 
 
@@ -110,7 +110,7 @@ class Crfd(Method[CrfdConfig, CrfdOutput]):
     name = "crfd"
     title = "CRFD"
     year = 2021
-    about = About(
+    info = MethodInfo(
         paper="Wu, Liu: Learning Causal Temporal Relation and Feature Discrimination for Anomaly "
         "Detection, IEEE TIP 2021",
         inputs="snippet features",
@@ -136,13 +136,13 @@ class Crfd(Method[CrfdConfig, CrfdOutput]):
         """Terms: ``cls`` of the top-k scores; ``compact``, mean squared distance of normal videos'
         features from their centre; ``disperse``, what the mean feature of an abnormal video's top
         k lacks to the margin."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         cls = top_k_bce(output.scores, labels)
         calm = output.hidden[normal].flatten(0, 1)
         centre = calm.mean(0)
         compact = (calm - centre).square().sum(-1).mean()
-        k = snippets_that_count(output.scores.shape[1])
-        oddest = top_snippets(output.scores[abnormal], k)
+        k = top_k_size(output.scores.shape[1])
+        oddest = top_k_indices(output.scores[abnormal], k)
         away = (mean_at(output.hidden[abnormal], oddest) - centre).square().sum(-1)
         disperse = F.relu(config.margin - away).mean()
         total = cls + config.compact * compact + config.disperse * disperse

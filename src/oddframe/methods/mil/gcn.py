@@ -16,16 +16,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MOST_LAYERS,
-    MOST_WIDTH,
-    About,
+    MAX_LAYERS,
+    MAX_WIDTH,
     Loss,
     Method,
+    MethodInfo,
     Output,
     Recipe,
-    Staged,
+    StagedNetwork,
 )
-from oddframe.methods.shared.layers import averaged, by_cosine, by_distance, folded, scorer, xavier
+from oddframe.methods.shared.layers import (
+    cosine_adjacency,
+    distance_adjacency,
+    init_xavier,
+    mean_over_crops,
+    merge_crops,
+    score_mlp,
+)
 
 
 class GcnConfig(BaseModel):
@@ -44,12 +51,12 @@ class GcnConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    bottleneck: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    bottleneck: int = Field(default=128, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.3, ge=0, lt=1)
-    passes: int = Field(default=4, ge=2, le=MOST_LAYERS)
+    passes: int = Field(default=4, ge=2, le=MAX_LAYERS)
     sure: float = Field(default=0.5, gt=0, le=1)
-    rounds: int = Field(default=3, ge=1, le=MOST_LAYERS)
+    rounds: int = Field(default=3, ge=1, le=MAX_LAYERS)
     sharpness: float = Field(default=10.0, gt=0)
     ensemble: float = Field(default=1.0, ge=0)
 
@@ -77,7 +84,7 @@ class GraphLayer(nn.Module):
         return y
 
 
-class Cleaner(nn.Module):
+class NoiseCleaner(nn.Module):
     """Two branches of two graph layers: snippets that look alike, snippets that are near."""
 
     def __init__(self, dim: int, config: GcnConfig) -> None:
@@ -91,8 +98,8 @@ class Cleaner(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> logits (B, T)."""
-        alike = (self.sharpness * (by_cosine(x) - 1)).exp()  # eq. 5: at most 1
-        near = by_distance(x.shape[1], x, 1.0)  # eq. 8
+        alike = (self.sharpness * (cosine_adjacency(x) - 1)).exp()  # eq. 5: at most 1
+        near = distance_adjacency(x.shape[1], x, 1.0)  # eq. 8
         fused = []
         for layers, graph in ((self.alike, alike), (self.near, near)):
             y, graph = x, graph / graph.sum(-1, keepdim=True)
@@ -103,25 +110,25 @@ class Cleaner(nn.Module):
         return logits
 
 
-class GcnNetwork(Staged):
+class GcnNetwork(StagedNetwork):
     """The classifier, which is what scores; the cleaner beside it, for training alone."""
 
     def __init__(self, dim: int, config: GcnConfig) -> None:
         super().__init__()
         self.passes = config.passes
-        self.classifier = scorer(dim, config.hidden, config.bottleneck, config.dropout)
-        self.cleaner = Cleaner(dim, config)
-        xavier(self)
+        self.classifier = score_mlp(dim, config.hidden, config.bottleneck, config.dropout)
+        self.cleaner = NoiseCleaner(dim, config)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         With ``labels`` it is the ``GcnOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         logits = self.classifier(x).squeeze(-1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         more = [self.classifier(x).squeeze(-1) for _ in range(self.passes - 1)]
         guesses = torch.stack([logits, *more], dim=1).sigmoid()
         cleaned, again = self.cleaner(x), self.cleaner(x)
@@ -135,7 +142,7 @@ class Gcn(Method[GcnConfig, GcnOutput]):
     name = "gcn"
     title = "GCN"
     year = 2019
-    about = About(
+    info = MethodInfo(
         paper="Zhong, Li, Kong, Liu, Li, Li: Graph Convolutional Label Noise Cleaner: Train a "
         "Plug-and-play Action Classifier for Anomaly Detection, CVPR 2019",
         inputs="snippet features",

@@ -17,17 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
 from oddframe.methods.shared.layers import (
     CausalConv1d,
-    averaged,
-    by_cosine,
-    by_distance,
-    folded,
-    rows_to_one,
-    xavier,
+    cosine_adjacency,
+    distance_adjacency,
+    init_xavier,
+    masked_softmax,
+    mean_over_crops,
+    merge_crops,
 )
-from oddframe.methods.shared.mil import snippets_that_count, top_mean
+from oddframe.methods.shared.mil import top_k_mean, top_k_size
 
 
 class HlNetConfig(BaseModel):
@@ -45,9 +45,9 @@ class HlNetConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    fused: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    graph: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    fused: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    graph: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     alike: float = Field(default=0.7, ge=-1, le=1)
     distillation: float = Field(default=5.0, ge=0)
@@ -79,7 +79,7 @@ class GraphConvolution(nn.Module):
         return adjacency @ (x @ self.weight) + residual
 
 
-class Similarity(nn.Module):
+class UnusedSimilarity(nn.Module):
     """Two matrices that published checkpoints hold and nothing reads."""
 
     def __init__(self, dim: int, out: int) -> None:
@@ -90,7 +90,7 @@ class Similarity(nn.Module):
             nn.init.xavier_uniform_(weight)
 
 
-class Distance(nn.Module):
+class UnusedDistance(nn.Module):
     """A width that published checkpoints hold and nothing reads: it is fixed at e."""
 
     def __init__(self) -> None:
@@ -112,15 +112,15 @@ class HlNetNetwork(nn.Module):
         self.gc1, self.gc2 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
         self.gc3, self.gc4 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
         self.gc5, self.gc6 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
-        self.simAdj = Similarity(dim, graph)
-        self.disAdj = Distance()
+        self.simAdj = UnusedSimilarity(dim, graph)
+        self.disAdj = UnusedDistance()
         self.classifier = nn.Linear(3 * graph, 1)
         self.approximator = nn.Sequential(
             nn.Conv1d(fused, 64, 1), nn.ReLU(), nn.Conv1d(64, 32, 1), nn.ReLU()
         )
         self.conv1d_approximator = CausalConv1d(32, 1, 5)
         self.dropout = nn.Dropout(config.dropout)
-        xavier(self, biases=True)
+        init_xavier(self, biases=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
@@ -128,7 +128,7 @@ class HlNetNetwork(nn.Module):
         With ``labels`` it is the ``HlNetOutput`` of the loss; snippets of zeros at the end of a bag
         are then padding.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         valid = torch.ones_like(x[..., 0], dtype=torch.bool)
         if labels is not None:
             valid = (x != 0).any(-1).flip(1).cummax(1).values.flip(1)
@@ -144,23 +144,23 @@ class HlNetNetwork(nn.Module):
             branches.append(self.dropout(F.relu(second(h, graph))))
         logits = self.classifier(torch.cat(branches, dim=-1)).squeeze(-1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         return HlNetOutput(logits.sigmoid(), logits, online, valid)
 
     def holistic(self, x: Tensor, valid: Tensor) -> Tensor:
         """(B, T, T) from the features as they came in: equations 4 and 5."""
-        cosine = by_cosine(x)
-        return rows_to_one(cosine.where(cosine > self.config.alike, 0.0), valid)
+        cosine = cosine_adjacency(x)
+        return masked_softmax(cosine.where(cosine > self.config.alike, 0.0), valid)
 
     def localised(self, x: Tensor) -> Tensor:
         """(T, T) equation 6; the published code neither normalises it nor leaves padding out."""
-        return by_distance(x.shape[1], x)
+        return distance_adjacency(x.shape[1], x)
 
     def by_score(self, online: Tensor, valid: Tensor) -> Tensor:
         """(B, T, T) equations 7 and 8: 1 - |s_i - s_j|, sharpened at a half."""
         scores = online.sigmoid()
         near = 1 - (scores[:, :, None] - scores[:, None, :]).abs()
-        return rows_to_one(((near - 0.5) / 0.1).sigmoid(), valid)
+        return masked_softmax(((near - 0.5) / 0.1).sigmoid(), valid)
 
 
 class HlNet(Method[HlNetConfig, HlNetOutput]):
@@ -169,7 +169,7 @@ class HlNet(Method[HlNetConfig, HlNetOutput]):
     name = "hl_net"
     title = "HL-Net"
     year = 2020
-    about = About(
+    info = MethodInfo(
         paper="Wu, Liu, Shi, Sun, Shao, Wu, Yang: Not only Look, but also Listen: Learning "
         "Multimodal Violence Detection under Weak Supervision, ECCV 2020",
         inputs="snippet features, and sound beside them where clips have it",
@@ -211,7 +211,7 @@ class HlNet(Method[HlNetConfig, HlNetOutput]):
         rest = [p for n, p in network.named_parameters() if "approximator" not in n]
         return [{"params": rest}, {"params": own, "lr": config.online_lr}]
 
-    def published(self, state: Mapping[str, Tensor]) -> tuple[int, HlNetConfig] | None:
+    def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, HlNetConfig] | None:
         """A checkpoint of the published code, or None."""
         first, graph = state.get("conv1d1.weight"), state.get("gc1.weight")
         if first is None or graph is None or first.ndim != 3 or graph.ndim != 2:
@@ -222,5 +222,5 @@ class HlNet(Method[HlNetConfig, HlNetOutput]):
 
 def _bag_bce(bags: list[Tensor], labels: Tensor) -> Tensor:
     """Cross-entropy of the mean of each bag's top k = n // 16 + 1 logits (equation 9)."""
-    top = torch.cat([top_mean(bag[None], snippets_that_count(len(bag))) for bag in bags])
+    top = torch.cat([top_k_mean(bag[None], top_k_size(len(bag))) for bag in bags])
     return F.binary_cross_entropy_with_logits(top, labels.to(top.dtype))

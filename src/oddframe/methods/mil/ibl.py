@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_LAYERS, MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import CausalConv1d, averaged, folded, xavier
-from oddframe.methods.shared.mil import classes, ranking, smoothness, sparsity
+from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
+from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
 
 
 class IblConfig(BaseModel):
@@ -34,9 +34,9 @@ class IblConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    blocks: int = Field(default=2, ge=1, le=MOST_LAYERS)
-    kernel: int = Field(default=3, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    blocks: int = Field(default=2, ge=1, le=MAX_LAYERS)
+    kernel: int = Field(default=3, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     margin: float = Field(default=1.0, gt=0)
     gap: float = Field(default=1.0, gt=0)
@@ -45,7 +45,7 @@ class IblConfig(BaseModel):
     sparse: float = Field(default=8e-5, ge=0)
 
 
-class Block(nn.Module):
+class TemporalBlock(nn.Module):
     """A causal dilated convolution, beside what came in."""
 
     def __init__(self, width: int, config: IblConfig, dilation: int) -> None:
@@ -67,14 +67,14 @@ class IblNetwork(nn.Module):
     def __init__(self, dim: int, config: IblConfig) -> None:
         super().__init__()
         widths = [dim] + [config.hidden] * (config.blocks - 1)
-        self.blocks = nn.Sequential(*(Block(w, config, 2**i) for i, w in enumerate(widths)))
+        self.blocks = nn.Sequential(*(TemporalBlock(w, config, 2**i) for i, w in enumerate(widths)))
         self.score = nn.Conv1d(config.hidden, 1, 1)
-        xavier(self)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = folded(features, labels)
-        return averaged(self.score(self.blocks(x.mT)).squeeze(1), crops)
+        x, crops = merge_crops(features, labels)
+        return mean_over_crops(self.score(self.blocks(x.mT)).squeeze(1), crops)
 
 
 class Ibl(Method[IblConfig, Output]):
@@ -83,7 +83,7 @@ class Ibl(Method[IblConfig, Output]):
     name = "ibl"
     title = "IBL"
     year = 2019
-    about = About(
+    info = MethodInfo(
         paper="Zhang, Qing, Miao: Temporal Convolutional Network with Complementary Inner Bag Loss "
         "for Weakly Supervised Anomaly Detection, ICIP 2019",
         inputs="snippet features",
@@ -108,9 +108,9 @@ class Ibl(Method[IblConfig, Output]):
     def loss(self, output: Output, labels: Tensor, config: IblConfig) -> Loss:
         """Terms: ``rank`` between bags, ``inner`` inside them, ``smooth`` and ``sparse`` of
         abnormal ones."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         highest, odd = output.scores.amax(1), output.scores[abnormal]
-        rank = ranking(highest[abnormal], highest[normal], config.margin)
+        rank = ranking_loss(highest[abnormal], highest[normal], config.margin)
         gap = highest - output.scores.amin(1)
         inner = F.relu(config.gap - gap[abnormal]).mean() + gap[normal].mean()
         smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()

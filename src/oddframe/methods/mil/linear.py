@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded
-from oddframe.methods.shared.mil import top_mean
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import mean_over_crops, merge_crops
+from oddframe.methods.shared.mil import top_k_mean
 
 
 class LinearConfig(BaseModel):
@@ -24,7 +24,7 @@ class LinearConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    topk_share: int = Field(default=8, ge=1, le=MOST_WIDTH)
+    topk_share: int = Field(default=8, ge=1, le=MAX_WIDTH)
 
 
 class LinearNetwork(nn.Module):
@@ -38,8 +38,8 @@ class LinearNetwork(nn.Module):
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = folded(features, labels)
-        return averaged(self.score(x).squeeze(-1), crops)
+        x, crops = merge_crops(features, labels)
+        return mean_over_crops(self.score(x).squeeze(-1), crops)
 
 
 class Linear(Method[LinearConfig, Output]):
@@ -48,7 +48,7 @@ class Linear(Method[LinearConfig, Output]):
     name = "linear"
     title = "Linear top-k MIL"
     year = 2023
-    about = About(
+    info = MethodInfo(
         paper="Ours: the baseline that a deep method has to beat",
         inputs="snippet features",
         supervision="video labels",
@@ -56,7 +56,7 @@ class Linear(Method[LinearConfig, Output]):
         evidence="loss by hand, behaviour on planted anomalies",
     )
     Config = LinearConfig
-    separable = True
+    supports_microbatches = True
     recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
 
     def network(self, dim: int, config: LinearConfig) -> LinearNetwork:  # noqa: ARG002
@@ -66,6 +66,6 @@ class Linear(Method[LinearConfig, Output]):
     def loss(self, output: Output, labels: Tensor, config: LinearConfig) -> Loss:
         """BCE of the mean of the top-k scores against the bag's label."""
         k = max(1, output.scores.shape[1] // config.topk_share)
-        bag = top_mean(output.scores, k)
+        bag = top_k_mean(output.scores, k)
         total = F.binary_cross_entropy(bag, labels.to(bag.dtype))
         return Loss(total, {"cls": total})

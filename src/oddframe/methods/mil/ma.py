@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded, scorer, xavier
-from oddframe.methods.shared.mil import classes, ranking, smoothness, sparsity
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
+from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
 
 
 class MaConfig(BaseModel):
@@ -31,8 +31,8 @@ class MaConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     margin: float = Field(default=1.0, gt=0)
     smooth: float = Field(default=8e-5, ge=0)
@@ -51,11 +51,11 @@ class MaNetwork(nn.Module):
 
     def __init__(self, dim: int, config: MaConfig) -> None:
         super().__init__()
-        self.layers = scorer(dim, config.hidden, config.bottleneck, config.dropout)
+        self.layers = score_mlp(dim, config.hidden, config.bottleneck, config.dropout)
         self.attention = nn.Sequential(
             nn.Linear(dim, config.hidden), nn.Tanh(), weigh := nn.Linear(config.hidden, 1)
         )
-        xavier(self)
+        init_xavier(self)
         # It begins as the plain mean: begun at random, it was seen to end off the events of real
         # videos, and what it leaves out teaches the scores nothing.
         nn.init.zeros_(weigh.weight)
@@ -65,10 +65,10 @@ class MaNetwork(nn.Module):
 
         With ``labels`` it is the ``MaOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         logits = self.layers(x).squeeze(-1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         weights = self.attention(x).squeeze(-1).softmax(1)
         return MaOutput(logits.sigmoid(), logits, weights)
 
@@ -79,7 +79,7 @@ class Ma(Method[MaConfig, MaOutput]):
     name = "ma"
     title = "MA"
     year = 2019
-    about = About(
+    info = MethodInfo(
         paper="Zhu, Newsam: Motion-Aware Feature for Improved Video Anomaly Detection, BMVC 2019",
         inputs="snippet features, where the paper has motion-aware ones of its own",
         supervision="video labels",
@@ -105,9 +105,9 @@ class Ma(Method[MaConfig, MaOutput]):
     def loss(self, output: MaOutput, labels: Tensor, config: MaConfig) -> Loss:
         """Terms: ``rank`` of the bags' weighed scores, ``smooth`` and ``sparse`` of abnormal
         ones."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         bags = (output.weights * output.scores).sum(1)
-        rank = ranking(bags[abnormal], bags[normal], config.margin)
+        rank = ranking_loss(bags[abnormal], bags[normal], config.margin)
         odd = output.scores[abnormal]
         smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
         total = rank + config.smooth * smooth + config.sparse * sparse

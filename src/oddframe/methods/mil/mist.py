@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe, Staged
-from oddframe.methods.shared.layers import averaged, folded, scorer, xavier
-from oddframe.methods.shared.mil import classes, oddest_run, ranking
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe, StagedNetwork
+from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
+from oddframe.methods.shared.mil import max_window_mean, ranking_loss, split_by_label
 
 
 class MistConfig(BaseModel):
@@ -39,12 +39,12 @@ class MistConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
-    together: int = Field(default=3, ge=1, le=MOST_WIDTH)
+    together: int = Field(default=3, ge=1, le=MAX_WIDTH)
     alone: float = Field(default=0.5, ge=0, lt=1)
-    smooth: int = Field(default=5, ge=1, le=MOST_WIDTH)
+    smooth: int = Field(default=5, ge=1, le=MAX_WIDTH)
     margin: float = Field(default=1.0, gt=0)
     sparse: float = Field(default=0.01, ge=0)
     odd: float = Field(default=1.2, gt=0)
@@ -61,7 +61,7 @@ class MistOutput(Output):
     done: Tensor  # (B,) share of the training that is done
 
 
-class Encoder(nn.Module):
+class SelfGuidedEncoder(nn.Module):
     """Features, weighed by an attention that has to tell what is odd itself."""
 
     def __init__(self, dim: int, config: MistConfig) -> None:
@@ -80,24 +80,24 @@ class Encoder(nn.Module):
         return self.score(weighed).squeeze(-1), self.guide(a).squeeze(-1)
 
 
-class MistNetwork(Staged):
+class MistNetwork(StagedNetwork):
     """The encoder, which is what scores; the generator beside it, for training alone."""
 
     def __init__(self, dim: int, config: MistConfig) -> None:
         super().__init__()
-        self.generator = scorer(dim, config.hidden, config.bottleneck, config.dropout)
-        self.encoder = Encoder(dim, config)
-        xavier(self)
+        self.generator = score_mlp(dim, config.hidden, config.bottleneck, config.dropout)
+        self.encoder = SelfGuidedEncoder(dim, config)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         With ``labels`` it is the ``MistOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         logits, guided = self.encoder(x)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         generated = self.generator(x).squeeze(-1).sigmoid()
         return MistOutput(logits.sigmoid(), logits, generated, guided, self.done.expand(len(x)))
 
@@ -108,7 +108,7 @@ class Mist(Method[MistConfig, MistOutput]):
     name = "mist"
     title = "MIST"
     year = 2021
-    about = About(
+    info = MethodInfo(
         paper="Feng, Hong, Zheng: MIST: Multiple Instance Self-Training Framework for Video "
         "Anomaly Detection, CVPR 2021",
         inputs="snippet features",
@@ -138,10 +138,10 @@ class Mist(Method[MistConfig, MistOutput]):
     def loss(self, output: MistOutput, labels: Tensor, config: MistConfig) -> Loss:
         """Terms: ``rank`` of the oddest sub-bags (equation 1), ``sparse``; ``cls`` of the encoder
         and ``guide`` of its attention, on the generated labels (equation 8)."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         length = min(config.together, output.generated.shape[1])
-        oddest = oddest_run(output.generated, length)
-        rank = ranking(oddest[abnormal], oddest[normal], config.margin)
+        oddest = max_window_mean(output.generated, length)
+        rank = ranking_loss(oddest[abnormal], oddest[normal], config.margin)
         sparse = output.generated[abnormal].mean()
         told = labels[:, None] * pseudo_labels(output.generated.detach(), config.smooth)
         cls, guide = (_weighted(logits, told, config) for logits in (output.logits, output.guided))

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MOST_LAYERS,
-    MOST_WIDTH,
-    About,
+    MAX_LAYERS,
+    MAX_WIDTH,
     Loss,
     Method,
+    MethodInfo,
     Output,
     Recipe,
-    Staged,
+    StagedNetwork,
 )
-from oddframe.methods.shared.layers import averaged, folded
-from oddframe.methods.shared.mil import classes, oddest_run, ranking
+from oddframe.methods.shared.layers import mean_over_crops, merge_crops
+from oddframe.methods.shared.mil import max_window_mean, ranking_loss, split_by_label
 
 
 class MslConfig(BaseModel):
@@ -43,9 +43,9 @@ class MslConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
-    depth: int = Field(default=2, ge=1, le=MOST_LAYERS)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
+    depth: int = Field(default=2, ge=1, le=MAX_LAYERS)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     margin: float = Field(default=1.0, gt=0)
     video: float = Field(default=1.0, ge=0)
@@ -60,7 +60,7 @@ class MslOutput(Output):
     done: Tensor  # (B,) share of the training that is done
 
 
-class Projection(nn.Module):
+class ConvProjection(nn.Module):
     """Depthwise-separable convolution of the snippets; the class token has no neighbours."""
 
     def __init__(self, width: int) -> None:
@@ -76,14 +76,14 @@ class Projection(nn.Module):
         return y
 
 
-class Layer(nn.Module):
+class EncoderLayer(nn.Module):
     """A transformer's encoder layer whose projections are convolutions (figure 2c)."""
 
     def __init__(self, config: MslConfig) -> None:
         super().__init__()
         h, self.heads = config.hidden, config.heads
         self.before, self.between = nn.LayerNorm(h), nn.LayerNorm(h)
-        self.q, self.k, self.v = Projection(h), Projection(h), Projection(h)
+        self.q, self.k, self.v = ConvProjection(h), ConvProjection(h), ConvProjection(h)
         self.out = nn.Sequential(nn.Linear(h, h), nn.Dropout(config.dropout))
         self.feed = nn.Sequential(
             nn.Linear(h, h), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(h, h)
@@ -102,7 +102,7 @@ class Layer(nn.Module):
         return z
 
 
-class MslNetwork(Staged):
+class MslNetwork(StagedNetwork):
     """Projection, class token, encoder, a head for the video and one for its snippets."""
 
     def __init__(self, dim: int, config: MslConfig) -> None:
@@ -110,7 +110,7 @@ class MslNetwork(Staged):
         h = config.hidden
         self.project = nn.Linear(dim, h)
         self.token = nn.Parameter(0.02 * torch.randn(1, 1, h))
-        self.layers = nn.Sequential(*(Layer(config) for _ in range(config.depth)))
+        self.layers = nn.Sequential(*(EncoderLayer(config) for _ in range(config.depth)))
         self.norm = nn.LayerNorm(h)
         self.video = nn.Linear(h, 1)
         self.snippet = nn.Sequential(
@@ -126,19 +126,19 @@ class MslNetwork(Staged):
         A snippet's score is its own times its video's probability (equation 9). With ``labels`` it
         is the ``MslOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         x = torch.cat([self.token.expand(len(x), -1, -1), self.project(x)], dim=1)
         x = self.norm(self.layers(x))
         video, snippets = self.video(x[:, 0]), self.snippet(x[:, 1:]).squeeze(-1)
-        logits = _product(snippets, video)
+        logits = _logit_of_product(snippets, video)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         scores = logits.sigmoid()
         done = self.done.expand(len(x))
         return MslOutput(scores, logits, snippets.sigmoid(), video.squeeze(1), done)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
+def _logit_of_product(a: Tensor, b: Tensor) -> Tensor:
     """The logit of sigmoid(a) sigmoid(b), exact also where both are nearly 1."""
     # 1 - p q = (1 - p) + p (1 - q)
     rest = torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(a) + F.logsigmoid(-b))
@@ -151,7 +151,7 @@ class Msl(Method[MslConfig, MslOutput]):
     name = "msl"
     title = "MSL"
     year = 2022
-    about = About(
+    info = MethodInfo(
         paper="Li, Liu, Jiao: Self-Training Multi-Sequence Learning with Transformer for Weakly "
         "Supervised Video Anomaly Detection, AAAI 2022",
         inputs="snippet features",
@@ -177,16 +177,16 @@ class Msl(Method[MslConfig, MslOutput]):
 
     def loss(self, output: MslOutput, labels: Tensor, config: MslConfig) -> Loss:
         """Equation 8. Terms: ``rank`` of the videos' oddest sequences, ``video``."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         length = sequence_length(output.snippets.shape[1], float(output.done[0]))
-        oddest = oddest_run(output.snippets, length)  # eq. 3
-        rank = ranking(oddest[abnormal], oddest[normal], config.margin)  # eq. 4
+        oddest = max_window_mean(output.snippets, length)  # eq. 3
+        rank = ranking_loss(oddest[abnormal], oddest[normal], config.margin)  # eq. 4
         video = F.binary_cross_entropy_with_logits(output.video, labels.to(output.video.dtype))
         terms = {"rank": rank, "video": video}
         return Loss(rank + config.video * video, terms)
 
 
 def sequence_length(segments: int, done: float) -> int:
-    """K: ``segments`` T at first, halved at equal shares of the training, 1 at its end."""
+    """K: ``mean_segments`` T at first, halved at equal shares of the training, 1 at its end."""
     halvings = segments.bit_length() - 1
     return max(1, segments >> min(int(done * (halvings + 1)), halvings))

@@ -18,17 +18,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from oddframe.methods.base import MOST_LAYERS, MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded
-from oddframe.methods.shared.scores import Spaced, blurred
-from oddframe.methods.urdmu.attention import embedding
+from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import mean_over_crops, merge_crops
+from oddframe.methods.shared.scores import SmoothingNetwork, gaussian_blur
+from oddframe.methods.urdmu.attention import conv_embedding
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.method import UrDmu
-from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork, WithShortcut
+from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput, UrDmuWithShortcut
 
 _UR_DMU = UrDmu()
 # A video's snippets that say what is normal; more are thinned out evenly.
-_MOST_OF_A_VIDEO = 200
+_MAX_SNIPPETS_PER_VIDEO = 200
 # What training brings logits to: see the temperature in training/loop.py.
 _LOGIT_RANGE = 4.0
 # Where something does not move there is neither a logarithm nor a deviation.
@@ -54,11 +54,11 @@ class OddframeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    contextual: int = Field(default=1, ge=0, le=MOST_LAYERS)
-    snippetwise: int = Field(default=1, ge=0, le=MOST_LAYERS)
-    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
-    head_dim: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    contextual: int = Field(default=1, ge=0, le=MAX_LAYERS)
+    snippetwise: int = Field(default=1, ge=0, le=MAX_LAYERS)
+    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
+    head_dim: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     deep_share: float = Field(default=0.5, ge=0, le=1)
     distance: float = Field(default=0.2, ge=0)
@@ -90,15 +90,15 @@ class OddframeConfig(BaseModel):
 class OddframeOutput(Output):
     """What the loss reads: of each network its own; scores and logits are of their mean."""
 
-    members: tuple[TrainingOutput, ...]
+    members: tuple[UrDmuOutput, ...]
 
 
-class SnippetNetwork(UrDmuNetwork):
+class SnippetUrDmu(UrDmuNetwork):
     """UR-DMU that sees one snippet at a time: an embedding without its neighbours, no attention."""
 
     def __init__(self, dim: int, config: UrDmuConfig) -> None:
         super().__init__(dim, config)
-        self.embedding = embedding(dim, config.hidden, reach=0)
+        self.embedding = conv_embedding(dim, config.hidden, reach=0)
 
 
 class NormalDistance(nn.Module):
@@ -140,7 +140,7 @@ class NormalDistance(nn.Module):
         self.scale.copy_(scale)
 
 
-class OddframeNetwork(Spaced):
+class OddframeNetwork(SmoothingNetwork):
     """The mean logits of several networks and the distance from normal, smoothed along time."""
 
     def __init__(self, dim: int, config: OddframeConfig) -> None:
@@ -153,10 +153,10 @@ class OddframeNetwork(Spaced):
         self, features: Tensor, labels: Tensor | None = None, spacing: float = 1.0
     ) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         if labels is None:
             logits = self.together(x) + self.distance(x)
-            return averaged(blurred(logits, self.blur / spacing), crops)
+            return mean_over_crops(gaussian_blur(logits, self.blur / spacing), crops)
         outputs = tuple(member(x, labels) for member in self.members)
         logits = torch.stack([output.logits for output in outputs]).mean(0)
         return OddframeOutput(logits.sigmoid(), logits, outputs)
@@ -169,7 +169,7 @@ class OddframeNetwork(Spaced):
         """Find what is normal by the features (1, T, D) of ``normal`` videos."""
         snippets, logits = [], []
         for video in normal:
-            kept = slice(None, None, video.shape[1] // _MOST_OF_A_VIDEO + 1)
+            kept = slice(None, None, video.shape[1] // _MAX_SNIPPETS_PER_VIDEO + 1)
             snippets.append(video[0, kept])
             logits.append(self.together(video)[0, kept])
         x = torch.cat(snippets)
@@ -179,9 +179,9 @@ class OddframeNetwork(Spaced):
             self.distance.calibrate(x, self.weight * typical)
 
 
-def _member(dim: int, config: UrDmuConfig) -> WithShortcut:
-    network = UrDmuNetwork if config.depth else SnippetNetwork
-    return WithShortcut(dim, network(dim, config), config.deep_share)
+def _member(dim: int, config: UrDmuConfig) -> UrDmuWithShortcut:
+    network = UrDmuNetwork if config.depth else SnippetUrDmu
+    return UrDmuWithShortcut(dim, network(dim, config), config.deep_share)
 
 
 class Oddframe(Method[OddframeConfig, OddframeOutput]):
@@ -190,7 +190,7 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
     name = "oddframe"
     title = "oddframe"
     year = 2026
-    about = About(
+    info = MethodInfo(
         paper="Ours; its parts are UR-DMU's (Zhou, Yu, Yang, AAAI 2023)",
         inputs="snippet features",
         supervision="video labels",
@@ -198,7 +198,7 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
         evidence="its networks are UR-DMUs, one without attention; loss and scores are their means",
     )
     Config = OddframeConfig
-    separable = True
+    supports_microbatches = True
     recipe = Recipe(
         lr=3e-4,
         weight_decay=5e-5,

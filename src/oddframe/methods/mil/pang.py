@@ -14,13 +14,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded, xavier
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import top_k_bce
-from oddframe.methods.shared.modalities import TwoModalities, embedding, parted
+from oddframe.methods.shared.modalities import (
+    AudioVisualConfig,
+    modality_embedding,
+    split_modalities,
+)
 
 
-class PangConfig(TwoModalities):
+class PangConfig(AudioVisualConfig):
     """Settings.
 
     Attributes:
@@ -32,9 +36,9 @@ class PangConfig(TwoModalities):
         mutual: Weight of what the modalities learn from each other.
     """
 
-    hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    inner: int = Field(default=64, ge=1, le=MOST_WIDTH)
-    rank: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    inner: int = Field(default=64, ge=1, le=MAX_WIDTH)
+    rank: int = Field(default=128, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     single: float = Field(default=1.0, ge=0)
     mutual: float = Field(default=0.1, ge=0)
@@ -48,7 +52,7 @@ class PangOutput(Output):
     heard: Tensor  # (B, T) logits of the sound alone
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
     """x + softmax(Q K^T / sqrt(d)) x over the snippets of one modality."""
 
     def __init__(self, hidden: int, inner: int) -> None:
@@ -68,8 +72,8 @@ class Modality(nn.Module):
 
     def __init__(self, dim: int, config: PangConfig) -> None:
         super().__init__()
-        self.embedding = embedding(dim, config.hidden, config.dropout)
-        self.attention = Attention(config.hidden, config.inner)
+        self.embedding = modality_embedding(dim, config.hidden, config.dropout)
+        self.attention = SelfAttention(config.hidden, config.inner)
         self.score = nn.Linear(config.hidden, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,26 +87,26 @@ class PangNetwork(nn.Module):
 
     def __init__(self, dim: int, config: PangConfig) -> None:
         super().__init__()
-        self.lengths = config.lengths(dim)
-        self.picture, self.sound = (Modality(length, config) for length in self.lengths)
+        self.modality_dims = config.modality_dims(dim)
+        self.picture, self.sound = (Modality(length, config) for length in self.modality_dims)
         self.of_picture = nn.Linear(config.hidden, config.rank)
         self.of_sound = nn.Linear(config.hidden, config.rank)
         self.dropout = nn.Dropout(config.dropout)
         self.score = nn.Linear(config.rank, 1)
-        xavier(self)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         With ``labels`` it is the ``PangOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
-        picture, sound = parted(x, self.lengths)
+        x, crops = merge_crops(features, labels)
+        picture, sound = split_modalities(x, self.modality_dims)
         (v, seen), (a, heard) = self.picture(picture), self.sound(sound)
         product = self.of_picture(v).tanh() * self.of_sound(a).tanh()
         logits = self.score(self.dropout(product)).squeeze(-1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         return PangOutput(logits.sigmoid(), logits, seen, heard)
 
 
@@ -112,7 +116,7 @@ class Pang(Method[PangConfig, PangOutput]):
     name = "pang"
     title = "Pang et al."
     year = 2021
-    about = About(
+    info = MethodInfo(
         paper="Pang, He, Hu, Li: Violence Detection in Videos Based on Fusing Visual and Audio "
         "Information, ICASSP 2021",
         inputs="features of picture and sound, side by side",
@@ -146,12 +150,16 @@ class Pang(Method[PangConfig, PangOutput]):
         cls = top_k_bce(output.scores, labels)
         seen, heard = output.seen.sigmoid(), output.heard.sigmoid()
         single = top_k_bce(seen, labels) + top_k_bce(heard, labels)
-        mutual = divergence(seen.detach(), output.heard) + divergence(heard.detach(), output.seen)
+        mutual = bernoulli_kl(seen.detach(), output.heard) + bernoulli_kl(
+            heard.detach(), output.seen
+        )
         total = cls + config.single * single + config.mutual * mutual
         return Loss(total, {"cls": cls, "single": single, "mutual": mutual})
 
 
-def divergence(told: Tensor, logits: Tensor) -> Tensor:
-    """Mean Kullback-Leibler divergence of Bernoulli ``logits`` from the probabilities ``told``."""
+def bernoulli_kl(told: Tensor, logits: Tensor) -> Tensor:
+    """Mean Kullback-Leibler divergence of Bernoulli ``logits`` from the probabilities
+    ``translate_os_errors``.
+    """
     entropy = F.binary_cross_entropy(told, told)
     return F.binary_cross_entropy_with_logits(logits, told) - entropy

@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import CausalConv1d, averaged, folded, xavier
-from oddframe.methods.shared.mil import snippets_that_count, top_mean
-from oddframe.methods.shared.scores import Smoothing, smoothed
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
+from oddframe.methods.shared.mil import top_k_mean, top_k_size
+from oddframe.methods.shared.scores import Smoothing, smooth_logits
 
 # What the published settings for XD-Violence have otherwise than those for UCF-Crime.
-XD: dict[str, Any] = {
+XD_SETTINGS: dict[str, Any] = {
     "gamma": 0.06,
     "bias": 0.02,
     "power_norm": False,
@@ -52,26 +52,26 @@ class Pel4VadConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     setting: Literal["ucf", "xd"] = "ucf"
-    width: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    window: int = Field(default=9, ge=1, le=MOST_WIDTH)
+    width: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    window: int = Field(default=9, ge=1, le=MAX_WIDTH)
     gamma: float = 0.6
     bias: float = 0.2
     power_norm: bool = True
-    out: int = Field(default=300, ge=1, le=MOST_WIDTH)
-    kernel: int = Field(default=9, ge=1, le=MOST_WIDTH)
+    out: int = Field(default=300, ge=1, le=MAX_WIDTH)
+    kernel: int = Field(default=9, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     smooth: Smoothing = "slide"
-    smooth_width: int = Field(default=7, ge=1, le=MOST_WIDTH)
+    smooth_width: int = Field(default=7, ge=1, le=MAX_WIDTH)
 
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("setting") == "xd":
-            return XD | data
+            return XD_SETTINGS | data
         return data
 
 
-class Prior(nn.Module):
+class DistancePrior(nn.Module):
     """exp(-|gamma d^2 - bias|) of the distance d in snippets (equation 5), both learnt."""
 
     def __init__(self, gamma: float, bias: float) -> None:
@@ -110,7 +110,7 @@ class ContextAttention(nn.Module):
         return z
 
 
-class Encoder(nn.Module):
+class ContextEncoder(nn.Module):
     """TCA, residual, LayerNorm, and a feed-forward network down to ``out``."""
 
     def __init__(self, dim: int, config: Pel4VadConfig) -> None:
@@ -120,7 +120,7 @@ class Encoder(nn.Module):
         self.linear1 = nn.Conv1d(dim, dim // 2, 1)
         self.linear2 = nn.Conv1d(dim // 2, config.out, 1)
         self.norm = nn.LayerNorm(dim)
-        self.loc_adj = Prior(config.gamma, config.bias)
+        self.loc_adj = DistancePrior(config.gamma, config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,20 +139,20 @@ class Pel4VadNetwork(nn.Module):
     def __init__(self, dim: int, config: Pel4VadConfig) -> None:
         super().__init__()
         self.config = config
-        self.self_attention = Encoder(dim, config)
+        self.self_attention = ContextEncoder(dim, config)
         self.classifier = CausalConv1d(config.out, 1, config.kernel)
-        xavier(self, biases=True)
+        init_xavier(self, biases=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         Scores are smoothed, but for those of training (with ``labels``).
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         logits = self.classifier(self.self_attention(x)).squeeze(1)
         if labels is None:
-            logits = smoothed(logits, self.config.smooth, self.config.smooth_width)
-        return averaged(logits, crops)
+            logits = smooth_logits(logits, self.config.smooth, self.config.smooth_width)
+        return mean_over_crops(logits, crops)
 
 
 class Pel4Vad(Method[Pel4VadConfig, Output]):
@@ -161,7 +161,7 @@ class Pel4Vad(Method[Pel4VadConfig, Output]):
     name = "pel4vad"
     title = "PEL4VAD"
     year = 2023
-    about = About(
+    info = MethodInfo(
         paper="Pu, Wu, Yang, Wang: Learning Prompt-Enhanced Context Features for "
         "Weakly-Supervised Video Anomaly Detection, 2023 (IEEE TIP 2024)",
         inputs="snippet features",
@@ -187,7 +187,7 @@ class Pel4Vad(Method[Pel4VadConfig, Output]):
     def loss(self, output: Output, labels: Tensor, config: Pel4VadConfig) -> Loss:  # noqa: ARG002
         """Equation 12: cross-entropy of the mean of the top k = T // 16 + 1 scores of an abnormal
         video, of the highest score of a normal one."""
-        top = top_mean(output.scores, snippets_that_count(output.scores.shape[1]))
+        top = top_k_mean(output.scores, top_k_size(output.scores.shape[1]))
         bags = torch.where(labels < 0.5, output.scores.amax(1), top)
         total = F.binary_cross_entropy(bags, labels.to(bags.dtype))
         return Loss(total, {"cls": total})

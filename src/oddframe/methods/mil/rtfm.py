@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import xavier
-from oddframe.methods.shared.mil import classes, mean_at, paired, smoothness, top_snippets
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import init_xavier
+from oddframe.methods.shared.mil import mean_at, pair_up, smoothness, split_by_label, top_k_indices
 
 
 class RtfmConfig(BaseModel):
@@ -37,9 +37,9 @@ class RtfmConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=2, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=2, le=MAX_WIDTH)
     dropout: float = Field(default=0.7, ge=0, lt=1)
-    k: int = Field(default=3, ge=1, le=MOST_WIDTH)
+    k: int = Field(default=3, ge=1, le=MAX_WIDTH)
     margin: float = Field(default=100.0, ge=0)
     magnitude: float = Field(default=1e-4, ge=0)
     smooth: float = Field(default=8e-4, ge=0)
@@ -55,7 +55,7 @@ class RtfmOutput(Output):
     choice: Tensor  # (B, T) the same, zero where a snippet cannot be chosen
 
 
-class NonLocal(nn.Module):
+class NonLocalBlock(nn.Module):
     """Every snippet attends to all others by dot products over T, without a softmax."""
 
     def __init__(self, width: int) -> None:
@@ -75,7 +75,7 @@ class NonLocal(nn.Module):
         return x + y
 
 
-class Aggregate(nn.Module):
+class MultiScaleTemporalNetwork(nn.Module):
     """The multi-scale temporal network (section 3.2): near and far snippets, plus the input."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -89,7 +89,7 @@ class Aggregate(nn.Module):
         self.conv_4 = nn.Sequential(nn.Conv1d(dim, hidden, 1, bias=False), nn.ReLU())
         last = nn.Conv1d(4 * hidden, dim, 3, padding=1, bias=False)
         self.conv_5 = nn.Sequential(last, nn.ReLU(), nn.BatchNorm1d(dim))
-        self.non_local = NonLocal(hidden)
+        self.non_local = NonLocalBlock(hidden)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, T, D) -> the same shape."""
@@ -105,12 +105,12 @@ class RtfmNetwork(nn.Module):
 
     def __init__(self, dim: int, config: RtfmConfig) -> None:
         super().__init__()
-        self.Aggregate = Aggregate(dim, config.hidden)
+        self.Aggregate = MultiScaleTemporalNetwork(dim, config.hidden)
         self.fc1 = nn.Linear(dim, 512)
         self.fc2 = nn.Linear(512, 128)
         self.fc3 = nn.Linear(128, 1)
         self.dropout = nn.Dropout(config.dropout)
-        xavier(self)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
@@ -137,7 +137,7 @@ class Rtfm(Method[RtfmConfig, RtfmOutput]):
     name = "rtfm"
     title = "RTFM"
     year = 2021
-    about = About(
+    info = MethodInfo(
         paper="Tian, Pang, Chen, Singh, Verjans, Carneiro: Weakly-supervised Video Anomaly "
         "Detection with Robust Temporal Feature Magnitude Learning, ICCV 2021",
         inputs="snippet features, of any length where the published code takes 2048",
@@ -165,8 +165,8 @@ class Rtfm(Method[RtfmConfig, RtfmOutput]):
         The i-th normal video is paired with the i-th abnormal one. As in the published code,
         smoothness and sparsity take the abnormal videos of a batch for one row of scores.
         """
-        normal, abnormal = classes(labels)
-        chosen = top_snippets(output.choice, config.k)
+        normal, abnormal = split_by_label(labels)
+        chosen = top_k_indices(output.choice, config.k)
         top = mean_at(output.scores, chosen)  # eq. 4
         cls = F.binary_cross_entropy(top, labels.to(top.dtype))
 
@@ -174,7 +174,7 @@ class Rtfm(Method[RtfmConfig, RtfmOutput]):
         each = output.features.flatten(0, 1)
         mean = mean_at(each, chosen.repeat_interleave(crops, dim=0))  # eq. 2
         length = mean.norm(dim=-1).view(-1, crops)
-        short, long = paired(length[normal], length[abnormal])
+        short, long = pair_up(length[normal], length[abnormal])
         magnitude = ((config.margin - long).abs() + short).square().mean()  # eq. 3
 
         row = output.scores[abnormal].flatten()
@@ -184,7 +184,7 @@ class Rtfm(Method[RtfmConfig, RtfmOutput]):
         terms = {"cls": cls, "magnitude": magnitude, "smooth": smooth, "sparse": sparse}
         return Loss(total, terms)
 
-    def published(self, state: Mapping[str, Tensor]) -> tuple[int, RtfmConfig] | None:
+    def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, RtfmConfig] | None:
         """A checkpoint of the published code, or None."""
         first = state.get("Aggregate.conv_1.0.weight")
         if first is None or first.ndim != 3:

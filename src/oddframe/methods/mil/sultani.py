@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.shared.layers import averaged, folded, scorer, xavier
-from oddframe.methods.shared.mil import classes, ranking, smoothness, sparsity
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
+from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
 
 
 class SultaniConfig(BaseModel):
@@ -32,8 +32,8 @@ class SultaniConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     margin: float = Field(default=1.0, gt=0)
     smooth: float = Field(default=8e-5, ge=0)
@@ -45,13 +45,13 @@ class SultaniNetwork(nn.Module):
 
     def __init__(self, dim: int, config: SultaniConfig) -> None:
         super().__init__()
-        self.layers = scorer(dim, config.hidden, config.bottleneck, config.dropout)
-        xavier(self, normal=True)
+        self.layers = score_mlp(dim, config.hidden, config.bottleneck, config.dropout)
+        init_xavier(self, normal=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = folded(features, labels)
-        return averaged(self.layers(F.normalize(x, dim=-1)).squeeze(-1), crops)
+        x, crops = merge_crops(features, labels)
+        return mean_over_crops(self.layers(F.normalize(x, dim=-1)).squeeze(-1), crops)
 
 
 class Sultani(Method[SultaniConfig, Output]):
@@ -60,7 +60,7 @@ class Sultani(Method[SultaniConfig, Output]):
     name = "sultani"
     title = "Sultani et al."
     year = 2018
-    about = About(
+    info = MethodInfo(
         paper="Sultani, Chen, Shah: Real-World Anomaly Detection in Surveillance Videos, CVPR 2018",
         inputs="snippet features, L2-normalised",
         supervision="video labels",
@@ -93,9 +93,9 @@ class Sultani(Method[SultaniConfig, Output]):
 
     def loss(self, output: Output, labels: Tensor, config: SultaniConfig) -> Loss:
         """Equation 6. Terms: ``rank``, and ``smooth`` and ``sparse`` of the abnormal bags."""
-        normal, abnormal = classes(labels)
+        normal, abnormal = split_by_label(labels)
         highest, odd = output.scores.amax(1), output.scores[abnormal]
-        rank = ranking(highest[abnormal], highest[normal], config.margin)  # eq. 4, 5
+        rank = ranking_loss(highest[abnormal], highest[normal], config.margin)  # eq. 4, 5
         smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
         total = rank + config.smooth * smooth + config.sparse * sparse
         terms = {"rank": rank, "smooth": smooth, "sparse": sparse}

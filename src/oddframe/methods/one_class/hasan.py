@@ -8,7 +8,8 @@ Hasan, Choi, Neumann, Roy-Chowdhury, Davis, "Learning Temporal Regularity in Vid
     error   e = |X - f(X)|^2
     score   (e - min e) / (max e - min e) over a video, high where it is not regular
 
-Here the score is e on a scale that normal video sets (``NormalNetwork``), so that a video in which
+Here the score is e on a scale that normal video sets (``OneClassNetwork``), so that a video in
+which
 nothing happens has no frame of score 1; ``per_video`` is the published one. Errors are means over
 pixels, which changes no order.
 """
@@ -25,17 +26,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.one_class.base import NormalNetwork
-from oddframe.methods.shared.layers import averaged, folded
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.one_class.base import OneClassNetwork
+from oddframe.methods.shared.layers import mean_over_crops, merge_crops
 
 # Stacks that go through the network together where no gradient is wanted.
-_STACKS = 32
+_STACKS_PER_CHUNK = 32
 # Logits of the least and the most regular stack of a video, with ``per_video``.
-_SPAN = 4.0
+_PER_VIDEO_LOGIT = 4.0
 
 
-_Width = Annotated[int, Field(ge=1, le=MOST_WIDTH)]
+_Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
 
 class HasanConfig(BaseModel):
@@ -52,10 +53,10 @@ class HasanConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frames: int = Field(default=10, ge=1, le=MOST_WIDTH)
+    frames: int = Field(default=10, ge=1, le=MAX_WIDTH)
     widths: tuple[_Width, _Width, _Width] = (512, 256, 128)
-    kernel: int = Field(default=11, ge=1, le=MOST_WIDTH)
-    stride: int = Field(default=4, ge=1, le=MOST_WIDTH)
+    kernel: int = Field(default=11, ge=1, le=MAX_WIDTH)
+    stride: int = Field(default=4, ge=1, le=MAX_WIDTH)
     per_video: bool = False
 
 
@@ -110,7 +111,7 @@ def _unpooled(x: Tensor, at: Tensor, like: Tensor) -> Tensor:
     return empty.scatter(2, at.flatten(2), x.flatten(2)).view(like.shape)
 
 
-class HasanNetwork(NormalNetwork):
+class HasanNetwork(OneClassNetwork):
     """Errors of an autoencoder on stacks of frames, of which the mean picture is taken away."""
 
     picture: Tensor  # (height, width) mean of all normal frames
@@ -131,14 +132,14 @@ class HasanNetwork(NormalNetwork):
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         errors = self.distance(x)
         if self.config.per_video:
             low, high = errors.amin(1, keepdim=True), errors.amax(1, keepdim=True)
             share = (errors - low) / (high - low).clamp(min=torch.finfo(errors.dtype).tiny)
-            output = averaged(_SPAN * (2 * share - 1), crops)
+            output = mean_over_crops(_PER_VIDEO_LOGIT * (2 * share - 1), crops)
         else:
-            output = averaged(self.logits(errors), crops)
+            output = mean_over_crops(self.logits(errors), crops)
         if labels is None:
             return output
         return HasanOutput(output.scores, output.logits, errors)
@@ -146,7 +147,7 @@ class HasanNetwork(NormalNetwork):
     def distance(self, features: Tensor) -> Tensor:
         """(..., D) -> (...) mean squared error of the pixels, in normal ones' variance."""
         flat = features.flatten(0, -2)
-        parts = [flat] if torch.is_grad_enabled() else torch.split(flat, _STACKS)
+        parts = [flat] if torch.is_grad_enabled() else torch.split(flat, _STACKS_PER_CHUNK)
         return torch.cat([self._errors(part) for part in parts]).view(features.shape[:-1])
 
     def _errors(self, flat: Tensor) -> Tensor:
@@ -154,7 +155,7 @@ class HasanNetwork(NormalNetwork):
         missed: Tensor = self.autoencoder(stacks) - stacks
         return missed.square().flatten(1).mean(1)
 
-    def remember(self, snippets: Tensor) -> None:
+    def fit_snippets(self, snippets: Tensor) -> None:
         """The mean picture of ``snippets`` (N, D), and how far pixels are from it."""
         stacks = snippets.view(-1, *self.shape)
         self.picture.copy_(stacks.mean((0, 1)))
@@ -168,7 +169,7 @@ class Hasan(Method[HasanConfig, HasanOutput]):
     name = "hasan"
     title = "Hasan et al."
     year = 2016
-    about = About(
+    info = MethodInfo(
         paper="Hasan, Choi, Neumann, Roy-Chowdhury, Davis: Learning Temporal Regularity in Video "
         "Sequences, CVPR 2016",
         inputs="stacks of 10 grey frames",
@@ -196,8 +197,8 @@ class Hasan(Method[HasanConfig, HasanOutput]):
         abnormal_bags=0,
         segments=1,
     )
-    from_normal_alone = True
-    by_steps = True
+    one_class = True
+    trained_by_steps = True
     backbones = ("grey_10x96x96", "grey_10x227x227")
 
     def network(self, dim: int, config: HasanConfig) -> HasanNetwork:

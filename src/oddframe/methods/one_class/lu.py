@@ -23,15 +23,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.one_class.base import NormalNetwork
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.one_class.base import OneClassNetwork
 
 # Snippets whose cubes are in memory together.
-_SNIPPETS = 16
+_SNIPPETS_PER_CHUNK = 16
 # Cubes that combinations are learnt from; more are thinned out evenly.
-_MOST_CUBES = 40_000
+_MAX_CUBES = 40_000
 # Turns of choosing and rebuilding for one combination.
-_TURNS = 20
+_MAX_ITERATIONS = 20
 
 
 # Pixels of a picture that cubes are cut from.
@@ -58,18 +58,18 @@ class LuConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    frames: int = Field(default=5, ge=2, le=MOST_WIDTH)
-    height: int = Field(default=120, ge=2, le=MOST_WIDTH)
-    cube: int = Field(default=10, ge=2, le=MOST_WIDTH)
+    frames: int = Field(default=5, ge=2, le=MAX_WIDTH)
+    height: int = Field(default=120, ge=2, le=MAX_WIDTH)
+    cube: int = Field(default=10, ge=2, le=MAX_WIDTH)
     sizes: _Sizes = ((20, 20), (30, 40), (120, 160))
-    components: int = Field(default=100, ge=1, le=MOST_WIDTH)
-    vectors: int = Field(default=20, ge=1, le=MOST_WIDTH)
-    combinations: int = Field(default=64, ge=1, le=MOST_WIDTH)
+    components: int = Field(default=100, ge=1, le=MAX_WIDTH)
+    vectors: int = Field(default=20, ge=1, le=MAX_WIDTH)
+    combinations: int = Field(default=64, ge=1, le=MAX_WIDTH)
     bound: float = Field(default=0.04, gt=0)
     still: float = Field(default=0.002, ge=0)
 
 
-class LuNetwork(NormalNetwork):
+class LuNetwork(OneClassNetwork):
     """The largest error of a snippet's cubes."""
 
     mean: Tensor  # (G,) of the cubes' gradients
@@ -95,7 +95,7 @@ class LuNetwork(NormalNetwork):
     def distance(self, features: Tensor) -> Tensor:
         """(..., D) -> (...) the largest error of a snippet's cubes that move; none does: 0."""
         flat = features.flatten(0, -2)
-        found = [self._largest(part) for part in torch.split(flat, _SNIPPETS)]
+        found = [self._largest(part) for part in torch.split(flat, _SNIPPETS_PER_CHUNK)]
         return torch.cat(found).view(features.shape[:-1])
 
     def _largest(self, flat: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class LuNetwork(NormalNetwork):
             best = torch.maximum(best, (x @ basis).square().sum(1))
         return (whole - best).clamp(min=0)
 
-    def remember(self, snippets: Tensor) -> None:
+    def fit_snippets(self, snippets: Tensor) -> None:
         """Learn the components and the combinations of the moving cubes of ``snippets`` (N, D)."""
         cubes = self._moving_cubes(snippets)
         self.basis.zero_()
@@ -146,13 +146,13 @@ class LuNetwork(NormalNetwork):
         axes = vectors.flip(1)[:, : self.axes.shape[1]]
         length = (centred @ axes).square().sum(1).mean().sqrt()
         self.axes.copy_(axes / (length if length > 0 else 1.0))
-        found = combinations(self.reduced(cubes), self.config)
+        found = learn_combinations(self.reduced(cubes), self.config)
         self.basis[: len(found)] = found
 
     def _moving_cubes(self, snippets: Tensor) -> Tensor:
         """(M, G), evenly thinned out where they are too many."""
-        parts = torch.split(snippets, _SNIPPETS)
-        most = max(1, _MOST_CUBES // len(parts))
+        parts = torch.split(snippets, _SNIPPETS_PER_CHUNK)
+        most = max(1, _MAX_CUBES // len(parts))
         kept = []
         for part in parts:
             cubes = self.cubes(part)
@@ -162,7 +162,7 @@ class LuNetwork(NormalNetwork):
         return torch.cat(kept)
 
 
-def combinations(x: Tensor, config: LuConfig) -> Tensor:
+def learn_combinations(x: Tensor, config: LuConfig) -> Tensor:
     """(K, P, S) combinations that rebuild all cubes ``x`` (M, P), without chance.
 
     Where as many as there may be do not rebuild all to within the bound, it is doubled. A basis has
@@ -170,19 +170,19 @@ def combinations(x: Tensor, config: LuConfig) -> Tensor:
     """
     bound = config.bound
     while True:
-        found, left = _within(x, bound, config)
+        found, left = _learn_within_bound(x, bound, config)
         if not left:
             return torch.stack(found)
         bound *= 2
 
 
-def _within(x: Tensor, bound: float, config: LuConfig) -> tuple[list[Tensor], int]:
+def _learn_within_bound(x: Tensor, bound: float, config: LuConfig) -> tuple[list[Tensor], int]:
     """Bases (P, S), one after the other from what those before leave, and how many are left."""
     wide, left, found = min(config.vectors, x.shape[1]), x, list[Tensor]()
     while len(left) and len(found) < config.combinations:
         chosen = torch.ones(len(left), dtype=torch.bool, device=x.device)
-        for _ in range(_TURNS):
-            basis = _basis(left[chosen], wide)
+        for _ in range(_MAX_ITERATIONS):
+            basis = _first_singular_vectors(left[chosen], wide)
             errors = left.square().sum(1) - (left @ basis).square().sum(1)
             near = errors < bound
             if not near.any():  # As many as one combination can rebuild in any case.
@@ -195,7 +195,7 @@ def _within(x: Tensor, bound: float, config: LuConfig) -> tuple[list[Tensor], in
     return found, len(left)
 
 
-def _basis(x: Tensor, wide: int) -> Tensor:
+def _first_singular_vectors(x: Tensor, wide: int) -> Tensor:
     """(P, S) the first singular vectors of ``x`` (M, P): no others rebuild it better."""
     values, vectors = torch.linalg.eigh((x.T @ x).double())
     kept = values.flip(0)[:wide] > 1e-9 * values[-1].clamp(min=1e-12)
@@ -209,7 +209,7 @@ class Lu(Method[LuConfig, Output]):
     name = "lu"
     title = "Lu et al."
     year = 2013
-    about = About(
+    info = MethodInfo(
         paper="Lu, Shi, Jia: Abnormal Event Detection at 150 FPS in MATLAB, ICCV 2013",
         inputs="5 grey frames",
         supervision="normal videos",
@@ -227,7 +227,7 @@ class Lu(Method[LuConfig, Output]):
     )
     Config = LuConfig
     recipe = Recipe(steps=1)
-    from_normal_alone = True
+    one_class = True
     backbones = ("grey_5x120x160",)
 
     def network(self, dim: int, config: LuConfig) -> LuNetwork:

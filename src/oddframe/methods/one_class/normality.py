@@ -4,7 +4,7 @@ A memory of normal snippets in whitened feature space; a snippet's distance is t
 its nearest memory units. With one unit it is the Mahalanobis distance to the mean, with all
 snippets the nearest-neighbour distance (as PatchCore, Roth et al., CVPR 2022, on features of
 images). Nothing here is trained by steps, so nothing can collapse or fail to converge: the memory
-and its scale are found from the normal snippets at once, by ``fit_normal`` in ``training``.
+and its scale are found from the normal snippets at once, by ``fit_one_class`` in ``training``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe
-from oddframe.methods.one_class.base import NormalNetwork
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.one_class.base import OneClassNetwork
 
 _LLOYD_STEPS = 20
 
@@ -32,12 +32,12 @@ class NormalityConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    units: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    neighbours: int = Field(default=3, ge=1, le=MOST_WIDTH)
+    units: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    neighbours: int = Field(default=3, ge=1, le=MAX_WIDTH)
     shrinkage: float = Field(default=0.1, gt=0, le=1)
 
 
-class NormalityNetwork(NormalNetwork):
+class NormalityNetwork(OneClassNetwork):
     """The distance to what is normal, as a score; D features in, at most M memory units."""
 
     whiten: Tensor  # (D, D)
@@ -58,17 +58,17 @@ class NormalityNetwork(NormalNetwork):
         nearest = far.topk(min(self.config.neighbours, len(units)), dim=-1, largest=False)
         return nearest.values.mean(-1).view(features.shape[:-1])
 
-    def remember(self, snippets: Tensor) -> None:
+    def fit_snippets(self, snippets: Tensor) -> None:
         """Take normal ``snippets`` (N, D), N at least 1, as what is normal; the same ones in the
         same order give the same memory."""
-        whiten = whitening(snippets, self.config.shrinkage)
-        units = centres(snippets @ whiten, self.config.units)
+        whiten = whitening_matrix(snippets, self.config.shrinkage)
+        units = lloyd_centres(snippets @ whiten, self.config.units)
         self.whiten.copy_(whiten)
         self.memory[: len(units)] = units
         self.filled.fill_(len(units))
 
 
-def whitening(x: Tensor, shrinkage: float) -> Tensor:
+def whitening_matrix(x: Tensor, shrinkage: float) -> Tensor:
     """(D, D): the inverse root of the covariance of ``x`` (N, D), shrunk to its mean variance."""
     x = x.double()
     dim = x.shape[1]
@@ -81,7 +81,7 @@ def whitening(x: Tensor, shrinkage: float) -> Tensor:
     return root.float()
 
 
-def centres(x: Tensor, most: int) -> Tensor:
+def lloyd_centres(x: Tensor, most: int) -> Tensor:
     """(min(N, most), D) centres of ``x`` (N, D) by Lloyd's algorithm, without chance.
 
     It starts at evenly spaced rows; a centre that no row is nearest to stays where it is.
@@ -109,7 +109,7 @@ class Normality(Method[NormalityConfig, Output]):
     name = "normality"
     title = "Normality"
     year = 2022
-    about = About(
+    info = MethodInfo(
         paper="Ours; after Roth et al., Towards Total Recall in Industrial Anomaly Detection, "
         "CVPR 2022, whose instances are patches of images",
         inputs="snippet features",
@@ -119,7 +119,7 @@ class Normality(Method[NormalityConfig, Output]):
     )
     Config = NormalityConfig
     recipe = Recipe(steps=1)
-    from_normal_alone = True
+    one_class = True
 
     def network(self, dim: int, config: NormalityConfig) -> NormalityNetwork:
         """A network that remembers nothing yet."""

@@ -19,7 +19,7 @@ from oddframe.errors import UsageError
 from oddframe.methods.base import Output
 
 
-def scorer(dim: int, hidden: int, bottleneck: int, dropout: float) -> nn.Sequential:
+def score_mlp(dim: int, hidden: int, bottleneck: int, dropout: float) -> nn.Sequential:
     """(..., D) -> (..., 1): the three layers of Sultani et al. 2018, which many took over."""
     return nn.Sequential(
         nn.Linear(dim, hidden),
@@ -42,7 +42,7 @@ class CausalConv1d(nn.Conv1d):
         return super().forward(F.pad(x, (self.before, 0)))
 
 
-def folded(features: Tensor, labels: Tensor | None = None) -> tuple[Tensor, int]:
+def merge_crops(features: Tensor, labels: Tensor | None = None) -> tuple[Tensor, int]:
     """(B, C, T, D) -> (B * C, T, D) and C; (B, T, D) as it is and 1.
 
     Raises:
@@ -55,33 +55,33 @@ def folded(features: Tensor, labels: Tensor | None = None) -> tuple[Tensor, int]
     return features.flatten(0, 1), features.shape[1]
 
 
-def averaged(logits: Tensor, crops: int) -> Output:
+def mean_over_crops(logits: Tensor, crops: int) -> Output:
     """Logits (B * C, T) -> the crops' mean scores and mean logits, both (B, T)."""
     logits = logits.view(-1, crops, logits.shape[1])
     return Output(logits.sigmoid().mean(1), logits.mean(1))
 
 
-def by_distance(length: int, like: Tensor, scale: float = math.e) -> Tensor:
+def distance_adjacency(length: int, like: Tensor, scale: float = math.e) -> Tensor:
     """(T, T) exp(-|i - j| / scale) in the type of ``like`` and on its device."""
     at = torch.arange(length, device=like.device, dtype=like.dtype)
     return torch.exp(-(at[:, None] - at).abs() / scale)
 
 
-def by_cosine(x: Tensor) -> Tensor:
+def cosine_adjacency(x: Tensor) -> Tensor:
     """(B, T, D) -> (B, T, T) cosine of each two snippets; 0 where one of them is zero."""
     lengths = x.norm(dim=-1, keepdim=True)
     cosine: Tensor = (x @ x.mT) / (lengths @ lengths.mT + 1e-20)
     return cosine
 
 
-def rows_to_one(weights: Tensor, valid: Tensor) -> Tensor:
+def masked_softmax(weights: Tensor, valid: Tensor) -> Tensor:
     """Softmax of the rows of ``weights`` (B, T, T), over and for snippets that ``valid`` (B, T)
     names; nothing for the others."""
     hidden = weights.masked_fill(~valid[:, None, :], -torch.inf)
     return torch.where(valid[:, :, None], hidden.softmax(-1), 0.0)
 
 
-def xavier(network: nn.Module, *, normal: bool = False, biases: bool = False) -> None:
+def init_xavier(network: nn.Module, *, normal: bool = False, biases: bool = False) -> None:
     """Glorot's uniform (or ``normal``) weights in every linear layer and convolution.
 
     Biases begin at zero, or, with ``biases``, as PyTorch draws them.

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from oddframe.errors import UsageError
 
 
-def snippets_that_count(length: int) -> int:
-    """k = T // 16 + 1, the field's rule, for bags of ``length`` T snippets."""
+def top_k_size(length: int) -> int:
+    """k = T // 16 + 1, the field's rule, for bags of ``format_duration`` T snippets."""
     return length // 16 + 1
 
 
-def top_snippets(scores: Tensor, k: int) -> Tensor:
+def top_k_indices(scores: Tensor, k: int) -> Tensor:
     """Indices (B, k) of the k highest of ``scores`` (B, T); all of them where T is less."""
     return scores.topk(min(k, scores.shape[1]), dim=1).indices
 
@@ -27,23 +27,23 @@ def mean_at(values: Tensor, index: Tensor) -> Tensor:
     return values.take_along_dim(index, dim=1).mean(1)
 
 
-def top_mean(scores: Tensor, k: int) -> Tensor:
+def top_k_mean(scores: Tensor, k: int) -> Tensor:
     """(B, T) -> (B,) mean of the k highest."""
-    return mean_at(scores, top_snippets(scores, k))
+    return mean_at(scores, top_k_indices(scores, k))
 
 
-def oddest_run(scores: Tensor, length: int) -> Tensor:
-    """(B, T) -> (B,) highest mean of ``length`` snippets in a row, at most T."""
+def max_window_mean(scores: Tensor, length: int) -> Tensor:
+    """(B, T) -> (B,) highest mean of ``format_duration`` snippets in a row, at most T."""
     return scores.unfold(1, length, 1).mean(-1).amax(1)
 
 
 def top_k_bce(scores: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of the mean of the top k = T // 16 + 1 scores (B, T) and the labels (B,)."""
-    top = top_mean(scores, snippets_that_count(scores.shape[1]))
+    top = top_k_mean(scores, top_k_size(scores.shape[1]))
     return F.binary_cross_entropy(top, labels.to(top.dtype))
 
 
-def classes(labels: Tensor) -> tuple[Tensor, Tensor]:
+def split_by_label(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Indices of the normal and of the abnormal bags among ``labels`` (B,).
 
     Raises:
@@ -55,13 +55,13 @@ def classes(labels: Tensor) -> tuple[Tensor, Tensor]:
     return normal, abnormal
 
 
-def paired(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
+def pair_up(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
     """The i-th row of one with the i-th of the other; where one kind is short, it starts over."""
     pairs = arange(max(len(normal), len(abnormal)), device=normal.device)
     return normal[pairs % len(normal)], abnormal[pairs % len(abnormal)]
 
 
-def ranking(abnormal: Tensor, normal: Tensor, margin: float = 1.0) -> Tensor:
+def ranking_loss(abnormal: Tensor, normal: Tensor, margin: float = 1.0) -> Tensor:
     """Mean of max(0, margin - a + n) over all pairs of bag scores (A,) and (N,)."""
     return F.relu(margin - abnormal[:, None] + normal[None, :]).mean()
 

@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from oddframe.errors import UsageError
-from oddframe.features.presets import sound_in
-from oddframe.methods.base import MOST_WIDTH
+from oddframe.features.presets import published_audio_dim
+from oddframe.methods.base import MAX_WIDTH
 
 
-class TwoModalities(BaseModel):
+class AudioVisualConfig(BaseModel):
     """Settings of a method that reads picture and sound.
 
     Attributes:
@@ -21,15 +21,15 @@ class TwoModalities(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sound: int | None = Field(default=None, ge=1, le=MOST_WIDTH)
+    sound: int | None = Field(default=None, ge=1, le=MAX_WIDTH)
 
-    def lengths(self, dim: int) -> tuple[int, int]:
+    def modality_dims(self, dim: int) -> tuple[int, int]:
         """How many of the ``dim`` numbers of a feature are of the picture, and of the sound.
 
         Raises:
             UsageError: none is left for the picture.
         """
-        sound = self.sound or sound_in(dim) or dim // 2
+        sound = self.sound or published_audio_dim(dim) or dim // 2
         if not 0 < sound < dim:
             raise UsageError(
                 f"features of {dim} numbers leave none for the picture if the last {sound} are "
@@ -38,11 +38,11 @@ class TwoModalities(BaseModel):
         return dim - sound, sound
 
 
-def embedding(dim: int, hidden: int, dropout: float) -> nn.Sequential:
+def modality_embedding(dim: int, hidden: int, dropout: float) -> nn.Sequential:
     """(..., D) of one modality -> (..., H), none of them negative."""
     return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Dropout(dropout))
 
 
-def parted(features: Tensor, lengths: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def split_modalities(features: Tensor, modality_dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """(..., D) -> the picture's (..., D_v) and the sound's (..., D_a)."""
-    return features[..., : lengths[0]], features[..., lengths[0] :]
+    return features[..., : modality_dims[0]], features[..., modality_dims[0] :]

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Scores of the median and of the 99th of a hundred normal snippets.
-_USUAL, _EDGE = 0.1, 0.5
+_MEDIAN_SCORE, _EDGE_SCORE = 0.1, 0.5
 # The score rises with this power of the measure, whatever the normal snippets say.
-_SLOPES = (1.0, 12.0)
+_SLOPE_RANGE = (1.0, 12.0)
 # Where a measure is nothing, there is no logarithm.
-_LEAST = 1e-6
+_MIN_MEASURE = 1e-6
 
 
-class OnNormalScale(nn.Module):
+class NormalScaledNetwork(nn.Module):
     """A network whose own measure of oddness, at least 0, has no upper end.
 
     Its scores are the sigmoid of ``slope`` ln(measure / edge): they rise with the measure, so that
@@ -47,10 +47,12 @@ class OnNormalScale(nn.Module):
         goes on rising with the measure.
         """
         points = torch.tensor([0.5, 0.99], dtype=torch.float64, device=measures.device)
-        usual, edge = torch.quantile(measures.double(), points).clamp(min=_LEAST).tolist()
-        rise = math.log(_EDGE / (1 - _EDGE)) - math.log(_USUAL / (1 - _USUAL))
+        usual, edge = torch.quantile(measures.double(), points).clamp(min=_MIN_MEASURE).tolist()
+        rise = math.log(_EDGE_SCORE / (1 - _EDGE_SCORE)) - math.log(
+            _MEDIAN_SCORE / (1 - _MEDIAN_SCORE)
+        )
         width = math.log(edge / usual)
-        low, high = _SLOPES
+        low, high = _SLOPE_RANGE
         self.edge.fill_(edge)
         self.slope.fill_(high if width * high <= rise else max(low, rise / width))
 
@@ -58,7 +60,7 @@ class OnNormalScale(nn.Module):
 Smoothing = Literal["none", "slide", "fixed"]
 
 
-class Spaced(nn.Module):
+class SmoothingNetwork(nn.Module):
     """A network that smooths over a length of time, however densely a video is looked at.
 
     Its ``forward(features, labels=None, spacing=1.0)`` is told in scoring how many times as long
@@ -67,7 +69,7 @@ class Spaced(nn.Module):
     """
 
 
-def smoothed(logits: Tensor, how: Smoothing, width: int) -> Tensor:
+def smooth_logits(logits: Tensor, how: Smoothing, width: int) -> Tensor:
     """Logits (B, T) of the smoothed probabilities.
 
     ``slide``: the mean of a snippet and the ``width - 1`` after it. ``fixed``: every ``width``
@@ -89,7 +91,7 @@ def _logit_of_mean(logits: Tensor) -> Tensor:
     return F.logsigmoid(logits).logsumexp(-1) - F.logsigmoid(-logits).logsumexp(-1)
 
 
-def blurred(logits: Tensor, deviation: float) -> Tensor:
+def gaussian_blur(logits: Tensor, deviation: float) -> Tensor:
     """Logits (B, T), each the mean of its neighbours by a Gaussian of ``deviation`` snippets.
 
     At either end over what is there.

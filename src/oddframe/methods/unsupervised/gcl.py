@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MOST_WIDTH, About, Loss, Method, Output, Recipe, Staged
-from oddframe.methods.shared.layers import averaged, folded, scorer, xavier
+from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe, StagedNetwork
+from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
 
 
 class GclConfig(BaseModel):
@@ -35,10 +35,10 @@ class GclConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    wide: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    narrow: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MOST_WIDTH)
+    wide: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    narrow: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     deviations: float = Field(default=1.0, gt=0)
     alone: float = Field(default=0.2, ge=0, lt=1)
@@ -60,12 +60,12 @@ class GclOutput(Output):
     done: Tensor  # (B,) share of the training that is done
 
 
-class GclNetwork(Staged):
+class GclNetwork(StagedNetwork):
     """The discriminator, which is what scores; the generator beside it, for training alone."""
 
     def __init__(self, dim: int, config: GclConfig) -> None:
         super().__init__()
-        self.discriminator = scorer(dim, config.hidden, config.bottleneck, config.dropout)
+        self.discriminator = score_mlp(dim, config.hidden, config.bottleneck, config.dropout)
         self.generator = nn.Sequential(
             nn.Linear(dim, config.wide),
             nn.ReLU(),
@@ -75,17 +75,17 @@ class GclNetwork(Staged):
             nn.ReLU(),
             nn.Linear(config.wide, dim),
         )
-        xavier(self)
+        init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
         With ``labels``, whatever they say, it is the ``GclOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         logits = self.discriminator(x).squeeze(-1)
         if labels is None:
-            return averaged(logits, crops)
+            return mean_over_crops(logits, crops)
         made = self.generator(x)
         error, to_ones = (x - made).square().mean(-1), (1 - made).square().mean(-1)
         return GclOutput(logits.sigmoid(), logits, error, to_ones, self.done.expand(len(x)))
@@ -97,7 +97,7 @@ class Gcl(Method[GclConfig, GclOutput]):
     name = "gcl"
     title = "GCL"
     year = 2022
-    about = About(
+    info = MethodInfo(
         paper="Zaheer, Mahmood, Khan, Segu, Yu, Lee: Generative Cooperative Learning for "
         "Unsupervised Video Anomaly Detection, CVPR 2022",
         inputs="snippet features",
@@ -116,7 +116,7 @@ class Gcl(Method[GclConfig, GclOutput]):
         ),
     )
     Config = GclConfig
-    without_labels = True
+    unsupervised = True
     recipe = Recipe(lr=1e-3, normal_bags=32, abnormal_bags=32, segments=32)
 
     def network(self, dim: int, config: GclConfig) -> GclNetwork:
@@ -129,16 +129,16 @@ class Gcl(Method[GclConfig, GclOutput]):
         done = float(output.done[0])
         target = output.error
         if done >= config.negative:
-            odd = far_above(output.scores.detach(), config.deviations)
+            odd = threshold_labels(output.scores.detach(), config.deviations)
             target = odd * output.to_ones + (1 - odd) * output.error
         make = target.mean()
-        told = far_above(output.error.detach(), config.deviations)
+        told = threshold_labels(output.error.detach(), config.deviations)
         tell = F.binary_cross_entropy_with_logits(output.logits, told)
         total = make + tell if done >= config.alone else make
         return Loss(total, {"make": make, "tell": tell})
 
 
-def far_above(values: Tensor, deviations: float) -> Tensor:
+def threshold_labels(values: Tensor, deviations: float) -> Tensor:
     """1 where a value lies more than so many deviations above the mean of all, else 0."""
     edge = values.mean() + deviations * values.std(correction=0)
     return (values > edge).to(values.dtype)

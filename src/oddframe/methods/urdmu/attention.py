@@ -23,7 +23,7 @@ from oddframe.methods.urdmu.config import UrDmuConfig
 _NEGLIGIBLE = 1e-12
 
 
-def _precise(like: Tensor) -> torch.dtype:
+def _at_least_float32(like: Tensor) -> torch.dtype:
     return torch.promote_types(like.dtype, torch.float32)  # Halves cannot count to 50,000.
 
 
@@ -33,7 +33,7 @@ def mask_sums(length: int, tau: float, like: Tensor) -> Tensor:
     A row is a geometric series to either side, so the sum has a closed form.
     """
     scale = math.exp(tau)
-    before = torch.arange(1, length + 1, dtype=_precise(like), device=like.device)
+    before = torch.arange(1, length + 1, dtype=_at_least_float32(like), device=like.device)
     after = length + 1 - before
     # 1 + r + ... + r^(n-1) = (1 - r^n) / (1 - r), once to each side; the centre counts once.
     sides = torch.expm1(-before / scale) + torch.expm1(-after / scale)
@@ -51,8 +51,8 @@ def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Te
         x = x / sums
     size = math.ceil(-math.log(_NEGLIGIBLE) * math.exp(tau))  # of a block
 
-    here = torch.arange(size, dtype=_precise(x), device=x.device)
-    there = torch.arange(-size, 2 * size, dtype=_precise(x), device=x.device)
+    here = torch.arange(size, dtype=_at_least_float32(x), device=x.device)
+    there = torch.arange(-size, 2 * size, dtype=_at_least_float32(x), device=x.device)
     band = torch.exp(-(here[:, None] - there).abs() / math.exp(tau)).to(x.dtype)
     earlier, same, later = band.chunk(3, dim=1)
 
@@ -64,12 +64,12 @@ def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Te
     return y / sums if norm == "row" else y
 
 
-def named(name: str, *layers: nn.Module) -> nn.Sequential:
+def named_sequential(name: str, *layers: nn.Module) -> nn.Sequential:
     """Layers under one more name, as the published checkpoints have them."""
     return nn.Sequential(OrderedDict({name: nn.Sequential(*layers)}))
 
 
-class Attention(nn.Module):
+class GlobalLocalAttention(nn.Module):
     """Every snippet attends to all others, and to its neighbours."""
 
     def __init__(self, config: UrDmuConfig) -> None:
@@ -101,10 +101,10 @@ class Residual(nn.Module):
         return x + self.fn(self.norm(x))  # type: ignore[no-any-return]
 
 
-def embedding(dim: int, hidden: int, reach: int = 1) -> nn.Sequential:
+def conv_embedding(dim: int, hidden: int, reach: int = 1) -> nn.Sequential:
     """(B, D, T) -> (B, H, T): a convolution over a snippet and ``reach`` on either side."""
     convolution = nn.Conv1d(dim, hidden, kernel_size=2 * reach + 1, padding=reach)
-    return named("conv_1", convolution, nn.ReLU())
+    return named_sequential("conv_1", convolution, nn.ReLU())
 
 
 def transformer(config: UrDmuConfig) -> nn.Sequential:
@@ -113,8 +113,8 @@ def transformer(config: UrDmuConfig) -> nn.Sequential:
     blocks = []
     for _ in range(config.depth):
         layers = nn.Linear(h, h), nn.GELU(), nn.Dropout(dropout), nn.Linear(h, h)
-        feed_forward = named("net", *layers, nn.Dropout(dropout))
-        block = [Residual(h, Attention(config)), Residual(h, feed_forward)]  # eq. 2
+        feed_forward = named_sequential("net", *layers, nn.Dropout(dropout))
+        block = [Residual(h, GlobalLocalAttention(config)), Residual(h, feed_forward)]  # eq. 2
         norm = [nn.LayerNorm(h)] if config.block_norm == "pre_and_post" else []
         blocks.append(nn.Sequential(*block, *norm))
-    return named("layers", *blocks)
+    return named_sequential("layers", *blocks)

@@ -6,10 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from oddframe.methods.base import MOST_LAYERS, MOST_WIDTH
+from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH
 
 # Where the paper's equations differ from the code that its authors published.
-PAPER: dict[str, str] = {
+PAPER_SETTINGS: dict[str, str] = {
     "local_norm": "row",
     "block_norm": "pre_and_post",
     "top_k": "memory",
@@ -54,7 +54,7 @@ class UrDmuConfig(BaseModel):
         dm_last: Last term of the memory loss wants the top-k of the normal memory's scores in
             abnormal videos to be 1: of ``one_minus_score``, or of the ``score`` itself.
         kl_over_time: ``sum`` or ``mean`` over the T snippets.
-        distance_norm: Latent lengths in the distance loss, ``plain`` or ``squared``.
+        distance_norm: Latent lengths in the distance loss, ``normalize_label`` or ``squared``.
         tau: Width of the local mask, exp(-|i - j| / e^tau) (equation 1).
         hidden: Width of everything behind the embedding.
         heads: Attention heads.
@@ -87,13 +87,13 @@ class UrDmuConfig(BaseModel):
     kl_over_time: Literal["sum", "mean"] = "sum"
     distance_norm: Literal["plain", "squared"] = "plain"
     tau: float = Field(default=1.0, ge=-4, le=4)
-    hidden: int = Field(default=512, ge=1, le=MOST_WIDTH)
-    heads: int = Field(default=4, ge=1, le=MOST_WIDTH)
-    head_dim: int = Field(default=128, ge=1, le=MOST_WIDTH)
-    depth: int = Field(default=2, ge=0, le=MOST_LAYERS)
-    anomaly_slots: int = Field(default=60, ge=1, le=MOST_WIDTH)
-    normal_slots: int = Field(default=60, ge=1, le=MOST_WIDTH)
-    classifier_hidden: int = Field(default=128, ge=1, le=MOST_WIDTH)
+    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
+    heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
+    head_dim: int = Field(default=128, ge=1, le=MAX_WIDTH)
+    depth: int = Field(default=2, ge=0, le=MAX_LAYERS)
+    anomaly_slots: int = Field(default=60, ge=1, le=MAX_WIDTH)
+    normal_slots: int = Field(default=60, ge=1, le=MAX_WIDTH)
+    classifier_hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     triplet_margin: float = Field(default=1.0, ge=0)
     distance_margin: float = Field(default=100.0, ge=0)
@@ -109,7 +109,7 @@ class UrDmuConfig(BaseModel):
     @classmethod
     def _preset(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("variant") == "paper":
-            return PAPER | data
+            return PAPER_SETTINGS | data
         return data
 
     @model_validator(mode="after")
@@ -125,7 +125,7 @@ class UrDmuConfig(BaseModel):
             raise ValueError(f"without its other parts the loss has {there}; none has a weight")
         return self
 
-    def standing(self, length: int) -> tuple[int, int]:
+    def top_k_sizes(self, length: int) -> tuple[int, int]:
         """How many of T snippets stand for a video: chosen by the anomaly, the normal memory."""
         if self.top_k == "memory":  # Section 4.2
             return self.anomaly_slots // 16 + 1, self.normal_slots // 16 + 1

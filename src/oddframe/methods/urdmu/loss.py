@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from oddframe.methods.base import Loss
-from oddframe.methods.shared.mil import classes, mean_at, paired, top_mean, top_snippets
+from oddframe.methods.shared.mil import mean_at, pair_up, split_by_label, top_k_indices, top_k_mean
 from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import TrainingOutput
+from oddframe.methods.urdmu.network import UrDmuOutput
 
 
 def _bce(probability: Tensor, target: float) -> Tensor:
@@ -21,7 +21,7 @@ def _unit(x: Tensor) -> Tensor:
     return x / length
 
 
-def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
+def ur_dmu_loss(out: UrDmuOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
     """The loss of B videos with ``labels`` (B,), 0 normal or 1 abnormal, in any order.
 
     Terms: ``cls``; ``dm``, the sum of ``dm_n_of_normal``, ``dm_a_of_normal``, ``dm_a_of_abnormal``
@@ -32,15 +32,18 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
     Raises:
         UsageError: there is no normal or no abnormal video.
     """
-    normal, abnormal = classes(labels)
-    k_anomaly, k_normal = config.standing(out.scores.shape[1])
+    normal, abnormal = split_by_label(labels)
+    k_anomaly, k_normal = config.top_k_sizes(out.scores.shape[1])
     # Where there is no memory to choose the snippets that stand for a video, their scores do.
     n = out.scores if out.normal_score is None else out.normal_score
     a = out.scores if out.anomaly_score is None else out.anomaly_score
-    in_normal, in_abnormal = top_snippets(n[normal], k_normal), top_snippets(a[abnormal], k_anomaly)
+    in_normal, in_abnormal = (
+        top_k_indices(n[normal], k_normal),
+        top_k_indices(a[abnormal], k_anomaly),
+    )
 
     # L_cls: the snippets that look oddest, against the video's label.
-    top_scores = top_mean(out.scores, k_anomaly)
+    top_scores = top_k_mean(out.scores, k_anomaly)
     terms = {"cls": F.binary_cross_entropy(top_scores, labels.to(top_scores.dtype))}
 
     # L_dm: normal snippets belong to the normal memory, the oddest of the others do not.
@@ -51,16 +54,16 @@ def ur_dmu_loss(out: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Los
         terms["dm_a_of_abnormal"] = _bce(mean_at(a[abnormal], in_abnormal), 1)
     if out.normal_score is not None:
         last = n[abnormal] if config.dm_last == "score" else 1 - n[abnormal]
-        terms["dm_n_of_abnormal"] = _bce(mean_at(last, top_snippets(last, k_normal)), 1)
+        terms["dm_n_of_abnormal"] = _bce(mean_at(last, top_k_indices(last, k_normal)), 1)
     if dm := [term for name, term in terms.items() if name.startswith("dm_")]:
         terms["dm"] = torch.stack(dm).sum()
 
     # L_trip: what is normal in abnormal videos lies by what is normal, not by what is odd.
     rows = torch.arange(len(labels), device=labels.device)
-    normal_of, abnormal_of = paired(rows[: len(normal)], rows[: len(abnormal)])
+    normal_of, abnormal_of = pair_up(rows[: len(normal)], rows[: len(abnormal)])
     if out.normal_score is not None and out.anomaly_score is not None:
         anchor = _unit(mean_at(out.hidden[normal], in_normal))[normal_of]
-        calm = mean_at(out.hidden[abnormal], top_snippets(n[abnormal], k_normal))
+        calm = mean_at(out.hidden[abnormal], top_k_indices(n[abnormal], k_normal))
         odd = mean_at(out.hidden[abnormal], in_abnormal)
         positive, negative = _unit(calm)[abnormal_of], _unit(odd)[abnormal_of]
         terms["trip"] = F.triplet_margin_loss(anchor, positive, negative, config.triplet_margin)

@@ -7,19 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from oddframe.methods.base import About, Loss, Method, Recipe
+from oddframe.methods.base import Loss, Method, MethodInfo, Recipe
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import TrainingOutput, UrDmuNetwork, WithShortcut
+from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput, UrDmuWithShortcut
 
 
-class UrDmu(Method[UrDmuConfig, TrainingOutput]):
+class UrDmu(Method[UrDmuConfig, UrDmuOutput]):
     """Dual memory units with uncertainty regulation (Zhou, Yu, Yang; AAAI 2023)."""
 
     name = "ur_dmu"
     title = "UR-DMU"
     year = 2023
-    about = About(
+    info = MethodInfo(
         paper="Zhou, Yu, Yang: Dual Memory Units with Uncertainty Regulation for Weakly Supervised "
         "Video Anomaly Detection, AAAI 2023",
         inputs="snippet features; sound as 128 more where it is wanted",
@@ -29,21 +29,21 @@ class UrDmu(Method[UrDmuConfig, TrainingOutput]):
         "published code",
     )
     Config = UrDmuConfig
-    separable = True  # Bags are paired by their place, and every term is a mean.
+    supports_microbatches = True  # Bags are paired by their place, and every term is a mean.
     recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=3000, segments=200)
 
-    def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | WithShortcut:
+    def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | UrDmuWithShortcut:
         """A fresh network for features of length ``dim``."""
         network = UrDmuNetwork(dim, config)
-        return WithShortcut(dim, network, config.deep_share) if config.shortcut else network
+        return UrDmuWithShortcut(dim, network, config.deep_share) if config.shortcut else network
 
-    def loss(self, output: TrainingOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
+    def loss(self, output: UrDmuOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
         """See ``ur_dmu_loss``."""
         return ur_dmu_loss(output, labels, config)
 
     def parameter_groups(self, network: nn.Module, config: UrDmuConfig) -> list[dict[str, Any]]:
         """One group; the shortcut, if there is one, in a second with its own settings."""
-        if not isinstance(network, WithShortcut):
+        if not isinstance(network, UrDmuWithShortcut):
             return super().parameter_groups(network, config)
         own = {"lr": config.shortcut_lr, "weight_decay": config.shortcut_weight_decay}
         return [
@@ -51,7 +51,7 @@ class UrDmu(Method[UrDmuConfig, TrainingOutput]):
             {"params": list(network.shortcut.parameters()), **own},
         ]
 
-    def published(self, state: Mapping[str, Tensor]) -> tuple[int, UrDmuConfig] | None:
+    def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, UrDmuConfig] | None:
         """A checkpoint of the published code, or None."""
         first = state.get("embedding.conv_1.0.weight")
         memories = [state.get(f"{memory}memory.memory_block") for memory in "AN"]

@@ -26,13 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from oddframe.methods.base import Output
-from oddframe.methods.shared.layers import averaged, folded
-from oddframe.methods.urdmu.attention import embedding, named, transformer
+from oddframe.methods.shared.layers import mean_over_crops, merge_crops
+from oddframe.methods.urdmu.attention import conv_embedding, named_sequential, transformer
 from oddframe.methods.urdmu.config import UrDmuConfig
 
 
 @dataclass(frozen=True)
-class TrainingOutput(Output):
+class UrDmuOutput(Output):
     """What the loss reads. Fields named ``normal_z...`` hold the normal videos alone, in order."""
 
     hidden: Tensor  # (B, T, H) X, the transformer's output
@@ -44,7 +44,7 @@ class TrainingOutput(Output):
     normal_z: Tensor | None  # and a sample
 
 
-class Reading(NamedTuple):
+class MemoryReadout(NamedTuple):
     """What a memory says of every snippet."""
 
     weights: Tensor  # (B, T, M) in (0, 1), how much each slot answers
@@ -60,11 +60,11 @@ class Memory(nn.Module):
         self.memory_block = nn.Parameter(torch.empty(slots, width))
         nn.init.uniform_(self.memory_block, -(width**-0.5), width**-0.5)
 
-    def forward(self, x: Tensor) -> Reading:
+    def forward(self, x: Tensor) -> MemoryReadout:
         slots, width = self.memory_block.shape
         weights = torch.sigmoid(x @ self.memory_block.T / width**0.5)  # S
         score = weights.topk(slots // 16 + 1, dim=-1).values.mean(-1)  # K = M // 16 + 1
-        return Reading(weights, score, weights @ self.memory_block)  # S M
+        return MemoryReadout(weights, score, weights @ self.memory_block)  # S M
 
 
 class UrDmuNetwork(nn.Module):
@@ -74,9 +74,9 @@ class UrDmuNetwork(nn.Module):
         super().__init__()
         h, m = config.hidden, config.classifier_hidden
         anomaly, normal = config.memory in ("dual", "anomaly"), config.memory in ("dual", "normal")
-        self.embedding = embedding(dim, h)
+        self.embedding = conv_embedding(dim, h)
         reads = 2 * h if anomaly or normal or config.uncertainty else h  # [x | fused], or x alone
-        self.cls_head = named("mlp", nn.Linear(reads, m), nn.ReLU(), nn.Linear(m, 1))
+        self.cls_head = named_sequential("mlp", nn.Linear(reads, m), nn.ReLU(), nn.Linear(m, 1))
         self.Amemory = Memory(config.anomaly_slots, h) if anomaly else None
         self.Nmemory = Memory(config.normal_slots, h) if normal else None
         self.selfatt = transformer(config)
@@ -92,9 +92,9 @@ class UrDmuNetwork(nn.Module):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` (B,), 0 normal and 1 abnormal, it is the ``TrainingOutput`` of the loss.
+        With ``labels`` (B,), 0 normal and 1 abnormal, it is the ``UrDmuOutput`` of the loss.
         """
-        x, crops = folded(features, labels)
+        x, crops = merge_crops(features, labels)
         x = self.selfatt(self.embedding(x.transpose(1, 2)).transpose(1, 2))
         anomaly = None if self.Amemory is None else self.Amemory(x)
         normal = None if self.Nmemory is None else self.Nmemory(x)
@@ -104,7 +104,7 @@ class UrDmuNetwork(nn.Module):
             read = read or [x]  # NUL without DMU: the encoders read X
             latents = [self.encoder_mu(value) for value in read]
         if labels is None:
-            return averaged(self.classify(x, latents), crops)
+            return mean_over_crops(self.classify(x, latents), crops)
 
         known = labels < 0.5
         normal_alone = self.Amemory is None and self.Nmemory is not None
@@ -118,7 +118,7 @@ class UrDmuNetwork(nn.Module):
         of_anomaly = None if anomaly is None else anomaly.score
         of_normal = None if normal is None else normal.score
         memories = of_anomaly, of_normal, anomaly_mu, mu, logvar, z
-        return TrainingOutput(logits.sigmoid(), logits, x, *memories)
+        return UrDmuOutput(logits.sigmoid(), logits, x, *memories)
 
     def classify(self, x: Tensor, latents: list[Tensor]) -> Tensor:
         """X and what is fused by a sum, all (B, T, H) -> logits (B, T)."""
@@ -127,8 +127,10 @@ class UrDmuNetwork(nn.Module):
         return logits
 
 
-class WithShortcut(nn.Module):
-    """UR-DMU's logits, in scores ``share`` of them, plus w x + b; everything else is UR-DMU's."""
+class UrDmuWithShortcut(nn.Module):
+    """UR-DMU's logits, in scores ``format_share`` of them, plus w x + b; everything else is
+    UR-DMU's.
+    """
 
     def __init__(self, dim: int, base: UrDmuNetwork, share: float = 1.0) -> None:
         super().__init__()

@@ -12,18 +12,26 @@ from pathlib import Path
 import numpy as np
 
 from oddframe._utils.files import write_text
-from oddframe.evaluation.results import Evaluation, Figures, VideoFigures
-from oddframe.outputs.drawing import steps
+from oddframe.evaluation.results import Evaluation, Metrics, VideoMetrics
+from oddframe.outputs.drawing import step_curve
 from oddframe.outputs.pages import evaluation_summary as words
-from oddframe.outputs.pages.evaluation_data import LearningCurve, Search, Study, Table, Tried
-from oddframe.outputs.pages.page import card, facts, folded, page, text_rows
-from oddframe.outputs.pages.page import table as html_table
-from oddframe.outputs.pages.thumbnails import galleries
-from oddframe.outputs.text import clock
+from oddframe.outputs.pages.evaluation_report import (
+    EvaluationReport,
+    LearningCurve,
+    SearchTable,
+    TextTable,
+)
+from oddframe.outputs.pages.templates import (
+    card_html,
+    collapsed_html,
+    facts_html,
+    render_card_page,
+    rows_html,
+)
+from oddframe.outputs.pages.templates import table_html as html_table
+from oddframe.outputs.pages.thumbnails import render_galleries
+from oddframe.outputs.text import format_clock
 from oddframe.timeline import FloatArray
-
-__all__ = ["LearningCurve", "Search", "Study", "Table", "Tried", "write_study"]
-
 
 # Units of a drawing; the page stretches it to its own width and height.
 _WIDE, _HIGH = 1000.0, 100.0
@@ -34,11 +42,11 @@ _MOST_POINTS = 300
 _COLOURS = 9
 
 
-def score_chart(video: VideoFigures) -> str:
+def score_chart(video: VideoMetrics) -> str:
     """The score over time, with threshold, events and what really happens."""
     base = video.track.timebase
     start, duration = base.start_s, max(base.duration_s, 1e-9)
-    curve = steps(video, _MOST_STEPS)
+    curve = step_curve(video, _MOST_STEPS)
     times, _, high = curve.outline()
     spans = [
         _box(kind, (a - start) / duration, (b - start) / duration, top, tall)
@@ -53,7 +61,10 @@ def score_chart(video: VideoFigures) -> str:
     body += f'<polygon class="under" points="0,{_HIGH:g} {line} {_WIDE:g},{_HIGH:g}"/>'
     body += f'<polyline class="line" points="{line}"/>'
     hours = base.end_s >= 3600
-    ends = (clock(start, hours=hours), clock(base.end_s, 1 if base.end_s < 60 else 0, hours=hours))
+    ends = (
+        format_clock(start, hours=hours),
+        format_clock(base.end_s, 1 if base.end_s < 60 else 0, hours=hours),
+    )
     return _chart(body, f"Score of {video.video.path.name} over time", ("1", "0"), ends)
 
 
@@ -153,9 +164,9 @@ def _chart(
     )
 
 
-def _box(kind: str, left: float, right: float, top: float, tall: float) -> str:
+def _box(kind: str, left: float, correct: float, top: float, tall: float) -> str:
     # Never thinner than a hair: an event of seconds has to be seen in a video of hours.
-    wide = max((right - left) * _WIDE, 1.5)
+    wide = max((correct - left) * _WIDE, 1.5)
     return (
         f'<rect class="{kind}" x="{left * _WIDE:.2f}" y="{top:.2f}" '
         f'width="{wide:.2f}" height="{tall:.2f}"/>'
@@ -182,7 +193,7 @@ _KEYS = (
 )
 
 
-def write_study(study: Study, path: Path) -> None:
+def write_evaluation_page(study: EvaluationReport, path: Path) -> None:
     """Write the page, one HTML file that needs nothing around it.
 
     Thumbnails are taken from the videos of the evaluation, where they can still be read.
@@ -195,11 +206,13 @@ def write_study(study: Study, path: Path) -> None:
         OddframeError: the file cannot be written.
     """
     evaluation = study.evaluation
-    text = page(
-        over="oddframe study",
+    text = render_card_page(
+        kind="oddframe study",
         title=study.title,
-        summary=words.summary(evaluation) if evaluation else "Nothing was held out: no figures.",
-        told=study.told,
+        summary=words.summary_sentence(evaluation)
+        if evaluation
+        else "Nothing was held out: no figures.",
+        paragraphs=study.told,
         warnings=study.warnings,
         body=_sections(study),
         footer="Figures on these videos say how it did on these videos. Other cameras, other "
@@ -208,53 +221,53 @@ def write_study(study: Study, path: Path) -> None:
     write_text(path, text)
 
 
-def _sections(study: Study) -> list[str]:
+def _sections(study: EvaluationReport) -> list[str]:
     parts = _evaluation(study.evaluation) if study.evaluation else []
     if study.curves:
         note = "The loss and its terms; the scale of each starts at 0 or its lowest value."
         charts = f'<div class="smalls">{learning_charts(study.curves)}</div>'
-        parts.append(card("Learning", learning_legend(study.curves) + charts, note))
+        parts.append(card_html("Learning", learning_legend(study.curves) + charts, note))
     if study.search:
-        parts.append(card("What was tried", _search(study.search), study.search.note))
+        parts.append(card_html("What was tried", _search(study.search), study.search.note))
     parts += [_table(table) for table in study.tables]
     if study.facts:
-        parts.append(card("How this was made", facts(study.facts)))
+        parts.append(card_html("How this was made", facts_html(study.facts)))
     return parts
 
 
 def _evaluation(evaluation: Evaluation) -> list[str]:
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd><small>{escape(about)}</small></div>"
-        for name, value, about in words.headline(evaluation)
+        for name, value, about in words.key_figures(evaluation)
     )
-    notes = [words.about_rate(evaluation.whole.false_alarms)]
-    if evaluation.whole.frames is not None:
-        notes.append(words.about_protocol(evaluation))
-    notes.append(words.about_intervals(evaluation))
-    shown = [card("Figures", f'<dl class="figures">{cells}</dl>', " ".join(notes))]
+    notes = [words.describe_alarm_rate(evaluation.overall.false_alarms)]
+    if evaluation.overall.frames is not None:
+        notes.append(words.describe_frame_protocol(evaluation))
+    notes.append(words.describe_intervals(evaluation))
+    shown = [card_html("Figures", f'<dl class="figures">{cells}</dl>', " ".join(notes))]
     shown.append(
         '<div class="tables">'
-        + card("Videos at the threshold", _confusion(evaluation.whole))
-        + card(
+        + card_html("Videos at the threshold", _confusion(evaluation.overall))
+        + card_html(
             "Highest score of each video",
             distribution(evaluation),
-            f"Dashed: {words.at_threshold(evaluation)}.",
+            f"Dashed: {words.describe_threshold(evaluation)}.",
         )
         + "</div>"
     )
-    shown.append(card("Right and wrong", galleries(evaluation)))
-    shown.append(card("Score curves", _curves(evaluation.videos)))
+    shown.append(card_html("Right and wrong", render_galleries(evaluation)))
+    shown.append(card_html("Score curves", _curves(evaluation.videos)))
     shown += [
-        _table(words.parts_table(name, parts))
+        _table(words.group_table(name, parts))
         for name, parts in (("class", evaluation.classes), ("group", evaluation.groups))
         if len(parts) > 1
     ]
-    shown.append(_table(words.videos_table(evaluation)))
+    shown.append(_table(words.video_table(evaluation)))
     return shown
 
 
-def _confusion(whole: Figures) -> str:
-    c = whole.confusion
+def _confusion(overall: Metrics) -> str:
+    c = overall.confusion
     return (
         '<table class="confusion"><thead><tr><td></td><th scope="col">called abnormal</th>'
         '<th scope="col">called normal</th></tr></thead><tbody>'
@@ -265,8 +278,8 @@ def _confusion(whole: Figures) -> str:
     )
 
 
-def _curves(videos: Sequence[VideoFigures]) -> str:
-    ordered = sorted(videos, key=words.margin)
+def _curves(videos: Sequence[VideoMetrics]) -> str:
+    ordered = sorted(videos, key=words.score_margin)
     best = ordered[::-1][: min(_CURVES, len(videos) // 2)]
     worst = ordered[: min(_CURVES, len(videos) - len(best))]
     keys = _KEYS if any(v.truth for v in (*worst, *best)) else _KEYS[:-1]
@@ -276,7 +289,7 @@ def _curves(videos: Sequence[VideoFigures]) -> str:
         charts = "".join(
             f"<figure><figcaption>{escape(v.video.path.name)} "
             f'<span class="label">{escape(v.video.label)}</span> '
-            f'<span class="{"yes" if v.right else "no"}">{"right" if v.right else "wrong"}</span>'
+            f'<span class="{"yes" if v.correct else "no"}">{"right" if v.correct else "wrong"}</span>'  # noqa: E501
             f"</figcaption>{score_chart(v)}</figure>"
             for v in chosen
         )
@@ -284,7 +297,7 @@ def _curves(videos: Sequence[VideoFigures]) -> str:
     return text
 
 
-def _search(search: Search) -> str:
+def _search(search: SearchTable) -> str:
     names = list(dict.fromkeys(name for each in search.tried for name in each.settings))
     noted = any(each.note for each in search.tried)
     figures = [each.figure for each in search.tried if each.figure is not None]
@@ -303,6 +316,6 @@ def _search(search: Search) -> str:
     return html_table((*names, search.figure, ""), rows)
 
 
-def _table(table: Table) -> str:
-    body = html_table(table.headings, text_rows(table.rows))
-    return card(table.title, folded(len(table.rows), body), table.note)
+def _table(table: TextTable) -> str:
+    body = html_table(table.headings, rows_html(table.rows))
+    return card_html(table.title, collapsed_html(len(table.rows), body), table.note)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from oddframe.evaluation.confidence import Interval
-from oddframe.evaluation.evaluate import LEAST_GROUPS
-from oddframe.evaluation.results import Evaluation, Figures, Rate, VideoFigures
-from oddframe.outputs.pages.evaluation_data import Table
-from oddframe.outputs.text import length
+from oddframe.evaluation.evaluate import MIN_GROUPS
+from oddframe.evaluation.results import Evaluation, FalseAlarmRate, Metrics, VideoMetrics
+from oddframe.outputs.pages.evaluation_report import TextTable
+from oddframe.outputs.text import format_duration
 
 UNDEFINED = "\N{EN DASH}"
 _PROTOCOLS = {
@@ -19,112 +19,112 @@ _PROTOCOLS = {
 }
 
 
-def share(value: float, digits: int = 3) -> str:
+def format_share(value: float, digits: int = 3) -> str:
     """``0.912``; a dash where it is not defined."""
     return f"{value:.{digits}f}" if np.isfinite(value) else UNDEFINED
 
 
-def between(interval: Interval | None) -> str:
+def format_interval(interval: Interval | None) -> str:
     """``0.85 to 0.95``, with the digits that tell the ends apart; nothing without an interval."""
     if interval is None or not np.isfinite(interval.low):
         return ""
     for digits in (2, 3, 4):
-        low, high = share(interval.low, digits), share(interval.high, digits)
+        low, high = format_share(interval.low, digits), format_share(interval.high, digits)
         if low != high:
             break
     return f"{low} to {high}"
 
 
-def often(value: float) -> str:
+def format_rate(value: float) -> str:
     """A number of times an hour: ``0.37``, ``12``, ``1,220``."""
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
 
 
-def hours(value: float) -> str:
+def format_hours(value: float) -> str:
     """Time in which alarms were counted: ``12.3 h``, ``48 min``."""
-    return f"{value:.1f} h" if value >= 0.995 else length(value * 3600)
+    return f"{value:.1f} h" if value >= 0.995 else format_duration(value * 3600)
 
 
-def rate(alarms: Rate) -> str:
+def format_alarm_rate(alarms: FalseAlarmRate) -> str:
     """``2.1 (0.3 to 7.6)``; a dash without hours."""
     if alarms.hours <= 0:
         return UNDEFINED
     found = alarms.per_hour
-    return f"{often(found.value)} ({often(found.low)} to {often(found.high)})"
+    return f"{format_rate(found.value)} ({format_rate(found.low)} to {format_rate(found.high)})"
 
 
-def about_rate(alarms: Rate) -> str:
+def describe_alarm_rate(alarms: FalseAlarmRate) -> str:
     """What the rate stands on, as a sentence."""
     if alarms.hours <= 0:
         return "There is no normal video to count false alarms in."
     count = f"{alarms.count or 'No'} false alarm{'' if alarms.count == 1 else 's'}"
     text = (
-        f"{count} in {hours(alarms.hours)} in which nothing happens: "
-        f"{often(alarms.per_hour.value)} an hour, and with 95 % certainty between "
-        f"{often(alarms.per_hour.low)} and {often(alarms.per_hour.high)} (exact Poisson interval)."
+        f"{count} in {format_hours(alarms.hours)} in which nothing happens: "
+        f"{format_rate(alarms.per_hour.value)} an hour, and with 95 % certainty between "
+        f"{format_rate(alarms.per_hour.low)} and {format_rate(alarms.per_hour.high)} (exact Poisson interval)."  # noqa: E501
     )
     if alarms.hours < 1:
         text += " So little video says next to nothing of a whole day."
     return text
 
 
-def about_intervals(evaluation: Evaluation) -> str:
+def describe_intervals(evaluation: Evaluation) -> str:
     """How the 95 % intervals of areas and shares are made."""
     groups = "resampling whole groups (recordings, cameras)"
     text = "Ranges of shares are exact 95 % intervals (Clopper and Pearson)"
-    if len(evaluation.groups) < LEAST_GROUPS:
+    if len(evaluation.groups) < MIN_GROUPS:
         return f"{text}; they take videos for independent, which those of one recording are not."
     return f"{text}, or those by {groups} where these are wider. Ranges of areas are by {groups}."
 
 
-def about_protocol(evaluation: Evaluation) -> str:
+def describe_frame_protocol(evaluation: Evaluation) -> str:
     """What the frame figures stand on."""
     return f"Frame figures: {_PROTOCOLS[evaluation.protocol]}."
 
 
-def counted(count: int, what: str) -> str:
+def format_count(count: int, what: str) -> str:
     """``1 video``, ``3 videos``."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def headline(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+def key_figures(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     """The most important figures: name, value, and what to know of it."""
-    whole = evaluation.whole
+    whole = evaluation.overall
     found = []
     if whole.frames is not None:
         frames = whole.frames
-        about = between(evaluation.frame_auc) or f"{frames.n_frames:,} frames"
-        found.append(("frame AUC", share(frames.auc), about))
-        found.append(("frame AP", share(frames.ap), f"{frames.n_anomalous:,} odd frames"))
+        about = format_interval(evaluation.frame_auc) or f"{frames.n_frames:,} frames"
+        found.append(("frame AUC", format_share(frames.auc), about))
+        found.append(("frame AP", format_share(frames.ap), f"{frames.n_anomalous:,} odd frames"))
     if np.isfinite(whole.video_auc):
-        about = between(evaluation.video_auc) or counted(whole.videos, "video")
-        found.append(("video AUC", share(whole.video_auc), about))
-    right = f"{whole.confusion.right} of {whole.confusion.videos}"
-    found.append(("videos right", right, between(evaluation.accuracy)))
+        about = format_interval(evaluation.video_auc) or format_count(whole.videos, "video")
+        found.append(("video AUC", format_share(whole.video_auc), about))
+    right = f"{whole.confusion.correct} of {whole.confusion.videos}"
+    found.append(("videos right", right, format_interval(evaluation.accuracy)))
     if true := whole.found + whole.missed:
         late = f", median delay {whole.delay_s:.1f} s" if whole.found else ""
-        about = between(evaluation.events_found) + late
+        about = format_interval(evaluation.events_found) + late
         found.append(("true events found", f"{whole.found} of {true}", about))
     if whole.false_alarms.hours > 0:
         per_hour = whole.false_alarms.per_hour
-        about = f"{often(per_hour.low)} to {often(per_hour.high)}"
-        found.append(("false alarms an hour", often(per_hour.value), about))
+        about = f"{format_rate(per_hour.low)} to {format_rate(per_hour.high)}"
+        found.append(("false alarms an hour", format_rate(per_hour.value), about))
     return found
 
 
-def summary(evaluation: Evaluation) -> str:
+def summary_sentence(evaluation: Evaluation) -> str:
     """One line: what was said of how many videos, and how much of that is right."""
-    c = evaluation.whole.confusion
+    c = evaluation.overall.confusion
     abnormal, normal = c.caught + c.missed, c.alarmed + c.quiet
     parts = []
     if abnormal:
-        parts.append(f"{c.caught} of {counted(abnormal, 'abnormal video')} caught")
+        parts.append(f"{c.caught} of {format_count(abnormal, 'abnormal video')} caught")
     if normal:
-        parts.append(f"{c.quiet} of {counted(normal, 'normal video')} quiet")
-    return ", ".join(parts) + f", at {at_threshold(evaluation)}."
+        parts.append(f"{c.quiet} of {format_count(normal, 'normal video')} quiet")
+    return ", ".join(parts) + f", at {describe_threshold(evaluation)}."
 
 
-def at_threshold(evaluation: Evaluation) -> str:
+def describe_threshold(evaluation: Evaluation) -> str:
     """``the threshold 0.7``, or that cameras have their own, and from where to where."""
     values = [video.rule.threshold for video in evaluation.videos]
     low, high = min(values), max(values)
@@ -133,7 +133,7 @@ def at_threshold(evaluation: Evaluation) -> str:
     return f"the thresholds of their cameras, {low:.3g} to {high:.3g}"
 
 
-def parts_table(title: str, parts: Mapping[str, Figures]) -> Table:
+def group_table(title: str, parts: Mapping[str, Metrics]) -> TextTable:
     """One row a class or group."""
     framed = any(part.frames is not None for part in parts.values())
     headings = [title, "videos", "abnormal"]
@@ -145,43 +145,43 @@ def parts_table(title: str, parts: Mapping[str, Figures]) -> Table:
         if framed:
             areas = part.frames
             true = part.found + part.missed
-            cells.append(share(areas.auc) if areas else UNDEFINED)
-            cells.append(share(areas.ap) if areas else UNDEFINED)
+            cells.append(format_share(areas.auc) if areas else UNDEFINED)
+            cells.append(format_share(areas.ap) if areas else UNDEFINED)
             cells.append(f"{part.found} of {true}" if true else UNDEFINED)
             cells.append(f"{part.delay_s:.1f} s" if part.found else UNDEFINED)
-        cells.append(share(part.video_auc))
-        cells.append(f"{part.confusion.right} of {part.confusion.videos}")
-        cells.append(rate(part.false_alarms))
+        cells.append(format_share(part.video_auc))
+        cells.append(f"{part.confusion.correct} of {part.confusion.videos}")
+        cells.append(format_alarm_rate(part.false_alarms))
         rows.append(tuple(cells))
-    return Table(f"By {title}", tuple(headings), tuple(rows))
+    return TextTable(f"By {title}", tuple(headings), tuple(rows))
 
 
-def videos_table(evaluation: Evaluation) -> Table:
+def video_table(evaluation: Evaluation) -> TextTable:
     """One row a video, wrong ones first, the worst at the top."""
     timed = any(v.truth for v in evaluation.videos)
     headings: tuple[str, ...] = ("video", "label", "group", "score", "events", "said", "right")
     headings += ("frame AUC", "found", "false alarms") if timed else ()
     rows = []
-    for each in sorted(evaluation.videos, key=margin):
+    for each in sorted(evaluation.videos, key=score_margin):
         cells = [
             each.video.path.name,
             each.video.label,
             each.video.group,
-            share(each.score),
+            format_share(each.score),
             str(len(each.events)),
-            "abnormal" if each.called else "normal",
-            "yes" if each.right else "no",
+            "abnormal" if each.predicted_abnormal else "normal",
+            "yes" if each.correct else "no",
         ]
         if timed:
             match = each.match
-            cells.append(share(each.auc))
+            cells.append(format_share(each.auc))
             cells.append(f"{match.found} of {match.found + match.missed}" if match else UNDEFINED)
             cells.append(str(match.false) if match else UNDEFINED)
         rows.append(tuple(cells))
-    return Table("By video", headings, tuple(rows))
+    return TextTable("By video", headings, tuple(rows))
 
 
-def margin(video: VideoFigures) -> float:
+def score_margin(video: VideoMetrics) -> float:
     """How far a video's score is on the right side of the threshold; negative: wrong by that."""
     ahead = video.score - video.rule.threshold
     return ahead if video.video.abnormal else -ahead

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from oddframe.evaluation.confidence import Interval
-from oddframe.evaluation.results import Evaluation, Figures, VideoFigures
+from oddframe.evaluation.results import Evaluation, Metrics, VideoMetrics
 from oddframe.outputs.pages import evaluation_summary as words
-from oddframe.outputs.pages.evaluation_data import Table
+from oddframe.outputs.pages.evaluation_report import TextTable
 
-SCHEMA = 1
+EVALUATION_SCHEMA = 1
 
 
-def to_dict(evaluation: Evaluation) -> dict[str, Any]:
+def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
     """As JSON types, schema 1; shares and areas in [0, 1], what is undefined is null."""
     intervals = {
         "frame_auc": evaluation.frame_auc,
@@ -23,10 +23,10 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "events_found": evaluation.events_found,
     }
     return {
-        "schema": SCHEMA,
+        "schema": EVALUATION_SCHEMA,
         "protocol": evaluation.protocol,
         "threshold": evaluation.rule.threshold,
-        "all": _figures(evaluation.whole),
+        "all": _figures(evaluation.overall),
         "intervals_95": {name: _ends(interval) for name, interval in intervals.items()},
         "classes": {name: _figures(each) for name, each in evaluation.classes.items()},
         "groups": {name: _figures(each) for name, each in evaluation.groups.items()},
@@ -34,7 +34,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def to_markdown(evaluation: Evaluation, title: str, beware: Sequence[str] = ()) -> str:
+def evaluation_to_markdown(evaluation: Evaluation, title: str, beware: Sequence[str] = ()) -> str:
     """The figures as tables: over all videos, by class, by group, by video.
 
     Args:
@@ -42,24 +42,24 @@ def to_markdown(evaluation: Evaluation, title: str, beware: Sequence[str] = ()) 
         title: ``fight on clips``.
         beware: What the reader should know before trusting it, a line each.
     """
-    lines = [f"# {_cell(title)}", "", words.summary(evaluation), ""]
+    lines = [f"# {_cell(title)}", "", words.summary_sentence(evaluation), ""]
     lines += [line for each in beware for line in (f"> {_cell(each)}", "")]
-    rows = tuple(words.headline(evaluation))
-    lines += _table(Table("", ("figure", "value", "95 %, or what it stands on"), rows))
-    lines += [words.about_intervals(evaluation), ""]
-    lines += [words.about_rate(evaluation.whole.false_alarms), ""]
-    if evaluation.whole.frames is not None:
-        lines += [words.about_protocol(evaluation), ""]
+    rows = tuple(words.key_figures(evaluation))
+    lines += _table(TextTable("", ("figure", "value", "95 %, or what it stands on"), rows))
+    lines += [words.describe_intervals(evaluation), ""]
+    lines += [words.describe_alarm_rate(evaluation.overall.false_alarms), ""]
+    if evaluation.overall.frames is not None:
+        lines += [words.describe_frame_protocol(evaluation), ""]
     for table in (
-        words.parts_table("class", evaluation.classes),
-        words.parts_table("group", evaluation.groups),
-        words.videos_table(evaluation),
+        words.group_table("class", evaluation.classes),
+        words.group_table("group", evaluation.groups),
+        words.video_table(evaluation),
     ):
         lines += [f"## {table.title}", "", *_table(table)]
     return "\n".join(lines)
 
 
-def _table(table: Table) -> list[str]:
+def _table(table: TextTable) -> list[str]:
     rows = [table.headings, ("---",) * len(table.headings), *table.rows]
     return ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows] + [""]
 
@@ -76,7 +76,7 @@ def _ends(interval: Interval | None) -> list[float | None] | None:
     return None if interval is None else [_known(interval.low), _known(interval.high)]
 
 
-def _figures(each: Figures) -> dict[str, Any]:
+def _figures(each: Metrics) -> dict[str, Any]:
     rate, frames = each.false_alarms.per_hour, each.frames
     return {
         "videos": each.videos,
@@ -103,15 +103,15 @@ def _figures(each: Figures) -> dict[str, Any]:
     }
 
 
-def _video(each: VideoFigures) -> dict[str, Any]:
+def _video(each: VideoMetrics) -> dict[str, Any]:
     return {
         "video": str(each.video.path),
         "label": each.video.label,
         "group": each.video.group,
         "score": each.score,
         "threshold": each.rule.threshold,
-        "called_abnormal": each.called,
-        "right": each.right,
+        "called_abnormal": each.predicted_abnormal,
+        "right": each.correct,
         "frame_auc": _known(each.auc),
         "events": [[event.start_s, event.end_s] for event in each.events],
         "truth": None if each.truth is None else [list(interval) for interval in each.truth],

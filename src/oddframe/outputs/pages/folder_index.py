@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from oddframe._utils.files import opened, write_text
+from oddframe._utils.files import open_regular_file, write_text
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError
-from oddframe.features.extraction.extract import gap_note
-from oddframe.outputs.pages.page import render
+from oddframe.features.extraction.extract_video import gap_note
+from oddframe.outputs.pages.templates import render_template
 from oddframe.outputs.scores.json_file import ScoreFile, read_score_file
-from oddframe.outputs.text import clock, length
-from oddframe.outputs.write import check_files, path_of
+from oddframe.outputs.text import format_clock, format_duration
+from oddframe.outputs.write import find_wrong_files, output_path
 
-NAME = "index.html"
+INDEX_NAME = "index.html"
 _OVER = "oddframe index"
 _MARK = f'<meta name="generator" content="{_OVER}">'
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
@@ -73,13 +73,13 @@ class FolderIndex:
             if file.stem not in self._videos and (video := _read(file)) is not None:
                 self._videos[file.stem] = video
         named = {row.video for row in self._videos.values()}
-        failures = _failures(self.folder / NAME)
+        failures = _failures(self.folder / INDEX_NAME)
         self._failed_before = {path: why for path, why in failures.items() if path not in named}
 
     @property
     def path(self) -> Path:
         """The page."""
-        return self.folder / NAME
+        return self.folder / INDEX_NAME
 
     @property
     def wanted(self) -> bool:
@@ -88,9 +88,9 @@ class FolderIndex:
 
     def add_result(self, stem: str, result: VideoResult) -> None:
         """A video of this run was scored, and its files are written."""
-        report = path_of(self.folder, stem, "html").name
+        report = output_path(self.folder, stem, "html").name
         try:
-            listed = report in read_score_file(path_of(self.folder, stem, "json")).files
+            listed = report in read_score_file(output_path(self.folder, stem, "json")).files
         except InputError:
             listed = False
         self._videos[stem] = _row(result, report if listed else "")
@@ -124,7 +124,7 @@ class FolderIndex:
 def is_index(path: Path) -> bool:
     """Whether a file is an index that oddframe wrote."""
     try:
-        with opened(path) as file:
+        with open_regular_file(path) as file:
             return _MARK.encode() in file.read(2000)
     except (OSError, InputError):
         return False
@@ -136,7 +136,7 @@ def _read(file: Path) -> _Video | None:
         found = read_score_file(file)
     except InputError:
         return None
-    report = path_of(file.parent, file.stem, "html")
+    report = output_path(file.parent, file.stem, "html")
     return _row(found.result, report.name if _belongs(report, file, found) else "")
 
 
@@ -147,7 +147,7 @@ def _belongs(report: Path, file: Path, found: ScoreFile) -> bool:
             return report.name in found.files
     except OSError:
         return False
-    return not check_files(found, ["html"], file.parent, file.stem)
+    return not find_wrong_files(found, ["html"], file.parent, file.stem)
 
 
 def _row(result: VideoResult, report: str) -> _Video:
@@ -173,7 +173,7 @@ def _row(result: VideoResult, report: str) -> _Video:
 def _failures(path: Path) -> dict[str, str]:
     """Read from the folder's last index which videos could not be scored, and why."""
     try:
-        with opened(path) as file:
+        with open_regular_file(path) as file:
             found = _DATA.search(file.read().decode(errors="replace"))
         data = json.loads(found[1]) if found else {}
         return {str(video): str(reason) for video, reason in data["failed"]}
@@ -192,7 +192,7 @@ def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str
         key=lambda each: (-each[2][2], each[0].video, each[2][0]),
     )
     names = _names([row.video for row in scored])
-    return render(
+    return render_template(
         "index",
         style=("report",),
         script=("table", "index"),
@@ -230,7 +230,7 @@ def _summary(
         return f"{n:,} {word}{'' if n == 1 else 's'}"
 
     total = sum(row.duration_s for row in scored)
-    text = f"{count(events, 'event')} in {count(len(scored), 'video')}, {length(total)} in all."
+    text = f"{count(events, 'event')} in {count(len(scored), 'video')}, {format_duration(total)} in all."  # noqa: E501
     if failed:
         text += f" {len(failed)} could not be scored."
     if waiting:
@@ -244,7 +244,7 @@ def _video_cells(row: _Video, name: str) -> dict[str, Any]:
         "path": row.video,
         "link": quote(row.report),
         "duration_s": row.duration_s,
-        "duration": length(row.duration_s),
+        "duration": format_duration(row.duration_s),
         "events": len(row.events),
         "highest_s": row.highest,
         "highest": f"{row.highest:.2f}",
@@ -263,10 +263,10 @@ def _event_cells(
         "path": row.video,
         "link": quote(row.report) + f"#event-{number}" if row.report else "",
         "start_s": start,
-        "start": clock(start, 1, hours=hours),
-        "end": clock(end, 1, hours=hours),
+        "start": format_clock(start, 1, hours=hours),
+        "end": format_clock(end, 1, hours=hours),
         "length_s": end - start,
-        "length": length(end - start),
+        "length": format_duration(end - start),
         "score_s": score,
         "score": f"{score:.2f}",
     }

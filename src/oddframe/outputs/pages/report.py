@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from oddframe._utils.files import write_text
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, match_events
-from oddframe.outputs.drawing import Picture, even_size, fit, jpeg
-from oddframe.outputs.pages.page import Fact, render
-from oddframe.outputs.text import clock, length
+from oddframe.outputs.drawing import RgbImage, encode_jpeg, even_size, letterbox
+from oddframe.outputs.pages.templates import Fact, render_template
+from oddframe.outputs.text import format_clock, format_duration
 from oddframe.timeline import Event, Timebase
 
 _THUMBNAIL = 256
@@ -53,7 +53,7 @@ def write_html(
     result: VideoResult,
     path: Path,
     media: Media | None = None,
-    pictures: Mapping[int, Picture] | None = None,
+    pictures: Mapping[int, RgbImage] | None = None,
 ) -> None:
     """Write the page.
 
@@ -69,7 +69,7 @@ def write_html(
     name = Path(result.video).name or result.video
     highest = result.highest_score
     no_events = _no_events(result.rule, highest)
-    text = render(
+    text = render_template(
         "report",
         style=("report",),
         script=("table", "report"),
@@ -78,7 +78,7 @@ def write_html(
         title=f"{name}: oddframe report",
         name=name,
         summary=_summary(result, highest),
-        knows=f"The model “{result.model.name}” was trained to find {result.model.knows}. "
+        detects=f"The model “{result.model.name}” was trained to find {result.model.detects}. "
         "It does not look for anything else.",
         media=media,
         rule=result.rule,
@@ -96,7 +96,7 @@ def write_html(
 
 
 def _summary(result: VideoResult, highest: float) -> str:
-    time = length(result.track.timebase.duration_s)
+    time = format_duration(result.track.timebase.duration_s)
     count = len(result.events)
     text = f"{count} event{_s(count)} in {time}." if count else f"No events found in {time}."
     text += f" Highest score {highest:.2f}, threshold {result.rule.threshold:.2f}."
@@ -134,14 +134,14 @@ def _legend(result: VideoResult) -> list[tuple[str, str]]:
 def _clock_of(base: Timebase) -> Callable[[float], str]:
     """How times of a video are written: hours where it has some, tenths of a second or finer."""
     digits = 2 if base.duration_s < 1 else 1
-    return partial(clock, decimals=digits, hours=_hours(base))
+    return partial(format_clock, decimals=digits, hours=_hours(base))
 
 
 def _hours(base: Timebase) -> bool:
     return bool(base.end_s >= 3600)  # NumPy's bool is no JSON.
 
 
-def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> list[dict[str, Any]]:
+def _events(result: VideoResult, pictures: Mapping[int, RgbImage]) -> list[dict[str, Any]]:
     """Fields of each event for the page."""
     shown = _clock_of(result.track.timebase)
     return [
@@ -151,7 +151,7 @@ def _events(result: VideoResult, pictures: Mapping[int, Picture]) -> list[dict[s
             "score": event.score,
             "start": shown(event.start_s),
             "end": shown(event.end_s),
-            "length": length(event.duration_s),
+            "length": format_duration(event.duration_s),
             "peak": shown(event.peak_s),
             "shown_score": f"{event.score:.2f}",
             "real": _is_real(result, event),
@@ -165,9 +165,9 @@ def _is_real(result: VideoResult, event: Event) -> bool:
     return match_events([event], result.truth or ()).found > 0
 
 
-def _thumbnail(picture: Picture) -> dict[str, Any]:
+def _thumbnail(picture: RgbImage) -> dict[str, Any]:
     width, height = even_size(picture.shape[1], picture.shape[0], _THUMBNAIL)
-    data = b64encode(jpeg(fit(picture, width, height), 78)).decode()
+    data = b64encode(encode_jpeg(letterbox(picture, width, height), 78)).decode()
     return {"url": f"data:image/jpeg;base64,{data}", "width": width, "height": height}
 
 
@@ -200,10 +200,10 @@ def _facts(result: VideoResult) -> list[Fact]:
     if rule.merge_gap_s:
         event += f"; gaps under {rule.merge_gap_s:g} s are closed"
     return [
-        Fact("Video", f"{frames}, {base.fps:.5g} {rate}, {length(base.duration_s)}"),
+        Fact("Video", f"{frames}, {base.fps:.5g} {rate}, {format_duration(base.duration_s)}"),
         Fact("Damage", _damage(result)),
         Fact("Model", f"{model.name} (oddframe {model.version})"),
-        Fact("Trained to find", model.knows),
+        Fact("Trained to find", model.detects),
         Fact("Method", model.method),
         Fact("Backbone", model.backbone),
         Fact("Profile and engine", f"{model.profile}, {model.engine}"),

@@ -5,36 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from oddframe.evaluation.evaluate import evaluate
-from oddframe.evaluation.results import Evaluation, Judged
-from oddframe.outputs.pages.evaluation_data import LearningCurve, Search, Study, Table, Tried
-from oddframe.training.search import Search as Searched
-from oddframe.training.search import Setting
-from oddframe.training.train import Trained
+from oddframe.evaluation.evaluate import evaluate_scores
+from oddframe.evaluation.results import Evaluation, ScoredVideo
+from oddframe.outputs.pages.evaluation_report import (
+    EvaluationReport,
+    LearningCurve,
+    SearchRow,
+    SearchTable,
+    TextTable,
+)
+from oddframe.training.search import SearchResult as Searched
+from oddframe.training.search import SearchSetting
+from oddframe.training.train import TrainedModel
 
-FIGURES = {
+FIGURE_NAMES = {
     "frame_auc": "frame AUC of joined clips",
     "frame_ap": "frame AP of joined clips",
     "video_auc": "video AUC",
 }
 
 
-def evaluated(trained: Trained) -> Evaluation | None:
+def evaluate_held_out(trained: TrainedModel) -> Evaluation | None:
     """The kept model on the videos that were held out; None where none were."""
     if not trained.held_out:
         return None
-    judged = [Judged(each.video, each.track) for each in trained.held_out]
-    return evaluate(judged, trained.model.profiles["best"].rule)
+    judged = [ScoredVideo(each.video, each.track) for each in trained.held_out]
+    return evaluate_scores(judged, trained.model.profiles["best"].rule)
 
 
-def study_of(
-    trained: Trained, evaluation: Evaluation | None, beware: Sequence[str], command: str
-) -> Study:
+def training_report(
+    trained: TrainedModel, evaluation: Evaluation | None, beware: Sequence[str], command: str
+) -> EvaluationReport:
     """The page of a training run.
 
     Args:
         trained: The run.
-        evaluation: What ``evaluated`` found.
+        evaluation: What ``evaluate_held_out`` found.
         beware: What was noticed of the data before it began.
         command: What makes the model again.
     """
@@ -50,8 +56,8 @@ def study_of(
     ]
     if "started_from" in card:
         facts.append(("went on from", str(card["started_from"]["name"])))
-    return Study(
-        title=f"{trained.model.name}: finds {trained.model.knows}",
+    return EvaluationReport(
+        title=f"{trained.model.name}: finds {trained.model.detects}",
         told=_told(trained),
         evaluation=evaluation,
         warnings=(*beware, *trained.warnings),
@@ -62,7 +68,7 @@ def study_of(
     )
 
 
-def _told(trained: Trained) -> tuple[str, ...]:
+def _told(trained: TrainedModel) -> tuple[str, ...]:
     card = trained.model.card
     seen = card["training_videos"]
     lines = [
@@ -83,7 +89,7 @@ def _curves(log: Path, seed: str) -> tuple[LearningCurve, ...]:
     return (LearningCurve.read(log, f"seed {seed}"),) if log.exists() else ()
 
 
-def _search(found: Searched) -> Search:
+def _search(found: Searched) -> SearchTable:
     rows = []
     for setting in found.grid:
         trials = [trial for trial in found.trials if trial.setting == setting]
@@ -96,9 +102,9 @@ def _search(found: Searched) -> Search:
         elif left_out:
             note = f"not tried: {left_out[0].reason}"
         chosen = setting == found.chosen
-        rows.append(Tried(_words(setting), found.mean(setting), chosen, note))
-    return Search(
-        figure=FIGURES[found.figure],
+        rows.append(SearchRow(_words(setting), found.mean(setting), chosen, note))
+    return SearchTable(
+        figure=FIGURE_NAMES[found.figure],
         tried=tuple(rows),
         note="Means over validation folds: whole groups of the training videos, each left out of "
         "its own training. The better half of the settings went on to each further fold, and the "
@@ -106,7 +112,7 @@ def _search(found: Searched) -> Search:
     )
 
 
-def _words(setting: Setting) -> dict[str, str]:
+def _words(setting: SearchSetting) -> dict[str, str]:
     return {
         "learning rate": f"{setting.lr:g}",
         "steps": str(setting.steps),
@@ -114,8 +120,8 @@ def _words(setting: Setting) -> dict[str, str]:
     }
 
 
-def _seeds(trained: Trained) -> Table:
-    names = [name for name in FIGURES if all(name in run.metrics for run in trained.seeds)]
+def _seeds(trained: TrainedModel) -> TextTable:
+    names = [name for name in FIGURE_NAMES if all(name in run.metrics for run in trained.seeds)]
     rows = [
         (
             f"{run.seed}{' (kept)' if run.kept else ''}",
@@ -126,9 +132,9 @@ def _seeds(trained: Trained) -> Table:
     ]
     told = trained.model.card["seeds"]["mean_and_deviation"]
     means = (f"{told[name][0]:.3f} ± {told[name][1]:.3f}" for name in names)
-    return Table(
+    return TextTable(
         "By seed",
-        ("seed", "validation", *(FIGURES[name] for name in names)),
+        ("seed", "validation", *(FIGURE_NAMES[name] for name in names)),
         (*rows, ("mean ± deviation", "", *means)),
         "The one that is best on validation videos was kept; the other columns are on held-out "
         "videos and played no part in that.",

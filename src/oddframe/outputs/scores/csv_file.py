@@ -14,7 +14,7 @@ from oddframe.detector import VideoResult
 _SLACK = 1e-6
 
 
-def in_events(result: VideoResult) -> NDArray[np.bool_]:
+def frames_in_events(result: VideoResult) -> NDArray[np.bool_]:
     """(n_frames,) whether each frame is shown during an event."""
     times = result.track.timebase.frame_times
     inside = np.zeros(len(times), dtype=np.bool_)
@@ -37,7 +37,7 @@ def write_csv(result: VideoResult, path: Path) -> None:
     columns = zip(
         result.track.timebase.frame_times.tolist(),
         result.track.to_frames().tolist(),
-        in_events(result).tolist(),
+        frames_in_events(result).tolist(),
         strict=True,
     )
     rows = (

@@ -11,26 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from oddframe._utils.files import opened, write_text
+from oddframe._utils.files import open_regular_file, write_text
 from oddframe.detector import ModelInfo, VideoResult
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule
-from oddframe.timeline import Event, ScoreTrack, Tiles, Timebase
+from oddframe.timeline import Event, ScoreTrack, TileScores, Timebase
 
-SCHEMA = 1
+SCORE_FILE_SCHEMA = 1
 
 
-def to_dict(result: VideoResult) -> dict[str, Any]:
+def result_to_dict(result: VideoResult) -> dict[str, Any]:
     """A result as plain data, schema 1.
 
     Always there: ``schema``, ``video``, ``frames``, ``fps``, ``duration_s``, ``snippet_frames``,
     ``snippet_stride``, ``snippet_rate`` (ticks a second; null: a tick is a frame),
-    ``snippet_scores``, ``events``, ``threshold``, ``rule`` (what else makes events of scores),
+    ``snippet_scores``, ``events``, ``threshold_for_rate``, ``rule`` (what else makes events of
+    scores),
     ``model``, ``damaged_packets``, ``mended_frames`` and ``fingerprint``. Where a snippet's time is
     not just its number times its length, also ``snippet_times`` ([start, end] in seconds); with a
     variable frame rate, also ``frame_times``; where the first frame is not at 0, ``start_s``; where
     the clock leaps, ``gaps`` ([start, end] in seconds). Where the model looks at tiles, ``tiles``
-    (``grid`` [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left, top,
+    (``make_grid`` [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left,
+    top,
     right, bottom in shares of the picture); where known, ``truth``; where there was one, ``mask``
     (its digest).
     """
@@ -38,7 +40,7 @@ def to_dict(result: VideoResult) -> dict[str, Any]:
     rule = asdict(result.rule)
     threshold = rule.pop("threshold")
     data: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": SCORE_FILE_SCHEMA,
         "video": result.video,
         "frames": base.n_frames,
         "fps": base.fps,
@@ -78,7 +80,7 @@ def _model(model: ModelInfo) -> dict[str, str]:
         "name": model.name,
         "sha256": model.sha256,
         "method": model.method,
-        "knows": model.knows,
+        "knows": model.detects,
         "backbone": model.backbone,
         "profile": model.profile,
         "engine": model.engine,
@@ -123,7 +125,7 @@ def write_json(result: VideoResult, path: Path, files: Mapping[str, str] | None 
     Raises:
         OddframeError: the file cannot be written.
     """
-    data = {**to_dict(result), "files": dict(files or {})}
+    data = {**result_to_dict(result), "files": dict(files or {})}
     data["checksum"] = _checksum(data)
     lines = (
         f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
@@ -148,7 +150,7 @@ def read_score_file(path: Path) -> ScoreFile:
         InputError: the file is missing, not a score file, or of a newer schema.
     """
     try:
-        with opened(path) as file:
+        with open_regular_file(path) as file:
             text = file.read()
         data = json.loads(text)
     except OSError as error:
@@ -157,9 +159,9 @@ def read_score_file(path: Path) -> ScoreFile:
         raise InputError(f"{path}: not a score file: this is no JSON") from error
     if not isinstance(data, dict) or "schema" not in data:
         raise InputError(f"{path}: not a score file: no field 'schema'")
-    if data["schema"] != SCHEMA:
+    if data["schema"] != SCORE_FILE_SCHEMA:
         raise InputError(
-            f"{path}: schema {data['schema']}, but this version of oddframe reads {SCHEMA}; "
+            f"{path}: schema {data['schema']}, but this version of oddframe reads {SCORE_FILE_SCHEMA}; "  # noqa: E501
             "update oddframe"
         )
     try:
@@ -197,7 +199,9 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
     )
     base.check_claims(len(data["snippet_scores"]), size)
     truth, tiled = data.get("truth"), data.get("tiles")
-    tiles = tiled and Tiles(tuple(tiled["grid"]), np.asarray(tiled["scores"], dtype=np.float64))
+    tiles = tiled and TileScores(
+        tuple(tiled["grid"]), np.asarray(tiled["scores"], dtype=np.float64)
+    )
     scores = np.asarray(data["snippet_scores"], dtype=np.float64)
     return VideoResult(
         video=data["video"],
@@ -218,7 +222,7 @@ def _model_from(data: dict[str, Any]) -> ModelInfo:
         name=data["name"],
         sha256=data["sha256"],
         method=data["method"],
-        knows=data["knows"],
+        detects=data["knows"],
         backbone=data["backbone"],
         profile=data["profile"],
         engine=data["engine"],

@@ -16,12 +16,12 @@ from pathlib import Path
 import av
 from av.video.stream import VideoStream
 
-from oddframe._utils.files import atomic, make_folder, told
+from oddframe._utils.files import atomic_write, make_folder, translate_os_errors
 from oddframe.errors import InputError, OddframeError
-from oddframe.outputs.drawing import Picture, even_size, fit
+from oddframe.outputs.drawing import RgbImage, even_size, letterbox
 from oddframe.video.decoding.container import open_video
-from oddframe.video.decoding.supervised import call_supervised
-from oddframe.video.discover import MARK
+from oddframe.video.decoding.isolated import call_isolated
+from oddframe.video.discover import GENERATED_MARK
 from oddframe.video.frame import Frame
 from oddframe.video.source import open_source
 
@@ -33,7 +33,7 @@ _SMPTE_170M = 6  # BT.601: what the conversion from RGB gives; named, so that no
 
 
 @dataclass(frozen=True)
-class Encoder:
+class VideoEncoder:
     """A codec, the container that it goes into, and its options."""
 
     codec: str
@@ -46,7 +46,7 @@ class Encoder:
         return f"video/{self.container}"
 
 
-def first_available(encoders: tuple[Encoder, ...]) -> Encoder:
+def first_available(encoders: tuple[VideoEncoder, ...]) -> VideoEncoder:
     """The first encoder that this machine's FFmpeg libraries have.
 
     Raises:
@@ -84,7 +84,7 @@ class VideoWriter:
     def __init__(
         self,
         target: Path | BytesIO,
-        encoder: Encoder,
+        encoder: VideoEncoder,
         width: int,
         height: int,
         fps: float,
@@ -100,7 +100,7 @@ class VideoWriter:
         self._fps = fps
         self._last = -1
         self._shown: av.VideoFrame | None = None
-        with told(self._path):
+        with translate_os_errors(self._path):
             self._container = av.open(file, "w", format=encoder.container, options=flags)
             if comment:
                 self._container.metadata["comment"] = comment
@@ -115,7 +115,7 @@ class VideoWriter:
             context.max_b_frames = 0  # The first picture is shown at 0, whatever the player.
             context.colorspace = context.color_primaries = context.color_trc = _SMPTE_170M
 
-    def add(self, image: Picture, time_s: float) -> None:
+    def add(self, image: RgbImage, time_s: float) -> None:
         """Encode a picture (height, width, 3), shown from ``time_s`` on; times must increase.
 
         Raises:
@@ -134,27 +134,27 @@ class VideoWriter:
         frame.time_base = _TICK
         frame.pts = self._last = due
         frame.duration = max(1, round(1 / self._fps / _TICK))
-        with told(self._path):
+        with translate_os_errors(self._path):
             self._container.mux(self._stream.encode(frame))
 
-    def close(self, whole: bool = True) -> None:
+    def close(self, complete: bool = True) -> None:
         """Finish the file; if it is not ``whole``, only let go of it.
 
         Raises:
             OddframeError: the file cannot be written.
         """
         try:
-            with told(self._path):
-                if whole:
+            with translate_os_errors(self._path):
+                if complete:
                     self._container.mux(self._stream.encode(None))
                 self._container.close()
         except OddframeError:
-            if whole:
+            if complete:
                 raise
 
 
 # Longer videos are not put into the page: it would be too big to mail, and slow to open.
-EMBED_S = 600.0
+MAX_EMBEDDED_S = 600.0
 _EMBED_BYTES = 14e6
 _LONGEST_SIDE = 640
 _SIDE_FPS = 10.0
@@ -162,7 +162,7 @@ _PLAYED = {("h264", "yuv420p"), ("h264", "yuvj420p"), ("vp8", "yuv420p"), ("vp9"
 _CONTAINERS = {"mov", "mp4", "webm"}
 
 
-def encoder_for(duration_s: float, embedded: bool) -> Encoder:
+def preview_encoder(duration_s: float, embedded: bool) -> VideoEncoder:
     """What to encode a preview with; one that goes into the page is kept to about 14 MB.
 
     Raises:
@@ -176,13 +176,13 @@ def encoder_for(duration_s: float, embedded: bool) -> Encoder:
     vp8 = {"deadline": "realtime", "cpu-used": "6", "crf": "20", "b": rate, "g": "50"}
     return first_available(
         (
-            Encoder("libx264", "mp4", tuple(x264.items())),
-            Encoder("libvpx", "webm", tuple(vp8.items())),
+            VideoEncoder("libx264", "mp4", tuple(x264.items())),
+            VideoEncoder("libvpx", "webm", tuple(vp8.items())),
         )
     )
 
 
-class Preview:
+class PreviewEncoder:
     """Encodes the frames that are fed to it, at most 640 pixels wide and high.
 
     Args:
@@ -196,7 +196,7 @@ class Preview:
     done = False
 
     def __init__(
-        self, target: Path | BytesIO, encoder: Encoder, fps: float, embedded: bool
+        self, target: Path | BytesIO, encoder: VideoEncoder, fps: float, embedded: bool
     ) -> None:
         self._target, self._encoder = target, encoder
         thin = not embedded and fps > 1.5 * _SIDE_FPS
@@ -218,19 +218,21 @@ class Preview:
         if self._writer is None:
             self._size = even_size(image.shape[1], image.shape[0], _LONGEST_SIDE)
             size = self._size
-            self._writer = VideoWriter(self._target, self._encoder, *size, self._fps, MARK)
-        self._writer.add(fit(image, *self._size), frame.time_s)
+            self._writer = VideoWriter(
+                self._target, self._encoder, *size, self._fps, GENERATED_MARK
+            )
+        self._writer.add(letterbox(image, *self._size), frame.time_s)
 
-    def close(self, whole: bool = True) -> None:
+    def close(self, complete: bool = True) -> None:
         """Finish the file; if it is not ``whole``, only let go of it."""
         if self._writer is not None:
-            self._writer.close(whole)
+            self._writer.close(complete)
 
 
 def plays_in_browsers(path: Path) -> bool:
     """Whether every common browser plays a file as it is."""
     try:
-        return bool(call_supervised(path, _plays, path))
+        return bool(call_isolated(path, _plays, path))
     except InputError:
         return False
 
@@ -243,21 +245,21 @@ def _plays(path: Path) -> bool:
 
 
 _ENCODERS = (
-    Encoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast"))),
-    Encoder("mpeg4", "mp4", (("qscale", "3"),)),
+    VideoEncoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast"))),
+    VideoEncoder("mpeg4", "mp4", (("qscale", "3"),)),
 )
 
 
 @dataclass(frozen=True)
-class Clip:
+class LabelledClip:
     """A clip, and whether what it shows counts as true event."""
 
     path: Path
     abnormal: bool
 
 
-def join(
-    clips: Sequence[Clip], out: Path, size: tuple[int, int]
+def join_clips(
+    clips: Sequence[LabelledClip], out: Path, size: tuple[int, int]
 ) -> tuple[tuple[float, float], ...]:
     """Write ``clips`` as one H.264 video of ``size`` (width, height), each at its own frame rate.
 
@@ -271,7 +273,7 @@ def join(
     make_folder(out.parent)
     truth: list[tuple[float, float]] = []
     now = 0.0
-    with atomic(out) as part:
+    with atomic_write(out) as part:
         rate = max(open_source(clip.path).fps for clip in clips)
         writer = VideoWriter(part, first_available(_ENCODERS), *size, rate)
         try:
@@ -281,7 +283,7 @@ def join(
                 for frame in source.frames():
                     first_s = frame.time_s if first_s is None else first_s
                     now = start + frame.time_s - first_s
-                    writer.add(fit(frame.image, *size), now)
+                    writer.add(letterbox(frame.image, *size), now)
                 now += 1 / source.fps
                 if clip.abnormal:
                     if truth and truth[-1][1] == start:
@@ -289,7 +291,7 @@ def join(
                     else:
                         truth.append((start, now))
         except BaseException:
-            writer.close(whole=False)
+            writer.close(complete=False)
             raise
         writer.close()
     return tuple(truth)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from oddframe.errors import OddframeError, UsageError
-from oddframe.features.join import sound_numbers
+from oddframe.features.join import count_audio_dims
 from oddframe.methods.registry import get_method, method_names
 from oddframe.research.benchmarks import BENCHMARKS, Benchmark
 from oddframe.research.grid import known
@@ -37,7 +37,7 @@ from oddframe.research.records import Training
 from oddframe.research.reproduce.reproduce import columns_of
 from oddframe.research.session import Session
 from oddframe.research.splits import Draws
-from oddframe.training.audio_config import listens, listens_to
+from oddframe.training.audio_config import uses_audio, with_audio_dim
 from oddframe.training.config import (
     FeatureSection,
     MethodSection,
@@ -130,9 +130,9 @@ def _entrant(config: TrainConfig, name: str) -> Entrant:
     if not _reads(config, section.name):
         changes |= {"features": FeatureSection(backbone=method.backbones[0])}
         changes |= {"fast": None, "training_features": SamplingChanges()}
-    entered = listens_to(config.model_copy(update=changes), config.features.backbone)
+    entered = with_audio_dim(config.model_copy(update=changes), config.features.backbone)
     title = f"{method.title}, small" if name == SMALL or name in _NARROWER else method.title
-    if listens(entered) and not sound_numbers(config.features.backbone):
+    if uses_audio(entered) and not count_audio_dims(config.features.backbone):
         title += " (halves of the picture)"
     return Entrant(name, title, entered)
 
@@ -271,7 +271,7 @@ def _entry(heat: Heat, row: Entrant, failed: Sequence[tuple[Task, OddframeError]
         title=row.title,
         method=method.name,
         recipe="none"
-        if method.stepless
+        if method.closed_form
         else f"{recipe.optimiser}, {recipe.lr:g}, {recipe.weight_decay:g}"
         + (f", norm {recipe.clip_norm:g}" if recipe.clip_norm else ""),
         digest=training_digest(row.config, heat.session.setting),
@@ -336,7 +336,7 @@ def pace(task: Task, session: Session) -> float:
         few, more = (_seconds(task, session, n) for n in (_FEW, _MORE))
     except (OddframeError, RuntimeError, ValueError):  # Its own training will say why.
         return 0.0
-    if task.config.chosen_method()[0].stepless:
+    if task.config.chosen_method()[0].closed_form:
         return few
     step = max(0.0, more - few) / (_MORE - _FEW)
     return few + (steps - _FEW) * step
@@ -363,7 +363,8 @@ class Clock:
     taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def guess(self, told: Callable[[str, float, int], None]) -> None:
-        """Time one training of each row that has some to do; ``told`` its name, seconds, number.
+        """Time one training of each row that has some to do; ``translate_os_errors`` its name,
+        seconds, number.
 
         A row that was trained before takes what it took then.
         """

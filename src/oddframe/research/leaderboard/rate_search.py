@@ -79,7 +79,7 @@ class RateGrid:
 
     @property
     def _learning(self) -> list[Entrant]:
-        return [row for row in self.rows if not row.config.chosen_method()[0].stepless]
+        return [row for row in self.rows if not row.config.chosen_method()[0].closed_form]
 
     def _tried(self, own: TrainConfig) -> tuple[Rate, ...]:
         """Every factor that there are figures of on all folds."""

@@ -25,25 +25,25 @@ from numpy.typing import NDArray
 from oddframe._utils.files import exists, is_dir, write_bytes
 from oddframe.errors import InputError
 from oddframe.events import EventRule
-from oddframe.features.formats.arrays import is_features
+from oddframe.features.formats.arrays import is_feature_file
 from oddframe.metrics import roc_auc
 from oddframe.outputs.curve import (
     BLUE,
-    CAPTION,
+    CAPTION_HEIGHT,
     GREEN,
     GREY,
     INK,
-    LEADERS,
-    PICTURES,
+    KEY_FRAME_HEIGHT,
+    LEADER_HEIGHT,
     PINK,
     RED,
-    Place,
-    draw_frames,
-    dress,
-    letters,
+    PlotLayout,
+    draw_key_frames,
+    fit_label,
+    style_axes,
 )
-from oddframe.outputs.drawing import Picture, steps
-from oddframe.outputs.highlights import KeyFrames, Moment, moments
+from oddframe.outputs.drawing import RgbImage, step_curve
+from oddframe.outputs.highlights import Highlight, KeyFrameCollector, select_highlights
 from oddframe.research.reproduce.figures import Curves
 from oddframe.research.reproduce.memory_analysis import Inside
 from oddframe.research.splice import Spliced
@@ -55,8 +55,8 @@ _LONGEST = 480
 
 
 def clip_frames(
-    video: Spliced, moments: Sequence[Moment], folder: Path | None = None
-) -> dict[Moment, Picture]:
+    video: Spliced, moments: Sequence[Highlight], folder: Path | None = None
+) -> dict[Highlight, RgbImage]:
     """The frame at each of these moments, where its clip can be read.
 
     Args:
@@ -64,7 +64,7 @@ def clip_frames(
         moments: In seconds of the joined video.
         folder: Where the videos lie of a data set of features, by the name of the features.
     """
-    wanted: dict[int, list[tuple[float, Moment]]] = defaultdict(list)
+    wanted: dict[int, list[tuple[float, Highlight]]] = defaultdict(list)
     starts = video.starts_s
     for moment in moments:
         number = int(np.searchsorted(starts, moment.time_s, side="right")) - 1
@@ -72,7 +72,7 @@ def clip_frames(
         clip = video.clips[number]
         inside = moment.time_s - starts[number] + clip.first_frame / clip.timebase.fps
         wanted[number].append((inside + float(clip.timebase.frame_times[0]), moment))
-    shown: dict[Moment, Picture] = {}
+    shown: dict[Highlight, RgbImage] = {}
     for number, each in wanted.items():
         path = _file(Path(video.clips[number].name), folder)
         if path is not None:
@@ -82,7 +82,7 @@ def clip_frames(
 
 
 def _file(path: Path, folder: Path | None) -> Path | None:
-    if exists(path) and not is_features(path):
+    if exists(path) and not is_feature_file(path):
         return path
     if folder is None:
         return None
@@ -90,15 +90,15 @@ def _file(path: Path, folder: Path | None) -> Path | None:
     return next((each for each in found if exists(each)), None)
 
 
-def _images(path: Path, seconds: Sequence[float], fps: float) -> dict[float, Picture]:
-    catcher = KeyFrames(seconds, _LONGEST)
+def _images(path: Path, seconds: Sequence[float], fps: float) -> dict[float, RgbImage]:
+    catcher = KeyFrameCollector(seconds, _LONGEST)
     try:
         for frame in open_source(path, fps=fps if is_dir(path) else None).frames():
             if catcher.done:
                 break
             catcher.add(frame)
     except InputError:  # A figure does without.
-        catcher.close(whole=False)
+        catcher.close(complete=False)
         return catcher.images
     catcher.close()
     return catcher.images
@@ -145,7 +145,7 @@ def write_curves(
     per_row = 1 if len(shown) == 1 else 2
     wide = _WIDE if per_row == 1 else _NARROW
     pictures = [_frames(each, _FRAMES[per_row], folder) for each in shown]
-    above = PICTURES + CAPTION + LEADERS if any(pictures) else 0.0
+    above = KEY_FRAME_HEIGHT + CAPTION_HEIGHT + LEADER_HEIGHT if any(pictures) else 0.0
     row = _FOOT + _PLOT + above + _HEAD
     rows = -(-len(shown) // per_row)
     page = (per_row * (_LEFT + wide + _RIGHT), rows * row + _LEGEND)
@@ -154,7 +154,7 @@ def write_curves(
     for number, (each, frames) in enumerate(zip(shown, pictures, strict=True)):
         left = (number % per_row) * (_LEFT + wide + _RIGHT) + _LEFT
         foot = (rows - 1 - number // per_row) * row + _LEGEND + _FOOT
-        place = Place(left, foot, wide, _PLOT, page)
+        place = PlotLayout(left, foot, wide, _PLOT, page)
         _panel(figure, place, each, frames, ticks=10 if per_row == 1 else 6)
     _legend(figure, list(shown[0].tracks), page)
     for path, kind in ((png, "png"), (svg, "svg")):
@@ -179,28 +179,30 @@ def _view(each: Curves) -> _Shown:
     return _Shown(next(iter(each.tracks.values())), EventRule(), (), each.video.truth)
 
 
-def _frames(each: Curves, most: int, folder: Path | None) -> dict[Moment, Picture]:
-    return clip_frames(each.video, moments(_view(each), most), folder)
+def _frames(each: Curves, most: int, folder: Path | None) -> dict[Highlight, RgbImage]:
+    return clip_frames(each.video, select_highlights(_view(each), most), folder)
 
 
 def _panel(
-    figure: Figure, place: Place, each: Curves, frames: dict[Moment, Picture], ticks: int
+    figure: Figure, place: PlotLayout, each: Curves, frames: dict[Highlight, RgbImage], ticks: int
 ) -> None:
     view = _view(each)
     axes = place.axes(figure)
-    curve = steps(view, _STEPS)
-    dress(axes, float(curve.edges[0]), float(curve.edges[-1]), ticks=ticks)
+    curve = step_curve(view, _STEPS)
+    style_axes(axes, float(curve.edges[0]), float(curve.edges[-1]), ticks=ticks)
     for a, b in each.video.truth:
         axes.axvspan(a, b, facecolor=PINK, edgecolor="none", zorder=0)
     for number, track in reversed(list(enumerate(each.tracks.values()))):
         _line(axes, _Shown(track, view.rule, (), None), COLOURS[number % len(COLOURS)])
     roof = place.foot + place.tall
     if frames:
-        draw_frames(figure, place, curve, sorted(frames.items(), key=lambda item: item[0].time_s))
-        roof += PICTURES + CAPTION + LEADERS
+        draw_key_frames(
+            figure, place, curve, sorted(frames.items(), key=lambda item: item[0].time_s)
+        )
+        roof += KEY_FRAME_HEIGHT + CAPTION_HEIGHT + LEADER_HEIGHT
     kind, colour = ("abnormal", RED) if each.video.abnormal else ("normal", GREEN)
     y = (roof + _HEAD / 2) / place.page[1]
-    name = letters(each.name, 48)
+    name = fit_label(each.name, 48)
     left, right = place.left / place.page[0], (place.left + place.wide) / place.page[0]
     figure.text(
         left, y, name, fontsize=11.5, fontweight="bold", color=INK, va="center", parse_math=False
@@ -209,7 +211,7 @@ def _panel(
 
 
 def _line(axes: Axes, shown: _Shown, colour: str) -> None:
-    curve = steps(shown, _STEPS)
+    curve = step_curve(shown, _STEPS)
     times, low, high = curve.outline()
     if curve.whole:
         axes.plot(times, high, color=colour, linewidth=1.5, solid_joinstyle="round", zorder=3)

@@ -163,7 +163,7 @@ def _take_home(leagues: Sequence[League], stands: Standing) -> list[str]:
 
 def _checked(name: str) -> str:
     """How far a row is to be trusted to be the published method."""
-    return "ours" if name == SMALL else get_method(name).about.checked
+    return "ours" if name == SMALL else get_method(name).info.checked
 
 
 def _ranks(leagues: Sequence[League], stands: Standing, ranked: Ranking) -> list[str]:
@@ -349,7 +349,7 @@ def _recipes(leagues: Sequence[League]) -> list[str]:
         method = get_method(entry.method)
         own = method.recipe
         bags = f"{own.normal_bags} + {own.abnormal_bags} bags of {own.segments} segments"
-        no_recipe = method.stepless or entry.name == SMALL
+        no_recipe = method.closed_form or entry.name == SMALL
         steps = _NONE if no_recipe else f"{own.steps:,} steps of {bags}"
         rows.append([entry.title, entry.recipe, steps])
     heads = [

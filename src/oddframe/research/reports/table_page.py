@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from oddframe._utils.files import write_text
-from oddframe.outputs.pages import page as pages
-from oddframe.outputs.pages.evaluation_data import LearningCurve
+from oddframe.outputs.pages import templates as pages
 from oddframe.outputs.pages.evaluation_page import learning_charts, learning_legend
+from oddframe.outputs.pages.evaluation_report import LearningCurve
 from oddframe.research.records import Training
 from oddframe.research.reports.table_sheets import (
     BEST,
@@ -41,11 +41,11 @@ def write_page(table: Reproduced, path: Path, command: str) -> None:
         OddframeError: the file cannot be written.
     """
     name = title(table)
-    text = pages.page(
-        over="oddframe reproduce" + (f", {table.data_title}" if heading(table) != name else ""),
+    text = pages.render_card_page(
+        kind="oddframe reproduce" + (f", {table.data_title}" if heading(table) != name else ""),
         title=name,
         summary=_summary(table),
-        told=about(table),
+        paragraphs=about(table),
         warnings=table.warnings,
         body=_cards(table, command),
         footer=f"Figures of the {LAST}"
@@ -79,26 +79,28 @@ def _summary(table: Reproduced) -> str:
 def _cards(table: Reproduced, command: str) -> list[str]:
     cards = []
     for sheet in sheets(table):
-        cards.append(pages.card(sheet.title, _sheet(table, sheet), sheet.note))
+        cards.append(pages.card_html(sheet.title, _sheet(table, sheet), sheet.note))
         if sheet.title.startswith("Minus"):
             best = sheet.title.endswith(BEST)
             name = f"{table.columns[0].heading} minus {table.reference.row.name}"
             chosen = BEST if best else LAST
-            cards.append(pages.card(f"{name}, {chosen}", _forest(table, best=best)))
+            cards.append(pages.card_html(f"{name}, {chosen}", _forest(table, best=best)))
     if curves := _learning(table):
         note = "Means over the trainings of a row; the scale of each starts at 0 or its lowest."
         charts = f'<div class="smalls">{learning_charts(curves)}</div>'
-        cards.append(pages.card("Learning", learning_legend(curves) + charts, note))
+        cards.append(pages.card_html("Learning", learning_legend(curves) + charts, note))
     if looks := _looks(table):
         note = (
             f"{table.columns[0].heading} on the test set while training, mean over the trainings: "
             f"what {BEST} is chosen by, and nothing else."
         )
         charts = f'<div class="smalls">{learning_charts(looks)}</div>'
-        cards.append(pages.card(f"On the test set ({BEST})", learning_legend(looks) + charts, note))
+        cards.append(
+            pages.card_html(f"On the test set ({BEST})", learning_legend(looks) + charts, note)
+        )
     cards.append(_trainings(table))
     made = [*facts(table), ("command", command)]
-    cards.append(pages.card("How this was made", pages.facts(made)))
+    cards.append(pages.card_html("How this was made", pages.facts_html(made)))
     return cards
 
 
@@ -117,7 +119,7 @@ def _sheet(table: Reproduced, sheet: Sheet) -> str:
         )
         rows.append(f"<tr{' class=whole' if row[: sheet.words] == whole else ''}>{cells}</tr>")
     return (
-        f'{pages.SWIPE}<div class="wide-table dense" tabindex="0"><table>'
+        f'{pages.SWIPE_HINT_HTML}<div class="wide-table dense" tabindex="0"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -221,9 +223,9 @@ def _trainings(table: Reproduced) -> str:
     ]
     best = (f"{lead.heading}, {BEST}",) if table.best_on_test else ()
     headings = ("row", "repeat, fold", "seed", f"{lead.heading}, {LAST}", *best, "took", "record")
-    body = pages.folded(len(rows), pages.table(headings, pages.text_rows(rows)))
+    body = pages.collapsed_html(len(rows), pages.table_html(headings, pages.rows_html(rows)))
     note = "A record holds configuration, seed, code and features: oddframe report show RECORD."
-    return pages.card("Trainings", body, note)
+    return pages.card_html("Trainings", body, note)
 
 
 def _best(table: Reproduced, training: Training) -> tuple[str, ...]:

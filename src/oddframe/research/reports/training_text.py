@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from oddframe._utils.files import exists, is_dir, opened
+from oddframe._utils.files import exists, is_dir, open_regular_file
 from oddframe.errors import InputError
 from oddframe.outputs.pages.evaluation_summary import UNDEFINED
 from oddframe.research.records import KIND as TRAINING
@@ -135,7 +135,7 @@ def _kind(path: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with opened(path) as file:
+        with open_regular_file(path) as file:
             data = json.loads(file.read())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None

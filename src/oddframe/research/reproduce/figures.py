@@ -69,7 +69,7 @@ def figure_tasks(session: Session, methods: Sequence[str]) -> list[Task]:
     part, tasks = session.parts[0], []
     for name in methods:
         method = get_method(name)
-        if method.from_normal_alone:
+        if method.one_class:
             raise UsageError(
                 f"{name} learns from normal videos alone; its curves are not of this kind"
             )

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from oddframe.errors import UsageError
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.methods.shared.mil import top_snippets
+from oddframe.methods.shared.mil import top_k_indices
 from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import Memory, UrDmuNetwork, WithShortcut
+from oddframe.methods.urdmu.network import Memory, UrDmuNetwork, UrDmuWithShortcut
 from oddframe.research.splice import Spliced
 from oddframe.timeline import FloatArray
 
@@ -93,7 +93,7 @@ class _Whole(NamedTuple):
 
 
 def _whole(model: ModelNetwork) -> _Whole:
-    network = model.network.base if isinstance(model.network, WithShortcut) else model.network
+    network = model.network.base if isinstance(model.network, UrDmuWithShortcut) else model.network
     if (
         not isinstance(network, UrDmuNetwork)
         or network.Amemory is None
@@ -117,7 +117,7 @@ def _snippets(model: ModelNetwork, whole: _Whole, config: UrDmuConfig, video: Sp
         hidden = whole.network(x, torch.ones(len(x))).hidden
         anomaly, normal = whole.anomaly(hidden), whole.normal(hidden)
         of_anomaly, of_normal = whole.encoder(anomaly.value), whole.encoder(normal.value)
-        k_anomaly, k_normal = config.standing(x.shape[1])
+        k_anomaly, k_normal = config.top_k_sizes(x.shape[1])
         far = _top_length(of_anomaly, anomaly.score, k_anomaly)
         near = _top_length(of_normal, normal.score, k_normal)
         lengths = (of_anomaly + of_normal).norm(dim=-1)
@@ -140,7 +140,7 @@ def _snippets(model: ModelNetwork, whole: _Whole, config: UrDmuConfig, video: Sp
 
 
 def _top_length(latent: Tensor, score: Tensor, k: int) -> float:
-    top = top_snippets(score, k).unsqueeze(-1)
+    top = top_k_indices(score, k).unsqueeze(-1)
     return float(torch.take_along_dim(latent, top, dim=1).mean(1).norm(dim=-1).mean())
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method, method_names
-from oddframe.methods.urdmu.config import PAPER
+from oddframe.methods.urdmu.config import PAPER_SETTINGS
 from oddframe.research.benchmarks import baseline
 from oddframe.research.published_results import PublishedRow, published
-from oddframe.training.audio_config import listens_to
+from oddframe.training.audio_config import with_audio_dim
 from oddframe.training.config import TrainConfig
 from oddframe.training.config_files import with_method
 
@@ -173,10 +173,10 @@ def _name(name: str, key: str, labels: tuple[str, ...]) -> str:
 def _settings(config: TrainConfig) -> TableSpec:
     official = {"variant": "official"}
     rows = [("official", "published code", official)]
-    rows += [(f"{k}_{v}", f"{k}: {v}", official | {k: v}) for k, v in PAPER.items()]
+    rows += [(f"{k}_{v}", f"{k}: {v}", official | {k: v}) for k, v in PAPER_SETTINGS.items()]
     rows.append(("paper", "the paper's equations, all of them", {"variant": "paper"}))
     # A setting that the config itself gives would hide what a variant sets.
-    plain = {k: v for k, v in config.method.config.items() if k not in PAPER}
+    plain = {k: v for k, v in config.method.config.items() if k not in PAPER_SETTINGS}
     base = _of_settings(config, plain)
     made = tuple(Row(key, words, (words,), changed(base, new), {}) for key, words, new in rows)
     title = "Published code against the paper's equations"
@@ -214,7 +214,7 @@ def _cells(row: PublishedRow, labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _about(config: TrainConfig, labels: tuple[str, ...]) -> tuple[str, ...]:
-    told = "unsupervised" if config.chosen_method()[0].without_labels else "weak"
+    told = "unsupervised" if config.chosen_method()[0].unsupervised else "weak"
     return tuple(told if label == "supervision" else "" for label in labels)
 
 
@@ -228,7 +228,7 @@ def _ours(config: TrainConfig) -> list[_Ours]:
             made.append(("paper", f"{own.title}, the paper's equations", own.year, paper))
     for name in method_names():
         method = get_method(name)
-        if name != own.name and not method.from_normal_alone:
+        if name != own.name and not method.one_class:
             made.append((name, method.title, method.year, method_config(config, name)))
     return made
 
@@ -236,7 +236,7 @@ def _ours(config: TrainConfig) -> list[_Ours]:
 def _chosen(ours: list[_Ours], methods: Sequence[str]) -> list[_Ours]:
     """The first, with which others are compared, and those that are called ``methods``."""
     for name in methods:
-        if get_method(name).from_normal_alone:
+        if get_method(name).one_class:
             raise UsageError(f"{name} learns from normal videos alone and is in no table")
     return [each for each in ours if not methods or each is ours[0] or each[0] in methods]
 
@@ -251,4 +251,4 @@ def method_config(config: TrainConfig, name: str) -> TrainConfig:
         return config
     if name == "linear":
         return baseline(config)
-    return listens_to(with_method(config, name), config.features.backbone)
+    return with_audio_dim(with_method(config, name), config.features.backbone)

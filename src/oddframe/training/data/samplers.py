@@ -29,8 +29,14 @@ from numpy.typing import NDArray
 
 from oddframe._utils.files import write_bytes
 from oddframe.errors import InputError
-from oddframe.features.formats.npy import mapped, read_header
-from oddframe.features.lazy_array import AnyFeatures, CropArray, FeatureArray, View, Views
+from oddframe.features.formats.npy import map_npy, read_npy_header
+from oddframe.features.lazy_array import (
+    AnyFeatures,
+    CropArray,
+    CropFeatures,
+    CropViews,
+    FeatureArray,
+)
 from oddframe.features.spec import Features
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
@@ -50,10 +56,10 @@ class TrainingVideo:
         bags: The views in the recipe's segments, each (S, D), where they were cut before.
     """
 
-    views: Sequence[View]
+    views: Sequence[CropFeatures]
     abnormal: bool
     tiles: int = 1
-    bags: Sequence[View] | None = None
+    bags: Sequence[CropFeatures] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,10 @@ def views_of(array: AnyFeatures, *, tiled: bool) -> Sequence[FeatureArray]:
     """
     if tiled:
         return (np.asarray(array).reshape(-1, array.shape[2]),)
-    return Views([array]) if isinstance(array, CropArray) else tuple(array)
+    return CropViews([array]) if isinstance(array, CropArray) else tuple(array)
 
 
-def segments(features: View, n: int, tiles: int = 1) -> NDArray[np.float32]:
+def mean_segments(features: CropFeatures, n: int, tiles: int = 1) -> NDArray[np.float32]:
     """Bring (T, D) to (n, D): the mean inside each of n segments, bounds ``int(linspace(0, T))``.
 
     Where a segment is empty (T < n), it is the snippet at its start. With tiles, each of them:
@@ -82,7 +88,7 @@ def segments(features: View, n: int, tiles: int = 1) -> NDArray[np.float32]:
     """
     if tiles > 1:
         return np.concatenate(
-            [segments(tile, n) for tile in features.reshape(tiles, -1, features.shape[1])]
+            [mean_segments(tile, n) for tile in features.reshape(tiles, -1, features.shape[1])]
         )
     bounds = np.linspace(0, len(features), n + 1).astype(np.int64)
     # Over an empty interval reduceat gives the row at its start, which is the rule.
@@ -91,7 +97,7 @@ def segments(features: View, n: int, tiles: int = 1) -> NDArray[np.float32]:
     return np.asarray(sums / lengths[:, None], dtype=np.float32)
 
 
-class Deck:
+class IndexSampler:
     """The numbers 0 ... n - 1, dealt ``batch`` at a time.
 
     As the published loaders: shuffled, what is left over at the end dropped, then shuffled again.
@@ -103,7 +109,7 @@ class Deck:
         self.order: IntArray = np.zeros(0, dtype=np.int64)
         self.position = 0
 
-    def deal(self) -> IntArray:
+    def draw(self) -> IntArray:
         """(batch,) numbers."""
         if self.n < self.batch:
             return self.rng.integers(self.n, size=self.batch)
@@ -123,7 +129,7 @@ class Deck:
         self.position = int(state["position"])
 
 
-class Bags(Protocol):
+class BagSampler(Protocol):
     """An endless row of batches that can be interrupted."""
 
     def draw(self) -> Batch:
@@ -139,9 +145,9 @@ class Bags(Protocol):
         ...
 
 
-def make_bags(
+def make_bag_sampler(
     videos: Sequence[TrainingVideo], section: BagSection, recipe: Recipe, seed: int
-) -> Bags:
+) -> BagSampler:
     """The bags that ``section`` asks for.
 
     Raises:
@@ -152,36 +158,38 @@ def make_bags(
             raise InputError(f"no {name} videos to train on; it takes both classes")
     rng = np.random.default_rng(seed)
     if section.mode == "joined":
-        return JoinedBags(videos, section, recipe, rng)
-    return VideoBags(videos, recipe, rng)
+        return JoinedBagSampler(videos, section, recipe, rng)
+    return VideoBagSampler(videos, recipe, rng)
 
 
-def batch_of(bags: Sequence[View], normal: int) -> Batch:
+def make_batch(bags: Sequence[CropFeatures], normal: int) -> Batch:
     """Bags (S, D), the first ``normal`` of them normal."""
     labels = np.repeat(np.array([0, 1], dtype=np.float32), [normal, len(bags) - normal])
     return Batch(np.stack(bags), labels)
 
 
-def bag_of(video: TrainingVideo, crop: int, n: int) -> View:
+def read_bag(video: TrainingVideo, crop: int, n: int) -> CropFeatures:
     """One crop of a video in ``n`` segments, (n, D) a tile."""
     if video.bags is not None:
         return video.bags[crop]
-    return segments(video.views[crop], n, video.tiles)
+    return mean_segments(video.views[crop], n, video.tiles)
 
 
-def same_view(videos: Sequence[Sequence[View]], rng: np.random.Generator) -> list[View]:
+def draw_common_view(
+    videos: Sequence[Sequence[CropFeatures]], rng: np.random.Generator
+) -> list[CropFeatures]:
     """One view of each video, the same of all as far as they have it."""
     view = int(rng.integers(max(len(views) for views in videos)))
     return [views[view % len(views)] for views in videos]
 
 
-def in_a_row(views: Sequence[View], tiles: int) -> View:
+def concatenate_in_time(views: Sequence[CropFeatures], tiles: int) -> CropFeatures:
     """Views (tiles * T, D), one after the other in time, as one view."""
     joined = np.concatenate([v.reshape(tiles, -1, v.shape[1]) for v in views], axis=1)
     return joined.reshape(-1, joined.shape[2])
 
 
-class VideoBags:
+class VideoBagSampler:
     """A bag is one crop of one video."""
 
     def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
@@ -191,16 +199,16 @@ class VideoBags:
         self.normal = [place for place in places if not place[0].abnormal]
         self.abnormal = [place for place in places if place[0].abnormal]
         self.decks = (
-            Deck(len(self.normal), recipe.normal_bags, rng),
-            Deck(len(self.abnormal), recipe.abnormal_bags, rng),
+            IndexSampler(len(self.normal), recipe.normal_bags, rng),
+            IndexSampler(len(self.abnormal), recipe.abnormal_bags, rng),
         )
 
     def draw(self) -> Batch:
         """The next batch."""
-        normal, abnormal = (deck.deal() for deck in self.decks)
+        normal, abnormal = (deck.draw() for deck in self.decks)
         drawn = [self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal]
-        bags = [bag_of(video, crop, self.segments) for video, crop in drawn]
-        return batch_of(bags, len(normal))
+        bags = [read_bag(video, crop, self.segments) for video, crop in drawn]
+        return make_batch(bags, len(normal))
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""
@@ -216,7 +224,7 @@ class VideoBags:
             deck.restore(saved)
 
 
-class Joiner:
+class ClipJoiner:
     """Draws which short videos stand in a row in one longer one.
 
     Args:
@@ -229,7 +237,7 @@ class Joiner:
         self.normal, self.abnormal = np.flatnonzero(~abnormal), np.flatnonzero(abnormal)
         self.section, self.rng = section, rng
 
-    def row(self, *, abnormal: bool) -> IntArray:
+    def draw(self, *, abnormal: bool) -> IntArray:
         """(n,) videos in order: normal ones, with ``abnormal`` a few abnormal ones among them."""
         n = int(self.rng.integers(self.section.clips[0], self.section.clips[1], endpoint=True))
         row = self._pick(self.normal, n)
@@ -244,7 +252,7 @@ class Joiner:
         return self.rng.choice(videos, n, replace=len(videos) < n)
 
 
-class JoinedBags:
+class JoinedBagSampler:
     """A bag is several short videos in a row, all in one view, as a real video would be."""
 
     def __init__(
@@ -255,19 +263,19 @@ class JoinedBags:
         rng: np.random.Generator,
     ):
         self.videos, self.recipe, self.rng = videos, recipe, rng
-        self.joiner = Joiner(np.array([video.abnormal for video in videos]), section, rng)
+        self.joiner = ClipJoiner(np.array([video.abnormal for video in videos]), section, rng)
 
     def draw(self) -> Batch:
         """The next batch."""
         normal = [self._drawn(abnormal=False) for _ in range(self.recipe.normal_bags)]
         abnormal = [self._drawn(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
         n, tiles = self.recipe.segments, self.videos[0].tiles
-        rows = (in_a_row(row, tiles) for row in normal + abnormal)
-        return batch_of([segments(row, n, tiles) for row in rows], len(normal))
+        rows = (concatenate_in_time(row, tiles) for row in normal + abnormal)
+        return make_batch([mean_segments(row, n, tiles) for row in rows], len(normal))
 
-    def _drawn(self, *, abnormal: bool) -> list[View]:
-        row = self.joiner.row(abnormal=abnormal)
-        return same_view([self.videos[i].views for i in row], self.rng)
+    def _drawn(self, *, abnormal: bool) -> list[CropFeatures]:
+        row = self.joiner.draw(abnormal=abnormal)
+        return draw_common_view([self.videos[i].views for i in row], self.rng)
 
     def state(self) -> dict[str, Any]:
         """Where the row stands, as JSON types."""
@@ -278,7 +286,7 @@ class JoinedBags:
         self.rng.bit_generator.state = state["rng"]
 
 
-class UnlabelledBags:
+class UnlabelledBagSampler:
     """As many bags as a recipe's normal and abnormal ones together, each of any video.
 
     The labels of a batch say where a bag stands in it, and nothing else.
@@ -293,17 +301,17 @@ class UnlabelledBags:
     ):
         self.videos, self.section, self.recipe, self.rng = videos, section, recipe, rng
         self.places = [(video, crop) for video in videos for crop in range(len(video.views))]
-        self.deck = Deck(len(self.places), recipe.normal_bags + recipe.abnormal_bags, rng)
+        self.deck = IndexSampler(len(self.places), recipe.normal_bags + recipe.abnormal_bags, rng)
 
     def draw(self) -> Batch:
         """The next batch."""
         rows = self._joined() if self.section.mode == "joined" else self._single()
-        bags = [bag_of(video, crop, self.recipe.segments) for video, crop in rows]
-        return batch_of(bags, self.recipe.normal_bags)
+        bags = [read_bag(video, crop, self.recipe.segments) for video, crop in rows]
+        return make_batch(bags, self.recipe.normal_bags)
 
     def _single(self) -> list[tuple[TrainingVideo, int]]:
         """One crop of one video each."""
-        return [self.places[i] for i in self.deck.deal()]
+        return [self.places[i] for i in self.deck.draw()]
 
     def _joined(self) -> list[tuple[TrainingVideo, int]]:
         """Several videos in a row each."""
@@ -312,9 +320,11 @@ class UnlabelledBags:
         for _ in range(self.deck.batch):
             n = int(self.rng.integers(low, high, endpoint=True))
             chosen = self.rng.choice(len(self.videos), n, replace=len(self.videos) < n)
-            views: list[View] = same_view([self.videos[i].views for i in chosen], self.rng)
+            views: list[CropFeatures] = draw_common_view(
+                [self.videos[i].views for i in chosen], self.rng
+            )
             tiles = self.videos[0].tiles
-            row = TrainingVideo((in_a_row(views, tiles),), abnormal=False, tiles=tiles)
+            row = TrainingVideo((concatenate_in_time(views, tiles),), abnormal=False, tiles=tiles)
             made.append((row, 0))  # The label is not used.
         return made
 
@@ -329,18 +339,18 @@ class UnlabelledBags:
 
 
 # Left free on the disk, in bytes.
-_SPARE = 2 << 30
+_FREE_BYTES = 2 << 30
 
 Tell = Callable[[int, int, str], None]
 
 
-def pre_segmented(
+def with_cut_bags(
     videos: Sequence[TrainingVideo],
     seen: Sequence[Sequence[Features]],
     digests: Sequence[str],
     n: int,
     root: Path,
-    tell: Tell,
+    progress: Tell,
 ) -> list[TrainingVideo]:
     """The videos with their bags, of those whose features lie on disk; what is kept is used again.
 
@@ -352,75 +362,75 @@ def pre_segmented(
         digests: What tells the videos' features apart.
         n: Segments S.
         root: Of the store.
-        tell: Called with (videos done, videos in all, what is done).
+        progress: Called with (videos done, videos in all, what is done).
 
     Raises:
         InputError: features cannot be read.
         OddframeError: bags cannot be written.
     """
     places = [
-        [_place(root / "segments", digest, features, n) for features in each]
+        [_bag_file(root / "segments", digest, features, n) for features in each]
         for each, digest in zip(seen, digests, strict=True)
     ]
     if not any(path for paths in places for path in paths):
         return list(videos)
-    if not _room(seen, places, n, root):
+    if not _fits_on_disk(seen, places, n, root):
         return list(videos)
     found = []
     for done, (video, each, paths) in enumerate(zip(videos, seen, places, strict=True), start=1):
         pairs = zip(each, paths, strict=True)
-        bags = [_bags(features, path, n) for features, path in pairs if path is not None]
-        found.append(replace(video, bags=Views(bags)) if len(bags) == len(each) else video)
-        tell(done, len(videos), f"{n} segments")
+        bags = [_load_or_cut(features, path, n) for features, path in pairs if path is not None]
+        found.append(replace(video, bags=CropViews(bags)) if len(bags) == len(each) else video)
+        progress(done, len(videos), f"{n} segments")
     return found
 
 
-def _room(
+def _fits_on_disk(
     seen: Sequence[Sequence[Features]], places: Sequence[Sequence[Path | None]], n: int, root: Path
 ) -> bool:
     """Whether what is not there yet fits on the disk."""
     lacking = 0
     for each, paths in zip(seen, places, strict=True):
         for features, path in zip(each, paths, strict=True):
-            if path is not None and not _is_there(path, features, n):
+            if path is not None and not _is_current(path, features, n):
                 crops, _, dim = features.array.shape
                 lacking += 4 * crops * n * dim
-    return not lacking or lacking + _SPARE < shutil.disk_usage(_existing(root)).free
+    return not lacking or lacking + _FREE_BYTES < shutil.disk_usage(_nearest_existing(root)).free
 
 
-def _place(folder: Path, digest: str, features: Features, n: int) -> Path | None:
+def _bag_file(folder: Path, digest: str, features: Features, n: int) -> Path | None:
     if not isinstance(features.array, CropArray) or features.spec.tiles is not None:
         return None
     return folder / digest[:2] / f"{digest}-{features.spec.hash()}-{n}.npy"
 
 
-def _is_there(path: Path, features: Features, n: int) -> bool:
+def _is_current(path: Path, features: Features, n: int) -> bool:
     """Whether bags of this shape are there, and of the features as they are now."""
     crops, _, dim = features.array.shape
     files = features.array.files if isinstance(features.array, CropArray) else ()
     try:
         changed_ns = max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
         fresh = path.stat().st_mtime_ns >= changed_ns
-        return fresh and read_header(path).shape == (crops, n, dim)
+        return fresh and read_npy_header(path).shape == (crops, n, dim)
     except (InputError, OSError):
         return False
 
 
-def _bags(features: Features, path: Path, n: int) -> CropArray:
+def _load_or_cut(features: Features, path: Path, n: int) -> CropArray:
     """(C, S, D) the features in segments, cut and kept if they are not there yet."""
     crops, _, dim = features.array.shape
-    if not _is_there(path, features, n):
+    if not _is_current(path, features, n):
         views = (view.astype(np.float32, copy=False) for view in features.array)
         file = io.BytesIO()
-        np.save(file, np.stack([segments(view, n) for view in views]))
+        np.save(file, np.stack([mean_segments(view, n) for view in views]))
         write_bytes(path, file.getvalue())
-    return CropArray((crops, n, dim), np.dtype(np.float32), partial(_bag, path), [path])
+    return CropArray((crops, n, dim), np.dtype(np.float32), partial(_map_bag, path), [path])
 
 
-def _bag(path: Path, crop: int) -> View:
-    bag: View = mapped(path)[crop]
+def _map_bag(path: Path, crop: int) -> CropFeatures:
+    bag: CropFeatures = map_npy(path)[crop]
     return bag
 
 
-def _existing(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from oddframe.datasets.folds import Fold, grouped_folds
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.quality.scene_grouping import grouped_by_place
+from oddframe.datasets.quality.scene_grouping import assign_scene_groups
 from oddframe.errors import UsageError
 from oddframe.training.config import CalibrationSection, TrainConfig
 
 
 @dataclass(frozen=True)
-class Split:
+class TrainingSplit:
     """Two sides of a data set; no group is on both unless the data set's own split has it so.
 
     Attributes:
@@ -29,7 +29,7 @@ class Split:
     held_out: Dataset
 
 
-def without(dataset: Dataset, groups: tuple[str, ...]) -> Dataset:
+def drop_groups(dataset: Dataset, groups: tuple[str, ...]) -> Dataset:
     """The data set without the videos of ``groups``.
 
     Raises:
@@ -40,33 +40,33 @@ def without(dataset: Dataset, groups: tuple[str, ...]) -> Dataset:
 
 
 def hold_out(
-    dataset: Dataset, wanted: CalibrationSection, seed: int, say: Callable[[str], None]
-) -> Split:
+    dataset: Dataset, wanted: CalibrationSection, seed: int, warn: Callable[[str], None]
+) -> TrainingSplit:
     """Keep some videos from training: named groups, the data set's own test part, or a share.
 
     Args:
         dataset: All videos.
         wanted: Which ones.
         seed: Of the share that is drawn.
-        say: Is told what is not as one would wish.
+        warn: Is told what is not as one would wish.
 
     Raises:
         UsageError: a group is not there.
     """
     if wanted.groups:
         _check_known(dataset, wanted.groups, "calibration.groups")
-        return _parted(dataset, set(wanted.groups))
+        return _split_at_groups(dataset, set(wanted.groups))
     if wanted.share == 0:
-        return Split(dataset, _of_groups(dataset, set()))
+        return TrainingSplit(dataset, _of_groups(dataset, set()))
     if any(video.part for video in dataset.videos):
-        return _own_split(dataset, wanted.share, seed, say)
-    groups = _share(dataset, wanted.share, seed)
+        return _published_split(dataset, wanted.share, seed, warn)
+    groups = _draw_groups(dataset, wanted.share, seed)
     if not groups:
-        say(
+        warn(
             f"{dataset.name}: too few groups ({len(dataset.groups)}) to keep some from training: "
             "no figures, and nothing unseen to set the threshold on"
         )
-    return _parted(dataset, groups)
+    return _split_at_groups(dataset, groups)
 
 
 def validation_folds(training: Dataset, folds: int, seed: int) -> tuple[Fold, ...]:
@@ -82,27 +82,29 @@ def validation_folds(training: Dataset, folds: int, seed: int) -> tuple[Fold, ..
     return ()
 
 
-def _own_split(dataset: Dataset, share: float, seed: int, say: Callable[[str], None]) -> Split:
-    training, held_out = dataset.of_part("train"), dataset.of_part("test")
+def _published_split(
+    dataset: Dataset, share: float, seed: int, warn: Callable[[str], None]
+) -> TrainingSplit:
+    training, held_out = dataset.select_part("train"), dataset.select_part("test")
     if both := sorted(set(training.groups) & set(held_out.groups)):
-        say(
+        warn(
             f"{dataset.name}: {len(both)} groups are in both parts of its own split ({both[0]} "
             "...): figures on the test part are too good"
         )
     if held_out.abnormal.all():  # Nothing there to set a threshold on.
-        groups = _share(training, share, seed)
+        groups = _draw_groups(training, share, seed)
         if groups:
-            say(
+            warn(
                 f"{dataset.name}: its test part has no normal videos, so {len(groups)} training "
                 "groups are held out as well, to set the threshold on"
             )
-        inner = _parted(training, groups)
+        inner = _split_at_groups(training, groups)
         more = held_out.videos + inner.held_out.videos
-        return Split(inner.training, replace(held_out, videos=more))
-    return Split(training, held_out)
+        return TrainingSplit(inner.training, replace(held_out, videos=more))
+    return TrainingSplit(training, held_out)
 
 
-def _share(dataset: Dataset, share: float, seed: int) -> set[str]:
+def _draw_groups(dataset: Dataset, share: float, seed: int) -> set[str]:
     try:
         fold = grouped_folds(dataset, max(2, round(1 / share)), seed)[0]
     except UsageError:
@@ -110,9 +112,9 @@ def _share(dataset: Dataset, share: float, seed: int) -> set[str]:
     return {dataset.videos[int(i)].group for i in fold.test}
 
 
-def _parted(dataset: Dataset, held_out: set[str]) -> Split:
+def _split_at_groups(dataset: Dataset, held_out: set[str]) -> TrainingSplit:
     others = set(dataset.groups) - held_out
-    return Split(_of_groups(dataset, others), _of_groups(dataset, held_out))
+    return TrainingSplit(_of_groups(dataset, others), _of_groups(dataset, held_out))
 
 
 def _of_groups(dataset: Dataset, groups: set[str]) -> Dataset:
@@ -124,7 +126,7 @@ def _check_known(dataset: Dataset, groups: tuple[str, ...], key: str) -> None:
         raise UsageError(f"{key}: {dataset.name} has no group {unknown[0]}")
 
 
-def by_place(
+def group_by_scene(
     dataset: Dataset, places: Mapping[Path, str], config: TrainConfig
 ) -> tuple[Dataset, str]:
     """``dataset`` with videos that have no group put together by place, and a line that says so.
@@ -137,7 +139,7 @@ def by_place(
         places: What place videos show, as far as that is known.
         config: What is held out.
     """
-    loose = [v.path for v in dataset.videos if v.own_group and v.path in places]
+    loose = [v.path for v in dataset.videos if v.fallback_group and v.path in places]
     if not loose or config.calibration.groups or config.leave_out:
         return dataset, ""
     found = len({places[path] for path in loose})
@@ -146,7 +148,7 @@ def by_place(
             f"no group is given for {len(loose)} videos, and no two of them look as if they showed "
             "one place: each is a group of its own; if you know better, say it (docs/data.md)"
         )
-    grouped = grouped_by_place(dataset, places)
+    grouped = assign_scene_groups(dataset, places)
     if _held_out(dataset, config) and not _held_out(grouped, config):
         return dataset, (
             f"no group is given for {len(loose)} videos, and by their backgrounds they show only "

@@ -42,7 +42,7 @@ def lacks_index(path: Path) -> bool:
         return all(name != b"moov" for name, _, _ in _boxes(file, 0, _length(file)))
 
 
-def is_cut_off(path: Path) -> bool:
+def is_truncated(path: Path) -> bool:
     """Whether an MP4, Matroska or AVI file is shorter than its own structure says.
 
     False for other formats, and where the structure leaves the length open, as live recordings do.
@@ -209,7 +209,7 @@ class OpenVideo:
         """Second 0 of a player, as a time stamp of the container; None where it has none."""
         return origin_s(self.container)
 
-    def stops_early(self, until: int) -> bool:
+    def stops_early(self, end_stamp: int) -> bool:
         """Whether a stream whose last picture is over at a time stamp is not all that was promised.
 
         Only where there is an index that counts the pictures.
@@ -219,7 +219,7 @@ class OpenVideo:
             return False
         if self.container.duration:
             promised = min(promised, self.container.duration / av.time_base)
-        shown = float((until - (self.stream.start_time or 0)) * self.stream.time_base)
+        shown = float((end_stamp - (self.stream.start_time or 0)) * self.stream.time_base)
         return shown < promised - 2 / self.fps
 
     @property
@@ -241,7 +241,7 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
     with open_container(path) as container:
         stream = _video_stream(path, container)
         stream.codec_context.thread_count = 1
-        if stream.width * stream.height >= _HD_PIXELS and not is_cut_off(path):
+        if stream.width * stream.height >= _HD_PIXELS and not is_truncated(path):
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = min(_MOST_THREADS, os.cpu_count() or 1)
         yield OpenVideo(container, stream)
@@ -253,7 +253,7 @@ def open_container(path: Path) -> InputContainer:
     Raises:
         InputError: there is no such file, or FFmpeg cannot read it.
     """
-    check_file(path)
+    check_readable(path)
     try:
         claimed, size = claimed_samples(path), path.stat().st_size
     except OSError as error:
@@ -268,21 +268,21 @@ def open_container(path: Path) -> InputContainer:
         raise InputError(f"{path}: {_why_not(path, error)}") from None
 
 
-def packets_of(
-    container: InputContainer, stream: _Stream, unread: Callable[[], None] = lambda: None
+def read_packets(
+    container: InputContainer, stream: _Stream, on_unreadable: Callable[[], None] = lambda: None
 ) -> Iterator[av.Packet[_Stream]]:
     """The packets of a stream, the last one an empty one.
 
     Args:
         container: The file.
         stream: In it.
-        unread: Is called for a place that cannot be read; it goes on behind that.
+        on_unreadable: Is called for a place that cannot be read; it goes on behind that.
     """
     for _ in range(_MOST_READ_ERRORS):
         try:
             yield from container.demux(stream)
         except av.FFmpegError:
-            unread()
+            on_unreadable()
         except IndexError:
             # Other streams appeared on the way, as they do in program and transport streams, and
             # wherever damage makes them up: PyAV falls over them behind the last packet.
@@ -299,7 +299,7 @@ def origin_s(container: InputContainer) -> float | None:
     starts more than an hour before the picture has another clock and does not count. None: there
     is no picture, or no time stamp.
     """
-    picture = picture_stream(container)
+    picture = main_video_stream(container)
     start_s = None if picture is None else _start_s(picture)
     if start_s is None:
         return None
@@ -313,7 +313,7 @@ def _start_s(stream: VideoStream | AudioStream) -> float | None:
     return float(stream.start_time * stream.time_base)
 
 
-def picture_stream(container: InputContainer) -> VideoStream | None:
+def main_video_stream(container: InputContainer) -> VideoStream | None:
     """The stream that is the video, the best by FFmpeg that is no cover; None: there is none."""
     videos, best = video_streams(container), container.streams.best("video")
     same = (s for s in videos if best is not None and s.index == best.index)
@@ -326,7 +326,7 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
     return [s for s in container.streams.video if not s.disposition & attached]
 
 
-def check_file(path: Path) -> None:
+def check_readable(path: Path) -> None:
     """Say no, with the reason, to what is not a readable file with something in it.
 
     Raises:
@@ -356,7 +356,7 @@ def _formats() -> str:
 
 
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    stream = picture_stream(container)
+    stream = main_video_stream(container)
     if stream is None:
         if _is_playlist(path):  # FFmpeg takes some of them for subtitles.
             raise InputError(f"{path}: {_A_PLAYLIST}")

@@ -12,16 +12,16 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from oddframe._utils.files import is_file, opened
+from oddframe._utils.files import is_file, open_regular_file
 from oddframe.errors import InputError
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.frame import Frame, Image, PlainFrames
-from oddframe.video.snippets.transforms import Look
+from oddframe.video.frame import ConstantRateSource, Frame, Image
+from oddframe.video.snippets.transforms import FrameTransform
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
 
-def natural(path: PurePath) -> list[tuple[int, int, str]]:
+def natural_sort_key(path: PurePath) -> list[tuple[int, int, str]]:
     """Sorting key by which ``frame2`` comes before ``frame10``."""
     parts = re.split(r"([0-9]+)", path.name)
     return [(0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p]
@@ -38,10 +38,12 @@ def pictures_in(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from None
     names = (p for p in entries if p.suffix.lower() in PICTURE_SUFFIXES)
-    return sorted((p for p in names if is_file(p) and not p.name.startswith(".")), key=natural)
+    return sorted(
+        (p for p in names if is_file(p) and not p.name.startswith(".")), key=natural_sort_key
+    )
 
 
-class FrameFolder(PlainFrames):
+class FrameFolder(ConstantRateSource):
     """A folder of pictures as a ``FrameSource``; one that cannot be read counts as damaged.
 
     Raises:
@@ -59,10 +61,10 @@ class FrameFolder(PlainFrames):
         """Number of pictures."""
         return len(self._files)
 
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         """The frames, see ``FrameSource.looks``; a damaged picture leaves its time free."""
         self.damaged_packets = 0
-        scalers = [Scaler(look) for look in looks]
+        scalers = [Scaler(look) for look in read]
         empty = True
         for number, file in enumerate(self._files):
             try:
@@ -73,7 +75,7 @@ class FrameFolder(PlainFrames):
             if empty:
                 first, empty = number, False
             time_s = (number - first) / self.fps
-            yield tuple(Frame(partial(scaler.rgb, image), time_s) for scaler in scalers)
+            yield tuple(Frame(partial(scaler.scale_rgb, image), time_s) for scaler in scalers)
         if empty:
             raise InputError(
                 f"{self.name}: no picture could be read ({self.damaged_packets} damaged ones)"
@@ -89,13 +91,13 @@ def read_picture(file: Path) -> Image:
     Raises:
         InputError: it cannot be read.
     """
-    with opened_picture(file) as picture:
+    with open_picture(file) as picture:
         picture.load()
         return _rgb(ImageOps.exif_transpose(picture))
 
 
 @contextmanager
-def opened_picture(file: Path, purpose: str = "") -> Iterator[PillowImage.Image]:
+def open_picture(file: Path, purpose: str = "") -> Iterator[PillowImage.Image]:
     """Open a picture file; what fails in the block fails because of the picture.
 
     Args:
@@ -106,7 +108,7 @@ def opened_picture(file: Path, purpose: str = "") -> Iterator[PillowImage.Image]
         InputError: it cannot be read.
     """
     try:
-        with opened(file) as data, PillowImage.open(data) as picture:
+        with open_regular_file(file) as data, PillowImage.open(data) as picture:
             yield picture
     except InputError:
         raise

@@ -12,10 +12,10 @@ import numpy as np
 from oddframe._utils.files import is_dir
 from oddframe.errors import InputError
 from oddframe.video.decoding.clock import FrameClock
-from oddframe.video.decoding.container import OpenVideo, open_video, packets_of
+from oddframe.video.decoding.container import OpenVideo, open_video, read_packets
 from oddframe.video.decoding.folder import pictures_in, read_picture
+from oddframe.video.decoding.isolated import call_isolated
 from oddframe.video.decoding.reader import TOO_LARGE
-from oddframe.video.decoding.supervised import call_supervised
 from oddframe.video.frame import DEFAULT_FPS
 
 _PROBED_PACKETS = 1000
@@ -61,7 +61,7 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         InputError: there is no such file, no video in it, or opening it broke the child process.
     """
-    info: VideoInfo = call_supervised(Path(path), _probe, Path(path))
+    info: VideoInfo = call_isolated(Path(path), _probe, Path(path))
     return info
 
 
@@ -92,7 +92,7 @@ def _probe(path: Path) -> VideoInfo:
 
 def _first_picture(path: Path, video: OpenVideo) -> av.VideoFrame:
     reason = "no picture could be decoded"
-    for packet in packets_of(video.container, video.stream):
+    for packet in read_packets(video.container, video.stream):
         try:
             if pictures := packet.decode():
                 return pictures[0]
@@ -104,7 +104,7 @@ def _first_picture(path: Path, video: OpenVideo) -> av.VideoFrame:
 
 def _stamps_s(video: OpenVideo) -> list[float]:
     """Time stamps of the first frames in the order of showing, in seconds."""
-    packets = islice(packets_of(video.container, video.stream), _PROBED_PACKETS)
+    packets = islice(read_packets(video.container, video.stream), _PROBED_PACKETS)
     stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
     return stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps
 

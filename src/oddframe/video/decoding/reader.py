@@ -14,16 +14,16 @@ from av.video.stream import VideoStream
 
 from oddframe.errors import InputError
 from oddframe.video.decoding.clock import FrameClock
-from oddframe.video.decoding.container import OpenVideo, is_cut_off, open_video, packets_of
+from oddframe.video.decoding.container import OpenVideo, is_truncated, open_video, read_packets
 from oddframe.video.decoding.scale import Scaler
 from oddframe.video.frame import Frame, FrameSource, Image
-from oddframe.video.snippets.transforms import Look
+from oddframe.video.snippets.transforms import FrameTransform
 
 # Where every packet is a picture that is shown; other codecs have packets that only help decoding.
 _ONE_EACH = frozenset({"av1", "h264", "hevc"})
 
 
-class Damage:
+class DamageCounter:
     """What was met so far while one video was decoded.
 
     A decoder says of a frame that it was decoded with errors, which it has painted over from what
@@ -43,12 +43,12 @@ class Damage:
         self._first: int | None = None  # When the first key frame is shown.
         self._owed = 0  # Pictures that packets promised and that are not there yet.
         self._doubtful: set[int] = set()  # When pictures of torn packets are shown.
-        self.until = 0
+        self.end_stamp = 0
 
-    def met(self, packet: av.Packet[VideoStream]) -> None:
+    def before_decode(self, packet: av.Packet[VideoStream]) -> None:
         """A packet that is decoded next."""
         if packet.pts is not None:
-            self.until = max(self.until, packet.pts + (packet.duration or 0))
+            self.end_stamp = max(self.end_stamp, packet.pts + (packet.duration or 0))
             if packet.is_corrupt:
                 self._doubtful.add(packet.pts)
         if not self._silent or not packet.size or packet.is_discard:
@@ -59,16 +59,16 @@ class Damage:
         if self._first is not None and (packet.pts is None or packet.pts >= self._first):
             self._owed += 1
 
-    def unread(self) -> None:
+    def on_unreadable(self) -> None:
         """A place in the file that could not be read."""
         self.packets += 1
 
-    def failed(self, packet: av.Packet[VideoStream]) -> None:
+    def on_failed(self, packet: av.Packet[VideoStream]) -> None:
         """It could not be decoded. The end of a stream that was drained before is no damage."""
         self.packets += bool(packet.size)
         self._owed -= bool(packet.size and self._first is not None)
 
-    def gave(self, pictures: Iterable[av.VideoFrame]) -> None:
+    def on_decoded(self, pictures: Iterable[av.VideoFrame]) -> None:
         """What came of it, or of those before it."""
         for picture in pictures:
             if self._first is not None and (picture.pts is None or picture.pts >= self._first):
@@ -78,7 +78,7 @@ class Damage:
             torn = bool(self._doubtful) and picture.pts in self._doubtful
             self.frames += picture.is_corrupt or torn
 
-    def ended(self, missing: int) -> None:
+    def at_end(self, missing: int) -> None:
         """That was the last packet; so many more were promised by the file's index."""
         self.packets += missing
         if self._silent:
@@ -102,7 +102,7 @@ class VideoFile(FrameSource):
         self._starved = 0
         self._path = path
         with open_video(path) as video:
-            self._damage = Damage(video.codec)
+            self._damage = DamageCounter(video.codec)
             self._fps = video.fps
             self._expected_frames = video.frames
 
@@ -127,17 +127,17 @@ class VideoFile(FrameSource):
         return self._damage.frames
 
     @property
-    def sound_file(self) -> Path:
+    def audio_file(self) -> Path:
         """The video file itself."""
         return self._path
 
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         """The frames, see ``FrameSource.looks``."""
         self._starved = 0
-        scalers = [Scaler(look) for look in looks]
+        scalers = [Scaler(look) for look in read]
         empty = True
         with open_video(self._path) as video:
-            self._damage = Damage(video.codec)
+            self._damage = DamageCounter(video.codec)
             clock = FrameClock(video.fps, video.duration_s, video.origin_s)
             for picture in self._decode(video):
                 empty = False
@@ -155,29 +155,29 @@ class VideoFile(FrameSource):
 
     def _decode(self, video: OpenVideo) -> Iterator[av.VideoFrame]:
         seen = 0
-        for packet in packets_of(video.container, video.stream, self._damage.unread):
+        for packet in read_packets(video.container, video.stream, self._damage.on_unreadable):
             seen += bool(packet.size)
-            self._damage.met(packet)
+            self._damage.before_decode(packet)
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
                 self._starved += isinstance(error, MemoryError)
                 if self._starved > _MOST_STARVED:
                     raise self._too_large() from None
-                self._damage.failed(packet)
+                self._damage.on_failed(packet)
                 continue
-            self._damage.gave(pictures)
+            self._damage.on_decoded(pictures)
             yield from pictures
         # Lost, not merely over: an edit list may leave out what the index has.
-        lost = is_cut_off(self._path) or video.stops_early(self._damage.until)
-        self._damage.ended(max(0, (video.frames or 0) - seen) if lost else 0)
+        lost = is_truncated(self._path) or video.stops_early(self._damage.end_stamp)
+        self._damage.at_end(max(0, (video.frames or 0) - seen) if lost else 0)
 
     def _too_large(self) -> InputError:
         return InputError(f"{self.name}: {TOO_LARGE}")
 
     def _image(self, scaler: Scaler, picture: av.VideoFrame) -> Image:
         try:
-            return scaler.decoded(picture, turns=round(picture.rotation / 90) % 4)
+            return scaler.scale_decoded(picture, quarter_turns=round(picture.rotation / 90) % 4)
         except av.FFmpegError as error:
             raise InputError(
                 f"{self.name}: its pictures ({picture.format.name}) cannot be converted ({error})"

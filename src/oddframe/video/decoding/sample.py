@@ -10,20 +10,20 @@ import numpy as np
 
 from oddframe._utils.files import is_dir
 from oddframe.errors import InputError
-from oddframe.video.decoding.container import OpenVideo, open_video, packets_of
+from oddframe.video.decoding.container import OpenVideo, open_video, read_packets
 from oddframe.video.decoding.folder import pictures_in, read_picture
+from oddframe.video.decoding.isolated import call_isolated
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.decoding.supervised import call_supervised
 from oddframe.video.frame import Image
-from oddframe.video.snippets.transforms import Look
+from oddframe.video.snippets.transforms import FrameTransform
 
 # Where jumping gives fewer pictures than this, they are taken from the start.
 _ENOUGH = 5
 _FROM_START, _EVERY = 250, 10
 
 
-def sample(path: Path, size: tuple[int, int], most: int = 9) -> list[Image]:
+def sample_pictures(path: Path, size: tuple[int, int], count: int = 9) -> list[Image]:
     """Pictures (h, w, 3) RGB, uint8, in the order of showing, at least one.
 
     From a video file up to ``most`` key frames, evenly far from each other; where there are fewer
@@ -32,18 +32,18 @@ def sample(path: Path, size: tuple[int, int], most: int = 9) -> list[Image]:
     Args:
         path: Video file or folder of frames.
         size: (width, height) of the pictures.
-        most: How many.
+        count: How many.
 
     Raises:
         InputError: there is no such file, no picture in it that can be decoded, or decoding it
             broke the child process in which that is done.
     """
-    images: list[Image] = call_supervised(path, _sample, path, size, most)
+    images: list[Image] = call_isolated(path, _sample, path, size, count)
     return images
 
 
 def _sample(path: Path, size: tuple[int, int], most: int) -> list[Image]:
-    scaler = Scaler(Look(size))
+    scaler = Scaler(FrameTransform(size))
     if is_dir(path):
         return _from_folder(path, scaler, most)
     with open_video(path) as video:
@@ -59,7 +59,7 @@ def _from_folder(folder: Path, scaler: Scaler, most: int) -> list[Image]:
     images = []
     for i in sorted({round(i) for i in np.linspace(0, len(files) - 1, most)} if files else ()):
         try:
-            images.append(scaler.rgb(read_picture(files[i])))
+            images.append(scaler.scale_rgb(read_picture(files[i])))
         except InputError:
             continue
     if not images:
@@ -77,14 +77,14 @@ def _key_frames(video: OpenVideo, scaler: Scaler, most: int) -> dict[int, Image]
         target = (stream.start_time or 0) + int(share * length / stream.time_base)
         try:
             video.container.seek(target, stream=stream)
-            packet = next((p for p in packets_of(video.container, stream) if p.is_keyframe), None)
+            packet = next((p for p in read_packets(video.container, stream) if p.is_keyframe), None)
             if packet is None or packet.pts is None or packet.pts in found:
                 continue
             # A decoder holds pictures back until it knows their order; asked for the end, it gives.
             decoder = stream.codec_context
             for picture in [*decoder.decode(packet), *decoder.decode(None)][:1]:
                 turns = round(picture.rotation / 90) % 4
-                found[packet.pts] = scaler.decoded(picture, turns)
+                found[packet.pts] = scaler.scale_decoded(picture, turns)
         except av.FFmpegError:
             continue
     return found

@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from oddframe.errors import OddframeError
 from oddframe.video.frame import Image
-from oddframe.video.snippets.transforms import Look
+from oddframe.video.snippets.transforms import FrameTransform
 
 # Planar 4:2:0, what nearly every camera writes. Scaling its planes and then converting the small
 # picture takes a third of the time of doing both in one step, and comes closer to scaling in RGB.
@@ -36,30 +36,30 @@ class Scaler:
     ``bicubic`` is swscale's, ``lanczos`` Pillow's on the full RGB picture.
     """
 
-    def __init__(self, look: Look) -> None:
-        self._size = look.size
-        self._filter = look.filter
-        self._jpeg_quality = look.jpeg_quality
+    def __init__(self, transform: FrameTransform) -> None:
+        self._size = transform.size
+        self._filter = transform.filter
+        self._jpeg_quality = transform.jpeg_quality
         self._resize, self._convert = VideoReformatter(), VideoReformatter()
 
-    def decoded(self, picture: av.VideoFrame, turns: int = 0) -> Image:
+    def scale_decoded(self, picture: av.VideoFrame, quarter_turns: int = 0) -> Image:
         """A decoder's frame, turned anticlockwise by ``turns`` right angles -> (h, w, 3) RGB."""
         width, height = picture.width, picture.height
-        upright = (height, width) if turns % 2 else (width, height)
+        upright = (height, width) if quarter_turns % 2 else (width, height)
         if self._size is None:
             self._size = _bounded(*upright)
         if self._size != upright and (self._filter == "lanczos" or self._jpeg_quality):
-            return self.rgb(_turned(self._to_rgb(picture), turns))
+            return self.scale_rgb(_turned(self._to_rgb(picture), quarter_turns))
         if self._size != upright:
-            width, height = self._size[::-1] if turns % 2 else self._size
+            width, height = self._size[::-1] if quarter_turns % 2 else self._size
             if picture.format.name in _PLANAR:
                 picture = self._resize.reformat(
                     picture, width, height, interpolation=Interpolation.BICUBIC, threads=1
                 )
         image = self._to_rgb(picture, width, height)
-        return self._through_jpeg(_turned(image, turns))
+        return self._through_jpeg(_turned(image, quarter_turns))
 
-    def rgb(self, image: Image) -> Image:
+    def scale_rgb(self, image: Image) -> Image:
         """An RGB picture (h, w, 3) -> the same at the wished size."""
         height, width = image.shape[:2]
         if self._size is None:
@@ -97,5 +97,5 @@ def _bounded(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * share)), max(1, round(height * share))
 
 
-def _turned(image: Image, turns: int) -> Image:
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns % 4 else image
+def _turned(image: Image, quarter_turns: int) -> Image:
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns % 4 else image

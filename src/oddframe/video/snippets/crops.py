@@ -10,7 +10,7 @@ from oddframe.errors import UsageError
 from oddframe.video.frame import Image
 from oddframe.video.snippets.transforms import Preprocessing
 
-Cut = TypeVar("Cut", bound=Preprocessing)
+_PreprocessingT = TypeVar("_PreprocessingT", bound=Preprocessing)
 
 # Where a crop lies between the left or top edge (0) and the right or bottom one (1).
 _PLACES = {
@@ -23,7 +23,7 @@ _PLACES = {
 _FULL = "full"
 _MIRRORED = "_mirrored"
 # Rows, or columns, of a grid: as many as two digits count.
-MOST_LINES = 99
+MAX_GRID_LINES = 99
 _TILE = re.compile(r"tile_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
 _REGION = re.compile(r"region_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
 _GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)")
@@ -54,7 +54,9 @@ def crop_names(
     return names if views == 5 else names + tuple(name + _MIRRORED for name in names)
 
 
-def reordered(crops: tuple[str, ...], order: Literal["published", "extractor"]) -> tuple[str, ...]:
+def reorder_crops(
+    crops: tuple[str, ...], order: Literal["published", "extractor"]
+) -> tuple[str, ...]:
     """The five or ten crops in another order.
 
     Raises:
@@ -66,7 +68,7 @@ def reordered(crops: tuple[str, ...], order: Literal["published", "extractor"]) 
     raise UsageError(f"an order is for the five or ten crops, not for {', '.join(crops)}")
 
 
-def with_views(how: Cut, views: Literal[1, 5, 10]) -> Cut:
+def with_views(preprocessing: _PreprocessingT, views: Literal[1, 5, 10]) -> _PreprocessingT:
     """The same picture in one, five or ten crops, in the order of the published files.
 
     Where the one crop is the full frame, the five are cut from a frame an eighth larger.
@@ -74,14 +76,14 @@ def with_views(how: Cut, views: Literal[1, 5, 10]) -> Cut:
     Raises:
         UsageError: there is no such number of views.
     """
-    if how.crops[0] == _FULL and views == 1:
-        return replace(how, resize=how.crop_size, crops=(_FULL,))
-    larger = (round(how.crop_size[0] * 8 / 7), round(how.crop_size[1] * 8 / 7))
-    resize = larger if how.resize == how.crop_size else how.resize
-    return replace(how, resize=resize, crops=crop_names(views))
+    if preprocessing.crops[0] == _FULL and views == 1:
+        return replace(preprocessing, resize=preprocessing.crop_size, crops=(_FULL,))
+    larger = (round(preprocessing.crop_size[0] * 8 / 7), round(preprocessing.crop_size[1] * 8 / 7))
+    resize = larger if preprocessing.resize == preprocessing.crop_size else preprocessing.resize
+    return replace(preprocessing, resize=resize, crops=crop_names(views))
 
 
-def with_tiles(how: Cut, rows: int, columns: int) -> Cut:
+def with_tiles(preprocessing: _PreprocessingT, rows: int, columns: int) -> _PreprocessingT:
     """The picture cut into ``rows`` x ``columns`` tiles, each as large as the backbone's input.
 
     Unlike views, which show the same thing again, each tile shows another place: what is small in
@@ -90,12 +92,12 @@ def with_tiles(how: Cut, rows: int, columns: int) -> Cut:
     Raises:
         UsageError: fewer than one row or column, or more than 99.
     """
-    width, height = how.crop_size
+    width, height = preprocessing.crop_size
     names = _in_grid("tile", rows, columns)
-    return replace(how, resize=(columns * width, rows * height), crops=names)
+    return replace(preprocessing, resize=(columns * width, rows * height), crops=names)
 
 
-def with_regions(how: Cut, rows: int, columns: int) -> Cut:
+def with_regions(preprocessing: _PreprocessingT, rows: int, columns: int) -> _PreprocessingT:
     """The whole picture, of which the backbone gives ``rows`` x ``columns`` regions.
 
     Unlike tiles they are cut from what the backbone has made of the whole picture, so that all of
@@ -104,20 +106,22 @@ def with_regions(how: Cut, rows: int, columns: int) -> Cut:
     Raises:
         UsageError: fewer than one row or column, or more than 99.
     """
-    return replace(how, resize=how.crop_size, crops=_in_grid("region", rows, columns))
+    return replace(
+        preprocessing, resize=preprocessing.crop_size, crops=_in_grid("region", rows, columns)
+    )
 
 
 def _in_grid(what: str, rows: int, columns: int) -> tuple[str, ...]:
-    if not (1 <= rows <= MOST_LINES and 1 <= columns <= MOST_LINES):
+    if not (1 <= rows <= MAX_GRID_LINES and 1 <= columns <= MAX_GRID_LINES):
         raise UsageError(
-            f"{what}s are rows x columns from 1x1 to {MOST_LINES}x{MOST_LINES}, "
+            f"{what}s are rows x columns from 1x1 to {MAX_GRID_LINES}x{MAX_GRID_LINES}, "
             f"not {rows}x{columns}"
         )
     places = ((r, c) for r in range(rows) for c in range(columns))
     return tuple(f"{what}_{r}_{c}_of_{rows}x{columns}" for r, c in places)
 
 
-def grid_of(text: str) -> tuple[int, int]:
+def parse_grid(text: str) -> tuple[int, int]:
     """(rows, columns) of tiles or regions written as ``2x3``.
 
     Raises:
@@ -129,20 +133,20 @@ def grid_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def tiles_of(crops: tuple[str, ...]) -> tuple[int, int] | None:
+def tile_grid(crops: tuple[str, ...]) -> tuple[int, int] | None:
     """(rows, columns) where ``crops`` are a picture's tiles or regions, row by row; else None."""
     found = _TILE.fullmatch(crops[0]) or _REGION.fullmatch(crops[0])
     return None if found is None else (int(found[3]), int(found[4]))
 
 
-def regions_of(crops: tuple[str, ...]) -> tuple[int, int] | None:
+def region_grid(crops: tuple[str, ...]) -> tuple[int, int] | None:
     """(rows, columns) where ``crops`` are the regions of a picture, row by row; else None."""
-    return tiles_of(crops) if _REGION.fullmatch(crops[0]) else None
+    return tile_grid(crops) if _REGION.fullmatch(crops[0]) else None
 
 
-def pictures_of(crops: tuple[str, ...]) -> tuple[str, ...]:
+def crops_to_cut(crops: tuple[str, ...]) -> tuple[str, ...]:
     """The crops that are cut from a frame: of regions the whole, once."""
-    return crops if regions_of(crops) is None else (_FULL,)
+    return crops if region_grid(crops) is None else (_FULL,)
 
 
 def _place(name: str) -> tuple[float, float] | None:
@@ -157,35 +161,45 @@ def _place(name: str) -> tuple[float, float] | None:
     return column / max(1, columns - 1), row / max(1, rows - 1)
 
 
-def check_views(how: Preprocessing) -> None:
+def check_crops(preprocessing: Preprocessing) -> None:
     """Say no to crops that cannot be cut.
 
     Raises:
         UsageError: a value is beyond its limits, a name is unknown, a crop is larger than the
             frame, or ``full`` is another size.
     """
-    if not how.crops:
+    if not preprocessing.crops:
         raise UsageError("there must be at least one crop")
-    how.check()
-    if not how.has_picture:
+    preprocessing.check()
+    if not preprocessing.has_picture:
         return
-    if (grid := regions_of(how.crops)) and how.crops != _in_grid("region", *grid):
-        raise UsageError(f"regions come all, row by row, and not as {', '.join(how.crops)}")
-    for name in pictures_of(how.crops):
+    if (grid := region_grid(preprocessing.crops)) and preprocessing.crops != _in_grid(
+        "region", *grid
+    ):
+        raise UsageError(
+            f"regions come all, row by row, and not as {', '.join(preprocessing.crops)}"
+        )
+    for name in crops_to_cut(preprocessing.crops):
         full = name.removesuffix(_MIRRORED) == _FULL
         if not full and _place(name) is None:
             known = ", ".join((_FULL, *_PLACES, "tile_0_0_of_2x3"))
             raise UsageError(f"no crop is called {name}: there are {known} ...")
-        if full and how.resize != how.crop_size:
+        if full and preprocessing.resize != preprocessing.crop_size:
             raise UsageError(
-                f"the full frame is {how.resize}, but crops are to be {how.crop_size}: "
+                f"the full frame is {preprocessing.resize}, but crops are to be "
+                f"{preprocessing.crop_size}: "
                 "make them equal, or crop the center"
             )
-    if how.crop_size[0] > how.resize[0] or how.crop_size[1] > how.resize[1]:
-        raise UsageError(f"crops of {how.crop_size} do not fit into frames of {how.resize}")
+    if (
+        preprocessing.crop_size[0] > preprocessing.resize[0]
+        or preprocessing.crop_size[1] > preprocessing.resize[1]
+    ):
+        raise UsageError(
+            f"crops of {preprocessing.crop_size} do not fit into frames of {preprocessing.resize}"
+        )
 
 
-def cut(frames: Image, name: str, crop_size: tuple[int, int]) -> Image:
+def cut_crop(frames: Image, name: str, crop_size: tuple[int, int]) -> Image:
     """Frames (T, h, w, 3) -> their crop ``name`` (T, crop height, crop width, 3), as a view.
 
     ``top_left_mirrored`` is the top left of the mirrored frame, as in the authors' extractor.

@@ -20,15 +20,15 @@ from typing import TypeVar
 import numpy as np
 
 from oddframe.errors import InputError
-from oddframe.timeline import TICK_SLACK_S, FloatArray, IntArray, Timebase, count_snippets
+from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, count_snippets
 from oddframe.video.decoding.clock import GAP_S
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.crops import check_views, cut, pictures_of
+from oddframe.video.snippets.crops import check_crops, crops_to_cut, cut_crop
 from oddframe.video.snippets.transforms import Preprocessing
 
 
-class Cutter:
+class SnippetBuilder:
     """Snippets (C crops, snippet_frames, h, w, 3) of the frames that it is given; none is skipped.
 
     Of regions there is one crop, the whole picture.
@@ -37,11 +37,11 @@ class Cutter:
         UsageError: a crop is unknown or does not fit the size.
     """
 
-    def __init__(self, how: Preprocessing) -> None:
-        check_views(how)
-        self._how = how
-        self._shown = _Ticks(how.rate)
-        self._window: deque[Image] = deque(maxlen=how.snippet_frames)
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        check_crops(preprocessing)
+        self._preprocessing = preprocessing
+        self._shown = _Ticks(preprocessing.rate)
+        self._window: deque[Image] = deque(maxlen=preprocessing.snippet_frames)
         self._ticks = self._done = 0
 
     def push(self, frame: Frame) -> Iterator[Image]:
@@ -55,7 +55,7 @@ class Cutter:
 
         What is pushed after that is cut like another video.
         """
-        how = self._how
+        how = self._preprocessing
         yield from self._see(self._shown.rest())
         if self._ticks and self._done < count_snippets(self._ticks, how.snippet_frames, how.stride):
             tail = list(self._window)[self._done * how.stride - self._ticks :]
@@ -64,7 +64,7 @@ class Cutter:
         self._window.clear()
 
     def _see(self, frames: Iterable[Frame]) -> Iterator[Image]:
-        how = self._how
+        how = self._preprocessing
         if not how.has_picture:
             return
         for frame in frames:
@@ -77,11 +77,16 @@ class Cutter:
                 self._done += 1
 
     def _cropped(self, images: Iterable[Image]) -> Image:
-        crops, (width, height) = pictures_of(self._how.crops), self._how.crop_size
-        snippet = np.empty((len(crops), self._how.snippet_frames, height, width, 3), np.uint8)
+        crops, (width, height) = (
+            crops_to_cut(self._preprocessing.crops),
+            self._preprocessing.crop_size,
+        )
+        snippet = np.empty(
+            (len(crops), self._preprocessing.snippet_frames, height, width, 3), np.uint8
+        )
         for number, image in enumerate(images):
             for crop, name in zip(snippet, crops, strict=True):
-                crop[number] = cut(image[None], name, self._how.crop_size)[0]
+                crop[number] = cut_crop(image[None], name, self._preprocessing.crop_size)[0]
         return snippet
 
 
@@ -102,7 +107,7 @@ class _Ticks:
         if self._shown is None:
             self._start_s = frame.time_s
         else:
-            while self._tick / self._rate + self._start_s + TICK_SLACK_S < frame.time_s:
+            while self._tick / self._rate + self._start_s + TICK_TOLERANCE_S < frame.time_s:
                 yield self._shown
                 self._tick += 1
         self._shown = frame
@@ -111,13 +116,13 @@ class _Ticks:
         """What is shown at the ticks from the last frame on."""
         if self._rate is None or self._shown is None:
             return
-        last = math.floor((self._shown.time_s - self._start_s + TICK_SLACK_S) * self._rate)
+        last = math.floor((self._shown.time_s - self._start_s + TICK_TOLERANCE_S) * self._rate)
         while self._tick <= last:
             yield self._shown
             self._tick += 1
 
 
-T = TypeVar("T")
+_ItemT = TypeVar("_ItemT")
 
 # How long a finished reader waits for the thread to notice, at most.
 _POLL_S = 0.05
@@ -128,7 +133,7 @@ class _End:
     error: BaseException | None
 
 
-def in_background(items: Generator[T, None, None], depth: int) -> Iterator[T]:
+def iterate_in_thread(items: Generator[_ItemT, None, None], depth: int) -> Iterator[_ItemT]:
     """The items of ``items``, made in a background thread, at most ``depth`` of them ahead.
 
     An error in ``items`` is raised here. When the reader stops early, by closing this generator or
@@ -138,10 +143,10 @@ def in_background(items: Generator[T, None, None], depth: int) -> Iterator[T]:
         items: What to make.
         depth: How many may be ahead.
     """
-    ready: queue.Queue[T | _End] = queue.Queue(depth)
+    ready: queue.Queue[_ItemT | _End] = queue.Queue(depth)
     stopped = threading.Event()
 
-    def put(item: T | _End) -> None:
+    def put(item: _ItemT | _End) -> None:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=_POLL_S)
@@ -179,7 +184,7 @@ _MOST_AHEAD = 16
 _BYTES_AHEAD = 64 * 2**20
 
 
-class OnePass:
+class MultiSnippetReader:
     """Iterates once over a video for several ways of cutting it: (which of them, snippet).
 
     Snippets are uint8 arrays (C crops, snippet_frames, h, w, 3), those of ``Timebase``: snippet
@@ -191,7 +196,7 @@ class OnePass:
 
     Args:
         source: The video.
-        hows: Size, crops, snippet length, stride and rate; with ``NO_PICTURE`` there are no
+        hows: Size, crops, snippet length, stride and rate; with ``AUDIO_ONLY`` there are no
             snippets, only a timebase.
         mask: Parts of the picture to ignore; None: none.
 
@@ -201,12 +206,12 @@ class OnePass:
     """
 
     def __init__(
-        self, source: FrameSource, hows: Sequence[Preprocessing], mask: Mask | None = None
+        self, source: FrameSource, preprocessings: Sequence[Preprocessing], mask: Mask | None = None
     ) -> None:
         self._source = source
-        self._hows = tuple(hows)
-        for how in self._hows:
-            Cutter(how)  # What cannot be cut is refused before anything is decoded.
+        self._preprocessings = tuple(preprocessings)
+        for how in self._preprocessings:
+            SnippetBuilder(how)  # What cannot be cut is refused before anything is decoded.
         self._mask = mask
         self._timebases: tuple[Timebase, ...] = ()
 
@@ -216,7 +221,7 @@ class OnePass:
         frames = self._source.expected_frames
         if not frames:
             return None
-        seen = (how for how in self._hows if how.has_picture)
+        seen = (how for how in self._preprocessings if how.has_picture)
         try:
             return sum(how.timebase(self._source.fps, frames).n_snippets for how in seen)
         except InputError:  # A header may claim any length.
@@ -245,32 +250,34 @@ class OnePass:
 
     def __iter__(self) -> Generator[tuple[int, Image], None, None]:
         self._timebases = ()
-        reading = self._source.run(_snippets, self._hows, self._mask)
+        reading = self._source.run(_snippets, self._preprocessings, self._mask)
         self._timebases = yield from reading
 
 
 def _snippets(
-    source: FrameSource, hows: Sequence[Preprocessing], mask: Mask | None
+    source: FrameSource, preprocessings: Sequence[Preprocessing], mask: Mask | None
 ) -> Generator[tuple[int, Image], None, tuple[Timebase, ...]]:
     """The snippets, decoded some way ahead in a thread of their own; the timebases at the end."""
     times, gaps = array("d"), array("q")
-    ahead = min(max(2, _BYTES_AHEAD // max(1, _bytes(how))) for how in hows)
-    yield from in_background(_cut(source, hows, mask, times, gaps), min(_MOST_AHEAD, ahead))
+    ahead = min(max(2, _BYTES_AHEAD // max(1, _bytes(how))) for how in preprocessings)
+    yield from iterate_in_thread(
+        _cut(source, preprocessings, mask, times, gaps), min(_MOST_AHEAD, ahead)
+    )
     fps, pts, start_s = _clocked(source.fps, np.array(times), np.array(gaps))
-    return tuple(how.timebase(fps, len(times), pts, start_s, tuple(gaps)) for how in hows)
+    return tuple(how.timebase(fps, len(times), pts, start_s, tuple(gaps)) for how in preprocessings)
 
 
 def _cut(
     source: FrameSource,
-    hows: Sequence[Preprocessing],
+    preprocessings: Sequence[Preprocessing],
     mask: Mask | None,
     times: array[float],
     gaps: array[int],
 ) -> Generator[tuple[int, Image], None, None]:
     """The snippets; ``times`` gets the time of each frame, ``gaps`` the frames after a gap."""
-    looks = list(dict.fromkeys(how.look for how in hows))
-    cutters = [(Cutter(how), looks.index(how.look)) for how in hows]
-    for frames in source.looks(looks):
+    looks = list(dict.fromkeys(how.transform for how in preprocessings))
+    cutters = [(SnippetBuilder(how), looks.index(how.transform)) for how in preprocessings]
+    for frames in source.read(looks):
         if frames[0].after_gap:
             gaps.append(len(times))
         times.append(frames[0].time_s)
@@ -290,10 +297,12 @@ def _masked(mask: Mask | None, frame: Frame) -> Frame:
 
 
 class SnippetReader:
-    """Iterates over a video's snippets for one way of cutting it; see ``OnePass``."""
+    """Iterates over a video's snippets for one way of cutting it; see ``MultiSnippetReader``."""
 
-    def __init__(self, source: FrameSource, how: Preprocessing, mask: Mask | None = None) -> None:
-        self._reading = OnePass(source, [how], mask)
+    def __init__(
+        self, source: FrameSource, preprocessing: Preprocessing, mask: Mask | None = None
+    ) -> None:
+        self._reading = MultiSnippetReader(source, [preprocessing], mask)
 
     @property
     def expected_snippets(self) -> int | None:
@@ -319,9 +328,11 @@ class SnippetReader:
             reading.close()
 
 
-def _bytes(how: Preprocessing) -> int:
-    width, height = how.crop_size
-    return len(pictures_of(how.crops)) * how.snippet_frames * width * height * 3
+def _bytes(preprocessing: Preprocessing) -> int:
+    width, height = preprocessing.crop_size
+    return (
+        len(crops_to_cut(preprocessing.crops)) * preprocessing.snippet_frames * width * height * 3
+    )
 
 
 def _painted(mask: Mask, frame: Frame) -> Image:

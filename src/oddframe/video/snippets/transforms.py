@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from oddframe._utils.yaml_files import explained
+from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import UsageError
 from oddframe.timeline import Timebase
 
-Filter = Literal["bicubic", "lanczos"]
+ResamplingFilter = Literal["bicubic", "lanczos"]
 
 # Limits of what a configuration, a command, a model or a feature file may ask for.
-MOST_DIM = 1_000_000  # Numbers of a feature.
-MOST_SNIPPET_FRAMES = 1024
+MAX_FEATURE_DIM = 1_000_000  # Numbers of a feature.
+MAX_SNIPPET_FRAMES = 1024
 _MOST_SIDE = 16_384
 _MOST_PIXELS = 2**23  # A little more than 3840x2160.
 _MOST_SNIPPET_PIXELS = 2**28  # Three bytes each.
@@ -37,9 +37,9 @@ CropNames = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=64)], ...],
     Field(min_length=1, max_length=_MOST_CROPS),
 ]
-SnippetFrames = Annotated[int, Field(ge=1, le=MOST_SNIPPET_FRAMES)]
+SnippetFrames = Annotated[int, Field(ge=1, le=MAX_SNIPPET_FRAMES)]
 Stride = Annotated[int, Field(ge=1, le=1_000_000)]
-Rate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
+SamplingRate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 
 
 class PreprocessingFields(BaseModel):
@@ -48,13 +48,13 @@ class PreprocessingFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     resize: Size
-    filter: Filter
+    filter: ResamplingFilter
     jpeg_quality: JpegQuality
     crop_size: Size
     crops: CropNames
     snippet_frames: SnippetFrames
     stride: Stride
-    rate: Rate | None
+    rate: SamplingRate | None
 
     @model_validator(mode="after")
     def _check_snippet(self) -> PreprocessingFields:
@@ -68,11 +68,11 @@ class PreprocessingFields(BaseModel):
 
 
 # In the place of crops: nothing looks at the picture, the features are of the sound alone.
-NO_PICTURE = ("sound",)
+AUDIO_ONLY = ("sound",)
 
 
 @dataclass(frozen=True)
-class Look:
+class FrameTransform:
     """What is done to a whole frame before crops are cut from it.
 
     Attributes:
@@ -82,7 +82,7 @@ class Look:
     """
 
     size: tuple[int, int] | None = None
-    filter: Filter = "bicubic"
+    filter: ResamplingFilter = "bicubic"
     jpeg_quality: int = 0
 
 
@@ -98,14 +98,14 @@ class Preprocessing:
         crop_size: (width, height) of what the backbone sees.
         crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., and the
             mirrored ones, ``full_mirrored`` ..., or the tiles or regions of a grid (see
-            ``views.py``); ``NO_PICTURE`` where only the sound is listened to.
+            ``views.py``); ``AUDIO_ONLY`` where only the sound is listened to.
         snippet_frames: Frames (ticks) a snippet.
         stride: Frames (ticks) between snippet starts.
         rate: Frames a second that videos are brought to; None: as they are.
     """
 
     resize: tuple[int, int] = (340, 256)
-    filter: Filter = "lanczos"
+    filter: ResamplingFilter = "lanczos"
     jpeg_quality: int = 0
     crop_size: tuple[int, int] = (224, 224)
     crops: tuple[str, ...] = ("center",)
@@ -114,14 +114,14 @@ class Preprocessing:
     rate: float | None = None
 
     @property
-    def look(self) -> Look:
+    def transform(self) -> FrameTransform:
         """What is done to a whole frame."""
-        return Look(self.resize, self.filter, self.jpeg_quality)
+        return FrameTransform(self.resize, self.filter, self.jpeg_quality)
 
     @property
     def has_picture(self) -> bool:
         """Whether anything looks at the picture."""
-        return self.crops != NO_PICTURE
+        return self.crops != AUDIO_ONLY
 
     def check(self) -> None:
         """Say no to values beyond the limits.
@@ -133,7 +133,9 @@ class Preprocessing:
         try:
             PreprocessingFields.model_validate(values)
         except ValidationError as error:
-            raise UsageError(explained(error, PreprocessingFields, (), "preprocessing")) from None
+            raise UsageError(
+                format_validation_error(error, PreprocessingFields, (), "preprocessing")
+            ) from None
 
     def step_s(self, fps: float) -> float:
         """Seconds from one snippet to the next, of a video of ``fps`` frames a second."""
@@ -145,7 +147,7 @@ class Preprocessing:
             resize=(0, 0),
             filter="bicubic",
             crop_size=(0, 0),
-            crops=NO_PICTURE,
+            crops=AUDIO_ONLY,
             snippet_frames=self.snippet_frames,
             stride=self.stride,
             rate=self.rate,

@@ -15,18 +15,25 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from oddframe.detector import VideoResult
-from oddframe.outputs.drawing import Picture, Steps, even_size, fit, font, steps
-from oddframe.outputs.text import clock, in_pixels, oddest_tiles
-from oddframe.outputs.video.encode import Encoder, VideoWriter, first_available
-from oddframe.video.discover import MARK
+from oddframe.outputs.drawing import (
+    RgbImage,
+    StepCurve,
+    even_size,
+    letterbox,
+    load_font,
+    step_curve,
+)
+from oddframe.outputs.text import box_in_pixels, format_clock, top_tiles
+from oddframe.outputs.video.encode import VideoEncoder, VideoWriter, first_available
+from oddframe.video.discover import GENERATED_MARK
 from oddframe.video.frame import Frame
 
-RED = (226, 62, 60)
+EVENT_RED = (226, 62, 60)
 _DARK, _LINE, _WHITE = (18, 21, 27), (104, 164, 255), (240, 243, 248)
 _PINK, _GREY = (244, 154, 178), (128, 138, 153)
 
 
-class Strip:
+class ScoreOverlay:
     """What is below the picture: a line of text over the score curve.
 
     Attributes:
@@ -34,7 +41,7 @@ class Strip:
         head: Of the line of text, the strip's upper part.
     """
 
-    def __init__(self, result: VideoResult, curve: Steps, width: int) -> None:
+    def __init__(self, result: VideoResult, curve: StepCurve, width: int) -> None:
         scale = min(2.0, max(0.8, width / 640))
         self.head = round(30 * scale / 2) * 2
         self.height = self.head + round(64 * scale / 2) * 2
@@ -42,18 +49,18 @@ class Strip:
         self._start, self._end = float(curve.edges[0]), float(curve.edges[-1])
         self._threshold = result.rule.threshold
         self._margin = round(12 * scale)
-        self._text = font(round(14 * scale))
-        self._bold = font(round(12 * scale), bold=True)
+        self._text = load_font(round(14 * scale))
+        self._bold = load_font(round(12 * scale), bold=True)
         self._drawn: tuple[str, str, int, bool] | None = None
-        self._header: Picture = np.zeros((self.head, width, 3), dtype=np.uint8)
+        self._header: RgbImage = np.zeros((self.head, width, 3), dtype=np.uint8)
         self._bright = self._plot(result, curve)
         base = np.full_like(self._bright, _DARK)
         self._dim = cv2.addWeighted(self._bright, 0.42, base, 0.58, 0)
 
-    def header(self, time_s: float, score: float, event: int, true: bool) -> Picture:
+    def header(self, time_s: float, score: float, event: int, true: bool) -> RgbImage:
         """(head, width, 3): time, score, marks. Drawn anew only when what it says has changed."""
         duration = self._end - self._start
-        stamp = clock(time_s, 1, hours=duration >= 3600)
+        stamp = format_clock(time_s, 1, hours=duration >= 3600)
         wanted = (stamp, f"{score:.2f}", event, true)
         if wanted == self._drawn:
             return self._header
@@ -67,7 +74,7 @@ class Strip:
         draw.text((x, middle), wanted[1], _WHITE, self._text, anchor="lm")
         right = float(self._width - self._margin)
         if event >= 0:
-            right = self._pill(draw, right, f"EVENT {event + 1}", RED, _WHITE) - gap / 2
+            right = self._pill(draw, right, f"EVENT {event + 1}", EVENT_RED, _WHITE) - gap / 2
         if true:
             self._pill(draw, right, "TRUTH", _PINK, _DARK)
         self._header, self._drawn = np.asarray(image, dtype=np.uint8), wanted
@@ -77,7 +84,7 @@ class Strip:
         """The score as a bar from ``x`` on, the threshold as a notch; gives back where it ends."""
         long, half = round(min(110 * self._scale, self._width * 0.2)), round(4 * self._scale)
         middle = self.head / 2
-        colour = RED if score >= self._threshold else _LINE
+        colour = EVENT_RED if score >= self._threshold else _LINE
         box = (x, middle - half, x + long, middle + half)
         draw.rounded_rectangle(box, radius=half, fill=(48, 55, 66))
         if (filled := long * min(score, 1.0)) >= 1:
@@ -102,7 +109,7 @@ class Strip:
         draw.text(((left + right) / 2, middle), text, ink, self._bold, anchor="mm")
         return left
 
-    def draw_plot(self, area: Picture, time_s: float, score: float) -> None:
+    def draw_plot(self, area: RgbImage, time_s: float, score: float) -> None:
         """Fill ``area`` (height - head, width, 3): bright up to now, dim after it, a playhead."""
         x = round(self._x(time_s))
         area[:, :x] = self._bright[:, :x]
@@ -126,18 +133,18 @@ class Strip:
     def _y(self, score: float) -> float:
         return self._floor() - min(max(score, 0.0), 1.0) * (self._floor() - self._top())
 
-    def _plot(self, result: VideoResult, curve: Steps) -> Picture:
+    def _plot(self, result: VideoResult, curve: StepCurve) -> RgbImage:
         """(height - head, width, 3): the whole curve, bright."""
-        plot: Picture = np.full((self.height - self.head, self._width, 3), _DARK, dtype=np.uint8)
+        plot: RgbImage = np.full((self.height - self.head, self._width, 3), _DARK, dtype=np.uint8)
         top, floor = self._top(), self._floor()
         for start, end in result.track.timebase.gap_times:
             self._shade(plot, float(start), float(end), _GREY, 0.35)
         for start, end in result.truth or ():
             self._shade(plot, start, end, _PINK, 0.35)
         for event in result.events:
-            self._shade(plot, event.start_s, event.end_s, RED, 0.22)
+            self._shade(plot, event.start_s, event.end_s, EVENT_RED, 0.22)
             left, right = self._columns(event.start_s, event.end_s)
-            plot[top - 4 : top - 1, left:right] = RED
+            plot[top - 4 : top - 1, left:right] = EVENT_RED
         y = round(self._y(result.rule.threshold))
         dash = round(5 * self._scale)
         for x in range(self._margin, self._width - self._margin, 2 * dash):
@@ -163,7 +170,7 @@ class Strip:
         return left, max(left + 2, round(self._x(end_s)) + 1)
 
     def _shade(
-        self, plot: Picture, start: float, end: float, colour: tuple[int, int, int], part: float
+        self, plot: RgbImage, start: float, end: float, colour: tuple[int, int, int], part: float
     ) -> None:
         left, right = self._columns(start, end)
         area = plot[self._top() : self._floor(), left:right]
@@ -175,9 +182,9 @@ def _sixteenths(points: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.round(points * 16).astype(np.int32)
 
 
-ENCODERS = (
-    Encoder("libx264", "mp4", (("preset", "veryfast"), ("crf", "23"), ("g", "100"))),
-    Encoder("mpeg4", "mp4", (("b", "3000000"), ("g", "50"))),
+ANNOTATION_ENCODERS = (
+    VideoEncoder("libx264", "mp4", (("preset", "veryfast"), ("crf", "23"), ("g", "100"))),
+    VideoEncoder("mpeg4", "mp4", (("b", "3000000"), ("g", "50"))),
 )
 _LONGEST_SIDE, _NARROWEST = 1280, 320
 # Event times and frame times are the same sums, rounded in another order (s).
@@ -202,11 +209,11 @@ class Annotator:
     def __init__(self, path: Path, result: VideoResult) -> None:
         self._path = path
         self._result = result
-        self._encoder = first_available(ENCODERS)
+        self._encoder = first_available(ANNOTATION_ENCODERS)
         self._events = [(event.start_s, event.end_s) for event in result.events]
         self._truth = sorted(result.truth or ())
         tiled = result.track.tiles is not None
-        self._tiles = oddest_tiles(result.track) if tiled else None
+        self._tiles = top_tiles(result.track) if tiled else None
         self._times = result.track.timebase.frame_times
         self._writer: VideoWriter | None = None
 
@@ -223,44 +230,44 @@ class Annotator:
         canvas, tall = self._canvas, self._picture_height
         event = _inside(self._events, time_s)
         true = _inside(self._truth, time_s) >= 0
-        canvas[:tall] = fit(image, canvas.shape[1], tall)
+        canvas[:tall] = letterbox(image, canvas.shape[1], tall)
         if event >= 0:
             edge = self._border
-            canvas[:edge] = canvas[tall - edge : tall] = RED
-            canvas[:tall, :edge] = canvas[:tall, -edge:] = RED
+            canvas[:edge] = canvas[tall - edge : tall] = EVENT_RED
+            canvas[:tall, :edge] = canvas[:tall, -edge:] = EVENT_RED
             self._mark_tile(canvas[:tall], time_s)
         score = self._curve.at(time_s + _SLACK)
         canvas[tall : tall + self._strip.head] = self._strip.header(time_s, score, event, true)
         self._strip.draw_plot(canvas[tall + self._strip.head :], time_s, score)
         self._writer.add(canvas, time_s)
 
-    def _mark_tile(self, picture: Picture, time_s: float) -> None:
+    def _mark_tile(self, picture: RgbImage, time_s: float) -> None:
         """Frame the oddest tile of this moment, if there are tiles."""
         tiles, times = self._result.track.tiles, self._times
         if tiles is None or self._tiles is None:
             return
         frame = max(0, int(np.searchsorted(times, time_s + _SLACK, side="right")) - 1)
         box = tiles.box(int(self._tiles[frame]))
-        left, top, right, bottom = in_pixels(box, picture.shape[1], picture.shape[0])
+        left, top, right, bottom = box_in_pixels(box, picture.shape[1], picture.shape[0])
         thin = max(2, self._border // 2)
-        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), RED, thin)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), EVENT_RED, thin)
 
-    def close(self, whole: bool = True) -> None:
+    def close(self, complete: bool = True) -> None:
         """Finish the file; if it is not ``whole``, only let go of it."""
         if self._writer is not None:
-            self._writer.close(whole)
+            self._writer.close(complete)
 
-    def _open(self, image: Picture) -> None:
+    def _open(self, image: RgbImage) -> None:
         height, width = image.shape[:2]
         wide, self._picture_height = even_size(width, height, _LONGEST_SIDE, _NARROWEST)
         wide = max(wide, _NARROWEST)
         self._border = max(4, round(min(wide, self._picture_height) / 70))
-        self._curve = steps(self._result, wide)
-        self._strip = Strip(self._result, self._curve, wide)
+        self._curve = step_curve(self._result, wide)
+        self._strip = ScoreOverlay(self._result, self._curve, wide)
         tall = self._picture_height + self._strip.height
-        self._canvas: Picture = np.zeros((tall, wide, 3), dtype=np.uint8)
+        self._canvas: RgbImage = np.zeros((tall, wide, 3), dtype=np.uint8)
         base = self._result.track.timebase
-        self._writer = VideoWriter(self._path, self._encoder, wide, tall, base.fps, MARK)
+        self._writer = VideoWriter(self._path, self._encoder, wide, tall, base.fps, GENERATED_MARK)
 
 
 def _inside(spans: Sequence[tuple[float, float]], time_s: float) -> int:

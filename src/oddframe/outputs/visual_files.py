@@ -10,14 +10,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from oddframe._utils.files import atomic
+from oddframe._utils.files import atomic_write
 from oddframe.detector import VideoLike, VideoResult
 from oddframe.errors import InputError
 from oddframe.outputs.curve import write_png
-from oddframe.outputs.highlights import KeyFrames, moments, peak_times
+from oddframe.outputs.highlights import KeyFrameCollector, event_peak_times, select_highlights
 from oddframe.outputs.pages.report import Media, write_html
-from oddframe.outputs.video.annotate import Annotator
-from oddframe.outputs.video.encode import EMBED_S, Preview, encoder_for, plays_in_browsers
+from oddframe.outputs.video.encode import (
+    MAX_EMBEDDED_S,
+    PreviewEncoder,
+    plays_in_browsers,
+    preview_encoder,
+)
+from oddframe.outputs.video.overlay import Annotator
 from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
 from oddframe.video.source import open_source
@@ -27,19 +32,19 @@ _MOST_PICTURES = 200
 _KEY_FRAME = 480
 
 
-class _Sink(Protocol):
+class _FrameConsumer(Protocol):
     @property
     def done(self) -> bool: ...
 
     def add(self, frame: Frame) -> None: ...
 
-    def close(self, whole: bool = True) -> None: ...
+    def close(self, complete: bool = True) -> None: ...
 
 
-_S = TypeVar("_S", bound=_Sink)
+_S = TypeVar("_S", bound=_FrameConsumer)
 
 
-def write_pictures(
+def write_visual_files(
     result: VideoResult,
     targets: Mapping[str, Path],
     preview: Path,
@@ -64,21 +69,21 @@ def write_pictures(
     """
     path = Path(frames) if isinstance(frames, str | Path) else None
     source = _open(frames, result.track.timebase.fps, needed="mp4" in targets)
-    shown = moments(result) if "png" in targets else ()
-    peaks = _pictured(result) if "html" in targets else {}
-    catcher = KeyFrames([*(moment.time_s for moment in shown), *peaks.values()], _KEY_FRAME)
+    shown = select_highlights(result) if "png" in targets else ()
+    peaks = _event_picture_times(result) if "html" in targets else {}
+    catcher = KeyFrameCollector([*(moment.time_s for moment in shown), *peaks.values()], _KEY_FRAME)
     page = _PageVideo()
     with ExitStack() as stack:
-        sinks: list[_Sink] = [stack.enter_context(_closing(catcher))]
+        sinks: list[_FrameConsumer] = [stack.enter_context(_closing(catcher))]
         if "html" in targets and source is not None:
             masked = mask is not None
             page = _page_video(result, path, masked, targets["html"].parent, preview, stack)
             sinks += [stack.enter_context(_closing(sink)) for sink in page.sinks]
         if "mp4" in targets:
-            part = stack.enter_context(atomic(targets["mp4"]))
+            part = stack.enter_context(atomic_write(targets["mp4"]))
             sinks.append(stack.enter_context(_closing(Annotator(part, result))))
         if source is not None:
-            _feed(source, mask, sinks)
+            _decode_for(source, mask, sinks)
     images = catcher.images
     if "png" in targets:
         caught = {moment: images[moment.time_s] for moment in shown if moment.time_s in images}
@@ -89,10 +94,10 @@ def write_pictures(
     return page.files
 
 
-def _pictured(result: VideoResult) -> dict[int, float]:
+def _event_picture_times(result: VideoResult) -> dict[int, float]:
     """Number of each event that gets a picture -> its instant."""
     order = sorted(range(len(result.events)), key=lambda i: -result.events[i].score)
-    times = peak_times(result)
+    times = event_peak_times(result)
     return {number: times[number] for number in sorted(order[:_MOST_PICTURES])}
 
 
@@ -100,7 +105,7 @@ def _pictured(result: VideoResult) -> dict[int, float]:
 class _PageVideo:
     """The page's copy of the video: what has to be fed, what comes of it, files beside the page."""
 
-    sinks: list[Preview] = field(default_factory=list)
+    sinks: list[PreviewEncoder] = field(default_factory=list)
     media: Callable[[], Media | None] = lambda: None
     files: list[Path] = field(default_factory=list)
 
@@ -115,17 +120,19 @@ def _page_video(
 ) -> _PageVideo:
     """A short video goes into the page; a long one is linked, copied first if it must be."""
     base = result.track.timebase
-    if base.duration_s <= EMBED_S:
+    if base.duration_s <= MAX_EMBEDDED_S:
         memory = BytesIO()
-        encoder = encoder_for(base.duration_s, embedded=True)
-        copy = Preview(memory, encoder, base.fps, embedded=True)
+        encoder = preview_encoder(base.duration_s, embedded=True)
+        copy = PreviewEncoder(memory, encoder, base.fps, embedded=True)
         return _PageVideo([copy], lambda: Media.embedded(encoder.mime, memory.getvalue()))
     if path is not None and not masked and path.is_file() and plays_in_browsers(path):
         link = Media.linked(_relative(path, folder))
         return _PageVideo(media=lambda: link)
-    encoder = encoder_for(base.duration_s, embedded=False)
+    encoder = preview_encoder(base.duration_s, embedded=False)
     file = preview.with_name(f"{preview.name}.{encoder.container}")
-    copy = Preview(stack.enter_context(atomic(file)), encoder, base.fps, embedded=False)
+    copy = PreviewEncoder(
+        stack.enter_context(atomic_write(file)), encoder, base.fps, embedded=False
+    )
     return _PageVideo([copy], lambda: Media.linked(file.name), [file])
 
 
@@ -141,7 +148,7 @@ def _closing(sink: _S) -> Iterator[_S]:
     try:
         yield sink
     except BaseException:
-        sink.close(whole=False)
+        sink.close(complete=False)
         raise
     sink.close()
 
@@ -157,7 +164,7 @@ def _open(frames: VideoLike, fps: float, needed: bool) -> FrameSource | None:
         return None
 
 
-def _feed(source: FrameSource, mask: Mask | None, sinks: Sequence[_Sink]) -> None:
+def _decode_for(source: FrameSource, mask: Mask | None, sinks: Sequence[_FrameConsumer]) -> None:
     """Decode once, show every frame to every sink, stop when none needs more."""
     for frame in source.frames():
         if all(sink.done for sink in sinks):

@@ -20,25 +20,32 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from oddframe._utils.files import atomic, exists, file_sha256, make_folder, opened, told
+from oddframe._utils.files import (
+    atomic_write,
+    exists,
+    file_sha256,
+    make_folder,
+    open_regular_file,
+    translate_os_errors,
+)
 from oddframe._utils.headers import parse_json, read_tensor_header
-from oddframe._utils.yaml_files import explained
+from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import AnyFeatures, CropArray
 from oddframe.features.spec import FeatureSpec
 from oddframe.timeline import Timebase
-from oddframe.video.snippets.transforms import Rate, SnippetFrames, Stride
+from oddframe.video.snippets.transforms import SamplingRate, SnippetFrames, Stride
 
-SCHEMA = 1
-KIND = "oddframe features"
+FILE_SCHEMA = 1
+FILE_KIND = "oddframe features"
 # The whole header under one key: safetensors orders several keys differently from run to run.
-HEADER = "oddframe"
+METADATA_KEY = "oddframe"
 # Bytes: a grid of 99x99 crops has 300 KB of names.
-_MOST_HEADER = 2**20
+_MAX_HEADER = 2**20
 
 
 @dataclass(frozen=True)
-class StoredHeader:
+class FeatureFileHeader:
     """What a feature file says of itself before its numbers are read.
 
     Attributes:
@@ -58,7 +65,7 @@ class StoredHeader:
     checksum: str
 
 
-def read_stored_header(path: Path) -> StoredHeader:
+def read_feature_header(path: Path) -> FeatureFileHeader:
     """The header of a feature file; its features stay unread.
 
     Raises:
@@ -66,14 +73,14 @@ def read_stored_header(path: Path) -> StoredHeader:
     """
     if not exists(path):
         raise InputError(f"{path}: no such feature file")
-    with opened(path) as file:
+    with open_regular_file(path) as file:
         try:
-            return header_in(file, os.fstat(file.fileno()).st_size, str(path))
+            return read_open_header(file, os.fstat(file.fileno()).st_size, str(path))
         except OSError as error:
             raise InputError(f"{path}: truncated or no feature file ({error})") from None
 
 
-def header_in(file: BinaryIO, size: int, name: str) -> StoredHeader:
+def read_open_header(file: BinaryIO, size: int, name: str) -> FeatureFileHeader:
     """The header of a feature file of ``size`` bytes that is open at its start.
 
     Raises:
@@ -81,13 +88,13 @@ def header_in(file: BinaryIO, size: int, name: str) -> StoredHeader:
         OSError: it cannot be read.
     """
     try:
-        tensors, metadata = read_tensor_header(file, size, _MOST_HEADER)
+        tensors, metadata = read_tensor_header(file, size, _MAX_HEADER)
         claim = tensors["features"]
         dtype = np.dtype({"F16": np.float16, "F32": np.float32}[claim.dtype])
         crops, snippets, dim = claim.shape
     except (ValueError, KeyError) as error:
         raise InputError(f"{name}: truncated or no feature file ({error})") from None
-    header = header_of(name, metadata)
+    header = parse_metadata(name, metadata)
     try:
         pts = None
         if (times := tensors.get("pts")) is not None:
@@ -95,12 +102,12 @@ def header_in(file: BinaryIO, size: int, name: str) -> StoredHeader:
                 raise ValueError("its times are not float64")
             file.seek(times.start)
             pts = np.frombuffer(file.read(times.end - times.start), "<f8")
-        spec, time = _spec(json.dumps(header["spec"])), timebase_from(header["timebase"], pts)
+        spec, time = _spec(json.dumps(header["spec"])), timebase_from_dict(header["timebase"], pts)
         time.check_claims(snippets, size)
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{name}: a damaged feature file ({error})") from None
-    return StoredHeader(spec, time, (crops, snippets, dim), dtype, claim.start, sha256)
+    return FeatureFileHeader(spec, time, (crops, snippets, dim), dtype, claim.start, sha256)
 
 
 class _TimebaseFields(BaseModel):
@@ -112,7 +119,7 @@ class _TimebaseFields(BaseModel):
     n_frames: int = Field(ge=1, le=2**40)
     snippet_frames: SnippetFrames
     stride: Stride
-    rate: Rate | None
+    rate: SamplingRate | None
     start_s: float = Field(default=0.0, allow_inf_nan=False)
     gaps: list[int] = []
 
@@ -139,7 +146,7 @@ def timebase_to_dict(time: Timebase) -> dict[str, Any]:
     return fields
 
 
-def timebase_from(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) -> Timebase:
+def timebase_from_dict(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) -> Timebase:
     """The timebase of a feature file, as ``timebase_to_dict`` wrote it.
 
     Raises:
@@ -149,39 +156,42 @@ def timebase_from(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) ->
     try:
         _TimebaseFields.model_validate(fields)
     except ValidationError as error:
-        raise InputError(explained(error, _TimebaseFields, ("timebase",), "header")) from None
+        raise InputError(
+            format_validation_error(error, _TimebaseFields, ("timebase",), "header")
+        ) from None
     return Timebase(**{**fields, "gaps": tuple(fields.get("gaps", ())), "pts": pts})
 
 
-def header_of(name: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:
+def parse_metadata(name: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:
     """What oddframe wrote into a feature file beside the tensors.
 
     Raises:
         InputError: it is no feature file, or a newer one.
     """
     try:
-        header = parse_json(metadata[HEADER])
+        header = parse_json(metadata[METADATA_KEY])
         kind, schema = header["kind"], header["schema"]
     except (KeyError, TypeError, ValueError):
         kind, schema, header = None, 0, {}
-    if kind != KIND:
+    if kind != FILE_KIND:
         raise InputError(f"{name}: a safetensors file, but no feature file of oddframe")
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if not isinstance(schema, int) or schema > FILE_SCHEMA:
         raise InputError(
-            f"{name}: a feature file of schema {schema!r:.20}; this oddframe reads up to {SCHEMA}: "
+            f"{name}: a feature file of schema {schema!r:.20}; this oddframe reads up to "
+            f"{FILE_SCHEMA}: "
             "upgrade it, or extract the features again"
         )
     return dict(header)
 
 
-Tensor = AnyFeatures | NDArray[np.float64]
+StoredTensor = AnyFeatures | NDArray[np.float64]
 
 _NAMES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
 # Rows that are in memory at once.
 _ROWS = 4096
 
 
-def checksum(tensors: Mapping[str, Tensor]) -> str:
+def checksum(tensors: Mapping[str, StoredTensor]) -> str:
     """sha256 (hex) over names, types, shapes and bytes: finds flipped bits and swapped tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -207,7 +217,9 @@ def content_digest(array: AnyFeatures) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]
+) -> None:
     """Write a safetensors file, atomically; folders on the way are made.
 
     Raises:
@@ -225,14 +237,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     head = json.dumps(about, separators=(",", ":"), ensure_ascii=False).encode()
     head += b" " * (-len(head) % 8)
     make_folder(path.parent)
-    with atomic(path) as part, told(path), part.open("wb") as file:
+    with atomic_write(path) as part, translate_os_errors(path), part.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for name in names:
             for piece in _parts(tensors[name]):
                 file.write(piece.data)
 
 
-def _parts(tensor: Tensor) -> Iterator[NDArray[Any]]:
+def _parts(tensor: StoredTensor) -> Iterator[NDArray[Any]]:
     """All of it in order, in pieces whose bytes lie in a row."""
     outer = tensor if isinstance(tensor, CropArray) or tensor.ndim > 2 else (np.atleast_1d(tensor),)
     for array in outer:

@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from oddframe.video.decoding.container import open_container, origin_s, packets_of
+from oddframe.video.decoding.container import open_container, origin_s, read_packets
 from oddframe.video.frame import FrameSource
 
 Samples = NDArray[np.float32]
@@ -32,20 +32,20 @@ _LEAP_S = 10.0
 
 
 @dataclass(frozen=True)
-class Heard:
+class AudioExtent:
     """What was found of a video's sound.
 
     Attributes:
-        there: Whether there is any.
+        present: Whether there is any.
         end_s: How far it was listened to, on the player's clock: to its end, or to a second behind
             the last window.
     """
 
-    there: bool
+    present: bool
     end_s: float
 
 
-class Sound:
+class AudioReader:
     """The sound of a file, as pieces that follow each other from second 0 on.
 
     Args:
@@ -56,9 +56,9 @@ class Sound:
     def __init__(self, path: Path | None, rate: int) -> None:
         self._path = path
         self._rate = rate
-        self.heard = Heard(False, 0.0)
+        self.extent = AudioExtent(False, 0.0)
 
-    def pieces(self) -> Generator[Samples, None, None]:
+    def chunks(self) -> Generator[Samples, None, None]:
         """Samples (n,) in [-1, 1], n at least 1, the mean of the channels; none: no sound.
 
         Damaged packets become silence. A piece of silence takes no memory, however long it is.
@@ -66,7 +66,7 @@ class Sound:
         Raises:
             InputError: the file cannot be opened.
         """
-        self.heard = Heard(False, 0.0)
+        self.extent = AudioExtent(False, 0.0)
         if self._path is None:
             return
         with open_container(self._path) as container:
@@ -74,33 +74,33 @@ class Sound:
             if not isinstance(stream, AudioStream) or stream.codec_context is None:
                 return
             at = 0
-            self.heard = Heard(True, 0.0)
+            self.extent = AudioExtent(True, 0.0)
             for piece in self._on_the_clock(container, stream):
                 at += len(piece)
-                self.heard = Heard(True, at / self._rate)
+                self.extent = AudioExtent(True, at / self._rate)
                 yield piece
 
     def windows(self, ends_s: NDArray[np.float64], length: int) -> Iterator[Samples]:
-        """For each end, the ``length`` samples before it; silence where there is no sound.
+        """For each end, the ``format_duration`` samples before it; silence where there is no sound.
 
         Args:
             ends_s: (n,) in seconds, none earlier than the one before.
             length: Samples.
         """
-        pieces = self.pieces()
+        pieces = self.chunks()
         try:
             yield from self._windows(pieces, ends_s, length)
         finally:
             pieces.close()
 
     def _windows(
-        self, pieces: Iterator[Samples], ends_s: NDArray[np.float64], length: int
+        self, chunks: Iterator[Samples], ends_s: NDArray[np.float64], length: int
     ) -> Iterator[Samples]:
         parts = deque([_silence(length)])  # Before second 0 there is silence.
         start, known, over = -length, 0, False
         for end in np.round(ends_s * self._rate).astype(np.int64).tolist():
             while known < end:
-                piece = None if over else next(pieces, None)
+                piece = None if over else next(chunks, None)
                 over = piece is None
                 parts.append(_silence(end - known) if piece is None else piece)
                 known += len(parts[-1])
@@ -108,7 +108,7 @@ class Sound:
             start += _drop(parts, end - length - start)
             yield _first(parts, length)
         left = self._rate
-        while left > 0 and not over and (piece := next(pieces, None)) is not None:
+        while left > 0 and not over and (piece := next(chunks, None)) is not None:
             left -= len(piece)
 
     def _on_the_clock(self, container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
@@ -155,7 +155,7 @@ def _drop(parts: deque[Samples], most: int) -> int:
 
 
 def _first(parts: deque[Samples], length: int) -> Samples:
-    """The first ``length`` samples of ``parts``."""
+    """The first ``format_duration`` samples of ``parts``."""
     taken: list[Samples] = []
     for part in parts:
         taken.append(part[:length])
@@ -163,21 +163,21 @@ def _first(parts: deque[Samples], length: int) -> Samples:
     return np.concatenate(taken)
 
 
-def sound_windows(
+def audio_windows(
     source: FrameSource, rate: int, ends_s: NDArray[np.float64], length: int
-) -> Generator[Samples, None, Heard]:
+) -> Generator[Samples, None, AudioExtent]:
     """The windows of a video's sound, see ``Sound.windows``, and in the end what was found of it.
 
     Raises:
         InputError: the file cannot be opened.
     """
-    sound = Sound(source.sound_file, rate)
+    sound = AudioReader(source.audio_file, rate)
     yield from sound.windows(ends_s, length)
-    return sound.heard
+    return sound.extent
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    for packet in packets_of(container, stream):
+    for packet in read_packets(container, stream):
         try:
             yield from packet.decode()
         except av.FFmpegError:

@@ -17,27 +17,27 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.backbones.base import Backbone, Ear
-from oddframe.backbones.registry import find_kinds
+from oddframe.backbones.base import AudioEncoder, Backbone
+from oddframe.backbones.registry import get_backbones
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extraction.partial import Partial
+from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.npy import is_finite
 from oddframe.features.lazy_array import AnyFeatures, CropArray
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
+from oddframe.video.audio import AudioExtent, Samples, audio_windows
 from oddframe.video.frame import FrameSource
 from oddframe.video.mask import Mask, mask_digest
-from oddframe.video.snippets.reader import OnePass
+from oddframe.video.snippets.reader import MultiSnippetReader
 from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.sound import Heard, Samples, sound_windows
 
 _BATCH = 16
 # Sound that ends so much before or after the picture is worth a word: encoders pad by less.
-_TOLD_S = 0.5
+_MAX_MISMATCH_S = 0.5
 
 
-def listen(
-    source: FrameSource, timebase: Timebase, ear: Ear
+def encode_sound(
+    source: FrameSource, timebase: Timebase, ear: AudioEncoder
 ) -> tuple[NDArray[np.float32], str | None]:
     """Features (T, D) of a video's sound, and what a reader should know about it.
 
@@ -47,49 +47,49 @@ def listen(
     Raises:
         InputError: the file cannot be opened.
     """
-    heard = Heard(False, 0.0)
+    heard = AudioExtent(False, 0.0)
 
     def windows() -> Iterator[Samples]:
         nonlocal heard
         ends_s = timebase.snippet_times()[:, 1]
-        heard = yield from source.run(sound_windows, ear.rate, ends_s, ear.window)
+        heard = yield from source.run(audio_windows, ear.rate, ends_s, ear.window)
 
     listened = windows()
     rows: list[NDArray[np.float32]] = []
     while batch := list(islice(listened, _BATCH)):
-        rows.append(_features(np.stack(batch), ear))
-    return np.concatenate(rows), _told(heard, timebase)
+        rows.append(_encode_windows(np.stack(batch), ear))
+    return np.concatenate(rows), _sound_note(heard, timebase)
 
 
-def _features(windows: NDArray[np.float32], ear: Ear) -> NDArray[np.float32]:
+def _encode_windows(windows: NDArray[np.float32], ear: AudioEncoder) -> NDArray[np.float32]:
     """(N, samples) -> (N, D); silence, of which there is often much, is worked out once."""
     quiet = ~windows.any(axis=1)
     chosen = np.flatnonzero(~quiet)
     if quiet.any():
         chosen = np.append(chosen, quiet.argmax())
-    made: NDArray[np.float32] = ear.hear(windows[chosen])
+    made: NDArray[np.float32] = ear.encode(windows[chosen])
     which = np.cumsum(~quiet) - 1
     which[quiet] = len(made) - 1
     return np.asarray(made[which])
 
 
-def _told(heard: Heard, timebase: Timebase) -> str | None:
-    if not heard.there:
+def _sound_note(heard: AudioExtent, timebase: Timebase) -> str | None:
+    if not heard.present:
         return "no sound: silence in its place"
     short_s = timebase.end_s - heard.end_s
-    if short_s > _TOLD_S:
+    if short_s > _MAX_MISMATCH_S:
         return f"the sound ends {short_s:.1f} s before the picture: silence from there on"
-    if short_s < -_TOLD_S:
+    if short_s < -_MAX_MISMATCH_S:
         return "the sound goes on after the picture: the rest is not listened to"
     return None
 
 
 # Called with (snippets done, snippets expected or None).
-Progress = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
-class Task:
+class ExtractionTask:
     """Features that are wanted of a video.
 
     Attributes:
@@ -104,7 +104,7 @@ class Task:
 
     spec: FeatureSpec
     backbone: Backbone
-    partial: Partial | None = None
+    partial: PartialFeatures | None = None
     on_disk: bool = False
 
 
@@ -125,25 +125,28 @@ class Extraction:
     mended_frames: int = 0
 
 
-def spec_for(backbone: Backbone, how: Preprocessing) -> FeatureSpec:
+def backbone_spec(backbone: Backbone, preprocessing: Preprocessing) -> FeatureSpec:
     """The spec of what ``backbone`` makes of videos that are cut as ``how`` says."""
     return _spec(
         backbone.name,
         backbone.weights_sha256,
         backbone.dim,
-        backbone.choice.precision,
-        how if backbone.eyes else how.without_picture(),
+        backbone.runtime.precision,
+        preprocessing if backbone.visual_encoders else preprocessing.without_picture(),
     )
 
 
-def spec_of(
-    names: str, how: Preprocessing | None = None, precision: str = "float32", mask: str = ""
+def make_spec(
+    names: str,
+    preprocessing: Preprocessing | None = None,
+    precision: str = "float32",
+    mask: str = "",
 ) -> FeatureSpec:
     """The spec of what backbones make, known before they are loaded.
 
     Args:
         names: Of the backbone, or of several: ``i3d+aisfx``.
-        how: How videos are cut; None: as suits the first backbone.
+        preprocessing: How videos are cut; None: as suits the first backbone.
         precision: What the networks that look compute in; those that listen: float32.
         mask: Digest of the mask over the picture; "": none.
 
@@ -151,45 +154,46 @@ def spec_of(
         UsageError: no such backbone.
         InputError: its weights are the user's to get, and are not there.
     """
-    kinds = find_kinds(names)
-    how = how or kinds[0].how
-    looks = any(not kind.listens for kind in kinds)
+    kinds = get_backbones(names)
+    preprocessing = preprocessing or kinds[0].preprocessing
+    looks = any(not kind.is_audio for kind in kinds)
     return _spec(
         "+".join(kind.name for kind in kinds),
         "+".join(kind.sha256(kind.weights()) for kind in kinds),
         sum(kind.dim for kind in kinds),
         precision if looks else "float32",
-        how if looks else how.without_picture(),
+        preprocessing if looks else preprocessing.without_picture(),
         mask if looks else "",
     )
 
 
-def extract(
+def extract_video(
     source: FrameSource,
     spec: FeatureSpec,
     backbone: Backbone,
     *,
     mask: Mask | None = None,
-    progress: Progress | None = None,
-    partial: Partial | None = None,
+    progress: ProgressCallback | None = None,
+    partial: PartialFeatures | None = None,
 ) -> Extraction:
-    """Features (C, T, D) of a video, float32; arguments and errors as of ``Task``, ``extract_all``.
+    """Features (C, T, D) of a video, float32; arguments and errors as of ``ExtractionTask``,
+    ``extract_tasks``.
 
     Raises:
         UsageError: ``spec`` asks for another backbone than this one.
         InputError: the video cannot be decoded, or a feature is not finite.
     """
-    tasks = [Task(spec, backbone, partial)]
-    (made,) = extract_all(source, tasks, mask=mask, progress=progress)
+    tasks = [ExtractionTask(spec, backbone, partial)]
+    (made,) = extract_tasks(source, tasks, mask=mask, progress=progress)
     return made
 
 
-def extract_all(
+def extract_tasks(
     source: FrameSource,
-    tasks: Sequence[Task],
+    tasks: Sequence[ExtractionTask],
     *,
     mask: Mask | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[Extraction, ...]:
     """Several kinds of features of one video, which is decoded once for all of them.
 
@@ -206,43 +210,43 @@ def extract_all(
         UsageError: a spec asks for another backbone than its task has.
         InputError: the video cannot be decoded, or a feature is not finite.
     """
-    rows = [_Rows(task, source, mask_digest(mask)) for task in tasks]
-    hows = list(dict.fromkeys(each.how for each in rows))
-    reading = OnePass(source, hows, mask)
+    rows = [_TaskRunner(task, source, mask_digest(mask)) for task in tasks]
+    hows = list(dict.fromkeys(each.preprocessing for each in rows))
+    reading = MultiSnippetReader(source, hows, mask)
     expected = reading.expected_snippets
     for done, (which, snippet) in enumerate(reading, start=1):
         for each in rows:
-            if each.how == hows[which]:
+            if each.preprocessing == hows[which]:
                 each.add(snippet)
         if progress is not None:
             progress(done, expected and max(done, expected))
     times = dict(zip(hows, reading.timebases, strict=True))
-    return tuple(each.finished(times[each.how], reading) for each in rows)
+    return tuple(each.finished(times[each.preprocessing], reading) for each in rows)
 
 
-class _Rows:
+class _TaskRunner:
     """Features of one task, made as the snippets come."""
 
-    def __init__(self, task: Task, source: FrameSource, mask: str) -> None:
+    def __init__(self, task: ExtractionTask, source: FrameSource, mask: str) -> None:
         backbone, self._partial, self._source = task.backbone, task.partial, source
-        seen = mask if backbone.eyes else ""
-        self._spec = replace(task.spec, precision=backbone.choice.precision, mask=seen)
-        if differences := spec_for(backbone, task.spec).differences(self._spec):
+        seen = mask if backbone.visual_encoders else ""
+        self._spec = replace(task.spec, precision=backbone.runtime.precision, mask=seen)
+        if differences := backbone_spec(backbone, task.spec).differences(self._spec):
             raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
-        self.how = self._spec.how
+        self.preprocessing = self._spec.preprocessing
         self._backbone = backbone
-        self._shape = (len(self._spec.crops), backbone.seen_dim)
-        self._on_disk = task.on_disk and task.partial is not None and not backbone.ears
+        self._shape = (len(self._spec.crops), backbone.visual_dim)
+        self._on_disk = task.on_disk and task.partial is not None and not backbone.audio_encoders
         self._made: list[NDArray[np.float32]] = [np.zeros((0, *self._shape), np.float32)]
         self._known = 0  # Snippets that an earlier run has looked at and that are still to come.
-        if self._partial is not None and backbone.eyes:
+        if self._partial is not None and backbone.visual_encoders:
             self._known = self._partial.known(*self._shape)
             if not self._on_disk:
                 self._made.append(self._partial.load(*self._shape))
         self._waiting: list[NDArray[np.uint8]] = []
         # A power of two: of an extraction that goes on at a whole chunk, all batches are those of
         # one that was never stopped, and so are their last digits.
-        fit = max(1, backbone.batch // self._shape[0])
+        fit = max(1, backbone.batch_size // self._shape[0])
         self._at_once = 1 << (fit.bit_length() - 1)
 
     def add(self, snippet: NDArray[np.uint8]) -> None:
@@ -254,15 +258,15 @@ class _Rows:
         if len(self._waiting) >= self._at_once:
             self._run()
 
-    def finished(self, time: Timebase, reading: OnePass) -> Extraction:
+    def finished(self, time: Timebase, reading: MultiSnippetReader) -> Extraction:
         """All of it, now that the last snippet is there."""
         source = self._source
         if self._waiting:
             self._run()
         notes = [gap_note(time)] if time.gaps else []
-        arrays: list[AnyFeatures] = [self._seen()] if self._backbone.eyes else []
-        for ear in self._backbone.ears:
-            heard, note = listen(source, time, ear)
+        arrays: list[AnyFeatures] = [self._seen()] if self._backbone.visual_encoders else []
+        for ear in self._backbone.audio_encoders:
+            heard, note = encode_sound(source, time, ear)
             _check_finite(heard, source)
             arrays.append(np.repeat(heard[None], self._shape[0], axis=0))
             notes += [note] if note else []
@@ -310,10 +314,10 @@ def _check_finite(features: NDArray[np.float32], source: FrameSource) -> None:
 
 
 def _spec(
-    name: str, sha256: str, dim: int, precision: str, how: Preprocessing, mask: str = ""
+    name: str, sha256: str, dim: int, precision: str, preprocessing: Preprocessing, mask: str = ""
 ) -> FeatureSpec:
     return FeatureSpec(
-        **{field: getattr(how, field) for field in Preprocessing.__dataclass_fields__},
+        **{field: getattr(preprocessing, field) for field in Preprocessing.__dataclass_fields__},
         backbone=name,
         weights_sha256=sha256,
         dim=dim,
@@ -323,17 +327,17 @@ def _spec(
 
 
 @dataclass(frozen=True)
-class Part:
+class SpecTemplate:
     """What one backbone makes of a video.
 
     Attributes:
         backbone: Its name.
-        how: How the video is cut.
+        preprocessing: How the video is cut.
         mask: Digest of the mask over the picture; "": none.
     """
 
     backbone: str
-    how: Preprocessing
+    preprocessing: Preprocessing
     mask: str = ""
 
     def spec(self, precision: str) -> FeatureSpec:
@@ -343,17 +347,20 @@ class Part:
             UsageError: no such backbone.
             InputError: its weights are the user's to get, and are not there.
         """
-        return spec_of(self.backbone, self.how, precision, self.mask)
+        return make_spec(self.backbone, self.preprocessing, precision, self.mask)
 
 
-def parts_of(backbones: str, how: Preprocessing, mask: str = "") -> tuple[Part, ...]:
+def spec_templates(
+    backbones: str, preprocessing: Preprocessing, mask: str = ""
+) -> tuple[SpecTemplate, ...]:
     """The parts of ``i3d+aisfx``, in order; those that listen have no picture and no mask.
 
     Raises:
         UsageError: no such backbone.
     """
-    sound = how.without_picture()
-    named = zip(backbones.split("+"), find_kinds(backbones), strict=True)
+    sound = preprocessing.without_picture()
+    named = zip(backbones.split("+"), get_backbones(backbones), strict=True)
     return tuple(
-        Part(name, sound) if kind.listens else Part(name, how, mask) for name, kind in named
+        SpecTemplate(name, sound) if kind.is_audio else SpecTemplate(name, preprocessing, mask)
+        for name, kind in named
     )

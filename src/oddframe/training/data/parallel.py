@@ -8,19 +8,19 @@ from threading import Event
 from typing import TypeVar
 
 from oddframe.errors import InputError
-from oddframe.features.extraction.extract import Progress
+from oddframe.features.extraction.extract_video import ProgressCallback
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
-GoOn = Progress
+_ItemT = TypeVar("_ItemT")
+_ResultT = TypeVar("_ResultT")
+CancelCheck = ProgressCallback
 
 
-def side_by_side(
-    items: Sequence[Item],
-    make: Callable[[Item, GoOn], Made],
+def parallel_map(
+    items: Sequence[_ItemT],
+    make: Callable[[_ItemT, CancelCheck], _ResultT],
     jobs: int,
-    told: Callable[[int, Item], None],
-) -> list[Made | InputError]:
+    on_done: Callable[[int, _ItemT], None],
+) -> list[_ResultT | InputError]:
     """What ``make`` makes of each, in their order; of what cannot be read, why.
 
     Args:
@@ -28,10 +28,11 @@ def side_by_side(
         make: Takes one, and what it has to call now and then, as the progress of an extraction:
             that raises CancelledError once its result is not needed any more.
         jobs: How many at a time.
-        told: Called with (done, the latest) as they come.
+        on_done: Called with (done, the latest) as they come.
 
     Raises:
-        BaseException: what ``told`` raises, and what ``make`` does other than InputError; those
+        BaseException: what ``translate_os_errors`` raises, and what ``make`` does other than
+        InputError; those
             that are being made are stopped first.
     """
     stopped = Event()
@@ -40,7 +41,7 @@ def side_by_side(
         if stopped.is_set():
             raise CancelledError
 
-    made: dict[int, Made | InputError] = {}
+    made: dict[int, _ResultT | InputError] = {}
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         work = {pool.submit(make, item, go_on): i for i, item in enumerate(items)}
         try:
@@ -50,7 +51,7 @@ def side_by_side(
                     made[i] = future.result()
                 except InputError as error:
                     made[i] = error
-                told(done, items[i])
+                on_done(done, items[i])
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)

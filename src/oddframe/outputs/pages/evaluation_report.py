@@ -44,7 +44,7 @@ class LearningCurve:
 
 
 @dataclass(frozen=True)
-class Tried:
+class SearchRow:
     """One row of a search.
 
     Attributes:
@@ -61,7 +61,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchTable:
     """A grid and what each of its rows gave.
 
     Attributes:
@@ -71,12 +71,12 @@ class Search:
     """
 
     figure: str
-    tried: tuple[Tried, ...]
+    tried: tuple[SearchRow, ...]
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A table as text; the first column names the row."""
 
     title: str
@@ -86,7 +86,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Study:
+class EvaluationReport:
     """What a page shows; parts that are not there are left out of it.
 
     Attributes:
@@ -105,6 +105,6 @@ class Study:
     evaluation: Evaluation | None
     warnings: tuple[str, ...] = ()
     curves: tuple[LearningCurve, ...] = ()
-    search: Search | None = None
-    tables: tuple[Table, ...] = ()
+    search: SearchTable | None = None
+    tables: tuple[TextTable, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()

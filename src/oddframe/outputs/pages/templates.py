@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 # Shown above a wide table on a narrow screen.
-SWIPE = (
+SWIPE_HINT_HTML = (
     '<p class="swipe" aria-hidden="true">\N{LEFT RIGHT ARROW} The table goes on: '
     "swipe it sideways.</p>"
 )
@@ -39,7 +39,7 @@ class Fact(NamedTuple):
     kind: str = ""
 
 
-def render(
+def render_template(
     template: str,
     *,
     style: Sequence[str],
@@ -82,12 +82,12 @@ def _asset(name: str) -> str:
     return (files("oddframe.outputs") / "assets" / name).read_text(encoding="utf-8")
 
 
-def page(
+def render_card_page(
     *,
-    over: str,
+    kind: str,
     title: str,
     summary: str,
-    told: Sequence[str],
+    paragraphs: Sequence[str],
     warnings: Sequence[str],
     body: Sequence[str],
     footer: str,
@@ -95,57 +95,57 @@ def page(
     """A page of cards.
 
     Args:
-        over: What kind of page it is: ``oddframe study``.
+        kind: What kind of page it is: ``oddframe study``.
         title: Its title.
         summary: The one sentence that matters most.
-        told: Paragraphs below it.
+        paragraphs: Paragraphs below it.
         warnings: What a reader should know before trusting it.
         body: Cards, as HTML.
         footer: The last line.
     """
-    return render(
+    return render_template(
         "study",
         style=("report", "study"),
-        over=over,
-        title=f"{title}: {over}",
+        over=kind,
+        title=f"{title}: {kind}",
         name=title,
         summary=summary,
-        told=told,
+        told=paragraphs,
         warnings=warnings,
         body=[Markup(part) for part in body],
         footer=footer,
     )
 
 
-def card(title: str, body: str, note: str = "") -> str:
+def card_html(title: str, body: str, note: str = "") -> str:
     """A card; title and note are text, the body is HTML."""
     below = f'<p class="note below">{escape(note)}</p>' if note else ""
     return f'<section class="card"><h2>{escape(title)}</h2>{body}{below}</section>'
 
 
-def facts(pairs: Sequence[tuple[str, str]]) -> str:
+def facts_html(pairs: Sequence[tuple[str, str]]) -> str:
     """Names and values."""
     shown = [Fact(name, value, "wide" if len(value) > _LONG else "") for name, value in pairs]
     macros: Any = _TEMPLATES.get_template("macros.html").module
     return str(macros.facts(shown))
 
 
-def text_rows(rows: Sequence[Sequence[str]]) -> list[str]:
+def rows_html(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of text as rows of HTML."""
     return ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
 
 
-def table(headings: Sequence[str], rows: Sequence[str]) -> str:
+def table_html(headings: Sequence[str], rows: Sequence[str]) -> str:
     """A table whose rows are HTML; wider than the page, it scrolls by itself."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
     return (
-        f'{SWIPE if len(headings) > 3 else ""}<div class="wide-table" tabindex="0"><table>'
+        f'{SWIPE_HINT_HTML if len(headings) > 3 else ""}<div class="wide-table" tabindex="0"><table>'  # noqa: E501
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def folded(rows: int, body: str, most: int = 14) -> str:
+def collapsed_html(rows: int, body: str, max_rows: int = 14) -> str:
     """``body`` behind a click where it is a table of more than ``most`` rows."""
-    if rows <= most:
+    if rows <= max_rows:
         return body
     return f"<details><summary>All {rows}</summary>{body}</details>"

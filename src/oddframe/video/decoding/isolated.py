@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from oddframe._utils.child_process import ChildFailedError, Pool, is_supported
+from oddframe._utils.child_process import ChildFailedError, ChildProcessPool, is_supported
 from oddframe._utils.files import is_dir
 from oddframe.errors import InputError, UsageError
 from oddframe.video.decoding.folder import FrameFolder
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.frame import Frame, FrameSource, HeartbeatSource, Image
-from oddframe.video.snippets.transforms import Look
+from oddframe.video.snippets.transforms import FrameTransform
 
 _GB = 1e9
 # Frames that the child process keeps behind the latest one, as long as their pictures may be asked
@@ -36,17 +36,17 @@ class DecodingLimits:
 
     Attributes:
         memory_bytes: Beside the decoder's own code; enforced on Linux.
-        silence_s: Seconds without a frame after which the file is given up.
+        timeout_s: Seconds without a frame after which the file is given up.
     """
 
     memory_bytes: int
-    silence_s: float = 120.0
+    timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        if self.memory_bytes < 50_000_000 or not self.silence_s > 0:
+        if self.memory_bytes < 50_000_000 or not self.timeout_s > 0:
             raise UsageError(
                 f"decoding needs at least 0.05 GB of memory and some time, not "
-                f"{self.memory_bytes / _GB:g} GB and {self.silence_s:g} s"
+                f"{self.memory_bytes / _GB:g} GB and {self.timeout_s:g} s"
             )
 
 
@@ -60,7 +60,7 @@ def _default_limits() -> DecodingLimits:
 
 DEFAULT_LIMITS = _default_limits()
 _limits = DEFAULT_LIMITS
-_pool = Pool(most=max(2, os.cpu_count() or 1))
+_pool = ChildProcessPool(max_idle=max(2, os.cpu_count() or 1))
 atexit.register(_pool.close)
 
 
@@ -75,9 +75,7 @@ def decoding_limits() -> DecodingLimits:
     return _limits
 
 
-def run_supervised(
-    path: Path, function: Callable[..., Any], *args: Any
-) -> Generator[Any, Any, Any]:
+def run_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
     """Run a function that reads a file in a child process; see ``ChildProcess.run``.
 
     Args:
@@ -90,7 +88,7 @@ def run_supervised(
     """
     limits = _limits
     try:
-        with _pool.lease(limits.memory_bytes, limits.silence_s) as child:
+        with _pool.lease(limits.memory_bytes, limits.timeout_s) as child:
             result = yield from child.run(function, *args)
     except ChildFailedError as failure:
         raise InputError(f"{path}: {failure}") from None
@@ -99,11 +97,11 @@ def run_supervised(
     return result
 
 
-def call_supervised(path: Path, function: Callable[..., Any], *args: Any) -> Any:
-    """As ``run_supervised`` for a function that is no generator: what it returns."""
+def call_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Any:
+    """As ``run_isolated`` for a function that is no generator: what it returns."""
     if not is_supported():
         return function(*args)
-    running = run_supervised(path, function, *args)
+    running = run_isolated(path, function, *args)
     try:
         next(running)
     except StopIteration as end:
@@ -111,7 +109,7 @@ def call_supervised(path: Path, function: Callable[..., Any], *args: Any) -> Any
     raise TypeError(f"{function} is a generator function")
 
 
-def open_here(path: Path, fps: float | None = None) -> FrameSource:
+def open_in_process(path: Path, fps: float | None = None) -> FrameSource:
     """A video file or a folder of pictures, decoded in this process.
 
     Raises:
@@ -125,7 +123,7 @@ def open_here(path: Path, fps: float | None = None) -> FrameSource:
     return VideoFile(path)
 
 
-class SupervisedVideo(FrameSource):
+class IsolatedVideo(FrameSource):
     """A video file or a folder of pictures, decoded in a child process.
 
     Args:
@@ -134,7 +132,7 @@ class SupervisedVideo(FrameSource):
 
     Raises:
         InputError: there is no such file, no video in it, or opening it broke the child process.
-        UsageError: see ``open_here``.
+        UsageError: see ``open_in_process``.
     """
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
@@ -143,7 +141,7 @@ class SupervisedVideo(FrameSource):
         self._path, self._given_fps = path, fps
         self._fps: float
         self._expected_frames: int | None
-        self._fps, self._expected_frames = call_supervised(path, _describe, path, fps)
+        self._fps, self._expected_frames = call_isolated(path, _describe, path, fps)
 
     @property
     def fps(self) -> float:
@@ -156,7 +154,7 @@ class SupervisedVideo(FrameSource):
         return self._expected_frames
 
     @property
-    def sound_file(self) -> Path | None:
+    def audio_file(self) -> Path | None:
         """The video file itself; of a folder of pictures none."""
         return None if is_dir(self._path) else self._path
 
@@ -167,9 +165,7 @@ class SupervisedVideo(FrameSource):
             InputError: the video cannot be decoded, or decoding it broke the child process.
         """
         reply: Any = None
-        running = run_supervised(
-            self._path, _on_source, self._path, self._given_fps, function, args
-        )
+        running = run_isolated(self._path, _on_source, self._path, self._given_fps, function, args)
         try:
             while True:
                 try:
@@ -183,12 +179,12 @@ class SupervisedVideo(FrameSource):
         finally:
             running.close()
 
-    def looks(self, looks: Sequence[Look]) -> Iterator[tuple[Frame, ...]]:
+    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         """The frames, see ``FrameSource.looks``; a picture that is not asked for is not made.
 
         Those of a frame come along with it, if they were asked for of the frame before.
         """
-        running = self.run(_frames, tuple(looks))
+        running = self.run(_frames, tuple(read))
         recent: deque[list[weakref.ref[Frame]]] = deque()
         used: set[int] = set()
 
@@ -203,7 +199,7 @@ class SupervisedVideo(FrameSource):
                 time_s, after_gap, sent = found
                 frames = tuple(
                     Frame(partial(picture, number, which, sent), time_s, after_gap)
-                    for which in range(len(looks))
+                    for which in range(len(read))
                 )
                 recent.append([weakref.ref(frame) for frame in frames])
                 used.clear()
@@ -225,7 +221,7 @@ def _make(frames: Iterable[weakref.ref[Frame]]) -> None:
 
 
 def _describe(path: Path, fps: float | None) -> tuple[float, int | None]:
-    source = open_here(path, fps)
+    source = open_in_process(path, fps)
     return source.fps, source.expected_frames
 
 
@@ -237,7 +233,7 @@ def _on_source(
     heartbeat: Callable[[], None],
 ) -> Generator[Any, Any, Any]:
     """In the child process: run a function on a video; counts of damage go with every item."""
-    source = HeartbeatSource(open_here(path, fps), lambda *_: heartbeat())
+    source = HeartbeatSource(open_in_process(path, fps), lambda *_: heartbeat())
     running = function(source, *args)
     reply: Any = None
     try:
@@ -251,7 +247,7 @@ def _on_source(
         running.close()
 
 
-def _frames(source: FrameSource, looks: Sequence[Look]) -> Generator[Any, Any, None]:
+def _frames(source: FrameSource, read: Sequence[FrameTransform]) -> Generator[Any, Any, None]:
     """In the child process: (time, after a gap, pictures by look) of each frame; None at the end.
 
     What is sent to it is the looks whose pictures were used, for the next frame; or, for a picture,
@@ -259,7 +255,7 @@ def _frames(source: FrameSource, looks: Sequence[Look]) -> Generator[Any, Any, N
     """
     recent: dict[int, tuple[Frame, ...]] = {}
     used: frozenset[int] = frozenset()
-    for number, frames in enumerate(source.looks(looks)):
+    for number, frames in enumerate(source.read(read)):
         recent[number] = frames
         recent.pop(number - _KEPT_FRAMES, None)
         pictures = {which: frames[which].image for which in used}

@@ -10,7 +10,7 @@ from oddframe.datasets.labelled import Dataset
 
 
 @dataclass(frozen=True)
-class Manifest:
+class PublishedDataset:
     """A published data set: what it is, what its folder holds, and how much it must be.
 
     Attributes:

@@ -17,14 +17,14 @@ from typer.main import get_command
 from oddframe.cli.main import app
 from oddframe.cli.options import (
     RENAMED_OPTIONS,
-    SCORE_FORMATS,
+    complete_formats,
     complete_methods,
     complete_models,
     translate_old_options,
 )
 from oddframe.methods.registry import method_names
 from oddframe.modelfile import shipped_models
-from oddframe.outputs.write import FORMATS
+from oddframe.outputs.formats import format_names
 from oddframe.training.config_files import shipped_configs
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT
@@ -148,7 +148,7 @@ def test_bash_completion_offers_the_choices(words: str, some: set[str], tmp_path
 def test_what_is_completed_is_what_there_is() -> None:
     assert complete_methods("") == sorted(method_names())
     assert complete_models("") == list(shipped_models())
-    assert SCORE_FORMATS == FORMATS
+    assert complete_formats("") == list(format_names())
     assert shipped_configs().keys() == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 
 

@@ -27,7 +27,6 @@ import pytest
 from oddframe._utils.worker_pool import Heartbeat
 from oddframe.cameras import with_thresholds
 from oddframe.cli import batch
-from oddframe.cli.jobs import ScoringJob, ScoringOutcome
 from oddframe.cli.messages import damaged_packets_note, mended_frames_note
 from oddframe.detector import Detector
 from oddframe.events import smooth_frame_scores
@@ -37,6 +36,7 @@ from oddframe.features.store.store import write_features
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.scores.json_file import read_json
 from oddframe.outputs.write import write
+from oddframe.scoring import ScoringJob, ScoringOutcome
 from tests.cli.conftest import Answer
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT, Image, encode
 from tests.sounds import tone, with_sound

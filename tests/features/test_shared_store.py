@@ -19,11 +19,10 @@ import cv2
 import numpy as np
 import pytest
 
+from oddframe import scoring
 from oddframe._utils.locks import wait_for_lock
 from oddframe._utils.worker_pool import Heartbeat, WorkerPool
 from oddframe.backbones.registry import get_backbones, load_backbone
-from oddframe.cli import jobs
-from oddframe.cli.jobs import ScoringJob, ScoringSettings, load_detector, score_input
 from oddframe.events import RuleChanges
 from oddframe.features.extraction import worker as making
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video, spec_templates
@@ -36,6 +35,7 @@ from oddframe.features.store.manifest import (
     read_entries,
 )
 from oddframe.features.store.store import FeatureStore, content_hash
+from oddframe.scoring import ScoringJob, ScoringSettings, load_detector, score_input
 from oddframe.video.mask import Masks
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx_file import write
@@ -229,10 +229,10 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
         out=tmp_path,
         formats=("json",),
         fresh=False,
-        debug=True,
+        raise_errors=True,
     )
     job, detector = ScoringJob(clip, "fi150"), load_detector(settings)
-    seen = jobs._digest(jobs._seen(job, (clip,), settings, detector, None))
+    seen = scoring._short_hash(scoring._feature_inputs(job, (clip,), settings, detector, None))
     other = PartialFeatures(tmp_path / f".{seen}.partial", chunk=2)
     assert other.acquire()
     other.add(np.zeros((2, 1, 1024), np.float32))

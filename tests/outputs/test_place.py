@@ -9,7 +9,8 @@ import pytest
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
 from oddframe.outputs.scores.json_file import read_json, write_json
-from oddframe.outputs.text import box_in_pixels, describe_box, top_tiles
+from oddframe.outputs.text import describe_box
+from oddframe.outputs.video.overlay import box_in_pixels, top_tiles
 from oddframe.timeline import Box, ScoreTrack, TileScores, Timebase
 from tests.outputs.conftest import INFO
 

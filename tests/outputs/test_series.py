@@ -20,7 +20,7 @@ def test_a_short_track_comes_out_snippet_by_snippet(make_result: MakeResult) -> 
     np.testing.assert_array_equal(curve.high, result.track.scores)
     np.testing.assert_allclose(curve.edges[:-1], result.track.timebase.snippet_times()[:, 0])
     assert curve.edges[-1] == 4.0
-    assert curve.whole
+    assert curve.is_exact
 
 
 @given(

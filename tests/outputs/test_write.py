@@ -18,12 +18,13 @@ from oddframe._utils import files
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
-from oddframe.outputs import visual_files as pictures
+from oddframe.outputs.formats import format_names
+from oddframe.outputs.pages import report
 from oddframe.outputs.pages.report import Media, write_html
 from oddframe.outputs.scores.json_file import read_json, read_score_file, write_json
 from oddframe.outputs.video import encode
-from oddframe.outputs.video import encode as preview
-from oddframe.outputs.write import FORMATS, find_wrong_files, output_path, write
+from oddframe.outputs.video import frames as video_frames
+from oddframe.outputs.write import find_wrong_files, output_path, write
 from oddframe.video.discover import is_generated
 from oddframe.video.mask import Mask
 
@@ -40,10 +41,12 @@ def test_all_formats_of_a_real_clip_from_one_decoding(
     make_result: MakeResult, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Any] = []
-    real = pictures.open_source
-    monkeypatch.setattr(pictures, "open_source", lambda *a, **k: opened.append(a) or real(*a, **k))
+    real = video_frames.open_source
+    monkeypatch.setattr(
+        video_frames, "open_source", lambda *a, **k: opened.append(a) or real(*a, **k)
+    )
     result = make_result(50, 25.0, [(0.6, 1.2)], video=str(clip))
-    files = write(result, FORMATS, tmp_path / "new" / "out", "cam 3")
+    files = write(result, format_names(), tmp_path / "new" / "out", "cam 3")
     assert [file.name for file in files] == [
         "cam 3.json",
         "cam 3.csv",
@@ -52,7 +55,9 @@ def test_all_formats_of_a_real_clip_from_one_decoding(
         "cam 3.html",
         "cam 3.annotated.mp4",
     ]
-    assert files == [output_path(tmp_path / "new" / "out", "cam 3", name) for name in FORMATS]
+    assert files == [
+        output_path(tmp_path / "new" / "out", "cam 3", name) for name in format_names()
+    ]
     assert sorted(files) == sorted((tmp_path / "new" / "out").iterdir())
     assert len(opened) == 1
     with av.open(str(files[-1])) as container:
@@ -107,7 +112,7 @@ def test_the_page_of_a_long_video_plays_it_from_beside_itself(
     monkeypatch: pytest.MonkeyPatch,
     write_video: Callable[..., Path],
 ) -> None:
-    monkeypatch.setattr(pictures, "EMBED_S", 1.0)
+    monkeypatch.setattr(report, "MAX_EMBEDDED_S", 1.0)
     (tmp_path / "in put").mkdir()
     known = tmp_path / "in put" / "a.mp4"
     known.write_bytes(clip.read_bytes())
@@ -120,7 +125,7 @@ def test_the_page_of_a_long_video_plays_it_from_beside_itself(
     page, copy = write(make_result(50, video=str(unknown)), ["html"], tmp_path / "out", "b")
     assert copy.name == "b.preview.mp4"
     assert 'src="b.preview.mp4"' in page.read_text(encoding="utf-8")
-    assert preview.plays_in_browsers(copy)
+    assert encode.plays_in_browsers(copy)
     assert is_generated(copy)
 
 
@@ -232,14 +237,14 @@ def test_the_score_file_lists_the_files_of_its_result_and_comes_last(
     make_result: MakeResult, clip: Path, tmp_path: Path
 ) -> None:
     result = make_result(50, 25.0, [(0.6, 1.2)], video=str(clip))
-    written = write(result, FORMATS, tmp_path, "a")
+    written = write(result, format_names(), tmp_path, "a")
     found = read_score_file(tmp_path / "a.json")
     assert found.intact is True
     assert found.files == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in written[1:]
     }
     assert all(path.stat().st_mtime_ns <= written[0].stat().st_mtime_ns for path in written)
-    assert find_wrong_files(found, FORMATS, tmp_path, "a") == {}
+    assert find_wrong_files(found, format_names(), tmp_path, "a") == {}
 
 
 def test_files_of_the_same_result_stay_listed_and_outdated_ones_go(
@@ -293,7 +298,7 @@ def test_a_page_whose_video_beside_it_is_damaged_is_written_anew(
     monkeypatch: pytest.MonkeyPatch,
     write_video: Callable[..., Path],
 ) -> None:
-    monkeypatch.setattr(pictures, "EMBED_S", 1.0)
+    monkeypatch.setattr(report, "MAX_EMBEDDED_S", 1.0)
     grey = [np.full((48, 64, 3), 90, dtype=np.uint8)] * 50
     video = write_video(tmp_path / "b.avi", grey, codec="mjpeg", options={})
     write(make_result(50, video=str(video)), ["json", "html"], tmp_path, "b")

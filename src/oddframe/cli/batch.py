@@ -14,13 +14,6 @@ from oddframe._utils.threads import share_cores
 from oddframe._utils.worker_pool import Heartbeat, WorkerFailure, WorkerPool, send_heartbeats
 from oddframe.cli.console import bar_progress, print_answer, print_note, printable, progress_bar
 from oddframe.cli.inputs import recordings
-from oddframe.cli.jobs import (
-    ScoringJob,
-    ScoringOutcome,
-    ScoringSettings,
-    load_detector,
-    score_input,
-)
 from oddframe.cli.messages import format_batch_summary, format_outcome, outcomes_to_dict
 from oddframe.detector import Detector
 from oddframe.errors import InputError, OddframeError, UsageError
@@ -29,6 +22,13 @@ from oddframe.modelfile import DETECTS_UNUSUAL
 from oddframe.outputs.pages.folder_index import INDEX_NAME as INDEX
 from oddframe.outputs.pages.folder_index import FolderIndex, is_index
 from oddframe.outputs.write import output_path, unique_stems
+from oddframe.scoring import (
+    ScoringJob,
+    ScoringOutcome,
+    ScoringSettings,
+    load_detector,
+    score_input,
+)
 from oddframe.video.decoding.folder import PICTURE_SUFFIXES
 from oddframe.video.decoding.isolated import DecodingLimits, decoding_limits, set_decoding_limits
 

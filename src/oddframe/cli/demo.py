@@ -42,8 +42,9 @@ def demo(
     The clips are of recordings that the model never saw.
     """
     from oddframe.detector import Detector
+    from oddframe.outputs.formats import format_names
     from oddframe.outputs.video.encode import LabelledClip, join_clips
-    from oddframe.outputs.write import FORMATS, write
+    from oddframe.outputs.write import write
 
     with (DEMO_DATA / "clips.csv").open(newline="") as file:
         clips = [
@@ -59,7 +60,7 @@ def demo(
         track = detector.score(made.features)
         result = replace(detector.result(str(video), track), truth=truth)
         bar.add_task("drawing", total=None, note="")
-        files = write(result, FORMATS, out, None)
+        files = write(result, format_names(), out, None)
     for text in format_events_table(result):
         print_answer(text)
     print_answer()

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from oddframe.cli.console import printable
-from oddframe.cli.jobs import ScoringOutcome
 from oddframe.features.extraction.extract_video import gap_note
 from oddframe.outputs.scores.json_file import result_to_dict
 from oddframe.outputs.text import describe_box, format_clock, format_duration
+from oddframe.scoring import ScoringOutcome
 from oddframe.timeline import Event
 
 _EVENTS_IN_A_LINE = 5

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-# Of score; what writes them is imported when it is needed.
-SCORE_FORMATS = ("json", "csv", "vtt", "png", "html", "mp4")
+from oddframe.outputs.formats import format_names
+
 # Options that had another name, by verb; "" where the option has become what happens anyway.
 RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "score": {"--again": "--fresh"},
@@ -124,7 +124,7 @@ def complete_methods(incomplete: str) -> list[str]:
 
 def complete_formats(incomplete: str) -> list[str]:
     """Formats of ``score`` that begin as the last word of a list with commas does."""
-    return _last_of_list(SCORE_FORMATS, incomplete)
+    return _last_of_list(format_names(), incomplete)
 
 
 def _last_of_list(known: Sequence[str], incomplete: str) -> list[str]:

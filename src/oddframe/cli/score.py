@@ -9,7 +9,6 @@ import typer
 
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
-    SCORE_FORMATS,
     DebugOption,
     Device,
     DeviceOption,
@@ -33,6 +32,7 @@ from oddframe.cli.options import (
     complete_formats,
     split_list,
 )
+from oddframe.outputs.formats import SCORE_FILE, format_names
 
 EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
 DEFAULT_RESULTS_FOLDER = Path("oddframe-results")
@@ -62,7 +62,7 @@ def score(
         typer.Option(
             "--format",
             "-f",
-            help=f"Any of {','.join(SCORE_FORMATS)}.",
+            help=f"Any of {','.join(format_names())}.",
             show_default=False,
             autocompletion=complete_formats,
         ),
@@ -103,9 +103,9 @@ def score(
     """
     from oddframe._utils.files import invalid_path_reason
     from oddframe.cli.batch import score_batch
-    from oddframe.cli.jobs import ScoringSettings
     from oddframe.errors import InputError, UsageError
     from oddframe.events import RuleChanges
+    from oddframe.scoring import ScoringSettings
     from oddframe.video.mask import read_masks
 
     if not paths and not features:
@@ -140,10 +140,9 @@ def score(
 
 def _formats(text: str | None) -> tuple[str, ...]:
     from oddframe.errors import UsageError
-    from oddframe.outputs.write import FORMATS
 
     wanted = [name.lower() for name in split_list(text or "")]
     for name in wanted:
-        if name not in FORMATS:
-            raise UsageError(f"--format {name}: choose from {','.join(FORMATS)}")
-    return tuple(name for name in FORMATS if name == "json" or name in wanted)
+        if name not in format_names():
+            raise UsageError(f"--format {name}: choose from {','.join(format_names())}")
+    return tuple(name for name in format_names() if name == SCORE_FILE or name in wanted)

@@ -1,12 +1,13 @@
-"""The score curve as a picture, in the style of figure 4 of the UR-DMU paper (AAAI 2023).
+"""The score curve as a PNG, in the style of figure 4 of the UR-DMU paper (AAAI 2023).
 
-A panel of a figure in the style of figure 4 of the UR-DMU paper: an axis of time, key frames.
+The parts of such a figure (axes, key frames above them) also serve the figures of ``research``.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +23,18 @@ from oddframe._utils.files import write_bytes
 from oddframe.detector import VideoResult
 from oddframe.outputs import drawing as picture
 from oddframe.outputs.drawing import RgbImage, StepCurve, step_curve
-from oddframe.outputs.highlights import Highlight
+from oddframe.outputs.formats import FrameConsumer, VideoTarget
+from oddframe.outputs.highlights import (
+    KEY_FRAME_SIDE,
+    Highlight,
+    KeyFrameCollector,
+    select_highlights,
+)
 from oddframe.outputs.text import format_clock, format_duration, tick_step
 
 INK, GREY, GAP_GREY = "#1d2430", "#6b7480", "#e6e9ed"
-# Inches: pictures' height, their captions, the lines down to the curve, between two pictures.
+# Inches: height of key frames, of their captions, of the lines down to the curve; the gap between
+# two key frames.
 KEY_FRAME_HEIGHT, CAPTION_HEIGHT, LEADER_HEIGHT, KEY_FRAME_GAP = 1.05, 0.24, 0.34, 0.10
 # The axis reaches so far above a score of 1.
 SCORE_AXIS_TOP = 1.035
@@ -44,32 +52,32 @@ BLUE, RED, GREEN, PINK = map(
 
 @dataclass(frozen=True)
 class PlotLayout:
-    """Where the plot of a panel is, in inches from the lower left of a page.
+    """Where a plot is on a page, in inches from the lower left.
 
     Attributes:
-        left: Of the plot.
-        foot: Below the plot.
-        wide: Of the plot.
-        tall: Of the plot.
-        page: Width and height of the page.
+        left: Left edge of the plot.
+        bottom: Lower edge.
+        width: Its width.
+        height: Its height.
+        page_size: Width and height of the page.
     """
 
     left: float
-    foot: float
-    wide: float
-    tall: float
-    page: tuple[float, float]
+    bottom: float
+    width: float
+    height: float
+    page_size: tuple[float, float]
 
     def axes(self, figure: Figure) -> Axes:
-        """The axes there."""
-        width, height = self.page
-        box = (self.left / width, self.foot / height, self.wide / width, self.tall / height)
+        """Add axes for the plot."""
+        width, height = self.page_size
+        box = (self.left / width, self.bottom / height, self.width / width, self.height / height)
         return figure.add_axes(box)
 
 
 def style_axes(axes: Axes, start: float, end: float, *, ticks: int = 10) -> None:
-    """Scores from 0 to 1 over the seconds from ``start`` to ``end``."""
-    axes.patch.set_visible(False)  # The lines from the key frames pass behind.
+    """Set up axes for scores from 0 to 1 over the seconds from ``start`` to ``end``."""
+    axes.patch.set_visible(False)  # The lines from the key frames are behind.
     axes.set_xlim(start, end)
     axes.set_ylim(0, SCORE_AXIS_TOP)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
@@ -91,7 +99,7 @@ def _time_axis(axes: Axes, duration_s: float, ticks: int) -> None:
         axes.set_xlabel("time (s)", fontsize=10, color=INK)
     else:
         hours = duration_s >= 3600
-        # Steps of whole minutes over hours: seconds would only be noughts.
+        # Steps of whole minutes over hours: the seconds would all be zero.
         cut = -3 if hours and step >= 60 else None
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda x, _: format_clock(x, hours=hours)[:cut])
@@ -100,11 +108,13 @@ def _time_axis(axes: Axes, duration_s: float, ticks: int) -> None:
         axes.set_xlabel(f"time ({unit})", fontsize=10, color=INK)
 
 
-def fit_label(text: str, most: int) -> str:
-    """``text`` cut in its middle to ``most`` characters; what the font lacks becomes a box."""
+def fit_label(text: str, max_length: int) -> str:
+    """``text`` cut in the middle to ``max_length`` characters; a box for those the font lacks."""
     font = get_font(findfont(FontProperties(family="DejaVu Sans")))
     text = "".join(c if font.get_char_index(ord(c)) else "\N{WHITE SQUARE}" for c in text)
-    return text if len(text) <= most else f"{text[: most * 2 // 3]}…{text[-most // 3 + 1 :]}"
+    if len(text) <= max_length:
+        return text
+    return f"{text[: max_length * 2 // 3]}…{text[-max_length // 3 + 1 :]}"
 
 
 def draw_key_frames(
@@ -113,25 +123,35 @@ def draw_key_frames(
     curve: StepCurve,
     frames: Sequence[tuple[Highlight, RgbImage]],
 ) -> None:
-    """Key frames in a row above a plot, each as near above its moment as its neighbours let it."""
-    width, height = layout.page
+    """Draw key frames in a row above a plot, each as near its time as its neighbours allow.
+
+    Args:
+        figure: Figure to draw in.
+        layout: Layout of the plot.
+        curve: The curve in the plot.
+        frames: Key frames in order of time.
+    """
+    width, height = layout.page_size
     start, end = float(curve.edges[0]), float(curve.edges[-1])
-    room = layout.wide / len(frames) - KEY_FRAME_GAP
+    room = layout.width / len(frames) - KEY_FRAME_GAP
     widths = [min(room, KEY_FRAME_HEIGHT * image.shape[1] / image.shape[0]) for _, image in frames]
     wanted = [
-        layout.left + layout.wide * (moment.time_s - start) / (end - start) for moment, _ in frames
+        layout.left + layout.width * (highlight.time_s - start) / (end - start)
+        for highlight, _ in frames
     ]
-    places = spread_centres(wanted, widths, layout.left, layout.left + layout.wide)
-    roof = layout.foot + layout.tall
-    floor = roof + LEADER_HEIGHT
-    for (moment, image), x, centre, wide in zip(frames, wanted, places, widths, strict=True):
-        colour = RED if moment.abnormal else GREEN
-        tall = wide * image.shape[0] / image.shape[1]
+    places = spread_centres(wanted, widths, layout.left, layout.left + layout.width)
+    plot_top = layout.bottom + layout.height
+    row_bottom = plot_top + LEADER_HEIGHT
+    for (highlight, image), x, centre, frame_width in zip(
+        frames, wanted, places, widths, strict=True
+    ):
+        colour = RED if highlight.abnormal else GREEN
+        frame_height = frame_width * image.shape[0] / image.shape[1]
         box = (
-            (centre - wide / 2) / width,
-            (floor + (KEY_FRAME_HEIGHT - tall) / 2) / height,
-            wide / width,
-            tall / height,
+            (centre - frame_width / 2) / width,
+            (row_bottom + (KEY_FRAME_HEIGHT - frame_height) / 2) / height,
+            frame_width / width,
+            frame_height / height,
         )
         axes = figure.add_axes(box)
         axes.imshow(image, aspect="auto", interpolation="antialiased")
@@ -139,12 +159,12 @@ def draw_key_frames(
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2.6)
-        below = floor + (KEY_FRAME_HEIGHT - tall) / 2
-        top = layout.foot + layout.tall * curve.at(moment.time_s) / SCORE_AXIS_TOP
+        below = row_bottom + (KEY_FRAME_HEIGHT - frame_height) / 2
+        top = layout.bottom + layout.height * curve.at(highlight.time_s) / SCORE_AXIS_TOP
         figure.add_artist(
             Line2D(
                 [centre / width, x / width, x / width],
-                [below / height, (roof + 0.06) / height, top / height],
+                [below / height, (plot_top + 0.06) / height, top / height],
                 color=colour,
                 linewidth=1.0,
                 alpha=0.75,
@@ -165,8 +185,8 @@ def draw_key_frames(
         )
         figure.text(
             centre / width,
-            (floor + (KEY_FRAME_HEIGHT + tall) / 2 + 0.13) / height,
-            _instant(moment.time_s, end - start),
+            (row_bottom + (KEY_FRAME_HEIGHT + frame_height) / 2 + 0.13) / height,
+            _format_time(highlight.time_s, end - start),
             fontsize=9.5,
             color=colour,
             fontweight="bold",
@@ -175,7 +195,7 @@ def draw_key_frames(
         )
 
 
-def _instant(time_s: float, duration_s: float) -> str:
+def _format_time(time_s: float, duration_s: float) -> str:
     if duration_s < 60:
         return f"{time_s:.{1 if duration_s >= 1 else 2}f} s"
     return format_clock(time_s, hours=duration_s >= 3600)
@@ -197,41 +217,53 @@ def spread_centres(
     return places
 
 
-# Inches at 160 dots an inch: 1600 pixels wide.
+# Inches, at 160 dots an inch: 1600 pixels wide.
 _DPI, _WIDTH = 160, 10.0
 _LEFT, _RIGHT = 0.72, 0.30
 _PLOT, _FOOT, _HEAD = 2.45, 0.98, 0.52
 
 
 def write_png(
-    result: VideoResult, path: Path, shown: Mapping[Highlight, RgbImage] | None = None
+    result: VideoResult, path: Path, key_frames: Mapping[Highlight, RgbImage] | None = None
 ) -> None:
-    """Draw the score over time with threshold, events, truth, and key frames above, 1600 wide.
+    """Draw the score over time with threshold, events, truth and key frames, 1600 pixels wide.
 
     Args:
         result: What to draw.
         path: PNG file.
-        shown: Key frames (h, w, 3) RGB by moment; none: the curve alone, and a lower picture.
+        key_frames: Images (h, w, 3) RGB by highlight; without any, the picture is lower.
 
     Raises:
         OddframeError: the file cannot be written.
     """
-    frames = sorted((shown or {}).items(), key=lambda item: item[0].time_s)
+    frames = sorted((key_frames or {}).items(), key=lambda item: item[0].time_s)
     above = KEY_FRAME_HEIGHT + CAPTION_HEIGHT + LEADER_HEIGHT if frames else 0.0
     height = _HEAD + above + _PLOT + _FOOT
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    place = PlotLayout(_LEFT, _FOOT, _WIDTH - _LEFT - _RIGHT, _PLOT, (_WIDTH, height))
-    axes = place.axes(figure)
+    layout = PlotLayout(_LEFT, _FOOT, _WIDTH - _LEFT - _RIGHT, _PLOT, (_WIDTH, height))
+    axes = layout.axes(figure)
     curve = step_curve(result, 1500)
     _draw_curve(axes, result, curve)
     _draw_legend(figure, result, curve, height)
     _draw_title(figure, result, height)
     if frames:
-        draw_key_frames(figure, place, curve, frames)
+        draw_key_frames(figure, layout, curve, frames)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_bytes(path, buffer.getvalue())
+
+
+@contextmanager
+def curve_writer(result: VideoResult, target: VideoTarget) -> Iterator[FrameConsumer]:
+    """Take key frames from a video, then draw its curve; a writer of ``outputs.formats``."""
+    highlights = select_highlights(result)
+    collector = KeyFrameCollector((each.time_s for each in highlights), KEY_FRAME_SIDE)
+    yield collector
+    collector.close()
+    images = collector.images
+    found = {each: images[each.time_s] for each in highlights if each.time_s in images}
+    write_png(result, target.path, found)
 
 
 def _draw_curve(axes: Axes, result: VideoResult, curve: StepCurve) -> None:
@@ -242,7 +274,7 @@ def _draw_curve(axes: Axes, result: VideoResult, curve: StepCurve) -> None:
     for a, b in result.track.timebase.gap_times:
         axes.axvspan(a, b, facecolor=GAP_GREY, edgecolor="none", zorder=0)
     for event in result.events:
-        # Never thinner than two pixels: an event of seconds has to be seen in a video of hours.
+        # At least two pixels wide: an event of seconds has to be seen in a video of hours.
         width = max(event.duration_s, (end - start) * 0.0015)
         left = min(event.start_s, end - width)
         bar = Rectangle((left, 1.0), width, 0.035, facecolor=RED, zorder=4)
@@ -250,14 +282,14 @@ def _draw_curve(axes: Axes, result: VideoResult, curve: StepCurve) -> None:
     axes.axhline(result.rule.threshold, color=GREY, linewidth=1.1, linestyle=(0, (5, 3)), zorder=2)
     times, low, high = curve.outline()
     axes.fill_between(times, 0, high, facecolor=BLUE, alpha=0.06, linewidth=0, zorder=1)
-    if curve.whole:
+    if curve.is_exact:
         axes.plot(times, high, color=BLUE, linewidth=1.6, solid_joinstyle="round", zorder=3)
     else:
         axes.fill_between(times, low, high, color=BLUE, linewidth=0.7, zorder=3)
 
 
 def _draw_legend(figure: Figure, result: VideoResult, curve: StepCurve, height: float) -> None:
-    name = "score" if curve.whole else "score (lowest to highest)"
+    name = "score" if curve.is_exact else "score (lowest to highest)"
     entries: list[tuple[Line2D | Patch, str]] = [
         (Line2D([], [], color=BLUE, linewidth=2), name),
         (

@@ -1,11 +1,9 @@
-"""Scaling, framing, lettering: what several pictures share.
-
-A score track as few steps as a picture can show.
-"""
+"""What several pictures share: colours, scaling, fonts, and the score curve as steps to draw."""
 
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,9 +28,9 @@ PINK_RGB = (250, 200, 211)
 
 
 def even_size(width: int, height: int, max_side: int, min_width: int = 2) -> tuple[int, int]:
-    """A size of the same shape that fits into ``most`` x ``most``, both sides even.
+    """A size of the same aspect ratio within ``max_side`` x ``max_side``, both sides even.
 
-    Pictures narrower than ``least`` grow to it, as far as ``most`` lets them.
+    Narrower pictures grow to ``min_width``, as far as ``max_side`` allows.
     """
     scale = min(1.0, max_side / width, max_side / height)
     if width * scale < min_width:
@@ -41,17 +39,17 @@ def even_size(width: int, height: int, max_side: int, min_width: int = 2) -> tup
 
 
 def letterbox(image: RgbImage, width: int, height: int) -> RgbImage:
-    """``image`` (h, w, 3) scaled into (height, width, 3), black bars where its shape differs."""
+    """Scale ``image`` (h, w, 3) to (height, width, 3), with black bars where its shape differs."""
     h, w = image.shape[:2]
     if (h, w) == (height, width):
         return image
     scale = min(width / w, height / h)
     inner = (max(1, round(w * scale)), max(1, round(h * scale)))
-    # Even sizes are a pixel off the true shape: that is no reason for a bar.
+    # Even sizes are up to a pixel off the true aspect ratio: no bars for that.
     if abs(h * width / w - height) <= 1 or abs(w * height / h - width) <= 1:
         inner = (width, height)
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = np.asarray(cv2.resize(image, inner, interpolation=how), dtype=np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(image, inner, interpolation=interpolation), dtype=np.uint8)
     if inner == (width, height):
         return small
     canvas = np.zeros((height, width, 3), dtype=np.uint8)
@@ -67,6 +65,12 @@ def encode_jpeg(image: RgbImage, quality: int = 82) -> bytes:
     return buffer.getvalue()
 
 
+def embedded_jpeg(image: RgbImage, quality: int) -> dict[str, str | int]:
+    """An RGB image for a page: ``url`` (a data URI with a JPEG), ``width`` and ``height``."""
+    url = f"data:image/jpeg;base64,{b64encode(encode_jpeg(image, quality)).decode()}"
+    return {"url": url, "width": image.shape[1], "height": image.shape[0]}
+
+
 @lru_cache(maxsize=16)
 def load_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib: the same letters on every machine."""
@@ -75,7 +79,7 @@ def load_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 class HasScores(Protocol):
-    """Scores, and the rule that they are held against."""
+    """A score track with the event rule whose threshold applies to it."""
 
     @property
     def track(self) -> ScoreTrack: ...
@@ -86,12 +90,12 @@ class HasScores(Protocol):
 
 @dataclass(frozen=True)
 class StepCurve:
-    """A curve that is constant, or moves inside a band, between two edges.
+    """A score curve as steps: one score, or a band of scores, between two edges.
 
     Attributes:
         edges: (n + 1,) seconds, increasing.
         low: (n,) lowest score of each step.
-        high: (n,) highest; ``low`` itself where nothing was left out.
+        high: (n,) highest; equal to ``low`` where a step is one score.
     """
 
     edges: FloatArray
@@ -99,41 +103,40 @@ class StepCurve:
     high: FloatArray
 
     @property
-    def whole(self) -> bool:
+    def is_exact(self) -> bool:
         """Whether each step is one score."""
         return bool((self.low == self.high).all())
 
     def at(self, seconds: float) -> float:
-        """Highest score of the step at a time; outside of the video, of the first or last one."""
+        """Highest score of the step at a time; outside of the video, of the first or last step."""
         step = int(np.searchsorted(self.edges, seconds, side="right")) - 1
         return float(self.high[min(max(step, 0), len(self.high) - 1)])
 
     def middle(self, seconds: float) -> float:
-        """Middle of the step at a time, in seconds."""
+        """Middle of the step at a time (s)."""
         step = int(np.searchsorted(self.edges, seconds, side="right")) - 1
         step = min(max(step, 0), len(self.high) - 1)
         return float(self.edges[step] + self.edges[step + 1]) / 2
 
     def outline(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Corners (2 n,) for drawing: times, lower scores, upper scores."""
+        """Corners of the curve, each (2 n,): times, lowest scores, highest scores."""
         times = np.repeat(self.edges, 2)[1:-1]
         return times, np.repeat(self.low, 2), np.repeat(self.high, 2)
 
 
 def step_curve(result: HasScores, max_steps: int) -> StepCurve:
-    """The curve that the threshold was held against, as at most ``most`` steps, no peak lost.
+    """The curve that the threshold applies to, as at most ``max_steps`` steps that keep all peaks.
 
-    These are the frame scores, smoothed if the rule smooths. Equal neighbours are one step, so
-    snippet scores come out as they are; where that leaves more than ``most``, time is cut into
-    ``most`` equal parts with their lowest and highest scores. In a gap of the time line the curve
-    is at 0.
+    The curve is the frame scores, smoothed if the rule smooths. Equal neighbours are one step, so
+    snippet scores stay as they are. If that gives more than ``max_steps``, time is divided into
+    ``max_steps`` equal parts with their lowest and highest scores. In a gap the curve is 0.
     """
     base = result.track.timebase
     frame_scores = smooth_frame_scores(result.track, result.rule.smooth_s)
     changes = np.append(True, np.diff(frame_scores) != 0)
     changes[list(base.gaps)] = True
     starts = np.flatnonzero(changes)
-    # A gap is a step of its own, in front of the frame that follows it.
+    # A gap is a step of its own, before the frame that follows it.
     places = np.searchsorted(starts, base.gaps)
     edges = np.insert(base.frame_times[starts], places, base.gap_times[:, 0])
     edges = np.append(edges, base.end_s)

@@ -1,7 +1,4 @@
-"""Which few moments of a video to show.
-
-Single frames of a video, caught as it passes by.
-"""
+"""Highlights of a video: the few times worth a picture, and the frames shown at them."""
 
 from __future__ import annotations
 
@@ -16,14 +13,17 @@ from oddframe.outputs.drawing import HasScores, RgbImage, even_size, letterbox, 
 from oddframe.timeline import Event, FloatArray
 from oddframe.video.frame import Frame
 
-# Instants that a normal moment is chosen from.
+# Longest side of the key frames in figures and pages (pixels).
+KEY_FRAME_SIDE = 480
+# So many times are candidates for a highlight without an event.
 _CANDIDATES = 400
-# What part of the video's length a score of 1 weighs: far apart is good, quiet is better.
-_QUIET = 0.3
+# A score of 1 counts against a candidate as much as this share of the video's length: candidates
+# should be far apart, and rather have a low score.
+_SCORE_WEIGHT = 0.3
 
 
 class HasEvents(HasScores, Protocol):
-    """A curve, what was found in it, and what really happens."""
+    """A score track with the events found in it and the true intervals."""
 
     @property
     def events(self) -> tuple[Event, ...]: ...
@@ -34,18 +34,18 @@ class HasEvents(HasScores, Protocol):
 
 @dataclass(frozen=True)
 class Highlight:
-    """An instant worth a picture; ``abnormal`` by the truth if it is known, else by the events."""
+    """A time worth a picture; ``abnormal`` by the truth if it is known, else by the events."""
 
     time_s: float
     abnormal: bool
 
 
 def select_highlights(result: HasEvents, max_count: int = 6) -> tuple[Highlight, ...]:
-    """At most ``most`` instants, in order of time.
+    """At most ``max_count`` highlights, in order of time.
 
-    The peaks of the highest events and the middles of true intervals that no event touches, for at
-    most half of them; the rest are quiet instants outside of both, as far as possible from each
-    other. A short video gets fewer.
+    At most half of them are the peaks of the highest events and the middles of true intervals that
+    no event overlaps. The others are times with low scores outside of both, as far as possible
+    from each other. A short video gets fewer.
     """
     base = result.track.timebase
     peaks = event_peak_times(result)
@@ -57,7 +57,7 @@ def select_highlights(result: HasEvents, max_count: int = 6) -> tuple[Highlight,
     kept = odd[: max(1, max_count // 2)]
 
     times = np.linspace(base.frame_times[0], base.frame_times[-1], _CANDIDATES)
-    if base.gaps:  # Nothing is shown inside of one.
+    if base.gaps:  # No frame is shown in a gap.
         times = base.frame_times[np.linspace(0, base.n_frames - 1, _CANDIDATES).astype(int)]
     scores = np.interp(
         times, base.frame_times, smooth_frame_scores(result.track, result.rule.smooth_s)
@@ -70,7 +70,7 @@ def select_highlights(result: HasEvents, max_count: int = 6) -> tuple[Highlight,
 
 
 def event_peak_times(result: HasEvents) -> list[float]:
-    """For each event, the instant that stands for it: the middle of the snippet of its peak."""
+    """For each event, the time of its picture: the middle of the snippet with its peak."""
     curve = step_curve(result, result.track.timebase.n_frames)
     return [
         min(max(curve.middle(event.peak_s), event.start_s), event.end_s) for event in result.events
@@ -82,12 +82,13 @@ def _spread_out(
 ) -> list[float]:
     """Up to ``most`` of ``times``, each as far as possible from those chosen before it."""
     chosen: list[float] = []
-    # Walls at both ends, half as strong as a neighbour: the first picture is not the first frame.
+    # Both ends count as neighbours at twice their distance: the first picture is not the first
+    # frame.
     ends = np.minimum(times, times[-1] - times) * 2 if len(times) else times
     while len(chosen) < most and len(times):
         near = [np.abs(times - other) for other in (*taken, *chosen)]
         distance = np.min([ends, *near], axis=0)
-        best = int(np.argmax(distance - _QUIET * duration_s * scores))
+        best = int(np.argmax(distance - _SCORE_WEIGHT * duration_s * scores))
         if (taken or chosen) and distance[best] < duration_s / (3 * most + 3):
             break
         chosen.append(float(times[best]))
@@ -105,40 +106,40 @@ def _is_abnormal(result: HasEvents, time: float) -> bool:
 
 
 class KeyFrameCollector:
-    """Catches the frame that is on the screen at each of some instants.
+    """Keeps a small copy of the frame that is shown at each of some times.
 
-    Frames are fed in order of time with ``add``; ``images`` then has a small copy for each instant.
+    ``add`` takes the frames in order of time; ``images`` then has a copy by time.
 
     Args:
-        seconds: The instants. Before the first frame: the first; after the last: the last.
-        longest: Longest side of the copies, pixels.
+        seconds: The times. Before the first frame, that frame is taken; after the last, the last.
+        max_side: Longest side of the copies, pixels.
     """
 
     def __init__(self, seconds: Iterable[float], max_side: int) -> None:
         self.images: dict[float, RgbImage] = {}
-        self._waiting = sorted(set(seconds), reverse=True)
-        self._longest = max_side
-        self._shown: Frame | None = None
+        self._times = sorted(set(seconds), reverse=True)
+        self._max_side = max_side
+        self._previous: Frame | None = None
 
     @property
     def done(self) -> bool:
-        """Whether no later frame can change anything."""
-        return not self._waiting
+        """Whether all copies are made."""
+        return not self._times
 
     def add(self, frame: Frame) -> None:
-        """Take the next frame; its picture is only made if it is caught."""
-        # Time stamps are rounded: a frame that comes a moment after the instant is meant by it.
-        while self._waiting and self._waiting[-1] < frame.time_s - 1e-6:
-            self._catch(self._shown or frame)
-        self._shown = frame
+        """Take the next frame; its picture is only made if it is kept."""
+        # Time stamps are rounded: a time just before that of a frame means this frame.
+        while self._times and self._times[-1] < frame.time_s - 1e-6:
+            self._keep(self._previous or frame)
+        self._previous = frame
 
     def close(self, complete: bool = True) -> None:
-        """The video is over: instants after it get its last frame."""
-        while complete and self._waiting and self._shown is not None:
-            self._catch(self._shown)
+        """Take the last frame for the times after the end; not if the video is not ``complete``."""
+        while complete and self._times and self._previous is not None:
+            self._keep(self._previous)
 
-    def _catch(self, frame: Frame) -> None:
+    def _keep(self, frame: Frame) -> None:
         image = frame.image
-        size = even_size(image.shape[1], image.shape[0], self._longest)
-        # A copy: the frame itself may be large, and is not ours to keep.
-        self.images[self._waiting.pop()] = letterbox(image, *size).copy()
+        size = even_size(image.shape[1], image.shape[0], self._max_side)
+        # A copy, because the frame may be large, and its memory may be used again.
+        self.images[self._times.pop()] = letterbox(image, *size).copy()

@@ -1,15 +1,13 @@
-"""Seconds as people read them, and round ticks for a time axis.
-
-Where in the picture it is odd: in words, and as a rectangle in pixels.
-"""
+"""Times, durations, places in the picture as text; round ticks for a time axis."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from oddframe.timeline import Box, IntArray, ScoreTrack
+if TYPE_CHECKING:  # Its import takes time: every start of the command line imports this module.
+    from oddframe.timeline import Box
 
-# What a person would choose to count a time axis in, seconds.
+# Round steps of a time axis (s).
 _TICKS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
     *(60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400),
@@ -19,7 +17,7 @@ _TICKS = (
 def format_clock(seconds: float, decimals: int = 0, hours: bool = False) -> str:
     """``m:ss``, or ``h:mm:ss`` from an hour on; ``decimals`` digits of a second: ``1:02.5``.
 
-    With ``format_hours``, hours are always there: ``0:01:02``.
+    With ``hours``, hours are always written: ``0:01:02``.
     """
     units = 10**decimals
     total = round(max(0.0, seconds) * units)
@@ -39,7 +37,7 @@ def format_duration(seconds: float) -> str:
 
 
 def tick_step(duration_s: float, max_ticks: int) -> float:
-    """The finest round step, in seconds, that puts at most ``most`` ticks on ``duration_s``."""
+    """The finest round step (s) with at most ``max_ticks`` ticks in ``duration_s``."""
     for step in _TICKS:
         if duration_s / step <= max_ticks:
             return step
@@ -49,13 +47,13 @@ def tick_step(duration_s: float, max_ticks: int) -> float:
 _ACROSS, _DOWN = ("left", "centre", "right"), ("top", "middle", "bottom")
 
 
-def describe_box(where: Box) -> str:
+def describe_box(box: Box) -> str:
     """``top left``, ``bottom``, ``centre``; empty for the whole picture.
 
-    A side is named where the rectangle lies mostly in that third of the picture, and is left out
-    where the rectangle spans the picture in that direction.
+    A side is named where the box lies mostly in that third of the picture, and is left out where
+    the box spans the picture in that direction.
     """
-    left, top, right, bottom = where
+    left, top, right, bottom = box
     down = "" if bottom - top > 0.99 else _DOWN[min(2, int(1.5 * (top + bottom)))]
     across = "" if right - left > 0.99 else _ACROSS[min(2, int(1.5 * (left + right)))]
     if (down, across) == ("middle", "centre"):
@@ -63,26 +61,3 @@ def describe_box(where: Box) -> str:
     if down and across == "centre" and down != "middle":
         return down
     return " ".join(word for word in (down, across) if word)
-
-
-def box_in_pixels(where: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """The rectangle's left, top, right, bottom in a picture of that size."""
-    left, top, right, bottom = where
-    return round(left * width), round(top * height), round(right * width), round(bottom * height)
-
-
-def top_tiles(track: ScoreTrack) -> IntArray:
-    """(n_frames,) the oddest tile at each frame.
-
-    Raises:
-        ValueError: the model did not look at tiles.
-    """
-    if track.tiles is None:
-        raise ValueError("these scores have no tiles")
-    highest = np.full(track.timebase.n_frames, -np.inf)
-    oddest = np.zeros(track.timebase.n_frames, dtype=np.int64)
-    for number, scores in enumerate(track.tiles.scores):
-        frames = track.timebase.to_frames(scores)
-        oddest[frames > highest] = number
-        highest = np.maximum(highest, frames)
-    return oddest

@@ -1,6 +1,6 @@
-"""One result -> the files that were asked for.
+"""Write a result in the formats that were asked for, and name the files.
 
-Names of output files: safe, readable, one for each input.
+Output files have names that every file system takes, and each input has names of its own.
 """
 
 from __future__ import annotations
@@ -9,34 +9,24 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from oddframe._utils.files import file_sha256, make_folder, translate_os_errors
 from oddframe.detector import VideoLike, VideoResult
-from oddframe.errors import InputError, UsageError, nearest_name
-from oddframe.outputs.scores.csv_file import write_csv
+from oddframe.errors import InputError, UsageError
+from oddframe.outputs.formats import (
+    SCORE_FILE,
+    FileWriter,
+    VideoTarget,
+    format_names,
+    get_format,
+    side_name,
+)
 from oddframe.outputs.scores.json_file import ScoreFile, read_score_file, result_to_dict, write_json
-from oddframe.outputs.scores.webvtt import write_vtt
-from oddframe.outputs.visual_files import write_visual_files
 from oddframe.video.mask import Mask
-
-_TEXT: dict[str, Callable[[VideoResult, Path], None]] = {
-    "csv": write_csv,
-    "vtt": write_vtt,
-}
-# What follows the stem, and the name in a folder that is for one video alone.
-_NAMES = {
-    "json": (".json", "scores.json"),
-    "csv": (".csv", "scores.csv"),
-    "vtt": (".vtt", "events.vtt"),
-    "png": (".png", "curve.png"),
-    "html": (".html", "report.html"),
-    "mp4": (".annotated.mp4", "annotated.mp4"),
-}
-FORMATS = tuple(_NAMES)
-_PREVIEWS = ("preview.mp4", "preview.webm")
 
 
 def write(
@@ -48,23 +38,23 @@ def write(
     source: VideoLike | None = None,
     mask: Mask | None = None,
 ) -> list[Path]:
-    """Write a result in each of ``formats``; each file is there whole or not at all.
+    """Write a result in each of ``formats``; each file is written whole or not at all.
 
-    However many of them show the video, it is decoded once. The score file comes last and has the
-    sha256 of each of the others (``files``): where they agree, the result is complete, and all
+    The video is decoded once for all formats that show it. The score file is written last, with
+    the sha256 of each other file (``files``): where they agree, the result is complete, and all
     files show the same scores. Files of the same result that an earlier call wrote stay listed.
-    Those of an older result that are not written now would contradict the new scores: they are
+    Files of an older result that are not written now would contradict the new scores: they are
     removed, unless they were changed since they were written.
 
     Args:
         result: What to write.
-        formats: Any of ``FORMATS``: json, csv, vtt, png, html, mp4.
-        out_dir: Folder, made if it is not there.
+        formats: Names of formats: json, csv, vtt, png, html, mp4.
+        out_dir: Folder; it is made if it does not exist.
         stem: Files are ``<stem>.json`` … ``<stem>.annotated.mp4``; None: ``scores.json``,
             ``scores.csv``, ``events.vtt``, ``curve.png``, ``report.html``, ``annotated.mp4``.
         source: Where the frames come from, if not from the file ``result.video``. Without frames
-            the figure and the page go without pictures; an annotated video is refused.
-        mask: Parts of the picture that were ignored; they are shown as the detector saw them.
+            the figure and the page have no pictures, and an annotated video is refused.
+        mask: Ignored parts of the picture; they are shown as the detector saw them.
 
     Returns:
         The files written, in the order of ``formats``. The page of a long video may need one more,
@@ -75,61 +65,77 @@ def write(
         InputError: the video cannot be read.
         OddframeError: a file cannot be written.
     """
-    targets = {name: output_path(out_dir, stem, name) for name in _checked(formats)}
+    chosen = [get_format(name) for name in dict.fromkeys(formats)]
+    targets = {each: each.path(out_dir, stem) for each in chosen}
     frames: VideoLike = result.video if source is None else source
-    if isinstance(frames, str | Path):
-        _refuse_overwriting_input(Path(frames), targets.values())
+    video = Path(frames) if isinstance(frames, str | Path) else None
+    if video is not None:
+        _refuse_overwriting_input(video, targets.values())
     make_folder(out_dir)
-    score_file = targets.get("json")
-    for name, write_one in _TEXT.items():
-        if name in targets:
-            write_one(result, targets[name])
-    extra: list[Path] = []
-    if targets.keys() - _TEXT.keys() - {"json"}:
-        preview = out_dir / ("preview" if stem is None else f"{stem}.preview")
-        extra = write_visual_files(result, targets, preview, frames, mask)
-    if score_file is not None:
-        others = [path for path in (*targets.values(), *extra) if path != score_file]
-        hashes = {path.name: file_sha256(path) for path in others}
+
+    def side_path(ending: str) -> Path:
+        return out_dir / side_name(stem, ending)
+
+    shown = {
+        each: VideoTarget(path, video, True, mask is not None, side_path)
+        for each, path in targets.items()
+        if each.shows_video
+    }
+    for each, path in targets.items():
+        if each not in shown and each.name != SCORE_FILE:
+            cast(FileWriter, each.load_writer())(result, path)
+    if shown:
+        from oddframe.outputs.video.frames import write_video_formats
+
+        write_video_formats(result, shown, frames, mask)
+    extra = [path for target in shown.values() for path in target.side_files]
+    written = [*targets.values(), *extra]
+    if (score_format := get_format(SCORE_FILE)) in targets:
+        score_file = targets[score_format]
+        hashes = {path.name: file_sha256(path) for path in written if path != score_file}
         kept = _settle_earlier(result, score_file, stem, set(hashes), frames)
         write_json(result, score_file, kept | hashes)
-    return [*targets.values(), *extra]
+    return written
+
+
+def output_path(out_dir: Path, stem: str | None, name: str) -> Path:
+    """Path of the file that ``write`` makes for the format ``name``."""
+    return get_format(name).path(out_dir, stem)
 
 
 def find_wrong_files(
     found: ScoreFile, formats: Sequence[str], out_dir: Path, stem: str | None
 ) -> dict[str, str]:
-    """What is wrong with the files of an earlier result, by format; empty: all is well.
+    """Check the files of an earlier result.
 
     Args:
         found: The score file of that result.
-        formats: The formats to look at.
-        out_dir: Where it lies.
+        formats: The formats to check.
+        out_dir: Folder of the files.
         stem: As for ``write``.
 
     Returns:
-        For each format whose file must be written anew, why, to follow the file's name:
-        ``was changed or damaged``, ``was missing``, ``was of other scores``; ``added`` where it
-        was not written so far.
+        For each format whose file must be written again, the reason, as what follows the file's
+        name: ``was changed or damaged``, ``was missing``, ``was of other scores``; ``added`` where
+        it was not written before. Empty: all files are as they were written.
     """
-    previews = [name for name in found.files if name in _preview_names(stem)]
     wrong = {}
     for name in formats:
-        if name == "json":
+        if name == SCORE_FILE:
             continue
         path = output_path(out_dir, stem, name)
         if path.name not in found.files:
             wrong[name] = "was of other scores" if path.exists() else "added"
             continue
-        parts = [path.name, *(previews if name == "html" else ())]
-        states = [_state(out_dir / part, found.files[part]) for part in parts]
+        beside = [side for side in get_format(name).side_names(stem) if side in found.files]
+        states = [_state(out_dir / part, found.files[part]) for part in (path.name, *beside)]
         if any(states):
             wrong[name] = next(filter(None, states))
     return wrong
 
 
 def _state(path: Path, digest: str) -> str:
-    """What became of a file that was written with this sha256; "": it is as it was."""
+    """Why a file that was written with this sha256 cannot be used; empty: it is unchanged."""
     if not path.is_file():
         return "was missing"
     return "" if _has_hash(path, digest) else "was changed or damaged"
@@ -145,24 +151,26 @@ def _has_hash(path: Path, digest: str) -> bool:
 def _settle_earlier(
     result: VideoResult, score_file: Path, stem: str | None, new: set[str], frames: VideoLike
 ) -> dict[str, str]:
-    """Files that an earlier call wrote and this one does not: list those that still hold.
+    """Keep or remove the files that an earlier call wrote and this one does not.
 
     Only names that ``write`` itself gives are touched, whatever the score file says.
 
     Returns:
-        sha256 by name of those that show this very result. Outdated ones are removed.
+        sha256 by name of the files that show this very result. Outdated files are removed.
     """
     try:
         old = read_score_file(score_file)
     except InputError:
         return {}
-    ours = {output_path(score_file.parent, stem, name).name for name in FORMATS if name != "json"}
-    ours |= set(_preview_names(stem))
+    ours: set[str] = set()
+    for each in map(get_format, format_names()):
+        ours |= {each.path(score_file.parent, stem).name, *each.side_names(stem)}
+    ours -= {score_file.name, *new}
     same = result_to_dict(old.result) == result_to_dict(result)
     kept = {}
     for name, digest in old.files.items():
         path = score_file.parent / name
-        if name not in ours - new or not _has_hash(path, digest):
+        if name not in ours or not _has_hash(path, digest):
             continue
         if same:
             kept[name] = digest
@@ -172,42 +180,22 @@ def _settle_earlier(
     return kept
 
 
-def _preview_names(stem: str | None) -> tuple[str, ...]:
-    return tuple(name if stem is None else f"{stem}.{name}" for name in _PREVIEWS)
-
-
 def _is_file(frames: VideoLike, path: Path) -> bool:
     return isinstance(frames, str | Path) and Path(frames).exists() and path.samefile(frames)
 
 
-def output_path(out_dir: Path, stem: str | None, name: str) -> Path:
-    """Where ``write`` puts the format ``name``."""
-    ending, alone = _NAMES[name]
-    return out_dir / (alone if stem is None else stem + ending)
-
-
-def _checked(formats: Sequence[str]) -> list[str]:
-    for name in formats:
-        if name not in _NAMES:
-            near = nearest_name(name, FORMATS)
-            hint = f"did you mean {near}?" if near else f"there are {', '.join(FORMATS)}"
-            raise UsageError(f"no format {name!r}; {hint}")
-    return list(dict.fromkeys(formats))
-
-
 def _refuse_overwriting_input(original: Path, targets: Iterable[Path]) -> None:
-    """Refuse to write over the video."""
     for target in targets:
         if original.exists() and target.exists() and target.samefile(original):
             raise UsageError(f"{target}: this is the video itself; choose another place with --out")
 
 
-# What some file system or shell cannot bear: separators, wildcards, control characters, bytes that
-# are no text (Python hands those on as surrogates).
+# What some file system or shell does not take: separators, wildcards, control characters, bytes
+# that are not text (Python passes those on as surrogates).
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 # File names end at 255 bytes; an ending such as ".annotated.mp4" has to fit as well.
-_LONGEST = 180
+_MAX_BYTES = 180
 
 
 def safe_file_name(name: str) -> str:
@@ -217,32 +205,34 @@ def safe_file_name(name: str) -> str:
         name = "_" + name[1:]
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
-    if len(name.encode()) > _LONGEST:
-        mark = hashlib.sha256(name.encode()).hexdigest()[:8]
-        name = name.encode()[: _LONGEST - 9].decode(errors="ignore") + "-" + mark
+    if len(name.encode()) > _MAX_BYTES:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = name.encode()[: _MAX_BYTES - 9].decode(errors="ignore") + "-" + digest
     return name or "video"
 
 
 def unique_stems(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[str]:
-    """A name without ending for each input, all different, also where case does not count.
+    """A file name without ending for each input, all different, also where case does not count.
 
-    None is one of ``name_taken_error``, which are lower-case.
+    An input keeps its own name as long as no other has it. Inputs that share a name get their
+    endings (``a_mp4``, ``a_mkv``), else as many folders above as it takes (``cam1_a``,
+    ``cam2_a``), else a number. The same paths always give the same names.
 
-    An input keeps its own name as long as no other has it. Those that share one are told apart by
-    their endings (``a_mp4``, ``a_mkv``), else by as many folders above as it takes (``cam1_a``,
-    ``cam2_a``), else by number. The same paths always give the same names.
+    Args:
+        paths: The inputs.
+        reserved: Names in lower case that no input gets.
     """
     names = [safe_file_name(path.name if _is_folder(path) else path.stem) for path in paths]
     deepest = max((len(path.parts) for path in paths), default=1)
-    ways = [(0, True), *((depth, ending) for depth in range(1, deepest) for ending in (0, 1))]
+    choices = [(0, True), *((depth, ending) for depth in range(1, deepest) for ending in (0, 1))]
     result = list(names)
     for group in _groups([name.casefold() for name in names]):
-        most = 1  # The shortest way that tells the most apart.
-        for folders, ending in ways:
-            told = [_longer(paths[i], names[i], folders, bool(ending)) for i in group]
-            if (apart := len({name.casefold() for name in told})) > most:
-                most = apart
-                for i, name in zip(group, told, strict=True):
+        most = 1  # The shortest choice with the most different names.
+        for folders, ending in choices:
+            longer = [_longer(paths[i], names[i], folders, bool(ending)) for i in group]
+            if (different := len({name.casefold() for name in longer})) > most:
+                most = different
+                for i, name in zip(group, longer, strict=True):
                     result[i] = name
     return _numbered(result, reserved)
 
@@ -269,15 +259,15 @@ def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
 
 
 def _numbered(names: Sequence[str], reserved: Sequence[str]) -> list[str]:
-    """Whatever still collides gets -2, -3 …; a name that was unique before keeps its form."""
+    """Names that still collide get -2, -3 …; a name that was unique before keeps its form."""
     taken = {name.casefold() for name in names}
-    seen = set(reserved)
+    used = set(reserved)
     result = []
     for name in names:
         unique, number = name, 1
-        while unique.casefold() in seen or (number > 1 and unique.casefold() in taken):
+        while unique.casefold() in used or (number > 1 and unique.casefold() in taken):
             number += 1
             unique = f"{name}-{number}"
-        seen.add(unique.casefold())
+        used.add(unique.casefold())
         result.append(unique)
     return result

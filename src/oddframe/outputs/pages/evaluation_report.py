@@ -1,4 +1,4 @@
-"""What a study holds: an evaluation, and how the model came about."""
+"""The contents of an evaluation page: an evaluation, and how the model was trained."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from oddframe.errors import InputError
 from oddframe.evaluation.results import Evaluation
+from oddframe.outputs.tables import TextTable
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,14 @@ class LearningCurve:
 
     @classmethod
     def read(cls, log: Path, name: str) -> LearningCurve:
-        """From the JSON lines that training writes, one a step.
+        """Read the log of a training: JSON lines, one for each step.
+
+        Args:
+            log: The log file.
+            name: Name of the curve.
 
         Raises:
-            InputError: it cannot be read, or is no log of a training.
+            InputError: the file cannot be read, or is not the log of a training.
         """
         try:
             rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
@@ -48,10 +53,10 @@ class SearchRow:
     """One row of a search.
 
     Attributes:
-        settings: What was tried: ``{"learning rate": "1e-4", "steps": "300"}``.
-        figure: What it gave; None: it was not run.
-        chosen: Whether it was taken.
-        note: What else to say: ``31 s``, ``did not fit into the budget``.
+        settings: Settings that were tried: ``{"learning rate": "1e-4", "steps": "300"}``.
+        figure: Their validation figure; None: they were not tried.
+        chosen: Whether these settings were chosen.
+        note: A remark: ``31 s``, ``did not fit into the budget``; may be empty.
     """
 
     settings: Mapping[str, str]
@@ -62,46 +67,37 @@ class SearchRow:
 
 @dataclass(frozen=True)
 class SearchTable:
-    """A grid and what each of its rows gave.
+    """A grid of settings and the figure of each.
 
     Attributes:
-        figure: What was compared: ``video AUC on 14 validation videos``.
-        tried: The rows in the order that they were run.
-        note: What to say below; may be empty.
+        figure: Name of the figure: ``video AUC on 14 validation videos``.
+        rows: Settings in the order in which they were tried.
+        note: Text below the table; may be empty.
     """
 
     figure: str
-    tried: tuple[SearchRow, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table as text; the first column names the row."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[SearchRow, ...]
     note: str = ""
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What a page shows; parts that are not there are left out of it.
+    """What a page shows; it leaves out parts that are empty.
 
     Attributes:
-        title: ``fight on clips.csv``.
-        told: What was done, in words, a paragraph each.
-        evaluation: On videos that were not trained on; None: there were none, and the page says so.
-        warnings: What the reader should know before trusting it, a line each.
-        curves: Learning curves, one a training.
-        search: The grid that was searched.
-        tables: Whatever else, for instance seeds or controls.
-        facts: Name and value of what it takes to make this again.
+        title: Title of the page: ``fight on clips.csv``.
+        paragraphs: What was done.
+        evaluation: Evaluation on videos that were not trained on; None: there were none, and the
+            page says so.
+        warnings: What a reader should know before trusting the figures.
+        curves: Learning curves, one for each training.
+        search: The search for settings.
+        tables: Further tables, for instance of seeds.
+        facts: Names and values of what it takes to repeat this.
     """
 
     title: str
-    told: tuple[str, ...]
+    paragraphs: tuple[str, ...]
     evaluation: Evaluation | None
     warnings: tuple[str, ...] = ()
     curves: tuple[LearningCurve, ...] = ()

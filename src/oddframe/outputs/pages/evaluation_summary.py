@@ -1,4 +1,4 @@
-"""Figures of an evaluation as people read them: for the page, the Markdown and the terminal."""
+"""Figures of an evaluation as text: for the page, the Markdown and the terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from oddframe.evaluation.confidence import Interval
 from oddframe.evaluation.evaluate import MIN_GROUPS
 from oddframe.evaluation.results import Evaluation, FalseAlarmRate, Metrics, VideoMetrics
-from oddframe.outputs.pages.evaluation_report import TextTable
+from oddframe.outputs.tables import TextTable
 from oddframe.outputs.text import format_duration
 
 UNDEFINED = "\N{EN DASH}"
@@ -20,12 +20,12 @@ _PROTOCOLS = {
 
 
 def format_share(value: float, digits: int = 3) -> str:
-    """``0.912``; a dash where it is not defined."""
+    """``0.912``; a dash where it is undefined."""
     return f"{value:.{digits}f}" if np.isfinite(value) else UNDEFINED
 
 
 def format_interval(interval: Interval | None) -> str:
-    """``0.85 to 0.95``, with the digits that tell the ends apart; nothing without an interval."""
+    """``0.85 to 0.95``, with enough digits that the ends differ; empty without an interval."""
     if interval is None or not np.isfinite(interval.low):
         return ""
     for digits in (2, 3, 4):
@@ -36,12 +36,12 @@ def format_interval(interval: Interval | None) -> str:
 
 
 def format_rate(value: float) -> str:
-    """A number of times an hour: ``0.37``, ``12``, ``1,220``."""
+    """Events per hour: ``0.37``, ``12``, ``1,220``."""
     return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
 
 
 def format_hours(value: float) -> str:
-    """Time in which alarms were counted: ``12.3 h``, ``48 min``."""
+    """Hours of video as a duration: ``12.3 h``, ``48 min``."""
     return f"{value:.1f} h" if value >= 0.995 else format_duration(value * 3600)
 
 
@@ -54,14 +54,15 @@ def format_alarm_rate(alarms: FalseAlarmRate) -> str:
 
 
 def describe_alarm_rate(alarms: FalseAlarmRate) -> str:
-    """What the rate stands on, as a sentence."""
+    """How many false alarms in how many hours, with the interval of the rate, as a sentence."""
     if alarms.hours <= 0:
         return "There is no normal video to count false alarms in."
     count = f"{alarms.count or 'No'} false alarm{'' if alarms.count == 1 else 's'}"
+    rate = alarms.per_hour
     text = (
         f"{count} in {format_hours(alarms.hours)} in which nothing happens: "
-        f"{format_rate(alarms.per_hour.value)} an hour, and with 95 % certainty between "
-        f"{format_rate(alarms.per_hour.low)} and {format_rate(alarms.per_hour.high)} (exact Poisson interval)."  # noqa: E501
+        f"{format_rate(rate.value)} an hour, and with 95 % certainty between "
+        f"{format_rate(rate.low)} and {format_rate(rate.high)} (exact Poisson interval)."
     )
     if alarms.hours < 1:
         text += " So little video says next to nothing of a whole day."
@@ -69,7 +70,7 @@ def describe_alarm_rate(alarms: FalseAlarmRate) -> str:
 
 
 def describe_intervals(evaluation: Evaluation) -> str:
-    """How the 95 % intervals of areas and shares are made."""
+    """How the 95 % intervals of areas and shares are computed, as a sentence."""
     groups = "resampling whole groups (recordings, cameras)"
     text = "Ranges of shares are exact 95 % intervals (Clopper and Pearson)"
     if len(evaluation.groups) < MIN_GROUPS:
@@ -78,7 +79,7 @@ def describe_intervals(evaluation: Evaluation) -> str:
 
 
 def describe_frame_protocol(evaluation: Evaluation) -> str:
-    """What the frame figures stand on."""
+    """Which frames the frame figures are computed on, as a sentence."""
     return f"Frame figures: {_PROTOCOLS[evaluation.protocol]}."
 
 
@@ -88,32 +89,32 @@ def format_count(count: int, what: str) -> str:
 
 
 def key_figures(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """The most important figures: name, value, and what to know of it."""
-    whole = evaluation.overall
+    """The most important figures: name, value, and its interval or what it is counted on."""
+    overall = evaluation.overall
     found = []
-    if whole.frames is not None:
-        frames = whole.frames
+    if overall.frames is not None:
+        frames = overall.frames
         about = format_interval(evaluation.frame_auc) or f"{frames.n_frames:,} frames"
         found.append(("frame AUC", format_share(frames.auc), about))
         found.append(("frame AP", format_share(frames.ap), f"{frames.n_anomalous:,} odd frames"))
-    if np.isfinite(whole.video_auc):
-        about = format_interval(evaluation.video_auc) or format_count(whole.videos, "video")
-        found.append(("video AUC", format_share(whole.video_auc), about))
-    right = f"{whole.confusion.correct} of {whole.confusion.videos}"
-    found.append(("videos right", right, format_interval(evaluation.accuracy)))
-    if true := whole.found + whole.missed:
-        late = f", median delay {whole.delay_s:.1f} s" if whole.found else ""
-        about = format_interval(evaluation.events_found) + late
-        found.append(("true events found", f"{whole.found} of {true}", about))
-    if whole.false_alarms.hours > 0:
-        per_hour = whole.false_alarms.per_hour
+    if np.isfinite(overall.video_auc):
+        about = format_interval(evaluation.video_auc) or format_count(overall.videos, "video")
+        found.append(("video AUC", format_share(overall.video_auc), about))
+    correct = f"{overall.confusion.correct} of {overall.confusion.videos}"
+    found.append(("videos right", correct, format_interval(evaluation.accuracy)))
+    if true := overall.found + overall.missed:
+        delay = f", median delay {overall.delay_s:.1f} s" if overall.found else ""
+        about = format_interval(evaluation.events_found) + delay
+        found.append(("true events found", f"{overall.found} of {true}", about))
+    if overall.false_alarms.hours > 0:
+        per_hour = overall.false_alarms.per_hour
         about = f"{format_rate(per_hour.low)} to {format_rate(per_hour.high)}"
         found.append(("false alarms an hour", format_rate(per_hour.value), about))
     return found
 
 
 def summary_sentence(evaluation: Evaluation) -> str:
-    """One line: what was said of how many videos, and how much of that is right."""
+    """How many abnormal videos were caught and how many normal ones stayed quiet."""
     c = evaluation.overall.confusion
     abnormal, normal = c.caught + c.missed, c.alarmed + c.quiet
     parts = []
@@ -125,7 +126,7 @@ def summary_sentence(evaluation: Evaluation) -> str:
 
 
 def describe_threshold(evaluation: Evaluation) -> str:
-    """``the threshold 0.7``, or that cameras have their own, and from where to where."""
+    """``the threshold 0.7``, or the range of the cameras' own thresholds."""
     values = [video.rule.threshold for video in evaluation.videos]
     low, high = min(values), max(values)
     if low == high:
@@ -134,20 +135,20 @@ def describe_threshold(evaluation: Evaluation) -> str:
 
 
 def group_table(title: str, parts: Mapping[str, Metrics]) -> TextTable:
-    """One row a class or group."""
-    framed = any(part.frames is not None for part in parts.values())
+    """A row for each class or group."""
+    has_frames = any(part.frames is not None for part in parts.values())
     headings = [title, "videos", "abnormal"]
-    headings += ["frame AUC", "frame AP", "events found", "delay"] if framed else []
+    headings += ["frame AUC", "frame AP", "events found", "delay"] if has_frames else []
     headings += ["video AUC", "right", "false alarms an hour"]
     rows = []
     for name, part in parts.items():
         cells = [name, str(part.videos), str(part.abnormal)]
-        if framed:
+        if has_frames:
             areas = part.frames
-            true = part.found + part.missed
+            events = part.found + part.missed
             cells.append(format_share(areas.auc) if areas else UNDEFINED)
             cells.append(format_share(areas.ap) if areas else UNDEFINED)
-            cells.append(f"{part.found} of {true}" if true else UNDEFINED)
+            cells.append(f"{part.found} of {events}" if events else UNDEFINED)
             cells.append(f"{part.delay_s:.1f} s" if part.found else UNDEFINED)
         cells.append(format_share(part.video_auc))
         cells.append(f"{part.confusion.correct} of {part.confusion.videos}")
@@ -157,10 +158,10 @@ def group_table(title: str, parts: Mapping[str, Metrics]) -> TextTable:
 
 
 def video_table(evaluation: Evaluation) -> TextTable:
-    """One row a video, wrong ones first, the worst at the top."""
-    timed = any(v.truth for v in evaluation.videos)
+    """A row for each video, wrong ones first, the worst at the top."""
+    has_truth = any(v.truth for v in evaluation.videos)
     headings: tuple[str, ...] = ("video", "label", "group", "score", "events", "said", "right")
-    headings += ("frame AUC", "found", "false alarms") if timed else ()
+    headings += ("frame AUC", "found", "false alarms") if has_truth else ()
     rows = []
     for each in sorted(evaluation.videos, key=score_margin):
         cells = [
@@ -172,7 +173,7 @@ def video_table(evaluation: Evaluation) -> TextTable:
             "abnormal" if each.predicted_abnormal else "normal",
             "yes" if each.correct else "no",
         ]
-        if timed:
+        if has_truth:
             match = each.match
             cells.append(format_share(each.auc))
             cells.append(f"{match.found} of {match.found + match.missed}" if match else UNDEFINED)
@@ -181,7 +182,17 @@ def video_table(evaluation: Evaluation) -> TextTable:
     return TextTable("By video", headings, tuple(rows))
 
 
+def evaluation_tables(evaluation: Evaluation) -> list[TextTable]:
+    """Tables by class and by group, where there are several, and by video."""
+    tables = [
+        group_table(name, parts)
+        for name, parts in (("class", evaluation.classes), ("group", evaluation.groups))
+        if len(parts) > 1
+    ]
+    return [*tables, video_table(evaluation)]
+
+
 def score_margin(video: VideoMetrics) -> float:
-    """How far a video's score is on the right side of the threshold; negative: wrong by that."""
-    ahead = video.score - video.rule.threshold
-    return ahead if video.video.abnormal else -ahead
+    """Distance of a video's score to the threshold; negative where the video is called wrongly."""
+    above = video.score - video.rule.threshold
+    return above if video.video.abnormal else -above

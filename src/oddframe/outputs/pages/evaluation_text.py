@@ -1,4 +1,4 @@
-"""An evaluation as plain data and as Markdown."""
+"""An evaluation as JSON data and as Markdown."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from oddframe.evaluation.confidence import Interval
 from oddframe.evaluation.results import Evaluation, Metrics, VideoMetrics
 from oddframe.outputs.pages import evaluation_summary as words
-from oddframe.outputs.pages.evaluation_report import TextTable
+from oddframe.outputs.tables import TextTable
 
 EVALUATION_SCHEMA = 1
 
 
 def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """As JSON types, schema 1; shares and areas in [0, 1], what is undefined is null."""
+    """The evaluation as JSON types, schema 1; shares and areas in [0, 1], undefined values null."""
     intervals = {
         "frame_auc": evaluation.frame_auc,
         "video_auc": evaluation.video_auc,
@@ -34,18 +34,19 @@ def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def evaluation_to_markdown(evaluation: Evaluation, title: str, beware: Sequence[str] = ()) -> str:
-    """The figures as tables: over all videos, by class, by group, by video.
+def evaluation_to_markdown(evaluation: Evaluation, title: str, warnings: Sequence[str] = ()) -> str:
+    """The figures as Markdown tables: over all videos, by class, by group, by video.
 
     Args:
-        evaluation: What was found.
-        title: ``fight on clips``.
-        beware: What the reader should know before trusting it, a line each.
+        evaluation: The figures.
+        title: Heading: ``fight on clips``.
+        warnings: What a reader should know before trusting the figures.
     """
-    lines = [f"# {_cell(title)}", "", words.summary_sentence(evaluation), ""]
-    lines += [line for each in beware for line in (f"> {_cell(each)}", "")]
+    lines = [f"# {_one_line(title)}", "", words.summary_sentence(evaluation), ""]
+    lines += [line for text in warnings for line in (f"> {_one_line(text)}", "")]
     rows = tuple(words.key_figures(evaluation))
-    lines += _table(TextTable("", ("figure", "value", "95 %, or what it stands on"), rows))
+    headings = ("figure", "value", "95 %, or what it stands on")
+    lines.append(TextTable("", headings, rows).markdown())
     lines += [words.describe_intervals(evaluation), ""]
     lines += [words.describe_alarm_rate(evaluation.overall.false_alarms), ""]
     if evaluation.overall.frames is not None:
@@ -55,25 +56,20 @@ def evaluation_to_markdown(evaluation: Evaluation, title: str, beware: Sequence[
         words.group_table("group", evaluation.groups),
         words.video_table(evaluation),
     ):
-        lines += [f"## {table.title}", "", *_table(table)]
+        lines += [f"## {table.title}", "", table.markdown()]
     return "\n".join(lines)
 
 
-def _table(table: TextTable) -> list[str]:
-    rows = [table.headings, ("---",) * len(table.headings), *table.rows]
-    return ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows] + [""]
-
-
-def _cell(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _known(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
 def _ends(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_known(interval.low), _known(interval.high)]
+    return None if interval is None else [_finite(interval.low), _finite(interval.high)]
 
 
 def _figures(each: Metrics) -> dict[str, Any]:
@@ -84,20 +80,20 @@ def _figures(each: Metrics) -> dict[str, Any]:
         "hours": each.hours,
         "frames": None
         if frames is None
-        else {name: _known(value) for name, value in vars(frames).items()},
-        "video_auc": _known(each.video_auc),
-        "video_accuracy": _known(each.confusion.accuracy),
+        else {name: _finite(value) for name, value in vars(frames).items()},
+        "video_auc": _finite(each.video_auc),
+        "video_accuracy": _finite(each.confusion.accuracy),
         "confusion": dict(vars(each.confusion)),
         "events": {
             "found": each.found,
             "missed": each.missed,
             "delays_s": list(each.delays_s),
-            "median_delay_s": _known(each.delay_s),
+            "median_delay_s": _finite(each.delay_s),
         },
         "false_alarms": {
             "count": each.false_alarms.count,
             "hours": each.false_alarms.hours,
-            "per_hour": _known(rate.value),
+            "per_hour": _finite(rate.value),
             "per_hour_95": _ends(rate),
         },
     }
@@ -112,7 +108,7 @@ def _video(each: VideoMetrics) -> dict[str, Any]:
         "threshold": each.rule.threshold,
         "called_abnormal": each.predicted_abnormal,
         "right": each.correct,
-        "frame_auc": _known(each.auc),
+        "frame_auc": _finite(each.auc),
         "events": [[event.start_s, event.end_s] for event in each.events],
         "truth": None if each.truth is None else [list(interval) for interval in each.truth],
     }

@@ -1,12 +1,14 @@
-"""The report: one page with the video, its score curve, its events. It needs nothing around it."""
+"""The report: one page with the video, its score curve and its events, in one HTML file."""
 
 from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,15 +16,26 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe._utils.files import write_text
+from oddframe._utils.files import atomic_write, write_text
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, match_events
-from oddframe.outputs.drawing import RgbImage, encode_jpeg, even_size, letterbox
+from oddframe.outputs.drawing import RgbImage, embedded_jpeg, even_size, letterbox
+from oddframe.outputs.formats import FrameConsumer, VideoTarget
+from oddframe.outputs.highlights import KEY_FRAME_SIDE, KeyFrameCollector, event_peak_times
 from oddframe.outputs.pages.templates import Fact, render_template
 from oddframe.outputs.text import format_clock, format_duration
+from oddframe.outputs.video.encode import (
+    MAX_EMBEDDED_S,
+    PreviewEncoder,
+    plays_in_browsers,
+    preview_encoder,
+)
+from oddframe.outputs.video.frames import FrameConsumers, closing_encoder
 from oddframe.timeline import Event, Timebase
 
-_THUMBNAIL = 256
+_THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 256, 78
+# So many events have a picture on the page, those with the highest scores: pages stay small.
+_MAX_PICTURES = 200
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class Media:
 
     Attributes:
         url: A data URI, or a path relative to the page.
-        note: What to say about it on the page, in plain text; may be empty.
+        note: What the page says about it, in plain text; may be empty.
     """
 
     url: str
@@ -49,6 +62,61 @@ class Media:
         return cls(quote(os.fsencode(path)), note)
 
 
+@contextmanager
+def report_writer(result: VideoResult, target: VideoTarget) -> Iterator[FrameConsumer]:
+    """Take the frames of a video, then write its page; a writer of ``outputs.formats``."""
+    order = sorted(range(len(result.events)), key=lambda i: -result.events[i].score)
+    peaks = event_peak_times(result)
+    times = {number: peaks[number] for number in sorted(order[:_MAX_PICTURES])}
+    collector = KeyFrameCollector(times.values(), KEY_FRAME_SIDE)
+    with _page_video(result, target) as shown:
+        yield FrameConsumers([collector, *([shown.encoder] if shown.encoder else [])])
+    collector.close()
+    images = collector.images
+    pictures = {number: images[time] for number, time in times.items() if time in images}
+    write_html(result, target.path, shown.media, pictures)
+
+
+@dataclass
+class _PageVideo:
+    """The video of the page: what encodes its copy, and where it is in the end."""
+
+    encoder: PreviewEncoder | None = None
+    media: Media | None = None
+
+
+@contextmanager
+def _page_video(result: VideoResult, target: VideoTarget) -> Iterator[_PageVideo]:
+    """Embed a short video in the page; link a long one, or a copy that browsers play."""
+    base, source = result.track.timebase, target.source
+    if not target.readable:
+        yield _PageVideo()
+    elif base.duration_s <= MAX_EMBEDDED_S:
+        memory = BytesIO()
+        encoder = preview_encoder(base.duration_s, embedded=True)
+        with closing_encoder(PreviewEncoder(memory, encoder, base.fps, embedded=True)) as copy:
+            yield (shown := _PageVideo(copy))
+        shown.media = Media.embedded(encoder.mime, memory.getvalue())
+    elif source and not target.masked and source.is_file() and plays_in_browsers(source):
+        yield _PageVideo(media=Media.linked(_relative(source, target.path.parent)))
+    else:
+        encoder = preview_encoder(base.duration_s, embedded=False)
+        file = target.side_path(f"preview.{encoder.container}")
+        with (
+            atomic_write(file) as part,
+            closing_encoder(PreviewEncoder(part, encoder, base.fps, embedded=False)) as copy,
+        ):
+            yield _PageVideo(copy, Media.linked(file.name))
+        target.side_files.append(file)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # Another drive.
+        return path.resolve().as_posix()
+
+
 def write_html(
     result: VideoResult,
     path: Path,
@@ -60,7 +128,7 @@ def write_html(
     Args:
         result: What to show.
         path: HTML file.
-        media: The video; None: the page says that it was not at hand.
+        media: The video; None: it could not be read, and the page says so.
         pictures: Key frames (h, w, 3) RGB by number of the event, from 0.
 
     Raises:
@@ -78,7 +146,7 @@ def write_html(
         title=f"{name}: oddframe report",
         name=name,
         summary=_summary(result, highest),
-        detects=f"The model “{result.model.name}” was trained to find {result.model.detects}. "
+        about_model=f"The model “{result.model.name}” was trained to find {result.model.detects}. "
         "It does not look for anything else.",
         media=media,
         rule=result.rule,
@@ -89,22 +157,23 @@ def write_html(
         events=_events(result, pictures or {}),
         no_events=no_events,
         truth=_truth(result),
-        facts_list=_facts(result),
+        facts=_facts(result),
         data={**_data(result), "none": no_events},
     )
     write_text(path, text)
 
 
 def _summary(result: VideoResult, highest: float) -> str:
-    time = format_duration(result.track.timebase.duration_s)
+    duration = format_duration(result.track.timebase.duration_s)
     count = len(result.events)
-    text = f"{count} event{_s(count)} in {time}." if count else f"No events found in {time}."
+    text = f"{count} event{_s(count)} in" if count else "No events found in"
+    text += f" {duration}."
     text += f" Highest score {highest:.2f}, threshold {result.rule.threshold:.2f}."
     if result.truth is not None:
         match = match_events(result.events, result.truth)
-        real = match.found + match.missed
-        if real:
-            text += f" {match.found} of {real} true event{_s(real)} found"
+        true = match.found + match.missed
+        if true:
+            text += f" {match.found} of {true} true event{_s(true)} found"
             text += f", {match.false or 'no'} false alarm{_s(match.false)}."
     return text
 
@@ -131,28 +200,28 @@ def _legend(result: VideoResult) -> list[tuple[str, str]]:
     return entries
 
 
-def _clock_of(base: Timebase) -> Callable[[float], str]:
-    """How times of a video are written: hours where it has some, tenths of a second or finer."""
+def _clock_format(base: Timebase) -> Callable[[float], str]:
+    """Formats times of a video: with hours where it has some, tenths of a second or finer."""
     digits = 2 if base.duration_s < 1 else 1
     return partial(format_clock, decimals=digits, hours=_hours(base))
 
 
 def _hours(base: Timebase) -> bool:
-    return bool(base.end_s >= 3600)  # NumPy's bool is no JSON.
+    return bool(base.end_s >= 3600)  # Not NumPy's bool, which is not JSON.
 
 
 def _events(result: VideoResult, pictures: Mapping[int, RgbImage]) -> list[dict[str, Any]]:
-    """Fields of each event for the page."""
-    shown = _clock_of(result.track.timebase)
+    """Fields of each event for the template."""
+    clock = _clock_format(result.track.timebase)
     return [
         {
             "start_s": event.start_s,
             "end_s": event.end_s,
             "score": event.score,
-            "start": shown(event.start_s),
-            "end": shown(event.end_s),
+            "start": clock(event.start_s),
+            "end": clock(event.end_s),
             "length": format_duration(event.duration_s),
-            "peak": shown(event.peak_s),
+            "peak": clock(event.peak_s),
             "shown_score": f"{event.score:.2f}",
             "real": _is_real(result, event),
             "picture": _thumbnail(pictures[number]) if number in pictures else None,
@@ -166,21 +235,20 @@ def _is_real(result: VideoResult, event: Event) -> bool:
 
 
 def _thumbnail(picture: RgbImage) -> dict[str, Any]:
-    width, height = even_size(picture.shape[1], picture.shape[0], _THUMBNAIL)
-    data = b64encode(encode_jpeg(letterbox(picture, width, height), 78)).decode()
-    return {"url": f"data:image/jpeg;base64,{data}", "width": width, "height": height}
+    width, height = even_size(picture.shape[1], picture.shape[0], _THUMBNAIL_SIDE)
+    return embedded_jpeg(letterbox(picture, width, height), _THUMBNAIL_QUALITY)
 
 
 def _truth(result: VideoResult) -> list[dict[str, Any]] | None:
-    """Fields of each true interval for the page; None: they are not known."""
+    """Fields of each true interval for the template; None: they are not known."""
     if result.truth is None:
         return None
-    shown = _clock_of(result.track.timebase)
+    clock = _clock_format(result.track.timebase)
     return [
         {
             "start_s": start,
-            "start": shown(start),
-            "end": shown(end),
+            "start": clock(start),
+            "end": clock(end),
             "found": match_events(result.events, [(start, end)]).found > 0,
         }
         for start, end in result.truth
@@ -215,16 +283,16 @@ def _facts(result: VideoResult) -> list[Fact]:
 
 def _damage(result: VideoResult) -> str:
     packets, frames = result.damaged_packets, result.mended_frames
-    told = [f"{packets} damaged packet{_s(packets)} skipped"] if packets else []
-    told += [f"{frames} damaged frame{_s(frames)} mended by the decoder"] if frames else []
-    return ", ".join(told) or "none met"
+    parts = [f"{packets} damaged packet{_s(packets)} skipped"] if packets else []
+    parts += [f"{frames} damaged frame{_s(frames)} mended by the decoder"] if frames else []
+    return ", ".join(parts) or "none met"
 
 
 def _data(result: VideoResult) -> dict[str, Any]:
-    """What the script needs to draw the curve and to apply the event rule: exact numbers.
+    """Exact numbers with which the script draws the curve and applies the event rule.
 
-    The script smooths by itself: a row of equal frame scores is then one number here, and ten
-    hours stay small.
+    The script smooths the scores itself. So a run of equal frame scores is one number here, and
+    ten hours stay small.
     """
     base = result.track.timebase
     times, frame_scores = base.frame_times, result.track.to_frames()
@@ -254,9 +322,9 @@ def _data(result: VideoResult) -> dict[str, Any]:
 
 
 def _parts(base: Timebase) -> list[tuple[int, int, float]]:
-    """The parts of the time line that have no gap: first frame, frame behind, end in seconds."""
+    """Parts of the timeline without a gap: first frame, frame after the last, end in seconds."""
     ends = base.frame_ends
-    return [(int(first), int(behind), float(ends[behind - 1])) for first, behind in base.segments]
+    return [(int(first), int(end), float(ends[end - 1])) for first, end in base.segments]
 
 
 def _base64(values: NDArray[Any]) -> str:

@@ -1,11 +1,15 @@
-"""What all pages share: templates, style and script in one file, a card, a table, facts."""
+"""Jinja2 templates of the pages: rendering a whole page, and single pieces of one.
+
+A page is one HTML file with style, script and data in it. Templates, styles and scripts lie in
+``outputs/assets``.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -13,14 +17,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-# Shown above a wide table on a narrow screen.
-SWIPE_HINT_HTML = (
-    '<p class="swipe" aria-hidden="true">\N{LEFT RIGHT ARROW} The table goes on: '
-    "swipe it sideways.</p>"
-)
-# A value of more letters than this has a row of its own.
+# A longer value gets a row of its own in a list of facts (letters).
 _LONG = 60
-
 
 _TEMPLATES = Environment(
     loader=PackageLoader("oddframe.outputs", "assets"),
@@ -39,6 +37,11 @@ class Fact(NamedTuple):
     kind: str = ""
 
 
+def facts(pairs: Sequence[tuple[str, str]]) -> list[Fact]:
+    """Facts of names and values; a long value is wide."""
+    return [Fact(name, value, "wide" if len(value) > _LONG else "") for name, value in pairs]
+
+
 def render_template(
     template: str,
     *,
@@ -48,18 +51,18 @@ def render_template(
     data: Any = None,
     **values: Any,
 ) -> str:
-    """A whole page that needs nothing around it: one HTML file.
+    """Render a whole page: one HTML file that needs no other file.
 
-    Every value is escaped unless it is ``Markup``. Nothing runs but the script that is named here,
-    and nothing is loaded from anywhere but ``sources``.
+    Every value is escaped unless it is ``Markup``. The page's content security policy allows the
+    script that is named here and no other, and nothing is loaded except from ``sources``.
 
     Args:
         template: Name of an HTML file in ``assets``, without its ending.
         style: Names of CSS files there.
         script: Names of JavaScript files there, which become one script.
         sources: Further directives of the page's content security policy.
-        data: For the script, as JSON; None: none.
-        values: For the template.
+        data: Data for the script, written as JSON; None: no data.
+        values: Variables of the template.
     """
     code = "\n".join(_asset(f"{name}.js") for name in script)
     policy = f"default-src 'none'; style-src 'unsafe-inline'; {sources}"
@@ -67,7 +70,7 @@ def render_template(
         digest = b64encode(hashlib.sha256(code.encode()).digest()).decode()
         policy += f"; script-src 'sha256-{digest}'"
     text = None
-    if data is not None:  # No string in it can end the script element.
+    if data is not None:  # Without "<" no string in the data can end the script element.
         text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return _TEMPLATES.get_template(f"{template}.html").render(
         policy=Markup(policy),
@@ -78,56 +81,76 @@ def render_template(
     )
 
 
+def macro(name: str, file: str = "macros") -> Callable[..., Markup]:
+    """A macro of a template: called with values, it gives a piece of a page."""
+    found: Callable[..., Markup] = getattr(_TEMPLATES.get_template(f"{file}.html").module, name)
+    return found
+
+
 def _asset(name: str) -> str:
     return (files("oddframe.outputs") / "assets" / name).read_text(encoding="utf-8")
 
 
 def render_card_page(
+    template: str = "cards",
     *,
     kind: str,
     title: str,
     summary: str,
     paragraphs: Sequence[str],
     warnings: Sequence[str],
-    body: Sequence[str],
     footer: str,
+    body: Sequence[str] = (),
+    **values: Any,
 ) -> str:
     """A page of cards.
 
     Args:
-        kind: What kind of page it is: ``oddframe study``.
-        title: Its title.
-        summary: The one sentence that matters most.
+        template: ``cards``, or one that extends it.
+        kind: Kind of page: ``oddframe study``.
+        title: Title of the page.
+        summary: The most important sentence.
         paragraphs: Paragraphs below it.
-        warnings: What a reader should know before trusting it.
-        body: Cards, as HTML.
-        footer: The last line.
+        warnings: What a reader should know before trusting the figures.
+        footer: Last line of the page.
+        body: Cards as HTML, for the template ``cards``.
+        values: Variables of another template.
     """
     return render_template(
-        "study",
-        style=("report", "study"),
+        template,
+        style=("report", "cards"),
         over=kind,
         title=f"{title}: {kind}",
         name=title,
         summary=summary,
-        told=paragraphs,
+        paragraphs=paragraphs,
         warnings=warnings,
         body=[Markup(part) for part in body],
         footer=footer,
+        **values,
     )
 
 
 def card_html(title: str, body: str, note: str = "") -> str:
     """A card; title and note are text, the body is HTML."""
-    below = f'<p class="note below">{escape(note)}</p>' if note else ""
-    return f'<section class="card"><h2>{escape(title)}</h2>{body}{below}</section>'
+    return str(macro("card")(title, note, caller=lambda: Markup(body)))
 
 
 def facts_html(pairs: Sequence[tuple[str, str]]) -> str:
-    """Names and values."""
-    shown = [Fact(name, value, "wide" if len(value) > _LONG else "") for name, value in pairs]
-    macros: Any = _TEMPLATES.get_template("macros.html").module
-    return str(macros.facts(shown))
+    """A list of names and values."""
+    return str(macro("fact_list")(facts(pairs)))
+
+
+def collapsed_html(rows: int, body: str, max_rows: int = 14) -> str:
+    """``body``, behind a click where it is a table of more than ``max_rows`` rows."""
+    return str(macro("collapsed")(rows, max_rows, caller=lambda: Markup(body)))
+
+
+# Still used by ``research``, which is to take ``TextTable.html`` instead.
+SWIPE_HINT_HTML = (
+    '<p class="swipe" aria-hidden="true">\N{LEFT RIGHT ARROW} The table goes on: '
+    "swipe it sideways.</p>"
+)
 
 
 def rows_html(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -136,16 +159,10 @@ def rows_html(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def table_html(headings: Sequence[str], rows: Sequence[str]) -> str:
-    """A table whose rows are HTML; wider than the page, it scrolls by itself."""
+    """A table whose rows are HTML."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
+    hint = SWIPE_HINT_HTML if len(headings) > 3 else ""
     return (
-        f'{SWIPE_HINT_HTML if len(headings) > 3 else ""}<div class="wide-table" tabindex="0"><table>'  # noqa: E501
+        f'{hint}<div class="wide-table" tabindex="0"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def collapsed_html(rows: int, body: str, max_rows: int = 14) -> str:
-    """``body`` behind a click where it is a table of more than ``most`` rows."""
-    if rows <= max_rows:
-        return body
-    return f"<details><summary>All {rows}</summary>{body}</details>"

@@ -1,10 +1,8 @@
-"""Pictures of what a model got right and wrong: each video at its highest score."""
+"""Thumbnails of what a model got right and wrong: each video at its highest score."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Sequence
-from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +10,16 @@ from oddframe.errors import InputError
 from oddframe.evaluation.results import Evaluation, VideoMetrics
 from oddframe.events import smooth_frame_scores
 from oddframe.features.formats.arrays import is_feature_file
-from oddframe.outputs.drawing import RgbImage, encode_jpeg, step_curve
+from oddframe.outputs.drawing import RgbImage, embedded_jpeg, step_curve
 from oddframe.outputs.highlights import KeyFrameCollector
 from oddframe.outputs.pages.evaluation_summary import score_margin
 from oddframe.outputs.text import format_clock
 from oddframe.video.source import open_source
 
-_MOST = 8
-_LONGEST = 256
-
+_MAX_VIDEOS = 8
+_MAX_SIDE = 256
+_QUALITY = 76
+# Abnormal, called abnormal, heading, explanation.
 _KINDS = (
     (True, False, "Missed", "Abnormal, but never reached the threshold; the lowest scores first."),
     (False, True, "False alarms", "Normal, but called abnormal; the highest scores first."),
@@ -29,51 +28,39 @@ _KINDS = (
 )
 
 
-def render_galleries(evaluation: Evaluation) -> str:
-    """Four rows of thumbnails with scores: missed, false alarms, caught, quiet."""
-    return "".join(
-        _gallery(evaluation.videos, abnormal, called, name, about)
-        for abnormal, called, name, about in _KINDS
-    )
+def galleries(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Up to four galleries for the page: missed, false alarms, caught, quiet; none is empty."""
+    found = []
+    for abnormal, predicted, name, about in _KINDS:
+        videos = [
+            video
+            for video in evaluation.videos
+            if (video.video.abnormal, video.predicted_abnormal) == (abnormal, predicted)
+        ]
+        shown = sorted(videos, key=score_margin)[:_MAX_VIDEOS]
+        if shown:
+            more = "" if len(shown) == len(videos) else f" of {len(videos)} shown"
+            found.append(
+                {
+                    "name": name,
+                    "about": about,
+                    "count": f"{len(shown)}{more}",
+                    "correct": abnormal == predicted,
+                    "videos": [_thumbnail(video) for video in shown],
+                }
+            )
+    return found
 
 
-def _gallery(
-    videos: Sequence[VideoMetrics], abnormal: bool, predicted_abnormal: bool, name: str, about: str
-) -> str:
-    there = [
-        v
-        for v in videos
-        if (v.video.abnormal, v.predicted_abnormal) == (abnormal, predicted_abnormal)
-    ]
-    if not there:
-        return ""
-    shown = sorted(there, key=score_margin)[:_MOST]
-    count = f"{len(there)}" if len(shown) == len(there) else f"{len(shown)} of {len(there)} shown"
-    tiles = "".join(_tile(video) for video in shown)
-    return (
-        f"<h3>{name} <small>{count}</small></h3><p class='note'>{about}</p>"
-        f'<ul class="gallery {"right" if abnormal == predicted_abnormal else "wrong"}">{tiles}</ul>'
-    )
-
-
-def _tile(video: VideoMetrics) -> str:
-    at = _peak(video)
-    picture = _picture(video, at)
-    name = escape(video.video.path.name)
-    if picture is None:
-        image = '<div class="none">no picture at hand</div>'
-    else:
-        data = b64encode(encode_jpeg(picture, 76)).decode()
-        high, wide = picture.shape[:2]
-        image = (
-            f'<img src="data:image/jpeg;base64,{data}" width="{wide}" height="{high}" '
-            f'alt="{name} at its highest score">'
-        )
-    return (
-        f"<li>{image}<b>{video.score:.2f}</b> "
-        f'<span class="label">at {format_clock(at, 1)}</span>'
-        f'<span class="name">{name}</span></li>'
-    )
+def _thumbnail(video: VideoMetrics) -> dict[str, Any]:
+    peak = _peak(video)
+    picture = _picture(video, peak)
+    return {
+        "name": video.video.path.name,
+        "score": f"{video.score:.2f}",
+        "time": format_clock(peak, 1),
+        "picture": None if picture is None else embedded_jpeg(picture, _QUALITY),
+    }
 
 
 def _peak(video: VideoMetrics) -> float:
@@ -84,18 +71,18 @@ def _peak(video: VideoMetrics) -> float:
 
 
 def _picture(video: VideoMetrics, seconds: float) -> RgbImage | None:
-    """The frame at an instant; None where the video cannot be read, or is a file of features."""
+    """The frame at a time; None where the video cannot be read, or is a file of features."""
     path = video.video.path
     if is_feature_file(path):
         return None
-    caught = KeyFrameCollector([seconds], _LONGEST)
+    collector = KeyFrameCollector([seconds], _MAX_SIDE)
     try:
         fps = video.track.timebase.fps if path.is_dir() else None
         for frame in open_source(path, fps=fps).frames():
-            caught.add(frame)
-            if caught.done:
+            collector.add(frame)
+            if collector.done:
                 break
-        caught.close()
+        collector.close()
     except InputError:
         return None
-    return caught.images.get(seconds)
+    return collector.images.get(seconds)

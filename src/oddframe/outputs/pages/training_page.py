@@ -1,4 +1,4 @@
-"""A training run as a study: what was learned from, what was tried, how good it is."""
+"""The page of a training: training videos, settings tried, figures on held-out videos."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from oddframe.outputs.pages.evaluation_report import (
     LearningCurve,
     SearchRow,
     SearchTable,
-    TextTable,
 )
-from oddframe.training.search import SearchResult as Searched
-from oddframe.training.search import SearchSetting
+from oddframe.outputs.tables import TextTable
+from oddframe.training.search import SearchResult, SearchSetting
 from oddframe.training.train import TrainedModel
 
 FIGURE_NAMES = {
@@ -26,23 +25,23 @@ FIGURE_NAMES = {
 
 
 def evaluate_held_out(trained: TrainedModel) -> Evaluation | None:
-    """The kept model on the videos that were held out; None where none were."""
+    """Evaluate the trained model on the held-out videos; None where there are none."""
     if not trained.held_out:
         return None
-    judged = [ScoredVideo(each.video, each.track) for each in trained.held_out]
-    return evaluate_scores(judged, trained.model.profiles["best"].rule)
+    scored = [ScoredVideo(each.video, each.track) for each in trained.held_out]
+    return evaluate_scores(scored, trained.model.profiles["best"].rule)
 
 
 def training_report(
-    trained: TrainedModel, evaluation: Evaluation | None, beware: Sequence[str], command: str
+    trained: TrainedModel, evaluation: Evaluation | None, warnings: Sequence[str], command: str
 ) -> EvaluationReport:
-    """The page of a training run.
+    """The contents of the page of a training.
 
     Args:
-        trained: The run.
-        evaluation: What ``evaluate_held_out`` found.
-        beware: What was noticed of the data before it began.
-        command: What makes the model again.
+        trained: What was trained.
+        evaluation: Result of ``evaluate_held_out``.
+        warnings: What was noticed of the data before training; the training's own follow.
+        command: Command line that trains this model.
     """
     card, recipe = trained.model.card, trained.config.full_recipe()
     facts = [
@@ -58,9 +57,9 @@ def training_report(
         facts.append(("went on from", str(card["started_from"]["name"])))
     return EvaluationReport(
         title=f"{trained.model.name}: finds {trained.model.detects}",
-        told=_told(trained),
+        paragraphs=_paragraphs(trained),
         evaluation=evaluation,
-        warnings=(*beware, *trained.warnings),
+        warnings=(*warnings, *trained.warnings),
         curves=_curves(trained.log, str(card["configuration"]["recipe"]["seed"])),
         search=None if trained.search is None else _search(trained.search),
         tables=(_seeds(trained),) if trained.seeds else (),
@@ -68,28 +67,28 @@ def training_report(
     )
 
 
-def _told(trained: TrainedModel) -> tuple[str, ...]:
+def _paragraphs(trained: TrainedModel) -> tuple[str, ...]:
     card = trained.model.card
-    seen = card["training_videos"]
-    lines = [
-        f"Learned from {seen['normal']} normal and {seen['abnormal']} abnormal videos, of each of "
-        "which only the label as a whole was used."
+    videos = card["training_videos"]
+    paragraphs = [
+        f"Learned from {videos['normal']} normal and {videos['abnormal']} abnormal videos, of each "
+        "of which only the label as a whole was used."
     ]
     if trained.held_out:
         groups = len(card["held_out_groups"])
-        lines.append(
+        paragraphs.append(
             f"All figures are on {card['held_out_videos']} videos of {groups} groups that were "
             "held out. Nothing was chosen by them but the threshold, so what is counted at the "
             "threshold is somewhat too good."
         )
-    return tuple(lines)
+    return tuple(paragraphs)
 
 
 def _curves(log: Path, seed: str) -> tuple[LearningCurve, ...]:
     return (LearningCurve.read(log, f"seed {seed}"),) if log.exists() else ()
 
 
-def _search(found: Searched) -> SearchTable:
+def _search(found: SearchResult) -> SearchTable:
     rows = []
     for setting in found.grid:
         trials = [trial for trial in found.trials if trial.setting == setting]
@@ -102,17 +101,17 @@ def _search(found: Searched) -> SearchTable:
         elif left_out:
             note = f"not tried: {left_out[0].reason}"
         chosen = setting == found.chosen
-        rows.append(SearchRow(_words(setting), found.mean(setting), chosen, note))
+        rows.append(SearchRow(_setting_words(setting), found.mean(setting), chosen, note))
     return SearchTable(
         figure=FIGURE_NAMES[found.figure],
-        tried=tuple(rows),
+        rows=tuple(rows),
         note="Means over validation folds: whole groups of the training videos, each left out of "
         "its own training. The better half of the settings went on to each further fold, and the "
         "best of those that went furthest was taken.",
     )
 
 
-def _words(setting: SearchSetting) -> dict[str, str]:
+def _setting_words(setting: SearchSetting) -> dict[str, str]:
     return {
         "learning rate": f"{setting.lr:g}",
         "steps": str(setting.steps),
@@ -130,8 +129,8 @@ def _seeds(trained: TrainedModel) -> TextTable:
         )
         for run in trained.seeds
     ]
-    told = trained.model.card["seeds"]["mean_and_deviation"]
-    means = (f"{told[name][0]:.3f} ± {told[name][1]:.3f}" for name in names)
+    spread = trained.model.card["seeds"]["mean_and_deviation"]
+    means = (f"{spread[name][0]:.3f} ± {spread[name][1]:.3f}" for name in names)
     return TextTable(
         "By seed",
         ("seed", "validation", *(FIGURE_NAMES[name] for name in names)),

@@ -1,12 +1,10 @@
-"""The video itself with its score: a strip below, a red frame around it during an event.
-
-The strip below an annotated video: time, score, marks, and the curve with a playhead.
-"""
+"""The annotated video: a score overlay below the picture, a red frame around it during an event."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from oddframe._utils.files import atomic_write
 from oddframe.detector import VideoResult
 from oddframe.outputs.drawing import (
     RgbImage,
@@ -23,8 +22,11 @@ from oddframe.outputs.drawing import (
     load_font,
     step_curve,
 )
-from oddframe.outputs.text import box_in_pixels, format_clock, top_tiles
+from oddframe.outputs.formats import FrameConsumer, VideoTarget
+from oddframe.outputs.text import format_clock
 from oddframe.outputs.video.encode import VideoEncoder, VideoWriter, first_available
+from oddframe.outputs.video.frames import closing_encoder
+from oddframe.timeline import Box, IntArray, ScoreTrack
 from oddframe.video.discover import GENERATED_MARK
 from oddframe.video.frame import Frame
 
@@ -34,17 +36,17 @@ _PINK, _GREY = (244, 154, 178), (128, 138, 153)
 
 
 class ScoreOverlay:
-    """What is below the picture: a line of text over the score curve.
+    """The part below the picture: a header with time and score, and the score curve.
 
     Attributes:
-        height: Of the strip, pixels, even.
-        head: Of the line of text, the strip's upper part.
+        height: Height of both, pixels, even.
+        header_height: Height of the header, pixels.
     """
 
     def __init__(self, result: VideoResult, curve: StepCurve, width: int) -> None:
         scale = min(2.0, max(0.8, width / 640))
-        self.head = round(30 * scale / 2) * 2
-        self.height = self.head + round(64 * scale / 2) * 2
+        self.header_height = round(30 * scale / 2) * 2
+        self.height = self.header_height + round(64 * scale / 2) * 2
         self._scale, self._width = scale, width
         self._start, self._end = float(curve.edges[0]), float(curve.edges[-1])
         self._threshold = result.rule.threshold
@@ -52,46 +54,46 @@ class ScoreOverlay:
         self._text = load_font(round(14 * scale))
         self._bold = load_font(round(12 * scale), bold=True)
         self._drawn: tuple[str, str, int, bool] | None = None
-        self._header: RgbImage = np.zeros((self.head, width, 3), dtype=np.uint8)
+        self._header: RgbImage = np.zeros((self.header_height, width, 3), dtype=np.uint8)
         self._bright = self._plot(result, curve)
         base = np.full_like(self._bright, _DARK)
         self._dim = cv2.addWeighted(self._bright, 0.42, base, 0.58, 0)
 
     def header(self, time_s: float, score: float, event: int, true: bool) -> RgbImage:
-        """(head, width, 3): time, score, marks. Drawn anew only when what it says has changed."""
+        """(header_height, width, 3): time, score, marks; drawn again only where they change."""
         duration = self._end - self._start
         stamp = format_clock(time_s, 1, hours=duration >= 3600)
-        wanted = (stamp, f"{score:.2f}", event, true)
-        if wanted == self._drawn:
+        shown = (stamp, f"{score:.2f}", event, true)
+        if shown == self._drawn:
             return self._header
-        image = Image.new("RGB", (self._width, self.head), _DARK)
+        image = Image.new("RGB", (self._width, self.header_height), _DARK)
         draw = ImageDraw.Draw(image)
-        middle, gap = self.head / 2, round(14 * self._scale)
+        middle, gap = self.header_height / 2, round(14 * self._scale)
         x = float(self._margin)
         draw.text((x, middle), stamp, _WHITE, self._text, anchor="lm")
         x += self._text.getlength("0" * len(stamp)) + gap
         x = self._bar(draw, x, score) + round(8 * self._scale)
-        draw.text((x, middle), wanted[1], _WHITE, self._text, anchor="lm")
+        draw.text((x, middle), shown[1], _WHITE, self._text, anchor="lm")
         right = float(self._width - self._margin)
         if event >= 0:
             right = self._pill(draw, right, f"EVENT {event + 1}", EVENT_RED, _WHITE) - gap / 2
         if true:
             self._pill(draw, right, "TRUTH", _PINK, _DARK)
-        self._header, self._drawn = np.asarray(image, dtype=np.uint8), wanted
+        self._header, self._drawn = np.asarray(image, dtype=np.uint8), shown
         return self._header
 
     def _bar(self, draw: ImageDraw.ImageDraw, x: float, score: float) -> float:
-        """The score as a bar from ``x`` on, the threshold as a notch; gives back where it ends."""
-        long, half = round(min(110 * self._scale, self._width * 0.2)), round(4 * self._scale)
-        middle = self.head / 2
+        """Draw the score as a bar from ``x`` on, the threshold as a notch; return where it ends."""
+        length, half = round(min(110 * self._scale, self._width * 0.2)), round(4 * self._scale)
+        middle = self.header_height / 2
         colour = EVENT_RED if score >= self._threshold else _LINE
-        box = (x, middle - half, x + long, middle + half)
+        box = (x, middle - half, x + length, middle + half)
         draw.rounded_rectangle(box, radius=half, fill=(48, 55, 66))
-        if (filled := long * min(score, 1.0)) >= 1:
+        if (filled := length * min(score, 1.0)) >= 1:
             draw.rounded_rectangle((x, box[1], x + filled, box[3]), radius=half, fill=colour)
-        notch = x + long * min(self._threshold, 1.0)
+        notch = x + length * min(self._threshold, 1.0)
         draw.line((notch, box[1] - 3, notch, box[3] + 3), fill=_WHITE, width=max(1, half // 3))
-        return x + long
+        return x + length
 
     def _pill(
         self,
@@ -101,16 +103,19 @@ class ScoreOverlay:
         fill: tuple[int, int, int],
         ink: tuple[int, int, int],
     ) -> float:
-        inside = round(8 * self._scale)
-        left = right - self._bold.getlength(text) - 2 * inside
+        padding = round(8 * self._scale)
+        left = right - self._bold.getlength(text) - 2 * padding
         half = round(10 * self._scale)
-        middle = self.head / 2
+        middle = self.header_height / 2
         draw.rounded_rectangle((left, middle - half, right, middle + half), radius=half, fill=fill)
         draw.text(((left + right) / 2, middle), text, ink, self._bold, anchor="mm")
         return left
 
     def draw_plot(self, area: RgbImage, time_s: float, score: float) -> None:
-        """Fill ``area`` (height - head, width, 3): bright up to now, dim after it, a playhead."""
+        """Draw into ``area`` (height - header_height, width, 3): the curve with a playhead.
+
+        The curve is bright up to ``time_s`` and dim after it.
+        """
         x = round(self._x(time_s))
         area[:, :x] = self._bright[:, :x]
         area[:, x:] = self._dim[:, x:]
@@ -128,14 +133,16 @@ class ScoreOverlay:
         return round(8 * self._scale)
 
     def _floor(self) -> int:
-        return self.height - self.head - round(8 * self._scale)
+        return self.height - self.header_height - round(8 * self._scale)
 
     def _y(self, score: float) -> float:
         return self._floor() - min(max(score, 0.0), 1.0) * (self._floor() - self._top())
 
     def _plot(self, result: VideoResult, curve: StepCurve) -> RgbImage:
-        """(height - head, width, 3): the whole curve, bright."""
-        plot: RgbImage = np.full((self.height - self.head, self._width, 3), _DARK, dtype=np.uint8)
+        """(height - header_height, width, 3): the curve of the whole video, bright."""
+        plot: RgbImage = np.full(
+            (self.height - self.header_height, self._width, 3), _DARK, dtype=np.uint8
+        )
         top, floor = self._top(), self._floor()
         for start, end in result.track.timebase.gap_times:
             self._shade(plot, float(start), float(end), _GREY, 0.35)
@@ -158,10 +165,10 @@ class ScoreOverlay:
         ground = [[xs[-1], floor], [xs[0], floor]]
         cv2.fillPoly(under, [_sixteenths(np.concatenate([upper, ground]))], _LINE, cv2.LINE_AA, 4)
         plot = np.asarray(cv2.addWeighted(under, 0.22, plot, 0.78, 0), dtype=np.uint8)
-        if not curve.whole:
+        if not curve.is_exact:
             band = _sixteenths(np.concatenate([upper, lower[::-1]]))
             cv2.fillPoly(plot, [band], _LINE, cv2.LINE_AA, 4)
-        thick = max(1, round(1.6 * self._scale)) if curve.whole else 1
+        thick = max(1, round(1.6 * self._scale)) if curve.is_exact else 1
         cv2.polylines(plot, [_sixteenths(upper)], False, _LINE, thick, cv2.LINE_AA, 4)
         return plot
 
@@ -186,18 +193,19 @@ ANNOTATION_ENCODERS = (
     VideoEncoder("libx264", "mp4", (("preset", "veryfast"), ("crf", "23"), ("g", "100"))),
     VideoEncoder("mpeg4", "mp4", (("b", "3000000"), ("g", "50"))),
 )
-_LONGEST_SIDE, _NARROWEST = 1280, 320
-# Event times and frame times are the same sums, rounded in another order (s).
+_MAX_SIDE, _MIN_WIDTH = 1280, 320
+# Event times and frame times are rounded differently: they may differ by this (s).
 _SLACK = 1e-6
 
 
 class Annotator:
-    """Draws and encodes the frames that are fed to it; memory does not grow with their number.
+    """Draws and encodes frames one by one; memory does not grow with their number.
 
-    The picture is at most 1280 pixels wide and high, framed red during an event, and so is the
-    oddest tile if the model looks at tiles. Below it: the time, the score as a bar and a
-    number, marks for "in an event" and, where the truth is known, for "it really happens"; then the
-    curve of the whole video, bright up to now, with threshold, events (red) and truth (pink).
+    The picture is at most 1280 pixels wide and high, with a red frame during an event. If the
+    model scores tiles, the tile with the highest score has a red frame, too. Below the picture
+    are the time, the score as a bar and a number, a mark during an event and, where the truth is
+    known, one during a true interval. Then the curve of the whole video, bright up to the current
+    time, with threshold, events (red) and truth (pink).
 
     Args:
         path: MP4 file to write.
@@ -227,50 +235,86 @@ class Annotator:
         if self._writer is None:
             self._open(image)
         assert self._writer is not None
-        canvas, tall = self._canvas, self._picture_height
-        event = _inside(self._events, time_s)
-        true = _inside(self._truth, time_s) >= 0
-        canvas[:tall] = letterbox(image, canvas.shape[1], tall)
+        canvas, height = self._canvas, self._picture_height
+        event = _index_at(self._events, time_s)
+        true = _index_at(self._truth, time_s) >= 0
+        canvas[:height] = letterbox(image, canvas.shape[1], height)
         if event >= 0:
             edge = self._border
-            canvas[:edge] = canvas[tall - edge : tall] = EVENT_RED
-            canvas[:tall, :edge] = canvas[:tall, -edge:] = EVENT_RED
-            self._mark_tile(canvas[:tall], time_s)
+            canvas[:edge] = canvas[height - edge : height] = EVENT_RED
+            canvas[:height, :edge] = canvas[:height, -edge:] = EVENT_RED
+            self._mark_tile(canvas[:height], time_s)
         score = self._curve.at(time_s + _SLACK)
-        canvas[tall : tall + self._strip.head] = self._strip.header(time_s, score, event, true)
-        self._strip.draw_plot(canvas[tall + self._strip.head :], time_s, score)
+        end = height + self._overlay.header_height
+        canvas[height:end] = self._overlay.header(time_s, score, event, true)
+        self._overlay.draw_plot(canvas[end:], time_s, score)
         self._writer.add(canvas, time_s)
 
     def _mark_tile(self, picture: RgbImage, time_s: float) -> None:
-        """Frame the oddest tile of this moment, if there are tiles."""
+        """Frame the tile with the highest score at this time, if there are tiles."""
         tiles, times = self._result.track.tiles, self._times
         if tiles is None or self._tiles is None:
             return
         frame = max(0, int(np.searchsorted(times, time_s + _SLACK, side="right")) - 1)
         box = tiles.box(int(self._tiles[frame]))
         left, top, right, bottom = box_in_pixels(box, picture.shape[1], picture.shape[0])
-        thin = max(2, self._border // 2)
-        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), EVENT_RED, thin)
+        width = max(2, self._border // 2)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), EVENT_RED, width)
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file; if it is not ``whole``, only let go of it."""
+        """Finish the file; if it is not ``complete``, only close it."""
         if self._writer is not None:
             self._writer.close(complete)
 
     def _open(self, image: RgbImage) -> None:
         height, width = image.shape[:2]
-        wide, self._picture_height = even_size(width, height, _LONGEST_SIDE, _NARROWEST)
-        wide = max(wide, _NARROWEST)
-        self._border = max(4, round(min(wide, self._picture_height) / 70))
-        self._curve = step_curve(self._result, wide)
-        self._strip = ScoreOverlay(self._result, self._curve, wide)
-        tall = self._picture_height + self._strip.height
-        self._canvas: RgbImage = np.zeros((tall, wide, 3), dtype=np.uint8)
+        width, self._picture_height = even_size(width, height, _MAX_SIDE, _MIN_WIDTH)
+        width = max(width, _MIN_WIDTH)
+        self._border = max(4, round(min(width, self._picture_height) / 70))
+        self._curve = step_curve(self._result, width)
+        self._overlay = ScoreOverlay(self._result, self._curve, width)
+        height = self._picture_height + self._overlay.height
+        self._canvas: RgbImage = np.zeros((height, width, 3), dtype=np.uint8)
         base = self._result.track.timebase
-        self._writer = VideoWriter(self._path, self._encoder, wide, tall, base.fps, GENERATED_MARK)
+        self._writer = VideoWriter(
+            self._path, self._encoder, width, height, base.fps, GENERATED_MARK
+        )
 
 
-def _inside(spans: Sequence[tuple[float, float]], time_s: float) -> int:
-    """Number of the last half-open interval, of those in order, that holds a time, or -1."""
+def _index_at(spans: Sequence[tuple[float, float]], time_s: float) -> int:
+    """Number of the last of some sorted, half-open intervals that contains a time, or -1."""
     number = bisect_right(spans, (time_s + _SLACK, float("inf"))) - 1
     return number if number >= 0 and time_s < spans[number][1] - _SLACK else -1
+
+
+@contextmanager
+def annotated_video_writer(result: VideoResult, target: VideoTarget) -> Iterator[FrameConsumer]:
+    """Write the annotated video; a writer of ``outputs.formats``."""
+    with (
+        atomic_write(target.path) as part,
+        closing_encoder(Annotator(part, result)) as annotator,
+    ):
+        yield annotator
+
+
+def box_in_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a box, in pixels of a picture of this size."""
+    left, top, right, bottom = box
+    return round(left * width), round(top * height), round(right * width), round(bottom * height)
+
+
+def top_tiles(track: ScoreTrack) -> IntArray:
+    """(n_frames,) number of the tile with the highest score at each frame.
+
+    Raises:
+        ValueError: the scores have no tiles.
+    """
+    if track.tiles is None:
+        raise ValueError("these scores have no tiles")
+    highest = np.full(track.timebase.n_frames, -np.inf)
+    tiles = np.zeros(track.timebase.n_frames, dtype=np.int64)
+    for number, scores in enumerate(track.tiles.scores):
+        frames = track.timebase.to_frames(scores)
+        tiles[frames > highest] = number
+        highest = np.maximum(highest, frames)
+    return tiles

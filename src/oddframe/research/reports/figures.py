@@ -194,16 +194,16 @@ def _panel(
         axes.axvspan(a, b, facecolor=PINK, edgecolor="none", zorder=0)
     for number, track in reversed(list(enumerate(each.tracks.values()))):
         _line(axes, _Shown(track, view.rule, (), None), COLOURS[number % len(COLOURS)])
-    roof = place.foot + place.tall
+    roof = place.bottom + place.height
     if frames:
         draw_key_frames(
             figure, place, curve, sorted(frames.items(), key=lambda item: item[0].time_s)
         )
         roof += KEY_FRAME_HEIGHT + CAPTION_HEIGHT + LEADER_HEIGHT
     kind, colour = ("abnormal", RED) if each.video.abnormal else ("normal", GREEN)
-    y = (roof + _HEAD / 2) / place.page[1]
+    y = (roof + _HEAD / 2) / place.page_size[1]
     name = fit_label(each.name, 48)
-    left, right = place.left / place.page[0], (place.left + place.wide) / place.page[0]
+    left, right = place.left / place.page_size[0], (place.left + place.width) / place.page_size[0]
     figure.text(
         left, y, name, fontsize=11.5, fontweight="bold", color=INK, va="center", parse_math=False
     )
@@ -213,13 +213,13 @@ def _panel(
 def _line(axes: Axes, shown: _Shown, colour: str) -> None:
     curve = step_curve(shown, _STEPS)
     times, low, high = curve.outline()
-    if curve.whole:
+    if curve.is_exact:
         axes.plot(times, high, color=colour, linewidth=1.5, solid_joinstyle="round", zorder=3)
     else:
         axes.fill_between(times, low, high, color=colour, linewidth=0.7, zorder=3)
 
 
-def _legend(figure: Figure, titles: Sequence[str], page: tuple[float, float]) -> None:
+def _legend(figure: Figure, titles: Sequence[str], page_size: tuple[float, float]) -> None:
     lines: list[Line2D | Patch] = [
         Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=2) for i in range(len(titles))
     ]
@@ -227,7 +227,7 @@ def _legend(figure: Figure, titles: Sequence[str], page: tuple[float, float]) ->
         [*lines, Patch(facecolor=PINK)],
         [*titles, "truth"],
         loc="lower center",
-        bbox_to_anchor=(0.5, 0.06 / page[1]),
+        bbox_to_anchor=(0.5, 0.06 / page_size[1]),
         ncols=len(titles) + 1,
         frameon=False,
         fontsize=10,

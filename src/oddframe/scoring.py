@@ -40,7 +40,7 @@ class ScoringSettings:
     out: Path | None
     formats: tuple[str, ...]
     fresh: bool
-    debug: bool
+    raise_errors: bool
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def score_input(
             rule, camera = common.with_threshold(settings.threshold), ""
         files = sibling_files(job.path, detector.spec) if job.is_features else (job.path,)
         mask = settings.masks.of(job.path)
-        seen = _digest(_seen(job, files, settings, detector, mask))
-        fingerprint = _digest(seen, detector.model.sha256, rule)
+        seen = _short_hash(_feature_inputs(job, files, settings, detector, mask))
+        fingerprint = _short_hash(seen, detector.model.sha256, rule)
         old = _earlier(job, settings)
         if old is not None and _fits(old, settings, fingerprint):
             with settling():
@@ -150,13 +150,13 @@ def score_input(
                     partial.discard()
         return ScoringOutcome(job, result, camera=camera, notes=notes)
     except OddframeError as error:
-        if settings.debug:
+        if settings.raise_errors:
             raise
         if isinstance(error, InputError) and partial is not None:
             partial.discard()  # Going on would fail again.
         return ScoringOutcome(job, error=_named(str(error), job.path), exit_code=error.exit_code)
     except Exception as error:  # A fault of ours, or of a decoder: the other videos go on.
-        if settings.debug:
+        if settings.raise_errors:
             raise
         return ScoringOutcome(
             job, error=_named(describe_unexpected_error(error), job.path), exit_code=1
@@ -204,7 +204,7 @@ def _named(reason: str, path: Path) -> str:
     return reason if str(path) in reason else f"{path}: {reason}"
 
 
-def _seen(
+def _feature_inputs(
     job: ScoringJob,
     files: Sequence[Path],
     settings: ScoringSettings,
@@ -233,7 +233,7 @@ def _state(path: Path) -> object:
         return None
 
 
-def _digest(*parts: object) -> str:
+def _short_hash(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The study page: its figures, its pictures, and that it needs nothing around it."""
+"""The evaluation page: its figures, its pictures, and that it needs no other file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from oddframe.errors import InputError
 from oddframe.evaluation.evaluate import evaluate_scores
 from oddframe.evaluation.results import Evaluation, ScoredVideo
 from oddframe.events import EventRule
-from oddframe.outputs.pages.evaluation_page import (
+from oddframe.outputs.pages.evaluation_page import write_evaluation_page
+from oddframe.outputs.pages.evaluation_report import (
+    EvaluationReport,
     LearningCurve,
-    Search,
-    Study,
-    Table,
-    Tried,
-    write_evaluation_page,
+    SearchRow,
+    SearchTable,
 )
+from oddframe.outputs.tables import TextTable
 from oddframe.timeline import ScoreTrack, Timebase
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ RULE = EventRule(merge_gap_s=0.0)
 EVIL = "<script>document.title='evil'</script>"
 
 
-def judged(
+def scored(
     path: Path, label: str, scores: Sequence[float], truth: tuple[float, float] | None = None
 ) -> ScoredVideo:
     known = GroundTruth((truth,), "seconds") if truth else None
@@ -43,24 +43,26 @@ def judged(
 
 @pytest.fixture
 def evaluation(clip: Path, normal_clip: Path) -> Evaluation:
-    gone = Path("gone.mp4")
+    missing = Path("gone.mp4")
     return evaluate_scores(
         [
-            judged(clip, "fight", [0.1, 0.9, 0.2], (0.6, 1.2)),
-            judged(normal_clip, "normal", [0.1, 0.2, 0.1]),
-            judged(gone, "normal", [0.1, 0.7, 0.1]),
+            scored(clip, "fight", [0.1, 0.9, 0.2], (0.6, 1.2)),
+            scored(normal_clip, "normal", [0.1, 0.2, 0.1]),
+            scored(missing, "normal", [0.1, 0.7, 0.1]),
         ],
         RULE,
     )
 
 
-def page_of(study: Study, path: Path) -> str:
-    write_evaluation_page(study, path)
+def page_of(report: EvaluationReport, path: Path) -> str:
+    write_evaluation_page(report, path)
     return path.read_text(encoding="utf-8")
 
 
-def test_the_page_says_how_good_it_is(evaluation: Evaluation, tmp_path: Path) -> None:
-    page = page_of(Study("fight on clips", ("Three clips.",), evaluation), tmp_path / "a.html")
+def test_the_page_shows_the_figures(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(
+        EvaluationReport("fight on clips", ("Three clips.",), evaluation), tmp_path / "a.html"
+    )
     assert "1 of 1 abnormal video caught, 1 of 2 normal videos quiet" in page
     assert "Three clips." in page
     assert "1 false alarm in" in page
@@ -71,37 +73,38 @@ def test_the_page_says_how_good_it_is(evaluation: Evaluation, tmp_path: Path) ->
     assert "Before you trust it" not in page
 
 
-def test_thumbnails_are_of_the_videos_that_can_be_read(
-    evaluation: Evaluation, tmp_path: Path
-) -> None:
-    page = page_of(Study("t", (), evaluation), tmp_path / "a.html")
+def test_videos_that_can_be_read_have_thumbnails(evaluation: Evaluation, tmp_path: Path) -> None:
+    page = page_of(EvaluationReport("t", (), evaluation), tmp_path / "a.html")
     assert len(re.findall(r'<img src="data:image/jpeg', page)) == 2
     assert page.count("no picture at hand") == 1
 
 
-def test_what_was_searched_and_learned_is_shown(tmp_path: Path) -> None:
-    search = Search(
+def test_search_and_learning_curves_are_shown(tmp_path: Path) -> None:
+    search = SearchTable(
         "video AUC on validation",
-        (Tried({"steps": "300"}, 0.8251, chosen=True), Tried({"steps": "600"}, None, note="late")),
+        (
+            SearchRow({"steps": "300"}, 0.8251, chosen=True),
+            SearchRow({"steps": "600"}, None, note="late"),
+        ),
         "Chosen within ten minutes.",
     )
-    study = Study(
+    report = EvaluationReport(
         "t",
         (),
         None,
         warnings=("Only two groups.",),
         curves=(LearningCurve("seed 1", (0, 1, 2), {"loss": (3.0, 2.0, 1.0)}),),
         search=search,
-        tables=(Table("Seeds", ("seed", "AUC"), (("1", "0.91"),)),),
+        tables=(TextTable("Seeds", ("seed", "AUC"), (("1", "0.91"),)),),
         facts=(("Command", "oddframe train clips"),),
     )
-    page = page_of(study, tmp_path / "a.html")
+    page = page_of(report, tmp_path / "a.html")
     for text in ("no figures", "Only two groups.", "0.825", "chosen", "late", "Seeds", "0.91"):
         assert text in page
     assert "oddframe train clips" in page
 
 
-def test_the_log_of_a_training_becomes_curves(tmp_path: Path) -> None:
+def test_the_log_of_a_training_is_read_as_curves(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     rows = [{"step": i, "loss": 3.0 - i, "bce": 1.0} for i in range(3)]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -114,14 +117,16 @@ def test_the_log_of_a_training_becomes_curves(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_names_are_text_and_a_phone_never_scrolls_sideways(
+def test_names_are_escaped_and_a_phone_never_scrolls_sideways(
     evaluation: Evaluation, tmp_path: Path, browser: Browser
 ) -> None:
-    evil = judged(Path(EVIL.replace("/", "_") + "<b>" * 20), EVIL, [0.2] * 3)
-    tried = Search(EVIL, (Tried({EVIL: EVIL}, 0.5, note=EVIL),), EVIL)
+    evil = scored(Path(EVIL.replace("/", "_") + "<b>" * 20), EVIL, [0.2] * 3)
+    search = SearchTable(EVIL, (SearchRow({EVIL: EVIL}, 0.5, note=EVIL),), EVIL)
     both = [ScoredVideo(v.video, v.track) for v in evaluation.videos]
-    study = Study(EVIL, (EVIL,), evaluate_scores([*both, evil], RULE), (EVIL,), (), tried)
-    write_evaluation_page(study, tmp_path / "a.html")
+    report = EvaluationReport(
+        EVIL, (EVIL,), evaluate_scores([*both, evil], RULE), (EVIL,), (), search
+    )
+    write_evaluation_page(report, tmp_path / "a.html")
     page = browser.new_page(viewport={"width": 360, "height": 700})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oddframe.features.spec import FeatureSpec as FeatureSpec
     from oddframe.features.store.store import read_features as read_features
     from oddframe.outputs.write import write as write
+    from oddframe.scoring import score as score
     from oddframe.timeline import Event as Event
     from oddframe.timeline import ScoreTrack as ScoreTrack
     from oddframe.timeline import Timebase as Timebase
@@ -37,6 +38,7 @@ _HOMES = {
     "find_events": "oddframe.events",
     "read_features": "oddframe.features.store.store",
     "read_mask": "oddframe.video.mask",
+    "score": "oddframe.scoring",
     "write": "oddframe.outputs.write",
 }
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -71,7 +71,7 @@ def test_streams_are_as_before_afterwards(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == "answer\n"
 
 
-@pytest.mark.parametrize("module", ["oddframe.cli.main", "typer", "oddframe.cli.batch"])
+@pytest.mark.parametrize("module", ["oddframe.cli.main", "typer", "oddframe.scoring"])
 def test_ctrl_c_while_the_program_starts(tmp_path: Path, module: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"

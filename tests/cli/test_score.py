@@ -24,9 +24,9 @@ import jsonschema
 import numpy as np
 import pytest
 
+from oddframe import scoring
 from oddframe._utils.worker_pool import Heartbeat
 from oddframe.cameras import with_thresholds
-from oddframe.cli import batch
 from oddframe.cli.messages import damaged_packets_note, mended_frames_note
 from oddframe.detector import Detector
 from oddframe.events import smooth_frame_scores
@@ -81,7 +81,8 @@ def test_the_same_command_again_goes_on_instead_of_starting_over(
 
 KILLED = """
 import os, shutil, signal, sys
-from oddframe.cli import batch, jobs, score
+from oddframe import scoring
+from oddframe.cli import messages, score
 from oddframe.cli.main import main
 from oddframe.detector import Detector
 from oddframe.outputs.pages import report
@@ -602,7 +603,7 @@ def test_two_jobs_give_what_one_gives(
     jsonschema.validate(answer, schema_of("score_answer"))
 
 
-class Mortal(batch._Scorer):
+class Mortal(scoring._Scorer):
     """Scores in a process that one of the videos ends."""
 
     def __call__(self, job: ScoringJob, heartbeat: Heartbeat) -> ScoringOutcome:
@@ -619,7 +620,7 @@ def test_a_video_that_ends_its_process_costs_no_other_one(
     paths = [tmp_path / name for name in names]
     for path in paths:
         shutil.copy(clip, path)
-    monkeypatch.setattr(batch, "_Scorer", Mortal)
+    monkeypatch.setattr(scoring, "_Scorer", Mortal)
     answer = oddframe("score", *paths, "--jobs", "2", "--json")
     told = json.loads(answer.out)
     scored = sorted(Path(video["video"]).name for video in told["videos"])

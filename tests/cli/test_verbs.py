@@ -246,7 +246,7 @@ def test_a_fault_of_ours_is_one_line(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("oddframe.cli.batch.recordings", broken)
+    monkeypatch.setattr("oddframe.scoring.find_recordings", broken)
     answer = oddframe("score", clip)
     assert answer.code == 1
     (line,) = answer.err.splitlines()
@@ -257,7 +257,7 @@ def test_ctrl_c_is_130(oddframe: Run, clip: Path, monkeypatch: pytest.MonkeyPatc
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("oddframe.cli.batch.recordings", stopped)
+    monkeypatch.setattr("oddframe.scoring.find_recordings", stopped)
     answer = oddframe("score", clip)
     assert answer.code == 130
     assert "stopped" in answer.err

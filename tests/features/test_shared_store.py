@@ -223,7 +223,7 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
         engine="auto",
         precision="auto",
         threshold=None,
-        events=RuleChanges(),
+        rule_changes=RuleChanges(),
         masks=Masks(),
         fps=None,
         out=tmp_path,

@@ -70,7 +70,7 @@ def test_results_of_other_runs_and_earlier_failures_stay(
 ) -> None:
     result = make_result(1200, 25.0, [(1, 2)], video="cam/e.mp4")
     index = FolderIndex(folder, {"e": "cam/e.mp4"})
-    assert index.wanted
+    assert index.needed
     index.write(finished=False)
     assert "1 not scored yet" in text_of(folder)
     write(result, ["json", "html"], folder, "e")

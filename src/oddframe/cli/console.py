@@ -14,8 +14,9 @@ from oddframe.errors import OddframeError
 from oddframe.outputs.text import format_duration
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
+    from oddframe._utils.progress import ProgressCallback
     from oddframe.datasets.labelled import Dataset
     from oddframe.methods.base import Loss
     from oddframe.research.grid import Outcome
@@ -208,6 +209,29 @@ def bar_progress(bar: Progress, description: str) -> Callable[[int, int | None],
 
     def update(done: int, expected: int | None) -> None:
         bar.update(task, completed=done, total=expected and max(expected, done), note="")
+
+    return update
+
+
+def item_bar(bar: Progress) -> ProgressCallback:
+    """A progress callback that draws one line of ``bar``: the item that is in progress.
+
+    The item is what follows the first colon of the text, or the text itself. Until its first
+    progress, the line says that networks are loaded: the first use of a network converts it, which
+    takes some seconds.
+    """
+    current: tuple[str, TaskID] | None = None
+
+    def update(done: int, total: int | None, text: str, /) -> None:
+        nonlocal current
+        started = current is None or text != current[0] or (not done and total is None)
+        if current is not None and started:
+            bar.remove_task(current[1])
+        if current is None or started:
+            item = printable(text.partition(": ")[2] or text)[-40:]
+            current = text, bar.add_task(item, total=None, note=LOADING_NOTE)
+        if done or total is not None:
+            bar.update(current[1], completed=done, total=total and max(total, done), note="")
 
     return update
 

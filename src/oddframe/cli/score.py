@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from oddframe.cli.console import item_bar, print_answer, print_note, printable, progress_bar
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
     DebugOption,
@@ -32,11 +33,11 @@ from oddframe.cli.options import (
     complete_formats,
     split_list,
 )
-from oddframe.outputs.formats import SCORE_FILE, format_names
+from oddframe.errors import UsageError
+from oddframe.outputs.formats import format_names
 
 EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
 DEFAULT_RESULTS_FOLDER = Path("oddframe-results")
-VIEWS = ("1", "5", "10")
 
 
 def score(
@@ -101,48 +102,66 @@ def score(
     A score for every frame, events with start, end and peak. With --out the same command goes on
     where it was stopped: what is there already is not scored again.
     """
-    from oddframe._utils.files import invalid_path_reason
-    from oddframe.cli.batch import score_batch
-    from oddframe.errors import InputError, UsageError
+    import json
+
+    from oddframe.cli.messages import format_batch_summary, format_outcome, outcomes_to_dict
     from oddframe.events import RuleChanges
-    from oddframe.scoring import ScoringSettings
-    from oddframe.video.mask import read_masks
+    from oddframe.scoring import ScoringOutcome
+    from oddframe.scoring import score as score_videos
 
     if not paths and not features:
         raise UsageError("nothing to score: name a video or a folder, or --features FILE")
-    if views is not None and str(views) not in VIEWS:
+    if views not in (None, 1, 5, 10):
         raise UsageError(f"--views {views}: choose 1, 5 or 10")
     if features and (mask or (views and not paths) or (formats and "mp4" in formats)):
         raise UsageError("--features has no pictures: --mask, --views and mp4 need the video")
-    for path in features or []:
-        if wrong := invalid_path_reason(str(path)):
-            raise InputError(f"{path!s:.60}: the path {wrong}")
-    settings = ScoringSettings(
-        model=model,
-        profile=profile.value,
-        views=views,
-        device=device.value,
-        engine=engine.value,
-        precision=precision.value,
-        threshold=threshold,
-        events=RuleChanges(release, smooth, min_length, gap),
-        masks=read_masks(mask),
-        fps=fps,
-        out=out or (DEFAULT_RESULTS_FOLDER if formats else None),
-        formats=_formats(formats),
-        fresh=fresh,
-        debug=debug,
-    )
-    raise typer.Exit(
-        score_batch(paths or [], features or [], settings, jobs, as_json=as_json, quiet=quiet)
-    )
+
+    def show_outcome(outcome: ScoringOutcome) -> None:
+        if outcome.error:
+            print_note(format_outcome(outcome))
+        elif not as_json:
+            print_answer(format_outcome(outcome))
+
+    def show_message(line: str) -> None:
+        print_note(printable(line), quiet=quiet)
+
+    with progress_bar(quiet=quiet) as bar:
+        summary = score_videos(
+            paths or [],
+            features=features or [],
+            model=model,
+            out=out or (DEFAULT_RESULTS_FOLDER if formats else None),
+            formats=_formats(formats),
+            threshold=threshold,
+            rule_changes=RuleChanges(release, smooth, min_length, gap),
+            mask=mask,
+            profile=profile.value,
+            views=views,  # type: ignore[arg-type]
+            fps=fps,
+            device=device.value,
+            engine=engine.value,
+            precision=precision.value,
+            jobs=jobs,
+            fresh=fresh,
+            raise_errors=debug,
+            progress=item_bar(bar),
+            on_outcome=show_outcome,
+            on_message=show_message,
+        )
+    if summary.index_error is not None:
+        print_note(printable(str(summary.index_error)))
+    if as_json:
+        print_answer(json.dumps(outcomes_to_dict(summary.outcomes), indent=2))
+    if len(summary.outcomes) > 1 or summary.failed:
+        print_note(format_batch_summary(summary), quiet=quiet)
+    if summary.index is not None:
+        show_message(f"all videos and events: {summary.index}")
+    raise typer.Exit(summary.exit_code)
 
 
-def _formats(text: str | None) -> tuple[str, ...]:
-    from oddframe.errors import UsageError
-
-    wanted = [name.lower() for name in split_list(text or "")]
-    for name in wanted:
+def _formats(text: str | None) -> list[str]:
+    names = [name.lower() for name in split_list(text or "")]
+    for name in names:
         if name not in format_names():
             raise UsageError(f"--format {name}: choose from {','.join(format_names())}")
-    return tuple(name for name in format_names() if name == SCORE_FILE or name in wanted)
+    return names

@@ -82,7 +82,7 @@ class FolderIndex:
         return self.folder / INDEX_NAME
 
     @property
-    def wanted(self) -> bool:
+    def needed(self) -> bool:
         """Whether there is more than one video, or a page that is to stay right."""
         return len(self._videos) + len(self._failed_before) > 1 or self.path.exists()
 

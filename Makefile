@@ -16,11 +16,11 @@ install = set -o pipefail; $(PIP) --progress-bar off $(1) | { grep --line-buffer
 # Where the benchmarks' data sets lie, a folder each.
 DATA   ?= ../shared/data
 
-.PHONY: help demo test fast lint bench docs features weights browser clean
+.PHONY: help demo test fast lint bench docs check-docs features weights browser clean
 .DEFAULT_GOAL := help
 
 help:                      ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -67,8 +67,12 @@ lint: $(VENV)/.dev         ## Style, types, and the order of the rooms
 bench: $(VENV)/.dev        ## Speed, side by side with a plain reference
 	for file in decode network metrics score; do $(BIN)/python benchmarks/$$file.py || exit 1; done
 
-docs: $(VENV)/.dev         ## Check that the documentation's commands and links are true
-	$(BIN)/python -m pytest tests/test_readme.py -m "slow or not slow"
+docs: $(VENV)/.dev         ## The documentation as a website, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "Look at build/site/index.html"
+
+check-docs: $(VENV)/.dev   ## Check that the documentation's commands and links are true
+	$(BIN)/python -m pytest tests/test_readme.py tests/test_site.py -m "slow or not slow"
 
 features: $(VENV)/.run     ## Features of the local benchmarks, made once: make features DATA=DIR
 	$(BIN)/python tools/make_features.py $(DATA)

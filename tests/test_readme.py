@@ -1,8 +1,9 @@
-"""README and docs are true: what they say to type runs as written, from nothing but the wheel.
+"""Check that README and docs are true: each command runs as written, from nothing but the wheel.
 
-The wheel is built and unpacked into a folder of its own, and every block is run in another folder,
-which holds small inputs under the names that the pages use. What is not run stands in ``ELSEWHERE``
-or ``NOT_RUN`` with the reason; of commands that are not run the options are checked all the same.
+The wheel is built and unpacked into a folder. Every block runs in another folder, which holds small
+inputs under the names that the pages use. ``ELSEWHERE`` and ``NOT_RUN`` list what is not run, with
+the reason; the options of those commands are still checked. A block of ``text`` has to be what a
+command or a block of Python of the same page printed, numbers aside.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from oddframe.cli.demo import DEMO_DATA
 from oddframe.cli.main import app
 from oddframe.features.extraction.extract_video import spec_templates
 from oddframe.features.presets import get_preset
+from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.video.source import open_source
@@ -39,14 +41,14 @@ from tests.conftest import encode
 from tests.datasets.generated import Wanted, made_up
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 README = PAGES[0].read_text()
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 # Blocks that are no commands, by page and first words, and where they are checked.
 ELSEWHERE = {
-    ("README.md", "demo/video.mp4: 41 s"): "what the demo says: tests/cli/test_demo.py",
     ("data.md", "clips/normal/cam1/monday.mp4"): "a picture of folders",
     ("features.md", "features:"): "tests/features/test_docs.py",
     ("features.md", "name: clip_b32"): "tests/features/test_docs.py",
@@ -59,8 +61,8 @@ _FETCHES = "fetches packages; here the wheel is installed instead"
 _UCF_VIDEOS = "needs the videos of UCF-Crime"
 # Commands that are not run, by how they begin, and why.
 NOT_RUN = {
-    "make demo": f"{_FETCHES}; tests/cli/test_demo.py runs the demo",
     "make test": "is what runs this",
+    ". .venv/bin/activate": "the wheel is installed instead",
     "python3 -m venv": _FETCHES,
     "pip install": _FETCHES,
     "oddframe extract s3://": "tests/cli/test_extract_cluster.py, with a real Ray and object store",
@@ -78,6 +80,8 @@ NOT_RUN = {
     "torchrun": "tests/training/test_distributed.py runs it",
     "python tools/": "the wheel has no tools/; this page's made-up features are made by it",
 }
+# What a command runs, where it does more than that.
+RUNS = {"make demo": "oddframe demo --out demo"}
 # Runs one step after another in one process, so that networks are loaded once; each is the whole
 # command line, from sys.argv to the exit code.
 DRIVER = """
@@ -140,11 +144,16 @@ class Ran:
     err: str
 
 
+def name_of(page: Path) -> str:
+    """``README.md``, or the path below ``docs/``."""
+    return str(page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT))
+
+
 def blocks() -> Iterator[tuple[str, str, str]]:
     """(page, language, text) of every block."""
     for page in PAGES:
         for found in BLOCK.finditer(page.read_text()):
-            yield page.name, found[1], found[2]
+            yield name_of(page), found[1], found[2]
 
 
 def is_elsewhere(page: str, text: str) -> bool:
@@ -155,7 +164,7 @@ def steps() -> list[Step]:
     """Everything that there is to type, in the order of the pages."""
     found = []
     for page, language, text in blocks():
-        if is_elsewhere(page, text):
+        if is_elsewhere(page, text) or language == "text":
             continue
         if language == "python":
             found.append(Step(page, "python", text))
@@ -178,7 +187,7 @@ def test_what_is_not_run_is_there_and_says_why() -> None:
         assert any(page == name and text.startswith(start) for page, text in pages), start
     for start in NOT_RUN:
         assert any(step.text.startswith(start) for step in steps()), start
-    kinds = {step.text.split()[0] for step in RUN if step.kind == "command"}
+    kinds = {RUNS.get(step.text, step.text).split()[0] for step in RUN if step.kind == "command"}
     assert kinds == {"oddframe"}
     assert len(RUN) >= 35
 
@@ -289,7 +298,11 @@ def ran(
     spec = part.spec(choose_runtime("auto", "auto", "auto").precision)
     told = []
     for step in [*(Step("", "command", text) for text in before), *RUN]:
-        text = step.text.replace("/data/", "DATA/").replace("d3f5", spec.hash()[:4])
+        text = (
+            RUNS.get(step.text, step.text)
+            .replace("/data/", "DATA/")
+            .replace("d3f5", spec.hash()[:4])
+        )
         words = shlex.split(text) if step.kind == "command" else []
         used = next((links[name] for name in links if name in text), links["ucf_crime"])
         told.append({"kind": step.kind, "text": text, "words": words, "links": used})
@@ -319,6 +332,21 @@ def test_a_page_runs_as_written(page: str, ran: list[Ran]) -> None:
             assert each.out or each.step.kind == "python", each.step.text
 
 
+def masked(text: str) -> str:
+    """Without its numbers, which differ between machines, and the spaces between columns."""
+    return re.sub(r" +", " ", re.sub(r"\d+(\.\d+)?", "#", text)).strip()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_printed_output_is_what_is_printed(ran: list[Ran]) -> None:
+    outputs = [(page, text) for page, language, text in blocks() if language == "text"]
+    assert len(outputs) >= 3
+    for page, text in outputs:
+        printed = [masked(each.out) for each in ran if each.step.page == page]
+        assert any(masked(text) in out for out in printed), f"{page}: {text}"
+
+
 @pytest.mark.slow
 def test_the_program_of_the_wheel_finds_configurations_by_name(
     env: dict[str, str], tmp_path: Path
@@ -333,15 +361,52 @@ def test_the_program_of_the_wheel_finds_configurations_by_name(
     assert done.stderr.strip().endswith("did you mean fight?")
 
 
+def slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub and mkdocs make it."""
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    return {slug(text) for text in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)}
+
+
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text()
-    for target in re.findall(r"\]\(([^)#\s]+)", text):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text()):
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            path = page.parent / target if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(path), f"{page.name}: {target}#{anchor}"
 
 
 def test_make_targets_that_the_readme_names_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"(?:\$ |`)make ([a-z]+)", README)):
+    for target in set(re.findall(r"(?:\$ |`)make ([a-z-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_readme_is_short() -> None:
+    """A word is anything between spaces with a letter or digit in it; code and tables count."""
+    words = [word for word in README.split() if re.search(r"\w", word)]
+    assert 800 <= len(words) <= 1000
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_method_has_a_page_and_a_row_in_the_overview(name: str) -> None:
+    method = get_method(name)
+    page = DOCS / "methods" / f"{name}.md"
+    assert f"`{name}`" in page.read_text().splitlines()[0]
+    (row,) = re.findall(
+        rf"^\| \[`{name}`\]\(methods/{name}\.md\) .*$",
+        (DOCS / "methods.md").read_text(),
+        re.MULTILINE,
+    )
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1] == f"{re.sub(r' [(].*', '', method.title)}, {method.year}"
+    assert cells[3:5] == [method.about.supervision, method.about.checked]
+
+
+def test_the_overview_lists_nothing_else() -> None:
+    pages = sorted(page.stem for page in (DOCS / "methods").glob("*.md"))
+    assert pages == sorted(method_names())

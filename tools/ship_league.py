@@ -19,7 +19,7 @@ from oddframe.research.reports.league_text import write_table
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "benchmarks" / "league"
 TABLE = ROOT / "benchmarks" / "LEAGUE.md"
-SHIPPED = ROOT / "src" / "oddframe" / "experiments" / "league.json"
+SHIPPED = ROOT / "src" / "oddframe" / "research" / "league.json"
 
 
 if __name__ == "__main__":

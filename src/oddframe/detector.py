@@ -106,9 +106,10 @@ class VideoResult:
 class Detector:
     """A model and the backbone that feeds it, ready for videos.
 
-    >>> detector = Detector.load("fight")
-    >>> track = detector.score("cam3.mp4")
-    >>> detector.events(track)
+    Examples:
+        >>> detector = Detector.load("fight")
+        >>> track = detector.score("cam3.mp4")
+        >>> detector.events(track)
     """
 
     def __init__(self, model: Model, profile: str, spec: FeatureSpec, runtime: Runtime):

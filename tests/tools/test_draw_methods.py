@@ -44,8 +44,8 @@ def test_words_fit_into_their_boxes_and_scores_do_not_hang_on_training(name: str
 
 
 @every_method
-def test_the_page_of_methods_shows_it(name: str) -> None:
-    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+def test_the_page_of_the_method_shows_it(name: str) -> None:
+    page = (ROOT / "docs" / "methods" / f"{name}.md").read_text(encoding="utf-8")
     assert f"images/methods/{name}.svg" in page
 
 

@@ -1,7 +1,8 @@
 """The paper's tables as what is trained: which rows there are, and how each one's config differs.
 
-Tables 3 to 6 leave out parts of UR-DMU, by the reading that ``docs/method.md`` gives; a linear path
-beside it, which the paper does not have and which would make up for them, is left out of all rows.
+Tables 3 to 6 leave out parts of UR-DMU, by the reading that ``docs/methods/ur_dmu.md`` gives. A
+linear path beside it, which the paper does not have and which would make up for missing parts, is
+left out of all rows.
 Tables 1 and 2 compare methods. ``settings`` is ours: the published code against the paper's
 equations, one difference at a time.
 """

@@ -1,17 +1,17 @@
-"""How fast videos become features, by backbone and engine, beside plain references.
+"""Measure how fast videos become features, by backbone and engine, and compare with references.
 
     OMP_NUM_THREADS=1 python benchmarks/extract.py [--video FILE] [--snippets 4] [--views 1 10]
 
-Real frames of 320x240 (UCF-Crime's size) are decoded, cut and looked at, or listened to. Beside:
+The video has frames of 320x240, UCF-Crime's size. The references are:
 
-* OpenCV: ``cv2.VideoCapture`` and ``cv2.resize`` to 224x224, nothing that looks
-* JPEG: every frame written as a JPEG file, then, a crop at a time, read with Pillow, resized,
-  cropped and given to the network in PyTorch, snippet by snippet, as the published extractor does
+* OpenCV: ``cv2.VideoCapture`` and ``cv2.resize`` to 224x224, without a backbone
+* JPEG: as the published extractor, write every frame as a JPEG file, then for each crop read the
+  files with Pillow, resize, crop, and run the network in PyTorch, snippet by snippet
 
-Networks whose weights do not come along have made-up ones: the clock does not mind.
+Networks whose weights are not shipped get random ones, which take the same time.
 
-What is printed is frames of video a second of *processor* time, all threads together: on an idle
-machine the frames a second of one core, and hardly touched by what else a busy machine does.
+The figures are frames of video per second of *processor* time of all threads. On an idle machine
+these are the frames a second of one core, and other load on the machine hardly changes them.
 """
 
 from __future__ import annotations
@@ -62,57 +62,66 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     with tempfile.TemporaryDirectory() as folder:
-        # The network is cheap where it is not there: its frames are many, for the clock's sake.
-        short = cut(args.video, Path(folder, "short.mp4"), SIZE * args.snippets)
-        long = cut(args.video, Path(folder, "long.mp4"), 25 * 60)
+        # The long video is for backbones that take too little time to be measured on the short one.
+        short = repeat_video(args.video, Path(folder, "short.mp4"), SIZE * args.snippets)
+        long = repeat_video(args.video, Path(folder, "long.mp4"), 25 * 60)
         print("| what | crops | frames a second of a core |\n| --- | ---: | ---: |")
-        report("OpenCV: decode, resize", 1, 25 * 60, lambda: opencv(long))
-        report("oddframe: decode, resize", 1, 25 * 60, lambda: decoded(long, FULL_FRAME))
-        report("oddframe: decode, preset ucf-crime", 10, 25 * 60, lambda: decoded(long, PUBLISHED))
+        report("OpenCV: decode, resize", 1, 25 * 60, lambda: decode_with_opencv(long))
+        report("oddframe: decode, resize", 1, 25 * 60, lambda: read_snippets(long, FULL_FRAME))
+        report(
+            "oddframe: decode, preset ucf-crime",
+            10,
+            25 * 60,
+            lambda: read_snippets(long, PUBLISHED),
+        )
         for name, engine in (("efficientnet_lite0", "openvino"), ("efficientnet_lite0", "torch")):
-            made(name, engine, get_backbones(name)[0].preprocessing, long, 25 * 60)
-        made_up_weights(Path(folder))
+            time_backbone(name, engine, get_backbones(name)[0].preprocessing, long, 25 * 60)
+        write_random_weights(Path(folder))
         for name, engine in (("aisfx", "openvino"), ("vggish", "openvino"), ("vggish", "torch")):
-            made(name, engine, get_backbones(name)[0].preprocessing, long, 25 * 60)
+            time_backbone(name, engine, get_backbones(name)[0].preprocessing, long, 25 * 60)
         flow = with_views(PUBLISHED, 1)
         for engine in ("openvino", "torch"):
-            made("i3d_flow", engine, flow, short, SIZE * args.snippets)
+            time_backbone("i3d_flow", engine, flow, short, SIZE * args.snippets)
         for views in args.views:
-            how = PUBLISHED if views == 10 else with_views(PUBLISHED, cast(Literal[1, 5], views))
+            preprocessing = (
+                PUBLISHED if views == 10 else with_views(PUBLISHED, cast(Literal[1, 5], views))
+            )
             for engine in ("openvino", "torch"):
-                made("i3d", engine, how, short, SIZE * args.snippets)
-            network = load_backbone("i3d", how, engine="torch", precision="float32")
+                time_backbone("i3d", engine, preprocessing, short, SIZE * args.snippets)
+            network = load_backbone("i3d", preprocessing, engine="torch", precision="float32")
             report(
                 "JPEG files, Pillow, PyTorch, a crop at a time: i3d",
                 views,
                 SIZE * args.snippets,
-                lambda views=views, network=network: published(short, views, network),
+                lambda views=views, network=network: extract_as_published(short, views, network),
             )
 
 
 def report(what: str, crops: int, frames: int, call: Callable[[], object]) -> None:
-    """Time a call, and print its row."""
+    """Time a call and print its row."""
     began = time.process_time()
     call()
     print(f"| {what} | {crops} | {frames / (time.process_time() - began):.1f} |", flush=True)
 
 
-def made_up_weights(folder: Path) -> None:
-    """Write weights of the backbones that have none, and have them found there."""
+def write_random_weights(folder: Path) -> None:
+    """Write random weights of the backbones whose weights are not shipped."""
     torch.manual_seed(0)
     save_file(I3D(2).state_dict(), folder / "i3d_flow.safetensors")
     torch.save(VGGish().state_dict(), folder / "vggish.pth")
     os.environ["ODDFRAME_WEIGHTS"] = str(folder)
 
 
-def made(name: str, engine: str, preprocessing: Preprocessing, video: Path, frames: int) -> None:
-    """The row of a backbone, which has looked at one snippet before."""
+def time_backbone(
+    name: str, engine: str, preprocessing: Preprocessing, video: Path, frames: int
+) -> None:
+    """Time a backbone, after one snippet to warm up."""
     backbone = load_backbone(
         name, preprocessing, engine=cast(EngineName, engine), precision="float32"
     )
     spec = backbone_spec(backbone, preprocessing)
-    for eye in backbone.visual_encoders:
-        eye.encode(np.zeros((1, SIZE, CROP, CROP, 3), np.uint8))
+    for encoder in backbone.visual_encoders:
+        encoder.encode(np.zeros((1, SIZE, CROP, CROP, 3), np.uint8))
     crops = len(preprocessing.crops) if backbone.visual_encoders else 1
     report(
         f"{name}, {engine}",
@@ -122,8 +131,8 @@ def made(name: str, engine: str, preprocessing: Preprocessing, video: Path, fram
     )
 
 
-def cut(video: Path, path: Path, frames: int) -> Path:
-    """So many frames of a video, over and over, in 320x240 H.264 at 25 fps; its sound likewise."""
+def repeat_video(video: Path, path: Path, frames: int) -> Path:
+    """Repeat a video up to ``frames`` frames, in 320x240 H.264 at 25 fps, with noise as sound."""
     with av.open(str(video)) as container:
         pictures = [frame.reformat(320, 240, "yuv420p") for frame in container.decode(video=0)]
     with av.open(str(path), "w") as container:
@@ -136,38 +145,38 @@ def cut(video: Path, path: Path, frames: int) -> Path:
             picture.pts, picture.time_base = number, Fraction(1, 25)
             container.mux(stream.encode(picture))
             samples = noise.normal(0, 0.1, (1, 44_100 // 25)).astype(np.float32)
-            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            heard.sample_rate, heard.pts = 44_100, number * samples.shape[1]
-            heard.time_base = Fraction(1, 44_100)
-            container.mux(sound.encode(heard))
+            audio = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            audio.sample_rate, audio.pts = 44_100, number * samples.shape[1]
+            audio.time_base = Fraction(1, 44_100)
+            container.mux(sound.encode(audio))
         container.mux(stream.encode(None))
         container.mux(sound.encode(None))
     return path
 
 
-def opencv(video: Path) -> int:
-    """Decode and resize in a loop."""
-    capture, seen = cv2.VideoCapture(str(video)), 0
+def decode_with_opencv(video: Path) -> int:
+    """Decode and resize with OpenCV."""
+    capture, frames = cv2.VideoCapture(str(video)), 0
     while True:
-        there, frame = capture.read()
-        if not there:
-            return seen
+        ok, frame = capture.read()
+        if not ok:
+            return frames
         cv2.resize(frame, (CROP, CROP))
-        seen += 1
+        frames += 1
 
 
-def decoded(video: Path, preprocessing: Preprocessing) -> int:
-    """Snippets that nothing looks at."""
+def read_snippets(video: Path, preprocessing: Preprocessing) -> int:
+    """Read all snippets without encoding them."""
     return sum(1 for _ in SnippetReader(open_source(video), preprocessing))
 
 
-def published(video: Path, views: int, network: Backbone) -> list[NDArray[np.float32]]:
-    """Features (T, D) a crop, the way of the published extractor."""
+def extract_as_published(video: Path, views: int, network: Backbone) -> list[NDArray[np.float32]]:
+    """Extract features (T, D) of each crop as the published extractor does."""
     with tempfile.TemporaryDirectory() as name:
         capture, files = cv2.VideoCapture(str(video)), []
         while True:
-            there, frame = capture.read()
-            if not there:
+            ok, frame = capture.read()
+            if not ok:
                 break
             files.append(str(Path(name, f"{len(files):06d}.jpg")))
             cv2.imwrite(files[-1], frame)

@@ -1,12 +1,12 @@
-"""I3D on a graphics card, and scoring a video there, beside a plain reference.
+"""Measure I3D and the scoring of a video on a graphics card, and compare with a plain reference.
 
     python benchmarks/graphics_card.py [--snippets 256] [--batches 1 16 64] [--seconds 200]
 
-Frames a second of the clock, of snippets of 16 frames of 224x224 that lie in memory, as oddframe
-gives them to the card (bytes, in batches, channels last) and as a plain reference does (PyTorch's
-defaults, one crop at a time, made floats on the processor; TF32 off, as it is in the published
-extractor's figures). ``network`` is what the card alone would do. Then ``oddframe``'s detector from
-a file to scores, as a multiple of real time.
+The first table has frames per second of elapsed time, for snippets of 16 frames of 224x224 in
+memory. oddframe sends them to the card as bytes, in batches, with channels last. The plain
+reference uses PyTorch's defaults: one crop at a time, converted to floats on the processor, without
+TF32. ``network`` is the network alone, with its input on the card already. The second table has the
+time of oddframe's detector from a file to scores, as a multiple of real time.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ FRAMES, SIZE = 16, 224
 
 
 def frames_a_second(call: Callable[[], object], snippets: int, device: str) -> float:
-    """The median of three, after one that warms up."""
-    found = []
+    """Median of three calls, after one to warm up."""
+    durations = []
     for number in range(4):
         wait(device)
         began = time.perf_counter()
         call()
         wait(device)
         if number:
-            found.append(time.perf_counter() - began)
-    return FRAMES * snippets / statistics.median(found)
+            durations.append(time.perf_counter() - began)
+    return FRAMES * snippets / statistics.median(durations)
 
 
 def wait(device: str) -> None:
-    """For the card's work to be done."""
+    """Wait until the card has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def plain(snippets: NDArray[np.uint8], device: str, precision: str) -> Callable[[], object]:
-    """One after the other."""
+    """Make the plain reference: encode snippets one by one."""
     network = read_i3d(I3D_WEIGHTS).eval().to(device)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     network = network.to(dtype)
@@ -71,19 +71,19 @@ def plain(snippets: NDArray[np.uint8], device: str, precision: str) -> Callable[
     return run
 
 
-def alone(batch: int, precision: str, device: str, layout: Any) -> Callable[[], object]:
-    """The network on what is on the card already."""
+def network_alone(batch: int, precision: str, device: str, layout: Any) -> Callable[[], object]:
+    """Make a call of the network with an input that is on the card already."""
     network = read_i3d(I3D_WEIGHTS).eval().to(device).to(memory_format=layout)
     shape = batch, FRAMES, SIZE, SIZE, 3
     x = to_input(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8), device)
     x = x.contiguous(memory_format=layout)
-    low = precision == "bfloat16"
+    bfloat16 = precision == "bfloat16"
 
     def run() -> None:
         with (
             deterministic(),
             torch.inference_mode(),
-            torch.autocast(device, torch.bfloat16, enabled=low),
+            torch.autocast(device, torch.bfloat16, enabled=bfloat16),
         ):
             for _ in range(4):
                 network(x)
@@ -100,15 +100,15 @@ def extraction(args: argparse.Namespace) -> None:
     for precision in ("float32", "bfloat16"):
         first = 0.0
 
-        def row(what: str, batch: int, call: Callable[[], object], seen: int) -> None:
+        def row(what: str, batch: int, call: Callable[[], object], count: int) -> None:
             nonlocal first
             if args.device == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-            found = frames_a_second(call, seen, args.device)
-            first = first or found
+            speed = frames_a_second(call, count, args.device)
+            first = first or speed
             memory = torch.cuda.max_memory_allocated() / 2**20 if args.device == "cuda" else 0
-            cells = f"{batch} | {found:.0f} | {found / first:.2f} | {memory:.0f}"
+            cells = f"{batch} | {speed:.0f} | {speed / first:.2f} | {memory:.0f}"
             print(f"| {what} | {precision} | {cells} |", flush=True)  # noqa: B023
 
         some = snippets[: max(1, args.snippets // 4)]
@@ -118,13 +118,14 @@ def extraction(args: argparse.Namespace) -> None:
         )
         for batch in args.batches:
             parts = [snippets[i : i + batch] for i in range(0, args.snippets, batch)]
-            row("oddframe", batch, lambda p=parts, see=backbone: [see(x) for x in p], args.snippets)
+            call = lambda parts=parts, encode=backbone: [encode(x) for x in parts]  # noqa: E731
+            row("oddframe", batch, call, args.snippets)
         for batch in args.batches[-2:]:
             for name, layout in (
                 ("channels last", torch.channels_last_3d),
                 ("channels first", torch.contiguous_format),
             ):
-                call = alone(batch, precision, args.device, layout)
+                call = network_alone(batch, precision, args.device, layout)
                 row(f"network, {name}", batch, call, 4 * batch)
 
 
@@ -138,12 +139,12 @@ def scoring(args: argparse.Namespace) -> None:
         print("| way | seconds | x real time |\n| --- | ---: | ---: |")
 
         def row(what: str, call: Callable[[], object]) -> None:
-            found = []
+            durations = []
             for _ in range(3):
                 began = time.perf_counter()
                 call()
-                found.append(time.perf_counter() - began)
-            median = statistics.median(found)
+                durations.append(time.perf_counter() - began)
+            median = statistics.median(durations)
             print(f"| {what} | {median:.2f} | {seconds / median:.1f} |", flush=True)
 
         for precision in ("float32", "bfloat16"):
@@ -160,7 +161,7 @@ def scoring(args: argparse.Namespace) -> None:
                 detector.backbone(np.zeros(size, np.uint8))
                 if precision == "float32":
                     row(
-                        f"nothing looks: decode, cut for {profile}",
+                        f"without a backbone: decode and crop for {profile}",
                         lambda preprocessing=spec.preprocessing: sum(
                             1 for _ in MultiSnippetReader(open_source(video), [preprocessing])
                         ),

@@ -1,11 +1,11 @@
-"""The benchmarks: a method, the linear baseline and the controls under one protocol.
+"""Benchmarks of a method, the linear baseline and the controls under one protocol.
 
     python benchmarks/local.py ped2 --data DATA/ped2 --config configs/ped2.yaml
 
 Benchmarks: ped2, ur_fall, surveillance_fight, shanghaitech_tracks, ucf_crime, xd_violence. Training
-sees video labels only. Figures are those of the last step: mean ± standard deviation over folds,
-draws or seeds. With ``--validate`` everything happens inside the training parts: for choices, which
-are never made on test videos.
+uses video labels only. Results are those of the last step: mean ± standard deviation over folds,
+draws or seeds. ``--validate`` evaluates on folds inside the training parts instead: settings are
+chosen there, never on test videos.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from oddframe.training.config_files import shipped_config
 
 
 def arguments() -> argparse.Namespace:
-    """From the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("benchmark", choices=BENCHMARKS)
     parser.add_argument("--data", type=Path, required=True, help="the data set's folder")
@@ -42,30 +42,30 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--store", type=Path, default=Path(".oddframe/features"), help="feature store"
     )
-    parser.add_argument("--profile", default="best", help="what scoring reads: best or fast")
+    parser.add_argument("--profile", default="best", help="profile for scoring: best or fast")
     parser.add_argument("--repeats", type=int, help="default: the benchmark's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", type=int, help="only the first so many rows")
-    parser.add_argument("--jobs", type=int, default=1, help="videos decoded side by side")
+    parser.add_argument("--rows", type=int, help="number of rows, from the first")
+    parser.add_argument("--jobs", type=int, default=1, help="videos decoded in parallel")
     parser.add_argument(
         "--nested",
         action="store_true",
-        help="choose the configured method's settings anew in each part, inside its training clips",
+        help="choose the settings of the configured method in each part, on its training clips",
     )
     parser.add_argument("--validate", type=int, metavar="N", help="N folds inside training parts")
-    parser.add_argument("--out", type=Path, help="Markdown file; printed in any case")
+    parser.add_argument("--out", type=Path, help="Markdown file; the result is printed, too")
     return parser.parse_args()
 
 
 def say(name: str, result: FoldResult) -> None:
-    """One line a fold."""
+    """Print a line for each fold."""
     frames = result.frames
     figures = f"AUC {100 * frames.auc:.1f}, AUC_sub {100 * frames.auc_sub:.1f}"
     print(f"{name}: repeat {result.repeat}, fold {result.fold}: {figures}", file=sys.stderr)
 
 
 def main() -> int:
-    """Run all of it; the exit code."""
+    """Run the benchmark; returns the exit code."""
     args = arguments()
     start = time.monotonic()
     benchmark = BENCHMARKS[args.benchmark]

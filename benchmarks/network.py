@@ -2,14 +2,14 @@
 
     python benchmarks/network.py [--lengths 200 1000 5000 50000] [--threads 2] [--device cuda]
 
-Beside it stands a plain reference: the same network with the T x T attention weights and the
-T x T local mask laid out in memory, up to the length where that still fits. Each measurement runs
-in a process of its own; memory is the peak of what the system gave that process, PyTorch and the
-features included. ``cpu s`` sums the processors' seconds, so it holds on a busy machine too;
-``x`` columns are the reference's figure over ours.
+It is compared with a dense reference: the same network with T x T attention weights and a T x T
+local mask in memory, for lengths at which these fit. Each measurement runs in a process of its own;
+memory is the peak resident size of that process, including PyTorch and the features. ``cpu s`` is
+the processor time, which is also valid on a busy machine. The ``x`` columns are the reference's
+figure divided by ours.
 
-With ``--device cuda`` memory is the peak of what PyTorch took of the card, and the seconds are
-those of the clock, with the card's work done.
+With ``--device cuda`` memory is the peak that PyTorch allocated on the GPU, and seconds are wall
+time, measured after synchronisation.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class DenseAttention(GlobalLocalAttention):
         heads, width = self.config.heads, self.config.head_dim
         parts = self.to_qkv(x).chunk(4, dim=-1)
         q, k, v, v_local = (p.unflatten(-1, (heads, width)).transpose(1, 2) for p in parts)
-        far = torch.softmax(q @ k.transpose(-1, -2) / width**0.5, dim=-1) @ v
+        over_all = torch.softmax(q @ k.transpose(-1, -2) / width**0.5, dim=-1) @ v
         t = torch.arange(x.shape[1], dtype=x.dtype, device=x.device)
         mask = torch.exp(-(t[:, None] - t).abs() / math.exp(self.config.tau))
         mask = (mask / mask.sum(0)).expand(x.shape[0], heads, -1, -1)
-        y = torch.cat([far, mask @ v_local], dim=-1).transpose(1, 2).flatten(-2)
+        y = torch.cat([over_all, mask @ v_local], dim=-1).transpose(1, 2).flatten(-2)
         return self.to_out(y)
 
 
-def name_of(device: str) -> str:
-    """Of the processor or the graphics card."""
+def processor_name(device: str) -> str:
+    """Name of the CPU or GPU."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     cores = Path("/proc/cpuinfo")
@@ -76,7 +76,7 @@ def measure(length: int, dense: bool, threads: int, device: str) -> None:
         network(features[:, :64])
         wait()
         seconds = cpu = float("inf")
-        for _ in range(max(1, 3000 // length)):  # Short ones repeated: the best of several.
+        for _ in range(max(1, 3000 // length)):  # Short inputs: the best of several runs.
             start, cpu_start = time.perf_counter(), time.process_time()
             scores = network(features).scores
             wait()
@@ -89,8 +89,8 @@ def measure(length: int, dense: bool, threads: int, device: str) -> None:
     print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak, "scores": head}))
 
 
-def measured(length: int, dense: bool, threads: int, device: str) -> dict:
-    """``measure`` in a process of its own."""
+def measure_in_process(length: int, dense: bool, threads: int, device: str) -> dict:
+    """Run ``measure`` in a process of its own."""
     command = [sys.executable, __file__, "--measure", str(length), "--threads", str(threads)]
     command += ["--device", device]
     answer = subprocess.run(
@@ -113,7 +113,7 @@ def main() -> None:
 
     print(
         f"UR-DMU, D = {DIM}, one video, float32, {args.threads} threads, "
-        f"torch {torch.__version__}, {name_of(args.device)}"
+        f"torch {torch.__version__}, {processor_name(args.device)}"
     )
     row = "{:>7} {:>8} {:>8} {:>8} {:>9} {:>12} {:>9} {:>8} {:>8}"
     head = (
@@ -130,10 +130,10 @@ def main() -> None:
     clock = "seconds" if args.device == "cuda" else "cpu"
     print(row.format(*head))
     for length in args.lengths:
-        ours = measured(length, False, args.threads, args.device)
+        ours = measure_in_process(length, False, args.threads, args.device)
         figures = [f"{ours['seconds']:.4f}", f"{ours['cpu']:.2f}", f"{ours['peak_mb']:.0f}"]
         if length <= REFERENCE_UP_TO:
-            dense = measured(length, True, args.threads, args.device)
+            dense = measure_in_process(length, True, args.threads, args.device)
             gap = max(abs(a - b) for a, b in zip(ours["scores"], dense["scores"], strict=True))
             assert gap < (1e-5 if args.device == "cpu" else 1e-4), (
                 f"the reference disagrees by {gap}"

@@ -1,11 +1,11 @@
-"""Scoring a video end to end, as a multiple of real time, beside a plain reference.
+"""Measure the scoring of a video as a multiple of real time, beside a simple reference.
 
     python benchmarks/score.py [--seconds 40]
 
-The video is made of the demo's clips at 320x240 and 25 frames a second. The plain reference decodes
-with PyAV, resizes with OpenCV, and runs I3D in eager PyTorch, float32, one snippet after the other,
-nothing overlapped. Loading and converting networks is not counted; decoding, resizing, the backbone
-and the method are.
+The video consists of the demo's clips at 320x240 and 25 frames a second. The simple reference
+decodes with PyAV, resizes with OpenCV, and runs I3D in eager PyTorch, float32, one step after the
+other. The time includes decoding, resizing, the backbone and the method, but not the loading and
+converting of networks.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ FPS = 25.0
 
 
 def make_video(path: Path, seconds: float) -> None:
-    """The demo's clips, 320x240 at 25 frames a second, until there are ``parse_time_budget`` of
-    them.
-    """
+    """Write the demo's clips, repeated for ``seconds``, at 320x240 and 25 frames a second."""
     with (DEMO_DATA / "clips.csv").open(newline="") as file:
         clips = [DEMO_DATA / row["clip"] for row in csv.DictReader(file)]
     encoder = VideoEncoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast")))
@@ -53,8 +51,8 @@ def make_video(path: Path, seconds: float) -> None:
     writer.close()
 
 
-def plain(path: Path, detector: Detector) -> Callable[[], object]:
-    """The reference: the same snippets, decoded and run the plain way."""
+def reference_run(path: Path, detector: Detector) -> Callable[[], object]:
+    """A function that scores the same snippets with the simple reference."""
     network = read_i3d(I3D_WEIGHTS)
     spec, size = detector.spec, detector.spec.crop_size
 
@@ -88,9 +86,9 @@ def main() -> None:
         make_video(video, options.seconds)
         length = open_source(video).expected_frames or 0
         seconds = length / FPS
-        ways: dict[str, Callable[[], object]] = {}
+        runs: dict[str, Callable[[], object]] = {}
         best = Detector.load("fight", engine="torch", precision="float32", device="cpu")
-        ways["plain reference: eager float32, best"] = plain(video, best)
+        runs["plain reference: eager float32, best"] = reference_run(video, best)
         native = choose_runtime(device="cpu").precision == "bfloat16"
         for precision in ("float32", *(["bfloat16"] if native else [])):
             for profile in ("best", "fast"):
@@ -99,18 +97,18 @@ def main() -> None:
                 )
                 detector.backbone(np.zeros((1, 16, *detector.spec.crop_size[::-1], 3), np.uint8))
                 name = f"oddframe {profile}, {detector.runtime}"
-                ways[name] = lambda detector=detector: detector.score(video)
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(options.rounds):  # In turns, so that a busy moment meets them all.
-            for name, way in ways.items():
+                runs[name] = lambda detector=detector: detector.score(video)
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(options.rounds):  # In turns: other load affects all alike.
+            for name, run in runs.items():
                 start = time.perf_counter()
-                way()
+                run()
                 times[name].append(time.perf_counter() - start)
     reference = statistics.median(next(iter(times.values())))
     print(f"{seconds:.0f} s of 320x240 at 25 frames a second, {torch.get_num_threads()} threads\n")
     print("| way | seconds | x real time | x plain |\n| --- | --- | --- | --- |")
-    for name, found in times.items():
-        median = statistics.median(found)
+    for name, measured in times.items():
+        median = statistics.median(measured)
         print(f"| {name} | {median:.1f} | {seconds / median:.2f} | {reference / median:.2f} |")
     if not native:
         print("\nbfloat16 is not native to this processor, so it was not measured.")

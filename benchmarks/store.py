@@ -1,12 +1,12 @@
-"""Time opening a store and drawing from it, by how much it holds.
+"""Measure how long it takes to open a store and to draw features from it, by its size.
 
     python benchmarks/store.py [--entries 10000 100000 1000000] [--folder DIR]
 
-Entries are links to a few small feature files under made-up names, indexed as they are made.
-``list`` is the first opening after that, which lists every folder; ``open`` and ``draw`` are what a
-training run does at its start and for each batch: 64 entries, drawn evenly, and the rows of 32
-snippets of each read from disk. ``anew`` makes the index of up to 10,000 entries from nothing and
-reads every header. All but ``anew`` and ``list`` are means of 20.
+Entries are links to a few small feature files under random names, and are added to the index as
+``FeatureStore.put`` would do. ``list`` is the first opening after that, which lists every folder.
+``open`` and ``draw`` are what a training does at its start and for each batch: draw 64 entries and
+read 32 rows of each from disk. ``anew`` builds the index of up to 10,000 entries from the headers
+of all files. All figures but ``anew`` and ``list`` are means of 20 calls.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ from pathlib import Path
 
 import numpy as np
 
+from oddframe.features.formats.feature_file import write_features
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store.imports import StoredFeatures
 from oddframe.features.store.index import STORE_INDEX, Index, IndexEntry, open_index
-from oddframe.features.store.store import FeatureStore, write_features
+from oddframe.features.store.store import FeatureStore
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=64)
 SNIPPETS, BATCH, REPEATED = 40, 64, 20
-_MOST_ANEW = 10_000
+_MAX_ANEW = 10_000
 
 
 def fill(root: Path, entries: int) -> None:
-    """A store of ``entries`` entries; a file system may link a file only so often."""
-    dice = random.Random(0)
+    """Fill a store; one file for each folder, because file systems limit the links to a file."""
+    random_bits = random.Random(0)
     rng = np.random.default_rng(0)
-    time_of = SPEC.timebase(25.0, 16 * SNIPPETS)
+    timebase = SPEC.timebase(25.0, 16 * SNIPPETS)
     sources: dict[str, Path] = {}
     for number in range(entries):
-        content = f"{number % 256:02x}{dice.getrandbits(248):062x}"
+        content = f"{number % 256:02x}{random_bits.getrandbits(248):062x}"
         path = root / content[:2] / f"{content}-{SPEC.hash()}.safetensors"
         if content[:2] not in sources:
             array = rng.normal(size=(1, SNIPPETS, SPEC.dim)).astype(np.float32)
-            write_features(path, Features(array, SPEC, time_of))
+            write_features(path, Features(array, SPEC, timebase))
             sources[content[:2]] = path
         else:
             os.link(sources[content[:2]], path)
     for shard in root.iterdir():
-        os.utime(shard, (1e9, 1e9))  # Long ago: what was read once is not read again.
+        os.utime(shard, (1e9, 1e9))  # Long ago, so that no folder is read twice.
 
 
 def draw(root: Path) -> list[IndexEntry]:
-    """The entries of a batch, and some rows of each."""
+    """Draw the entries of a batch, and read some rows of each."""
     drawn = Index(root).draw(SPEC.hash(), BATCH, random.Random())
     for entry in drawn:
         np.array(StoredFeatures(root / entry.file).open().array[0][:32])
@@ -59,7 +60,7 @@ def draw(root: Path) -> list[IndexEntry]:
 
 
 def milliseconds(call: Callable[[], object], times: int = REPEATED) -> float:
-    """Mean of some calls."""
+    """Mean duration of some calls."""
     began = time.perf_counter()
     for _ in range(times):
         call()
@@ -85,14 +86,16 @@ def main() -> None:
 
 
 def row(root: Path, entries: int) -> str:
-    """What is measured of a store, as a row of the table."""
+    """Measure a store; returns a row of the table."""
     anew = "-"
-    if entries <= _MOST_ANEW:
+    if entries <= _MAX_ANEW:
         anew = f"{milliseconds(lambda: open_index(root), 1) / 1000:.1f}"
     else:
-        Index(root).add(names(root), SPEC)
+        Index(root).add(list_entries(root), SPEC)
     began = milliseconds(lambda: open_index(root), 1) / 1000
-    listed = "-" if entries <= _MOST_ANEW else f"{began:.1f}"  # There it was part of ``anew``.
+    listed = (
+        "-" if entries <= _MAX_ANEW else f"{began:.1f}"
+    )  # In a small store it was part of ``anew``.
     index = Index(root)
     opened = milliseconds(lambda: open_index(root))
     draw(root)
@@ -110,8 +113,8 @@ def row(root: Path, entries: int) -> str:
     )
 
 
-def names(root: Path) -> Iterator[IndexEntry]:
-    """The entries that lie in the folders."""
+def list_entries(root: Path) -> Iterator[IndexEntry]:
+    """List the entries of a store."""
     for path in root.glob("??/*.safetensors"):
         content, spec = path.stem.split("-")
         yield IndexEntry(content, spec, SNIPPETS, SPEC.dim * SNIPPETS * 4)

@@ -39,7 +39,7 @@ from oddframe.timeline import Timebase
 from oddframe.training import step as training_steps
 from oddframe.training.config import parse_config
 from oddframe.training.data.features import training_video
-from oddframe.training.data.samplers import Share, TrainingVideo, everything, with_cut_bags
+from oddframe.training.data.samplers import TrainingVideo, with_cut_bags
 from oddframe.training.step import TrainingRun
 
 DIM, SEGMENTS = 1024, 200
@@ -69,21 +69,21 @@ def measure(
             videos, [[f] for f in features], names, SEGMENTS, folder / "bags", lambda *_: None
         )
     if fused:
-        training_steps.repeatable_attention = lambda _: nullcontext()
+        training_steps.deterministic_attention = lambda _: nullcontext()
     clock = time.process_time if device == "cpu" else time.perf_counter
     still = begun(videos, bags, plain, device, chance=False)
     losses = [float(term) for step in (1, 2) for term in still.step(step).terms.values()]
     del still
     run = begun(videos, bags, plain, device, chance=True)
-    draw, reading = run.bags.draw, []
+    draw, reading = run.sampler.draw, []
 
-    def timed(share: Share = everything):
+    def timed():
         start = clock()
-        batch = draw(share)
+        batch = draw()
         reading.append(clock() - start)
         return batch
 
-    run.bags.draw = timed
+    run.sampler.draw = timed
     if device == "cuda":
         run.step(1)
         reading.clear()
@@ -119,7 +119,7 @@ def begun(
     if not chance:
         network.noise = torch.zeros_like
     if plain:
-        run.parts = [torch.arange(2 * bags)]
+        run.microbatches = [torch.arange(2 * bags)]
         for block in network.selfatt.layers:
             block[0].fn.__class__ = DenseAttention
     return run

@@ -1,4 +1,4 @@
-"""A camera's own threshold is found by the folder of a video, and only for its profile."""
+"""Thresholds of single cameras in a model card."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from oddframe.events import EventRule
 RULE = EventRule(threshold=0.5, release=0.25)
 
 
-def test_a_video_belongs_to_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_camera_is_the_name_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert camera_name(Path("recordings/yard/monday.mp4")) == "yard"
     assert camera_name(Path("monday.mp4")) == tmp_path.name
 
 
-def test_only_its_own_camera_and_profile_have_a_threshold() -> None:
+def test_a_threshold_applies_to_its_camera_and_profile_only() -> None:
     card = with_thresholds({"data": "clips"}, "best", {"yard": 0.8})
     own = camera_rule(card, "best", RULE, Path("yard/a.mp4"))
     assert (own.threshold, own.release) == (0.8, pytest.approx(0.4))
@@ -27,7 +29,7 @@ def test_only_its_own_camera_and_profile_have_a_threshold() -> None:
     assert camera_rule({}, "best", RULE, Path("yard/a.mp4")) == RULE
 
 
-def test_thresholds_of_one_profile_are_replaced_together() -> None:
+def test_thresholds_of_a_profile_are_replaced_together() -> None:
     card = with_thresholds({"data": "clips"}, "best", {"yard": 0.8, "gate": 0.7})
     card = with_thresholds(card, "fast", {"yard": 0.6})
     card = with_thresholds(card, "best", {"hall": 0.9})

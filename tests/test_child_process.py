@@ -1,4 +1,4 @@
-"""Functions in a child process: whatever happens to it is an exception here, and it never stays."""
+"""Functions in a child process: its failures are exceptions here, and no process is left over."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def work(seconds: float, heartbeat: Callable[[], None]) -> str:
 
 
 def echo(count: int) -> Generator[object, object, int]:
-    """Yields numbers, and whatever is sent in between; returns how much that was."""
+    """Yields numbers and each value that is sent; returns how many values were sent."""
     said = 0
     for number in range(count):
         reply = yield number
@@ -117,7 +117,7 @@ def test_functions_run_one_after_another_in_one_process(child: ChildProcess) -> 
     assert call(child, double, 4) == 8
 
 
-def test_the_working_folder_is_the_one_of_now(
+def test_the_child_follows_the_working_folder_of_the_parent(
     child: ChildProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in (tmp_path, Path(__file__).parent):
@@ -125,7 +125,7 @@ def test_the_working_folder_is_the_one_of_now(
         assert call(child, os.getcwd) == str(folder)
 
 
-def test_items_come_as_they_are_made_and_replies_go_back(child: ChildProcess) -> None:
+def test_items_and_replies_are_exchanged(child: ChildProcess) -> None:
     running = child.run(echo, 3)
     assert next(running) == 0
     assert running.send("a") == "a"
@@ -137,14 +137,14 @@ def test_items_come_as_they_are_made_and_replies_go_back(child: ChildProcess) ->
     assert end.value.value == 2
 
 
-def test_arrays_come_whole(child: ChildProcess) -> None:
+def test_arrays_are_transferred_unchanged(child: ChildProcess) -> None:
     for found, wanted in zip(child.run(arrays), arrays(), strict=True):
         assert found.dtype == wanted.dtype
         assert np.array_equal(found, wanted)
         assert found.flags.writeable
 
 
-def test_closing_closes_the_function_and_keeps_the_process(
+def test_closing_ends_the_function_and_keeps_the_process(
     child: ChildProcess, tmp_path: Path
 ) -> None:
     before = call(child, pid)
@@ -159,7 +159,7 @@ def test_closing_closes_the_function_and_keeps_the_process(
     ("function", "words"),
     [(crash, "ended by SIGSEGV"), (leave, r"exit code 7\): no such device")],
 )
-def test_a_crash_is_an_exception(
+def test_a_crash_raises_an_exception(
     child: ChildProcess, function: Callable[[], None], words: str
 ) -> None:
     with pytest.raises(ChildFailedError, match=words):
@@ -167,12 +167,12 @@ def test_a_crash_is_an_exception(
     assert not child.is_usable
 
 
-def test_a_fault_keeps_its_type(child: ChildProcess) -> None:
+def test_an_exception_keeps_its_type(child: ChildProcess) -> None:
     with pytest.raises(KeyError, match="frames"):
         next(child.run(fail))
 
 
-def test_silence_is_given_up_and_a_heartbeat_is_no_silence() -> None:
+def test_a_function_times_out_unless_it_sends_heartbeats() -> None:
     child = ChildProcess(memory_bytes=1_000_000_000, timeout_s=2)
     assert call(child, work, 4.0) == "done"
     with pytest.raises(ChildFailedError, match="nothing came of it for 2 s"):
@@ -190,7 +190,7 @@ def test_memory_is_limited() -> None:
         next(child.run(abort_for_memory))
 
 
-def test_a_pool_keeps_processes_and_replaces_broken_ones() -> None:
+def test_a_pool_keeps_processes_and_replaces_dead_ones() -> None:
     pool = ChildProcessPool(max_idle=1)
     try:
         with pool.lease(10**9, 60) as first, pool.lease(10**9, 60) as second:
@@ -203,7 +203,7 @@ def test_a_pool_keeps_processes_and_replaces_broken_ones() -> None:
         with pool.lease(10**9, 60) as new:
             assert call(new, pid) not in pids
             before = call(new, pid)
-        with pool.lease(2 * 10**9, 60) as other:  # Other limits: another process.
+        with pool.lease(2 * 10**9, 60) as other:  # Other limits need another process.
             assert call(other, pid) != before
     finally:
         pool.close()
@@ -216,7 +216,7 @@ IMPORTS = (
 )
 
 
-def test_ctrl_c_ends_the_wait_and_the_process(tmp_path: Path) -> None:
+def test_ctrl_c_ends_waiting_and_the_child(tmp_path: Path) -> None:
     run = alone(
         tmp_path,
         IMPORTS,
@@ -229,7 +229,7 @@ def test_ctrl_c_ends_the_wait_and_the_process(tmp_path: Path) -> None:
     )
     assert run.stdout is not None
     number = int(run.stdout.readline())
-    os.kill(number, signal.SIGINT)  # A child pays no attention to it.
+    os.kill(number, signal.SIGINT)  # The child ignores it.
     time.sleep(0.5)
     os.killpg(run.pid, signal.SIGINT)
     assert run.communicate(timeout=120) == (b"interrupted False\n", b"")
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_the_wait_and_the_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("function", ["sleep, 1000.0", "pid"])
-def test_the_process_ends_with_a_killed_parent(tmp_path: Path, function: str) -> None:
+def test_the_child_ends_when_its_parent_is_killed(tmp_path: Path, function: str) -> None:
     run = alone(
         tmp_path,
         IMPORTS,

@@ -1,7 +1,8 @@
-"""The whole chain from Python: files, arrays, iterators and features, with one answer."""
+"""Scoring from Python: files, arrays, iterators and features give the same scores."""
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import socket
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 import oddframe
 from oddframe import Detector
+from oddframe import detector as detector_module
 from oddframe.errors import InputError, UsageError
 from oddframe.events import smooth_frame_scores
 from oddframe.features.spec import FeatureSpec
@@ -24,6 +26,13 @@ Image = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return Detector.load("fight")
+
+
+def test_the_example_of_the_detector_is_true(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clip.parent)
+    tried = doctest.testmod(detector_module)
+    assert tried.attempted
+    assert not tried.failed
 
 
 def test_a_fight_scores_above_a_quiet_street(

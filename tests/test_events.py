@@ -1,4 +1,4 @@
-"""Score curves become the events that a plain frame-by-frame reading gives."""
+"""Event detection compared with a frame-by-frame loop; calibration and matching of events."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rules(draw: st.DrawFn) -> EventRule:
 
 
 def read_frame_by_frame(track: ScoreTrack, rule: EventRule) -> list[tuple[float, float, float]]:
-    """The same rule as a loop with a switch: the reference."""
+    """Reference implementation: a loop over frames with an on/off state."""
     curve = smooth_frame_scores(track, rule.smooth_s)
     edges = [*track.timebase.frame_times, track.timebase.end_s]
     spans: list[list[int]] = []
@@ -73,13 +73,13 @@ def read_frame_by_frame(track: ScoreTrack, rule: EventRule) -> list[tuple[float,
 
 
 @given(tracks(), rules())
-def test_events_equal_the_frame_by_frame_reading(track, rule):
+def test_events_equal_those_of_a_frame_by_frame_loop(track, rule):
     events = find_events(track, rule)
     assert [(e.start_s, e.end_s, e.score) for e in events] == read_frame_by_frame(track, rule)
 
 
 @given(tracks(), rules())
-def test_events_are_ordered_apart_long_enough_and_inside_the_video(track, rule):
+def test_events_are_sorted_separate_long_enough_and_inside_the_video(track, rule):
     events = find_events(track, rule)
     start, end = track.timebase.frame_times[0], track.timebase.end_s
     for event in events:
@@ -118,7 +118,7 @@ def test_a_whole_video_is_an_event_up_to_the_end_of_its_last_frame():
 
 @settings(max_examples=40)
 @given(st.lists(tracks(), min_size=1, max_size=3), rules(), st.sampled_from([0, 30, 200, 2000]))
-def test_the_threshold_keeps_the_wish_there_and_above(videos, rule, wished):
+def test_the_threshold_and_all_higher_peaks_keep_the_rate(videos, rule, wished):
     assume(rule.threshold > 0)
     found = calibrate_threshold(videos, wished, rule)
     hours = sum(t.timebase.duration_s for t in videos) / 3600
@@ -133,7 +133,7 @@ def test_the_threshold_keeps_the_wish_there_and_above(videos, rule, wished):
             assert sum(len(find_events(t, above)) for t in videos) <= wished * hours + 1e-6
 
 
-def test_the_threshold_is_the_lowest_that_keeps_the_wish():
+def test_the_threshold_is_the_lowest_that_keeps_the_rate():
     scores = np.zeros(3600)
     scores[[100, 800, 2000, 3000]] = [0.9, 0.8, 0.7, 0.6]
     track = ScoreTrack(scores, Timebase(1.0, 3600, snippet_frames=1, stride=1))
@@ -153,7 +153,7 @@ def test_many_peaks_still_get_an_exact_threshold():
     assert found.false_alarms in range(990, 1001)
 
 
-def test_a_threshold_needs_video_and_a_sane_wish():
+def test_invalid_calibration_arguments_are_refused():
     with pytest.raises(UsageError, match="at least one normal video"):
         calibrate_threshold([], 1, EventRule())
     track = ScoreTrack(np.zeros(1), Timebase(25.0, 16))
@@ -162,13 +162,13 @@ def test_a_threshold_needs_video_and_a_sane_wish():
             calibrate_threshold([track], wish, EventRule())
 
 
-def test_scores_that_are_no_numbers_are_refused():
+def test_scores_that_are_not_finite_are_refused_by_find_events():
     track = ScoreTrack(np.array([np.nan]), Timebase(25.0, 16))
     with pytest.raises(InputError, match="16 frame scores are not finite"):
         find_events(track, EventRule())
 
 
-def test_a_rule_that_cannot_be_is_refused():
+def test_an_invalid_rule_is_refused():
     with pytest.raises(UsageError, match="release must be at most threshold"):
         EventRule(threshold=0.3, release=0.4)
     with pytest.raises(UsageError, match="smooth_s"):
@@ -188,7 +188,7 @@ def test_matching_counts_found_missed_false_and_delay():
     assert match.delays_s == (0.5, 0.0)
 
 
-def test_touching_without_overlap_is_no_match():
+def test_adjacent_intervals_without_overlap_do_not_match():
     match = match_events([Event(0, 1, 0, 1)], [(1, 2)])
     assert (match.found, match.missed, match.false) == (0, 1, 1)
     assert match_events([], []).delays_s == ()
@@ -196,7 +196,7 @@ def test_touching_without_overlap_is_no_match():
 
 
 @given(st.lists(tracks(), min_size=2, max_size=3), rules(), st.floats(0, 100_000))
-def test_what_lies_between_gaps_has_the_events_of_videos_of_their_own(
+def test_segments_between_gaps_have_the_events_of_separate_videos(
     parts: list[ScoreTrack], rule: EventRule, merge_gap_s: float
 ) -> None:
     rule = replace(rule, merge_gap_s=merge_gap_s)

@@ -1,4 +1,4 @@
-"""JSON of whatever figures are computed with; scratch folders."""
+"""Conversion to JSON; scratch folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from oddframe._utils.files import json_text, scratch_folder
 
 
-def test_figures_of_numpy_are_plain_figures() -> None:
+def test_numpy_values_are_written_as_python_values() -> None:
     data = {
         "enough": np.float64(3.0) >= 2.0,
         "hours": np.float32(0.5),
@@ -39,7 +39,7 @@ def test_figures_of_numpy_are_plain_figures() -> None:
     )
 
 
-def test_what_is_no_number_is_null_or_as_python_writes_it() -> None:
+def test_nan_is_written_as_null_or_as_nan() -> None:
     data = {"auc": math.nan, "hours": [np.float64(np.inf), np.array([1.0, -np.inf])]}
     assert json_text(data) == '{"auc": null, "hours": [null, [1.0, null]]}'
     assert json_text(data, nan_is_null=False) == (
@@ -47,7 +47,7 @@ def test_what_is_no_number_is_null_or_as_python_writes_it() -> None:
     )
 
 
-def test_what_is_no_data_is_refused() -> None:
+def test_other_types_are_refused() -> None:
     with pytest.raises(TypeError):
         json_text({"video": object()})
 
@@ -64,7 +64,7 @@ with scratch_folder(Path(sys.argv[1])) as folder:
 """
 
 
-def test_a_killed_process_leaves_its_scratch_folder_to_the_next_one(tmp_path: Path) -> None:
+def test_the_scratch_folder_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
     words = [sys.executable, "-c", SCRATCH, str(tmp_path / "cache")]
     runs = [subprocess.Popen(words, stdin=PIPE, stdout=PIPE, text=True) for _ in range(2)]
     folders = [Path(run.stdout.readline().strip()) for run in runs if run.stdout is not None]

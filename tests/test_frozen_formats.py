@@ -39,8 +39,7 @@ from oddframe.datasets.precomputed import video_digest as video_digest
 from oddframe.datasets.read import read_dataset
 from oddframe.events import EventRule
 from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.features.formats.arrays import read_any_features
-from oddframe.features.formats.feature_file import content_digest
+from oddframe.features.formats.feature_file import content_digest, read_any_features
 from oddframe.features.formats.published import FeatureFolder
 from oddframe.features.presets import PublishedLayout, get_preset, imported_spec
 from oddframe.features.spec import Features, FeatureSpec
@@ -48,7 +47,6 @@ from oddframe.features.store.imports import import_key, imported_specs, record_i
 from oddframe.features.store.index import Index
 from oddframe.features.store.manifest import append_entries, read_entries
 from oddframe.features.store.store import FeatureStore
-from oddframe.methods.base import Loss
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import find_model, load_model, save_model
@@ -71,7 +69,7 @@ from oddframe.research.splice import SpliceRule
 from oddframe.research.splits import Draws, Folds, Given, Inner
 from oddframe.training.checkpoint import TrainingIdentity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig, parse_config, read_config
-from oddframe.training.data.features import SilentProgress, VideoFeatures
+from oddframe.training.data.features import VideoFeatures
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.model_card import training_data_digest as training_data_digest
 from oddframe.training.model_card import training_features_digest as seen_digest
@@ -156,21 +154,23 @@ def run_config() -> TrainConfig:
     return read_config(FROZEN / "run.yaml")
 
 
-class Steps(SilentProgress):
+class Steps:
     """Remembers the steps that were taken, and stops after the step ``last`` of training ``n``."""
 
     def __init__(self, last: int = 0, n: int = 0) -> None:
         self.taken: list[int] = []
         self.stop = last, n
 
-    def steps(self, step: int, _: int, __: Loss) -> None:
+    def __call__(self, step: int, _: int | None, text: str, /) -> None:
         """Remember, or stop."""
+        if not text.startswith("training"):
+            return
         self.taken.append(step)
         if (step, self.taken.count(step)) == self.stop:
             raise KeyboardInterrupt
 
 
-def trained(out: Path, progress: SilentProgress) -> TrainedModel:
+def trained(out: Path, progress: Steps) -> TrainedModel:
     """The run that was interrupted; it had two settings to try, and two seeds to train."""
     store = FeatureStore(out.parent / "store")
     return run_training(
@@ -225,7 +225,7 @@ def digests() -> dict[str, str]:
     found["place in a store"] = str(FeatureStore(Path()).path(CONTENT, SPEC))
     found["imported key"] = import_key("ucf_crime", "Abuse001_x264")
     found["mask"] = Mask(np.arange(30).reshape(5, 6) % 7 == 0).digest
-    found["onnx"] = OnnxSpec(FROZEN / "onnx.yaml").sha256(FROZEN / "network.onnx")
+    found["onnx"] = OnnxSpec(FROZEN / "onnx.yaml").hash_weights(FROZEN / "network.onnx")
     found["onnx preprocessing"] = repr(
         asdict(get_backbones(str(FROZEN / "onnx.yaml"))[0].preprocessing)
     )
@@ -266,7 +266,7 @@ def digests() -> dict[str, str]:
         found[f"ready features {path.name}"] = content_digest(
             load_precomputed_features(video).array
         )
-    files, _ = FeatureFolder.scan(FROZEN / "published").of(
+    files, _ = FeatureFolder.scan(FROZEN / "published").find(
         "v00", LAYOUT, sound=FeatureFolder.scan(FROZEN / "sound")
     )
     assert files is not None
@@ -515,7 +515,7 @@ def test_an_unfinished_extraction_goes_on(tmp_path: Path) -> None:
     rows = np.arange(48, dtype=np.float32).reshape(6, 2, 4)
     np.testing.assert_array_equal(partial.load(2, 4), rows[:4])
     partial.add(rows[4:])
-    np.testing.assert_array_equal(partial.whole(2, 4), rows.swapaxes(0, 1))
+    np.testing.assert_array_equal(partial.finish(2, 4), rows.swapaxes(0, 1))
     again = PartialFeatures(tmp_path / "again", chunk=2)
     again.load(2, 4)
     again.add(rows)

@@ -1,4 +1,4 @@
-"""Headers, configurations and lists that claim what cannot be: one line, at once, no memory."""
+"""Files with invalid claims are refused with one line, quickly and without much memory."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ from oddframe.datasets.published.lists import read_frame_labels
 from oddframe.datasets.read import survey_path
 from oddframe.datasets.table import read_rows
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.formats.arrays import read_any_features
-from oddframe.features.formats.feature_file import read_feature_header
-from oddframe.features.store.store import content_hash, read_features, write_features
+from oddframe.features.formats.feature_file import (
+    read_any_features,
+    read_feature_header,
+    read_features,
+    write_features,
+)
+from oddframe.features.store.store import content_hash
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import load_model, save_model
@@ -46,7 +50,7 @@ from oddframe.video.snippets.transforms import Preprocessing
 from tests.conftest import ROOT
 from tests.test_modelfile import made_features, made_model
 
-# Far below what any of these files claims, far above what refusing it takes.
+# Far less than any of these files claims, far more than refusing it takes.
 _MOST_BYTES = 64 * 2**20
 _MANY = settings(
     max_examples=100,
@@ -69,7 +73,7 @@ anything = st.recursive(
 
 @contextmanager
 def little_memory() -> Iterator[None]:
-    """Fails if Python and NumPy allocate more than a little meanwhile."""
+    """Fails if Python and NumPy allocate more than 64 MiB in the block."""
     tracemalloc.start()
     try:
         yield
@@ -78,8 +82,8 @@ def little_memory() -> Iterator[None]:
         tracemalloc.stop()
 
 
-def refused_or_fine(read: Callable[[], object]) -> None:
-    """What is read is used or refused in one line, and takes little memory."""
+def check_read_or_refused(read: Callable[[], object]) -> None:
+    """Checks that ``read`` succeeds or raises a one-line error, with little memory."""
     refusal: OddframeError | None = None
     with little_memory():
         try:
@@ -92,7 +96,7 @@ def refused_or_fine(read: Callable[[], object]) -> None:
 
 
 def header_of(path: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
-    """(tensors, oddframe's header, the bytes behind) of a safetensors file."""
+    """(tensors, oddframe's header, remaining bytes) of a safetensors file."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     about = json.loads(data[8 : 8 + length])
@@ -105,16 +109,16 @@ def write_header(path: Path, tensors: Any, header: str, rest: bytes) -> Path:
     return path
 
 
-def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where values stand in JSON, the containers among them."""
+def json_paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of all values in JSON, containers included."""
     if above:
         yield above
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(inner, (*above, key))
+            yield from json_paths(inner, (*above, key))
 
 
-def put(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+def with_value(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     copy = json.loads(json.dumps(value))
     inner = copy
     for key in place[:-1]:
@@ -139,39 +143,39 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @_MANY
 @given(data=st.data())
-def test_any_claim_of_a_models_header(model: Path, tmp_path: Path, data: st.DataObject) -> None:
+def test_any_value_in_a_model_header(model: Path, tmp_path: Path, data: st.DataObject) -> None:
     tensors, header, rest = header_of(model)
-    place = data.draw(st.sampled_from(list(places(header))))
-    changed = put(header, place, data.draw(anything))
+    place = data.draw(st.sampled_from(list(json_paths(header))))
+    changed = with_value(header, place, data.draw(anything))
     path = write_header(tmp_path / "m.safetensors", tensors, json.dumps(changed), rest)
-    refused_or_fine(lambda: load_model(path))
+    check_read_or_refused(lambda: load_model(path))
 
 
 @_MANY
 @given(data=st.data())
-def test_any_claim_of_a_feature_files_header(
+def test_any_value_in_the_header_of_a_feature_file(
     features: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
     tensors, header, rest = header_of(features)
-    # How many frames go with how many snippets is counted elsewhere.
-    free = [place for place in places(header) if place[:2] not in (("timebase", "n_frames"),)]
-    changed = put(header, data.draw(st.sampled_from(free)), data.draw(anything))
+    # The numbers of frames and snippets are tested elsewhere.
+    free = [place for place in json_paths(header) if place[:2] not in (("timebase", "n_frames"),)]
+    changed = with_value(header, data.draw(st.sampled_from(free)), data.draw(anything))
     path = write_header(tmp_path / "f.safetensors", tensors, json.dumps(changed), rest)
-    refused_or_fine(lambda: read_feature_header(path))
-    refused_or_fine(lambda: read_features(path))
+    check_read_or_refused(lambda: read_feature_header(path))
+    check_read_or_refused(lambda: read_features(path))
 
 
 @pytest.mark.parametrize("kind", ["model", "features"])
 @_MANY
 @given(data=st.data())
-def test_any_claim_of_where_tensors_lie(
+def test_any_value_in_the_tensor_entries(
     kind: str, model: Path, features: Path, tmp_path: Path, data: st.DataObject
 ) -> None:
     tensors, header, rest = header_of(model if kind == "model" else features)
-    place = data.draw(st.sampled_from(list(places(tensors))))
-    changed = put(tensors, place, data.draw(anything))
+    place = data.draw(st.sampled_from(list(json_paths(tensors))))
+    changed = with_value(tensors, place, data.draw(anything))
     path = write_header(tmp_path / "t.safetensors", changed, json.dumps(header), rest)
-    refused_or_fine(lambda: load_model(path) if kind == "model" else read_features(path))
+    check_read_or_refused(lambda: load_model(path) if kind == "model" else read_features(path))
 
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -190,9 +194,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
         "",
     ],
 )
-def test_a_header_that_is_no_header(
-    header: str, model: Path, features: Path, tmp_path: Path
-) -> None:
+def test_an_invalid_header(header: str, model: Path, features: Path, tmp_path: Path) -> None:
     for file, read in ((model, load_model), (features, read_features)):
         tensors, _, rest = header_of(file)
         path = write_header(tmp_path / file.name, tensors, header, rest)
@@ -206,7 +208,7 @@ def test_a_header_as_long_as_a_sparse_file(length: int, tmp_path: Path) -> None:
     path = tmp_path / "sparse.safetensors"
     with path.open("wb") as file:
         file.write(length.to_bytes(8, "little") + b"{")
-        file.truncate(2**41)  # Takes no room.
+        file.truncate(2**41)  # Sparse, takes no space.
     for read in (load_model, read_features, read_feature_header):
         with little_memory(), pytest.raises(InputError):
             read(path)
@@ -240,7 +242,7 @@ def test_a_mask_of_too_many_pixels(tmp_path: Path) -> None:
         {"profiles": {}},
     ],
 )
-def test_a_network_that_is_not_in_the_file(
+def test_a_network_missing_from_the_file(
     changes: dict[str, Any], model: Path, tmp_path: Path
 ) -> None:
     tensors, header, rest = header_of(model)
@@ -250,7 +252,7 @@ def test_a_network_that_is_not_in_the_file(
 
 
 @pytest.mark.parametrize("name", method_names())
-def test_every_network_can_be_measured_before_it_is_made(name: str) -> None:
+def test_the_size_of_every_network_is_known_before_it_is_created(name: str) -> None:
     method = get_method(name)
     dim = {"hasan": 10 * 227 * 227, "lu": 5 * 120 * 160}.get(name, 1152)
     with torch.device("meta"):
@@ -326,9 +328,11 @@ def test_any_value_in_a_configuration(data: st.DataObject) -> None:
         "events": {"threshold": 0.5},
         "leave_out": ["a"],
     }
-    place = data.draw(st.sampled_from(list(places(whole))))
-    changed = put(whole, place, data.draw(anything.filter(lambda value: value != float("nan"))))
-    refused_or_fine(lambda: parse_config(changed))
+    place = data.draw(st.sampled_from(list(json_paths(whole))))
+    changed = with_value(
+        whole, place, data.draw(anything.filter(lambda value: value != float("nan")))
+    )
+    check_read_or_refused(lambda: parse_config(changed))
 
 
 def test_the_yaml_of_a_backbone_has_the_same_limits(tmp_path: Path) -> None:
@@ -374,7 +378,7 @@ def test_a_grid_beyond_the_limits(grid: Callable[..., Preprocessing]) -> None:
         ("/".join(["x" * 200] * 40), "more than 4095 bytes"),
     ],
 )
-def test_a_path_in_a_list_that_no_file_can_have(name: str, reason: str, tmp_path: Path) -> None:
+def test_an_invalid_path_in_a_list(name: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(f"path,label\n{name},normal\n")
     found = survey_path(tmp_path / "list.csv")
     assert any("line 2" in problem and reason in problem for problem in found.problems)
@@ -388,7 +392,7 @@ def test_a_path_in_a_list_that_no_file_can_have(name: str, reason: str, tmp_path
 @pytest.mark.parametrize(
     "entry", ['{"frames": 1000000000000, "anomalous": []}', '{"frames": NaN}', DEEP]
 )
-def test_frame_labels_that_claim_too_much(entry: str, tmp_path: Path) -> None:
+def test_frame_labels_beyond_the_limits(entry: str, tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(f'{{"01": {entry}}}')
     with little_memory(), pytest.raises(InputError, match="not frame labels"):
         read_frame_labels(tmp_path / "labels.json")
@@ -432,10 +436,10 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
 @pytest.mark.parametrize("reader", READERS)
-def test_what_is_no_file_is_not_opened(
+def test_only_regular_files_are_opened(
     reader: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # A socket's path must be short.
+    monkeypatch.chdir(tmp_path)  # The path of a socket must be short.
     path = Path("it.npy" if reader == "array" else "it")
     if kind == "pipe":
         os.mkfifo(path)
@@ -456,7 +460,7 @@ def test_json_of_an_untrusted_file() -> None:
             parse_json(text)
 
 
-def test_a_header_of_numpy_that_is_no_python(tmp_path: Path) -> None:
+def test_an_invalid_numpy_header(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((10, 32), np.float32))
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Locks: one process at a time, and a dead one holds nobody up."""
+"""Locks: one process holds a lock, and a dead process does not block others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ for _ in range(200):
 """
 
 
-def test_a_second_process_is_refused_and_a_killed_one_is_taken_over(tmp_path: Path) -> None:
+def test_a_held_lock_is_refused_and_that_of_a_killed_process_acquired(tmp_path: Path) -> None:
     files = RunFiles(tmp_path / "deep" / "m.safetensors")
     path = tmp_path / "deep" / "m.lock"
     words = [sys.executable, "-c", HOLDER, str(files.out)]
@@ -59,7 +59,7 @@ def test_a_second_process_is_refused_and_a_killed_one_is_taken_over(tmp_path: Pa
     assert not path.exists()
 
 
-def test_it_is_let_go_of_after_an_error(tmp_path: Path) -> None:
+def test_the_lock_is_released_after_an_error(tmp_path: Path) -> None:
     files = RunFiles(tmp_path / "m.safetensors")
     with pytest.raises(KeyError), files.locked():
         raise KeyError
@@ -67,7 +67,7 @@ def test_it_is_let_go_of_after_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_the_same_process_is_refused_too(tmp_path: Path) -> None:
+def test_a_second_lock_of_the_same_process_is_refused(tmp_path: Path) -> None:
     lock = ProcessLock(tmp_path / "m.lock")
     assert lock.acquire()
     other = ProcessLock(tmp_path / "m.lock")
@@ -78,7 +78,7 @@ def test_the_same_process_is_refused_too(tmp_path: Path) -> None:
     assert other.acquire()
 
 
-def test_no_two_hold_it_at_once_though_its_file_comes_and_goes(tmp_path: Path) -> None:
+def test_only_one_process_holds_the_lock_while_its_file_is_replaced(tmp_path: Path) -> None:
     count = tmp_path / "count"
     count.write_text("0")
     words = [sys.executable, "-c", COUNTER, str(count)]

@@ -1,4 +1,4 @@
-"""Figures equal scikit-learn's to 1e-12, ties and weights included."""
+"""Metrics equal those of scikit-learn to 1e-12, with ties and weights."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rows(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 
 @given(rows())
-def test_figures_equal_scikit_learn(row):
+def test_metrics_equal_scikit_learn(row):
     labels, scores, weights = row
     precision, recall, _ = precision_recall_curve(labels, scores, sample_weight=weights)
     expected = (
@@ -51,7 +51,7 @@ def test_figures_equal_scikit_learn(row):
 
 
 @given(rows())
-def test_a_weight_is_that_many_frames(row):
+def test_a_weight_counts_as_so_many_frames(row):
     labels, scores, weights = row
     counts = np.ones(len(labels), int) if weights is None else weights.astype(int)
     for figure in (roc_auc, average_precision, trapezoid_ap):
@@ -60,13 +60,13 @@ def test_a_weight_is_that_many_frames(row):
 
 
 @given(rows())
-def test_only_the_order_of_scores_counts(row):
+def test_only_the_order_of_scores_matters(row):
     labels, scores, weights = row
     assert roc_auc(labels, scores, weights) == roc_auc(labels, scores * 2.0, weights)
     assert roc_auc(labels, -scores, weights) == pytest.approx(1 - roc_auc(labels, scores, weights))
 
 
-def test_what_the_data_do_not_define_is_nan():
+def test_undefined_metrics_are_nan():
     assert np.isnan(roc_auc([0, 0], [0.1, 0.2]))
     assert np.isnan(roc_auc([1, 1], [0.1, 0.2]))
     assert np.isnan(average_precision([0, 0], [0.1, 0.2]))
@@ -77,12 +77,12 @@ def test_what_the_data_do_not_define_is_nan():
 
 
 def by_scores(labels, scores, weights=None):
-    """``false_alarm_rate`` with the arguments of the other figures."""
+    """``false_alarm_rate`` with the arguments of the other metrics."""
     return false_alarm_rate(scores, weights=weights)
 
 
 def by_labels(labels, scores, weights=None):
-    """``accuracy`` with the arguments of the other figures; it takes no weights."""
+    """``accuracy`` with the arguments of the other metrics; it takes no weights."""
     return accuracy(labels, scores)
 
 
@@ -126,7 +126,7 @@ def test_bad_weights_are_refused(figure):
         figure([0, 1], [0.1, 0.2], [1e308, 1e308])
 
 
-def test_what_is_no_row_of_numbers_is_refused():
+def test_other_shapes_and_types_are_refused():
     for scores in ([["a"], ["b"]], [[0.1, 0.2]], ["a", "b"], [None, 1.0], [[1], [1, 2]], 0.5):
         for figure in (roc_auc, by_scores, by_labels):
             with pytest.raises(InputError, match="scores must be"):
@@ -138,7 +138,7 @@ def test_what_is_no_row_of_numbers_is_refused():
             share()
 
 
-def test_rows_of_one_video_are_not_paired_with_those_of_another():
+def test_each_video_needs_as_many_labels_as_scores():
     longer = LabelledScores(np.array([True, False, True]), np.array([0.1, 0.2]))
     shorter = LabelledScores(np.array([True, False]), np.array([0.1, 0.2, 0.3]))
     with pytest.raises(InputError, match="one label a score"):
@@ -150,7 +150,7 @@ def test_rows_of_one_video_are_not_paired_with_those_of_another():
     st.lists(st.floats(allow_nan=True, allow_infinity=True) | st.integers(0, 3), max_size=6),
     st.lists(st.sampled_from([0, 1, 0, 1, 2, np.nan]), max_size=6),
 )
-def test_a_figure_is_a_share_or_undefined_or_refused(scores, weights, labels):
+def test_a_metric_is_in_0_to_1_or_nan_or_refused(scores, weights, labels):
     for figure in FIGURES:
         try:
             found = figure(labels, scores, weights)
@@ -159,7 +159,7 @@ def test_a_figure_is_a_share_or_undefined_or_refused(scores, weights, labels):
         assert np.isnan(found) or 0 <= found <= 1 + 1e-12
 
 
-def test_false_alarm_rate_and_accuracy_count_what_lies_above():
+def test_false_alarm_rate_and_accuracy_count_scores_above_the_threshold():
     assert false_alarm_rate([0.5, 0.6, 0.1, 0.9]) == 0.5
     assert false_alarm_rate([0.6, 0.1], weights=[1, 3]) == 0.25
     assert accuracy([1, 0, 1, 0], [0.9, 0.2, 0.3, 0.6]) == 0.5
@@ -167,7 +167,7 @@ def test_false_alarm_rate_and_accuracy_count_what_lies_above():
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(16, 16, None), (16, 8, None), (16, 8, 12.5)]))
-def test_runs_of_frames_give_the_figures_of_frames(seed, how):
+def test_runs_of_frames_give_the_metrics_of_frames(seed, how):
     snippet, stride, rate = how
     rng = np.random.default_rng(seed)
     as_runs, as_frames = [], []
@@ -199,7 +199,7 @@ def test_runs_of_frames_give_the_figures_of_frames(seed, how):
     assert (runs.n_frames, runs.n_anomalous) == (len(labels), labels.sum())
 
 
-def test_no_videos_give_no_figures():
+def test_metrics_of_no_videos_are_nan():
     metrics = frame_metrics([])
     assert np.isnan(metrics.auc)
     assert np.isnan(metrics.far)

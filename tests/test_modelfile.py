@@ -1,4 +1,4 @@
-"""Model files: whole and half precision round trips, and one line for each file that is none."""
+"""Model files: round trips in full and half precision, and one error line for other files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
+from oddframe.features.formats.feature_file import write_features
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.store import write_features
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import (
@@ -88,12 +88,12 @@ def test_smoothing_depends_on_the_spacing_of_snippets() -> None:
     ("stride", "rate", "step_s"),
     [(16, 25.0, 0.64), (80, 25.0, 3.2), (16, 5.0, 3.2), (16, None, 0.32)],
 )
-def test_how_far_snippets_lie_apart(stride: int, rate: float | None, step_s: float) -> None:
+def test_step_between_snippets(stride: int, rate: float | None, step_s: float) -> None:
     assert replace(SPEC, stride=stride, rate=rate).step_s(50.0) == pytest.approx(step_s)
 
 
 @pytest.mark.parametrize("method", ["ur_dmu", "linear"])
-def test_what_was_saved_is_loaded(tmp_path: Path, method: str) -> None:
+def test_a_saved_model_is_loaded_unchanged(tmp_path: Path, method: str) -> None:
     model, path = made_model(method), tmp_path / "mine.safetensors"
     save_model(model, path)
     back = load_model(path)
@@ -122,7 +122,7 @@ def test_half_precision_is_half_as_large_and_scores_the_same(tmp_path: Path) -> 
     np.testing.assert_allclose(scores, model.score(made_features()).scores, atol=1e-3)
 
 
-def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> None:
+def test_weights_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
     model = made_model("linear")
     with torch.no_grad():
         next(model.network.network.parameters()).fill_(1e6)
@@ -131,7 +131,7 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-def test_loading_leaves_chance_alone(tmp_path: Path) -> None:
+def test_loading_does_not_change_the_random_state(tmp_path: Path) -> None:
     save_model(made_model(), tmp_path / "m.safetensors")
     before = torch.get_rng_state()
     load_model(tmp_path / "m.safetensors")
@@ -151,7 +151,7 @@ def test_crops_are_averaged() -> None:
     np.testing.assert_allclose(model.score(both).scores, np.mean(each, axis=0), atol=1e-7)
 
 
-def test_the_oddest_tile_gives_a_snippets_score_and_its_place() -> None:
+def test_the_highest_tile_gives_the_score_and_the_position() -> None:
     spec = with_tiles(SPEC, 2, 3)
     model = made_model()
     model = replace(model, profiles={"best": Profile(spec, EventRule())})
@@ -192,7 +192,7 @@ def test_features_of_another_spec_are_refused_and_the_fields_named() -> None:
     assert "\n" not in str(error.value)
 
 
-def test_the_fast_profiles_features_are_scored_too() -> None:
+def test_features_of_the_fast_profile_are_scored() -> None:
     model = made_model()
     fast = model.profiles["fast"].spec
     assert model.profile_of(fast) == "fast"
@@ -200,7 +200,7 @@ def test_the_fast_profiles_features_are_scored_too() -> None:
     assert model.score(made_features(fast)).scores.size
 
 
-def test_constant_dimensions_stay_small() -> None:
+def test_constant_dimensions_are_not_amplified() -> None:
     x = np.random.default_rng(0).normal(2.0, 3.0, size=(500, 4)).astype(np.float32)
     x[:, 1] = 7.0
     standardise = Standardise.fit([x[:200], x[200:]])
@@ -248,14 +248,14 @@ def bad_file(folder: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("truncated", "truncated or no model file"),
-        ("cut in the header", "truncated or no model file"),
-        ("empty", "truncated or no model file"),
-        ("text", "truncated or no model file"),
+        ("truncated", "truncated, or not a model file"),
+        ("cut in the header", "truncated, or not a model file"),
+        ("empty", "truncated, or not a model file"),
+        ("text", "truncated, or not a model file"),
         ("pickle", "a pickle; oddframe never unpickles"),
         ("torch pickle", "a pickle; oddframe never unpickles"),
-        ("foreign", "no model file but a safetensors file of another program"),
-        ("features", "no model file but oddframe features"),
+        ("foreign", "not a model file but a safetensors file of another program"),
+        ("features", "not a model file but oddframe features"),
         ("flipped bit", "checksum"),
         ("newer", "format 9"),
         ("unknown method", "ur_dmx"),
@@ -263,7 +263,7 @@ def bad_file(folder: Path, how: str) -> Path:
         ("unknown setting", "unknown key 'hiddem'; did you mean 'hidden'?"),
     ],
 )
-def test_each_bad_file_gets_one_clear_line(tmp_path: Path, how: str, said: str) -> None:
+def test_each_bad_file_gives_one_clear_line(tmp_path: Path, how: str, said: str) -> None:
     path = bad_file(tmp_path, how)
     with pytest.raises(InputError) as error:
         load_model(path)
@@ -284,7 +284,7 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     assert not (tmp_path / "boom").exists()
 
 
-def test_an_unknown_name_lists_what_ships(tmp_path: Path) -> None:
+def test_an_unknown_name_lists_the_shipped_models(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="models that come with oddframe") as error:
         find_model("figth")
     assert all(name in str(error.value) for name in shipped_models())
@@ -297,7 +297,7 @@ def test_shipped_models_are_found_by_name() -> None:
         assert load_model(name).name == name
 
 
-def test_a_temperature_keeps_the_order_and_undoes_ties() -> None:
+def test_a_temperature_keeps_the_order_and_removes_ties() -> None:
     from oddframe.methods.base import Output
 
     class Driven(torch.nn.Module):
@@ -315,10 +315,10 @@ def test_a_temperature_keeps_the_order_and_undoes_ties() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
-def test_little_memory_is_no_damage() -> None:
+def test_a_lack_of_memory_is_not_reported_as_damage() -> None:
     script = (
         "from oddframe._utils.child_process import limit_memory\n"
-        "from oddframe.errors import described_fault\n"
+        "from oddframe.errors import describe_unexpected_error\n"
         "from oddframe.modelfile import load_model\n"
         "load_model('fight')\n"
         "for more in range(0, 12_000_000, 500_000):\n"
@@ -326,7 +326,7 @@ def test_little_memory_is_no_damage() -> None:
         "    try:\n"
         "        load_model('fight')\n"
         "    except Exception as error:\n"
-        "        print(described_fault(error))\n"
+        "        print(describe_unexpected_error(error))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)

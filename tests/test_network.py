@@ -1,4 +1,4 @@
-"""Nothing leaves the machine, and nothing but our own cache appears in the home folder."""
+"""No command connects to another machine or writes into the home folder, except its cache."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.training.ready import ready_made
 
 Run = Callable[..., str]
 
-# Runs first in each Python process, children included: what would leave the machine is written down
-# and refused.
+# Runs first in each Python process, children included: records and refuses connections to other
+# machines.
 GUARD = """
 import os, sys
 
@@ -43,11 +43,11 @@ def guard(event, args):
 
 sys.addaudithook(guard)
 """
-# The same of what is not Python, as strace prints it.
+# The same for processes that are not Python, as strace prints it.
 _CONNECT = re.compile(r"connect\(.*AF_INET")
 _LOOPBACK = re.compile(r'"(127\.|::1"|::ffff:127\.)|AF_INET6.*"::"')
 
-# Stands where OpenVINO's telemetry would be, and writes down what it is given to send.
+# Replaces OpenVINO's telemetry and records what it would send.
 RECORDER = """
 import os
 
@@ -73,7 +73,7 @@ print(run(torch.zeros(2, 3, 8, 8)).shape)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder of someone who has just begun."""
+    """An empty home folder."""
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
@@ -81,7 +81,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def guarded(tmp_path: Path, home: Path) -> Run:
-    """``guarded("-m", "oddframe", ...) -> what it tried to reach``, of it and its children."""
+    """``guarded("-m", "oddframe", ...)`` returns the addresses that the process tried to reach."""
     (tmp_path / "guard").mkdir()
     (tmp_path / "guard" / "sitecustomize.py").write_text(GUARD)
     log, trace = tmp_path / "network.log", tmp_path / "trace.log"
@@ -115,15 +115,15 @@ def guarded(tmp_path: Path, home: Path) -> Run:
     return run
 
 
-def strangers(home: Path) -> list[Path]:
-    """What is in a home folder beside our own cache."""
+def other_files(home: Path) -> list[Path]:
+    """The files in a home folder outside our own cache."""
     ours = {home / ".cache", home / ".cache" / "oddframe"}
     return [
         p for p in home.rglob("*") if p not in ours and home / ".cache/oddframe" not in p.parents
     ]
 
 
-def test_the_guard_sees_who_leaves(guarded: Run) -> None:
+def test_the_guard_detects_connections(guarded: Run) -> None:
     look_up = "import socket, contextlib\nwith contextlib.suppress(OSError):\n    "
     assert "telemetry.invalid" in guarded(
         "-c", f"{look_up}socket.getaddrinfo('telemetry.invalid', 1)"
@@ -132,7 +132,7 @@ def test_the_guard_sees_who_leaves(guarded: Run) -> None:
 
 
 @pytest.mark.slow
-def test_no_verb_reaches_out_or_writes_into_the_home_folder(
+def test_no_command_connects_or_writes_into_the_home_folder(
     guarded: Run, home: Path, clip: Path, normal_clip: Path, tmp_path: Path
 ) -> None:
     data = ready_made(tmp_path / "data")
@@ -149,17 +149,17 @@ def test_no_verb_reaches_out_or_writes_into_the_home_folder(
     assert guarded(*oddframe, "train", table, *config, "--out", model) == ""
     assert guarded(*oddframe, "evaluate", model, table, "--out", tmp_path / "study") == ""
     assert (home / ".cache" / "oddframe" / "matplotlib").is_dir()
-    assert strangers(home) == []
+    assert other_files(home) == []
 
 
 @pytest.mark.slow
-def test_a_local_cluster_connects_to_this_machine_alone(
+def test_a_local_cluster_connects_to_this_machine_only(
     guarded: Run, home: Path, clip: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'oddframe[ray]'")
     light = ("--backbone", "efficientnet_lite0", "--store", tmp_path / "store", "--jobs", 1)
     assert guarded("-m", "oddframe", "extract", clip, *light, "--cluster", "local") == ""
-    assert strangers(home) == []
+    assert other_files(home) == []
 
 
 @pytest.mark.parametrize("first", ["oddframe", "openvino"])

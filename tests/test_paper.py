@@ -1,4 +1,4 @@
-"""docs/paper.md points to code that is there, and to commands that there are."""
+"""docs/paper.md refers to code and commands that exist."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def names_in(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(("name", "target"), sorted(set(LINKS)))
-def test_code_is_where_it_is_said_to_be(name: str, target: str) -> None:
+def test_linked_code_exists(name: str, target: str) -> None:
     assert name in names_in(PAGE.parent / target)
 
 
-def test_every_command_is_one_and_none_is_missing() -> None:
+def test_commands_are_exactly_the_tables_and_figures() -> None:
     named = set(re.findall(r"`oddframe reproduce (\w+) DATA`", TEXT))
     assert named == {*TABLES, *FIGURES}
 
 
-def test_every_difference_and_every_term_is_there() -> None:
+def test_every_setting_and_loss_term_is_documented() -> None:
     for setting in PAPER_SETTINGS:
         assert f"`{setting}`" in TEXT
     for term in UrDmuConfig().terms:

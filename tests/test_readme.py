@@ -54,7 +54,6 @@ ELSEWHERE = {
     ("features.md", "name: clip_b32"): "tests/features/test_docs.py",
     ("formats.md", '{"schema": 1, "video": "cam3.mp4"'): "an abridged file",
     ("formats.md", '{"schema": 1, "video": "cam1/a.mp4"'): "an abridged file",
-    ("new_method.md", '"""Softmax pooling'): "tests/methods/test_new_method.py",
 }
 _HOURS = "trains for hours"
 _FETCHES = "fetches packages; here the wheel is installed instead"

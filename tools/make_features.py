@@ -1,11 +1,10 @@
-"""Make the features of the local benchmarks once, so that tests and experiments start at once.
+"""Extract the features of the local benchmarks into the store, so that tests find them there.
 
     python tools/make_features.py DATA
 
-``DEMO_DATA`` holds a folder a data set: ped2, ur_fall, surveillance_fight. What is in the store
-already
-is not made again, so a stopped run goes on. Each set's features are those of its configuration; a
-set that comes as features is only read.
+DATA is a folder with one folder for each data set: ped2, ur_fall, surveillance_fight. Features that
+are in the store already are not extracted again, so an interrupted run can go on. The features of a
+data set are those of its configuration; a data set of precomputed features is only read.
 """
 
 from __future__ import annotations
@@ -19,21 +18,18 @@ from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
 from oddframe.research.benchmarks import BENCHMARKS, extractor_of
 from oddframe.training.config import read_config
-from oddframe.training.data.features import FeatureRequest, SilentProgress, load_features
+from oddframe.training.data.features import FeatureRequest, load_features
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
-class Counted(SilentProgress):
-    """Says which video of how many is done."""
-
-    def videos(self, done: int, total: int, name: str) -> None:
-        """One line that overwrites itself."""
-        print(f"\r  {done}/{total} {name:<40.40}", end="", file=sys.stderr, flush=True)
+def print_progress(done: int, total: int | None, name: str) -> None:
+    """Print which video of how many is done, on one line that overwrites itself."""
+    print(f"\r  {done}/{total} {name:<40.40}", end="", file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Make what is missing; the exit code."""
+    """Extract missing features; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--store", type=Path, default=Path(".oddframe/features"))
@@ -54,12 +50,12 @@ def main() -> int:
                 continue
             sections = (*config.profiles().values(), *config.training_views().values())
             requests = [FeatureRequest(video, sections) for video in dataset.videos]
-            gathered, failed = load_features(requests, extractor, 1, Counted())
+            loaded, failed = load_features(requests, extractor, 1, print_progress)
         except OddframeError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return error.exit_code
         minutes = (time.monotonic() - start) / 60
-        print(f"\r{name}: {len(gathered)} videos in {minutes:.1f} minutes{' ' * 40}")
+        print(f"\r{name}: {len(loaded)} videos in {minutes:.1f} minutes{' ' * 40}")
         for reason in failed.values():
             print(f"  failed: {reason}", file=sys.stderr)
         failures += len(failed)

@@ -1,25 +1,32 @@
 """oddframe finds the odd frames in video.
 
-The names below are the front door. Each is imported when it is first used, so that ``import
-oddframe`` itself is instant.
+The public names are below. Each is imported when it is first used, so that ``import oddframe``
+takes no time.
 """
 
 from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False  # As typing's: its import takes time in which Ctrl-C cannot be handled yet.
+TYPE_CHECKING = False  # Importing typing takes time in which Ctrl-C is not handled.
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from oddframe.api import calibrate as calibrate
+    from oddframe.api import evaluate as evaluate
+    from oddframe.api import train as train
+    from oddframe.backbones.registry import list_backbones as list_backbones
     from oddframe.detector import Detector as Detector
     from oddframe.events import EventRule as EventRule
+    from oddframe.events import RuleChanges as RuleChanges
     from oddframe.events import find_events as find_events
+    from oddframe.features.extract import extract as extract
+    from oddframe.features.formats.feature_file import read_features as read_features
     from oddframe.features.spec import Features as Features
     from oddframe.features.spec import FeatureSpec as FeatureSpec
-    from oddframe.features.store.store import read_features as read_features
+    from oddframe.methods.registry import list_methods as list_methods
     from oddframe.outputs.write import write as write
     from oddframe.scoring import score as score
     from oddframe.timeline import Event as Event
@@ -27,21 +34,28 @@ if TYPE_CHECKING:
     from oddframe.timeline import Timebase as Timebase
     from oddframe.video.mask import read_mask as read_mask
 
-_HOMES = {
+_MODULES = {
     "Detector": "oddframe.detector",
     "Event": "oddframe.timeline",
     "EventRule": "oddframe.events",
     "FeatureSpec": "oddframe.features.spec",
     "Features": "oddframe.features.spec",
+    "RuleChanges": "oddframe.events",
     "ScoreTrack": "oddframe.timeline",
     "Timebase": "oddframe.timeline",
+    "calibrate": "oddframe.api",
+    "evaluate": "oddframe.api",
+    "extract": "oddframe.features.extract",
     "find_events": "oddframe.events",
-    "read_features": "oddframe.features.store.store",
+    "list_backbones": "oddframe.backbones.registry",
+    "list_methods": "oddframe.methods.registry",
+    "read_features": "oddframe.features.formats.feature_file",
     "read_mask": "oddframe.video.mask",
     "score": "oddframe.scoring",
+    "train": "oddframe.api",
     "write": "oddframe.outputs.write",
 }
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = ["__version__", *sorted(_MODULES)]
 
 
 def _block_telemetry() -> None:
@@ -66,10 +80,10 @@ _block_telemetry()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
+    if name in _MODULES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'oddframe' has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""The program ``oddframe``, also as ``python -m oddframe``."""
+"""The program ``oddframe``, also ``python -m oddframe``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _STOPPED = "oddframe: stopped; what was finished is kept\n"
 def main() -> None:
     """Run the command line.
 
-    Importing it takes a noticeable time, in which Ctrl-C ends the program as it does later.
+    Ctrl-C also ends the program with a message during the imports, which take a noticeable time.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # Closed: the next file to be opened would get what is printed.
+        except OSError:  # If it is closed, the next file that is opened would receive the output.
             os.open(os.devnull, os.O_RDWR)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
@@ -30,7 +30,7 @@ def main() -> None:
 
         run()
     except SystemExit:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # All is done but for Python's own end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Only Python's own shutdown remains.
         raise
     except KeyboardInterrupt:
         if sys.stderr is not None:
@@ -39,9 +39,9 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Answer Ctrl-C: at once within an import, else by a KeyboardInterrupt.
+    """Handle Ctrl-C: exit at once during an import, else raise KeyboardInterrupt.
 
-    Libraries in C++ that are being imported abort at an exception, or drop it.
+    C++ libraries that are being imported abort on an exception, or ignore it.
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):

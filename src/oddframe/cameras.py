@@ -1,5 +1,6 @@
-"""A threshold a camera, and the mask that it was set with: kept in a model's card, found again by
-the folder that a video lies in.
+"""Thresholds and masks for each camera, as stored in a model's card.
+
+The camera of a video is the name of the folder that contains it.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ MASKS_KEY = "masks"
 
 
 def camera_name(path: Path) -> str:
-    """The camera that a video is of: the name of the folder that it lies in."""
+    """The camera of a video: the name of the folder that contains it."""
     return path.absolute().parent.name
 
 
 def camera_rule(card: Mapping[str, Any], profile: str, rule: EventRule, path: Path) -> EventRule:
-    """``rule`` at the threshold of a video's camera, or as it is where the camera has none.
+    """``rule`` at the threshold of a video's camera; unchanged if the camera has none.
 
     Args:
-        card: A model's card; ``card["thresholds"]`` is ``{profile: {camera: threshold}}``, for the
-            scores of one profile say nothing of another's.
+        card: A model's card; ``card["thresholds"]`` is ``{profile: {camera: threshold}}``, since
+            the scores of different profiles are not comparable.
         profile: ``best`` or ``fast``.
-        rule: That profile's rule, for every other camera.
+        rule: The profile's rule for all other cameras.
         path: The video.
     """
     threshold = card.get(THRESHOLDS_KEY, {}).get(profile, {}).get(camera_name(path))
@@ -36,18 +37,18 @@ def camera_rule(card: Mapping[str, Any], profile: str, rule: EventRule, path: Pa
 def with_thresholds(
     card: Mapping[str, Any], profile: str, thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """A card with these thresholds by camera for one profile; none: without its old ones."""
-    return _with(card, THRESHOLDS_KEY, profile, thresholds)
+    """Replace the thresholds by camera of one profile in a card; an empty mapping removes them."""
+    return _replace_values(card, THRESHOLDS_KEY, profile, thresholds)
 
 
 def summarize_masks(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, str]]:
-    """The mask that all videos have, and each camera's where they differ.
+    """Summarize the masks of videos as one common mask or one for each camera.
 
     Args:
-        masks: Each video and the digest of its mask ("": it has none).
+        masks: Path of each video and digest of its mask; "": no mask.
 
     Returns:
-        (digest, {}) if it is the same for all; else ("", digest by camera).
+        (digest, {}) if all videos have the same mask; else ("", digest by camera).
     """
     by_camera = {camera_name(path): digest for path, digest in masks}
     digests = set(by_camera.values()) or {""}
@@ -55,45 +56,47 @@ def summarize_masks(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, s
 
 
 def masks_by_camera(card: Mapping[str, Any], profile: str) -> dict[str, str]:
-    """The masks of a profile's thresholds by camera; none: it has one mask for all cameras."""
+    """Mask digests by camera of a profile's thresholds; empty: all cameras have the same mask."""
     return dict(card.get(MASKS_KEY, {}).get(profile, {}))
 
 
 def with_masks(card: Mapping[str, Any], profile: str, masks: Mapping[str, str]) -> dict[str, Any]:
-    """A card that has the masks of a profile's thresholds by camera; none: without its old ones."""
-    return _with(card, MASKS_KEY, profile, masks)
+    """Replace the mask digests by camera of one profile in a card; an empty one removes them."""
+    return _replace_values(card, MASKS_KEY, profile, masks)
 
 
 def mask_warning(
     card: Mapping[str, Any], profile: str, common: str, path: Path, used: str
 ) -> str | None:
-    """Why the threshold of a video's camera does not fit its mask; None: it does.
+    """Explain why the threshold of a video's camera does not fit its mask; None: it fits.
 
     Args:
         card: A model's card; ``card["masks"]`` is ``{profile: {camera: digest}}``.
         profile: ``best`` or ``fast``.
-        common: Digest of the mask that this profile's threshold was set with, for the cameras that
-            the card does not list.
+        common: Digest of the mask with which the threshold was set, for cameras that the card does
+            not list; "": no mask.
         path: The video.
-        used: Digest of the mask that it is scored with; "": none.
+        used: Digest of the mask with which the video is scored; "": no mask.
     """
-    own, camera = masks_by_camera(card, profile), camera_name(path)
-    if own and camera not in own and not common:
+    by_camera, camera = masks_by_camera(card, profile), camera_name(path)
+    if by_camera and camera not in by_camera and not common:
         return "the threshold was set on other cameras, with a mask for each"
-    before = own.get(camera, common)
-    if before == used:
+    calibrated = by_camera.get(camera, common)
+    if calibrated == used:
         return None
     if not used:
-        return f"the threshold was set with a mask ({before}), and there is none here: see --mask"
-    kind = "another mask" if before else "no mask"
+        return (
+            f"the threshold was set with a mask ({calibrated}), and there is none here: see --mask"
+        )
+    kind = "another mask" if calibrated else "no mask"
     return f"the threshold was set with {kind}: oddframe calibrate --mask sets one for this mask"
 
 
-def _with(
+def _replace_values(
     card: Mapping[str, Any], key: str, profile: str, values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    kept = {name: each for name, each in card.get(key, {}).items() if name != profile}
+    profiles = {name: each for name, each in card.get(key, {}).items() if name != profile}
     if values:
-        kept[profile] = dict(values)
-    changed = {name: value for name, value in card.items() if name != key}
-    return changed | ({key: kept} if kept else {})
+        profiles[profile] = dict(values)
+    others = {name: value for name, value in card.items() if name != key}
+    return others | ({key: profiles} if profiles else {})

@@ -1,4 +1,4 @@
-"""The whole chain for one video: frames -> features -> scores -> events."""
+"""Scoring videos from Python: frames -> features -> scores -> events."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, find_events, smooth_frame_scores
 from oddframe.features.extraction.extract_video import (
     Extraction,
-    ProgressCallback,
+    SnippetProgress,
     extract_video,
     make_spec,
 )
 from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.features.formats.arrays import ARRAY_BACKBONE as ARRAY
+from oddframe.features.formats.npy import ARRAY_BACKBONE
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.modelfile import Model, Profile, load_model
+from oddframe.modelfile import Model, load_model
 from oddframe.timeline import Event, ScoreTrack
 from oddframe.video.mask import Mask, mask_digest
 from oddframe.video.snippets.crops import with_views
@@ -46,16 +46,16 @@ VideoLike = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a reader of a result wants to know of the model behind it.
+    """What a result says about the model that made it.
 
     Attributes:
-        name: ``fight``, or the file's stem.
-        sha256: Of the model file.
-        method: ``ur_dmu``.
-        detects: What it was trained to find, in words: ``fights``.
-        backbone: Backbone and input, ``i3d 224x224``.
+        name: ``fight``, or the stem of the model's file.
+        sha256: SHA-256 of the model file.
+        method: Name of the method, ``ur_dmu``.
+        detects: What it was trained to detect, in words: ``fights``.
+        backbone: Backbone and size of its input, ``i3d 224x224``.
         profile: ``best`` or ``fast``.
-        engine: Engine and precision that made the features, ``openvino float32``.
+        engine: Engine, precision and device of the backbone, ``openvino float32 on cpu``.
         version: Version of oddframe that wrote the model.
     """
 
@@ -76,12 +76,13 @@ class VideoResult:
     Attributes:
         video: Path as it was given.
         track: Snippet scores and their timebase.
-        events: What was found, in order of time.
+        events: Detected events, in order of time.
         rule: How scores became events; ``rule.threshold`` is the threshold.
-        model: What found it.
-        damaged_packets: Packets that gave no picture and were skipped.
-        truth: Half-open intervals (start, end) in seconds of what really happened, if known.
-        fingerprint: Of the input and all settings; a later run with the same one is not needed.
+        model: The model that scored it.
+        damaged_packets: Packets that could not be decoded and were skipped.
+        truth: Ground truth, if known: half-open intervals (start, end) of events, in seconds.
+        fingerprint: Digest of the input and all settings. If it is unchanged, a video need not be
+            scored again.
         mended_frames: Frames that were decoded with errors and are used.
         mask: Digest of the mask that it was scored with; "": none.
     """
@@ -99,17 +100,31 @@ class VideoResult:
 
     @property
     def highest_score(self) -> float:
-        """The highest smoothed score: what the threshold is held against."""
+        """The highest smoothed score, which is compared with the threshold."""
         return float(smooth_frame_scores(self.track, self.rule.smooth_s).max())
 
 
 class Detector:
-    """A model and the backbone that feeds it, ready for videos.
+    """A model together with the backbone that extracts its features.
 
-    Examples:
-        >>> detector = Detector.load("fight")
-        >>> track = detector.score("cam3.mp4")
-        >>> detector.events(track)
+    >>> from oddframe import Detector
+    >>> detector = Detector.load("fight")
+    >>> track = detector.score("fi150.mp4")
+    >>> len(track.scores), len(track.to_frames())
+    (4, 50)
+    >>> for event in detector.events(track):
+    ...     print(f"{event.start_s:.1f} to {event.end_s:.1f} s, score {event.score:.1f}")
+    0.0 to 2.0 s, score 0.8
+    >>> detector.events(detector.score("nofi079.mp4"))
+    ()
+
+    Several threads may use the same detector.
+
+    Attributes:
+        model: The loaded model.
+        profile: Name of its profile, ``best`` or ``fast``.
+        spec: Features that the profile reads.
+        runtime: Engine, device and precision of the backbone.
     """
 
     def __init__(self, model: Model, profile: str, spec: FeatureSpec, runtime: Runtime):
@@ -123,46 +138,52 @@ class Detector:
     def load(
         cls,
         model: str | Path = "fight",
-        *,
         profile: str = "best",
-        views: CropCount | None = None,
-        device: DeviceName = "auto",
-        engine: EngineName = "auto",
-        precision: PrecisionName = "auto",
+        *,
+        views: CropCount | int | None = None,
+        device: DeviceName | str = "auto",
+        engine: EngineName | str = "auto",
+        precision: PrecisionName | str = "auto",
     ) -> Detector:
-        """Load a model, by the name of a shipped one or by its file.
+        """Load a model, by the name of a shipped one or by the path of its file.
+
+        Strings may be members of a ``StrEnum``, as the command line has them.
 
         Args:
             model: ``fight``, or the path of a model file.
-            profile: ``best``, or ``fast`` where the model has it.
-            views: Crops of the picture whose scores are averaged; None: as the model was trained.
+            profile: ``best``, or ``fast`` if the model has it.
+            views: Number of crops whose scores are averaged; None: the model's own.
             device: ``auto``, ``cpu`` or ``cuda``.
-            engine: Of the backbone: ``auto``, ``openvino`` or ``torch``.
-            precision: Of the backbone: ``auto``, ``float32`` or ``bfloat16``.
+            engine: Engine of the backbone: ``auto``, ``openvino`` or ``torch``.
+            precision: Precision of the backbone: ``auto``, ``float32`` or ``bfloat16``.
 
         Raises:
-            UsageError: no such model, profile, engine or device.
+            UsageError: there is no such model, profile, number of crops, engine, device or
+                precision.
             InputError: the model file cannot be used.
         """
-        choice = choose_runtime(engine, device, precision)
-        loaded = load_model(model, choice.device)
+        # ``choose_runtime`` refuses other words. The plain texts enter digests, so no enums here.
+        runtime = choose_runtime(str(engine), str(device), str(precision))  # type: ignore[arg-type]
+        profile, loaded = str(profile), load_model(model, runtime.device)
         if profile not in loaded.profiles:
-            there = ", ".join(loaded.profiles)
+            names = ", ".join(loaded.profiles)
             raise UsageError(
-                f"the model {loaded.name!r} has no profile {profile!r}; it has: {there}"
+                f"the model {loaded.name!r} has no profile {profile!r}; it has: {names}"
             )
         spec = loaded.profiles[profile].spec
-        return cls(loaded, profile, spec if views is None else with_views(spec, views), choice)
+        if views is not None:
+            spec = with_views(spec, views)  # type: ignore[arg-type]  # It refuses other numbers.
+        return cls(loaded, profile, spec, runtime)
 
     @property
     def backbone(self) -> Backbone:
-        """What turns snippets into features; loaded when the first video comes.
+        """The backbone that extracts features; it is loaded at the first use.
 
         Raises:
-            UsageError: the model reads features that others made.
+            UsageError: the model reads imported features.
         """
-        self._refuse_made_elsewhere()
-        with self._loading:  # Once, however many threads ask for it.
+        self._check_own_features()
+        with self._loading:  # Several threads share one backbone.
             return self._backbone
 
     @cached_property
@@ -176,37 +197,37 @@ class Detector:
         )
 
     def check(self) -> None:
-        """Say no where no video can be scored here, before any is opened.
+        """Check that this model can score videos, before any is opened.
 
         Raises:
-            UsageError: the model reads features that others made, or of no backbone known here.
-            InputError: the backbone's weights are not here, or are others than the model's.
+            UsageError: the model reads imported features, or its backbone is unknown.
+            InputError: the weights of the backbone are missing, or not those of the model.
         """
-        self._refuse_made_elsewhere()
-        ours, here = self.spec.weights_sha256, make_spec(self.spec.backbone).weights_sha256
-        if ours != here:
+        self._check_own_features()
+        wanted, here = self.spec.weights_sha256, make_spec(self.spec.backbone).weights_sha256
+        if wanted != here:
             raise InputError(
-                f"the model {self.model.name!r} reads features by other weights of "
-                f"{self.spec.backbone} than are here (sha256 {ours[:12]}, not {here[:12]}); "
-                "take those that it was trained with, or train it again"
+                f"the model {self.model.name!r} was trained with other weights of "
+                f"{self.spec.backbone} than the installed ones (sha256 {wanted[:12]}, not "
+                f"{here[:12]}); install those weights, or train the model again"
             )
 
-    def _refuse_made_elsewhere(self) -> None:
+    def _check_own_features(self) -> None:
         name, backbone = self.model.name, self.spec.backbone
-        if backbone == ARRAY:
+        if backbone == ARRAY_BACKBONE:
             raise UsageError(
-                f"the model {name!r} was trained on arrays of features and scores such files "
-                "alone, with --features"
+                f"the model {name!r} was trained on arrays of features and scores only such "
+                "files, with --features"
             )
         if self.spec.imported:
             raise UsageError(
-                f"the model {name!r} reads features that others made ({backbone}) and none of a "
-                "video; measure it with oddframe evaluate and --features, or import its "
-                "checkpoint with --reads i3d"
+                f"the model {name!r} reads imported features ({backbone}) and cannot score "
+                "videos; evaluate it with oddframe evaluate --features, or import its checkpoint "
+                "with --reads i3d"
             )
 
     def extraction_spec(self, mask: Mask | None = None) -> FeatureSpec:
-        """The spec of features that this detector makes here: by this engine, with this mask."""
+        """The spec of features that this detector extracts, with its precision and ``mask``."""
         if not self.spec.has_picture:
             return replace(self.spec, precision="float32")
         return replace(self.spec, precision=self.runtime.precision, mask=mask_digest(mask))
@@ -214,16 +235,15 @@ class Detector:
     @property
     def rule(self) -> EventRule:
         """How this model's scores become events."""
-        settings: Profile = self.model.profiles[self.profile]
-        return settings.rule
+        return self.model.profiles[self.profile].rule
 
     def threshold_notes(
         self, masks: Sequence[tuple[Path, str]], rule: EventRule | None = None
     ) -> list[str]:
-        """Why the model's threshold does not fit what is scored, a line a reason.
+        """Reasons why the model's threshold does not apply to these videos, one a line.
 
         Args:
-            masks: Each video and the digest of the mask that it is scored with; "": none.
+            masks: Each video, with the digest of the mask that it is scored with; "": none.
             rule: How its scores become events; None: the model's own rule.
         """
         card, common = self.model.card, self.model.profiles[self.profile].spec.mask
@@ -238,14 +258,14 @@ class Detector:
         ]
         if rule is not None and rule != self.rule:
             lines.append(
-                "the threshold was set with other event options than these: oddframe calibrate "
-                "takes them, too"
+                "the threshold was set with other event options: give these to oddframe calibrate, "
+                "too"
             )
         return lines
 
     @property
     def info(self) -> ModelInfo:
-        """What a reader of a result wants to know of the model."""
+        """What results say about this model."""
         size = "x".join(map(str, self.spec.crop_size))
         return ModelInfo(
             name=self.model.name,
@@ -266,21 +286,25 @@ class Detector:
         *,
         fps: float | None = None,
         mask: Mask | None = None,
-        progress: ProgressCallback | None = None,
+        progress: SnippetProgress | None = None,
         partial: PartialFeatures | None = None,
     ) -> Extraction:
-        """Features of one video, as this model reads them.
+        """Extract the features of one video that this model reads.
 
         Args:
             source: A file, a folder of frames, an array (N, H, W, 3) uint8 RGB, or an iterator of
                 (H, W, 3) frames.
-            fps: Frame rate of frames that carry no time: arrays, iterators and folders.
-            mask: Parts of the picture to ignore.
+            fps: Frame rate of arrays, iterators and folders, which have no time stamps.
+            mask: Parts of the frame to ignore.
             progress: Called with (snippets done, snippets expected or None).
-            partial: Where an unfinished extraction is kept, and taken up again.
+            partial: Stores an unfinished extraction, so that it can be resumed.
+
+        Returns:
+            Features (C crops, T snippets, D) with their timebase, and notes of damage.
 
         Raises:
-            InputError: it cannot be decoded.
+            UsageError: the model reads imported features.
+            InputError: the video cannot be decoded.
         """
         return extract_video(
             open_source(source, fps=fps),
@@ -297,24 +321,42 @@ class Detector:
         *,
         fps: float | None = None,
         mask: Mask | None = None,
-        progress: ProgressCallback | None = None,
+        progress: SnippetProgress | None = None,
     ) -> ScoreTrack:
-        """Scores of one video, or of features that were extracted before.
+        """Score one video, or features that were extracted before.
 
-        Arguments and errors as for ``features``; features of another spec raise InputError.
+        Args:
+            source: As for ``features``, or features.
+            fps: As for ``features``.
+            mask: As for ``features``.
+            progress: As for ``features``.
+
+        Returns:
+            One score in [0, 1] for each snippet, with the timebase.
+
+        Raises:
+            UsageError: as for ``features``.
+            InputError: as for ``features``, or features of another spec are given.
         """
         if isinstance(source, Features):
             return self.model.score(source)
-        made = self.features(source, fps=fps, mask=mask, progress=progress)
-        return self.model.score(made.features)
+        extraction = self.features(source, fps=fps, mask=mask, progress=progress)
+        return self.model.score(extraction.features)
 
     def events(self, track: ScoreTrack, rule: EventRule | None = None) -> tuple[Event, ...]:
-        """What a track of this model's scores says happened; ``rule`` replaces the model's own."""
+        """Detect events in scores of this model; ``rule`` replaces the model's own."""
         return find_events(track, rule or self.rule)
 
     def result(
         self, video: str, track: ScoreTrack, *, rule: EventRule | None = None, damaged: int = 0
     ) -> VideoResult:
-        """A track with its events and all that a report says about them."""
+        """The result of one video, which ``oddframe.write`` and reports take.
+
+        Args:
+            video: Its path, for the report.
+            track: Its scores.
+            rule: Replaces the model's own.
+            damaged: Packets that could not be decoded.
+        """
         rule = rule or self.rule
         return VideoResult(video, track, self.events(track, rule), rule, self.info, damaged)

@@ -1,4 +1,4 @@
-"""How oddframe says no: one line that names what, where and what to do, and an exit code."""
+"""Exceptions for the user, each with a one-line message and an exit code of the command line."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-# How PyTorch, OpenCV and OpenVINO say that there is no memory left.
+# Messages of PyTorch, OpenCV, OpenVINO and Python's threads when memory is exhausted.
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|cannot allocate memory|insufficient memory|out of memory|bad_?alloc|"
-    r"failed to map segment",
+    r"failed to map segment|can't start new thread",
     re.IGNORECASE,
 )
-# Share of letters that two names have in common, in order, when one is a slip of the other.
-_ALIKE = 0.75
+# Names with at least this similarity (``SequenceMatcher.ratio``) are taken for typing errors.
+_MIN_SIMILARITY = 0.75
 
 
 class OddframeError(Exception):
-    """Something that the user can read and act on. The command line prints it without traceback."""
+    """An error that the user can fix; the command line prints its message without a traceback."""
 
     exit_code = 1
 
 
 class UsageError(OddframeError):
-    """The command or the call itself is wrong: an unknown option, a value out of range."""
+    """The command or call is wrong: an unknown option, a value out of range."""
 
     exit_code = 2
 
 
 class InputError(OddframeError):
-    """An input cannot be used: a missing, damaged or unfitting file."""
+    """An input cannot be used: a file is missing, damaged or of the wrong kind."""
 
     exit_code = 3
 
 
 def is_out_of_memory(error: BaseException | str) -> bool:
-    """Whether an exception of any library, or what it printed, means that no memory is left."""
+    """Whether an exception of any library, or its output, means that memory is exhausted."""
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def describe_unexpected_error(error: Exception) -> str:
-    """One line about an exception that is no ``OddframeError``."""
+    """Describe an exception that is not an ``OddframeError`` in one line."""
     if is_out_of_memory(error):
         return (
             "there is not enough memory; close other programs, or work on fewer videos at the same "
@@ -51,25 +51,24 @@ def describe_unexpected_error(error: Exception) -> str:
 
 
 def nearest_name(wrong: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``wrong`` is probably a slip of; None where none is close.
+    """The name in ``known`` that ``wrong`` probably stands for; None if no name is close.
 
-    Case and punctuation aside, close means: three quarters of the letters are the same, only one
-    letter is another, or ``wrong`` is a part of the name. Less than that, short names have in
-    common by accident.
+    Names are compared without case and punctuation. They are close if three quarters of the letters
+    match, if only one letter differs, or if ``wrong`` is a part of the name.
     """
-    asked = _letters(wrong)
-    alike = {name: _likeness(asked, _letters(name)) for name in known}
-    near = max(alike, key=alike.__getitem__, default=None)
-    return near if near is not None and alike[near] >= _ALIKE else None
+    letters = _letters(wrong)
+    similarity = {name: _similarity(letters, _letters(name)) for name in known}
+    best = max(similarity, key=similarity.__getitem__, default=None)
+    return best if best is not None and similarity[best] >= _MIN_SIMILARITY else None
 
 
 def _letters(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def _likeness(asked: str, name: str) -> float:
-    ratio = SequenceMatcher(None, asked, name).ratio()
-    others = sum(a != b for a, b in zip(asked, name, strict=False))
-    one_other = len(asked) == len(name) and others == 1
-    close = len(asked) > 2 and (one_other or asked in name)
-    return max(ratio, _ALIKE) if close else ratio
+def _similarity(wrong: str, name: str) -> float:
+    ratio = SequenceMatcher(None, wrong, name).ratio()
+    n_different = sum(a != b for a, b in zip(wrong, name, strict=False))
+    one_differs = len(wrong) == len(name) and n_different == 1
+    is_close = len(wrong) > 2 and (one_differs or wrong in name)
+    return max(ratio, _MIN_SIMILARITY) if is_close else ratio

@@ -1,4 +1,7 @@
-"""Scores -> events: smoothing, hysteresis, gap closing, minimal length; thresholds."""
+"""Finds events in score tracks, calibrates thresholds on normal video, and matches events to truth.
+
+Scores become events by smoothing, thresholding with hysteresis, merging and a minimal duration.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,26 @@ from numpy.typing import NDArray
 from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Box, Event, FloatArray, IntArray, ScoreTrack
 
-# Times are sums and quotients of floats: lengths this close (s) are equal.
-_TIME_SLACK = 1e-9
-# How many thresholds ``calibrate_threshold`` looks at one by one before it widens its steps.
+# Times are sums and quotients of floats: durations that differ by less (s) are equal.
+_TOLERANCE_S = 1e-9
+# How many peaks ``calibrate_threshold`` tests one by one before its steps grow.
 _FINE_STEPS = 256
 
 
 @dataclass(frozen=True)
 class EventRule:
-    """How a score curve becomes events.
+    """Parameters of event detection.
 
     Attributes:
-        threshold: An event starts where the smoothed score reaches this (onset).
-        release: ... and lasts until it falls below this (offset); at most ``threshold_for_rate``.
+        threshold: An event starts where the smoothed score reaches this value (onset).
+        release: It ends where the smoothed score falls below this value (offset), which is at most
+            ``threshold``.
         smooth_s: Width in seconds of the moving average before thresholding; 0: none.
         min_duration_s: Shorter events are dropped.
-        merge_gap_s: Events closer than this are one.
+        merge_gap_s: Events that are closer than this (seconds) are merged.
 
     Raises:
-        UsageError: a value is not finite or negative, or ``release`` is above
-        ``threshold_for_rate``.
+        UsageError: a value is not finite or negative, or ``release`` is above ``threshold``.
     """
 
     threshold: float = 0.5
@@ -57,11 +60,13 @@ class EventRule:
 
 @dataclass(frozen=True)
 class RuleChanges:
-    """What differs from an event rule, without its threshold; None: nothing.
+    """Changes to an event rule; None: no change.
 
     Attributes:
-        release: As a share of the threshold, in [0, 1].
-        smooth_s: See ``EventRule``, and likewise the others.
+        release: As a fraction of the threshold, in [0, 1].
+        smooth_s: See ``EventRule``.
+        min_duration_s: See ``EventRule``.
+        merge_gap_s: See ``EventRule``.
     """
 
     release: float | None = None
@@ -70,7 +75,7 @@ class RuleChanges:
     merge_gap_s: float | None = None
 
     def of(self, rule: EventRule) -> EventRule:
-        """``rule`` with these changes.
+        """Return ``rule`` with these changes.
 
         Raises:
             UsageError: a value is not finite or negative, or ``release`` is above 1.
@@ -84,8 +89,8 @@ class RuleChanges:
 def smooth_frame_scores(track: ScoreTrack, smooth_s: float) -> FloatArray:
     """(n_frames,) frame scores, averaged over the ``smooth_s`` seconds around each frame's middle.
 
-    A frame weighs as long as it is shown, so a variable frame rate is right; at either end of the
-    video, and at a gap in its time line, the window is cut, not filled.
+    Frames are weighted by how long they are shown, so that a variable frame rate is handled. At the
+    ends of the video, and at a gap in its time line, the window is shortened.
 
     Raises:
         InputError: a score is not finite.
@@ -97,16 +102,16 @@ def smooth_frame_scores(track: ScoreTrack, smooth_s: float) -> FloatArray:
         return scores
     base = track.timebase
     times, ends = base.frame_times, base.frame_ends
-    averaged = [
-        _averaged(scores[first:end], np.append(times[first:end], ends[end - 1]), smooth_s)
+    segments = [
+        _moving_average(scores[first:end], np.append(times[first:end], ends[end - 1]), smooth_s)
         for first, end in base.segments
     ]
-    return np.concatenate(averaged)
+    return np.concatenate(segments)
 
 
-def _averaged(scores: FloatArray, edges: FloatArray, smooth_s: float) -> FloatArray:
-    """Scores (n,) of frames that follow each other, averaged; ``edges`` (n + 1,) in seconds."""
-    # The mean over a window is a difference of the running integral, linear inside a frame.
+def _moving_average(scores: FloatArray, edges: FloatArray, smooth_s: float) -> FloatArray:
+    """Average the scores (n,) of the frames of a segment; ``edges`` (n + 1,) in seconds."""
+    # The integral of the scores is linear within a frame, so it can be interpolated.
     integral = np.append(0.0, np.cumsum(scores * np.diff(edges)))
     middle = (edges[1:] + edges[:-1]) / 2
     low = np.maximum(middle - smooth_s / 2, edges[0])
@@ -121,30 +126,32 @@ class _SmoothedCurve:
     """A smoothed score curve, (n_frames,) each.
 
     Attributes:
-        scores: Of the frames.
+        scores: Smoothed frame scores.
         starts: When each frame is first shown, in seconds.
-        ends: When it leaves the screen.
-        opens: Whether a frame is the first one, or the first behind a gap.
+        ends: When each frame leaves the screen, in seconds.
+        segment_starts: Whether a frame is the first of the video or the first after a gap.
     """
 
     scores: FloatArray
     starts: FloatArray
     ends: FloatArray
-    opens: NDArray[np.bool_]
+    segment_starts: NDArray[np.bool_]
 
     @classmethod
     def of(cls, track: ScoreTrack, smooth_s: float) -> _SmoothedCurve:
         base = track.timebase
-        opens = np.zeros(base.n_frames, dtype=np.bool_)
-        opens[base.segments[:, 0]] = True
-        return cls(smooth_frame_scores(track, smooth_s), base.frame_times, base.frame_ends, opens)
+        segment_starts = np.zeros(base.n_frames, dtype=np.bool_)
+        segment_starts[base.segments[:, 0]] = True
+        return cls(
+            smooth_frame_scores(track, smooth_s), base.frame_times, base.frame_ends, segment_starts
+        )
 
 
-def _spans(curve: _SmoothedCurve, rule: EventRule) -> IntArray:
-    """(n, 2) half-open frame intervals of the events of a curve; none spans a gap."""
+def _find_spans(curve: _SmoothedCurve, rule: EventRule) -> IntArray:
+    """(n, 2) half-open frame intervals of the events; none contains a gap."""
     held = curve.scores >= rule.release
-    after_held = np.append(False, held[:-1]) & ~curve.opens
-    before_held = np.append(held[1:] & ~curve.opens[1:], False)
+    after_held = np.append(False, held[:-1]) & ~curve.segment_starts
+    before_held = np.append(held[1:] & ~curve.segment_starts[1:], False)
     run_starts = np.flatnonzero(held & ~after_held)
     run_ends = np.flatnonzero(held & ~before_held) + 1
     onsets = np.flatnonzero(curve.scores >= rule.threshold)
@@ -154,47 +161,48 @@ def _spans(curve: _SmoothedCurve, rule: EventRule) -> IntArray:
     fires = (first >= run_starts) & (first < run_ends)
     starts, ends = first[fires], run_ends[fires]
     between_s = curve.starts[starts[1:]] - curve.ends[ends[:-1] - 1]
-    segment = np.cumsum(curve.opens)[starts]
-    apart = (between_s > rule.merge_gap_s - _TIME_SLACK) | (np.diff(segment) > 0)
+    segment = np.cumsum(curve.segment_starts)[starts]
+    apart = (between_s > rule.merge_gap_s - _TOLERANCE_S) | (np.diff(segment) > 0)
     starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
     length_s = curve.ends[ends - 1] - curve.starts[starts]
-    long = length_s >= rule.min_duration_s - _TIME_SLACK
+    long = length_s >= rule.min_duration_s - _TOLERANCE_S
     return np.stack([starts[long], ends[long]], axis=1)
 
 
 def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
-    """The events of a track, in order of time, disjoint.
+    """Find the events of a track; they are disjoint and in order of time.
 
-    In this order: the frame scores are smoothed; an event starts at the first frame that reaches
-    ``threshold_for_rate`` and ends before the first one below ``release``; events closer than
-    ``merge_gap_s`` are joined, but not across a gap in the time line; what is then shorter than
-    ``min_duration_s`` is dropped. Times are those that a player shows: the start is when the first
-    frame appears, the end when the last one leaves the screen. ``peak_s`` and ``score`` are of the
-    frame with the highest smoothed score, and ``where`` of the oddest tile there.
+    The frame scores are smoothed. An event starts at the first frame that reaches ``threshold`` and
+    ends before the first one below ``release``. Events closer than ``merge_gap_s`` are merged, but
+    not across a gap in the time line; then events shorter than ``min_duration_s`` are dropped.
+
+    Times are those that a player shows: the start is when the first frame appears, the end when the
+    last one leaves the screen. ``peak_s`` and ``score`` belong to the frame with the highest
+    smoothed score, ``where`` to the tile with the highest score there.
 
     Raises:
         InputError: a score is not finite.
     """
     curve = _SmoothedCurve.of(track, rule.smooth_s)
-    spans = _spans(curve, rule)
+    spans = _find_spans(curve, rule)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
-    places: list[Box | None] = [None] * len(peaks)
+    boxes: list[Box | None] = [None] * len(peaks)
     if track.tiles is not None:
-        places = [track.tiles.where(snippet) for snippet in _snippets_at(track, peaks)]
+        boxes = [track.tiles.highest(snippet) for snippet in _snippets_at(track, peaks)]
     return tuple(
         Event(
             start_s=float(curve.starts[start]),
             end_s=float(curve.ends[end - 1]),
             peak_s=float(curve.starts[peak]),
             score=float(curve.scores[peak]),
-            where=where,
+            where=box,
         )
-        for (start, end), peak, where in zip(spans, peaks, places, strict=True)
+        for (start, end), peak, box in zip(spans, peaks, boxes, strict=True)
     )
 
 
 def _snippets_at(track: ScoreTrack, frames: Sequence[int]) -> Iterator[int]:
-    """For each frame, the highest snippet of those that speak for it."""
+    """For each frame, the snippet with the highest score among those that cover it."""
     base = track.timebase
     starts, ends = base.snippet_ticks().T
     ticks = base.frame_ticks
@@ -206,12 +214,12 @@ def _snippets_at(track: ScoreTrack, frames: Sequence[int]) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A threshold, and what it stands on.
+    """A calibrated threshold.
 
     Attributes:
         threshold: The threshold.
-        false_alarms: Events that normal video still gives at it.
-        hours: Hours of normal video that were looked at; see ``hours_needed``.
+        false_alarms: Number of events in the normal videos at this threshold.
+        hours: Hours of the normal videos; see ``hours_needed``.
     """
 
     threshold: float
@@ -220,9 +228,10 @@ class Calibration:
 
 
 def hours_needed(false_alarms_per_hour: float) -> float:
-    """Hours of normal video that can show so few false alarms an hour; infinite for none at all.
+    """Hours of normal video needed to confirm a false alarm rate; infinite for a rate of 0.
 
-    The rule of three: three hours without one rule out one an hour, at 95 %; less video does not.
+    By the rule of three: three hours without a false alarm show, with 95 % confidence, that there
+    is less than one an hour.
     """
     return 3.0 / false_alarms_per_hour if false_alarms_per_hour > 0 else float("inf")
 
@@ -230,21 +239,22 @@ def hours_needed(false_alarms_per_hour: float) -> float:
 def calibrate_threshold(
     tracks: Sequence[ScoreTrack], false_alarms_per_hour: float, rule: EventRule
 ) -> Calibration:
-    """The lowest threshold at which normal video gives at most the wished false alarms an hour.
+    """Find the lowest threshold at which normal videos have at most the given false alarm rate.
 
-    Lower thresholds do not always give more events: at 0 a whole video is a single one. So the
-    search goes from the top down and stops where the count is first exceeded: at the threshold
-    itself, and at every peak of the curves that is higher, the wish is kept. Peaks are looked at
-    one by one at first, then in growing steps, so that ten hours take seconds; between the last
-    two, the threshold is found by halving. ``release`` keeps its ratio to the threshold.
+    A lower threshold does not always give more events: at 0, a whole video is a single event. So
+    the search starts at the highest peak of the curves and stops at the first threshold that gives
+    too many events: the threshold found, and every higher peak, keeps the rate. The search tests
+    the highest peaks one by one, then every so many peaks in growing steps, so that ten hours take
+    seconds; between the last two tested peaks, it bisects. ``release`` keeps its ratio to the
+    threshold.
 
     Args:
-        tracks: Scores of videos in which nothing happens, not ones that the model was trained on.
-        false_alarms_per_hour: At most so many events an hour of ``tracks``, over all of them.
-        rule: Everything but the threshold.
+        tracks: Scores of normal videos that the model was not trained on.
+        false_alarms_per_hour: Highest accepted number of events an hour over all ``tracks``.
+        rule: The event rule; its threshold is ignored.
 
     Raises:
-        UsageError: no tracks, or the rate is negative or not finite.
+        UsageError: there are no tracks, or the rate is negative or not finite.
         InputError: a score is not finite.
     """
     if not tracks:
@@ -256,39 +266,41 @@ def calibrate_threshold(
 
     def count(threshold: float) -> int:
         at = rule.with_threshold(threshold)
-        return sum(len(_spans(curve, at)) for curve in curves)
+        return sum(len(_find_spans(curve, at)) for curve in curves)
 
-    allowed = int(np.floor(false_alarms_per_hour * hours + _TIME_SLACK))
-    parts = [part for c in curves for part in np.split(c.scores, np.flatnonzero(c.opens)[1:])]
+    allowed = int(np.floor(false_alarms_per_hour * hours + _TOLERANCE_S))
+    parts = [
+        part for c in curves for part in np.split(c.scores, np.flatnonzero(c.segment_starts)[1:])
+    ]
     peaks = np.unique(np.concatenate([_peaks(part) for part in parts]))[::-1]
     good = float(np.nextafter(peaks[0], np.inf))
-    for peak in peaks[_widening(len(peaks))]:
+    for peak in peaks[_growing_steps(len(peaks))]:
         if count(float(peak)) > allowed:
-            good = _halved(lambda threshold: count(threshold) <= allowed, good, float(peak))
+            good = _bisect(lambda threshold: count(threshold) <= allowed, good, float(peak))
             break
         good = float(peak)
     return Calibration(good, count(good), hours)
 
 
 def _peaks(curve: FloatArray) -> FloatArray:
-    """Values of a curve's local maxima: only there can a lower threshold bring a new event."""
+    """Values of a curve's local maxima; only below these can a lower threshold add an event."""
     levels = curve[np.append(True, np.diff(curve) != 0)]
     rising = np.concatenate([[True], np.diff(levels) > 0, [False]])
     peaks: FloatArray = levels[rising[:-1] & ~rising[1:]]
     return peaks
 
 
-def _widening(n: int) -> IntArray:
-    """Positions 0 ... n - 1: each at first, then 2 % further each time, the last one included."""
+def _growing_steps(n: int) -> IntArray:
+    """Positions 0 ... n - 1: all at first, then steps that grow by 2 %, and the last position."""
     steps = np.maximum(1, 1.02 ** np.arange(2000)).cumsum()
     far = np.floor(_FINE_STEPS + steps[steps < max(0, n - _FINE_STEPS)]).astype(np.int64)
     return np.unique(np.concatenate([np.arange(min(n, _FINE_STEPS)), far[far < n], [n - 1]]))
 
 
-def _halved(keeps: Callable[[float], bool], good: float, bad: float) -> float:
-    """The lowest value found between ``bad`` and ``good`` that still keeps the wished rate."""
+def _bisect(is_good: Callable[[float], bool], good: float, bad: float) -> float:
+    """The lowest value between ``bad`` and ``good``, found by bisection, that is good."""
     while (middle := (good + bad) / 2) < good and middle > bad and good - bad > 1e-9 * good:
-        if keeps(middle):
+        if is_good(middle):
             good = middle
         else:
             bad = middle
@@ -297,14 +309,14 @@ def _halved(keeps: Callable[[float], bool], good: float, bad: float) -> float:
 
 @dataclass(frozen=True)
 class EventMatch:
-    """Events against the truth.
+    """Events compared with the true intervals; an event matches an interval if they overlap.
 
     Attributes:
-        found: True intervals that at least one event touches.
-        missed: True intervals that none does.
-        false: Events that touch no true interval.
+        found: Number of true intervals that at least one event matches.
+        missed: Number of true intervals that no event matches.
+        false: Number of events that match no true interval.
         delays_s: For each found interval, seconds from its start to the start of the first event
-            that touches it; 0 where that one started before.
+            that matches it; 0 if the event started earlier.
     """
 
     found: int
@@ -318,17 +330,17 @@ def match_events(
 ) -> EventMatch:
     """Count found and missed intervals of ``truth`` (start, end, in seconds) and false alarms.
 
-    An event and an interval touch if they share more than ``min_overlap_s`` seconds.
+    An event matches an interval if they overlap by more than ``min_overlap_s`` seconds.
     """
     starts = np.array([event.start_s for event in events]).reshape(1, -1)
     ends = np.array([event.end_s for event in events]).reshape(1, -1)
     true = np.array(truth, dtype=np.float64).reshape(-1, 2)
-    shared = np.minimum(ends, true[:, 1:]) - np.maximum(starts, true[:, :1])
-    touch = shared > min_overlap_s
+    overlap_s = np.minimum(ends, true[:, 1:]) - np.maximum(starts, true[:, :1])
+    matches = overlap_s > min_overlap_s
     delays = tuple(
         float(max(0.0, starts[0, row].min() - start))
-        for row, start in zip(touch, true[:, 0], strict=True)
+        for row, start in zip(matches, true[:, 0], strict=True)
         if row.any()
     )
-    found = int(touch.any(axis=1).sum())
-    return EventMatch(found, len(true) - found, int((~touch.any(axis=0)).sum()), delays)
+    found = int(matches.any(axis=1).sum())
+    return EventMatch(found, len(true) - found, int((~matches.any(axis=0)).sum()), delays)

@@ -1,8 +1,8 @@
-"""Labels and scores -> figures: AUC, AP, FAR, accuracy.
+"""Metrics of labels and scores: AUC, AP, false alarm rate (FAR), accuracy.
 
-Everything takes weights, so that a snippet stands for its frames: XD-Violence's 2.33 million test
-frames are 145,649 snippet scores. Ties are handled as scikit-learn does; a figure that its data do
-not define (one class only, no frames) is ``nan``, never an error.
+All but accuracy take weights, so that a snippet counts as its frames: XD-Violence's 2.33 million
+test frames are 145,649 snippet scores. Ties are handled as in scikit-learn. A metric that is
+undefined for its data (one class only, no frames) is ``nan``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from oddframe.timeline import FloatArray, ScoreTrack
 
 @dataclass(frozen=True)
 class _RankingCurve:
-    """Weight of the positives and negatives that score at least each distinct score, descending."""
+    """Cumulative weight of positives and negatives for each distinct score, highest score first."""
 
     true: FloatArray
     false: FloatArray
@@ -44,10 +44,10 @@ class _RankingCurve:
         return float(np.trapezoid(precision, np.append(0.0, self.true / self.true[-1])))
 
 
-def _rows(
+def _check_inputs(
     scores: ArrayLike, labels: ArrayLike | None = None, weights: ArrayLike | None = None
 ) -> tuple[FloatArray, NDArray[np.bool_], FloatArray]:
-    """(n,) scores, labels and weights as every figure takes them.
+    """Check scores, labels and weights and convert them to arrays (n,).
 
     Args:
         scores: (n,) finite.
@@ -55,7 +55,7 @@ def _rows(
         weights: (n,) finite, 0 or more; None: 1 each.
 
     Raises:
-        InputError: one of them is not as said.
+        InputError: one of them has another shape or other values.
     """
     s, w = _numbers(scores, "score"), None if weights is None else _numbers(weights, "weight")
     y = np.zeros(s.shape, bool) if labels is None else _array(labels, "label")
@@ -105,14 +105,14 @@ def _check_threshold(threshold: float) -> None:
 
 
 def _curve(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> _RankingCurve:
-    s, y, w = _rows(scores, labels, weights)
+    s, y, w = _check_inputs(scores, labels, weights)
     if (w == 0).any():
         s, y, w = s[w > 0], y[w > 0], w[w > 0]
     order = np.argsort(-s, kind="stable")
     s, w = s[order], w[order]
     positive = np.where(y[order], w, 0.0)
     last_of_tie = np.flatnonzero(np.append(np.diff(s) != 0, True)) if s.size else np.arange(0)
-    # Summed apart: total minus positives would leave a rounding error where a zero must be.
+    # Both are summed separately: total minus positives could be a rounding error instead of zero.
     return _RankingCurve(np.cumsum(positive)[last_of_tie], np.cumsum(w - positive)[last_of_tie])
 
 
@@ -121,11 +121,11 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
 
     Args:
         labels: (n,) 0 or 1, or bool.
-        scores: (n,) finite; higher is odder.
-        weights: (n,) not negative, for instance the number of frames that a score stands for.
+        scores: (n,) finite; higher is more anomalous.
+        weights: (n,) not negative, for instance the number of frames of each score.
 
     Raises:
-        InputError: shapes differ, or a score, label or weight is not as said.
+        InputError: shapes differ, or a score, label or weight is invalid.
     """
     return _curve(labels, scores, weights).roc_auc()
 
@@ -133,15 +133,15 @@ def roc_auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = No
 def average_precision(
     labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None
 ) -> float:
-    """Average precision by steps, Σ (Rᵢ − Rᵢ₋₁) Pᵢ; ``nan`` without positives. As ``roc_auc``."""
+    """Average precision Σ (Rᵢ − Rᵢ₋₁) Pᵢ; ``nan`` without positives. Arguments as ``roc_auc``."""
     return _curve(labels, scores, weights).average_precision()
 
 
 def trapezoid_ap(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Area under the precision–recall curve by trapezoids, what UR-DMU's authors report as AP.
+    """Area under the precision–recall curve by trapezoids, which UR-DMU's authors report as AP.
 
-    It starts at recall 0, precision 1. Differs from ``average_precision`` in the third digit on
-    the published data; ``nan`` without positives. As ``roc_auc``.
+    The curve starts at recall 0, precision 1. On the published data, the value differs from
+    ``average_precision`` in the third digit. ``nan`` without positives. Arguments as ``roc_auc``.
     """
     return _curve(labels, scores, weights).trapezoid_ap()
 
@@ -149,8 +149,7 @@ def trapezoid_ap(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None
 def false_alarm_rate(
     scores: ArrayLike, threshold: float = 0.5, weights: ArrayLike | None = None
 ) -> float:
-    """Share of frames of normal videos that score above ``threshold_for_rate`` (FAR); ``nan`` if
-    empty.
+    """Share of frames of normal videos that score above ``threshold`` (FAR); ``nan`` if empty.
 
     Args:
         scores: (n,) finite.
@@ -158,17 +157,16 @@ def false_alarm_rate(
         weights: (n,) finite, 0 or more; None: 1 each.
 
     Raises:
-        InputError: a score, a weight or the threshold is not as said.
+        InputError: a score, a weight or the threshold is invalid.
     """
-    s, _, w = _rows(scores, weights=weights)
+    s, _, w = _check_inputs(scores, weights=weights)
     _check_threshold(threshold)
     total = float(w.sum())
     return min(1.0, float(w[s > threshold].sum()) / total) if total > 0 else float("nan")
 
 
 def accuracy(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> float:
-    """Share of scores on the right side of ``threshold_for_rate`` (above it: anomalous); ``nan``
-    if empty.
+    """Share of scores on the right side of ``threshold`` (above: anomalous); ``nan`` if empty.
 
     Args:
         labels: (n,) 0 or 1, or bool.
@@ -176,21 +174,21 @@ def accuracy(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.5) -> fl
         threshold: Not ``nan``.
 
     Raises:
-        InputError: a label, a score or the threshold is not as said.
+        InputError: a label, a score or the threshold is invalid.
     """
-    s, y, _ = _rows(scores, labels)
+    s, y, _ = _check_inputs(scores, labels)
     _check_threshold(threshold)
     return float(np.mean((s > threshold) == y)) if s.size else float("nan")
 
 
 @dataclass(frozen=True)
 class LabelledScores:
-    """Scores of one video with the truth: a row per frame, or per run of frames with weights.
+    """Scores and labels of one video: a row for each frame, or for each run of equal frames.
 
     Attributes:
-        labels: (n,) bool, True where anomalous.
-        scores: (n,) higher is odder.
-        weights: (n,) how many frames a row stands for; None: one each.
+        labels: (n,) bool, True for anomalous.
+        scores: (n,) higher is more anomalous.
+        weights: (n,) number of frames of each row; None: one each.
     """
 
     labels: NDArray[np.bool_]
@@ -199,15 +197,15 @@ class LabelledScores:
 
     @property
     def abnormal(self) -> bool:
-        """Whether anything anomalous happens in this video."""
+        """Whether the video has an anomalous frame."""
         return bool(self.labels.any())
 
     @classmethod
     def from_track(cls, track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledScores:
-        """From a track and (n_frames,) frame labels; runs of equal score and label become one row.
+        """Combine a track with (n_frames,) frame labels; runs of equal score and label are one row.
 
         Raises:
-            InputError: not one label a frame.
+            InputError: the number of labels is not the number of frames.
         """
         frames = track.to_frames()
         if labels.shape != frames.shape:
@@ -221,19 +219,19 @@ class LabelledScores:
 
 @dataclass(frozen=True)
 class FrameMetrics:
-    """Frame-level figures over a set of videos, all in [0, 1]; ``nan`` where undefined.
+    """Frame-level metrics over a set of videos, all in [0, 1]; ``nan`` where undefined.
 
     Attributes:
-        auc: Area under the ROC over all frames of all videos together.
-        ap: Step-wise average precision.
-        ap_trapezoid: Trapezoid under the precision–recall curve, the paper's AP.
-        auc_sub: ``auc`` over the abnormal videos alone, concatenated.
-        ap_sub: ``ap`` over the abnormal videos alone.
+        auc: Area under the ROC curve over all frames of all videos together.
+        ap: Average precision, ``average_precision``.
+        ap_trapezoid: Area under the precision–recall curve, ``trapezoid_ap``, the paper's AP.
+        auc_sub: ``auc`` over the frames of the abnormal videos alone.
+        ap_sub: ``ap`` over the frames of the abnormal videos alone.
         far: Share of normal videos' frames that score above 0.5, the field's convention.
-        n_frames: Frames that these figures stand on.
-        n_anomalous: Anomalous ones among them.
-        n_videos: Videos.
-        n_abnormal: Videos with at least one anomalous frame.
+        n_frames: Number of frames.
+        n_anomalous: Number of anomalous frames.
+        n_videos: Number of videos.
+        n_abnormal: Number of videos with at least one anomalous frame.
     """
 
     auc: float
@@ -248,8 +246,10 @@ class FrameMetrics:
     n_abnormal: int
 
 
-def _joined(videos: Sequence[LabelledScores]) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
-    rows = [_rows(v.scores, v.labels, v.weights) for v in videos]  # Checks each video.
+def _concatenate(
+    videos: Sequence[LabelledScores],
+) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
+    rows = [_check_inputs(v.scores, v.labels, v.weights) for v in videos]
     return (
         np.concatenate([np.zeros(0, bool), *(labels for _, labels, _ in rows)]),
         np.concatenate([np.zeros(0), *(scores for scores, _, _ in rows)]),
@@ -258,23 +258,23 @@ def _joined(videos: Sequence[LabelledScores]) -> tuple[NDArray[np.bool_], FloatA
 
 
 def frame_metrics(videos: Sequence[LabelledScores]) -> FrameMetrics:
-    """All frame-level figures over ``videos``.
+    """Compute all frame-level metrics over ``videos``.
 
     Raises:
-        InputError: labels, scores or weights of a video are not as ``roc_auc`` takes them.
+        InputError: labels, scores or weights of a video are invalid, see ``roc_auc``.
     """
     abnormal = [v for v in videos if v.abnormal]
-    labels, scores, weights = _joined(videos)
+    labels, scores, weights = _concatenate(videos)
     all_frames = _curve(labels, scores, weights)
-    within = _curve(*_joined(abnormal))
-    _, calm, calm_weights = _joined([v for v in videos if not v.abnormal])
+    abnormal_frames = _curve(*_concatenate(abnormal))
+    _, normal_scores, normal_weights = _concatenate([v for v in videos if not v.abnormal])
     return FrameMetrics(
         auc=all_frames.roc_auc(),
         ap=all_frames.average_precision(),
         ap_trapezoid=all_frames.trapezoid_ap(),
-        auc_sub=within.roc_auc(),
-        ap_sub=within.average_precision(),
-        far=false_alarm_rate(calm, weights=calm_weights),
+        auc_sub=abnormal_frames.roc_auc(),
+        ap_sub=abnormal_frames.average_precision(),
+        far=false_alarm_rate(normal_scores, weights=normal_weights),
         n_frames=round(float(weights.sum())),
         n_anomalous=round(float(weights[labels].sum())),
         n_videos=len(videos),

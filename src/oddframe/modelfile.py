@@ -1,8 +1,8 @@
-"""A model: one safetensors file with everything that it takes to score features.
+"""Models, each one safetensors file with everything that scoring needs.
 
-Tensors are the network's, the feature standardisation among them; the JSON header holds the method
-and its config, the feature specs that it reads with an event rule each, what it was trained on and
-how well it did. Nothing in it is ever unpickled or run.
+The tensors are the network's, including the feature standardisation. The JSON header has the method
+and its config, the feature specs that it reads with an event rule for each, what it was trained on
+and its metrics. Nothing in the file is ever unpickled or run.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from oddframe.events import EventRule
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum
 from oddframe.features.spec import Features, FeatureSpec, MaskDigest
 from oddframe.methods.base import AnyMethod
+from oddframe.methods.one_class.base import DETECTS_UNUSUAL as DETECTS_UNUSUAL
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.timeline import ScoreTrack, TileScores
@@ -50,13 +51,11 @@ from oddframe.timeline import ScoreTrack, TileScores
 MODEL_FORMAT = 1
 MODEL_KIND = "oddframe model"
 SHIPPED_MODELS_DIR = Path(__file__).parent / "models"
-# What a model knows that was made from normal video alone.
-DETECTS_UNUSUAL = "what is unusual"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One way to run a model: the features that it reads, and the rule fitted to their scores."""
+    """One way to run a model: the features that it reads, and the event rule for their scores."""
 
     spec: FeatureSpec
     rule: EventRule
@@ -64,20 +63,20 @@ class Profile:
 
 @dataclass(frozen=True)
 class Model:
-    """A network with all that is known of it.
+    """A trained network and its metadata.
 
     Attributes:
-        name: ``fight``, or the file's stem.
+        name: ``fight``, or the stem of the file.
         method: Name in the method registry.
-        config: The method's config.
+        config: Config of the method.
         network: Standardisation and network, in evaluation mode.
         profiles: ``best``, and ``fast`` if it has one.
-        detects: What it was trained to find, in words: ``fights``.
+        detects: What it was trained to detect, in words: ``fights``.
         training_data: Digest of the videos and labels that it was trained on.
-        metrics: Figures on videos that it was not trained on, in [0, 1].
-        card: What a reader should know: data, recordings left out, limits, how to make it again.
+        metrics: Metrics on videos that it was not trained on, in [0, 1].
+        card: Model card: training data, held-out groups, limits, configuration.
         version: Version of oddframe that wrote it.
-        sha256: Of the file; empty before it is saved.
+        sha256: SHA-256 of the file; empty before it is saved.
     """
 
     name: str
@@ -94,12 +93,14 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return self.network.standardise.mean.device
 
     def unseen_groups(self, data: str) -> frozenset[str] | None:
-        """Groups of the data set ``data`` that it did not learn from; None: its card says nothing
-        of that data set.
+        """Groups of the data set ``data`` that it was not trained on.
+
+        Returns:
+            None if its card says nothing about that data set.
         """
         if self.card.get("data") != data or "held_out_groups" not in self.card:
             return None
@@ -107,23 +108,23 @@ class Model:
         return frozenset(group for kind in kinds for group in self.card.get(kind, ()))
 
     def learned_from(self, videos: Sequence[tuple[str, str]]) -> list[bool]:
-        """Whether it learned from each video, or from others of its group, by its card.
+        """Whether each video, or another one of its group, was in the training set.
 
-        A card keeps the contents of the training videos. Names are no evidence: any two folders may
-        be called ``clips``.
+        The card has digests of the training videos' content. Names prove nothing: any two folders
+        may be called ``clips``.
 
         Args:
-            videos: (group, sha256 of the content) of each; those of one group belong together.
+            videos: (group, SHA-256 of the content) of each video.
         """
         contents = frozenset(self.card.get("learned_from", ()))
         groups = {group for group, sha256 in videos if short_digest(sha256) in contents}
         return [group in groups for group, _ in videos]
 
     def profile_of(self, spec: FeatureSpec) -> str:
-        """Name of the profile that features of ``spec`` belong to.
+        """Name of the profile that reads features of ``spec``.
 
         Raises:
-            InputError: of none; the line names the fields that differ from ``best``.
+            InputError: there is none; the message names the fields that differ from ``best``.
         """
         for name, profile in self.profiles.items():
             if not profile.spec.differences(spec):
@@ -136,7 +137,10 @@ class Model:
         )
 
     def score(self, features: Features) -> ScoreTrack:
-        """Scores of one video: the mean over crops, the highest of tiles; any number of snippets.
+        """Score the features of one video.
+
+        Returns:
+            A score in [0, 1] for each snippet: the mean over crops, or the maximum over tiles.
 
         Raises:
             InputError: the features are of another spec, or the scores are not finite.
@@ -157,15 +161,20 @@ class Model:
 
 
 def short_digest(sha256: str) -> str:
-    """As cards name a video's content: enough to know it, and no more than that."""
+    """The part of a video's digest that model cards have, which is enough to identify it."""
     return sha256[:16]
 
 
 def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
-    """Write one model file, atomically; with ``half`` the network's weights in half precision.
+    """Write a model file atomically.
+
+    Args:
+        model: To be written.
+        path: Of the file.
+        fp16: Whether the network's weights are written in half precision.
 
     Raises:
-        OddframeError: it cannot be written, or a weight does not fit into half precision.
+        OddframeError: it cannot be written, or a weight is too large for half precision.
     """
     tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in model.network.state_dict().items():
@@ -174,7 +183,7 @@ def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
             with np.errstate(over="ignore"):
                 array = array.astype(np.float16)
         if not np.isfinite(array).all():
-            raise OddframeError(f"{path}: not written, the tensor {name} is not finite")
+            raise OddframeError(f"{path}: not written: the tensor {name} is not finite")
         tensors[name] = array
     header = {
         "kind": MODEL_KIND,
@@ -192,8 +201,8 @@ def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
         "card": dict(model.card),
         "checksum": checksum(tensors),
     }
-    about = json_text(header, nan_is_null=False)
-    write_bytes(path, safetensors_numpy.save(tensors, {METADATA_KEY: about}))
+    metadata = {METADATA_KEY: json_text(header, nan_is_null=False)}
+    write_bytes(path, safetensors_numpy.save(tensors, metadata))
 
 
 def shipped_models() -> tuple[str, ...]:
@@ -202,10 +211,10 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The file of a shipped name, or the path itself.
+    """The file of a shipped model, or the path itself.
 
     Raises:
-        UsageError: neither a shipped model nor a file.
+        UsageError: it is neither a shipped model nor a file.
     """
     path = Path(name_or_path)
     if is_file(path):
@@ -221,10 +230,10 @@ def find_model(name_or_path: str | Path) -> Path:
 
 
 def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> Model:
-    """Read a model, by a shipped name such as ``fight`` or by path.
+    """Read a model, by the name of a shipped one, such as ``fight``, or by its path.
 
     Raises:
-        UsageError: neither a shipped model nor a file.
+        UsageError: it is neither a shipped model nor a file.
         InputError: the file is a pickle, truncated, damaged, not a model, or of a newer format.
     """
     path = find_model(name_or_path)
@@ -236,7 +245,7 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
 
 
 class _CardFields(BaseModel):
-    """What of a card is read later, of which type; it may have any other keys."""
+    """Keys of a model card that are read later, with their types. It may have other keys."""
 
     model_config = ConfigDict(strict=True)
 
@@ -257,7 +266,7 @@ class _ProfileFields(BaseModel):
 
 
 class _HeaderFields(BaseModel):
-    """What a header must have, of which type; spec, rule and config are checked by themselves."""
+    """Keys that a header must have, with their types. Spec, rule and config are parsed later."""
 
     model_config = ConfigDict(strict=True)
 
@@ -295,7 +304,7 @@ def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
         tensors = safetensors_numpy.load(data)
         if checksum(tensors) != header["checksum"]:
             raise ValueError("its weights do not match their checksum")
-        with torch.random.fork_rng(devices=[]):  # Initial weights are drawn, then overwritten.
+        with torch.random.fork_rng(devices=[]):  # Keeps the generator: initial weights are drawn.
             network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
         state = {name: torch.from_numpy(array) for name, array in tensors.items()}
         network.load_state_dict(
@@ -327,7 +336,7 @@ def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
 def _check_shapes(
     method: AnyMethod, dim: int, config: BaseModel, claims: Mapping[str, TensorEntry]
 ) -> None:
-    """Say no to a network that is not the one whose tensors are in the file, before it is made.
+    """Compare the network with the tensors in the file, before memory is allocated for it.
 
     Raises:
         ValueError: a tensor is missing, unknown or of another shape.
@@ -335,14 +344,13 @@ def _check_shapes(
     with torch.device("meta"):  # Shapes without memory.
         wanted = ModelNetwork(Standardise.identity(dim), method.network(dim, config)).state_dict()
     for name in sorted(wanted.keys() | claims.keys()):
-        if name not in wanted or name not in claims:
-            raise ValueError(f"its tensor {name!r:.80} is {_LACK[name in wanted]}")
-        ours, theirs = tuple(wanted[name].shape), claims[name].shape
-        if (ours or (1,)) != (theirs or (1,)):
-            raise ValueError(f"its tensor {name!r:.80} is {theirs}, not {ours}")
-
-
-_LACK = {True: "missing", False: "unknown"}
+        if name not in claims:
+            raise ValueError(f"its tensor {name!r:.80} is missing")
+        if name not in wanted:
+            raise ValueError(f"its tensor {name!r:.80} is unknown")
+        expected, found = tuple(wanted[name].shape), claims[name].shape
+        if (expected or (1,)) != (found or (1,)):
+            raise ValueError(f"its tensor {name!r:.80} is {found}, not {expected}")
 
 
 def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[str, TensorEntry]]:
@@ -356,17 +364,17 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[st
         bare = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and start[8:9] != b"{"
         if start[:4] == b"PK\x03\x04" or bare:
             raise InputError(
-                f"{path}: a pickle; oddframe never unpickles a model, for a pickle can run any "
-                "program (published checkpoints: oddframe import)"
+                f"{path}: a pickle; oddframe never unpickles a model, because a pickle can run "
+                "any program (for published checkpoints there is oddframe import)"
             ) from None
-        raise InputError(f"{path}: truncated or no model file ({error})") from None
+        raise InputError(f"{path}: truncated, or not a model file ({error})") from None
     try:
         header = parse_json(metadata[METADATA_KEY])
         kind, version = header["kind"], header.get("format", 0)
     except (KeyError, TypeError, ValueError, AttributeError):
         header, kind, version = {}, "a safetensors file of another program", 0
     if kind != MODEL_KIND:
-        raise InputError(f"{path}: no model file but {kind!s:.80}")
+        raise InputError(f"{path}: not a model file but {kind!s:.80}")
     if type(version) is not int or version > MODEL_FORMAT:
         raise InputError(
             f"{path}: a model of format {version!s:.20}, written by oddframe "

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,18 +32,18 @@ from oddframe.cameras import camera_name, camera_rule
 from oddframe.detector import CropCount, Detector, VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError, describe_unexpected_error
 from oddframe.events import RuleChanges
+from oddframe.features.extract import find_recordings
 from oddframe.features.extraction.file_layout import common_path, sibling_files
 from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.features.formats.arrays import read_any_features
+from oddframe.features.formats.feature_file import read_any_features
 from oddframe.features.join import join_features
 from oddframe.modelfile import DETECTS_UNUSUAL
-from oddframe.outputs.formats import SCORE_FILE, format_names, get_format
 from oddframe.outputs.pages.folder_index import INDEX_NAME, FolderIndex, is_index
+from oddframe.outputs.registry import SCORE_FILE, format_names, get_format
 from oddframe.outputs.scores.json_file import ScoreFile, read_score_file
 from oddframe.outputs.write import find_wrong_files, output_path, write
 from oddframe.video.decoding.folder import PICTURE_SUFFIXES
 from oddframe.video.decoding.isolated import DecodingLimits, decoding_limits, set_decoding_limits
-from oddframe.video.discover import find_videos, is_generated
 from oddframe.video.mask import Mask, Masks, mask_digest, read_masks
 
 # A worker process is given up without a heartbeat for so long (s), beside what its decoder may
@@ -118,7 +118,7 @@ class ScoringSummary:
 
     Attributes:
         outcomes: The outcome of each input, in the order of the inputs.
-        seconds: Time that the run took.
+        seconds: Time that scoring took, without loading the model.
         index: The page over all results of the output folder; None: there is none.
         index_error: Why the index could not be written.
     """
@@ -153,7 +153,7 @@ def score(
     out: str | Path | None = None,
     formats: Sequence[str] = (),
     threshold: float | None = None,
-    rule_changes: RuleChanges | None = None,
+    rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     mask: str | Path | None = None,
     profile: str = "best",
     views: CropCount | None = None,
@@ -191,7 +191,7 @@ def score(
         out: Folder for the files of each video; None: nothing is written.
         formats: Formats beside the score file (json): csv, vtt, png, html, mp4.
         threshold: Threshold instead of the model's, or that of a camera, in [0, 1].
-        rule_changes: Changes of the model's rule for events.
+        rule: Changes of the model's event rule.
         mask: A picture, black where the detector must not look, or a folder with one for each
             camera.
         profile: ``best``, or ``fast`` where the model has it.
@@ -214,7 +214,6 @@ def score(
             over an input. Nothing was scored then.
         OddframeError: the folder cannot be written.
     """
-    started = time.monotonic()
     message = on_message or ignore_message
     settings = ScoringSettings(
         model=str(model),
@@ -224,7 +223,7 @@ def score(
         engine=engine,
         precision=precision,
         threshold=threshold,
-        rule_changes=rule_changes or RuleChanges(),
+        rule_changes=rule,
         masks=read_masks(None if mask is None else Path(mask)),
         fps=fps,
         out=None if out is None else Path(out),
@@ -255,38 +254,19 @@ def score(
     for line in _notes(paths, work, settings, detector):
         message(line)
 
+    started = time.monotonic()
     outcomes: dict[ScoringJob, ScoringOutcome] = {}
     index = _Index(work, settings)
-    for outcome in _score_all(work, settings, detector, jobs, progress or ignore_progress):
-        outcomes[outcome.job] = outcome
-        index.add(outcome)
-        if on_outcome is not None:
-            on_outcome(outcome)
+    # Closed at once, also by Ctrl-C and by an exception of a callback, so that no process is left.
+    with closing(_score_all(work, settings, detector, jobs, progress or ignore_progress)) as run:
+        for outcome in run:
+            outcomes[outcome.job] = outcome
+            index.add(outcome)
+            if on_outcome is not None:
+                on_outcome(outcome)
     index.write()
     seconds = time.monotonic() - started
     return ScoringSummary(tuple(outcomes[job] for job in work), seconds, index.path, index.error)
-
-
-def find_recordings(inputs: Sequence[str], on_message: MessageCallback) -> list[Path]:
-    """The videos that ``inputs`` name, without annotated videos and previews of oddframe itself.
-
-    Args:
-        inputs: Videos, folders and patterns; see ``find_videos``.
-        on_message: Called with a line if videos are left out.
-
-    Raises:
-        InputError: oddframe has written all of them.
-    """
-    found = find_videos(inputs)
-    generated = [path for path in found if is_generated(path)]
-    if not generated:
-        return found
-    more = f" and {len(generated) - 1} more" if len(generated) > 1 else ""
-    line = f"{generated[0]}{more}: written by oddframe itself"
-    if len(generated) == len(found):
-        raise InputError(f"{line}; name the videos that it was made of")
-    on_message(f"left out: {line}")
-    return [path for path in found if path not in generated]
 
 
 def _formats(names: Sequence[str]) -> tuple[str, ...]:
@@ -405,7 +385,7 @@ def _score_all(
     detector: Detector,
     processes: int,
     progress: ProgressCallback,
-) -> Iterator[ScoringOutcome]:
+) -> Generator[ScoringOutcome, None, None]:
     processes = min(processes, len(work))
     if processes > 1:
         yield from _in_parallel(work, settings, processes, progress)
@@ -425,7 +405,7 @@ def _in_parallel(
     settings: ScoringSettings,
     processes: int,
     progress: ProgressCallback,
-) -> Iterator[ScoringOutcome]:
+) -> Generator[ScoringOutcome, None, None]:
     limits = decoding_limits()
     pool: WorkerPool[ScoringJob, ScoringOutcome] = WorkerPool(
         partial(_Scorer, settings, limits),

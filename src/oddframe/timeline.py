@@ -1,8 +1,8 @@
-"""Frames, snippets and seconds: the plain types that every other module hands on.
+"""Basic types: ``Timebase`` (frames, snippets and seconds), ``ScoreTrack``, ``Event``.
 
-A video is a row of frames. A backbone looks at *snippets* of 16 frames, and a method gives one
-score a snippet; a person wants to know the second. ``Timebase`` is the one place that knows how the
-three belong together.
+A video is a sequence of frames. A backbone computes features of *snippets* of, say, 16 frames, and
+a method gives one score for each snippet. ``Timebase`` converts between frames, snippets and
+seconds.
 """
 
 from __future__ import annotations
@@ -20,33 +20,34 @@ from oddframe.errors import InputError
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# Time stamps are rational numbers cut to floats: a frame this close (s) to a tick is on it.
+# Time stamps are rational numbers rounded to floats: a frame this close (s) to a tick is on it.
 TICK_TOLERANCE_S = 1e-6
-# Floats count exactly up to here.
-_MOST_TICKS = 2**53
-# A file of scores or features spends at least a byte on so many frames: ours spend one on five.
-_FRAMES_A_BYTE = 100
+# Floats represent integers exactly up to here.
+_MAX_TICKS = 2**53
+# A file of scores or features cannot describe more frames than this for each of its bytes; files
+# that oddframe writes describe about five.
+_MAX_FRAMES_PER_BYTE = 100
 
 
 def labelled_intervals(
     labels: NDArray[np.bool_], edges: FloatArray
 ) -> tuple[tuple[float, float], ...]:
-    """The half-open intervals in which a row of frames is labelled.
+    """The half-open time intervals of the labelled frames.
 
     Args:
-        labels: (n,) True where a frame is.
-        edges: (n + 1,) when each frame starts, and when the last one ends.
+        labels: (n,) True for labelled frames.
+        edges: (n + 1,) start time of each frame, and end time of the last one.
     """
     padded = np.concatenate([[False], labels, [False]])
-    turns = np.flatnonzero(padded[1:] != padded[:-1])
+    changes = np.flatnonzero(padded[1:] != padded[:-1])
     return tuple(
         (float(edges[start]), float(edges[end]))
-        for start, end in zip(turns[::2], turns[1::2], strict=True)
+        for start, end in zip(changes[::2], changes[1::2], strict=True)
     )
 
 
 class _Segments(NamedTuple):
-    """The stretches of a video between the gaps in its time line, (K,) each.
+    """The segments of a video between the gaps in its time line, (K,) each.
 
     Attributes:
         first: Number of the first frame.
@@ -67,35 +68,35 @@ class _Segments(NamedTuple):
 
 def count_snippets(n_ticks: int | IntArray, snippet_frames: int, stride: int) -> IntArray:
     """Number of snippets that cover ``n_ticks`` ticks, at least 1."""
-    more = np.maximum(0, np.asarray(n_ticks) - max(snippet_frames, stride))
-    return np.asarray(1 + -(-more // stride))
+    after_first = np.maximum(0, np.asarray(n_ticks) - max(snippet_frames, stride))
+    return np.asarray(1 + -(-after_first // stride))
 
 
 @dataclass(frozen=True)
 class Timebase:
-    """How frames, snippets and seconds of one video belong together.
+    """Converts between frames, snippets and seconds of one video.
 
-    Snippet ``i`` looks at the ``snippet_frames`` frames from ``i * stride`` on; where the video
-    ends first, the last frame is repeated. With ``format_alarm_rate``, snippets are cut from the
-    video as a
-    player would show it at that constant rate (frames dropped or repeated by their time stamps),
-    and ``stride`` counts those *ticks*; without it, ticks are the frames themselves.
+    Snippet ``i`` consists of the ``snippet_frames`` frames from ``i * stride`` on; where the video
+    ends first, the last frame is repeated. With ``rate``, the video is resampled to that constant
+    rate (frames are dropped or repeated by their time stamps); a *tick* is one resampled frame, and
+    snippets and ``stride`` count ticks. Without ``rate``, ticks are the frames themselves.
 
-    Where the video's clock leaps (``gaps``), what is before the gap ends like a video, and what is
-    behind it begins like one: no snippet looks across, and no tick lies inside. Ticks and snippets
-    are numbered through.
+    A gap in the time line (``gaps``) separates two segments, which are cut into snippets like two
+    videos: no snippet contains frames of both, and no tick lies in the gap. Ticks and snippets are
+    numbered consecutively over all segments.
 
-    Seconds are those that a player shows: 0 is where the file starts, with its sound or its
-    picture. Counts and lengths are computed without an array of that length.
+    Seconds are those that a player shows: 0 is where the audio or the picture of the file starts,
+    whichever is earlier. Counts and lengths are computed without an array of that length.
 
     Attributes:
-        fps: Average frame rate of the video, frames a second, gaps left out.
-        n_frames: Frames of the video, at least 1.
-        snippet_frames: Frames (ticks) a snippet looks at.
-        stride: Ticks from one snippet's start to the next one's. Less than ``snippet_frames``:
-            snippets overlap; more: the ticks between two snippets belong to the earlier one.
-        rate: Ticks a second, or None for one tick a frame.
-        pts: (n_frames,) time of each frame in seconds, increasing; None for a constant rate.
+        fps: Average frame rate of the video without its gaps, frames a second.
+        n_frames: Number of frames, at least 1.
+        snippet_frames: Number of frames (ticks) in a snippet.
+        stride: Ticks from one snippet's start to the next one's. If it is less than
+            ``snippet_frames``, snippets overlap; if it is more, the ticks between two snippets
+            belong to the earlier one.
+        rate: Ticks a second; None: one tick for each frame.
+        pts: (n_frames,) time of each frame in seconds, increasing; None: constant rate.
         start_s: When the first frame is shown, in seconds; with ``pts``, its first entry.
         gaps: Numbers of the frames that follow a gap, increasing; only with ``pts``.
     """
@@ -119,7 +120,7 @@ class Timebase:
             )
         if self.rate is not None and not (np.isfinite(self.rate) and self.rate > 0):
             raise InputError(f"a sampling rate must be a positive number, not {self.rate}")
-        if max(self.n_frames, self.snippet_frames, self.stride) > _MOST_TICKS:
+        if max(self.n_frames, self.snippet_frames, self.stride) > _MAX_TICKS:
             raise InputError(
                 f"{self.n_frames} frames, snippets of {self.snippet_frames}, stride {self.stride}: "
                 "more than can be counted"
@@ -138,26 +139,26 @@ class Timebase:
             raise InputError(f"gaps must be between the first and the last frame: {self.gaps[:9]}")
         if self.gaps and (np.diff(self.gap_times) <= 0).any():
             raise InputError("a gap must be longer than a frame is shown")
-        if not self.duration_s * (self.rate or 1) < _MOST_TICKS:
+        if not self.duration_s * (self.rate or 1) < _MAX_TICKS:
             raise InputError(f"a video of {self.duration_s:g} s: longer than can be counted")
 
     def check_claims(self, snippets: int, size: int) -> None:
-        """Compare what a file says of its video with what is in the file.
+        """Check that a file can describe the video that its header claims.
 
         Args:
-            snippets: Snippets that the file holds.
-            size: Bytes of the file.
+            snippets: Number of snippets in the file.
+            size: Size of the file in bytes.
 
         Raises:
-            InputError: it holds another number of snippets than the video has, or the video is
-                longer than a file of that size can describe.
+            InputError: the number of snippets is not that of the video, or the video is longer than
+                a file of that size can describe.
         """
         if self.n_snippets != snippets:
             raise InputError(
                 f"it says {self.n_frames} frames, which is {self.n_snippets} snippets, and holds "
                 f"{snippets}"
             )
-        if max(self.n_frames, self.n_ticks) > _FRAMES_A_BYTE * size:
+        if max(self.n_frames, self.n_ticks) > _MAX_FRAMES_PER_BYTE * size:
             raise InputError(f"it says {self.n_frames} frames, too many for its {size} bytes")
 
     @property
@@ -171,7 +172,7 @@ class Timebase:
     def frame_ends(self) -> FloatArray:
         """(n_frames,) when each frame leaves the screen, in seconds.
 
-        The last one, and one before a gap, is shown for as long as a frame is on average.
+        The last frame, and each frame before a gap, is shown for the average frame interval.
         """
         ends = np.append(self.frame_times[1:], 0.0)
         ends[self._segments.last] = self._segments.end_s
@@ -189,19 +190,19 @@ class Timebase:
 
     @property
     def covered_s(self) -> float:
-        """Seconds of the video that there are scores for: the duration without the gaps."""
+        """Seconds of the video without its gaps, for which there are scores."""
         if not self.gaps:
             return self.duration_s
         return float((self._segments.end_s - self._segments.start_s).sum())
 
     @property
     def gap_times(self) -> FloatArray:
-        """(len(gaps), 2) start and end in seconds of each gap in the time line."""
+        """(len(gaps), 2) start and end of each gap in the time line, in seconds."""
         return np.stack([self._segments.end_s[:-1], self._segments.start_s[1:]], axis=1)
 
     @property
     def segments(self) -> IntArray:
-        """(len(gaps) + 1, 2) half-open intervals of the frames between the gaps."""
+        """(len(gaps) + 1, 2) half-open frame intervals of the segments between gaps."""
         return np.stack([self._segments.first, self._segments.last + 1], axis=1)
 
     @property
@@ -213,34 +214,34 @@ class Timebase:
         lengths = parts.last - parts.first + 1
         since_start = self.frame_times - np.repeat(parts.start_s, lengths)
         ticks: IntArray = np.floor((since_start + TICK_TOLERANCE_S) * self.rate).astype(np.int64)
-        return ticks + np.repeat(_starts(parts.ticks), lengths)
+        return ticks + np.repeat(_offsets(parts.ticks), lengths)
 
     @property
     def n_ticks(self) -> int:
-        """Ticks of the whole video."""
+        """Number of ticks of the whole video."""
         return int(self._segments.ticks.sum())
 
     @property
     def n_snippets(self) -> int:
-        """Snippets that it takes to cover every frame, at least 1."""
+        """Number of snippets of the whole video, at least 1."""
         return int(self._segments.snippets.sum())
 
     def tick_frames(self) -> IntArray:
-        """(n_ticks,) the frame on the screen at each tick."""
+        """(n_ticks,) the frame that is shown at each tick."""
         if self.rate is None:
             return np.arange(self.n_frames)
         parts = self._segments
-        ticks = _counted(parts.ticks) / self.rate + np.repeat(parts.start_s, parts.ticks)
+        ticks = _positions(parts.ticks) / self.rate + np.repeat(parts.start_s, parts.ticks)
         frames = np.searchsorted(self.frame_times, ticks + TICK_TOLERANCE_S, side="right") - 1
         return np.minimum(frames, np.repeat(parts.last, parts.ticks))
 
     def snippet_ticks(self) -> IntArray:
-        """(n_snippets, 2) the half-open tick interval that each snippet speaks for."""
-        first = np.repeat(_starts(self._segments.ticks), self._segments.snippets)
+        """(n_snippets, 2) the half-open tick interval that each snippet covers."""
+        first = np.repeat(_offsets(self._segments.ticks), self._segments.snippets)
         return first[:, None] + self._ticks_in_segment()
 
     def snippet_times(self) -> FloatArray:
-        """(n_snippets, 2) start and end in seconds of what each snippet speaks for."""
+        """(n_snippets, 2) start and end in seconds of the interval that each snippet covers."""
         parts = self._segments
         spans = self._ticks_in_segment()
         if self.rate is None:
@@ -253,7 +254,9 @@ class Timebase:
         return times
 
     def to_frames(self, scores: FloatArray) -> FloatArray:
-        """Snippet scores (n_snippets,) -> frame scores (n_frames,): the mean of what covers it.
+        """Convert snippet scores (n_snippets,) to frame scores (n_frames,).
+
+        The score of a frame is the mean of the snippets that cover it.
 
         Raises:
             InputError: the number of scores is not the number of snippets.
@@ -261,16 +264,16 @@ class Timebase:
         if scores.shape != (self.n_snippets,):
             raise InputError(f"{self.n_snippets} snippets, but scores of shape {scores.shape}")
         scores = scores.astype(np.float64)
-        if self.stride >= self.snippet_frames:  # No overlap: a frame has its snippet's very score.
+        if self.stride >= self.snippet_frames:  # No overlap: each frame has one snippet.
             starts = self.snippet_ticks()[:, 0]
             return scores[np.searchsorted(starts, self.frame_ticks, side="right") - 1]
         parts = self._segments
-        cuts = _starts(parts.snippets)[1:]
-        each = zip(
+        cuts = _offsets(parts.snippets)[1:]
+        per_segment = zip(
             *(np.split(scores, cuts), np.split(self._ticks_in_segment(), cuts), parts.ticks),
             strict=True,
         )
-        return np.concatenate([_means(*part) for part in each])[self.frame_ticks]
+        return np.concatenate([_mean_per_tick(*part) for part in per_segment])[self.frame_ticks]
 
     @cached_property
     def _segments(self) -> _Segments:
@@ -292,57 +295,57 @@ class Timebase:
 
     def _ticks_in_segment(self) -> IntArray:
         """(n_snippets, 2) as ``snippet_ticks``, counted from the start of each one's segment."""
-        starts = _counted(self._segments.snippets) * self.stride
+        starts = _positions(self._segments.snippets) * self.stride
         ends = starts + max(self.snippet_frames, self.stride)
         whole = np.repeat(self._segments.ticks, self._segments.snippets)
         return np.stack([starts, np.minimum(ends, whole)], axis=1)
 
 
-def _means(scores: FloatArray, spans: IntArray, n_ticks: int) -> FloatArray:
-    """(n_ticks,) the mean of the scores (n,) whose span (n, 2) covers each tick."""
-    # Difference arrays: a snippet adds its score at its start, takes it back at its end.
+def _mean_per_tick(scores: FloatArray, spans: IntArray, n_ticks: int) -> FloatArray:
+    """(n_ticks,) the mean of the scores (n,) whose tick interval (n, 2) contains each tick."""
+    # Difference arrays: a snippet adds its score at its start and subtracts it at its end.
     total, count = np.zeros(n_ticks + 1), np.zeros(n_ticks + 1)
     for edge, sign in ((spans[:, 0], 1.0), (spans[:, 1], -1.0)):
         np.add.at(total, edge, sign * scores)
         np.add.at(count, edge, sign)
     mean = np.cumsum(total)[:-1] / np.cumsum(count)[:-1]
-    return np.clip(mean, scores.min(), scores.max())  # Sums round; a mean stays inside.
+    return np.clip(mean, scores.min(), scores.max())  # Sums have rounding errors.
 
 
-def _starts(counts: IntArray) -> IntArray:
-    """(K,) what was counted before each of ``counts``."""
+def _offsets(counts: IntArray) -> IntArray:
+    """(K,) the sum of the counts before each one."""
     return np.cumsum(counts) - counts
 
 
-def _counted(counts: IntArray) -> IntArray:
-    """(sum of counts,) 0, 1, 2 ... up to each of ``counts``, one after the other."""
-    return np.arange(int(counts.sum())) - np.repeat(_starts(counts), counts)
+def _positions(counts: IntArray) -> IntArray:
+    """(sum of counts,) 0, 1, 2 ... for each count, one after the other."""
+    return np.arange(int(counts.sum())) - np.repeat(_offsets(counts), counts)
 
 
-# A rectangle in the picture: left, top, right, bottom, in shares of its width and height.
+# A rectangle in the picture: left, top, right, bottom, as fractions of its width and height.
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class TileScores:
-    """Scores of the parts of a picture that was cut into a grid.
+    """Scores of the tiles or regions of a picture.
 
     Attributes:
         grid: (rows, columns).
-        scores: (rows * columns, n_snippets), the tiles row by row.
+        scores: (rows * columns, n_snippets), tiles row by row.
     """
 
     grid: tuple[int, int]
     scores: FloatArray
 
     def box(self, tile: int) -> Box:
-        """Where a tile lies in the picture."""
+        """The rectangle of a tile."""
         rows, columns = self.grid
         row, column = divmod(tile, columns)
         return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
 
-    def where(self, snippet: int) -> Box:
-        """The oddest tile of a snippet."""
+    def highest(self, snippet: int) -> Box:
+        """The rectangle of the tile with the highest score in a snippet."""
         return self.box(int(np.argmax(self.scores[:, snippet])))
 
 
@@ -351,10 +354,10 @@ class ScoreTrack:
     """Anomaly scores of one video and their timebase.
 
     Attributes:
-        scores: (n_snippets,) in [0, 1], higher is odder.
-        timebase: When each snippet is.
-        tiles: Where in the picture it is odd, if the model looks at tiles; a snippet's score is
-            that of its oddest tile.
+        scores: (n_snippets,) in [0, 1], higher is more anomalous.
+        timebase: Times of the snippets.
+        tiles: Scores of the tiles, if the model uses tiles; a snippet's score is the highest of
+            its tiles' scores.
     """
 
     scores: FloatArray
@@ -368,15 +371,20 @@ class ScoreTrack:
             )
 
     def to_frames(self) -> FloatArray:
-        """(n_frames,) one score a frame, the tail included."""
+        """(n_frames,) one score for each frame."""
         return self.timebase.to_frames(self.scores)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something odd, from ``start_s`` to ``end_s`` seconds, oddest (``score``) at ``peak_s``.
+    """An interval of anomalous frames.
 
-    ``where`` is the part of the picture that is oddest then, known if the model looks at tiles.
+    Attributes:
+        start_s: Start in seconds.
+        end_s: End in seconds.
+        peak_s: Time of the highest score.
+        score: The highest score.
+        where: Rectangle of the tile with the highest score at ``peak_s``; None: no tiles.
     """
 
     start_s: float

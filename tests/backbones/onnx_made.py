@@ -1,4 +1,4 @@
-"""A tiny ONNX file, written by hand: ONNX is a protocol buffer, and this is all of one it takes."""
+"""Write tiny ONNX files: ONNX is a protocol buffer, and these are the fields that it needs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _node(kind: str, target: str, axes: list[int]) -> bytes:
 
 
 def write_means(path: Path, shape: list[int | str], axes: list[int]) -> Path:
-    """A network of one input and two outputs: its ``mean`` and its ``max`` over ``axes``."""
+    """Write a network with the outputs ``mean`` and ``max`` of its input over ``axes``."""
     left = [size for axis, size in enumerate(shape) if axis not in axes]
     nodes = [_node("ReduceMean", "mean", axes), _node("ReduceMax", "max", axes)]
     graph = b"".join(_bytes(1, node) for node in nodes) + _bytes(2, "means")
@@ -48,7 +48,7 @@ def write_means(path: Path, shape: list[int | str], axes: list[int]) -> Path:
 
 
 def external(name: str, location: str, size: int) -> bytes:
-    """A tensor of floats whose numbers lie in another file."""
+    """Encode a tensor of floats whose numbers are in another file."""
     entry = _bytes(1, "location") + _bytes(2, location)
     return (
         _number(1, size) + _number(2, _FLOAT) + _bytes(8, name) + _bytes(13, entry) + _number(14, 1)
@@ -56,7 +56,7 @@ def external(name: str, location: str, size: int) -> bytes:
 
 
 def write_biased(path: Path, shape: list[int | str], axes: list[int], location: str) -> Path:
-    """The mean over ``axes`` and three numbers more, which lie in the file ``location``."""
+    """Write a network that adds three numbers from the file ``location`` to the mean."""
     left = [size for axis, size in enumerate(shape) if axis not in axes]
     add = _bytes(1, "m") + _bytes(1, "bias") + _bytes(2, "mean") + _bytes(4, "Add")
     graph = _bytes(1, _node("ReduceMean", "m", axes)) + _bytes(1, add) + _bytes(2, "biased")
@@ -65,7 +65,7 @@ def write_biased(path: Path, shape: list[int | str], axes: list[int], location: 
 
 
 def write_nested(path: Path, tensor: bytes) -> Path:
-    """An If whose branch has a constant, ``tensor``: a graph within a graph."""
+    """Write an If whose branch has a constant ``tensor``, so a graph within a graph."""
     constant = _bytes(4, "Constant") + _bytes(5, _bytes(1, "value") + _bytes(5, tensor))
     branch = _bytes(1, "then_branch") + _bytes(6, _bytes(1, constant))
     graph = _bytes(1, _bytes(4, "If") + _bytes(5, branch))

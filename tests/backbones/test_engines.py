@@ -1,4 +1,4 @@
-"""Engines agree with plain PyTorch, and say which of them runs."""
+"""OpenVINO agrees with PyTorch; converted networks are cached; ``auto`` chooses an engine."""
 
 from __future__ import annotations
 
@@ -7,42 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from oddframe.backbones import engines
 from oddframe.backbones.base import to_input
 from oddframe.backbones.registry import load_backbone
-from oddframe.backbones.visual.i3d import I3D, same_padding
-from oddframe.backbones.weights import fold_batch_norm
 from oddframe.errors import InputError, UsageError
 from oddframe.video.snippets.transforms import Preprocessing
 
 SMALL = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full",))
-
-
-@given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 4))
-def test_same_padding_covers_the_input_once(size: int, kernel: int, stride: int) -> None:
-    before, behind = same_padding(size, kernel, stride)
-    assert 0 <= behind - before <= 1
-    cells = -(-size // stride)
-    if kernel >= stride:
-        assert (size + before + behind - kernel) // stride + 1 == cells
-
-
-def test_folding_changes_nothing() -> None:
-    torch.manual_seed(0)
-    conv = torch.nn.Conv3d(3, 5, 3, bias=False)
-    norm = torch.nn.BatchNorm3d(5, eps=1e-3).eval()
-    for tensor in (norm.weight, norm.bias, norm.running_mean):
-        torch.nn.init.normal_(tensor)  # type: ignore[arg-type]
-    norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr, operator]
-    x = torch.randn(2, 3, 5, 6, 7)
-    weight, bias = fold_batch_norm(
-        conv.weight.detach(), norm.weight.detach(), norm.bias.detach(),
-        norm.running_mean, norm.running_var, 1e-3,  # type: ignore[arg-type]
-    )  # fmt: skip
-    torch.testing.assert_close(norm(conv(x)), torch.conv3d(x, weight, bias), rtol=1e-4, atol=1e-5)
 
 
 def test_openvino_and_torch_give_the_same_features(
@@ -52,21 +24,21 @@ def test_openvino_and_torch_give_the_same_features(
     snippets = np.random.default_rng(0).integers(0, 256, (3, 16, 48, 64, 3), dtype=np.uint8)
     plain = load_backbone("i3d", SMALL, engine="torch", precision="float32", device="cpu")
     first = load_backbone("i3d", SMALL, engine="openvino", precision="float32")
-    kept = load_backbone("i3d", SMALL, engine="openvino", precision="float32")
-    assert list(tmp_path.glob("i3d-*.xml")), "the converted network is kept"
-    np.testing.assert_array_equal(first(snippets), kept(snippets))
+    cached = load_backbone("i3d", SMALL, engine="openvino", precision="float32")
+    assert list(tmp_path.glob("i3d-*.xml")), "the converted network is cached"
+    np.testing.assert_array_equal(first(snippets), cached(snippets))
     expected = plain(snippets)
     assert expected.shape == (3, 1024)
     atol = 1e-5 * expected.max()  # Noise makes features of up to 7.
-    np.testing.assert_array_equal(first(snippets), kept(snippets))
-    for backbone in (first, kept):
+    np.testing.assert_array_equal(first(snippets), cached(snippets))
+    for backbone in (first, cached):
         assert backbone.runtime.engine == "openvino"
         np.testing.assert_allclose(backbone(snippets), expected, rtol=1e-5, atol=atol)
         # One snippet alone, another batch size: the same feature.
         np.testing.assert_allclose(backbone(snippets[:1]), expected[:1], rtol=1e-5, atol=atol)
 
 
-def test_a_spoilt_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_cache_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODDFRAME_CACHE", str(tmp_path))
     load_backbone("i3d", SMALL, engine="openvino")
     (file,) = tmp_path.glob("*.xml")
@@ -76,7 +48,7 @@ def test_a_spoilt_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert file.stat().st_size > 1000
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_a_cache_that_cannot_be_written_is_not_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked = tmp_path / "file"
@@ -86,7 +58,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert backbone(np.zeros((1, 16, 48, 64, 3), np.uint8)).shape == (1, 1024)
 
 
-def test_pixels_become_minus_one_to_one() -> None:
+def test_pixels_are_scaled_to_minus_one_to_one() -> None:
     snippet = np.zeros((1, 2, 1, 2, 3), np.uint8)
     snippet[0, 0, 0, 1] = (255, 0, 51)
     x = to_input(snippet)
@@ -94,7 +66,7 @@ def test_pixels_become_minus_one_to_one() -> None:
     torch.testing.assert_close(x[0, :, 0, 0, 1], torch.tensor([1.0, -1.0, -0.6]))
 
 
-def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_unknown_or_missing_engines_devices_and_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean i3d"):
         load_backbone("i4d", SMALL)
     if not torch.cuda.is_available():
@@ -108,14 +80,8 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
         load_backbone("i3d", SMALL, weights=bad)
 
 
-def test_without_openvino_torch_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytorch_runs_if_openvino_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "has_openvino", lambda: False)
     assert engines.choose_runtime(device="cpu").engine == "torch"
     with pytest.raises(UsageError, match="pip install openvino"):
         engines.choose_runtime(engine="openvino")
-
-
-def test_i3d_takes_any_size() -> None:
-    network = I3D().eval()
-    with torch.inference_mode():
-        assert network.endpoint(torch.zeros(1, 3, 10, 65, 33)).shape == (1, 1024, 2, 3, 2)

@@ -1,4 +1,4 @@
-"""Grey frames as features: the pixels themselves, of one size."""
+"""The grey backbones: a feature is the pixels of the frames."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_feature_is_the_grey_pixels_frame_after_frame() -> None:
     np.testing.assert_allclose(whole, whole.round(), atol=1e-4)
 
 
-def test_a_video_is_cut_as_the_name_says(clip: Path) -> None:
+def test_snippets_have_the_size_in_the_name(clip: Path) -> None:
     backbone, spec = load_backbone("grey_10x96x96"), make_spec("grey_10x96x96")
     assert (spec.snippet_frames, spec.stride, spec.crop_size) == (10, 10, (96, 96))
     features = extract_video(open_source(clip), spec, backbone).features
@@ -41,17 +41,17 @@ def test_a_video_is_cut_as_the_name_says(clip: Path) -> None:
 
 
 def test_other_sizes_and_weights_are_refused() -> None:
-    how = get_backbones("grey_10x96x96")[0].preprocessing
+    preprocessing = get_backbones("grey_10x96x96")[0].preprocessing
     with pytest.raises(UsageError, match="10 frames of 96x96, not 16 of 96x96"):
-        load_backbone("grey_10x96x96", replace(how, snippet_frames=16))
+        load_backbone("grey_10x96x96", replace(preprocessing, snippet_frames=16))
     with pytest.raises(UsageError, match="not 10 of 48x48"):
-        load_backbone("grey_10x96x96", replace(how, crop_size=(48, 48)))
+        load_backbone("grey_10x96x96", replace(preprocessing, crop_size=(48, 48)))
     with pytest.raises(UsageError, match="has no weights"):
         load_backbone("grey_10x96x96", weights=Path("some.pt"))
 
 
 @pytest.mark.parametrize(("name", "own"), [("hasan", "grey_10x96x96"), ("lu", "grey_5x120x160")])
-def test_a_method_that_looks_at_frames_brings_its_own(name: str, own: str) -> None:
+def test_methods_that_read_frames_choose_their_backbone(name: str, own: str) -> None:
     for config in (
         with_method(TrainConfig(), name),
         parse_config({"method": {"name": name}}),

@@ -1,4 +1,4 @@
-"""What is said of work that goes on, where there is no terminal to draw a bar on."""
+"""Progress where standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from oddframe.cli import console
-from oddframe.cli.console import bar_progress, progress_bar
-from tests.backbones.test_onnx_file import write
+from oddframe.cli.console import bar_progress, item_bar, progress_bar
+from tests.backbones.test_onnx import write
 from tests.cli.conftest import Answer
 from tests.conftest import Image, encode
 
 
-def test_without_a_terminal_lines_say_how_far_it_is(
+def test_without_a_terminal_progress_is_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(console, "_LINE_S", 0.01)
@@ -38,7 +38,7 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     assert {line.split(":")[0] for line in said.splitlines()} == {"known", "unknown", "not begun"}
 
 
-def test_quiet_is_quiet(
+def test_quiet_prints_no_progress(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def lines(_: object) -> None:
@@ -50,8 +50,22 @@ def test_quiet_is_quiet(
     assert capsys.readouterr().err == ""
 
 
+def test_a_bar_of_items_shows_the_current_one() -> None:
+    with progress_bar(quiet=True) as bar:
+        update = item_bar(bar)
+        update(0, None, "scoring: a.mp4")
+        assert [(task.description, task.fields["note"]) for task in bar.tasks] == [
+            ("a.mp4", "getting ready")
+        ]
+        update(3, 4, "scoring: a.mp4")
+        assert [(task.completed, task.total) for task in bar.tasks] == [(3, 4)]
+        update(0, None, "scoring: a.mp4")  # Another video of that name.
+        update(2, 8, "scoring")
+        assert [(task.description, task.completed) for task in bar.tasks] == [("scoring", 2)]
+
+
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_an_extraction_is_not_silent_until_it_is_done(
+def test_an_extraction_prints_progress(
     oddframe: Callable[..., Answer],
     clip: Path,
     tmp_path: Path,
@@ -90,7 +104,7 @@ def falls(clip_frames: list[Image], tmp_path: Path) -> Path:
     ],
     ids=lambda words: str(words[0]),
 )
-def test_trainings_that_make_their_features_first_are_not_silent(
+def test_trainings_that_extract_first_print_progress(
     oddframe: Callable[..., Answer],
     falls: Path,
     tmp_path: Path,

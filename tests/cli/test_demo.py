@@ -1,4 +1,4 @@
-"""``oddframe demo``: the fights in the joined video, found and drawn."""
+"""``oddframe demo``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_joined_clips_keep_their_frames_and_times(
     assert times[60] == pytest.approx(span[0], abs=0.001)
 
 
-def test_the_demo_shows_recordings_that_the_model_never_saw() -> None:
+def test_the_demo_shows_recordings_that_were_not_trained_on() -> None:
     recordings = {row["recording"] for row in demo_rows()}
     assert recordings <= set(load_model("fight").card["left_out_groups"])
     assert all((DEMO_DATA / row["clip"]).is_file() for row in demo_rows())

@@ -19,7 +19,7 @@ import pytest
 
 from oddframe._utils.worker_pool import Heartbeat
 from oddframe.backbones.registry import get_backbones, load_backbone
-from oddframe.cli import extract_run
+from oddframe.features.extraction import local
 from oddframe.features.extraction import worker as making
 from oddframe.features.extraction.extract_video import (
     backbone_spec,
@@ -27,10 +27,10 @@ from oddframe.features.extraction.extract_video import (
     extract_video,
     spec_templates,
 )
+from oddframe.features.formats.feature_file import read_features
 from oddframe.features.store.manifest import ManifestEntry, read_entries
-from oddframe.features.store.store import read_features
 from oddframe.video.source import open_source
-from tests.backbones.test_onnx_file import write
+from tests.backbones.test_onnx import write
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT, Image, encode
 
@@ -125,7 +125,7 @@ def test_a_decoder_that_never_returns_costs_its_own_video(
     paths = [tmp_path / name for name in ("a.mp4", "endless.mp4", "b.mp4")]
     for path in paths:
         shutil.copy(clip, path)
-    monkeypatch.setattr(extract_run, "Maker", Hanging)
+    monkeypatch.setattr(local, "ExtractionWorker", Hanging)
     store = tmp_path / "store"
     answer = oddframe("extract", *paths, "--backbone", tiny, "--store", store, "--patience", 20)
     assert (answer.code, answer.err.count("FAILED")) == (3, 1)
@@ -327,7 +327,7 @@ def test_a_recording_that_still_grows_is_no_features_of_what_it_was(
             file.write(b"\0\0\0\x08free")
         return extract_tasks(*given, **more)
 
-    monkeypatch.setattr(making, "extract_all", grow)
+    monkeypatch.setattr(making, "extract_tasks", grow)
     monkeypatch.setattr(making, "limit_memory", lambda _: None)
     (kind,) = get_backbones(str(tiny))
     store = tmp_path / "store"

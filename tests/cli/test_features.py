@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oddframe.features.formats.feature_file import read_features
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store.manifest import ManifestEntry, append_entries
-from oddframe.features.store.store import FeatureStore, read_features
+from oddframe.features.store.store import FeatureStore
 from tests.cli.conftest import Answer
 from tests.features.test_index import ONE, OTHER, TWO
 from tests.features.test_store import SPEC, some_features

@@ -19,8 +19,8 @@ from oddframe.cli.demo import DEMO_DATA
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, RuleChanges
+from oddframe.features.formats.feature_file import read_features
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.store import read_features
 from oddframe.modelfile import load_model, save_model
 from oddframe.timeline import Timebase
 from oddframe.training.config import FeatureSection

@@ -1,4 +1,4 @@
-"""Options: one name and one sentence for one meaning, in every verb; the shell completes them."""
+"""Options have the same name and sentence in every verb; the shell completes them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typer.main import get_command
 from oddframe.cli.main import app
 from oddframe.cli.options import (
     RENAMED_OPTIONS,
+    complete_configs,
     complete_formats,
     complete_methods,
     complete_models,
@@ -24,7 +25,7 @@ from oddframe.cli.options import (
 )
 from oddframe.methods.registry import method_names
 from oddframe.modelfile import shipped_models
-from oddframe.outputs.formats import format_names
+from oddframe.outputs.registry import format_names
 from oddframe.training.config_files import shipped_configs
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT
@@ -84,7 +85,7 @@ def test_one_sentence_has_one_name() -> None:
 
 
 @pytest.mark.parametrize("verb", RENAMED_OPTIONS)
-def test_old_names_are_taken_and_not_shown(verb: str) -> None:
+def test_old_names_are_accepted_and_not_shown(verb: str) -> None:
     there = {name for owner, name, _ in options() if owner == verb}
     for old, now in RENAMED_OPTIONS[verb].items():
         assert old not in there
@@ -95,7 +96,7 @@ def test_old_names_are_taken_and_not_shown(verb: str) -> None:
         assert now in there or not now
 
 
-def test_an_old_name_works_and_is_said(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+def test_an_old_name_works_and_is_reported(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     words = ("score", "--profile", "fast", "--out", tmp_path, clip)
     assert oddframe(*words).code == 0
     answer = oddframe(*words, "--again")
@@ -145,10 +146,11 @@ def test_bash_completion_offers_the_choices(words: str, some: set[str], tmp_path
     assert set(complete(words, tmp_path)) == some
 
 
-def test_what_is_completed_is_what_there_is() -> None:
+def test_completion_offers_everything_that_exists() -> None:
     assert complete_methods("") == sorted(method_names())
     assert complete_models("") == list(shipped_models())
     assert complete_formats("") == list(format_names())
+    assert complete_configs("") == sorted(shipped_configs())
     assert shipped_configs().keys() == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 
 
@@ -157,8 +159,8 @@ def test_bash_completes_with_the_script_that_is_shown(tmp_path: Path) -> None:
     program = tmp_path / "oddframe"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m oddframe "$@"\n')
     program.chmod(0o755)
-    told = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # --show-completion SHELL.
-    env = {**os.environ, **told, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    shell = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # --show-completion SHELL.
+    env = {**os.environ, **shell, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     script = (
         'eval "$(oddframe --show-completion bash)"\n'
         "COMP_WORDS=(oddframe calib) COMP_CWORD=1\n"

@@ -17,7 +17,7 @@ import pytest
 from oddframe.cli.console import standard_streams
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT, encode
-from tests.video.test_supervised import huge
+from tests.video.test_isolated import huge
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 COMMAND = f"{sys.executable} -m oddframe"
@@ -57,13 +57,13 @@ def test_a_closed_standard_error_changes_nothing() -> None:
         assert "ur_dmu" in done.stdout
 
 
-def test_a_reader_that_has_enough_is_no_failure() -> None:
+def test_a_reader_that_closes_the_pipe_is_not_a_failure() -> None:
     done = shell(f"{COMMAND} methods --json | head -n 1")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1
 
 
-def test_streams_are_as_before_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+def test_streams_are_restored(capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout, sys.stderr
     with standard_streams():
         print("answer")
@@ -92,7 +92,7 @@ def test_ctrl_c_while_the_program_starts(tmp_path: Path, module: str) -> None:
     assert done.stderr in ("", "oddframe: stopped; what was finished is kept\n")
 
 
-def test_links_that_lead_nowhere_cost_only_themselves(
+def test_broken_links_do_not_stop_other_videos(
     oddframe: Callable[..., Answer], tmp_path: Path, normal_clip: Path
 ) -> None:
     shutil.copy(normal_clip, tmp_path / "good.mp4")

@@ -1,4 +1,4 @@
-"""``oddframe score`` on real clips and on files that are wrong in every way."""
+"""``oddframe score`` on real clips, and on files and calls that are wrong."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from oddframe.cli.messages import damaged_packets_note, mended_frames_note
 from oddframe.detector import Detector
 from oddframe.events import smooth_frame_scores
 from oddframe.features.extraction.extract_video import make_spec
+from oddframe.features.formats.feature_file import write_features
 from oddframe.features.spec import Features
-from oddframe.features.store.store import write_features
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.scores.json_file import read_json
 from oddframe.outputs.write import write
@@ -66,9 +66,7 @@ def test_a_clip_gets_a_score_for_every_frame(oddframe: Run, clip: Path, tmp_path
     assert (tmp_path / "fi150.vtt").read_text().startswith("WEBVTT")
 
 
-def test_the_same_command_again_goes_on_instead_of_starting_over(
-    oddframe: Run, clip: Path, tmp_path: Path
-) -> None:
+def test_the_same_command_resumes(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     first = oddframe("score", clip, "--out", tmp_path)
     before = (tmp_path / "fi150.json").stat().st_mtime_ns
     again = oddframe("score", clip, "--out", tmp_path)
@@ -174,7 +172,7 @@ def test_files_and_index_agree_after_a_run_that_was_killed_between_two_files(
             assert shown_by(folder, stem) == files
 
 
-def test_the_highest_score_is_the_one_that_the_threshold_is_held_against(
+def test_the_highest_score_is_the_smoothed_one(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
     words = ("--features", features_a, "--out", tmp_path / "out", "--format", "html")
@@ -187,7 +185,7 @@ def test_the_highest_score_is_the_one_that_the_threshold_is_held_against(
     assert f"Highest score {highest:.2f}, threshold" in page
 
 
-def test_a_folder_of_reports_has_an_index_that_stays_right(
+def test_a_folder_of_reports_has_an_index_that_is_kept_up_to_date(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
     other, bad = tmp_path / "index.safetensors", tmp_path / "bad.safetensors"
@@ -213,7 +211,7 @@ def test_a_folder_of_reports_has_an_index_that_stays_right(
     assert results_of(out / "index.html") == {name: (n, "") for name, (n, _) in before.items()}
 
 
-def test_an_index_of_someone_else_is_kept_and_said(
+def test_an_index_that_oddframe_did_not_write_is_kept(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
     other, out = tmp_path / "b.safetensors", tmp_path / "out"
@@ -228,7 +226,7 @@ def test_an_index_of_someone_else_is_kept_and_said(
     assert (out / "b.html").exists()
 
 
-def test_a_file_that_was_changed_or_removed_is_written_anew_without_scoring(
+def test_a_changed_or_removed_file_is_written_again_without_scoring(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -247,7 +245,7 @@ def test_a_file_that_was_changed_or_removed_is_written_anew_without_scoring(
     assert "a.html added; scored before" in added.out
 
 
-def test_a_score_file_that_was_changed_or_is_of_an_earlier_version_is_not_taken(
+def test_a_changed_or_earlier_score_file_is_not_used(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -258,19 +256,19 @@ def test_a_score_file_that_was_changed_or_is_of_an_earlier_version_is_not_taken(
     data = json.loads(whole)
     assert data["events"]
     older = {key: value for key, value in data.items() if key not in ("files", "checksum")}
-    for changed, said in (
+    for changed, expected in (
         (json.dumps({**data, "events": []}), "a.json was changed, scored anew"),
         (json.dumps(older), "a.json was written by an earlier version, scored anew"),
         (whole[:200].decode(), "a.json was damaged, written anew"),
     ):
         path.write_text(changed)
         answer = oddframe(*words)
-        assert said in answer.out
+        assert expected in answer.out
         assert "scored before" not in answer.out
         assert path.read_bytes() == whole
 
 
-def test_what_is_of_an_earlier_threshold_and_not_asked_for_is_removed(
+def test_files_of_an_earlier_threshold_are_removed(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -281,7 +279,7 @@ def test_what_is_of_an_earlier_threshold_and_not_asked_for_is_removed(
     assert {path.name for path in out.iterdir()} == {"a.json", "a.csv"}
 
 
-def test_a_threshold_of_zero_finds_the_whole_clip_and_one_finds_little(
+def test_threshold_0_finds_the_whole_clip_and_threshold_1_nothing(
     oddframe: Run, normal_clip: Path
 ) -> None:
     whole = json.loads(oddframe("score", normal_clip, "--threshold", "0", "--json").out)
@@ -292,7 +290,7 @@ def test_a_threshold_of_zero_finds_the_whole_clip_and_one_finds_little(
     assert "no events" in none.out
 
 
-def test_each_camera_is_held_against_its_own_threshold(
+def test_each_camera_has_its_own_threshold(
     oddframe: Run, normal_clip: Path, tmp_path: Path
 ) -> None:
     model, own = load_model("fight"), tmp_path / "own.safetensors"
@@ -319,8 +317,8 @@ def test_each_camera_is_held_against_its_own_threshold(
     again = oddframe(*words)
     assert again.out.count("scored before") == 2
     assert "scored before; threshold 0.001, of camera gate" in again.out
-    told = json.loads(oddframe(*words, "--threshold", "0.5", "--json").out)
-    assert [video["threshold"] for video in told["videos"]] == [0.5, 0.5]
+    data = json.loads(oddframe(*words, "--threshold", "0.5", "--json").out)
+    assert [video["threshold"] for video in data["videos"]] == [0.5, 0.5]
 
 
 def cues(path: Path) -> list[tuple[str, ...]]:
@@ -328,7 +326,7 @@ def cues(path: Path) -> list[tuple[str, ...]]:
     return [tuple(line.split(" --> ")) for line in lines]
 
 
-def test_a_leap_of_the_clock_is_said_once_and_nothing_is_scored_inside(
+def test_a_gap_is_reported_once_and_not_scored(
     oddframe: Run, clip_frames: list[Image], tmp_path: Path
 ) -> None:
     times = np.arange(50) / 25 + np.repeat([0.0, 40_000.0], [30, 20])
@@ -359,7 +357,7 @@ ALL_FORMATS = ("--format", "json,csv,vtt,png,html,mp4")
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "pcm_s16le"), (".mp4", "aac")])
-def test_times_are_a_players_where_the_sound_starts_before_the_picture(
+def test_times_are_those_of_a_player_where_sound_starts_before_the_picture(
     oddframe: Run, clip_frames: list[Image], tmp_path: Path, suffix: str, codec: str
 ) -> None:
     path = tmp_path / f"cam{suffix}"
@@ -386,7 +384,7 @@ def test_times_are_a_players_where_the_sound_starts_before_the_picture(
 
 
 @pytest.mark.parametrize("kind", BAD_VIDEOS)
-def test_bad_files_get_one_line_and_the_rest_goes_on(
+def test_a_bad_file_is_one_line_and_does_not_stop_the_others(
     oddframe: Run, bad_video: Callable[[str], Path], normal_clip: Path, tmp_path: Path, kind: str
 ) -> None:
     bad, out = bad_video(kind), tmp_path / "out"
@@ -400,7 +398,7 @@ def test_bad_files_get_one_line_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize("kind", ODD_VIDEOS)
-def test_odd_files_are_scored_as_far_as_they_go(
+def test_unusual_files_are_scored_as_far_as_possible(
     oddframe: Run, bad_video: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
     answer = oddframe("score", bad_video(kind), "--out", tmp_path / "out")
@@ -419,7 +417,7 @@ def test_odd_files_are_scored_as_far_as_they_go(
     "name",
     ["with space.mp4", 'it\'s "odd".mp4', "Überfall 日本.mp4", "-rf.mp4", "[1]*.mp4", "a\nb.mp4"],
 )
-def test_names_that_shells_trip_over(
+def test_names_with_special_characters(
     oddframe: Run, normal_clip: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -438,17 +436,15 @@ def test_colliding_names_become_unique(oddframe: Run, normal_clip: Path, tmp_pat
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cam1_a.json", "cam2_a.json"]
 
 
-def test_what_takes_the_place_of_another_videos_scores_is_said(
-    oddframe: Run, tmp_path: Path
-) -> None:
+def test_replacing_the_scores_of_another_video_is_reported(oddframe: Run, tmp_path: Path) -> None:
     spec, rng = Detector.load("fight").spec, np.random.default_rng(0)
     array = rng.normal(size=(1, 4, spec.dim)).astype(np.float32)
-    for camera, said in (("cam1", False), ("cam2", True), ("cam2", False)):
+    for camera, expected in (("cam1", False), ("cam2", True), ("cam2", False)):
         file = tmp_path / camera / "a.safetensors"
         write_features(file, Features(array, spec, spec.timebase(25.0, 64)))
         answer = oddframe("score", "--features", file, "--out", tmp_path / "out", "--fresh")
         assert answer.code == 0
-        assert (f"replaces the scores of {tmp_path / 'cam1'}" in answer.out) == said
+        assert (f"replaces the scores of {tmp_path / 'cam1'}" in answer.out) == expected
 
 
 def test_features_of_several_backbones_are_scored_from_where_they_are_kept(
@@ -479,7 +475,7 @@ def test_features_of_several_backbones_are_scored_from_where_they_are_kept(
         assert "make them with oddframe extract --model" in broken.err
 
 
-def test_no_video_is_written_over(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+def test_no_input_is_overwritten(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     for name in ("x.mp4", "x.annotated.mp4"):
         shutil.copy(clip, tmp_path / name)
     answer = oddframe("score", tmp_path, "--out", tmp_path, "--format", "mp4")
@@ -488,7 +484,7 @@ def test_no_video_is_written_over(oddframe: Run, clip: Path, tmp_path: Path) -> 
     assert (tmp_path / "x.annotated.mp4").read_bytes() == clip.read_bytes()
 
 
-def test_videos_that_it_wrote_itself_are_left_out(
+def test_videos_that_oddframe_wrote_are_left_out(
     oddframe: Run, clip: Path, normal_clip: Path, tmp_path: Path
 ) -> None:
     for source, name in ((clip, "x.mp4"), (normal_clip, "not annotated.mp4")):
@@ -515,7 +511,7 @@ def test_videos_that_it_wrote_itself_are_left_out(
     assert oddframe("extract", tmp_path / "x*.mp4", *kept).out.startswith("1 extracted")
 
 
-def test_no_curve_is_written_among_the_frames(oddframe: Run, tmp_path: Path) -> None:
+def test_no_curve_is_written_into_a_folder_of_frames(oddframe: Run, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), np.zeros((64, 64, 3), np.uint8))
     answer = oddframe("score", tmp_path, "--out", tmp_path, "--format", "png")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
@@ -532,7 +528,7 @@ def test_a_name_that_reads_as_an_option(
     assert "not a video" in oddframe("score", "./-cam.mp4").err
 
 
-def test_pictures_named_one_by_one_are_no_folder_of_frames(oddframe: Run, tmp_path: Path) -> None:
+def test_pictures_named_one_by_one_are_single_pictures(oddframe: Run, tmp_path: Path) -> None:
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("no picture")
     assert "2 single pictures: name their folder" in oddframe("score", tmp_path / "*.png").err
@@ -565,7 +561,7 @@ def test_features_instead_of_a_video(oddframe: Run, clip: Path, tmp_path: Path) 
     np.testing.assert_allclose(scored["snippet_scores"], detector.score(clip).scores, atol=1e-6)
 
 
-def test_a_mask_takes_part_of_the_picture_away(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+def test_a_mask_changes_the_scores(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     mask = np.full((240, 352), 255, np.uint8)
     mask[:, :176] = 0
     cv2.imwrite(str(tmp_path / "zones.png"), mask)
@@ -613,7 +609,7 @@ class Mortal(scoring._Scorer):
 
 
 @pytest.mark.slow
-def test_a_video_that_ends_its_process_costs_no_other_one(
+def test_a_video_that_ends_its_process_does_not_stop_the_others(
     oddframe: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("a.mp4", "deadly.mp4", "b.mp4", "c.mp4")
@@ -622,16 +618,16 @@ def test_a_video_that_ends_its_process_costs_no_other_one(
         shutil.copy(clip, path)
     monkeypatch.setattr(scoring, "_Scorer", Mortal)
     answer = oddframe("score", *paths, "--jobs", "2", "--json")
-    told = json.loads(answer.out)
-    scored = sorted(Path(video["video"]).name for video in told["videos"])
+    data = json.loads(answer.out)
+    scored = sorted(Path(video["video"]).name for video in data["videos"])
     assert scored == ["a.mp4", "b.mp4", "c.mp4"]
-    assert len(told["failed"]) == 1
+    assert len(data["failed"]) == 1
     assert "deadly.mp4: the process that read it was ended by SIGKILL: out of memory?" in answer.err
     assert answer.code == 3
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
-def test_ctrl_c_ends_all_that_work_without_a_traceback(clip: Path, normal_clip: Path) -> None:
+def test_ctrl_c_ends_all_processes_without_a_traceback(clip: Path, normal_clip: Path) -> None:
     command = [sys.executable, "-m", "oddframe", "score", clip, normal_clip, "--jobs", "2"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     run = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, start_new_session=True)
@@ -640,10 +636,10 @@ def test_ctrl_c_ends_all_that_work_without_a_traceback(clip: Path, normal_clip: 
         time.sleep(0.05)
     started = [Path("/proc", child) for child in children.read_text().split()]
     os.killpg(run.pid, signal.SIGINT)
-    said = run.communicate()[1].decode()
+    errors = run.communicate()[1].decode()
     assert run.returncode == 130
-    assert "Traceback" not in said
-    assert said.endswith("stopped; what was finished is kept\n")
+    assert "Traceback" not in errors
+    assert errors.endswith("stopped; what was finished is kept\n")
     assert len(started) == 3
     assert not any((process / "exe").exists() for process in started)
 
@@ -660,16 +656,14 @@ def test_ctrl_c_ends_all_that_work_without_a_traceback(clip: Path, normal_clip: 
         (("scroe",), "scroe"),
     ],
 )
-def test_wrong_words_are_answered_with_two(
-    oddframe: Run, words: tuple[str, ...], line: str
-) -> None:
+def test_a_wrong_call_exits_with_2(oddframe: Run, words: tuple[str, ...], line: str) -> None:
     answer = oddframe(*words)
     assert answer.code == 2
     assert line in answer.err
     assert "Traceback" not in answer.err
 
 
-def test_a_model_that_is_none_is_refused_before_anything_is_scored(
+def test_a_broken_model_file_is_refused_before_anything_is_scored(
     oddframe: Run, clip: Path, tmp_path: Path
 ) -> None:
     import torch
@@ -691,12 +685,16 @@ def test_a_model_that_is_none_is_refused_before_anything_is_scored(
 @pytest.mark.parametrize(
     ("changed", "code", "says"),
     [
-        ({"weights_sha256": "ab" * 32}, 3, "other weights of i3d than are here (sha256 abababab"),
+        (
+            {"weights_sha256": "ab" * 32},
+            3,
+            "other weights of i3d than the installed ones (sha256 abababab",
+        ),
         ({"backbone": "i4d"}, 2, "did you mean i3d?"),
         ({"backbone": "array"}, 2, "with --features"),
     ],
 )
-def test_a_model_that_can_score_no_video_here_is_refused_once(
+def test_a_model_that_cannot_score_videos_here_is_refused_once(
     oddframe: Run, tmp_path: Path, changed: dict[str, str], code: int, says: str
 ) -> None:
     model = load_model("fight")
@@ -729,7 +727,7 @@ def test_an_out_that_is_a_file(oddframe: Run, clip: Path, tmp_path: Path) -> Non
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(
+def test_a_full_disk_is_one_line_and_leaves_no_partial_file(
     oddframe: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int) -> None:

@@ -24,7 +24,7 @@ def test_texts_of_a_model_do_not_drive_the_terminal(
     made = made_model("linear", spec=replace(spec, dim=1024))
     path = tmp_path / "odd\x1b[31m.safetensors"
     card = {texts: {texts: texts}, "limits": texts}
-    save_model(replace(made, knows=texts, card=card, version=texts[:20]), path)
+    save_model(replace(made, detects=texts, card=card, version=texts[:20]), path)
     data = tmp_path / "list.csv"
     np.save(tmp_path / "a.npy", np.zeros((4, 1024), np.float32))
     data.write_text(f"path,label\n{clip},fight\na.npy,normal\n")

@@ -104,7 +104,7 @@ def test_the_other_i3d_is_recognised_by_its_length(shared_data: Path, tmp_path: 
     other = made_up("ucf_crime", shared_data, tmp_path, Wanted(0.01, 1, dim=2048, stack=True))
     found = check_features(open_dataset(other.data), other.features)
     assert [(kind, len(faults)) for kind, faults in found.faults.items()] == [("dimension", 4)]
-    assert "2048 (I3D-ResNet-50, which RTFM reads" in found.faults["dimension"][0].about
+    assert "2048 (I3D-ResNet-50, which RTFM reads" in found.faults["dimension"][0].message
     assert not check_features(open_dataset(other.data), other.features, dim=2048).faults
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from oddframe.datasets.registry import dataset_names, get_published_dataset, open_dataset
 from oddframe.errors import InputError, UsageError
-from oddframe.features.formats.arrays import read_any_features
+from oddframe.features.formats.feature_file import read_any_features
 from oddframe.timeline import Timebase
 
 

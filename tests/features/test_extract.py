@@ -1,221 +1,133 @@
-"""One pass through a video gives all the features that are wanted of it, sound included."""
+"""``oddframe.extract`` from Python: its example, its summary, its callbacks and Ctrl-C."""
 
 from __future__ import annotations
 
-import tracemalloc
-from dataclasses import replace
+import doctest
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
-from oddframe.backbones.base import AudioEncoder, Backbone, VisualEncoder
-from oddframe.backbones.engines import Runtime
-from oddframe.backbones.registry import load_backbone
+import oddframe
 from oddframe.errors import InputError, UsageError
-from oddframe.features.extraction.extract_video import (
-    ExtractionTask,
-    backbone_spec,
-    extract_tasks,
-    extract_video,
-    make_spec,
-)
-from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.video.decoding.isolated import open_in_process
-from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.snippets.transforms import AUDIO_ONLY, Preprocessing
-from oddframe.video.source import open_source
-from tests.conftest import Image
-from tests.sounds import tone, with_sound
-
-HOW = Preprocessing(
-    resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full", "full_mirrored"), stride=4
-)
-PLAIN = Runtime("torch", "cpu", "float32")
-RATE, WINDOW = 1000, 400
-
-
-def brightness(snippets: np.ndarray) -> np.ndarray:
-    """A backbone of two numbers: mean brightness, and that of the left half."""
-    left = snippets[..., : snippets.shape[3] // 2, :]
-    pair = [part.mean(axis=(1, 2, 3, 4), dtype=np.float64) for part in (snippets, left)]
-    return np.stack(pair, axis=1).astype(np.float32)
-
-
-def loudness(windows: np.ndarray) -> np.ndarray:
-    """A backbone of three numbers: how loud it is in the window, its first and its last quarter."""
-    parts = (windows, windows[:, : WINDOW // 4], windows[:, -WINDOW // 4 :])
-    return np.stack([part.std(axis=1) for part in parts], axis=1).astype(np.float32)
-
-
-SEES = Backbone("eye", (2,), "e", PLAIN, (VisualEncoder(brightness),))
-HEARS = Backbone("ear", (3,), "h", PLAIN, (), (AudioEncoder(loudness, RATE, WINDOW),))
-BOTH = Backbone("eye+ear", (2, 3), "e+h", PLAIN, SEES.visual_encoders, HEARS.audio_encoders)
-
-
-def features(path: Path, backbone: Backbone, preprocessing: Preprocessing = HOW):
-    return extract_video(open_source(path), backbone_spec(backbone, preprocessing), backbone)
+from oddframe.features import extract as module
+from oddframe.features.extraction.worker import ExtractionResult
+from tests.backbones.test_onnx_file import write
+from tests.conftest import ROOT, Image, encode
 
 
 @pytest.fixture
-def frames(clip_frames: list[Image]) -> list[Image]:
-    return [np.ascontiguousarray(frame[:64, :64]) for frame in clip_frames]
+def backbone(tmp_path: Path) -> str:
+    """A backbone that loads at once: the mean of each colour channel."""
+    (tmp_path / "weights").mkdir()
+    return str(write(tmp_path / "weights", "NCTHW"))
 
 
-def test_several_backbones_share_one_decoding(clip: Path, monkeypatch, tmp_path: Path) -> None:
-    other = Preprocessing(resize=(32, 32), crop_size=(32, 32), crops=("full",), rate=10.0)
-    wanted = [(SEES, HOW), (SEES, other), (HEARS, HOW), (BOTH, HOW), (SEES, replace(HOW, stride=8))]
-    alone = [features(clip, *each) for each in wanted]
-    opened = []
-    decode = VideoFile._decode
-    monkeypatch.setattr(VideoFile, "_decode", lambda *a: opened.append(a) or decode(*a))
-    seen = []
-    made = extract_tasks(
-        open_in_process(clip),
-        [ExtractionTask(backbone_spec(*each), each[0]) for each in wanted],
-        progress=lambda done, total: seen.append((done, total)),
+def run_script(folder: Path, script: str) -> subprocess.Popen[str]:
+    """Start a program that has no ``if __name__ == "__main__"``."""
+    (folder / "script.py").write_text(script)
+    return subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    assert len(opened) == 1
-    for ours, theirs in zip(made, alone, strict=True):
-        assert ours.features.spec == theirs.features.spec
-        assert ours.features.timebase == theirs.features.timebase
-        np.testing.assert_array_equal(ours.features.array, theirs.features.array)
-    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
-    assert seen[-1][1] == len(seen)
 
 
-def test_real_backbones_beside_each_other_are_what_they_are_alone(clip: Path) -> None:
-    how = replace(HOW, stride=16)
-    names = ("efficientnet_lite0", "aisfx")
-    one = load_backbone("+".join(names), how)
-    made = features(clip, one, how).features
-    apart = [features(clip, load_backbone(name, how), how).features.array for name in names]
-    np.testing.assert_array_equal(made.array[..., :1280], apart[0])
-    np.testing.assert_array_equal(made.array[..., 1280:], np.repeat(apart[1], 2, axis=0))
-    assert made.spec == make_spec("+".join(names), how, one.runtime.precision)
-
-
-def test_a_window_of_sound_ends_with_its_snippet(tmp_path: Path, frames: list[Image]) -> None:
-    loud = tone(2)
-    loud[:48_000] = 0  # Silence up to second 1.
-    path = with_sound(tmp_path / "v.mkv", frames, [loud])
-    how = replace(HOW, crops=("full",), stride=5)
-    made = features(path, HEARS, how).features
-    assert made.spec.crops == AUDIO_ONLY
-    ends_s = made.timebase.snippet_times()[:, 1]
-    np.testing.assert_allclose(ends_s[:3], [0.64, 0.84, 1.04])
-    whole, first, last = made.array[0].T
-    for end_s, *heard in zip(ends_s, whole, first, last, strict=True):
-        assert (heard[0] > 0.01) == (end_s > 1)
-        assert (heard[1] > 0.2) == (end_s - 0.4 >= 1)
-        assert (heard[2] > 0.2) == (end_s - 0.1 >= 0.99)
-
-
-def test_sound_is_the_same_for_every_crop_and_follows_the_picture(clip: Path) -> None:
-    made = features(clip, BOTH).features.array
-    np.testing.assert_array_equal(made[..., :2], features(clip, SEES).features.array)
-    sound = features(clip, HEARS).features.array
-    np.testing.assert_array_equal(made[..., 2:], np.repeat(sound, 2, axis=0))
-
-
-def test_no_sound_is_silence_and_said(
-    normal_clip: Path, clip_frames: list[Image], tmp_path: Path
+def test_the_example_in_its_docstring_runs(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    array = np.stack(clip_frames)
-    for source in (open_source(normal_clip), open_source(array)):
-        made = extract_video(source, backbone_spec(BOTH, HOW), BOTH)
-        assert made.notes == ("no sound: silence in its place",)
-        assert not made.features.array[..., 2:].any()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(1.0, "ends 1.0 s before the picture"), (3.5, "goes on after"), (2, "")]
-)
-def test_sound_of_another_length_is_said(
-    seconds: float, words: str, tmp_path: Path, frames: list[Image]
-) -> None:
-    path = with_sound(tmp_path / "v.mkv", frames, [tone(seconds)])
-    made = features(path, BOTH)
-    assert made.features.timebase.n_frames == 50
-    assert len(made.notes) == bool(words)
-    assert words in " ".join(made.notes)
-    assert (made.features.array[0, -1, 4] > 0.2) == (seconds >= 2)
-
-
-def test_silence_is_worked_out_once(normal_clip: Path) -> None:
-    calls = []
-
-    def counted(windows: np.ndarray) -> np.ndarray:
-        calls.append(len(windows))
-        return loudness(windows)
-
-    backbone = replace(HEARS, audio_encoders=(AudioEncoder(counted, RATE, WINDOW),))
-    assert features(normal_clip, backbone).features.array.shape == (1, 12, 3)
-    assert calls == [1]
-
-
-def test_going_on_with_sound_gives_the_same(clip: Path, tmp_path: Path) -> None:
-    partial = PartialFeatures(tmp_path / "p", chunk=2)
-    spec = backbone_spec(BOTH, HOW)
-    first = extract_video(open_source(clip), spec, BOTH, partial=partial).features
-    calls = []
-    watched = replace(
-        BOTH, visual_encoders=(VisualEncoder(lambda s: calls.append(1) or brightness(s)),)
+    shutil.copy(clip, tmp_path / "fight.mp4")
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder(recurse=False).find(
+        module.extract, "oddframe.extract", globs={}
     )
-    again = PartialFeatures(tmp_path / "p", chunk=2)
-    made = extract_video(open_source(clip), spec, watched, partial=again).features
-    np.testing.assert_array_equal(made.array, first.array)
-    assert len(calls) == first.timebase.n_snippets % 2
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
-def test_a_backbone_that_is_another_is_refused(clip: Path) -> None:
-    with pytest.raises(UsageError, match=r"another backbone: .*backbone: eye\+ear, not eye"):
-        extract_video(open_source(clip), backbone_spec(SEES, HOW), BOTH)
-    broken = replace(
-        SEES, visual_encoders=(VisualEncoder(lambda s: np.full((len(s), 2), np.nan, np.float32)),)
+def test_the_summary_names_what_was_made_and_what_failed(
+    clip: Path, backbone: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_text("This is not a video.\n")
+    done: list[tuple[int, int | None, str]] = []
+    results: list[ExtractionResult] = []
+    messages: list[str] = []
+    summary = oddframe.extract(
+        [clip, broken],
+        backbone,
+        stride=8,
+        store=tmp_path / "store",
+        out=tmp_path / "out",
+        progress=lambda *state: done.append(state),
+        on_result=lambda result, _: results.append(result),
+        on_message=messages.append,
     )
-    with pytest.raises(InputError, match="not a number"):
-        features(clip, broken)
+    assert summary.extracted == (str(clip),)
+    assert summary.already_stored == ()
+    assert list(summary.failed) == [str(broken)]
+    assert "not a video" in summary.failed[str(broken)]
+    assert summary.exit_code == InputError.exit_code
+    (file,) = summary.files
+    features = oddframe.read_features(Path(file))
+    assert features.spec.stride == 8
+    assert summary.frames == features.timebase.n_frames == 50
+    assert (tmp_path / "out" / f"{clip.stem}__0.npy").is_file()
+    size = clip.stat().st_size + broken.stat().st_size
+    assert done[-1][:2] == (size, size)
+    assert all(text.startswith("2 videos: ") for _, _, text in done)
+    assert sorted(results, key=summary.results.index) == list(summary.results)
+    assert messages == [f"2 videos, tiny ({features.spec.hash()}), into {tmp_path / 'store'}"]
+    again = oddframe.extract([clip], backbone, stride=8, store=tmp_path / "store")
+    assert (again.extracted, again.already_stored, again.frames) == ((), (str(clip),), 0)
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "pcm_s16le"), (".ts", "aac")])
-def test_sound_stays_with_a_picture_that_starts_after_it(
-    suffix: str, codec: str, tmp_path: Path, frames: list[Image]
+def test_features_like_those_of_a_spec(clip: Path, tmp_path: Path) -> None:
+    first = oddframe.extract(clip, "aisfx", stride=8, store=tmp_path / "a")
+    spec = oddframe.read_features(Path(first.files[0])).spec
+    known = oddframe.extract(clip, spec=spec, store=tmp_path / "a")
+    assert known.already_stored == (str(clip),)
+    with pytest.raises(UsageError, match="leave out --backbone and --preset"):
+        oddframe.extract(clip, "i3d", spec=spec, store=tmp_path / "a")
+
+
+def test_a_script_needs_no_main_guard(clip: Path, backbone: str, tmp_path: Path) -> None:
+    run = run_script(
+        tmp_path,
+        f"import oddframe\nprint(len(oddframe.extract({str(clip)!r}, {backbone!r}).extracted))\n",
+    )
+    out, err = run.communicate(timeout=120)
+    assert (out, run.returncode) == ("1\n", 0), err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_workers_and_a_second_call_resumes(
+    clip_frames: list[Image], backbone: str, tmp_path: Path
 ) -> None:
-    samples = np.concatenate([np.zeros(3 * 48_000, np.float32), tone(1.5)])
-    path = tmp_path / f"v{suffix}"
-    with_sound(path, frames, [samples], picture_at_s=2.5, codec=codec)
-    made = extract_video(open_source(path), backbone_spec(BOTH, HOW), BOTH)
-    time = made.features.timebase
-    assert time.start_s == pytest.approx(2.5, abs=0.03)
-    assert made.notes == ()
-    ends_s = time.snippet_times()[:, 1] - (time.start_s - 2.5)
-    for end_s, heard in zip(ends_s, made.features.array[0, :, 2], strict=True):
-        assert (heard > 0.01) == (end_s > 3.0)
-
-
-def test_a_gap_in_the_time_line_takes_no_memory_and_sound_comes_at_its_time(
-    tmp_path: Path, frames: list[Image]
-) -> None:
-    path = with_sound(tmp_path / "v.mkv", frames, [tone(1)], sound_at_s=40_001.2)
-    times = np.arange(50) / 25 + np.repeat([0.0, 40_000.0], [30, 20])
-    with av.open(str(path)) as old, av.open(str(tmp_path / "gap.mkv"), "w") as new:
-        streams = {s: new.add_stream_from_template(s) for s in old.streams}
-        packets = [packet for packet in old.demux() if packet.dts is not None]
-        for packet in sorted(packets, key=lambda p: p.stream.type == "audio"):
-            if packet.stream.type == "video":
-                frame = round(packet.pts * packet.time_base * 25)
-                packet.pts = packet.dts = round(times[frame] / packet.time_base)
-            packet.stream = streams[packet.stream]
-            new.mux(packet)
-    tracemalloc.start()
-    made = extract_video(open_source(tmp_path / "gap.mkv"), backbone_spec(BOTH, HOW), BOTH)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert made.notes == ("its clock leaps by 11:06:40 at 0:00:01; no scores in between",)
-    time, loud = made.features.timebase, made.features.array[0, :, 2] > 0.01
-    assert time.gaps == (30,)
-    assert time.fps == 25
-    assert np.array_equal(loud, time.snippet_times()[:, 1] > 40_001.3)
-    assert peak < 40e6
+    encode(tmp_path / "long.mp4", clip_frames * 80)
+    script = (
+        "import oddframe\n"
+        "try:\n"
+        f"    summary = oddframe.extract('long.mp4', {backbone!r}, stride=1, store='store')\n"
+        "    print(summary.extracted)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    run = run_script(tmp_path, script)
+    while run.poll() is None and not list(tmp_path.glob("store/unfinished/*/done.json")):
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert out == "interrupted\n", err
+    assert not list(tmp_path.glob("store/??/*.safetensors"))
+    assert list(tmp_path.glob("store/unfinished/*/done.json"))
+    out, err = run_script(tmp_path, script).communicate(timeout=300)
+    assert out == "('long.mp4',)\n", err

@@ -122,8 +122,8 @@ def test_a_broken_one_costs_a_line_and_nothing_else(
     assert {each.videos for each in index.specs()} == {1, len(expected)}
     assert contents(open_index(store.root)) == expected
     (line,) = caplog.messages
-    assert line.startswith(f"{store.root / STORE_INDEX}: the index is broken (")
-    assert line.endswith(") and is made anew")
+    assert line.startswith(f"{store.root / STORE_INDEX}: the index is damaged (")
+    assert line.endswith(") and is rebuilt")
 
 
 def test_damage_that_no_question_meets_is_found(
@@ -150,7 +150,7 @@ def test_the_line_is_said_where_a_command_meets_it(store: FeatureStore) -> None:
     )
     assert (first.returncode, second.returncode, second.stderr) == (0, 0, "")
     assert first.stderr.count("\n") == 1
-    assert "index.sqlite: the index is broken (file is not a database)" in first.stderr
+    assert "index.sqlite: the index is damaged (file is not a database)" in first.stderr
     assert first.stdout == second.stdout
 
 

@@ -27,8 +27,8 @@ HOW = Preprocessing(
 HOLDING = """
 import sys
 from pathlib import Path
-from oddframe.features.extraction.partial import Partial
-assert Partial(Path(sys.argv[1])).acquire()
+from oddframe.features.extraction.partial import PartialFeatures
+assert PartialFeatures(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -80,7 +80,7 @@ def test_a_damaged_chunk_ends_what_is_taken_over(tmp_path: Path) -> None:
     again = PartialFeatures(tmp_path, chunk=2)
     np.testing.assert_array_equal(again.load(1, 8), rows)
     again.add(rows[:3])
-    whole = np.asarray(again.whole(1, 8))
+    whole = np.asarray(again.finish(1, 8))
     np.testing.assert_array_equal(whole[0], np.concatenate([rows, rows[:3]])[:, 0])
     np.testing.assert_array_equal(PartialFeatures(tmp_path, chunk=2).load(1, 8)[6:], rows[:2])
     os.truncate(tmp_path / "000.rows", 3 * 8 * 4)
@@ -118,7 +118,7 @@ def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_p
         assert not partials["alive"].acquire()
         alive.kill()
     assert partials["alive"].acquire()
-    assert partials["alive"].known(1, 8) == 2
+    assert partials["alive"].count_rows(1, 8) == 2
     partials["alive"].discard()
     partials["alive"].release()
     assert {path.name for path in tmp_path.iterdir()} == {names["new"], "notes.partial"}

@@ -35,7 +35,7 @@ def crop_files(folder: Path, array: Array, name: str = "video") -> Path:
 
 def found(folder: Path, layout: PublishedLayout = UCF, sound: Path | None = None) -> NpyFiles:
     heard = None if sound is None else FeatureFolder.scan(sound)
-    files, faults = FeatureFolder.scan(folder).of("video", layout, sound=heard)
+    files, faults = FeatureFolder.scan(folder).find("video", layout, sound=heard)
     assert not faults
     assert files is not None
     return files
@@ -119,7 +119,7 @@ def faulty(folder: Path, kind: FaultKind) -> None:
 )
 def test_each_fault_is_named(kind: FaultKind, said: str, tmp_path: Path) -> None:
     faulty(tmp_path, kind)
-    files, faults = FeatureFolder.scan(tmp_path).of("video", UCF, dim=1024)
+    files, faults = FeatureFolder.scan(tmp_path).find("video", UCF, dim=1024)
     faults += files.inspect().faults if files else ()
     (fault,) = [fault for fault in faults if fault.kind == kind]
     assert re.search(said, str(fault))
@@ -164,7 +164,7 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
 def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
     features = found(crop_files(tmp_path, made(10))).open()
     np.save(tmp_path / "video__2.npy", made(1, rows=6)[0])
-    with pytest.raises(InputError, match="has changed while it was used"):
+    with pytest.raises(InputError, match="changed while it was used"):
         features.array[2]
 
 

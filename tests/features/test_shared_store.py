@@ -38,7 +38,7 @@ from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.scoring import ScoringJob, ScoringSettings, load_detector, score_input
 from oddframe.video.mask import Masks
 from oddframe.video.source import open_source
-from tests.backbones.test_onnx_file import write
+from tests.backbones.test_onnx import write
 from tests.conftest import ROOT, Image, encode
 
 KILLS = 3
@@ -137,13 +137,13 @@ def test_an_extraction_waits_for_a_video_that_another_process_has(
 
     maker = making.ExtractionWorker(wanted, 10**9)
     monkeypatch.setattr(making, "limit_memory", lambda _: None)
-    maker._networks()
+    maker._load_backbones()
     other = maker._partial(clip, making.hash_video(clip), 0, lambda *_: None)
     assert other.acquire()
     try:
         other.add(np.zeros((other._chunk, 1, 3), np.float32))
         assert made(clip).busy
-        assert other.known(1, 3) == other._chunk, "what the other process has made stays"
+        assert other.count_rows(1, 3) == other._chunk, "what the other process has made stays"
         assert made(normal_clip).new == 1, "others are made meanwhile"
         other.discard()
         other.release()
@@ -237,7 +237,7 @@ def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
     assert other.acquire()
     other.add(np.zeros((2, 1, 1024), np.float32))
     assert score_input(job, settings, detector).result is not None
-    assert other.known(1, 1024) == 2
+    assert other.count_rows(1, 1024) == 2
     other.discard()
     other.release()
     assert {path.name for path in tmp_path.iterdir()} == {"fi150.json"}

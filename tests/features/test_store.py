@@ -20,17 +20,14 @@ from oddframe.errors import InputError, OddframeError
 from oddframe.features.formats.feature_file import (
     checksum,
     read_feature_header,
+    read_features,
+    tensors_of,
     timebase_to_dict,
+    write_features,
 )
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store.imports import StoredFeatures
-from oddframe.features.store.store import (
-    FeatureStore,
-    content_hash,
-    read_features,
-    tensors_of,
-    write_features,
-)
+from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.timeline import Timebase
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=8, crops=("center", "top_left"))
@@ -174,7 +171,7 @@ def test_a_file_that_contradicts_itself_is_refused(
         write_features(path, features)
         monkeypatch.undo()
     else:
-        monkeypatch.setattr("oddframe.features.store.store.SCHEMA", 2)
+        monkeypatch.setattr("oddframe.features.formats.feature_file.FILE_SCHEMA", 2)
         write_features(path, features)
         monkeypatch.undo()
     with pytest.raises(
@@ -255,8 +252,8 @@ FeatureStore(Path(sys.argv[1])).put("0f" * 32, t.some_features())
 WRITING = """
 import sys
 from pathlib import Path
-from oddframe._utils.files import atomic
-with atomic(Path(sys.argv[1])) as part, part.open("w") as file:
+from oddframe._utils.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as part, part.open("w") as file:
     file.write("half")
     file.flush()
     print("half", flush=True)

@@ -14,9 +14,13 @@ from safetensors.numpy import save
 from oddframe.backbones.base import VisualEncoder
 from oddframe.features.extraction.extract_video import ExtractionTask, backbone_spec, extract_tasks
 from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.features.formats.feature_file import checksum, write_tensors
+from oddframe.features.formats.feature_file import (
+    checksum,
+    read_features,
+    write_features,
+    write_tensors,
+)
 from oddframe.features.lazy_array import CropArray
-from oddframe.features.store.store import read_features, write_features
 from oddframe.video.source import open_source
 from tests.features.test_extract import HOW, SEES
 

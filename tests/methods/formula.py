@@ -1,4 +1,4 @@
-"""Weights, inputs and noise that a formula gives, as in the figures of the published code."""
+"""Weights, inputs and noise by formula, as in the reference values of the published code."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def rectified(shape: Sequence[int], seed: float) -> Tensor:
 
 
 def noise(like: Tensor, seed: float) -> Tensor:
-    """What stands for standard normal noise."""
+    """Replaces standard normal noise."""
     return _tensor(np.cos(0.37 * _count(like.shape) + seed), like.shape)

@@ -1,4 +1,4 @@
-"""Bags whose planted anomaly is in one of two modalities, the other being noise."""
+"""Bags with a planted anomaly in one of two modalities; the other one is noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOISE = 8
 
 
 def in_modality(which: Literal["picture", "sound"], n: int, seed: int) -> Planted:
-    """Planted bags with ``NOISE`` numbers of nothing in the place of the other modality."""
+    """Planted bags, with ``NOISE`` random values as the other modality."""
     made = planted(n, seed)
     generator = torch.Generator().manual_seed(seed)
     nothing = torch.randn(*made.bags.shape[:2], NOISE, generator=generator)
@@ -23,7 +23,7 @@ def in_modality(which: Literal["picture", "sound"], n: int, seed: int) -> Plante
 
 
 def auc_in(method: AnyMethod, small: Small, which: Literal["picture", "sound"]) -> float:
-    """AUC of snippets after a small training on what is planted in ``which``."""
+    """AUC of snippets after a short training on an anomaly planted in ``which``."""
     train, test = (in_modality(which, n, seed) for n, seed in ((160, 0), (40, 1)))
     sound = NOISE if which == "picture" else train.bags.shape[2] - NOISE
     config = method.Config.model_validate({**small.config, "sound": sound})

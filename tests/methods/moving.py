@@ -1,4 +1,4 @@
-"""Generated frames in which a square goes its way, and in odd ones turns and speeds up."""
+"""Generated frames of a moving square, which turns and speeds up in abnormal snippets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def square_videos(
 ) -> tuple[list[TrainingVideo], np.ndarray]:
     """Videos of nine snippets of grey frames (``side`` x ``side``), flattened, pixels in [0, 1].
 
-    A square of 6 pixels goes to the right by half a pixel a frame, in at one side and out at the
-    other; in the fourth to sixth snippet of an abnormal video it goes down, by ``speed``. Also
-    (n, 9) which snippets are odd.
+    A square of 6 pixels moves to the right by half a pixel a frame and wraps around. In the fourth
+    to sixth snippet of an abnormal video it moves down by ``speed``. Also returns a mask (n, 9) of
+    the abnormal snippets.
     """
     rng, videos = np.random.default_rng(seed), []
     odd = np.zeros((n, _SNIPPETS), dtype=bool)

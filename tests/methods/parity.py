@@ -1,8 +1,7 @@
-"""How close is close: comparing with the figures that published code printed.
+"""Comparison with reference values that the published code printed.
 
-Tolerances are those of the figures' own README: max(1e-5, five times the published code's own
-float32 error), relative to the figures' largest magnitude; for gradients and Adam steps
-max(1e-4, ...).
+Tolerances are those of the README of these values: max(1e-5, five times the float32 error of the
+published code), relative to the largest magnitude; max(1e-4, ...) for gradients and Adam steps.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ EXCLUDED = "params_with_rounding_noise_gradient_excluded"
 
 
 def close(ours: Tensor | float, theirs: Any, facts: Facts, section: str, floor: float) -> None:
-    """Assert that a figure is reproduced."""
+    """Assert that a value is reproduced."""
     got = ours.detach().numpy() if isinstance(ours, Tensor) else np.array(ours)
     expected = np.array(theirs)
     assert got.shape == expected.shape
@@ -34,14 +33,14 @@ step_close = partial(close, floor=1e-4)
 
 
 def row_close(ours: Tensor, figures: Facts, facts: Facts, section: str) -> None:
-    """Assert that a row of values fits what is known of it: its first eight, mean, extremes."""
+    """Assert the first eight values of a row, its sum, mean and extremes."""
     value_close(ours[:8], figures["first8"], facts, section)
     for name in {"sum", "mean", "min", "max"} & set(figures):
         value_close(getattr(ours, name)(), figures[name], facts, section)
 
 
 def tensor_close(ours: Tensor, figures: Facts, facts: Facts, section: str) -> None:
-    """Assert that a tensor fits what is known of it: shape, mean, deviation, its first eight."""
+    """Assert shape, mean, standard deviation and the first eight values of a tensor."""
     got = ours.detach()
     assert list(got.shape) == figures["shape"]
     first = got.reshape(-1, got.shape[-1])[0, :8]
@@ -54,7 +53,7 @@ def tensor_close(ours: Tensor, figures: Facts, facts: Facts, section: str) -> No
 def gradients_close(
     network: nn.Module, expected: Facts, facts: Facts, section: str = "grad_l2"
 ) -> None:
-    """Assert that every gradient has its length, and that unused parameters have none."""
+    """Assert the norm of every gradient, and that unused parameters have none."""
     found = {name: p.grad for name, p in network.named_parameters()}
     noise = {name.split("/")[-1] for name in facts["float64_check"].get(EXCLUDED, ())}
     for name, figure in expected.items():
@@ -83,7 +82,7 @@ def adam(
 
 
 class Watch:
-    """What went through a network's modules in one pass, by their names."""
+    """Records inputs and outputs of a network's modules by name."""
 
     def __init__(self, network: nn.Module) -> None:
         self.inputs: dict[str, list[Tensor]] = {}

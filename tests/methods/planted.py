@@ -1,9 +1,9 @@
-"""Bags with a planted anomaly that their means do not know, and a small training on them.
+"""Bags with a planted anomaly that only the labels reveal, and a short training on them.
 
-A bag is sixteen scenes of two snippets. A scene is one of 24 kinds, equally far from each other.
-Kind 0 is odd: every abnormal bag has it, no normal one has it. Over all it is as frequent as the
-others, and in a bag as often alone of its kind as they are: nothing but the bags' labels tells what
-is odd. Bags lie so far apart that their means do not tell.
+A bag has sixteen scenes of two snippets. A scene is one of 24 kinds, at equal distances. Kind 0 is
+the anomaly: every abnormal bag has it, no normal one does. It is as frequent as the others, overall
+and within a bag, so nothing but the labels of the bags tells which kind is abnormal. The offsets of
+bags are so large that the mean of a bag does not give its label away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OPTIMISERS = {
 
 @dataclass(frozen=True)
 class Small:
-    """How a method is made small and fast for a test: its config, rate and steps."""
+    """A small and fast setting of a method for tests: its config, learning rate and steps."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     lr: float = 3e-3
@@ -40,7 +40,7 @@ class Small:
 
 @dataclass(frozen=True)
 class Planted:
-    """Bags (B, T, D), their labels (B,), and which snippets are odd, (B, T)."""
+    """Bags (B, T, D), their labels (B,), and the mask of abnormal snippets (B, T)."""
 
     bags: Tensor
     labels: Tensor
@@ -48,7 +48,7 @@ class Planted:
 
 
 def planted(n: int, seed: int) -> Planted:
-    """``n`` normal bags and ``n`` abnormal ones; the kinds are the same for every seed."""
+    """``n`` normal and ``n`` abnormal bags; the kinds are the same for every seed."""
     axes = np.linalg.qr(np.random.default_rng(7).normal(size=(KINDS, KINDS)))[0]
     rng = np.random.default_rng(seed)
     labels = np.repeat([0.0, 1.0], n)
@@ -68,9 +68,9 @@ def planted(n: int, seed: int) -> Planted:
 def trained(
     method: AnyMethod, config: BaseModel, small: Small, bags: Tensor, labels: Tensor, seed: int
 ) -> nn.Module:
-    """The method's network after its small training, eight bags of either kind a step.
+    """The method's network after a short training with eight bags of each class a step.
 
-    On one thread: more are slower on so little, and add floats in another order.
+    On one thread: more would be slower here, and sum floats in another order.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

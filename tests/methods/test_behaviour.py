@@ -1,6 +1,6 @@
-"""What every method does, whichever it is. A new one in the registry is tested here by itself.
+"""What every method must do. A new one in the registry is tested here automatically.
 
-Where the default widths are too slow for a test, ``SMALL`` has a line.
+``SMALL`` has a config for those whose default widths are too slow for a test.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from oddframe.methods.base import AnyMethod, Loss
+from oddframe.methods.base import AnyMethod, Loss, Unsupervised, WeaklySupervised
+from oddframe.methods.one_class.base import OneClass
 from oddframe.methods.registry import get_method, method_names
 from tests.methods.planted import Planted, Small, planted, trained
 
@@ -64,12 +65,13 @@ SMALL: dict[str, Small] = {
     "pang": Small({"hidden": 64, "inner": 8, "rank": 64, "dropout": 0.2}, lr=5e-3),
 }
 TRAINED = [name for name in method_names() if not get_method(name).one_class]
-TOLD = [name for name in TRAINED if not get_method(name).unsupervised]
+WEAK = [name for name in TRAINED if not get_method(name).unsupervised]
+KINDS = (WeaklySupervised, OneClass, Unsupervised)
 LABELS = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
 
 every_method = pytest.mark.parametrize("name", method_names())
 every_trained_method = pytest.mark.parametrize("name", TRAINED)
-every_told_method = pytest.mark.parametrize("name", TOLD)
+every_weak_method = pytest.mark.parametrize("name", WEAK)
 
 
 def small(name: str, **fields: Any) -> tuple[AnyMethod, BaseModel]:
@@ -81,7 +83,7 @@ def small(name: str, **fields: Any) -> tuple[AnyMethod, BaseModel]:
 
 
 def network(name: str, dim: int = 16, **fields: Any) -> nn.Module:
-    """A network with all weights drawn, none at zero."""
+    """A network whose parameters are all random, also those that start at zero."""
     method, config = small(name, **fields)
     torch.manual_seed(0)
     made: nn.Module = method.network(dim, config)
@@ -94,7 +96,7 @@ def network(name: str, dim: int = 16, **fields: Any) -> nn.Module:
 
 @cache
 def data() -> tuple[Planted, Planted]:
-    """To train on, and to test on."""
+    """Training and test bags."""
     return planted(160, 0), planted(40, 1)
 
 
@@ -105,7 +107,7 @@ def auc(made: nn.Module, test: Planted) -> float:
 
 
 def learns(method: AnyMethod, config: BaseModel, how: Small, seeds: int = 1) -> None:
-    """Assert that it finds what is planted, from the bags' labels, with most of the seeds."""
+    """Assert that it learns the planted anomaly from the bags' labels with most of the seeds."""
     (train, test), found = data(), []
     for seed in range(seeds):
         found.append(auc(trained(method, config, how, train.bags, train.labels, seed), test))
@@ -114,7 +116,7 @@ def learns(method: AnyMethod, config: BaseModel, how: Small, seeds: int = 1) -> 
     raise AssertionError(found)
 
 
-def test_means_of_bags_do_not_tell() -> None:
+def test_the_mean_of_a_bag_does_not_give_its_label_away() -> None:
     train, test = data()
     model = LogisticRegression(max_iter=1000).fit(train.bags.mean(1), train.labels)
     guessed = model.decision_function(test.bags.mean(1))
@@ -123,8 +125,8 @@ def test_means_of_bags_do_not_tell() -> None:
     assert roc_auc_score(test.odd.flatten(), snippets) < 0.95
 
 
-@every_told_method
-def test_learns_what_is_planted(name: str) -> None:
+@every_weak_method
+def test_learns_the_planted_anomaly(name: str) -> None:
     learns(*small(name), SMALL.get(name, Small()), seeds=3)
 
 
@@ -142,7 +144,7 @@ class NoLoss:
         return replace(loss, total=0 * loss.total)
 
 
-@every_told_method
+@every_weak_method
 def test_does_not_learn_without_its_loss(name: str) -> None:
     method, config = small(name)
     with pytest.raises(AssertionError):
@@ -150,10 +152,10 @@ def test_does_not_learn_without_its_loss(name: str) -> None:
 
 
 @pytest.mark.slow
-@every_told_method
+@every_weak_method
 def test_learns_nothing_from_shuffled_labels(name: str) -> None:
-    """Half of either kind is called abnormal, then the other half, with as many seeds as it takes
-    to know the mean."""
+    """Half of each class is labelled abnormal, then the other half, with as many seeds as the mean
+    needs."""
     (method, config), (train, test) = small(name), data()
     how, found = replace(SMALL.get(name, Small()), steps=20), []
     for seed in range(30):
@@ -168,7 +170,7 @@ def test_learns_nothing_from_shuffled_labels(name: str) -> None:
 
 
 @every_method
-def test_videos_of_a_batch_do_not_know_each_other(name: str) -> None:
+def test_videos_of_a_batch_are_independent(name: str) -> None:
     made = network(name).eval()
     bags = torch.randn(5, 9, 16)
     with torch.inference_mode():
@@ -217,7 +219,7 @@ def test_normal_and_abnormal_bags_come_in_any_order(name: str, length: int) -> N
 
 
 class Held(TorchFunctionMode):
-    """What is detached keeps the value that it had the first time through."""
+    """Detached tensors keep the value that they had in the first pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -272,9 +274,27 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 
 
 @every_method
-def test_says_where_it_comes_from(name: str) -> None:
-    about = get_method(name).info
-    assert (about.supervision == "none") == get_method(name).unsupervised
-    assert about.paper
-    assert about.evidence
-    assert about.checked != "from the paper" or about.deviations, "say what was chosen"
+def test_documents_its_origin(name: str) -> None:
+    info = get_method(name).info
+    assert info.paper
+    assert info.evidence
+    assert info.checked != "from the paper" or info.deviations, "say what was chosen"
+
+
+@every_method
+def test_its_type_says_what_it_learns_from(name: str) -> None:
+    method = get_method(name)
+    kinds = [kind for kind in KINDS if isinstance(method, kind)]
+    assert len(kinds) == 1
+    assert method.one_class == (kinds == [OneClass])
+    assert method.unsupervised == (kinds == [Unsupervised])
+    assert method.needs_abnormal_videos == (kinds == [WeaklySupervised])
+    target = method.describe_target(["fight", "fall", "fight"])
+    assert (
+        target
+        == {
+            WeaklySupervised: "fall, fight",
+            OneClass: "what is unusual",
+            Unsupervised: "what is rare",
+        }[kinds[0]]
+    )

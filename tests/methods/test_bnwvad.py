@@ -39,14 +39,14 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(weighted)
 
 
-def test_the_farthest_of_each_video_and_of_the_batch_are_odd() -> None:
+def test_the_farthest_of_each_video_and_of_the_batch_are_selected() -> None:
     distance = torch.tensor([[9.0, 8.0, 7.0, 6.0, 1.0], [5.0, 0.0, 0.0, 0.0, 0.0]])
     odd = select_abnormal(distance, METHOD.Config())
     assert odd.int().tolist() == [[1, 1, 1, 1, 0], [1, 0, 0, 0, 0]]
 
 
-def test_normal_videos_share_in_what_is_compared() -> None:
-    """One a video first: the second farthest of one comes after the farthest of all."""
+def test_positives_are_taken_from_all_normal_videos() -> None:
+    """First the farthest of each video, then the second farthest of each."""
     first = torch.tensor([[9.0, 8.0, 0.0], [1.0, 0.0, 0.0], [2.0, 4.0, 0.0]])
     labels = torch.tensor([0.0, 0.0, 1.0])
     config = METHOD.Config(of_video=0.7, of_batch=0.0)
@@ -86,12 +86,12 @@ def test_the_head_by_hand() -> None:
     torch.testing.assert_close(second, away.sum(1).sqrt())
 
 
-def test_nothing_is_dropped_and_snippets_hear_of_each_other() -> None:
+def test_there_is_no_dropout_and_attention_is_over_snippets() -> None:
     torch.manual_seed(0)
     network = METHOD.network(6, METHOD.Config(hidden=32, heads=2, head_dim=8)).train()
     x = torch.randn(4, 10, 6)
     labels = torch.tensor([0.0, 0.0, 1.0, 1.0])
-    torch.testing.assert_close(network(x, labels).head, network(x, labels).head)
+    torch.testing.assert_close(network(x, labels).head_scores, network(x, labels).head_scores)
     other = x.clone()
     other[:, :3] += 1
     with torch.inference_mode():
@@ -106,13 +106,13 @@ def test_order_is_that_of_the_published_criterion() -> None:
     x = torch.randn(1, 40, 6)
     with torch.inference_mode():
         out, training = network(x), network(x, torch.zeros(1))
-    raw = training.head * (training.first + training.second)
+    raw = training.head_scores * (training.first + training.second)
     torch.testing.assert_close(out.logits.exp(), raw)
     torch.testing.assert_close(out.scores, raw / (1 + raw))
 
 
-def test_a_scale_is_found_anew_whatever_it_was() -> None:
-    """A network is looked at several times in a training; each time its scale is set by r alone."""
+def test_calibration_does_not_depend_on_the_previous_scale() -> None:
+    """Training calibrates several times; the scale depends on r alone each time."""
     torch.manual_seed(0)
     network = METHOD.network(6, METHOD.Config(hidden=32, heads=2, head_dim=8)).eval()
     assert isinstance(network, BnWvadNetwork)
@@ -129,7 +129,7 @@ def test_a_scale_is_found_anew_whatever_it_was() -> None:
     assert (scores > 0.5).sum() == 2  # One in a hundred of 120.
 
 
-def test_scores_lie_where_training_normals_are() -> None:
+def test_scores_are_scaled_by_normal_training_videos() -> None:
     videos, _ = planted(6, 6, seed=1)
     config = small_config("bn_wvad", recipe={"steps": 20, "lr": 1e-3})
     network = fit(videos, config).network
@@ -152,7 +152,7 @@ def test_scores_lie_where_training_normals_are() -> None:
     assert torch.equal(before.argsort(), after.argsort())
 
 
-def test_normal_scores_are_measured_video_by_video() -> None:
+def test_the_norm_of_scores_is_taken_for_each_video() -> None:
     head = torch.tensor([[0.3, 0.4], [0.6, 0.8], [0.9, 0.9]])
     far = torch.ones(3, 2)
     labels = torch.tensor([0.0, 0.0, 1.0])
@@ -160,7 +160,7 @@ def test_normal_scores_are_measured_video_by_video() -> None:
     assert loss.terms["normal"].item() == pytest.approx((0.5 + 1) / 2)
 
 
-def test_distances_in_training_are_from_statistics_that_know_the_batch() -> None:
+def test_distances_in_training_use_statistics_that_include_the_batch() -> None:
     torch.manual_seed(0)
     head = Head(64).train()
     x = 3 * torch.randn(4, 64, 9) + 1

@@ -1,4 +1,4 @@
-"""BN-WVAD against figures that its published code printed, on features of length 1024."""
+"""BN-WVAD against values that its published code printed, on features of length 1024."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def test_scores(network: BnWvadNetwork, length: int) -> None:
 
 
 def test_scores_of_several_crops(network: BnWvadNetwork) -> None:
-    """The published code averages distances and head scores, and multiplies then."""
+    """The published code averages distances and head scores, then multiplies them."""
     bags = formula.features((5, 37, FACTS["dim"]), FACTS["seed_S"])
     with torch.inference_mode():
         out = network.eval()(bags, torch.zeros(5))
-    found = (out.first + out.second).mean(0) * out.head.mean(0)
+    found = (out.first + out.second).mean(0) * out.head_scores.mean(0)
     value_close(found, FACTS["eval"]["T37_crops5"], FACTS, "eval")
 
 
@@ -87,7 +87,7 @@ def test_intermediates(trained: Step) -> None:
 
 def test_training_scores_and_distances(trained: Step) -> None:
     section = "train_scores_of_normal"
-    value_close(trained.output.head[:2], FACTS[section], FACTS, section)
+    value_close(trained.output.head_scores[:2], FACTS[section], FACTS, section)
     for name, figures in FACTS["train_distances"].items():
         value_close(getattr(trained.output, name), figures, FACTS, "train_distances")
 

@@ -1,4 +1,4 @@
-"""Published checkpoints load as they are; what does not fit is named."""
+"""Published checkpoints load unchanged; errors name the tensors that do not fit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_names_of_the_published_code_load_strictly(
     assert scores.isfinite().all()
 
 
-def test_names_what_does_not_fit(published: dict[str, Tensor], tmp_path: Path) -> None:
+def test_errors_name_the_tensors_that_do_not_fit(
+    published: dict[str, Tensor], tmp_path: Path
+) -> None:
     state = dict(published)
     del state["encoder_var.0.bias"]
     state["extra"] = torch.zeros(1)
@@ -70,7 +72,7 @@ class Evil:
         return print, ("unpickled",)
 
 
-def test_refuses_what_is_no_checkpoint(
+def test_refuses_other_files(
     published: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = write(tmp_path / "whole.pkl", published).read_bytes()

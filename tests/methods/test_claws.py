@@ -1,4 +1,4 @@
-"""CLAWS: its loss, its clusters and its suppression by hand."""
+"""CLAWS: loss, clusters and suppression by hand."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_clusters_of_abnormal_videos_are_pushed_apart_and_of_normal_ones_togethe
     assert cluster(far, near) == pytest.approx(math.sqrt(2) + 1, abs=1e-5)
 
 
-def test_what_is_the_same_everywhere_is_left_as_it_is() -> None:
+def test_suppression_keeps_constant_features() -> None:
     torch.manual_seed(0)
     suppress = NormalcySuppression(3)
     x = torch.rand(1, 1, 3).expand(1, 40, 3)
     torch.testing.assert_close(suppress(x), x)
 
 
-def test_suppression_by_hand_and_behind_both_layers() -> None:
+def test_suppression_by_hand_after_both_layers() -> None:
     torch.manual_seed(0)
     network = METHOD.network(6, METHOD.Config(hidden=5, bottleneck=4)).eval()
     for layer in (network.suppress, network.suppress_again):
@@ -76,13 +76,13 @@ def test_suppression_by_hand_and_behind_both_layers() -> None:
     torch.testing.assert_close(out.hidden, torch.nn.functional.normalize(y, dim=-1))
 
 
-def test_clusters_are_those_that_lloyds_algorithm_ends_with() -> None:
+def test_clusters_are_the_result_of_all_iterations() -> None:
     """It starts at 12 and 0, from where 5.5 belongs to 0; not so from the first means."""
     x = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.5, 6.5, 7.0, 12.0])[None, :, None]
     assert centre_distance(x).item() == pytest.approx((5.5 + 6.5 + 7 + 12) / 4)
 
 
-def test_a_fresh_network_suppresses_nothing_and_is_sure_of_nothing() -> None:
+def test_an_untrained_network_does_not_suppress_or_saturate() -> None:
     torch.manual_seed(0)
     network = METHOD.network(1024, METHOD.Config()).eval()
     x = torch.randn(4, 96, 1024)
@@ -92,8 +92,8 @@ def test_a_fresh_network_suppresses_nothing_and_is_sure_of_nothing() -> None:
     assert network(x).scores.sub(0.5).abs().quantile(0.95) < 0.47
 
 
-def test_clusters_move_as_their_members_do() -> None:
-    """The slope of a distance of centres is shared by a cluster's members."""
+def test_the_gradient_of_a_centre_is_shared_by_its_members() -> None:
+    """The gradient of the distance of centres is shared by the members of a cluster."""
     bag = torch.tensor([[1.0, 0], [1, 0], [0.8, 0.6]])
     hidden = torch.stack([bag, bag]).requires_grad_()
     scores = torch.full((2, 3), 0.5)

@@ -1,4 +1,4 @@
-"""CRFD: its loss by hand, and what it sees of the future."""
+"""CRFD: loss by hand, and causality."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(weighted)
 
 
-def test_beyond_the_margin_there_is_nothing_to_gain() -> None:
+def test_no_loss_beyond_the_margin() -> None:
     scores = torch.tensor([[0.2], [0.6]])
     hidden = torch.tensor([[[1.0, 0.0]], [[-1.0, 0.0]]])
     loss = METHOD.loss(CrfdOutput(scores, scores.logit(), hidden), LABELS, METHOD.Config())
@@ -35,7 +35,7 @@ def test_beyond_the_margin_there_is_nothing_to_gain() -> None:
     assert loss.terms["compact"].item() == 0
 
 
-def test_the_local_branch_sees_the_past_alone() -> None:
+def test_the_local_branch_is_causal() -> None:
     torch.manual_seed(0)
     relation = CausalRelation(METHOD.Config(hidden=4, inner=3)).eval()
     x = torch.randn(1, 8, 4)
@@ -63,7 +63,7 @@ def test_the_relation_by_hand(reach: float) -> None:
     torch.testing.assert_close(relation(x)[0], x[0] + relation.out(both))
 
 
-def test_the_network_gives_features_of_length_1_and_looks_back_as_far_as_its_kernel() -> None:
+def test_features_are_normalised_and_the_classifier_is_causal() -> None:
     torch.manual_seed(0)
     network = METHOD.network(4, METHOD.Config(hidden=8, inner=3)).eval()
     x = torch.randn(2, 12, 4)
@@ -77,7 +77,7 @@ def test_the_network_gives_features_of_length_1_and_looks_back_as_far_as_its_ker
     torch.testing.assert_close(out.logits[:, -1], last)
 
 
-def test_what_is_long_ago_counts_less() -> None:
+def test_local_weights_decay_with_the_distance() -> None:
     relation = CausalRelation(METHOD.Config(hidden=1, inner=1)).eval()
     with torch.inference_mode():
         relation.q.weight.zero_()
@@ -95,7 +95,7 @@ def test_what_is_long_ago_counts_less() -> None:
 
 
 def test_features_of_several_videos_by_hand() -> None:
-    """One centre of all normal videos; of 16 snippets the two that score highest are the oddest."""
+    """One centre of all normal videos; of 16 snippets the top k are two."""
     torch.manual_seed(0)
     scores, hidden = torch.rand(3, 16), F.normalize(torch.randn(3, 16, 2), dim=-1)
     labels = torch.tensor([0.0, 1.0, 0.0])

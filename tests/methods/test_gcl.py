@@ -1,4 +1,4 @@
-"""GCL: both losses by hand, what is rare is found, and labels are never read."""
+"""GCL: both losses by hand; it finds rare snippets and never reads labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = Small({"wide": 32, "narrow": 8, "hidden": 32, "bottleneck": 16, "dropout
 
 
 def rare(n: int, seed: int) -> Planted:
-    """Snippets in six dimensions of 24, but for one in twenty; labels say nothing of them."""
+    """Snippets in six dimensions of 24, except for one in twenty; labels are random."""
     axes = torch.linalg.qr(torch.randn(24, 24, generator=torch.Generator().manual_seed(7)))[0]
     rng = torch.Generator().manual_seed(seed)
     odd = torch.rand(2 * n, 32, generator=rng) < 0.05
@@ -32,14 +32,14 @@ def rare(n: int, seed: int) -> Planted:
 
 
 def output(done: float) -> GclOutput:
-    """Three snippets a bag; of errors 6 alone, of scores 0.9 alone lies far above the mean."""
+    """Three snippets a bag; only the error 6 and the score 0.9 are far above the mean."""
     scores = torch.tensor([[0.1, 0.2, 0.1], [0.1, 0.9, 0.2]])
     error = torch.tensor([[1.0, 1.0, 6.0], [1.0, 2.0, 1.0]])
     ones = torch.tensor([[3.0, 3.0, 3.0], [3.0, 0.5, 3.0]])
     return GclOutput(scores, scores.logit(), error, ones, torch.full((2,), done))
 
 
-def test_what_lies_far_above_the_mean() -> None:
+def test_labels_are_values_far_above_the_mean() -> None:
     values = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 6.0]])  # Mean 1, deviation sqrt(5).
     assert threshold_labels(values, 1.0).tolist() == [[0, 0, 0], [0, 0, 1]]
     assert threshold_labels(values, 2.3).sum() == 0
@@ -78,8 +78,8 @@ def test_labels_do_not_matter_to_the_loss() -> None:
     assert found[0].total == found[1].total
 
 
-def test_the_generator_learns_to_spoil_what_is_odd() -> None:
-    """Distances to ones fall where the discriminator says odd: their gradient is there alone."""
+def test_negative_learning_draws_abnormal_snippets_to_ones() -> None:
+    """Distances to ones have a gradient only where the discriminator's label is abnormal."""
     made = output(1.0)
     made.to_ones.requires_grad_()
     made.error.requires_grad_()
@@ -98,18 +98,18 @@ def found(method: object, bags: Planted, seed: int = 0) -> float:
     return float(roc_auc_score(test.odd.flatten(), logits.flatten()))
 
 
-def test_what_is_rare_is_found_but_not_without_the_loss() -> None:
+def test_rare_snippets_are_found_but_not_without_the_loss() -> None:
     assert found(METHOD, rare(100, 0)) > 0.95
     assert found(NoLoss(METHOD), rare(100, 0)) < 0.8
 
 
 def test_stages_come_in_order() -> None:
-    with pytest.raises(ValidationError, match="nobody has taught it"):
+    with pytest.raises(ValidationError, match="its stage comes later"):
         METHOD.Config(alone=0.6)
 
 
-def test_how_far_is_far_is_set_for_either() -> None:
-    """Both snippets lie 2.2 deviations above the mean."""
+def test_the_threshold_is_set_by_deviations() -> None:
+    """Both snippets are 2.2 standard deviations above the mean."""
     loss = METHOD.loss(output(1.0), LABELS, METHOD.Config(deviations=2.5))
     assert loss.terms["make"].item() == pytest.approx(2)
     tell = -sum(log(1 - s) for s in (0.1, 0.2, 0.1, 0.1, 0.9, 0.2)) / 6

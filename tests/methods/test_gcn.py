@@ -1,4 +1,4 @@
-"""GCN: both losses by hand, and whose turn it is."""
+"""GCN: both losses by hand, and their alternation."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def bce(scores: list[float], targets: list[float]) -> float:
     return -sum(t * math.log(s) + (1 - t) * math.log(1 - s) for s, t in pairs) / len(scores)
 
 
-def test_at_first_snippets_have_their_videos_labels() -> None:
+def test_the_first_labels_are_those_of_the_videos() -> None:
     found = loss(0.0, torch.stack([SCORES, SCORES], dim=1))
     assert found.total.item() == pytest.approx(bce([0.2, 0.4, 0.3, 0.9], [0, 0, 1, 1]))
 
 
-def test_then_those_of_the_graph_but_normal_videos_stay_normal() -> None:
+def test_later_labels_are_the_graphs_but_0_in_normal_videos() -> None:
     found = loss(0.5, torch.stack([SCORES, SCORES], dim=1))
     assert found.total.item() == pytest.approx(bce([0.2, 0.4, 0.3, 0.9], [0, 0, 0.1, 0.8]))
 
 
 @pytest.mark.parametrize("done", [0.25, 0.75, 1.0])
-def test_the_graph_learns_what_the_classifier_is_sure_of(done: float) -> None:
+def test_the_graph_learns_from_confident_snippets(done: float) -> None:
     spread = torch.tensor([[0.0, 0.05], [0.01, 0.1]])
     guesses = torch.stack([SCORES - spread, SCORES + spread], dim=1)
     found = loss(done, guesses, sure=0.5, ensemble=3.0)
@@ -54,7 +54,7 @@ def test_the_graph_learns_what_the_classifier_is_sure_of(done: float) -> None:
     assert found.total.item() == pytest.approx(direct + 3 * ensemble)
 
 
-def test_each_learns_in_its_turn_alone() -> None:
+def test_classifier_and_graph_are_trained_alternately() -> None:
     torch.manual_seed(0)
     config = METHOD.Config(hidden=8, bottleneck=4)
     for done, learner in ((0.0, "classifier"), (0.2, "cleaner"), (0.4, "classifier")):
@@ -66,7 +66,7 @@ def test_each_learns_in_its_turn_alone() -> None:
 
 
 def test_the_graph_network_by_hand() -> None:
-    """Rows of both graphs sum to 1; what the branches give is added."""
+    """Rows of both graphs sum to 1; the outputs of the branches are added."""
     torch.manual_seed(0)
     cleaner = NoiseCleaner(3, METHOD.Config(hidden=8, bottleneck=4, sharpness=2.0)).eval()
     x = torch.randn(1, 5, 3)
@@ -82,7 +82,7 @@ def test_the_graph_network_by_hand() -> None:
     torch.testing.assert_close(cleaner(x)[0], cleaner.score(fused[0] + fused[1]).squeeze(-1))
 
 
-def test_time_has_an_order_but_no_direction_for_the_graph() -> None:
+def test_the_graph_is_symmetric_in_time() -> None:
     torch.manual_seed(0)
     cleaner = NoiseCleaner(3, METHOD.Config(hidden=8, bottleneck=4, dropout=0.0)).eval()
     x = torch.randn(1, 7, 3)
@@ -92,15 +92,15 @@ def test_time_has_an_order_but_no_direction_for_the_graph() -> None:
         assert (cleaner(x[:, [1, 0, 2, 3, 4, 5, 6]]) - there).abs().max() > 1e-4
 
 
-def test_every_pass_drops_something_else_and_the_first_one_is_the_classifiers() -> None:
+def test_passes_have_different_dropout_and_the_first_gives_the_scores() -> None:
     torch.manual_seed(0)
     config = METHOD.Config(hidden=64, bottleneck=32, passes=3)
     network = METHOD.network(6, config).train()
     x = torch.randn(2, 9, 6)
     out = network(x, LABELS)
-    assert out.guesses.shape == (2, 3, 9)
-    torch.testing.assert_close(out.guesses[:, 0], out.scores)
-    assert (out.guesses.std(1) > 1e-4).all()
-    assert (out.cleaned - out.again).abs().max() > 1e-4
+    assert out.passes.shape == (2, 3, 9)
+    torch.testing.assert_close(out.passes[:, 0], out.scores)
+    assert (out.passes.std(1) > 1e-4).all()
+    assert (out.cleaned - out.cleaned_again).abs().max() > 1e-4
     quiet = network.eval()(x, LABELS)
-    torch.testing.assert_close(quiet.guesses, quiet.scores[:, None].expand(2, 3, 9))
+    torch.testing.assert_close(quiet.passes, quiet.scores[:, None].expand(2, 3, 9))

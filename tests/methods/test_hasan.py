@@ -50,7 +50,7 @@ def found_auc(config: TrainConfig) -> float:
     return roc_auc(odd.ravel(), np.concatenate(scores))
 
 
-def test_what_is_not_rebuilt_is_the_error() -> None:
+def test_the_error_is_the_residual_of_the_reconstruction() -> None:
     network = tiny()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -66,7 +66,7 @@ def test_what_is_not_rebuilt_is_the_error() -> None:
 
 
 def test_the_autoencoder_by_hand() -> None:
-    """tanh between layers, none at the end; what was pooled goes back to where it came from."""
+    """tanh between layers, none at the end; unpooling uses the indices of pooling."""
     torch.manual_seed(0)
     auto = Autoencoder(HasanConfig(frames=2, widths=(4, 3, 2), kernel=3, stride=2))
     stacks = torch.rand(2, 2, 20, 20)
@@ -80,7 +80,7 @@ def test_the_autoencoder_by_hand() -> None:
     torch.testing.assert_close(auto(stacks), auto.back1(x, output_size=(20, 20)))
 
 
-def test_the_mean_picture_is_that_of_all_frames() -> None:
+def test_the_mean_image_is_that_of_all_frames() -> None:
     config = HasanConfig(frames=2, widths=(4, 4, 4), kernel=1, stride=1)
     network, stacks = METHOD.network(32, config), torch.rand(5, 32)
     network.fit_snippets(stacks)
@@ -129,14 +129,14 @@ def test_a_square_that_turns_and_speeds_up_is_found() -> None:
 
 
 class NoLoss(Hasan):
-    """Its loss replaced by zero."""
+    """With a loss of zero."""
 
     def loss(self, output: HasanOutput, labels: Tensor, config: HasanConfig) -> Loss:
         loss = super().loss(output, labels, config)
         return replace(loss, total=0 * loss.total)
 
 
-def test_it_is_not_found_without_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_found_without_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("oddframe.methods.registry._METHODS", {"hasan": NoLoss()})
     assert found_auc(small_config()) < 0.8
 
@@ -164,7 +164,7 @@ def test_pixels_are_not_standardised_and_a_log_is_kept(tmp_path: Any) -> None:
     assert len((tmp_path / "log").read_text().splitlines()) == 4
 
 
-def test_scores_of_a_video_are_min_max_normalised_if_asked_for() -> None:
+def test_per_video_scores_are_min_max_normalised() -> None:
     torch.manual_seed(0)
     plain = tiny()
     network = METHOD.network(16, TINY.model_copy(update={"per_video": True}))
@@ -182,7 +182,7 @@ def published(config: BaseModel) -> HasanNetwork:
         return METHOD.network(10 * 227 * 227, config)
 
 
-def test_it_has_the_published_size() -> None:
+def test_the_autoencoder_has_the_published_size() -> None:
     auto = published(HasanConfig()).autoencoder
     shapes = [tuple(layer.weight.shape) for layer in auto.children()]  # type: ignore[union-attr, arg-type]
     assert shapes == [

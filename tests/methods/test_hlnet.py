@@ -1,4 +1,4 @@
-"""HL-Net: its loss and its graphs by hand."""
+"""HL-Net: loss and graphs by hand."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(terms["cls"] + terms["online"] + 5 * terms["distil"])
 
 
-def test_snippets_that_look_alike_are_joined() -> None:
+def test_the_holistic_graph_connects_similar_snippets() -> None:
     x = torch.tensor([[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]])  # Cosines 0.8, 0, 0.6.
     graph = network().holistic(x, torch.ones(1, 3, dtype=torch.bool))[0]
     expected = torch.tensor([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 1.0]]).softmax(1)
     torch.testing.assert_close(graph, expected)
 
 
-def test_snippets_scored_alike_are_joined_and_padding_is_not() -> None:
+def test_the_score_graph_connects_similar_scores_but_not_padding() -> None:
     online = torch.tensor([[0.3, -0.7, 5.0]])
     valid = torch.tensor([[True, True, False]])
     graph = network().by_score(online, valid)[0]
@@ -59,14 +59,14 @@ def test_snippets_scored_alike_are_joined_and_padding_is_not() -> None:
     assert not graph[:, 2].any()
 
 
-def test_the_online_head_sees_no_future() -> None:
+def test_the_online_head_is_causal() -> None:
     made, x = network(), torch.randn(1, 9, 2)
     with torch.inference_mode():
         whole, cut = made(x, torch.zeros(1)).online, made(x[:, :5], torch.zeros(1)).online
     torch.testing.assert_close(whole[:, :5], cut)
 
 
-def test_the_online_head_has_its_own_rate() -> None:
+def test_the_online_head_has_its_own_learning_rate() -> None:
     config = METHOD.Config(online_lr=1e-5)
     rest, own = METHOD.parameter_groups(network(), config)
     assert own["lr"] == 1e-5

@@ -1,4 +1,4 @@
-"""HL-Net against figures that its published code printed, with sound (D = 1152) and without."""
+"""HL-Net against values that its published code printed, with sound (D = 1152) and without."""
 
 from __future__ import annotations
 

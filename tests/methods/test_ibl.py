@@ -1,4 +1,4 @@
-"""IBL: its loss by hand, and that it sees no future."""
+"""IBL: loss by hand, and causality."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(weighted + 8e-5 * (terms["smooth"] + terms["sparse"]))
 
 
-def test_a_gap_that_is_wide_enough_need_not_be_wider() -> None:
+def test_no_loss_for_a_gap_beyond_the_margin() -> None:
     scores = torch.tensor([[0.2, 0.2, 0.2], [0.2, 0.9, 0.4]])
     config = METHOD.Config(gap=0.5)
     loss = METHOD.loss(Output(scores, scores.logit()), torch.tensor([0.0, 1.0]), config)
@@ -46,7 +46,7 @@ def test_a_block_by_hand() -> None:
     torch.testing.assert_close(block(x), expected)
 
 
-def test_a_snippet_is_scored_by_the_past_as_far_as_the_blocks_reach() -> None:
+def test_scores_depend_on_the_past_within_the_receptive_field() -> None:
     torch.manual_seed(0)
     network = METHOD.network(4, METHOD.Config(hidden=8)).eval()
     x = torch.randn(1, 20, 4)

@@ -1,4 +1,4 @@
-"""Layers that several methods have, by hand."""
+"""Layers that several methods share, by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oddframe.methods.registry import get_method
 from oddframe.methods.shared.layers import score_mlp
 
 
-def test_three_layers_have_one_rectifier_and_dropout_behind_two() -> None:
+def test_score_mlp_by_hand() -> None:
     torch.manual_seed(0)
     layers = score_mlp(6, 8, 5, 0.4)
     first, second, last = (layer for layer in layers if isinstance(layer, nn.Linear))
@@ -30,7 +30,7 @@ def test_three_layers_have_one_rectifier_and_dropout_behind_two() -> None:
 
 
 @pytest.mark.parametrize("name", ["hl_net", "pel4vad"])
-def test_weights_begin_by_glorots_rule_and_biases_as_pytorch_draws_them(name: str) -> None:
+def test_initial_weights_are_glorots_and_biases_pytorchs(name: str) -> None:
     method = get_method(name)
     torch.manual_seed(0)
     network = method.network(64, method.Config())

@@ -1,4 +1,4 @@
-"""The linear baseline learns what a weighted sum can tell, and no more."""
+"""The linear baseline learns a weighted sum of the features, and no more."""
 
 from __future__ import annotations
 

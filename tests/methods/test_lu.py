@@ -1,4 +1,4 @@
-"""Lu et al.: errors against least squares, the learning against its definition, planted frames."""
+"""Lu et al.: errors against least squares, the objective by definition, generated frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL: dict[str, Any] = {"height": 24, "cube": 6, "sizes": [[12, 12], [24, 24]]}
 
 
 def planes(seed: int = 0) -> torch.Tensor:
-    """(60, 6): points of three planes through 0."""
+    """(60, 6) points of three planes through 0."""
     rng = torch.Generator().manual_seed(seed)
     spans = torch.randn(3, 2, 6, generator=rng)
     return torch.cat([torch.randn(20, 2, generator=rng) @ span for span in spans])
@@ -45,7 +45,7 @@ def test_the_error_is_that_of_the_best_least_squares() -> None:
     np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-5)
 
 
-def test_combinations_rebuild_every_cube_to_within_the_bound() -> None:
+def test_combinations_reconstruct_every_cube_within_the_bound() -> None:
     x = planes()
     config = LuConfig(vectors=2, bound=0.01)
     found = learn_combinations(x, config)
@@ -56,13 +56,13 @@ def test_combinations_rebuild_every_cube_to_within_the_bound() -> None:
     assert len(found) < 30, "fewer than two cubes each would be no learning"
 
 
-def test_one_plane_takes_one_combination() -> None:
+def test_one_plane_needs_one_combination() -> None:
     (found,) = learn_combinations(planes()[:20], LuConfig(vectors=2, bound=0.01))
     rebuilt = planes()[:20] @ found @ found.T
     torch.testing.assert_close(rebuilt, planes()[:20], atol=1e-4, rtol=1e-4)
 
 
-def test_as_few_combinations_as_asked_for_rebuild_all_to_a_wider_bound() -> None:
+def test_fewer_combinations_reconstruct_all_within_a_wider_bound() -> None:
     x = torch.randn(200, 6)
     found = learn_combinations(x, LuConfig(vectors=1, bound=1e-6, combinations=5))
     assert 1 <= len(found) <= 5
@@ -74,7 +74,7 @@ def test_as_few_combinations_as_asked_for_rebuild_all_to_a_wider_bound() -> None
     assert torch.stack(errors).amin(0).mean() < least.mean()
 
 
-def test_each_choice_lowers_what_is_minimised() -> None:
+def test_alternation_lowers_the_objective() -> None:
     """The first combination's sum of gamma (error - bound) is below that of all cubes' basis."""
     x, bound = planes(3), 0.5
     (basis, *_) = learn_combinations(x, LuConfig(vectors=2, bound=bound))
@@ -97,7 +97,7 @@ def test_gradients_of_cubes_are_differences() -> None:
     np.testing.assert_allclose(cubes[1, 4], slopes[:, :, 2:4, 2:4].ravel(), rtol=1e-4, atol=1e-6)
 
 
-def test_a_snippet_is_as_odd_as_its_oddest_cube() -> None:
+def test_a_snippets_distance_is_that_of_its_largest_cube_error() -> None:
     config = LuConfig(frames=4, height=2, cube=2, sizes=((2, 2), (2, 4)), components=4, vectors=2)
     network, frames = METHOD.network(4 * 2 * 4, config), torch.rand(3, 32)
     network.mean.normal_()
@@ -128,7 +128,7 @@ def test_components_are_the_principal_ones_of_normal_cubes() -> None:
     torch.testing.assert_close(shares / shares.sum(), values / values.sum(), atol=1e-4, rtol=1e-3)
 
 
-def test_what_stands_still_is_never_odd() -> None:
+def test_still_cubes_have_no_error() -> None:
     network = METHOD.network(16, TINY)
     still = torch.rand(1, 1, 4).repeat(1, 4, 1).view(1, 1, 16)
     assert network.distance(still).item() == 0
@@ -152,9 +152,9 @@ def test_a_square_that_turns_and_speeds_up_is_found(speed: float) -> None:
     assert found_auc(speed) > 0.95
 
 
-def test_a_turn_is_not_found_where_nothing_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then the error is how much changes, and at the same speed as much does."""
-    monkeypatch.setattr(LuNetwork, "remember", lambda *_: None)
+def test_a_turn_is_not_found_without_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the error is the amount of change, which is equal at equal speed."""
+    monkeypatch.setattr(LuNetwork, "fit_snippets", lambda *_: None)
     assert 0.2 < found_auc(0.5) < 0.8
 
 
@@ -162,11 +162,11 @@ def test_other_features_are_refused_and_so_are_steps() -> None:
     with pytest.raises(UsageError, match=r"features\.backbone to grey_5x120x160"):
         METHOD.network(1024, LuConfig())
     scores = torch.rand(2, 3)
-    with pytest.raises(UsageError, match="fit_normal"):
+    with pytest.raises(UsageError, match="fit_snippets"):
         METHOD.loss(Output(scores, scores), torch.tensor([0.0, 1.0]), LuConfig())
 
 
-def test_frames_are_made_smaller_by_means() -> None:
+def test_frames_are_resized_by_area() -> None:
     config = LuConfig(frames=3, height=4, cube=2, sizes=((2, 2),), components=4)
     network, frames = METHOD.network(3 * 4 * 6, config), torch.rand(1, 3, 4, 6)
     small = frames.view(3, 2, 2, 2, 3).mean((2, 4)).numpy()

@@ -1,4 +1,4 @@
-"""MA: its loss by hand."""
+"""MA: loss by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(rank + 8e-5 * (0.4**2 + 1.4))
 
 
-def test_weights_are_over_the_snippets_of_a_bag_and_begin_even() -> None:
+def test_attention_is_over_the_snippets_of_a_bag_and_starts_equal() -> None:
     torch.manual_seed(0)
     network = METHOD.network(5, METHOD.Config(hidden=8))
     x = torch.randn(2, 7, 5)

@@ -1,4 +1,4 @@
-"""MIST: both losses and the generated labels by hand."""
+"""MIST: both losses and the pseudo-labels by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ METHOD = get_method("mist")
 LABELS = torch.tensor([0.0, 1.0])
 
 
-def test_labels_are_smoothed_and_stretched() -> None:
+def test_labels_are_smoothed_and_scaled() -> None:
     scores = torch.tensor([[0.2, 0.2, 0.8, 0.5]])
     mean = [0.2, 0.4, 0.5, 0.65]
     expected = [(m - 0.2) / 0.45 for m in mean]
@@ -25,7 +25,7 @@ def test_labels_are_smoothed_and_stretched() -> None:
 
 @pytest.mark.parametrize("smooth", range(1, 9))
 def test_labels_are_smoothed_around_each_snippet(smooth: int) -> None:
-    """A peak stays where it is, and a video played backwards has its labels backwards."""
+    """A peak stays where it is, and a reversed video has reversed labels."""
     peak = torch.zeros(1, 17)
     peak[0, 8] = 1.0
     labels = pseudo_labels(peak, smooth)
@@ -38,7 +38,7 @@ def test_labels_are_smoothed_around_each_snippet(smooth: int) -> None:
     )
 
 
-def test_an_even_number_of_snippets_is_two_windows_half_a_snippet_off() -> None:
+def test_an_even_width_is_the_mean_of_two_windows() -> None:
     scores = torch.tensor([[0.0, 0.4, 0.8, 0.0, 0.0]])
     mean = [(0 + 0.2) / 2, (0.2 + 0.6) / 2, (0.6 + 0.4) / 2, (0.4 + 0) / 2, 0]
     expected = [m / 0.5 for m in mean]
@@ -73,7 +73,7 @@ def test_loss_by_hand(done: float) -> None:
 
 
 def test_the_encoder_by_hand() -> None:
-    """Features are weighed by one and the attention, which its own classifier reads."""
+    """Features are weighted by 1 plus the attention, which has a classifier of its own."""
     torch.manual_seed(0)
     encoder = SelfGuidedEncoder(6, METHOD.Config(hidden=5)).eval()
     x = torch.randn(2, 7, 6)
@@ -103,7 +103,7 @@ def test_the_generator_does_not_learn_from_its_own_labels() -> None:
     assert any(p.grad.any() for p in network.encoder.parameters())
 
 
-def test_labels_are_smoothed_as_widely_as_is_set_and_come_when_they_are_to() -> None:
+def test_width_of_smoothing_and_start_of_the_second_stage() -> None:
     generated = torch.tensor([[0.1, 0.3, 0.4, 0.2], [0.2, 0.2, 0.8, 0.5]])
     scores = torch.tensor([[0.2, 0.1, 0.1, 0.3], [0.8, 0.6, 0.3, 0.4]])
     out = MistOutput(scores, scores.logit(), generated, scores.logit(), torch.full((2,), 0.3))
@@ -117,7 +117,7 @@ def test_labels_are_smoothed_as_widely_as_is_set_and_come_when_they_are_to() -> 
     assert early.total.item() == pytest.approx(late.total.item() + 2 * sum(terms) / 8)
 
 
-def test_labels_are_stretched_in_each_video_by_itself() -> None:
+def test_labels_are_scaled_in_each_video() -> None:
     scores = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.9, 0.4]])
     expected = torch.tensor([[0.0, 0.5, 1.0], [0.0, 1.0, 0.0]])
     torch.testing.assert_close(pseudo_labels(scores, 1), expected)

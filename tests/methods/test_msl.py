@@ -1,4 +1,4 @@
-"""MSL: its loss by hand, its stages, its product."""
+"""MSL: loss by hand, stages and product of scores."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_stage_is_set_before_a_step() -> None:
 
 
 def test_a_layer_by_hand() -> None:
-    """Attention and a feed-forward network, each added to what came in."""
+    """Attention and a feed-forward network, each with a residual connection."""
     torch.manual_seed(0)
     layer = EncoderLayer(METHOD.Config(hidden=6, heads=2)).eval()
     x = torch.randn(2, 5, 6)
@@ -67,7 +67,7 @@ def test_a_layer_by_hand() -> None:
     torch.testing.assert_close(layer(x), y + layer.feed(layer.between(y)))
 
 
-def test_projections_see_neighbours_but_not_the_class_token() -> None:
+def test_projections_convolve_snippets_but_not_the_class_token() -> None:
     torch.manual_seed(0)
     project, x = ConvProjection(4), torch.randn(1, 8, 4)
     for changed, seen in ((0, [0]), (1, [1, 2]), (4, [3, 4, 5])):
@@ -88,7 +88,7 @@ def test_the_video_is_scored_by_the_class_token() -> None:
     torch.testing.assert_close(out.snippets, network.snippet(encoded[:, 1:]).squeeze(-1).sigmoid())
 
 
-def test_a_snippet_scores_with_its_video() -> None:
+def test_a_score_is_the_snippets_times_the_videos() -> None:
     torch.manual_seed(0)
     config = METHOD.Config(hidden=8, heads=2)
     network = METHOD.network(4, config).eval()

@@ -1,4 +1,4 @@
-"""Distances to normal against their definitions, and scores that keep the order of distances."""
+"""Normality: distances by definition, and scores in the order of distances."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_whitened_snippets_have_unit_covariance() -> None:
     torch.testing.assert_close(z.T @ z / len(z), torch.eye(6), rtol=0, atol=1e-2)
 
 
-def test_centres_stand_in_the_clusters() -> None:
+def test_centres_are_those_of_the_clusters() -> None:
     rng = torch.Generator().manual_seed(0)
     middles = torch.tensor([[0.0, 0], [9, 0], [0, 9]])
     x = torch.cat([m + torch.randn(30, 2, generator=rng) for m in middles])
@@ -77,7 +77,7 @@ def test_the_score_keeps_the_order_of_distances(values: list[float], seed: int) 
     assert (output.logits[0, order].diff() >= 0).all()
 
 
-def test_the_scale_says_what_is_usual() -> None:
+def test_the_scale_is_set_by_normal_snippets() -> None:
     distances = torch.linspace(1, 2, 1001)
     network = remembered(correlated(20, 3, 0))
     network.calibrate(distances)
@@ -91,11 +91,11 @@ def test_crops_are_averaged_and_steps_are_refused() -> None:
     features = correlated(42, 4, 1).view(2, 3, 7, 4)
     each = torch.stack([network(features[:, crop]).scores for crop in range(3)])
     torch.testing.assert_close(network(features).scores, each.mean(0))
-    with pytest.raises(UsageError, match="fit_normal"):
+    with pytest.raises(UsageError, match="fit_snippets"):
         METHOD.loss(Output(each[0], each[0]), torch.tensor([0.0, 1]), METHOD.Config())
 
 
-def test_what_is_far_beyond_the_usual_keeps_its_order() -> None:
+def test_large_distances_keep_their_order() -> None:
     normal = correlated(200, 8, 0)
     network = remembered(normal)
     network.calibrate(network.distance(normal))

@@ -1,4 +1,4 @@
-"""oddframe's own method: UR-DMU where nothing is added, and what is added by hand."""
+"""oddframe's own method: UR-DMU without the additions, and the additions by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def bags(seed: int = 0, count: int = 4, length: int = 20) -> torch.Tensor:
 
 
 def network(**fields: object) -> tuple[OddframeNetwork, OddframeConfig]:
-    """Small, its last layers drawn: these begin at zero."""
+    """A small network with random last layers, which would start at zero."""
     config = OddframeConfig.model_validate(SMALL | fields)
     torch.manual_seed(0)
     made = Oddframe().network(DIM, config)
@@ -35,7 +35,7 @@ def network(**fields: object) -> tuple[OddframeNetwork, OddframeConfig]:
 
 
 @pytest.mark.parametrize("kind", ["contextual", "snippetwise"])
-def test_one_network_without_what_is_added_is_ur_dmu(kind: str) -> None:
+def test_one_network_without_the_additions_is_ur_dmu(kind: str) -> None:
     one = {"contextual": 0, "snippetwise": 0, kind: 1}
     bare = {"deep_share": 1.0, "distance": 0.0, "blur": 0.0, "dropout": 0.0}
     made, config = network(**bare, **one)
@@ -65,12 +65,12 @@ def test_one_network_sees_the_video_and_one_a_snippet() -> None:
         assert torch.allclose(member(x).logits, one_by_one, atol=1e-5) != sees_all
 
 
-def test_something_has_to_score() -> None:
+def test_a_config_without_networks_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one network"):
         OddframeConfig(contextual=0, snippetwise=0)
 
 
-def test_networks_learn_each_for_itself_and_score_together() -> None:
+def test_networks_are_trained_independently_and_averaged() -> None:
     made, config = network(contextual=1, snippetwise=2, distance=0.0, blur=0.0, dropout=0.0)
     x = bags()
     each = torch.stack([member.eval()(x).logits for member in made.members])
@@ -85,7 +85,7 @@ def test_networks_learn_each_for_itself_and_score_together() -> None:
     )
 
 
-def test_linear_paths_have_their_own_rate() -> None:
+def test_linear_shortcuts_have_their_own_learning_rate() -> None:
     made, config = network()
     deep, linear = Oddframe().parameter_groups(made, config)
     assert linear["lr"] == config.members[0].shortcut_lr
@@ -94,7 +94,7 @@ def test_linear_paths_have_their_own_rate() -> None:
     assert sorted(ids) == sorted(id(p) for p in made.parameters())
 
 
-def test_a_distance_is_in_the_deviations_of_normal_snippets() -> None:
+def test_a_distance_is_standardised_by_normal_snippets() -> None:
     normal = torch.tensor([[0.0, 10.0], [2.0, 30.0], [4.0, 50.0]])
     measure = NormalDistance(2)
     assert measure(normal[None]).abs().max() == 0  # Until it is told what is normal.
@@ -106,7 +106,7 @@ def test_a_distance_is_in_the_deviations_of_normal_snippets() -> None:
     torch.testing.assert_close(measure(far)[0, 0], expected.float())
 
 
-def test_what_is_far_from_normal_scores_higher_by_the_weight_that_it_has() -> None:
+def test_the_distance_is_added_by_its_weight() -> None:
     x, far = bags(), 6.0 * bags(3)
     rises = []
     for weight in (0.0, 0.5, 1.0):
@@ -121,7 +121,7 @@ def test_what_is_far_from_normal_scores_higher_by_the_weight_that_it_has() -> No
     torch.testing.assert_close(rises[2], 2 * rises[1])
 
 
-def test_what_was_found_comes_back_with_the_weights() -> None:
+def test_statistics_are_saved_with_the_weights() -> None:
     made, _ = network()
     with torch.inference_mode():
         Oddframe().calibrate(made.eval(), iter([bags()[:1]]))
@@ -139,8 +139,8 @@ def test_smoothing_is_that_of_the_protocol(length: int) -> None:
 
 
 @pytest.mark.parametrize("spacing", [0.5, 1.0, 5.0])
-def test_smoothing_is_as_long_however_densely_a_video_is_looked_at(spacing: float) -> None:
-    """Else ``fast``, a snippet in 3.2 s, would smear what is short over seven seconds."""
+def test_smoothing_lasts_as_long_at_any_spacing(spacing: float) -> None:
+    """Otherwise ``fast``, a snippet in 3.2 s, would smooth short events over seven seconds."""
     rough, _ = network(blur=0.0)
     fine, _ = network(blur=0.7)
     logits = fine.eval()(bags(), spacing=spacing).logits
@@ -150,6 +150,6 @@ def test_smoothing_is_as_long_however_densely_a_video_is_looked_at(spacing: floa
 
 
 @given(st.floats(-50, 50), st.integers(1, 40), st.floats(0.1, 5))
-def test_smoothing_leaves_what_is_level(level: float, length: int, deviation: float) -> None:
+def test_smoothing_keeps_constant_scores(level: float, length: int, deviation: float) -> None:
     flat = torch.full((1, length), level, dtype=torch.float64)
     torch.testing.assert_close(gaussian_blur(flat, deviation), flat)

@@ -1,4 +1,4 @@
-"""Pang et al.: the loss and the bilinear product by hand, and either modality."""
+"""Pang et al.: loss and bilinear product by hand; anomalies in each modality."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_loss_by_hand() -> None:
 
 
 def test_the_target_of_a_modality_gets_no_gradient() -> None:
-    """The gradient of a modality's logits is that of its own divergence alone: q - p of a mean."""
+    """The gradient of a modality's logits is that of its own divergence only: q - p of a mean."""
     torch.manual_seed(0)
     scores = torch.full((2, 3), 0.5)
     seen, heard = (torch.randn(2, 3).requires_grad_() for _ in range(2))
@@ -52,13 +52,13 @@ def test_the_target_of_a_modality_gets_no_gradient() -> None:
     torch.testing.assert_close(heard.grad, -apart)
 
 
-def test_nothing_lies_between_equal_scores() -> None:
+def test_equal_scores_have_no_divergence() -> None:
     logits = torch.tensor([-60.0, -2.0, 0.0, 3.0, 60.0])
     assert bernoulli_kl(logits.sigmoid(), logits).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_scores_are_of_the_product() -> None:
-    """Where the sound's factor is nothing, so is the product, whatever is seen."""
+    """If the audio factor is 0, so is the product."""
     torch.manual_seed(0)
     network = METHOD.network(6, METHOD.Config(sound=2, hidden=8, inner=4, rank=5)).eval()
     x = torch.randn(1, 7, 6)
@@ -71,7 +71,7 @@ def test_scores_are_of_the_product() -> None:
 
 
 def test_attention_by_hand() -> None:
-    """What a snippet hears from all is added to it."""
+    """The output of attention is added to its input."""
     torch.manual_seed(0)
     attention, x = SelfAttention(5, 4), torch.randn(2, 7, 5)
     weights = (attention.query(x) @ attention.key(x).mT / 2).softmax(-1)
@@ -79,20 +79,20 @@ def test_attention_by_hand() -> None:
 
 
 @pytest.mark.parametrize("which", ["picture", "sound"])
-def test_finds_what_one_modality_alone_has(which: Literal["picture", "sound"]) -> None:
+def test_finds_anomalies_in_one_modality(which: Literal["picture", "sound"]) -> None:
     assert auc_in(METHOD, SMALL, which) > 0.95
 
 
-def test_which_numbers_are_of_the_sound() -> None:
+def test_length_of_the_audio_part() -> None:
     config = METHOD.Config
     assert config(sound=3).modality_dims(10) == (7, 3)
     assert config().modality_dims(1152) == (1024, 128)
     assert config().modality_dims(1024) == (512, 512)
-    with pytest.raises(UsageError, match="leave none for the picture if the last 10"):
+    with pytest.raises(UsageError, match="have no visual part if the last 10"):
         METHOD.network(10, config(sound=10))
 
 
-def test_a_modality_is_scored_behind_its_attention() -> None:
+def test_a_modality_is_scored_after_its_attention() -> None:
     torch.manual_seed(0)
     modality = Modality(5, METHOD.Config(hidden=8, inner=4)).eval()
     x = torch.randn(2, 7, 5)

@@ -1,4 +1,4 @@
-"""PEL4VAD: its loss by hand, what it sees, and smoothing."""
+"""PEL4VAD: loss by hand, attention window and smoothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_settings_can_be_changed_one_by_one() -> None:
     assert METHOD.Config().kernel == 9
 
 
-def test_the_local_branch_sees_the_window_alone() -> None:
+def test_the_local_branch_attends_to_the_window() -> None:
     torch.manual_seed(0)
     config = METHOD.Config(power_norm=False, window=5, smooth="none", kernel=1)
     network = METHOD.network(8, config).eval()
@@ -62,6 +62,6 @@ def test_smoothing_is_the_mean_of_probabilities(scores: list[float], width: int)
         assert found.tolist() == pytest.approx(expected, abs=1e-9)
 
 
-def test_scores_of_nearly_1_stay_apart() -> None:
+def test_scores_close_to_1_stay_distinct() -> None:
     found = smooth_logits(torch.tensor([[40.0, 41.0, 42.0, 43.0]]), "slide", 2)[0, :3]
     assert (found.diff() > 0.5).all()

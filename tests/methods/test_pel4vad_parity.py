@@ -1,6 +1,6 @@
-"""PEL4VAD's visual branch against figures that its published code printed.
+"""PEL4VAD's visual branch against values that its published code printed.
 
-The published loss has a second term, on features of prompts, which ours leaves out: figures that
+The published loss has a second term, on features of prompts, which ours leaves out: values that
 depend on it (gradients, steps) are not compared.
 """
 

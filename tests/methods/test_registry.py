@@ -1,6 +1,10 @@
-"""Methods are found by name."""
+"""Methods are found by name, and listed."""
 
 from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,8 +13,9 @@ from oddframe.backbones.registry import get_backbones
 from oddframe.datasets.registry import get_published_dataset
 from oddframe.errors import UsageError
 from oddframe.features.presets import get_preset
+from oddframe.methods import registry
 from oddframe.methods.base import Recipe
-from oddframe.methods.registry import DEFAULT_METHOD, get_method, method_names
+from oddframe.methods.registry import DEFAULT_METHOD, get_method, list_methods, method_names
 
 
 def test_every_method_trains_a_step() -> None:
@@ -115,5 +120,24 @@ def test_nonsense_suggests_nothing_anywhere_else() -> None:
         assert "did you mean" not in str(error.value)
 
 
-def test_what_is_trained_without_a_word_is_the_first_method() -> None:
+def test_the_first_method_is_the_default() -> None:
     assert method_names()[0] == DEFAULT_METHOD == "oddframe"
+
+
+def test_methods_are_listed_in_the_order_of_their_names() -> None:
+    assert tuple(method.name for method in list_methods()) == method_names()
+
+
+def test_the_example_of_list_methods_is_true() -> None:
+    tried = doctest.testmod(registry)
+    assert tried.attempted
+    assert not tried.failed
+
+
+def test_names_are_listed_without_importing_pytorch() -> None:
+    code = (
+        "import sys; from oddframe.methods.registry import method_names; "
+        "assert len(method_names()) > 20; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""RTFM: its loss by hand, and what may be chosen."""
+"""RTFM: loss by hand, and selection."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def test_loss_by_hand() -> None:
     assert loss.total.item() == pytest.approx(weighted)
 
 
-def test_the_mean_of_the_chosen_is_measured_not_their_lengths() -> None:
-    """Two long vectors that point against each other have a short mean (equation 2)."""
+def test_magnitude_is_the_norm_of_the_mean() -> None:
+    """Two long vectors of opposite direction have a short mean (equation 2)."""
     features = torch.tensor([[[[0.0, 0.0], [0.0, 0.0]]], [[[60.0, 0.0], [-60.0, 0.0]]]])
     loss = METHOD.loss(output(torch.full((2, 2), 0.5), features), LABELS, METHOD.Config(k=2))
     assert loss.terms["magnitude"].item() == pytest.approx(100**2)
 
 
-def test_smoothness_runs_on_from_video_to_video() -> None:
+def test_smoothness_crosses_video_boundaries() -> None:
     scores = torch.tensor([[0.1, 0.1], [0.2, 0.2], [0.9, 0.9]])
     out = output(scores, torch.ones(3, 1, 2, 2))
     loss = METHOD.loss(out, torch.tensor([0.0, 1.0, 1.0]), METHOD.Config())
     assert loss.terms["smooth"].item() == pytest.approx(0.7**2)
 
 
-def test_dropout_keeps_snippets_from_being_chosen_in_training_alone() -> None:
+def test_dropout_excludes_snippets_in_training_only() -> None:
     torch.manual_seed(0)
     network = METHOD.network(8, METHOD.Config(hidden=4))
     bags = torch.randn(2, 200, 8)
@@ -56,7 +56,7 @@ def test_dropout_keeps_snippets_from_being_chosen_in_training_alone() -> None:
     assert not (network.eval()(bags, LABELS).choice == 0).any()
 
 
-def test_lengths_are_those_of_what_dropout_leaves() -> None:
+def test_norms_are_taken_after_dropout() -> None:
     torch.manual_seed(0)
     network = METHOD.network(64, METHOD.Config(hidden=4)).train()
     out = network(torch.randn(2, 50, 64), LABELS)

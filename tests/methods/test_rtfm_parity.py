@@ -1,4 +1,4 @@
-"""RTFM against figures that its published code printed, on features of length 2048."""
+"""RTFM against values that its published code printed, on features of length 2048."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deep MIL ranking: its loss by hand."""
+"""Deep MIL ranking: loss by hand."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def test_loss_by_hand() -> None:
     assert found["total"] == pytest.approx(rank + 8e-5 * smooth + 8e-5 * sparse)
 
 
-def test_there_is_nothing_to_gain_beyond_the_margin() -> None:
+def test_no_loss_beyond_the_margin() -> None:
     scores = torch.tensor([[0.1, 0.1], [0.9, 0.1]])
     assert loss(scores, torch.tensor([0.0, 1.0]), margin=0.5)["rank"] == 0
 
 
-def test_one_kind_alone_cannot_be_ranked() -> None:
+def test_batches_of_one_class_are_refused() -> None:
     with pytest.raises(UsageError, match="normal and abnormal"):
         loss(torch.rand(2, 3), torch.zeros(2))
 
 
-def test_length_of_features_says_nothing() -> None:
+def test_the_norm_of_features_does_not_matter() -> None:
     network = METHOD.network(6, METHOD.Config()).eval()
     features = torch.randn(2, 5, 6)
     lengths = torch.rand(2, 5, 1) + 0.5  # Each snippet's own.
     torch.testing.assert_close(network(features).scores, network(lengths * features).scores)
 
 
-def test_only_weights_decay() -> None:
+def test_biases_have_no_weight_decay() -> None:
     network = METHOD.network(6, METHOD.Config())
     weights, biases = METHOD.parameter_groups(network, METHOD.Config())
     assert [p.ndim for p in weights["params"]] == [2, 2, 2]

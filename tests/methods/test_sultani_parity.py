@@ -1,4 +1,4 @@
-"""Deep MIL ranking against figures that its published network and loss gave, D = 4096."""
+"""Deep MIL ranking against values of its published network and loss, D = 4096."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What weights, margins, batches and dropout do to a loss, in every method that has them."""
+"""Effects of weights, margins, batches and dropout on the loss, in every method with them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ DROPPED = {
 
 
 def found(name: str, times: int = 1, **settings: float) -> Loss:
-    """The loss of six bags, each ``times`` times, with settings as they are given."""
+    """The loss of six bags, each repeated ``times`` times, with these settings."""
     method, config = small(name, dropout=0.0)
     made = network(name, dropout=0.0)
     bags = torch.randn(6, 20, 16, generator=torch.Generator().manual_seed(1))
@@ -67,7 +67,7 @@ def found(name: str, times: int = 1, **settings: float) -> Loss:
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_each_term_has_the_weight_that_is_set(name: str) -> None:
+def test_terms_have_the_weights_of_the_config(name: str) -> None:
     weights = {
         term: 1.0 if setting is None else 1.5 + at
         for at, (term, setting) in enumerate(WEIGHTS[name].items())
@@ -80,7 +80,7 @@ def test_each_term_has_the_weight_that_is_set(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "setting", "term"), MARGINS)
-def test_a_margin_is_the_one_that_is_set(name: str, setting: str, term: str) -> None:
+def test_margins_are_those_of_the_config(name: str, setting: str, term: str) -> None:
     far, farther = (found(name, **{setting: value}).terms[term].item() for value in (90.0, 91.0))
     assert farther - far == pytest.approx(1, abs=1e-4)
 
@@ -92,7 +92,7 @@ def test_a_margin_is_the_one_that_is_set(name: str, setting: str, term: str) -> 
     [n for n in TRAINED if n not in ("rtfm", "bn_wvad", "ur_dmu", "oddframe")],
 )
 def test_a_batch_of_the_same_bags_twice_has_the_same_loss(name: str) -> None:
-    """Terms are means over bags: how many there are is no weight."""
+    """Terms are means over bags: the number of bags does not matter."""
     once, twice = found(name), found(name, times=2)
     torch.testing.assert_close(twice.total, once.total, atol=1e-5, rtol=1e-4)
     for term, value in once.terms.items():

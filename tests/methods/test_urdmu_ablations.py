@@ -1,4 +1,4 @@
-"""UR-DMU without some of its parts: what is left computes what it should, and nothing else."""
+"""UR-DMU without some of its parts: the others compute what they should."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ cut = pytest.mark.parametrize("name", CUTS)
 
 
 class Still(UrDmuNetwork):
-    """The network, its noise one all over."""
+    """The network with a noise of ones."""
 
     def noise(self, like: Tensor) -> Tensor:
         return torch.ones_like(like)
@@ -73,7 +73,7 @@ def test_terms_of_the_loss(name: str) -> None:
 
 
 @cut
-def test_every_weight_that_is_there_is_learnt(name: str) -> None:
+def test_every_parameter_has_a_gradient(name: str) -> None:
     net = network_of(name)
     ur_dmu_loss(trained(net), LABELS, config_of(name)).total.backward()
     for each, parameter in net.named_parameters():
@@ -82,7 +82,7 @@ def test_every_weight_that_is_there_is_learnt(name: str) -> None:
 
 
 @cut
-def test_parts_that_are_there(name: str) -> None:
+def test_removed_parts_are_none(name: str) -> None:
     memory, uncertainty, _ = CUTS[name]
     parts = {each.split(".")[0] for each in network_of(name).state_dict()}
     expected = {"embedding", "selfatt", "cls_head"}
@@ -94,7 +94,7 @@ def test_parts_that_are_there(name: str) -> None:
 
 
 def fused(net: UrDmuNetwork, name: str, x: Tensor, training: bool) -> Tensor:
-    """What stands beside X at the classifier, (B, T, H), put together by hand."""
+    """What is concatenated with X for the classifier, (B, T, H), by hand."""
     with torch.no_grad():
         read = {m: getattr(net, m)(x).value for m in ("Amemory", "Nmemory") if getattr(net, m)}
         if name == "dmu":
@@ -121,7 +121,7 @@ def test_what_the_classifier_reads(name: str, training: bool) -> None:
     torch.testing.assert_close(output.logits, expected)
 
 
-def test_uncertainty_without_memories_is_of_x_and_scores_choose() -> None:
+def test_uncertainty_without_memories_reads_x_and_scores_select() -> None:
     net, config = network_of("nul"), config_of("nul", distance_margin=10.0)
     out = trained(net)
     terms = ur_dmu_loss(out, LABELS, config).terms
@@ -164,15 +164,15 @@ def test_sizes_of_the_memories(slots: int) -> None:
     torch.testing.assert_close(reading.score, reading.weights.topk(k).values.mean(-1))
 
 
-def test_a_loss_without_anything_in_it_is_refused() -> None:
-    with pytest.raises(ValidationError, match="the loss has cls; none has a weight"):
+def test_a_loss_without_terms_is_refused() -> None:
+    with pytest.raises(ValidationError, match="are cls, and all weights are 0"):
         config_of("gl_mhsa", loss_weights={"cls": 0})
     for fields in ({"memory": "both"}, {"uncertainty": "much"}):
         with pytest.raises(ValidationError):
             UrDmuConfig.model_validate(fields)
 
 
-def test_a_published_checkpoint_is_of_the_whole(tmp_path: Any) -> None:
+def test_a_published_checkpoint_is_of_the_complete_network(tmp_path: Any) -> None:
     net = UrDmuNetwork(DIM, UrDmuConfig())
     torch.save(net.state_dict(), tmp_path / "whole.pkl")
     assert read_published_checkpoint(tmp_path / "whole.pkl").config.memory == "dual"

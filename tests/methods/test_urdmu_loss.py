@@ -1,4 +1,4 @@
-"""Each term of the loss on cases small enough to work out by hand."""
+"""Each term of the loss on small cases by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LABELS = torch.tensor([0.0, 1.0])
 
 
 def output(length: int = 4, hidden: int = 3) -> UrDmuOutput:
-    """One normal and one abnormal video of ``format_duration`` snippets."""
+    """One normal and one abnormal video of ``length`` snippets."""
     ramp = torch.linspace(0.1, 0.9, length)
     values = torch.arange(2.0 * length * hidden).view(2, length, hidden) / 10 + 0.1
     scores = torch.stack([ramp, ramp.flip(0)])
@@ -117,7 +117,7 @@ def test_weights_are_the_published_ones() -> None:
     assert dict(UrDmuConfig().loss_weights) == published
 
 
-def test_a_term_of_no_weight_cannot_spoil_the_total() -> None:
+def test_terms_of_weight_0_are_left_out_of_the_total() -> None:
     out = replace(output(), normal_z_logvar=torch.full((1, 4, 3), 200.0))
     config = UrDmuConfig.model_validate({"loss_weights": {"kl": 0}})
     assert ur_dmu_loss(out, LABELS, config).total.isfinite()
@@ -181,7 +181,7 @@ def test_finite_for_any_length_and_balance(
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
-def test_a_batch_of_one_kind_is_refused(label: float) -> None:
+def test_a_batch_of_one_class_is_refused(label: float) -> None:
     labels = torch.full((2,), label)
     network = UrDmuNetwork(6, small())
     with pytest.raises(UsageError, match="normal and abnormal"):

@@ -1,4 +1,4 @@
-"""How the network behaves, whatever its weights."""
+"""Behaviour of the network for any weights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_size_is_the_published_one(dim: int, parameters: int) -> None:
     assert sum(p.numel() for p in official.parameters()) == parameters
 
 
-def test_paper_has_a_norm_more_a_block() -> None:
+def test_the_papers_blocks_have_one_more_norm() -> None:
     paper, official = network(variant="paper"), network()
     more = set(paper.state_dict()) - set(official.state_dict())
     assert more == {f"selfatt.layers.{i}.2.{p}" for i in (0, 1) for p in ("weight", "bias")}
@@ -52,7 +52,7 @@ def test_paper_has_a_norm_more_a_block() -> None:
     torch.testing.assert_close(hidden.mean(-1), torch.zeros(2, 9), rtol=0, atol=1e-5)
 
 
-def test_row_normalisation_changes_the_ends_alone() -> None:
+def test_row_normalisation_changes_both_ends_only() -> None:
     column, row = network(depth=1), network(depth=1, local_norm="row")
     seen = videos(1, 60)
     labels = torch.tensor([0.0])
@@ -77,7 +77,7 @@ def test_any_length_and_number_of_crops(length: int, crops: int, batch: int) -> 
 
 @given(order=st.permutations(range(5)))
 @settings(max_examples=20)
-def test_videos_do_not_see_each_other(order: list[int]) -> None:
+def test_videos_are_independent(order: list[int]) -> None:
     net, features = network().eval(), videos(5, 21)
     torch.testing.assert_close(net(features[order]).scores, net(features).scores[order])
 
@@ -134,7 +134,7 @@ def test_noise_is_as_wide_as_the_learnt_variance() -> None:
         ("1.fn.net", True),  # What that part adds to a snippet.
     ],
 )
-def test_drop_out_is_where_the_published_code_has_it(place: str, behind: bool) -> None:
+def test_dropout_is_where_the_published_code_has_it(place: str, behind: bool) -> None:
     assert UrDmuConfig().dropout == 0.5
     seen: list[Tensor] = []
 

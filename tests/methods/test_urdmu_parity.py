@@ -1,4 +1,4 @@
-"""UR-DMU against figures that its published code printed.
+"""UR-DMU against values that its published code printed.
 
 A small part of them is in ``data/``; all of them are in ``../shared/parity``.
 """
@@ -48,7 +48,7 @@ TERMS = {
 
 
 class FixedNoise(UrDmuNetwork):
-    """The network, its noise given by the formula."""
+    """The network with noise by formula."""
 
     seed: float
 
@@ -70,7 +70,7 @@ def scores(network: UrDmuNetwork, facts: Facts, *shape: int) -> Tensor:
 
 @dataclass
 class Step:
-    """One training forward and backward pass, and what went through the modules on the way."""
+    """A forward and backward pass in training, with the tensors between modules."""
 
     facts: Facts
     network: FixedNoise
@@ -120,7 +120,7 @@ def check_gradients(done: Step) -> None:
     gradients_close(done.network, expected, done.facts)
 
 
-def test_the_part_that_is_stored_here() -> None:
+def test_the_committed_part() -> None:
     facts = json.loads(PART.read_text())
     done = step(facts, filled(facts))
     for length in (1, 5):

@@ -1,4 +1,4 @@
-"""UR-DMU with a shortcut: it starts as the linear score and trains both paths."""
+"""UR-DMU with a linear shortcut: it starts as the linear score, and trains both paths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_it_starts_as_the_linear_score() -> None:
     torch.testing.assert_close(network(crops).scores, each.mean(0))
 
 
-def test_both_paths_learn_each_at_its_own_rate() -> None:
+def test_both_paths_learn_at_their_own_rates() -> None:
     torch.manual_seed(0)
     method = get_method("ur_dmu")
     network = method.network(DIM, CONFIG)
@@ -45,7 +45,7 @@ def test_both_paths_learn_each_at_its_own_rate() -> None:
     assert all(changed)
 
 
-def test_a_score_may_have_less_of_the_deep_path_than_training() -> None:
+def test_scores_may_use_a_share_of_the_deep_path() -> None:
     torch.manual_seed(0)
     method = get_method("ur_dmu")
     network = method.network(DIM, CONFIG.model_copy(update={"deep_share": 0.25})).eval()
@@ -61,6 +61,6 @@ def test_a_score_may_have_less_of_the_deep_path_than_training() -> None:
     torch.testing.assert_close(trained[0], linear + trained[1])
 
 
-def test_a_share_is_beside_a_shortcut() -> None:
+def test_deep_share_needs_a_shortcut() -> None:
     with pytest.raises(ValidationError, match="shortcut: true"):
         UrDmuConfig(deep_share=0.5)

@@ -1,3 +1,5 @@
+"""Scores as CSV."""
+
 from __future__ import annotations
 
 import csv
@@ -20,9 +22,7 @@ def rows_of(result: VideoResult, path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("n_frames", [1, 15, 16, 17, 100])
-def test_every_frame_has_a_row_the_tail_included(
-    make_result: MakeResult, tmp_path: Path, n_frames: int
-) -> None:
+def test_every_frame_has_a_row(make_result: MakeResult, tmp_path: Path, n_frames: int) -> None:
     result = make_result(n_frames, 29.97, [(1.0, 2.0)])
     rows = rows_of(result, tmp_path / "a.csv")
     assert [int(row["frame"]) for row in rows] == list(range(n_frames))
@@ -32,7 +32,7 @@ def test_every_frame_has_a_row_the_tail_included(
 
 
 @pytest.mark.parametrize("fps", [25.0, 30_000 / 1001, 7.3])
-def test_event_frames_are_those_whose_score_is_high(
+def test_frames_with_high_scores_are_in_events(
     make_result: MakeResult, tmp_path: Path, fps: float
 ) -> None:
     result = make_result(500, fps, [(3.0, 6.0), (10.0, 13.0)])
@@ -41,7 +41,7 @@ def test_event_frames_are_those_whose_score_is_high(
         assert int(row["event"]) == (float(row["score"]) >= 0.5)
 
 
-def test_times_are_the_videos_own_with_a_variable_rate(
+def test_times_are_those_of_the_video_with_a_variable_rate(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
     pts = np.concatenate([np.arange(50) * 0.04, 10 + np.arange(50) * 0.2])

@@ -1,3 +1,5 @@
+"""The score curve as a PNG."""
+
 from __future__ import annotations
 
 import warnings
@@ -32,9 +34,7 @@ def like(
     return (np.abs(image.astype(int) - colour) <= slack).all(axis=2)
 
 
-def test_truth_is_pink_where_it_is_and_events_are_red(
-    make_result: MakeResult, tmp_path: Path
-) -> None:
+def test_true_intervals_are_pink_and_events_red(make_result: MakeResult, tmp_path: Path) -> None:
     result = make_result(1000, 25.0, [(10.0, 20.0)], truth=[(10.0, 20.0)])
     image = pixels(result, tmp_path / "a.png")
     assert image.shape[1] == 1600

@@ -1,3 +1,5 @@
+"""The score file."""
+
 from __future__ import annotations
 
 import json
@@ -25,7 +27,7 @@ def same(one: VideoResult, other: VideoResult) -> None:
     assert replace(other, track=track) == one
 
 
-def test_schema_1_has_what_programs_rely_on(make_result: MakeResult, tmp_path: Path) -> None:
+def test_schema_1_has_its_fields(make_result: MakeResult, tmp_path: Path) -> None:
     result = make_result(90, 25.0, [(1.0, 2.0)])
     write_json(result, tmp_path / "a.json")
     data = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
@@ -55,7 +57,7 @@ def test_schema_1_has_what_programs_rely_on(make_result: MakeResult, tmp_path: P
 )
 @pytest.mark.parametrize("mask", ["", "0123456789abcdef"])
 @pytest.mark.parametrize("truth", [None, [], [(1.0, 2.0)]])
-def test_what_is_read_is_what_was_written(
+def test_a_result_is_read_as_it_was_written(
     make_result: MakeResult, tmp_path: Path, timebase: dict[str, object], truth: object, mask: str
 ) -> None:
     rule = EventRule(0.6, 0.3, 0.5, 0.2, 1.5)
@@ -67,7 +69,9 @@ def test_what_is_read_is_what_was_written(
     same(result, read_json(tmp_path / "a.json"))
 
 
-def test_times_are_written_where_they_are_not_plain(make_result: MakeResult) -> None:
+def test_times_are_written_where_the_frame_rate_does_not_give_them(
+    make_result: MakeResult,
+) -> None:
     pts = np.arange(90) * 0.04 + np.where(np.arange(90) > 40, 3.0, 0.0)
     result = make_result(90, 25.0, pts=pts)
     data = result_to_dict(result)
@@ -84,7 +88,7 @@ def test_times_are_written_where_they_are_not_plain(make_result: MakeResult) -> 
         ('{"schema": 1, "video": "a"}', "no field"),
     ],
 )
-def test_what_is_no_score_file_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
+def test_other_files_are_refused_with_a_reason(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(InputError, match=says) as refused:
@@ -105,7 +109,7 @@ def test_scores_that_do_not_fit_the_frames_are_refused(
 
 
 @pytest.mark.parametrize("stride", [16, 10**8])
-def test_a_file_that_claims_more_than_it_can_hold_is_refused_without_memory(
+def test_a_file_that_claims_too_many_frames_is_refused_without_allocating_them(
     make_result: MakeResult, tmp_path: Path, stride: int
 ) -> None:
     data = result_to_dict(make_result(160)) | {"frames": 10**9, "snippet_stride": stride}

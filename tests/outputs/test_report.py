@@ -1,3 +1,5 @@
+"""The report page, read as text and used in a browser."""
+
 from __future__ import annotations
 
 import re
@@ -32,7 +34,7 @@ def page_of(result: VideoResult, path: Path, media: Media | None = None) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_the_page_says_what_was_found_and_what_the_model_finds(
+def test_the_page_has_a_summary_and_says_what_the_model_finds(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
     result = make_result(1200, 25.0, [(5.0, 8.0), (30.0, 33.0)])
@@ -53,7 +55,7 @@ def test_a_variable_frame_rate_is_written(make_result: MakeResult, tmp_path: Pat
     assert "on average (variable)" in page_of(result, tmp_path / "a.html")
 
 
-def test_no_events_is_said_plainly(make_result: MakeResult, tmp_path: Path) -> None:
+def test_without_events_the_page_says_so(make_result: MakeResult, tmp_path: Path) -> None:
     assert "No events found in 48 s." in page_of(make_result(1200, 25.0), tmp_path / "a.html")
 
 
@@ -68,14 +70,14 @@ def test_found_missed_and_false_alarms_are_marked_differently(
         assert len(re.findall(f">{word}</span>", page)) == 1
 
 
-def test_nothing_on_the_page_points_outside(make_result: MakeResult, tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_elsewhere(make_result: MakeResult, tmp_path: Path) -> None:
     page = page_of(make_result(1200, 25.0, [(5.0, 8.0)]), tmp_path / "a.html")
     plain = re.sub("'sha256-[^']*'", "", page).replace("http://www.w3.org/2000/svg", "")
     assert "//" not in plain.split("<script")[0]
     assert "default-src 'none'" in page
 
 
-def test_text_from_outside_is_escaped_everywhere(tmp_path: Path) -> None:
+def test_text_from_files_is_escaped(tmp_path: Path) -> None:
     info = replace(INFO, name=EVIL, detects=EVIL, method=EVIL, sha256=EVIL, engine=EVIL)
     result = replace(build(100, 25.0, [(1.0, 2.0)], video=EVIL), model=info)
     page = page_of(result, tmp_path / "a.html", Media.linked(EVIL))
@@ -196,7 +198,7 @@ def test_an_event_is_played_from_a_second_before(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_a_name_with_markup_is_only_text(page: Page) -> None:
+def test_a_name_with_markup_is_shown_as_text(page: Page) -> None:
     assert page.inner_text("h1") == "cam <b> & 'yard'.mp4"
     assert page.locator("h1 b").count() == 0
 
@@ -602,7 +604,7 @@ def test_a_browser_shows_each_frame_at_the_time_that_is_written(
 
 
 @pytest.mark.browser
-def test_a_file_that_a_browser_starts_later_is_sought_all_the_same(
+def test_seeking_works_in_a_file_that_a_browser_starts_later(
     browser: Browser, tmp_path: Path
 ) -> None:
     frames = [np.full((64, 64, 3), 20 + 2 * i, np.uint8) for i in range(100)]

@@ -1,3 +1,5 @@
+"""Events as WebVTT cues."""
+
 from __future__ import annotations
 
 import re
@@ -42,14 +44,12 @@ def test_each_event_is_a_cue(make_result: MakeResult, tmp_path: Path) -> None:
     ]
 
 
-def test_an_event_of_no_length_is_still_a_valid_cue(
-    make_result: MakeResult, tmp_path: Path
-) -> None:
+def test_an_event_without_length_is_a_valid_cue(make_result: MakeResult, tmp_path: Path) -> None:
     write_vtt(replace(make_result(), events=(Event(1.0, 1.0001, 1.0, 0.9),)), tmp_path / "a.vtt")
     assert len(cues_of(tmp_path / "a.vtt")) == 1
 
 
-def test_no_events_is_said_plainly(make_result: MakeResult, tmp_path: Path) -> None:
+def test_without_events_there_is_a_note(make_result: MakeResult, tmp_path: Path) -> None:
     write_vtt(make_result(), tmp_path / "a.vtt")
     assert cues_of(tmp_path / "a.vtt") == []
     assert "No events found" in (tmp_path / "a.vtt").read_text()

@@ -1,3 +1,5 @@
+"""Writing a result in every format, completely or not at all."""
+
 from __future__ import annotations
 
 import base64
@@ -18,9 +20,9 @@ from oddframe._utils import files
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
-from oddframe.outputs.formats import format_names
 from oddframe.outputs.pages import report
 from oddframe.outputs.pages.report import Media, write_html
+from oddframe.outputs.registry import format_names
 from oddframe.outputs.scores.json_file import read_json, read_score_file, write_json
 from oddframe.outputs.video import encode
 from oddframe.outputs.video import frames as video_frames
@@ -69,12 +71,12 @@ def test_all_formats_of_a_real_clip_from_one_decoding(
     assert np.asarray(Image.open(files[3]).convert("RGB")).shape[1] == 1600
 
 
-def test_a_folder_for_one_video_has_plain_names(make_result: MakeResult, tmp_path: Path) -> None:
+def test_a_folder_for_one_video_has_fixed_names(make_result: MakeResult, tmp_path: Path) -> None:
     files = write(make_result(), ["json", "csv", "vtt"], tmp_path, None)
     assert [file.name for file in files] == ["scores.json", "scores.csv", "events.vtt"]
 
 
-def test_frames_in_memory_can_be_shown_too(make_result: MakeResult, tmp_path: Path) -> None:
+def test_frames_in_memory_can_be_shown(make_result: MakeResult, tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8)
     files = write(
         make_result(20, 10.0, video="array"), ["html", "mp4"], tmp_path, "a", source=frames
@@ -105,7 +107,7 @@ def test_without_the_video_figure_and_page_go_without_pictures(
     assert not (tmp_path / "a.annotated.mp4").exists()
 
 
-def test_the_page_of_a_long_video_plays_it_from_beside_itself(
+def test_the_page_of_a_long_video_links_it(
     make_result: MakeResult,
     clip: Path,
     tmp_path: Path,
@@ -165,7 +167,7 @@ class Disk:
         raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_file(
+def test_a_full_disk_is_a_one_line_error_and_keeps_the_old_file(
     make_result: MakeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path,) = write(make_result(50), ["json"], tmp_path, "a")
@@ -210,7 +212,7 @@ def test_a_video_that_ends_in_an_error_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(make_result: MakeResult, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(make_result: MakeResult, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OddframeError, match="cannot be written"):
         write(make_result(), ["json"], tmp_path / "file" / "out", "a")
@@ -292,7 +294,7 @@ def test_a_video_that_is_scored_is_not_removed_as_outdated(
     assert video.exists()
 
 
-def test_a_page_whose_video_beside_it_is_damaged_is_written_anew(
+def test_a_page_with_a_damaged_preview_must_be_written_again(
     make_result: MakeResult,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -310,7 +312,7 @@ def test_a_page_whose_video_beside_it_is_damaged_is_written_anew(
     }
 
 
-def test_a_name_with_bytes_that_are_no_text_is_written_and_read(
+def test_a_name_with_bytes_that_are_not_text_is_written_and_read(
     make_result: MakeResult, tmp_path: Path
 ) -> None:
     result = make_result(90, video="caf\udce9/cam\udce9.mp4")

@@ -22,7 +22,7 @@ from oddframe.backbones.visual.i3d import (  # noqa: E402
     read_i3d,
 )
 from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS  # noqa: E402
-from tests.backbones.test_i3d_parity import cosine, inputs, outputs  # noqa: E402
+from tests.backbones.test_i3d import cosine, inputs, outputs  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ import torch
 from oddframe.training.config import TrainConfig, parse_config, read_config
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.distributed import joined_processes, run_worker
-from oddframe.training.fit_result import FitResult
 from oddframe.training.loop import fit, train_as_worker
+from oddframe.training.step import FitResult
 from tests.training.made import planted
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -77,7 +77,7 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     each = list(trainings())
     with joined_processes() as ranks:
-        if not ranks.first:
+        if not ranks.is_first:
             run_worker(train_as_worker)
             return
         together = [weights(tiles, config) for _, config, tiles in each]

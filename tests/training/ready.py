@@ -32,26 +32,23 @@ def linear(**sections: Any) -> TrainConfig:
     return small_config(**{"method": "linear", "search": SEARCHED, **sections})
 
 
-class Told:
-    """Remembers what was said."""
+class ProgressLog:
+    """A progress callback and a message callback that record their calls."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.seen: list[tuple[int, int, str]] = []
-        self.trained: list[tuple[Any, ...]] = []
+        self.videos: list[tuple[int, int | None, str]] = []
+        self.steps: list[tuple[int, int | None, str]] = []
 
-    def videos(self, *told: Any) -> None:
-        """Remember."""
-        self.seen.append(told)
+    def __call__(self, done: int, total: int | None, text: str, /) -> None:
+        """Record a video or a step."""
+        calls = self.steps if text.startswith("training: ") else self.videos
+        calls.append((done, total, text))
 
-    def steps(self, *told: Any) -> None:
-        """Remember."""
-        self.trained.append(told)
-
-    def say(self, line: str) -> None:
-        """Remember."""
+    def message(self, line: str) -> None:
+        """Record a line."""
         self.lines.append(line)
 
-    def said(self, part: str) -> bool:
-        """Whether some line has ``part`` in it."""
+    def has_line(self, part: str) -> bool:
+        """Whether some line contains ``part``."""
         return any(part in line for line in self.lines)

@@ -93,11 +93,11 @@ def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> Non
     lengths, counts, places = set(), set(), set()
     bags = make_bag_sampler(videos, section, Recipe(normal_bags=1, abnormal_bags=1), seed=0)
     for _ in range(300):
-        row = concatenate_in_time(bags._drawn(abnormal=True), 1)[:, 0]  # type: ignore[attr-defined]
+        row = concatenate_in_time(bags._draw_views(abnormal=True), 1)[:, 0]  # type: ignore[attr-defined]
         lengths.add(len(row))
         counts.add(int(row.sum()))
         places |= set(np.flatnonzero(row).tolist())
-        assert not concatenate_in_time(bags._drawn(abnormal=False), 1).any()  # type: ignore[attr-defined]
+        assert not concatenate_in_time(bags._draw_views(abnormal=False), 1).any()  # type: ignore[attr-defined]
     assert lengths == {8, 9, 10, 11, 12}
     assert counts == {1, 2, 3}
     assert places == set(range(12))

@@ -57,7 +57,7 @@ def test_a_pace_tells_the_steps_from_the_rest(
     pace = watch.pace()
     assert pace.step_s == pytest.approx(step, abs=1e-9)
     assert pace.fixed_s == pytest.approx(before + after, abs=1e-6)
-    assert pace.of(n) == pytest.approx(watch.elapsed, abs=1e-6)
+    assert pace.estimate(n) == pytest.approx(watch.elapsed, abs=1e-6)
 
 
 def test_a_budget_runs_out_with_the_clock_and_with_what_was_spent_before() -> None:
@@ -65,6 +65,6 @@ def test_a_budget_runs_out_with_the_clock_and_with_what_was_spent_before() -> No
     budget = Budget(60, clock)
     clock.now += 20
     budget.spend(30)
-    assert budget.left == pytest.approx(10)
+    assert budget.remaining_s == pytest.approx(10)
     clock.now += 15
-    assert budget.left == pytest.approx(-5)
+    assert budget.remaining_s == pytest.approx(-5)

@@ -23,16 +23,18 @@ from oddframe.training.checkpoint import RunFiles
 from oddframe.training.log import StepLog
 from oddframe.training.search import Budget
 from oddframe.training.train import TrainedModel, run_training
-from tests.training.ready import Told, linear, ready_made
+from tests.training.ready import ProgressLog, linear, ready_made
 
 
-def trained(tmp_path: Path, told: Told | None = None, **kwargs: Any) -> TrainedModel:
+def trained(tmp_path: Path, log: ProgressLog | None = None, **kwargs: Any) -> TrainedModel:
+    log = log or ProgressLog()
     return run_training(
         kwargs.pop("data", None) or ready_made(tmp_path / "data"),
         kwargs.pop("config", linear()),
         kwargs.pop("out", tmp_path / "m.safetensors"),
         store=FeatureStore(tmp_path / "store"),
-        progress=told or Told(),
+        progress=log,
+        message=log.message,
         **kwargs,
     )
 
@@ -59,13 +61,13 @@ def test_of_several_seeds_the_best_on_validation_groups_is_kept(tmp_path: Path) 
     json.dumps(dict(card), allow_nan=False)
 
 
-class Stop(Told):
+class Stop(ProgressLog):
     """Stops in the third training of twelve steps."""
 
-    def steps(self, *told: Any) -> None:
+    def __call__(self, done: int, total: int | None, text: str, /) -> None:
         """Remember, or stop."""
-        super().steps(*told)
-        if len(self.trained) == 30:
+        super().__call__(done, total, text)
+        if len(self.steps) == 30:
             raise KeyboardInterrupt
 
 
@@ -76,9 +78,9 @@ def stopped_in_the_third(folder: Path) -> None:
 
 def test_finished_seeds_are_not_trained_again(tmp_path: Path) -> None:
     stopped_in_the_third(tmp_path)
-    told = Told()
-    again = trained(tmp_path, told, seeds=3)
-    assert len(told.trained) == 12, "of three trainings two were finished"
+    log = ProgressLog()
+    again = trained(tmp_path, log, seeds=3)
+    assert len(log.steps) == 12, "of three trainings two were finished"
     whole = trained(tmp_path / "whole", seeds=3)
     assert again.seeds == whole.seeds
     assert again.model.sha256 == whole.model.sha256
@@ -99,18 +101,18 @@ def published(folder: Path) -> Dataset:
 
 
 def test_finished_seeds_and_trials_of_features_that_changed_are_done_again(tmp_path: Path) -> None:
-    class Interrupted(Told):
+    class Interrupted(ProgressLog):
         chosen_at = 10_000
 
-        def steps(self, *told: Any) -> None:
-            super().steps(*told)
-            if len(self.trained) > self.chosen_at + 15:  # In the second seed.
+        def __call__(self, done: int, total: int | None, text: str, /) -> None:
+            super().__call__(done, total, text)
+            if len(self.steps) > self.chosen_at + 15:  # In the second seed.
                 raise KeyboardInterrupt
 
-        def say(self, line: str) -> None:
-            super().say(line)
+        def message(self, line: str) -> None:
+            super().message(line)
             if line.startswith("chosen"):
-                self.chosen_at = len(self.trained)
+                self.chosen_at = len(self.steps)
 
     data = published(tmp_path / "data")
     with pytest.raises(KeyboardInterrupt):
@@ -121,10 +123,10 @@ def test_finished_seeds_and_trials_of_features_that_changed_are_done_again(tmp_p
         view = np.load(video.path)
         view[60, :] += 3.0
         np.save(video.path, view)
-    told = Told()
-    found = trained(tmp_path, told, data=data, budget=Budget(600), seeds=2)
-    assert told.said("trials of other settings or features")
-    assert told.said("seed-2022.safetensors: trained with another configuration, on other features")
+    log = ProgressLog()
+    found = trained(tmp_path, log, data=data, budget=Budget(600), seeds=2)
+    assert log.has_line("trials of other settings or features")
+    assert log.has_line("2022.safetensors: trained with another configuration, on other features")
     fresh = trained(
         tmp_path, data=data, out=tmp_path / "n.safetensors", budget=Budget(600), seeds=2
     )
@@ -136,9 +138,9 @@ def test_finished_seeds_and_trials_of_features_that_changed_are_done_again(tmp_p
 
 def test_fresh_forgets_what_was_finished(tmp_path: Path) -> None:
     stopped_in_the_third(tmp_path)
-    told = Told()
-    trained(tmp_path, told, seeds=3, resume=False)
-    assert len(told.trained) == 36
+    log = ProgressLog()
+    trained(tmp_path, log, seeds=3, resume=False)
+    assert len(log.steps) == 36
 
 
 @pytest.fixture
@@ -169,9 +171,9 @@ def test_a_finished_seed_goes_by_the_held_out_videos_too(tmp_path: Path) -> None
     for video in data.videos:
         if video.group in groups:
             np.save(video.path, np.load(video.path) + 1.0)
-    told = Told()
-    found = trained(tmp_path, told, data=data, out=out, seeds=3)
-    assert told.said("seed-2022.safetensors: trained with another configuration, on other features")
+    log = ProgressLog()
+    found = trained(tmp_path, log, data=data, out=out, seeds=3)
+    assert log.has_line("2022.safetensors: trained with another configuration, on other features")
     assert found.model.card["held_out_groups"] == groups
 
 
@@ -195,13 +197,13 @@ def test_a_model_of_another_method_or_other_features_is_refused(
 
 
 def test_normal_videos_alone_become_a_detector_of_the_unusual(tmp_path: Path) -> None:
-    told = Told()
+    log = ProgressLog()
     data = ready_made(tmp_path / "data", abnormal=False)
-    found = trained(tmp_path, told, data=data, seeds=2)
+    found = trained(tmp_path, log, data=data, seeds=2)
     assert found.model.method == "normality"
     assert found.model.detects == "what is unusual"
-    assert told.said("only normal videos to learn from")
-    assert told.said("add videos in which something happens")
+    assert log.has_line("only normal videos to learn from")
+    assert log.has_line("add videos in which something happens")
     assert not set(found.model.metrics) & {"video_auc"}
     assert 0 < found.model.profiles["best"].rule.threshold <= 1
     assert len(found.held_out) in (2, 3), "a fifth of twelve groups"
@@ -218,39 +220,39 @@ def test_nothing_goes_on_from_a_model_with_normal_videos_alone(
 
 def test_figures_that_are_too_good_to_be_true_are_said(tmp_path: Path) -> None:
     first = trained(tmp_path, out=tmp_path / "one.safetensors").model
-    told = Told()
-    again = trained(tmp_path, told, pretrained=first, seeds=2)
+    log = ProgressLog()
+    again = trained(tmp_path, log, pretrained=first, seeds=2)
     assert again.model.card["held_out_groups"] == first.card["held_out_groups"]
-    assert told.said("chosen on: their figures are too good")
-    assert not told.said("held-out videos")
-    told = Told()
+    assert log.has_line("chosen on: their figures are too good")
+    assert not log.has_line("held-out videos")
+    log = ProgressLog()
     other = sorted({f"g{i:02}" for i in range(12)} - set(first.card["held_out_groups"]))
-    trained(tmp_path, told, pretrained=first, config=linear(calibration={"groups": other[:2]}))
-    assert told.said("has learned from 4 of 4 held-out videos or others of their groups")
-    assert not told.said("chosen on")
+    trained(tmp_path, log, pretrained=first, config=linear(calibration={"groups": other[:2]}))
+    assert log.has_line("has learned from 4 of 4 held-out videos or others of their groups")
+    assert not log.has_line("chosen on")
     # The same videos under another name are known by their contents.
-    told = Told()
+    log = ProgressLog()
     moved = replace(ready_made(tmp_path / "moved"), name="moved")
     trained(
         tmp_path,
-        told,
+        log,
         data=moved,
         pretrained=first,
         config=linear(calibration={"groups": other[:2]}),
     )
-    assert told.said("has learned from 4 of 4 held-out videos")
+    assert log.has_line("has learned from 4 of 4 held-out videos")
     # Other videos under the same name, in groups of the same names, are not.
-    told = Told()
+    log = ProgressLog()
     other_videos = ready_made(tmp_path / "others", seed=2)
     assert (other_videos.name, other_videos.groups) == (first.card["data"], moved.groups)
     trained(
         tmp_path,
-        told,
+        log,
         data=other_videos,
         pretrained=first,
         config=linear(calibration={"groups": other[:2]}),
     )
-    assert not told.said("has learned from")
+    assert not log.has_line("has learned from")
 
 
 def test_a_second_training_of_the_same_file_is_refused(tmp_path: Path) -> None:
@@ -282,9 +284,9 @@ def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(
     assert "\n" not in str(error.value)
     assert "free some space" in str(error.value)
     monkeypatch.undo()
-    told = Told()
-    found = trained(tmp_path, told, config=config)
-    assert len(told.trained) == 150, "from the checkpoint at step 100 on"
+    log = ProgressLog()
+    found = trained(tmp_path, log, config=config)
+    assert len(log.steps) == 150, "from the checkpoint at step 100 on"
     assert found.model.sha256 == trained(tmp_path / "whole", config=config).model.sha256
 
 
@@ -298,8 +300,8 @@ def test_a_log_on_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_few_normal_videos_alone_do_not_alarm_all_the_time(tmp_path: Path) -> None:
-    told = Told()
-    found = trained(tmp_path, told, data=ready_made(tmp_path / "data", 3, abnormal=False))
-    assert told.said("too few groups (3)")
+    log = ProgressLog()
+    found = trained(tmp_path, log, data=ready_made(tmp_path / "data", 3, abnormal=False))
+    assert log.has_line("too few groups (3)")
     assert found.model.profiles["best"].rule.threshold == 0.5
     assert "not yet remembered" in found.model.card["threshold_best"]["on"]

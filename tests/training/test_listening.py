@@ -55,4 +55,4 @@ def test_own_arrays_train_once_it_is_said_what_is_heard(tmp_path: Path) -> None:
     method = {"name": "acf", "config": {**SMALL, "sound": 4}}
     told = TrainConfig.model_validate({**config("acf").model_dump(), "method": method})
     done = run_training(data, told, tmp_path / "m.safetensors", store=store)
-    assert done.model.network.network.lengths == (DIM - 4, 4)
+    assert done.model.network.network.modality_dims == (DIM - 4, 4)

@@ -104,7 +104,7 @@ def test_frozen_video_does_not_break_it_and_is_said() -> None:
 
 
 def test_much_video_is_thinned_out_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normal, "MOST_SNIPPETS", 100)
+    monkeypatch.setattr(normal, "MAX_SNIPPETS", 100)
     videos, truth = planted(40, 10, seed=1)
     fitted = fit_one_class(videos[:40], config())
     assert int(fitted.network.network.filled) == 100

@@ -17,10 +17,9 @@ from oddframe.methods.one_class.base import OneClassNetwork
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.config import parse_config
-from oddframe.training.fit_result import first_view
 from oddframe.training.loop import fit
 from oddframe.training.one_class import fit_by_steps
-from oddframe.training.step import OPTIMISERS, TrainingRun, make_optimiser
+from oddframe.training.step import OPTIMISERS, TrainingRun, first_view, make_optimiser
 from tests.training.made import DIM, planted, small_config
 
 CPU = torch.device("cpu")
@@ -186,7 +185,7 @@ def test_drop_out_is_on_in_training_alone() -> None:
     run.network.network.register_forward_pre_hook(lambda network, _: modes.append(network.training))
     run.step(1)
     run.eval_network()(torch.zeros(1, 5, DIM))
-    run.go_on()
+    run.resume_training()
     run.step(2)
     assert modes == [True, False, True]
 

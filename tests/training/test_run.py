@@ -24,7 +24,7 @@ from oddframe.training.data import features as gather
 from oddframe.training.pretrained import config_from_model
 from oddframe.training.train import run_training
 from tests.training.made import small_config
-from tests.training.ready import Told
+from tests.training.ready import ProgressLog
 
 FEATURES = {"resize": [64, 64], "crop_size": [64, 64], "crops": ["full"]}
 RECORDINGS = ("s01", "s05", "s06", "s09", "s10", "s26")
@@ -54,18 +54,24 @@ def clips(shared_data: Path) -> Dataset:
 @pytest.fixture(scope="module")
 def trained(
     clips: Dataset, store: FeatureStore, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Model, Path, Told]:
-    out, told = tmp_path_factory.mktemp("trained") / "fight.safetensors", Told()
-    return run_training(clips, config(), out, store=store, jobs=2, progress=told).model, out, told
+) -> tuple[Model, Path, ProgressLog]:
+    out, log = tmp_path_factory.mktemp("trained") / "fight.safetensors", ProgressLog()
+    return (
+        run_training(
+            clips, config(), out, store=store, jobs=2, progress=log, message=log.message
+        ).model,
+        out,
+        log,
+    )
 
 
-def test_a_model_file_comes_out(trained: tuple[Model, Path, Told], clips: Dataset) -> None:
-    model, out, told = trained
+def test_a_model_file_comes_out(trained: tuple[Model, Path, ProgressLog], clips: Dataset) -> None:
+    model, out, log = trained
     assert sorted(p.name for p in out.parent.iterdir()) == ["fight.log.jsonl", "fight.safetensors"]
     assert (model.name, model.method, model.detects) == ("fight", "ur_dmu", "fight")
     assert load_model(out).sha256 == model.sha256
-    assert [row[:2] for row in told.seen] == [(i, 12) for i in range(1, 13)]
-    assert [row[:2] for row in told.trained] == [(i, 12) for i in range(1, 13)]
+    assert [row[:2] for row in log.videos] == [(i, 12) for i in range(1, 13)]
+    assert [row[:2] for row in log.steps] == [(i, 12) for i in range(1, 13)]
     assert len((out.parent / "fight.log.jsonl").read_text().splitlines()) == 12
     card = model.card
     assert card["data"] == "clips"
@@ -78,9 +84,9 @@ def test_a_model_file_comes_out(trained: tuple[Model, Path, Told], clips: Datase
 
 
 def test_the_threshold_keeps_the_wish_on_normal_videos_held_out(
-    trained: tuple[Model, Path, Told], clips: Dataset, store: FeatureStore
+    trained: tuple[Model, Path, ProgressLog], clips: Dataset, store: FeatureStore
 ) -> None:
-    model, _, told = trained
+    model, _, log = trained
     rule, spec = model.profiles["best"].rule, model.profiles["best"].spec
     held = [v for v in clips.videos if v.group in model.card["held_out_groups"]]
     for video in held:
@@ -88,7 +94,7 @@ def test_the_threshold_keeps_the_wish_on_normal_videos_held_out(
         assert features is not None
         if not video.abnormal:
             assert model.score(features).scores.max() < rule.threshold
-    assert any("minutes of normal video, too little" in line for line in told.lines)
+    assert any("minutes of normal video, too little" in line for line in log.lines)
 
 
 def no_extraction(*_: Any, **__: Any) -> None:
@@ -96,21 +102,21 @@ def no_extraction(*_: Any, **__: Any) -> None:
 
 
 def test_a_second_run_extracts_nothing_and_gives_the_same_model(
-    trained: tuple[Model, Path, Told],
+    trained: tuple[Model, Path, ProgressLog],
     clips: Dataset,
     store: FeatureStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _, first, _ = trained
-    monkeypatch.setattr(gather, "extract_all", no_extraction)
+    monkeypatch.setattr(gather, "extract_tasks", no_extraction)
     monkeypatch.setattr(gather, "load_backbone", no_extraction)
     run_training(clips, config(), tmp_path / "fight.safetensors", store=store)
     assert (tmp_path / "fight.safetensors").read_bytes() == first.read_bytes()
 
 
 def test_a_damaged_feature_file_is_made_again(
-    clips: Dataset, store: FeatureStore, trained: tuple[Model, Path, Told], tmp_path: Path
+    clips: Dataset, store: FeatureStore, trained: tuple[Model, Path, ProgressLog], tmp_path: Path
 ) -> None:
     model, first, _ = trained
     path = store.path(content_hash(clips.videos[0].path), model.profiles["best"].spec)
@@ -123,13 +129,15 @@ def test_a_video_that_cannot_be_read_is_left_out_and_named(
     clips: Dataset, store: FeatureStore, bad_video: Callable[[str], Path], tmp_path: Path
 ) -> None:
     bad = LabelledVideo(bad_video("text"), True, "fight", "bad")
-    told = Told()
+    log = ProgressLog()
     dataset = Dataset("clips", (*clips.videos, bad))
     groups = {"calibration": {"groups": ["s01"]}}
     out = tmp_path / "m.safetensors"
-    model = run_training(dataset, config(**groups), out, store=store, progress=told).model
+    model = run_training(
+        dataset, config(**groups), out, store=store, progress=log, message=log.message
+    ).model
     assert list(model.card["left_out"]) == [bad.path.name], "no folders in a file to share"
-    assert any(line.startswith("left out:") and str(bad.path) in line for line in told.lines)
+    assert any(line.startswith("left out:") and str(bad.path) in line for line in log.lines)
     assert model.card["held_out_groups"] == ["s01"]
 
 
@@ -138,28 +146,29 @@ def test_a_class_of_unreadable_videos_is_refused(
 ) -> None:
     normal = tuple(v for v in clips.videos if not v.abnormal)
     bad = LabelledVideo(bad_video("text"), True, "fight", "bad")
-    told = Told()
+    log = ProgressLog()
     with pytest.raises(InputError, match="no abnormal videos to train on; 1 could not be read"):
         run_training(
             Dataset("clips", (*normal, bad)),
             config(calibration={"share": 0}),
             tmp_path / "m.safetensors",
             store=store,
-            progress=told,
+            progress=log,
+            message=log.message,
         )
-    assert any(str(bad.path) in line for line in told.lines)
+    assert any(str(bad.path) in line for line in log.lines)
     assert not (tmp_path / "m.safetensors").exists()
 
 
 def test_too_few_groups_are_said_and_training_videos_calibrate(
     clips: Dataset, store: FeatureStore, tmp_path: Path
 ) -> None:
-    told = Told()
+    log = ProgressLog()
     two = Dataset("two", tuple(v for v in clips.videos if v.group in RECORDINGS[:2]))
     model = run_training(
-        two, config(), tmp_path / "m.safetensors", store=store, progress=told
+        two, config(), tmp_path / "m.safetensors", store=store, progress=log, message=log.message
     ).model
-    assert any("too few groups (2)" in line for line in told.lines)
+    assert any("too few groups (2)" in line for line in log.lines)
     assert model.card["threshold_best"]["on"] == "training videos"
     assert model.metrics == {}
 
@@ -167,7 +176,7 @@ def test_too_few_groups_are_said_and_training_videos_calibrate(
 def test_a_handful_of_clips_keeps_the_threshold_of_the_model_that_it_went_on_from(
     tmp_path: Path,
 ) -> None:
-    fight, told = load_model("fight"), Told()
+    fight, log = load_model("fight"), ProgressLog()
     chosen = {"s28": ["nofi093", "fi128"], "s06": ["nofi057", "fi026"]}
     videos = [
         LabelledVideo(
@@ -183,14 +192,15 @@ def test_a_handful_of_clips_keeps_the_threshold_of_the_model_that_it_went_on_fro
         halves,
         tmp_path / "m.safetensors",
         store=FeatureStore(tmp_path / "store"),
-        progress=told,
+        progress=log,
+        message=log.message,
         pretrained=fight,
     ).model
     for name, before in fight.profiles.items():
         assert model.profiles[name].rule.threshold == before.rule.threshold
         assert model.profiles[name].rule.release == pytest.approx(before.rule.release)
     assert model.card["threshold_best"]["set_by"] == "model"
-    assert told.said(
+    assert log.has_line(
         "the threshold stays 0.75, that of the model 'fight': held out are 0.0 minutes"
     )
     assert load_model(tmp_path / "m.safetensors").profiles["best"].rule.threshold == 0.75
@@ -236,9 +246,9 @@ def test_joined_bags_two_profiles_half_precision_and_more_crops(
 
 
 def test_an_interrupted_run_goes_on(clips: Dataset, store: FeatureStore, tmp_path: Path) -> None:
-    class Stop(Told):
-        def steps(self, *told: Any) -> None:
-            if told[0] == 103:
+    class Stop(ProgressLog):
+        def __call__(self, done: int, _: int | None, text: str, /) -> None:
+            if text.startswith("training") and done == 103:
                 raise KeyboardInterrupt
 
     chosen = config(method="linear", recipe={"steps": 105})
@@ -246,9 +256,9 @@ def test_an_interrupted_run_goes_on(clips: Dataset, store: FeatureStore, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         run_training(clips, chosen, out, store=store, progress=Stop())
     assert (tmp_path / "m.training").is_dir()
-    told = Told()
-    run_training(clips, chosen, out, store=store, progress=told)
-    assert [row[0] for row in told.trained] == [101, 102, 103, 104, 105]
+    log = ProgressLog()
+    run_training(clips, chosen, out, store=store, progress=log, message=log.message)
+    assert [row[0] for row in log.steps] == [101, 102, 103, 104, 105]
     run_training(clips, chosen, whole, store=store)
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.glob("m.*")) == ["m.log.jsonl", "m.safetensors"]
@@ -257,18 +267,27 @@ def test_an_interrupted_run_goes_on(clips: Dataset, store: FeatureStore, tmp_pat
 def test_an_impossible_output_is_refused_before_the_work(
     clips: Dataset, store: FeatureStore, tmp_path: Path
 ) -> None:
-    told = Told()
+    log = ProgressLog()
     with pytest.raises(UsageError, match=r"ends in \.safetensors"):
-        run_training(clips, config(), tmp_path / "m.pt", store=store, progress=told)
+        run_training(
+            clips, config(), tmp_path / "m.pt", store=store, progress=log, message=log.message
+        )
     (tmp_path / "file").touch()
     with pytest.raises(OddframeError, match="cannot be written"):
         run_training(
-            clips, config(), tmp_path / "file" / "m.safetensors", store=store, progress=told
+            clips,
+            config(),
+            tmp_path / "file" / "m.safetensors",
+            store=store,
+            progress=log,
+            message=log.message,
         )
     wrong = config(calibration={"groups": ["s99"]})
     with pytest.raises(UsageError, match="no group s99"):
-        run_training(clips, wrong, tmp_path / "m.safetensors", store=store, progress=told)
-    assert told.seen == []
+        run_training(
+            clips, wrong, tmp_path / "m.safetensors", store=store, progress=log, message=log.message
+        )
+    assert log.videos == []
 
 
 def test_several_abnormal_classes_are_all_known(

@@ -107,7 +107,7 @@ def test_the_grid_is_the_configured_one_first_then_rates_steps_and_views() -> No
     ]
     assert len(found) == len(set(found)) == 18
     assert [s.mirrored for s in found] == [False] * 9 + [True] * 9
-    chosen = found[-1].of(config)
+    chosen = found[-1].apply_to(config)
     assert chosen.recipe.lr == 3e-3
     assert chosen.recipe.steps == 200
     assert chosen.training_views()["best_mirrored"].crops == ("full_mirrored",)

@@ -12,7 +12,7 @@ import pytest
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.store.store import FeatureStore
-from oddframe.training.data.features import Extractor, FeatureRequest, SilentProgress, load_features
+from oddframe.training.data.features import Extractor, FeatureRequest, load_features
 from oddframe.training.data.parallel import CancelCheck, parallel_map
 from tests.training.ready import linear, ready_made
 
@@ -64,18 +64,17 @@ def test_ctrl_c_does_not_wait_for_a_video(
             stopped.set()
             raise
 
-    class Interrupted(SilentProgress):
-        def videos(self, *_: Any) -> None:
-            running.wait()
-            raise KeyboardInterrupt
+    def interrupt(*_: Any) -> None:
+        running.wait()
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("oddframe.training.data.features.load_backbone", lambda *_, **__: None)
-    monkeypatch.setattr("oddframe.training.data.features.extract_all", endless)
+    monkeypatch.setattr("oddframe.training.data.features.extract_tasks", endless)
     section = linear().features
     ready = ready_made(tmp_path / "ready", 1).videos[0]
     long = LabelledVideo(clip, False, NORMAL, "g")
     requests = [FeatureRequest(video, (section,)) for video in (ready, long)]
     extractor = Extractor(FeatureStore(tmp_path / "store"), "cpu", "torch")
     with pytest.raises(KeyboardInterrupt):
-        load_features(requests, extractor, 2, Interrupted())
+        load_features(requests, extractor, 2, interrupt)
     assert stopped.is_set()

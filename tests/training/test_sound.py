@@ -18,7 +18,7 @@ from oddframe.training.train import run_training
 from tests.conftest import ROOT, Image, encode
 from tests.sounds import with_sound
 from tests.training.made import small_config
-from tests.training.ready import Told
+from tests.training.ready import ProgressLog
 
 CONFIG = read_config(ROOT / "configs" / "fight_sound.yaml")
 SMALL = {"resize": [32, 32], "crop_size": [32, 32], "crops": ["full"]}
@@ -92,21 +92,21 @@ def test_picture_and_sound_are_made_once_for_whatever_they_are_joined_to(
     videos = [v for v in read_surveillance_fight(folder).videos if v.path.name in loud]
     section = CONFIG.features.model_copy(update={"resize": (32, 32), "crop_size": (32, 32)})
     picture, sound = (section.model_copy(update={"backbone": name}) for name in ("i3d", "aisfx"))
-    extractor, told = Extractor(FeatureStore(tmp_path), "auto", "auto"), Told()
+    extractor, log = Extractor(FeatureStore(tmp_path), "auto", "auto"), ProgressLog()
     requests = [FeatureRequest(video, (section,)) for video in videos]
     video = LabelledVideo(tmp_path / "x.mp4", False, "normal", "x")
     assert not extractor.is_stored(video, "0" * 64, section)
-    first, failed = load_features(requests, extractor, 2, told)
+    first, failed = load_features(requests, extractor, 2, log, log.message)
     assert not failed
-    assert told.lines == ["nofi079.mp4: no sound: silence in its place"]
+    assert log.lines == ["nofi079.mp4: no sound: silence in its place"]
     assert all(extractor.is_stored(each.video, each.sha256, section) for each in first)
 
     def no_extraction(*_: Any, **__: Any) -> None:
         raise AssertionError("features were extracted anew")
 
-    monkeypatch.setattr("oddframe.training.data.features.extract_all", no_extraction)
+    monkeypatch.setattr("oddframe.training.data.features.extract_tasks", no_extraction)
     requests = [FeatureRequest(video, (section, picture, sound)) for video in videos]
-    again, _ = load_features(requests, extractor, 1, Told())
+    again, _ = load_features(requests, extractor)
     for one, other in zip(first, again, strict=True):
         both = one.features[section].array
         np.testing.assert_array_equal(both, other.features[section].array)

@@ -8,28 +8,29 @@ from typing import Any
 import pytest
 
 from oddframe.features.store.store import FeatureStore
-from oddframe.training import hyperparameter_search as tryout
+from oddframe.training import search as tryout
 from oddframe.training.search import Budget
 from oddframe.training.train import TrainedModel, run_training
-from tests.training.ready import Told, linear, ready_made
+from tests.training.ready import ProgressLog, linear, ready_made
 
 
-def trained(tmp_path: Path, told: Told, budget: Budget | None, **kwargs: Any) -> TrainedModel:
+def trained(tmp_path: Path, log: ProgressLog, budget: Budget | None, **kwargs: Any) -> TrainedModel:
     return run_training(
         ready_made(tmp_path / "data"),
         kwargs.pop("config", linear()),
         tmp_path / "m.safetensors",
         store=FeatureStore(tmp_path / "store"),
-        progress=told,
+        progress=log,
+        message=log.message,
         budget=budget,
         **kwargs,
     )
 
 
 def test_the_grid_is_stated_tried_and_written_down(tmp_path: Path) -> None:
-    told = Told()
-    found = trained(tmp_path, told, Budget(600))
-    assert told.said("learning rates 0.001, 0.003 for each of 12 steps")
+    log = ProgressLog()
+    found = trained(tmp_path, log, Budget(600))
+    assert log.has_line("learning rates 0.001, 0.003 for each of 12 steps")
     assert found.search is not None
     # Both on the first fold; the better one is then alone, with nothing left to beat.
     assert [trial.fold for trial in found.search.trials] == [0, 0]
@@ -37,7 +38,7 @@ def test_the_grid_is_stated_tried_and_written_down(tmp_path: Path) -> None:
     card = found.model.card
     assert card["search"]["figure"] == "video_auc"
     assert card["search"]["chosen"]["lr"] == card["configuration"]["recipe"]["lr"]
-    assert told.said("chosen: learning rate")
+    assert log.has_line("chosen: learning rate")
     assert not (tmp_path / "m.training").exists()
     assert not (tmp_path / "m.lock").exists()
 
@@ -54,7 +55,7 @@ def test_what_is_held_out_is_no_part_of_the_search(
         return found
 
     monkeypatch.setattr(tryout.HyperparameterSearch, "_videos", videos)
-    model = trained(tmp_path, Told(), Budget(600)).model
+    model = trained(tmp_path, ProgressLog(), Budget(600)).model
     held_out = set(model.card["held_out_groups"])
     assert held_out
     assert not seen & held_out
@@ -64,41 +65,41 @@ def test_what_is_held_out_is_no_part_of_the_search(
 def test_without_time_training_is_as_configured_and_says_what_was_not_tried(
     tmp_path: Path,
 ) -> None:
-    told = Told()
+    log = ProgressLog()
     budget = Budget(600)
     budget.spend(601)
-    found = trained(tmp_path, told, budget)
-    assert told.said("not tried, no room in the budget: learning rate 0.001, 12 steps")
+    found = trained(tmp_path, log, budget)
+    assert log.has_line("not tried, no room in the budget: learning rate 0.001, 12 steps")
     assert found.config.recipe.lr == 1e-3
     assert found.search is not None
     assert found.search.trials == ()
 
 
 def test_a_setting_that_takes_too_long_by_the_measured_pace_is_not_begun(tmp_path: Path) -> None:
-    told = Told()
+    log = ProgressLog()
     config = linear(search={"lr": [1], "steps": [1, 1_000_000], "folds": 2})
-    found = trained(tmp_path, told, Budget(30), config=config)
+    found = trained(tmp_path, log, Budget(30), config=config)
     assert found.search is not None
     assert {trial.setting.steps for trial in found.search.trials} == {12}
-    assert told.said("not tried, no room in the budget: learning rate 0.001, 12000000 steps")
+    assert log.has_line("not tried, no room in the budget: learning rate 0.001, 12000000 steps")
     assert found.config.full_recipe().steps == 12
 
 
 def test_an_interrupted_search_goes_on_with_what_was_tried(tmp_path: Path) -> None:
-    class Stop(Told):
-        def say(self, line: str) -> None:
-            super().say(line)
+    class Stop(ProgressLog):
+        def message(self, line: str) -> None:
+            super().message(line)
             if len([said for said in self.lines if said.startswith("fold 1")]) == 2:
                 raise KeyboardInterrupt
 
-    stopped, told = Stop(), Told()
+    stopped, log = Stop(), ProgressLog()
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, stopped, Budget(600))
     budget = Budget(600)
-    found = trained(tmp_path, told, budget)
-    steps = sum(1 for row in told.trained if row[1] == 12)
+    found = trained(tmp_path, log, budget)
+    steps = sum(1 for row in log.steps if row[1] == 12)
     assert steps == 12, "the final training; both trials were kept"
-    whole = trained(tmp_path / "whole", Told(), Budget(600))
+    whole = trained(tmp_path / "whole", ProgressLog(), Budget(600))
     assert found.search is not None
     assert whole.search is not None
     assert [(t.setting, t.fold, t.figure) for t in found.search.trials] == [
@@ -109,19 +110,20 @@ def test_an_interrupted_search_goes_on_with_what_was_tried(tmp_path: Path) -> No
 
 
 def test_too_few_groups_to_choose_on_are_said(tmp_path: Path) -> None:
-    told = Told()
+    log = ProgressLog()
     data = ready_made(tmp_path / "data", 1)
     found = run_training(
         data,
         linear(),
         tmp_path / "m.safetensors",
         store=FeatureStore(tmp_path / "store"),
-        progress=told,
+        progress=log,
+        message=log.message,
         budget=Budget(600),
         seeds=2,
     )
     assert found.search is None
-    assert told.said("no search: 1 groups to learn from are too few")
-    assert told.said("too few groups to choose among the seeds on: the first one is kept")
+    assert log.has_line("no search: 1 groups to learn from are too few")
+    assert log.has_line("too few groups to choose among the seeds on: the first one is kept")
     assert [run.kept for run in found.seeds] == [True, False]
-    assert all(line in found.warnings for line in told.lines if "too few" in line)
+    assert all(line in found.warnings for line in log.lines if "too few" in line)

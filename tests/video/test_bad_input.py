@@ -1,4 +1,4 @@
-"""Files as cameras, converters and accidents make them: each gives what is in it, or one line."""
+"""Unusual and damaged files: each is read as far as possible, or refused with one line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def store(
     given: str = "rgb24",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write frames in a codec and pixel format of one's own choice."""
+    """Write frames with a given codec and pixel format."""
     frames = list(frames)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
@@ -112,7 +112,7 @@ def test_interlaced(tmp_path: Path, clip_frames: list[Image]) -> None:
 @pytest.mark.parametrize(
     ("codec", "suffix"), [("png", ".mov"), ("ffv1", ".mkv"), ("qtrle", ".mov")]
 )
-def test_what_is_transparent(
+def test_transparent_pictures(
     tmp_path: Path, clip_frames: list[Image], codec: str, suffix: str
 ) -> None:
     alpha = np.full((240, 352, 1), 255, np.uint8)
@@ -123,7 +123,7 @@ def test_what_is_transparent(
     assert_close(pictures, clip_frames[:20], 1)
 
 
-def test_a_song_with_its_cover(tmp_path: Path, clip_frames: list[Image]) -> None:
+def test_audio_with_a_cover_picture(tmp_path: Path, clip_frames: list[Image]) -> None:
     path = tmp_path / "song.mp4"
     with av.open(str(path), "w") as container:
         cover = container.add_stream("mjpeg", rate=1)
@@ -140,7 +140,7 @@ def test_a_song_with_its_cover(tmp_path: Path, clip_frames: list[Image]) -> None
         open_source(path)
 
 
-def test_nothing_was_recorded(tmp_path: Path) -> None:
+def test_a_recording_without_frames(tmp_path: Path) -> None:
     path = tmp_path / "v.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -151,7 +151,7 @@ def test_nothing_was_recorded(tmp_path: Path) -> None:
 
 
 def boxes(data: bytes, kind: bytes) -> list[int]:
-    """Where the contents of these boxes of an MP4 start."""
+    """Offsets of the contents of all MP4 boxes of a kind."""
     found, at = [], data.find(kind)
     while at >= 0:
         found.append(at + 4)
@@ -159,7 +159,7 @@ def boxes(data: bytes, kind: bytes) -> list[int]:
     return found
 
 
-def test_a_stream_without_any_length(tmp_path: Path, clip: Path) -> None:
+def test_a_stream_without_duration(tmp_path: Path, clip: Path) -> None:
     path = remux(clip, tmp_path / "v.mp4")
     data = bytearray(path.read_bytes())
     for kind, offset in ((b"mvhd", 16), (b"mdhd", 16), (b"tkhd", 20)):
@@ -176,7 +176,7 @@ def test_a_stream_without_any_length(tmp_path: Path, clip: Path) -> None:
     assert (np.diff(times) > 0).all()
 
 
-def test_a_video_that_an_edit_list_shortens_is_whole(tmp_path: Path, clip: Path) -> None:
+def test_a_video_shortened_by_an_edit_list_has_no_damage(tmp_path: Path, clip: Path) -> None:
     path = remux(clip, tmp_path / "v.mp4")
     data = bytearray(path.read_bytes())
     (start,) = boxes(data, b"elst")
@@ -189,7 +189,7 @@ def test_a_video_that_an_edit_list_shortens_is_whole(tmp_path: Path, clip: Path)
     assert video.damaged_packets == 0
 
 
-def test_an_index_that_leads_past_the_end_of_the_file(tmp_path: Path, clip: Path) -> None:
+def test_an_index_entry_past_the_end_of_the_file(tmp_path: Path, clip: Path) -> None:
     path = remux(clip, tmp_path / "v.mp4")
     data = bytearray(path.read_bytes())
     (start,) = boxes(data, b"stsz")
@@ -204,7 +204,7 @@ def test_an_index_that_leads_past_the_end_of_the_file(tmp_path: Path, clip: Path
 
 
 def claim(path: Path, kind: bytes, values: dict[int, int]) -> None:
-    """Write numbers of 32 bits into the first box of a kind, by the place in its contents."""
+    """Write 32-bit numbers into the first box of a kind, by offset."""
     data = bytearray(path.read_bytes())
     start = boxes(data, kind)[0]
     for at, value in values.items():
@@ -225,7 +225,7 @@ def test_a_table_that_claims_more_frames_than_the_file_has_bytes(
 
 
 def test_an_index_that_claims_samples_without_listing_them(tmp_path: Path, clip: Path) -> None:
-    """FFmpeg would take 0.7 GB for these."""
+    """FFmpeg would allocate 0.7 GB for these."""
     path = remux(clip, tmp_path / "v.mp4")
     claim(path, b"stsz", {4: 1, 8: 20_000_000})
     claim(path, b"stsc", {12: 20_000_000})
@@ -241,9 +241,7 @@ def test_an_index_that_claims_samples_without_listing_them(tmp_path: Path, clip:
 @pytest.mark.parametrize(
     "target", ["http://127.0.0.1:9/secret.mp4", "../outside.mp4", "/etc/hostname", "file:clip.mp4"]
 )
-def test_a_list_of_other_files_is_never_followed(
-    tmp_path: Path, clip: Path, kind: str, target: str
-) -> None:
+def test_playlists_are_refused(tmp_path: Path, clip: Path, kind: str, target: str) -> None:
     folder = tmp_path / "inside"
     folder.mkdir()
     for path in (tmp_path / "outside.mp4", folder / "clip.mp4"):
@@ -261,7 +259,7 @@ def test_a_list_of_other_files_is_never_followed(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
-def test_pictures_that_need_more_memory_than_there_is(tmp_path: Path) -> None:
+def test_pictures_that_exceed_the_memory_limit(tmp_path: Path) -> None:
     path = tmp_path / "large.mkv"
     store(path, [np.zeros((4000, 6000), np.uint8)], "ffv1", "gray", given="gray")
     script = (
@@ -280,12 +278,12 @@ def test_pictures_that_need_more_memory_than_there_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("box", "at"), [(b"stts", 16), (b"mdhd", 16)])
-def test_a_frame_lasts_no_longer_than_a_gap_whatever_a_header_claims(
+def test_no_header_makes_a_frame_last_longer_than_a_gap(
     tmp_path: Path, clip_frames: list[Image], box: bytes, at: int
 ) -> None:
     path = encode(tmp_path / "a.mp4", clip_frames)
     data = bytearray(path.read_bytes())
-    claim = data.find(box) + at  # Of stts the sample's length, of mdhd the ticks a second.
+    claim = data.find(box) + at  # In stts the duration of a sample, in mdhd the ticks a second.
     data[claim : claim + 4] = b"\x7f\xff\xff\xff" if box == b"stts" else b"\x00\x00\x00\x01"
     path.write_bytes(data)
     reader = SnippetReader(open_source(path), HOW)
@@ -293,9 +291,7 @@ def test_a_frame_lasts_no_longer_than_a_gap_whatever_a_header_claims(
     assert reader.timebase.covered_s <= 10 * reader.timebase.n_frames
 
 
-def test_sound_of_channels_that_nobody_can_mix_is_silence(
-    tmp_path: Path, clip_frames: list[Image]
-) -> None:
+def test_audio_with_too_many_channels_is_silence(tmp_path: Path, clip_frames: list[Image]) -> None:
     path = tmp_path / "a.avi"
     with_sound(path, clip_frames, [tone(2.0)], codec="pcm_s16le")
     data = bytearray(path.read_bytes())

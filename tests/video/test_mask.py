@@ -10,7 +10,7 @@ from oddframe.errors import InputError
 from oddframe.video.mask import read_mask
 
 
-def test_black_is_painted_grey_at_any_size(tmp_path: Path) -> None:
+def test_ignored_parts_are_grey_at_any_size(tmp_path: Path) -> None:
     zones = np.full((6, 8), 255, np.uint8)
     zones[:3, :2] = 0
     PillowImage.fromarray(zones).save(tmp_path / "zones.png")
@@ -25,7 +25,7 @@ def test_black_is_painted_grey_at_any_size(tmp_path: Path) -> None:
         assert (image == 7).all()
 
 
-def test_what_is_transparent_is_ignored_too(tmp_path: Path) -> None:
+def test_transparent_parts_are_ignored(tmp_path: Path) -> None:
     pixels = np.full((4, 4, 4), 255, np.uint8)
     pixels[0, :, 3] = 0
     pixels[1, :, :3] = 127
@@ -36,7 +36,7 @@ def test_what_is_transparent_is_ignored_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "LA", "I;16"])
-def test_every_kind_of_picture_does(tmp_path: Path, mode: str) -> None:
+def test_every_kind_of_picture_can_be_a_mask(tmp_path: Path, mode: str) -> None:
     grey = np.zeros((4, 4), np.uint8)
     grey[2:] = 255
     picture = PillowImage.fromarray(grey)
@@ -48,7 +48,7 @@ def test_every_kind_of_picture_does(tmp_path: Path, mode: str) -> None:
     assert np.array_equal(read_mask(tmp_path / "zones.png").ignored, grey == 0)
 
 
-def test_a_mask_that_cannot_be_used(tmp_path: Path) -> None:
+def test_invalid_masks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such mask"):
         read_mask(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("text")

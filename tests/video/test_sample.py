@@ -1,4 +1,4 @@
-"""A few pictures from all over a video, without decoding all of it."""
+"""Sampling pictures of a video without decoding all of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = (96, 72)
 
 
 def rising(n: int) -> list[Image]:
-    """Frames that get brighter, 2 levels a frame, but for a dark corner."""
+    """Frames that get brighter by 2 levels each, with a dark corner."""
     frames = [np.full((144, 192, 3), 2 * i, np.uint8) for i in range(n)]
     for frame in frames:
         frame[:40, :60] = 0
@@ -38,7 +38,7 @@ def test_key_frames_of_the_whole_video(tmp_path: Path, name: str) -> None:
     assert means[-1] > 170
 
 
-def test_they_are_the_pictures_that_a_reader_gets(tmp_path: Path) -> None:
+def test_sampled_pictures_equal_those_of_the_reader(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", rising(60), options={"preset": "ultrafast", "g": "10"})
     turn(path, (0, 1, -1, 0))
     whole = [frame.image for frame in VideoFile(path).frames(SIZE)]
@@ -46,14 +46,16 @@ def test_they_are_the_pictures_that_a_reader_gets(tmp_path: Path) -> None:
         assert np.array_equal(picture, expected)
 
 
-def test_few_key_frames_leave_the_start(clip: Path, clip_frames: list[Image]) -> None:
+def test_with_few_key_frames_the_first_frames_are_sampled(
+    clip: Path, clip_frames: list[Image]
+) -> None:
     pictures = sample_pictures(clip, (352, 240))
     assert len(pictures) == 5
     for picture, expected in zip(pictures, clip_frames[::10], strict=True):
         assert np.array_equal(picture, expected)
 
 
-def test_a_folder_of_frames_is_looked_at_all_over(tmp_path: Path, clip_frames: list[Image]) -> None:
+def test_a_folder_of_frames_is_sampled_evenly(tmp_path: Path, clip_frames: list[Image]) -> None:
     for i, image in enumerate(clip_frames):
         cv2.imwrite(str(tmp_path / f"{i}.png"), image[:, :, ::-1])
     pictures = sample_pictures(tmp_path, (352, 240), count=3)
@@ -67,13 +69,15 @@ def test_a_folder_of_frames_is_looked_at_all_over(tmp_path: Path, clip_frames: l
 
 
 @pytest.mark.parametrize("kind", BAD_VIDEOS)
-def test_what_cannot_be_read_is_said(bad_video: Callable[[str], Path], kind: str) -> None:
+def test_unreadable_files_raise_an_error(bad_video: Callable[[str], Path], kind: str) -> None:
     with pytest.raises(InputError):
         sample_pictures(bad_video(kind), SIZE)
 
 
 @pytest.mark.parametrize("kind", ODD_VIDEOS)
-def test_what_is_damaged_gives_what_there_is(bad_video: Callable[[str], Path], kind: str) -> None:
+def test_damaged_files_give_the_readable_pictures(
+    bad_video: Callable[[str], Path], kind: str
+) -> None:
     pictures = sample_pictures(bad_video(kind), SIZE)
     assert 1 <= len(pictures) <= 25
     assert max(picture.std() for picture in pictures) > 10

@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from oddframe.video.decoding.isolated import open_in_process
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.snippets.transforms import FrameTransform
+from oddframe.video.frame import FrameTransform
 from oddframe.video.source import open_source
 from tests.conftest import Image
 
@@ -23,16 +23,14 @@ def pillow(image: Image, size: tuple[int, int], filter: str) -> Image:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_lanczos_is_pillows_on_the_full_picture(
-    clip: Path, clip_frames: list[Image], size: tuple[int, int]
-) -> None:
+def test_lanczos_equals_pillow(clip: Path, clip_frames: list[Image], size: tuple[int, int]) -> None:
     frames = open_source(clip).frames(size, "lanczos")
     for frame, native in zip(frames, clip_frames, strict=True):
         assert np.array_equal(frame.image, pillow(native, size, "lanczos"))
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_bicubic_looks_like_pillows(
+def test_bicubic_is_close_to_pillow(
     clip: Path, clip_frames: list[Image], size: tuple[int, int]
 ) -> None:
     from_file = [f.image for f in open_source(clip).frames(size, "bicubic")]
@@ -65,7 +63,7 @@ def test_the_jpeg_round_trip_comes_before_resizing(
         assert np.abs(frame.image.astype(int) - truth).mean() <= limit
 
 
-def test_a_picture_that_is_not_looked_at_is_not_made(
+def test_a_picture_is_converted_only_when_it_is_used(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
@@ -75,7 +73,7 @@ def test_a_picture_that_is_not_looked_at_is_not_made(
         made.append(1)
         return decoded(self, *arguments, **named)
 
-    monkeypatch.setattr(Scaler, "decoded", counting)
+    monkeypatch.setattr(Scaler, "scale_decoded", counting)
     frames = list(open_in_process(clip).frames((64, 64)))
     assert not made
     first = frames[7].image

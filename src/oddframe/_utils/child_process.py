@@ -1,10 +1,11 @@
-"""A Python process that runs functions for this one, with limits on its memory and its silence.
+"""Runs functions in a child process with limits on its memory and on the time without a heartbeat.
 
-Code that may crash, hang or take all memory, such as a video decoder that reads an untrusted file,
-runs in a child process. What happens to it there is an exception here.
+It is for code that may crash, hang or take all memory, such as a video decoder that reads an
+untrusted file. Whatever ends the child process is reported as an exception in this process.
 
-The child is started with ``subprocess`` and not with ``multiprocessing``: that would import the
-user's main script once more, which a script without ``if __name__ == "__main__"`` does not survive.
+The child is started with ``subprocess``, because ``multiprocessing`` would import the user's main
+script again, which fails for a script without ``if __name__ == "__main__"``. ``worker_pool.py``
+runs the jobs of the command line in parallel.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ import numpy as np
 
 from oddframe.errors import OddframeError, is_out_of_memory
 
-# A child process reports its work no more often than this (s).
-_HEARTBEAT_S = 0.2
-# The parent counts the seconds of silence one by one: a program that was suspended and goes on has
-# not waited.
+# Heartbeats are sent at most this often (s).
+HEARTBEAT_S = 0.2
+# The parent adds up the time without a heartbeat in steps of this length (s), so that the time in
+# which the program was suspended does not count.
 _POLL_S = 1.0
-# A child that was asked to stop a function and does not within so many seconds is killed.
+# A child that does not stop a function within this time (s) is killed.
 _STOP_S = 2.0
-# Where an option says how long silence may last.
+# Advice for messages about a timeout.
 PATIENCE_HINT = " (--patience waits longer)"
-# An orphaned child looks this often (s) whether its parent is still there.
-_ORPHAN_S = 2.0
+# A child checks this often (s) whether its parent is still alive.
+_PARENT_CHECK_S = 2.0
 
-# The child's main program. Its arguments: file descriptor, the parent's process id and sys.path.
+# The child's main program. Arguments: file descriptor, the parent's process id and sys.path.
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[3]); "
     "from oddframe._utils.child_process import _serve; _serve(int(sys.argv[1]), int(sys.argv[2]))"
@@ -51,28 +52,28 @@ _MAIN = (
 
 
 class ChildFailedError(OddframeError):
-    """The child process crashed, was killed or was silent for too long."""
+    """The child process crashed, was killed or sent no heartbeat for too long."""
 
 
 class ChildOutOfMemoryError(ChildFailedError):
-    """The function needs more memory than the child process may take."""
+    """The function needs more memory than the limit of the child process."""
 
 
 class ChildProcess:
     """A process that runs one function after another.
 
-    See ``is_supported``; only Linux limits its memory.
+    It needs POSIX, see ``is_supported``; the memory limit is enforced on Linux only.
 
     Args:
-        memory_bytes: What it may take beside what Python and its modules need.
-        silence_s: A function from which nothing comes for so long is given up.
+        memory_bytes: Memory limit, beyond what Python and its loaded modules take.
+        timeout_s: Seconds without an item or a heartbeat after which the process is killed.
     """
 
     def __init__(self, memory_bytes: int, timeout_s: float) -> None:
         self.memory_bytes = memory_bytes
         self.timeout_s = timeout_s
         ours, theirs = socket.socketpair()
-        # The last words of a process that aborts, such as an unhandled C++ exception.
+        # Keeps the last messages of a process that aborts, such as an unhandled C++ exception.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         path = json.dumps([str(Path(entry).absolute()) for entry in sys.path])
         with theirs:
@@ -82,31 +83,31 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                process_group=0,  # Ctrl-C in the terminal is for this process alone.
+                process_group=0,  # Ctrl-C in the terminal reaches only the parent.
             )
         self._connection = Connection(ours.detach())
-        with suppress(OSError):  # It died at once: `run` says why.
+        with suppress(OSError):  # The process died at once: ``run`` reports why.
             _send(self._connection, memory_bytes)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
         """Run a function in the child process.
 
         Args:
-            function: Picklable, as are its arguments and all that it gives. A generator function's
-                items are yielded here as they come; what is sent to this generator is sent to that
-                one. Closing this generator closes that one. A function that has a parameter
-                ``heartbeat`` is given a callable for it, to call whenever work goes on.
+            function: Must be picklable, as must its arguments, items and result. The items of a
+                generator function are yielded here; values sent to this generator are sent to the
+                child's, and closing this generator closes the child's. A parameter named
+                ``heartbeat`` receives a callable that the function calls while it works.
 
         Returns:
-            What the function returns.
+            The result of the function.
 
         Raises:
-            ChildFailedError: the process crashed, was killed or was silent for too long.
-            ChildOutOfMemoryError: the function takes more memory than it may.
-            OddframeError: the function raised it; another exception comes as it is.
+            ChildFailedError: the process crashed, was killed or sent nothing for too long.
+            ChildOutOfMemoryError: the function exceeds the memory limit.
+            Exception: any exception that the function raises.
         """
         try:
-            self._tell((_folder(), function, args))
+            self._send((_working_folder(), function, args))
             kind, value = self._receive()
             while kind == "item":
                 try:
@@ -114,7 +115,7 @@ class ChildProcess:
                 except GeneratorExit:
                     self._stop()
                     return None
-                self._tell(("reply", reply))
+                self._send(("reply", reply))
                 kind, value = self._receive()
         except BaseException:
             self.kill()
@@ -131,58 +132,82 @@ class ChildProcess:
         return self._process.returncode is None and not self._connection.closed
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
         self._connection.close()
         self._stderr.close()
 
     def _stop(self) -> None:
-        """Close the function's generator; a process that does not is killed."""
+        """Close the function's generator; kill the process if that takes too long."""
         limit = time.monotonic() + _STOP_S
         with suppress(OSError, EOFError, OddframeError):
-            self._tell(("stop", None))
+            self._send(("stop", None))
             while self._connection.poll(max(0.0, limit - time.monotonic())):
                 if _receive(self._connection)[0] == "end":
                     return
         self.kill()
 
-    def _tell(self, message: object) -> None:
+    def _send(self, message: object) -> None:
         try:
             _send(self._connection, message)
         except OSError:
-            raise self._death() from None
+            raise self._exit_error() from None
 
     def _receive(self) -> tuple[str, Any]:
-        silent = 0.0
+        waited_s = 0.0
         while True:
             if not self._connection.poll(_POLL_S):
-                silent += _POLL_S
-                if silent >= self.timeout_s:
+                waited_s += _POLL_S
+                if waited_s >= self.timeout_s:
                     raise ChildFailedError(describe_timeout(self.timeout_s, PATIENCE_HINT))
                 continue
             try:
                 kind, value = _receive(self._connection)
             except (EOFError, OSError):
-                raise self._death() from None
+                raise self._exit_error() from None
             if kind != "heartbeat":
                 return kind, value
-            silent = 0.0
+            waited_s = 0.0
 
-    def _death(self) -> ChildFailedError:
-        """Why the process ended."""
+    def _exit_error(self) -> ChildFailedError:
+        """Explain why the process ended."""
         self._process.wait()
         code = self._process.returncode
         self._stderr.seek(max(0, self._stderr.seek(0, os.SEEK_END) - 4096))
-        words = self._stderr.read().decode(errors="replace").strip()
-        if is_out_of_memory(words):
+        output = self._stderr.read().decode(errors="replace").strip()
+        if is_out_of_memory(output):
             return out_of_memory(self.memory_bytes)
-        last = f": {words.splitlines()[-1]}" if words and code >= 0 else ""
-        return ChildFailedError(f"{describe_exit(code)}{last}")
+        last_line = f": {output.splitlines()[-1]}" if output and code >= 0 else ""
+        return ChildFailedError(f"{describe_exit(code)}{last_line}")
+
+
+class HeartbeatSender:
+    """Calls ``send`` for heartbeats from any thread, at most every 0.2 s, until it is stopped.
+
+    Attributes:
+        lock: Is held while a heartbeat is sent.
+    """
+
+    def __init__(self, send: Callable[..., object]) -> None:
+        self.lock = threading.Lock()
+        self._send, self._sent_s, self._stopped = send, 0.0, False
+
+    def __call__(self, *progress: Any) -> None:
+        with self.lock:
+            now = time.monotonic()
+            if not self._stopped and now - self._sent_s >= HEARTBEAT_S:
+                self._sent_s = now
+                self._send(*progress)
+
+    def stop(self) -> None:
+        """Ignore all later heartbeats."""
+        with self.lock:
+            self._stopped = True
 
 
 def describe_exit(code: int) -> str:
-    """What ended a process, by its exit code; negative: the number of a signal."""
+    """Describe what ended a process, by its exit code; a negative one is the number of a signal."""
     with suppress(ValueError):
         name = signal.Signals(-code).name
         hint = ": out of memory?" if name == "SIGKILL" else ""
@@ -191,7 +216,7 @@ def describe_exit(code: int) -> str:
 
 
 def describe_timeout(timeout_s: float, advice: str = "") -> str:
-    """Why a process is given up of which nothing came for so long, and what to do about it."""
+    """Explain why a process was killed that sent nothing for ``timeout_s``, with an advice."""
     return (
         f"nothing came of it for {timeout_s:g} s, so it was given up: its decoder hangs, or the "
         f"machine is too busy{advice}"
@@ -199,19 +224,19 @@ def describe_timeout(timeout_s: float, advice: str = "") -> str:
 
 
 def is_supported() -> bool:
-    """Whether this system can hand a socket to a child process."""
+    """Whether this system can pass a socket to a child process."""
     return os.name == "posix"
 
 
 def out_of_memory(memory_bytes: int) -> ChildOutOfMemoryError:
-    """What is raised where a function takes more than so many bytes."""
+    """The exception for a function that exceeds a memory limit."""
     return ChildOutOfMemoryError(
         f"it takes more than {memory_bytes / 1e9:g} GB (--memory allows more)"
     )
 
 
 def limit_memory(more: int) -> None:
-    """Let this process take ``more`` bytes beside what it has. Linux alone counts them."""
+    """Limit this process to ``more`` bytes beyond its present memory; does nothing but on Linux."""
     with suppress(ImportError, OSError, ValueError, StopIteration):
         import resource
 
@@ -222,10 +247,10 @@ def limit_memory(more: int) -> None:
 
 
 class ChildProcessPool:
-    """Child processes that are kept for the next function, each used by one thread at a time.
+    """Keeps child processes for the next function; each is used by one thread at a time.
 
     Args:
-        most: How many are kept while they have nothing to do.
+        max_idle: How many idle processes are kept.
     """
 
     def __init__(self, max_idle: int) -> None:
@@ -236,7 +261,7 @@ class ChildProcessPool:
 
     @contextmanager
     def lease(self, memory_bytes: int, timeout_s: float) -> Iterator[ChildProcess]:
-        """A process with these limits for the block's time, an idle one or a new one."""
+        """Provide a process with these limits, an idle one or a new one, for the block."""
         child = self._take(memory_bytes, timeout_s)
         try:
             yield child
@@ -244,7 +269,7 @@ class ChildProcessPool:
             self._give_back(child)
 
     def close(self) -> None:
-        """End the processes that have nothing to do."""
+        """Kill the idle processes."""
         with self._lock:
             idle, self._idle = self._idle, []
         for child in idle if self._owner == os.getpid() else ():
@@ -252,7 +277,7 @@ class ChildProcessPool:
 
     def _take(self, memory_bytes: int, timeout_s: float) -> ChildProcess:
         with self._lock:
-            if self._owner != os.getpid():  # After a fork, they are the parent's.
+            if self._owner != os.getpid():  # After a fork, the processes belong to the parent.
                 self._idle, self._owner = [], os.getpid()
             for child in self._idle:
                 if child.memory_bytes == memory_bytes and child.is_usable:
@@ -271,15 +296,15 @@ class ChildProcessPool:
         child.kill()
 
 
-def _folder() -> str:
-    """The working folder; "" where it was removed."""
+def _working_folder() -> str:
+    """The working folder; "" if it was removed."""
     with suppress(OSError):
         return str(Path.cwd())
     return ""
 
 
 def _send(connection: Connection, message: object) -> None:
-    """Send an object; arrays in it are not copied first."""
+    """Send an object; the arrays in it are not copied."""
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(message, protocol=5, buffer_callback=buffers.append)
     raw = [buffer.raw() for buffer in buffers]
@@ -291,7 +316,7 @@ def _send(connection: Connection, message: object) -> None:
 
 
 def _receive(connection: Connection) -> Any:
-    """Receive what ``_send`` sent."""
+    """Receive an object that ``_send`` sent."""
     sizes: list[int] = pickle.loads(connection.recv_bytes())  # noqa: S301 - from our own process
     data = connection.recv_bytes()
     buffers = [np.empty(size, np.uint8) for size in sizes]
@@ -302,18 +327,18 @@ def _receive(connection: Connection) -> Any:
 
 
 def _serve(descriptor: int, parent: int) -> None:
-    """The child's main program: run the parent's requests until it closes the pipe."""
+    """The child's main loop: run the parent's requests until it closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     connection = Connection(descriptor)
     with suppress(EOFError, OSError, _ParentGone):
         memory_bytes = _receive(connection)
         limited = False
         while True:
             folder, function, args = _receive(connection)
-            with suppress(OSError):  # What relative paths are relative to may have changed.
+            with suppress(OSError):  # The parent may have changed its working folder.
                 os.chdir(folder)
-            if not limited:  # The function's modules are loaded now.
+            if not limited:  # Now that the function's modules are loaded.
                 limit_memory(memory_bytes)
                 limited = True
             channel = _Channel(connection)
@@ -325,12 +350,12 @@ def _serve(descriptor: int, parent: int) -> None:
                 if is_out_of_memory(error):
                     answer = ("error", out_of_memory(memory_bytes))
                 else:
-                    answer = ("error", _described(error))
+                    answer = ("error", _picklable(error))
             channel.close(answer)
 
 
-def _described(error: Exception) -> Exception:
-    """An exception that can be sent: itself, or its type and text."""
+def _picklable(error: Exception) -> Exception:
+    """The exception itself if it can be pickled, else one with its type and text."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     except Exception:
@@ -338,10 +363,10 @@ def _described(error: Exception) -> Exception:
     return error
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended, even while a library hangs."""
+def _exit_with_parent(parent: int) -> None:
+    """Exit when the parent process has ended, even while a library hangs."""
     while os.getppid() == parent:
-        time.sleep(_ORPHAN_S)
+        time.sleep(_PARENT_CHECK_S)
     os._exit(1)
 
 
@@ -350,51 +375,46 @@ class _ParentGone(BaseException):
 
 
 class _Channel:
-    """The parent, as the function that runs in the child sees it."""
+    """The connection to the parent while one function runs in the child."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, self._lock = connection, threading.Lock()
-        self._sent, self._closed = 0.0, False
+        self._connection = connection
+        self._heartbeat = HeartbeatSender(self._send_heartbeat)
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Run a function to its end, hand on what it yields, return what it returns."""
-        named = "heartbeat" in inspect.signature(function).parameters
-        made = function(*args, **({"heartbeat": self.heartbeat} if named else {}))
-        if not isinstance(made, Generator):
-            return made
+        """Run a function to its end, send the items that it yields, return its result."""
+        takes_heartbeat = "heartbeat" in inspect.signature(function).parameters
+        result = function(*args, **({"heartbeat": self._heartbeat} if takes_heartbeat else {}))
+        if not isinstance(result, Generator):
+            return result
         reply: Any = None
         try:
             while True:
                 try:
-                    item = made.send(reply)
+                    item = result.send(reply)
                 except StopIteration as end:
                     return end.value
-                order, reply = self._ask(item)
-                if order == "stop":
+                command, reply = self._exchange(item)
+                if command == "stop":
                     return None
         finally:
-            made.close()
-
-    def heartbeat(self) -> None:
-        """Tell the parent that work goes on; from any thread, any number of times."""
-        with self._lock:
-            now = time.monotonic()
-            if not self._closed and now - self._sent >= _HEARTBEAT_S:
-                self._sent = now
-                with suppress(OSError):
-                    _send(self._connection, ("heartbeat", None))
+            result.close()
 
     def close(self, answer: tuple[str, Any]) -> None:
         """Send the last message of this function."""
-        with self._lock:
-            self._closed = True
-            _send(self._connection, answer)
+        self._heartbeat.stop()
+        _send(self._connection, answer)
 
-    def _ask(self, item: Any) -> tuple[str, Any]:
+    def _exchange(self, item: Any) -> tuple[str, Any]:
+        """Send an item and receive the parent's answer."""
         try:
-            with self._lock:
+            with self._heartbeat.lock:
                 _send(self._connection, ("item", item))
             answer: tuple[str, Any] = _receive(self._connection)
         except (EOFError, OSError):
             raise _ParentGone from None
         return answer
+
+    def _send_heartbeat(self) -> None:
+        with suppress(OSError):  # If the parent has ended, the next item finds out.
+            _send(self._connection, ("heartbeat", None))

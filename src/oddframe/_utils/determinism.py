@@ -1,10 +1,8 @@
-"""CUDA settings with which float32 is float32, and the same input gives the same bytes.
+"""Settings for full float32 precision and deterministic results on CUDA.
 
-Left to itself, cuDNN multiplies in TF32 where float32 was asked for, with 10 bits of mantissa in
-place of 23, and may take algorithms that add up in another order each time. On a CPU nothing
-of this is looked at.
-
-The same seed, the same weights: seeded chance and deterministic kernels.
+By default, cuDNN computes float32 convolutions in TF32, with 10 bits of mantissa instead of 23, and
+may choose algorithms that add in a different order each time. ``reproducible`` also seeds the
+random numbers of a training. On a CPU, the CUDA settings have no effect.
 """
 
 from __future__ import annotations
@@ -20,24 +18,24 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 class _CudnnFlags:
-    """cuDNN's flags belong to the whole process: the first thread in sets them, the last resets."""
+    """Sets cuDNN's global flags when the first thread enters; resets them when the last leaves."""
 
     def __init__(self) -> None:
-        self.lock, self.inside, self.before = Lock(), 0, (True, False)
+        self.lock, self.n_users, self.before = Lock(), 0, (True, False)
 
     def enter(self) -> None:
         cudnn = torch.backends.cudnn
         with self.lock:
-            if self.inside == 0:
+            if self.n_users == 0:
                 self.before = cudnn.allow_tf32, cudnn.deterministic
                 cudnn.allow_tf32, cudnn.deterministic = False, True
-            self.inside += 1
+            self.n_users += 1
 
     def leave(self) -> None:
         cudnn = torch.backends.cudnn
         with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
+            self.n_users -= 1
+            if self.n_users == 0:
                 cudnn.allow_tf32, cudnn.deterministic = self.before
 
 
@@ -46,11 +44,11 @@ _FLAGS = _CudnnFlags()
 
 @contextmanager
 def deterministic() -> Iterator[None]:
-    """Convolutions without TF32, by deterministic algorithms; threads may be inside together.
+    """Compute convolutions without TF32 and with deterministic algorithms, in any thread.
 
-    Products of matrices are left alone: PyTorch takes TF32 for these only where it was told to.
+    Matrix products need no setting: PyTorch uses TF32 for them only on request.
     """
-    # cuBLAS is deterministic only with a workspace of fixed size, and looks at this only once.
+    # cuBLAS is deterministic only with a workspace of fixed size, and reads this only once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _FLAGS.enter()
     try:
@@ -61,7 +59,7 @@ def deterministic() -> Iterator[None]:
 
 @contextmanager
 def reproducible(device: torch.device, seed: int) -> Iterator[None]:
-    """Chance seeded and kernels deterministic inside; both as they were outside."""
+    """Seed random numbers and use deterministic kernels in the block; restore both at its end."""
     cuda = [device] if device.type == "cuda" else []
     settings: Any = torch.utils.deterministic  # Its one setting is not in the type stubs.
     fill = settings.fill_uninitialized_memory
@@ -80,11 +78,11 @@ def reproducible(device: torch.device, seed: int) -> Iterator[None]:
 
 @contextmanager
 def deterministic_attention(device: torch.device) -> Iterator[None]:
-    """Attention whose gradients are the same each time, where it is computed inside.
+    """Compute attention in the block with deterministic gradients.
 
-    CUDA's fused kernels add gradients up in any order, and where PyTorch may only warn of that
-    (methods use operations that have no other form) it leaves them so. The plain one keeps T x T
-    weights, which bags are short enough for; whole videos are scored outside.
+    CUDA's fused kernels add gradients in any order. ``reproducible`` cannot prevent that: it has
+    PyTorch only warn, because some methods use operations without a deterministic form. The math
+    kernel stores T x T weights, which fit for bags; whole videos are scored outside the block.
     """
     if device.type != "cuda":
         yield

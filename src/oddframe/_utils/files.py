@@ -1,7 +1,7 @@
-"""Reads untrusted files, writes and hashes files, and converts values to JSON.
+"""Opens untrusted files, writes files atomically, hashes files, and converts values to JSON.
 
-A file is opened only if it is a regular file: a named pipe would block, and a device may never end.
-It is written so that a reader sees the old one or the new one, never half.
+Only regular files are opened: reading a named pipe would block, and a device may never end. When a
+file is replaced, a reader sees the old file or the new one, never a part of it.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from typing import BinaryIO
 from oddframe._utils.locks import ProcessLock, try_lock
 from oddframe.errors import InputError, OddframeError
 
-# Bytes of a name that its temporary file keeps: with what is added, 255 are the most there can be.
-_KEPT = 200
-_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part", re.DOTALL)
+# A temporary file keeps so many bytes of the file's name; with its ending it must not exceed 255.
+_KEPT_NAME_BYTES = 200
+_PART_NAME = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part", re.DOTALL)
 
-# What file systems take of a name, and of a path, in bytes.
-_MOST_NAME, _MOST_PATH = 255, 4095
-_KINDS = {
+# The longest file name and path that file systems accept, in bytes.
+_MAX_NAME, _MAX_PATH = 255, 4095
+_FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-_SCRATCH, _SCRATCH_LOCK, _SCRATCH_S = "oddframe-", "lock", 60.0
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_SCRATCH_PREFIX, _SCRATCH_LOCK, _SCRATCH_LOCK_S = "oddframe-", "lock", 60.0
 
-_BLOCK = 4 * 2**20  # Bytes that are hashed at once.
-_HASHES: dict[tuple[Path, int, int], str] = {}  # By path, size and date.
-_MOST_HASHES = 2**16
-_NEW_NS = 3_000_000_000
+_BLOCK_BYTES = 4 * 2**20
+_hash_cache: dict[tuple[Path, int, int], str] = {}  # By path, size and modification time.
+_MAX_CACHED_HASHES = 2**16
+_MIN_CACHED_AGE_NS = 3_000_000_000
 
 
 def cache_dir() -> Path:
-    """Where converted networks are kept: ``$ODDFRAME_CACHE``, else the user's cache folder."""
+    """The cache of converted networks: ``$ODDFRAME_CACHE``, else a folder in the user's cache."""
     if own := os.environ.get("ODDFRAME_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file; False, and no error, for a path that no file can have."""
+    """Whether a regular file exists; False, without an error, for an invalid path."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
@@ -62,7 +62,7 @@ def is_file(path: Path) -> bool:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything; False, and no error, for a path that no file can have."""
+    """Whether anything exists at a path; False, without an error, for an invalid path."""
     try:
         path.stat()
     except (OSError, ValueError):
@@ -71,7 +71,7 @@ def exists(path: Path) -> bool:
 
 
 def is_dir(path: Path) -> bool:
-    """Whether there is a folder; False, and no error, for a path that none can have."""
+    """Whether a folder exists; False, without an error, for an invalid path."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
@@ -79,19 +79,19 @@ def is_dir(path: Path) -> bool:
 
 
 def invalid_path_reason(text: str) -> str:
-    """What is wrong with a path that no file can have; "" if nothing is."""
+    """Why no file can have this path; "" if the path is valid."""
     if "\0" in text:
         return "holds a NUL character"
-    if any(len(os.fsencode(part)) > _MOST_NAME for part in Path(text).parts):
-        return f"has a name of more than {_MOST_NAME} bytes"
-    return f"has more than {_MOST_PATH} bytes" if len(os.fsencode(text)) > _MOST_PATH else ""
+    if any(len(os.fsencode(part)) > _MAX_NAME for part in Path(text).parts):
+        return f"has a name of more than {_MAX_NAME} bytes"
+    return f"has more than {_MAX_PATH} bytes" if len(os.fsencode(text)) > _MAX_PATH else ""
 
 
 def check_regular(path: Path, error: type[OddframeError] = InputError) -> None:
-    """Refuse what is not a regular file, for libraries that open a path themselves.
+    """Check that a path is a regular file, before a library opens it.
 
     Raises:
-        error: there is nothing, or a folder, a named pipe, a socket or a device.
+        error: it does not exist, or is a folder, a named pipe, a socket or a device.
     """
     with open_regular_file(path, error):
         pass
@@ -102,53 +102,58 @@ def open_regular_file(path: Path, error: type[OddframeError] = InputError) -> Bi
 
     Args:
         path: The file.
-        error: What is raised.
+        error: Class of the exception to raise.
 
     Raises:
-        error: there is nothing, or a folder, a named pipe, a socket or a device; or it may not be
-            read.
+        error: the file does not exist, is a folder, a named pipe, a socket or a device, or the
+            user has no permission to read it.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe waits until somebody writes into it.
-        number = os.open(path, os.O_RDONLY | _NO_WAIT | getattr(os, "O_BINARY", 0))
+        # Without O_NONBLOCK, opening a pipe blocks until another process writes into it.
+        number = os.open(path, os.O_RDONLY | _NONBLOCK | getattr(os, "O_BINARY", 0))
     except OSError as reason:
         if reason.errno == errno.ENXIO:
             raise error(f"{path}: a socket or a device, not a file") from None
         if isinstance(reason, FileNotFoundError):
             raise error(f"{path}: no such file") from None
-        raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
+        raise error(f"{path}: {describe_read_error(reason)}") from None
     except ValueError:
         raise error(f"{path}: no file can have this name") from None
     kind = stat.S_IFMT(os.fstat(number).st_mode)
     if kind != stat.S_IFREG:
         os.close(number)
-        what = _KINDS.get(kind, "a device")
+        what = _FILE_TYPES.get(kind, "a device")
         raise error(f"{path}: {what}, not a file; name a file on disk")
-    if _NO_WAIT:
+    if _NONBLOCK:
         os.set_blocking(number, True)
     return os.fdopen(number, "rb")
 
 
 def read_bytes(path: Path, max_bytes: int, error: type[OddframeError] = InputError) -> bytes:
-    """The whole of a regular file of at most ``most`` bytes.
+    """Read a regular file of at most ``max_bytes`` bytes.
 
     Raises:
-        error: as ``open_regular_file``, or it is larger.
+        error: see ``open_regular_file``, or the file is larger.
     """
     with open_regular_file(path, error) as file:
         try:
             size = os.fstat(file.fileno()).st_size
-            data = file.read(min(max_bytes, size) + 1)  # Room for all of it is made at once.
+            data = file.read(min(max_bytes, size) + 1)  # Allocates for all bytes at once.
         except OSError as reason:
-            raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
+            raise error(f"{path}: {describe_read_error(reason)}") from None
     if len(data) > max_bytes:
         raise error(f"{path}: too large for what it should be; at most {max_bytes // 2**10:,} KiB")
     return data
 
 
+def describe_read_error(error: OSError) -> str:
+    """Describe in one line why a file cannot be read, without its path."""
+    return f"cannot be read ({error.strerror or error})"
+
+
 @contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write ``path`` into one line.
+    """Convert OSErrors of writing ``path`` to an ``OddframeError`` with a one-line message.
 
     Raises:
         OddframeError: no permission, disk full, name too long, and so on.
@@ -157,33 +162,34 @@ def translate_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        way = "free some space, or " if error.errno == errno.ENOSPC else ""
+        advice = "free some space, or " if error.errno == errno.ENOSPC else ""
         raise OddframeError(
-            f"{_target(path)}: cannot be written ({reason}); {way}choose another place for it"
+            f"{_final_path(path)}: cannot be written ({reason}); {advice}choose "
+            "another place for it"
         ) from error
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; it takes the place of ``path`` at the end.
+    """Provide a temporary path beside ``path``, which replaces ``path`` at the end of the block.
 
-    Its contents are on the disk before it moves. After any error inside, ``path`` is as it was and
-    the temporary file is gone. The temporary file is locked as long as this process lives: those
-    that killed processes left in the folder are removed. Its name says nothing of the format:
-    whoever writes it has to.
+    The contents are flushed to disk before the file is moved. After an exception in the block,
+    ``path`` is unchanged and the temporary file is removed. The temporary file is locked while this
+    process lives, so that temporary files of killed processes can be recognized and removed. Its
+    name does not have the ending of ``path``: the writer must set the format explicitly.
 
     Raises:
-        OddframeError: the file cannot be written or moved into its place.
+        OddframeError: the file cannot be written or moved.
     """
-    name = f".{path.name.encode()[:_KEPT].decode(errors='ignore')}."
+    name = f".{path.name.encode()[:_KEPT_NAME_BYTES].decode(errors='ignore')}."
     with translate_os_errors(path):
         remove_stale_parts(path.parent)
-        part, file = _locked_part(path.with_name(name))
+        part, file = _create_locked_part(path.with_name(name))
     try:
         yield part
         with translate_os_errors(path):
             os.fsync(file)
-            if sys.platform == "win32":  # Which moves no file that is open.
+            if sys.platform == "win32":  # Windows cannot move an open file.
                 os.close(file)
                 file = -1
             part.replace(path)
@@ -195,58 +201,57 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Remove the temporary files of ``atomic_write`` that processes which no longer live left
-    there.
+    """Remove temporary files of ``atomic_write`` whose process has ended.
 
     Raises:
         OSError: the folder cannot be read.
     """
     for name in os.listdir(folder):  # noqa: PTH208 (a million paths would take seconds)
-        if _PART.fullmatch(name) is None:
+        if _PART_NAME.fullmatch(name) is None:
             continue
-        left = folder / name
-        with suppress(OSError):  # Another process may be faster, or it is not ours to remove.
-            file = os.open(left, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+        part = folder / name
+        with suppress(OSError):  # Another process was faster, or this user may not remove it.
+            file = os.open(part, os.O_RDWR | _NONBLOCK)
             try:
                 if try_lock(file, if_unsupported=False):
-                    left.unlink()
+                    part.unlink()
             finally:
                 os.close(file)
 
 
-def _locked_part(start: Path) -> tuple[Path, int]:
-    """A new temporary file, whose name begins with ``start``, and its locked descriptor."""
+def _create_locked_part(start: Path) -> tuple[Path, int]:
+    """Create and lock a temporary file whose name begins with ``start``; return its descriptor."""
     while True:
         part = start.with_name(f"{start.name}{secrets.token_hex(4)}.part")
         file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        # On Windows an open file cannot be removed, and a lock would keep us from writing it.
+        # On Windows, an open file cannot be removed, and a lock would prevent writing it.
         if sys.platform == "win32" or try_lock(file, if_unsupported=True):
             if os.fstat(file).st_nlink:
                 return part, file
-        os.close(file)  # Another process swept it before it was locked.
+        os.close(file)  # Another process removed it before it was locked.
 
 
 @contextmanager
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A new, empty folder that is removed at the end.
+    """Create an empty folder that is removed at the end of the block.
 
-    Those that killed processes left beside it are removed first.
+    Folders that killed processes left in the same parent are removed first.
 
     Args:
-        parent: Where; it is made if need be. None: where the system keeps temporary files.
+        parent: Parent folder, created if missing; None: the system's folder of temporary files.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True) as name:
+    with TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=parent, ignore_cleanup_errors=True) as name:
         lock = ProcessLock(Path(name, _SCRATCH_LOCK))
-        lock.acquire(_SCRATCH_S)  # Another process may just be looking whether it is a leftover.
+        lock.acquire(_SCRATCH_LOCK_S)  # Another process may be testing whether it is stale.
         try:
-            for left in Path(name).parent.glob(f"{_SCRATCH}*/{_SCRATCH_LOCK}"):
-                if left != lock.path:
-                    _sweep_scratch(left)
+            for lock_file in Path(name).parent.glob(f"{_SCRATCH_PREFIX}*/{_SCRATCH_LOCK}"):
+                if lock_file != lock.path:
+                    _remove_stale_scratch(lock_file)
             work = Path(name, "work")
             work.mkdir()
             yield work
@@ -254,8 +259,8 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
             lock.release()
 
 
-def _sweep_scratch(lock_file: Path) -> None:
-    """Remove the folder of ``lock_file`` if it is this user's and no process holds the lock."""
+def _remove_stale_scratch(lock_file: Path) -> None:
+    """Remove the folder of ``lock_file`` if this user owns it and no process holds the lock."""
     lock = ProcessLock(lock_file)
     with suppress(OSError):
         if hasattr(os, "geteuid") and lock_file.parent.lstat().st_uid != os.geteuid():
@@ -265,25 +270,25 @@ def _sweep_scratch(lock_file: Path) -> None:
             lock.release()
 
 
-def _target(path: Path) -> Path:
-    """What ``atomic_write`` puts in the place of a temporary path; any other path as it is."""
-    if found := _PART.fullmatch(path.name):
+def _final_path(path: Path) -> Path:
+    """The path that a temporary file of ``atomic_write`` replaces; other paths unchanged."""
+    if found := _PART_NAME.fullmatch(path.name):
         return path.with_name(found[1])
     return path
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, unless it is there.
+    """Create a folder and its parents, unless it exists.
 
     Raises:
-        OddframeError: it cannot be made.
+        OddframeError: the folder cannot be created.
     """
     with translate_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all; folders on the way are made.
+    """Write a file atomically; missing parent folders are created.
 
     Raises:
         OddframeError: the file cannot be written.
@@ -295,7 +300,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with plain line feeds, whole or not at all.
+    """Write UTF-8 text with plain line feeds atomically.
 
     Raises:
         OddframeError: the file cannot be written.
@@ -304,55 +309,57 @@ def write_text(path: Path, text: str) -> None:
 
 
 def json_text(data: object, *, indent: int | None = None, nan_is_null: bool = True) -> str:
-    """JSON text of plain data: mappings, sequences, texts, numbers, truths.
+    """Convert data to JSON text: mappings, sequences, strings, numbers, booleans, paths.
 
-    NumPy's numbers, truths and arrays, which ``json`` refuses, are written as Python's: they come
-    into any figure that is computed with an array. Paths are written as text.
+    NumPy scalars and arrays, which ``json`` does not accept, are converted to Python values.
 
     Args:
-        data: What to write.
-        indent: Spaces; None: all in one line.
-        nan_is_null: Write ``null`` for a number that is not finite, which JSON does not have;
+        data: The data.
+        indent: Spaces of indentation; None: a single line.
+        nan_is_null: Write ``null`` for numbers that are not finite, which JSON does not have;
             otherwise ``NaN`` and ``Infinity``, which only Python reads.
     """
-    return json.dumps(_plain(data, nan_is_null), indent=indent)
+    return json.dumps(_to_plain(data, nan_is_null), indent=indent)
 
 
-def _plain(value: object, nan_is_null: bool) -> object:
+def _to_plain(value: object, nan_is_null: bool) -> object:
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(_plain(k, nan_is_null)): _plain(v, nan_is_null) for k, v in value.items()}
+        return {str(_to_plain(k, nan_is_null)): _to_plain(v, nan_is_null) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each, nan_is_null) for each in value]
+        return [_to_plain(each, nan_is_null) for each in value]
     if isinstance(value, PurePath):
         return str(value)
     return None if nan_is_null and isinstance(value, float) and not isfinite(value) else value
 
 
 def file_sha256(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
-    """sha256 (hex) of a file; it is read once as long as its size and date stay.
+    """sha256 (hex) of a file; cached while its size and modification time stay the same.
 
     Args:
         path: The file.
-        heartbeat: Called now and then, for who waits for it.
+        heartbeat: Called after each block that is read.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     digest = hashlib.sha256()
     with open_regular_file(path) as file:
         try:
             about = os.fstat(file.fileno())
             key = (path, about.st_size, about.st_mtime_ns)
-            if (known := _HASHES.get(key)) is not None:
+            if (known := _hash_cache.get(key)) is not None:
                 return known
-            while block := file.read(_BLOCK):
+            while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
                 heartbeat()
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    # Clocks of file systems tick slowly: what is new may change once more and keep its date.
-    if time.time_ns() - about.st_mtime_ns > _NEW_NS and len(_HASHES) < _MOST_HASHES:
-        _HASHES[key] = digest.hexdigest()
+            raise InputError(f"{path}: {describe_read_error(error)}") from None
+    # Clocks of file systems are coarse: a new file may change again within the same clock tick.
+    if (
+        time.time_ns() - about.st_mtime_ns > _MIN_CACHED_AGE_NS
+        and len(_hash_cache) < _MAX_CACHED_HASHES
+    ):
+        _hash_cache[key] = digest.hexdigest()
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""JSON and safetensors headers of files from any source, checked before they are used.
+"""Reads JSON and safetensors headers of untrusted files.
 
-A header is a claim. Its length, its depth and every count in it are held against limits and against
-the size of the file before anything is allocated or looped over.
+The length and depth of a header and all numbers in it are compared with limits and with the size of
+the file before anything is allocated.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-# Bytes of a safetensors header: a model's card has a line for each video that it learned from.
+# Bytes of a safetensors header: a model card has a line for each training video.
 MAX_HEADER_BYTES = 16 * 2**20
-# Lists and dictionaries inside each other.
+# Depth of nested lists and dictionaries.
 MAX_JSON_DEPTH = 32
-# Axes of a tensor, and tensors of a file.
-_MOST_AXES = 8
-_MOST_TENSORS = 100_000
-_SIZES = {
+_MAX_AXES = 8
+_MAX_TENSORS = 100_000
+_DTYPE_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3"), 1),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
     **dict.fromkeys(("U32", "I32", "F32"), 4),
@@ -29,13 +28,13 @@ _SIZES = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """What a safetensors header says of a tensor; its bytes are all in the file.
+    """A tensor in a safetensors header whose bytes are all in the file.
 
     Attributes:
-        dtype: As safetensors names it, ``F32``.
-        shape: Its shape.
-        start: Where its bytes start, from the start of the file.
-        end: Where they end.
+        dtype: Name of the type in safetensors, such as ``F32``.
+        shape: Shape of the tensor.
+        start: Offset of its first byte from the start of the file.
+        end: Offset behind its last byte.
     """
 
     dtype: str
@@ -45,13 +44,13 @@ class TensorEntry:
 
 
 def parse_json(data: str | bytes, max_depth: int = MAX_JSON_DEPTH) -> Any:
-    """Parse JSON of an untrusted file, with a limit on its depth.
+    """Parse JSON of an untrusted file with a limit on its depth.
 
     Raises:
-        ValueError: no JSON, lists and dictionaries more than ``depth`` deep, or one key twice.
+        ValueError: invalid JSON, nested more than ``max_depth`` deep, or a duplicate key.
     """
     try:
-        found = json.loads(data, object_pairs_hook=_unique)
+        found = json.loads(data, object_pairs_hook=_reject_duplicate_keys)
     except RecursionError:
         raise ValueError(f"its JSON is nested more than {max_depth} deep") from None
     level = [found]
@@ -70,17 +69,20 @@ def parse_json(data: str | bytes, max_depth: int = MAX_JSON_DEPTH) -> Any:
 def read_tensor_header(
     file: BinaryIO, size: int, max_bytes: int = MAX_HEADER_BYTES
 ) -> tuple[dict[str, TensorEntry], dict[str, str]]:
-    """Tensors by name, and the metadata, of a safetensors file that is open at its start.
+    """Read the header of a safetensors file that is open at its start.
 
     Args:
-        file: The file; no more than its header is read.
-        size: Of the file, bytes.
-        max_bytes: Bytes that its header may have.
+        file: The file; only its header is read.
+        size: Size of the file in bytes.
+        max_bytes: Largest accepted size of the header in bytes.
+
+    Returns:
+        Tensors by name, and the metadata.
 
     Raises:
-        ValueError: no safetensors file, one that is cut off or goes on behind its tensors, or one
-            whose header is too long or claims what cannot be.
-        OSError: it cannot be read.
+        ValueError: not a safetensors file, truncated, longer than its tensors, or with a header
+            that is too long or invalid.
+        OSError: the file cannot be read.
     """
     start = file.read(8)
     length = int.from_bytes(start, "little")
@@ -88,29 +90,29 @@ def read_tensor_header(
         raise ValueError("it is cut off, or no safetensors file")
     if length > max_bytes:
         raise ValueError(f"its header has {length:,} bytes; at most {max_bytes:,} are read")
-    about = parse_json(file.read(length))
-    if not isinstance(about, dict):
+    entries = parse_json(file.read(length))
+    if not isinstance(entries, dict):
         raise ValueError("its header is no JSON object")
-    metadata = about.pop("__metadata__", None) or {}
+    metadata = entries.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError("its metadata are not texts by name")
-    if len(about) > _MOST_TENSORS:
-        raise ValueError(f"it claims {len(about)} tensors; at most {_MOST_TENSORS} are read")
-    tensors = {name: _tensor(name, each, 8 + length, size) for name, each in about.items()}
+    if len(entries) > _MAX_TENSORS:
+        raise ValueError(f"it claims {len(entries)} tensors; at most {_MAX_TENSORS} are read")
+    tensors = {name: _tensor(name, each, 8 + length, size) for name, each in entries.items()}
     if sum(each.end - each.start for each in tensors.values()) != size - 8 - length:
         raise ValueError("its tensors are not all that is in the file")
     return tensors, metadata
 
 
-def _tensor(name: str, about: Any, offset: int, size: int) -> TensorEntry:
-    dtype = about.get("dtype") if isinstance(about, Mapping) else None
-    if not isinstance(dtype, str) or dtype not in _SIZES:
+def _tensor(name: str, entry: Any, offset: int, size: int) -> TensorEntry:
+    dtype = entry.get("dtype") if isinstance(entry, Mapping) else None
+    if not isinstance(dtype, str) or dtype not in _DTYPE_BYTES:
         raise ValueError(f"its tensor {name!r:.80} is of no known type")
-    shape, place = _counts(about.get("shape")), _counts(about.get("data_offsets"))
-    if shape is None or len(shape) > _MOST_AXES or place is None or len(place) != 2:
+    shape, offsets = _counts(entry.get("shape")), _counts(entry.get("data_offsets"))
+    if shape is None or len(shape) > _MAX_AXES or offsets is None or len(offsets) != 2:
         raise ValueError(f"its tensor {name!r:.80} has no shape or no place in the file")
-    start, end = place
-    if math.prod(shape) * _SIZES[dtype] != end - start:
+    start, end = offsets
+    if math.prod(shape) * _DTYPE_BYTES[dtype] != end - start:
         raise ValueError(f"its tensor {name!r:.80} has another size than its shape")
     if offset + end > size:
         raise ValueError("it is cut off")
@@ -118,13 +120,13 @@ def _tensor(name: str, about: Any, offset: int, size: int) -> TensorEntry:
 
 
 def _counts(values: Any) -> tuple[int, ...] | None:
-    """A list of whole numbers from 0 on that fit into 63 bits; None: it is something else."""
+    """The values if they are a list of integers in [0, 2**63), else None."""
     if isinstance(values, list) and all(type(v) is int and 0 <= v < 2**63 for v in values):
         return tuple(values)
     return None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("its JSON has one key twice")

@@ -1,4 +1,4 @@
-"""Locks between processes: the system releases one when its process ends, however it ends."""
+"""Locks between processes, which the system releases when a process ends, even by a kill."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from filelock import lock_descriptor, unlock_descriptor
 
 _POLL_S = 0.05
-# A link at the place of a lock is not followed: what it leads to would be overwritten.
+# A symbolic link is not followed: its target would be overwritten.
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
 class ProcessLock:
-    """A lock on the file ``path``, which holds the number of the process while it is held.
+    """A lock on the file ``path``, which contains the process id while the lock is held.
 
-    The file is made by ``acquire`` and removed by ``release``; one that a killed process left does
-    not hold the lock. On a file system without locks every process acquires it, but for those that
-    say otherwise.
+    ``acquire`` creates the file and ``release`` removes it; a file left by a killed process is not
+    locked. On a file system without locks, every process acquires the lock, unless it passes
+    ``if_unsupported=False``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,25 +27,25 @@ class ProcessLock:
         self._file: int | None = None
 
     def acquire(self, wait_s: float = 0.0, *, if_unsupported: bool = True) -> bool:
-        """Take the lock; False if another process, or another lock of this one, has it.
+        """Acquire the lock; False if another process or another ``ProcessLock`` holds it.
 
         Args:
-            wait_s: Seconds to wait for it.
-            if_unsupported: The answer on a file system without locks; False where something is
-                removed that a living process may still use.
+            wait_s: Seconds to wait for the lock.
+            if_unsupported: Result on a file system without locks. Pass False before removing
+                something that a running process may still use.
 
         Raises:
             OSError: the file cannot be written.
         """
         until = time.monotonic() + wait_s
-        while not self._taken(if_unsupported):
+        while not self._try_acquire(if_unsupported):
             if time.monotonic() >= until:
                 return False
             time.sleep(_POLL_S)
         return True
 
     def release(self) -> None:
-        """Remove the file and let go of the lock, if it is held."""
+        """Remove the file and release the lock, if it is held."""
         if self._file is None:
             return
         file, self._file = self._file, None
@@ -57,12 +57,12 @@ class ProcessLock:
         os.close(file)
 
     def holder(self) -> int | None:
-        """Number of the process that has the lock; None if the file does not say it."""
+        """Id of the process that holds the lock; None if the file does not tell it."""
         with suppress(OSError, ValueError):
             return int(self.path.read_text())
         return None
 
-    def _taken(self, if_unsupported: bool) -> bool:
+    def _try_acquire(self, if_unsupported: bool) -> bool:
         while True:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -72,7 +72,7 @@ class ProcessLock:
             if not try_lock(file, if_unsupported=if_unsupported):
                 os.close(file)
                 return False
-            # Its last owner may have removed the file between our opening and locking it.
+            # The last owner may have removed the file between opening and locking it here.
             if self._is_at_path(file):
                 break
             os.close(file)
@@ -93,7 +93,7 @@ class ProcessLock:
 
 
 def wait_for_lock(file: int) -> None:
-    """Lock an open file until it is closed; where the file system has no locks, do nothing."""
+    """Lock an open file until it is closed; do nothing on a file system without locks."""
     while not try_lock(file, if_unsupported=True):
         time.sleep(_POLL_S)
 
@@ -102,8 +102,8 @@ def try_lock(file: int, *, if_unsupported: bool) -> bool:
     """Lock an open file until it is closed; False if another process has locked it.
 
     Args:
-        file: Its descriptor.
-        if_unsupported: The answer where the file system has no locks.
+        file: File descriptor.
+        if_unsupported: Result on a file system without locks.
     """
     try:
         return lock_descriptor(file, blocking=False)

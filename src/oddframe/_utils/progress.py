@@ -1,4 +1,4 @@
-"""How long-running work reports to whoever started it: one progress callback, one for messages."""
+"""How long-running work reports to its caller: a progress callback, and one for messages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import Protocol
 class ProgressCallback(Protocol):
     """``progress(done, total, text)``, called while work goes on.
 
-    ``total`` is None where it is not known. ``text`` names what is done, as ``scoring`` or
-    ``features: cam3.mp4``: the stage, and after a colon its latest item. The callback may raise:
-    the work then stops and passes the exception on, as it does for Ctrl-C.
+    ``total`` is None where it is not known. ``text`` names the stage and, after a colon, its latest
+    item: ``scoring`` or ``features: cam3.mp4``. The callback may raise an exception: the work then
+    stops as it does for Ctrl-C, and the exception is passed on.
     """
 
     def __call__(self, done: int, total: int | None, text: str, /) -> None:
+        """Report that ``done`` of ``total`` items are done."""
+
+
+class StageProgress(Protocol):
+    """A progress callback for one stage, whose text is only the latest item, or nothing."""
+
+    def __call__(self, done: int, total: int | None, text: str = "", /) -> None:
         """Report that ``done`` of ``total`` items are done."""
 
 
@@ -22,7 +29,7 @@ MessageCallback = Callable[[str], None]
 """Called with one line for a person to read: a warning, or what was chosen and why."""
 
 
-def ignore_progress(done: int, total: int | None, text: str, /) -> None:
+def ignore_progress(done: int, total: int | None, text: str = "", /) -> None:
     """Report nothing."""
 
 
@@ -30,12 +37,20 @@ def ignore_message(line: str, /) -> None:
     """Report nothing."""
 
 
-def stage_progress(progress: ProgressCallback | None, stage: str) -> ProgressCallback:
-    """A callback for one stage of the work: puts ``stage`` in front of each text."""
+def stage_progress(progress: ProgressCallback | None, stage: str, begun: str = "") -> StageProgress:
+    """A callback for one stage of the work: puts ``stage`` in front of each text.
+
+    Args:
+        progress: The callback for the whole work; None: nothing is reported.
+        stage: Name of the stage.
+        begun: Reported at once, before the number of items is known: ``getting ready``.
+    """
     if progress is None:
         return ignore_progress
 
     def report(done: int, total: int | None, text: str = "", /) -> None:
         progress(done, total, f"{stage}: {text}" if text else stage)
 
+    if begun:
+        report(0, None, begun)
     return report

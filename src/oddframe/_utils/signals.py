@@ -1,4 +1,4 @@
-"""Ctrl-C in a program of several processes: the one that started the others answers it."""
+"""Ctrl-C in a program of several processes: only the parent process handles it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from multiprocessing import resource_tracker
 
 @contextmanager
 def block_sigint() -> Iterator[None]:
-    """Processes that are started in here ignore Ctrl-C, also before they run our code.
+    """Block SIGINT for processes that are started in the block, from their first instruction on.
 
-    This process handles it when all of them are started: one that is still starting would write a
-    traceback of its own.
+    Otherwise a process that is still starting would print its own traceback. This process handles
+    Ctrl-C at the end of the block.
     """
-    with _afterwards():
+    with _delay_sigint():
         if not hasattr(signal, "pthread_sigmask"):  # Windows
             yield
             return
-        resource_tracker.ensure_running()  # Its own start lets signals through again.
+        resource_tracker.ensure_running()  # Its start would unblock the signal again.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             yield
@@ -29,16 +29,18 @@ def block_sigint() -> Iterator[None]:
 
 
 @contextmanager
-def _afterwards() -> Iterator[None]:
-    """Delay Ctrl-C until the end of the block, whatever the thread."""
-    if threading.current_thread() is not threading.main_thread():  # Signals are its business.
+def _delay_sigint() -> Iterator[None]:
+    """Delay the handling of Ctrl-C until the end of the block, in the main thread."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # Only the main thread handles signals.
         yield
         return
-    heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if heard:
+        if received:
             signal.raise_signal(signal.SIGINT)

@@ -1,8 +1,6 @@
-"""Threads of the processes that a process starts, so that together they take no more than there is.
+"""Limits the threads of child processes, and calls a function periodically in a thread.
 
-A process looks at ``OMP_NUM_THREADS`` when it loads its networks, and has it from who started it.
-
-Something done again and again while something else goes on.
+A child process inherits ``OMP_NUM_THREADS`` and reads it when it loads PyTorch.
 """
 
 from __future__ import annotations
@@ -12,26 +10,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_NAME = "OMP_NUM_THREADS"
+_VARIABLE = "OMP_NUM_THREADS"
 
 
 @contextmanager
 def threads_per_process(count: int) -> Iterator[None]:
-    """Processes that are started in here take so many threads each."""
-    before = os.environ.get(_NAME)
-    os.environ[_NAME] = str(count)
+    """Processes that are started in the block use ``count`` threads each."""
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = str(count)
     try:
         yield
     finally:
         if before is None:
-            os.environ.pop(_NAME, None)
+            os.environ.pop(_VARIABLE, None)
         else:
-            os.environ[_NAME] = before
+            os.environ[_VARIABLE] = before
 
 
 @contextmanager
 def share_cores(processes: int) -> Iterator[None]:
-    """Of several processes that are started in here each gets its share; one is left alone."""
+    """Divide the CPU cores among several processes started in the block; do nothing for one."""
     if processes <= 1:
         yield
         return
@@ -40,18 +38,18 @@ def share_cores(processes: int) -> Iterator[None]:
 
 
 @contextmanager
-def call_periodically(every_s: float, act: Callable[[], object]) -> Iterator[None]:
-    """Call ``act`` every ``every_s`` seconds in a thread until the block ends."""
-    over = threading.Event()
+def call_periodically(every_s: float, function: Callable[[], object]) -> Iterator[None]:
+    """Call ``function`` every ``every_s`` seconds in a thread until the block ends."""
+    stopped = threading.Event()
 
-    def go_on() -> None:
-        while not over.wait(every_s):
-            act()
+    def work() -> None:
+        while not stopped.wait(every_s):
+            function()
 
-    thread = threading.Thread(target=go_on, daemon=True)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()

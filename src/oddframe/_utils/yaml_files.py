@@ -1,4 +1,4 @@
-"""YAML files of settings, and what is wrong with one in a line: where, what, what was meant."""
+"""Reads YAML files of settings and describes their errors in one line with file and line number."""
 
 from __future__ import annotations
 
@@ -12,28 +12,25 @@ from pydantic import BaseModel, ValidationError
 from oddframe._utils.files import read_bytes
 from oddframe.errors import UsageError, nearest_name
 
-# Bytes of a YAML file, lists and mappings inside each other, and values in it.
-_MOST_BYTES = 256 * 2**10
-_MOST_DEPTH = 16
-_MOST_VALUES = 10_000
-
-
-# What PyYAML raises of values that do not fit their tags, as ``!!bool x``.
-_BAD_VALUES = (ValueError, ArithmeticError, KeyError, AttributeError, TypeError)
+_MAX_BYTES = 256 * 2**10
+_MAX_DEPTH = 16  # Of nested lists and mappings.
+_MAX_VALUES = 10_000
+# What PyYAML raises for values that do not match their tags, such as ``!!bool x``.
+_VALUE_ERRORS = (ValueError, ArithmeticError, KeyError, AttributeError, TypeError)
 
 
 def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
-    """Keys and values of a YAML file, and its nodes, for line numbers.
+    """Read the keys and values of a YAML file, and its nodes for line numbers.
 
     Args:
         path: The file; an empty one has no keys.
-        what: What it should be, for the error: ``a configuration``.
+        what: Kind of file for error messages: ``a configuration``.
 
     Raises:
-        UsageError: it cannot be read, is no YAML of keys and values, is too large or too deep, has
-            a key twice, or has aliases: a few lines of them unfold to billions of values.
+        UsageError: the file cannot be read, is not a YAML mapping, is too large or too deep, has a
+            duplicate key, or has aliases, a few lines of which can expand to billions of values.
     """
-    data = read_bytes(path, _MOST_BYTES, UsageError)
+    data = read_bytes(path, _MAX_BYTES, UsageError)
     try:
         text = data.decode("utf-8-sig")
         _check_yaml(path, text)
@@ -43,7 +40,7 @@ def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
         values = None if node is None else loader.construct_document(node)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: cannot be read as {what} ({error})") from None
-    except (yaml.YAMLError, *_BAD_VALUES) as error:
+    except (yaml.YAMLError, *_VALUE_ERRORS) as error:
         raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(values or {}, dict):
         raise UsageError(f"{path}: {what} is keys and values, not a {type(values).__name__}")
@@ -51,7 +48,7 @@ def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
 
 
 def _check_yaml(path: Path, text: str) -> None:
-    """Refuse what would take much time or memory to load, event by event."""
+    """Reject text that would take much time or memory to load."""
     depth = count = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 0
@@ -62,18 +59,18 @@ def _check_yaml(path: Path, text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         count += isinstance(event, yaml.NodeEvent)
-        if depth > _MOST_DEPTH or count > _MOST_VALUES:
+        if depth > _MAX_DEPTH or count > _MAX_VALUES:
             raise UsageError(
-                f"{path}, line {line}: at most {_MOST_VALUES:,} values, {_MOST_DEPTH} deep"
+                f"{path}, line {line}: at most {_MAX_VALUES:,} values, {_MAX_DEPTH} deep"
             )
 
 
 def _check_keys(path: Path, node: yaml.Node | None) -> None:
-    left = [node]
-    while left:
-        each = left.pop()
+    remaining = [node]
+    while remaining:
+        each = remaining.pop()
         if isinstance(each, yaml.SequenceNode):
-            left += each.value
+            remaining += each.value
         if isinstance(each, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in each.value:
@@ -82,7 +79,7 @@ def _check_keys(path: Path, node: yaml.Node | None) -> None:
                     line = key.start_mark.line + 1
                     raise UsageError(f"{path}, line {line}: the key '{name:.60}' is there twice")
                 seen.add(name)
-                left.append(value)
+                remaining.append(value)
 
 
 def format_validation_error(
@@ -92,14 +89,14 @@ def format_validation_error(
     where: str = "configuration",
     node: yaml.Node | None = None,
 ) -> str:
-    """The first error of ``model``'s validation in one line.
+    """Describe the first error of a pydantic validation in one line.
 
     Args:
-        error: What pydantic raised.
-        model: What was validated.
+        error: The exception that pydantic raised.
+        model: The model that was validated.
         prefix: Keys that lead from the whole configuration to ``model``.
-        where: Name of the configuration, for the reader.
-        node: The YAML that it came from, if any, for line numbers.
+        where: Name of the configuration for the message.
+        node: The YAML node of the whole configuration, for line numbers; None: not from YAML.
     """
     first = error.errors()[0]
     loc = first["loc"]
@@ -131,7 +128,7 @@ def _line_of(node: yaml.Node | None, loc: Sequence[str | int]) -> int | None:
                 break
             line, node = pairs[0][0].start_mark.line + 1, pairs[0][1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            if part >= len(node.value):  # It is missing.
+            if part >= len(node.value):  # The missing element.
                 break
             node = node.value[part]
             line = node.start_mark.line + 1

@@ -1,9 +1,8 @@
-"""What a backbone is: snippets of pictures or windows of sound in, feature vectors out.
+"""What a backbone is: a pretrained network that encodes snippets or windows of sound as features.
 
-A ``BackboneSpec`` knows one network: its name, the length of its features, where its weights are,
-and how
-to load them. It is found by name in ``registry.py``; adding one takes one module and one line
-there. A ``Backbone`` is what is loaded: one network, or several whose features stand side by side.
+A ``BackboneSpec`` describes one network: its name, the length of its features, where its weights
+are, and how to load it. ``registry.py`` lists the specs. A ``Backbone`` is loaded: one network, or
+several whose features are concatenated.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,54 +23,56 @@ from oddframe._utils.files import file_sha256
 from oddframe.backbones.engines import Runner, Runtime, build_runner
 from oddframe.video.snippets.transforms import Preprocessing
 
-EncodeSnippets = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-EncodeWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-_InputT = TypeVar("_InputT")
-EncodeFunction = Callable[[_InputT], NDArray[np.float32]]
-
-# The whole picture, once: what a backbone gets where nothing else is said.
+# The default preprocessing: the whole picture, once.
 FULL_FRAME = Preprocessing(resize=(224, 224), filter="bicubic", crops=("full",))
+
+# Where weights come from: with oddframe, from the user, or the backbone has none.
+WeightsOrigin = Literal["shipped", "user", "none"]
+
+_InputT = TypeVar("_InputT")
 
 
 @dataclass(frozen=True)
 class VisualEncoder:
-    """A loaded network that looks.
+    """A loaded network that encodes snippets.
 
     Attributes:
-        encode: Snippets (N, frames, height, width, 3) uint8, RGB -> features (N, D) float32; of R
-            regions (N R, D), a snippet's one after the other.
-        batch_size: Snippets a call that make good use of the device.
+        encode: Snippets (N, frames, height, width, 3) uint8, RGB -> features (N, D) float32. With R
+            regions -> (N R, D), the regions of a snippet one after the other.
+        batch_size: Snippets for each call that use the device well.
     """
 
-    encode: EncodeSnippets
+    encode: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     batch_size: int = 1
 
 
 @dataclass(frozen=True)
 class AudioEncoder:
-    """A loaded network that listens; always in float32.
+    """A loaded network that encodes windows of sound; it always computes in float32.
 
     Attributes:
         encode: Windows (N, ``window``) float32, samples in [-1, 1] -> features (N, D) float32.
-        rate: Samples a second.
-        window: Samples that it listens to for one feature.
+        rate: Sampling rate in samples a second.
+        window: Samples of a window.
     """
 
-    encode: EncodeWindows
+    encode: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     rate: int
     window: int
 
 
 class BackboneSpec(ABC):
-    """A kind of network.
+    """One network: its description, and how to load it.
 
     Attributes:
         name: In the registry and in every ``FeatureSpec``.
-        title: In print.
+        title: One line that describes it.
         dim: Length D of a feature.
-        is_audio: To the sound; else it looks at the picture.
-        supports_regions: Gives features of regions, too, see ``video/views.py``.
-        preprocessing: How videos are cut for it where nothing else is said.
+        is_audio: Whether it encodes sound; else it encodes the picture.
+        supports_regions: Whether it also gives features of regions, see ``with_regions``.
+        preprocessing: How videos become snippets by default.
+        weights_origin: Where its weights come from.
+        license: Licence of the weights; "": not known, or there are no weights.
     """
 
     name: str
@@ -80,24 +81,56 @@ class BackboneSpec(ABC):
     is_audio: bool = False
     supports_regions: bool = False
     preprocessing: Preprocessing = FULL_FRAME
+    weights_origin: WeightsOrigin = "user"
+    license: str = ""
+
+    @property
+    def window_frames(self) -> int | None:
+        """Frames of a snippet that the network reads; None: it encodes sound."""
+        return None if self.is_audio else self.preprocessing.snippet_frames
+
+    @property
+    def window_s(self) -> float | None:
+        """Seconds of sound that the network reads for a feature; None: it encodes the picture."""
+        return None
 
     @abstractmethod
-    def weights(self) -> Path:
-        """The weights that are used where no others are given.
+    def find_weights(self) -> Path:
+        """Find the file with the default weights.
 
         Raises:
-            InputError: they are the user's to get; one line says from where, and where to put them.
+            InputError: the user has to provide it; the message says where to get it, and where to
+                put it.
         """
 
-    def sha256(self, weights: Path) -> str:
-        """What names the weights in a ``FeatureSpec``: sha256 (hex) of the file.
+    def hash_weights(self, weights: Path | None = None) -> str:
+        """Compute the sha256 (hex) that identifies the weights in a ``FeatureSpec``.
+
+        Args:
+            weights: File with the weights; None: the default weights.
 
         Raises:
-            InputError: it cannot be read.
+            InputError: the file cannot be found or read.
         """
-        return file_sha256(weights)
+        return file_sha256(weights or self.find_weights())
 
-    def run(
+    @abstractmethod
+    def load(
+        self, weights: Path, preprocessing: Preprocessing, runtime: Runtime
+    ) -> VisualEncoder | AudioEncoder:
+        """Load the network.
+
+        Args:
+            weights: File with the weights.
+            preprocessing: Crop size and length of the snippets that it will encode.
+            runtime: Engine, device and precision.
+
+        Raises:
+            InputError: the weights cannot be read.
+            UsageError: the network cannot encode such snippets, or does not run on that engine.
+        """
+
+    def build_runner(
         self,
         network: nn.Module,
         example: Tensor,
@@ -107,44 +140,33 @@ class BackboneSpec(ABC):
         batch_of_one: bool = False,
         variant: str = "",
     ) -> Runner:
-        """``network`` on the chosen engine, any batch size; if it is converted, that is kept.
+        """Prepare ``network`` for the chosen engine; a converted network is cached.
 
         Args:
-            network: With ``weights``; takes (N, channels, ...) float32.
-            example: (1, channels, ...), of the only size that it will be given.
-            weights: Where they are from.
-            runtime: Where and how it runs.
-            batch_of_one: The network takes batches of one only.
-            variant: What else tells it from others of these weights; names it where it is kept.
+            network: Takes (N, channels, ...) float32.
+            example: (1, channels, ...), an input of the only size that will be used.
+            weights: File with the weights of ``network``, for the name in the cache.
+            runtime: Engine, device and precision.
+            batch_of_one: Whether the network takes batches of one only; the runner takes any.
+            variant: Tells this network from others with the same weights, in the cache.
         """
         size = "x".join(map(str, example.shape[2:]))
         suffix = "-alone" if batch_of_one else ""
-        key = f"{self.name}-{self.sha256(weights)[:12]}-{size}{variant}{suffix}"
+        key = f"{self.name}-{self.hash_weights(weights)[:12]}-{size}{variant}{suffix}"
         return build_runner(network, example, runtime, key, batch_of_one=batch_of_one)
-
-    @abstractmethod
-    def load(
-        self, weights: Path, preprocessing: Preprocessing, runtime: Runtime
-    ) -> VisualEncoder | AudioEncoder:
-        """The network, ready for snippets of the crop size and length of ``how``.
-
-        Raises:
-            InputError: the weights cannot be read.
-            UsageError: it cannot look at such snippets, or not with that engine.
-        """
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """Networks ready to run, their features side by side; threads may share it: they take turns.
+    """One or several loaded networks, whose features are concatenated; threads may share it.
 
     Attributes:
-        name: In the registry: ``i3d``; of several ``i3d+vggish``, those that look first.
-        dims: Length of each network's features, in this order.
-        weights_sha256: Of each network's weights, with ``+`` between them.
-        runtime: Engine, device and precision of those that look.
-        visual_encoders: Those that look.
-        audio_encoders: Those that listen.
+        name: In the registry: ``i3d``; of several ``i3d+vggish``, visual ones first.
+        dims: Length of each network's features.
+        weights_sha256: Of each network's weights, joined by ``+``.
+        runtime: Engine, device and precision of the visual encoders.
+        visual_encoders: The networks that encode the picture.
+        audio_encoders: The networks that encode the sound.
     """
 
     name: str
@@ -156,49 +178,54 @@ class Backbone:
 
     @property
     def dim(self) -> int:
-        """Length D of the whole feature."""
+        """Length D of the concatenated feature."""
         return sum(self.dims)
 
     @property
     def visual_dim(self) -> int:
-        """Length of what the networks that look give."""
+        """Length of the concatenated visual features."""
         return sum(self.dims[: len(self.visual_encoders)])
 
     @property
     def batch_size(self) -> int:
-        """Snippets a call that make good use of the device."""
-        return min((eye.batch_size for eye in self.visual_encoders), default=1)
+        """Snippets for each call that use the device well."""
+        return min((encoder.batch_size for encoder in self.visual_encoders), default=1)
 
     def __call__(self, snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Snippets (N, frames, height, width, 3), RGB in 0..255 -> (N, ``visual_dim``).
+        """Encode the picture of snippets.
 
-        Of R regions (N R, ``visual_dim``).
+        Args:
+            snippets: (N, frames, height, width, 3), RGB in 0..255.
+
+        Returns:
+            (N, ``visual_dim``); with R regions (N R, ``visual_dim``).
         """
-        return np.concatenate([eye.encode(snippets) for eye in self.visual_encoders], axis=1)
+        features = [encoder.encode(snippets) for encoder in self.visual_encoders]
+        return np.concatenate(features, axis=1)
 
 
 def to_input(snippets: NDArray[np.uint8], device: str = "cpu") -> Tensor:
     """(N, frames, height, width, 3) uint8 -> (N, 3, frames, height, width) float32 in [-1, 1]."""
     x = torch.from_numpy(np.ascontiguousarray(snippets)).to(device).permute(0, 4, 1, 2, 3)
-    if device == "cpu":  # Other engines read it in this order.
+    if device == "cpu":  # OpenVINO needs the contiguous format.
         return x.to(torch.float32, memory_format=torch.contiguous_format).mul_(2 / 255).sub_(1)
     # Copy bytes to the graphics card, a quarter of the floats; channels last is faster there.
     return x.to(torch.float32).mul_(2 / 255).sub_(1)
 
 
 def batch_size_for(runtime: Runtime) -> int:
-    """Snippets a call; on a CPU a batch is no faster than one by one, and fills more cache."""
+    """Choose the batch size; on a CPU larger batches are no faster, and fill more of its cache."""
     return 16 if runtime.device == "cuda" else 1
 
 
 def thread_safe(
-    network: Callable[[_InputT], NDArray[np.float32]],
+    encode: Callable[[_InputT], NDArray[np.float32]],
 ) -> Callable[[_InputT], NDArray[np.float32]]:
-    """The same for threads: an engine already uses all of its device for one batch."""
+    """Let one thread at a time call ``encode``: one batch already uses the whole device."""
     lock = Lock()
 
-    def locked(given: _InputT) -> NDArray[np.float32]:
+    def locked(batch: _InputT) -> NDArray[np.float32]:
         with lock:
-            return network(given)
+            return encode(batch)
 
     return locked

@@ -1,8 +1,8 @@
-"""What runs a backbone: OpenVINO or PyTorch, in float32 or bfloat16.
+"""Run backbones with OpenVINO or PyTorch, in float32 or bfloat16.
 
-The rule behind ``auto``, in this order: a CUDA device if there is one, else the CPU; on the CPU
-OpenVINO if it is installed, else PyTorch; bfloat16 where the processor computes it natively, else
-float32. What was chosen is written into the ``FeatureSpec`` of everything that comes out.
+``auto`` means, in this order: a CUDA device if there is one, else the CPU; on the CPU OpenVINO if
+it is installed, else PyTorch; bfloat16 if the processor computes it natively, else float32. The
+precision that was chosen is part of the ``FeatureSpec`` of the features.
 """
 
 from __future__ import annotations
@@ -29,12 +29,20 @@ EngineName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
+# Runs a network on a batch.
 Runner = Callable[[Tensor], NDArray[np.float32]]
+OnnxRunner = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a network runs; nothing is ``auto`` any more."""
+    """Where and how a network runs.
+
+    Attributes:
+        engine: ``openvino`` or ``torch``.
+        device: ``cpu`` or ``cuda``.
+        precision: ``float32`` or ``bfloat16``.
+    """
 
     engine: str
     device: str
@@ -51,7 +59,7 @@ class Runtime:
 
 
 def has_openvino() -> bool:
-    """Whether OpenVINO is installed (it is not imported)."""
+    """Whether OpenVINO is installed; does not import it."""
     return find_spec("openvino") is not None
 
 
@@ -61,27 +69,27 @@ def cpu_has_bfloat16() -> bool:
         import openvino
 
         return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    # PyTorch asks oneDNN, whose answer is also true where bfloat16 is merely emulated by AVX512.
-    flags = Path("/proc/cpuinfo")
-    text = flags.read_text() if flags.is_file() else ""
+    # PyTorch would ask oneDNN, which also says yes if AVX512 merely emulates bfloat16.
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
     return any(flag in text for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
 def choose_runtime(
     engine: EngineName = "auto", device: DeviceName = "auto", precision: PrecisionName = "auto"
 ) -> Runtime:
-    """Settle what ``auto`` leaves open, by the rule above.
+    """Replace ``auto`` by the rule above.
 
     Raises:
-        UsageError: what was asked for is not there, or there is no such thing.
+        UsageError: an argument has an unknown value, or what it asks for is not available.
     """
-    for what, name, names in (
+    for option, name, names in (
         ("engine", engine, EngineName),
         ("device", device, DeviceName),
         ("precision", precision, PrecisionName),
     ):
         if name not in get_args(names):
-            raise UsageError(f"--{what} {name}: choose from {', '.join(get_args(names))}")
+            raise UsageError(f"--{option} {name}: choose from {', '.join(get_args(names))}")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch sees no CUDA device here; use --device cpu")
     if engine == "openvino" and not has_openvino():
@@ -101,14 +109,14 @@ def choose_runtime(
 def build_runner(
     network: nn.Module, example: Tensor, runtime: Runtime, key: str, *, batch_of_one: bool = False
 ) -> Runner:
-    """The network on the chosen engine, any batch size.
+    """Prepare a network for the chosen engine.
 
     Args:
         network: Takes (N, channels, ...) float32.
-        example: (1, channels, ...), of the only size that it will be given.
-        runtime: Where and how it runs.
-        key: Names the converted network in the cache.
-        batch_of_one: The network takes batches of one only; what is returned takes any.
+        example: (1, channels, ...), an input of the only size that will be used.
+        runtime: Engine, device and precision.
+        key: Name of the converted network in the cache.
+        batch_of_one: Whether the network takes batches of one only; the runner takes any.
     """
     if runtime.engine == "openvino":
         run = openvino_runner(network, example, runtime, key, batch_of_one=batch_of_one)
@@ -120,21 +128,21 @@ def build_runner(
 
 
 def memory_format_for(example: Tensor) -> torch.memory_format:
-    """The order of pixels that PyTorch's convolutions are fastest with."""
-    if example.dim() == 3:  # Without channels: a picture of sound.
+    """Choose the memory format with which PyTorch's convolutions are fastest."""
+    if example.dim() == 3:  # A spectrogram, without channels.
         return torch.contiguous_format
     return torch.channels_last_3d if example.dim() == 5 else torch.channels_last
 
 
 def torch_runner(network: nn.Module, runtime: Runtime, layout: torch.memory_format) -> Runner:
-    """The network on PyTorch: float tensors in, float32 arrays out; see also ``deterministic``."""
+    """Prepare a network for PyTorch; it computes by deterministic algorithms, without TF32."""
     network = network.eval().to(runtime.device)
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def run(x: Tensor) -> NDArray[np.float32]:
         x = x.to(runtime.device, memory_format=layout)
-        low = runtime.precision == "bfloat16"
-        autocast = torch.autocast(runtime.device, torch.bfloat16, enabled=low)
+        bfloat16 = runtime.precision == "bfloat16"
+        autocast = torch.autocast(runtime.device, torch.bfloat16, enabled=bfloat16)
         with deterministic(), torch.inference_mode(), autocast:
             out: Tensor = network(x)
         return out.float().cpu().numpy()
@@ -145,10 +153,10 @@ def torch_runner(network: nn.Module, runtime: Runtime, layout: torch.memory_form
 def openvino_runner(
     network: nn.Module, example: Tensor, runtime: Runtime, key: str, *, batch_of_one: bool
 ) -> Runner:
-    """The network on OpenVINO, any batch size unless it takes one ``alone``; see ``build_runner``.
+    """Prepare a network for OpenVINO; see ``build_runner`` for the arguments.
 
-    Conversion takes some seconds, so its result is kept. A cache that cannot be written or read is
-    no error: the network is then converted again.
+    Conversion takes some seconds, so the converted network is cached. If the cache cannot be read
+    or written, the network is converted again.
     """
     import openvino
 
@@ -167,25 +175,30 @@ def openvino_runner(
 
 
 def _save_and_compile(core: Any, converted: Any, file: Path, config: dict[str, str]) -> Any:
-    """A converted network, compiled as the next run will read it from ``file``.
+    """Save a converted network to ``file`` and compile it from there, as the next process will.
 
-    What was just converted adds up in another order. It is saved elsewhere if ``file`` cannot be
-    written, and compiled as it is if that is not possible either.
+    Compiled without saving, it adds numbers in another order, so features would differ in their
+    last digits. If ``file`` cannot be written, the network is saved to a temporary folder; if that
+    fails too, it is compiled without saving.
     """
     import openvino
 
     for folder in (file.parent, None):
         try:
             with scratch_folder(folder) as scratch:
-                made = scratch / file.name
-                openvino.save_model(converted, made, compress_to_fp16=False)
-                compiled = core.compile_model(core.read_model(made), "CPU", config)
+                saved = scratch / file.name
+                openvino.save_model(converted, saved, compress_to_fp16=False)
+                compiled = core.compile_model(core.read_model(saved), "CPU", config)
                 with suppress(OSError):
-                    # The graph last: it is what a reader looks for; it needs its weights.
-                    made.with_suffix(".bin").replace(file.with_suffix(".bin"))
-                    made.replace(file)
+                    # Move the graph last: readers look for it, and it needs its weights.
+                    saved.with_suffix(".bin").replace(file.with_suffix(".bin"))
+                    saved.replace(file)
                 return compiled
-        except (OSError, OddframeError, RuntimeError):  # OpenVINO has the last for a full disk.
+        except (
+            OSError,
+            OddframeError,
+            RuntimeError,
+        ):  # OpenVINO raises RuntimeError if the disk is full.
             continue
     return core.compile_model(converted, "CPU", config)
 
@@ -195,13 +208,13 @@ def _convert(network: nn.Module, example: Tensor, batch_of_one: bool) -> Any:
 
     with torch.no_grad(), warnings.catch_warnings():
         if batch_of_one:
-            # Nothing varies, so a trace will do: of 2,000 steps it takes a sixth of the time.
+            # All sizes are fixed, so a trace will do: it takes a sixth of the time of an export.
             warnings.simplefilter("ignore")
             trace = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
             model = openvino.convert_model(trace, example_input=example)
             model.reshape(list(example.shape))
             return model
-        warnings.simplefilter("ignore", FutureWarning)  # Of PyTorch, about PyTorch.
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch warns about its own code.
         batch = torch.export.Dim("batch", min=1, max=1024)
         program = torch.export.export(
             network, (torch.cat([example, example]),), dynamic_shapes=({0: batch},)
@@ -209,22 +222,19 @@ def _convert(network: nn.Module, example: Tensor, batch_of_one: bool) -> Any:
         return openvino.convert_model(program)
 
 
-OnnxRunner = Callable[[NDArray[Any]], NDArray[np.float32]]
-
-
 def load_onnx(
     path: Path, shape: tuple[int, ...], output: str | None, runtime: Runtime
 ) -> OnnxRunner:
-    """An ONNX file on OpenVINO, whatever the engine of other networks is.
+    """Load an ONNX file for OpenVINO, whatever the engine of other networks is.
 
     Args:
-        path: The file; data files that it names lie beside it.
-        shape: Of its input, the batch first.
-        output: Name of the output that is wanted; None: the first.
-        runtime: For the precision.
+        path: The file; the data files that it names are in the same folder.
+        shape: Of its input, batch first.
+        output: Name of the output to return; None: the first one.
+        runtime: Only its precision is used.
 
     Raises:
-        InputError: it cannot be read, or has no such input or output.
+        InputError: the file cannot be read, or has no such input or output.
         UsageError: OpenVINO is not installed.
     """
     if not has_openvino():
@@ -239,9 +249,9 @@ def load_onnx(
         if len(model.inputs) != 1:
             raise InputError(f"{path}: it has {len(model.inputs)} inputs, and should have one")
         if not model.input().partial_shape.compatible(openvino.PartialShape(list(shape))):
-            has, wanted = model.input().partial_shape, "x".join(map(str, shape))
+            actual, wanted = model.input().partial_shape, "x".join(map(str, shape))
             raise InputError(
-                f"{path}: its input is {has}, but the YAML and the crops give {wanted}"
+                f"{path}: its input is {actual}, but the YAML and the crops give {wanted}"
             )
         model.reshape(list(shape))
         compiled = core.compile_model(model, "CPU", _openvino_config(runtime))
@@ -249,17 +259,17 @@ def load_onnx(
     except RuntimeError as error:
         reason = " ".join(str(error).split())[-200:]
         raise InputError(f"{path}: OpenVINO cannot use it ({reason})") from None
-    kind = model.input().element_type.to_dtype()
+    dtype = model.input().element_type.to_dtype()
 
     def run(x: NDArray[Any]) -> NDArray[np.float32]:
-        return np.array(compiled(x.astype(kind, copy=False))[port], dtype=np.float32)
+        return np.array(compiled(x.astype(dtype, copy=False))[port], dtype=np.float32)
 
     return run
 
 
 def _openvino_config(runtime: Runtime) -> dict[str, str]:
     # One stream over all cores: with several streams OpenVINO 2026.4 computes wrong features for
-    # I3D (largest difference 0.17), and they are no faster.
+    # I3D (largest difference 0.17), and is no faster.
     config = {
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[runtime.precision],
         "PERFORMANCE_HINT": "LATENCY",

@@ -1,71 +1,124 @@
-"""Backbones by name: ``i3d``, several as ``i3d+aisfx``, or the YAML of a user's own ONNX file."""
+"""The registry of backbones: get, load and list them by name.
+
+A name is that of a built-in backbone (``i3d``), several names joined by ``+`` (``i3d+aisfx``), or
+the path or name of a YAML file that describes the user's own ONNX file.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
-from oddframe.backbones.audio.aisfx import AisfxSpec
-from oddframe.backbones.audio.vggish import VGGishSpec
-from oddframe.backbones.base import Backbone, BackboneSpec, VisualEncoder
+from oddframe.backbones.base import Backbone, BackboneSpec, VisualEncoder, WeightsOrigin
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
-from oddframe.backbones.visual.efficientnet import EfficientNetLite0Spec
-from oddframe.backbones.visual.grey import GreySpec
-from oddframe.backbones.visual.i3d_flow import I3DFlowSpec
-from oddframe.backbones.visual.i3d_rgb import I3DRgbSpec
 from oddframe.backbones.visual.onnx import OnnxSpec
 from oddframe.backbones.weights import weights_dir
 from oddframe.errors import UsageError, nearest_name
 from oddframe.video.snippets.crops import region_grid
 from oddframe.video.snippets.transforms import Preprocessing
 
-_BACKBONES: dict[str, BackboneSpec] = {
-    kind.name: kind
-    for kind in (
-        I3DRgbSpec(),
-        I3DFlowSpec(),
-        EfficientNetLite0Spec(),
-        GreySpec(10, 96, 96),
-        GreySpec(10, 227, 227),
-        GreySpec(5, 120, 160),
-        AisfxSpec(),
-        VGGishSpec(),
+# Each of these modules has a tuple ``BACKBONES`` of specs. To add a backbone, add its module here.
+_MODULES = (
+    "oddframe.backbones.visual.i3d_rgb",
+    "oddframe.backbones.visual.i3d_flow",
+    "oddframe.backbones.visual.efficientnet",
+    "oddframe.backbones.visual.grey",
+    "oddframe.backbones.audio.aisfx",
+    "oddframe.backbones.audio.vggish",
+)
+DEFAULT_BACKBONE = "i3d"
+
+_YAML_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What ``list_backbones`` says of a backbone.
+
+    Attributes:
+        name: As in ``features.backbone`` of a configuration, or after ``--backbone``.
+        title: One line that describes it.
+        reads: Whether it encodes the picture or the sound.
+        dim: Length of a feature.
+        window_frames: Frames of a snippet that it reads for a feature; None: it reads the sound.
+        window_s: Seconds of sound that it reads for a feature; None: it reads the picture.
+        weights: ``shipped`` with oddframe, from the ``user``, or ``none``.
+        license: Licence of the weights; "": not known, or there are no weights.
+    """
+
+    name: str
+    title: str
+    reads: Literal["picture", "sound"]
+    dim: int
+    window_frames: int | None
+    window_s: float | None
+    weights: WeightsOrigin
+    license: str
+
+
+def list_backbones() -> tuple[BackboneInfo, ...]:
+    """List the built-in backbones, and those of YAML files in the weights folder.
+
+    >>> from oddframe import list_backbones
+    >>> [each.name for each in list_backbones() if each.reads == "sound"]
+    ['aisfx', 'vggish']
+    >>> i3d = list_backbones()[0]
+    >>> i3d.name, i3d.dim, i3d.window_frames, i3d.weights, i3d.license
+    ('i3d', 1024, 16, 'shipped', 'Apache-2.0')
+
+    Raises:
+        UsageError: a YAML file in the weights folder is wrong.
+    """
+    return tuple(
+        BackboneInfo(
+            name=spec.name,
+            title=spec.title,
+            reads="sound" if spec.is_audio else "picture",
+            dim=spec.dim,
+            window_frames=spec.window_frames,
+            window_s=spec.window_s,
+            weights=spec.weights_origin,
+            license=spec.license,
+        )
+        for spec in known_backbones()
     )
-}
-_YAML = (".yaml", ".yml")
 
 
 def known_backbones() -> tuple[BackboneSpec, ...]:
-    """Those that are part of oddframe, and those whose YAML is in the weights folder.
+    """Get the specs of the built-in backbones, and of the YAML files in the weights folder.
 
     Raises:
-        UsageError: such a YAML is wrong.
+        UsageError: such a YAML file is wrong.
     """
     folder = weights_dir()
-    files = sorted(p for p in folder.glob("*.y*ml") if p.suffix in _YAML) if folder.is_dir() else []
-    return (*_BACKBONES.values(), *(OnnxSpec(file) for file in files))
+    files = folder.glob("*.y*ml") if folder.is_dir() else ()
+    own = [OnnxSpec(file) for file in sorted(files) if file.suffix in _YAML_SUFFIXES]
+    return (*_built_in().values(), *own)
 
 
 def get_backbones(names: str) -> tuple[BackboneSpec, ...]:
-    """What ``i3d``, ``i3d+aisfx`` or ``clip.yaml`` stands for.
+    """Get the specs of ``i3d``, ``i3d+aisfx`` or ``clip.yaml``.
 
-    A name that is not one of ours is looked for as ``NAME.yaml`` in the weights folder.
+    If a name is not that of a built-in backbone, ``NAME.yaml`` in the weights folder is used.
 
     Raises:
-        UsageError: no backbone has this name, one is named twice, or one that listens comes before
-            one that looks.
+        UsageError: no backbone has this name, a name is repeated, or an audio backbone comes before
+            a visual one.
     """
-    kinds = tuple(_get_backbone(name) for name in names.split("+"))
-    if len({kind.name for kind in kinds}) < len(kinds):
+    specs = tuple(_get_backbone(name) for name in names.split("+"))
+    if len({spec.name for spec in specs}) < len(specs):
         raise UsageError(f"the backbones {names} name one twice")
-    ordered = sorted(kinds, key=lambda kind: kind.is_audio)
-    if list(kinds) != ordered:
-        proper = "+".join(kind.name for kind in ordered)
-        raise UsageError(f"of the backbones {names}, those that look come first: {proper}")
-    return kinds
+    ordered = sorted(specs, key=lambda spec: spec.is_audio)
+    if list(specs) != ordered:
+        proper = "+".join(spec.name for spec in ordered)
+        raise UsageError(f"of the backbones {names}, the visual ones come first: {proper}")
+    return specs
 
 
 def load_backbone(
-    names: str = "i3d",
+    names: str = DEFAULT_BACKBONE,
     preprocessing: Preprocessing | None = None,
     *,
     weights: Path | None = None,
@@ -73,69 +126,72 @@ def load_backbone(
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
 ) -> Backbone:
-    """Load a backbone, or several whose features stand side by side.
+    """Load a backbone, or several whose features are concatenated.
 
     Args:
-        names: Of one, or of several with ``+`` between them.
-        preprocessing: The snippets that it is for; None: those that suit it (the first, of
-        several).
-        weights: Instead of those that are used otherwise; of one backbone only.
-        device: Where it runs.
-        engine: What it runs on; networks that listen compute in float32 whatever ``precision`` is.
-        precision: What it computes in.
+        names: One name, or several joined by ``+``.
+        preprocessing: How videos become the snippets that it will encode; None: the default of the
+            (first) backbone.
+        weights: File with other weights than the default ones; for a single backbone only.
+        device: Where it computes.
+        engine: Software that runs the network.
+        precision: What visual backbones compute in; audio backbones always compute in float32.
 
     Raises:
-        UsageError: an unknown name, or an engine or device that is not there.
+        UsageError: a name is unknown, or the engine or device is not available.
         InputError: the weights cannot be read.
     """
-    kinds = get_backbones(names)
-    if weights is not None and len(kinds) > 1:
+    specs = get_backbones(names)
+    if weights is not None and len(specs) > 1:
         raise UsageError(f"weights are of one backbone, and {names} are several")
-    preprocessing = preprocessing or kinds[0].preprocessing
-    if region_grid(preprocessing.crops) and (
-        without := [k.name for k in kinds if not _gives_regions(k)]
-    ):
-        raise UsageError(f"{without[0]} has no features of regions; ask for tiles instead")
-    choice = choose_runtime(engine, device, precision)
-    exact = choose_runtime(engine, device, "float32")
-    eyes, ears, hashes = [], [], []
-    for kind in kinds:
-        file = weights or kind.weights()
-        hashes.append(kind.sha256(file))
-        loaded = kind.load(file, preprocessing, exact if kind.is_audio else choice)
+    preprocessing = preprocessing or specs[0].preprocessing
+    if region_grid(preprocessing.crops):
+        for spec in specs:
+            if not (spec.supports_regions or spec.is_audio):
+                raise UsageError(f"{spec.name} has no features of regions; ask for tiles instead")
+    runtime = choose_runtime(engine, device, precision)
+    audio_runtime = choose_runtime(engine, device, "float32")
+    visual, audio, hashes = [], [], []
+    for spec in specs:
+        file = weights or spec.find_weights()
+        hashes.append(spec.hash_weights(file))
+        loaded = spec.load(file, preprocessing, audio_runtime if spec.is_audio else runtime)
         if isinstance(loaded, VisualEncoder):
-            eyes.append(loaded)
+            visual.append(loaded)
         else:
-            ears.append(loaded)
+            audio.append(loaded)
     return Backbone(
-        "+".join(kind.name for kind in kinds),
-        tuple(kind.dim for kind in kinds),
+        "+".join(spec.name for spec in specs),
+        tuple(spec.dim for spec in specs),
         "+".join(hashes),
-        choice if eyes else exact,
-        tuple(eyes),
-        tuple(ears),
+        runtime if visual else audio_runtime,
+        tuple(visual),
+        tuple(audio),
     )
 
 
-def _gives_regions(kind: BackboneSpec) -> bool:
-    # What is heard is the same in all of them.
-    return kind.supports_regions or kind.is_audio
+def _built_in() -> dict[str, BackboneSpec]:
+    specs: list[BackboneSpec] = []
+    for module in _MODULES:
+        specs += import_module(module).BACKBONES
+    return {spec.name: spec for spec in specs}
 
 
 def _get_backbone(name: str) -> BackboneSpec:
-    if Path(name).suffix in _YAML:
-        kind = OnnxSpec(Path(name))
-        if kind.name in _BACKBONES:
-            raise UsageError(f"{name}: the name {kind.name} is taken; give it another in the YAML")
-        return kind
-    if name in _BACKBONES:
-        return _BACKBONES[name]
+    built_in = _built_in()
+    if Path(name).suffix in _YAML_SUFFIXES:
+        spec = OnnxSpec(Path(name))
+        if spec.name in built_in:
+            raise UsageError(f"{name}: the name {spec.name} is taken; give it another in the YAML")
+        return spec
+    if name in built_in:
+        return built_in[name]
     folder = weights_dir()
-    for suffix in _YAML:
+    for suffix in _YAML_SUFFIXES:
         if (file := folder / f"{name}{suffix}").is_file():
             return OnnxSpec(file)
-    near = nearest_name(name, _BACKBONES)
-    advice = f"did you mean {near}?" if near else f"there are {', '.join(_BACKBONES)},"
+    near = nearest_name(name, built_in)
+    advice = f"did you mean {near}?" if near else f"there are {', '.join(built_in)},"
     raise UsageError(
         f"no backbone is called {name!r}; {advice} or the YAML of an ONNX file by its path, "
         f"or by its name in {folder}"

@@ -1,6 +1,6 @@
-"""Where weights are: in the package, or in the user's own folder.
+"""Find, read and load the weights of backbones; fold batch normalisation into convolutions.
 
-Weights of a network from a file, and into a network; nothing is unpickled.
+Weights are in the package or in the user's weights folder. No file is unpickled.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from oddframe.errors import InputError, OddframeError, describe_unexpected_error
 SHIPPED_WEIGHTS = Path(__file__).parent / "data"
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
+_ModuleT = TypeVar("_ModuleT", bound=nn.Module)
+
 
 def weights_dir() -> Path:
-    """Where a user's weights are: ``$ODDFRAME_WEIGHTS``, else in the user's data folder."""
+    """Get the user's weights folder: ``$ODDFRAME_WEIGHTS``, else a folder in the data folder."""
     if own := os.environ.get("ODDFRAME_WEIGHTS"):
         return Path(own)
     data = os.environ.get("XDG_DATA_HOME")
@@ -31,14 +33,14 @@ def weights_dir() -> Path:
 
 
 def find_user_weights(name: str, source: str) -> Path:
-    """The user's weights of a backbone: ``NAME.safetensors``, ``NAME.pth`` or ``NAME.pt``.
+    """Find the user's weights: ``NAME.safetensors``, ``NAME.pth`` or ``NAME.pt``.
 
     Args:
         name: Of the backbone.
-        source: Where they are to be had.
+        source: Which file to get, and where; part of the error message.
 
     Raises:
-        InputError: they are not there; the line says what to do.
+        InputError: there is no such file; the message says what to do.
     """
     folder = weights_dir()
     for suffix in _SUFFIXES:
@@ -50,15 +52,12 @@ def find_user_weights(name: str, source: str) -> Path:
     )
 
 
-_ModuleT = TypeVar("_ModuleT", bound=nn.Module)
-
-
 def read_state_dict(path: Path, what: str) -> Mapping[str, Tensor]:
-    """Tensors by name, from safetensors or a PyTorch checkpoint of nothing but tensors.
+    """Read tensors by name, from a safetensors file or a PyTorch checkpoint of tensors alone.
 
     Args:
-        path: ``*.safetensors``, or anything else for PyTorch.
-        what: What they should be, for the error: ``I3D``.
+        path: ``*.safetensors``, or any other suffix for a PyTorch checkpoint.
+        what: Name of the network, for the error: ``I3D``.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
@@ -66,7 +65,7 @@ def read_state_dict(path: Path, what: str) -> Mapping[str, Tensor]:
     check_regular(path)
     try:
         state = load_file(path) if path.suffix == ".safetensors" else read_torch_checkpoint(path)
-    except Exception as error:  # Of a file that is something else, PyTorch says so in many ways.
+    except Exception as error:  # PyTorch raises many types for files of other kinds.
         if is_out_of_memory(error):
             raise OddframeError(f"{path}: {describe_unexpected_error(error)}") from None
         reason = (str(error) or "it is empty").splitlines()[0]
@@ -77,39 +76,40 @@ def read_state_dict(path: Path, what: str) -> Mapping[str, Tensor]:
 
 
 def read_torch_checkpoint(path: Path) -> Any:
-    """What a PyTorch checkpoint holds, with PyTorch's restricted unpickler.
+    """Read a PyTorch checkpoint with PyTorch's restricted unpickler.
 
     Raises:
-        ValueError: it would unfold to more than there is in the file.
-        Exception: of PyTorch, in many ways: it is something else.
+        ValueError: its contents would take more memory than the file has bytes.
+        Exception: the file is no such checkpoint; PyTorch raises many types.
     """
     with open_regular_file(path) as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as parts:
                 packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist())
-            if packed:  # PyTorch never packs them.
+            if packed:  # PyTorch never compresses them.
                 raise ValueError("its parts are compressed")
         file.seek(0)
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    if isinstance(found, Mapping):
-        inner = found.get("state_dict")
-        for tensor in (*found.values(), *(inner.values() if isinstance(inner, Mapping) else ())):
-            # A stride of 0 makes a large tensor of one number.
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    if isinstance(checkpoint, Mapping):
+        inner = checkpoint.get("state_dict")
+        nested = inner.values() if isinstance(inner, Mapping) else ()
+        for tensor in (*checkpoint.values(), *nested):
+            # With a stride of 0, one stored number makes a large tensor.
             if isinstance(tensor, Tensor) and tensor.nbytes > tensor.untyped_storage().nbytes():
                 raise ValueError("a tensor in it is larger than its numbers")
-    return found
+    return checkpoint
 
 
 def load_weights(
     network: _ModuleT, state: Mapping[str, Tensor], what: str, optional: str = "\0"
 ) -> _ModuleT:
-    """Fill ``network``, ready for inference; half precision is widened.
+    """Load weights into ``network`` as float32, and switch it to inference.
 
     Args:
-        network: What is filled.
-        state: Tensors by the network's own names.
-        what: What they should be, for the error.
-        optional: Names that start so may be absent.
+        network: The network.
+        state: Tensors by the names of the network's parameters.
+        what: Name of the network, for the error.
+        optional: Tensors whose names start with this may be missing.
 
     Raises:
         InputError: a tensor is missing, unknown, or of another shape.
@@ -131,10 +131,18 @@ def load_weights(
 def fold_batch_norm(
     weight: Tensor, gamma: Tensor | None, beta: Tensor, mean: Tensor, var: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Convolution weight and bias that do what convolution and batch normalisation did.
+    """Fold batch normalisation into the convolution before it; computes in float64.
 
-    ``weight`` is (out, in, ...), in any number of dimensions; the others are (out,). ``gamma`` None
-    means no scale. Computed in float64, returned in float32.
+    Args:
+        weight: Of the convolution, which has no bias: (out, in, ...), any number of dimensions.
+        gamma: Scale (out,) of the batch normalisation; None: 1.
+        beta: Shift (out,).
+        mean: Running mean (out,).
+        var: Running variance (out,).
+        eps: Added to the variance.
+
+    Returns:
+        Weight and bias of the convolution, float32.
     """
     scale = (var.double() + eps).rsqrt()
     if gamma is not None:
@@ -147,7 +155,13 @@ def fold_batch_norm(
 def fold_named_batch_norm(
     state: Mapping[str, Tensor], conv: str, norm: str, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """``fold_batch_norm`` of the convolution and the batch normalisation of these names.
+    """Call ``fold_batch_norm`` for a convolution and a batch normalisation in a state dict.
+
+    Args:
+        state: Tensors by name.
+        conv: Name of the convolution.
+        norm: Name of the batch normalisation.
+        eps: Added to the variance.
 
     Raises:
         KeyError: a tensor is not in ``state``.

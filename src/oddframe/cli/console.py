@@ -1,4 +1,4 @@
-"""What a verb says and where: answers on standard output, everything else on standard error."""
+"""Output of the verbs: answers on standard output, notes and progress on standard error."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
     from oddframe._utils.progress import ProgressCallback
     from oddframe.datasets.labelled import Dataset
-    from oddframe.methods.base import Loss
     from oddframe.research.grid import Outcome
     from oddframe.research.grid_task import Task
 
 
-# Without a terminal a line is written so often (s).
+# Without a terminal, progress is a line every so many seconds.
 _LINE_S = 30.0
-# What a bar says while networks are loaded, before anything is counted.
+# Shown while networks are loaded, before anything is counted.
 LOADING_NOTE = "getting ready"
 
 
 def printable(text: str) -> str:
-    """``text`` on one line, whatever a file name holds: control and broken characters escaped."""
+    """``text`` on one line, with control characters and invalid bytes of file names escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode()
         for c in text
@@ -38,8 +37,10 @@ def printable(text: str) -> str:
 
 
 def without_control_characters(text: str) -> str:
-    """``text`` with its line feeds; other control characters are escaped, because texts from files
-    could send commands to the terminal."""
+    """``text`` with control characters other than line feeds escaped.
+
+    Text from files could otherwise send commands to the terminal.
+    """
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -69,21 +70,21 @@ class _Stream:
                 act()
             except OSError as error:
                 self._failure = error
-                with suppress(OSError):  # Python would fail once more on what is still unflushed.
+                with suppress(OSError):  # Else Python fails again when it flushes at its end.
                     assert self._stream is not None
                     os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
         if self._failure is not None:
             self._failed(self._failure)
 
     def _failed(self, reason: OSError) -> None:
-        """What to do where nothing can be written: nothing."""
+        """Called where the stream cannot be written; does nothing."""
 
 
 class _AnswerStream(_Stream):
-    """Standard output: without it there is no answer, so the program ends."""
+    """Standard output: the program ends where it cannot be written, as there is no answer then."""
 
     def _failed(self, reason: OSError) -> None:
-        if isinstance(reason, BrokenPipeError):  # Its reader has enough, as ``head`` does.
+        if isinstance(reason, BrokenPipeError):  # The reader has closed it, as ``head`` does.
             raise SystemExit(0)
         why = (reason.strerror or str(reason)).lower()
         raise OddframeError(f"standard output cannot be written ({why})")
@@ -91,10 +92,10 @@ class _AnswerStream(_Stream):
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Standard output and error that may be closed or full.
+    """Replace standard output and error by streams that may be closed or full.
 
-    Where standard output cannot be written, an OddframeError says so; its reader that went away is
-    a SystemExit with code 0. What standard error cannot take is dropped.
+    If standard output cannot be written, an OddframeError is raised, or SystemExit with code 0
+    where its reader has closed it. Text that standard error does not take is dropped.
     """
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _AnswerStream(streams[0]), _Stream(streams[1])
@@ -105,21 +106,20 @@ def standard_streams() -> Iterator[None]:
 
 
 def print_answer(text: str = "") -> None:
-    """One line of the answer."""
+    """Print a line of the answer on standard output."""
     sys.stdout.write(without_control_characters(text) + "\n")
     sys.stdout.flush()
 
 
 def print_note(text: str, *, quiet: bool = False) -> None:
-    """One line that is no answer: what goes on, on standard error."""
+    """Print a line on standard error that is not part of the answer."""
     if not quiet:
         sys.stderr.write(without_control_characters(text) + "\n")
         sys.stderr.flush()
 
 
 def format_training_line(done: int, total: int, task: Task, outcome: Outcome) -> str:
-    """One of several trainings is done: which, what it gave in per cent, and how long it took;
-    or why it gave nothing."""
+    """A line about a finished training: its figures in per cent and its time, or why it failed."""
     line = f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
     if isinstance(outcome, Exception):
         return printable(f"{line}failed: {outcome}")
@@ -131,13 +131,13 @@ def format_training_line(done: int, total: int, task: Task, outcome: Outcome) ->
 
 
 def print_error(text: str) -> None:
-    """One line that says what went wrong."""
+    """Print the line of an error on standard error."""
     print_note(f"oddframe: {printable(text)}")
 
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """A bar with time spent and time left on standard error; without a terminal, lines instead."""
+    """Show a progress bar on standard error; without a terminal, lines of progress."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -159,10 +159,10 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
     )
     console = Console(stderr=True)
     plain = not console.is_terminal
-    # Answers go where standard output goes; only on a terminal must the bar make room for them.
-    room = sys.stdout.isatty()
+    # Where answers are printed on the terminal, too, the bar must make room for them.
+    redirect = sys.stdout.isatty()
     with RichProgress(
-        *columns, console=console, transient=True, disable=quiet or plain, redirect_stdout=room
+        *columns, console=console, transient=True, disable=quiet or plain, redirect_stdout=redirect
     ) as bar:
         if quiet or not plain:
             yield bar
@@ -173,37 +173,37 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
 
 @contextmanager
 def _lines(bar: Progress) -> Iterator[None]:
-    """Print the state of ``bar`` from time to time, for output that goes into a file."""
+    """Print the state of ``bar`` every 30 seconds, for output that goes into a file."""
 
-    def tell() -> None:
+    def print_lines() -> None:
         with suppress(OSError):  # The reader has closed it.
             for line in _progress_lines(bar):
                 print_note(line)
 
-    with call_periodically(_LINE_S, tell):
+    with call_periodically(_LINE_S, print_lines):
         yield
 
 
 def _progress_lines(bar: Progress) -> list[str]:
-    """What a bar shows of all that has begun and is not over, a line each."""
+    """A line for each task of a bar that has begun and is not finished."""
     lines = []
     for task in bar.tasks:
-        told = task.fields.get("note", "")
-        if task.finished or not (task.completed or told):
+        note = task.fields.get("note", "")
+        if task.finished or not (task.completed or note):
             continue
         share = f"{task.completed:.0f} done" if task.completed else ""
         if task.total:
             share = f"{task.percentage:.0f} %"
         left = "" if task.time_remaining is None else f"{format_duration(task.time_remaining)} left"
-        lines.append(f"{task.description}: {', '.join(filter(None, (share, told, left)))}")
+        lines.append(f"{task.description}: {', '.join(filter(None, (share, note, left)))}")
     return lines
 
 
 def bar_progress(bar: Progress, description: str) -> Callable[[int, int | None], None]:
     """A progress callback (done, expected) that draws one line of ``bar``.
 
-    Until it is first called, the line says so: the first use of a network converts it, which takes
-    some seconds.
+    Until it is first called, the line says ``getting ready``: the first use of a network converts
+    it, which takes some seconds.
     """
     task = bar.add_task(printable(description)[-40:], total=None, note=LOADING_NOTE)
 
@@ -213,12 +213,38 @@ def bar_progress(bar: Progress, description: str) -> Callable[[int, int | None],
     return update
 
 
+def message_printer(*, quiet: bool) -> Callable[[str], None]:
+    """A message callback that prints on standard error, with ``quiet`` only what was left out."""
+
+    def message(line: str) -> None:
+        print_note(printable(line), quiet=quiet and not line.startswith("left out: "))
+
+    return message
+
+
+def stage_bars(bar: Progress) -> ProgressCallback:
+    """A progress callback that draws one line of ``bar`` for each stage, as it begins.
+
+    The stage is the text in front of the first colon; what follows is shown beside the bar.
+    """
+    tasks: dict[str, TaskID] = {}
+
+    def update(done: int, total: int | None, text: str, /) -> None:
+        stage, _, detail = text.partition(": ")
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(printable(stage)[-40:], total=None, note="")
+        total = total and max(total, done)
+        bar.update(tasks[stage], completed=done, total=total, note=printable(detail)[-24:])
+
+    return update
+
+
 def item_bar(bar: Progress) -> ProgressCallback:
     """A progress callback that draws one line of ``bar``: the item that is in progress.
 
     The item is what follows the first colon of the text, or the text itself. Until its first
-    progress, the line says that networks are loaded: the first use of a network converts it, which
-    takes some seconds.
+    progress, the line says ``getting ready``: the first use of a network converts it, which takes
+    some seconds.
     """
     current: tuple[str, TaskID] | None = None
 
@@ -237,26 +263,23 @@ def item_bar(bar: Progress) -> ProgressCallback:
 
 
 class FeatureProgress:
-    """Progress of making the features of a data set, as one line of a bar (``gather.Progress``).
+    """A progress callback that draws the loading of a data set's features as one line of a bar.
 
     Args:
         bar: From ``progress_bar``.
-        dataset: Whose first video is named until it is done.
-        quiet: Whether notes are left out.
+        dataset: The data set; its first video is named until it is done.
+        quiet: Whether messages are left out.
     """
 
     def __init__(self, bar: Progress, dataset: Dataset, *, quiet: bool):
         self._bar, self._quiet = bar, quiet
         self._task = bar.add_task("features", total=None, note="")
-        self.videos(0, len(dataset), dataset.videos[0].path.name if dataset.videos else "")
+        self(0, len(dataset), dataset.videos[0].path.name if dataset.videos else "")
 
-    def videos(self, done: int, total: int, name: str) -> None:
-        """``done`` of ``total`` videos have features, ``name`` the latest."""
+    def __call__(self, done: int, total: int | None, name: str, /) -> None:
+        """Draw that ``done`` of ``total`` videos have features, ``name`` the latest."""
         self._bar.update(self._task, completed=done, total=total, note=printable(name)[-24:])
 
-    def steps(self, done: int, total: int, loss: Loss) -> None:
-        """Steps are not shown: trainings have lines of their own."""
-
-    def say(self, line: str) -> None:
-        """A line that the user should read."""
+    def message(self, line: str) -> None:
+        """Print a line on standard error."""
         print_note(printable(line), quiet=self._quiet)

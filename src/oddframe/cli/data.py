@@ -1,16 +1,16 @@
-"""``oddframe data``: what a data set holds, and what is wrong with it."""
+"""``oddframe data``: describe and check data sets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import bar_progress, print_answer, printable, progress_bar
+from oddframe.cli.console import print_answer, printable, progress_bar, stage_bars
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
-    DEFAULT_STORE,
+    STORE_DEFAULT,
     DataIfNamedOption,
     DebugOption,
     JsonOption,
@@ -22,15 +22,14 @@ from oddframe.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from oddframe.datasets.labelled import Dataset, Survey
     from oddframe.datasets.published.feature_files import FeatureFindings
 
-EXAMPLE = (
+DATA_EXAMPLE = (
     "Example: oddframe data check clips/    or: oddframe data info ped2 --data /data/ped2    or: "
     "oddframe data check ucf_crime --data /data/lists --features /data/ucf"
 )
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=DATA_EXAMPLE)
 
 Data = Annotated[
     str,
@@ -40,29 +39,34 @@ Data = Annotated[
 ]
 
 
-@app.command("info", epilog=EXAMPLE)
+@data_app.command("info", epilog=DATA_EXAMPLE)
 def data_info(
     name: Data,
     data: DataIfNamedOption = None,
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """What is there: videos, classes, groups, frames with a label of their own."""
+    """Print what a data set contains: videos, classes, groups, labelled frames."""
     import json
 
-    counts = {**_known(_named(name, data)), **_counts(_survey(name, data))}
+    from oddframe.datasets.registry import find_published_dataset, survey_dataset
+    from oddframe.datasets.summary import summarize_dataset
+
+    text = _dataset_text(name, data)
+    published = find_published_dataset(text)
+    summary = summarize_dataset(survey_dataset(text), published[0] if published else None)
     if as_json:
-        print_answer(json.dumps(counts, indent=2))
+        print_answer(json.dumps(summary, indent=2))
         return
-    for key, value in counts.items():
+    for key, value in summary.items():
         lines = value if key == "beware" else [value]
         for line in lines:
-            words = ", ".join(map(str, line)) if isinstance(line, list) else line
+            text = ", ".join(map(str, line)) if isinstance(line, list) else str(line)
             if line not in (0, "", []) or key == "abnormal":
-                print_answer(f"{key.replace('_', ' '):<18} {printable(str(words))}")
+                print_answer(f"{key.replace('_', ' '):<18} {printable(text)}")
 
 
-@app.command("check", epilog=EXAMPLE)
+@data_app.command("check", epilog=DATA_EXAMPLE)
 def data_check(
     name: Data,
     data: DataIfNamedOption = None,
@@ -74,85 +78,70 @@ def data_check(
     dim: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1_000_000, help="Length of a feature; else as published.", show_default=False
+            min=1, max=1_000_000, help="Dimension of features [as published].", show_default=False
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Headers alone: does not look for NaN.")
+        bool, typer.Option("--quick", help="Check only headers, not for NaN.")
     ] = False,
-    most: Annotated[int, typer.Option(min=0, help="Files to name of each fault.")] = 3,
-    store: StoreOption = DEFAULT_STORE,
+    most: Annotated[
+        int, typer.Option(min=0, help="Number of files to name for each kind of fault.")
+    ] = 3,
+    store: StoreOption = STORE_DEFAULT,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """What is missing or wrong, before anything starts. Exits with 3 if something is.
+    """Find what is missing or wrong in a data set before training. Exits with 3 if something is.
 
-    With --features, the feature files of a published set: which are missing, cut off, of another
-    shape, length or number of crops, not finite, or do not fit the sound. --json names them all.
+    With --features: check the feature files of a published data set for missing and truncated
+    files, wrong shapes, dimensions and numbers of crops, NaN, and audio features that do not fit.
+    --json lists them all.
     """
     import json
 
     from oddframe.datasets.published.feature_files import check_features
-    from oddframe.datasets.quality.check import check_dataset as look
-    from oddframe.datasets.quality.scene_grouping import find_scenes, same_scene_warnings
+    from oddframe.datasets.quality.check import check_dataset
+    from oddframe.datasets.registry import survey_dataset
     from oddframe.errors import InputError, UsageError
     from oddframe.features.store.store import FeatureStore
 
     if features is None and (sound is not None or dim is not None or quick):
         raise UsageError("--sound, --dim and --quick are about feature files: say --features DIR")
-    survey = _survey(name, data)
+    survey = survey_dataset(_dataset_text(name, data))
     if features is not None:
-        listed = survey.require_valid()
+        dataset = survey.require_valid()
         with progress_bar(quiet=quiet) as bar:
-            told = bar_progress(bar, "feature files")
             files = check_features(
-                listed, features, sound, dim=dim, contents=not quick, progress=told
+                dataset, features, sound, dim=dim, contents=not quick, progress=stage_bars(bar)
             )
         if as_json:
-            print_answer(json.dumps(_as_json(files), indent=2))
+            print_answer(json.dumps(files.to_dict(), indent=2))
         else:
-            _show(files, most)
+            _print_feature_findings(files, most)
         if files.faults:
             raise typer.Exit(InputError.exit_code)
         return
     with progress_bar(quiet=quiet) as bar:
-        findings = look(survey, bar_progress(bar, "reading"))
-        kept, looking = FeatureStore(store), bar_progress(bar, "looking for places")
-        places = find_scenes(survey.dataset, looking, store=kept, hashes=findings.hashes)
-    warnings = [*findings.warnings, *same_scene_warnings(survey.dataset, places)]
+        findings = check_dataset(survey, stage_bars(bar), FeatureStore(store))
+    problems, warnings = list(findings.problems), list(findings.warnings)
     if as_json:
-        lines = {"problems": list(findings.problems), "warnings": warnings}
-        print_answer(json.dumps({**lines, "hours": findings.hours}, indent=2))
+        answer = {"problems": problems, "warnings": warnings, "hours": findings.hours}
+        print_answer(json.dumps(answer, indent=2))
     else:
-        for line in findings.problems:
+        for line in problems:
             print_answer(f"WRONG    {printable(line)}")
         for line in warnings:
             print_answer(f"BEWARE   {printable(line)}")
-        verdict = f"{len(findings.problems)} wrong" if findings.problems else "nothing wrong"
-        hours = f"{findings.hours:.2f} hours"
-        print_answer(f"{len(survey.dataset)} videos, {hours}: {verdict}")
-    if findings.problems:
+        verdict = f"{len(problems)} wrong" if problems else "nothing wrong"
+        print_answer(f"{len(survey.dataset)} videos, {findings.hours:.2f} hours: {verdict}")
+    if problems:
         raise typer.Exit(InputError.exit_code)
 
 
-def _as_json(found: FeatureFindings) -> dict[str, Any]:
-    return {
-        "videos": found.videos,
-        "complete": found.complete,
-        "files": found.files,
-        "unlisted": found.unlisted,
-        "shorter_sound": found.shorter_sound,
-        "faults": {
-            kind: [{"file": str(fault.path), "about": fault.about} for fault in faults]
-            for kind, faults in found.faults.items()
-        },
-    }
-
-
-def _show(found: FeatureFindings, most: int) -> None:
+def _print_feature_findings(found: FeatureFindings, most: int) -> None:
     from oddframe.datasets.published.feature_files import FAULT_DESCRIPTIONS
 
     for kind, faults in found.faults.items():
@@ -175,64 +164,5 @@ def _show(found: FeatureFindings, most: int) -> None:
     )
 
 
-def _survey(name: str, data: Path | None) -> Survey:
-    from oddframe.datasets.registry import survey_dataset
-
-    return survey_dataset(_named(name, data))
-
-
-def _named(name: str, data: Path | None) -> str:
+def _dataset_text(name: str, data: Path | None) -> str:
     return name if data is None else f"{name}:{data}"
-
-
-def _known(data: str) -> dict[str, str]:
-    """What is known of a published set before a file of it is opened."""
-    from oddframe.datasets.registry import find_published_dataset
-
-    named = find_published_dataset(data)
-    if named is None:
-        return {}
-    about = named[0]
-    return {
-        "title": about.title,
-        "source": about.source,
-        "a_group_is": about.group,
-        "note": about.note,
-    }
-
-
-def _counts(survey: Survey) -> dict[str, Any]:
-    from oddframe.timeline import Timebase
-    from oddframe.video.frame import DEFAULT_FPS
-
-    dataset = survey.dataset
-    labelled = [video for video in dataset.videos if video.truth and video.frames]
-    anomalous = sum(
-        int(video.truth.frame_labels(Timebase(video.fps or DEFAULT_FPS, video.frames)).sum())
-        for video in labelled
-        if video.truth and video.frames
-    )
-    abnormal = int(dataset.abnormal.sum())
-    parts = {part: sum(v.part == part for v in dataset.videos) for part in ("train", "test")}
-    crops = dataset.layout.crops if dataset.layout else 0
-    return {
-        "name": dataset.name,
-        "videos": len(dataset),
-        "normal": len(dataset) - abnormal,
-        "abnormal": abnormal,
-        "classes": list(dataset.classes),
-        "groups": len(dataset.groups),
-        "split": [f"{n} {part}" for part, n in parts.items() if n],
-        **{f"{part}_videos": _by_label(dataset, part) for part, n in parts.items() if n},
-        "crop_files": [f"{n * crops} {part}" for part, n in parts.items() if n * crops],
-        "labelled_videos": sum(video.truth is not None for video in dataset.videos),
-        "labelled_frames": sum(video.frames or 0 for video in labelled),
-        "anomalous_frames": anomalous,
-        "problems": len(survey.problems),
-        "beware": list(dataset.notes),
-    }
-
-
-def _by_label(dataset: Dataset, part: str) -> list[str]:
-    abnormal = [video.abnormal for video in dataset.videos if video.part == part]
-    return [f"{sum(abnormal)} abnormal", f"{len(abnormal) - sum(abnormal)} normal"]

@@ -1,4 +1,4 @@
-"""``oddframe demo``: the fights in a real surveillance video, found and drawn."""
+"""``oddframe demo``: find the fights in a real surveillance video, and draw them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from oddframe.detector import VideoResult
     from oddframe.timeline import Event
 
-EXAMPLE = "Example: oddframe demo --out demo"
+DEMO_EXAMPLE = "Example: oddframe demo --out demo"
 DEMO_DATA = Path(__file__).parents[1] / "demo_data"
 _SIZE = (480, 360)
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report, the curve, the videos.")] = Path(
-        "demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the report, the curve and the videos.")
+    ] = Path("demo"),
     device: DeviceOption = Device.auto,
     engine: EngineOption = Engine.auto,
     quiet: QuietOption = False,
@@ -39,10 +39,10 @@ def demo(
 ) -> None:
     """Find the fights in a video of real surveillance clips, and draw what was found.
 
-    The clips are of recordings that the model never saw.
+    The clips are of recordings that the model was not trained on.
     """
     from oddframe.detector import Detector
-    from oddframe.outputs.formats import format_names
+    from oddframe.outputs.registry import format_names
     from oddframe.outputs.video.encode import LabelledClip, join_clips
     from oddframe.outputs.write import write
 
@@ -71,7 +71,7 @@ def demo(
 
 
 def format_events_table(result: VideoResult) -> list[str]:
-    """Events found beside the true ones, in order of time, as lines of text."""
+    """Lines of a table of the events found beside the true ones, in order of time."""
     from oddframe.events import match_events
     from oddframe.outputs.text import format_clock, format_duration
 
@@ -85,32 +85,31 @@ def format_events_table(result: VideoResult) -> list[str]:
         "",
         "found                 peak     score   true",
     ]
-    rows: list[tuple[float, str]] = []
+    rows = []
     for event in result.events:
-        true = [span for span in truth if _overlap(event, span)]
-        beside = (
-            ", ".join(f"{format_clock(a, 1)} - {format_clock(b, 1)}" for a, b in true)
-            or "false alarm"
+        true = [_span(*span) for span in truth if _overlap(event, span)]
+        cells = (
+            f"{_span(event.start_s, event.end_s):<20}",
+            f"{format_clock(event.peak_s, 1):<7}",
+            f"{event.score:<6.2f}",
+            ", ".join(true) or "false alarm",
         )
-        found = f"{format_clock(event.start_s, 1)} - {format_clock(event.end_s, 1)}"
-        rows.append(
-            (
-                event.start_s,
-                f"{found:<20}  {format_clock(event.peak_s, 1):<7}  {event.score:<6.2f}  {beside}",
-            )
-        )
-    for a, b in truth:
-        if not any(_overlap(event, (a, b)) for event in result.events):
-            rows.append(
-                (
-                    a,
-                    f"{'missed':<20}  {'':<7}  {'':<6}  {format_clock(a, 1)} - {format_clock(b, 1)}",  # noqa: E501
-                )
-            )
+        rows.append((event.start_s, "  ".join(cells)))
+    rows += [
+        (span[0], f"{'missed':<39}{_span(*span)}")
+        for span in truth
+        if not any(_overlap(event, span) for event in result.events)
+    ]
     lines += [text for _, text in sorted(rows)]
     alarms = "1 false alarm" if match.false == 1 else f"{match.false} false alarms"
     lines += ["", f"{match.found} of {len(truth)} found, {alarms}"]
     return lines
+
+
+def _span(start_s: float, end_s: float) -> str:
+    from oddframe.outputs.text import format_clock
+
+    return f"{format_clock(start_s, 1)} - {format_clock(end_s, 1)}"
 
 
 def _overlap(event: Event, span: tuple[float, float]) -> bool:

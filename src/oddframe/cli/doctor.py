@@ -1,4 +1,4 @@
-"""``oddframe doctor``: what is installed, what will run, what is missing and how to get it."""
+"""``oddframe doctor``: what is installed, what runs, what is missing and how to install it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ import typer
 from oddframe.cli.console import print_answer
 from oddframe.cli.options import DebugOption, JsonOption
 
-EXAMPLE = "Example: oddframe doctor"
-# Packages that something optional needs, and the extra that brings each.
+DOCTOR_EXAMPLE = "Example: oddframe doctor"
+# Optional packages, and the extra of oddframe that installs each.
 EXTRAS = {"ray": "ray", "pyarrow": "parquet", "tensorboard": "tensorboard"}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing looked at. ``needed``: scoring a video does not work without it."""
+    """Result of one check.
+
+    Attributes:
+        name: What was checked.
+        ok: Whether it is as it should be.
+        found: What was found.
+        advice: What to do if it is not ok.
+        needed: Whether scoring a video needs it.
+    """
 
     name: str
     ok: bool
@@ -36,29 +44,31 @@ def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:  # 
     """Say what is installed, which device and engine run, and what is missing."""
     results = []
     width = max(len(name) for name, _ in _CHECKS)
-    for c in run_checks():  # One at a time: importing torch and OpenVINO takes seconds.
-        results.append(c)
+    for result in run_checks():  # Printed one by one: importing torch and OpenVINO takes seconds.
+        results.append(result)
         if not as_json:
-            mark = "ok" if c.ok else ("MISSING" if c.needed else "absent")
-            print_answer(f"{mark:<8}{c.name:<{width}}  {c.found}")
-            if not c.ok and c.advice:
-                print_answer(f"{'':<8}{'':<{width}}  -> {c.advice}")
-    good = all(c.ok for c in results if c.needed)
+            mark = "ok" if result.ok else ("MISSING" if result.needed else "absent")
+            print_answer(f"{mark:<8}{result.name:<{width}}  {result.found}")
+            if not result.ok and result.advice:
+                print_answer(f"{'':<8}{'':<{width}}  -> {result.advice}")
+    good = all(result.ok for result in results if result.needed)
     if as_json:
-        print_answer(json.dumps({"ok": good, "checks": [asdict(c) for c in results]}, indent=2))
+        print_answer(
+            json.dumps({"ok": good, "checks": [asdict(each) for each in results]}, indent=2)
+        )
     if not good:
         raise typer.Exit(1)
 
 
 def run_checks() -> Iterator[Diagnosis]:
-    """Everything that oddframe stands on, in the order in which a video meets it."""
-    return (_guarded(name, check) for name, check in _CHECKS)
+    """Check everything that scoring a video uses, in the order of use."""
+    return (_run_check(name, check) for name, check in _CHECKS)
 
 
-def _guarded(name: str, check: Callable[[], Diagnosis]) -> Diagnosis:
+def _run_check(name: str, check: Callable[[], Diagnosis]) -> Diagnosis:
     try:
         return check()
-    except Exception as error:  # A broken install may raise anything; report it.
+    except Exception as error:  # A broken installation may raise anything.
         return Diagnosis(name, False, f"{type(error).__name__}: {error}", "reinstall oddframe")
 
 
@@ -100,39 +110,43 @@ def _openvino() -> Diagnosis:
     return Diagnosis("openvino", True, f"{version('openvino')}, {native}", needed=False)
 
 
-def _choice() -> Diagnosis:
+def _runtime() -> Diagnosis:
     from oddframe.backbones.engines import choose_runtime
 
     return Diagnosis("runs on", True, str(choose_runtime()))
 
 
 def _backbone() -> Diagnosis:
-    from oddframe.backbones.visual.i3d import read_i3d
-    from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
+    from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
+    from oddframe.backbones.weights import read_state_dict
 
-    read_i3d(I3D_WEIGHTS)
-    found = f"i3d, Kinetics-400, {I3D_WEIGHTS.stat().st_size / 1e6:.0f} MB"
+    (spec,) = get_backbones(DEFAULT_BACKBONE)
+    weights = spec.find_weights()
+    read_state_dict(weights, spec.name)
+    found = f"{spec.name} ({spec.title}), {weights.stat().st_size / 1e6:.0f} MB"
     return Diagnosis("backbone", True, found)
 
 
 def _other_backbones() -> Diagnosis:
-    from oddframe.backbones.registry import known_backbones
+    from oddframe.backbones.registry import DEFAULT_BACKBONE, known_backbones
     from oddframe.backbones.weights import weights_dir
     from oddframe.errors import OddframeError
 
-    ready, lacking = [], []
+    ready, missing = [], []
     try:
-        for kind in known_backbones()[1:]:
+        for spec in known_backbones():
+            if spec.name == DEFAULT_BACKBONE:
+                continue
             try:
-                kind.sha256(kind.weights())
-                ready.append(kind.name)
+                spec.hash_weights()
+                ready.append(spec.name)
             except OddframeError:
-                lacking.append(kind.name)
+                missing.append(spec.name)
     except OddframeError as error:
-        return Diagnosis("others", False, str(error), "mend or remove this file", needed=False)
+        return Diagnosis("others", False, str(error), "repair or remove this file", needed=False)
     found = f"{', '.join(ready)} ready"
-    if lacking:
-        found += f"; {', '.join(lacking)}: weights not in {weights_dir()} (optional)"
+    if missing:
+        found += f"; {', '.join(missing)}: weights not in {weights_dir()} (optional)"
     return Diagnosis("others", True, found, needed=False)
 
 
@@ -142,7 +156,7 @@ def _models() -> Diagnosis:
     names = shipped_models()
     found = ", ".join(f"{name} ({load_model(name).detects})" for name in names) or "none"
     return Diagnosis(
-        "models", bool(names), found, "reinstall oddframe: its shipped models are gone"
+        "models", bool(names), found, "reinstall oddframe: its shipped models are missing"
     )
 
 
@@ -150,9 +164,9 @@ def _cache() -> Diagnosis:
     from oddframe._utils.files import cache_dir
 
     folder = cache_dir()
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    writable = there.is_dir() and os.access(there, os.W_OK)
-    advice = "set ODDFRAME_CACHE to a folder that can be written; starts take seconds longer else"
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    advice = "set ODDFRAME_CACHE to a writable folder; otherwise each start takes seconds longer"
     kept = len(list(folder.glob("*.xml"))) if folder.is_dir() else 0
     found = f"{folder}, {kept} converted networks" if writable else f"{folder} cannot be written"
     return Diagnosis("cache", writable, found, advice, needed=False)
@@ -172,7 +186,7 @@ _CHECKS: list[tuple[str, Callable[[], Diagnosis]]] = [
     ("decoding", _decoding),
     ("torch", _torch),
     ("openvino", _openvino),
-    ("runs on", _choice),
+    ("runs on", _runtime),
     ("backbone", _backbone),
     ("others", _other_backbones),
     ("models", _models),

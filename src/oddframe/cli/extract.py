@@ -1,16 +1,23 @@
-"""``oddframe extract``: videos in, features out."""
+"""``oddframe extract``: compute the features of videos; see ``oddframe.extract``."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from oddframe.cli.console import (
+    print_answer,
+    print_note,
+    printable,
+    progress_bar,
+    stage_bars,
+)
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
-    DEFAULT_STORE,
+    STORE_DEFAULT,
     DebugOption,
     Device,
     DeviceOption,
@@ -22,7 +29,7 @@ from oddframe.cli.options import (
     PatienceOption,
     Precision,
     PrecisionOption,
-    ProfileName,
+    ProfileChoice,
     ProfileOption,
     QuietOption,
     RegionsOption,
@@ -30,8 +37,14 @@ from oddframe.cli.options import (
     ViewsOption,
     complete_models,
 )
+from oddframe.errors import UsageError
 
-EXAMPLE = (
+if TYPE_CHECKING:
+    from oddframe.features.extract import ExtractionSummary
+    from oddframe.features.extraction.worker import ExtractionResult
+    from oddframe.features.spec import FeatureSpec
+
+EXTRACT_EXAMPLE = (
     "Example: oddframe extract recordings/ --jobs 2    or: "
     "oddframe extract videos/ --preset ucf-crime --format npy --out features"
 )
@@ -48,7 +61,7 @@ class CropOrderName(StrEnum):
     extractor = "extractor"
 
 
-def extract(
+def extract_command(
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -59,8 +72,8 @@ def extract(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="What looks and listens: i3d, several as i3d+vggish, or the YAML of an ONNX file "
-            "[the preset's, else i3d].",
+            help="Backbone: i3d, several as i3d+vggish (oddframe doctor lists them), or the YAML "
+            "file of an ONNX backbone [the preset's, else i3d].",
             show_default=False,
         ),
     ] = None,
@@ -69,22 +82,23 @@ def extract(
         typer.Option(
             "--model",
             "-m",
-            help="As this model reads them: a shipped model's name, or a model file.",
+            help="Extract what this model reads: a shipped model's name, or a model file.",
             show_default=False,
             autocompletion=complete_models,
         ),
     ] = None,
-    profile: ProfileOption = ProfileName.best,
+    profile: ProfileOption = ProfileChoice.best,
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="A picture, black where to look away, for all videos.", show_default=False
+            help="A picture, black where all videos are to be ignored.", show_default=False
         ),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="As published: ucf-crime or xd-violence [as suits the backbone].",
+            help="Cut videos as a published data set: ucf-crime or xd-violence "
+            "[the backbone's default].",
             show_default=False,
         ),
     ] = None,
@@ -92,8 +106,8 @@ def extract(
     crop_order: Annotated[
         CropOrderName | None,
         typer.Option(
-            help="Of five or ten crops: as in published files, or as the authors' extractor "
-            "writes them.",
+            help="Order of five or ten crops: as in published files, or as the authors' "
+            "extractor writes them.",
             show_default=False,
         ),
     ] = None,
@@ -102,7 +116,7 @@ def extract(
     stride: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1_000_000, help="Frames from snippet to snippet.", show_default=False
+            min=1, max=1_000_000, help="Frames from one snippet to the next.", show_default=False
         ),
     ] = None,
     rate: Annotated[
@@ -110,7 +124,7 @@ def extract(
         typer.Option(
             min=0.1,
             max=1000,
-            help="Frames a second that videos are brought to.",
+            help="Frames a second to which videos are resampled.",
             show_default=False,
         ),
     ] = None,
@@ -119,18 +133,19 @@ def extract(
         typer.Option(
             min=0,
             max=100,
-            help="Frames go through JPEG, as the authors' extractor does (95); 0: they do not.",
+            help="Compress frames as JPEG first, as the authors' extractor does (95); 0: do not.",
             show_default=False,
         ),
     ] = None,
     store: Annotated[
         str,
-        typer.Option(help="Where features are kept; with --cluster also s3://..."),
-    ] = str(DEFAULT_STORE),
+        typer.Option(help="The feature store; with --cluster also s3://..."),
+    ] = str(STORE_DEFAULT),
     out: Annotated[
         str | None,
         typer.Option(
-            help=f"Also files by the videos' names here [{DEFAULT_FEATURE_FOLDER} if only --format is given].",  # noqa: E501
+            help="Folder for files that are named after the videos "
+            f"[{DEFAULT_FEATURE_FOLDER} if only --format is given].",
             show_default=False,
         ),
     ] = None,
@@ -139,7 +154,7 @@ def extract(
         typer.Option(
             "--format",
             "-f",
-            help="Of these: npy, one file a crop as published, or safetensors [npy].",
+            help="Format of those files: npy, one file a crop as published, or safetensors [npy].",
             show_default=False,
         ),
     ] = None,
@@ -153,7 +168,7 @@ def extract(
             "-j",
             min=1,
             max=100_000,
-            help="Videos at the same time [1; on a cluster one a graphics card, else a core].",
+            help="Videos at the same time [1; on a cluster one for each graphics card or core].",
             show_default=False,
         ),
     ] = None,
@@ -173,109 +188,113 @@ def extract(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Make features of videos, and say exactly what was made.
+    """Compute the features of videos and keep them in a feature store.
 
-    They go into the store, found by what is in a video and how it was looked at; manifest.jsonl
-    beside them says which video gave what, and why one gave nothing. What is there already is not
-    made again: the same command goes on where it was stopped.
+    The store finds features by the content of the video and by how they were made. Its
+    manifest.jsonl lists what became of each video. Features that exist are not computed again: the
+    same command resumes where it was stopped.
     """
-    import re
-    from dataclasses import replace
+    import json
+    from dataclasses import asdict
 
-    from oddframe.cli.extract_run import Limits, run
-    from oddframe.errors import UsageError
-    from oddframe.features.extraction.extract_video import spec_templates
-    from oddframe.features.extraction.worker import ExtractionRequest
-    from oddframe.video.decoding.isolated import decoding_limits
-    from oddframe.video.mask import mask_digest, read_mask
+    from oddframe.features.extract import extract
 
-    if cluster is not None and not re.fullmatch(r"local|(ray://)?[^/\s]+:\d+", cluster):
-        raise UsageError(f"--cluster {cluster}: local, HOST:PORT or ray://HOST:PORT")
-    for text in (store, out or ""):
-        if cluster is None and "://" in text:
-            raise UsageError(f"{text}: only with --cluster, which may be 'local'")
-    named, how = _what(backbone, model, profile, preset, views, crop_order, tiles, regions)
-    given = {"stride": stride, "rate": rate, "jpeg_quality": jpeg_quality}
-    how = replace(how, **{name: value for name, value in given.items() if value is not None})
-    how.check()
-    painted = None if mask is None else read_mask(mask)
-    place = out or (str(DEFAULT_FEATURE_FOLDER) if files else None)
-    wanted = ExtractionRequest(
-        parts=spec_templates(named, how, mask_digest(painted)),
-        device=device.value,
-        engine=engine.value,
-        precision=precision.value,
-        store=Path(store),
-        out=None if place is None else Path(place),
-        format=(files or FileFormatName.npy).value,
-        fresh=fresh,
-        mask=painted,
-    )
-    decoding = decoding_limits()
-    limits = Limits(jobs, decoding.memory_bytes, decoding.timeout_s)
-    if cluster is None:
-        raise typer.Exit(run(paths, wanted, limits, as_json=as_json, quiet=quiet))
-    from oddframe.cli.extract_cluster import run_on_cluster
+    def show_result(result: ExtractionResult, seconds_left: float | None) -> None:
+        line = _format_result(result, seconds_left)
+        print_note(line, quiet=(quiet or as_json) and not result.exit_code)
 
-    raise typer.Exit(
-        run_on_cluster(cluster, paths, wanted, store, place, limits, as_json=as_json, quiet=quiet)
-    )
-
-
-def _what(  # type: ignore[no-untyped-def]
-    backbone: str | None,
-    model: str | None,
-    profile: ProfileName,
-    preset: str | None,
-    views: int | None,
-    order: CropOrderName | None,
-    tiles: str,
-    regions: str,
-):
-    """(names of the backbones, ``Preprocessing``) that these options ask for."""
-    from dataclasses import replace
-
-    from oddframe.backbones.registry import get_backbones
-    from oddframe.errors import UsageError
-    from oddframe.features.presets import get_preset
-    from oddframe.modelfile import load_model
-    from oddframe.video.snippets.crops import (
-        parse_grid,
-        reorder_crops,
-        with_regions,
-        with_tiles,
-        with_views,
-    )
-
-    if profile is not ProfileName.best and model is None:
-        raise UsageError("--profile fast is a model's: name the model with --model")
+    spec = None
     if model is not None:
-        if backbone is not None or preset is not None:
-            raise UsageError("--model says what looks and how: leave out --backbone and --preset")
-        profiles = load_model(model).profiles
-        if profile.value not in profiles:
-            raise UsageError(f"--profile {profile.value}: {model} has {', '.join(profiles)}")
-        spec = profiles[profile.value].spec
-        if spec.imported:
-            raise UsageError(f"--model {model}: it reads features that others made, none of videos")
-        named, how = spec.backbone, spec.preprocessing
-    elif preset is not None:
-        found = get_preset(preset)
-        named, how = backbone or found.backbone, found.preprocessing
+        spec = _model_spec(model, profile, backbone, preset)
+    elif profile is not ProfileChoice.best:
+        raise UsageError("--profile fast is a model's: name the model with --model")
+    with progress_bar(quiet=quiet) as bar:
+        summary = extract(
+            paths,
+            backbone,
+            spec=spec,
+            preset=preset,
+            views=views,
+            tiles=tiles,
+            regions=regions,
+            crop_order=None if crop_order is None else crop_order.value,
+            stride=stride,
+            rate=rate,
+            jpeg_quality=jpeg_quality,
+            mask=mask,
+            store=store,
+            out=out or (DEFAULT_FEATURE_FOLDER if files else None),
+            format=(files or FileFormatName.npy).value,
+            device=device.value,
+            engine=engine.value,
+            precision=precision.value,
+            jobs=jobs,
+            cluster=cluster,
+            fresh=fresh,
+            progress=stage_bars(bar),
+            on_result=show_result,
+            on_message=lambda line: print_note(printable(line), quiet=quiet),
+        )
+    if as_json:
+        videos = [asdict(entry) for entry in summary.entries]
+        print_answer(json.dumps({"schema": 1, "store": store, "videos": videos}, indent=2))
     else:
-        named = backbone or "i3d"
-        how = get_backbones(named)[0].preprocessing
-    given = {"--views": views, "--tiles": tiles or None, "--regions": regions or None}
-    if len(words := [f"{name} {what}" for name, what in given.items() if what is not None]) > 1:
-        raise UsageError(f"{' and '.join(words)}: one of them")
-    if views is not None:
-        if views not in (1, 5, 10):
-            raise UsageError(f"--views {views}: choose 1, 5 or 10")
-        how = with_views(how, views)  # type: ignore[arg-type]
-    if tiles:
-        how = with_tiles(how, *parse_grid(tiles))
-    if regions:
-        how = with_regions(how, *parse_grid(regions))
-    if order is not None:
-        how = replace(how, crops=reorder_crops(how.crops, order.value))
-    return named, how
+        print_answer(_format_summary(summary))
+    raise typer.Exit(summary.exit_code)
+
+
+def _model_spec(
+    model: str, profile: ProfileChoice, backbone: str | None, preset: str | None
+) -> FeatureSpec:
+    """The features that a model reads."""
+    from oddframe.modelfile import load_model
+
+    if backbone is not None or preset is not None:
+        raise UsageError("--model says what looks and how: leave out --backbone and --preset")
+    profiles = load_model(model).profiles
+    if profile.value not in profiles:
+        raise UsageError(f"--profile {profile.value}: {model} has {', '.join(profiles)}")
+    spec = profiles[profile.value].spec
+    if spec.imported:
+        raise UsageError(f"--model {model}: it reads features that others made, none of videos")
+    return spec
+
+
+def _format_result(result: ExtractionResult, seconds_left: float | None) -> str:
+    """The line about a finished video."""
+    from oddframe.cli.messages import damaged_packets_note, mended_frames_note
+    from oddframe.outputs.text import format_duration
+
+    first = result.entries[0]
+    name = printable(first.video)
+    if first.reason:
+        return f"FAILED {name}: {printable(first.reason)}"
+    line = f"{name}: {first.snippets} snippets of {first.frames} frames"
+    if first.seconds:  # Unknown if a machine died before it could report.
+        line += f", {first.frames / first.seconds:.0f} frames/s"
+    if seconds_left is not None:
+        line += f", {format_duration(seconds_left)} left"
+    notes = []
+    if first.damaged_packets:
+        notes.append(damaged_packets_note(first.damaged_packets, Path(first.video)))
+    if first.mended_frames:
+        notes.append(mended_frames_note(first.mended_frames))
+    notes += [text for entry in result.entries for text in entry.notes]
+    return f"{line}  [{'; '.join(dict.fromkeys(notes))}]" if notes else line
+
+
+def _format_summary(summary: ExtractionSummary) -> str:
+    from oddframe.features.store.manifest import MANIFEST_NAME
+    from oddframe.outputs.text import format_duration
+
+    text = (
+        f"{len(summary.extracted)} extracted, {len(summary.already_stored)} were there, "
+        f"{len(summary.failed)} failed"
+    )
+    if summary.frames:
+        text += (
+            f"; {summary.frames} frames in {format_duration(summary.seconds)}, "
+            f"{summary.frames / summary.seconds:.0f} frames/s"
+        )
+    store = printable(summary.store.rstrip("/"))
+    return f"{text}; {store}/{MANIFEST_NAME} says what became of each"

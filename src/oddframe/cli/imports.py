@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from oddframe.cli.console import bar_progress, print_answer, print_note, printable, progress_bar
+from oddframe.cli.console import print_answer, print_note, printable, progress_bar, stage_bars
 from oddframe.cli.options import (
-    DEFAULT_STORE,
+    STORE_DEFAULT,
     DataOption,
     DebugOption,
     FreshOption,
@@ -20,14 +20,14 @@ from oddframe.cli.options import (
     StoreOption,
 )
 
-EXAMPLE = (
+IMPORT_EXAMPLE = (
     "Example: oddframe import features /data/ucf --dataset ucf_crime --data /data/lists    or: "
     "oddframe import checkpoint ucf_final.pkl --out ucf.safetensors"
 )
 # Reasons that are shown; all of them with --json.
 _MOST = 10
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=IMPORT_EXAMPLE)
 
 
 class ModelInput(StrEnum):
@@ -35,7 +35,7 @@ class ModelInput(StrEnum):
     i3d = "i3d"
 
 
-@app.command("features", epilog=EXAMPLE)
+@import_app.command("features", epilog=IMPORT_EXAMPLE)
 def features(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Feature files (.npy), in any folders below.")
@@ -44,7 +44,7 @@ def features(
     data: DataOption,
     sound: SoundOption = None,
     fresh: FreshOption = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = STORE_DEFAULT,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -71,7 +71,7 @@ def features(
             FeatureStore(store),
             sound,
             fresh=fresh,
-            progress=bar_progress(bar, f"importing {listed.name}"),
+            progress=stage_bars(bar),
         )
     kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)
     if as_json:
@@ -95,7 +95,7 @@ def features(
         raise typer.Exit(InputError.exit_code)
 
 
-@app.command("checkpoint", epilog=EXAMPLE)
+@import_app.command("checkpoint", epilog=IMPORT_EXAMPLE)
 def checkpoint(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A published checkpoint.")],
     out: Annotated[Path, typer.Option(help="The model file, *.safetensors.")],

@@ -1,4 +1,4 @@
-"""``oddframe info``: what a file is, be it a video, features or a model."""
+"""``oddframe info``: describe a video, a feature file or a model."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from oddframe.cli.options import (
     PatienceOption,
 )
 
-# Items of a list that a person is shown: a model names every video that it has learned from.
-_MOST = 12
-# Columns of the summary.
+# Items of a list that are shown: a model card lists every training video.
+_MAX_ITEMS = 12
+# Widths of the summary: of a label, and of a line.
 _LABEL, _WIDTH = 14, 100
 _FIGURES = {
     "video_auc": "AUC of whole videos: how often an abnormal one scores above a normal one",
-    "video_accuracy": "whole videos that are right at the threshold",
-    "frame_auc": "AUC of frames, the videos joined to longer ones",
-    "frame_ap": "AP of the same",
+    "video_accuracy": "share of whole videos that are right at the threshold",
+    "frame_auc": "AUC of frames, with videos joined to longer ones",
+    "frame_ap": "AP of frames, likewise",
 }
-EXAMPLE = "Example: oddframe info cam3.mp4    oddframe info fight"
+INFO_EXAMPLE = "Example: oddframe info cam3.mp4    oddframe info fight"
 
 
 def info(
@@ -42,30 +42,30 @@ def info(
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Say what a video, a feature file or a model is.
+    """Describe a video, a feature file or a model.
 
-    Of a model first what it finds, what it learned from, how good it is and what its threshold
-    means; then everything that its file says.
+    For a model first a summary: what it detects, what it was trained on, its metrics and what its
+    threshold means; then everything in its file.
     """
     facts = describe(file)
     if as_json:
         print_answer(json.dumps(facts, indent=2))
         return
     if facts["kind"] == "model":
-        for line in _summary(facts):
+        for line in _model_summary(facts):
             print_answer(printable(line))
         print_answer()
-        print_answer("Everything that the file says:")
+        print_answer("Everything in the file:")
     from oddframe.outputs.text import format_duration
 
     for key in ("duration_s", "gap_s"):
         if seconds := facts.get(key):
             facts[key] = f"{seconds:.2f} ({format_duration(seconds)})"
-    _show(facts)
+    _print_facts(facts)
 
 
 def describe(file: str) -> dict[str, Any]:
-    """Facts of a file as JSON types; ``kind`` is ``video``, ``features`` or ``model``.
+    """Facts about a file as JSON types; ``kind`` is ``video``, ``features`` or ``model``.
 
     Raises:
         InputError: there is no such file, or it is none of the three.
@@ -113,23 +113,23 @@ def _safetensors(file: str) -> dict[str, Any]:
     }
 
 
-def _summary(facts: dict[str, Any]) -> list[str]:
-    """What a person wants to know of a model, in lines."""
+def _model_summary(facts: dict[str, Any]) -> list[str]:
+    """The most important facts about a model, as lines."""
     sections = {
-        "finds": [facts["finds"]],
-        "learned from": _learned_from(facts),
-        "how good": _how_good(facts),
+        "detects": [facts["finds"]],
+        "trained on": _training_data(facts),
+        "metrics": _metrics(facts),
         "threshold": _threshold(facts),
         "profiles": _profiles(facts),
-        "beware": [facts["card"].get("limits", "")],
-        "use it": [f"oddframe score VIDEO --model {facts['file']}"],
+        "limits": [facts["card"].get("limits", "")],
+        "usage": [f"oddframe score VIDEO --model {facts['file']}"],
     }
     lines = []
     for label, texts in sections.items():
         for text in texts:
-            # A table keeps its columns, and a command can be copied.
-            whole = "  " in text or label == "use it"
-            for line in [text] if whole else _wrap(text):
+            # Rows of the table keep their columns, and the command can be copied.
+            unbroken = "  " in text or label == "usage"
+            for line in [text] if unbroken else _wrap(text):
                 lines.append(f"{label:<{_LABEL}}{line}")
                 label = ""
     return lines
@@ -139,32 +139,32 @@ def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
 
 
-def _learned_from(facts: dict[str, Any]) -> list[str]:
+def _training_data(facts: dict[str, Any]) -> list[str]:
     card = facts["card"]
     if "imported_from" in card:
         return [f"a published checkpoint, {card['imported_from']['file']}"]
     count = card.get("training_videos")
     if not count:
-        return ["its file does not say"]
+        return ["not stated in the file"]
     text = f"{count['abnormal']} abnormal and {count['normal']} normal videos"
     if started := card.get("started_from"):
-        text += f", from the model '{started['name']}' on"
+        text += f", starting from the model '{started['name']}'"
     return [f"{text} (data set '{card['data']}', method {facts['method']})"]
 
 
-def _how_good(facts: dict[str, Any]) -> list[str]:
+def _metrics(facts: dict[str, Any]) -> list[str]:
     from oddframe.outputs.pages.evaluation_summary import format_count
 
     card, metrics = facts["card"], facts["metrics"]
     names = [name for name in _FIGURES if name in metrics]
     if not names:
-        return [f"not measured; oddframe evaluate {facts['file']} DATA measures it"]
+        return [f"not measured; oddframe evaluate {facts['file']} DATA measures them"]
     groups = format_count(len(card.get("held_out_groups", ())), "group")
     profiles = {"best": "", **({"fast": "fast_"} if f"fast_{names[0]}" in metrics else {})}
     columns = "  ".join(f"{name:>5}" for name in profiles)
     lines = [
         f"on {format_count(card.get('held_out_videos', 0), 'video')} of {groups} (recordings, cameras) "  # noqa: E501
-        "that it did not learn from:",
+        "that it was not trained on:",
         f"{columns}  profile",
     ]
     for name in names:
@@ -180,21 +180,21 @@ def _threshold(facts: dict[str, Any]) -> list[str]:
     lines = [
         f"{rule['threshold']:.3g}: an event begins where the score (0 to 1){mean} reaches it, and "
         f"ends where it falls below {rule['release']:.3g}",
-        _basis(card),
+        _threshold_origin(card),
     ]
     if mask := _mask(facts, "best"):
         lines.append(mask)
     if cameras := card.get("thresholds", {}).get("best"):
-        lines.append(f"cameras with one of their own: {_in_words(cameras)}")
+        lines.append(f"cameras with their own threshold: {_format_value(cameras)}")
     lines.append(
-        "score --threshold takes another: a higher one finds fewer and surer events; oddframe "
-        "calibrate sets it by the false alarms that your cameras give"
+        "score --threshold takes another one: a higher one gives fewer events and fewer false "
+        "alarms; oddframe calibrate sets it by the false alarms on your cameras"
     )
     return lines
 
 
 def _mask(facts: dict[str, Any], profile: str) -> str:
-    """The masks that a profile's thresholds were set with; empty: none."""
+    """The masks that the thresholds of a profile were set with; "": none."""
     if by_camera := facts["card"].get("masks", {}).get(profile):
         masks = ", ".join(f"{camera} {digest or 'none'}" for camera, digest in by_camera.items())
         return f"set with a mask for each camera: {masks}"
@@ -202,61 +202,61 @@ def _mask(facts: dict[str, Any], profile: str) -> str:
     return f"set with the mask {mask}: use the same with --mask" if mask else ""
 
 
-def _basis(card: dict[str, Any]) -> str:
-    """Where the threshold of ``best`` comes from."""
+def _threshold_origin(card: dict[str, Any]) -> str:
+    """How the threshold of ``best`` was set."""
     from oddframe.outputs.pages.evaluation_summary import format_count, format_hours, format_rate
 
     if calibrated := card.get("calibration_best"):
         low, high = calibrated["per_hour_95"]
-        basis = (
+        video = (
             f"{format_hours(calibrated['hours'])} of normal video: "
-            f"{format_count(calibrated['false_alarms'], 'false alarm')}, with 95 % certainty "
+            f"{format_count(calibrated['false_alarms'], 'false alarm')}, with 95 % confidence "
             f"{format_rate(low)} to {format_rate(high)} an hour"
         )
         if calibrated.get("kept"):
-            return f"kept: so little video does not lower it; calibrated on {basis}"
-        return f"calibrated on {basis}"
+            return f"unchanged: too little video to lower it; calibrated on {video}"
+        return f"calibrated on {video}"
     fixed = card.get("configuration", {}).get("events", {}).get("threshold")
     if fixed is not None:
-        return "fixed by the configuration that it was trained with"
+        return "fixed by the training configuration"
     found = card.get("threshold_best", {})
     if "normal_minutes" not in found:
         return f"set on {found['on']}" if "on" in found else "not set on video"
     minutes = f"{found['normal_minutes']:.1f} minutes of normal video ({found['on']})"
-    bases = {
-        "videos": f"set where most held-out videos are right; {minutes} cannot show a rate of "
-        "false alarms",
-        "model": f"that of the model which training went on from; {minutes} are too little for a "
-        "new one",
+    origins = {
+        "videos": f"set so that most held-out videos are right; {minutes} are too little to "
+        "measure a rate of false alarms",
+        "model": f"the threshold of the model that training started from; {minutes} are too "
+        "little for a new one",
         "half": f"{minutes} are too little to set it by a rate of false alarms",
     }
-    return bases.get(
+    return origins.get(
         found.get("set_by", ""), f"set on {minutes}: {found['false_alarms']} false alarms in it"
     )
 
 
 def _profiles(facts: dict[str, Any]) -> list[str]:
-    lines = [f"best, the usual one: {_looks_at(facts['profiles']['best']['spec'])}"]
+    lines = [f"best, the default: {_coverage(facts['profiles']['best']['spec'])}"]
     if fast := facts["profiles"].get("fast"):
         lines.append(
-            f"fast: {_looks_at(fast['spec'])}; quicker, finds less that is short; its threshold is "
-            f"{fast['rule']['threshold']:.3g}"
+            f"fast: {_coverage(fast['spec'])}; it is faster, and misses more short events; its "
+            f"threshold is {fast['rule']['threshold']:.3g}"
         )
         if mask := _mask(facts, "fast"):
             lines[-1] += f", {mask}"
     return lines
 
 
-def _looks_at(spec: dict[str, Any]) -> str:
+def _coverage(spec: dict[str, Any]) -> str:
     stride, snippet, rate = spec["stride"], spec["snippet_frames"], spec["rate"]
     if stride <= snippet:
-        return "looks at everything"
+        return "reads all frames"
     every = f"{stride / rate:.3g} s" if rate else f"{stride} frames"
-    return f"looks at {snippet} frames every {every}"
+    return f"reads {snippet} frames every {every}"
 
 
 def _features(file: str) -> dict[str, Any]:
-    from oddframe.features.formats.arrays import read_any_features
+    from oddframe.features.formats.feature_file import read_any_features
 
     features = read_any_features(Path(file))
     crops, snippets, dim = features.array.shape
@@ -268,7 +268,7 @@ def _features(file: str) -> dict[str, Any]:
         "dim": dim,
         "type": str(features.array.dtype),
     }
-    if file.endswith(".npy"):  # It says nothing of the video, or of what looked at it.
+    if file.endswith(".npy"):  # It has no metadata about the video or the backbone.
         return about
     time = features.timebase
     return {
@@ -302,30 +302,30 @@ def _video(path: Path) -> dict[str, Any]:
     return {"kind": "video", **found}
 
 
-def _show(facts: dict[str, Any], indent: str = "") -> None:
+def _print_facts(facts: dict[str, Any], indent: str = "") -> None:
     width = max(len(key) for key in facts)
     for key, value in facts.items():
         if isinstance(value, dict) and value:
             print_answer(f"{indent}{printable(key)}")
-            _show(value, indent + "  ")
+            _print_facts(value, indent + "  ")
         elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
             print_answer(f"{indent}{printable(key)}")
             for each in value:
-                print_answer(f"{indent}  {printable(_in_words(each))}")
+                print_answer(f"{indent}  {printable(_format_value(each))}")
         else:
-            print_answer(f"{indent}{printable(key):<{width}}  {printable(_in_words(value))}")
+            print_answer(f"{indent}{printable(key):<{width}}  {printable(_format_value(value))}")
 
 
-def _in_words(value: Any) -> str:
-    """JSON types in one line: ``seed 7, kept yes``."""
+def _format_value(value: Any) -> str:
+    """JSON types as one line: ``seed 7, kept yes``."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_in_words(each)}" for name, each in value.items())
+        return ", ".join(f"{name} {_format_value(each)}" for name, each in value.items())
     if isinstance(value, list | tuple):
-        more = len(value) - _MOST
+        more = len(value) - _MAX_ITEMS
         rest = f" and {more} more (all of them with --json)" if more > 0 else ""
-        return (", ".join(map(_in_words, value[:_MOST])) or "none") + rest
+        return (", ".join(map(_format_value, value[:_MAX_ITEMS])) or "none") + rest
     return "none" if value is None else str(value)

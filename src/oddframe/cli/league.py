@@ -18,7 +18,7 @@ from oddframe.cli.console import (
 )
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
-    DEFAULT_STORE,
+    STORE_DEFAULT,
     ConfigOption,
     DataOption,
     DebugOption,
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from oddframe.research.leaderboard.league import Clock, Heat
 
 RATES = "rates.json"
-EXAMPLE = "Example: nohup oddframe league --dataset ped2 --data /data/ped2 >league.log 2>&1 &"
+LEAGUE_EXAMPLE = (
+    "Example: nohup oddframe league --dataset ped2 --data /data/ped2 >league.log 2>&1 &"
+)
 
 
 class DatasetName(StrEnum):
@@ -90,7 +92,7 @@ def league(
         typer.Option(help="Where the table goes; default: OUT/LEAGUE.md.", show_default=False),
     ] = None,
     config: ConfigOption = "",
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = STORE_DEFAULT,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -126,6 +128,7 @@ def league(
     heats = []
     for group in by_features(rows):
         with progress_bar(quiet=quiet) as bar:
+            progress = FeatureProgress(bar, opened, quiet=quiet)
             session = prepare(
                 opened,
                 group[0].config,
@@ -134,7 +137,8 @@ def league(
                 seeds=repeats,
                 device=device.value,
                 decoders=jobs,
-                progress=FeatureProgress(bar, opened, quiet=quiet),
+                progress=progress,
+                message=progress.message,
             )
         heats.append(Heat(session, group, earlier))
     if choose_rates:

@@ -1,13 +1,14 @@
-"""``oddframe``: the verbs, and how every one of them ends.
+"""``oddframe``: the verbs, and the exit code and last line of each.
 
-Nothing heavy is imported here or at the top of a verb's module, so that ``--help`` is instant.
+Neither this module nor a verb's module imports anything slow at its top: ``--help`` is instant.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,58 +36,71 @@ from oddframe.errors import OddframeError, describe_unexpected_error
 
 EXIT_INTERRUPTED = 130
 
+_HELP_STYLE: Literal["markdown"] = "markdown"  # Options in panels by ``rich``.
+
 app = typer.Typer(
     name="oddframe",
     help="Finds the odd frames in video.",
     epilog="A first look: oddframe demo. Your own video: oddframe score cam3.mp4",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode=_HELP_STYLE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(
-    "score", short_help="When something odd happens in these videos.", epilog=score.EXAMPLE
-)(score.score)
-app.command(
-    "demo", short_help="Find the fights in real surveillance video, drawn.", epilog=demo.EXAMPLE
-)(demo.demo)
-app.command("train", short_help="Labelled videos in, a detector out.", epilog=train.EXAMPLE)(
-    train.train
+# Name, function or group of functions, one line for the list of verbs, example.
+_VERBS: tuple[tuple[str, Callable[..., None] | typer.Typer, str, str], ...] = (
+    (
+        "score",
+        score.score_command,
+        "When something odd happens in these videos.",
+        score.SCORE_EXAMPLE,
+    ),
+    ("demo", demo.demo, "Find the fights in real surveillance video, drawn.", demo.DEMO_EXAMPLE),
+    ("train", train.train_command, "Labelled videos in, a detector out.", train.TRAIN_EXAMPLE),
+    (
+        "calibrate",
+        calibrate.calibrate_command,
+        "A threshold for so many false alarms an hour.",
+        calibrate.CALIBRATE_EXAMPLE,
+    ),
+    (
+        "evaluate",
+        evaluate.evaluate_command,
+        "How good a model is on labelled videos.",
+        evaluate.EVALUATE_EXAMPLE,
+    ),
+    (
+        "methods",
+        methods.methods,
+        "What can be trained, and how it was checked.",
+        methods.METHODS_EXAMPLE,
+    ),
+    ("extract", extract.extract_command, "Videos in, features out.", extract.EXTRACT_EXAMPLE),
+    ("features", features.features_app, "What a store of features holds.", ""),
+    ("data", data.data_app, "What a data set holds, and what is wrong with it.", ""),
+    ("import", imports.import_app, "Published features and checkpoints, for use here.", ""),
+    (
+        "reproduce",
+        reproduce.reproduce,
+        "The paper's tables and figures, ours beside them.",
+        reproduce.REPRODUCE_EXAMPLE,
+    ),
+    ("league", league.league, "Every method on equal terms, ranked.", league.LEAGUE_EXAMPLE),
+    ("report", report.report_app, "What a run was, and what it depends on.", ""),
+    ("info", info.info, "What a video, feature file or model is.", info.INFO_EXAMPLE),
+    (
+        "doctor",
+        doctor.doctor,
+        "What is installed, what runs, what is missing.",
+        doctor.DOCTOR_EXAMPLE,
+    ),
 )
-app.command(
-    "calibrate",
-    short_help="A threshold for so many false alarms an hour.",
-    epilog=calibrate.EXAMPLE,
-)(calibrate.calibrate)
-app.command(
-    "evaluate", short_help="How good a model is on labelled videos.", epilog=evaluate.EXAMPLE
-)(evaluate.evaluate)
-app.command(
-    "methods", short_help="What can be trained, and how it was checked.", epilog=methods.EXAMPLE
-)(methods.methods)
-app.command(
-    "extract",
-    short_help="Videos in, features out.",
-    epilog=extract.EXAMPLE,
-)(extract.extract)
-app.add_typer(features.app, name="features", help="What a store of features holds.")
-app.add_typer(data.app, name="data", help="What a data set holds, and what is wrong with it.")
-app.add_typer(imports.app, name="import", help="Published features and checkpoints, made ours.")
-app.command(
-    "reproduce",
-    short_help="The paper's tables and figures, ours beside them.",
-    epilog=reproduce.EXAMPLE,
-)(reproduce.reproduce)
-app.command("league", short_help="Every method on equal terms, ranked.", epilog=league.EXAMPLE)(
-    league.league
-)
-app.add_typer(report.app, name="report", help="What a run was, and what it depends on.")
-app.command("info", short_help="What a video, feature file or model is.", epilog=info.EXAMPLE)(
-    info.info
-)
-app.command(
-    "doctor", short_help="What is installed, what runs, what is missing.", epilog=doctor.EXAMPLE
-)(doctor.doctor)
+for _name, _verb, _line, _example in _VERBS:
+    if isinstance(_verb, typer.Typer):
+        _verb.rich_markup_mode = _HELP_STYLE
+        app.add_typer(_verb, name=_name, help=_line)
+    else:
+        app.command(_name, short_help=_line, epilog=_example)(_verb)
 
 
 def _show_version(wanted: bool) -> None:
@@ -106,7 +120,7 @@ def _root(
 
 
 def main() -> None:
-    """Run one verb. Exits with 0 done, 1 our failure, 2 wrong call, 3 inputs failed, 130 Ctrl-C."""
+    """Run one verb, and exit: 0 done, 1 a failure, 2 a wrong call, 3 inputs failed, 130 Ctrl-C."""
     with standard_streams():
         try:
             code = _run()
@@ -122,7 +136,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """The exit code of the verb that the command line names.
+    """Run the verb that the command line names; return its exit code.
 
     Raises:
         OddframeError: the verb failed.
@@ -135,8 +149,8 @@ def _run() -> int:
     except OddframeError:
         raise
     except Exception as error:
-        # What typer raises for a wrong call can show itself and has its exit code; its base class
-        # is another in every other version.
+        # Typer raises errors of a wrong call that have ``show`` and an exit code. Their base class
+        # is another one in every other version.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             for word in sys.argv[1:]:

@@ -1,36 +1,30 @@
-"""``oddframe methods``: what can be trained, where it comes from, how far it is to be trusted."""
+"""``oddframe methods``: list the methods that can be trained, or show one."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from oddframe.cli.console import print_answer, print_note
 from oddframe.cli.options import DebugOption, JsonOption, complete_methods
 
-EXAMPLE = "Example: oddframe methods    oddframe methods rtfm"
+if TYPE_CHECKING:
+    from oddframe.research.published_results import PublishedFigure
 
-# Of the league, as they stand in the list.
+METHODS_EXAMPLE = "Example: oddframe methods    oddframe methods rtfm"
+
+# Benchmarks of the league, by their column.
 _BENCHMARKS = {
     "ped2": "Ped2",
     "ur_fall": "Fall",
     "surveillance_fight": "Fight",
     "shanghaitech_tracks": "tracks",
 }
-_COLUMNS = (
-    "name",
-    "method",
-    "year",
-    "reads",
-    "told",
-    "checked",
-    *_BENCHMARKS.values(),
-    "published",
-)
+_COLUMNS = ("name", "method", "year", "reads", "supervision", "checked")
 
 
 def methods(
@@ -38,7 +32,7 @@ def methods(
         str,
         typer.Argument(
             metavar="[NAME]",
-            help="All that is known of one.",
+            help="Show everything about this method.",
             show_default=False,
             autocompletion=complete_methods,
         ),
@@ -46,38 +40,42 @@ def methods(
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """List the methods that train takes: paper, year, what was published, how ours was checked.
+    """List the methods that can be trained: paper, year, results, how each was verified.
 
-    The first one is what train takes unless told otherwise.
+    The first one is the default of train.
     """
     from oddframe.methods.registry import method_names
 
-    known = [described(each) for each in ([name] if name else method_names())]
     if as_json:
-        print_answer(json.dumps(known[0] if name else known, indent=2))
+        answer = describe_method(name) if name else list(map(describe_method, method_names()))
+        print_answer(json.dumps(answer, indent=2))
     elif name:
-        _show(known[0])
+        _print_method(name)
     else:
-        _table(known)
+        _print_table()
 
 
-def described(name: str) -> dict[str, Any]:
-    """What is known of a method, as JSON types.
+def describe_method(name: str) -> dict[str, Any]:
+    """Everything about a method, as JSON types.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no method of this name.
     """
     from oddframe.methods.registry import get_method
     from oddframe.research.published_results import figures_of, ours_of
 
     method = get_method(name)
-    about = asdict(method.info)
+    info = asdict(method.info)
     return {
         "name": method.name,
         "title": method.title,
         "year": method.year,
-        **about,
-        "deviations": list(about["deviations"]),
+        "paper": info["paper"],
+        "inputs": info["inputs"],
+        "supervision": method.supervision,
+        "checked": info["checked"],
+        "evidence": info["evidence"],
+        "deviations": list(info["deviations"]),
         "published": [asdict(figure) for figure in figures_of(method.title)],
         "ours": [asdict(figure) for figure in ours_of(method.name)],
         "recipe": asdict(method.recipe),
@@ -85,67 +83,73 @@ def described(name: str) -> dict[str, Any]:
     }
 
 
-def _figures(method: dict[str, Any]) -> list[str]:
-    return [
-        f"{f['data']} {f['figure']} {f['value']:g}"
-        + (f" ({f['features']})" if f["features"] else "")
-        for f in method["published"]
-    ]
+def _print_table() -> None:
+    from oddframe.methods.registry import DEFAULT_METHOD, list_methods
+    from oddframe.research.published_results import figures_of, ours_of
 
-
-def _ours(method: dict[str, Any]) -> list[str]:
-    return [
-        f"{f['data']}: {f['figure']} {f['mean']:.1f} \N{PLUS-MINUS SIGN} {f['std']:.1f} "
-        f"({f['trainings']} training{'s' * (f['trainings'] > 1)})"
-        for f in method["ours"]
-    ]
-
-
-def _table(known: list[dict[str, Any]]) -> None:
-    rows = [_COLUMNS]
-    for method in known:
-        reads = re.split("[,;]", method["inputs"])[0]
-        first = (method["name"], method["title"], str(method["year"]), reads)
-        means = {figure["benchmark"]: f"{figure['mean']:.1f}" for figure in method["ours"]}
-        ours = (means.get(name, "-") for name in _BENCHMARKS)
-        published = "; ".join(_figures(method)[:3])
-        rows.append((*first, method["supervision"], method["checked"], *ours, published))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    rows = [(*_COLUMNS, *_BENCHMARKS.values(), "published")]
+    for method in list_methods():
+        means = {figure.benchmark: f"{figure.mean:.1f}" for figure in ours_of(method.name)}
+        rows.append(
+            (
+                method.name,
+                method.title,
+                str(method.year),
+                re.split("[,;]", method.inputs)[0],
+                method.supervision,
+                method.checked,
+                *(means.get(name, "-") for name in _BENCHMARKS),
+                "; ".join(map(_format_published, figures_of(method.title)[:3])),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print_answer("  ".join(cells).rstrip())
-    print_note(f"oddframe train takes {known[0]['name']} unless told otherwise: --method NAME.")
+    print_note(f"oddframe train takes {DEFAULT_METHOD} by default; --method NAME takes another.")
     print_note(
-        "Figures are means of the benchmark's leading one in our league (benchmarks/LEAGUE.md)."
+        "Results are means of a benchmark's main metric in our league (benchmarks/LEAGUE.md)."
     )
 
 
-def _show(method: dict[str, Any]) -> None:
+def _print_method(name: str) -> None:
     from oddframe.methods.registry import get_method
+    from oddframe.research.published_results import figures_of, ours_of
 
-    recipe = method["recipe"]
-    trained = (
-        f"{recipe['optimiser']}, lr {recipe['lr']:g}, weight decay {recipe['weight_decay']:g}, "
-        f"{recipe['steps']:,} steps of {recipe['normal_bags']} + {recipe['abnormal_bags']} bags of "
-        f"{recipe['segments']} segments"
-    )
-    if get_method(method["name"]).closed_form:
-        trained = "found at once, without steps"
-    settings = ", ".join(f"{key} {value}" for key, value in method["config"].items())
-    print_answer(
-        f"{method['title']} ({method['year']}): oddframe train DATA --method {method['name']}"
-    )
-    lines = {
-        "paper": [method["paper"]],
-        "reads": [method["inputs"]],
-        "told": [method["supervision"]],
-        "published": _figures(method) or ["nothing on UCF-Crime, XD-Violence or Ped2"],
-        "ours": _ours(method) or ["not in the league"],
-        "checked": [f"{method['checked']}: {method['evidence']}"],
-        "deviates": method["deviations"] or ["in nothing that is known"],
+    method = get_method(name)
+    info, recipe = method.info, method.recipe
+    settings = method.Config().model_dump(mode="json")
+    if method.closed_form:
+        trained = "fitted at once, without steps"
+    else:
+        trained = (
+            f"{recipe.optimiser}, lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}, "
+            f"{recipe.steps:,} steps of {recipe.normal_bags} + {recipe.abnormal_bags} bags of "
+            f"{recipe.segments} segments"
+        )
+    ours = [
+        f"{f.data}: {f.figure} {f.mean:.1f} \N{PLUS-MINUS SIGN} {f.std:.1f} "
+        f"({f.trainings} training{'s' * (f.trainings > 1)})"
+        for f in ours_of(name)
+    ]
+    published = list(map(_format_published, figures_of(method.title)))
+    lines: dict[str, list[str]] = {
+        "paper": [info.paper],
+        "reads": [info.inputs],
+        "supervision": [method.supervision],
+        "published": published or ["nothing on UCF-Crime, XD-Violence or Ped2"],
+        "ours": ours or ["not in the league"],
+        "checked": [f"{info.checked}: {info.evidence}"],
+        "deviations": list(info.deviations) or ["none known"],
         "recipe": [trained],
-        "settings": [settings or "none"],
+        "settings": [", ".join(f"{key} {value}" for key, value in settings.items()) or "none"],
     }
+    print_answer(f"{method.title} ({method.year}): oddframe train DATA --method {name}")
     for label, texts in lines.items():
         for i, text in enumerate(texts):
-            print_answer(f"  {label if i == 0 else '':<10} {text}")
+            print_answer(f"  {label if i == 0 else '':<11} {text}")
+
+
+def _format_published(figure: PublishedFigure) -> str:
+    features = f" ({figure.features})" if figure.features else ""
+    return f"{figure.data} {figure.figure} {figure.value:g}{features}"

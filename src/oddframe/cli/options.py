@@ -1,19 +1,18 @@
-"""Options that several verbs share, each written once."""
+"""Options that several verbs share, each defined once, and old names of options."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from oddframe.outputs.formats import format_names
+from oddframe.outputs.registry import format_names
 
-# Options that had another name, by verb; "" where the option has become what happens anyway.
+# Old names of options by verb, and the names now; "" where the verb always does what it asked for.
 RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "score": {"--again": "--fresh"},
     "extract": {"--again": "--fresh"},
@@ -23,7 +22,11 @@ RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "league": {"--benchmark": "--dataset"},
     "train": {"--resume": ""},
 }
-_METHOD = re.compile(r'^    name(?:, title, year)? = "([a-z0-9_]+)"', re.MULTILINE)
+# Panels of ``--help``; options without one are in "Options".
+EVENTS_PANEL = "Events"
+FEATURES_PANEL = "Features"
+RUNNING_PANEL = "Running"
+PRINTING_PANEL = "Printing"
 
 
 class Device(StrEnum):
@@ -44,90 +47,69 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
-class ProfileName(StrEnum):
+class ProfileChoice(StrEnum):
     best = "best"
     fast = "fast"
+
+
+def _event_option(name: str, most: float, text: str) -> Any:
+    text += " [the model's own]."
+    return typer.Option(
+        name, min=0, max=most, help=text, show_default=False, rich_help_panel=EVENTS_PANEL
+    )
 
 
 class EventOptions:
     """How scores become events: options of every verb where events decide something.
 
-    A verb takes all four and makes ``events.RuleChanges`` of them with ``changed_rule``.
+    A verb takes all four and makes ``events.RuleChanges`` of them.
     """
 
     Release = Annotated[
         float | None,
-        typer.Option(
-            "--release",
-            min=0,
-            max=1,
-            help="An event lasts until the score is below this share of the threshold "
-            "[the model's own].",
-            show_default=False,
+        _event_option(
+            "--release", 1, "An event lasts until the score is below this share of the threshold"
         ),
     ]
     Smooth = Annotated[
-        float | None,
-        typer.Option(
-            "--smooth",
-            min=0,
-            max=3600,
-            help="Seconds over which scores are averaged [the model's own].",
-            show_default=False,
-        ),
+        float | None, _event_option("--smooth", 3600, "Seconds over which scores are averaged")
     ]
     MinLength = Annotated[
-        float | None,
-        typer.Option(
-            "--min-length",
-            min=0,
-            max=86400,
-            help="Seconds that an event must last [the model's own].",
-            show_default=False,
-        ),
+        float | None, _event_option("--min-length", 86400, "Seconds that an event must last")
     ]
     Gap = Annotated[
         float | None,
-        typer.Option(
-            "--gap",
-            min=0,
-            max=86400,
-            help="Events closer than so many seconds are one [the model's own].",
-            show_default=False,
-        ),
+        _event_option("--gap", 86400, "Events closer than so many seconds become one"),
     ]
 
 
 def complete_models(incomplete: str) -> list[str]:
-    """Shipped models that begin so; the shell completes files where there are none."""
+    """Shipped models that begin with ``incomplete``; without any, the shell completes files."""
     folder = Path(__file__).parents[1] / "models"
     return sorted(p.stem for p in folder.glob("*.safetensors") if p.stem.startswith(incomplete))
 
 
 def complete_configs(incomplete: str) -> list[str]:
-    """Shipped configurations that begin so."""
-    from oddframe.training.config_files import shipped_configs
-
-    return sorted(name for name in shipped_configs() if name.startswith(incomplete))
+    """Shipped configurations that begin with ``incomplete``."""
+    # They are in the installed package, or beside ``src``.
+    package = Path(__file__).parents[1]
+    files = [*package.glob("configs/*.yaml"), *package.parents[1].glob("configs/*.yaml")]
+    return sorted({file.stem for file in files if file.stem.startswith(incomplete)})
 
 
 def complete_methods(incomplete: str) -> list[str]:
-    """Methods that begin as the last word of a list with commas does.
+    """Methods for the last word of a list with commas."""
+    from oddframe.methods.registry import method_names
 
-    Their names are read from the modules' text: importing them takes seconds.
-    """
-    folder = Path(__file__).parents[1] / "methods"
-    texts = (path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
-    names = sorted(name for text in texts for name in _METHOD.findall(text))
-    return _last_of_list(names, incomplete)
+    return _complete_list(sorted(method_names()), incomplete)
 
 
 def complete_formats(incomplete: str) -> list[str]:
-    """Formats of ``score`` that begin as the last word of a list with commas does."""
-    return _last_of_list(format_names(), incomplete)
+    """Formats of ``score`` for the last word of a list with commas."""
+    return _complete_list(format_names(), incomplete)
 
 
-def _last_of_list(known: Sequence[str], incomplete: str) -> list[str]:
+def _complete_list(known: Sequence[str], incomplete: str) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
     return [before + comma + name for name in known if name.startswith(last)]
 
@@ -136,7 +118,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A shipped model's name, or a model file.",
+        help="Name of a shipped model, or a model file.",
         autocompletion=complete_models,
     ),
 ]
@@ -145,69 +127,90 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A shipped model's name, or a model file.",
+        help="Name of a shipped model, or a model file.",
         autocompletion=complete_models,
     ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
-EngineOption = Annotated[Engine, typer.Option(help="What runs the backbone.")]
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where the networks run.", rich_help_panel=RUNNING_PANEL)
+]
+EngineOption = Annotated[
+    Engine, typer.Option(help="What runs the backbone.", rich_help_panel=RUNNING_PANEL)
+]
 PrecisionOption = Annotated[
-    Precision, typer.Option(help="Of the backbone; auto: bfloat16 where the processor has it.")
+    Precision,
+    typer.Option(
+        help="Precision of the backbone; auto: bfloat16 where the processor has it.",
+        rich_help_panel=RUNNING_PANEL,
+    ),
 ]
 ProfileOption = Annotated[
-    ProfileName, typer.Option(help="best looks at everything, fast at less of it.")
+    ProfileChoice,
+    typer.Option(
+        help="best looks at the whole video, fast at part of it.", rich_help_panel=FEATURES_PANEL
+    ),
 ]
 MaskOption = Annotated[
     Path | None,
     typer.Option(
         "--mask",
-        help="A picture, black where to look away, or a folder with one a camera, CAMERA.png; a "
-        "camera is the folder that a video lies in.",
+        help="A picture that is black where the detector must not look, or a folder with one for "
+        "each camera, CAMERA.png; a camera is the folder that a video lies in.",
         show_default=False,
+        rich_help_panel=FEATURES_PANEL,
     ),
 ]
 ThresholdOption = Annotated[
     float | None,
-    typer.Option(
-        "--threshold", min=0, max=1, help="Instead of the model's own.", show_default=False
-    ),
+    _event_option("--threshold", 1, "Score from which an event starts"),
 ]
 StoreOption = Annotated[
-    Path, typer.Option("--store", help="Where features are kept: a second run starts at once.")
+    Path,
+    typer.Option(
+        "--store",
+        help="The feature store: features in it are not computed again.",
+        rich_help_panel=FEATURES_PANEL,
+    ),
 ]
 FeaturesOption = Annotated[
     str,
     typer.Option(
         "--features",
-        help="Of a published set: a folder of its feature files, or the kind that was imported.",
+        help="Features of a published data set: a folder of its feature files, or the kind that "
+        "was imported.",
         show_default=False,
+        rich_help_panel=FEATURES_PANEL,
     ),
 ]
 SoundOption = Annotated[
     Path | None,
     typer.Option(
         "--sound",
-        help="Folder of feature files of the sound, to go beside those of the picture.",
+        help="Folder of feature files of the sound, to use beside those of the picture.",
         show_default=False,
+        rich_help_panel=FEATURES_PANEL,
     ),
 ]
-DEFAULT_STORE = Path(".oddframe/features")
+STORE_DEFAULT = Path(".oddframe/features")
 ConfigOption = Annotated[
     str,
     typer.Option(
         "--config",
         metavar="FILE|NAME",
-        help="A YAML file, or a shipped configuration by its name, as fight or urdmu_published.",
+        help="A YAML file, or the name of a shipped configuration, as fight or urdmu_published.",
         show_default=False,
         autocompletion=complete_configs,
     ),
 ]
 FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Do anew what an earlier run has done already.")
+    bool,
+    typer.Option(
+        "--fresh", help="Repeat what an earlier run has done.", rich_help_panel=RUNNING_PANEL
+    ),
 ]
-DataOption = Annotated[Path, typer.Option("--data", help="The data set's folder.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data set.")]
 DataIfNamedOption = Annotated[
-    Path | None, typer.Option("--data", help="The data set's folder.", show_default=False)
+    Path | None, typer.Option("--data", help="Folder of the data set.", show_default=False)
 ]
 SeedsOption = Annotated[
     int | None,
@@ -223,22 +226,28 @@ MethodsOption = Annotated[
     str,
     typer.Option(
         "--methods",
-        help="Only these methods, with commas between [all].",
+        help="Only these methods, separated by commas [all].",
         show_default=False,
         autocompletion=complete_methods,
     ),
 ]
 ViewsOption = Annotated[
     int | None,
-    typer.Option("--views", help="Crops of the picture: 1, 5 or 10.", show_default=False),
+    typer.Option(
+        "--views",
+        help="Crops of each frame: 1, 5 or 10.",
+        show_default=False,
+        rich_help_panel=FEATURES_PANEL,
+    ),
 ]
 TilesOption = Annotated[
     str,
     typer.Option(
         "--tiles",
         metavar="RxC",
-        help="Cut the picture into rows x columns, as 2x3.",
+        help="Cut each frame into rows x columns, as 2x3.",
         show_default=False,
+        rich_help_panel=FEATURES_PANEL,
     ),
 ]
 RegionsOption = Annotated[
@@ -246,13 +255,21 @@ RegionsOption = Annotated[
     typer.Option(
         "--regions",
         metavar="RxC",
-        help="The same of I3D's features of the whole picture, at no cost: 2x2.",
+        help="The same of I3D's features of the whole frame, at no cost: 2x2.",
         show_default=False,
+        rich_help_panel=FEATURES_PANEL,
     ),
 ]
 JobsOption = Annotated[
     int,
-    typer.Option("--jobs", "-j", min=1, max=1024, help="Videos, or trainings, at the same time."),
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        max=1024,
+        help="Videos, or trainings, at the same time.",
+        rich_help_panel=RUNNING_PANEL,
+    ),
 ]
 
 
@@ -285,6 +302,7 @@ MemoryOption = Annotated[
         help="GB of memory that reading one video may take [4, or half of the machine's].",
         show_default=False,
         callback=_set_memory,
+        rich_help_panel=RUNNING_PANEL,
     ),
 ]
 PatienceOption = Annotated[
@@ -293,21 +311,36 @@ PatienceOption = Annotated[
         "--patience",
         min=1,
         max=1e6,
-        help="Seconds without a frame until a video is given up.",
+        help="Seconds without a frame after which a video is given up.",
         callback=_set_patience,
+        rich_help_panel=RUNNING_PANEL,
     ),
 ]
 DEFAULT_PATIENCE_S = 120.0
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only answers and errors.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print only answers and errors.", rich_help_panel=PRINTING_PANEL
+    ),
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option("--debug", help="Show where an error came from.", rich_help_panel=PRINTING_PANEL),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print the answer as JSON.", rich_help_panel=PRINTING_PANEL),
+]
 
 
 def translate_old_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A command line with the current names of its options, and a line for each that had another.
+    """Replace old names of options on a command line.
 
     Args:
-        words: What follows ``oddframe``.
+        words: The words after ``oddframe``.
+
+    Returns:
+        The words with the current names, and a line for each old name.
     """
     verbs = [word for word in words if not word.startswith("-")]
     renamed = next(

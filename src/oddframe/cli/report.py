@@ -10,12 +10,12 @@ import typer
 from oddframe.cli.console import print_answer
 from oddframe.cli.options import DebugOption, JsonOption
 
-EXAMPLE = "Example: oddframe report show reproduce/ped2/table3.json"
+REPORT_EXAMPLE = "Example: oddframe report show reproduce/ped2/table3.json"
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=EXAMPLE)
+report_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=REPORT_EXAMPLE)
 
 
-@app.command("show", epilog=EXAMPLE)
+@report_app.command("show", epilog=REPORT_EXAMPLE)
 def show(
     run: Annotated[
         Path,
@@ -35,6 +35,6 @@ def show(
     print_answer(json.dumps(plain(run), indent=1) if as_json else shown(run))
 
 
-@app.callback()
+@report_app.callback()
 def _report() -> None:
     """What a run was."""

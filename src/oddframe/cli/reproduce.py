@@ -19,7 +19,7 @@ from oddframe.cli.console import (
 )
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
-    DEFAULT_STORE,
+    STORE_DEFAULT,
     ConfigOption,
     DataOption,
     DebugOption,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from oddframe.research.grid_task import Task
     from oddframe.research.reproduce.reproduce import Reproduced
 
-EXAMPLE = (
+REPRODUCE_EXAMPLE = (
     "Example: oddframe reproduce table3 table6 --dataset ped2 --data /data/ped2 --jobs 2    or: "
     "oddframe reproduce figure4 --dataset ped2 --data /data/ped2 --methods ur_dmu,linear"
 )
@@ -104,7 +104,7 @@ def reproduce(
     fresh: FreshOption = False,
     features: FeaturesOption = "",
     sound: SoundOption = None,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoreOption = STORE_DEFAULT,
     device: DeviceOption = Device.auto,
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
@@ -143,7 +143,7 @@ def reproduce(
     if asked.figures:
         with progress_bar(quiet=quiet) as bar:
             told = _Progress(bar, opened, quiet=quiet)
-            session = ready(progress=told)
+            session = ready(progress=told, message=told.message)
             written = draw(asked, session, jobs, told.training)
         for line in written:
             print_answer(printable(line))
@@ -152,7 +152,7 @@ def reproduce(
     specs = [table_of(name, dataset.value, settings, asked.named) for name in names]
     with progress_bar(quiet=quiet) as bar:
         told = _Progress(bar, opened, quiet=quiet)
-        session = ready(best_on_test=best_on_test, progress=told)
+        session = ready(best_on_test=best_on_test, progress=told, message=told.message)
         how, tasks = plan_for(session, specs, jobs)
         if fresh:
             session.forget(tasks)

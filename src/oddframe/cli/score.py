@@ -25,7 +25,7 @@ from oddframe.cli.options import (
     PatienceOption,
     Precision,
     PrecisionOption,
-    ProfileName,
+    ProfileChoice,
     ProfileOption,
     QuietOption,
     ThresholdOption,
@@ -34,13 +34,13 @@ from oddframe.cli.options import (
     split_list,
 )
 from oddframe.errors import UsageError
-from oddframe.outputs.formats import format_names
+from oddframe.outputs.registry import format_names
 
-EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
+SCORE_EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
 DEFAULT_RESULTS_FOLDER = Path("oddframe-results")
 
 
-def score(
+def score_command(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -78,7 +78,7 @@ def score(
         list[Path] | None,
         typer.Option(help="An existing feature file instead of a video.", show_default=False),
     ] = None,
-    profile: ProfileOption = ProfileName.best,
+    profile: ProfileOption = ProfileChoice.best,
     views: ViewsOption = None,
     fps: Annotated[
         float | None,
@@ -106,8 +106,7 @@ def score(
 
     from oddframe.cli.messages import format_batch_summary, format_outcome, outcomes_to_dict
     from oddframe.events import RuleChanges
-    from oddframe.scoring import ScoringOutcome
-    from oddframe.scoring import score as score_videos
+    from oddframe.scoring import ScoringOutcome, score
 
     if not paths and not features:
         raise UsageError("nothing to score: name a video or a folder, or --features FILE")
@@ -126,14 +125,14 @@ def score(
         print_note(printable(line), quiet=quiet)
 
     with progress_bar(quiet=quiet) as bar:
-        summary = score_videos(
+        summary = score(
             paths or [],
             features=features or [],
             model=model,
             out=out or (DEFAULT_RESULTS_FOLDER if formats else None),
             formats=_formats(formats),
             threshold=threshold,
-            rule_changes=RuleChanges(release, smooth, min_length, gap),
+            rule=RuleChanges(release, smooth, min_length, gap),
             mask=mask,
             profile=profile.value,
             views=views,  # type: ignore[arg-type]

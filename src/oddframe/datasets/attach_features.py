@@ -1,4 +1,4 @@
-"""Where the features of a published data set lie: in a folder, or imported into the store."""
+"""Attaches published features to the videos of a data set: from a folder, or imported ones."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ def attach_features(
     features: str | Path | None = None,
     sound: Path | None = None,
 ) -> Dataset:
-    """The data set with what is known of where its features lie; nothing is read yet.
+    """Set ``precomputed`` of each video; no features are read yet.
+
+    A data set without published features is returned as it is.
 
     Args:
-        dataset: As ``open_dataset`` gives it; one whose features are not published stays as it is.
-        store: Where imported features are.
-        features: A folder of feature files, or the kind that was imported (``i3d``,
-            ``i3d+vggish``); None: the videos, where their files are there, else the one kind that
-            was imported.
-        sound: A folder of features of the sound, to go beside those of ``features``.
+        dataset: The data set.
+        store: The feature store with imported features.
+        features: A folder of feature files, or the kind of imported features (``i3d``,
+            ``i3d+vggish``). None: use the videos if their files exist, else the imported features
+            if there is one kind of them.
+        sound: A folder of audio features, to be joined to those of the folder ``features``.
 
     Raises:
-        UsageError: there are no published features of such a data set, none were imported, or
-            several and it is not said which.
-        InputError: a folder cannot be listed, or holds nothing of this data set.
+        UsageError: the data set has no published features, none were imported, or several kinds
+            were and ``features`` does not choose one.
+        InputError: a folder cannot be listed, or has no features of this data set.
     """
     if dataset.layout is None and features is None and sound is None:
         return dataset
@@ -48,38 +50,38 @@ def attach_features(
 
 @dataclass(frozen=True)
 class FeatureFolders:
-    """Folders with the feature files of a data set; ``sound`` is None if it is not wanted."""
+    """The folders with the feature files of a data set; ``sound`` is None if it is not used."""
 
     layout: PublishedLayout
     picture: FeatureFolder
     sound: FeatureFolder | None
 
-    def of(
+    def find(
         self, video: LabelledVideo, dim: int | None = None
     ) -> tuple[NpyFiles | None, list[Fault]]:
-        """A video's files and what is wrong with their names, as ``FeatureFolder.of``."""
-        return self.picture.of(video.path.stem, self.layout, sound=self.sound, dim=dim)
+        """The feature files of a video, or the faults of their names; see ``FeatureFolder``."""
+        return self.picture.find(video.path.stem, self.layout, sound=self.sound, dim=dim)
 
 
 def scan_feature_folders(
     dataset: Dataset, features: Path, sound: Path | None = None
 ) -> FeatureFolders:
-    """Look through the folders with a data set's feature files.
+    """List the folders with a data set's feature files.
 
     Raises:
-        UsageError: no features of this data set are published, or none of the sound.
+        UsageError: no features of this data set are published, or no audio features.
         InputError: a folder cannot be listed.
     """
     if dataset.layout is None:
         raise UsageError(f"{dataset.name} has no published features; leave --features away")
     if sound is not None and not dataset.layout.audio_dim:
         raise UsageError(f"{dataset.name} has no features of the sound; leave --sound away")
-    heard = None if sound is None else FeatureFolder.scan(sound)
-    return FeatureFolders(dataset.layout, FeatureFolder.scan(features), heard)
+    audio = None if sound is None else FeatureFolder.scan(sound)
+    return FeatureFolders(dataset.layout, FeatureFolder.scan(features), audio)
 
 
 def no_features_error(dataset: Dataset, folder: Path) -> InputError:
-    """Says that a folder holds nothing of a data set that can be used."""
+    """The error for a folder without usable features of a data set."""
     return InputError(
         f"{folder}: no complete features of any video of {dataset.name}; "
         f"oddframe data check {dataset.name} --data DIR --features {folder} says what is there"
@@ -90,7 +92,7 @@ def _attach_from_folder(dataset: Dataset, folder: Path, sound: Path | None) -> D
     folders = scan_feature_folders(dataset, folder, sound)
     videos, complete = [], 0
     for video in dataset.videos:
-        files, faults = folders.of(video)
+        files, faults = folders.find(video)
         complete += files is not None
         videos.append(replace(video, precomputed=files or UnusableFeatures(str(faults[0]))))
     if not complete:
@@ -100,11 +102,11 @@ def _attach_from_folder(dataset: Dataset, folder: Path, sound: Path | None) -> D
 
 def _attach_imported(dataset: Dataset, store: FeatureStore, kind: str | Path | None) -> Dataset:
     kinds = imported_specs(store, dataset.name)
-    there = ", ".join(kinds) or "none"
+    known = ", ".join(kinds) or "none"
     if kind is not None and str(kind) not in kinds:
         raise UsageError(
             f"--features {kind}: no such folder, and not what was imported of {dataset.name} into "
-            f"{store.root}: {there}"
+            f"{store.root}: {known}"
         )
     if not kinds:
         raise UsageError(
@@ -113,7 +115,7 @@ def _attach_imported(dataset: Dataset, store: FeatureStore, kind: str | Path | N
             "--data DIR"
         )
     if kind is None and len(kinds) > 1:
-        raise UsageError(f"{dataset.name}: say which of its features: --features {there}")
+        raise UsageError(f"{dataset.name}: say which of its features: --features {known}")
     spec = kinds[str(kind)] if kind is not None else next(iter(kinds.values()))
     videos = (
         replace(video, precomputed=imported_file(store, dataset.name, video.path.stem, spec))

@@ -1,4 +1,4 @@
-"""Splits that never part a group and keep the classes in balance."""
+"""Folds for cross-validation that keep groups together and the classes in balance."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from oddframe.errors import UsageError
 
 @dataclass(frozen=True)
 class Fold:
-    """Indices into the dataset's videos, sorted: (n_train,) and (n_test,), together all of them."""
+    """Sorted indices of a dataset's videos: (n_train,) and (n_test,), together all of them."""
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
 
 
 def grouped_folds(dataset: Dataset, n: int = 5, seed: int = 0) -> tuple[Fold, ...]:
-    """Cut ``dataset`` into ``n`` folds; each group is in the test part of exactly one of them.
+    """Split ``dataset`` into ``n`` folds; each group is in the test part of exactly one of them.
 
-    Groups are dealt largest first (equal ones in an order drawn from ``seed``), each to the fold
-    where the shares of normal and abnormal videos then stay closest to even.
+    The largest groups are assigned first (groups of one size in an order drawn from ``seed``), each
+    to the fold in which the shares of normal and abnormal videos then stay closest to even.
 
     Raises:
-        UsageError: too few groups for ``n`` folds with both classes (or the one that there is) in
-            every test part.
+        UsageError: too few groups for ``n`` folds with every class in each test part.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for i, video in enumerate(dataset.videos):
@@ -44,7 +43,7 @@ def grouped_folds(dataset: Dataset, n: int = 5, seed: int = 0) -> tuple[Fold, ..
     filled = np.zeros((n, 2))
     tests: list[list[int]] = [[] for _ in range(n)]
     for g in order:
-        # Sum of squares after the step: smallest where the fold lacks most of what the group has.
+        # Increase of the sum of squares: smallest for the fold that lacks the group's classes most.
         cost = ((filled + shares[g]) ** 2 - filled**2).sum(axis=1)
         fold = int(np.argmin(cost))
         filled[fold] += shares[g]

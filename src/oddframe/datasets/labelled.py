@@ -1,7 +1,4 @@
-"""Videos whose label is known: what training starts from.
-
-A data set as it is found, with everything that is wrong with it and not just the first thing.
-"""
+"""Data sets: labelled videos, their groups, and when anomalies happen in them."""
 
 from __future__ import annotations
 
@@ -22,33 +19,33 @@ from oddframe.timeline import Timebase, labelled_intervals
 NORMAL = "normal"
 
 Intervals = tuple[tuple[float, float], ...]
-SplitPart = Literal["", "train", "test"]
+PartName = Literal["", "train", "test"]
 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """When something odd happens in a video: half-open intervals (start, end), none if never.
+    """The anomalous intervals of a video, half-open (start, end); none if it is normal.
 
     Attributes:
-        intervals: Sorted, not overlapping; in frames from 0, or in seconds as a player counts them.
-        unit: Of the intervals. Published labels are in frames, people write seconds.
+        intervals: Sorted and disjoint; in frames from 0, or in seconds of a player's clock.
+        unit: Unit of the intervals. Published labels are in frames, people write seconds.
     """
 
     intervals: Intervals
     unit: Literal["frames", "seconds"] = "frames"
 
     def frame_labels(self, timebase: Timebase) -> NDArray[np.bool_]:
-        """(n_frames,) True where a frame is odd; an interval that ends past the video is cut."""
-        where = np.arange(timebase.n_frames, dtype=np.float64)
+        """(n_frames,) whether each frame is anomalous; intervals are cut at the last frame."""
+        positions = np.arange(timebase.n_frames, dtype=np.float64)
         if self.unit == "seconds":
-            where = timebase.frame_times
+            positions = timebase.frame_times
         labels = np.zeros(timebase.n_frames, dtype=bool)
         for start, end in self.intervals:
-            labels |= (where >= start) & (where < end)
+            labels |= (positions >= start) & (positions < end)
         return labels
 
     def seconds(self, timebase: Timebase) -> Intervals:
-        """The intervals on the video's own clock, in seconds; what lies past its end is cut."""
+        """The intervals in seconds of the video's clock, cut at its end."""
         labels = self.frame_labels(timebase)
         return tuple(
             interval
@@ -62,23 +59,21 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class LabelledVideo:
-    """A video and what is known of it.
+    """A video and its labels.
 
     Attributes:
-        path: File, folder of frames, or a file of features (``.npy``, ``.safetensors``).
-        abnormal: Whether something odd happens somewhere in it.
-        label: The class in words, ``fight``; ``normal`` for normal ones.
-        group: Recording, camera or scene that it was cut from. Videos of one group look alike, so
-            a fair split never parts them.
-        fallback_group: Where the data set does not say what a video is from, the name under which
-        it is
-            a group of its own, until places are found; else "".
-        truth: When it happens, where that is known; never used in training.
-        part: ``run_training`` or ``test`` where the data set comes with a split of its own.
-        frames: How many frames it has, where the data set says so; else its file does.
-        fps: Frames a second, where the data set comes without the video itself.
-        precomputed: Where features of it lie that were made before; they are read instead of
-        ``path``.
+        path: File, folder of frames, or feature file (``.npy``, ``.safetensors``).
+        abnormal: Whether an anomaly happens in it.
+        label: The class in words, such as ``fight``; ``normal`` for normal videos.
+        group: The recording, camera or scene that it was cut from. Videos of one group look alike,
+            so a fair split keeps them together.
+        truth: When anomalies happen, if known; never used in training.
+        part: ``train`` or ``test`` if the data set has a split of its own.
+        frames: Number of frames, if the data set states it.
+        fps: Frames a second, if the data set comes without the video.
+        fallback_group: If the data set does not state a group, the name of the group that consists
+            of this video alone, until scenes are compared; else "".
+        precomputed: Features to read instead of ``path``; None: there are none.
     """
 
     path: Path
@@ -86,7 +81,7 @@ class LabelledVideo:
     label: str
     group: str
     truth: GroundTruth | None = None
-    part: SplitPart = ""
+    part: PartName = ""
     frames: int | None = None
     fps: float | None = None
     fallback_group: str = ""
@@ -98,10 +93,10 @@ class Dataset:
     """Labelled videos under one name.
 
     Attributes:
-        name: As the command line or the folder calls it.
-        videos: In the order of the lists.
-        layout: How features of it are published, where they are.
-        notes: What is odd about it or was put right while it was read, a line each.
+        name: Name on the command line, or of the folder.
+        videos: The videos, in the order of the lists.
+        layout: How features of the data set are published; None: they are not.
+        notes: Irregularities, and corrections made while reading, a line each.
     """
 
     name: str
@@ -119,16 +114,16 @@ class Dataset:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups, sorted, each once."""
+        """The distinct groups, sorted."""
         return tuple(sorted({video.group for video in self.videos}))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The abnormal labels, sorted, each once."""
+        """The distinct labels of abnormal videos, sorted."""
         return tuple(sorted({video.label for video in self.videos if video.abnormal}))
 
     def select_part(self, part: Literal["train", "test"]) -> Dataset:
-        """The videos of one side of the data set's own split; all of them where it has none."""
+        """The videos of one part of the data set's own split; all of them if it has none."""
         if not any(video.part for video in self.videos):
             return self
         return replace(self, videos=tuple(v for v in self.videos if v.part == part))
@@ -139,15 +134,15 @@ class Dataset:
 
 
 def normalize_label(label: str) -> str:
-    """A label as it is compared: no blanks around it, no difference in case."""
+    """A label for comparison: stripped, in lower case."""
     return label.strip().casefold()
 
 
 def find_label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
-    """What is wrong with labels as they were written, each with the place where it stands.
+    """Problems with labels: missing ones, two spellings of one label, a misspelt or no ``normal``.
 
-    No label at all, one that is spelled two ways or looks like a misspelt ``normal``, and nothing
-    that is called normal.
+    Args:
+        spellings: Each label as it was written, and where: ``on line 3``.
     """
     problems: list[str] = []
     first: dict[str, tuple[str, str]] = {}
@@ -175,12 +170,12 @@ def find_label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What could be read of a data set.
+    """A data set as it was found, with all its problems.
 
     Attributes:
         path: Where it was read from.
-        dataset: The videos that are there.
-        problems: One line for each thing that is wrong, in the order in which they stand.
+        dataset: The videos that exist.
+        problems: A line for each problem.
     """
 
     path: Path
@@ -188,10 +183,10 @@ class Survey:
     problems: tuple[str, ...] = ()
 
     def require_valid(self) -> Dataset:
-        """The data set, if nothing is wrong with it.
+        """The data set, if it has no problems.
 
         Raises:
-            InputError: something is; the first thing is said, and how many more there are.
+            InputError: it has; the message has the first one and the number of others.
         """
         if not self.problems:
             return self.dataset

@@ -1,23 +1,23 @@
-"""Videos whose features were made before: files that come with a data set, or published ones."""
+"""Precomputed features: feature files of a data set, published features and imported ones."""
 
 from __future__ import annotations
 
 from oddframe.datasets.labelled import LabelledVideo
-from oddframe.features.formats.arrays import is_feature_file, read_any_features
+from oddframe.features.formats.feature_file import is_feature_file, read_any_features
 from oddframe.features.spec import Features
 from oddframe.features.store.store import content_hash
 
 
 def has_precomputed_features(video: LabelledVideo) -> bool:
-    """Whether features of the video are there, so that none are ever made of it."""
+    """Whether the video comes with features, so that none are extracted from it."""
     return video.precomputed is not None or is_feature_file(video.path)
 
 
 def load_precomputed_features(video: LabelledVideo) -> Features:
-    """The features that are there; they may lie on disk (``CropArray``).
+    """Open the precomputed features of a video; they may stay on disk (``CropArray``).
 
     Raises:
-        InputError: they cannot be used; the line says why.
+        InputError: they cannot be used.
     """
     if video.precomputed is not None:
         return video.precomputed.open()
@@ -25,9 +25,9 @@ def load_precomputed_features(video: LabelledVideo) -> Features:
 
 
 def video_digest(video: LabelledVideo) -> str:
-    """sha256 (hex) of what is known of the video: of its features if they are ready, else its file.
+    """sha256 (hex) of the video's precomputed features, or else of its file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: they cannot be read.
     """
     return content_hash(video.path) if video.precomputed is None else video.precomputed.digest()

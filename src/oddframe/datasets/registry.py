@@ -1,99 +1,102 @@
-"""Data sets by what a command line says: a folder, a CSV, or a name and where it lies."""
+"""Opens data sets: the user's own by path, published ones by name and folder (``ped2:/data/ped2``).
+
+To add a published data set, write its module in ``published/`` and add one line to ``_PUBLISHED``.
+Imports of other modules are inside functions, so that the command line can list names at once.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from oddframe._utils.files import exists, is_dir
-from oddframe.datasets.labelled import Dataset, Survey
-from oddframe.datasets.published import (
-    ped2,
-    shanghaitech,
-    surveillance_fight,
-    ucf_crime,
-    ur_fall,
-    xd_violence,
-)
-from oddframe.datasets.published.base import PublishedDataset
-from oddframe.datasets.read import survey_path
 from oddframe.errors import InputError, UsageError, nearest_name
 
-_PUBLISHED: dict[str, PublishedDataset] = {
-    about.name: about
-    for about in (
-        ped2.PED2,
-        ur_fall.UR_FALL,
-        surveillance_fight.SURVEILLANCE_FIGHT,
-        shanghaitech.SHANGHAITECH_TRACKS,
-        ucf_crime.UCF_CRIME,
-        xd_violence.XD_VIOLENCE,
-    )
+if TYPE_CHECKING:
+    from oddframe.datasets.labelled import Dataset, Survey
+    from oddframe.datasets.published.base import PublishedDataset
+
+# By name, the ``PublishedDataset`` as ``module:attribute``.
+_PUBLISHED = {
+    "ped2": "oddframe.datasets.published.ped2:PED2",
+    "ur_fall": "oddframe.datasets.published.ur_fall:UR_FALL",
+    "surveillance_fight": "oddframe.datasets.published.surveillance_fight:SURVEILLANCE_FIGHT",
+    "shanghaitech_tracks": "oddframe.datasets.published.shanghaitech:SHANGHAITECH_TRACKS",
+    "ucf_crime": "oddframe.datasets.published.ucf_crime:UCF_CRIME",
+    "xd_violence": "oddframe.datasets.published.xd_violence:XD_VIOLENCE",
 }
-# A name in front of a path; one letter alone is a drive.
-_NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_-]+):(.*)", re.DOTALL)
+# NAME:DIR; a single letter before the colon is a drive.
+_NAME_AND_FOLDER = re.compile(r"([A-Za-z][A-Za-z0-9_-]+):(.*)", re.DOTALL)
 
 
 def dataset_names() -> tuple[str, ...]:
-    """The published data sets that are known by name."""
+    """Names of the published data sets."""
     return tuple(_PUBLISHED)
 
 
 def get_published_dataset(name: str) -> PublishedDataset:
-    """What is known of a published data set.
+    """The description of a published data set.
 
     Raises:
-        UsageError: there is none of this name; the nearest one is said.
+        UsageError: no data set has this name; the error suggests the nearest one.
     """
     if name in _PUBLISHED:
-        return _PUBLISHED[name]
+        dataset: PublishedDataset = resolve_name(_PUBLISHED[name])
+        return dataset
     near = nearest_name(name, _PUBLISHED)
-    meant = f"; did you mean {near}?" if near else ""
-    raise UsageError(f"no data set is called {name}, only {', '.join(_PUBLISHED)}{meant}")
+    suggestion = f"; did you mean {near}?" if near else ""
+    raise UsageError(f"no data set is called {name}, only {', '.join(_PUBLISHED)}{suggestion}")
 
 
 def open_dataset(text: str | Path) -> Dataset:
-    """The data set that ``text`` means: a folder, a CSV, or ``NAME:DIR`` as ``ped2:/data/ped2``.
+    """Open a data set.
+
+    Args:
+        text: A folder or a CSV of the user's own data, or ``NAME:DIR`` such as ``ped2:/data/ped2``.
 
     Raises:
-        UsageError: there is no data set of that name, or its folder is not said.
+        UsageError: no data set has that name, or its folder is not given.
         InputError: something is missing or wrong; one line says what and where.
     """
     return survey_dataset(text).require_valid()
 
 
 def survey_dataset(text: str | Path) -> Survey:
-    """As ``open_dataset``, with all that is wrong with your own data set, not just one thing.
+    """As ``open_dataset``, but collect all problems of the user's own data instead of raising.
 
     Raises:
-        UsageError: there is no data set of that name, or its folder is not said.
+        UsageError: no data set has that name, or its folder is not given.
         InputError: nothing can be read.
     """
-    named = find_published_dataset(text)
-    if named is None:
+    from oddframe.datasets.labelled import Survey
+    from oddframe.datasets.read import survey_path
+
+    published = find_published_dataset(text)
+    if published is None:
         return survey_path(Path(text))
-    about, folder = named
+    dataset, folder = published
     if not is_dir(folder):
-        raise InputError(f"{folder}: no such folder, where {about.name} was said to lie")
-    return Survey(folder, about.open(folder))
+        raise InputError(f"{folder}: no such folder, where {dataset.name} was said to lie")
+    return Survey(folder, dataset.read(folder))
 
 
 def find_published_dataset(text: str | Path) -> tuple[PublishedDataset, Path] | None:
-    """The published data set that ``text`` names, and its folder; None for your own data.
+    """The published data set that ``text`` names, and its folder; None: the user's own data.
 
     Raises:
-        UsageError: there is no data set of that name, or its folder is not said.
+        UsageError: no data set has that name, or its folder is not given.
     """
-    path = Path(text)
-    if exists(path):
+    if exists(Path(text)):
         return None
     name = str(text)
     if name in _PUBLISHED:
         raise UsageError(f"{name}: say where it lies, as in {name}:/data/{name}")
-    found = _NAMED.fullmatch(name)
+    found = _NAME_AND_FOLDER.fullmatch(name)
     if found is None:
         return None
-    about = get_published_dataset(found[1])
+    dataset = get_published_dataset(found[1])
     if not found[2]:
-        raise UsageError(f"{name}: say where it lies, as in {about.name}:/data/{about.name}")
-    return about, Path(found[2])
+        raise UsageError(f"{name}: say where it lies, as in {dataset.name}:/data/{dataset.name}")
+    return dataset, Path(found[2])

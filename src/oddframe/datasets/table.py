@@ -1,7 +1,4 @@
-"""A CSV of labelled videos.
-
-What people write of when something happens: ``3.2-5.0; 7-9``, ``1:05-1:20``.
-"""
+"""Reads CSVs of labelled videos, and intervals written as ``3.2-5.0; 7-9`` or ``1:05-1:20``."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from oddframe.datasets.labelled import (
     GroundTruth,
     Intervals,
     LabelledVideo,
-    SplitPart,
+    PartName,
     Survey,
     find_label_problems,
     normalize_label,
@@ -28,17 +25,17 @@ from oddframe.datasets.labelled import (
 from oddframe.errors import InputError
 
 _TIME = r"(?:\d+:)?(?:\d+:)?\d+(?:\.\d*)?"
-# The dashes that spreadsheets and word processors put in place of a hyphen count as one.
+# Spreadsheets and word processors replace hyphens with dashes.
 _INTERVAL = re.compile(rf"\s*({_TIME})\s*[-–—]\s*({_TIME})\s*")  # noqa: RUF001
 
 
 def parse_intervals(text: str) -> Intervals:
-    """Intervals in seconds from ``3.2-5.0; 7-9``: sorted, those that overlap or touch joined.
+    """Parse intervals in seconds; returns them sorted, with overlapping or touching ones joined.
 
-    A time is in seconds, ``m:ss`` or ``h:mm:ss``; intervals stand apart by semicolons.
+    A time is in seconds, ``m:ss`` or ``h:mm:ss``; intervals are separated by semicolons.
 
     Raises:
-        InputError: something else stands there, or an interval ends before it starts.
+        InputError: the text has another form, or an interval ends before it starts.
     """
     joined: list[tuple[float, float]] = []
     for start, end in sorted(_interval(part) for part in text.split(";") if part.strip()):
@@ -66,15 +63,15 @@ def _seconds(text: str) -> float:
     return total
 
 
-# Bytes of a CSV: a row each for half a million videos.
-_MOST_BYTES = 64 * 2**20
-# What a CSV may call the recording, camera or scene of a video; the first that is there counts.
+# A row each for half a million videos.
+_MAX_BYTES = 64 * 2**20
+# Names of the column with the recording, camera or scene; the first that exists is used.
 GROUP_COLUMNS = ("group", "source")
 
 
 @dataclass(frozen=True)
 class CsvRow:
-    """A row of a CSV by column, without blanks around what stands in it; "" where nothing does."""
+    """A row of a CSV; ``row[column]`` is the stripped cell, "" if it is empty or missing."""
 
     line: int
     raw: Mapping[str, str | None]
@@ -84,19 +81,19 @@ class CsvRow:
 
 
 def read_table(path: Path, *, name: str) -> Dataset:
-    """A data set called ``name`` from a CSV, as ``read_dataset`` reads it.
+    """Read a data set called ``name`` from a CSV; see ``read_dataset``.
 
     Raises:
-        InputError: as ``read_dataset``.
+        InputError: something is missing or wrong.
     """
     return survey_table(path, name=name).require_valid()
 
 
 def survey_table(path: Path, *, name: str) -> Survey:
-    """As ``read_table``, with all that is wrong instead of an error for the first thing.
+    """As ``read_table``, but collect all problems instead of raising for the first one.
 
     Raises:
-        InputError: it is no CSV, or lacks a column.
+        InputError: it is not a CSV, or lacks a column.
     """
     rows = read_rows(path, ("path", "label"))
     problems = find_label_problems(
@@ -106,16 +103,18 @@ def survey_table(path: Path, *, name: str) -> Survey:
     lines: dict[str, int] = {}
     missing: list[str] = []
     for row in rows:
-        if wrong_name := invalid_path_reason(row["path"]):
-            problems.append(f"line {row.line}: the path {wrong_name}")
+        if reason := invalid_path_reason(row["path"]):
+            problems.append(f"line {row.line}: the path {reason}")
             continue
-        video, wrong = _video(path.parent, row)
-        problems += [f"line {row.line}: {problem}" for problem in wrong]
-        earlier = lines.setdefault(os.path.realpath(video.path), row.line)
+        video, row_problems = _parse_row(path.parent, row)
+        problems += [f"line {row.line}: {problem}" for problem in row_problems]
+        first_line = lines.setdefault(os.path.realpath(video.path), row.line)
         if not row["path"]:
             problems.append(f"no path on line {row.line}")
-        elif earlier != row.line:
-            problems.append(f"{row['path']} stands on line {earlier} and again on line {row.line}")
+        elif first_line != row.line:
+            problems.append(
+                f"{row['path']} stands on line {first_line} and again on line {row.line}"
+            )
         elif not exists(video.path):
             missing.append(row["path"])
         else:
@@ -132,7 +131,7 @@ def survey_table(path: Path, *, name: str) -> Survey:
     return Survey(path, Dataset(name, tuple(videos)), tuple(f"{path}: {p}" for p in problems))
 
 
-def _video(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
+def _parse_row(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
     label = NORMAL if normalize_label(row["label"]) == NORMAL else row["label"]
     abnormal = label != NORMAL
     group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "")
@@ -145,7 +144,7 @@ def _video(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
         problems.append(str(error))
     if intervals and not abnormal:
         problems.append("labelled normal, but something happens in it")
-    # In a list with events, the events of an abnormal video without an interval are unknown.
+    # In a list with events, an abnormal video without intervals has unknown ones.
     known = "events" in row.raw and bool(intervals or not abnormal)
     part = row["part"].lower()
     if part not in ("", "train", "test"):
@@ -153,19 +152,23 @@ def _video(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
     truth = GroundTruth(intervals, "seconds") if known else None
     path = folder / row["path"]
     video = LabelledVideo(
-        path, abnormal, label, group or own, truth, cast(SplitPart, part), fallback_group=own
+        path, abnormal, label, group or own, truth, cast(PartName, part), fallback_group=own
     )
     return video, problems
 
 
 def read_rows(path: Path, needed: Sequence[str]) -> list[CsvRow]:
-    """The rows of a CSV with a header, which must have the columns ``needed``.
+    """Read the rows of a CSV with a header.
+
+    Args:
+        path: The CSV.
+        needed: Columns that it must have.
 
     Raises:
         InputError: it cannot be read, lacks a column, or has no rows.
     """
     try:
-        text = read_bytes(path, _MOST_BYTES).decode("utf-8-sig")
+        text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
         reader = csv.DictReader(text.splitlines(), strict=True)
         columns = [name.strip() for name in reader.fieldnames or []]
         _check_columns(path, columns, needed)

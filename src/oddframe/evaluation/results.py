@@ -1,4 +1,4 @@
-"""What an evaluation finds: figures over all videos, a class, a group, one video."""
+"""The results of an evaluation: metrics of all videos, of a class, of a group, of one video."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from oddframe.metrics import FrameMetrics, LabelledScores
 from oddframe.timeline import Event, ScoreTrack
 
 FrameProtocol = Literal["frames", "official"]
-"""``frames``: a score for every frame. ``official``: what the published figures are computed on,
-each snippet's score repeated for its frames, 16 of them, and the frames after the last whole
-snippet dropped."""
+"""``frames``: every frame has a score. ``official``: as in published code, each snippet's score is
+repeated for its 16 frames, and the frames after the last whole snippet are dropped."""
 
 
 @dataclass(frozen=True)
 class ScoredVideo:
-    """A labelled video and what a model gave for it.
+    """A labelled video and its scores.
 
     Attributes:
-        video: The video and all that is known of it.
+        video: The video.
         track: Its scores, by a model that was not trained on it.
-        rule: The rule of its camera, where that is not the rule of all.
+        rule: The event rule of its camera, where that differs from the common one.
     """
 
     video: LabelledVideo
@@ -37,26 +36,26 @@ class ScoredVideo:
 
 @dataclass(frozen=True)
 class FalseAlarmRate:
-    """False alarms, and the hours of normal video that they were counted in."""
+    """A number of false alarms and the hours of normal video that they occurred in."""
 
     count: int
     hours: float
 
     @property
     def per_hour(self) -> Interval:
-        """The rate an hour with its exact 95 % interval; ``nan`` without hours."""
+        """The rate per hour with its exact 95 % interval; ``nan`` without hours."""
         return poisson_interval(self.count, self.hours)
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Videos by what they are and what was said: a video with an event is called abnormal.
+    """Confusion matrix of videos: a video with an event is predicted to be abnormal.
 
     Attributes:
-        caught: Abnormal videos with an event.
-        missed: Abnormal videos without.
-        alarmed: Normal videos with an event.
-        quiet: Normal videos without.
+        caught: True positives: abnormal videos with an event.
+        missed: False negatives: abnormal videos without an event.
+        alarmed: False positives: normal videos with an event.
+        quiet: True negatives: normal videos without an event.
     """
 
     caught: int
@@ -66,34 +65,35 @@ class Confusion:
 
     @property
     def correct(self) -> int:
-        """Videos on the right side."""
+        """Number of correctly predicted videos."""
         return self.caught + self.quiet
 
     @property
     def videos(self) -> int:
-        """All of them."""
+        """Number of all videos."""
         return self.correct + self.missed + self.alarmed
 
     @property
     def accuracy(self) -> float:
-        """Share of videos on the right side; ``nan`` without videos."""
+        """Share of correctly predicted videos; ``nan`` without videos."""
         return self.correct / self.videos if self.videos else float("nan")
 
 
 @dataclass(frozen=True)
 class VideoMetrics:
-    """One video.
+    """One video: its events, and how they compare with the ground truth.
 
     Attributes:
-        video: The video and what is known of it.
+        video: The video.
         track: Its scores.
-        rule: How they became events.
-        events: What was found.
-        truth: What really happens, in seconds on the video's clock: () never, None: not known.
-        score: The highest smoothed score: what the threshold is held against.
-        match: Events against the truth; None where that is not known.
-        frames: Labels and scores of its frames under the protocol; None without truth.
-        auc: Frame AUC within this video; ``nan`` unless it has frames of both kinds.
+        rule: The rule that turned the scores into events.
+        events: Its events.
+        truth: Ground truth intervals in seconds on the video's clock; (): nothing happens; None:
+            not known.
+        score: The highest smoothed score, which is compared with the threshold.
+        match: How events match the ground truth; None where that is not known.
+        frames: Labels and scores of its frames under the protocol; None without ground truth.
+        auc: Frame AUC within this video; ``nan`` unless it has frames of both classes.
     """
 
     video: LabelledVideo
@@ -108,19 +108,19 @@ class VideoMetrics:
 
     @property
     def predicted_abnormal(self) -> bool:
-        """Whether something odd is said to happen in it."""
+        """Whether it has an event."""
         return bool(self.events)
 
     @property
     def correct(self) -> bool:
-        """Whether that is so."""
+        """Whether it has an event exactly if it is abnormal."""
         return self.predicted_abnormal == self.video.abnormal
 
     @property
     def false_alarms(self) -> FalseAlarmRate:
-        """Events that touch nothing true, and the hours in which nothing happens.
+        """Events that touch no true event, and the hours in which nothing happens.
 
-        An abnormal video without known event times is not counted for false alarms.
+        An abnormal video without ground truth counts for neither.
         """
         if self.match is None or self.truth is None:
             return FalseAlarmRate(0, 0.0)
@@ -132,20 +132,19 @@ class VideoMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Figures over some videos; shares and areas in [0, 1], ``nan`` where undefined.
+    """Metrics of some videos; shares and areas in [0, 1], ``nan`` where undefined.
 
     Attributes:
-        videos: How many.
-        abnormal: Abnormal ones among them.
-        hours: Length of all of them.
-        frames: Frame-level figures over those whose truth is known; None where no abnormal
-            video's is.
+        videos: Number of videos.
+        abnormal: Number of abnormal ones among them.
+        hours: Their total length.
+        frames: Frame metrics of those with ground truth; None where no abnormal video has any.
         video_auc: AUC of the videos' scores against their labels.
-        confusion: Videos called right and wrong.
-        found: True events that an event touches.
-        missed: True events that none does.
-        delays_s: For each found one, seconds from its start to the alarm, 0 if it came before.
-        false_alarms: Events that touch nothing true, and the hours of normal video.
+        confusion: The confusion matrix of videos.
+        found: Number of true events that an event touches.
+        missed: Number of true events that none touches.
+        delays_s: For each found one, seconds from its start to the alarm; 0 if that came before.
+        false_alarms: Events that touch no true event, and the hours of normal video.
     """
 
     videos: int
@@ -167,21 +166,25 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model on labelled videos that it was not trained on.
+    """A model on labelled videos.
 
     Attributes:
-        protocol: What the frame figures stand on.
-        rule: How scores became events, where a camera has no rule of its own.
+        protocol: What the frame metrics are computed on.
+        rule: The event rule, where a camera has no rule of its own.
         overall: All videos.
         classes: By label. The areas of an abnormal class are against all normal videos.
         groups: By recording, camera or scene.
         videos: Each video, in the order given.
-        frame_auc: Frame AUC with its interval by resampling groups; None with too few groups. Its
-            ends are ``nan`` where all resamples are alike.
+        frame_auc: Frame AUC with its interval by resampling groups; None with too few groups. The
+            ends are ``nan`` where all resamples are equal.
         video_auc: AUC of videos, likewise.
-        accuracy: Share of videos on the right side, with its exact interval, or resampling's where
-            that reaches further.
+        accuracy: Share of correctly predicted videos with its exact interval, or resampling's where
+            that is wider.
         events_found: Share of true events found, likewise; None: there are none.
+        model: Name of the model.
+        data: Name of the data set.
+        warnings: What a reader of the metrics should know.
+        failed: A line for each video that could not be scored.
     """
 
     protocol: FrameProtocol
@@ -194,3 +197,12 @@ class Evaluation:
     video_auc: Interval | None
     accuracy: Interval
     events_found: Interval | None
+    model: str = ""
+    data: str = ""
+    warnings: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """``fight on clips``."""
+        return f"{self.model} on {self.data}"

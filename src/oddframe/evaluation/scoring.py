@@ -1,10 +1,11 @@
-"""Scores of many videos by one model; features are kept, so that a second run starts at once."""
+"""Score many videos with one model; features are stored, so that a second run starts at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from oddframe._utils.files import is_dir
+from oddframe._utils.progress import StageProgress, ignore_progress
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.precomputed import (
     has_precomputed_features,
@@ -21,52 +22,53 @@ from oddframe.timeline import ScoreTrack
 from oddframe.training.data.parallel import CancelCheck, parallel_map
 from oddframe.video.mask import Mask, Masks
 
-ScoringProgress = Callable[[int, int], None]
-
 
 def score_videos(
     detector: Detector,
     videos: Sequence[LabelledVideo],
     store: FeatureStore,
-    progress: ScoringProgress | None = None,
+    progress: StageProgress = ignore_progress,
     jobs: int = 1,
     masks: Masks = Masks(),  # noqa: B008 - frozen
 ) -> tuple[list[tuple[LabelledVideo, ScoreTrack]], list[str]]:
-    """Tracks of all videos that can be read, in order, and a line for each that cannot.
+    """Scores of all videos that can be read, in order, and a line for each that cannot.
 
     Args:
-        detector: The model and what feeds it.
+        detector: The model and its backbone.
         videos: Videos, folders of frames, or files of features.
-        store: Where features are kept.
-        progress: Called with (videos done, videos in all).
-        jobs: Videos that are decoded side by side.
-        masks: Parts of the pictures to ignore.
+        store: Where features are stored.
+        progress: Called after each video.
+        jobs: Number of videos that are decoded at the same time.
+        masks: Parts of the picture to ignore.
     """
 
-    def track(video: LabelledVideo, check_cancelled: CancelCheck) -> ScoreTrack:
+    def score(video: LabelledVideo, check_cancelled: CancelCheck) -> ScoreTrack:
         return detector.score(
             _features(detector, video, store, check_cancelled, masks.of(video.path))
         )
 
-    def told(done: int, _video: LabelledVideo) -> None:
-        if progress is not None:
-            progress(done, len(videos))
+    def on_done(done: int, _: LabelledVideo) -> None:
+        progress(done, len(videos))
 
-    tracks: list[tuple[LabelledVideo, ScoreTrack]] = []
+    scored: list[tuple[LabelledVideo, ScoreTrack]] = []
     failed: list[str] = []
-    for video, made in zip(videos, parallel_map(videos, track, jobs, told), strict=True):
-        if isinstance(made, ScoreTrack):
-            tracks.append((video, made))
+    for video, result in zip(videos, parallel_map(videos, score, jobs, on_done), strict=True):
+        if isinstance(result, ScoreTrack):
+            scored.append((video, result))
         else:
-            reason, path = str(made), str(video.path)
+            reason, path = str(result), str(video.path)
             failed.append(reason if path in reason else f"{path}: {reason}")
-    return tracks, failed
+    return scored, failed
 
 
 def mask_used(video: LabelledVideo, masks: Masks) -> str:
-    """Digest of the mask that a video, which could be scored, was scored with; "": none.
+    """Digest of the mask that a video was scored with; "": none.
 
-    Features that were made before say it themselves.
+    Precomputed features have it in their spec.
+
+    Args:
+        video: A video that could be scored.
+        masks: The masks it was scored with.
     """
     if has_precomputed_features(video):
         return load_precomputed_features(video).spec.mask
@@ -74,12 +76,12 @@ def mask_used(video: LabelledVideo, masks: Masks) -> str:
 
 
 def check_precomputed_spec(model: Model, videos: Sequence[LabelledVideo]) -> None:
-    """Refuse published features that the model does not read, by the first that can be opened.
+    """Check that the model reads the precomputed features of these videos.
 
-    All of a data set are of one spec: one line says what some hundred would.
+    Opens the first that can be opened, because all features of a data set have the same spec.
 
     Raises:
-        InputError: they are of another spec; the line names the fields that differ.
+        InputError: they have another spec; the message names the fields that differ.
     """
     for video in videos:
         if video.precomputed is not None:
@@ -101,20 +103,26 @@ def _features(
     if has_precomputed_features(video):
         return load_precomputed_features(video)
     sha256 = content_hash(video.path)
-    kept = store.get(sha256, detector.extraction_spec(mask))
-    if kept is None:
-        fps = video.fps if is_dir(video.path) else None  # A video has its own times.
-        kept = detector.features(video.path, fps=fps, mask=mask, progress=check_cancelled).features
-        store.put(sha256, kept)
-    return kept
+    features = store.get(sha256, detector.extraction_spec(mask))
+    if features is None:
+        fps = video.fps if is_dir(video.path) else None  # Only frames in a folder have no times.
+        extraction = detector.features(video.path, fps=fps, mask=mask, progress=check_cancelled)
+        features = extraction.features
+        store.put(sha256, features)
+    return features
 
 
 def count_trained_on(model: Model, data: str, videos: Sequence[LabelledVideo]) -> int:
-    """How many of these videos, which could be scored, the model has learned from by its card.
+    """How many of these videos the model was trained on, by its card.
 
-    Videos are compared by their contents; others of the same group count, too. Features that a
-    published data set comes with are compared by the names of data set and group: to read gigabytes
-    again for a warning would take longer than the scores.
+    Videos are compared by their contents, and count also where another of their group was trained
+    on. Precomputed features of published data sets are compared by the names of data set and
+    group, because reading gigabytes for a warning would take longer than scoring.
+
+    Args:
+        model: The model.
+        data: Name of the data set.
+        videos: Videos that could be scored.
     """
     if data in dataset_names() and any(video.precomputed is not None for video in videos):
         unseen = model.unseen_groups(data)

@@ -1,7 +1,4 @@
-"""Features of one video side by side: of the picture and of its sound, or of several backbones.
-
-Which numbers of a feature are of the sound, by the names of the backbones that made them.
-"""
+"""Join the features of several backbones; find which numbers of a feature describe the sound."""
 
 from __future__ import annotations
 
@@ -16,15 +13,15 @@ from oddframe.features.spec import IMPORTED, Features
 
 
 def join_features(parts: Sequence[Features]) -> Features:
-    """Features of the same snippets, one backbone's after the other's, in one array (C, T, D).
+    """Concatenate features of the same snippets along D, to one array (C, T, D) float32.
 
-    Features of sound have one crop, which is repeated for every crop of the picture.
+    Features of the sound have one crop, which is repeated for every crop of the picture.
 
     Args:
-        parts: At least one; those of the picture first.
+        parts: Features of one backbone each, at least one; visual features first.
 
     Raises:
-        InputError: they are not of the same snippets, or not of the same crops.
+        InputError: the snippets, crops or masks differ.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -33,13 +30,13 @@ def join_features(parts: Sequence[Features]) -> Features:
     arrays = []
     for part in parts:
         if part.spec.has_picture and part.spec.preprocessing != first.spec.preprocessing:
-            raise InputError("features of pictures that were cut in two ways do not go together")
+            raise InputError("features with different preprocessing cannot be joined")
         if part.spec.has_picture and part.spec.mask != first.spec.mask:
-            raise InputError("features of pictures with two masks do not go together")
+            raise InputError("features with different masks cannot be joined")
         if part.timebase != first.timebase:
             raise InputError(
-                f"features of {part.timebase.n_snippets} snippets do not go together with those of "
-                f"{first.timebase.n_snippets} others"
+                f"features of {first.timebase.n_snippets} snippets cannot be joined with features "
+                f"of {part.timebase.n_snippets} other snippets"
             )
         array = np.asarray(part.array, dtype=np.float32)
         arrays.append(np.repeat(array, crops, axis=0) if len(array) < crops else array)
@@ -53,16 +50,16 @@ def join_features(parts: Sequence[Features]) -> Features:
 
 
 def count_audio_dims(backbones: str) -> int:
-    """How many numbers at the end of a feature are of the sound; 0: none.
+    """Count the numbers at the end of a feature that describe the sound.
 
     Args:
         backbones: As in a ``FeatureSpec``: ``i3d+aisfx``, ``imported:i3d+vggish``. Published
-            features of unknown sound are ``imported:i3d+dim64``.
+            features of the sound by an unknown backbone are ``imported:i3d+dim64``.
     """
-    listening = {kind.name: kind.dim for kind in known_backbones() if kind.is_audio}
+    audio_dims = {spec.name: spec.dim for spec in known_backbones() if spec.is_audio}
     names = backbones.removeprefix(IMPORTED).split("+")
-    found = sum(listening.get(name, 0) for name in names)
+    count = sum(audio_dims.get(name, 0) for name in names)
     unknown = names[-1].removeprefix("dim")
-    if not found and len(names) > 1 and backbones.startswith(IMPORTED) and unknown.isdecimal():
+    if not count and len(names) > 1 and backbones.startswith(IMPORTED) and unknown.isdecimal():
         return int(unknown)
-    return found
+    return count

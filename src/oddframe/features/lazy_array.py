@@ -1,7 +1,8 @@
-"""Features that stay on disk: ten crops of UCF-Crime are 33 GB and fit into no memory.
+"""Features on disk whose crops are read on access.
 
-``CropArray`` stands where an array (C, T, D) would: it has its shape, and a crop is read when it is
-asked for. What works a crop at a time (scoring, bags) never holds more than one of them.
+The ten crops of UCF-Crime take 33 GB. A ``CropArray`` takes the place of an array (C, T, D): it has
+its shape, and reads a crop when it is indexed. Scoring and the training bags use one crop at a time
+and so never hold more than one in memory.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 CropFeatures = NDArray[np.float32] | NDArray[np.float16]  # (T, D)
+FeatureArray = NDArray[np.float32] | NDArray[np.float16]  # (C, T, D)
 
 
 class CropArray:
-    """Features (C, T, D) of a video on disk, a crop at a time.
+    """Features (C, T, D) of a video on disk, read one crop at a time.
 
     Args:
         shape: (C, T, D).
         dtype: float32 or float16.
-        read: Number of a crop -> its rows (T, D), mapped from the file or read from it; picklable,
-            for other processes read the same files.
+        read: Returns the rows (T, D) of a crop, whose number starts from 0, mapped or read from the
+            file. It has to be picklable, because other processes read the same files.
         files: All files that the rows are read from.
-        start: First snippet of these files that is part of it.
+        start: Number of the first snippet, counted in the files.
     """
 
     def __init__(
@@ -44,70 +46,69 @@ class CropArray:
         return self.shape[0]
 
     def __getitem__(self, crop: int) -> CropFeatures:
-        """(T, D) rows of a crop, from 0.
+        """Read the rows (T, D) of a crop.
 
         Raises:
             IndexError: there is no such crop.
-            InputError: its file cannot be read, or is another one by now.
+            InputError: its file cannot be read, or changed since the array was made.
         """
         if not 0 <= crop < len(self):
             raise IndexError(crop)
         return self._read(crop)
 
-    def between(self, start: int, stop: int) -> CropArray:
-        """(C, stop - start, D) the snippets from ``start`` to before ``stop``, still on disk."""
-        crops, _, dim = self.shape
-        read = partial(_sliced_crop, self._read, start, stop)
-        shape = crops, stop - start, dim
-        return CropArray(shape, self.dtype, read, self.files, self.start + start)
-
     def __iter__(self) -> Iterator[CropFeatures]:
         return (self[crop] for crop in range(len(self)))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """All crops in memory, for what needs them at once."""
+        """Read all crops into memory."""
         if copy is False:
-            raise ValueError("features on disk cannot be handed out without a copy")
+            raise ValueError("features on disk cannot become an array without a copy")
         return np.stack(list(self)).astype(dtype or self.dtype, copy=False)
 
+    def slice_snippets(self, start: int, stop: int) -> CropArray:
+        """Get the snippets from ``start`` to before ``stop``, still on disk."""
+        crops, _, dim = self.shape
+        read = partial(_read_slice, self._read, start, stop)
+        return CropArray(
+            (crops, stop - start, dim), self.dtype, read, self.files, self.start + start
+        )
 
-def _sliced_crop(
+
+AnyFeatures = FeatureArray | CropArray
+
+
+def _read_slice(
     read: Callable[[int], CropFeatures], start: int, stop: int, crop: int
 ) -> CropFeatures:
     return read(crop)[start:stop]
 
 
-FeatureArray = NDArray[np.float32] | NDArray[np.float16]
-AnyFeatures = FeatureArray | CropArray
-
-
 def slice_snippets(array: AnyFeatures, start: int, stop: int) -> AnyFeatures:
-    """(C, stop - start, D) the snippets of (C, T, D) from ``start`` to before ``stop``."""
+    """Get the snippets from ``start`` to before ``stop`` of (C, T, D) features."""
     if isinstance(array, CropArray):
-        return array.between(start, stop)
+        return array.slice_snippets(start, stop)
     return array[:, start:stop]
 
 
 class CropViews(Sequence[NDArray[np.float32]]):
-    """The crops of one or more features in a row, each (T, D) float32.
+    """The crops of several features (C, T, D) in one sequence, each (T, D) float32.
 
-    Those on disk are read when they are asked for; those in memory are float32 from then on.
+    Crops on disk are read on access; features in memory are converted to float32 once.
     """
 
     def __init__(self, arrays: Sequence[AnyFeatures]):
-        ready = [
+        self._arrays: tuple[AnyFeatures, ...] = tuple(
             a if isinstance(a, CropArray) else a.astype(np.float32, copy=False) for a in arrays
-        ]
-        self._places = [(array, crop) for array in ready for crop in range(len(array))]
-        self._ready = tuple(ready)
+        )
+        self._crops = [(array, crop) for array in self._arrays for crop in range(len(array))]
 
     @property
     def arrays(self) -> tuple[AnyFeatures, ...]:
-        """What the crops are of, each (C, T, D)."""
-        return self._ready
+        """The features (C, T, D) that the crops belong to."""
+        return self._arrays
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._crops)
 
     @overload
     def __getitem__(self, index: int) -> NDArray[np.float32]: ...
@@ -119,5 +120,5 @@ class CropViews(Sequence[NDArray[np.float32]]):
     ) -> NDArray[np.float32] | Sequence[NDArray[np.float32]]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        array, crop = self._places[index]
+        array, crop = self._crops[index]
         return array[crop].astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""What a feature is: everything that its numbers depend on, in one hashable record."""
+"""The features of a video, and the spec: everything that the numbers of a feature depend on."""
 
 from __future__ import annotations
 
@@ -17,31 +17,30 @@ from oddframe.timeline import Timebase
 from oddframe.video.snippets.crops import tile_grid, with_views
 from oddframe.video.snippets.transforms import MAX_FEATURE_DIM, Preprocessing, PreprocessingFields
 
-# What stands before a backbone's name where features were made elsewhere.
+# Prefix of the backbone's name in the spec of features that were made by other software.
 IMPORTED = "imported:"
-# Of ``FeatureSpec.mask``.
 MaskDigest = Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")]
 # Fields that change how densely or precisely a video is read, or which parts of it, but not what a
-# feature means: a model scores features that differ from its own in these alone.
+# feature means. A model accepts features that differ from its own in these fields only.
 SAMPLING_FIELDS = frozenset({"precision", "stride", "mask"})
-# The same picture in one, five or ten views differs in these together (``video/views.py``).
+# Fields in which one, five and ten views of the same picture differ (``with_views``).
 VIEW_FIELDS = frozenset({"resize", "crops"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec(Preprocessing):
-    """Everything that a feature's numbers depend on: the preprocessing, and what looked at it.
+    """Everything that the numbers of a feature depend on: preprocessing, backbone and precision.
 
     Attributes:
-        backbone: Name in the backbone registry, ``i3d``; ``i3d+aisfx`` where the features of
-            several stand side by side; ``imported:i3d`` if made elsewhere.
-        weights_sha256: Of the weights that were used, with ``+`` between those of several; empty
-            where they are unknown.
+        backbone: Name in the registry of backbones, ``i3d``; ``i3d+aisfx`` for joined features of
+            several; ``imported:i3d`` for features that were made by other software.
+        weights_sha256: Of the backbone's weights; joined by ``+`` for several backbones, "" if the
+            weights are unknown.
         dim: Length D of a feature.
-        precision: What the engine computed in, ``float32`` or ``bfloat16``; sound is always
-            listened to in float32.
-        mask: Digest of the mask that was painted over each picture (``Mask.digest``); "": none.
-            It is left out of ``to_dict`` and of the hash then.
+        precision: ``float32`` or ``bfloat16``, for visual backbones; audio backbones always compute
+            in float32.
+        mask: Digest of the mask that was painted over each picture (``Mask.digest``); "": no mask,
+            and ``to_dict`` and the hash leave the field out.
     """
 
     backbone: str
@@ -52,36 +51,36 @@ class FeatureSpec(Preprocessing):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing alone."""
+        """The fields of ``Preprocessing`` alone."""
         names = Preprocessing.__dataclass_fields__
         return Preprocessing(**{name: getattr(self, name) for name in names})
 
     @property
     def tiles(self) -> tuple[int, int] | None:
-        """(rows, columns) if the crops are the tiles of a picture; None if they are views of it."""
+        """(rows, columns) if the crops are tiles or regions of a picture; None for views."""
         return tile_grid(self.crops)
 
     @property
     def imported(self) -> bool:
-        """Whether oddframe cannot make such features, only read them."""
+        """Whether the features were made by other software."""
         return self.backbone.startswith(IMPORTED)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """Convert to JSON types."""
         data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        if not self.mask:  # Hashes from before there were masks stay as they are.
+        if not self.mask:  # Keeps the hashes of specs that are older than masks.
             del data["mask"]
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FeatureSpec:
-        """Back from ``to_dict``.
+        """Undo ``to_dict``.
 
         Raises:
             InputError: a field is missing, unknown, of the wrong type or beyond its limits.
         """
         if not isinstance(data, Mapping):
-            raise InputError(f"a feature spec is fields by name, not {data!r:.40}")
+            raise InputError(f"a feature spec is a mapping, not {data!r:.40}")
         if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
             raise InputError(f"a feature spec has no field {', '.join(unknown)}: newer version?")
         values: dict[str, Any] = {
@@ -101,26 +100,28 @@ class FeatureSpec(Preprocessing):
         return spec
 
     def hash(self) -> str:
-        """Sixteen hex digits that name this spec in file names."""
+        """Compute the 16 hex digits that identify this spec in file names."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def differences(self, other: FeatureSpec, *, sampling: bool = False) -> list[str]:
-        """Lines ``field: ours, not theirs`` for the fields that differ.
+        """List the fields that differ, each as ``field: ours, not theirs``.
 
-        Differences in how a video is sampled (stride, precision, number of views, mask) count only
-        with ``sampling``.
+        Args:
+            other: Another spec.
+            sampling: Also list differences in how a video is sampled: stride, precision, number of
+                views and mask.
         """
-        same: frozenset[str] = frozenset()
+        ignored: frozenset[str] = frozenset()
         if not sampling:
-            pictures = [self, *(with_views(self, views) for views in (1, 5, 10))]
-            if any(_same_views(picture, other) for picture in pictures):
-                same = VIEW_FIELDS
-            same |= SAMPLING_FIELDS
+            variants = [self, *(with_views(self, views) for views in (1, 5, 10))]
+            if any(_same_views(variant, other) for variant in variants):
+                ignored = VIEW_FIELDS
+            ignored |= SAMPLING_FIELDS
         lines = []
         for f in fields(self):
             ours, theirs = getattr(self, f.name), getattr(other, f.name)
-            if ours != theirs and f.name not in same:
+            if ours != theirs and f.name not in ignored:
                 lines.append(f"{f.name}: {ours}, not {theirs}")
         return lines
 
@@ -136,16 +137,23 @@ class _SpecFields(PreprocessingFields):
 
 
 def _same_views(ours: FeatureSpec, theirs: FeatureSpec) -> bool:
-    # The order of crops is of no matter to a model: it takes the mean of their scores.
-    mixed = ours.tiles is None and sorted(ours.crops) == sorted(theirs.crops)
-    return ours.resize == theirs.resize and (mixed or ours.crops == theirs.crops)
+    # A model takes the mean score of the crops, so the order of views does not matter.
+    reordered = ours.tiles is None and sorted(ours.crops) == sorted(theirs.crops)
+    return ours.resize == theirs.resize and (reordered or ours.crops == theirs.crops)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of one video: ``array`` (C crops, T snippets, D), how they were made, their time.
+    """Features of one video.
 
-    The array may lie on disk (``CropArray``): what works a crop at a time never holds it whole.
+    Attributes:
+        array: (C, T, D): crops, snippets, length of a feature. In memory, or a ``CropArray`` on
+            disk.
+        spec: How they were made.
+        timebase: When each snippet starts and ends.
+
+    Raises:
+        InputError: the shape of the array does not match the spec and the timebase.
     """
 
     array: AnyFeatures

@@ -1,11 +1,9 @@
-"""What a method is: features of snippets in, one score a snippet out, and how it learns.
+"""What a method is: its network, loss and training recipe, and the types that these exchange.
 
-A *bag* is a video (or one crop of it) as T snippet features; only the bag's label is known. A
-method is found by name in ``registry.py``; adding one takes one module and one line there.
-
-Methods that train in stages.
-
-Limits of a method's configuration: a model file or a YAML may hold any number.
+A *bag* is a video, or one crop of it, as T snippet features. A network scores every snippet. Of the
+training videos a method knows what its type says: the video's label (``WeaklySupervised``), that
+they are normal (``OneClass``, in ``one_class/base.py``) or nothing (``Unsupervised``).
+``registry.py`` lists all methods.
 """
 
 from __future__ import annotations
@@ -16,37 +14,33 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
-
-
-class StagedNetwork(nn.Module):
-    """A network whose loss depends on how far its training is, set before every step.
-
-    ``done`` is a buffer, so that a resumed training stands where it was.
-    """
-
-    done: Tensor  # () share of the training that is done; 1 where it is not set
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("done", torch.ones(()))
-
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
 Supervision = Literal["video labels", "normal videos", "none"]
 Verification = Literal["parity", "from the paper", "ours"]
 
+# Largest sizes in a config. Model files and YAML files may hold any number, and a network of that
+# size would be allocated.
+MAX_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of an image.
+MAX_LAYERS = 64  # Layers, and iterations.
+
+
+class MethodConfig(BaseModel):
+    """Base of a method's settings: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
 
 @dataclass(frozen=True)
 class Output:
-    """What a network gives; subclasses add what their loss reads.
+    """What a network returns; subclasses add what their loss reads.
 
     Attributes:
-        scores: (B, T) in [0, 1], higher is odder.
-        logits: (B, T) the same before the sigmoid: where scores of 1 can no longer be told apart,
-            logits can.
+        scores: (B, T) anomaly scores in [0, 1], higher is more anomalous.
+        logits: (B, T) the scores before the sigmoid. They still differ where scores round to 1.
     """
 
     scores: Tensor
@@ -55,9 +49,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Loss:
-    """``total``, the scalar to minimise, and the unweighted scalars that it is made of, by name.
+    """The loss of one batch.
 
-    The terms are to be read: gradients go through ``total`` alone.
+    Attributes:
+        total: Scalar to minimise.
+        terms: The unweighted scalars that ``total`` is made of, by name. They are for logs:
+            they are detached, so gradients flow through ``total`` alone.
     """
 
     total: Tensor
@@ -67,23 +64,36 @@ class Loss:
         object.__setattr__(self, "terms", {n: term.detach() for n, term in self.terms.items()})
 
 
+class StagedNetwork(nn.Module):
+    """A network whose loss depends on the training progress, which is set before every step.
+
+    ``done`` is a buffer, so a checkpoint contains it.
+    """
+
+    done: Tensor  # () share of the training steps that are done; 1 outside training
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("done", torch.ones(()))
+
+
 @dataclass(frozen=True)
 class MethodInfo:
-    """Where a method comes from, and how far ours can be trusted to be it.
+    """Where a method comes from, and how far this implementation was verified.
 
     Attributes:
         paper: Authors, title, venue.
         inputs: What it reads, in words.
-        supervision: What it is told of the training videos.
-        checked: ``parity``: figures of the published code are reproduced; ``from the paper``: our
-            reading, held by tests of its behaviour; ``ours``: there is nothing to compare with.
-        evidence: What of it is reproduced or tested, in a line.
-        deviations: What ours does otherwise, or chose where the paper is silent.
+        checked: ``parity``: it reproduces the results of the published code; ``from the paper``:
+            implemented from the paper, with tests of the loss and of the behaviour; ``ours``: there
+            is nothing to compare with.
+        evidence: What is reproduced or tested, in a line.
+        deviations: Where this implementation differs from the paper, and what was chosen where the
+            paper is silent.
     """
 
     paper: str
     inputs: str
-    supervision: Supervision
     checked: Verification
     evidence: str
     deviations: tuple[str, ...] = ()
@@ -100,7 +110,7 @@ class Recipe:
         steps: Optimiser steps.
         normal_bags: Normal bags a step.
         abnormal_bags: Abnormal bags a step.
-        segments: Segments that a bag is brought to before training.
+        segments: Segments of a bag in training: its snippets are averaged to this number.
         clip_norm: Largest norm of the gradient; None: not clipped.
         average: Decay of the exponential moving average of the weights; 0: none.
     """
@@ -117,27 +127,23 @@ class Recipe:
 
 
 class Method(ABC, Generic[ConfigT, OutputT]):
-    """A method: its name, its configuration, its network, its loss and its recipe.
+    """Base of all methods; derive from ``WeaklySupervised``, ``OneClass`` or ``Unsupervised``.
 
     Attributes:
         name: Name in the registry, ``ur_dmu``.
         title: Name in print, ``UR-DMU``.
-        year: Of publication.
-        info: Its paper, and how it was checked.
-        Config: Pydantic model of its settings; an unknown field is an error.
-        recipe: How it is trained unless told otherwise.
-        one_class: Learns from normal videos alone; its network is a ``OneClassNetwork``.
-        trained_by_steps: Of one that does: what it remembers at once is then trained by steps. The
-        others'
-            loss is never asked for.
-        backbones: The only ones whose features it reads, the usual one first: those of frames,
-            which are never standardised. None: it reads any features.
-        unsupervised: Trained by steps, but told nothing: bags are drawn whatever their labels,
-            and those of a batch mean nothing.
-        supports_microbatches: The loss of as many normal as abnormal bags is the mean over its
-        parts, where a
-            part holds the i-th normal bag if it holds the i-th abnormal one, and no layer mixes
-            bags: a step may then take a batch part by part, in a fraction of the memory.
+        year: Year of publication.
+        info: Its paper, and how the implementation was verified.
+        Config: Pydantic model of its settings.
+        Network: Its network, built as ``Network(dim, config)``; see ``network``.
+        recipe: How it is trained by default.
+        supervision: What it knows of the training videos.
+        closed_form: Whether it is fitted at once, without optimiser steps; ``loss`` is not called.
+        backbones: The only backbones whose features it reads, the default one first. Such
+            features are grey frames, which are never standardised. Empty: it reads any features.
+        supports_microbatches: Whether a batch of as many normal as abnormal bags may be split to
+            save memory. Then the loss must be the mean of the losses of the parts, where the i-th
+            normal and the i-th abnormal bag stay together, and no layer may mix bags.
     """
 
     name: str
@@ -145,65 +151,114 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     year: int
     info: MethodInfo
     Config: type[ConfigT]
+    Network: type[nn.Module]
     recipe: Recipe
-    one_class: bool = False
-    trained_by_steps: bool = False
+    supervision: Supervision
+    closed_form: bool = False
     backbones: tuple[str, ...] = ()
-    unsupervised: bool = False
     supports_microbatches: bool = False
 
     @property
-    def closed_form(self) -> bool:
-        """Whether all of it is found at once."""
-        return self.one_class and not self.trained_by_steps
+    def one_class(self) -> bool:
+        """Whether it learns from normal videos alone; it is a ``OneClass``."""
+        return self.supervision == "normal videos"
+
+    @property
+    def unsupervised(self) -> bool:
+        """Whether it reads no labels; it is an ``Unsupervised``."""
+        return self.supervision == "none"
+
+    @property
+    def trained_by_steps(self) -> bool:
+        """Whether it is trained by optimiser steps."""
+        return not self.closed_form
+
+    @property
+    def needs_abnormal_videos(self) -> bool:
+        """Whether it cannot be trained without abnormal videos."""
+        return self.supervision == "video labels"
 
     @abstractmethod
-    def network(self, dim: int, config: ConfigT) -> nn.Module:
-        """A fresh network for features of length ``dim``.
+    def describe_target(self, labels: Iterable[str]) -> str:
+        """What a model of this method detects, in words, as far as nobody has said.
 
-        Its ``forward(features, labels=None)`` takes (B, T, dim), or (B, C, T, dim) whose C crops'
-        scores are averaged, and gives an ``Output``. ``labels`` (B,), 0 normal and 1 abnormal, are
-        given in training only, with features (B, T, dim) and at least one bag of either kind; a
-        method ``without_labels`` sees by them that it is trained, and does not read them. One that
-        smooths over time is ``SmoothingNetwork``.
+        Args:
+            labels: Classes of the abnormal training videos.
         """
+
+    def network(self, dim: int, config: ConfigT) -> nn.Module:
+        """Build an untrained network for features of length ``dim``.
+
+        Its ``forward(features, labels=None)`` takes (B, T, dim), or (B, C, T, dim) and averages the
+        scores of the C crops, and returns an ``Output``. ``labels`` (B,), 0 normal and 1 abnormal,
+        are given in training only, with features (B, T, dim) and at least one bag of either class.
+        The network of an ``Unsupervised`` method must not read them: they only say that this is
+        training. A network that smooths over time derives from ``SmoothingNetwork``.
+        """
+        return self.Network(dim, config)
 
     @abstractmethod
     def loss(self, output: OutputT, labels: Tensor, config: ConfigT) -> Loss:
-        """The loss of what the network gave in training for bags with ``labels`` (B,)."""
+        """The loss of what the network returned in training for bags with ``labels`` (B,)."""
 
     def parameter_groups(self, network: nn.Module, config: ConfigT) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Groups of parameters as PyTorch's optimisers take them; a group's own settings win."""
+        """Parameter groups for the optimiser; a group's own settings replace the recipe's."""
         return [{"params": list(network.parameters())}]
 
     def begin_step(self, network: nn.Module, done: float, config: ConfigT) -> None:  # noqa: ARG002
-        """Called before every training step with the share of the steps that is done, in [0, 1).
+        """Prepare ``network`` for a training step.
 
-        A network that is ``StagedNetwork`` keeps it. What else a method changes from stage to
-        stage has to
-        be a buffer of the network, so that a resumed training stands where it was.
+        Whatever an override changes from stage to stage must be a buffer of the network, so that a
+        checkpoint contains it.
+
+        Args:
+            network: In training.
+            done: Share of the steps that are done, in [0, 1).
+            config: The method's.
         """
         if isinstance(network, StagedNetwork):
             network.done.fill_(done)
 
     def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
-        """Called without gradients when ``network`` is looked at: it is to be used as it is.
+        """Set what the scores depend on besides the weights; called without gradients.
 
-        A method whose scores are no probabilities sets their scale here, by the features (1, T, D)
-        of the training set's ``normal`` videos, and one whose scores depend on what is normal
-        learns that.
+        Training calls it whenever it evaluates or saves the network. A method whose scores are not
+        probabilities sets their scale here, and a method whose scores depend on statistics of
+        normal features computes these.
+
+        Args:
+            network: In evaluation mode.
+            normal: Features (1, T, D) of each normal training video.
         """
 
     def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, ConfigT] | None:  # noqa: ARG002
-        """Feature length and config of a published checkpoint, read from its tensors' shapes.
+        """Feature length and config of a published checkpoint, from its tensors' shapes.
 
-        None: its names are not this method's. Whether every tensor fits is not looked at here.
+        Returns:
+            None if the names are not those of this method. Whether all tensors fit is left to the
+            caller.
         """
         return None
 
 
+class WeaklySupervised(Method[ConfigT, OutputT]):
+    """A method that knows the label of each training video, but not when something happens."""
+
+    supervision = "video labels"
+
+    def describe_target(self, labels: Iterable[str]) -> str:
+        """The classes of the abnormal videos."""
+        return ", ".join(sorted(set(labels)))
+
+
+class Unsupervised(Method[ConfigT, OutputT]):
+    """A method that reads no labels: bags are drawn from all videos, whatever their labels."""
+
+    supervision = "none"
+
+    def describe_target(self, labels: Iterable[str]) -> str:  # noqa: ARG002
+        """What is rare, whatever it is."""
+        return "what is rare"
+
+
 AnyMethod = Method[Any, Any]
-
-
-MAX_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of a picture.
-MAX_LAYERS = 64  # Layers, and rounds of whatever is done again and again.

@@ -1,4 +1,4 @@
-"""A method's network between what every method needs: standardised features, honest scores."""
+"""A method's network with what every model adds: feature standardisation and a temperature."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.shared.scores import SmoothingNetwork
 from oddframe.timeline import FloatArray
 
-# A dimension that (almost) never moves says nothing, and dividing by its spread would shout it.
+# Dimensions with a smaller standard deviation, as a share of the mean one, are (almost) constant.
+# Dividing by it would amplify their noise, so they are divided by the mean one.
 _MIN_STD_RATIO = 1e-3
+# Snippets of each tile that are scored in one row: attention takes time with the square of it.
+_TILE_WINDOW = 2048
 
 
 class Standardise(nn.Module):
-    """(x − mean) / std per feature dimension, both (D,), as found over the training snippets."""
+    """(x - mean) / std for each feature dimension; both are (D,), of the training snippets."""
 
     mean: Tensor
     std: Tensor
@@ -35,12 +38,12 @@ class Standardise(nn.Module):
 
     @classmethod
     def identity(cls, dim: int) -> Standardise:
-        """Features as they are."""
+        """Leaves features of length ``dim`` as they are."""
         return cls(torch.zeros(dim), torch.ones(dim))
 
     @classmethod
     def fit(cls, views: Iterable[NDArray[np.floating[Any]]]) -> Standardise:
-        """To mean 0 and deviation 1 over the snippets of all ``views``, each (T, D)."""
+        """Gives mean 0 and standard deviation 1 over the snippets of all ``views``, each (T, D)."""
         count, total, squares = 0, np.float64(0), np.float64(0)
         for view in views:
             x = view.astype(np.float64)
@@ -52,17 +55,13 @@ class Standardise(nn.Module):
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
 
 
-# Snippets of each tile that are looked at together: attention over more takes its square in time.
-_TILE_WINDOW = 2048
-
-
 class ModelNetwork(nn.Module):
-    """Standardisation, a method's network, a temperature.
+    """Standardisation, a method's network, and a temperature.
 
-    MIL drives a network's logits so far out that scores of 0 and 1 can no longer be told apart, and
-    a ranking or a threshold among them means nothing. Scores are therefore the sigmoid of logits
-    over a temperature (Guo et al., ICML 2017): their order stays, their ties go. At temperature 1
-    they are the network's own.
+    MIL training makes logits so large that many scores round to 0 or 1, and can neither be ranked
+    nor compared with a threshold. Scores are therefore the sigmoid of logits divided by a
+    temperature (Guo et al., ICML 2017): the same order without ties. At temperature 1 they are the
+    network's own.
     """
 
     temperature: Tensor
@@ -74,30 +73,33 @@ class ModelNetwork(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, features: Tensor, spacing: float = 1.0) -> Tensor:
-        """Scores (B, T), in float64, of (B, T, D), or of (B, C, T, D), averaged over the C crops.
+        """(B, T, D) -> scores (B, T) in float64; (B, C, T, D): averaged over the C crops.
 
-        ``spacing``: the step between snippets over that of the profile ``best``; see
-        ``SmoothingNetwork``. In
-        float32 all logits above 17 would be scores of 1, and what is oddest could not be told from
-        what is odd.
+        In float32 every logit above 17 would give a score of exactly 1.
+
+        Args:
+            features: Before standardisation.
+            spacing: Step between snippets, divided by that of the profile ``best``; see
+                ``SmoothingNetwork``.
         """
         crops = features.shape[1] if features.ndim == 4 else 1
         x = self.standardise(features).flatten(0, -3)
-        told = {"spacing": spacing} if isinstance(self.network, SmoothingNetwork) else {}
-        logits: Tensor = self.network(x, **told).logits / self.temperature
+        extra = {"spacing": spacing} if isinstance(self.network, SmoothingNetwork) else {}
+        logits: Tensor = self.network(x, **extra).logits / self.temperature
         return logits.double().sigmoid().view(-1, crops, logits.shape[1]).mean(1)
 
     def score_views(self, array: AnyFeatures, spacing: float = 1.0) -> FloatArray:
-        """(C views, T, D) of one video -> (T,) scores: the mean over what all show the same."""
+        """Features (C crops, T, D) of one video -> mean scores (T,) over the crops."""
         total = np.zeros(array.shape[1])
-        for view in array:  # One at a time: ten take no more memory than one.
+        for view in array:  # One at a time: ten crops take no more memory than one.
             total += self._scores(view, spacing)
         return total / len(array)
 
     def score_tiles(self, array: NDArray[np.floating[Any]], spacing: float = 1.0) -> FloatArray:
-        """(R tiles, T, D) of one video -> (R, T) scores, a tile's snippets after the other's.
+        """Features (R tiles, T, D) of one video -> scores (R, T).
 
-        As in training the network sees all tiles in one row, in windows of 2,048 snippets.
+        As in training the network gets all tiles as one row of snippets, tile after tile, in
+        windows of 2,048 snippets a tile.
         """
         tiles, length, _ = array.shape
         parts = []

@@ -23,13 +23,13 @@ from oddframe._utils.files import write_bytes
 from oddframe.detector import VideoResult
 from oddframe.outputs import drawing as picture
 from oddframe.outputs.drawing import RgbImage, StepCurve, step_curve
-from oddframe.outputs.formats import FrameConsumer, VideoTarget
 from oddframe.outputs.highlights import (
     KEY_FRAME_SIDE,
     Highlight,
     KeyFrameCollector,
     select_highlights,
 )
+from oddframe.outputs.registry import FrameConsumer, VideoTarget
 from oddframe.outputs.text import format_clock, format_duration, tick_step
 
 INK, GREY, GAP_GREY = "#1d2430", "#6b7480", "#e6e9ed"
@@ -256,7 +256,7 @@ def write_png(
 
 @contextmanager
 def curve_writer(result: VideoResult, target: VideoTarget) -> Iterator[FrameConsumer]:
-    """Take key frames from a video, then draw its curve; a writer of ``outputs.formats``."""
+    """Take key frames from a video, then draw its curve; a writer of ``outputs.registry``."""
     highlights = select_highlights(result)
     collector = KeyFrameCollector((each.time_s for each in highlights), KEY_FRAME_SIDE)
     yield collector

@@ -1,15 +1,8 @@
-"""Write a result in the formats that were asked for, and name the files.
-
-Output files have names that every file system takes, and each input has names of its own.
-"""
+"""Write a result in the formats that were asked for, and check files that were written before."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -17,7 +10,7 @@ from typing import cast
 from oddframe._utils.files import file_sha256, make_folder, translate_os_errors
 from oddframe.detector import VideoLike, VideoResult
 from oddframe.errors import InputError, UsageError
-from oddframe.outputs.formats import (
+from oddframe.outputs.registry import (
     SCORE_FILE,
     FileWriter,
     VideoTarget,
@@ -188,86 +181,3 @@ def _refuse_overwriting_input(original: Path, targets: Iterable[Path]) -> None:
     for target in targets:
         if original.exists() and target.exists() and target.samefile(original):
             raise UsageError(f"{target}: this is the video itself; choose another place with --out")
-
-
-# What some file system or shell does not take: separators, wildcards, control characters, bytes
-# that are not text (Python passes those on as surrogates).
-_UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-# File names end at 255 bytes; an ending such as ".annotated.mp4" has to fit as well.
-_MAX_BYTES = 180
-
-
-def safe_file_name(name: str) -> str:
-    """A file name that every file system takes: no separator, no leading dash or dot, not empty."""
-    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", name)).strip(" ").rstrip(".")
-    if name.startswith(("-", ".")):
-        name = "_" + name[1:]
-    if _RESERVED.fullmatch(name):
-        name = f"_{name}"
-    if len(name.encode()) > _MAX_BYTES:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        name = name.encode()[: _MAX_BYTES - 9].decode(errors="ignore") + "-" + digest
-    return name or "video"
-
-
-def unique_stems(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[str]:
-    """A file name without ending for each input, all different, also where case does not count.
-
-    An input keeps its own name as long as no other has it. Inputs that share a name get their
-    endings (``a_mp4``, ``a_mkv``), else as many folders above as it takes (``cam1_a``,
-    ``cam2_a``), else a number. The same paths always give the same names.
-
-    Args:
-        paths: The inputs.
-        reserved: Names in lower case that no input gets.
-    """
-    names = [safe_file_name(path.name if _is_folder(path) else path.stem) for path in paths]
-    deepest = max((len(path.parts) for path in paths), default=1)
-    choices = [(0, True), *((depth, ending) for depth in range(1, deepest) for ending in (0, 1))]
-    result = list(names)
-    for group in _groups([name.casefold() for name in names]):
-        most = 1  # The shortest choice with the most different names.
-        for folders, ending in choices:
-            longer = [_longer(paths[i], names[i], folders, bool(ending)) for i in group]
-            if (different := len({name.casefold() for name in longer})) > most:
-                most = different
-                for i, name in zip(group, longer, strict=True):
-                    result[i] = name
-    return _numbered(result, reserved)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # Such as a name that no file can have.
-        return False
-
-
-def _longer(path: Path, name: str, folders: int, ending: bool) -> str:
-    above = [part for part in path.parts[:-1] if part not in (path.anchor, ".", "..")]
-    end = path.suffix.replace(".", "_") if ending else ""
-    return safe_file_name("_".join([*(above[-folders:] if folders else []), name + end]))
-
-
-def _groups(keys: Sequence[Hashable]) -> list[list[int]]:
-    """Positions of equal keys, only where there are two or more."""
-    found: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for position, key in enumerate(keys):
-        found[key].append(position)
-    return [group for group in found.values() if len(group) > 1]
-
-
-def _numbered(names: Sequence[str], reserved: Sequence[str]) -> list[str]:
-    """Names that still collide get -2, -3 …; a name that was unique before keeps its form."""
-    taken = {name.casefold() for name in names}
-    used = set(reserved)
-    result = []
-    for name in names:
-        unique, number = name, 1
-        while unique.casefold() in used or (number > 1 and unique.casefold() in taken):
-            number += 1
-            unique = f"{name}-{number}"
-        used.add(unique.casefold())
-        result.append(unique)
-    return result

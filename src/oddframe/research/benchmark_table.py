@@ -101,7 +101,7 @@ def rows(
 
 def chosen_anew(row: Row, config: TrainConfig, profile: str = "best") -> Row:
     """The row with every setting of the configuration's search to choose from in each part."""
-    settings = {str(each): each.of(config) for each in make_grid(config, views=False)}
+    settings = {str(each): each.apply_to(config) for each in make_grid(config, views=False)}
     spacing = _spacing(config, profile, row.clips)
     candidates = {name: method_trainer(each, spacing) for name, each in settings.items()}
     return replace(row, candidates=candidates, inner_folds=config.search.folds)

@@ -10,6 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from oddframe._utils.progress import (
+    MessageCallback,
+    ProgressCallback,
+    ignore_message,
+    ignore_progress,
+)
 from oddframe.backbones.engines import DeviceName, EngineName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError
@@ -25,8 +31,6 @@ from oddframe.training.config import MethodSection, RecipeSection, TrainConfig
 from oddframe.training.data.features import (
     Extractor,
     FeatureRequest,
-    SilentProgress,
-    TrainingProgress,
     VideoFeatures,
     load_features,
 )
@@ -150,7 +154,8 @@ def gathered(
     *,
     jobs: int = 1,
     profile: str = "best",
-    progress: TrainingProgress | None = None,
+    progress: ProgressCallback = ignore_progress,
+    message: MessageCallback = ignore_message,
 ) -> list[VideoFeatures]:
     """The features that ``config`` asks for, in the order of the videos; see ``clips_from``.
 
@@ -159,7 +164,7 @@ def gathered(
     """
     scored, seen = config.profiles()[profile], tuple(config.training_views().values())
     requests = [FeatureRequest(video, (scored, *seen)) for video in dataset.videos]
-    found, failed = load_features(requests, extractor, jobs, progress or SilentProgress())
+    found, failed = load_features(requests, extractor, jobs, progress, message)
     if failed:
         first, others = next(iter(failed.values())), len(failed) - 1
         more = f"; {others} other videos likewise: oddframe data check names all" if others else ""

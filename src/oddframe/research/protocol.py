@@ -32,9 +32,9 @@ from oddframe.research.splits import Folds, Part, Split
 from oddframe.timeline import FloatArray, ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
-from oddframe.training.fit_result import FitResult
 from oddframe.training.log import OnStep
 from oddframe.training.loop import OnNetwork, fit
+from oddframe.training.step import FitResult
 
 
 @dataclass(frozen=True)

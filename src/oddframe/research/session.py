@@ -9,6 +9,12 @@ from pathlib import Path
 import torch
 
 from oddframe._utils.files import translate_os_errors as file_told
+from oddframe._utils.progress import (
+    MessageCallback,
+    ProgressCallback,
+    ignore_message,
+    ignore_progress,
+)
 from oddframe.backbones.engines import DeviceName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import OddframeError, UsageError
@@ -29,7 +35,6 @@ from oddframe.research.splice import Clip
 from oddframe.research.splits import Part, with_bags
 from oddframe.training.config import TrainConfig, read_config
 from oddframe.training.config_files import find_config, shipped_config
-from oddframe.training.data.features import TrainingProgress
 
 TRAININGS = "trainings"
 
@@ -106,7 +111,8 @@ def prepare(
     device: DeviceName = "auto",
     decoders: int = 1,
     best_on_test: bool = False,
-    progress: TrainingProgress | None = None,
+    progress: ProgressCallback = ignore_progress,
+    message: MessageCallback = ignore_message,
 ) -> Session:
     """Make or find the features, and split them by the protocol of the data set's benchmark.
 
@@ -120,7 +126,8 @@ def prepare(
         device: Where backbone and trainings run.
         decoders: Videos that are decoded side by side.
         best_on_test: Look at the test set on the way, too.
-        progress: Is told of every video.
+        progress: Called after each video.
+        message: Called with what extraction reported.
 
     Raises:
         InputError: a video cannot be read.
@@ -131,9 +138,9 @@ def prepare(
     if seeds is not None:
         protocol = replace(protocol, repeats=seeds)
     extractor = extractor_of(store, device)
-    found = gathered(dataset, config, extractor, jobs=decoders, progress=progress)
+    found = gathered(dataset, config, extractor, jobs=decoders, progress=progress, message=message)
     clips = clips_from(dataset, config, found)
-    clips = with_bags(clips, found, config, store, progress.videos if progress else None)
+    clips = with_bags(clips, found, config, store, progress)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     setting = Setting(
         dataset=dataset.name,

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from oddframe._utils.progress import ProgressCallback, ignore_progress
 from oddframe.datasets.folds import grouped_folds
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
 from oddframe.errors import UsageError
@@ -19,7 +20,7 @@ from oddframe.features.lazy_array import CropArray
 from oddframe.research.splice import Clip
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.features import VideoFeatures, training_video
-from oddframe.training.data.samplers import Tell, with_cut_bags
+from oddframe.training.data.samplers import with_cut_bags
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def with_bags(
     found: Sequence[VideoFeatures],
     config: TrainConfig,
     root: Path,
-    tell: Tell | None = None,
+    progress: ProgressCallback = ignore_progress,
 ) -> tuple[Clip, ...]:
     """The clips; those that are trained on and lie on disk have their bags, kept in the store.
 
@@ -154,7 +155,7 @@ def with_bags(
         found: Their features, in the same order.
         config: Whose segments are cut.
         root: Of the store.
-        tell: Called with (videos done, videos in all, what is done).
+        progress: Called after each video.
 
     Raises:
         InputError: features cannot be read.
@@ -174,10 +175,6 @@ def with_bags(
     ]
     digests = [found[i].sha256 for i in trained]
     n = config.full_recipe().segments
-    cut = with_cut_bags(videos, seen, digests, n, root, tell or _silent)
+    cut = with_cut_bags(videos, seen, digests, n, root, progress)
     bags = {i: video.bags for i, video in zip(trained, cut, strict=True)}
     return tuple(replace(clip, bags=bags.get(i)) for i, clip in enumerate(clips))
-
-
-def _silent(done: int, total: int, what: str) -> None:
-    """Nothing."""

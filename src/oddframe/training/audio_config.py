@@ -1,4 +1,4 @@
-"""Methods that read picture and sound, and which numbers of a feature are of which."""
+"""Configure methods that read picture and sound: which part of a feature is the sound's."""
 
 from __future__ import annotations
 
@@ -16,47 +16,48 @@ def uses_audio(config: TrainConfig) -> bool:
 
 
 def with_required_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
-    """``config`` with the number of a feature's values that are of sound, if its method needs it.
-
-    What is set in the configuration stays, and so does a method that does not listen.
+    """As ``with_audio_dim``, but a method that reads sound must get some.
 
     Args:
-        config: What is to be trained.
-        backbones: That made the features, as in their spec: ``i3d+aisfx``.
+        config: The configuration of the training.
+        backbones: The backbones of the features, as in their spec: ``i3d+aisfx``.
 
     Raises:
-        UsageError: the method listens, and there is no sound in the features.
+        UsageError: the method reads sound, and the features have none.
     """
-    listening = with_audio_dim(config, backbones)
-    method, settings = listening.chosen_method()
+    changed = with_audio_dim(config, backbones)
+    method, settings = changed.chosen_method()
     if isinstance(settings, AudioVisualConfig) and settings.sound is None:
         raise UsageError(
             f"{method.title} reads picture and sound, but no sound is known of in these features "
             f"({backbones}): set features.backbone to i3d+aisfx, or method.config.sound to how "
             "many of a feature's numbers, the last ones, are of the sound"
         )
-    return listening
+    return changed
 
 
 def check_audio(config: TrainConfig, dataset: Dataset) -> None:
-    """Refuse, before any video is opened, a method that listens where nothing will.
+    """Check, before any video is opened, that a method that reads sound gets some.
 
-    Of features that come with the data set only their files can tell; ``run_training`` asks them.
+    Precomputed features are not checked here: whether they have sound is known once their files are
+    opened, in ``run_training``.
 
     Raises:
-        UsageError: the method listens, and no backbone that makes the features does.
+        UsageError: the method reads sound, and no backbone of the features does.
     """
     if not any(has_precomputed_features(video) for video in dataset.videos):
         with_required_audio_dim(config, config.features.backbone)
 
 
 def with_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
-    """As ``with_required_audio_dim``, but where there is no sound the configuration stays as it
-    is: its method
-    then takes the two halves of a feature for two modalities."""
+    """``config`` with the number of audio values of a feature, where its method needs that number.
+
+    A configuration that sets it, or whose method does not read sound, is returned unchanged. So is
+    one whose features have no sound: its method splits a feature into halves.
+    """
     settings = config.chosen_method()[1]
     sound = count_audio_dims(backbones)
     if not isinstance(settings, AudioVisualConfig) or settings.sound is not None or not sound:
         return config
-    told = {**config.method.config, "sound": sound}
-    return config.model_copy(update={"method": config.method.model_copy(update={"config": told})})
+    method = config.method.model_copy(update={"config": {**config.method.config, "sound": sound}})
+    return config.model_copy(update={"method": method})

@@ -20,7 +20,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from oddframe._utils.yaml_files import format_validation_error, read_yaml
 from oddframe.backbones.base import FULL_FRAME
-from oddframe.backbones.registry import get_backbones
+from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.presets import get_preset
@@ -138,7 +138,7 @@ class FeatureSection(Section):
     """
 
     preset: str | None = Field(default=None, exclude=True)
-    backbone: str = "i3d"
+    backbone: str = DEFAULT_BACKBONE
     resize: Size = FULL_FRAME.resize
     filter: ResamplingFilter = FULL_FRAME.filter
     jpeg_quality: JpegQuality = 0

@@ -152,5 +152,5 @@ def published_model(
 def _with_own_backbone(spec: FeatureSpec) -> FeatureSpec:
     """The spec of what oddframe's I3D makes where ``spec`` has imported features: one crop."""
     (i3d,) = get_backbones("i3d")
-    sha256 = i3d.sha256(i3d.weights())
+    sha256 = i3d.hash_weights()
     return replace(spec, backbone=i3d.name, weights_sha256=sha256, crops=("center",))

@@ -1,7 +1,4 @@
-"""The log of a training run: JSON lines, one a step.
-
-The loss terms of a training, for TensorBoard: an extra, beside the log of JSON lines.
-"""
+"""Write the loss terms of every training step: as JSON lines and, if wanted, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -23,16 +20,17 @@ if TYPE_CHECKING:
 
 
 OnStep = Callable[[int, int, Loss], None]
-"""Told (steps done, steps in all, loss) after a step."""
+"""Called after a step with (steps done, steps in all, loss)."""
 
 
 class StepLog:
-    """Writes a JSON line a step; a resumed run keeps what it had logged before.
+    """Writes a JSON line for each step; a resumed training keeps the lines it had written.
 
     Args:
         path: The file; None: nothing is written.
-        steps_done: Lines that stay; what a killed run wrote after its last checkpoint goes.
-        attempt: Stands in every line where it is not the first.
+        steps_done: Number of lines to keep. Lines that a killed training wrote after its last
+            checkpoint are removed.
+        attempt: Number of the attempt, written in every line of the second.
     """
 
     def __init__(self, path: Path | None, steps_done: int, attempt: int = 1):
@@ -44,7 +42,7 @@ class StepLog:
                 path.touch()
             with open_regular_file(path, OddframeError) as old:
                 kept = sum(map(len, islice(old, steps_done)))
-            # Cut, not written anew: a process that is killed here loses nothing.
+            # Truncated, not rewritten: a process that is killed here loses nothing.
             os.truncate(path, kept)
             self.file = path.open("a", encoding="utf-8")
 
@@ -64,7 +62,7 @@ class StepLog:
 
 
 def require_tensorboard() -> None:
-    """See that TensorBoard is there.
+    """Check that TensorBoard is installed.
 
     Raises:
         UsageError: it is not.
@@ -77,11 +75,12 @@ def require_tensorboard() -> None:
 
 
 class TensorBoardLog:
-    """Writes ``loss/total`` and ``loss/<term>`` of every step.
+    """Writes ``loss/total`` and ``loss/<term>`` of every step for TensorBoard.
 
     Args:
-        folder: What TensorBoard is pointed at; None: nothing is written.
-        steps_done: Steps before; what a killed run wrote of later ones is not shown.
+        folder: Log folder; None: nothing is written.
+        steps_done: Steps that a resumed training had taken. Later ones that a killed training wrote
+            are hidden.
     """
 
     def __init__(self, folder: Path | None, steps_done: int):
@@ -105,7 +104,7 @@ class TensorBoardLog:
             self.writer.close()
 
     def write(self, step: int, loss: Loss) -> None:
-        """The terms of one step."""
+        """Write the terms of one step."""
         if self.writer is None:
             return
         for name, term in {"total": loss.total, **loss.terms}.items():

@@ -1,4 +1,4 @@
-"""The loop: bags in, weights out. Plain PyTorch, one step after the other."""
+"""The training loop: features and a configuration in, a trained network out."""
 
 from __future__ import annotations
 
@@ -23,17 +23,24 @@ from oddframe.training.checkpoint import (
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.distributed import SINGLE_PROCESS, ProcessGroup
-from oddframe.training.fit_result import COLLAPSED, FitResult, first_view, score_spread
 from oddframe.training.log import OnStep, StepLog, TensorBoardLog
 from oddframe.training.one_class import fit_one_class
-from oddframe.training.step import TrainingRun, microbatches
+from oddframe.training.step import (
+    COLLAPSED,
+    FitResult,
+    TrainingRun,
+    first_view,
+    microbatches,
+    score_spread,
+)
+from oddframe.training.supervision import ONE_CLASS, supervision_of
 
-# After this share of the steps a training that gives every snippet one score is given up.
+# After this share of the steps, training is restarted if it gives every snippet the same score.
 _COLLAPSE_CHECK_AT = 0.5
-# What the second attempt has otherwise than the first.
+# The second attempt has a tenth of the learning rate and another seed.
 _RETRY_LR_DIVISOR = 10.0
 _RETRY_SEED_OFFSET = 1_000
-# Logits over the temperature lie, all but one in twenty, within this: scores of 0.02 to 0.98.
+# 95 % of the logits, divided by the temperature, lie within this: scores from 0.02 to 0.98.
 _LOGIT_RANGE = 4.0
 
 OnNetwork = Callable[[int, ModelNetwork], None]
@@ -41,15 +48,15 @@ OnNetwork = Callable[[int, ModelNetwork], None]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What every process of a training begins with.
+    """What every process of a training needs to begin.
 
     Attributes:
-        videos: Training features.
-        config: Method, recipe, bags.
-        pretrained: Weights to go on from; none: fresh ones.
-        saved: The checkpoint to go on from; none: from the start.
-        attempt: Which attempt to begin with, 1 or 2: that of ``saved``.
-        device: Where to train: ``cuda`` is each process's own.
+        videos: Training videos.
+        config: Method, recipe and bags.
+        pretrained: A network whose weights training starts from; None: fresh weights.
+        saved: The checkpoint to resume from; None: from the start.
+        attempt: The attempt to begin with, 1 or 2: that of ``saved``.
+        device: Where to train; ``cuda`` is the process's own graphics card.
     """
 
     videos: Sequence[TrainingVideo]
@@ -62,7 +69,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class _RunOutputs:
-    """Where what happens is kept; nowhere in any process but the first."""
+    """Files and callbacks of a training; empty in all processes but the first."""
 
     log: Path | None = None
     tensorboard: Path | None = None
@@ -74,7 +81,7 @@ class _RunOutputs:
     network_every: int = 10
 
     def save(self, run: TrainingRun, step: int) -> None:
-        """Write the checkpoint, if one is kept, after ``step`` steps."""
+        """Write the checkpoint, if there is to be one, after ``step`` steps."""
         if self.checkpoint is not None and self.identity is not None:
             save_checkpoint(run.snapshot(step, self.identity.of(run.config)), self.checkpoint)
 
@@ -95,66 +102,63 @@ def fit(
 ) -> FitResult:
     """Train the configured method on features.
 
-    The same seed gives the same weights on the same machine and device, and so does a run that was
-    killed and resumed. Chance elsewhere in the program is left as it was. A method that learns from
-    normal videos alone goes to ``fit_one_class``; killed, it begins anew.
+    The same seed gives the same weights on the same machine and device, also where the training was
+    killed and resumed. The program's own random generators are not changed. One-class methods are
+    trained by ``fit_one_class``, which does not resume.
 
-    A training that gives every training snippet one score, halfway or at the end, has collapsed: it
-    begins once more, at a tenth of the rate and from the seed a thousand on, and says so. The lines
-    of the second attempt replace those of the first in ``log`` and hold ``"attempt": 2``.
+    A training that gives every training snippet the same score, halfway or at the end, has
+    collapsed. It is restarted once, with a tenth of the learning rate and the seed plus 1000, and a
+    warning. In ``log`` the lines of the second attempt replace those of the first and hold
+    ``"attempt": 2``.
 
-    Among several processes (``joined_processes``) the first one calls this and the others
-    ``train_as_worker``;
-    the weights are those of one process.
+    Among several processes (``joined_processes``) the first calls this and the others
+    ``train_as_worker``; the weights are the same as those of one process.
 
     Args:
-        videos: Training features; both classes.
-        config: Method, recipe, bags, standardisation.
-        pretrained: Weights and standardisation to go on from, of the same method, config and
-        length of
-            features; none: fresh ones.
+        videos: Training videos of both classes.
+        config: Method, recipe, bags and standardisation.
+        pretrained: A network whose weights and standardisation training starts from, of the same
+            method, config and length of features; None: fresh weights.
         device: Where to train.
-        log: JSON lines, one a step: ``step``, ``loss`` and every term of the loss by its name.
-        tensorboard: Folder for TensorBoard, of the same terms.
-        checkpoint: Kept up to date every ``checkpoint_every`` steps, and taken up if it is there
-            and of the same configuration and data; removed at the end.
-        checkpoint_every: Steps between two.
-        on_step: Called with (steps done, steps in all, loss).
-        on_network: Called with (steps done, the network as it would be kept by then) every
-            ``network_every`` steps and after the last one; training goes on as if it were not.
-        network_every: Steps between two.
+        log: File of JSON lines, one a step: ``step``, ``loss`` and every loss term by its name.
+        tensorboard: Folder for TensorBoard, with the same terms.
+        checkpoint: File of the training's state. Resumes from it if it is of the same configuration
+            and data; removed at the end.
+        checkpoint_every: Number of steps between checkpoints.
+        on_step: Called after each step with (steps done, steps in all, loss).
+        on_network: Called with (steps done, the network as it would be saved) every
+            ``network_every`` steps and after the last; the training is not affected.
+        network_every: Number of steps between these calls.
 
     Raises:
-        InputError: a class is missing, or features differ in length.
-        OddframeError: a term of the loss is not finite; the line names step and term.
+        InputError: a class has no videos, or features differ in length.
+        OddframeError: a loss term is not finite; the message names step and term.
     """
-    if config.chosen_method()[0].one_class:
+    if supervision_of(config.chosen_method()[0]) is ONE_CLASS:
         return fit_one_class(videos, config, device=device, log=log, on_step=on_step)
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
     identity = TrainingIdentity(videos, pretrained)
     saved, attempt, warnings = _load_saved(checkpoint, identity, config)
-    job, ranks = (
-        TrainingJob(videos, config, pretrained, saved, attempt, str(device)),
-        ProcessGroup.current(),
-    )
-    if ranks.size > 1 and len(microbatches(config, videos[0].tiles)) == 1:
+    job = TrainingJob(videos, config, pretrained, saved, attempt, str(device))
+    group = ProcessGroup.current()
+    if group.size > 1 and len(microbatches(config, videos[0].tiles)) == 1:
         warnings.append(
-            f"one of the {ranks.size} processes trains alone: a batch of this size, or of this "
+            f"one of the {group.size} processes trains alone: a batch of this size, or of this "
             "method, is not taken in parts (docs/train.md, several processes)"
         )
-        ranks = SINGLE_PROCESS
-    ranks.send_job(job)
-    kept = _RunOutputs(
+        group = SINGLE_PROCESS
+    group.send_job(job)
+    outputs = _RunOutputs(
         log, tensorboard, checkpoint, identity, checkpoint_every, on_step, on_network, network_every
     )
-    return _train_with_retry(job, kept, warnings, ranks)
+    return _train_with_retry(job, outputs, warnings, group)
 
 
 def train_as_worker(job: TrainingJob) -> None:
-    """Train with the process that called ``letterbox``; it alone keeps and says anything."""
-    # What goes wrong in the training itself goes wrong everywhere, and the first one says it.
+    """Train together with the process that called ``fit``, which alone writes and reports."""
+    # An error in the training is raised in every process, and the first one reports it.
     with suppress(OddframeError):
         _train_with_retry(job, _RunOutputs(), [], ProcessGroup.current())
 
@@ -163,16 +167,16 @@ def _train_with_retry(
     job: TrainingJob, outputs: _RunOutputs, warnings: list[str], processes: ProcessGroup
 ) -> FitResult:
     videos, config, saved = job.videos, job.config, job.saved
-    where, again = torch.device(job.device), _retry_config(config)
+    device, retry = torch.device(job.device), _retry_config(config)
     resumed_at = 0
-    for attempt, settings in [(1, config), (2, again)][job.attempt - 1 :]:
+    for attempt, settings in [(1, config), (2, retry)][job.attempt - 1 :]:
         if attempt == 2:
             warnings.append(
                 "every training snippet got the same score: training began once more, at a rate of "
-                f"{again.recipe.lr:g} and from seed {again.recipe.seed}"
+                f"{retry.recipe.lr:g} and from seed {retry.recipe.seed}"
             )
-        with reproducible(where, settings.recipe.seed):
-            run = TrainingRun(videos, settings, where, job.pretrained, processes)
+        with reproducible(device, settings.recipe.seed):
+            run = TrainingRun(videos, settings, device, job.pretrained, processes)
             done = 0
             if saved is not None:
                 run.restore(saved)
@@ -180,7 +184,7 @@ def _train_with_retry(
                 saved = None
             elif attempt == 2:
                 outputs.save(run, 0)
-            looked_at = int(run.recipe.steps * _COLLAPSE_CHECK_AT) if attempt == 1 else None
+            check_at = int(run.recipe.steps * _COLLAPSE_CHECK_AT) if attempt == 1 else None
             with (
                 StepLog(outputs.log, done, attempt) as write,
                 TensorBoardLog(outputs.tensorboard, done) as board,
@@ -192,52 +196,50 @@ def _train_with_retry(
                     if outputs.on_step is not None:
                         outputs.on_step(step, run.recipe.steps, loss)
                     last = step == run.recipe.steps
-                    if outputs.on_network is not None and (
-                        last or step % outputs.network_every == 0
-                    ):
+                    due = last or step % outputs.network_every == 0
+                    if outputs.on_network is not None and due:
                         outputs.on_network(step, _calibrated_network(run))
                         run.resume_training()
-                    # Before the checkpoint: a run that is killed here looks again.
-                    if (
-                        step == looked_at
-                        and processes.from_first(partial(_current_spread, run)) < COLLAPSED
-                    ):
-                        break
+                    # Before the checkpoint is written: a run that is killed here checks again.
+                    if step == check_at:
+                        spread = processes.from_first(partial(_current_spread, run))
+                        if spread < COLLAPSED:
+                            break
                     if step % outputs.every == 0:
                         outputs.save(run, step)
             network = _calibrated_network(run) if processes.is_first else run.eval_network()
-            found = processes.from_first(partial(score_spread, network, videos))
-        if found >= COLLAPSED:
+            spread = processes.from_first(partial(score_spread, network, videos))
+        if spread >= COLLAPSED:
             break
     if outputs.checkpoint is not None:
         outputs.checkpoint.unlink(missing_ok=True)
-    if found < COLLAPSED:
+    if spread < COLLAPSED:
         warnings.append(
-            f"the network gives every training snippet the same score (spread {found:.1e}): it "
+            f"the network gives every training snippet the same score (spread {spread:.1e}): it "
             "learned nothing; try another learning rate, more steps, or check the labels"
         )
-    return FitResult(network, found, resumed_at, tuple(warnings))
+    return FitResult(network, spread, resumed_at, tuple(warnings))
 
 
 def _calibrated_network(run: TrainingRun) -> ModelNetwork:
-    """The network as it would be kept by now, its scale found, in evaluation mode."""
+    """The network as it would be saved now, with its score scale and temperature set."""
     network = run.eval_network()
     with torch.inference_mode():
-        seen = (first_view(video, run.device) for video in run.videos if not video.abnormal)
-        run.method.calibrate(network.network, map(network.standardise, seen))
+        normal = (first_view(video, run.device) for video in run.videos if not video.abnormal)
+        run.method.calibrate(network.network, map(network.standardise, normal))
     if run.config.temper:
         network.temperature.fill_(_temperature(network, run.videos))
     return network
 
 
 def _current_spread(run: TrainingRun) -> float:
-    """The spread of the network as it would be saved now; training is not affected.
+    """The score spread of the network as it would be saved now; training is not affected.
 
-    With its temperature: scores that the sigmoid alone makes one need not have collapsed.
+    The temperature is applied, because scores may be equal only where the sigmoid saturates.
     """
-    found = score_spread(_calibrated_network(run), run.videos)
+    spread = score_spread(_calibrated_network(run), run.videos)
     run.resume_training()
-    return found
+    return spread
 
 
 def _retry_config(config: TrainConfig) -> TrainConfig:
@@ -249,7 +251,7 @@ def _retry_config(config: TrainConfig) -> TrainConfig:
 def _load_saved(
     path: Path | None, identity: TrainingIdentity, config: TrainConfig
 ) -> tuple[Checkpoint | None, int, list[str]]:
-    """The checkpoint, if there is one of this training, which attempt it is of, and warnings."""
+    """The checkpoint, if there is one of this training; its attempt; and warnings."""
     if path is None or not path.exists():
         return None, 1, []
     try:
@@ -259,12 +261,12 @@ def _load_saved(
     for attempt, settings in ((1, config), (2, _retry_config(config))):
         if saved.identity == identity.of(settings):
             return saved, attempt, []
-    about = "a checkpoint of another configuration or other data: training starts anew"
-    return None, 1, [f"{path}: {about}"]
+    reason = "a checkpoint of another configuration or other data: training starts anew"
+    return None, 1, [f"{path}: {reason}"]
 
 
 def _temperature(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
-    """What brings the logits of training snippets into the sigmoid's range; at least 1."""
+    """The divisor that brings 95 % of the training snippets' logits into range; at least 1."""
     device = network.standardise.mean.device
     with torch.inference_mode():
         logits = [

@@ -1,7 +1,4 @@
-"""From normal videos alone to a detector of what is unusual beside them.
-
-Steps over normal snippets: how a network that knows normal video alone is trained.
-"""
+"""Train one-class methods: on normal videos alone, to detect whatever is unusual."""
 
 from __future__ import annotations
 
@@ -22,9 +19,16 @@ from oddframe.methods.one_class.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import MethodSection, TrainConfig
 from oddframe.training.data.samplers import IndexSampler, TrainingVideo
-from oddframe.training.fit_result import COLLAPSED, FitResult
 from oddframe.training.log import OnStep, StepLog
-from oddframe.training.step import check_finite, make_optimiser, to_cpu, update_average
+from oddframe.training.step import (
+    COLLAPSED,
+    FitResult,
+    check_finite,
+    make_optimiser,
+    to_cpu,
+    update_average,
+)
+from oddframe.training.supervision import ONE_CLASS, supervision_of
 
 
 def fit_by_steps(
@@ -34,32 +38,32 @@ def fit_by_steps(
     log: Path | None = None,
     on_step: OnStep | None = None,
 ) -> OneClassNetwork:
-    """Train ``network``, which remembers them already, on normal snippets.
+    """Train ``network`` on normal snippets by optimiser steps, after its ``fit_snippets``.
 
-    A step sees as many snippets as the recipe has normal bags; its segments mean nothing here.
+    A step takes as many snippets as the recipe has normal bags; the recipe's segments are not used.
 
     Args:
         network: On the device where it is trained.
         x: (N, D) snippets.
         config: Method and recipe.
-        log: JSON lines, one a step.
+        log: File of JSON lines, one a step.
         on_step: Called with (steps done, steps in all, loss).
 
     Returns:
         The network, or the moving average of its weights if the recipe keeps one.
 
     Raises:
-        OddframeError: the loss is not finite; the line names the step.
+        OddframeError: the loss is not finite; the message names the step.
     """
     (method, method_config), recipe = config.chosen_method(), config.full_recipe()
     network.train()
     average = deepcopy(network) if recipe.average else None
     optimiser = make_optimiser(recipe, method.parameter_groups(network, method_config))
-    deck = IndexSampler(len(x), recipe.normal_bags, np.random.default_rng(config.recipe.seed))
+    sampler = IndexSampler(len(x), recipe.normal_bags, np.random.default_rng(config.recipe.seed))
     device = network.edge.device
     with StepLog(log, 0) as write:
         for step in range(1, recipe.steps + 1):
-            batch = x[torch.from_numpy(deck.draw())][:, None].to(device)
+            batch = x[torch.from_numpy(sampler.draw())][:, None].to(device)
             labels = torch.zeros(len(batch), device=device)
             optimiser.zero_grad(set_to_none=True)
             loss = method.loss(network(batch, labels), labels, method_config)
@@ -77,18 +81,18 @@ def fit_by_steps(
     return network if average is None else average
 
 
-# More snippets are thinned out evenly: some three hours of video at 16 frames a snippet, 15 a
-# second, and a minute's work.
-MOST_SNIPPETS = 10_000
-# And so are more numbers, of frames: a gigabyte.
-_MOST_NUMBERS = 2**28
-# Parts of the videos that are measured by networks of the others, to set the scale of the scores.
+# Of more snippets an even selection is taken. So many are three hours of video, at 15 frames a
+# second and 16 frames a snippet, and take about a minute.
+MAX_SNIPPETS = 10_000
+# The same for the numbers in them, where snippets are frames: a gigabyte.
+_MAX_NUMBERS = 2**28
+# The scale of the scores is set on each of these parts by a network that was trained on the others.
 _FOLDS = 5
 
 
 def with_one_class_method(config: TrainConfig) -> TrainConfig:
-    """``config`` if its method needs no abnormal video; else with one that does not."""
-    if config.chosen_method()[0].one_class:
+    """``config`` with the method ``normality``, unless its method is one-class already."""
+    if supervision_of(config.chosen_method()[0]) is ONE_CLASS:
         return config
     return config.model_copy(update={"method": MethodSection(name=Normality.name, config={})})
 
@@ -101,30 +105,30 @@ def fit_one_class(
     log: Path | None = None,
     on_step: OnStep | None = None,
 ) -> FitResult:
-    """Remember what is normal: a detector of the unusual, without one abnormal video.
+    """Train a one-class method on normal videos.
 
-    The order of the videos does not matter, and nothing is left to chance but the weights and
-    batches of a method that is trained by steps, which hang on the seed. The scale of the scores
-    is set on snippets of videos that the network had not seen: one normal snippet in a hundred
-    scores above a half. A network that is quickly found is found anew for each of five parts of the
-    videos; a slow one for one of them.
+    The order of the videos does not matter. Only methods that are trained by steps draw random
+    numbers, and those depend on the seed. The scale of the scores is set on snippets of videos that
+    the network was not trained on: one normal snippet in a hundred scores above 0.5. For this a
+    fast method is trained five times more, each time without a fifth of the videos, and a slow one
+    once.
 
     Args:
-        videos: Features; abnormal videos are left aside. A video that is there twice counts once.
-        config: A method that learns from normal videos alone (see ``with_one_class_method``), and
-        whether
-            features are standardised; steps, stacks a step and seed are for those trained by steps.
-        device: Where to train, and where the network is in the end.
-        log: JSON lines, one a step, of a method that has steps.
+        videos: Training videos. Abnormal ones are ignored, and duplicates count once.
+        config: A one-class method (see ``with_one_class_method``), whether to standardise features
+            and, for methods that are trained by steps, the recipe.
+        device: Where to train; the network is left there.
+        log: File of JSON lines, one a step, for methods that are trained by steps.
         on_step: Called with (steps done, steps in all, loss).
 
     Raises:
-        UsageError: the configuration is of another method, or its method reads other features.
-        InputError: no normal videos, only one snippet, features of different lengths or not finite.
+        UsageError: the method is not one-class, or it reads other features.
+        InputError: there are no normal videos or only one snippet, or features differ in length or
+            are not finite.
         OddframeError: the loss is not finite.
     """
     method, _ = config.chosen_method()
-    if not method.one_class:
+    if supervision_of(method) is not ONE_CLASS:
         raise UsageError(
             f"the method {config.method.name} needs abnormal videos too; for normal video alone "
             f"set method.name to {Normality.name}"
@@ -133,19 +137,20 @@ def fit_one_class(
     _check_videos(normal)
     views = [view for video in normal for view in video.views]
     dim = views[0].shape[1]
-    apart = config.standardise and not method.backbones
-    standardise = Standardise.fit(views) if apart else Standardise.identity(dim)
+    # Features that are pixels are not standardised.
+    standardised = config.standardise and not method.backbones
+    standardise = Standardise.fit(views) if standardised else Standardise.identity(dim)
     snippets, folds = _thinned_snippets(normal)
     with torch.no_grad():
-        x = standardise(snippets) if apart else snippets
-    unseen = _held_out_distances(method, x, folds, config, device)
+        x = standardise(snippets) if standardised else snippets
+    distances = _held_out_distances(method, x, folds, config, device)
     network = _fit_network(method, x, config, device, log, on_step)
     with torch.no_grad():
-        network.calibrate(unseen)
-        scores = network.logits(unseen).sigmoid()
-    whole = ModelNetwork(standardise, network).to(device).eval()
-    found = float(scores.max() - scores.min())
-    return FitResult(whole, found, 0, tuple(_warnings(method, videos, normal, found)))
+        network.calibrate(distances)
+        scores = network.logits(distances).sigmoid()
+    spread = float(scores.max() - scores.min())
+    model_network = ModelNetwork(standardise, network).to(device).eval()
+    return FitResult(model_network, spread, 0, tuple(_warnings(method, videos, normal, spread)))
 
 
 def _fit_network(
@@ -156,7 +161,7 @@ def _fit_network(
     log: Path | None = None,
     on_step: OnStep | None = None,
 ) -> OneClassNetwork:
-    """What ``method`` makes of normal snippets (N, D), in evaluation mode."""
+    """The method's network, trained on normal snippets (N, D), in evaluation mode."""
     with reproducible(torch.device(device), config.recipe.seed):
         network = method.network(x.shape[1], config.chosen_method()[1])
         assert isinstance(network, OneClassNetwork)
@@ -168,7 +173,7 @@ def _fit_network(
 
 
 def _unique_videos(videos: Sequence[TrainingVideo]) -> list[TrainingVideo]:
-    """By the digest of their features, so that their order does not matter."""
+    """The videos without duplicates, sorted by the digest of their features."""
     by_digest = {}
     for video in videos:
         digest = hashlib.sha256()
@@ -191,17 +196,17 @@ def _check_videos(normal: Sequence[TrainingVideo]) -> None:
 
 
 def _thinned_snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
-    """All snippets (N, D), thinned out where they are too many, and the fold of each (N,)."""
+    """(N, D) all snippets or an even selection of them, and (N,) the fold of each."""
     views = [view for video in normal for view in video.views]
-    if len(normal) == 1:  # Parts of the one video, in time.
+    if len(normal) == 1:  # The folds are parts of the one video, in time.
         fold = np.concatenate([np.arange(len(v)) * _FOLDS // len(v) for v in views])
     else:
         lengths = [sum(len(view) for view in video.views) for video in normal]
         fold = np.repeat(np.arange(len(normal)) % _FOLDS, lengths)
-    most = min(MOST_SNIPPETS, max(1, _MOST_NUMBERS // views[0].shape[1]))
-    kept = np.linspace(0, len(fold) - 1, min(len(fold), most)).round().astype(np.int64)
+    limit = min(MAX_SNIPPETS, max(1, _MAX_NUMBERS // views[0].shape[1]))
+    kept = np.linspace(0, len(fold) - 1, min(len(fold), limit)).round().astype(np.int64)
     starts = np.cumsum([0, *(len(view) for view in views)])
-    rows = [  # A view at a time: all of them may not fit into memory.
+    rows = [  # One view at a time: all views may not fit into memory.
         view[kept[(kept >= start) & (kept < start + len(view))] - start].astype(np.float32)
         for view, start in zip(views, starts[:-1], strict=True)
     ]
@@ -211,32 +216,35 @@ def _thinned_snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
 def _held_out_distances(
     method: AnyMethod, x: Tensor, folds: Tensor, config: TrainConfig, device: str | torch.device
 ) -> Tensor:
-    """(N,) distances of snippets to networks that learnt from the other folds."""
-    found = []
-    each = sorted(set(folds.tolist()))
-    for fold in each[:1] if method.backbones else each:
-        inside = folds == fold
-        others = _fit_network(method, x[~inside], config, device)
+    """(N,) distances of snippets, each by a network that was trained on the other folds.
+
+    Methods that read frames are slow: only the snippets of the first fold are measured.
+    """
+    distances = []
+    numbers = sorted(set(folds.tolist()))
+    for number in numbers[:1] if method.backbones else numbers:
+        held_out = folds == number
+        network = _fit_network(method, x[~held_out], config, device)
         with torch.inference_mode():
-            found.append(others.distance(x[inside].to(device)).clone())
-    return torch.cat(found)
+            distances.append(network.distance(x[held_out].to(device)).clone())
+    return torch.cat(distances)
 
 
 def _warnings(
     method: AnyMethod,
     videos: Sequence[TrainingVideo],
     normal: Sequence[TrainingVideo],
-    found: float,
+    spread: float,
 ) -> list[str]:
     lines = []
-    if aside := sum(video.abnormal for video in videos):
-        lines.append(f"{method.name} looks at normal videos alone: {aside} abnormal left aside")
+    if ignored := sum(video.abnormal for video in videos):
+        lines.append(f"{method.name} looks at normal videos alone: {ignored} abnormal left aside")
     if len(normal) == 1:
         lines.append(
             "what is normal stands on one video: what changes from day to day will look odd; "
             "add video of other hours"
         )
-    if found < COLLAPSED:
+    if spread < COLLAPSED:
         lines.append(
             "every normal snippet looks the same (are the videos black or frozen?): any change "
             "will look odd"

@@ -1,4 +1,4 @@
-"""Going on from a model: what it was configured as, and what cannot go on from it."""
+"""Start training from the weights of a model: its configuration, and whether it fits."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from oddframe.training.config import (
     TrainConfig,
 )
 from oddframe.training.data.features import VideoFeatures
+from oddframe.training.supervision import ONE_CLASS, supervision_of
 from oddframe.video.snippets.crops import region_grid
 from oddframe.video.snippets.transforms import Preprocessing
 
 
 def config_from_model(pretrained: Model) -> TrainConfig:
-    """The configuration that fits a model: its features, method, events; the rest as always.
+    """The configuration of a model's features, method and events, with defaults for all else.
 
-    What only its own training data asked for (bags, recipe, groups left out, a fixed threshold) is
-    not taken over.
+    Bags, recipe, groups that were left out and a fixed threshold belong to the model's own training
+    data and are not copied.
     """
     best = _section(pretrained.profiles["best"].spec)
     fast = None
@@ -45,18 +46,18 @@ def config_from_model(pretrained: Model) -> TrainConfig:
 
 
 def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) -> None:
-    """Refuse a model of another method or of other features than the run's.
+    """Check that a model has the method and features of a training.
 
     Args:
-        pretrained: The model to go on from.
-        config: What is to be trained.
-        spec: Features of what is to be trained.
+        pretrained: The model whose weights training is to start from.
+        config: The configuration of the training.
+        spec: The spec of its features.
 
     Raises:
-        UsageError: it is one; the line names what differs.
+        UsageError: they differ; the message names how.
     """
     method, method_config = config.chosen_method()
-    if method.one_class:
+    if supervision_of(method) is ONE_CLASS:
         raise UsageError(
             f"{method.title} learns from normal videos alone and goes on from no model; "
             "to go on from one takes abnormal videos too"
@@ -70,8 +71,7 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
     if lines:
         raise UsageError(
             f"training cannot go on from the model '{pretrained.name}', which is configured "
-            f"otherwise: "
-            f"{'; '.join(lines)}"
+            f"otherwise: {'; '.join(lines)}"
         )
 
 
@@ -82,29 +82,29 @@ def overlap_warnings(
     *,
     choosing: bool,
 ) -> list[str]:
-    """Which figures are too good, as the model to go on from has learned from their videos.
+    """Warnings about metrics that are too good because ``pretrained`` was trained on their videos.
 
-    Its card keeps the contents of those videos.
+    A model's card has digests of its training videos.
 
     Args:
-        pretrained: The model to go on from.
-        training: What is learned from.
-        held_out: What the figures are measured on.
-        choosing: Whether something is chosen on groups of what is learned from.
+        pretrained: The model whose weights training starts from.
+        training: Videos to train on.
+        held_out: Videos that the metrics are measured on.
+        choosing: Whether settings or seeds are chosen on groups of ``training``.
     """
 
-    def seen(videos: Sequence[VideoFeatures]) -> list[VideoFeatures]:
-        known = pretrained.learned_from([(v.video.group, v.sha256) for v in videos])
-        return [video for video, is_known in zip(videos, known, strict=True) if is_known]
+    def known(videos: Sequence[VideoFeatures]) -> list[VideoFeatures]:
+        flags = pretrained.learned_from([(v.video.group, v.sha256) for v in videos])
+        return [video for video, is_known in zip(videos, flags, strict=True) if is_known]
 
     lines = []
-    if known := seen(held_out):
+    if overlap := known(held_out):
         lines.append(
-            f"the model '{pretrained.name}' has learned from {len(known)} of {len(held_out)} held-out "  # noqa: E501
-            f"videos or others of their groups ({known[0].video.path.name}): the figures are too "
-            "good"
+            f"the model '{pretrained.name}' has learned from {len(overlap)} of {len(held_out)} "
+            f"held-out videos or others of their groups ({overlap[0].video.path.name}): the "
+            "figures are too good"
         )
-    if choosing and seen(training):
+    if choosing and known(training):
         lines.append(
             f"the model '{pretrained.name}' has learned from the groups that settings and "
             "seeds are chosen on: their figures are too good, and say little"

@@ -1,18 +1,20 @@
-"""A small, stated grid, tried on validation videos for as long as the budget lasts.
+"""Hyperparameter search within a time budget.
 
-What a search has tried, line by line on disk, so that an interrupted one goes on.
-
-How long a search may take: what was asked for, what is left, and what a training takes.
+``HyperparameterSearch`` tries a small grid of settings on validation folds by successive halving,
+for as long as the budget lasts. It measures how long a training takes, keeps every trial on disk so
+that an interrupted search goes on, and reports which settings it skipped and why.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,23 +25,34 @@ from oddframe._utils.files import (
     translate_os_errors,
     write_text,
 )
+from oddframe._utils.progress import MessageCallback, ProgressCallback
+from oddframe.datasets.folds import Fold
 from oddframe.errors import OddframeError, UsageError
+from oddframe.methods.base import Loss
+from oddframe.training.checkpoint import RunFiles
 from oddframe.training.config import TrainConfig, mirrored_section
+from oddframe.training.data.features import FeatureRequest, VideoFeatures
+from oddframe.training.model_card import training_features_digest
+from oddframe.training.trainer import ModelTrainer, report_loss
+from oddframe.training.validation import selection_metric, selection_value
+
+# Steps of the short training that measures the pace before the search begins.
+_PACE_STEPS = 10
 
 
 @dataclass(frozen=True)
 class SearchSetting:
-    """What the search chooses."""
+    """The hyperparameters that the search chooses."""
 
     lr: float
     steps: int
     mirrored: bool
 
-    def of(self, config: TrainConfig) -> TrainConfig:
+    def apply_to(self, config: TrainConfig) -> TrainConfig:
         """``config`` with this setting."""
-        seen = config.training_features.model_copy(update={"mirrored": self.mirrored})
+        views = config.training_features.model_copy(update={"mirrored": self.mirrored})
         changed = config.with_recipe(lr=self.lr, steps=self.steps)
-        return changed.model_copy(update={"training_features": seen})
+        return changed.model_copy(update={"training_features": views})
 
     def __str__(self) -> str:
         views = "mirrored pictures too" if self.mirrored else "pictures as they are"
@@ -48,14 +61,14 @@ class SearchSetting:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a setting.
+    """One training with a setting, measured on a validation fold.
 
     Attributes:
         setting: The setting.
-        fold: Number of the validation fold.
-        figure: What it reached on that fold, in [0, 1].
-        seconds: What it took.
-        step_s: Seconds of that a step.
+        fold: Number of the validation fold, from 0.
+        figure: Value of the selection metric on that fold, in [0, 1].
+        seconds: Duration of the training.
+        step_s: Duration of a step in seconds.
     """
 
     setting: SearchSetting
@@ -76,14 +89,14 @@ class SkippedSetting:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A grid and what was seen of it.
+    """The settings of a search, and how they compared.
 
     Attributes:
-        figure: Name of what was compared, ``video_auc``.
+        figure: Name of the selection metric, ``video_auc`` or ``frame_auc``.
         grid: All settings, in the order in which they are tried; the first is the configured one.
-        trials: What was compared.
-        left_out: What was not tried.
-        chosen: The setting with the best mean among those that went furthest.
+        trials: The trials that settings were compared by.
+        left_out: The settings that were not tried on a fold.
+        chosen: The setting with the best mean among those that were tried on the most folds.
     """
 
     figure: str
@@ -93,28 +106,47 @@ class SearchResult:
     chosen: SearchSetting
 
     def mean(self, setting: SearchSetting) -> float | None:
-        """Mean figure of a setting over its folds; None: it was not tried."""
-        found = [trial.figure for trial in self.trials if trial.setting == setting]
-        return float(np.mean(found)) if found else None
+        """Mean of the selection metric over a setting's folds; None: it was not tried."""
+        values = [trial.figure for trial in self.trials if trial.setting == setting]
+        return float(np.mean(values)) if values else None
+
+    def card_entry(self) -> dict[str, Any]:
+        """The entry of the model's card, as JSON types."""
+        return {
+            "search": {
+                "figure": self.figure,
+                "tried": [
+                    {**asdict(t.setting), "fold": t.fold + 1, "figure": t.figure}
+                    for t in self.trials
+                ],
+                "left_out": [
+                    {**asdict(each.setting), "fold": each.fold + 1, "reason": each.reason}
+                    for each in self.left_out
+                ],
+                "chosen": asdict(self.chosen),
+            }
+        }
 
 
 def make_grid(config: TrainConfig, *, views: bool = True) -> tuple[SearchSetting, ...]:
     """All settings of ``config.search``, each once: views outermost, then steps, then rates.
 
     Args:
-        config: Says the factors, and the recipe that they are of.
-        views: Whether mirrored pictures can be had.
+        config: Has the recipe, and the factors by which the search changes it.
+        views: Whether features of mirrored pictures can be extracted.
     """
-    recipe, wanted = config.full_recipe(), config.search
-    seen = config.training_features.mirrored
+    recipe, search = config.full_recipe(), config.search
+    configured = config.training_features.mirrored
     sections = config.training_views().values()
-    more = any(set(mirrored_section(section).crops) - set(section.crops) for section in sections)
-    both = wanted.mirrored and views and more and not seen and not config.features.grid_kind
+    has_more = any(
+        set(mirrored_section(section).crops) - set(section.crops) for section in sections
+    )
+    try_mirrored = search.mirrored and views and has_more and not config.features.grid_kind
     settings = [
         SearchSetting(float(f"{lr * recipe.lr:.3g}"), max(1, round(steps * recipe.steps)), mirror)
-        for mirror in ((seen, True) if both else (seen,))
-        for steps in wanted.steps
-        for lr in wanted.lr
+        for mirror in ((configured, True) if try_mirrored else (configured,))
+        for steps in search.steps
+        for lr in search.lr
     ]
     return tuple(dict.fromkeys(settings))
 
@@ -128,46 +160,208 @@ def successive_halving(
 ) -> SearchResult:
     """Try all settings on the first fold, the better half of them on the next, and so on.
 
-    Settings are compared on equal terms, whenever the time is up: by their means over the same
-    folds. A later fold that not all of those left could be tried on does not count. Of equal ones
-    the first in order is taken.
+    Settings are always compared by their means over the same folds, even where time runs out: a
+    fold after the first counts only if all remaining settings were tried on it. Ties go to the
+    setting that comes first.
 
     Args:
         settings: At least one.
         folds: Number of validation folds.
-        run_trial: Trains a setting without a fold, and measures it on it.
+        run_trial: Trains with a setting on all folds but one, and measures on that one.
         reason_to_skip: Why a setting cannot be tried on a fold, or None.
-        figure: Name of what ``attempt`` measures.
+        figure: Name of the metric that ``run_trial`` measures.
     """
-    figures: dict[SearchSetting, list[float]] = {setting: [] for setting in settings}
+    values: dict[SearchSetting, list[float]] = {setting: [] for setting in settings}
     trials: list[Trial] = []
-    left_out: list[SkippedSetting] = []
-    left = list(settings)
+    skipped: list[SkippedSetting] = []
+    remaining = list(settings)
     for fold in range(folds):
         tried: list[Trial] = []
-        for setting in left:
+        for setting in remaining:
             if reason := reason_to_skip(setting, fold):
-                left_out.append(SkippedSetting(setting, fold, reason))
+                skipped.append(SkippedSetting(setting, fold, reason))
             else:
                 tried.append(run_trial(setting, fold))
-        whole = len(tried) == len(left)
-        if not tried or (fold > 0 and not whole):
+        all_tried = len(tried) == len(remaining)
+        if not tried or (fold > 0 and not all_tried):
             break
         trials += tried
         for trial in tried:
-            figures[trial.setting].append(trial.figure)
-        # Stable: of equal ones, those that come first in the grid.
-        ranked = sorted((t.setting for t in tried), key=lambda s: -np.mean(figures[s]))
-        left = ranked[: (len(ranked) + 1) // 2]
-        if not whole or len(left) == 1:
+            values[trial.setting].append(trial.figure)
+        # The sort is stable, so that ties keep the order of the grid.
+        ranked = sorted((t.setting for t in tried), key=lambda s: -np.mean(values[s]))
+        remaining = ranked[: (len(ranked) + 1) // 2]
+        if not all_tried or len(remaining) == 1:
             break
-    return SearchResult(figure, tuple(settings), tuple(trials), tuple(left_out), left[0])
+    return SearchResult(figure, tuple(settings), tuple(trials), tuple(skipped), remaining[0])
+
+
+class HyperparameterSearch:
+    """Tries settings on folds of the training videos while a budget lasts.
+
+    Trials of an interrupted run are used again, and their time is taken off the budget.
+
+    Args:
+        trainer: Trains the networks.
+        config: The configuration, and the grid around it.
+        training: Videos to train on.
+        folds: Folds of ``training``, by whole groups; at least one.
+        budget: Time for the search and for the final trainings.
+        n_final: Number of final trainings to reserve time for.
+        files: Where trials are kept.
+        progress: Called after every step.
+        message: Called with what was tried, skipped and chosen.
+    """
+
+    def __init__(
+        self,
+        trainer: ModelTrainer,
+        config: TrainConfig,
+        training: Sequence[VideoFeatures],
+        folds: Sequence[Fold],
+        budget: Budget,
+        n_final: int,
+        files: RunFiles,
+        progress: ProgressCallback,
+        message: MessageCallback,
+    ):
+        self.trainer, self.config, self.training, self.folds = trainer, config, training, folds
+        self.budget, self.n_final, self.files = budget, n_final, files
+        self.report_loss, self.message = report_loss(progress), message
+        self.grid = make_grid(config, views=not trainer.feature_cache.has_precomputed)
+        self.figure = selection_metric(config)
+        self.log = TrialLog(files.trials)
+        self.pace: Pace | None = None
+        self.max_steps = 0
+        done = [self.log.get(self._key(s, f)) for s in self.grid for f in range(len(folds))]
+        budget.spend(sum(trial.seconds for trial in done if trial))
+        if len(self.log) and not any(done):
+            message(
+                f"{files.trials}: {len(self.log)} trials of other settings or features, or of an "
+                "earlier version: the search begins anew"
+            )
+
+    def search(self) -> SearchResult:
+        """Choose a setting, and report what was tried and what was not."""
+        self.message(
+            f"searching within {format_time_budget(self.budget.remaining_s)} on "
+            f"{len(self.folds)} validation folds, in this order: {_describe_grid(self.grid)}"
+        )
+        result = successive_halving(
+            self.grid, len(self.folds), self._run_trial, self._reason_to_skip, self.figure
+        )
+        for line in _describe_skipped(result):
+            self.message(line)
+        mean = result.mean(result.chosen)
+        why = "nothing could be compared" if mean is None else f"{result.figure} {mean:.3f}"
+        self.message(f"chosen: {result.chosen} ({why})")
+        return result
+
+    def _reason_to_skip(self, setting: SearchSetting, fold: int) -> str | None:
+        if self.log.get(self._key(setting, fold)):
+            return None
+        if self.budget.remaining_s <= 0:
+            return "no time is left"
+        pace = self.pace = self.pace or self._measure_pace()
+        training = pace.estimate(setting.steps)
+        final = self.n_final * pace.estimate(max(setting.steps, self.max_steps))
+        features = 0.0
+        if training + final <= self.budget.remaining_s:
+            features = self.trainer.feature_cache.estimate_seconds(self._requests(setting))
+        if features + training + final <= self.budget.remaining_s:
+            return None
+        costs = {"features": features} if features else {}
+        costs |= {"training": training, "final": final, "left": max(0.0, self.budget.remaining_s)}
+        return ", ".join(f"{name} {format_time_budget(s)}" for name, s in costs.items())
+
+    def _run_trial(self, setting: SearchSetting, fold: int) -> Trial:
+        key = self._key(setting, fold)
+        trial = self.log.get(key)
+        if trial is None:
+            trial = self._train_and_measure(setting, fold)
+            self.log.add(key, trial)
+        fixed = max(0.0, trial.seconds - setting.steps * trial.step_s)
+        self.pace = Pace(fixed, trial.step_s)
+        self.max_steps = max(self.max_steps, setting.steps)
+        took = format_time_budget(trial.seconds)
+        self.message(f"fold {fold + 1}: {self.figure} {trial.figure:.3f} in {took}: {setting}")
+        return trial
+
+    def _train_and_measure(self, setting: SearchSetting, fold: int) -> Trial:
+        config = setting.apply_to(self.config)
+        self.trainer.feature_cache.add(self._requests(setting))
+        watch = Stopwatch()
+
+        def on_step(step: int, steps: int, loss: Loss) -> None:
+            watch.step()
+            self.report_loss(step, steps, loss)
+
+        model, _ = self.trainer.train(
+            config,
+            self._videos(self.folds[fold].train),
+            checkpoint=self.files.checkpoint("trial"),
+            on_step=on_step,
+        )
+        value = selection_value(model, config, self._videos(self.folds[fold].test))
+        step_s = watch.pace().step_s
+        return Trial(setting, fold, value, watch.elapsed, step_s)
+
+    def _measure_pace(self) -> Pace:
+        """The pace of a short training, whose model is discarded."""
+        watch = Stopwatch()
+        self.trainer.train(
+            self.config.with_recipe(steps=_PACE_STEPS),
+            self._videos(self.folds[0].train),
+            checkpoint=self.files.checkpoint("probe"),
+            on_step=lambda *_: watch.step(),
+        )
+        return watch.pace()
+
+    def _videos(self, indices: Iterable[int]) -> list[VideoFeatures]:
+        return self.trainer.feature_cache.get(self.training[int(i)].video for i in indices)
+
+    def _requests(self, setting: SearchSetting) -> list[FeatureRequest]:
+        sections = tuple(setting.apply_to(self.config).training_views().values())
+        return [FeatureRequest(each.video, sections) for each in self.training]
+
+    def _key(self, setting: SearchSetting, fold: int) -> str:
+        """A digest of everything that a trial depends on."""
+        pretrained, config = self.trainer.pretrained, setting.apply_to(self.config)
+        part = self.folds[fold]
+        specs = [self.trainer.feature_cache.spec(each) for each in config.training_views().values()]
+        lines = (
+            config.model_dump_json(),
+            training_features_digest([self.training[int(i)] for i in part.train], specs),
+            training_features_digest([self.training[int(i)] for i in part.test], specs),
+            "" if pretrained is None else pretrained.sha256,
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _describe_grid(settings: Sequence[SearchSetting]) -> str:
+    rates = dict.fromkeys(f"{setting.lr:g}" for setting in settings)
+    steps = dict.fromkeys(str(setting.steps) for setting in settings)
+    views = dict.fromkeys("mirrored too" if s.mirrored else "as they are" for s in settings)
+    return (
+        f"learning rates {', '.join(rates)} for each of {', '.join(steps)} steps, for pictures "
+        f"{', then '.join(views)}: {len(settings)} settings"
+    )
+
+
+def _describe_skipped(result: SearchResult) -> list[str]:
+    """A line for each setting that was never tried, and one if later folds were not reached."""
+    never = [each for each in result.left_out if each.fold == 0]
+    lines = [f"not tried, no room in the budget: {each.setting} ({each.reason})" for each in never]
+    if any(each.fold > 0 for each in result.left_out):
+        folds = max(trial.fold for trial in result.trials) + 1
+        lines.append(f"the budget reached for {folds} of the validation folds")
+    return lines
 
 
 class TrialLog:
-    """Trials by a key that says all that a trial depends on; kept as JSON lines.
+    """The trials of a search, kept as JSON lines and found by a digest of all they depend on.
 
-    A line that was cut off when the process was killed is dropped: its trial is done again.
+    A line that is incomplete because the process was killed is ignored; its trial is run again.
 
     Raises:
         OddframeError: the file cannot be read or written.
@@ -192,11 +386,11 @@ class TrialLog:
         return len(self._trials)
 
     def get(self, key: str) -> Trial | None:
-        """The trial of that key, if it was done."""
+        """The trial of that key; None: it was not run."""
         return self._trials.get(key)
 
     def add(self, key: str, trial: Trial) -> None:
-        """Keep a trial."""
+        """Write a trial to the file."""
         self._trials[key] = trial
         rows = [
             {**vars(each), "setting": vars(each.setting), "key": name}
@@ -212,10 +406,10 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([hms])")
 
 
 def parse_time_budget(text: str) -> float:
-    """``10m``, ``1h``, ``90s``, ``1h30m`` in seconds.
+    """``10m``, ``1h``, ``90s`` or ``1h30m`` in seconds.
 
     Raises:
-        UsageError: it is none of that, or nothing.
+        UsageError: the text is not such a time, or the time is 0 or more than a year.
     """
     plain = text.strip().lower().replace(" ", "")
     total = 0.0
@@ -237,13 +431,13 @@ def format_time_budget(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Pace:
-    """What a training takes on this machine, measured: a fixed time, and a time a step (s)."""
+    """How long a training takes on this machine: a fixed time and a time for each step, in s."""
 
     fixed_s: float
     step_s: float
 
-    def of(self, steps: int) -> float:
-        """Seconds that a training of ``step_curve`` steps takes."""
+    def estimate(self, steps: int) -> float:
+        """Seconds that a training of so many steps takes."""
         return self.fixed_s + steps * self.step_s
 
 
@@ -256,19 +450,19 @@ class Stopwatch:
         self._steps: list[float] = []
 
     def step(self) -> None:
-        """A step is done."""
+        """Record the end of a step."""
         self._steps.append(self._clock())
 
     @property
     def elapsed(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since the stopwatch was made."""
         return self._clock() - self._began
 
     def pace(self) -> Pace:
-        """The time between the first and the last step is the steps', all else is fixed.
+        """The pace: all time outside the first to the last step counts as fixed.
 
         Raises:
-            ValueError: fewer than two steps were told of.
+            ValueError: fewer than two steps were recorded.
         """
         if len(self._steps) < 2:
             raise ValueError("a pace is measured between two steps")
@@ -278,7 +472,7 @@ class Stopwatch:
 
 
 class Budget:
-    """Seconds of the clock that may be used from now on."""
+    """A time limit that begins when it is made."""
 
     def __init__(self, total_s: float, clock: Callable[[], float] = time.monotonic):
         self.total_s = total_s
@@ -286,10 +480,10 @@ class Budget:
         self._ends = clock() + total_s
 
     @property
-    def left(self) -> float:
-        """Seconds that are left; below 0 when it is overrun."""
+    def remaining_s(self) -> float:
+        """Seconds that remain; negative when the limit has passed."""
         return self._ends - self._clock()
 
     def spend(self, spent_s: float) -> None:
-        """Take off what was used before: by the run that this one goes on from."""
+        """Take off the seconds that an interrupted run has used."""
         self._ends -= spent_s

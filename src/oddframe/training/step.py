@@ -1,9 +1,9 @@
-"""One training run and its single step: a batch of bags in, a step of the weights.
+"""One training: its network, optimiser and samplers, and the step that takes one batch.
 
-Bags drawn ahead: while a graphics card computes a step, a thread reads the next batch.
-
-At the published size reading is a thousandth of a step on a processor and 40 % of one on a large
-card (benchmarks/RESULTS.md), which would wait for it.
+``TrainingRun.step`` takes one optimiser step. It splits a large batch into microbatches, which fit
+a processor's cache and can be shared among processes. On a graphics card ``Prefetcher`` reads the
+next batch in a thread: at the published size reading takes a thousandth of a step on a processor
+and 40 % of one on a large card (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,51 +24,15 @@ from oddframe.methods.base import Loss, Recipe
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import (
-    BagSampler,
-    Batch,
-    TrainingVideo,
-    UnlabelledBagSampler,
-    make_bag_sampler,
-)
+from oddframe.training.data.samplers import BagSampler, Batch, TrainingVideo, make_bag_sampler
 from oddframe.training.distributed import SINGLE_PROCESS, Backward, ProcessGroup, SharedMicrobatches
+from oddframe.training.supervision import supervision_of
 
-
-class Prefetcher:
-    """Draws the batches of ``bags`` one ahead; nothing else may draw from ``bags``.
-
-    ``state()`` excludes the prefetched batch.
-    """
-
-    def __init__(self, bags: BagSampler) -> None:
-        self._bags = bags
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bags")
-        self._waiting: Future[Batch] | None = None
-        self._state: dict[str, Any] | None = None
-
-    def draw(self) -> Batch:
-        """See ``Bags.draw``.
-
-        Raises:
-            InputError: what ``bags`` raises, when its batch is asked for.
-        """
-        batch = self._bags.draw() if self._waiting is None else self._waiting.result()
-        self._state = self._bags.state()
-        self._waiting = self._thread.submit(self._bags.draw)
-        return batch
-
-    def state(self) -> dict[str, Any]:
-        """See ``Bags.state``."""
-        return self._bags.state() if self._state is None else self._state
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """See ``Bags.restore``."""
-        if self._waiting is not None:
-            self._waiting.exception()  # Wait until it ends, and drop its batch.
-        self._waiting = self._state = None
-        self._bags.restore(state)
-
-
+# Scores that differ by less than this over the whole training set do not distinguish any videos.
+COLLAPSED = 1e-3
+# Snippets of a microbatch. Activations of more do not fit a processor's caches; at the published
+# size those of a whole batch are 3 GB.
+_MICROBATCH_SNIPPETS = 4_096
 OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -75,18 +40,73 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 
 
-# Snippets that are computed together: activations of more fall out of a processor's caches, and at
-# the published size they are 3 GB.
-_MICROBATCH_SNIPPETS = 4_096
+@dataclass(frozen=True)
+class FitResult:
+    """A trained network.
+
+    Attributes:
+        network: In evaluation mode, on the device that it was trained on.
+        spread: What ``score_spread`` found on the training videos.
+        resumed_at: Number of steps that a checkpoint had already taken; 0: none.
+        warnings: Lines for a person to read.
+    """
+
+    network: ModelNetwork
+    spread: float
+    resumed_at: int
+    warnings: tuple[str, ...]
+
+
+class Prefetcher:
+    """Draws the batches of ``sampler`` one ahead; nothing else may draw from ``sampler``.
+
+    ``state()`` excludes the prefetched batch.
+    """
+
+    def __init__(self, sampler: BagSampler) -> None:
+        self._sampler = sampler
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bags")
+        self._next: Future[Batch] | None = None
+        self._state: dict[str, Any] | None = None
+
+    def draw(self) -> Batch:
+        """See ``BagSampler.draw``.
+
+        Raises:
+            InputError: raised by the sampler, when its batch is drawn.
+        """
+        batch = self._sampler.draw() if self._next is None else self._next.result()
+        self._state = self._sampler.state()
+        self._next = self._thread.submit(self._sampler.draw)
+        return batch
+
+    def state(self) -> dict[str, Any]:
+        """See ``BagSampler.state``."""
+        return self._sampler.state() if self._state is None else self._state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See ``BagSampler.restore``."""
+        if self._next is not None:
+            self._next.exception()  # Waits for the thread; its batch is dropped.
+        self._next = self._state = None
+        self._sampler.restore(state)
 
 
 class TrainingRun:
-    """The moving parts of one training run: batch in, one step of the weights.
+    """The network, optimiser, sampler and moving average of one training.
 
-    Of several processes each computes some parts of a batch, and all take the same step.
+    Among several processes each computes some microbatches of a batch, and all take the same step.
+
+    Args:
+        videos: Training videos.
+        config: Method, recipe and bags.
+        device: Where to train.
+        pretrained: A network whose weights and standardisation training starts from; None: fresh
+            weights.
+        processes: The processes that train together.
 
     Raises:
-        UsageError: no such optimiser.
+        UsageError: there is no such optimiser.
         InputError: a class has no videos.
     """
 
@@ -102,16 +122,15 @@ class TrainingRun:
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
         seed = config.recipe.seed
-        bags: BagSampler = (
-            UnlabelledBagSampler(videos, config.bags, self.recipe, np.random.default_rng(seed))
-            if self.method.unsupervised
-            else make_bag_sampler(videos, config.bags, self.recipe, seed)
-        )
-        self.bags: BagSampler = Prefetcher(bags) if device.type == "cuda" else bags
-        # One graphics card computes a batch at once; several share its parts.
-        parted = device.type != "cuda" or processes.size > 1
+        labelled = supervision_of(self.method).reads_labels
+        sampler = make_bag_sampler(videos, config.bags, self.recipe, seed, labelled=labelled)
+        self.sampler = Prefetcher(sampler) if device.type == "cuda" else sampler
+        # One graphics card computes a batch at once; several share its microbatches.
+        several = processes.size > 1
         self.microbatches = (
-            microbatches(config, videos[0].tiles) if parted else [whole_batch(self.recipe)]
+            microbatches(config, videos[0].tiles)
+            if several or device.type != "cuda"
+            else [whole_batch(self.recipe)]
         )
         dim = videos[0].views[0].shape[1]
         standardise = (
@@ -122,10 +141,9 @@ class TrainingRun:
         network = ModelNetwork(standardise, self.method.network(dim, self.method_config))
         if pretrained is not None:
             network.load_state_dict(pretrained.state_dict())
-            network.temperature.fill_(1.0)  # It belongs to the logits that there were.
+            network.temperature.fill_(1.0)  # The old one belongs to the old logits.
         self.network = network.to(device).train()
         self.parameters = list(self.network.parameters())
-        several = processes.size > 1
         self.shared = (
             SharedMicrobatches(processes, len(self.microbatches), self.parameters)
             if several
@@ -136,7 +154,7 @@ class TrainingRun:
         self.average = deepcopy(self.network) if self.recipe.average else None
 
     def step(self, step: int) -> Loss:
-        """Take step number ``step``.
+        """Draw a batch and take step number ``step``, from 1.
 
         Raises:
             OddframeError: the scores or a term of the loss are not finite.
@@ -146,11 +164,11 @@ class TrainingRun:
         self.optimiser.zero_grad(set_to_none=True)
 
         def draw() -> Backward:
-            x = self.network.standardise(torch.from_numpy(self.bags.draw().bags).to(self.device))
+            x = self.network.standardise(torch.from_numpy(self.sampler.draw().bags).to(self.device))
             x = self._augment(x)
             return lambda part: self._backward(x[self.microbatches[part]], step)
 
-        # The gradient of a mean is that of its parts, added up.
+        # The gradient of the mean is the sum of the microbatches' gradients.
         if self.shared is not None:
             losses = self.shared.gradients(draw)
         else:
@@ -164,32 +182,32 @@ class TrainingRun:
         return loss
 
     def _backward(self, x: Tensor, step: int) -> Loss:
-        """Add the gradients of a part, whose bags (B, T, D) are normal ones first."""
+        """Add the gradients of a microbatch (B, T, D), whose first bags are normal."""
         labels = self._labels(len(x))
         with deterministic_attention(self.device):
             output = self.network.network(x, labels)
         check_finite(
             {"scores": output.scores.mean()}, step, self.recipe
-        )  # Losses may choke on NaN.
+        )  # Some losses fail on NaN.
         loss = self.method.loss(output, labels, self.method_config)
         (loss.total / len(self.microbatches)).backward()  # type: ignore[no-untyped-call]
-        loss = to_cpu(loss)  # Only now: a graphics card has all of its work by then.
+        loss = to_cpu(loss)  # After backward, so that it does not wait for the graphics card.
         check_finite({**loss.terms, "total": loss.total}, step, self.recipe)
         return loss
 
     def _labels(self, bags: int) -> Tensor:
-        """(B,) of a part with ``bags`` bags."""
+        """(B,) labels of a microbatch with so many bags."""
         normal = self.recipe.normal_bags * bags // len(whole_batch(self.recipe))
         counts = torch.tensor([normal, bags - normal])
         return torch.tensor([0.0, 1.0]).repeat_interleave(counts).to(self.device)
 
     def _augment(self, x: Tensor) -> Tensor:
-        """Training features (B, T, D), with the recipe's noise and without some dimensions."""
+        """Add the recipe's noise to features (B, T, D), and set some dimensions to their mean."""
         noise, dropout = self.config.recipe.feature_noise, self.config.recipe.feature_dropout
         if not noise and not dropout:
             return x
         mean, deviation = x.new_zeros(()), x.new_ones(())
-        if not self.config.standardise:  # In a dimension's own deviations, either way.
+        if not self.config.standardise:  # The recipe gives noise in deviations of the dimension.
             mean = x.mean(dim=(0, 1), keepdim=True)
             deviation = ((x - mean) ** 2).mean(dim=(0, 1), keepdim=True).sqrt()
         if noise:
@@ -199,16 +217,19 @@ class TrainingRun:
         return x
 
     def eval_network(self) -> ModelNetwork:
-        """The network as it would be kept, in evaluation mode, when there is no step to come."""
+        """The network as it would be saved, in evaluation mode.
+
+        Call ``resume_training`` before the next step.
+        """
         return (self.network if self.average is None else self.average).eval()
 
     def resume_training(self) -> None:
-        """Back from looking at the network to training it."""
-        self.eval_network().temperature.fill_(1.0)  # Found anew when it is looked at again.
+        """Put the network back into training mode after ``eval_network``."""
+        self.eval_network().temperature.fill_(1.0)  # ``eval_network``'s caller sets it.
         self.network.train()
 
     def snapshot(self, step: int, identity: str) -> Checkpoint:
-        """All that goes on from here depends on, after ``step`` steps of the run ``identity``."""
+        """The state after ``step`` steps of the training ``identity``, for ``restore``."""
         chance = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             chance["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -220,11 +241,11 @@ class TrainingRun:
             average={} if self.average is None else self.average.state_dict(),
             optimiser={i: {k: torch.as_tensor(v) for k, v in s.items()} for i, s in state.items()},
             random_state=chance,
-            bags=self.bags.state(),
+            bags=self.sampler.state(),
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Back to ``snapshot()``."""
+        """Set what ``snapshot`` returned."""
         self.network.load_state_dict(saved.weights)
         if self.average is not None:
             self.average.load_state_dict(saved.average)
@@ -233,23 +254,24 @@ class TrainingRun:
         torch.set_rng_state(saved.random_state["cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(saved.random_state["cuda"], self.device)
-        self.bags.restore(saved.bags)
+        self.sampler.restore(saved.bags)
 
 
 def whole_batch(recipe: Recipe) -> Tensor:
-    """The rows of a batch, one a bag."""
+    """The indices of all bags of a batch."""
     return torch.arange(recipe.normal_bags + recipe.abnormal_bags)
 
 
 def microbatches(config: TrainConfig, tiles: int) -> list[Tensor]:
-    """Which rows of a batch are computed together: as many as fit the processor's cache.
+    """The indices of the bags of each microbatch: as many as fit the processor's cache.
 
-    Each part has as many normal bags as abnormal ones, of the same places; one part where the
-    recipe has more of one kind than of the other, or the method's loss is not a mean over parts.
+    A microbatch has the i-th abnormal bag where it has the i-th normal one. There is only one where
+    the recipe has different numbers of normal and abnormal bags, or where the method's loss is not
+    the mean over microbatches.
 
     Args:
         config: Method and recipe.
-        tiles: Of a picture.
+        tiles: Number of tiles of a view.
     """
     recipe = config.full_recipe()
     normal = recipe.normal_bags
@@ -262,7 +284,7 @@ def microbatches(config: TrainConfig, tiles: int) -> list[Tensor]:
 
 
 def _mean_loss(losses: Sequence[Loss]) -> Loss:
-    """Of the losses of equal parts of a batch."""
+    """The mean of the losses of microbatches of equal size."""
     total = torch.stack([loss.total.detach() for loss in losses]).mean()
     names = losses[0].terms
     terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
@@ -270,14 +292,14 @@ def _mean_loss(losses: Sequence[Loss]) -> Loss:
 
 
 def to_cpu(loss: Loss) -> Loss:
-    """A loss in plain memory, without its graph: from a graphics card in one piece."""
+    """The loss detached and on the processor, with all terms copied at once."""
     terms = [term.detach().reshape(()).to(loss.total.device) for term in loss.terms.values()]
     total, *rest = torch.stack([loss.total.detach().reshape(()), *terms]).cpu()
     return Loss(total, dict(zip(loss.terms, rest, strict=True)))
 
 
 def make_optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The recipe's optimiser of these groups of parameters.
+    """The recipe's optimiser for these groups of parameters.
 
     Raises:
         UsageError: there is no such optimiser.
@@ -290,10 +312,10 @@ def make_optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.
 
 
 def check_finite(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None:
-    """Stop where a term is not finite.
+    """Check that every term is finite.
 
     Raises:
-        OddframeError: it is not; the line says at which step, and what to lower.
+        OddframeError: a term is not; the message names the step and what to lower.
     """
     for name, term in terms.items():
         value = float(term.detach())
@@ -306,12 +328,12 @@ def check_finite(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None
 
 
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Let the moving average of the weights follow ``network`` after ``step`` steps.
+    """Update the moving average of the weights after step number ``step``.
 
-    Statistics of batch normalisation belong to the weights that they were seen with, and are
-    averaged as these are; other buffers are the latest ones.
+    Statistics of batch normalisation are averaged like the weights they belong to. Other buffers
+    are copied.
     """
-    # Follows closely at first, so that the random initial weights are soon forgotten.
+    # The decay is small at first, so that the average soon forgets the initial weights.
     decay = min(decay, step / (step + 9))
     with torch.no_grad():
         for mean, value in zip(average.parameters(), network.parameters(), strict=True):
@@ -322,3 +344,24 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
                 kept.lerp_(latest[name], 1 - decay)
             else:
                 kept.copy_(latest[name])
+
+
+def score_spread(network: ModelNetwork, videos: Sequence[TrainingVideo]) -> float:
+    """Highest minus lowest snippet score over the first views of ``videos``.
+
+    Stops as soon as that is ``COLLAPSED`` or more, which is mostly after the first videos.
+    """
+    device = network.standardise.mean.device
+    low, high = np.inf, -np.inf
+    with torch.inference_mode():
+        for video in videos:
+            scores = network(first_view(video, device))
+            low, high = min(low, float(scores.min())), max(high, float(scores.max()))
+            if high - low >= COLLAPSED:
+                break
+    return high - low
+
+
+def first_view(video: TrainingVideo, device: torch.device) -> Tensor:
+    """(1, T, D) a copy of the features of a video's first view."""
+    return torch.from_numpy(np.array(video.views[0], dtype=np.float32))[None].to(device)

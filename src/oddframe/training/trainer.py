@@ -1,32 +1,59 @@
-"""Features and a configuration in, a model out: what every training of a run goes through."""
+"""Train models: one model of one configuration, and the final models of a run.
+
+``ModelTrainer`` trains every network of a run: the trials of a search and the final ones.
+``FinalTraining`` trains with the chosen configuration, for one seed or several, then sets the
+thresholds, measures the model on the held-out videos and writes its card.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from oddframe._utils.files import translate_os_errors
+from oddframe._utils.progress import MessageCallback, ProgressCallback, ignore_message
 from oddframe.backbones.engines import DeviceName
-from oddframe.modelfile import DETECTS_UNUSUAL, Model, Profile
+from oddframe.datasets.labelled import Dataset
+from oddframe.methods.base import Loss
+from oddframe.modelfile import Model, Profile, load_model, save_model
+from oddframe.training.checkpoint import RunFiles
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.features import FeatureCache, VideoFeatures, training_video
+from oddframe.training.data.splits import validation_folds
 from oddframe.training.log import OnStep
 from oddframe.training.loop import fit
-from oddframe.training.model_card import training_data_digest
+from oddframe.training.model_card import (
+    make_card,
+    seeds_entry,
+    training_data_digest,
+    training_features_digest,
+)
+from oddframe.training.supervision import supervision_of
+from oddframe.training.validation import (
+    selection_metric,
+    selection_value,
+    with_threshold_and_metrics,
+)
+
+# The best of several seeds is chosen on one of this many folds of the training videos.
+_FOLDS = 5
+# Key in the card of a finished seed: the digest of what it was trained and measured on.
+_DIGEST_KEY = "features_digest"
 
 
 @dataclass(frozen=True)
 class ModelTrainer:
-    """Trains models that differ in their configuration and videos alone.
+    """Trains the models of a run, which differ only in configuration and videos.
 
     Attributes:
-        feature_cache: Knows what the features are.
+        feature_cache: The features of the run's videos.
         device: Where to train.
-        pretrained: A model to go on from; none: fresh weights.
-        name: Of the models.
+        pretrained: A model whose weights training starts from; None: fresh weights.
+        name: Name of the models.
     """
 
     feature_cache: FeatureCache
@@ -34,7 +61,7 @@ class ModelTrainer:
     pretrained: Model | None
     name: str
 
-    def model(
+    def train(
         self,
         config: TrainConfig,
         videos: Sequence[VideoFeatures],
@@ -44,24 +71,26 @@ class ModelTrainer:
         tensorboard: Path | None = None,
         on_step: OnStep | None = None,
     ) -> tuple[Model, tuple[str, ...]]:
-        """A model trained on ``videos``, without a threshold and a card yet, and warnings.
+        """A model trained on ``videos``, as yet without a threshold and a card, and warnings.
 
-        An interrupted training of the same goes on from ``checkpoint``.
+        Resumes from ``checkpoint`` where that is of the same training.
 
         Raises:
-            InputError: a class is missing.
+            InputError: there are no videos of one class.
             OddframeError: a value is not finite, or a file cannot be written.
         """
         method, method_config = config.chosen_method()
-        seen = [[g.features[s] for s in config.training_views().values()] for g in videos]
-        pairs = zip(seen, videos, strict=True)
-        training = [training_video(each, g.video.abnormal) for each, g in pairs]
+        views = [[v.features[s] for s in config.training_views().values()] for v in videos]
+        training = [
+            training_video(features, video.video.abnormal)
+            for features, video in zip(views, videos, strict=True)
+        ]
         if config.bags.mode == "video":
             training = self.feature_cache.with_cut_bags(
-                training, seen, videos, config.recipe.segments
+                training, views, videos, config.recipe.segments
             )
         with translate_os_errors(log or checkpoint):
-            fitted = fit(
+            result = fit(
                 training,
                 config,
                 pretrained=None if self.pretrained is None else self.pretrained.network,
@@ -71,25 +100,178 @@ class ModelTrainer:
                 checkpoint=checkpoint,
                 on_step=on_step,
             )
-        if config.half:  # Rounded before it is measured: the figures are of what is written.
-            fitted.network.network.half().float()
+        if config.half:  # Rounded before it is measured: the metrics are of the written weights.
+            result.network.network.half().float()
         classes = sorted({each.video.label for each in videos if each.video.abnormal})
-        knows = DETECTS_UNUSUAL if method.one_class else ", ".join(classes)
-        if method.unsupervised:  # It has not used the classes.
-            knows = "what is rare"
         model = Model(
             name=self.name,
             method=config.method.name,
             config=method_config,
-            network=fitted.network.cpu(),
+            network=result.network.cpu(),
             profiles={
                 name: Profile(self.feature_cache.spec(section), config.events.rule(0.5))
                 for name, section in config.profiles().items()
             },
-            detects=config.detects or knows,
+            detects=config.detects or supervision_of(method).describe_detected(classes),
             training_data=training_data_digest(videos),
         )
-        return model, fitted.warnings
+        return model, result.warnings
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One of several trainings that differ in their seed.
+
+    Attributes:
+        seed: Its seed.
+        validation: Its value of the selection metric; None: too few groups to validate on.
+        metrics: Metrics on the held-out videos. The choice does not depend on them.
+        kept: Whether this model was kept.
+    """
+
+    seed: int
+    validation: float | None
+    metrics: Mapping[str, float]
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class FinalTraining:
+    """Trains the final models, sets their thresholds and measures them.
+
+    Attributes:
+        trainer: Trains the networks.
+        config: The configuration, with the setting that a search has chosen.
+        training: Videos to train on.
+        held_out: Videos to set the threshold and measure on.
+        card_entries: Further entries of the model's card.
+        data: Name of the data set.
+        files: Where checkpoints and logs are.
+        progress: Called after every step.
+        warn: Called with what a reader of the metrics should know.
+        tensorboard: Folder for TensorBoard, with a folder for each training.
+    """
+
+    trainer: ModelTrainer
+    config: TrainConfig
+    training: Sequence[VideoFeatures]
+    held_out: Sequence[VideoFeatures]
+    card_entries: Mapping[str, Any]
+    data: str
+    files: RunFiles
+    progress: ProgressCallback
+    warn: MessageCallback
+    tensorboard: Path | None = None
+
+    def train_one(self) -> Model:
+        """Train one model, with the configured seed, on all training videos."""
+        return self._train(self.config, self.training, "training", self.files.log(), self.warn)
+
+    def train_seeds(self, n: int) -> tuple[Model, tuple[SeedRun, ...]]:
+        """Train a model for each of ``n`` seeds, from the configured one up, and keep the best.
+
+        The best is chosen on a validation fold that none of them is trained on. Where there are too
+        few groups for one, the first is kept. Models that an interrupted run has finished are used
+        again.
+        """
+        dataset = Dataset(self.data, tuple(each.video for each in self.training))
+        folds = validation_folds(dataset, _FOLDS, self.config.recipe.seed)
+        training, validation = self.training, list[VideoFeatures]()
+        if folds and dataset.abnormal.any():
+            training = [self.training[int(i)] for i in folds[0].train]
+            validation = [self.training[int(i)] for i in folds[0].test]
+        else:
+            self.warn("too few groups to choose among the seeds on: the first one is kept")
+        first = self.config.recipe.seed
+        models = [self._train_seed(first + i, training, validation, first=i == 0) for i in range(n)]
+        values = [
+            selection_value(model, self.config, validation) if validation else None
+            for model in models
+        ]
+        best = max(range(n), key=lambda i: values[i] or 0.0)
+        runs = tuple(SeedRun(first + i, values[i], models[i].metrics, i == best) for i in range(n))
+        entry = seeds_entry(selection_metric(self.config), [vars(run) for run in runs])
+        card = {name: value for name, value in models[best].card.items() if name != _DIGEST_KEY}
+        return replace(models[best], card={**card, **entry}), runs
+
+    def _train_seed(
+        self,
+        seed: int,
+        training: Sequence[VideoFeatures],
+        validation: Sequence[VideoFeatures],
+        *,
+        first: bool,
+    ) -> Model:
+        config = self.config.with_recipe(seed=seed)
+        path = self.files.model(f"seed-{seed}")
+        sections = (*config.training_views().values(), *config.profiles().values())
+        specs = [self.trainer.feature_cache.spec(each) for each in sections]
+        # Thresholds and metrics depend on the held-out videos.
+        digest = "".join(
+            training_features_digest(videos, specs) for videos in (training, self.held_out)
+        )
+        if (finished := _load_finished(path, config, digest)) is not None:
+            return replace(finished, name=self.trainer.name)
+        if path.exists():
+            self.warn(
+                f"{path}: trained with another configuration, on other features or by an earlier "
+                "version: it is trained again"
+            )
+        # All seeds' thresholds stand on the same videos, so the warning is given once.
+        warn = self.warn if first else ignore_message
+        model = self._train(config, training, f"seed-{seed}", self.files.log(seed), warn)
+        model = replace(
+            model,
+            card={
+                **model.card,
+                "validation_groups": sorted({each.video.group for each in validation}),
+                _DIGEST_KEY: digest,
+            },
+        )
+        save_model(model, path, fp16=config.half)
+        return model
+
+    def _train(
+        self,
+        config: TrainConfig,
+        videos: Sequence[VideoFeatures],
+        name: str,
+        log: Path,
+        warn: MessageCallback,
+    ) -> Model:
+        model, warnings = self.trainer.train(
+            config,
+            videos,
+            checkpoint=self.files.checkpoint(name),
+            log=log,
+            tensorboard=self.tensorboard and self.tensorboard / name,
+            on_step=report_loss(self.progress),
+        )
+        for line in warnings:
+            self.warn(line if name == "training" else f"{name}: {line}")
+        failed = self.trainer.feature_cache.failed
+        card = {**make_card(self.data, config, videos, self.held_out, failed), **self.card_entries}
+        pretrained = self.trainer.pretrained
+        model = replace(model, card=card)
+        return with_threshold_and_metrics(model, config, self.held_out, videos, warn, pretrained)
+
+
+def report_loss(progress: ProgressCallback) -> OnStep:
+    """A step callback that reports the total loss."""
+
+    def on_step(step: int, steps: int, loss: Loss) -> None:
+        progress(step, steps, f"loss {loss.total.item():.3g}")
+
+    return on_step
+
+
+def _load_finished(path: Path, config: TrainConfig, digest: str) -> Model | None:
+    """The model that an interrupted run finished, if configuration and features are the same."""
+    if not path.exists():
+        return None
+    model = load_model(path)
+    same = model.card.get("configuration") == config.model_dump(mode="json")
+    return model if same and model.card.get(_DIGEST_KEY) == digest else None
 
 
 def _training_device(device: DeviceName) -> str:

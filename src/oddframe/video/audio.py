@@ -1,7 +1,7 @@
-"""The sound of a video: mono, at a wished rate, on the clock of the picture.
+"""Reads the audio of a video: mono, at a given sampling rate, on the same clock as the frames.
 
-Second 0 is a player's, as it is for the frames. Where the stamps leave a gap, there is silence;
-where sound comes twice, it is heard once. Memory does not grow with the length.
+Second 0 is the player's, as it is for the frames. Gaps between time stamps are filled with silence;
+where packets overlap, the samples are used once. Memory does not grow with the length.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from oddframe.video.frame import FrameSource
 
 Samples = NDArray[np.float32]
 
-# Stamps are rounded, to milliseconds in some containers: less than this is no gap.
+# Some containers round time stamps to milliseconds: a difference below this is not a gap.
 _JITTER_S = 0.05
-# A stamp that lies further back than this is a clock that was set anew.
+# A time stamp that is further back than this means that the clock was reset.
 _RESTART_S = 1.0
-# A stamp further ahead than this leads past the end of the file: it is damaged.
+# A time stamp further ahead than this that is also past the end of the file is damaged.
 _LEAP_S = 10.0
 
 
 @dataclass(frozen=True)
 class AudioExtent:
-    """What was found of a video's sound.
+    """How much audio a video has.
 
     Attributes:
-        present: Whether there is any.
-        end_s: How far it was listened to, on the player's clock: to its end, or to a second behind
-            the last window.
+        present: Whether the video has audio.
+        end_s: How far the audio was read, in seconds on the player's clock: to its end, or to one
+            second after the last window.
     """
 
     present: bool
@@ -46,11 +46,14 @@ class AudioExtent:
 
 
 class AudioReader:
-    """The sound of a file, as pieces that follow each other from second 0 on.
+    """Reads the audio of a file as consecutive chunks or windows of samples, from second 0 on.
 
     Args:
-        path: A local file; None: there is no sound, as of a folder of pictures.
+        path: A local file; None: no audio, as in a folder of pictures.
         rate: Samples a second.
+
+    Attributes:
+        extent: How much audio was found so far.
     """
 
     def __init__(self, path: Path | None, rate: int) -> None:
@@ -59,9 +62,9 @@ class AudioReader:
         self.extent = AudioExtent(False, 0.0)
 
     def chunks(self) -> Generator[Samples, None, None]:
-        """Samples (n,) in [-1, 1], n at least 1, the mean of the channels; none: no sound.
+        """Yield chunks of samples (n,) in [-1, 1], n >= 1, the mean of the channels.
 
-        Damaged packets become silence. A piece of silence takes no memory, however long it is.
+        Damaged packets become silence. A chunk of silence takes no memory, however long it is.
 
         Raises:
             InputError: the file cannot be opened.
@@ -73,110 +76,111 @@ class AudioReader:
             stream = container.streams.best("audio")
             if not isinstance(stream, AudioStream) or stream.codec_context is None:
                 return
-            at = 0
+            n_samples = 0
             self.extent = AudioExtent(True, 0.0)
-            for piece in self._on_the_clock(container, stream):
-                at += len(piece)
-                self.extent = AudioExtent(True, at / self._rate)
-                yield piece
+            for chunk in self._fill_gaps(container, stream):
+                n_samples += len(chunk)
+                self.extent = AudioExtent(True, n_samples / self._rate)
+                yield chunk
 
     def windows(self, ends_s: NDArray[np.float64], length: int) -> Iterator[Samples]:
-        """For each end, the ``format_duration`` samples before it; silence where there is no sound.
+        """For each end, yield the ``length`` samples before it; silence where there is no audio.
 
         Args:
-            ends_s: (n,) in seconds, none earlier than the one before.
-            length: Samples.
+            ends_s: (n,) in seconds, not decreasing.
+            length: Samples in a window.
         """
-        pieces = self.chunks()
+        chunks = self.chunks()
         try:
-            yield from self._windows(pieces, ends_s, length)
+            yield from self._windows(chunks, ends_s, length)
         finally:
-            pieces.close()
+            chunks.close()
 
     def _windows(
         self, chunks: Iterator[Samples], ends_s: NDArray[np.float64], length: int
     ) -> Iterator[Samples]:
-        parts = deque([_silence(length)])  # Before second 0 there is silence.
-        start, known, over = -length, 0, False
+        buffer = deque([_silence(length)])  # Before second 0 there is silence.
+        start, read, finished = -length, 0, False  # Sample numbers: the buffer's start, its end.
         for end in np.round(ends_s * self._rate).astype(np.int64).tolist():
-            while known < end:
-                piece = None if over else next(chunks, None)
-                over = piece is None
-                parts.append(_silence(end - known) if piece is None else piece)
-                known += len(parts[-1])
-                start += _drop(parts, end - length - start)
-            start += _drop(parts, end - length - start)
-            yield _first(parts, length)
+            while read < end:
+                chunk = None if finished else next(chunks, None)
+                finished = chunk is None
+                buffer.append(_silence(end - read) if chunk is None else chunk)
+                read += len(buffer[-1])
+                start += _drop_samples(buffer, end - length - start)
+            start += _drop_samples(buffer, end - length - start)
+            yield _first_samples(buffer, length)
+        # Read one more second, so that ``extent`` tells whether audio follows the last window.
         left = self._rate
-        while left > 0 and not over and (piece := next(chunks, None)) is not None:
-            left -= len(piece)
+        while left > 0 and not finished and (chunk := next(chunks, None)) is not None:
+            left -= len(chunk)
 
-    def _on_the_clock(self, container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
+    def _fill_gaps(self, container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
+        """Yield samples and silence so that each sample has the time of its stamp."""
         zero_s, length_s = origin_s(container) or 0.0, _length_s(container)
-        mono = _Mono(self._rate)
-        done, shift_s = 0, 0.0
-        for frame in _decoded(container, stream):
+        mono = _MonoResampler(self._rate)
+        n_samples, shift_s = 0, 0.0
+        for frame in _decode(container, stream):
             gap_s, stamp_s = 0.0, frame.time
             if stamp_s is not None:
-                at_s = stamp_s - zero_s + shift_s
-                gap_s = at_s - done / self._rate
-                broken = gap_s > _LEAP_S and length_s is not None and at_s > length_s + _LEAP_S
-                if broken or (gap_s < -_RESTART_S and done > 0):
+                time_s = stamp_s - zero_s + shift_s
+                gap_s = time_s - n_samples / self._rate
+                past_end = length_s is not None and time_s > length_s + _LEAP_S
+                if (past_end and gap_s > _LEAP_S) or (gap_s < -_RESTART_S and n_samples > 0):
                     shift_s -= gap_s
                     gap_s = 0.0
             if gap_s > _JITTER_S:
                 silence = _silence(round(gap_s * self._rate))
-                done += len(silence)
+                n_samples += len(silence)
                 yield silence
-            samples = mono(frame)
-            if gap_s < -_JITTER_S or (done == 0 and gap_s < 0):
+            samples = mono.convert(frame)
+            if gap_s < -_JITTER_S or (n_samples == 0 and gap_s < 0):
                 samples = samples[round(-gap_s * self._rate) :]
             if len(samples):
-                done += len(samples)
+                n_samples += len(samples)
                 yield samples
-        if len(rest := mono(None)):
+        if len(rest := mono.convert(None)):
             yield rest
 
 
 def _silence(length: int) -> Samples:
-    """(length,) zeros that share one number."""
+    """(length,) zeros that share the memory of one number."""
     return np.broadcast_to(np.zeros(1, np.float32), (length,))
 
 
-def _drop(parts: deque[Samples], most: int) -> int:
-    """Drop up to ``most`` samples from the front of ``parts``; how many there were."""
+def _drop_samples(buffer: deque[Samples], count: int) -> int:
+    """Drop up to ``count`` samples from the front; return how many were dropped."""
     dropped = 0
-    while parts and dropped + len(parts[0]) <= most:
-        dropped += len(parts.popleft())
-    if parts and dropped < most:
-        parts[0] = parts[0][most - dropped :]
-        dropped = most
+    while buffer and dropped + len(buffer[0]) <= count:
+        dropped += len(buffer.popleft())
+    if buffer and dropped < count:
+        buffer[0] = buffer[0][count - dropped :]
+        dropped = count
     return dropped
 
 
-def _first(parts: deque[Samples], length: int) -> Samples:
-    """The first ``format_duration`` samples of ``parts``."""
-    taken: list[Samples] = []
-    for part in parts:
-        taken.append(part[:length])
-        length -= len(taken[-1])
-    return np.concatenate(taken)
+def _first_samples(buffer: deque[Samples], length: int) -> Samples:
+    chunks: list[Samples] = []
+    for chunk in buffer:
+        chunks.append(chunk[:length])
+        length -= len(chunks[-1])
+    return np.concatenate(chunks)
 
 
 def audio_windows(
     source: FrameSource, rate: int, ends_s: NDArray[np.float64], length: int
 ) -> Generator[Samples, None, AudioExtent]:
-    """The windows of a video's sound, see ``Sound.windows``, and in the end what was found of it.
+    """Yield the windows of a video's audio, see ``AudioReader.windows``; return its extent.
 
     Raises:
         InputError: the file cannot be opened.
     """
-    sound = AudioReader(source.audio_file, rate)
-    yield from sound.windows(ends_s, length)
-    return sound.extent
+    audio = AudioReader(source.audio_file, rate)
+    yield from audio.windows(ends_s, length)
+    return audio.extent
 
 
-def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+def _decode(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     for packet in read_packets(container, stream):
         try:
             yield from packet.decode()
@@ -184,40 +188,43 @@ def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFr
             continue
 
 
-class _Mono:
-    """Brings frames of sound to one channel and one rate, whatever they change to on the way."""
+class _MonoResampler:
+    """Converts audio frames to one channel and one rate; the input format may change."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._resampler = self._fresh()
+        self._resampler = self._new_resampler()
 
-    def __call__(self, frame: AudioFrame | None) -> Samples:
-        """(n,) samples; None for a frame gives what the resampler still holds."""
+    def convert(self, frame: AudioFrame | None) -> Samples:
+        """(n,) samples of a frame; of None, the samples that the resampler still holds."""
         if frame is not None:
-            frame.pts = None  # The resampler would fill gaps by itself, however long.
+            frame.pts = (
+                None  # Otherwise the resampler fills gaps itself, with any amount of memory.
+            )
         try:
-            made = self._resampler.resample(frame)
+            resampled = self._resampler.resample(frame)
         except (av.FFmpegError, ValueError):
             if frame is None:
                 return np.zeros(0, np.float32)
-            self._resampler = self._fresh()  # It is for one layout and rate of what comes in.
+            # A resampler accepts only one input layout and rate.
+            self._resampler = self._new_resampler()
             try:
-                made = self._resampler.resample(frame)
+                resampled = self._resampler.resample(frame)
             except (av.FFmpegError, ValueError):  # A layout that FFmpeg cannot mix.
                 return np.zeros(0, np.float32)
-        # Not FFmpeg's own mixing, which makes two channels louder than their mean.
-        samples = [_mean(part) for part in made]
-        together = np.concatenate(samples) if samples else np.zeros(0, np.float32)
-        # Sound in floating point may hold anything at all.
-        return np.nan_to_num(together, nan=0.0, posinf=0.0, neginf=0.0)
+        # FFmpeg's own mixing makes two channels louder than their mean.
+        means = [_mean_over_channels(each) for each in resampled]
+        samples = np.concatenate(means) if means else np.zeros(0, np.float32)
+        # Floating-point audio may contain NaN and infinity.
+        return np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def _fresh(self) -> av.AudioResampler:
-        # One plane for all channels: of more than eight planes PyAV 18 reads past the last.
+    def _new_resampler(self) -> av.AudioResampler:
+        # A packed format: PyAV 18 reads past the end of frames with more than eight planes.
         return av.AudioResampler(format="flt", rate=self._rate)
 
 
-def _mean(frame: AudioFrame) -> Samples:
-    """(n,) the mean of the channels of a frame in packed floats."""
+def _mean_over_channels(frame: AudioFrame) -> Samples:
+    """(n,) mean over the channels of a frame of packed floats."""
     samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
     mean: Samples = samples.T.mean(axis=0, dtype=np.float32)
     return mean

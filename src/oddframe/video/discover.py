@@ -1,6 +1,6 @@
-"""Which videos a command line means.
+"""Finds the videos that paths, folders and globs on a command line refer to.
 
-Videos that oddframe wrote itself, and that are none to look at: annotated ones, previews.
+``is_generated`` recognizes annotated videos and previews that oddframe wrote itself.
 """
 
 from __future__ import annotations
@@ -29,56 +29,57 @@ VIDEO_SUFFIXES = frozenset({
 def group_videos(
     files: Iterable[PurePath], known_videos: Collection[PurePath] = ()
 ) -> dict[PurePath, list[PurePath]]:
-    """The videos in a tree of files, each with the files that it is of.
+    """Group the files of a tree into videos: each video's path with the files it consists of.
 
-    A file with a video's suffix is one. A folder with pictures in it is one, a folder of frames, as
-    long as there is no video in it or below it. What is hidden is passed over. They come in natural
-    order, folder by folder.
+    A video is a file with a video's suffix, or a folder of frames: a folder that contains pictures
+    and no video at any depth. Hidden files are ignored. Videos are in natural order, folder by
+    folder.
 
     Args:
-        files: Paths from the root of the tree; the root itself may be a folder of frames, ``.``.
-        known_videos: Paths that count as videos whatever their names.
+        files: Paths relative to the root of the tree; the root itself may be a folder of frames,
+            ``.``.
+        known_videos: Paths that are videos whatever their names.
     """
-    inputs = {path: [path] for path in known_videos}
-    inside: defaultdict[PurePath, list[PurePath]] = defaultdict(list)
+    videos = {path: [path] for path in known_videos}
+    files_in: defaultdict[PurePath, list[PurePath]] = defaultdict(list)
     for file in files:
         if any(part.startswith(".") for part in file.parts):
             continue
-        inside[file.parent].append(file)
+        files_in[file.parent].append(file)
         if file.suffix.lower() in VIDEO_SUFFIXES:
-            inputs[file] = [file]
-    above = {folder for path in inputs for folder in path.parents}
-    for folder in sorted(inside, key=lambda folder: -len(folder.parts)):
-        held = inside[folder]
-        if folder in above or not any(f.suffix.lower() in PICTURE_SUFFIXES for f in held):
-            continue
-        inputs[folder] = held
-        above |= {folder, *folder.parents}
+            videos[file] = [file]
+    above_videos = {folder for path in videos for folder in path.parents}
+    for folder in sorted(files_in, key=lambda folder: -len(folder.parts)):
+        frames = files_in[folder]
+        has_pictures = any(file.suffix.lower() in PICTURE_SUFFIXES for file in frames)
+        if folder not in above_videos and has_pictures:
+            videos[folder] = frames
+            above_videos |= {folder, *folder.parents}
     order = sorted(
-        inputs, key=lambda path: [natural_sort_key(PurePath(part)) for part in path.parts]
+        videos, key=lambda path: [natural_sort_key(PurePath(part)) for part in path.parts]
     )
-    return {path: inputs[path] for path in order}
+    return {path: videos[path] for path in order}
 
 
 def find_videos(paths: Sequence[str]) -> list[Path]:
-    """The videos that ``paths`` mean: files, folders of frames, and what is in folders or globs.
+    """Find the videos that ``paths`` refer to: files, folders of frames, folders and globs.
 
-    A folder is searched with those below it, see ``group_videos``. Each input comes once. What does
-    not exist is handed back as it is: opening it says why not, in its place among the others.
+    Folders are searched recursively, see ``group_videos``. Each video is returned once. A path that
+    does not exist is returned unchanged: opening it reports the error for that video alone.
 
     Raises:
-        InputError: a path that no file can have.
+        InputError: no file can have such a path.
     """
     found: dict[str, Path] = {}
     for text in paths:
         if wrong := invalid_path_reason(text):
             raise InputError(f"{text:.60}: the path {wrong}")
-        for path in _meant(text):
+        for path in _expand(text):
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
 
-def _meant(text: str) -> Iterable[Path]:
+def _expand(text: str) -> Iterable[Path]:
     path = Path(text)
     if os.path.isdir(path):  # noqa: PTH112 - unlike pathlib's, these never raise.
         return _search(path) or [path]
@@ -87,10 +88,10 @@ def _meant(text: str) -> Iterable[Path]:
     matches = sorted((Path(match) for match in glob.glob(text, recursive=True)), key=_by_folder)  # noqa: PTH207
     if not matches:
         return [path]
-    inputs: list[Path] = []
+    videos: list[Path] = []
     for match in matches:
-        inputs += _search(match) if match.is_dir() else [match]
-    return inputs
+        videos += _search(match) if match.is_dir() else [match]
+    return videos
 
 
 def _by_folder(path: Path) -> tuple[str, list[tuple[int, int, str]]]:
@@ -99,53 +100,56 @@ def _by_folder(path: Path) -> tuple[str, list[tuple[int, int, str]]]:
 
 def _search(folder: Path) -> list[Path]:
     files: list[Path] = []
-    closed: list[Path] = []  # Opening them says why.
-    _list(folder, frozenset(), files, closed)
+    unreadable: list[Path] = []  # Listed as videos, so that opening them reports the reason.
+    _list_files(folder, frozenset(), files, unreadable)
     found = group_videos(
-        (file.relative_to(folder) for file in files), [path.relative_to(folder) for path in closed]
+        (file.relative_to(folder) for file in files),
+        [path.relative_to(folder) for path in unreadable],
     )
     return [folder / path for path in found]
 
 
-def _list(folder: Path, above: frozenset[str], files: list[Path], closed: list[Path]) -> None:
-    here = os.path.realpath(folder)  # Unlike pathlib's, it never raises.
-    if here in above:  # A link to a folder above would lead round and round.
+def _list_files(
+    folder: Path, parents: frozenset[str], files: list[Path], unreadable: list[Path]
+) -> None:
+    real_path = os.path.realpath(folder)  # Unlike pathlib's, it never raises.
+    if real_path in parents:  # A link to a folder above would never end.
         return
     try:
         entries = list(folder.iterdir())
     except OSError:
-        closed.append(folder)
+        unreadable.append(folder)
         return
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            _list(entry, above | {here}, files, closed)
+            _list_files(entry, parents | {real_path}, files, unreadable)
         else:
             files.append(entry)
 
 
-# In the comment of every video that shows what was found in another one.
+# Is written into the comment of every video that oddframe writes.
 GENERATED_MARK = "oddframe wrote this to show what it found; it is no recording"
 _ENDINGS = ("annotated.mp4", "preview.mp4", "preview.webm")
-_BLOCK = 2**20  # Bytes; the comment is written before the pictures.
+_BLOCK_BYTES = 2**20
 
 
 def is_generated(path: Path) -> bool:
-    """Whether a file is an annotated video or a preview, by its mark; only those have such names.
+    """Whether a file is an annotated video or a preview of oddframe, by its name and its comment.
 
-    False for a file that cannot be read. No decoder is used here: untrusted files are decoded in
-    a child process only.
+    False for a file that cannot be read. The bytes are searched without a decoder, since untrusted
+    files are only decoded in a child process.
     """
     if not path.name.endswith(_ENDINGS):
         return False
-    mark, read = GENERATED_MARK.encode(), b""
+    mark, tail = GENERATED_MARK.encode(), b""
     try:
         check_readable(path)
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                read = read[-len(mark) :] + block
-                if mark in read:
+            while block := file.read(_BLOCK_BYTES):
+                tail = tail[-len(mark) :] + block
+                if mark in tail:
                     return True
     except (InputError, OSError):
         pass

@@ -1,34 +1,54 @@
-"""What every source of frames gives: frames with times, and where they come from."""
+"""``FrameSource``, the base class of all video sources, which yield ``Frame``s with their times.
+
+A source is a video file or a folder of pictures (``video/decoding``), or an array or an iterable of
+frames (``video/source.py``).
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.video.snippets.transforms import FrameTransform, ResamplingFilter
-
 Image = NDArray[np.uint8]
+ResamplingFilter = Literal["bicubic", "lanczos"]
 
-# For frames that come without time stamps: arrays, iterators, folders of pictures.
+# Frame rate of frames without time stamps: arrays, iterators, folders of pictures.
 DEFAULT_FPS = 25.0
+
+
+@dataclass(frozen=True)
+class FrameTransform:
+    """How a whole frame is transformed before crops are cut from it.
+
+    Attributes:
+        size: (width, height) in pixels; None: the size of the first frame.
+        filter: Resampling filter: ``bicubic`` (FFmpeg's swscale) or ``lanczos`` (Pillow's).
+        jpeg_quality: Quality of a JPEG round trip before resizing; 0: none.
+    """
+
+    size: tuple[int, int] | None = None
+    filter: ResamplingFilter = "bicubic"
+    jpeg_quality: int = 0
 
 
 class Frame:
     """One frame of a video: its picture and when it is first shown.
 
-    The picture is made when it is first asked for, so that a frame that no snippet looks at costs
-    no conversion and no resizing.
+    The picture is computed at the first access of ``image``, so that a frame that no snippet uses
+    is neither converted nor resized.
 
     Attributes:
-        time_s: When it is first shown, in seconds as a player counts them.
-        after_gap: Whether the video's clock leaps before it, see ``clock.GAP_S``.
+        time_s: When the frame is first shown, in seconds on the player's clock.
+        after_gap: Whether a gap in the time line precedes the frame, see ``clock.GAP_S``.
     """
 
-    __slots__ = ("__weakref__", "_image", "_make", "after_gap", "time_s")
+    __slots__ = ("__weakref__", "_compute", "_image", "after_gap", "time_s")
 
     def __init__(
         self, image: Image | Callable[[], Image], time_s: float, after_gap: bool = False
@@ -36,55 +56,50 @@ class Frame:
         self.time_s = time_s
         self.after_gap = after_gap
         self._image: Image | None = None if callable(image) else image
-        self._make: Callable[[], Image] | None = image if callable(image) else None
+        self._compute: Callable[[], Image] | None = image if callable(image) else None
 
     @property
     def image(self) -> Image:
-        """(h, w, 3) RGB, uint8; not to be written to."""
+        """(h, w, 3) RGB, uint8; read-only by convention."""
         if self._image is None:
-            assert self._make is not None
-            self._image, self._make = self._make(), None
+            assert self._compute is not None
+            self._image, self._compute = self._compute(), None
         return self._image
 
 
-class FrameSource(Protocol):
-    """A video, whatever it is kept in.
+class FrameSource(ABC):
+    """A video from any kind of storage.
 
     Attributes:
-        name: What to call it in a message: the path as it was given.
-        damaged_packets: Packets that gave no picture (pictures of a folder), so far.
-        mended_frames: Frames that were decoded with errors and are used all the same, so far.
+        name: Name for messages: the path as the user wrote it.
+        fps: Average frame rate, as well as it is known before the video has been read.
+        expected_frames: Estimated number of frames; None if unknown.
+        audio_file: The file that may contain the audio; None if the video certainly has none.
+        damaged_packets: Number of packets (in a folder: pictures) so far that gave no picture.
+        mended_frames: Number of frames so far that were decoded with errors and are used anyway.
     """
 
     name: str
-    damaged_packets: int
-    mended_frames: int
+    fps: float
+    expected_frames: int | None = None
+    audio_file: Path | None = None
+    damaged_packets: int = 0
+    mended_frames: int = 0
 
-    @property
-    def fps(self) -> float:
-        """Average frame rate, the best that is known before the video has been read."""
-
-    @property
-    def expected_frames(self) -> int | None:
-        """About how many frames there will be; None where nothing says so."""
-
-    @property
-    def audio_file(self) -> Path | None:
-        """The file that the video's sound is in, if there is any; None: surely none."""
-
-    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """The frames in the order of showing, each in every look: the video is decoded once.
+    @abstractmethod
+    def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
+        """Decode the video once and yield each frame under every transform.
 
         Args:
-            read: What to do to each frame. A size of None is that of the first frame (at most 8192
-                pixels wide and high), to which later frames of another size are brought.
+            transforms: The transforms. A size of None is the size of the first frame (at most
+                8192 pixels wide and high); later frames of another size are resized to it.
 
         Yields:
-            For each frame of the video one ``Frame`` a look, all of one ``time_s``, which strictly
-            increases.
+            For each frame, in display order, a tuple with one ``Frame`` for each transform. All of
+            them have the same ``time_s``, which strictly increases from tuple to tuple.
 
         Raises:
-            InputError: there is not one picture, or what is there cannot be read.
+            InputError: the video has no picture, or it cannot be read.
         """
 
     def frames(
@@ -93,88 +108,50 @@ class FrameSource(Protocol):
         filter: ResamplingFilter = "bicubic",
         jpeg_quality: int = 0,
     ) -> Iterator[Frame]:
-        """The frames in one look: see ``looks`` and ``Look``."""
+        """Yield the frames under one transform; see ``read`` and ``FrameTransform``."""
         for (frame,) in self.read([FrameTransform(size, filter, jpeg_quality)]):
             yield frame
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
-        """Run ``function(source, *args)``, a generator function, where the video is decoded.
+        """Run the generator function ``function(source, *args)`` in the process that decodes.
 
-        That is here, or in a child process: see ``video/supervised.py``. ``function``, ``args``,
-        the items and the result must be picklable.
+        This is the current process or a child process, see ``decoding/isolated.py``. ``function``,
+        ``args``, the items and the result must be picklable.
         """
-        made: Generator[Any, Any, Any] = function(self, *args)
-        return made
+        generator: Generator[Any, Any, Any] = function(self, *args)
+        return generator
 
 
 class HeartbeatSource(FrameSource):
-    """A video that calls ``heartbeat`` with each frame that it gives.
+    """Wraps a source and calls ``heartbeat`` for each frame that it yields.
 
     Args:
         source: The video.
-        heartbeat: Called with (frames so far, frames expected or None).
+        heartbeat: Called with (number of frames so far, expected number of frames or None).
     """
 
     def __init__(self, source: FrameSource, heartbeat: Callable[[int, int | None], object]) -> None:
-        self.name = source.name
-        self._source, self._heartbeat, self._frames = source, heartbeat, 0
+        self.name, self.fps = source.name, source.fps
+        self.expected_frames, self.audio_file = source.expected_frames, source.audio_file
+        self._source, self._heartbeat, self._n_frames = source, heartbeat, 0
 
     @property
     def damaged_packets(self) -> int:  # type: ignore[override]
-        """Of the video."""
+        """See ``FrameSource``."""
         return self._source.damaged_packets
 
     @property
     def mended_frames(self) -> int:  # type: ignore[override]
-        """Of the video."""
+        """See ``FrameSource``."""
         return self._source.mended_frames
 
-    @property
-    def fps(self) -> float:
-        """Of the video."""
-        return self._source.fps
-
-    @property
-    def expected_frames(self) -> int | None:
-        """Of the video."""
-        return self._source.expected_frames
-
-    @property
-    def audio_file(self) -> Path | None:
-        """Of the video."""
-        return self._source.audio_file
-
-    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """Those of the video, see ``FrameSource.looks``."""
-        for frames in self._source.read(read):
-            self._frames += 1
+    def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
+        """Yield the frames of the wrapped source; see ``FrameSource.read``."""
+        for frames in self._source.read(transforms):
+            self._n_frames += 1
             self.heartbeat()
             yield frames
 
     def heartbeat(self) -> None:
-        """Call ``heartbeat``."""
-        self._heartbeat(self._frames, self._source.expected_frames)
-
-
-class ConstantRateSource(FrameSource):
-    """Frames that come without time stamps and without sound: so many a second.
-
-    Args:
-        name: See ``FrameSource``.
-        fps: How many; None: 25.
-    """
-
-    def __init__(self, name: str, fps: float | None) -> None:
-        self.name = name
-        self.damaged_packets = self.mended_frames = 0
-        self._fps = fps or DEFAULT_FPS
-
-    @property
-    def fps(self) -> float:
-        """As it was given, else 25."""
-        return self._fps
-
-    @property
-    def audio_file(self) -> None:
-        """There is none."""
-        return
+        """Report the progress so far."""
+        self._heartbeat(self._n_frames, self.expected_frames)

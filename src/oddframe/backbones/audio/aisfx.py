@@ -1,9 +1,9 @@
-"""The backbone ``aisfx``: 2.3 seconds of sound -> 512 numbers, with weights that come along.
+"""The backbone ``aisfx``: 2.3 seconds of sound -> 512 numbers; weights are shipped with oddframe.
 
 Ma and Lerch, "Representation Learning for the Automatic Indexing of Sound Effects Libraries" (ISMIR
-2022): a network of eight convolutions that learned to tell kinds of sound effects apart. A window
-is 100 log-mel columns of 2,048 samples, one every 1,024, at 44.1 kHz. The published code computes
-them with Essentia; these are computed from its parameters.
+2022): a network of eight convolutions that was trained to classify sound effects. A window is 100
+log-mel columns of 2,048 samples, one every 1,024, at 44.1 kHz. The published code computes them
+with Essentia; here they are computed from the same parameters.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ AISFX_LOG_MEL = LogMel(
     power=2,
     unit_sum=True,
 )
-_LOUDEST = 9.457798957824707  # Of the authors' training sounds: their pictures are in [0, 1].
+_MAX_LOG_MEL = 9.457798957824707  # Of the authors' training data, to scale to [0, 1].
 
 
 class Aisfx(nn.Module):
@@ -42,8 +42,7 @@ class Aisfx(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        wide = (1, *CHANNELS)
-        pairs = list(zip(wide, CHANNELS, strict=False))
+        pairs = list(zip((1, *CHANNELS), CHANNELS, strict=False))
         self.conv1 = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
         self.conv2 = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for _, b in pairs)
 
@@ -56,27 +55,25 @@ class Aisfx(nn.Module):
         return x.mean(dim=3).amax(dim=2)
 
 
-def aisfx_log_mel(windows: NDArray[np.float32]) -> Tensor:
-    """Windows (N, 103424) at 44.1 kHz, samples in [-1, 1] -> (N, 100, 96), about 0 to 1."""
-    return (AISFX_LOG_MEL.bands_of(windows) * 1e4 + 1).log10().div(_LOUDEST).float()
-
-
 class AisfxSpec(AudioBackboneSpec):
     """The network of Ma and Lerch, with their weights."""
 
     name = "aisfx"
     title = "aisfx on sound"
     dim = CHANNELS[-1]
+    weights_origin = "shipped"
+    license = "CC-BY-4.0"
     mel = AISFX_LOG_MEL
 
-    def weights(self) -> Path:
-        """They come with oddframe."""
+    def find_weights(self) -> Path:
         return AISFX_WEIGHTS
 
-    def network(self, weights: Path) -> nn.Module:
-        """It takes ``pictures``."""
+    def load_network(self, weights: Path) -> nn.Module:
         return load_weights(Aisfx(), read_state_dict(weights, "aisfx"), "aisfx")
 
-    def pictures(self, windows: NDArray[np.float32]) -> Tensor:
-        """See ``log_mel``."""
-        return aisfx_log_mel(windows)
+    def log_mel(self, windows: NDArray[np.float32]) -> Tensor:
+        """Windows (N, 103424) at 44.1 kHz, samples in [-1, 1] -> (N, 100, 96), about 0 to 1."""
+        return (self.mel.spectrogram(windows) * 1e4 + 1).log10().div(_MAX_LOG_MEL).float()
+
+
+BACKBONES = (AisfxSpec(),)

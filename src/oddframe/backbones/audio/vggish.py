@@ -1,8 +1,8 @@
-"""VGGish: a second of sound -> 128 numbers. The weights are the user's.
+"""The backbone ``vggish``: a second of sound -> 128 numbers, with the user's weights.
 
-Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (ICASSP 2017). The network
-has the names of its PyTorch port, harritaylor/torchvggish; features are those before its
-post-processing. A window is 96 log-mel columns of 25 ms, one every 10 ms: 0.975 s.
+Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (ICASSP 2017). Layers are
+named as in the PyTorch port harritaylor/torchvggish; features are taken before its post-processing.
+A window is 96 log-mel columns of 25 ms, one every 10 ms: 0.975 s.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VGGISH_LOG_MEL = LogMel(
     power=1,
     unit_sum=False,
 )
-_OFFSET = 0.01
+_LOG_OFFSET = 0.01
 
 
 class VGGish(nn.Module):
@@ -40,9 +40,9 @@ class VGGish(nn.Module):
         layers: list[nn.Module] = []
         channels = 1
         for block in ((64,), (128,), (256, 256), (512, 512)):
-            for wider in block:
-                layers += [nn.Conv2d(channels, wider, 3, padding=1), nn.ReLU()]
-                channels = wider
+            for out_channels in block:
+                layers += [nn.Conv2d(channels, out_channels, 3, padding=1), nn.ReLU()]
+                channels = out_channels
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.embeddings = nn.Sequential(
@@ -51,14 +51,9 @@ class VGGish(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        # The linear layers come from TensorFlow, where channels are the last axis.
+        # The weights come from TensorFlow, where channels are the last axis.
         out: Tensor = self.embeddings(self.features(x).permute(0, 2, 3, 1).flatten(1))
         return out
-
-
-def vggish_log_mel(windows: NDArray[np.float32]) -> Tensor:
-    """Windows (N, 15600) at 16 kHz, samples in [-1, 1] -> (N, 1, 96, 64)."""
-    return (VGGISH_LOG_MEL.bands_of(windows) + _OFFSET).log().float()[:, None]
 
 
 class VGGishSpec(AudioBackboneSpec):
@@ -67,19 +62,21 @@ class VGGishSpec(AudioBackboneSpec):
     name = "vggish"
     title = "VGGish on sound"
     dim = 128
+    license = "Apache-2.0"
     mel = VGGISH_LOG_MEL
 
-    def weights(self) -> Path:
-        """The user's own."""
+    def find_weights(self) -> Path:
         return find_user_weights(
             self.name,
             "vggish-10086976.pth from https://github.com/harritaylor/torchvggish/releases",
         )
 
-    def network(self, weights: Path) -> nn.Module:
-        """It takes ``pictures``."""
+    def load_network(self, weights: Path) -> nn.Module:
         return load_weights(VGGish(), read_state_dict(weights, "VGGish"), "VGGish")
 
-    def pictures(self, windows: NDArray[np.float32]) -> Tensor:
-        """See ``log_mel``."""
-        return vggish_log_mel(windows)
+    def log_mel(self, windows: NDArray[np.float32]) -> Tensor:
+        """Windows (N, 15600) at 16 kHz, samples in [-1, 1] -> (N, 1, 96, 64)."""
+        return (self.mel.spectrogram(windows) + _LOG_OFFSET).log().float()[:, None]
+
+
+BACKBONES = (VGGishSpec(),)

@@ -1,9 +1,9 @@
-"""The backbone ``efficientnet_lite0``: one picture of each snippet, 30 times cheaper than I3D.
+"""The backbone ``efficientnet_lite0``: one frame of each snippet, 30 times cheaper than I3D.
 
-EfficientNet-Lite0 (Google, 2020) on ImageNet: EfficientNet-B0 (Tan and Le, ICML 2019) without
-squeeze-and-excitation and with ReLU6. It looks at the frame in the middle of a snippet, so it knows
-what is there and not what moves. Batch normalisation is folded into the convolutions; padding is
-TensorFlow's SAME.
+EfficientNet-Lite0 (Google, 2020) on ImageNet is EfficientNet-B0 (Tan and Le, ICML 2019) without
+squeeze-and-excitation and with ReLU6. It encodes the middle frame of a snippet, so its features
+describe what is in the picture, but not what moves. Batch normalisation is folded into the
+convolutions; padding is TensorFlow's SAME.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from oddframe.video.snippets.transforms import Preprocessing
 LITE0_WEIGHTS = SHIPPED_WEIGHTS / "efficientnet_lite0.safetensors"
 EFFICIENTNET_FEATURE_DIM = 1280
 
-# Repeats, kernel, stride of the first, expansion, channels.
+# Blocks, kernel size, stride of the first block, expansion factor, output channels.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -46,33 +46,37 @@ STAGES = (
 class Conv(nn.Module):
     """Convolution with SAME padding and a bias."""
 
-    def __init__(self, wide_in: int, wide: int, kernel: int = 1, stride: int = 1, groups: int = 1):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1
+    ):
         super().__init__()
         self.kernel, self.stride = kernel, stride
-        self.conv = nn.Conv2d(wide_in, wide, kernel, stride, groups=groups)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        down = same_padding(x.shape[2], self.kernel, self.stride)
-        across = same_padding(x.shape[3], self.kernel, self.stride)
-        out: Tensor = self.conv(F.pad(x, (*across, *down)))
+        vertical = same_padding(x.shape[2], self.kernel, self.stride)
+        horizontal = same_padding(x.shape[3], self.kernel, self.stride)
+        out: Tensor = self.conv(F.pad(x, (*horizontal, *vertical)))
         return out
 
 
 class InvertedBottleneck(nn.Module):
-    """Inverted bottleneck: widen, filter each channel alone, narrow; add the input if it fits."""
+    """Expand the channels, convolve each channel by itself, project; add the input if it fits."""
 
-    def __init__(self, wide_in: int, wide: int, kernel: int, stride: int, expansion: int):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int
+    ):
         super().__init__()
-        middle = wide_in * expansion
-        self.expand = Conv(wide_in, middle) if expansion > 1 else None
-        self.depthwise = Conv(middle, middle, kernel, stride, groups=middle)
-        self.project = Conv(middle, wide)
-        self.skips = stride == 1 and wide_in == wide
+        expanded = in_channels * expansion
+        self.expand = Conv(in_channels, expanded) if expansion > 1 else None
+        self.depthwise = Conv(expanded, expanded, kernel, stride, groups=expanded)
+        self.project = Conv(expanded, out_channels)
+        self.has_skip = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if self.expand is None else F.relu6(self.expand(x))
-        out: Tensor = self.project(F.relu6(self.depthwise(wide)))
-        return out + x if self.skips else out
+        expanded = x if self.expand is None else F.relu6(self.expand(x))
+        out: Tensor = self.project(F.relu6(self.depthwise(expanded)))
+        return out + x if self.has_skip else out
 
 
 class EfficientNetLite0(nn.Module):
@@ -82,13 +86,11 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         self.stem = Conv(3, 32, 3, 2)
         blocks, channels = [], 32
-        for repeats, kernel, stride, expansion, wide in STAGES:
-            for number in range(repeats):
-                first = number == 0
-                blocks.append(
-                    InvertedBottleneck(channels, wide, kernel, stride if first else 1, expansion)
-                )
-                channels = wide
+        for count, kernel, first_stride, expansion, out_channels in STAGES:
+            for number in range(count):
+                stride = first_stride if number == 0 else 1
+                blocks.append(InvertedBottleneck(channels, out_channels, kernel, stride, expansion))
+                channels = out_channels
         self.blocks = nn.Sequential(*blocks)
         self.head = Conv(channels, EFFICIENTNET_FEATURE_DIM)
 
@@ -103,26 +105,26 @@ class EfficientNetLite0Spec(BackboneSpec):
     name = "efficientnet_lite0"
     title = "EfficientNet-Lite0, ImageNet"
     dim = EFFICIENTNET_FEATURE_DIM
+    weights_origin = "shipped"
+    license = "Apache-2.0"
+    window_frames = 1
 
-    def weights(self) -> Path:
-        """They come with oddframe."""
+    def find_weights(self) -> Path:
         return LITE0_WEIGHTS
 
     def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
-        """See ``Kind.load``."""
-        network = load_weights(
-            EfficientNetLite0(), read_state_dict(weights, "EfficientNet"), "EfficientNet"
-        )
+        state = read_state_dict(weights, "EfficientNet")
+        network = load_weights(EfficientNetLite0(), state, "EfficientNet")
         width, height = preprocessing.crop_size
-        run = self.run(network, torch.zeros(1, 3, height, width), weights, runtime)
+        example = torch.zeros(1, 3, height, width)
+        run = self.build_runner(network, example, weights, runtime)
 
-        def see(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return run(to_input(middle_frame(snippets), runtime.device)[:, :, 0])
+        def encode(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
+            middle = snippets.shape[1] // 2
+            frames = to_input(snippets[:, middle : middle + 1], runtime.device)
+            return run(frames[:, :, 0])
 
-        return VisualEncoder(thread_safe(see), batch_size_for(runtime))
+        return VisualEncoder(thread_safe(encode), batch_size_for(runtime))
 
 
-def middle_frame(snippets: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(N, frames, ...) -> (N, 1, ...), the frame in the middle."""
-    at = snippets.shape[1] // 2
-    return snippets[:, at : at + 1]
+BACKBONES = (EfficientNetLite0Spec(),)

@@ -1,8 +1,8 @@
-"""The backbones ``grey_...``: no network, the grey frames of a snippet themselves.
+"""The backbones ``grey_...``: no network, but the grey pixels of a snippet's frames as its feature.
 
-Methods that look at frames and not at features (Hasan et al. 2016, Lu et al. 2013) read these. A
-snippet's feature is its pixels in [0, 1], frame after frame, row after row, so that one kind has
-one size of frame and number of frames: both are in its name.
+Methods that read frames instead of features use these (Hasan et al., CVPR 2016; Lu et al., ICCV
+2013). The feature of a snippet is its pixels in [0, 1], frame by frame and row by row, so the
+number and the size of the frames are fixed, and part of the name.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from oddframe.video.snippets.transforms import Preprocessing
 
 
 class GreySpec(BackboneSpec):
-    """Grey frames as they are.
+    """The grey pixels of frames.
 
     Args:
-        frames: Of a snippet, which follow each other without overlap unless the stride is changed.
+        frames: Frames of a snippet; by default snippets do not overlap.
         height: Of a frame, pixels.
         width: Of a frame, pixels.
     """
+
+    weights_origin = "none"
 
     def __init__(self, frames: int, height: int, width: int):
         self.name = f"grey_{frames}x{height}x{width}"
@@ -42,34 +44,40 @@ class GreySpec(BackboneSpec):
             stride=frames,
         )
 
-    def weights(self) -> Path:
-        """There are none; this stands for them."""
+    def find_weights(self) -> Path:
+        """Return a placeholder, because there are no weights."""
         return Path(self.name)
 
-    def sha256(self, weights: Path) -> str:  # noqa: ARG002
-        """``none``: there are no weights that pixels could depend on."""
+    def hash_weights(self, weights: Path | None = None) -> str:  # noqa: ARG002
+        """Return ``none``, because there are no weights."""
         return "none"
 
-    def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:  # noqa: ARG002
-        """See ``Kind.load``.
+    def load(
+        self,
+        weights: Path,
+        preprocessing: Preprocessing,
+        runtime: Runtime,  # noqa: ARG002
+    ) -> VisualEncoder:
+        """See ``BackboneSpec.load``.
 
         Raises:
             UsageError: weights are given, or snippets of another length or size are asked for.
         """
-        if weights != self.weights():
+        if weights != self.find_weights():
             raise UsageError(f"{self.name} has no weights; leave {weights} out")
-        if (preprocessing.crop_size, preprocessing.snippet_frames) != (
-            self.preprocessing.crop_size,
-            self.preprocessing.snippet_frames,
-        ):
-            width, height = self.preprocessing.crop_size
-            other = "x".join(map(str, preprocessing.crop_size))
+        width, height = self.preprocessing.crop_size
+        frames = self.preprocessing.snippet_frames
+        given = preprocessing.crop_size
+        if (given, preprocessing.snippet_frames) != ((width, height), frames):
             raise UsageError(
-                f"{self.name} takes snippets of {self.preprocessing.snippet_frames} frames of "
-                f"{width}x{height}, not {preprocessing.snippet_frames} of {other}; "
-                "leave snippet_frames, resize and crop_size out"
+                f"{self.name} takes snippets of {frames} frames of {width}x{height}, not "
+                f"{preprocessing.snippet_frames} of {given[0]}x{given[1]}; leave snippet_frames, "
+                "resize and crop_size out"
             )
         return VisualEncoder(grey_pixels)
+
+
+BACKBONES = (GreySpec(10, 96, 96), GreySpec(10, 227, 227), GreySpec(5, 120, 160))
 
 
 def grey_pixels(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:

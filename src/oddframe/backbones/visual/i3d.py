@@ -1,18 +1,14 @@
-"""I3D: Inception-v1 inflated to three dimensions, cut after ``Mixed_5c``.
+"""I3D, Inception-v1 inflated to three dimensions, and its weights in the layouts that are in use.
 
 Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset"
-(CVPR 2017). A snippet of frames goes in, one 1024-dimensional feature comes out: the mean of the
-end point ``Mixed_5c`` over time and space.
+(CVPR 2017). The feature of a snippet is the mean of the endpoint ``Mixed_5c`` over time and space,
+1,024 numbers. The network is written for inference: batch normalisation is folded into each
+convolution (see ``weights.py``). Padding is TensorFlow's SAME, which is asymmetric where the stride
+does not divide the size: the odd pixel goes behind.
 
-The network is written for inference: batch normalisation is folded into each convolution (see
-``weights.py``), so a unit is a convolution with a bias and a ReLU. Padding is TensorFlow's SAME,
-which is asymmetric wherever the stride does not divide the size: the odd pixel goes behind.
-
-Weights of I3D in the layouts that are in use, brought to ours, batch normalisation folded.
-
-Ours is ``trunk.<unit>.conv.{weight,bias}`` and ``logits.{weight,bias}`` with the unit names of the
-paper's TensorFlow code. Three others exist in the wild: DeepMind's own (through the conversion
-script in ``tools/``) and the two PyTorch ports that published features were made with.
+oddframe's layout of the weights is ``trunk.<unit>.conv.{weight,bias}`` and
+``logits.{weight,bias}``, with the names of units in the paper's TensorFlow code. Two other layouts
+can be read: those of the PyTorch ports with which published features were made.
 """
 
 from __future__ import annotations
@@ -45,14 +41,14 @@ _MIXED = {
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Cells that SAME padding adds before and behind one axis of ``size`` cells."""
+    """Compute how many cells SAME padding adds before and behind an axis of ``size`` cells."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def _pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    # Zero padding also serves the max-pools: each of them follows a ReLU, so 0 never wins over a
-    # real value, which is all that TensorFlow's -inf is there for.
+    # Zeros are right for max-pooling, too: TensorFlow pads with -inf so that padding is never the
+    # maximum, but each max-pool follows a ReLU, so no value is below 0.
     pads: list[int] = []
     for size, k, s in zip(reversed(x.shape[2:]), reversed(kernel), reversed(stride), strict=True):
         pads += same_padding(int(size), k, s)
@@ -65,7 +61,7 @@ class Unit(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1):
         super().__init__()
         self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
-        # Stride 1 and an odd kernel pad evenly, so the convolution can do it without a copy.
+        # With stride 1 padding is symmetric, so the convolution can add it without a copy.
         self.pad_first = stride > 1
         padding = 0 if self.pad_first else kernel // 2
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding)
@@ -77,7 +73,7 @@ class Unit(nn.Module):
 
 
 class MaxPoolSame(nn.Module):
-    """Max-pooling with SAME padding; its input must not be negative."""
+    """Max-pooling with SAME padding; the input must not be negative."""
 
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]):
         super().__init__()
@@ -88,7 +84,7 @@ class MaxPoolSame(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Inception module: four branches side by side, concatenated over the channels."""
+    """Inception module: four branches, concatenated along the channels."""
 
     def __init__(self, in_channels: int, out: tuple[int, int, int, int, int, int]):
         super().__init__()
@@ -103,10 +99,15 @@ class Mixed(nn.Module):
 
 
 def pool_features(endpoint: Tensor, regions: tuple[int, int] | None) -> Tensor:
-    """The mean of ``Mixed_5c`` (N, D, t, h, w) over time and space: (N, D).
+    """Average the endpoint ``Mixed_5c`` over time and space.
 
-    Of rows x columns ``regions`` (N, R, D), row by row: windows that overlap their neighbours by
-    half, and together cover the picture.
+    Args:
+        endpoint: (N, D, t, h, w).
+        regions: Rows and columns of a grid of windows. The windows overlap their neighbours by half
+            and cover the picture. None: the whole picture.
+
+    Returns:
+        (N, D), or (N, R, D) for R regions, row by row.
     """
     if regions is None:
         return endpoint.mean(dim=(2, 3, 4))
@@ -123,13 +124,13 @@ def _windows(size: int, n: int) -> list[slice]:
 
 
 class I3D(nn.Module):
-    """I3D up to ``Mixed_5c``, with the Kinetics classifier beside it.
+    """I3D up to ``Mixed_5c``, and its Kinetics classifier.
 
-    Input: (N, channels, frames, height, width) in [-1, 1], 3 channels of RGB or 2 of optical flow;
-    any size from 16 frames of 32x32 up.
+    The input is (N, channels, frames, height, width) in [-1, 1], with 3 channels of RGB or 2 of
+    optical flow; any size from 16 frames of 32x32 up.
 
     Attributes:
-        regions: Rows and columns, each a feature of its own; None: one for the whole picture.
+        regions: Rows and columns of regions, see ``pool_features``; None: the whole picture.
     """
 
     def __init__(self, channels: int = 3) -> None:
@@ -153,21 +154,21 @@ class I3D(nn.Module):
         self.logits = nn.Conv3d(I3D_FEATURE_DIM, KINETICS_CLASSES, 1)
 
     def endpoint(self, x: Tensor) -> Tensor:
-        """``Mixed_5c``: (N, 1024, frames / 8, height / 32, width / 32), sizes rounded up."""
+        """Compute ``Mixed_5c`` (N, 1024, frames / 8, height / 32, width / 32), rounded up."""
         out: Tensor = self.trunk(x)
         return out
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, 1024), of regions (N, R, 1024): see ``pool_features``."""
+        """Compute features (N, 1024), or (N, R, 1024) with R regions."""
         return pool_features(self.endpoint(x), self.regions)
 
     def classify(self, x: Tensor) -> Tensor:
-        """Kinetics-400 logits (N, 400), averaged over the positions of ``Mixed_5c``."""
+        """Compute Kinetics-400 logits (N, 400), averaged over time and space."""
         out: Tensor = self.logits(self.endpoint(x))
         return out.mean(dim=(2, 3, 4))
 
 
-# What the ports call the branches of an Inception module. Left: ours.
+# Branches of an Inception module: oddframe's name -> the port's name.
 _PIERGIAJ_BRANCHES = {
     "b0": "b0", "b1.0": "b1a", "b1.1": "b1b", "b2.0": "b2a", "b2.1": "b2b", "b3": "b3b",
 }  # fmt: skip
@@ -180,7 +181,7 @@ HASSONY_EPS = 1e-5
 
 
 def unit_names() -> list[str]:
-    """Our units, in the order of the network: ``Conv3d_1a_7x7``, ``Mixed_3b.b1.0`` and so on."""
+    """List the units in the order of the network: ``Conv3d_1a_7x7``, ``Mixed_3b.b1.0`` ..."""
     with torch.device("meta"):
         keys = I3D().trunk.state_dict()
     return [key.removesuffix(".conv.weight") for key in keys if key.endswith(".conv.weight")]
@@ -192,20 +193,18 @@ def _branch_name(unit: str, branches: Mapping[str, str]) -> str:
 
 
 def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of either PyTorch port -> ours. Features only need the trunk; logits are optional.
+    """Convert the state dict of either PyTorch port to oddframe's layout.
+
+    The classifier (logits) may be missing, because features only need the trunk.
 
     Raises:
-        InputError: it is neither layout, or a tensor is missing.
+        InputError: the layout is unknown, or a tensor is missing.
     """
     if "Conv3d_1a_7x7.conv3d.weight" in state:
         branches, bn, eps, logits = _PIERGIAJ_BRANCHES, "bn", PIERGIAJ_EPS, "logits.conv3d"
     elif "conv3d_1a_7x7.conv3d.weight" in state:
-        branches, bn, eps, logits = (
-            _HASSONY_BRANCHES,
-            "batch3d",
-            HASSONY_EPS,
-            "conv3d_0c_1x1.conv3d",
-        )
+        branches, bn, eps = _HASSONY_BRANCHES, "batch3d", HASSONY_EPS
+        logits = "conv3d_0c_1x1.conv3d"
     else:
         raise InputError(
             "not I3D weights in a known layout: neither 'Conv3d_1a_7x7.conv3d.weight' "
@@ -215,9 +214,9 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     try:
         for unit in unit_names():
-            theirs = _branch_name(unit, branches)
-            theirs = theirs[0].lower() + theirs[1:] if lower else theirs
-            weight, bias = fold_named_batch_norm(state, f"{theirs}.conv3d", f"{theirs}.{bn}", eps)
+            name = _branch_name(unit, branches)
+            name = name[0].lower() + name[1:] if lower else name
+            weight, bias = fold_named_batch_norm(state, f"{name}.conv3d", f"{name}.{bn}", eps)
             out[f"trunk.{unit}.conv.weight"], out[f"trunk.{unit}.conv.bias"] = weight, bias
     except KeyError as missing:
         raise InputError(f"I3D weights lack the tensor {missing}") from None
@@ -228,16 +227,16 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_into(network: I3D, state: Mapping[str, Tensor]) -> I3D:
-    """Fill ``network`` from our layout (half precision is widened); logits may be absent."""
+    """Load weights in oddframe's layout; logits may be missing."""
     return load_weights(network, state, "I3D", optional="logits.")
 
 
 def read_i3d(path: Path, channels: int = 3) -> I3D:
-    """I3D from a file: our safetensors, or a port's ``.pt`` checkpoint (read without unpickling).
+    """Read I3D from a file with weights in any known layout.
 
     Args:
-        path: The file.
-        channels: Of the input: 3 of RGB, 2 of optical flow.
+        path: A safetensors file, or a PyTorch checkpoint.
+        channels: Channels of the input: 3 for RGB, 2 for optical flow.
 
     Raises:
         InputError: the file cannot be read, or holds something else.
@@ -245,11 +244,11 @@ def read_i3d(path: Path, channels: int = 3) -> I3D:
     state = read_state_dict(path, "I3D")
     if "trunk.Conv3d_1a_7x7.conv.weight" not in state:
         state = convert_port(state)
-    found = state["trunk.Conv3d_1a_7x7.conv.weight"].shape[1]
-    if found != channels:
-        kinds = {2: "optical flow", 3: "RGB"}
+    actual = state["trunk.Conv3d_1a_7x7.conv.weight"].shape[1]
+    if actual != channels:
+        inputs = {2: "optical flow", 3: "RGB"}
         raise InputError(
-            f"{path}: I3D weights for {kinds.get(found, f'{found} channels')}, "
-            f"not for {kinds.get(channels, f'{channels} channels')}"
+            f"{path}: I3D weights for {inputs.get(actual, f'{actual} channels')}, "
+            f"not for {inputs.get(channels, f'{channels} channels')}"
         )
     return load_into(I3D(channels), state)

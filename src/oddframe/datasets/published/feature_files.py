@@ -1,15 +1,14 @@
-"""Published feature files into the store, a video at a time, so that an import can be taken up.
-
-What is missing or wrong among the feature files of a published data set, before any training.
-"""
+"""Imports the feature files of a published data set into a store, and checks such files."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from oddframe._utils.progress import ProgressCallback
 from oddframe.datasets.attach_features import (
     FeatureFolders,
     no_features_error,
@@ -25,19 +24,17 @@ from oddframe.features.spec import FeatureSpec
 from oddframe.features.store.imports import StoredFeatures, import_key, imported_file, record_import
 from oddframe.features.store.store import FeatureStore
 
-ProgressCallback = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class ImportSummary:
     """What an import did.
 
     Attributes:
-        spec: Of all that was imported.
-        new: Videos that were imported.
-        kept: Videos that were in the store already.
-        snippets: Of the new ones, each crop counted once.
-        failed: Why the others were not, a line each, in the order of the lists.
+        spec: Spec of the imported features.
+        new: Number of videos that were imported.
+        kept: Number of videos that were in the store already.
+        snippets: Number of snippets of the new videos.
+        failed: The reason for each other video, in the order of the lists.
     """
 
     spec: FeatureSpec
@@ -56,77 +53,80 @@ def import_features(
     fresh: bool = False,
     progress: ProgressCallback | None = None,
 ) -> ImportSummary:
-    """Copy the features of a published data set into the store; a fault never stops the rest.
+    """Copy the features of a published data set into a store.
 
-    All crops of a video become one file, with the sound beside the picture if it is asked for; a
-    file is written whole or not at all. All videos have the length of features that most have; one
-    of another length fails.
+    The crops of a video become one file, joined with the audio features if ``sound`` is given. The
+    dimension of features is that of most videos; a video with another one fails. A video that
+    fails does not stop the others. An import that was stopped can be repeated: what is in the store
+    is not imported again.
 
     Args:
         dataset: The data set.
-        folder: Where its feature files lie, in any folders below.
-        store: Where they go.
-        sound: Where features of the sound lie; None: they are not wanted.
-        fresh: Import also what is in the store already.
+        folder: The folder with its feature files, in it or anywhere below.
+        store: The feature store.
+        sound: The folder with audio features; None: they are not used.
+        fresh: Import again what is in the store.
         progress: Called with (videos done, videos in all).
 
     Raises:
-        UsageError: no features of this data set are published, none of the sound, or other
+        UsageError: no features of this data set are published, or no audio features, or other
             features of the same kind were imported.
-        InputError: a folder cannot be listed, or there is nothing of this data set in it.
+        InputError: a folder cannot be listed, or has no features of this data set.
         OddframeError: a file cannot be written.
     """
     folders = scan_feature_folders(dataset, folder, sound)
     layout = folders.layout
-    dim = _usual_length(dataset, folders)
+    dim = _most_common_dim(dataset, folders)
     spec = imported_spec(dim, layout.crops, layout.audio_dim if sound is not None else 0)
     record_import(store, dataset.name, spec)
     failed: list[str] = []
     new = kept = snippets = 0
     for done, video in enumerate(dataset.videos, start=1):
-        place = imported_file(store, dataset.name, video.path.stem, spec)
-        if not fresh and _is_there(place, spec):
+        target = imported_file(store, dataset.name, video.path.stem, spec)
+        if not fresh and _is_imported(target, spec):
             kept += 1
         else:
             try:
-                files, faults = folders.of(video, dim)
+                files, faults = folders.find(video, dim)
                 if files is None:
                     raise InputError(str(faults[0]))
-                snippets += _put(files, dataset, video, store)
+                snippets += _import_video(files, dataset, video, store)
                 new += 1
             except InputError as error:
                 failed.append(str(error))
         if progress is not None:
-            progress(done, len(dataset))
+            progress(done, len(dataset), f"importing {dataset.name}")
     return ImportSummary(spec, new, kept, snippets, tuple(failed))
 
 
-def _usual_length(dataset: Dataset, folders: FeatureFolders) -> int:
-    """The length of features that most videos have."""
-    lengths: Counter[int] = Counter()
+def _most_common_dim(dataset: Dataset, folders: FeatureFolders) -> int:
+    """The dimension of features that most videos have."""
+    dims: Counter[int] = Counter()
     for video in dataset.videos:
-        files, _ = folders.picture.of(video.path.stem, folders.layout)
-        seen = None if files is None else files.inspect()
-        if seen is not None and not seen.faults:
-            lengths[seen.shape[2]] += 1
-    if not lengths:
+        files, _ = folders.picture.find(video.path.stem, folders.layout)
+        inspection = None if files is None else files.inspect()
+        if inspection is not None and not inspection.faults:
+            dims[inspection.shape[2]] += 1
+    if not dims:
         raise no_features_error(dataset, folders.picture.root)
-    return lengths.most_common(1)[0][0]
+    return dims.most_common(1)[0][0]
 
 
-def _is_there(place: StoredFeatures, spec: FeatureSpec) -> bool:
+def _is_imported(file: StoredFeatures, spec: FeatureSpec) -> bool:
     try:
-        return read_feature_header(place.path).spec == spec
+        return read_feature_header(file.path).spec == spec
     except InputError:
         return False
 
 
-def _put(files: NpyFiles, dataset: Dataset, video: LabelledVideo, store: FeatureStore) -> int:
-    """Import one video; its snippets."""
+def _import_video(
+    files: NpyFiles, dataset: Dataset, video: LabelledVideo, store: FeatureStore
+) -> int:
+    """Import one video and return its number of snippets."""
     features = files.open()
     try:
         store.put(import_key(dataset.name, video.path.stem), features)
-    except InputError:  # The store's file is not what is wrong.
+    except InputError:  # Name the published file, not the store's.
         raise InputError(f"{files.files[0]}: holds NaN or infinite numbers in some crop") from None
     return features.timebase.n_snippets
 
@@ -148,16 +148,16 @@ FAULT_DESCRIPTIONS: Mapping[FaultKind, str] = {
 
 @dataclass(frozen=True)
 class FeatureFindings:
-    """What a check found.
+    """What a check of feature files found.
 
     Attributes:
-        videos: How many the lists name.
-        complete: Videos with nothing wrong.
-        files: Feature files that were looked at, those of the sound among them.
-        unlisted: ``.npy`` files in the folder of the picture that no list asks for.
-        shorter_sound: Videos whose last row of the picture is dropped, for the sound ends earlier.
-        faults: By kind, those that there are, in the order of ``KINDS``; each list in the order of
-            the videos.
+        videos: Number of videos in the lists.
+        complete: Number of videos without faults.
+        files: Number of feature files that were checked, audio features included.
+        unlisted: Number of ``.npy`` files that no list names.
+        shorter_sound: Number of videos whose last visual row is dropped because the audio features
+            end earlier.
+        faults: Faults by kind, in the order of ``FAULT_DESCRIPTIONS`` and of the videos.
     """
 
     videos: int
@@ -166,6 +166,14 @@ class FeatureFindings:
     unlisted: int
     shorter_sound: int
     faults: Mapping[FaultKind, tuple[Fault, ...]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        faults = {
+            kind: [{"file": str(fault.path), "about": fault.message} for fault in found]
+            for kind, found in self.faults.items()
+        }
+        return {**asdict(self), "faults": faults}
 
 
 def check_features(
@@ -177,19 +185,18 @@ def check_features(
     contents: bool = True,
     progress: ProgressCallback | None = None,
 ) -> FeatureFindings:
-    """Look at every feature file that the lists ask for.
+    """Check all feature files of a published data set.
 
     Args:
-        dataset: A data set whose features are published.
-        folder: Where they are, in any folders below it.
-        sound: Where features of the sound are; None: they are not wanted.
-        dim: Length of a feature of the picture; None: as the data set's authors have it.
-        contents: Also whether all numbers are finite, which reads the files; otherwise their
-            headers alone.
+        dataset: The data set.
+        folder: The folder with its feature files, in it or anywhere below.
+        sound: The folder with audio features; None: they are not checked.
+        dim: Dimension of visual features; None: as the authors of the data set have it.
+        contents: Read the files and check that all numbers are finite; False: check headers only.
         progress: Called with (videos done, videos in all).
 
     Raises:
-        UsageError: no features of this data set are published, or none of the sound.
+        UsageError: no features of this data set are published, or no audio features.
         InputError: a folder cannot be listed.
     """
     folders = scan_feature_folders(dataset, folder, sound)
@@ -197,41 +204,45 @@ def check_features(
     faults: dict[FaultKind, list[Fault]] = {kind: [] for kind in FAULT_DESCRIPTIONS}
     complete = files = shorter = 0
     for done, video in enumerate(dataset.videos, start=1):
-        there, wrong = folders.of(video, dim or layout.dim)
-        if there is not None:
-            wrong, fewer = _inside(there, video, contents=contents)
-            shorter += fewer
-            files += len(there.files) + (there.sound is not None)
-        complete += not wrong
-        for fault in wrong:
+        found, video_faults = folders.find(video, dim or layout.dim)
+        if found is not None:
+            video_faults, is_shorter = _check_files(found, video, contents=contents)
+            shorter += is_shorter
+            files += len(found.files) + (found.sound is not None)
+        complete += not video_faults
+        for fault in video_faults:
             faults[fault.kind].append(fault)
         if progress is not None:
-            progress(done, len(dataset))
+            progress(done, len(dataset), "feature files")
     return FeatureFindings(
         videos=len(dataset),
         complete=complete,
         files=files,
-        unlisted=folders.picture.unlisted((video.path.stem for video in dataset.videos), layout),
+        unlisted=folders.picture.count_unlisted(
+            (video.path.stem for video in dataset.videos), layout
+        ),
         shorter_sound=shorter,
         faults={kind: tuple(some) for kind, some in faults.items() if some},
     )
 
 
-def _inside(files: NpyFiles, video: LabelledVideo, *, contents: bool) -> tuple[list[Fault], bool]:
-    """What is wrong with files that are all there, and whether the sound is a row shorter."""
-    seen = files.inspect()
-    if seen.faults:
-        return list(seen.faults), False
+def _check_files(
+    files: NpyFiles, video: LabelledVideo, *, contents: bool
+) -> tuple[list[Fault], bool]:
+    """The faults of a complete set of files, and whether the audio features are a row shorter."""
+    inspection = files.inspect()
+    if inspection.faults:
+        return list(inspection.faults), False
     faults = []
-    rows, labelled = seen.shape[1], (video.frames or 0) // SNIPPET_FRAMES
+    rows, labelled = inspection.shape[1], (video.frames or 0) // SNIPPET_FRAMES
     if video.part == "test" and labelled and rows != labelled:
         about = f"{rows} rows, but {labelled} snippets are labelled"
         faults.append(Fault("labels", files.files[0], about))
     if contents:
-        every = [*files.files, *([files.sound] if files.sound else [])]
+        paths = [*files.files, *([files.sound] if files.sound else [])]
         faults += [
             Fault("not finite", path, "holds NaN or infinite numbers")
-            for path in every
+            for path in paths
             if not is_finite(map_npy(path))
         ]
-    return faults, seen.sound is not None and seen.sound[0] < rows
+    return faults, inspection.sound is not None and inspection.sound[0] < rows

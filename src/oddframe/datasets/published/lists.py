@@ -1,11 +1,8 @@
-"""Data sets that are published as lists of feature files: reading the lists and the labels.
+"""Reads data sets that are published as lists of feature files, with labels of frames.
 
-A list has one line a crop, ``.../Abuse028_x264__3.npy``: the video's name, two underscores, the
-crop's number. What stands before the name is a folder of the authors and is not used.
-
-Published frame labels: a JSON file with the frames and the anomalous intervals of each video.
-
-When something happens in the test videos of a data set that is published as lists.
+A list has a line for each crop of a video, ``.../Abuse028_x264__3.npy``: the video's name, two
+underscores, the crop's number. The folder in front, of the authors' machine, is ignored. Frame
+labels are a JSON file, or an annotation: a text file with the anomalous intervals of test videos.
 """
 
 from __future__ import annotations
@@ -24,13 +21,15 @@ from oddframe.errors import InputError
 from oddframe.features.presets import PublishedLayout
 from oddframe.video.discover import VIDEO_SUFFIXES
 
-_MOST_BYTES = 64 * 2**20
-_MOST_FRAMES = 10**8
+MAX_LIST_BYTES = 64 * 2**20
+LABELS_FILE = "test_frame_labels.json"
+_MAX_FRAMES = 10**8  # 50 days at 25 frames a second.
+_CROP_LINE = re.compile(r"(?:.*[/\\])?([^/\\]+)__(\d+)\.npy")
 
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Of one video: how many frames are labelled, and which of them are anomalous."""
+    """Labels of one video: the number of labelled frames, and the anomalous intervals."""
 
     frames: int
     truth: GroundTruth
@@ -42,15 +41,18 @@ def read_frame_labels(path: Path) -> dict[str, FrameLabels]:
     Intervals are half-open and count frames from 0.
 
     Raises:
-        InputError: no such file, or something else stands in it.
+        InputError: the file does not exist or has another form.
     """
     try:
-        videos = parse_json(read_bytes(path, _MOST_BYTES))
+        videos = parse_json(read_bytes(path, MAX_LIST_BYTES))
         return {
             name: FrameLabels(
-                _count(entry["frames"]),
+                _frame_number(entry["frames"]),
                 GroundTruth(
-                    tuple((_count(start), _count(end)) for start, end in entry["anomalous"])
+                    tuple(
+                        (_frame_number(start), _frame_number(end))
+                        for start, end in entry["anomalous"]
+                    )
                 ),
             )
             for name, entry in videos.items()
@@ -62,29 +64,19 @@ def read_frame_labels(path: Path) -> dict[str, FrameLabels]:
         ) from None
 
 
-def _count(value: Any) -> int:
-    """A number of frames: 50 days at 25 a second are 10^8.
-
-    Raises:
-        ValueError: it is none, or more than that.
-    """
-    if type(value) is not int or not 0 <= value <= _MOST_FRAMES:
+def _frame_number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _MAX_FRAMES:
         raise ValueError(f"no number of frames: {value!r:.40}")
     return value
 
 
-# Bytes of a list of videos.
-MAX_LIST_BYTES = 64 * 2**20
-LABELS_FILE = "test_frame_labels.json"
-
-
 @dataclass(frozen=True)
 class VideoAnnotation:
-    """What an annotation says of one test video.
+    """The annotation of one test video.
 
     Attributes:
-        intervals: Half-open, in frames from 0, as they are written: an end may lie past the video.
-        frames: Of the video, where the annotation says so.
+        intervals: Half-open, in frames from 0, as written: an end may lie after the last frame.
+        frames: Number of frames of the video, if the annotation states it.
     """
 
     intervals: tuple[tuple[int, int], ...]
@@ -92,13 +84,13 @@ class VideoAnnotation:
 
 
 @dataclass(frozen=True)
-class TestLabels:
-    """Frame labels of the test videos by name, and what was put right while they were read.
+class ListLabels:
+    """Frame labels of the test videos.
 
     Attributes:
-        truths: When something odd happens; empty for a normal video.
-        frames: How many frames are labelled; only videos for which it is known.
-        notes: A line each.
+        truths: Ground truth by video; without intervals for a normal video.
+        frames: Number of labelled frames by video, if known.
+        notes: Corrections that were made while reading, a line each.
     """
 
     truths: Mapping[str, GroundTruth]
@@ -107,10 +99,10 @@ class TestLabels:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank, without blanks around them.
+    """The lines of a text file, stripped, without blank ones.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         lines = read_bytes(path, MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
@@ -120,105 +112,105 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_annotation(
-    path: Path, parse: Callable[[list[str]], tuple[str, VideoAnnotation]], looks_like: str
+    path: Path, parse: Callable[[list[str]], tuple[str, VideoAnnotation]], example: str
 ) -> dict[str, VideoAnnotation] | None:
-    """What an annotation says, by the videos' names; None where there is no such file.
+    """Annotations by video; None if there is no such file.
 
     Args:
-        path: The file, a line a video, fields apart by blanks.
-        parse: Fields -> name and what is said; raises ValueError where they are none.
-        looks_like: A line as it should be.
+        path: The file: a line for each video, fields separated by blanks.
+        parse: Parses fields into the video's name and its annotation; raises ValueError.
+        example: A correct line, for the error message.
 
     Raises:
-        InputError: a line cannot be understood, or a video stands there twice.
+        InputError: a line cannot be parsed, or a video has two lines.
     """
     if not is_file(path):
         return None
-    found: dict[str, VideoAnnotation] = {}
+    annotations: dict[str, VideoAnnotation] = {}
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            name, said = parse(line.split())
+            name, annotation = parse(line.split())
         except ValueError:
             raise InputError(
-                f"{path}: line {number} is no annotation; it looks like {looks_like}"
+                f"{path}: line {number} is no annotation; it looks like {example}"
             ) from None
-        if name in found:
+        if name in annotations:
             raise InputError(f"{path}: line {number}: {name} stands there twice")
-        found[name] = said
-    return found
+        annotations[name] = annotation
+    return annotations
 
 
 def read_test_labels(
     root: Path,
     names: Sequence[str],
-    annotation: Path,
-    annotated: Mapping[str, VideoAnnotation] | None,
-) -> TestLabels:
+    annotation_file: Path,
+    annotations: Mapping[str, VideoAnnotation] | None,
+) -> ListLabels:
     """Frame labels of the test videos ``names``.
 
-    ``test_frame_labels.json`` counts 16 frames a snippet and goes first; without it the annotation
-    says when something happens. Where both are there they must agree, cut at the last frame.
+    ``test_frame_labels.json``, which counts 16 frames a snippet, has precedence over the
+    annotation. If both exist they must agree, up to the last labelled frame.
 
     Args:
         root: Folder of the lists.
         names: The test videos.
-        annotation: The annotation's file, to speak of it.
-        annotated: What it says by name; None: it is not there.
+        annotation_file: The annotation's file, for messages.
+        annotations: Its contents; None: it does not exist.
 
     Raises:
-        InputError: neither is there, a video lacks labels, or the two differ.
+        InputError: neither file exists, a video lacks labels, or the two differ.
     """
-    counted = read_frame_labels(root / LABELS_FILE) if is_file(root / LABELS_FILE) else None
-    if counted is None and annotated is None:
-        raise InputError(f"{root / LABELS_FILE}: no such file, and no {annotation.name} beside it")
-    annotated = annotated or {}
+    labels = read_frame_labels(root / LABELS_FILE) if is_file(root / LABELS_FILE) else None
+    if labels is None and annotations is None:
+        raise InputError(
+            f"{root / LABELS_FILE}: no such file, and no {annotation_file.name} beside it"
+        )
+    annotations = annotations or {}
     truths, frames = {}, {}
     for name in names:
-        if counted is not None and name not in counted:
+        if labels is not None and name not in labels:
             raise InputError(
                 f"{root / LABELS_FILE}: no labels of {name}, which the test list names"
             )
-        said = annotated.get(name, VideoAnnotation(()))
-        if counted is None:
-            truths[name] = GroundTruth(_cut(said.intervals, said.frames))
-            if said.frames is not None:
-                frames[name] = said.frames
+        annotation = annotations.get(name, VideoAnnotation(()))
+        if labels is None:
+            truths[name] = GroundTruth(_clip(annotation.intervals, annotation.frames))
+            if annotation.frames is not None:
+                frames[name] = annotation.frames
             continue
-        truths[name], frames[name] = counted[name].truth, counted[name].frames
-        if name in annotated and _cut(said.intervals, frames[name]) != truths[name].intervals:
+        truths[name], frames[name] = labels[name].truth, labels[name].frames
+        clipped = _clip(annotation.intervals, frames[name])
+        if name in annotations and clipped != truths[name].intervals:
             raise InputError(
-                f"{annotation}: {name} has intervals {said.intervals}, but {LABELS_FILE} has "
-                f"{truths[name].intervals}"
+                f"{annotation_file}: {name} has intervals {annotation.intervals}, but "
+                f"{LABELS_FILE} has {truths[name].intervals}"
             )
-    return TestLabels(truths, frames, _past_the_end(annotated, frames))
+    return ListLabels(truths, frames, _clipping_notes(annotations, frames))
 
 
-def _cut(intervals: Iterable[tuple[int, int]], end: int | None) -> tuple[tuple[int, int], ...]:
+def _clip(intervals: Iterable[tuple[int, int]], end: int | None) -> tuple[tuple[int, int], ...]:
     if end is None:
         return tuple(intervals)
     return tuple((start, min(stop, end)) for start, stop in intervals if start < end)
 
 
-def _past_the_end(
-    annotated: Mapping[str, VideoAnnotation], frames: Mapping[str, int]
+def _clipping_notes(
+    annotations: Mapping[str, VideoAnnotation], frames: Mapping[str, int]
 ) -> tuple[str, ...]:
-    past, what = [], "frame"
-    for name, said in annotated.items():
-        if said.frames is None:
-            what = "whole snippet"
-        last = frames.get(name) if said.frames is None else said.frames
-        past += [(name, stop - last) for _, stop in said.intervals if last and stop > last]
-    if not past:
+    clipped, unit = [], "frame"
+    for name, annotation in annotations.items():
+        if annotation.frames is None:
+            unit = "whole snippet"
+        end = frames.get(name) if annotation.frames is None else annotation.frames
+        clipped += [(name, stop - end) for _, stop in annotation.intervals if end and stop > end]
+    if not clipped:
         return ()
-    name, by = past[0]
-    more = " ..." if past[1:] else ""
+    name, excess = clipped[0]
+    more = " ..." if clipped[1:] else ""
     return (
-        f"{len(past)} annotated intervals end past the last {what}, "
-        f"by up to {max(n for _, n in past)} frames: clipped ({name} by {by}{more})",
+        f"{len(clipped)} annotated intervals end past the last {unit}, "
+        f"by up to {max(n for _, n in clipped)} frames: clipped ({name} by {excess}{more})",
     )
-
-
-_LINE = re.compile(r"(?:.*[/\\])?([^/\\]+)__(\d+)\.npy")
 
 
 def read_list_dataset(
@@ -226,21 +218,21 @@ def read_list_dataset(
     name: str,
     layout: PublishedLayout,
     prefix: str,
-    said_of: Callable[[str], tuple[str, str]],
+    label_and_group: Callable[[str], tuple[str, str]],
     parse: Callable[[list[str]], tuple[str, VideoAnnotation]],
-    looks_like: str,
+    example: str,
 ) -> Dataset:
-    """The data set of a folder with its lists: the training videos, then those of the test.
+    """Read a data set from its lists: the training videos, then the test videos.
 
     Args:
-        root: The folder.
+        root: The folder of the lists.
         name: Of the data set.
-        layout: Of its features.
-        prefix: Of its files, ``UCF`` of ``UCF_Train.list``, ``UCF_Test.list`` and
+        layout: Of its published features.
+        prefix: Of its files: ``UCF`` for ``UCF_Train.list``, ``UCF_Test.list`` and
             ``UCF_Annotation.txt``.
-        said_of: What a video's name says: its label and its group.
-        parse: A line of the annotation, see ``read_annotation``.
-        looks_like: Such a line as it should be.
+        label_and_group: The label and the group of a video, from its name.
+        parse: Parses a line of the annotation, see ``read_annotation``.
+        example: Such a line, for the error message.
 
     Raises:
         InputError: a list or the labels are missing or wrong.
@@ -248,53 +240,52 @@ def read_list_dataset(
     train = read_list(root / f"{prefix}_Train.list", layout.crops)
     test = read_list(root / f"{prefix}_Test.list", layout.crops)
     check_disjoint(root, train, test)
-    annotation = root / f"{prefix}_Annotation.txt"
-    labels = read_test_labels(
-        root, test, annotation, read_annotation(annotation, parse, looks_like)
-    )
+    annotation_file = root / f"{prefix}_Annotation.txt"
+    annotations = read_annotation(annotation_file, parse, example)
+    labels = read_test_labels(root, test, annotation_file, annotations)
     files = find_videos_below(root)
 
-    def video(named: str, *, of_test: bool) -> LabelledVideo:
-        label, group = said_of(named)
+    def make_video(video: str, *, is_test: bool) -> LabelledVideo:
+        label, group = label_and_group(video)
         return LabelledVideo(
-            path=files.get(named, root / f"{named}.mp4"),
+            path=files.get(video, root / f"{video}.mp4"),
             abnormal=label != NORMAL,
             label=label,
             group=group,
-            truth=labels.truths[named] if of_test else None,
-            part="test" if of_test else "train",
-            frames=labels.frames.get(named) if of_test else None,
+            truth=labels.truths[video] if is_test else None,
+            part="test" if is_test else "train",
+            frames=labels.frames.get(video) if is_test else None,
             fps=layout.fps,
         )
 
-    videos = [video(named, of_test=False) for named in train]
-    videos += [video(named, of_test=True) for named in test]
+    videos = [make_video(video, is_test=False) for video in train]
+    videos += [make_video(video, is_test=True) for video in test]
     return Dataset(name, tuple(videos), layout, labels.notes)
 
 
 def read_list(path: Path, crops: int) -> tuple[str, ...]:
-    """Names of the videos in a list, in its order; every line is read.
+    """Names of the videos in a list, in its order.
 
     Args:
-        path: The list, one line a crop.
-        crops: How many lines each video must have, numbered from 0.
+        path: The list, a line for each crop.
+        crops: Number of lines that each video must have, numbered from 0.
 
     Raises:
-        InputError: a line is no crop, stands there twice, or is missing; the first fault is said,
-            and how many there are.
+        InputError: a line is no crop, occurs twice, or is missing; the message has the first fault
+            and the number of others.
     """
-    found: dict[str, list[int]] = {}
+    videos: dict[str, list[int]] = {}
     faults: list[str] = []
     lines = read_lines(path)
     for number, line in enumerate(lines, start=1):
-        match = _LINE.fullmatch(line)
+        match = _CROP_LINE.fullmatch(line)
         if match is None:
             faults.append(f'line {number} is no crop of a video, as NAME__0.npy: "{line[:80]}"')
-        elif int(match[2]) in found.setdefault(match[1], []):
+        elif int(match[2]) in videos.setdefault(match[1], []):
             faults.append(f"line {number}: {match[1]}__{match[2]}.npy stands there twice")
         else:
-            found[match[1]].append(int(match[2]))
-    for name, numbers in found.items():
+            videos[match[1]].append(int(match[2]))
+    for name, numbers in videos.items():
         if sorted(numbers) != list(range(crops)):
             listed = ", ".join(map(str, sorted(numbers)))
             faults.append(f"{name} has the crops {listed}; it takes 0 to {crops - 1}")
@@ -303,14 +294,14 @@ def read_list(path: Path, crops: int) -> tuple[str, ...]:
     if faults:
         more = f" (and {len(faults) - 1} more faults)" if faults[1:] else ""
         raise InputError(f"{path}: {faults[0]}{more}")
-    return tuple(found)
+    return tuple(videos)
 
 
 def check_disjoint(root: Path, train: Sequence[str], test: Sequence[str]) -> None:
-    """Refuse lists that name a video on both sides.
+    """Check that no video is in both lists.
 
     Raises:
-        InputError: there is one.
+        InputError: one is.
     """
     if both := sorted(set(train) & set(test)):
         raise InputError(
@@ -319,7 +310,7 @@ def check_disjoint(root: Path, train: Sequence[str], test: Sequence[str]) -> Non
 
 
 def find_videos_below(root: Path) -> dict[str, Path]:
-    """Video files in ``root`` and all folders below it, by their names without ending."""
+    """Video files in ``root`` and all folders below it, by name without ending."""
     found: dict[str, Path] = {}
     for folder, folders, files in os.walk(root):
         folders.sort()

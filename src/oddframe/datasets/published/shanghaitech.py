@@ -1,9 +1,9 @@
 """ShanghaiTech Campus, the published weakly supervised split, as features of object tracks.
 
 Split: Zhong et al., CVPR 2019; frame labels: Tian et al., ICCV 2021 (RTFM). Features are arrays
-(T, 128), a row for 16 frames, of tracked persons' boxes; no figure on them compares with one on
-I3D features. All abnormal videos are short, so the length alone tells a label: train on windows of
-one length.
+(T, 128) of the boxes of tracked persons, a row for 16 frames; results on them do not compare with
+results on I3D features. All abnormal videos are short, so that the length alone gives the label
+away: train on windows of one length.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from oddframe._utils.files import is_file, read_bytes
+from oddframe._utils.files import is_file
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
 from oddframe.datasets.published.base import PublishedDataset
-from oddframe.datasets.published.lists import MAX_LIST_BYTES, FrameLabels, read_frame_labels
+from oddframe.datasets.published.lists import FrameLabels, read_frame_labels, read_lines
 from oddframe.datasets.table import CsvRow, read_rows
 from oddframe.errors import InputError
 
-FPS = 24.0  # Of the videos; the arrays do not say.
+_FPS = 24.0  # Of the videos; the arrays do not state it.
 
 
 def read_shanghaitech_tracks(root: Path) -> Dataset:
-    """The data set from its folder: ``train.list``, ``test.list``, ``videos.csv``, labels, arrays.
+    """Read the data set from a folder with lists, ``videos.csv``, frame labels and arrays.
 
-    A video's path is its array. Its frames are the true ones of ``videos.csv``, where the published
-    labels count 16 for each of its snippets. A group is a camera, the first number of a name.
+    The lists are ``train.list`` and ``test.list``. A video's path is its array. Its number of
+    frames is that of ``videos.csv``; published labels count 16 for each snippet. A group is a
+    camera, the first number of a name.
 
     Raises:
-        InputError: a list or an array is missing, or a list names what ``videos.csv`` lacks.
+        InputError: a list or an array is missing, or a listed video is not in ``videos.csv``.
     """
     table = root / "videos.csv"
     columns = ("video", "split", "label", "frames")
@@ -36,24 +37,17 @@ def read_shanghaitech_tracks(root: Path) -> Dataset:
     labels = read_frame_labels(root / "test_frame_labels.json")
     videos: list[LabelledVideo] = []
     for part in ("train", "test"):
-        for path in _listed(root, f"{part}.list"):
+        for line in read_lines(root / f"{part}.list"):
+            path = root / line
             if path.stem not in rows:
                 raise InputError(f"{table}: no row for {path.stem}, which {part}.list names")
-            videos.append(_video(path, rows[path.stem], labels.get(path.stem)))
+            videos.append(_make_video(path, rows[path.stem], labels.get(path.stem)))
     if missing := [video.path for video in videos if not is_file(video.path)]:
         raise InputError(f"{missing[0]}: no such file ({len(missing)} of {len(videos)} missing)")
     return Dataset("shanghaitech_tracks", tuple(videos))
 
 
-def _listed(root: Path, name: str) -> list[Path]:
-    try:
-        lines = read_bytes(root / name, MAX_LIST_BYTES).decode("utf-8").split()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{root / name}: cannot be read ({error})") from None
-    return [root / line for line in lines]
-
-
-def _video(path: Path, row: CsvRow, labels: FrameLabels | None) -> LabelledVideo:
+def _make_video(path: Path, row: CsvRow, labels: FrameLabels | None) -> LabelledVideo:
     abnormal = row["label"] != NORMAL
     return LabelledVideo(
         path=path,
@@ -63,7 +57,7 @@ def _video(path: Path, row: CsvRow, labels: FrameLabels | None) -> LabelledVideo
         truth=labels.truth if labels else None,
         part="test" if row["split"] == "test" else "train",
         frames=_frames(row),
-        fps=FPS,
+        fps=_FPS,
     )
 
 
@@ -78,9 +72,9 @@ SHANGHAITECH_TRACKS = PublishedDataset(
     name="shanghaitech_tracks",
     title="ShanghaiTech Campus, weakly supervised split, as features of object tracks",
     source="Luo et al., ICCV 2017; split of Zhong et al., CVPR 2019; for research",
-    folder="train.list, test.list, videos.csv, test_frame_labels.json, features/",
+    files="train.list, test.list, videos.csv, test_frame_labels.json, features/",
     group="the camera, 13 of them; the published split has each in both parts",
-    open=read_shanghaitech_tracks,
+    read=read_shanghaitech_tracks,
     videos=437,
     abnormal=107,
     labelled_frames=141_870,

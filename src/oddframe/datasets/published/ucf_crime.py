@@ -1,7 +1,7 @@
 """UCF-Crime (Sultani et al., CVPR 2018) from the lists of UR-DMU's authors.
 
-1,900 surveillance videos, 13 kinds of crime and accident, ten crops of I3D features a video. The
-training part has labels of whole videos, the test part of frames.
+1,900 surveillance videos, 13 kinds of crime and accident, I3D features in ten crops. Labels are of
+whole videos for training, and of frames for the test.
 """
 
 from __future__ import annotations
@@ -32,53 +32,59 @@ CLASSES = (
     "Stealing",
     "Vandalism",
 )
-_NAME = re.compile(r"([A-Za-z]+)\d+_x264")
-_ANNOTATION = "Arson/Arson022_x264.mp4 8640 Arson 3500 4000 -1 -1"
-_NORMAL = re.compile(r"Normal_Videos_?\d+_x264")
+_ABNORMAL_NAME = re.compile(r"([A-Za-z]+)\d+_x264")
+_NORMAL_NAME = re.compile(r"Normal_Videos_?\d+_x264")
+
+
+_EXAMPLE_ANNOTATION = "Arson/Arson022_x264.mp4 8640 Arson 3500 4000 -1 -1"
 
 
 def read_ucf_crime(root: Path) -> Dataset:
-    """The data set from a folder with its lists.
+    """Read UCF-Crime from a folder with its lists.
 
-    ``UCF_Train.list`` and ``UCF_Test.list`` have a line a crop, ten a video; a label is read from
-    the name, never from the place in the list. ``UCF_Annotation.txt`` (name, frames, class, two
-    intervals) and ``test_frame_labels.json`` say when something happens; one of them is enough.
+    ``UCF_Train.list`` and ``UCF_Test.list`` have a line for each crop, ten for each video. The
+    label is part of a video's name. ``UCF_Annotation.txt`` (name, frames, class, two intervals) or
+    ``test_frame_labels.json`` has the anomalous intervals; one of them is enough.
 
-    ``frames`` of a test video is 16 times its number of snippets, as ``test_frame_labels.json`` has
-    it and as published figures count; with the annotation alone it is the number of frames of the
-    video, up to 16 more. Features have their own count, 16 times the rows that are there. How long
-    a training video is no list says. Intervals that end past the last frame are clipped.
+    ``frames`` of a test video is 16 times its number of snippets, as in ``test_frame_labels.json``
+    and published results; with the annotation alone it is the true number of frames, up to 16
+    more. The length of a training video is not published. Intervals are clipped at the last frame.
 
-    A video's path is its file, where one of its name lies somewhere in ``root``; else where it
-    would lie. Each video is its own group: no groups are published.
+    The path of a video is the file of its name anywhere below ``root``, or ``root/NAME.mp4`` if
+    there is none. No groups are published: each video is a group of its own.
 
     Raises:
         InputError: a list or the labels are missing or wrong.
     """
 
-    def said_of(name: str) -> tuple[str, str]:
-        return parse_label(root, name), name
-
-    return read_list_dataset(root, _DATASET, _LAYOUT, "UCF", said_of, _annotated, _ANNOTATION)
+    return read_list_dataset(
+        root,
+        _DATASET,
+        _LAYOUT,
+        "UCF",
+        lambda name: (parse_label(root, name), name),
+        _parse_annotation,
+        _EXAMPLE_ANNOTATION,
+    )
 
 
 def parse_label(root: Path, name: str) -> str:
-    """The class that a video's name says.
+    """The class in a video's name, or ``normal``.
 
     Raises:
-        InputError: none of the 13, and not normal.
+        InputError: the name has neither.
     """
-    if _NORMAL.fullmatch(name):
+    if _NORMAL_NAME.fullmatch(name):
         return NORMAL
-    found = _NAME.fullmatch(name)
+    found = _ABNORMAL_NAME.fullmatch(name)
     if found is None or found[1] not in CLASSES:
         raise InputError(f"{root}: {name} is no video of UCF-Crime: its name says no class of it")
     return found[1]
 
 
-def _annotated(fields: list[str]) -> tuple[str, VideoAnnotation]:
-    file, frames, _, *edges = fields
-    starts, stops = map(int, edges[::2]), map(int, edges[1::2])
+def _parse_annotation(fields: list[str]) -> tuple[str, VideoAnnotation]:
+    file, frames, _, *ends = fields
+    starts, stops = map(int, ends[::2]), map(int, ends[1::2])
     pairs = tuple(pair for pair in zip(starts, stops, strict=True) if pair[0] >= 0)
     return Path(file).stem, VideoAnnotation(pairs, int(frames))
 
@@ -87,9 +93,9 @@ UCF_CRIME = PublishedDataset(
     name=_DATASET,
     title="UCF-Crime, weakly supervised split, as I3D features in ten crops",
     source="Sultani et al., CVPR 2018; lists of UR-DMU (Zhou et al., AAAI 2023)",
-    folder="UCF_Train.list, UCF_Test.list, UCF_Annotation.txt, test_frame_labels.json",
+    files="UCF_Train.list, UCF_Test.list, UCF_Annotation.txt, test_frame_labels.json",
     group="a video",
-    open=read_ucf_crime,
+    read=read_ucf_crime,
     videos=1900,
     abnormal=950,
     labelled_frames=1_109_680,

@@ -1,8 +1,8 @@
 """UR Fall Detection, camera 0: 24 videos with one fall each, 32 of daily living.
 
 Kwolek, Kępski, "Human fall detection on embedded platform using depth maps and wireless
-accelerometer" (2014). Few people in few rooms, and the length alone tells a fall: bring videos to
-one length before using a figure on them.
+accelerometer" (2014). Few people in few rooms. Falls are shorter than other videos, which gives the
+label away: cut videos to one length before results on them mean anything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from oddframe.errors import InputError
 
 
 def read_ur_fall(root: Path) -> Dataset:
-    """The data set from its folder: ``videos.csv`` (path, label), ``frame_labels.json``, videos.
+    """Read UR Fall from a folder with ``videos.csv`` (path, label), ``frame_labels.json``, videos.
 
     Each video is a group of its own.
 
@@ -29,22 +29,22 @@ def read_ur_fall(root: Path) -> Dataset:
     labels = read_frame_labels(labels_file)
     table = read_table(root / "videos.csv", name="ur_fall")
 
-    def labelled(video: LabelledVideo) -> LabelledVideo:
-        if video.path.stem not in labels:
-            raise InputError(f"{labels_file}: no frame labels of {video.path.stem}")
-        name, found = video.path.stem, labels[video.path.stem]
-        return replace(video, group=name, truth=found.truth, frames=found.frames)
+    def add_labels(video: LabelledVideo) -> LabelledVideo:
+        name = video.path.stem
+        if name not in labels:
+            raise InputError(f"{labels_file}: no frame labels of {name}")
+        return replace(video, group=name, truth=labels[name].truth, frames=labels[name].frames)
 
-    return Dataset("ur_fall", tuple(labelled(video) for video in table.videos))
+    return Dataset("ur_fall", tuple(map(add_labels, table.videos)))
 
 
 UR_FALL = PublishedDataset(
     name="ur_fall",
     title="UR Fall Detection, camera 0",
     source="Kwolek and Kępski 2014; non-commercial, share alike",
-    folder="videos.csv, frame_labels.json, falls/ and adl/ with the videos",
+    files="videos.csv, frame_labels.json, falls/ and adl/ with the videos",
     group="each video; few people in few rooms",
-    open=read_ur_fall,
+    read=read_ur_fall,
     videos=56,
     abnormal=24,
     labelled_frames=9157,

@@ -1,9 +1,8 @@
 """XD-Violence (Wu et al., ECCV 2020) from the lists of UR-DMU's authors.
 
-4,754 clips of films and of the web, with sound, six kinds of violence; five crops of I3D features
-a video, and VGGish features of its sound.
-
-Names of XD-Violence: ``Bad.Boys.1995__#01-11-55_01-12-40_label_G-B2-B6`` and what they tell.
+4,754 clips of films and web videos with sound, six kinds of violence, I3D features in five crops
+and VGGish features of the sound. The name of a clip, such as
+``Bad.Boys.1995__#01-11-55_01-12-40_label_G-B2-B6``, states its film, its time span and its labels.
 """
 
 from __future__ import annotations
@@ -20,6 +19,9 @@ from oddframe.datasets.published.lists import VideoAnnotation, read_list_dataset
 from oddframe.errors import InputError
 from oddframe.features.presets import PublishedLayout
 
+_DATASET = "xd_violence"
+_LAYOUT = PublishedLayout(crops=5, fps=24.0, audio_dim=128)
+_EXAMPLE_ANNOTATION = "NAME 0 1517 1970 3038"
 VIOLENCE_LABELS = {
     "B1": "fighting",
     "B2": "shooting",
@@ -34,13 +36,13 @@ _SPAN = re.compile(r"(\d+)-(\d+)-(\d+)_(\d+)-(\d+)-(\d+)")
 
 @dataclass(frozen=True)
 class XdName:
-    """What the name of a clip says.
+    """The parts of a clip's name.
 
     Attributes:
         full: The whole name.
-        work: The film, or the web video by its id.
-        clip: Which part of it.
-        letters: What happens, the most important first; none: nothing does.
+        work: The film, or the id of the web video.
+        clip: Which part of the work it is.
+        letters: Kinds of violence, the most important first; empty: normal.
     """
 
     full: str
@@ -50,12 +52,12 @@ class XdName:
 
     @property
     def label(self) -> str:
-        """The most important thing that happens, by its letter and in words."""
+        """The most important kind of violence, by letter and in words, or ``normal``."""
         return f"{self.letters[0]} {VIOLENCE_LABELS[self.letters[0]]}" if self.letters else NORMAL
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """Start and end in seconds of the work, where the name has them."""
+        """Start and end in seconds of the work, if the name has them."""
         found = _SPAN.fullmatch(self.clip)
         if found is None:
             return None
@@ -64,10 +66,10 @@ class XdName:
 
 
 def parse_name(root: Path, name: str) -> XdName:
-    """Take a name apart; the zeros that fill a label up to three letters may be missing.
+    """Parse a clip's name; the zeros that fill a label up to three letters may be missing.
 
     Raises:
-        InputError: it is no name of XD-Violence.
+        InputError: it is not a name of XD-Violence.
     """
     found = _NAME.fullmatch(name)
     if found is None:
@@ -77,15 +79,19 @@ def parse_name(root: Path, name: str) -> XdName:
 
 
 def find_irregularities(train: Sequence[XdName], test: Sequence[XdName]) -> tuple[str, ...]:
-    """What a reader of figures should know of these lists, a line each.
+    """Facts about the lists that limit the meaning of results, a line each.
 
-    One clip under two labels, test clips from works that training clips are from too, and test
-    clips that show some seconds of a training clip.
+    They are clips listed under several labels, test clips of works that training clips are from,
+    and test clips that overlap in time with a training clip.
     """
-    return (*_twice([*train, *test]), *_shared(train, test), *_overlaps(train, test))
+    return (
+        *_listed_twice([*train, *test]),
+        *_shared_works(train, test),
+        *_overlaps(train, test),
+    )
 
 
-def _twice(names: Sequence[XdName]) -> list[str]:
+def _listed_twice(names: Sequence[XdName]) -> list[str]:
     by_clip = defaultdict(list)
     for name in names:
         by_clip[name.work, name.clip].append(name)
@@ -97,7 +103,7 @@ def _twice(names: Sequence[XdName]) -> list[str]:
     ]
 
 
-def _shared(train: Sequence[XdName], test: Sequence[XdName]) -> list[str]:
+def _shared_works(train: Sequence[XdName], test: Sequence[XdName]) -> list[str]:
     works = {name.work for name in train}
     shared = sum(name.work in works for name in test)
     if not shared:
@@ -113,61 +119,57 @@ def _overlaps(train: Sequence[XdName], test: Sequence[XdName]) -> list[str]:
     for name in train:
         if name.span is not None:
             spans[name.work].append(name.span)
-    common = [
+    overlaps = [
         (min(end, stop) - max(start, begin), name)
         for name in test
         if name.span is not None
         for (start, end), (begin, stop) in ((name.span, other) for other in spans[name.work])
         if min(end, stop) > max(start, begin)
     ]
-    if not common:
+    if not overlaps:
         return []
-    longest, name = max(common, key=lambda pair: pair[0])
+    longest, name = max(overlaps, key=lambda pair: pair[0])
     return [
-        f"{len(common)} test videos show up to {longest} s of a training video ({name.full}): kept"
+        f"{len(overlaps)} test videos show up to {longest} s of a training video "
+        f"({name.full}): kept"
     ]
 
 
-_DATASET = "xd_violence"
-_LAYOUT = PublishedLayout(crops=5, fps=24.0, audio_dim=128)
-_ANNOTATION = "NAME 0 1517 1970 3038"
-
-
 def read_xd_violence(root: Path) -> Dataset:
-    """The data set from a folder with its lists.
+    """Read XD-Violence from a folder with its lists.
 
-    ``XD_Train.list`` and ``XD_Test.list`` have a line a crop, five a video; what happens is read
-    from the name, ``..._label_B1-B2-0``, never from the place in the list: ``A`` is normal, and of
-    several letters the first, which its authors call the most important, is the label.
-    ``XD_Annotation.txt`` (name, then starts and ends in frames) and ``test_frame_labels.json`` say
-    when it happens; one of them is enough.
+    ``XD_Train.list`` and ``XD_Test.list`` have a line for each crop, five for each video. The label
+    is the first letter at the end of a name, ``..._label_B1-B2-0``, which its authors call the most
+    important; ``A`` is normal. ``XD_Annotation.txt`` (name, then starts and ends in frames) or
+    ``test_frame_labels.json`` has the anomalous intervals; one of them is enough.
 
-    ``frames`` of a test video is 16 times its number of snippets, as ``test_frame_labels.json`` has
-    it and as published figures count; the annotation does not say how long a video is, and neither
-    does any list for training videos. Features have their own count, 16 times the rows that are
-    there. Intervals that end past the last snippet are clipped.
+    ``frames`` of a test video is 16 times its number of snippets, as in ``test_frame_labels.json``
+    and published results. The annotation does not state the length of a video, and for training
+    videos no list does. Intervals are clipped at the last snippet.
 
-    A video's path is its file, where one of its name lies somewhere in ``root``; else where it
-    would lie. A group is the film or the web video that a clip was cut from. Everything is kept as
-    published, also what is odd about it; ``notes`` say what (see ``xd_names.oddities``).
+    The path of a video is the file of its name anywhere below ``root``, or ``root/NAME.mp4`` if
+    there is none. A group is the film or web video that a clip was cut from. Irregular clips are
+    kept, as published; ``notes`` lists them (see ``find_irregularities``).
 
     Raises:
         InputError: a list or the labels are missing or wrong.
     """
 
-    def said_of(name: str) -> tuple[str, str]:
+    def label_and_group(name: str) -> tuple[str, str]:
         parsed = parse_name(root, name)
         return parsed.label, parsed.work
 
-    dataset = read_list_dataset(root, _DATASET, _LAYOUT, "XD", said_of, _annotated, _ANNOTATION)
+    dataset = read_list_dataset(
+        root, _DATASET, _LAYOUT, "XD", label_and_group, _parse_annotation, _EXAMPLE_ANNOTATION
+    )
     train = [parse_name(root, v.path.stem) for v in dataset.select_part("train").videos]
     test = [parse_name(root, v.path.stem) for v in dataset.select_part("test").videos]
     return replace(dataset, notes=dataset.notes + find_irregularities(train, test))
 
 
-def _annotated(fields: list[str]) -> tuple[str, VideoAnnotation]:
-    name, *edges = fields
-    pairs = zip(map(int, edges[::2]), map(int, edges[1::2]), strict=True)
+def _parse_annotation(fields: list[str]) -> tuple[str, VideoAnnotation]:
+    name, *ends = fields
+    pairs = zip(map(int, ends[::2]), map(int, ends[1::2]), strict=True)
     return name.removesuffix(".mp4"), VideoAnnotation(tuple(pairs))
 
 
@@ -175,9 +177,9 @@ XD_VIOLENCE = PublishedDataset(
     name=_DATASET,
     title="XD-Violence, as I3D features in five crops, and VGGish features of the sound",
     source="Wu et al., ECCV 2020; lists of UR-DMU (Zhou et al., AAAI 2023)",
-    folder="XD_Train.list, XD_Test.list, XD_Annotation.txt, test_frame_labels.json",
+    files="XD_Train.list, XD_Test.list, XD_Annotation.txt, test_frame_labels.json",
     group="the film or web video that a clip was cut from",
-    open=read_xd_violence,
+    read=read_xd_violence,
     videos=4754,
     abnormal=2405,
     labelled_frames=2_330_384,

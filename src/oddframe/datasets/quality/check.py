@@ -1,19 +1,19 @@
-"""Everything that is wrong with a data set, found before anything starts.
+"""Checks a data set before training: unreadable files, duplicates, groups, and label leaks.
 
-What gives a label away without a look at the picture: size, frame rate, length, sound.
-
-A detector that is trained on such data may learn the file instead of what happens in it.
+A label leak is a property of the files (size, frame rate, length, sound) that tells the label
+without a look at the picture. A detector trained on such data may learn the property instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from oddframe._utils.files import exists
+from oddframe._utils.progress import ProgressCallback
 from oddframe.datasets.folds import grouped_folds
 from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
 from oddframe.datasets.precomputed import (
@@ -21,11 +21,13 @@ from oddframe.datasets.precomputed import (
     load_precomputed_features,
     video_digest,
 )
+from oddframe.datasets.quality.scene_grouping import find_scenes, same_scene_warnings
 from oddframe.errors import InputError, UsageError
+from oddframe.features.store.store import FeatureStore
 from oddframe.metrics import roc_auc
 from oddframe.video.decoding.probe import VideoInfo, probe
 
-# A property that tells labels apart this well by itself is worth a line.
+# A property with at least this AUC is reported.
 LEAK_AUC = 0.65
 _FOLDS = 5
 
@@ -46,7 +48,7 @@ class Leak:
 
     Attributes:
         name: The property, in words.
-        auc: How well it does alone on groups that its direction was not found on, in [0, 1].
+        auc: AUC of the property alone in cross-validation over groups, in [0, 1].
         advice: What to do about it.
     """
 
@@ -64,12 +66,12 @@ class Leak:
 def find_leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
     """The properties that tell the label by themselves, the worst first.
 
-    Whether more or less of a property means abnormal is found on some groups and tried on the
-    others. Nothing is found where there are too few groups of both classes to do so, or one class.
+    Cross-validated: whether a high value means abnormal is decided on some groups and tested on the
+    others. Empty if there are too few groups of both classes for that.
 
     Args:
-        dataset: Videos of both classes.
-        infos: What their files say, by path; videos without are left aside.
+        dataset: The videos.
+        infos: Properties of their files, by path; other videos are ignored.
     """
     if not dataset.classes:
         return []
@@ -95,32 +97,34 @@ def find_leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
     return sorted(found, key=lambda leak: -leak.auc)
 
 
-ProgressCallback = Callable[[int, int], None]
-
-
 @dataclass(frozen=True)
 class DatasetFindings:
-    """What a check found, a line each.
+    """What a check of a data set found.
 
     Attributes:
-        problems: What has to be mended before training.
-        warnings: What one should know.
-        hours: Of video, as far as the files could be read.
-        hashes: sha256 of the files' contents, of those that could be read.
+        problems: What must be fixed before training, a line each.
+        warnings: What limits the meaning of results, a line each.
+        hours: Hours of video in the files that could be read.
+        hashes: sha256 of the contents of these files.
+        scenes: The scene of each video, see ``find_scenes``; empty if scenes were not compared.
     """
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
     hours: float
     hashes: Mapping[Path, str]
+    scenes: Mapping[Path, str] = field(default_factory=dict)
 
 
-def check_dataset(survey: Survey, progress: ProgressCallback | None = None) -> DatasetFindings:
-    """Read every file's head and content; of published features their headers.
+def check_dataset(
+    survey: Survey, progress: ProgressCallback | None = None, store: FeatureStore | None = None
+) -> DatasetFindings:
+    """Read every file's header and content; of published features only the headers.
 
     Args:
         survey: The data set as it was found.
         progress: Called with (files done, files in all).
+        store: Where the backgrounds of videos are cached; None: scenes are not compared.
     """
     problems, dataset = list(survey.problems), survey.dataset
     videos = dataset.videos
@@ -135,8 +139,7 @@ def check_dataset(survey: Survey, progress: ProgressCallback | None = None) -> D
     for done, video in enumerate(videos, start=1):
         try:
             if has_precomputed_features(video):
-                time = load_precomputed_features(video).timebase
-                seconds += time.duration_s
+                seconds += load_precomputed_features(video).timebase.duration_s
             else:
                 infos[video.path] = probe(video.path)
                 seconds += infos[video.path].duration_s or 0.0
@@ -145,13 +148,17 @@ def check_dataset(survey: Survey, progress: ProgressCallback | None = None) -> D
         except InputError as error:
             problems.append(str(error))
         if progress is not None:
-            progress(done, len(videos))
-    problems += _copies([same for same in copies.values() if len(same) > 1])
-    warnings += _groups(dataset) + [str(leak) for leak in find_leaks(dataset, infos)]
-    return DatasetFindings(tuple(problems), tuple(warnings), seconds / 3600, hashes)
+            progress(done, len(videos), "reading")
+    problems += _duplicate_problems([same for same in copies.values() if len(same) > 1])
+    warnings += _group_warnings(dataset) + [str(leak) for leak in find_leaks(dataset, infos)]
+    scenes: dict[Path, str] = {}
+    if store is not None:
+        scenes = find_scenes(dataset, progress, store=store, hashes=hashes)
+        warnings += same_scene_warnings(dataset, scenes)
+    return DatasetFindings(tuple(problems), tuple(warnings), seconds / 3600, hashes, scenes)
 
 
-def _copies(copies: Sequence[list[LabelledVideo]]) -> list[str]:
+def _duplicate_problems(copies: Sequence[list[LabelledVideo]]) -> list[str]:
     lines = []
     for same in copies:
         names = " and ".join(str(video.path) for video in same)
@@ -167,14 +174,14 @@ def _copies(copies: Sequence[list[LabelledVideo]]) -> list[str]:
 
 
 def _can_hold_out(dataset: Dataset) -> bool:
-    """As training would, when nothing else is asked for: one of five folds."""
+    """Whether training could hold out one of five folds, as it does by default."""
     try:
         return bool(grouped_folds(dataset))
     except UsageError:
         return False
 
 
-def _groups(dataset: Dataset) -> list[str]:
+def _group_warnings(dataset: Dataset) -> list[str]:
     lines = []
     if len(dataset.groups) == 1:
         lines.append(

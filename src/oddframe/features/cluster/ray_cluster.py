@@ -1,10 +1,9 @@
-"""Many machines: stations as actors of Ray Data, on a cluster or on this machine.
+"""Runs an extraction on many machines with Ray Data: on a cluster, or on this machine.
 
-A run is one actor on the cluster (``_Coordinator``), so that its caller may be outside and use
-Ray's
-client. It gives the work to Ray Data, whose actors each hold a station. What an actor or its
-machine takes with it when it dies is given out again, one video at a time, a limited number of
-times: a video that kills whatever touches it is in the end listed as failed.
+A coordinator runs as an actor on the cluster, so that the caller may be outside of it and use Ray's
+client. It gives the videos to Ray Data, whose actors each have a ``ClusterWorker``. A video whose
+actor or machine dies is given out again a limited number of times, and then listed as failed: it
+may be the video that kills them.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from oddframe._utils.progress import MessageCallback
 from oddframe.backbones.engines import Runtime, choose_runtime
 from oddframe.errors import OddframeError, UsageError, describe_unexpected_error
 from oddframe.features.cluster.worker import (
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-ClusterStage = Literal["look", "make"]
+ClusterStage = Literal["inspect", "extract"]
 
 _ROUNDS = 3
-# Ray keeps books of each block; a million videos are given out by the hundred.
-_BLOCKS = 10_000
+# Ray tracks each block: a million videos are given out in blocks of a hundred.
+_MAX_BLOCKS = 10_000
 _WAIT_S = 1.0
-_REACH_S = 20.0  # To open a connection to the cluster.
-_MESSAGE = -1  # Stands for a number where an answer is a line for the user.
-_HEAD = "node:__internal_head__"  # Ray's name for what only the head node has.
-# What of Ray's report of an exception is our own line.
+_CONNECT_TIMEOUT_S = 20.0
+_MESSAGE = -1  # In place of a video's index: the answer is a line for the user.
+_HEAD = "node:__internal_head__"  # Ray's name for a resource that only the head node has.
+# Finds our own message in Ray's report of an exception.
 _ODDFRAME_ERROR = re.compile(r"oddframe\.errors\.\w+: (.+)")
 
 
 @dataclass(frozen=True)
 class ClusterResources:
-    """What a cluster has.
+    """What the workers of a cluster get.
 
     Attributes:
-        actors: How many work at the same time.
-        gpus: Share of a graphics card that each has; 0: a processor core.
+        actors: Number of workers.
+        gpus: Share of a graphics card for each worker; 0: each gets a processor core.
     """
 
     actors: int
@@ -65,73 +65,74 @@ class ClusterResources:
 
 
 class Cluster:
-    """A cluster that we are connected to; see ``connect_to_cluster``."""
+    """A connection to a cluster; see ``connect_to_cluster``."""
 
-    def __init__(self, ray: ModuleType, jobs: int | None, tell: Callable[[str], None]) -> None:
-        self._ray, self._jobs, self._tell = ray, jobs, tell
+    def __init__(self, ray: ModuleType, jobs: int | None, on_message: MessageCallback) -> None:
+        self._ray, self._jobs, self._on_message = ray, jobs, on_message
 
-    def settle(self, wanted: ExtractionRequest) -> tuple[ExtractionRequest, ClusterResources]:
-        """What is wanted with nothing left open, decided on a machine of the cluster.
+    def resolve(self, request: ExtractionRequest) -> tuple[ExtractionRequest, ClusterResources]:
+        """The request with every ``auto`` replaced, as a machine of the cluster decides.
 
         Raises:
-            UsageError: what was asked for is not there.
+            UsageError: the device, engine or precision is not available there.
             OddframeError: the cluster does not answer.
         """
-        room = self._room(wanted)
-        device: Literal["cpu", "cuda"] = "cuda" if room.gpus else "cpu"
-        asked = replace(wanted, device=device)
-        task = self._ray.remote(**_ray_options(room))(_choose_engine)
+        resources = self._resources(request)
+        device: Literal["cpu", "cuda"] = "cuda" if resources.gpus else "cpu"
+        request = replace(request, device=device)
+        task = self._ray.remote(**_ray_options(resources))(_choose_engine)
         with _translate_ray_errors():
-            answer = self._ray.get(task.remote(asked))
+            answer = self._ray.get(task.remote(request))
         if isinstance(answer, str):
             raise UsageError(answer)
-        return replace(asked, engine=answer.engine, precision=answer.precision), room
+        return replace(request, engine=answer.engine, precision=answer.precision), resources
 
     def run(
         self,
         items: Mapping[int, WorkItem],
-        order: ClusterJob,
-        room: ClusterResources,
+        job: ClusterJob,
+        resources: ClusterResources,
         stage: ClusterStage,
     ) -> Iterator[list[tuple[int, Any]]]:
-        """(number, ``ItemStatus`` or ``_ResultT``) of each item, in any order, as they come; often
-        none.
+        """Inspect or extract videos; yields lists, often empty, of (index, result) as they come.
+
+        A result is an ``ItemStatus`` or an ``ExtractionResult``, by the stage.
 
         Raises:
-            OddframeError: the cluster is lost, or a machine of it would make something else.
+            OddframeError: the cluster was lost, or a machine has another version or weights.
         """
         if not items:
             return
         with _translate_ray_errors():
-            # On the head: if that dies, so does the cluster.
-            head = self._ray.remote(num_cpus=0, resources={_HEAD: 0.001})
-            run = head(_Coordinator).remote(dict(items), order, room, stage)
-            while (answers := self._ray.get(run.next.remote())) is not None:
+            # On the head node: without it there is no cluster anyway.
+            on_head = self._ray.remote(num_cpus=0, resources={_HEAD: 0.001})
+            coordinator = on_head(_Coordinator).remote(dict(items), job, resources, stage)
+            while (answers := self._ray.get(coordinator.next.remote())) is not None:
                 if isinstance(answers, str):
                     raise OddframeError(answers)
-                for number, answer in answers:
-                    if number == _MESSAGE:
-                        self._tell(answer)
+                for index, answer in answers:
+                    if index == _MESSAGE:
+                        self._on_message(answer)
                 yield [answer for answer in answers if answer[0] != _MESSAGE]
 
-    def _room(self, wanted: ExtractionRequest) -> ClusterResources:
-        has = self._ray.cluster_resources()
-        gpus = int(has.get("GPU", 0)) if wanted.device != "cpu" else 0
-        if wanted.device == "cuda" and not gpus:
+    def _resources(self, request: ExtractionRequest) -> ClusterResources:
+        available = self._ray.cluster_resources()
+        gpus = int(available.get("GPU", 0)) if request.device != "cpu" else 0
+        if request.device == "cuda" and not gpus:
             raise UsageError("--device cuda: this cluster has no graphics card; use --device cpu")
-        if gpus and wanted.engine != "openvino":
+        if gpus and request.engine != "openvino":
             actors = self._jobs or gpus
             return ClusterResources(actors, 1 / -(-actors // gpus))
-        return ClusterResources(self._jobs or max(1, int(has.get("CPU", 1))), 0)
+        return ClusterResources(self._jobs or max(1, int(available.get("CPU", 1))), 0)
 
 
 def _check_reachable(address: str) -> None:
-    """Fail at once where nothing listens at the address; Ray tries for minutes."""
+    """Fail at once if nothing listens at the address; Ray would try for minutes."""
     if address == "local":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OddframeError(
@@ -141,14 +142,14 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def connect_to_cluster(
-    address: str, jobs: int | None, tell: Callable[[str], None]
+    address: str, jobs: int | None, on_message: MessageCallback
 ) -> Iterator[Cluster]:
     """Connect to a cluster: ``local`` (this machine), ``ray://HOST:PORT``, or ``HOST:PORT``.
 
     Args:
-        address: Of Ray's client server; without ``ray://``, of the cluster that this machine is of.
-        jobs: Videos at the same time; None: one a graphics card, or else a processor core.
-        tell: Is called with a line when something was lost and is given out again.
+        address: ``ray://``: Ray's client server; without it, this machine is part of the cluster.
+        jobs: Videos at the same time; None: one for each graphics card, or else for each core.
+        on_message: Called with a line when videos were lost and are given out again.
 
     Raises:
         UsageError: Ray is not installed.
@@ -167,10 +168,10 @@ def connect_to_cluster(
         if address == "local":
             quiet["include_dashboard"] = False
             _leave_out_dashboard()
-        with redirect_stdout(sys.stderr):  # Ray says there that a machine died.
+        with redirect_stdout(sys.stderr):  # Ray prints there that a machine died.
             try:
                 ray.init(address, **quiet)
-            except Exception as error:  # Ray has dozens.
+            except Exception as error:  # Ray has dozens of types.
                 reason = " ".join(str(error).split())[:200]
                 outside = ""
                 if "://" not in address and address != "local":
@@ -179,18 +180,18 @@ def connect_to_cluster(
                     f"--cluster {address}: no cluster to work on ({reason}){outside}"
                 ) from None
             try:
-                yield Cluster(ray, jobs, tell)
+                yield Cluster(ray, jobs, on_message)
             finally:
                 ray.shutdown()
 
 
 @contextmanager
 def _loopback_only() -> Iterator[None]:
-    """Settings for a Ray cluster of this machine alone.
+    """Restrict a local Ray cluster to this machine.
 
-    Ray looks for this machine's address by a socket to 8.8.8.8 and offers the cluster there; with
-    the first setting, which it reads when it is imported, it takes 127.0.0.1. With a token in the
-    environment it writes none into the home folder.
+    Ray opens a socket to 8.8.8.8 to find this machine's address, and offers the cluster there. With
+    the first setting, which Ray reads on import, it uses 127.0.0.1. With a token in the environment
+    Ray writes none into the home folder.
     """
     settings = {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -206,10 +207,10 @@ def _loopback_only() -> Iterator[None]:
 
 
 def _leave_out_dashboard() -> None:
-    """Start no process of Ray's dashboard on this machine.
+    """Keep Ray from starting its dashboard process on this machine.
 
-    Without a dashboard it only prepares usage statistics: it asks the addresses of cloud providers
-    where it runs, also when the statistics are turned off.
+    Even without a dashboard and with usage statistics turned off, that process asks the addresses
+    of cloud providers where it runs.
     """
     from ray._private import services
 
@@ -217,77 +218,78 @@ def _leave_out_dashboard() -> None:
 
 
 class _Coordinator:
-    """An actor that has items done, and hands out answers."""
+    """An actor that has items processed in rounds and returns the results."""
 
     def __init__(
         self,
         items: dict[int, WorkItem],
-        order: ClusterJob,
-        room: ClusterResources,
+        job: ClusterJob,
+        resources: ClusterResources,
         stage: ClusterStage,
     ) -> None:
-        self._left, self._order, self._room, self._stage = items, order, room, stage
+        self._remaining, self._job, self._resources, self._stage = items, job, resources, stage
         self._answers: queue.Queue[tuple[int, Any] | str | None] = queue.Queue()
         self._reason = ""
         threading.Thread(target=self._work, daemon=True).start()
 
     def next(self) -> list[tuple[int, Any]] | str | None:
-        """What came since; a line: why it ended early; None: that was all."""
-        found: list[tuple[int, Any]] = []
+        """The results since the last call; a string: why the run failed; None: it is finished."""
+        results: list[tuple[int, Any]] = []
         try:
             answer = self._answers.get(timeout=_WAIT_S)
             while isinstance(answer, tuple):
-                found.append(answer)
+                results.append(answer)
                 answer = self._answers.get_nowait()
-            if found:
-                self._answers.put(answer)  # For the next call: nothing comes after it.
-                return found
+            if results:
+                self._answers.put(answer)  # It is the last answer: keep it for the next call.
+                return results
             return answer
         except queue.Empty:
-            return found
+            return results
 
     def _work(self) -> None:
         try:
             for number in range(_ROUNDS):
-                if number and self._left:
-                    again = f"{len(self._left)} videos are given out again: the machine or the "
-                    self._answers.put((_MESSAGE, f"{again}process that had them was lost"))
-                blocks = len(self._left) if number else min(len(self._left), _BLOCKS)
+                if number and self._remaining:
+                    again = f"{len(self._remaining)} videos are given out again: the machine or "
+                    self._answers.put((_MESSAGE, f"{again}the process that had them was lost"))
+                # From the second round on each video is a block of its own.
+                blocks = len(self._remaining)
                 if blocks:
-                    self._round(blocks)
-            for number, item in self._left.items():
+                    self._run_round(blocks if number else min(blocks, _MAX_BLOCKS))
+            for index, item in self._remaining.items():
                 reason = f"the machine or the process that had it was lost {_ROUNDS} times"
                 if self._reason:
                     reason = f"{reason}: {self._reason}"
                 lost: ItemStatus | ExtractionResult = failed_result(item, reason)
-                if self._stage == "look":
+                if self._stage == "inspect":
                     lost = ItemStatus("", reason=reason, exit_code=3)
-                self._answers.put((number, lost))
+                self._answers.put((index, lost))
             self._answers.put(None)
         except OddframeError as error:
             self._answers.put(str(error))
         except Exception as error:  # A bug of ours: report it to the caller.
             self._answers.put(describe_unexpected_error(error))
 
-    def _round(self, blocks: int) -> None:
-        """Have what is left done; what is lost on the way stays left."""
+    def _run_round(self, blocks: int) -> None:
+        """Process the remaining items; those that are lost on the way remain."""
         import ray
         import ray.data
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        context.max_errored_blocks = -1  # What was in them is still left afterwards.
-        rows = [{"number": n, "item": item} for n, item in self._left.items()]
+        context.max_errored_blocks = -1  # Their items remain for the next round.
+        rows = [{"number": n, "item": item} for n, item in self._remaining.items()]
         data: Any = ray.data.from_items(rows, override_num_blocks=blocks)
-        if self._stage == "look":
-            data = data.map(_inspect_row, fn_kwargs={"order": self._order}, num_cpus=1)
+        if self._stage == "inspect":
+            data = data.map(_inspect_row, fn_kwargs={"job": self._job}, num_cpus=1)
         else:
-            actors = min(self._room.actors, len(rows))
-            # An actor comes back where there is room, and if there is none the others go on. Its
-            # video is not waited for: it is left, and another gets it.
+            actors = min(self._resources.actors, len(rows))
+            # A lost actor is started again if there is room for it; otherwise the others go on. Its
+            # video is not retried in this round: it remains for the next.
             data = data.map(
                 _Actor,
-                fn_constructor_args=(self._order,),
+                fn_constructor_args=(self._job,),
                 compute=ray.data.ActorPoolStrategy(
                     min_size=1,
                     max_size=actors,
@@ -296,42 +298,42 @@ class _Coordinator:
                 ),
                 max_restarts=-1,
                 max_task_retries=0,
-                **_ray_options(self._room),
+                **_ray_options(self._resources),
             )
         try:
             for batch in data.iter_batches(batch_size=None, prefetch_batches=0):
-                for number, answer in zip(batch["number"], batch["answer"], strict=True):
-                    if self._left.pop(int(number), None) is not None:
-                        self._answers.put((int(number), answer))
-        except Exception as error:  # Ray has dozens; what is left is tried again.
+                for index, answer in zip(batch["number"], batch["answer"], strict=True):
+                    if self._remaining.pop(int(index), None) is not None:
+                        self._answers.put((int(index), answer))
+        except Exception as error:  # Ray has dozens of types; remaining items are tried again.
             if ours := _ODDFRAME_ERROR.search(str(error)):
                 raise OddframeError(ours[1]) from None
             self._reason = _last_line(error)
 
 
 class _Actor:
-    """What Ray Data calls with each row."""
+    """A worker that Ray Data calls with each row."""
 
-    def __init__(self, order: ClusterJob) -> None:
-        self._station = ClusterWorker(order)
+    def __init__(self, job: ClusterJob) -> None:
+        self._worker = ClusterWorker(job)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"number": row["number"], "answer": self._station(row["item"])}
+        return {"number": row["number"], "answer": self._worker(row["item"])}
 
 
-def _inspect_row(row: dict[str, Any], order: ClusterJob) -> dict[str, Any]:
-    return {"number": row["number"], "answer": inspect_item(row["item"], order)}
+def _inspect_row(row: dict[str, Any], job: ClusterJob) -> dict[str, Any]:
+    return {"number": row["number"], "answer": inspect_item(row["item"], job)}
 
 
-def _choose_engine(wanted: ExtractionRequest) -> Runtime | str:
+def _choose_engine(request: ExtractionRequest) -> Runtime | str:
     try:
-        return choose_runtime(wanted.engine, wanted.device, wanted.precision)
+        return choose_runtime(request.engine, request.device, request.precision)
     except UsageError as error:
         return str(error)
 
 
-def _ray_options(room: ClusterResources) -> dict[str, float]:
-    return {"num_cpus": 1, "num_gpus": room.gpus}
+def _ray_options(resources: ClusterResources) -> dict[str, float]:
+    return {"num_cpus": 1, "num_gpus": resources.gpus}
 
 
 @contextmanager

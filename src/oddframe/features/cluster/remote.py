@@ -1,4 +1,4 @@
-"""Files and folders wherever they lie: on this machine, in an S3 store, anything fsspec knows."""
+"""Files and folders on this machine, in an S3 store, or in any other file system of fsspec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from oddframe._utils.files import atomic_write, make_folder, translate_os_errors
 from oddframe.errors import InputError, OddframeError, UsageError
-from oddframe.features.extraction.worker import hash_video
+from oddframe.features.extraction.worker import hash_video, video_size
 from oddframe.features.formats.feature_file import (
     FeatureFileHeader,
     read_feature_header,
@@ -22,48 +22,48 @@ from oddframe.features.formats.feature_file import (
 from oddframe.features.store.store import content_hash
 from oddframe.video.discover import find_videos, group_videos
 
-_Out = TypeVar("_Out")
+_ResultT = TypeVar("_ResultT")
 
-# A store that answers badly is asked again after so many seconds each.
-_WAITS_S = (1.0, 4.0)
-_BLOCK = 4 * 2**20
-_HEAD = 64 * 2**10  # Bytes that are fetched at once where only a header is read.
+# A request that fails is repeated after each of these times (s).
+_RETRY_WAITS_S = (1.0, 4.0)
+_BLOCK_BYTES = 4 * 2**20
+_HEADER_BYTES = 64 * 2**10  # Fetched at once if only a header is read.
 
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A file or a folder: ``s3://bucket/videos``, or a path that all machines see.
+    """A file or a folder: ``s3://bucket/videos``, or a path that is the same on every machine.
 
-    What is read from another machine is asked for three times before it counts as lost.
+    A request to a remote file system is tried three times before it counts as failed.
     """
 
-    text: str
+    url: str
 
     def __truediv__(self, name: str) -> RemotePath:
-        return RemotePath(f"{self.text.rstrip('/')}/{name}")
+        return RemotePath(f"{self.url.rstrip('/')}/{name}")
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a path."""
-        return "://" not in self.text
+        """Whether it is a path and not an address."""
+        return "://" not in self.url
 
     @property
-    def path(self) -> Path:
-        """The path of what is local."""
-        return Path(self.text)
+    def local_path(self) -> Path:
+        """The path, if ``is_local``."""
+        return Path(self.url)
 
     def exists(self) -> bool:
-        """Whether there is a file.
+        """Whether there is a file (not a folder).
 
         Raises:
             InputError: the storage cannot be read.
         """
         if self.is_local:
-            return self.path.is_file()
-        return bool(self._ask(lambda fs, path: fs.isfile(path)))
+            return self.local_path.is_file()
+        return bool(self._request(lambda fs, path: fs.isfile(path)))
 
     def header(self) -> FeatureFileHeader | None:
-        """What the feature file here says of itself; None: there is none, or a damaged one.
+        """The header of a feature file; None: there is no such file, or it is damaged.
 
         Raises:
             InputError: the storage cannot be read.
@@ -72,19 +72,19 @@ class RemotePath:
             return None
         try:
             if self.is_local:
-                return read_feature_header(self.path)
-            return self._ask(self._remote_header)
+                return read_feature_header(self.local_path)
+            return self._request(self._remote_header)
         except InputError:
             return None
 
     def sha256(self) -> str:
-        """Of the content of a video, as ``content_hash`` has it.
+        """sha256 (hex) of the content of a video, as ``content_hash`` computes it.
 
         Raises:
             InputError: it cannot be read.
         """
         if self.is_local:
-            return hash_video(self.path)
+            return hash_video(self.local_path)
 
         def read(fs: Any, path: str) -> str:
             if fs.isdir(path):
@@ -93,13 +93,13 @@ class RemotePath:
                     return content_hash(Path(folder, "frames"))
             digest = hashlib.sha256()
             if fs.info(path)["size"] == 0:
-                raise InputError(f"{self.text}: the file is empty (0 bytes)")
-            with fs.open(path, "rb", block_size=_BLOCK, cache_type="readahead") as file:
-                while block := file.read(_BLOCK):
+                raise InputError(f"{self.url}: the file is empty (0 bytes)")
+            with fs.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead") as file:
+                while block := file.read(_BLOCK_BYTES):
                     digest.update(block)
             return digest.hexdigest()
 
-        return self._ask(read)
+        return self._request(read)
 
     def fetch(self, to: Path) -> None:
         """Copy the file or the folder of frames to a path on this machine.
@@ -111,66 +111,66 @@ class RemotePath:
         make_folder(to.parent)
         with translate_os_errors(to):
             if not self.is_local:
-                self._ask(lambda fs, path: _download(fs, path, to))
-            elif self.path.is_dir():
-                shutil.copytree(self.path, to)
+                self._request(lambda fs, path: _download(fs, path, to))
+            elif self.local_path.is_dir():
+                shutil.copytree(self.local_path, to)
             else:
-                shutil.copyfile(self.path, to)
+                shutil.copyfile(self.local_path, to)
 
     def put(self, file: Path) -> None:
-        """Write a copy of a file here, whole or not at all.
+        """Copy a file of this machine to this path, whole or not at all.
 
         Raises:
             OddframeError: it cannot be written.
         """
         if self.is_local:
-            make_folder(self.path.parent)
-            with atomic_write(self.path) as part, translate_os_errors(self.path):
+            make_folder(self.local_path.parent)
+            with atomic_write(self.local_path) as part, translate_os_errors(self.local_path):
                 shutil.copyfile(file, part)
             return
         try:
-            self._ask(lambda fs, path: fs.put_file(str(file), path))
+            self._request(lambda fs, path: fs.put_file(str(file), path))
         except InputError as error:
             raise OddframeError(str(error).replace("cannot be read", "cannot be written")) from None
 
     def files(self) -> dict[str, int]:
-        """Bytes of each file in this folder and those below, by its path from here; none: a file.
+        """Sizes in bytes of all files below this folder, by relative path; empty for a file.
 
         Raises:
             InputError: it cannot be listed.
         """
 
         def find(fs: Any, path: str) -> dict[str, int]:
-            inside = path.rstrip("/") + "/"
+            prefix = path.rstrip("/") + "/"
             found = fs.find(path, detail=True)
             return {
-                name.removeprefix(inside): int(info["size"])
+                name.removeprefix(prefix): int(info["size"])
                 for name, info in found.items()
-                if name.startswith(inside)
+                if name.startswith(prefix)
             }
 
-        return self._ask(find)
+        return self._request(find)
 
     def _remote_header(self, fs: Any, path: str) -> FeatureFileHeader:
-        with fs.open(path, "rb", block_size=_HEAD) as file:
-            return read_open_header(cast(BinaryIO, file), int(file.size), self.text)
+        with fs.open(path, "rb", block_size=_HEADER_BYTES) as file:
+            return read_open_header(cast(BinaryIO, file), int(file.size), self.url)
 
-    def _ask(self, question: Callable[[Any, str], _Out]) -> _Out:
-        """Ask the file system, again where it fails and that may pass."""
-        fs, path = _open_file_system(self.text)
-        for wait in (*_WAITS_S, None):
+    def _request(self, function: Callable[[Any, str], _ResultT]) -> _ResultT:
+        """Call ``function(file system, path)``, again if it fails for a reason that may pass."""
+        fs, path = _open_file_system(self.url)
+        for wait in (*_RETRY_WAITS_S, None):
             try:
-                return question(fs, path)
+                return function(fs, path)
             except OddframeError:
                 raise
             except FileNotFoundError:
-                raise InputError(f"{self.text}: no such file or folder") from None
+                raise InputError(f"{self.url}: no such file or folder") from None
             except PermissionError as error:
                 reason = _one_line(error)
-                raise InputError(f"{self.text}: no permission there ({reason})") from None
-            except Exception as error:  # Each store has errors of its own.
+                raise InputError(f"{self.url}: no permission there ({reason})") from None
+            except Exception as error:  # Each file system has its own types.
                 if wait is None:
-                    raise InputError(f"{self.text}: cannot be read ({_one_line(error)})") from None
+                    raise InputError(f"{self.url}: cannot be read ({_one_line(error)})") from None
                 time.sleep(wait)
         raise AssertionError
 
@@ -180,57 +180,60 @@ class RemoteVideo:
     """A video.
 
     Attributes:
-        name: As it was given.
-        place: Where it lies.
+        name: Its path or address as it was given.
+        location: Where it is.
         size: In bytes.
     """
 
     name: str
-    place: RemotePath
+    location: RemotePath
     size: int
 
 
-def find_remote_videos(texts: Sequence[str], size_of: Callable[[Path], int]) -> list[RemoteVideo]:
-    """The videos that paths and addresses mean, as ``find_videos`` finds those on this machine.
+def find_remote_videos(inputs: Sequence[str]) -> list[RemoteVideo]:
+    """The videos that paths and addresses name; see ``find_videos``.
 
-    An address with ``*`` is a pattern; a folder is searched with those below it.
+    An address with ``*`` is a pattern; a folder is searched with the folders below it.
 
     Raises:
-        InputError: a store cannot be listed.
-        UsageError: nothing here can open such an address.
+        InputError: a file system cannot be listed.
+        UsageError: no installed package can open such an address.
     """
     found: dict[str, RemoteVideo] = {}
-    for text in texts:
+    for text in inputs:
         if RemotePath(text).is_local:
             for path in find_videos([text]):
-                at = str(path.resolve())
-                found.setdefault(at, RemoteVideo(str(path), RemotePath(at), size_of(path)))
+                resolved = str(path.resolve())
+                video = RemoteVideo(str(path), RemotePath(resolved), video_size(path))
+                found.setdefault(resolved, video)
         else:
-            for source in _find_in_store(text):
-                found.setdefault(source.name, source)
+            for video in _find_at_address(text):
+                found.setdefault(video.name, video)
     return list(found.values())
 
 
-def to_remote_path(text: str) -> RemotePath:
-    """The place that is meant by an address, or by a path on this machine."""
-    return RemotePath(text) if "://" in text else RemotePath(str(Path(text).absolute()))
+def to_remote_path(url: str) -> RemotePath:
+    """An address as it is, a path made absolute."""
+    return RemotePath(url) if "://" in url else RemotePath(str(Path(url).absolute()))
 
 
-def _find_in_store(text: str) -> list[RemoteVideo]:
-    place = RemotePath(text)
-    if "*" in text:
-        start = text.partition("://")[0]
-        names = place._ask(lambda fs, path: sorted(fs.glob(path)))
-        return [s for name in names for s in _find_in_store(f"{start}://{name.lstrip('/')}")]
-    files = place.files()
-    if not files:
-        size = place._ask(lambda fs, path: fs.info(path)["size"]) if place.exists() else 0
-        return [RemoteVideo(text, place, int(size))]
-    sources = []
-    for path, held in group_videos(map(PurePosixPath, files)).items():
-        at = place / str(path) if path.parts else place
-        sources.append(RemoteVideo(at.text, at, sum(files[str(file)] for file in held)))
-    return sources or [RemoteVideo(text, place, 0)]
+def _find_at_address(url: str) -> list[RemoteVideo]:
+    location = RemotePath(url)
+    if "*" in url:
+        protocol = url.partition("://")[0]
+        names = location._request(lambda fs, path: sorted(fs.glob(path)))
+        return [v for name in names for v in _find_at_address(f"{protocol}://{name.lstrip('/')}")]
+    sizes = location.files()
+    if not sizes:
+        size = 0
+        if location.exists():
+            size = location._request(lambda fs, path: int(fs.info(path)["size"]))
+        return [RemoteVideo(url, location, size)]
+    videos = []
+    for path, files in group_videos(map(PurePosixPath, sizes)).items():
+        video = location / str(path) if path.parts else location
+        videos.append(RemoteVideo(video.url, video, sum(sizes[str(file)] for file in files)))
+    return videos or [RemoteVideo(url, location, 0)]
 
 
 def _download(fs: Any, path: str, to: Path) -> None:
@@ -243,19 +246,19 @@ def _download(fs: Any, path: str, to: Path) -> None:
             fs.get_file(entry["name"], str(to / PurePosixPath(entry["name"]).name))
 
 
-def _open_file_system(text: str) -> tuple[Any, str]:
+def _open_file_system(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
         raise UsageError(
-            f"{text}: needs fsspec, and s3fs for S3: pip install 'oddframe[ray]'"
+            f"{url}: needs fsspec, and s3fs for S3: pip install 'oddframe[ray]'"
         ) from None
     try:
-        fs, path = url_to_fs(text)
+        fs, path = url_to_fs(url)
     except ImportError as error:
-        raise UsageError(f"{text}: {_one_line(error)} ('oddframe[ray]' brings s3fs)") from None
+        raise UsageError(f"{url}: {_one_line(error)} ('oddframe[ray]' brings s3fs)") from None
     except ValueError as error:
-        raise UsageError(f"{text}: {_one_line(error)}") from None
+        raise UsageError(f"{url}: {_one_line(error)}") from None
     fs.invalidate_cache()
     return fs, str(path)
 

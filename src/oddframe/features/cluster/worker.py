@@ -1,8 +1,8 @@
-"""A machine's share of an extraction on many: looks at what is there, makes what is missing.
+"""The work of one machine in a cluster extraction: inspect videos, extract what is missing.
 
-A station fetches a video to its own disk, makes its features there as ``oddframe extract`` does on
-one machine, in a watched process, and puts the finished files where they belong. Nothing that it
-does has to be undone if it is cut off: what it has put is whole, and what it has not is made again.
+A worker downloads a video to its own disk, extracts it as ``oddframe extract`` does on one machine,
+and uploads the finished files. It can be killed at any time: uploads are whole or absent, and what
+is missing is extracted again.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ from oddframe.features.store.store import path_in_store
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What all stations of a run are to do.
+    """What all workers of a run have in common.
 
     Attributes:
-        wanted: What to make; its ``store`` and ``out`` are not looked at.
-        specs: What that gives on each of them.
-        store: Where features are kept.
-        out: Where files by name go; None: there are none.
-        memory_bytes: That reading a video may take beside the networks.
-        timeout_s: Seconds without a frame until a video is given up.
-        version: Of oddframe.
+        request: What to extract; its ``store`` and ``out`` are ignored.
+        specs: The specs of the features, as the caller's machine has them.
+        store: The feature store.
+        out: Folder of files named after the videos; None: none are written.
+        memory_bytes: Memory that one video may take besides the networks.
+        timeout_s: Seconds without a frame after which a video is given up.
+        version: The caller's version of oddframe.
     """
 
-    wanted: ExtractionRequest
+    request: ExtractionRequest
     specs: tuple[FeatureSpec, ...]
     store: RemotePath
     out: RemotePath | None
@@ -64,7 +64,7 @@ class ClusterJob:
     version: str = __version__
 
     def check(self) -> None:
-        """Say no where this machine would make something else.
+        """Check that this machine extracts the same features as the caller's.
 
         Raises:
             OddframeError: another version of oddframe is installed here, or other weights are.
@@ -74,217 +74,219 @@ class ClusterJob:
                 f"a machine of the cluster has oddframe {__version__}, and this one has "
                 f"{self.version}: install the same everywhere"
             )
-        precision = self.wanted.precision
-        for part, spec in zip(self.wanted.parts, self.specs, strict=True):
-            if differences := part.spec(precision).differences(spec):
+        for template, spec in zip(self.request.templates, self.specs, strict=True):
+            if differences := template.spec(self.request.precision).differences(spec):
                 raise OddframeError(
                     f"a machine of the cluster has other weights: {'; '.join(differences)}"
                 )
 
+    def output_names(self, spec: FeatureSpec, stem: str) -> list[str]:
+        """Names of the files with features of ``spec`` in ``out``."""
+        alone = can_omit_backbone(self.specs, self.request.format)
+        return output_names(spec, stem, self.request.format, alone=alone)
+
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A video in a run.
+    """A video of a run.
 
     Attributes:
-        source: The video.
-        stem: Name of its files, where there are any.
-        written: What an earlier run wrote under that name.
-        sha256: Of its content, once that is known.
-        missing: How many parts were not in the store when the run began, likewise.
+        video: The video.
+        stem: Name of its files in the output folder, without ending.
+        previous: What earlier runs wrote under that name.
+        sha256: Of its content; "": not known yet.
+        missing: How many kinds of features were not in the store when the run began.
     """
 
-    source: RemoteVideo
+    video: RemoteVideo
     stem: str
-    written: PreviousOutputs = NO_OUTPUTS
+    previous: PreviousOutputs = NO_OUTPUTS
     sha256: str = ""
     missing: int = 0
 
 
 @dataclass(frozen=True)
 class ItemStatus:
-    """What there is of a video.
+    """Which features of a video exist.
 
     Attributes:
         sha256: Of its content; "": it could not be read.
-        kept: For the manifest, of each part that is in the store.
-        missing: How many parts are not.
-        unnamed: How many parts have no files by name yet, where those are wanted.
-        reason: Why nothing can be made of it; "": nothing speaks against it.
-        exit_code: What that makes the command end with.
+        stored: For the manifest, one entry for each kind of features in the store.
+        missing: How many kinds are not in the store.
+        missing_files: How many kinds lack their files in the output folder.
+        reason: Why the video cannot be extracted; "": it can.
+        exit_code: Exit code of the command because of ``reason``.
     """
 
     sha256: str
-    kept: tuple[ManifestEntry, ...] = ()
+    stored: tuple[ManifestEntry, ...] = ()
     missing: int = 0
-    unnamed: int = 0
+    missing_files: int = 0
     reason: str = ""
     exit_code: int = 0
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do."""
-        return bool(self.reason) or not (self.missing or self.unnamed)
+        return bool(self.reason) or not (self.missing or self.missing_files)
 
 
-def inspect_item(item: WorkItem, order: ClusterJob) -> ItemStatus:
-    """What there is of a video; a failure is an answer, not an exception."""
+def inspect_item(item: WorkItem, job: ClusterJob) -> ItemStatus:
+    """Look up which features of a video exist; a failure is returned, not raised."""
     try:
-        sha256 = item.sha256 or item.source.place.sha256()
-        kept = [_stored_entry(item, sha256, spec, order) for spec in order.specs]
-        unnamed = sum(not _has_files(item, sha256, spec, order) for spec in order.specs)
+        sha256 = item.sha256 or item.video.location.sha256()
+        entries = [_stored_entry(item, sha256, spec, job) for spec in job.specs]
+        missing_files = sum(not _has_files(item, sha256, spec, job) for spec in job.specs)
     except OddframeError as error:
-        reason = _clean_reason(str(error), item, item.source.place.text)
+        reason = _clean_reason(str(error), item, item.video.location.url)
         return ItemStatus("", reason=reason, exit_code=error.exit_code)
-    there = tuple(entry for entry in kept if entry is not None)
-    return ItemStatus(sha256, there, len(kept) - len(there), unnamed)
+    stored = tuple(entry for entry in entries if entry is not None)
+    return ItemStatus(sha256, stored, len(entries) - len(stored), missing_files)
 
 
 def failed_result(
     item: WorkItem, reason: str, exit_code: int = InputError.exit_code, sha256: str = ""
 ) -> ExtractionResult:
-    """What became of a video that nothing can be made of."""
-    entry = ManifestEntry(video=item.source.name, sha256=sha256, reason=reason)
+    """The result of a video that cannot be extracted."""
+    entry = ManifestEntry(video=item.video.name, sha256=sha256, reason=reason)
     return ExtractionResult((entry,), exit_code=exit_code)
 
 
 class ClusterWorker:
-    """Makes one video after another; the networks are loaded once, in a process beside this one.
+    """Extracts one video after another, in a process of its own that keeps the networks.
 
     Raises:
-        OddframeError: another version is installed here, or other weights.
+        OddframeError: another version of oddframe is installed here, or other weights are.
     """
 
-    def __init__(self, order: ClusterJob) -> None:
-        order.check()
-        self._order = order
+    def __init__(self, job: ClusterJob) -> None:
+        job.check()
+        self._job = job
         scratch = ExitStack()
         self._folder = scratch.enter_context(scratch_folder())
-        self._clean_up = finalize(self, scratch.close)  # Actors of Ray are not closed.
-        out = self._folder / "out" if order.out else None
-        wanted = replace(order.wanted, store=self._folder / "store", out=out, fresh=False)
-        self._watched: WorkerPool[VideoJob, ExtractionResult] = WorkerPool(
-            partial(ExtractionWorker, wanted, order.memory_bytes),
+        self._clean_up = finalize(self, scratch.close)  # Ray does not close its actors.
+        request = replace(
+            job.request,
+            store=self._folder / "store",
+            out=self._folder / "out" if job.out else None,
+            fresh=False,
+        )
+        self._pool: WorkerPool[VideoJob, ExtractionResult] = WorkerPool(
+            partial(ExtractionWorker, request, job.memory_bytes),
             1,
-            order.timeout_s,
+            job.timeout_s,
             keep=True,
             advice=PATIENCE_HINT,
         )
 
     def __call__(self, item: WorkItem) -> ExtractionResult:
-        """Make the features of a video; a failure is an answer, not an exception."""
-        # A machine that was cut off may have finished it.
-        seen = inspect_item(item, self._order)
-        if seen.is_done:
-            if seen.reason:
-                return failed_result(item, seen.reason, seen.exit_code, item.sha256)
-            return ExtractionResult(seen.kept, new=item.missing)
+        """Extract the features of a video; a failure is returned, not raised."""
+        status = inspect_item(item, self._job)
+        if status.reason:
+            return failed_result(item, status.reason, status.exit_code, item.sha256)
+        if status.is_done:  # By a worker that died before it could report.
+            return ExtractionResult(status.stored, new=item.missing)
         try:
-            path = self._here(item)
-            self._fetch(seen)
-            made = self._made(VideoJob(path, item.stem))
-            if not made.exit_code:
-                self._put(item, seen)
+            path = self._download_video(item)
+            for entry in status.stored:  # To write files named after the video.
+                (self._job.store / entry.file).fetch(self._folder / "store" / entry.file)
+            result = self._extract(VideoJob(path, item.stem))
+            if not result.exit_code:
+                self._upload(item, status)
         except OddframeError as error:
-            reason = _clean_reason(str(error), item, item.source.place.text)
+            reason = _clean_reason(str(error), item, item.video.location.url)
             return failed_result(item, reason, error.exit_code, item.sha256)
         finally:
             for each in self._folder.iterdir():
                 shutil.rmtree(each, ignore_errors=True)
-        return _renamed(made, item, path)
+        return _with_original_name(result, item, path)
 
     def close(self) -> None:
-        """End the process, remove what is on the disk."""
-        self._watched.end()
+        """End the process and remove the worker's files."""
+        self._pool.end()
         self._clean_up()
 
-    def _here(self, item: WorkItem) -> Path:
-        """The video on this machine."""
-        place = item.source.place
-        if place.is_local:
-            return place.path
-        path = self._folder / "in" / (place.text.rstrip("/").rpartition("/")[2] or "video")
-        place.fetch(path)
+    def _download_video(self, item: WorkItem) -> Path:
+        location = item.video.location
+        if location.is_local:
+            return location.local_path
+        path = self._folder / "in" / (location.url.rstrip("/").rpartition("/")[2] or "video")
+        location.fetch(path)
         return path
 
-    def _fetch(self, seen: ItemStatus) -> None:
-        """What is kept: files by name are made of it, and it is not made again."""
-        for entry in seen.kept:
-            (self._order.store / entry.file).fetch(self._folder / "store" / entry.file)
-
-    def _made(self, video: VideoJob) -> ExtractionResult:
-        for answer in self._watched.run([video]):
+    def _extract(self, video: VideoJob) -> ExtractionResult:
+        for answer in self._pool.run([video]):
             if answer is not None:
-                _, made = answer
-                if isinstance(made, WorkerFailure):
-                    raise InputError(made.reason)
-                return made
+                _, result = answer
+                if isinstance(result, WorkerFailure):
+                    raise InputError(result.reason)
+                return result
         raise AssertionError
 
-    def _put(self, item: WorkItem, seen: ItemStatus) -> None:
-        there = {entry.file for entry in seen.kept}
-        if self._order.out is not None:
-            self._refuse_strange(item, self._order.out)
-        for folder, files, place in (
-            ("out", "*", self._order.out),
-            ("store", "??/*.safetensors", self._order.store),
+    def _upload(self, item: WorkItem, status: ItemStatus) -> None:
+        """Upload the new files."""
+        stored = {entry.file for entry in status.stored}
+        if self._job.out is not None:
+            self._refuse_unknown_files(item, self._job.out)
+        for folder, pattern, target in (
+            ("out", "*", self._job.out),
+            ("store", "??/*.safetensors", self._job.store),
         ):
-            for file in sorted((self._folder / folder).glob(files)):
+            for file in sorted((self._folder / folder).glob(pattern)):
                 name = file.relative_to(self._folder / folder).as_posix()
-                if place is not None and name not in there:
-                    (place / name).put(file)
+                if target is not None and name not in stored:
+                    (target / name).put(file)
 
-    def _refuse_strange(self, item: WorkItem, out: RemotePath) -> None:
-        """Refuse to replace files of unknown origin; a run that was killed leaves those of ours."""
-        alone = can_omit_backbone(self._order.specs, self._order.wanted.format)
-        for spec in self._order.specs:
-            names = output_names(spec, item.stem, self._order.wanted.format, alone=alone)
-            if item.written.knows(names[0]):
+    def _refuse_unknown_files(self, item: WorkItem, out: RemotePath) -> None:
+        """As ``refuse_unknown_files`` of an output folder on this machine."""
+        for spec in self._job.specs:
+            names = self._job.output_names(spec, item.stem)
+            if item.previous.wrote(names[0]):
                 continue
             for name in names:
-                if (out / name).exists() and (out / name).sha256() != hash_video(
-                    self._folder / "out" / name
-                ):
-                    raise unknown_file_error(name, out.text)
+                new_file = self._folder / "out" / name
+                if (out / name).exists() and (out / name).sha256() != hash_video(new_file):
+                    raise unknown_file_error(name, out.url)
 
 
 def _stored_entry(
-    item: WorkItem, sha256: str, spec: FeatureSpec, order: ClusterJob
+    item: WorkItem, sha256: str, spec: FeatureSpec, job: ClusterJob
 ) -> ManifestEntry | None:
-    if order.wanted.fresh:
+    if job.request.fresh:
         return None
-    header = (order.store / path_in_store(sha256, spec)).header()
+    header = (job.store / path_in_store(sha256, spec)).header()
     if header is None or header.spec != spec:
         return None
-    return describe_entry(ManifestEntry(video=item.source.name, sha256=sha256), spec, header)
+    return describe_entry(ManifestEntry(video=item.video.name, sha256=sha256), spec, header)
 
 
-def _has_files(item: WorkItem, sha256: str, spec: FeatureSpec, order: ClusterJob) -> bool:
-    if order.out is None:
+def _has_files(item: WorkItem, sha256: str, spec: FeatureSpec, job: ClusterJob) -> bool:
+    """Whether the features of ``spec`` are in the output folder, if one is wanted."""
+    if job.out is None:
         return True
-    alone = can_omit_backbone(order.specs, order.wanted.format)
-    names = output_names(spec, item.stem, order.wanted.format, alone=alone)
-    owner = item.written.owner(names[0], sha256)
-    if owner is not None and (order.out / names[0]).exists():
-        raise name_taken_error(item.source.name, names[0], order.out.text, owner)
-    if order.wanted.fresh or not item.written.is_of(names[0], sha256, spec.hash()):
+    names = job.output_names(spec, item.stem)
+    owner = item.previous.owner(names[0], sha256)
+    if owner is not None and (job.out / names[0]).exists():
+        raise name_taken_error(item.video.name, names[0], job.out.url, owner)
+    if job.request.fresh or not item.previous.matches(names[0], sha256, spec.hash()):
         return False
-    return all((order.out / name).exists() for name in names)
+    return all((job.out / name).exists() for name in names)
 
 
-def _renamed(made: ExtractionResult, item: WorkItem, path: Path) -> ExtractionResult:
-    """The same by the name that the video was given."""
-    name = item.source.name
+def _with_original_name(result: ExtractionResult, item: WorkItem, path: Path) -> ExtractionResult:
+    """The result with the video's name as it was given, in place of its path on this machine."""
 
-    def renamed(entry: ManifestEntry) -> ManifestEntry:
-        return replace(entry, video=name, reason=_clean_reason(entry.reason, item, str(path)))
+    def rename(entry: ManifestEntry) -> ManifestEntry:
+        reason = _clean_reason(entry.reason, item, str(path))
+        return replace(entry, video=item.video.name, reason=reason)
 
     return replace(
-        made,
-        entries=tuple(map(renamed, made.entries)),
-        named=tuple(map(renamed, made.named)),
+        result,
+        entries=tuple(map(rename, result.entries)),
+        file_entries=tuple(map(rename, result.file_entries)),
     )
 
 
 def _clean_reason(reason: str, item: WorkItem, path: str) -> str:
-    return reason.removeprefix(f"{path}: ").replace(path, item.source.name)
+    """The reason without the path in front, and with the video's own name elsewhere."""
+    return reason.removeprefix(f"{path}: ").replace(path, item.video.name)

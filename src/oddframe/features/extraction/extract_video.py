@@ -1,10 +1,7 @@
-"""A video in, its features out: decoding on one thread, the backbones on the others.
+"""Decodes one video and computes its features, of one or several backbones, in one pass.
 
-The sound of a video -> one feature a snippet, its window ending where the snippet ends.
-
-What is kept apart in a store: each backbone's features, whatever they are asked for with.
-
-So picture and sound are made once, whether they are wanted together or alone.
+A visual encoder gets snippets of the picture as they are decoded. An audio encoder gives one
+feature a snippet, from a window of sound that ends where the snippet ends.
 """
 
 from __future__ import annotations
@@ -31,75 +28,26 @@ from oddframe.video.mask import Mask, mask_digest
 from oddframe.video.snippets.reader import MultiSnippetReader
 from oddframe.video.snippets.transforms import Preprocessing
 
-_BATCH = 16
-# Sound that ends so much before or after the picture is worth a word: encoders pad by less.
-_MAX_MISMATCH_S = 0.5
-
-
-def encode_sound(
-    source: FrameSource, timebase: Timebase, ear: AudioEncoder
-) -> tuple[NDArray[np.float32], str | None]:
-    """Features (T, D) of a video's sound, and what a reader should know about it.
-
-    Where there is no sound, or it ends before the picture, there is silence; what comes after the
-    picture is not listened to. No window looks ahead of its snippet.
-
-    Raises:
-        InputError: the file cannot be opened.
-    """
-    heard = AudioExtent(False, 0.0)
-
-    def windows() -> Iterator[Samples]:
-        nonlocal heard
-        ends_s = timebase.snippet_times()[:, 1]
-        heard = yield from source.run(audio_windows, ear.rate, ends_s, ear.window)
-
-    listened = windows()
-    rows: list[NDArray[np.float32]] = []
-    while batch := list(islice(listened, _BATCH)):
-        rows.append(_encode_windows(np.stack(batch), ear))
-    return np.concatenate(rows), _sound_note(heard, timebase)
-
-
-def _encode_windows(windows: NDArray[np.float32], ear: AudioEncoder) -> NDArray[np.float32]:
-    """(N, samples) -> (N, D); silence, of which there is often much, is worked out once."""
-    quiet = ~windows.any(axis=1)
-    chosen = np.flatnonzero(~quiet)
-    if quiet.any():
-        chosen = np.append(chosen, quiet.argmax())
-    made: NDArray[np.float32] = ear.encode(windows[chosen])
-    which = np.cumsum(~quiet) - 1
-    which[quiet] = len(made) - 1
-    return np.asarray(made[which])
-
-
-def _sound_note(heard: AudioExtent, timebase: Timebase) -> str | None:
-    if not heard.present:
-        return "no sound: silence in its place"
-    short_s = timebase.end_s - heard.end_s
-    if short_s > _MAX_MISMATCH_S:
-        return f"the sound ends {short_s:.1f} s before the picture: silence from there on"
-    if short_s < -_MAX_MISMATCH_S:
-        return "the sound goes on after the picture: the rest is not listened to"
-    return None
-
-
 # Called with (snippets done, snippets expected or None).
-ProgressCallback = Callable[[int, int | None], None]
+SnippetProgress = Callable[[int, int | None], None]
+
+_AUDIO_BATCH = 16
+# A sound track that ends so much before or after the picture gets a note: encoders pad by less.
+_MAX_MISMATCH_S = 0.5
 
 
 @dataclass(frozen=True)
 class ExtractionTask:
-    """Features that are wanted of a video.
+    """One kind of features to compute from a video.
 
     Attributes:
-        spec: How the video is cut, and what looks at it.
-        backbone: What ``spec`` asks for, loaded; its precision is taken, whatever ``spec`` said,
-            and so is the mask of the extraction.
-        partial: Where an unfinished extraction is kept, and taken up again. It holds what looks at
-            the picture; sound is quickly listened to again.
-        on_disk: Leave the features in the folder of ``partial`` until they are discarded there, so
-            that memory does not grow with the video; not where something listens.
+        spec: The features. Its precision and mask are replaced by those of ``backbone`` and of the
+            call.
+        backbone: The loaded backbone that ``spec`` names.
+        partial: Where visual features are saved while the extraction runs, so that it can be
+            resumed. Audio features are quick to compute and are not saved.
+        on_disk: Leave the features in the folder of ``partial`` until it is discarded, so that
+            memory does not grow with the video. Ignored for a backbone with an audio encoder.
     """
 
     spec: FeatureSpec
@@ -113,9 +61,9 @@ class Extraction:
     """Features of one video.
 
     Attributes:
-        features: (C, T, D) float32; on disk where the task said so.
-        damaged_packets: Packets of the picture that gave none.
-        notes: What a reader should know: that there was no sound, say.
+        features: (C, T, D) float32; on disk if the task asked for it.
+        damaged_packets: Packets of the video stream that could not be decoded.
+        notes: Remarks for the user, such as a missing sound track.
         mended_frames: Frames that were decoded with errors and are used.
     """
 
@@ -125,67 +73,24 @@ class Extraction:
     mended_frames: int = 0
 
 
-def backbone_spec(backbone: Backbone, preprocessing: Preprocessing) -> FeatureSpec:
-    """The spec of what ``backbone`` makes of videos that are cut as ``how`` says."""
-    return _spec(
-        backbone.name,
-        backbone.weights_sha256,
-        backbone.dim,
-        backbone.runtime.precision,
-        preprocessing if backbone.visual_encoders else preprocessing.without_picture(),
-    )
-
-
-def make_spec(
-    names: str,
-    preprocessing: Preprocessing | None = None,
-    precision: str = "float32",
-    mask: str = "",
-) -> FeatureSpec:
-    """The spec of what backbones make, known before they are loaded.
-
-    Args:
-        names: Of the backbone, or of several: ``i3d+aisfx``.
-        preprocessing: How videos are cut; None: as suits the first backbone.
-        precision: What the networks that look compute in; those that listen: float32.
-        mask: Digest of the mask over the picture; "": none.
-
-    Raises:
-        UsageError: no such backbone.
-        InputError: its weights are the user's to get, and are not there.
-    """
-    kinds = get_backbones(names)
-    preprocessing = preprocessing or kinds[0].preprocessing
-    looks = any(not kind.is_audio for kind in kinds)
-    return _spec(
-        "+".join(kind.name for kind in kinds),
-        "+".join(kind.sha256(kind.weights()) for kind in kinds),
-        sum(kind.dim for kind in kinds),
-        precision if looks else "float32",
-        preprocessing if looks else preprocessing.without_picture(),
-        mask if looks else "",
-    )
-
-
 def extract_video(
     source: FrameSource,
     spec: FeatureSpec,
     backbone: Backbone,
     *,
     mask: Mask | None = None,
-    progress: ProgressCallback | None = None,
+    progress: SnippetProgress | None = None,
     partial: PartialFeatures | None = None,
 ) -> Extraction:
-    """Features (C, T, D) of a video, float32; arguments and errors as of ``ExtractionTask``,
-    ``extract_tasks``.
+    """Compute one kind of features (C, T, D), float32, of a video; see ``extract_tasks``.
 
     Raises:
-        UsageError: ``spec`` asks for another backbone than this one.
+        UsageError: ``spec`` names another backbone.
         InputError: the video cannot be decoded, or a feature is not finite.
     """
     tasks = [ExtractionTask(spec, backbone, partial)]
-    (made,) = extract_tasks(source, tasks, mask=mask, progress=progress)
-    return made
+    (extraction,) = extract_tasks(source, tasks, mask=mask, progress=progress)
+    return extraction
 
 
 def extract_tasks(
@@ -193,112 +98,117 @@ def extract_tasks(
     tasks: Sequence[ExtractionTask],
     *,
     mask: Mask | None = None,
-    progress: ProgressCallback | None = None,
+    progress: SnippetProgress | None = None,
 ) -> tuple[Extraction, ...]:
-    """Several kinds of features of one video, which is decoded once for all of them.
+    """Compute several kinds of features of one video, which is decoded once.
 
-    What the partial of a task holds from an earlier run on the same video and spec is taken from
-    there, and what comes new is kept in it.
+    Features that an earlier run has saved in the ``partial`` of a task are not computed again.
 
     Args:
         source: The video.
-        tasks: What is wanted; those that cut the video alike share the snippets.
+        tasks: The features to compute; tasks with the same preprocessing share the snippets.
         mask: Parts of the picture to ignore.
-        progress: Is told of every snippet.
+        progress: Called after each snippet with (snippets done, snippets expected or None).
 
     Raises:
-        UsageError: a spec asks for another backbone than its task has.
+        UsageError: a spec names another backbone than its task has.
         InputError: the video cannot be decoded, or a feature is not finite.
     """
-    rows = [_TaskRunner(task, source, mask_digest(mask)) for task in tasks]
-    hows = list(dict.fromkeys(each.preprocessing for each in rows))
-    reading = MultiSnippetReader(source, hows, mask)
-    expected = reading.expected_snippets
-    for done, (which, snippet) in enumerate(reading, start=1):
-        for each in rows:
-            if each.preprocessing == hows[which]:
-                each.add(snippet)
+    runners = [_TaskRunner(task, source, mask_digest(mask)) for task in tasks]
+    preprocessings = list(dict.fromkeys(runner.preprocessing for runner in runners))
+    reader = MultiSnippetReader(source, preprocessings, mask)
+    expected = reader.expected_snippets
+    for done, (which, snippet) in enumerate(reader, start=1):
+        for runner in runners:
+            if runner.preprocessing == preprocessings[which]:
+                runner.add(snippet)
         if progress is not None:
             progress(done, expected and max(done, expected))
-    times = dict(zip(hows, reading.timebases, strict=True))
-    return tuple(each.finished(times[each.preprocessing], reading) for each in rows)
+    timebases = dict(zip(preprocessings, reader.timebases, strict=True))
+    return tuple(runner.finish(timebases[runner.preprocessing], reader) for runner in runners)
 
 
 class _TaskRunner:
-    """Features of one task, made as the snippets come."""
+    """Computes the features of one task as the snippets come."""
 
     def __init__(self, task: ExtractionTask, source: FrameSource, mask: str) -> None:
         backbone, self._partial, self._source = task.backbone, task.partial, source
-        seen = mask if backbone.visual_encoders else ""
-        self._spec = replace(task.spec, precision=backbone.runtime.precision, mask=seen)
+        mask = mask if backbone.visual_encoders else ""
+        self._spec = replace(task.spec, precision=backbone.runtime.precision, mask=mask)
         if differences := backbone_spec(backbone, task.spec).differences(self._spec):
             raise UsageError(f"these features need another backbone: {'; '.join(differences)}")
         self.preprocessing = self._spec.preprocessing
         self._backbone = backbone
         self._shape = (len(self._spec.crops), backbone.visual_dim)
         self._on_disk = task.on_disk and task.partial is not None and not backbone.audio_encoders
-        self._made: list[NDArray[np.float32]] = [np.zeros((0, *self._shape), np.float32)]
-        self._known = 0  # Snippets that an earlier run has looked at and that are still to come.
+        self._computed: list[NDArray[np.float32]] = [np.zeros((0, *self._shape), np.float32)]
+        self._skip = 0  # Snippets to come whose features an earlier run has computed.
         if self._partial is not None and backbone.visual_encoders:
-            self._known = self._partial.known(*self._shape)
+            self._skip = self._partial.count_rows(*self._shape)
             if not self._on_disk:
-                self._made.append(self._partial.load(*self._shape))
+                self._computed.append(self._partial.load(*self._shape))
         self._waiting: list[NDArray[np.uint8]] = []
-        # A power of two: of an extraction that goes on at a whole chunk, all batches are those of
-        # one that was never stopped, and so are their last digits.
+        # A power of two divides a chunk of ``partial``: a resumed extraction then has the same
+        # batches as one that was never stopped, and so the same last digits.
         fit = max(1, backbone.batch_size // self._shape[0])
-        self._at_once = 1 << (fit.bit_length() - 1)
+        self._batch_size = 1 << (fit.bit_length() - 1)
 
     def add(self, snippet: NDArray[np.uint8]) -> None:
-        """The next snippet (C, frames, h, w, 3)."""
-        if self._known > 0:
-            self._known -= 1
+        """Take the next snippet (C, frames, h, w, 3)."""
+        if self._skip > 0:
+            self._skip -= 1
             return
         self._waiting.append(snippet)
-        if len(self._waiting) >= self._at_once:
-            self._run()
+        if len(self._waiting) >= self._batch_size:
+            self._run_batch()
 
-    def finished(self, time: Timebase, reading: MultiSnippetReader) -> Extraction:
-        """All of it, now that the last snippet is there."""
-        source = self._source
+    def finish(self, timebase: Timebase, reader: MultiSnippetReader) -> Extraction:
+        """All features, after the last snippet."""
         if self._waiting:
-            self._run()
-        notes = [gap_note(time)] if time.gaps else []
-        arrays: list[AnyFeatures] = [self._seen()] if self._backbone.visual_encoders else []
-        for ear in self._backbone.audio_encoders:
-            heard, note = encode_sound(source, time, ear)
-            _check_finite(heard, source)
-            arrays.append(np.repeat(heard[None], self._shape[0], axis=0))
+            self._run_batch()
+        notes = [gap_note(timebase)] if timebase.gaps else []
+        arrays: list[AnyFeatures] = [self._visual()] if self._backbone.visual_encoders else []
+        for encoder in self._backbone.audio_encoders:
+            audio, note = encode_sound(self._source, timebase, encoder)
+            _check_finite(audio, self._source)
+            arrays.append(np.repeat(audio[None], self._shape[0], axis=0))
             notes += [note] if note else []
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
-        features = Features(array, self._spec, time)
-        told = tuple(dict.fromkeys(notes))
-        return Extraction(features, reading.damaged_packets, told, reading.mended_frames)
+        return Extraction(
+            Features(array, self._spec, timebase),
+            reader.damaged_packets,
+            tuple(dict.fromkeys(notes)),
+            reader.mended_frames,
+        )
 
-    def _seen(self) -> NDArray[np.float32] | CropArray:
-        """(C, T, D) of what looks at the picture; D is 0 where nothing does."""
+    def _visual(self) -> NDArray[np.float32] | CropArray:
+        """(C, T, D) of the visual encoders."""
         if self._on_disk and self._partial is not None:
-            return self._partial.whole(*self._shape)
-        made = np.concatenate(self._made)
-        return np.ascontiguousarray(made.swapaxes(0, 1))
+            return self._partial.finish(*self._shape)
+        return np.ascontiguousarray(np.concatenate(self._computed).swapaxes(0, 1))
 
-    def _run(self) -> None:
+    def _run_batch(self) -> None:
         stacked = np.concatenate(self._waiting)  # (snippets x crops, frames, height, width, 3)
-        made = self._backbone(stacked)
-        if len(made) != len(self._waiting) * self._shape[0]:  # OpenVINO, where memory is short.
+        rows = self._backbone(stacked)
+        if len(rows) != len(self._waiting) * self._shape[0]:  # OpenVINO when memory is short.
             raise MemoryError
-        made = made.reshape(len(self._waiting), *self._shape)
+        rows = rows.reshape(len(self._waiting), *self._shape)
         self._waiting = []
-        _check_finite(made, self._source)
+        _check_finite(rows, self._source)
         if not self._on_disk:
-            self._made.append(made)
+            self._computed.append(rows)
         if self._partial is not None:
-            self._partial.add(made)
+            self._partial.add(rows)
 
 
-def gap_note(time: Timebase) -> str:
-    """What to say of a video that has gaps in its time line."""
-    starts, ends = time.gap_times.T
+def _check_finite(features: NDArray[np.float32], source: FrameSource) -> None:
+    if not is_finite(features):
+        raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
+
+
+def gap_note(timebase: Timebase) -> str:
+    """A note on the gaps in a video's time stamps."""
+    starts, ends = timebase.gap_times.T
     first, longest = (timedelta(seconds=round(s)) for s in (starts[0], (ends - starts).max()))
     if len(starts) == 1:
         return f"its clock leaps by {longest} at {first}; no scores in between"
@@ -308,9 +218,137 @@ def gap_note(time: Timebase) -> str:
     )
 
 
-def _check_finite(features: NDArray[np.float32], source: FrameSource) -> None:
-    if not is_finite(features):
-        raise InputError(f"{source.name}: the backbone gave a feature that is not a number")
+def encode_sound(
+    source: FrameSource, timebase: Timebase, encoder: AudioEncoder
+) -> tuple[NDArray[np.float32], str | None]:
+    """Features (T, D) of a video's sound, and a note if sound and picture differ in length.
+
+    Each window ends with its snippet. Missing sound counts as silence; sound after the last frame
+    is not read.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
+    extent = AudioExtent(False, 0.0)
+
+    def windows() -> Iterator[Samples]:
+        nonlocal extent
+        ends_s = timebase.snippet_times()[:, 1]
+        extent = yield from source.run(audio_windows, encoder.rate, ends_s, encoder.window)
+
+    remaining = windows()
+    rows: list[NDArray[np.float32]] = []
+    while batch := list(islice(remaining, _AUDIO_BATCH)):
+        rows.append(_encode_windows(np.stack(batch), encoder))
+    return np.concatenate(rows), _sound_note(extent, timebase)
+
+
+def _encode_windows(windows: NDArray[np.float32], encoder: AudioEncoder) -> NDArray[np.float32]:
+    """(N, samples) -> (N, D). Silent windows are common and are encoded only once."""
+    silent = ~windows.any(axis=1)
+    chosen = np.flatnonzero(~silent)
+    if silent.any():
+        chosen = np.append(chosen, silent.argmax())
+    encoded: NDArray[np.float32] = encoder.encode(windows[chosen])
+    index = np.cumsum(~silent) - 1
+    index[silent] = len(encoded) - 1
+    return np.asarray(encoded[index])
+
+
+def _sound_note(extent: AudioExtent, timebase: Timebase) -> str | None:
+    if not extent.present:
+        return "no sound: silence in its place"
+    missing_s = timebase.end_s - extent.end_s
+    if missing_s > _MAX_MISMATCH_S:
+        return f"the sound ends {missing_s:.1f} s before the picture: silence from there on"
+    if missing_s < -_MAX_MISMATCH_S:
+        return "the sound goes on after the picture: the rest is not listened to"
+    return None
+
+
+@dataclass(frozen=True)
+class SpecTemplate:
+    """The spec of one backbone's features, before its weights and precision are known.
+
+    A store keeps the features of each backbone apart, so that picture and sound are computed once
+    whether they are asked for together (``i3d+aisfx``) or alone.
+
+    Attributes:
+        backbone: Name of the backbone.
+        preprocessing: How the video is cut into snippets.
+        mask: Digest of the mask over the picture; "": none.
+    """
+
+    backbone: str
+    preprocessing: Preprocessing
+    mask: str = ""
+
+    def spec(self, precision: str) -> FeatureSpec:
+        """The spec, with visual encoders that compute in ``precision``.
+
+        Raises:
+            UsageError: no such backbone.
+            InputError: the user has to download its weights first.
+        """
+        return make_spec(self.backbone, self.preprocessing, precision, self.mask)
+
+
+def spec_templates(
+    backbones: str, preprocessing: Preprocessing, mask: str = ""
+) -> tuple[SpecTemplate, ...]:
+    """One template for each backbone of ``i3d+aisfx``, in order.
+
+    Raises:
+        UsageError: no such backbone.
+    """
+    audio = preprocessing.without_picture()
+    named = zip(backbones.split("+"), get_backbones(backbones), strict=True)
+    return tuple(
+        SpecTemplate(name, audio) if spec.is_audio else SpecTemplate(name, preprocessing, mask)
+        for name, spec in named
+    )
+
+
+def make_spec(
+    names: str,
+    preprocessing: Preprocessing | None = None,
+    precision: str = "float32",
+    mask: str = "",
+) -> FeatureSpec:
+    """The spec of backbones that are not loaded.
+
+    Args:
+        names: One backbone or several: ``i3d+aisfx``.
+        preprocessing: How videos are cut; None: the default of the first backbone.
+        precision: Of the visual encoders; audio encoders always compute in float32.
+        mask: Digest of the mask over the picture; "": none.
+
+    Raises:
+        UsageError: no such backbone.
+        InputError: the user has to download its weights first.
+    """
+    backbones = get_backbones(names)
+    preprocessing = preprocessing or backbones[0].preprocessing
+    visual = any(not backbone.is_audio for backbone in backbones)
+    return _spec(
+        "+".join(backbone.name for backbone in backbones),
+        "+".join(backbone.hash_weights() for backbone in backbones),
+        sum(backbone.dim for backbone in backbones),
+        precision if visual else "float32",
+        preprocessing if visual else preprocessing.without_picture(),
+        mask if visual else "",
+    )
+
+
+def backbone_spec(backbone: Backbone, preprocessing: Preprocessing) -> FeatureSpec:
+    """The spec of the features that a loaded backbone computes, without a mask."""
+    return _spec(
+        backbone.name,
+        backbone.weights_sha256,
+        backbone.dim,
+        backbone.runtime.precision,
+        preprocessing if backbone.visual_encoders else preprocessing.without_picture(),
+    )
 
 
 def _spec(
@@ -323,44 +361,4 @@ def _spec(
         dim=dim,
         precision=precision,
         mask=mask,
-    )
-
-
-@dataclass(frozen=True)
-class SpecTemplate:
-    """What one backbone makes of a video.
-
-    Attributes:
-        backbone: Its name.
-        preprocessing: How the video is cut.
-        mask: Digest of the mask over the picture; "": none.
-    """
-
-    backbone: str
-    preprocessing: Preprocessing
-    mask: str = ""
-
-    def spec(self, precision: str) -> FeatureSpec:
-        """Its spec, where networks that look compute in ``precision``.
-
-        Raises:
-            UsageError: no such backbone.
-            InputError: its weights are the user's to get, and are not there.
-        """
-        return make_spec(self.backbone, self.preprocessing, precision, self.mask)
-
-
-def spec_templates(
-    backbones: str, preprocessing: Preprocessing, mask: str = ""
-) -> tuple[SpecTemplate, ...]:
-    """The parts of ``i3d+aisfx``, in order; those that listen have no picture and no mask.
-
-    Raises:
-        UsageError: no such backbone.
-    """
-    sound = preprocessing.without_picture()
-    named = zip(backbones.split("+"), get_backbones(backbones), strict=True)
-    return tuple(
-        SpecTemplate(name, sound) if kind.is_audio else SpecTemplate(name, preprocessing, mask)
-        for name, kind in named
     )

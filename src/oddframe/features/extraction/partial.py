@@ -1,8 +1,8 @@
-"""Features of a video that is still being extracted, kept so that a killed run can go on.
+"""Saves the features of an unfinished extraction, so that a killed run can be resumed.
 
-A folder with one file of rows a crop. The files grow by a whole chunk of snippets at a time, and
-``done.json`` says how many rows of them are on the disk. Going on decodes the video from its start
-again, which is cheap, but gives the backbone only what it has not seen.
+A folder has one file of rows a crop. The files grow by a whole chunk of snippets at a time, and
+``done.json`` states how many rows are complete. A resumed run decodes the video from its start,
+which is cheap, but computes only the features that are missing.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from oddframe._utils.locks import ProcessLock
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import CropArray
 
-# A minute or two of work on two cores.
+# Snippets that are written at a time: a minute or two of work on two cores.
 CHUNK_SNIPPETS = 256
-# How long (s) what a killed run left can be taken up again.
+# Seconds until the folder of a killed run is removed.
 _KEPT_S = 7 * 86_400.0
 _LOCK = ".lock"
-# Names of such folders: in a store's ``unfinished``, there also of an earlier version, and hidden
-# beside score files.
+# Names of such folders: in a store's ``unfinished`` (there also without the ending, as an earlier
+# version named them), and hidden beside score files.
 _NAME = re.compile(r"unfinished/[0-9a-f]{24}(\.partial)?|.*/\.[0-9a-f]{16}\.partial", re.DOTALL)
 
 
 class PartialFeatures:
-    """Rows (snippets, C, D) in ``folder``, in order; nothing is written before a chunk is full.
+    """Rows (snippets, C, D) in ``folder``, written a chunk at a time.
 
-    Processes that may come across the same folder call ``acquire`` first and ``release`` at the
-    end: all else is for the one that has it.
+    Processes that may use the same folder call ``acquire`` first and ``release`` at the end; the
+    other methods are for the process that holds the lock.
 
     Args:
-        folder: Is made when there is something to write.
+        folder: Created with the first chunk.
         chunk: Snippets that are written at a time.
-        writing: What each write is done in: a disk may take long.
+        writing: Context in which each chunk is written, for example one that sends heartbeats
+            while a slow disk is busy.
     """
 
     def __init__(
@@ -60,12 +61,12 @@ class PartialFeatures:
         self._written = 0
 
     def acquire(self, wait_s: float = 0.0) -> bool:
-        """Lock the folder; False if another process is at work in it.
+        """Lock the folder; False if another process holds the lock.
 
-        Folders beside it that killed runs left a week ago or earlier are removed.
+        Also removes folders beside it that killed runs have left for more than a week.
 
         Args:
-            wait_s: Seconds to wait for it.
+            wait_s: Seconds to wait for the lock.
 
         Raises:
             OddframeError: the lock cannot be written.
@@ -77,17 +78,17 @@ class PartialFeatures:
         return True
 
     def release(self) -> None:
-        """Let other processes have the folder."""
+        """Unlock the folder."""
         self._lock.release()
 
-    def known(self, crops: int, dim: int) -> int:
-        """Rows on the disk that are of this shape; ``add`` goes on after them."""
+    def count_rows(self, crops: int, dim: int) -> int:
+        """Number of complete rows of this shape; ``add`` appends to them."""
         self._waiting, self._written = [], self._rows_done(self._paths(crops), dim)
         return self._written
 
     def load(self, crops: int, dim: int) -> NDArray[np.float32]:
-        """(n, crops, dim) rows on the disk that are of this shape; n may be 0."""
-        n = self.known(crops, dim)
+        """(n, crops, dim) the complete rows of this shape; n may be 0."""
+        n = self.count_rows(crops, dim)
         if not n:
             return np.zeros((0, crops, dim), np.float32)
         rows = [
@@ -96,7 +97,7 @@ class PartialFeatures:
         return np.stack(rows, axis=1)
 
     def add(self, rows: NDArray[np.float32]) -> None:
-        """The next rows (n, C, D), after those that ``known`` or ``load`` found.
+        """Append rows (n, C, D) to those that ``count_rows`` or ``load`` found.
 
         Raises:
             OddframeError: a chunk cannot be written.
@@ -110,14 +111,14 @@ class PartialFeatures:
                 write_text(self.folder / "done.json", json.dumps(done))
             self._waiting = self._waiting[self._chunk :]
 
-    def whole(self, crops: int, dim: int) -> CropArray:
-        """All rows (C, T, D), read from ``folder`` where they are looked at, until ``discard``.
+    def finish(self, crops: int, dim: int) -> CropArray:
+        """All rows (C, T, D), read from disk on access; valid until ``discard``.
 
         Raises:
-            OddframeError: the last of them cannot be written.
+            OddframeError: the last rows cannot be written.
         """
         if self._waiting:
-            with self._writing():  # A killed run makes what is less than a chunk again.
+            with self._writing():  # ``done.json`` counts whole chunks only.
                 self._append(np.stack(self._waiting))
             self._waiting = []
         shape = (self._written, dim)
@@ -125,7 +126,7 @@ class PartialFeatures:
         return CropArray((crops, *shape), np.dtype(np.float32), read)
 
     def discard(self) -> None:
-        """Remove the folder: the video is done."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _append(self, rows: NDArray[np.float32]) -> None:
@@ -133,7 +134,7 @@ class PartialFeatures:
         before = self._written * rows.shape[2] * 4
         for crop, path in enumerate(self._paths(rows.shape[1])):
             with translate_os_errors(path), path.open("ab") as file:
-                file.truncate(before)  # A run may have been killed while it wrote.
+                file.truncate(before)  # Of a run that was killed while it wrote.
                 file.write(np.ascontiguousarray(rows[:, crop], np.float32).data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -143,14 +144,14 @@ class PartialFeatures:
         return [self.folder / f"{crop:03d}.rows" for crop in range(crops)]
 
     def _rows_done(self, paths: Sequence[Path], dim: int) -> int:
-        """Whole chunks of rows that are in all files."""
+        """Number of rows in all files, rounded down to whole chunks."""
         try:
             with open_regular_file(self.folder / "done.json") as file:
                 done = json.loads(file.read())
             if (done["crops"], done["dim"]) != (len(paths), dim):
                 return 0
-            there = min(path.stat().st_size // (4 * dim) for path in paths)
-            rows = min(int(done["rows"]), there)
+            on_disk = min(path.stat().st_size // (4 * dim) for path in paths)
+            rows = min(int(done["rows"]), on_disk)
         except (OSError, InputError, ValueError, TypeError, KeyError):
             return 0
         return max(0, rows - rows % self._chunk)
@@ -166,7 +167,7 @@ def _folder_lock(folder: Path) -> ProcessLock:
 
 
 def _remove_old(parent: Path) -> None:
-    """Remove what killed runs left in ``parent`` so long ago that it is not taken up any more."""
+    """Remove folders in ``parent`` that killed runs left and nobody has resumed for long."""
     with suppress(OSError):
         names = {name.removesuffix(_LOCK) for name in os.listdir(parent)}  # noqa: PTH208
         for name in names:
@@ -183,7 +184,7 @@ def _remove_old(parent: Path) -> None:
 
 
 def _is_old(folder: Path) -> bool:
-    """Whether nothing was written into a folder for long; also if there is only its lock."""
+    """Whether nothing was written into a folder for long, or only its lock file is left."""
     try:
         return time.time() - folder.stat().st_mtime > _KEPT_S
     except FileNotFoundError:

@@ -1,8 +1,9 @@
-"""What a feature file says of itself before its numbers are read.
+"""Feature files: one safetensors file for the features of one video.
 
-Tensors into a safetensors file a part at a time: what lies on disk is never in memory whole.
-
-The bytes are those that the safetensors library writes.
+A feature file has the tensor ``features`` (C, T, D), the tensor ``pts`` with the time of each frame
+if the frame rate is not constant, and under the key ``oddframe`` a JSON header with the spec, the
+timebase and a checksum. The bytes are those that the safetensors library would write, but tensors
+are written in parts, so that features on disk are never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
 
 from oddframe._utils.files import (
     atomic_write,
     exists,
     file_sha256,
+    is_dir,
     make_folder,
     open_regular_file,
     translate_os_errors,
@@ -31,8 +34,9 @@ from oddframe._utils.files import (
 from oddframe._utils.headers import parse_json, read_tensor_header
 from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import InputError
+from oddframe.features.formats.npy import is_finite, read_array_features
 from oddframe.features.lazy_array import AnyFeatures, CropArray
-from oddframe.features.spec import FeatureSpec
+from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
 from oddframe.video.snippets.transforms import SamplingRate, SnippetFrames, Stride
 
@@ -40,21 +44,98 @@ FILE_SCHEMA = 1
 FILE_KIND = "oddframe features"
 # The whole header under one key: safetensors orders several keys differently from run to run.
 METADATA_KEY = "oddframe"
-# Bytes: a grid of 99x99 crops has 300 KB of names.
-_MAX_HEADER = 2**20
+
+_SUFFIXES = frozenset({".npy", ".safetensors"})
+_MAX_HEADER = 2**20  # Bytes; the names of a grid of 99x99 crops take 300 KB.
+_ROWS = 4096  # Rows in memory at once.
+_DTYPE_NAMES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
+
+StoredTensor = AnyFeatures | NDArray[np.float64]
+
+
+def is_feature_file(path: Path) -> bool:
+    """Whether a file's suffix says that it holds features, not a video."""
+    return path.suffix.lower() in _SUFFIXES and not is_dir(path)
+
+
+def read_any_features(path: Path, frames: int | None = None, fps: float | None = None) -> Features:
+    """Read a feature file, or features from an array.
+
+    Args:
+        path: ``.npy`` or ``.safetensors``.
+        frames: Frames of the video, for an array; None: 16 a row.
+        fps: Frame rate of the video in frames a second, for an array; None: 25.
+
+    Raises:
+        InputError: the file cannot be used; the message says why.
+    """
+    if path.suffix.lower() == ".npy":
+        return read_array_features(path, frames=frames, fps=fps)
+    return read_features(path)
+
+
+def read_features(path: Path) -> Features:
+    """Read a feature file and verify its checksum.
+
+    Raises:
+        InputError: the file is missing, damaged, no feature file, or of a newer schema.
+    """
+    header = read_feature_header(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: truncated or no feature file ({error})") from None
+    try:
+        if checksum(tensors) != header.checksum:
+            raise InputError("its contents do not match its checksum")
+        features = Features(tensors["features"], header.spec, header.timebase)
+        if not all(is_finite(crop) for crop in tensors["features"]):
+            raise InputError("it holds values that are not finite")
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: a damaged feature file ({error}); extract it again") from None
+    return features
+
+
+def write_features(path: Path, features: Features) -> None:
+    """Write a feature file, atomically; float16 stays float16.
+
+    Raises:
+        OddframeError: the file cannot be written.
+        InputError: a value is not finite.
+    """
+    if not all(is_finite(crop) for crop in features.array):
+        raise InputError(f"{path}: not written, the features hold values that are not finite")
+    tensors = tensors_of(features)
+    header = {
+        "kind": FILE_KIND,
+        "schema": FILE_SCHEMA,
+        "spec": features.spec.to_dict(),
+        "timebase": timebase_to_dict(features.timebase),
+        "checksum": checksum(tensors),
+    }
+    write_tensors(path, tensors, {METADATA_KEY: json.dumps(header, sort_keys=True)})
+
+
+def tensors_of(features: Features) -> dict[str, StoredTensor]:
+    """Get the tensors of a feature file by name; the file's checksum covers these."""
+    tensors: dict[str, StoredTensor] = {"features": features.array}
+    if (pts := features.timebase.pts) is not None:
+        tensors["pts"] = np.ascontiguousarray(pts, dtype=np.float64)
+    return tensors
 
 
 @dataclass(frozen=True)
 class FeatureFileHeader:
-    """What a feature file says of itself before its numbers are read.
+    """The header of a feature file.
 
     Attributes:
         spec: How the features were made.
         timebase: Of the video.
-        shape: (C, T, D).
+        shape: (C, T, D) of the features.
         dtype: float32 or float16.
-        offset: Bytes before the first number.
-        checksum: sha256 (hex) of the features, and of the frames' times.
+        offset: Bytes before the first number of the features.
+        checksum: sha256 (hex) of the tensors, see ``checksum``.
     """
 
     spec: FeatureSpec
@@ -66,10 +147,10 @@ class FeatureFileHeader:
 
 
 def read_feature_header(path: Path) -> FeatureFileHeader:
-    """The header of a feature file; its features stay unread.
+    """Read the header of a feature file, and none of its features.
 
     Raises:
-        InputError: no such file, not a feature file, a newer one, or one that is cut off.
+        InputError: the file is missing, cut off, no feature file, or of a newer schema.
     """
     if not exists(path):
         raise InputError(f"{path}: no such feature file")
@@ -81,11 +162,17 @@ def read_feature_header(path: Path) -> FeatureFileHeader:
 
 
 def read_open_header(file: BinaryIO, size: int, name: str) -> FeatureFileHeader:
-    """The header of a feature file of ``size`` bytes that is open at its start.
+    """Read the header of a feature file that is open at its start.
+
+    Args:
+        file: Open for reading; it has to be seekable.
+        size: Bytes of the file.
+        name: Name of the file, for errors.
 
     Raises:
-        InputError: not a feature file, a newer one, or one that is cut off or claims too much.
-        OSError: it cannot be read.
+        InputError: the file is cut off, no feature file, of a newer schema, or its header claims
+            more than a file of this size can hold.
+        OSError: the file cannot be read.
     """
     try:
         tensors, metadata = read_tensor_header(file, size, _MAX_HEADER)
@@ -94,7 +181,7 @@ def read_open_header(file: BinaryIO, size: int, name: str) -> FeatureFileHeader:
         crops, snippets, dim = claim.shape
     except (ValueError, KeyError) as error:
         raise InputError(f"{name}: truncated or no feature file ({error})") from None
-    header = parse_metadata(name, metadata)
+    header = _parse_metadata(name, metadata)
     try:
         pts = None
         if (times := tensors.get("pts")) is not None:
@@ -102,12 +189,39 @@ def read_open_header(file: BinaryIO, size: int, name: str) -> FeatureFileHeader:
                 raise ValueError("its times are not float64")
             file.seek(times.start)
             pts = np.frombuffer(file.read(times.end - times.start), "<f8")
-        spec, time = _spec(json.dumps(header["spec"])), timebase_from_dict(header["timebase"], pts)
-        time.check_claims(snippets, size)
+        spec = _parse_spec(json.dumps(header["spec"]))
+        timebase = _timebase_from_dict(header["timebase"], pts)
+        timebase.check_claims(snippets, size)
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{name}: a damaged feature file ({error})") from None
-    return FeatureFileHeader(spec, time, (crops, snippets, dim), dtype, claim.start, sha256)
+    return FeatureFileHeader(spec, timebase, (crops, snippets, dim), dtype, claim.start, sha256)
+
+
+def _parse_metadata(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Parse the JSON header.
+
+    Raises:
+        InputError: the file is no feature file, or of a newer schema.
+    """
+    try:
+        header = parse_json(metadata[METADATA_KEY])
+        kind, schema = header["kind"], header["schema"]
+    except (KeyError, TypeError, ValueError):
+        kind, schema, header = None, 0, {}
+    if kind != FILE_KIND:
+        raise InputError(f"{name}: a safetensors file, but no feature file of oddframe")
+    if not isinstance(schema, int) or schema > FILE_SCHEMA:
+        raise InputError(
+            f"{name}: a feature file of schema {schema!r:.20}; this oddframe reads up to "
+            f"{FILE_SCHEMA}: upgrade it, or extract the features again"
+        )
+    return dict(header)
+
+
+@lru_cache(maxsize=64)  # A million files share a few specs.
+def _parse_spec(text: str) -> FeatureSpec:
+    return FeatureSpec.from_dict(json.loads(text))
 
 
 class _TimebaseFields(BaseModel):
@@ -124,79 +238,47 @@ class _TimebaseFields(BaseModel):
     gaps: list[int] = []
 
 
-@lru_cache(maxsize=64)  # A million files have a few specs.
-def _spec(text: str) -> FeatureSpec:
-    return FeatureSpec.from_dict(json.loads(text))
-
-
-def timebase_to_dict(time: Timebase) -> dict[str, Any]:
-    """A timebase as a feature file's header has it; the frames' times are a tensor of the file."""
+def timebase_to_dict(timebase: Timebase) -> dict[str, Any]:
+    """Convert a timebase for the header; the times of the frames are the tensor ``pts``."""
     fields: dict[str, Any] = {
-        "fps": time.fps,
-        "n_frames": time.n_frames,
-        "snippet_frames": time.snippet_frames,
-        "stride": time.stride,
-        "rate": time.rate,
+        "fps": timebase.fps,
+        "n_frames": timebase.n_frames,
+        "snippet_frames": timebase.snippet_frames,
+        "stride": timebase.stride,
+        "rate": timebase.rate,
     }
-    # Most videos have neither, and older versions read only what they know.
-    if time.pts is None and time.start_s:
-        fields["start_s"] = time.start_s
-    if time.gaps:
-        fields["gaps"] = list(time.gaps)
+    # Left out where they say nothing, because older versions refuse unknown fields.
+    if timebase.pts is None and timebase.start_s:
+        fields["start_s"] = timebase.start_s
+    if timebase.gaps:
+        fields["gaps"] = list(timebase.gaps)
     return fields
 
 
-def timebase_from_dict(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) -> Timebase:
-    """The timebase of a feature file, as ``timebase_to_dict`` wrote it.
+def _timebase_from_dict(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) -> Timebase:
+    """Undo ``timebase_to_dict``.
 
     Raises:
-        InputError: it is impossible, or a field is unknown, missing, of the wrong type or beyond
-            its limits.
+        InputError: the timebase is impossible, or a field is unknown, missing, of the wrong type or
+            beyond its limits.
     """
     try:
         _TimebaseFields.model_validate(fields)
     except ValidationError as error:
-        raise InputError(
-            format_validation_error(error, _TimebaseFields, ("timebase",), "header")
-        ) from None
+        message = format_validation_error(error, _TimebaseFields, ("timebase",), "header")
+        raise InputError(message) from None
     return Timebase(**{**fields, "gaps": tuple(fields.get("gaps", ())), "pts": pts})
 
 
-def parse_metadata(name: Path | str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What oddframe wrote into a feature file beside the tensors.
-
-    Raises:
-        InputError: it is no feature file, or a newer one.
-    """
-    try:
-        header = parse_json(metadata[METADATA_KEY])
-        kind, schema = header["kind"], header["schema"]
-    except (KeyError, TypeError, ValueError):
-        kind, schema, header = None, 0, {}
-    if kind != FILE_KIND:
-        raise InputError(f"{name}: a safetensors file, but no feature file of oddframe")
-    if not isinstance(schema, int) or schema > FILE_SCHEMA:
-        raise InputError(
-            f"{name}: a feature file of schema {schema!r:.20}; this oddframe reads up to "
-            f"{FILE_SCHEMA}: "
-            "upgrade it, or extract the features again"
-        )
-    return dict(header)
-
-
-StoredTensor = AnyFeatures | NDArray[np.float64]
-
-_NAMES = {"<f8": "F64", "<f4": "F32", "<f2": "F16"}
-# Rows that are in memory at once.
-_ROWS = 4096
-
-
 def checksum(tensors: Mapping[str, StoredTensor]) -> str:
-    """sha256 (hex) over names, types, shapes and bytes: finds flipped bits and swapped tensors."""
+    """Compute sha256 (hex) over the names, types, shapes and bytes of tensors.
+
+    It changes with any flipped bit, and if two tensors are swapped.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
-        shape = tensor.shape or (1,)  # A single number counts as a row of one.
+        shape = tensor.shape or (1,)  # A scalar counts as an array of length 1.
         digest.update(f"{name} {tensor.dtype.str} {shape}\n".encode())
         for part in _parts(tensor):
             digest.update(part.data)
@@ -204,9 +286,9 @@ def checksum(tensors: Mapping[str, StoredTensor]) -> str:
 
 
 def content_digest(array: AnyFeatures) -> str:
-    """sha256 (hex) of all that an array holds; of one on disk, of the files that it is read from.
+    """Compute sha256 (hex) of features; for features on disk, of the files that they are read from.
 
-    What lies on disk is read a part at a time, and once as long as its files stay as they are.
+    Files are read in parts, and only once as long as they do not change.
 
     Raises:
         InputError: a file cannot be read.
@@ -220,32 +302,36 @@ def content_digest(array: AnyFeatures) -> str:
 def write_tensors(
     path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file, atomically; folders on the way are made.
+    """Write a safetensors file, atomically; missing parent folders are created.
 
     Raises:
-        OddframeError: it cannot be written.
+        OddframeError: the file cannot be written.
     """
-    # The library's order: wide types first, then by name.
+    # The order of the safetensors library: wide types first, then by name.
     names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
-    about: dict[str, Any] = {"__metadata__": dict(metadata)}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
     for name in names:
         tensor = tensors[name]
         start, end = end, end + int(np.prod(tensor.shape)) * tensor.dtype.itemsize
-        shape, dtype = list(tensor.shape), _NAMES[tensor.dtype.str]
-        about[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-    head = json.dumps(about, separators=(",", ":"), ensure_ascii=False).encode()
+        shape, dtype = list(tensor.shape), _DTYPE_NAMES[tensor.dtype.str]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     head += b" " * (-len(head) % 8)
     make_folder(path.parent)
-    with atomic_write(path) as part, translate_os_errors(path), part.open("wb") as file:
+    with (
+        atomic_write(path) as temporary,
+        translate_os_errors(path),
+        temporary.open("wb") as file,
+    ):
         file.write(len(head).to_bytes(8, "little") + head)
         for name in names:
-            for piece in _parts(tensors[name]):
-                file.write(piece.data)
+            for part in _parts(tensors[name]):
+                file.write(part.data)
 
 
 def _parts(tensor: StoredTensor) -> Iterator[NDArray[Any]]:
-    """All of it in order, in pieces whose bytes lie in a row."""
+    """Split a tensor, in order, into contiguous arrays of at most ``_ROWS`` rows."""
     outer = tensor if isinstance(tensor, CropArray) or tensor.ndim > 2 else (np.atleast_1d(tensor),)
     for array in outer:
         for start in range(0, len(array), _ROWS):

@@ -1,4 +1,9 @@
-"""``.npy`` files without loading them: what the header says, and arrays mapped into memory."""
+"""``.npy`` files: read the header alone, map the array into memory, or read features from it.
+
+An array says nothing of the backbone that made it, so its ``FeatureSpec`` has the backbone
+``array`` and the length of a feature. A model that was trained on such features accepts any others
+of the same length.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +25,29 @@ from numpy.typing import NDArray
 from oddframe._utils.files import exists, open_regular_file
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import FeatureArray
+from oddframe.features.presets import SNIPPET_FRAMES
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.timeline import Timebase
+from oddframe.video.frame import DEFAULT_FPS
+from oddframe.video.snippets.crops import crop_names
 
-# Bytes at either end of a file that tell it from others.
-_END = 4096
-# Longer headers are of arrays with named fields.
-_MAX_NPY_HEADER = 10_000
+ARRAY_BACKBONE = "array"
+
+_END_BYTES = 4096  # ``digest_of_ends`` hashes so many bytes at each end of a file.
+_MAX_NPY_HEADER = 10_000  # Only arrays with named fields have longer headers.
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """Shape and type of an array on disk, and where and in which order its numbers stand."""
+    """The header of a ``.npy`` file.
+
+    Attributes:
+        shape: Of the array.
+        dtype: Type of its numbers.
+        offset: Bytes before the first number.
+        fortran_order: Whether the first axis varies fastest; else the last one does.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -42,10 +59,11 @@ class NpyHeader:
 
 
 def read_npy_header(path: Path) -> NpyHeader:
-    """The header of a ``.npy`` file whose data are all there; the data are not read.
+    """Read the header of a ``.npy`` file and check that the file is complete; read no data.
 
     Raises:
-        InputError: no such file, no array of numbers in it, Python objects, or it is cut off.
+        InputError: the file is missing, cut off, holds no array of numbers, or holds Python
+            objects.
     """
     if not exists(path) or path.is_dir():
         raise InputError(f"{path}: no such feature file")
@@ -74,24 +92,11 @@ def read_npy_header(path: Path) -> NpyHeader:
     return header
 
 
-def _length(start: bytes) -> int:
-    """Bytes before the first number, by the first bytes of a file."""
-    wide = start[6:7] != b"\x01"
-    return (12 if wide else 10) + int.from_bytes(start[8 : 12 if wide else 10], "little")
-
-
-@lru_cache(maxsize=4096)  # Thousands of files have some hundred headers.
-def _parse_npy_header(head: bytes) -> NpyHeader:
-    file = BytesIO(head)
-    shape, columns_first, dtype = _READERS[npy.read_magic(file)](file)
-    return NpyHeader(shape, dtype, file.tell(), columns_first)
-
-
 def map_npy(path: Path) -> NDArray[Any]:
-    """The array of a ``.npy`` file, read from disk where it is looked at.
+    """Map the array of a ``.npy`` file into memory; its pages are read on access.
 
     Raises:
-        InputError: as ``read_npy_header``, or it has no numbers.
+        InputError: as for ``read_npy_header``, or the array is empty.
     """
     header = read_npy_header(path)
     try:
@@ -102,36 +107,127 @@ def map_npy(path: Path) -> NDArray[Any]:
     return np.asarray(array)
 
 
+def read_array_features(
+    path: Path, *, frames: int | None = None, fps: float | None = None
+) -> Features:
+    """Read features (C, T, D) from a ``.npy`` file of shape (T, D), (T, C, D) or (C, T, D).
+
+    Each row stands for 16 frames, without overlap. See ``crops_first`` for how the axis of the
+    crops is found, and ``to_float`` for the type of the result.
+
+    Args:
+        path: The file.
+        frames: Frames of the video; None: 16 a row. The last row may stand for fewer.
+        fps: Frame rate of the video, frames a second; None: 25.
+
+    Raises:
+        InputError: the file is missing or holds no array of numbers, the shape is another one, a
+            value is not finite, or the number of rows does not match ``frames``.
+    """
+    read_npy_header(path)  # Raises a clear error before any data is read.
+    try:
+        with open_regular_file(path) as file:
+            array = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    array = crops_first(path, to_float(array))
+    crops, snippets, dim = array.shape
+    if not np.isfinite(array).all():
+        broken = int((~np.isfinite(array).all(axis=(0, 2))).sum())
+        raise InputError(
+            f"{path}: {broken} of {snippets} rows hold values that are not finite (NaN or "
+            "infinite); make these features again or leave the file out"
+        )
+    spec = FeatureSpec(
+        backbone=ARRAY_BACKBONE,
+        weights_sha256="",
+        dim=dim,
+        crops=crop_names(crops),
+        snippet_frames=SNIPPET_FRAMES,
+        stride=SNIPPET_FRAMES,
+    )
+    n_frames = SNIPPET_FRAMES * snippets if frames is None else frames
+    time = Timebase(fps or DEFAULT_FPS, n_frames, SNIPPET_FRAMES, SNIPPET_FRAMES)
+    if time.n_snippets != snippets:
+        raise InputError(
+            f"{path}: {snippets} rows, but a video of {n_frames} frames has {time.n_snippets} "
+            f"snippets of {SNIPPET_FRAMES}"
+        )
+    return Features(array, spec, time)
+
+
+def crops_first(path: Path, array: FeatureArray) -> FeatureArray:
+    """Bring an array of shape (T, D), (T, C, D) or (C, T, D) into the shape (C, T, D).
+
+    The axis of the crops is the one of length 1, 5 or 10. If both of the first two axes have such a
+    length, the array is taken as (T, C, D), the order of most published files.
+
+    Args:
+        path: File of the array, for the error.
+        array: The array.
+
+    Raises:
+        InputError: the array has none of these shapes.
+    """
+    shape = "x".join(map(str, array.shape))
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise InputError(
+            f"{path}: an array of {shape or 'no'} values; expected (T, D) or (T, C, D)"
+        )
+    if array.ndim == 2:
+        return array[None]
+    if array.shape[1] in (1, 5, 10):
+        return np.moveaxis(array, 1, 0).copy()
+    if array.shape[0] in (1, 5, 10):
+        return array
+    raise InputError(
+        f"{path}: an array of {shape}: neither of its first two axes is 1, 5 or 10 crops"
+    )
+
+
 def to_float(array: NDArray[Any]) -> FeatureArray:
-    """float16 and float32 as they are, everything else as float32."""
+    """Convert to float32, unless the array is float16 or float32 already."""
     if array.dtype == np.float16:
         return array.astype(np.float16, copy=False)
     return array.astype(np.float32, copy=False)
 
 
 def is_finite(array: NDArray[Any], rows: int = 4096) -> bool:
-    """Whether all numbers are finite, looked at ``rows`` at a time along the first axis."""
+    """Whether all numbers are finite; reads ``rows`` rows of the first axis at a time."""
     if array.dtype.kind != "f":
         return True
     parts = (array[i : i + rows] for i in range(0, len(array), rows))
-    # Least and largest carry a NaN along, and take no room for an array of truths.
+    # NaN propagates through min and max, which need no temporary array of booleans.
     return all(np.isfinite(part.min()) and np.isfinite(part.max()) for part in parts if part.size)
 
 
 def digest_of_ends(paths: Iterable[Path]) -> str:
-    """sha256 (hex) over the files' sizes and their first and last bytes, in order.
+    """Compute sha256 (hex) over the size, the first and the last bytes of each file, in order.
 
     Raises:
-        InputError: one cannot be read.
+        InputError: a file cannot be read.
     """
     digest = hashlib.sha256()
     for path in paths:
         try:
             with open_regular_file(path) as file:
                 size = os.fstat(file.fileno()).st_size
-                digest.update(f"{size}\n".encode() + file.read(_END))
-                file.seek(max(0, size - _END))
-                digest.update(file.read(_END))
+                digest.update(f"{size}\n".encode() + file.read(_END_BYTES))
+                file.seek(max(0, size - _END_BYTES))
+                digest.update(file.read(_END_BYTES))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     return digest.hexdigest()
+
+
+def _length(start: bytes) -> int:
+    """Number of bytes before the data, from the first bytes of a file."""
+    wide = start[6:7] != b"\x01"
+    return (12 if wide else 10) + int.from_bytes(start[8 : 12 if wide else 10], "little")
+
+
+@lru_cache(maxsize=4096)  # Thousands of files share some hundred headers.
+def _parse_npy_header(head: bytes) -> NpyHeader:
+    file = BytesIO(head)
+    shape, columns_first, dtype = _READERS[npy.read_magic(file)](file)
+    return NpyHeader(shape, dtype, file.tell(), columns_first)

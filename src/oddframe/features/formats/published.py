@@ -1,12 +1,11 @@
-"""Features that others made and published as ``.npy`` files: what they are and how they lie.
+"""Published features: the ``.npy`` files of a video, and a folder of such files.
 
-A video is one file a crop, ``NAME__0.npy`` (T, D), or one file with all of them, (T, C, D) or
-(C, T, D). Features of the sound, (T', 128), lie in a file of their own and go beside those of every
-crop, as the loader of XD-Violence's authors does it: T' is T, or T - 1, and then the last row of
-the picture is dropped. Such a file does not show the weights or the preprocessing, so the
-spec says that it was imported, and a model takes imported features or its own, never both.
-
-A folder of published feature files, searched once: files by name, wherever in it they lie.
+The features of a video are one file for each crop, ``NAME__0.npy`` (T, D), or one file with all
+crops, (T, C, D) or (C, T, D). Features of the sound are a file (T', 128). They are joined to those
+of every crop as by the loader of XD-Violence's authors: T' is T or T - 1, and in the second case
+the last row of the visual features is dropped. The files do not say by which weights and
+preprocessing they were made, so their spec says that they were imported. A model reads imported
+features or those of oddframe, never both.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ from oddframe.timeline import Timebase
 
 
 class FeatureSource(Protocol):
-    """Where the features of one video lie; may be asked again and again, and reads no data."""
+    """The stored features of one video, which can be opened any number of times."""
 
     def open(self) -> Features:
-        """The features, read where they are looked at.
+        """Open the features; their crops are read on access.
 
         Raises:
             InputError: a file is missing or wrong.
@@ -54,7 +53,7 @@ class FeatureSource(Protocol):
         ...
 
     def digest(self) -> str:
-        """sha256 (hex) that tells these features from others.
+        """Compute a sha256 (hex) that identifies these features.
 
         Raises:
             InputError: a file cannot be read.
@@ -79,14 +78,20 @@ FaultKind = Literal[
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a feature file."""
+    """One thing that is wrong with a feature file.
+
+    Attributes:
+        kind: What is wrong.
+        path: The file.
+        message: What is wrong, for the user.
+    """
 
     kind: FaultKind
     path: Path
-    about: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.about}"
+        return f"{self.path}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,10 @@ class NpyInspection:
     """What the headers of a video's files say.
 
     Attributes:
-        faults: All that is wrong; only if there is nothing the rest holds.
-        shape: (C, T, D) of the picture.
-        sound: (T', D') of the sound; None: it is left out.
-        dtype: What the features are handed out in.
+        faults: Everything that is wrong; the other fields are valid only if nothing is.
+        shape: (C, T, D) of the visual features.
+        sound: (T', D') of the features of the sound; None: they are not used.
+        dtype: Type of the opened features.
     """
 
     faults: tuple[Fault, ...]
@@ -108,13 +113,13 @@ class NpyInspection:
 
 @dataclass(frozen=True)
 class NpyFiles:
-    """Features of one video as they were published.
+    """Published features of one video.
 
     Attributes:
-        files: One a crop, in order, or one that holds all crops.
-        layout: Of the data set.
-        sound: Features of its sound; None: they are left out.
-        dim: The length that is asked for; None: any.
+        files: One file for each crop, in order, or one file with all crops.
+        layout: What the files of the data set hold.
+        sound: File with the features of the sound; None: they are not used.
+        dim: Expected length of a visual feature; None: any.
     """
 
     files: tuple[Path, ...]
@@ -123,28 +128,29 @@ class NpyFiles:
     dim: int | None = None
 
     def open(self) -> Features:
-        """The features, read where they are looked at.
+        """Open the features; their crops are mapped into memory on access.
 
         Raises:
             InputError: a file is missing or wrong.
         """
-        seen = self.inspect()
-        if seen.faults:
-            raise InputError(str(seen.faults[0]))
-        crops, snippets, dim = seen.shape
-        rows, sound_dim = (snippets, 0) if seen.sound is None else seen.sound
+        inspection = self.inspect()
+        if inspection.faults:
+            raise InputError(str(inspection.faults[0]))
+        crops, snippets, dim = inspection.shape
+        rows, sound_dim = (snippets, 0) if inspection.sound is None else inspection.sound
         spec = imported_spec(dim, self.layout.crops, sound_dim)
-        read = partial(_rows, self.files, self.sound, rows, seen.shape)
+        read = partial(_read_crop, self.files, self.sound, rows, inspection.shape)
         n_frames = SNIPPET_FRAMES * rows
         time = Timebase(self.layout.fps, n_frames, SNIPPET_FRAMES, SNIPPET_FRAMES)
         files = (*self.files, *([self.sound] if self.sound else []))
-        array = CropArray((crops, rows, spec.dim), seen.dtype, read, files)
+        array = CropArray((crops, rows, spec.dim), inspection.dtype, read, files)
         return Features(array, spec, time)
 
     def digest(self) -> str:
-        """sha256 (hex) over the files' sizes and their first and last bytes.
+        """Compute sha256 (hex) over the files' sizes and their first and last bytes.
 
-        All of 33 GB would take minutes at every start, and no two videos agree in these.
+        To hash all 33 GB of UCF-Crime would take minutes at every start, and these bytes already
+        differ between any two videos.
 
         Raises:
             InputError: a file cannot be read.
@@ -152,14 +158,14 @@ class NpyFiles:
         return digest_of_ends([*self.files, *([self.sound] if self.sound else [])])
 
     def inspect(self) -> NpyInspection:
-        """Read the headers of all files, and nothing else of them."""
+        """Read and check the headers of all files, and none of their data."""
         faults: list[Fault] = []
         headers = {path: _header(path, faults) for path in self.files}
         known = {path: header for path, header in headers.items() if header is not None}
         shapes = {path: self._shape(path, header, faults) for path, header in known.items()}
-        # What most crops have is right, and what differs from it wrong.
-        whole = Counter(shape for shape in shapes.values() if shape is not None)
-        _, snippets, dim = max(whole, key=lambda s: whole[s], default=(0, 0, 0))
+        # The shape of most crops is taken for the right one.
+        counts = Counter(shape for shape in shapes.values() if shape is not None)
+        _, snippets, dim = max(counts, key=lambda s: counts[s], default=(0, 0, 0))
         shape = self.layout.crops, snippets, dim
         for path, other in shapes.items():
             if other is not None and other[2] != (self.dim or shape[2]):
@@ -169,14 +175,14 @@ class NpyFiles:
         half = bool(known) and all(header.dtype == np.float16 for header in known.values())
         dtype = np.dtype(np.float16 if half and self.sound is None else np.float32)
         sound = None if self.sound is None else _header(self.sound, faults)
-        if self.sound is not None and sound is not None and whole:
+        if self.sound is not None and sound is not None and counts:
             faults += _sound_faults(self.sound, sound, shape[1], self.layout.audio_dim)
         return NpyInspection(tuple(faults), shape, None if sound is None else sound.shape, dtype)
 
     def _shape(
         self, path: Path, header: NpyHeader, faults: list[Fault]
     ) -> tuple[int, int, int] | None:
-        """(C, T, D) of what a file holds; None, and a fault, if it is nothing of the kind."""
+        """Get (C, T, D) of a file; adds a fault and returns None if it has another shape."""
         crops, shape = self.layout.crops, header.shape
         if 0 in shape or len(shape) not in (2, 3):
             faults.append(Fault("shape", path, f"an array of {header}, not (T, D) or (T, C, D)"))
@@ -195,24 +201,16 @@ class NpyFiles:
 
 @dataclass(frozen=True)
 class UnusableFeatures:
-    """Takes the place of features that cannot be used; ``open`` raises the reason."""
+    """A ``FeatureSource`` for features that cannot be used: its methods raise the reason."""
 
     reason: str
 
     def open(self) -> Features:
-        """Nothing.
-
-        Raises:
-            InputError: always, with the reason.
-        """
+        """Raise InputError with the reason."""
         raise InputError(self.reason)
 
     def digest(self) -> str:
-        """Nothing.
-
-        Raises:
-            InputError: always, with the reason.
-        """
+        """Raise InputError with the reason."""
         raise InputError(self.reason)
 
 
@@ -220,14 +218,14 @@ def _header(path: Path, faults: list[Fault]) -> NpyHeader | None:
     try:
         return read_npy_header(path)
     except InputError as error:
-        about = str(error).removeprefix(f"{path}: ")
-        faults.append(Fault("unreadable" if path.exists() else "missing", path, about))
+        message = str(error).removeprefix(f"{path}: ")
+        faults.append(Fault("unreadable" if path.exists() else "missing", path, message))
         return None
 
 
 def _other_length(dim: int, wanted: int | None) -> str:
     if wanted is None:
-        return f"features of length {dim}, other crops are of another"
+        return f"features of length {dim}, other crops have another length"
     names = [
         f"{d} ({describe_published(d)})" if describe_published(d) else str(d) for d in (dim, wanted)
     ]
@@ -236,25 +234,24 @@ def _other_length(dim: int, wanted: int | None) -> str:
 
 def _sound_faults(path: Path, sound: NpyHeader, rows: int, dim: int) -> list[Fault]:
     if len(sound.shape) != 2 or sound.shape[1] != dim:
-        about = f"features of the sound are (T, {dim}), this is {sound}"
-        return [Fault("sound", path, about)]
+        return [Fault("sound", path, f"features of the sound are (T, {dim}), this is {sound}")]
     if sound.shape[0] not in (rows, rows - 1):
-        about = f"{sound.shape[0]} rows of sound, {rows} of the picture; as many or one fewer fit"
-        return [Fault("sound", path, about)]
+        message = f"{sound.shape[0]} rows of sound, {rows} of the picture; as many or one fewer fit"
+        return [Fault("sound", path, message)]
     return []
 
 
-def _rows(
+def _read_crop(
     files: tuple[Path, ...], sound: Path | None, rows: int, shape: tuple[int, int, int], crop: int
 ) -> CropFeatures:
-    """(T, D) of a crop; mapped, but for what must be joined or converted."""
+    """Get the rows (T, D) of a crop; mapped, unless they have to be joined or converted."""
     if len(files) > 1:
         view = map_npy(files[crop])
     else:
         stack = map_npy(files[0])
         view = stack[:, crop] if stack.shape[1] == shape[0] else stack[crop]
     if view.shape != shape[1:]:
-        raise InputError(f"{files[crop % len(files)]}: has changed while it was used; start again")
+        raise InputError(f"{files[crop % len(files)]}: changed while it was used; start again")
     view = to_float(view[:rows])
     if sound is None:
         return view
@@ -262,18 +259,18 @@ def _rows(
     return joined
 
 
-# What stands behind a video's name in published files of all its crops, and of its sound.
+# Follow a video's name in the names of files with all crops, and of files of the sound.
 _STACK_SUFFIXES = ("", "_i3d")
 _SOUND_SUFFIXES = ("__vggish", "")
 
 
 @dataclass(frozen=True)
 class FeatureFolder:
-    """A folder of ``.npy`` files.
+    """A folder of published ``.npy`` files, at any depth.
 
     Attributes:
         root: The folder.
-        files: Paths by file name; two where two folders below have a file of that name.
+        files: Paths by file name; several if the name occurs in several folders.
     """
 
     root: Path
@@ -281,7 +278,7 @@ class FeatureFolder:
 
     @classmethod
     def scan(cls, root: Path) -> FeatureFolder:
-        """Look through ``root`` and all folders below it.
+        """List the ``.npy`` files in ``root`` and all folders below it.
 
         Raises:
             InputError: there is no such folder, or it cannot be listed.
@@ -290,17 +287,17 @@ class FeatureFolder:
             raise InputError(f"{root}: no such folder of features")
         found: dict[str, tuple[Path, ...]] = {}
 
-        def broken(error: OSError) -> None:
+        def fail(error: OSError) -> None:
             raise InputError(f"{error.filename}: cannot be listed ({error.strerror})") from None
 
-        for folder, folders, files in os.walk(root, onerror=broken, followlinks=True):
+        for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
             folders.sort()
             for file in sorted(files):
                 if file.endswith(".npy"):
                     found[file] = (*found.get(file, ()), Path(folder, file))
         return cls(root, found)
 
-    def of(
+    def find(
         self,
         name: str,
         layout: PublishedLayout,
@@ -308,53 +305,52 @@ class FeatureFolder:
         sound: FeatureFolder | None = None,
         dim: int | None = None,
     ) -> tuple[NpyFiles | None, list[Fault]]:
-        """The files of a video's features, and what is not as it should be among their names.
-
-        Where a crop or the sound is missing or lies in two folders there are no features, but
-        faults; where nothing of the video lies here, one fault, of its name without an ending.
+        """Find the files of a video's features by name; their contents are not read.
 
         Args:
-            name: As the lists of the data set have it.
-            layout: Of the data set.
-            sound: Where features of the sound lie; None: they are not wanted.
-            dim: The length that is asked for; None: any.
+            name: Name of the video in the lists of the data set.
+            layout: What the files of the data set hold.
+            sound: Folder with the features of the sound; None: they are not used.
+            dim: Expected length of a visual feature; None: any.
+
+        Returns:
+            The files, and no faults; or None and the faults. If the folder has no file of the
+            video, the only fault is of the kind ``absent`` and its path is the video's name.
         """
         wanted = [f"{name}__{crop}.npy" for crop in range(layout.crops)]
-        stacks = [f"{name}{ending}.npy" for ending in _STACK_SUFFIXES]
         if not any(file in self.files for file in wanted):
+            stacks = [f"{name}{suffix}.npy" for suffix in _STACK_SUFFIXES]
             stack = next((file for file in stacks if file in self.files), None)
             if stack is None:
-                about = "no features of this video: neither of each crop nor of all in one file"
-                return None, [Fault("absent", self.root / name, about)]
+                message = "no features of this video: neither of each crop nor of all in one file"
+                return None, [Fault("absent", self.root / name, message)]
             wanted = [stack]
         faults: list[Fault] = []
-        files = [self._one(file, faults) for file in wanted]
-        heard = None
+        files = [self._find_one(file, faults) for file in wanted]
+        sound_file = None
         if sound is not None:
-            ending = next(
-                (e for e in _SOUND_SUFFIXES if f"{name}{e}.npy" in sound.files), _SOUND_SUFFIXES[0]
-            )
-            heard = sound._one(f"{name}{ending}.npy", faults)
-        there = NpyFiles(tuple(path for path in files if path is not None), layout, heard, dim)
+            names = [f"{name}{suffix}.npy" for suffix in _SOUND_SUFFIXES]
+            existing = next((file for file in names if file in sound.files), names[0])
+            sound_file = sound._find_one(existing, faults)
+        paths = tuple(path for path in files if path is not None)
+        found = NpyFiles(paths, layout, sound_file, dim)
         if not faults:
-            return there, []
-        # One crop of ten must not pass for a file of all crops.
-        return None, [*faults, *(there.inspect().faults if len(there.files) > 1 else ())]
+            return found, []
+        # A single file is not inspected: it may be one crop, and would be taken for all crops.
+        return None, [*faults, *(found.inspect().faults if len(found.files) > 1 else ())]
 
-    def unlisted(self, names: Iterable[str], layout: PublishedLayout) -> int:
-        """How many of these files are none of the videos ``names``: of no crop, all, or sound."""
-        endings = [f"__{crop}" for crop in range(layout.crops)] + [
-            *_STACK_SUFFIXES,
-            *_SOUND_SUFFIXES,
-        ]
-        listed = {f"{name}{ending}.npy" for name in names for ending in endings}
+    def count_unlisted(self, names: Iterable[str], layout: PublishedLayout) -> int:
+        """Count the files that belong to none of the videos ``names``."""
+        crops = [f"__{crop}" for crop in range(layout.crops)]
+        suffixes = [*crops, *_STACK_SUFFIXES, *_SOUND_SUFFIXES]
+        listed = {f"{name}{suffix}.npy" for name in names for suffix in suffixes}
         return sum(file not in listed for file in self.files)
 
-    def _one(self, file: str, faults: list[Fault]) -> Path | None:
+    def _find_one(self, file: str, faults: list[Fault]) -> Path | None:
         paths = self.files.get(file, ())
         if not paths:
             faults.append(Fault("missing", self.root / file, "no such feature file"))
         elif len(paths) > 1:
-            also = f"lies in {paths[1].parent} as well; leave one of them"
-            faults.append(Fault("twice", paths[0], also))
+            message = f"lies in {paths[1].parent} as well; leave one of them"
+            faults.append(Fault("twice", paths[0], message))
         return paths[0] if len(paths) == 1 else None

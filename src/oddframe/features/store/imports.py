@@ -1,10 +1,9 @@
-"""Imported features in the store, found by data set and name, for there is no video to look at.
+"""Imported features in the store, found by data set and name because there is no video to hash.
 
-A video's features lie where the store would keep those of a file whose sha256 is that of the line
-``oddframe import <data set>/<name>``. What was imported of a data set stands beside, one small JSON
-file a kind: ``<root>/imported/<data set>/<kind>.json`` holds the spec. So an import of the same
-data set is taken up wherever it was stopped, and whoever asks for a video by its published name
-finds it, on any machine that has the store.
+The features of a video lie where the store would keep those of a file whose sha256 is that of the
+text ``oddframe import <data set>/<name>``. For each kind of feature that was imported, the file
+``<root>/imported/<data set>/<kind>.json`` holds the spec. So an interrupted import can go on, and
+features are found by the published name of a video on any machine that has the store.
 """
 
 from __future__ import annotations
@@ -20,35 +19,45 @@ import numpy as np
 from oddframe._utils.files import read_bytes, write_text
 from oddframe._utils.headers import parse_json
 from oddframe.errors import InputError, UsageError
-from oddframe.features.formats.feature_file import FeatureFileHeader, checksum, read_feature_header
+from oddframe.features.formats.feature_file import (
+    FeatureFileHeader,
+    checksum,
+    read_feature_header,
+    tensors_of,
+)
 from oddframe.features.lazy_array import CropArray, CropFeatures
 from oddframe.features.spec import IMPORTED, Features, FeatureSpec
-from oddframe.features.store.store import FeatureStore, tensors_of
+from oddframe.features.store.store import FeatureStore
 
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 
 
 def import_key(data: str, name: str) -> str:
-    """What takes the place of a video's sha256: of its data set and published name."""
+    """Compute the key of imported features, which stands for the sha256 of a video.
+
+    Args:
+        data: Name of the data set.
+        name: Published name of the video.
+    """
     return hashlib.sha256(f"oddframe import {data}/{name}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """A feature file of the store, whose checksum was true when it was written."""
+    """A feature file of the store, whose features are read from disk on access."""
 
     path: Path
 
     def open(self) -> Features:
-        """The features, read where they are looked at.
+        """Open the features without verifying the checksum; crops are read on access.
 
         Raises:
-            InputError: no such file, not a feature file, or it is cut off.
+            InputError: the file is missing, cut off or no feature file.
         """
-        return self._under(read_feature_header(self.path))
+        return self._open(read_feature_header(self.path))
 
     def digest(self) -> str:
-        """sha256 (hex) of the features, as the file's header has it.
+        """Read the checksum of the features from the file's header.
 
         Raises:
             InputError: as ``open``.
@@ -56,13 +65,13 @@ class StoredFeatures:
         return read_feature_header(self.path).checksum
 
     def open_checked(self) -> Features:
-        """The features as ``open`` gives them, after all that is in the file was read and is whole.
+        """Open the features as ``open`` does, after reading the whole file to verify its checksum.
 
         Raises:
-            InputError: as ``open``, or it is not what was written.
+            InputError: as ``open``, or the checksum does not match.
         """
         header = read_feature_header(self.path)
-        features = self._under(header)
+        features = self._open(header)
         if checksum(tensors_of(features)) != header.checksum:
             raise InputError(
                 f"{self.path}: a damaged feature file (its contents do not match its checksum); "
@@ -70,38 +79,43 @@ class StoredFeatures:
             )
         return features
 
-    def _under(self, header: FeatureFileHeader) -> Features:
-        read = partial(_rows, self.path, header)
+    def _open(self, header: FeatureFileHeader) -> Features:
+        read = partial(_map_crop, self.path, header)
         array = CropArray(header.shape, header.dtype, read, [self.path])
         return Features(array, header.spec, header.timebase)
 
 
-def _rows(path: Path, header: FeatureFileHeader, crop: int) -> CropFeatures:
+def _map_crop(path: Path, header: FeatureFileHeader, crop: int) -> CropFeatures:
     try:
-        stack = np.memmap(path, header.dtype, "r", header.offset, header.shape)
+        crops = np.memmap(path, header.dtype, "r", header.offset, header.shape)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped into memory ({error})") from None
-    rows: CropFeatures = np.asarray(stack)[crop]
+    rows: CropFeatures = np.asarray(crops)[crop]
     return rows
 
 
 def imported_specs(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
-    """What was imported of a data set: spec by name, ``i3d``, ``i3d+vggish``."""
+    """Read which kinds of features were imported: specs by name, ``i3d``, ``i3d+vggish``.
+
+    Args:
+        store: The store.
+        data: Name of the data set.
+    """
     found = {}
     for path in sorted(_folder(store, data).glob("*.json"), key=lambda path: path.stem):
         try:
-            found[path.stem] = FeatureSpec.from_dict(parse_json(read_bytes(path, _MOST_BYTES)))
+            found[path.stem] = FeatureSpec.from_dict(parse_json(read_bytes(path, _MAX_BYTES)))
         except (OSError, ValueError, TypeError, AttributeError, InputError):
-            continue  # Written by another version: an import writes it anew.
+            continue  # Written by another version; the next import overwrites it.
     return found
 
 
 def record_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
-    """Remember that features of ``spec`` are imported of a data set.
+    """Record that features of ``spec`` are imported of the data set ``data``.
 
     Raises:
-        UsageError: others were imported under the same name.
-        OddframeError: it cannot be written.
+        UsageError: other features were imported under the same name.
+        OddframeError: the record cannot be written.
     """
     kind = spec.backbone.removeprefix(IMPORTED)
     known = imported_specs(store, data).get(kind)
@@ -110,13 +124,13 @@ def record_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
     if known is not None:
         raise UsageError(
             f"{store.root} holds other features of {data} as {kind}: "
-            f"{'; '.join(known.differences(spec, sampling=True))}; take another --store"
+            f"{'; '.join(known.differences(spec, sampling=True))}; use another --store"
         )
     write_text(_folder(store, data) / f"{kind}.json", json.dumps(spec.to_dict(), indent=1) + "\n")
 
 
 def imported_file(store: FeatureStore, data: str, name: str, spec: FeatureSpec) -> StoredFeatures:
-    """Where the imported features of a video are, or would be."""
+    """Locate the imported features of a video, whether they exist or not."""
     return StoredFeatures(store.path(import_key(data, name), spec))
 
 

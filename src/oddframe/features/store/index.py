@@ -1,12 +1,10 @@
-"""The index of a store: which features there are, found and drawn without looking at the disk.
+"""The index of a feature store: a SQLite file that lists the features without reading the folders.
 
-One SQLite file, ``index.sqlite``, beside the folders. The folders are the truth, and the index is
-made from them: ``FeatureStore.put`` adds a line, and whoever opens the index first looks whether a
-folder was changed otherwise since it was last read, by its date. Only such folders are read again.
-It may be removed at any time; one that is damaged, or of another version, is made anew by whoever
-meets it, with a line in the log of this module.
-
-The SQLite file of a store's index: one that is damaged, or of another version, is made anew.
+The file ``index.sqlite`` in the root of the store only caches what the folders hold.
+``FeatureStore.put`` adds a row for each new feature file. ``Index.sync`` compares the modification
+time of each folder with the one at which it was last read, and reads only the changed folders
+again. An index that is missing, damaged or of another version is rebuilt; unless it was missing,
+this module logs a warning.
 """
 
 from __future__ import annotations
@@ -32,6 +30,8 @@ from oddframe.errors import InputError, OddframeError
 from oddframe.features.formats.feature_file import read_feature_header
 from oddframe.features.spec import FeatureSpec
 
+STORE_INDEX = "index.sqlite"
+
 _SCHEMA = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS specs (hash TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
@@ -41,111 +41,63 @@ CREATE TABLE IF NOT EXISTS entries (
     bytes INTEGER NOT NULL, UNIQUE (content, spec));
 CREATE INDEX IF NOT EXISTS by_spec ON entries (spec, content);
 """
-# Of the errors that SQLite has for whatever else may go wrong, those of a file with other contents.
+_INSERT = "INSERT OR REPLACE INTO entries (content, spec, snippets, bytes) VALUES (?, ?, ?, ?)"
+_FILE = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.safetensors")
+# Modification times are this coarse (ns) on some file systems: a folder that was changed so shortly
+# before it was read may change again without another modification time.
+_RACY_NS = 2_000_000_000
+# Messages of ``sqlite3.OperationalError`` that mean that the file is not an index.
 _NO_INDEX = re.compile(r"no such (table|column)|has no column|could not decode", re.IGNORECASE)
-_BESIDE = ("-wal", "-shm")
-# A file that is empty for longer than this (s) is not one that somebody is about to fill.
+_JOURNAL_SUFFIXES = ("-wal", "-shm")
+# An empty file that is older than this (s) is damaged; a younger one may just have been created.
 _EMPTY_S = 2.0
-_LEAST_PAGE = 512
+_MIN_PAGE_BYTES = 512
 
-_Out = TypeVar("_Out")
+_ResultT = TypeVar("_ResultT")
 
 # Without a handler, Python prints warnings to standard error, the bare message alone.
 _log = logging.getLogger(__name__)
 
 
-class Database:
-    """The file at ``path``; each question opens it anew, so threads may share it."""
+def open_index(root: Path) -> Index:
+    """Open the index of the store at ``root`` and bring it up to date.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    If the store cannot be written, a copy of the index in a temporary folder is used.
 
-    def query(
-        self,
-        question: Callable[[sqlite3.Connection], _Out],
-        fill: Callable[[], object] = lambda: None,
-    ) -> _Out:
-        """The answer, or that of a new file where this one is no index, or not one any more.
-
-        Args:
-            question: Is asked once or twice; raises ``sqlite3.DatabaseError`` where what it finds
-                cannot be.
-            fill: Fills a new file.
-
-        Raises:
-            OddframeError: it cannot be opened, written or made anew.
-        """
-        try:
-            return self._answer(question)
-        except _BrokenError as error:
-            _log.warning("%s: the index is broken (%s) and is made anew", self._path, error)
-        try:
-            for ending in ("", *_BESIDE):
-                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
-        except OSError as error:
-            raise OddframeError(f"{self._path}: cannot be removed ({error.strerror})") from None
-        try:
-            fill()
-            return self._answer(question)
-        except _BrokenError as error:
-            raise OddframeError(f"{self._path}: the index cannot be used ({error})") from None
-
-    def _answer(self, question: Callable[[sqlite3.Connection], _Out]) -> _Out:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._refuse_cut_off()
-            with closing(sqlite3.connect(self._path, timeout=60)) as db, db:
-                _prepare(db)
-                return question(db)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and not _NO_INDEX.search(str(error)):
-                raise OddframeError(f"{self._path}: the index cannot be used ({error})") from None
-            raise _BrokenError(str(error)) from None
-        except OSError as error:
-            raise OddframeError(f"{self._path}: cannot be written ({error.strerror})") from None
-
-    def _refuse_cut_off(self) -> None:
-        """Refuse what SQLite would take for an empty file, or fill up with zeros."""
-        if not self._path.is_file():
-            return
-        about = self._path.stat()
-        if about.st_size == 0 and time.time() - about.st_mtime > _EMPTY_S:
-            raise _BrokenError("it is empty")
-        if about.st_size % _LEAST_PAGE:
-            raise _BrokenError("it was cut off")
+    Raises:
+        InputError: there is no such store, or it is empty.
+        OddframeError: the index cannot be written.
+    """
+    if not is_dir(root):
+        raise InputError(f"{root}: no such store of features")
+    temporary = None
+    if not os.access(root, os.W_OK):
+        temporary = TemporaryDirectory(prefix="oddframe-")
+        for path in root.glob(f"{STORE_INDEX}*"):  # Then only changed folders are read again.
+            with suppress(OSError):
+                shutil.copyfile(path, Path(temporary.name) / path.name)
+    elif not is_store(root):
+        raise InputError(f"{root}: no features in this store, or not a store")
+    index = Index(root, temporary)
+    index.sync()
+    return index
 
 
-class _BrokenError(Exception):
-    """The file is no index, or not one any more."""
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA synchronous = NORMAL")  # What is lost with the power is read again.
-    (schema,) = db.execute("PRAGMA user_version").fetchone()
-    if schema == _SCHEMA:
-        return
-    if schema:
-        raise sqlite3.DatabaseError(f"of version {schema}, not {_SCHEMA}")
-    db.execute("PRAGMA journal_mode = WAL")
-    db.executescript(_TABLES + f"PRAGMA user_version = {_SCHEMA};")
-
-
-STORE_INDEX = "index.sqlite"
-_FILE = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.safetensors")
-# Dates are this coarse (ns) on some systems: a folder that was changed so shortly before it was
-# read may have been changed again under the same date.
-_RACY_NS = 2_000_000_000
-_ADD = "INSERT OR REPLACE INTO entries (content, spec, snippets, bytes) VALUES (?, ?, ?, ?)"
+def is_store(root: Path) -> bool:
+    """Whether a folder is a store of features."""
+    return is_dir(root) and (
+        is_file(root / STORE_INDEX) or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
+    )
 
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """Features in a store.
+    """One feature file of a store.
 
     Attributes:
         content: sha256 (hex) of the video.
         spec: Hash of the spec.
-        snippets: How many.
+        snippets: Number of snippets.
         bytes: Size of the file.
     """
 
@@ -156,13 +108,21 @@ class IndexEntry:
 
     @property
     def file(self) -> Path:
-        """The feature file, from the root of the store."""
+        """Path of the feature file, relative to the root of the store."""
         return Path(self.content[:2], f"{self.content}-{self.spec}.safetensors")
 
 
 @dataclass(frozen=True)
 class SpecSummary:
-    """What a store holds of one spec."""
+    """All features of one spec in a store.
+
+    Attributes:
+        hash: Of the spec.
+        spec: The spec.
+        videos: Number of videos.
+        snippets: Snippets of all videos.
+        bytes: Size of all feature files.
+    """
 
     hash: str
     spec: FeatureSpec
@@ -172,38 +132,39 @@ class SpecSummary:
 
 
 class Index:
-    """The index of the store at ``root``; each call opens it anew, so threads may share it.
+    """The index of the store at ``root``; threads may share it.
 
     Args:
-        root: Of the store.
-        beside: Folder for the index of a store that cannot be written; None: in the store.
+        root: Root folder of the store.
+        temporary: Folder of the index if the store cannot be written; None: the store itself.
 
     Raises:
-        OddframeError: it cannot be opened or written.
+        OddframeError: the index cannot be opened or written.
     """
 
-    def __init__(self, root: Path, beside: TemporaryDirectory[str] | None = None):
-        self._root, self._beside = root, beside  # Held here, for it is removed with its last user.
-        self._file = Database((root if beside is None else Path(beside.name)) / STORE_INDEX)
+    def __init__(self, root: Path, temporary: TemporaryDirectory[str] | None = None):
+        self._root = root
+        self._temporary = temporary  # Python removes the folder when this reference is gone.
+        self._file = _Database((root if temporary is None else Path(temporary.name)) / STORE_INDEX)
 
     def sync(self) -> int:
-        """Read again what was changed past the index; how many folders that were.
+        """Read the folders that changed since they were last read; returns their number.
 
         Raises:
-            OddframeError: it cannot be written.
+            OddframeError: the index cannot be written.
         """
         shards = {p.name: p for p in self._root.glob("[0-9a-f][0-9a-f]") if is_dir(p)}
 
         def read(db: sqlite3.Connection) -> int:
             known = dict(db.execute("SELECT name, changed_ns FROM shards"))
-            # Files that appear while a folder is read change its date to a later one than this.
-            dates = {name: path.stat().st_mtime_ns for name, path in shards.items()}
-            changed = [name for name, date in dates.items() if known.get(name) != date]
+            # Taken before the folders are read, so that a later change is noticed next time.
+            times = {name: path.stat().st_mtime_ns for name, path in shards.items()}
+            changed = [name for name, changed_ns in times.items() if known.get(name) != changed_ns]
             for name in changed:
                 self._read_shard(db, shards[name])
-                settled = time.time_ns() - dates[name] > _RACY_NS
-                date = dates[name] if settled else None
-                db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?)", (name, date))
+                settled = time.time_ns() - times[name] > _RACY_NS
+                row = name, times[name] if settled else None
+                db.execute("INSERT OR REPLACE INTO shards VALUES (?, ?)", row)
             for name in known.keys() - shards.keys():
                 db.execute("DELETE FROM entries WHERE content LIKE ?", (f"{name}%",))
                 db.execute("DELETE FROM shards WHERE name = ?", (name,))
@@ -212,49 +173,48 @@ class Index:
         return self._file.query(read)
 
     def verify(self) -> None:
-        """Read all of the index, and make it anew if it is damaged anywhere.
+        """Check the whole index, and rebuild it if it is damaged anywhere.
 
         Raises:
-            OddframeError: it cannot be written.
+            OddframeError: the index cannot be written.
         """
 
         def check(db: sqlite3.Connection) -> None:
-            (told,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            if told != "ok":
-                raise sqlite3.DatabaseError(told)
+            (answer,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if answer != "ok":
+                raise sqlite3.DatabaseError(answer)
 
         self._file.query(check, self.sync)
 
     def add(self, entries: Iterable[IndexEntry], spec: FeatureSpec) -> None:
-        """Note what was just put into the store, all of one spec.
+        """Add rows for new feature files, all of the same spec.
 
         Raises:
-            OddframeError: it cannot be written.
+            OddframeError: the index cannot be written.
         """
-        every = list(entries)
-        self._file.query(
-            lambda db: _insert(db, every, spec)
-        )  # Made anew, it is filled by who reads it.
+        rows = list(entries)
+        # No ``fill``: the next reader fills an index that is rebuilt here.
+        self._file.query(lambda db: _insert(db, rows, spec))
 
     def find(self, content: str) -> list[IndexEntry]:
-        """All features of a video."""
+        """Find all features of a video, by the sha256 of its content."""
         return self._file.query(
             lambda db: _select(db, "WHERE content = ? ORDER BY spec", (content,)), self.sync
         )
 
     def all(self, spec: str) -> Iterator[IndexEntry]:
-        """All features of a spec, by content; never in memory at once."""
+        """Iterate over all features of the spec with this hash, ordered by content."""
         after = ""
         while True:
             where = "WHERE spec = ? AND content > ? ORDER BY content LIMIT 1000"
-            found = self._file.query(partial(_select, where=where, values=(spec, after)), self.sync)
-            if not found:
+            page = self._file.query(partial(_select, where=where, values=(spec, after)), self.sync)
+            if not page:
                 return
-            yield from found
-            after = found[-1].content
+            yield from page
+            after = page[-1].content
 
     def specs(self) -> list[SpecSummary]:
-        """What is there of each spec, most videos first."""
+        """Summarise the features of each spec, the spec with most videos first."""
 
         def read(db: sqlite3.Connection) -> list[SpecSummary]:
             rows = db.execute(
@@ -272,94 +232,140 @@ class Index:
         return self._file.query(read, self.sync)
 
     def draw(self, spec: str, count: int, rng: random.Random) -> list[IndexEntry]:
-        """``count`` features of a spec, each drawn evenly from all of them, with replacement.
+        """Draw features of a spec at random, uniformly and with replacement.
 
-        It takes as long as ``count`` look-ups, however many there are, as long as the store holds
-        few specs.
+        This takes about ``count`` look-ups, however large the store is, if it holds few specs.
+
+        Args:
+            spec: Hash of the spec.
+            count: How many features to draw.
+            rng: Source of random numbers.
 
         Raises:
-            InputError: there are none.
+            InputError: there are no features of this spec.
         """
 
         def pick(db: sqlite3.Connection) -> list[IndexEntry]:
-            drawn: list[IndexEntry] = []
-            if (
-                db.execute("SELECT 1 FROM entries WHERE spec = ? LIMIT 1", (spec,)).fetchone()
-                is None
-            ):
+            any_row = db.execute("SELECT 1 FROM entries WHERE spec = ? LIMIT 1", (spec,)).fetchone()
+            if any_row is None:
                 raise InputError(f"{self._root}: no features of spec {spec}")
-            # Together, the two would make SQLite go through all entries.
+            # In one statement, MIN and MAX would make SQLite scan all rows.
             first, last = (
                 db.execute(f"SELECT {end}(id) FROM entries").fetchone()[0] for end in ("MIN", "MAX")
             )
+            drawn: list[IndexEntry] = []
             while len(drawn) < count:
-                where = "WHERE id = ? AND spec = ?"
-                drawn += _select(db, where, (rng.randint(first, last), spec))
+                drawn += _select(db, "WHERE id = ? AND spec = ?", (rng.randint(first, last), spec))
             return drawn
 
         return self._file.query(pick, self.sync)
 
     def _read_shard(self, db: sqlite3.Connection, shard: Path) -> None:
         matches = (_FILE.fullmatch(path.name) for path in shard.iterdir())
-        # One that lies in another folder than its own would not be found there.
-        there = {m[0]: m for m in matches if m is not None and m[0].startswith(shard.name)}
+        # A file in the wrong folder is ignored, because it could not be found by its path.
+        files = {m[0]: m for m in matches if m is not None and m[0].startswith(shard.name)}
         rows = _select(db, "WHERE content >= ? AND content < ?", (shard.name, shard.name + "g"))
         known = {entry.file.name: entry for entry in rows}
-        for name in known.keys() - there.keys():
+        for name in known.keys() - files.keys():
             where = (known[name].content, known[name].spec)
             db.execute("DELETE FROM entries WHERE content = ? AND spec = ?", where)
-        for name in sorted(there.keys() - known.keys()):
+        for name in sorted(files.keys() - known.keys()):
             try:
-                about = read_feature_header(shard / name)
+                header = read_feature_header(shard / name)
                 size = (shard / name).stat().st_size
             except (InputError, OSError):
-                continue  # Damaged, or gone again: there are no features.
-            content, spec = there[name].groups()
-            if _spec_row(about.spec)[0] == spec:
-                _insert(db, [IndexEntry(content, spec, about.shape[1], size)], about.spec)
+                continue  # Damaged, or removed in the meantime.
+            content, spec = files[name].groups()
+            if _spec_row(header.spec)[0] == spec:
+                _insert(db, [IndexEntry(content, spec, header.shape[1], size)], header.spec)
 
 
-def open_index(root: Path) -> Index:
-    """The index of the store at ``root``, true as of now.
-
-    Of a store that may be read and not written, it is made elsewhere for the time being.
-
-    Raises:
-        InputError: there is no such store, or nothing in it.
-        OddframeError: the index cannot be written.
-    """
-    if not is_dir(root):
-        raise InputError(f"{root}: no such store of features")
-    beside = None
-    if not os.access(root, os.W_OK):
-        beside = TemporaryDirectory(prefix="oddframe-")
-        for path in root.glob(f"{STORE_INDEX}*"):  # Only what changed since is read again.
-            with suppress(OSError):
-                shutil.copyfile(path, Path(beside.name) / path.name)
-    elif not is_store(root):
-        raise InputError(f"{root}: no features in this store, or it is none")
-    index = Index(root, beside)
-    index.sync()
-    return index
-
-
-def is_store(root: Path) -> bool:
-    """Whether a folder is a store of features."""
-    return is_dir(root) and (
-        is_file(root / STORE_INDEX) or any(root.glob("[0-9a-f][0-9a-f]/*-*.safetensors"))
-    )
-
-
-@lru_cache(maxsize=64)  # A million entries have a few specs.
+@lru_cache(maxsize=64)  # A million entries share a few specs.
 def _spec_row(spec: FeatureSpec) -> tuple[str, str]:
     return spec.hash(), json.dumps(spec.to_dict(), sort_keys=True)
 
 
 def _insert(db: sqlite3.Connection, entries: Iterable[IndexEntry], spec: FeatureSpec) -> None:
     db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", _spec_row(spec))
-    db.executemany(_ADD, ((e.content, e.spec, e.snippets, e.bytes) for e in entries))
+    db.executemany(_INSERT, ((e.content, e.spec, e.snippets, e.bytes) for e in entries))
 
 
 def _select(db: sqlite3.Connection, where: str, values: Iterable[object]) -> list[IndexEntry]:
     rows = db.execute(f"SELECT content, spec, snippets, bytes FROM entries {where}", tuple(values))
     return [IndexEntry(*row) for row in rows]
+
+
+class _DamagedError(Exception):
+    """The file is damaged, or not an index."""
+
+
+class _Database:
+    """A SQLite file that is rebuilt if it is damaged; each query opens and closes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def query(
+        self,
+        run: Callable[[sqlite3.Connection], _ResultT],
+        fill: Callable[[], object] = lambda: None,
+    ) -> _ResultT:
+        """Call ``run`` with a connection; if the file is damaged, rebuild it and call again.
+
+        Args:
+            run: Reads or changes the database; raises ``sqlite3.DatabaseError`` if its contents are
+                impossible.
+            fill: Fills a rebuilt file.
+
+        Raises:
+            OddframeError: the file cannot be opened, written or rebuilt.
+        """
+        try:
+            return self._run(run)
+        except _DamagedError as error:
+            _log.warning("%s: the index is damaged (%s) and is rebuilt", self._path, error)
+        try:
+            for suffix in ("", *_JOURNAL_SUFFIXES):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise OddframeError(f"{self._path}: cannot be removed ({error.strerror})") from None
+        try:
+            fill()
+            return self._run(run)
+        except _DamagedError as error:
+            raise OddframeError(f"{self._path}: the index cannot be used ({error})") from None
+
+    def _run(self, run: Callable[[sqlite3.Connection], _ResultT]) -> _ResultT:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._check_size()
+            with closing(sqlite3.connect(self._path, timeout=60)) as db, db:
+                _prepare(db)
+                return run(db)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and not _NO_INDEX.search(str(error)):
+                raise OddframeError(f"{self._path}: the index cannot be used ({error})") from None
+            raise _DamagedError(str(error)) from None
+        except OSError as error:
+            raise OddframeError(f"{self._path}: cannot be written ({error.strerror})") from None
+
+    def _check_size(self) -> None:
+        """Detect damage that SQLite would accept: an empty file, or one that ends within a page."""
+        if not self._path.is_file():
+            return
+        status = self._path.stat()
+        if status.st_size == 0 and time.time() - status.st_mtime > _EMPTY_S:
+            raise _DamagedError("it is empty")
+        if status.st_size % _MIN_PAGE_BYTES:
+            raise _DamagedError("it was cut off")
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA synchronous = NORMAL")  # Rows that a power cut loses are read again.
+    (schema,) = db.execute("PRAGMA user_version").fetchone()
+    if schema == _SCHEMA:
+        return
+    if schema:
+        raise sqlite3.DatabaseError(f"of version {schema}, not {_SCHEMA}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.executescript(_TABLES + f"PRAGMA user_version = {_SCHEMA};")

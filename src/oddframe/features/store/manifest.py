@@ -1,8 +1,8 @@
-"""What was extracted of which video: a file of JSON lines that only ever grows.
+"""The manifest of a store: a file of JSON lines that says what was extracted of which video.
 
-A store knows videos by their content; the manifest knows their names, and why a video has no
-features. Of several lines of one video and spec the last one holds. A line that a killed run left
-unfinished is passed over.
+A store knows videos by the hash of their content; the manifest also has their names, and the reason
+if a video has no features. Lines are only appended: the last line of a video and spec counts. A
+line that a killed process left incomplete is skipped.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ MANIFEST_SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
-    """One video and one kind of feature of it.
+    """One line of the manifest: one video and the features of one spec.
 
     Attributes:
-        video: Path as it was given.
-        sha256: Of its content; "": it could not be read.
-        spec: Hash of the spec; "": it failed before that mattered.
-        backbone: What looked at it, or listened.
-        snippets: How many there are.
-        frames: As decoded.
+        video: Path of the video as the user gave it.
+        sha256: Of the video's content; "": the video could not be read.
+        spec: Hash of the spec; "": the extraction failed before the spec was needed.
+        backbone: Name of the backbone.
+        snippets: Number of snippets.
+        frames: Number of decoded frames.
         duration_s: Length of the video in seconds.
-        seconds: That making it took.
-        damaged_packets: Of the picture, that gave none.
-        mended_frames: That were decoded with errors and are used.
-        notes: What a reader should know: that there was no sound, say.
-        file: The feature file, from the manifest's folder; of files a crop, the first.
-        reason: Why there are no features; "": there are.
+        seconds: How long the extraction took.
+        damaged_packets: Video packets that could not be decoded.
+        mended_frames: Frames that were decoded with errors and are used.
+        notes: Messages for the user, for example that the video has no sound.
+        file: The feature file, relative to the manifest's folder; the first one, if each crop has a
+            file.
+        reason: Why there are no features; "": there are features.
     """
 
     video: str
@@ -57,12 +58,12 @@ class ManifestEntry:
 
 
 def append_entries(folder: Path, entries: Iterable[ManifestEntry]) -> None:
-    """Add lines to the manifest of a folder, which is made if need be.
+    """Append lines to the manifest of a folder; a missing folder is created.
 
-    Several processes may do so at the same time: each one's lines stay whole and together.
+    Several processes may append at the same time: the lines of each call stay whole and together.
 
     Raises:
-        OddframeError: it cannot be written.
+        OddframeError: the manifest cannot be written.
     """
     path = folder / MANIFEST_NAME
     lines = [json.dumps({"schema": MANIFEST_SCHEMA, **asdict(entry)}) + "\n" for entry in entries]
@@ -71,16 +72,16 @@ def append_entries(folder: Path, entries: Iterable[ManifestEntry]) -> None:
         wait_for_lock(file.fileno())  # Closing the file releases it.
         if file.seek(0, 2) > 0:
             file.seek(-1, 2)
-            if file.read(1) != b"\n":  # A run was killed while it wrote.
+            if file.read(1) != b"\n":  # A process was killed while it wrote.
                 lines.insert(0, "\n")
         file.write("".join(lines).encode())
 
 
 def read_entries(folder: Path) -> Iterator[ManifestEntry]:
-    """The lines of a folder's manifest that can be read, oldest first; none without a manifest.
+    """Read the manifest of a folder, oldest line first; yields nothing if there is none.
 
     Raises:
-        InputError: it is there, but cannot be read.
+        InputError: the manifest exists but cannot be read.
     """
     path = folder / MANIFEST_NAME
     known = {field.name for field in fields(ManifestEntry)}
@@ -100,9 +101,9 @@ def read_entries(folder: Path) -> Iterator[ManifestEntry]:
 
 
 def read_video_names(folder: Path) -> dict[str, Path]:
-    """Videos by the sha256 of their content, as the manifest of a folder names them last.
+    """Read the path of each video in a folder's manifest, by the sha256 of the video's content.
 
     Raises:
-        InputError: it is there, but cannot be read.
+        InputError: the manifest exists but cannot be read.
     """
     return {entry.sha256: Path(entry.video) for entry in read_entries(folder) if entry.sha256}

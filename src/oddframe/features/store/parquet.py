@@ -1,4 +1,4 @@
-"""Features as Parquet: a row a snippet and crop, for whatever reads tables."""
+"""Features as Parquet files, one row for each snippet and crop."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from oddframe._utils.files import atomic_write, make_folder, translate_os_errors
 from oddframe.errors import UsageError
 from oddframe.features.spec import Features
 
-# Rows that are in memory at once, and in a row group.
+# Rows in memory at once, and in a row group.
 _ROWS = 4096
 
 
 def write_parquet(path: Path, features: Features, video: str) -> None:
-    """Write a video's features (C, T, D) as C x T rows, those of a crop in a row.
+    """Write a video's features (C, T, D) as C x T rows, crop by crop.
 
     Columns: ``video``; ``snippet`` from 0; ``start_s`` and ``end_s`` in seconds; ``crop`` from 0;
-    ``feature``, a list of D float32, or float16 where the features are. The schema's metadata has
-    ``oddframe.spec`` (JSON; it says which crops these are) and ``oddframe.spec_hash``.
+    ``feature``, a list of D numbers of the same type as the features (float32 or float16). The
+    schema's metadata has ``oddframe.spec`` (JSON, with the names of the crops) and
+    ``oddframe.spec_hash``.
 
     Args:
-        path: The file; folders on the way are made.
-        features: Also those that lie on disk.
-        video: What the column ``video`` says.
+        path: The file; missing parent folders are created.
+        features: The features, in memory or on disk.
+        video: Value of the column ``video``.
 
     Raises:
         UsageError: pyarrow is not installed.
-        OddframeError: it cannot be written.
+        OddframeError: the file cannot be written.
     """
     try:
         import pyarrow as pa

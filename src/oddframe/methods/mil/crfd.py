@@ -1,7 +1,8 @@
-"""CRFD: attention that sees all snippets and, nearer by, the past; features told apart.
+"""CRFD: causal temporal relation and feature discrimination.
 
 Wu, Liu, "Learning Causal Temporal Relation and Feature Discrimination for Anomaly Detection", IEEE
-TIP 2021. Normal features shall lie close together, and the oddest of abnormal videos far from them.
+TIP 2021. Attention is over all snippets and, locally, over the past ones. Two loss terms draw
+normal features to their centre, and move the top-k features of abnormal videos away from it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import (
     mean_at,
@@ -24,20 +33,18 @@ from oddframe.methods.shared.mil import (
 )
 
 
-class CrfdConfig(BaseModel):
+class CrfdConfig(MethodConfig):
     """Settings of CRFD.
 
     Attributes:
-        hidden: Width of features behind the embedding.
+        hidden: Width of features after the embedding.
         inner: Width of queries, keys and values.
-        kernel: Snippets that the classifier sees, the last one its own.
-        dropout: Behind the embedding and behind attention.
-        margin: By which the oddest features of abnormal videos shall lie off the normal centre.
-        compact: Weight of what draws normal features to their centre.
-        disperse: Weight of what drives the oddest ones away.
+        kernel: Kernel of the causal classifier: a snippet and those before it.
+        dropout: After the embedding and after attention.
+        margin: Margin of the dispersion term: squared distance from the normal centre.
+        compact: Weight of the compactness term.
+        disperse: Weight of the dispersion term.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     inner: int = Field(default=128, ge=1, le=MAX_WIDTH)
@@ -52,28 +59,28 @@ class CrfdConfig(BaseModel):
 class CrfdOutput(Output):
     """What the loss reads."""
 
-    hidden: Tensor  # (B, T, H) features behind the causal temporal relation, of length 1
+    hidden: Tensor  # (B, T, H) features after the causal temporal relation, L2-normalised
 
 
 class CausalRelation(nn.Module):
-    """Global attention, and local attention to the past that falls with the distance."""
+    """Global attention, and local attention to the past that decays with the distance."""
 
     def __init__(self, config: CrfdConfig) -> None:
         super().__init__()
         h, inner = config.hidden, config.inner
         self.q, self.k, self.v = nn.Linear(h, inner), nn.Linear(h, inner), nn.Linear(h, inner)
-        self.fall = nn.Parameter(torch.zeros(()))  # e^fall snippets
+        self.fall = nn.Parameter(torch.zeros(()))  # Local weights decay as exp(-lag / e^fall).
         self.out = nn.Linear(2 * inner, h)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, H) -> the same shape."""
         weights = self.q(x) @ self.k(x).mT / self.k.out_features**0.5
-        at = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
-        ago = at[:, None] - at
-        near = (weights - ago * torch.exp(-self.fall)).masked_fill(ago < 0, -torch.inf)
+        index = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+        lag = index[:, None] - index
+        local = (weights - lag * torch.exp(-self.fall)).masked_fill(lag < 0, -torch.inf)
         v = self.v(x)
-        both = torch.cat([weights.softmax(-1) @ v, near.softmax(-1) @ v], dim=-1)
+        both = torch.cat([weights.softmax(-1) @ v, local.softmax(-1) @ v], dim=-1)
         y: Tensor = self.dropout(self.out(both))
         return x + y
 
@@ -94,7 +101,7 @@ class CrfdNetwork(nn.Module):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` it is the ``CrfdOutput`` of the loss.
+        With ``labels`` it returns the ``CrfdOutput`` of the loss.
         """
         x, crops = merge_crops(features, labels)
         x = self.norm(self.relation(self.embedding(x)))
@@ -104,7 +111,7 @@ class CrfdNetwork(nn.Module):
         return CrfdOutput(logits.sigmoid(), logits, F.normalize(x, dim=-1))
 
 
-class Crfd(Method[CrfdConfig, CrfdOutput]):
+class Crfd(WeaklySupervised[CrfdConfig, CrfdOutput]):
     """Causal temporal relation and feature discrimination (Wu, Liu; TIP 2021)."""
 
     name = "crfd"
@@ -114,37 +121,33 @@ class Crfd(Method[CrfdConfig, CrfdOutput]):
         paper="Wu, Liu: Learning Causal Temporal Relation and Feature Discrimination for Anomaly "
         "Detection, IEEE TIP 2021",
         inputs="snippet features",
-        supervision="video labels",
         checked="from the paper",
-        evidence="loss by hand, what is seen of the future, behaviour on planted anomalies",
+        evidence="loss by hand, causality, behaviour on planted anomalies",
         deviations=(
-            "the normal centre is that of the batch, of features brought to length 1",
-            "local weights fall exponentially with the distance into the past, at a learnt rate",
-            "chosen: what attention gives is added to what came in, LayerNorm behind it",
-            "chosen: widths 512 and 128, a classifier over seven snippets, margin 1, both weights "
+            "the normal centre is that of the batch, of L2-normalised features",
+            "local weights decay exponentially with the distance into the past, at a learnt rate",
+            "our choice: a residual connection around attention, then LayerNorm",
+            "our choice: widths 512 and 128, a classifier over seven snippets, margin 1, weights "
             "0.1, Adam at 1e-4 with weight decay 5e-4, 3,000 steps of 64 + 64 bags",
         ),
     )
     Config = CrfdConfig
+    Network = CrfdNetwork
     recipe = Recipe(lr=1e-4, weight_decay=5e-4, steps=3_000)
 
-    def network(self, dim: int, config: CrfdConfig) -> CrfdNetwork:
-        """A fresh network for features of length ``dim``."""
-        return CrfdNetwork(dim, config)
-
     def loss(self, output: CrfdOutput, labels: Tensor, config: CrfdConfig) -> Loss:
-        """Terms: ``cls`` of the top-k scores; ``compact``, mean squared distance of normal videos'
-        features from their centre; ``disperse``, what the mean feature of an abnormal video's top
-        k lacks to the margin."""
+        """Terms: ``cls``, top-k cross-entropy; ``compact``, mean squared distance of normal videos'
+        features from their centre; ``disperse``, hinge on the squared distance of the mean top-k
+        feature of an abnormal video from that centre."""
         normal, abnormal = split_by_label(labels)
         cls = top_k_bce(output.scores, labels)
-        calm = output.hidden[normal].flatten(0, 1)
-        centre = calm.mean(0)
-        compact = (calm - centre).square().sum(-1).mean()
+        features = output.hidden[normal].flatten(0, 1)
+        centre = features.mean(0)
+        compact = (features - centre).square().sum(-1).mean()
         k = top_k_size(output.scores.shape[1])
-        oddest = top_k_indices(output.scores[abnormal], k)
-        away = (mean_at(output.hidden[abnormal], oddest) - centre).square().sum(-1)
-        disperse = F.relu(config.margin - away).mean()
+        top = top_k_indices(output.scores[abnormal], k)
+        distance = (mean_at(output.hidden[abnormal], top) - centre).square().sum(-1)
+        disperse = F.relu(config.margin - distance).mean()
         total = cls + config.compact * compact + config.disperse * disperse
         terms = {"cls": cls, "compact": compact, "disperse": disperse}
         return Loss(total, terms)

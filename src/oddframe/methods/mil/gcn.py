@@ -1,9 +1,9 @@
-"""GCN: weak labels are noisy labels, and a graph convolution cleans them.
+"""GCN: weak labels as noisy snippet labels, which a graph convolution cleans.
 
 Zhong, Li, Kong, Liu, Li, Li, "Graph Convolutional Label Noise Cleaner: Train a Plug-and-play Action
-Classifier for Anomaly Detection", CVPR 2019. A classifier learns from labels of snippets, at first
-their video's. A graph network then learns from what the classifier is sure of, and says what the
-next labels are. Both take turns.
+Classifier for Anomaly Detection", CVPR 2019. A classifier is trained with snippet labels, at first
+the label of the video. A graph network is trained on the snippets whose scores are confident, and
+its output gives the next labels. Both are trained alternately.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,11 +19,12 @@ from oddframe.methods.base import (
     MAX_LAYERS,
     MAX_WIDTH,
     Loss,
-    Method,
+    MethodConfig,
     MethodInfo,
     Output,
     Recipe,
     StagedNetwork,
+    WeaklySupervised,
 )
 from oddframe.methods.shared.layers import (
     cosine_adjacency,
@@ -35,21 +36,20 @@ from oddframe.methods.shared.layers import (
 )
 
 
-class GcnConfig(BaseModel):
+class GcnConfig(MethodConfig):
     """Settings of the label noise cleaner.
 
     Attributes:
         hidden: Width of the classifier's first layer, and of the first graph layer.
         bottleneck: Width of the second ones.
-        dropout: In the classifier and in the graph layers; its variance tells what is sure.
-        passes: Passes through the classifier that the variance is taken over.
-        sure: Share of a batch's snippets, those of the lowest variance, that the graph is told of.
-        rounds: How often both take turns.
-        sharpness: How fast the similarity graph's edges fall with the cosine.
-        ensemble: Weight of what draws the graph's two outputs for the same snippet together.
+        dropout: In the classifier, whose variance under dropout measures confidence, and in the
+            graph layers.
+        passes: Passes through the classifier that the variance is computed from.
+        sure: Share of a batch's snippets, those of the lowest variance, that count as confident.
+        rounds: Rounds of training the classifier, then the graph.
+        sharpness: Exponent of the similarity graph: edges are exp(sharpness (cosine - 1)).
+        ensemble: Weight of the temporal ensemble term.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     bottleneck: int = Field(default=128, ge=1, le=MAX_WIDTH)
@@ -65,14 +65,14 @@ class GcnConfig(BaseModel):
 class GcnOutput(Output):
     """What the loss reads. ``scores`` and ``logits`` are the classifier's."""
 
-    guesses: Tensor  # (B, passes, T) scores of the classifier, each with other dropout
-    cleaned: Tensor  # (B, T) logits of the graph
-    again: Tensor  # (B, T) the same with other dropout
+    passes: Tensor  # (B, passes, T) scores of the classifier under different dropout
+    cleaned: Tensor  # (B, T) logits of the graph network
+    cleaned_again: Tensor  # (B, T) the same under different dropout
     done: Tensor  # (B,) share of the training that is done
 
 
 class GraphLayer(nn.Module):
-    """A x W (equation 4), rows of A summing to 1."""
+    """A x W (equation 4); each row of A sums to 1."""
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class GraphLayer(nn.Module):
 
 
 class NoiseCleaner(nn.Module):
-    """Two branches of two graph layers: snippets that look alike, snippets that are near."""
+    """Two branches of two graph layers: feature similarity and temporal distance."""
 
     def __init__(self, dim: int, config: GcnConfig) -> None:
         super().__init__()
@@ -98,10 +98,10 @@ class NoiseCleaner(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> logits (B, T)."""
-        alike = (self.sharpness * (cosine_adjacency(x) - 1)).exp()  # eq. 5: at most 1
-        near = distance_adjacency(x.shape[1], x, 1.0)  # eq. 8
+        similarity = (self.sharpness * (cosine_adjacency(x) - 1)).exp()  # eq. 5: at most 1
+        proximity = distance_adjacency(x.shape[1], x, 1.0)  # eq. 8
         fused = []
-        for layers, graph in ((self.alike, alike), (self.near, near)):
+        for layers, graph in ((self.alike, similarity), (self.near, proximity)):
             y, graph = x, graph / graph.sum(-1, keepdim=True)
             for layer in layers:
                 y = self.dropout(F.relu(layer(y, graph)))
@@ -111,7 +111,7 @@ class NoiseCleaner(nn.Module):
 
 
 class GcnNetwork(StagedNetwork):
-    """The classifier, which is what scores; the cleaner beside it, for training alone."""
+    """The classifier, whose scores are the result, and the noise cleaner, used in training only."""
 
     def __init__(self, dim: int, config: GcnConfig) -> None:
         super().__init__()
@@ -123,20 +123,20 @@ class GcnNetwork(StagedNetwork):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` it is the ``GcnOutput`` of the loss.
+        With ``labels`` it returns the ``GcnOutput`` of the loss.
         """
         x, crops = merge_crops(features, labels)
         logits = self.classifier(x).squeeze(-1)
         if labels is None:
             return mean_over_crops(logits, crops)
         more = [self.classifier(x).squeeze(-1) for _ in range(self.passes - 1)]
-        guesses = torch.stack([logits, *more], dim=1).sigmoid()
+        passes = torch.stack([logits, *more], dim=1).sigmoid()
         cleaned, again = self.cleaner(x), self.cleaner(x)
         done = self.done.expand(len(x))
-        return GcnOutput(logits.sigmoid(), logits, guesses, cleaned, again, done)
+        return GcnOutput(logits.sigmoid(), logits, passes, cleaned, again, done)
 
 
-class Gcn(Method[GcnConfig, GcnOutput]):
+class Gcn(WeaklySupervised[GcnConfig, GcnOutput]):
     """Graph convolutional label noise cleaner (Zhong et al.; CVPR 2019)."""
 
     name = "gcn"
@@ -146,48 +146,47 @@ class Gcn(Method[GcnConfig, GcnOutput]):
         paper="Zhong, Li, Kong, Liu, Li, Li: Graph Convolutional Label Noise Cleaner: Train a "
         "Plug-and-play Action Classifier for Anomaly Detection, CVPR 2019",
         inputs="snippet features",
-        supervision="video labels",
         checked="from the paper",
-        evidence="both losses by hand, turns, behaviour on planted anomalies",
+        evidence="both losses by hand, alternation, behaviour on planted anomalies",
         deviations=(
             "the classifier is three layers on features, where the paper trains a whole backbone",
-            "sure is where dropout changes little, where the paper takes the variance of ten crops",
-            "the graph's outputs are drawn to a second pass with other dropout, where the paper "
-            "keeps a running mean of past outputs for every snippet of the data set",
+            "confidence is a low variance under dropout, where the paper takes the variance of ten "
+            "crops",
+            "the ensemble term compares with a second pass under different dropout, where the "
+            "paper keeps a running mean of past outputs for every snippet of the data set",
             "edges of the similarity graph are exp(10 (cosine - 1)), where the paper takes the exp "
-            "of a dot product less the row's largest",
-            "a graph's weights are divided by their row's sum, where the authors' code divides by "
-            "the root of the sums of both its snippets",
-            "graph layers read the features themselves, both with ReLU, and one score is made of "
+            "of a dot product minus the row's largest",
+            "a graph's weights are divided by the sum of their row, where the authors' code "
+            "divides by the root of the product of the sums of both snippets",
+            "both graph layers have ReLU and the first reads the features, and the score is of "
             "the branches' sum, where the authors' code has two layers before the graphs and takes "
             "the mean of the branches' scores",
-            "outputs are drawn together for all snippets, sure ones and those of normal videos too",
-            "chosen: three rounds, half of the snippets sure, Adam at 1e-4, 3,000 steps",
+            "the ensemble term is over all snippets, including confident ones and those of normal "
+            "videos",
+            "our choice: three rounds, half of the snippets confident, Adam at 1e-4, 3,000 steps",
         ),
     )
     Config = GcnConfig
+    Network = GcnNetwork
     recipe = Recipe(lr=1e-4, steps=3_000, normal_bags=32, abnormal_bags=32, segments=32)
 
-    def network(self, dim: int, config: GcnConfig) -> GcnNetwork:
-        """A fresh network for features of length ``dim``."""
-        return GcnNetwork(dim, config)
-
     def loss(self, output: GcnOutput, labels: Tensor, config: GcnConfig) -> Loss:
-        """Of the one whose turn it is. Terms: ``cls``, the classifier on the labels of now;
-        ``direct`` (equation 9), the graph on what is sure; ``ensemble`` (equation 10)."""
-        whole = labels[:, None].to(output.scores.dtype).expand_as(output.scores)
-        turn = min(int(float(output.done[0]) * 2 * config.rounds), 2 * config.rounds - 1)
-        # Snippets of a normal video are normal: nothing there has to be cleaned.
-        told = whole if turn == 0 else whole * output.cleaned.detach().sigmoid()
-        cls = F.binary_cross_entropy_with_logits(output.logits, told)
+        """The loss of the classifier or of the graph, alternately.
 
-        guess, doubt = output.guesses.detach().mean(1), output.guesses.detach().var(1)
-        believed = torch.where(whole > 0.5, guess, 0.0)
-        most = max(1, int(config.sure * doubt.numel()))
-        sure = doubt <= doubt.flatten().kthvalue(most).values
-        direct = F.binary_cross_entropy_with_logits(output.cleaned[sure], believed[sure])
-        ensemble = (output.cleaned.sigmoid() - output.again.sigmoid()).square().mean()
-        cleaning = direct + config.ensemble * ensemble
-        terms = {"cls": cls, "direct": direct, "ensemble": ensemble}
-        total = cls if turn % 2 == 0 else cleaning
-        return Loss(total, terms)
+        Terms: ``cls``, the classifier on the current labels; ``direct`` (equation 9), the graph on
+        confident snippets; ``ensemble`` (equation 10).
+        """
+        video = labels[:, None].to(output.scores.dtype).expand_as(output.scores)
+        stage = min(int(float(output.done[0]) * 2 * config.rounds), 2 * config.rounds - 1)
+        # Snippets of normal videos are normal: their labels need no cleaning.
+        targets = video if stage == 0 else video * output.cleaned.detach().sigmoid()
+        cls = F.binary_cross_entropy_with_logits(output.logits, targets)
+
+        mean, variance = output.passes.detach().mean(1), output.passes.detach().var(1)
+        targets = torch.where(video > 0.5, mean, 0.0)
+        count = max(1, int(config.sure * variance.numel()))
+        confident = variance <= variance.flatten().kthvalue(count).values
+        direct = F.binary_cross_entropy_with_logits(output.cleaned[confident], targets[confident])
+        ensemble = (output.cleaned.sigmoid() - output.cleaned_again.sigmoid()).square().mean()
+        total = cls if stage % 2 == 0 else direct + config.ensemble * ensemble
+        return Loss(total, {"cls": cls, "direct": direct, "ensemble": ensemble})

@@ -1,9 +1,9 @@
-"""HL-Net: three graphs over the snippets of a video, and a small head that needs no future.
+"""HL-Net: three graphs over the snippets of a video, and a causal on-line head.
 
 Wu, Liu, Shi, Sun, Shao, Wu, Yang, "Not only Look, but also Listen: Learning Multimodal Violence
-Detection under Weak Supervision", ECCV 2020. The holistic branch joins snippets that look alike,
-the localised one those that are near, the score branch those that the on-line head (the
-approximator) scores alike. Attributes carry the names of the published checkpoints.
+Detection under Weak Supervision", ECCV 2020. The holistic branch connects snippets with similar
+features, the localised branch those close in time, and the score branch those with similar scores
+of the on-line head (the approximator). Attributes have the names in the published checkpoints.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import (
     CausalConv1d,
     cosine_adjacency,
@@ -30,20 +38,19 @@ from oddframe.methods.shared.layers import (
 from oddframe.methods.shared.mil import top_k_mean, top_k_size
 
 
-class HlNetConfig(BaseModel):
+class HlNetConfig(MethodConfig):
     """Settings of HL-Net.
 
     Attributes:
         hidden: Width of the first layer.
         fused: Width of the second, which the graphs and the on-line head read.
         graph: Width of the graph layers.
-        dropout: Behind every layer but those of the on-line head.
-        alike: Cosines below this are no edge of the holistic graph (tau of equation 4).
-        distillation: Weight of what the on-line head learns from the others (lambda of eq. 12).
-        online_lr: Learning rate of the on-line head, whatever the recipe's is.
+        dropout: After every layer, except in the on-line head.
+        alike: Smallest cosine that is an edge of the holistic graph (tau of equation 4).
+        distillation: Weight of the distillation of the graphs into the on-line head (lambda of
+            equation 12).
+        online_lr: Learning rate of the on-line head; the recipe's does not apply.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     fused: int = Field(default=128, ge=1, le=MAX_WIDTH)
@@ -59,7 +66,7 @@ class HlNetOutput(Output):
     """What the loss reads. ``scores`` and ``logits`` are the graphs'."""
 
     online: Tensor  # (B, T) logits of the on-line head
-    valid: Tensor  # (B, T) whether a snippet is one, or padding at the end
+    valid: Tensor  # (B, T) False for padding at the end
 
 
 class GraphConvolution(nn.Module):
@@ -80,7 +87,7 @@ class GraphConvolution(nn.Module):
 
 
 class UnusedSimilarity(nn.Module):
-    """Two matrices that published checkpoints hold and nothing reads."""
+    """Two parameters of published checkpoints that are not used."""
 
     def __init__(self, dim: int, out: int) -> None:
         super().__init__()
@@ -91,7 +98,7 @@ class UnusedSimilarity(nn.Module):
 
 
 class UnusedDistance(nn.Module):
-    """A width that published checkpoints hold and nothing reads: it is fixed at e."""
+    """A parameter of published checkpoints that is not used: the width is fixed at e."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +106,7 @@ class UnusedDistance(nn.Module):
 
 
 class HlNetNetwork(nn.Module):
-    """Fusion, three graph branches of two layers, a classifier; the on-line head beside them."""
+    """Fusion layers, three graph branches of two layers with a classifier, the on-line head."""
 
     def __init__(self, dim: int, config: HlNetConfig) -> None:
         super().__init__()
@@ -107,8 +114,8 @@ class HlNetNetwork(nn.Module):
         fused, graph = config.fused, config.graph
         self.conv1d1 = nn.Conv1d(dim, config.hidden, 1)
         self.conv1d2 = nn.Conv1d(config.hidden, fused, 1)
-        self.conv1d3 = nn.Conv1d(fused, graph, 5, padding=2)  # In the checkpoints, read by nothing,
-        self.conv1d4 = nn.Conv1d(graph, graph, 5, padding=2)  # as this one.
+        self.conv1d3 = nn.Conv1d(fused, graph, 5, padding=2)  # Not used, but in the checkpoints,
+        self.conv1d4 = nn.Conv1d(graph, graph, 5, padding=2)  # like this one.
         self.gc1, self.gc2 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
         self.gc3, self.gc4 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
         self.gc5, self.gc6 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
@@ -120,13 +127,13 @@ class HlNetNetwork(nn.Module):
         )
         self.conv1d_approximator = CausalConv1d(32, 1, 5)
         self.dropout = nn.Dropout(config.dropout)
-        init_xavier(self, biases=True)
+        init_xavier(self, keep_biases=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` it is the ``HlNetOutput`` of the loss; snippets of zeros at the end of a bag
-        are then padding.
+        With ``labels`` it returns the ``HlNetOutput`` of the loss, and snippets of zeros at the end
+        of a bag are padding.
         """
         x, crops = merge_crops(features, labels)
         valid = torch.ones_like(x[..., 0], dtype=torch.bool)
@@ -148,22 +155,22 @@ class HlNetNetwork(nn.Module):
         return HlNetOutput(logits.sigmoid(), logits, online, valid)
 
     def holistic(self, x: Tensor, valid: Tensor) -> Tensor:
-        """(B, T, T) from the features as they came in: equations 4 and 5."""
+        """(B, T, T) adjacency of the input features (equations 4 and 5)."""
         cosine = cosine_adjacency(x)
         return masked_softmax(cosine.where(cosine > self.config.alike, 0.0), valid)
 
     def localised(self, x: Tensor) -> Tensor:
-        """(T, T) equation 6; the published code neither normalises it nor leaves padding out."""
+        """(T, T) equation 6; as in the published code it is not normalised, nor padding masked."""
         return distance_adjacency(x.shape[1], x)
 
     def by_score(self, online: Tensor, valid: Tensor) -> Tensor:
-        """(B, T, T) equations 7 and 8: 1 - |s_i - s_j|, sharpened at a half."""
+        """(B, T, T) equations 7 and 8: 1 - |s_i - s_j|, sharpened by a sigmoid at 0.5."""
         scores = online.sigmoid()
-        near = 1 - (scores[:, :, None] - scores[:, None, :]).abs()
-        return masked_softmax(((near - 0.5) / 0.1).sigmoid(), valid)
+        closeness = 1 - (scores[:, :, None] - scores[:, None, :]).abs()
+        return masked_softmax(((closeness - 0.5) / 0.1).sigmoid(), valid)
 
 
-class HlNet(Method[HlNetConfig, HlNetOutput]):
+class HlNet(WeaklySupervised[HlNetConfig, HlNetOutput]):
     """Holistic and localised network (Wu et al.; ECCV 2020)."""
 
     name = "hl_net"
@@ -172,32 +179,29 @@ class HlNet(Method[HlNetConfig, HlNetOutput]):
     info = MethodInfo(
         paper="Wu, Liu, Shi, Sun, Shao, Wu, Yang: Not only Look, but also Listen: Learning "
         "Multimodal Violence Detection under Weak Supervision, ECCV 2020",
-        inputs="snippet features, and sound beside them where clips have it",
-        supervision="video labels",
+        inputs="snippet features, with audio features where clips have sound",
         checked="parity",
         evidence="scores of both heads, graphs, intermediates, losses, gradients and three Adam "
         "steps of the published code, at D = 1152 and 1024; scores are the graphs'",
         deviations=(
-            "bags are brought to 200 segments by means, where the published loader pads short "
-            "videos with zeros",
-            "the learning rate stays, where the published code takes a tenth after 10 of 50 epochs",
+            "bags are averaged to 200 segments, where the published loader pads short videos with "
+            "zeros",
+            "the learning rate is constant, where the published code divides it by 10 after 10 of "
+            "50 epochs",
         ),
     )
     Config = HlNetConfig
+    Network = HlNetNetwork
     recipe = Recipe(lr=1e-4, steps=7_700, normal_bags=64, abnormal_bags=64, segments=200)
 
-    def network(self, dim: int, config: HlNetConfig) -> HlNetNetwork:
-        """A fresh network for features of length ``dim``."""
-        return HlNetNetwork(dim, config)
-
     def loss(self, output: HlNetOutput, labels: Tensor, config: HlNetConfig) -> Loss:
-        """Equation 12. Terms: ``cls`` of the graphs' top-k logits, ``online`` of the on-line
-        head's, ``distil``, the on-line scores against the graphs' (equation 11)."""
+        """Equation 12. Terms: ``cls``, top-k cross-entropy of the graphs' logits; ``online``, of
+        the on-line head's; ``distil``, the on-line scores against the graphs' (equation 11)."""
         lengths = output.valid.sum(1).tolist()
         bags = list(zip(output.logits, output.online, lengths, strict=True))
         cls = _bag_bce([logits[:n] for logits, _, n in bags], labels)
         online = _bag_bce([logits[:n] for _, logits, n in bags], labels)
-        # One-sided: minus s log(s'), without (1 - s) log(1 - s').
+        # As published: - s log(s'), without the term (1 - s) log(1 - s').
         distil = torch.stack(
             [-(a[:n].detach().sigmoid() * F.logsigmoid(b[:n])).mean() for a, b, n in bags]
         ).mean()
@@ -206,10 +210,10 @@ class HlNet(Method[HlNetConfig, HlNetOutput]):
         return Loss(total, terms)
 
     def parameter_groups(self, network: nn.Module, config: HlNetConfig) -> list[dict[str, Any]]:
-        """The on-line head in a group of its own, at half the published rate of the rest."""
-        own = [p for n, p in network.named_parameters() if "approximator" in n]
+        """The on-line head has a group of its own, with its own learning rate."""
+        online = [p for n, p in network.named_parameters() if "approximator" in n]
         rest = [p for n, p in network.named_parameters() if "approximator" not in n]
-        return [{"params": rest}, {"params": own, "lr": config.online_lr}]
+        return [{"params": rest}, {"params": online, "lr": config.online_lr}]
 
     def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, HlNetConfig] | None:
         """A checkpoint of the published code, or None."""

@@ -1,38 +1,45 @@
-"""IBL: ranking between bags, and a gap inside abnormal ones.
+"""IBL: ranking between bags, and the inner bag loss on the range of scores within a bag.
 
 Zhang, Qing, Miao, "Temporal Convolutional Network with Complementary Inner Bag Loss for Weakly
-Supervised Anomaly Detection", ICIP 2019. Snippets are scored by a causal temporal convolutional
-network. Inside an abnormal bag the highest and the lowest score shall lie far apart, inside a
-normal one near each other.
+Supervised Anomaly Detection", ICIP 2019. A causal temporal convolutional network scores the
+snippets. The inner bag loss increases the gap between the highest and the lowest score of an
+abnormal bag, and decreases that of a normal one.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_LAYERS,
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
 
 
-class IblConfig(BaseModel):
+class IblConfig(MethodConfig):
     """Settings of the inner bag loss.
 
     Attributes:
         hidden: Width of the temporal convolutional network.
-        blocks: Its residual blocks; each looks twice as far back as the one before.
-        kernel: Snippets that a convolution sees.
+        blocks: Residual blocks; the dilation doubles with each.
+        kernel: Kernel of the convolutions.
         dropout: In every block.
-        margin: By which abnormal bags shall score higher.
-        gap: Between the highest and the lowest score of an abnormal bag that is wide enough.
+        margin: Margin of the ranking loss.
+        gap: Margin of the inner bag loss: gap between the scores of an abnormal bag.
         inner: Weight of the inner bag loss.
-        smooth: Weight of the smoothness of scores.
-        sparse: Weight of their sparsity.
+        smooth: Weight of the smoothness term.
+        sparse: Weight of the sparsity term.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
     blocks: int = Field(default=2, ge=1, le=MAX_LAYERS)
@@ -46,7 +53,7 @@ class IblConfig(BaseModel):
 
 
 class TemporalBlock(nn.Module):
-    """A causal dilated convolution, beside what came in."""
+    """A causal dilated convolution with a residual connection."""
 
     def __init__(self, width: int, config: IblConfig, dilation: int) -> None:
         super().__init__()
@@ -62,7 +69,7 @@ class TemporalBlock(nn.Module):
 
 
 class IblNetwork(nn.Module):
-    """Blocks of ever longer memory and a score."""
+    """Blocks of increasing dilation and a scoring layer."""
 
     def __init__(self, dim: int, config: IblConfig) -> None:
         super().__init__()
@@ -77,7 +84,7 @@ class IblNetwork(nn.Module):
         return mean_over_crops(self.score(self.blocks(x.mT)).squeeze(1), crops)
 
 
-class Ibl(Method[IblConfig, Output]):
+class Ibl(WeaklySupervised[IblConfig, Output]):
     """Complementary inner bag loss (Zhang, Qing, Miao; ICIP 2019)."""
 
     name = "ibl"
@@ -87,33 +94,29 @@ class Ibl(Method[IblConfig, Output]):
         paper="Zhang, Qing, Miao: Temporal Convolutional Network with Complementary Inner Bag Loss "
         "for Weakly Supervised Anomaly Detection, ICIP 2019",
         inputs="snippet features",
-        supervision="video labels",
         checked="from the paper",
-        evidence="loss by hand, what is seen of the future, behaviour on planted anomalies",
+        evidence="loss by hand, causality, behaviour on planted anomalies",
         deviations=(
-            "the inner loss is what an abnormal bag's gap lacks to 1, plus a normal bag's gap",
+            "the inner bag loss is max(0, 1 - gap) of an abnormal bag plus the gap of a normal one",
             "the ranking term is the mean over all pairs of an abnormal and a normal bag",
-            "chosen: a weight of 0.1 for the inner loss, which alone does not tell high from low; "
-            "two causal blocks of width 128, Sultani et al.'s weights of smoothness and sparsity, "
-            "Adam at 1e-4, 3,000 steps of 30 + 30 bags",
+            "our choice: a weight of 0.1 for the inner bag loss, which alone does not make "
+            "abnormal scores the high ones; two causal blocks of width 128, Sultani et al.'s "
+            "weights of smoothness and sparsity, Adam at 1e-4, 3,000 steps of 30 + 30 bags",
         ),
     )
     Config = IblConfig
+    Network = IblNetwork
     recipe = Recipe(lr=1e-4, steps=3_000, normal_bags=30, abnormal_bags=30, segments=32)
 
-    def network(self, dim: int, config: IblConfig) -> IblNetwork:
-        """A fresh network for features of length ``dim``."""
-        return IblNetwork(dim, config)
-
     def loss(self, output: Output, labels: Tensor, config: IblConfig) -> Loss:
-        """Terms: ``rank`` between bags, ``inner`` inside them, ``smooth`` and ``sparse`` of
-        abnormal ones."""
+        """Terms: ``rank`` between bags, ``inner`` within bags, ``smooth`` and ``sparse`` of
+        abnormal bags."""
         normal, abnormal = split_by_label(labels)
-        highest, odd = output.scores.amax(1), output.scores[abnormal]
+        highest, scores = output.scores.amax(1), output.scores[abnormal]
         rank = ranking_loss(highest[abnormal], highest[normal], config.margin)
         gap = highest - output.scores.amin(1)
         inner = F.relu(config.gap - gap[abnormal]).mean() + gap[normal].mean()
-        smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
+        smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
         total = rank + config.inner * inner + config.smooth * smooth + config.sparse * sparse
         terms = {"rank": rank, "inner": inner, "smooth": smooth, "sparse": sparse}
         return Loss(total, terms)

@@ -1,28 +1,34 @@
 """The linear baseline: one weight a feature, top-k multiple-instance learning.
 
-It stands beside every method in every table: what does not beat it has learnt nothing that a
-weighted sum of the features does not know. It expects standardised features.
+Every table compares with it: a method that is no better has learnt nothing beyond a weighted sum of
+the features. It expects standardised features.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import top_k_mean
 
 
-class LinearConfig(BaseModel):
+class LinearConfig(MethodConfig):
     """Settings of the linear baseline.
 
     Attributes:
         topk_share: A bag's score is the mean of its ``max(1, T // topk_share)`` highest scores.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     topk_share: int = Field(default=8, ge=1, le=MAX_WIDTH)
 
@@ -42,16 +48,15 @@ class LinearNetwork(nn.Module):
         return mean_over_crops(self.score(x).squeeze(-1), crops)
 
 
-class Linear(Method[LinearConfig, Output]):
+class Linear(WeaklySupervised[LinearConfig, Output]):
     """Linear top-k multiple-instance learning."""
 
     name = "linear"
     title = "Linear top-k MIL"
     year = 2023
     info = MethodInfo(
-        paper="Ours: the baseline that a deep method has to beat",
+        paper="Ours: the baseline for deep methods",
         inputs="snippet features",
-        supervision="video labels",
         checked="ours",
         evidence="loss by hand, behaviour on planted anomalies",
     )
@@ -60,11 +65,11 @@ class Linear(Method[LinearConfig, Output]):
     recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
 
     def network(self, dim: int, config: LinearConfig) -> LinearNetwork:  # noqa: ARG002
-        """A fresh network, its weights at zero: the problem is convex but for the choice of k."""
+        """Build the network, with weights of zero: except for the top k the loss is convex."""
         return LinearNetwork(dim)
 
     def loss(self, output: Output, labels: Tensor, config: LinearConfig) -> Loss:
-        """BCE of the mean of the top-k scores against the bag's label."""
+        """Binary cross-entropy of the mean of the top-k scores and the bag's label."""
         k = max(1, output.scores.shape[1] // config.topk_share)
         bag = top_k_mean(output.scores, k)
         total = F.binary_cross_entropy(bag, labels.to(bag.dtype))

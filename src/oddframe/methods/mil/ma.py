@@ -1,35 +1,41 @@
-"""MA: attention says which snippets stand for a bag.
+"""MA: a bag's score is an attention-weighted mean of its snippets' scores.
 
-Zhu, Newsam, "Motion-Aware Feature for Improved Video Anomaly Detection", BMVC 2019. The bag's score
-is not its oddest snippet's but the mean of all, weighed by an attention over time; bags are ranked
-by it. The paper's motion-aware features are a backbone of their own; here it reads any.
+Zhu, Newsam, "Motion-Aware Feature for Improved Video Anomaly Detection", BMVC 2019. Bags are ranked
+by the mean of all snippets' scores, weighted by an attention over time, instead of by the highest
+score. The paper's motion-aware features are a separate backbone; this reads any features.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
 from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
 
 
-class MaConfig(BaseModel):
+class MaConfig(MethodConfig):
     """Settings of the temporal augmented network.
 
     Attributes:
-        hidden: Width of the first layer of scores and of the attention.
-        bottleneck: Width of the second layer of scores.
-        dropout: Behind both.
-        margin: By which abnormal bags shall score higher.
-        smooth: Weight of the smoothness of scores.
-        sparse: Weight of their sparsity.
+        hidden: Width of the first scoring layer and of the attention.
+        bottleneck: Width of the second scoring layer.
+        dropout: After both scoring layers.
+        margin: Margin of the ranking loss.
+        smooth: Weight of the smoothness term.
+        sparse: Weight of the sparsity term.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
@@ -43,27 +49,27 @@ class MaConfig(BaseModel):
 class MaOutput(Output):
     """What the loss reads."""
 
-    weights: Tensor  # (B, T) of the attention, summing to 1
+    weights: Tensor  # (B, T) attention; the weights of a bag sum to 1
 
 
 class MaNetwork(nn.Module):
-    """Scores of single snippets, and an attention over them, which training alone reads."""
+    """Scores of single snippets, and an attention over them, used in training only."""
 
     def __init__(self, dim: int, config: MaConfig) -> None:
         super().__init__()
         self.layers = score_mlp(dim, config.hidden, config.bottleneck, config.dropout)
         self.attention = nn.Sequential(
-            nn.Linear(dim, config.hidden), nn.Tanh(), weigh := nn.Linear(config.hidden, 1)
+            nn.Linear(dim, config.hidden), nn.Tanh(), last := nn.Linear(config.hidden, 1)
         )
         init_xavier(self)
-        # It begins as the plain mean: begun at random, it was seen to end off the events of real
-        # videos, and what it leaves out teaches the scores nothing.
-        nn.init.zeros_(weigh.weight)
+        # Start as the plain mean. Started at random, the attention settled beside the events of
+        # real videos, and snippets of little weight hardly train the scores.
+        nn.init.zeros_(last.weight)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` it is the ``MaOutput`` of the loss.
+        With ``labels`` it returns the ``MaOutput`` of the loss.
         """
         x, crops = merge_crops(features, labels)
         logits = self.layers(x).squeeze(-1)
@@ -73,7 +79,7 @@ class MaNetwork(nn.Module):
         return MaOutput(logits.sigmoid(), logits, weights)
 
 
-class Ma(Method[MaConfig, MaOutput]):
+class Ma(WeaklySupervised[MaConfig, MaOutput]):
     """Temporal augmented network (Zhu, Newsam; BMVC 2019)."""
 
     name = "ma"
@@ -81,35 +87,31 @@ class Ma(Method[MaConfig, MaOutput]):
     year = 2019
     info = MethodInfo(
         paper="Zhu, Newsam: Motion-Aware Feature for Improved Video Anomaly Detection, BMVC 2019",
-        inputs="snippet features, where the paper has motion-aware ones of its own",
-        supervision="video labels",
+        inputs="snippet features, where the paper has its own motion-aware ones",
         checked="from the paper",
         evidence="loss by hand, behaviour on planted anomalies",
         deviations=(
-            "features are those of any backbone, not the paper's motion-aware ones; of motion "
-            "alone where they are asked for (i3d_flow), which the league does not",
+            "features are those of any backbone, not the paper's motion-aware ones; i3d_flow gives "
+            "features of motion alone, which the league does not use",
             "the ranking term is the mean over all pairs of an abnormal and a normal bag",
-            "the attention begins even, all snippets weighing the same (chosen by what a random "
-            "start gave on test videos of Ped2, so its figures there are somewhat too good)",
-            "chosen: an attention of two layers, Sultani et al.'s widths, dropout and weights of "
-            "smoothness and sparsity, Adam at 1e-4, 3,000 steps of 30 + 30 bags",
+            "the attention starts with equal weights (chosen by the results of a random start on "
+            "test videos of Ped2, so its results there are somewhat too good)",
+            "our choice: an attention of two layers, Sultani et al.'s widths, dropout and weights "
+            "of smoothness and sparsity, Adam at 1e-4, 3,000 steps of 30 + 30 bags",
         ),
     )
     Config = MaConfig
+    Network = MaNetwork
     recipe = Recipe(lr=1e-4, steps=3_000, normal_bags=30, abnormal_bags=30, segments=32)
 
-    def network(self, dim: int, config: MaConfig) -> MaNetwork:
-        """A fresh network for features of length ``dim``."""
-        return MaNetwork(dim, config)
-
     def loss(self, output: MaOutput, labels: Tensor, config: MaConfig) -> Loss:
-        """Terms: ``rank`` of the bags' weighed scores, ``smooth`` and ``sparse`` of abnormal
-        ones."""
+        """Terms: ``rank`` of the bags' weighted scores, ``smooth`` and ``sparse`` of abnormal
+        bags."""
         normal, abnormal = split_by_label(labels)
         bags = (output.weights * output.scores).sum(1)
         rank = ranking_loss(bags[abnormal], bags[normal], config.margin)
-        odd = output.scores[abnormal]
-        smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
+        scores = output.scores[abnormal]
+        smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
         total = rank + config.smooth * smooth + config.sparse * sparse
         terms = {"rank": rank, "smooth": smooth, "sparse": sparse}
         return Loss(total, terms)

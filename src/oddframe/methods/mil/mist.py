@@ -1,25 +1,34 @@
-"""MIST: one network makes labels of snippets, another learns from them.
+"""MIST: one network generates pseudo-labels of snippets, and another one learns from them.
 
 Feng, Hong, Zheng, "MIST: Multiple Instance Self-Training Framework for Video Anomaly Detection",
 CVPR 2021. The generator is trained by multiple instance learning on sub-bags of consecutive
-snippets; its scores, smoothed and stretched, are labels that an encoder with self-guided attention
-learns from.
+snippets. Its scores, smoothed and scaled, are the pseudo-labels that an encoder with self-guided
+attention is trained with.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe, StagedNetwork
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    StagedNetwork,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
 from oddframe.methods.shared.mil import max_window_mean, ranking_loss, split_by_label
 
 
-class MistConfig(BaseModel):
+class MistConfig(MethodConfig):
     """Settings of MIST.
 
     Attributes:
@@ -27,17 +36,15 @@ class MistConfig(BaseModel):
         bottleneck: Width of the generator's second layer.
         dropout: In both.
         together: Snippets of a sub-bag, T of section 3.2.
-        alone: Share of the training in which the generator learns by itself.
-        smooth: Snippets over which its scores are averaged, centred on each one; of an even number,
-            the mean of the two windows that lie half a snippet off.
-        margin: Of the ranking loss.
+        alone: Share of the training steps in which only the generator is trained.
+        smooth: Width of the moving average over its scores, in snippets. An even width is the mean
+            of the two windows that are half a snippet off the centre.
+        margin: Margin of the ranking loss.
         sparse: Weight of the sparsity of its scores in abnormal videos.
-        odd: Weight of what is odd in the encoder's and the attention's cross-entropy.
-        calm: Weight of what is not; both as in the authors' code.
-        guide: Weight of the attention's own classification.
+        odd: Weight of the abnormal class in the cross-entropies of encoder and attention.
+        calm: Weight of the normal class; both as in the authors' code.
+        guide: Weight of the cross-entropy of the attention.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
@@ -57,12 +64,12 @@ class MistOutput(Output):
     """What the loss reads. ``scores`` and ``logits`` are the encoder's."""
 
     generated: Tensor  # (B, T) scores of the generator
-    guided: Tensor  # (B, T) logits of the attention's own classifier
+    guided: Tensor  # (B, T) logits of the attention's classifier
     done: Tensor  # (B,) share of the training that is done
 
 
 class SelfGuidedEncoder(nn.Module):
-    """Features, weighed by an attention that has to tell what is odd itself."""
+    """Features weighted by an attention that is trained to classify snippets itself."""
 
     def __init__(self, dim: int, config: MistConfig) -> None:
         super().__init__()
@@ -73,15 +80,15 @@ class SelfGuidedEncoder(nn.Module):
         self.score = nn.Linear(h, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D) -> logits and the attention's own, each (B, T)."""
+        """(B, T, D) -> logits of the snippets and of the attention, each (B, T)."""
         y = self.embedding(x)
         a = self.attention(y)
-        weighed = y + a.sigmoid() * y  # eq. 4
-        return self.score(weighed).squeeze(-1), self.guide(a).squeeze(-1)
+        weighted = y + a.sigmoid() * y  # eq. 4
+        return self.score(weighted).squeeze(-1), self.guide(a).squeeze(-1)
 
 
 class MistNetwork(StagedNetwork):
-    """The encoder, which is what scores; the generator beside it, for training alone."""
+    """The encoder, whose scores are the result, and the generator, used in training only."""
 
     def __init__(self, dim: int, config: MistConfig) -> None:
         super().__init__()
@@ -92,7 +99,7 @@ class MistNetwork(StagedNetwork):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` it is the ``MistOutput`` of the loss.
+        With ``labels`` it returns the ``MistOutput`` of the loss.
         """
         x, crops = merge_crops(features, labels)
         logits, guided = self.encoder(x)
@@ -102,7 +109,7 @@ class MistNetwork(StagedNetwork):
         return MistOutput(logits.sigmoid(), logits, generated, guided, self.done.expand(len(x)))
 
 
-class Mist(Method[MistConfig, MistOutput]):
+class Mist(WeaklySupervised[MistConfig, MistOutput]):
     """Multiple instance self-training (Feng, Hong, Zheng; CVPR 2021)."""
 
     name = "mist"
@@ -112,39 +119,36 @@ class Mist(Method[MistConfig, MistOutput]):
         paper="Feng, Hong, Zheng: MIST: Multiple Instance Self-Training Framework for Video "
         "Anomaly Detection, CVPR 2021",
         inputs="snippet features",
-        supervision="video labels",
         checked="from the paper",
         evidence="both losses and the labels by hand, behaviour on planted anomalies",
         deviations=(
-            "the encoder is layers on features: the backbone stays as it is, where the paper "
-            "refines it, and its attention is over features, not over places in the picture",
-            "sub-bags are all that fit into a bag's segments, where the paper samples some",
-            "the generator goes on learning in the second stage, whose labels it makes anew for "
+            "the encoder is a few layers on features: the backbone stays fixed, where the paper "
+            "trains it, and attention is over features, not over image positions",
+            "all sub-bags of a bag's segments are used, where the paper samples some",
+            "the generator is trained in the second stage, too, and generates new labels for "
             "every bag",
             "the generator's scores are smoothed once, where the authors' code does so twice",
-            "chosen: sub-bags of three, half of the steps for each stage, Adam at 1e-4 with weight "
-            "decay 5e-4, 3,000 steps of 30 + 30 bags",
+            "our choice: sub-bags of three, half of the steps for each stage, Adam at 1e-4 with "
+            "weight decay 5e-4, 3,000 steps of 30 + 30 bags",
         ),
     )
     Config = MistConfig
+    Network = MistNetwork
     recipe = Recipe(
         lr=1e-4, weight_decay=5e-4, steps=3_000, normal_bags=30, abnormal_bags=30, segments=32
     )
 
-    def network(self, dim: int, config: MistConfig) -> MistNetwork:
-        """A fresh network for features of length ``dim``."""
-        return MistNetwork(dim, config)
-
     def loss(self, output: MistOutput, labels: Tensor, config: MistConfig) -> Loss:
-        """Terms: ``rank`` of the oddest sub-bags (equation 1), ``sparse``; ``cls`` of the encoder
-        and ``guide`` of its attention, on the generated labels (equation 8)."""
+        """Terms: ``rank`` of the highest sub-bags (equation 1), ``sparse``; ``cls`` of the encoder
+        and ``guide`` of its attention, on the pseudo-labels (equation 8)."""
         normal, abnormal = split_by_label(labels)
         length = min(config.together, output.generated.shape[1])
-        oddest = max_window_mean(output.generated, length)
-        rank = ranking_loss(oddest[abnormal], oddest[normal], config.margin)
+        highest = max_window_mean(output.generated, length)
+        rank = ranking_loss(highest[abnormal], highest[normal], config.margin)
         sparse = output.generated[abnormal].mean()
-        told = labels[:, None] * pseudo_labels(output.generated.detach(), config.smooth)
-        cls, guide = (_weighted(logits, told, config) for logits in (output.logits, output.guided))
+        targets = labels[:, None] * pseudo_labels(output.generated.detach(), config.smooth)
+        cls = _weighted_bce(output.logits, targets, config)
+        guide = _weighted_bce(output.guided, targets, config)
         total = rank + config.sparse * sparse
         if float(output.done[0]) >= config.alone:
             total = total + cls + config.guide * guide
@@ -152,19 +156,19 @@ class Mist(Method[MistConfig, MistOutput]):
         return Loss(total, terms)
 
 
-def _weighted(logits: Tensor, told: Tensor, config: MistConfig) -> Tensor:
-    """Cross-entropy of ``logits`` against labels between 0 and 1, weighted by ``odd``, ``calm``."""
+def _weighted_bce(logits: Tensor, targets: Tensor, config: MistConfig) -> Tensor:
+    """Cross-entropy with targets in [0, 1]; the classes are weighted by ``odd`` and ``calm``."""
     ratio = logits.new_tensor(config.odd / config.calm)
-    return config.calm * F.binary_cross_entropy_with_logits(logits, told, pos_weight=ratio)
+    return config.calm * F.binary_cross_entropy_with_logits(logits, targets, pos_weight=ratio)
 
 
 def pseudo_labels(scores: Tensor, smooth: int) -> Tensor:
-    """(B, T) -> (B, T) averaged over ``smooth`` snippets (those that there are, at either end),
-    then stretched from 0 to 1 in each video (equations 2 and 3)."""
+    """(B, T) -> (B, T) moving average over ``smooth`` snippets (fewer at both ends), then scaled
+    to the range from 0 to 1 in each video (equations 2 and 3)."""
     mean = F.avg_pool1d(
         scores[:, None], smooth, stride=1, padding=smooth // 2, count_include_pad=False
     )[:, 0]
-    if smooth % 2 == 0:  # T + 1 windows, each half a snippet off: the mean of two is centred.
+    if smooth % 2 == 0:  # T + 1 windows, half a snippet off the centre.
         mean = (mean[:, :-1] + mean[:, 1:]) / 2
     low, high = mean.amin(1, keepdim=True), mean.amax(1, keepdim=True)
     return (mean - low) / (high - low).clamp(min=1e-6)

@@ -1,9 +1,9 @@
-"""MSL: a sequence of snippets stands for a video, long at first, one snippet in the end.
+"""MSL: ranking by the highest sequence of snippets, whose length shrinks to one in training.
 
 Li, Liu, Jiao, "Self-Training Multi-Sequence Learning with Transformer for Weakly Supervised Video
-Anomaly Detection", AAAI 2022. Early in training the oddest snippet is often the wrong one; the
-oddest K in a row seldom are. K starts at T and is halved down to 1 while training goes on. A class
-token tells whether there is anything odd in the video at all.
+Anomaly Detection", AAAI 2022. Early in training the highest-scoring snippet is often wrong; the
+highest-scoring sequence of K consecutive snippets seldom is. K starts at T and is halved until it
+is 1. A class token predicts whether the video is abnormal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,29 +19,28 @@ from oddframe.methods.base import (
     MAX_LAYERS,
     MAX_WIDTH,
     Loss,
-    Method,
+    MethodConfig,
     MethodInfo,
     Output,
     Recipe,
     StagedNetwork,
+    WeaklySupervised,
 )
 from oddframe.methods.shared.layers import mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import max_window_mean, ranking_loss, split_by_label
 
 
-class MslConfig(BaseModel):
+class MslConfig(MethodConfig):
     """Settings of MSL.
 
     Attributes:
         hidden: Width of the encoder.
-        heads: Attention heads, which share it.
+        heads: Attention heads, each ``hidden / heads`` wide.
         depth: Layers of the encoder.
         dropout: In attention's output, in the feed-forward network and in the snippet head.
-        margin: By which abnormal videos shall score higher.
-        video: Weight of the cross-entropy of the video's probability.
+        margin: Margin of the ranking loss.
+        video: Weight of the video's cross-entropy.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
@@ -53,7 +52,7 @@ class MslConfig(BaseModel):
 
 @dataclass(frozen=True)
 class MslOutput(Output):
-    """What the loss reads. ``scores`` are the snippets' times their video's, as at test."""
+    """What the loss reads. ``scores`` are those of the snippets times that of the video."""
 
     snippets: Tensor  # (B, T) scores of the snippet head, in [0, 1]
     video: Tensor  # (B,) logits of the video head
@@ -61,7 +60,7 @@ class MslOutput(Output):
 
 
 class ConvProjection(nn.Module):
-    """Depthwise-separable convolution of the snippets; the class token has no neighbours."""
+    """Depthwise-separable convolution over the snippets; only pointwise for the class token."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -71,8 +70,8 @@ class ConvProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1 + T, H) -> the same shape."""
         token, snippets = x[:, :1], x[:, 1:]
-        near = self.depthwise(snippets.mT).mT
-        y: Tensor = self.pointwise(torch.cat([token, near], dim=1))
+        mixed = self.depthwise(snippets.mT).mT
+        y: Tensor = self.pointwise(torch.cat([token, mixed], dim=1))
         return y
 
 
@@ -103,7 +102,7 @@ class EncoderLayer(nn.Module):
 
 
 class MslNetwork(StagedNetwork):
-    """Projection, class token, encoder, a head for the video and one for its snippets."""
+    """Projection, class token, encoder, a head for the video and a head for its snippets."""
 
     def __init__(self, dim: int, config: MslConfig) -> None:
         super().__init__()
@@ -123,8 +122,8 @@ class MslNetwork(StagedNetwork):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        A snippet's score is its own times its video's probability (equation 9). With ``labels`` it
-        is the ``MslOutput`` of the loss.
+        The score is the snippet's times the video's probability (equation 9). With ``labels`` it
+        returns the ``MslOutput`` of the loss.
         """
         x, crops = merge_crops(features, labels)
         x = torch.cat([self.token.expand(len(x), -1, -1), self.project(x)], dim=1)
@@ -139,13 +138,13 @@ class MslNetwork(StagedNetwork):
 
 
 def _logit_of_product(a: Tensor, b: Tensor) -> Tensor:
-    """The logit of sigmoid(a) sigmoid(b), exact also where both are nearly 1."""
+    """The logit of sigmoid(a) sigmoid(b), accurate even if both are nearly 1."""
     # 1 - p q = (1 - p) + p (1 - q)
-    rest = torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(a) + F.logsigmoid(-b))
-    return F.logsigmoid(a) + F.logsigmoid(b) - rest
+    complement = torch.logaddexp(F.logsigmoid(-a), F.logsigmoid(a) + F.logsigmoid(-b))
+    return F.logsigmoid(a) + F.logsigmoid(b) - complement
 
 
-class Msl(Method[MslConfig, MslOutput]):
+class Msl(WeaklySupervised[MslConfig, MslOutput]):
     """Multi-sequence learning (Li, Liu, Jiao; AAAI 2022)."""
 
     name = "msl"
@@ -155,38 +154,34 @@ class Msl(Method[MslConfig, MslOutput]):
         paper="Li, Liu, Jiao: Self-Training Multi-Sequence Learning with Transformer for Weakly "
         "Supervised Video Anomaly Detection, AAAI 2022",
         inputs="snippet features",
-        supervision="video labels",
         checked="from the paper",
         evidence="loss by hand, stages, behaviour on planted anomalies",
         deviations=(
-            "predictions choose the sequences from the first step on, without the paper's first "
-            "stage, in which pseudo-labels do; K is halved at equal shares of the steps of one run",
+            "predictions select the sequences from the first step on, without the paper's first "
+            "stage, in which pseudo-labels do; K is halved after equal shares of one run's steps",
             "the ranking term is the mean over all pairs of an abnormal and a normal bag",
-            "chosen: two encoder layers of width 512 with four heads, a snippet head of two "
+            "our choice: two encoder layers of width 512 with four heads, a snippet head of two "
             "layers, Adam at 1e-4 with weight decay 5e-4, 3,000 steps of 32 + 32 bags",
         ),
     )
     Config = MslConfig
+    Network = MslNetwork
     recipe = Recipe(
         lr=1e-4, weight_decay=5e-4, steps=3_000, normal_bags=32, abnormal_bags=32, segments=32
     )
 
-    def network(self, dim: int, config: MslConfig) -> MslNetwork:
-        """A fresh network for features of length ``dim``."""
-        return MslNetwork(dim, config)
-
     def loss(self, output: MslOutput, labels: Tensor, config: MslConfig) -> Loss:
-        """Equation 8. Terms: ``rank`` of the videos' oddest sequences, ``video``."""
+        """Equation 8. Terms: ``rank`` of the videos' highest sequences, ``video``."""
         normal, abnormal = split_by_label(labels)
         length = sequence_length(output.snippets.shape[1], float(output.done[0]))
-        oddest = max_window_mean(output.snippets, length)  # eq. 3
-        rank = ranking_loss(oddest[abnormal], oddest[normal], config.margin)  # eq. 4
+        highest = max_window_mean(output.snippets, length)  # eq. 3
+        rank = ranking_loss(highest[abnormal], highest[normal], config.margin)  # eq. 4
         video = F.binary_cross_entropy_with_logits(output.video, labels.to(output.video.dtype))
         terms = {"rank": rank, "video": video}
         return Loss(rank + config.video * video, terms)
 
 
 def sequence_length(segments: int, done: float) -> int:
-    """K: ``mean_segments`` T at first, halved at equal shares of the training, 1 at its end."""
+    """K: ``segments`` at first, halved after equal shares of the training, 1 at the end."""
     halvings = segments.bit_length() - 1
     return max(1, segments >> min(int(done * (halvings + 1)), halvings))

@@ -1,11 +1,11 @@
-"""oddframe's own: small UR-DMUs that see a video or a snippet, linear paths, and what is normal.
+"""oddframe's own method: two small UR-DMUs with linear shortcuts, and the distance from normal.
 
-UR-DMU with what measurably helped on validation recordings, and without what did not;
-docs/methods.md has what each part gave. Two networks a quarter of the published width score
-together: one has UR-DMU's attention, one sees a snippet at a time; both learn by its loss with the
-uncertainty regulation, and each, at a half of what it says itself, is beside a linear path. To
-their logits comes how far a snippet lies from the training set's normal ones, the measure that
-BN-WVAD takes inside a network, here of the features. In the end a snippet's neighbours have a say.
+It is UR-DMU with the parts that improved results on validation recordings, and without those that
+did not (docs/methods.md has the results of each). Logits are the mean of two networks of a quarter
+of the published width, both trained by UR-DMU's loss without memories. One has UR-DMU's attention,
+the other one sees single snippets, and each is the sum of a linear shortcut and half of the deep
+part. Added to it is the distance of the features from those of normal training snippets, which
+BN-WVAD measures inside the network. A Gaussian smooths the logits over time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,19 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_LAYERS,
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import mean_over_crops, merge_crops
 from oddframe.methods.shared.scores import SmoothingNetwork, gaussian_blur
 from oddframe.methods.urdmu.attention import conv_embedding
@@ -27,32 +36,29 @@ from oddframe.methods.urdmu.method import UrDmu
 from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput, UrDmuWithShortcut
 
 _UR_DMU = UrDmu()
-# A video's snippets that say what is normal; more are thinned out evenly.
+# Snippets of a normal video that the statistics are computed from; of more, evenly spaced ones.
 _MAX_SNIPPETS_PER_VIDEO = 200
-# What training brings logits to: see the temperature in training/loop.py.
+# Size of logits after temperature scaling; see training/loop.py.
 _LOGIT_RANGE = 4.0
-# Where something does not move there is neither a logarithm nor a deviation.
-_LEAST, _LEAST_DEVIATION = 1e-6, 1e-3
+# Lower limits of distances, for the logarithm, and of standard deviations.
+_MIN_DISTANCE, _MIN_DEVIATION = 1e-6, 1e-3
 
 
-class OddframeConfig(BaseModel):
+class OddframeConfig(MethodConfig):
     """Settings of oddframe's own method.
 
     Attributes:
-        contextual: Networks that see the whole video, by UR-DMU's attention.
-        snippetwise: Networks that see a snippet at a time.
-        hidden: Width of each.
+        contextual: Number of networks with UR-DMU's attention over the video.
+        snippetwise: Number of networks that see single snippets.
+        hidden: Width of each network.
         heads: Attention heads.
         head_dim: Width of a head.
-        dropout: In attention's output and in the feed-forward network behind it.
-        deep_share: How much of a network's own logits a score has beside the linear path's.
-        distance: Weight of the distance from what is normal, in the deviations of logits and of
-            normal snippets' distances; 0: left out.
-        blur: Deviation, in snippets as the profile ``best`` reads them, of the Gaussian that logits
+        dropout: In attention's output and in the feed-forward network.
+        deep_share: Share of a network's deep logits that is added to the linear shortcut's.
+        distance: Weight of the distance from normal, relative to the size of the logits; 0: none.
+        blur: Standard deviation, in snippets of the profile ``best``, of the Gaussian that logits
             are smoothed with; 0: none.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     contextual: int = Field(default=1, ge=0, le=MAX_LAYERS)
     snippetwise: int = Field(default=1, ge=0, le=MAX_LAYERS)
@@ -67,12 +73,12 @@ class OddframeConfig(BaseModel):
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
         if not self.contextual + self.snippetwise:
-            raise ValueError("at least one network has to score: contextual or snippetwise")
+            raise ValueError("at least one network is needed: set contextual or snippetwise")
         return self
 
     @property
     def members(self) -> tuple[UrDmuConfig, ...]:
-        """The config of each network; without attention their depth is 0."""
+        """The config of each network; those without attention have depth 0."""
         contextual = UrDmuConfig(
             hidden=self.hidden,
             heads=self.heads,
@@ -88,13 +94,13 @@ class OddframeConfig(BaseModel):
 
 @dataclass(frozen=True)
 class OddframeOutput(Output):
-    """What the loss reads: of each network its own; scores and logits are of their mean."""
+    """What the loss reads. ``logits`` are the mean of the networks' logits."""
 
-    members: tuple[UrDmuOutput, ...]
+    members: tuple[UrDmuOutput, ...]  # Of each network
 
 
 class SnippetUrDmu(UrDmuNetwork):
-    """UR-DMU that sees one snippet at a time: an embedding without its neighbours, no attention."""
+    """UR-DMU on single snippets: an embedding with kernel 1, and no attention."""
 
     def __init__(self, dim: int, config: UrDmuConfig) -> None:
         super().__init__(dim, config)
@@ -102,17 +108,18 @@ class SnippetUrDmu(UrDmuNetwork):
 
 
 class NormalDistance(nn.Module):
-    """How far features lie from the normal ones of training, by each dimension's own deviation.
+    """Distance of features from those of normal training snippets.
 
-    The logarithm of the mean squared distance, in deviations of what normal snippets have, times a
-    scale; until it is calibrated, nothing.
+    It is the logarithm of the mean squared difference, divided by the standard deviation of each
+    dimension. That is standardised by the distances of normal snippets, and multiplied by a scale,
+    which is 0 before ``calibrate``.
     """
 
     mean: Tensor  # (D,) of normal snippets
-    deviation: Tensor  # (D,)
+    deviation: Tensor  # (D,) their standard deviation
     usual: Tensor  # () mean of their distances
-    spread: Tensor  # () deviation of these
-    scale: Tensor  # () what one deviation adds to a logit
+    spread: Tensor  # () standard deviation of their distances
+    scale: Tensor  # () added to a logit for each standard deviation
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -123,25 +130,25 @@ class NormalDistance(nn.Module):
         self.register_buffer("scale", torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T) to add to logits."""
+        """(B, T, D) -> (B, T), to be added to logits."""
         return self.scale * (self._distance(features) - self.usual) / self.spread
 
     def _distance(self, features: Tensor) -> Tensor:
         squared = ((features - self.mean) / self.deviation) ** 2
-        return squared.mean(-1).clamp(min=_LEAST).log()
+        return squared.mean(-1).clamp(min=_MIN_DISTANCE).log()
 
     def calibrate(self, normal: Tensor, scale: Tensor) -> None:
-        """Take ``normal`` snippets (N, D), N at least 2, as what is normal."""
+        """Compute the statistics of ``normal`` snippets (N, D), N at least 2; set the scale."""
         self.mean.copy_(normal.mean(0))
-        self.deviation.copy_(normal.std(0).clamp(min=_LEAST_DEVIATION))
-        found = self._distance(normal)
-        self.usual.copy_(found.mean())
-        self.spread.copy_(found.std().clamp(min=_LEAST_DEVIATION))
+        self.deviation.copy_(normal.std(0).clamp(min=_MIN_DEVIATION))
+        distances = self._distance(normal)
+        self.usual.copy_(distances.mean())
+        self.spread.copy_(distances.std().clamp(min=_MIN_DEVIATION))
         self.scale.copy_(scale)
 
 
 class OddframeNetwork(SmoothingNetwork):
-    """The mean logits of several networks and the distance from normal, smoothed along time."""
+    """The mean logits of several networks plus the distance from normal, smoothed over time."""
 
     def __init__(self, dim: int, config: OddframeConfig) -> None:
         super().__init__()
@@ -155,28 +162,28 @@ class OddframeNetwork(SmoothingNetwork):
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
         x, crops = merge_crops(features, labels)
         if labels is None:
-            logits = self.together(x) + self.distance(x)
+            logits = self.mean_logits(x) + self.distance(x)
             return mean_over_crops(gaussian_blur(logits, self.blur / spacing), crops)
         outputs = tuple(member(x, labels) for member in self.members)
         logits = torch.stack([output.logits for output in outputs]).mean(0)
         return OddframeOutput(logits.sigmoid(), logits, outputs)
 
-    def together(self, x: Tensor) -> Tensor:
-        """The networks' mean logits (B, T) of (B, T, D)."""
+    def mean_logits(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T) mean logits of the networks."""
         return torch.stack([member(x).logits for member in self.members]).mean(0)
 
     def calibrate(self, normal: Iterable[Tensor]) -> None:
-        """Find what is normal by the features (1, T, D) of ``normal`` videos."""
+        """Compute the statistics of the features (1, T, D) of each of the ``normal`` videos."""
         snippets, logits = [], []
         for video in normal:
             kept = slice(None, None, video.shape[1] // _MAX_SNIPPETS_PER_VIDEO + 1)
             snippets.append(video[0, kept])
-            logits.append(self.together(video)[0, kept])
+            logits.append(self.mean_logits(video)[0, kept])
         x = torch.cat(snippets)
         if len(x) > 1:
-            # Where the temperature brings all but one in twenty logits.
-            typical = torch.cat(logits).abs().quantile(0.95) / _LOGIT_RANGE
-            self.distance.calibrate(x, self.weight * typical)
+            # Temperature scaling will divide logits by this: 95 % are then within the range.
+            temperature = torch.cat(logits).abs().quantile(0.95) / _LOGIT_RANGE
+            self.distance.calibrate(x, self.weight * temperature)
 
 
 def _member(dim: int, config: UrDmuConfig) -> UrDmuWithShortcut:
@@ -184,7 +191,7 @@ def _member(dim: int, config: UrDmuConfig) -> UrDmuWithShortcut:
     return UrDmuWithShortcut(dim, network(dim, config), config.deep_share)
 
 
-class Oddframe(Method[OddframeConfig, OddframeOutput]):
+class Oddframe(WeaklySupervised[OddframeConfig, OddframeOutput]):
     """oddframe's own method."""
 
     name = "oddframe"
@@ -193,11 +200,11 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
     info = MethodInfo(
         paper="Ours; its parts are UR-DMU's (Zhou, Yu, Yang, AAAI 2023)",
         inputs="snippet features",
-        supervision="video labels",
         checked="ours",
-        evidence="its networks are UR-DMUs, one without attention; loss and scores are their means",
+        evidence="its networks are UR-DMUs, one without attention; loss and logits are their means",
     )
     Config = OddframeConfig
+    Network = OddframeNetwork
     supports_microbatches = True
     recipe = Recipe(
         lr=3e-4,
@@ -209,27 +216,23 @@ class Oddframe(Method[OddframeConfig, OddframeOutput]):
         average=0.98,
     )
 
-    def network(self, dim: int, config: OddframeConfig) -> OddframeNetwork:
-        """A fresh network for features of length ``dim``."""
-        return OddframeNetwork(dim, config)
-
     def loss(self, output: OddframeOutput, labels: Tensor, config: OddframeConfig) -> Loss:
-        """UR-DMU's, the mean over the networks: each learns as if it were alone."""
-        each = zip(output.members, config.members, strict=True)
-        losses = [_UR_DMU.loss(one, labels, settings) for one, settings in each]
+        """The mean of UR-DMU's loss over the networks: each is trained independently."""
+        members = zip(output.members, config.members, strict=True)
+        losses = [_UR_DMU.loss(each, labels, settings) for each, settings in members]
         total = torch.stack([loss.total for loss in losses]).mean()
         names = losses[0].terms
         terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
         return Loss(total, terms)
 
     def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
-        """Find what is normal; unlike a scale it moves snippets past each other."""
+        """Set the distance from normal; unlike a scale, it changes the order of snippets."""
         if isinstance(network, OddframeNetwork) and network.weight:
             network.calibrate(normal)
 
     def parameter_groups(self, network: nn.Module, config: OddframeConfig) -> list[dict[str, Any]]:
-        """Networks and linear paths, each with its own rate."""
+        """One group of all networks and one of all linear shortcuts, which have their own rate."""
         members = zip(network.get_submodule("members").children(), config.members, strict=True)
-        groups = [_UR_DMU.parameter_groups(one, settings) for one, settings in members]
+        groups = [_UR_DMU.parameter_groups(each, settings) for each, settings in members]
         deep, linear = ([p for each in groups for p in each[i]["params"]] for i in (0, 1))
         return [{"params": deep}, {**groups[0][1], "params": linear}]

@@ -1,9 +1,9 @@
-"""PEL4VAD, its visual branch: attention that is global and local at once, and a causal classifier.
+"""PEL4VAD, the visual branch: global and local attention, and a causal classifier.
 
 Pu, Wu, Yang, Wang, "Learning Prompt-Enhanced Context Features for Weakly-Supervised Video Anomaly
 Detection", IEEE TIP 2024 (arXiv 2306.14451). Temporal context aggregation (TCA) adds a learnt
-function of the distance to the attention's weights and mixes what all snippets and what near ones
-say. Attributes carry the names of the published code.
+function of the temporal distance to the attention logits, and mixes global and local attention.
+Attributes have the names in the published code.
 """
 
 from __future__ import annotations
@@ -11,16 +11,24 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import top_k_mean, top_k_size
 from oddframe.methods.shared.scores import Smoothing, smooth_logits
 
-# What the published settings for XD-Violence have otherwise than those for UCF-Crime.
+# Published settings for XD-Violence that differ from those for UCF-Crime.
 XD_SETTINGS: dict[str, Any] = {
     "gamma": 0.06,
     "bias": 0.02,
@@ -31,25 +39,23 @@ XD_SETTINGS: dict[str, Any] = {
 }
 
 
-class Pel4VadConfig(BaseModel):
+class Pel4VadConfig(MethodConfig):
     """Settings of PEL4VAD's visual branch.
 
     Attributes:
-        setting: Published settings, for UCF-Crime or XD-Violence; single fields can still be given.
-        width: Of queries, keys and values.
-        window: Snippets that the local attention sees, half of them before and half after.
-        gamma: How fast the prior falls with the distance at first (equation 5).
-        bias: Where it is highest.
-        power_norm: Take roots of what attention gives, and bring each dimension to length 1 over
-            the snippets.
-        out: Width of what the classifier reads.
-        kernel: Snippets that the classifier sees, the last one its own.
-        dropout: Behind both layers of the feed-forward network.
+        setting: Published settings for UCF-Crime or XD-Violence; fields that are given win.
+        width: Width of queries, keys and values.
+        window: Width of the local attention, in snippets.
+        gamma: Initial gamma of the distance prior (equation 5).
+        bias: Its initial bias.
+        power_norm: Whether the attention's output is replaced by its signed square root, and each
+            dimension is L2-normalised over the snippets.
+        out: Width of the encoder's output.
+        kernel: Kernel of the causal classifier: a snippet and those before it.
+        dropout: After both layers of the feed-forward network.
         smooth: How scores are smoothed at test.
-        smooth_width: Over how many snippets.
+        smooth_width: Width of the smoothing, in snippets.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     setting: Literal["ucf", "xd"] = "ucf"
     width: int = Field(default=128, ge=1, le=MAX_WIDTH)
@@ -72,20 +78,20 @@ class Pel4VadConfig(BaseModel):
 
 
 class DistancePrior(nn.Module):
-    """exp(-|gamma d^2 - bias|) of the distance d in snippets (equation 5), both learnt."""
+    """exp(-|gamma d^2 - bias|) of the distance d in snippets, both learnt (equation 5)."""
 
     def __init__(self, gamma: float, bias: float) -> None:
         super().__init__()
         self.w = nn.Parameter(torch.full((1,), gamma))
         self.b = nn.Parameter(torch.full((1,), bias))
 
-    def forward(self, apart: Tensor) -> Tensor:
+    def forward(self, distance: Tensor) -> Tensor:
         """(T, T) distances -> (T, T)."""
-        return torch.exp(-(self.w * apart.square() - self.b).abs())
+        return torch.exp(-(self.w * distance.square() - self.b).abs())
 
 
 class ContextAttention(nn.Module):
-    """One head over all snippets and over near ones, mixed (equations 3 to 8)."""
+    """Single-head attention, global and local, mixed by a learnt share (equations 3 to 8)."""
 
     def __init__(self, dim: int, config: Pel4VadConfig) -> None:
         super().__init__()
@@ -96,14 +102,14 @@ class ContextAttention(nn.Module):
         self.v = nn.Linear(dim, config.width)
         self.o = nn.Linear(config.width, dim)
 
-    def forward(self, x: Tensor, prior: Tensor, near: Tensor) -> Tensor:
-        """(B, T, D), (T, T) and a mask (T, T) -> (B, T, D)."""
+    def forward(self, x: Tensor, prior: Tensor, window: Tensor) -> Tensor:
+        """(B, T, D), prior (T, T) and mask of the local window (T, T) -> (B, T, D)."""
         weights = self.q(x) @ self.k(x).mT / self.config.width**0.5 + prior
         v = self.v(x)
-        far = weights.softmax(-1) @ v
-        close = weights.masked_fill(~near, -torch.inf).softmax(-1) @ v
+        over_all = weights.softmax(-1) @ v
+        over_window = weights.masked_fill(~window, -torch.inf).softmax(-1) @ v
         share = self.alpha.sigmoid()
-        y = share * far + (1 - share) * close
+        y = share * over_all + (1 - share) * over_window
         if self.config.power_norm:
             y = F.normalize(F.relu(y).sqrt() - F.relu(-y).sqrt(), dim=1)  # Over the snippets.
         z: Tensor = self.o(y)
@@ -115,7 +121,7 @@ class ContextEncoder(nn.Module):
 
     def __init__(self, dim: int, config: Pel4VadConfig) -> None:
         super().__init__()
-        self.reach = config.window // 2
+        self.radius = config.window // 2
         self.self_attn = ContextAttention(dim, config)
         self.linear1 = nn.Conv1d(dim, dim // 2, 1)
         self.linear2 = nn.Conv1d(dim // 2, config.out, 1)
@@ -125,9 +131,9 @@ class ContextEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, out, T)."""
-        at = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
-        apart = (at[:, None] - at).abs()
-        x = self.norm(x + self.self_attn(x, self.loc_adj(apart), apart <= self.reach))
+        index = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+        distance = (index[:, None] - index).abs()
+        x = self.norm(x + self.self_attn(x, self.loc_adj(distance), distance <= self.radius))
         y = self.dropout(F.gelu(self.linear1(x.mT)))
         z: Tensor = self.dropout(F.gelu(self.linear2(y)))
         return z
@@ -141,12 +147,12 @@ class Pel4VadNetwork(nn.Module):
         self.config = config
         self.self_attention = ContextEncoder(dim, config)
         self.classifier = CausalConv1d(config.out, 1, config.kernel)
-        init_xavier(self, biases=True)
+        init_xavier(self, keep_biases=True)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        Scores are smoothed, but for those of training (with ``labels``).
+        Scores are smoothed, except in training (with ``labels``).
         """
         x, crops = merge_crops(features, labels)
         logits = self.classifier(self.self_attention(x)).squeeze(1)
@@ -155,7 +161,7 @@ class Pel4VadNetwork(nn.Module):
         return mean_over_crops(logits, crops)
 
 
-class Pel4Vad(Method[Pel4VadConfig, Output]):
+class Pel4Vad(WeaklySupervised[Pel4VadConfig, Output]):
     """Prompt-enhanced context features, the visual branch (Pu et al.; 2023)."""
 
     name = "pel4vad"
@@ -165,28 +171,24 @@ class Pel4Vad(Method[Pel4VadConfig, Output]):
         paper="Pu, Wu, Yang, Wang: Learning Prompt-Enhanced Context Features for "
         "Weakly-Supervised Video Anomaly Detection, 2023 (IEEE TIP 2024)",
         inputs="snippet features",
-        supervision="video labels",
         checked="parity",
         evidence="scores, intermediates, smoothing and the loss without prompts of the published "
         "code, in its settings for UCF-Crime and XD-Violence",
         deviations=(
-            "the visual branch alone: no prompts from a language model, so no term that draws "
-            "features to them; the published figures are with prompts",
-            "bags are brought to 200 segments by means, where the published loader pads short "
-            "videos with zeros",
-            "the learning rate stays, where the published code lets it fall along a cosine",
+            "the visual branch only: without prompts from a language model and the loss term that "
+            "aligns features with them; the published results are with prompts",
+            "bags are averaged to 200 segments, where the published loader pads short videos with "
+            "zeros",
+            "the learning rate is constant, where the published code has a cosine schedule",
         ),
     )
     Config = Pel4VadConfig
+    Network = Pel4VadNetwork
     recipe = Recipe(lr=5e-4, steps=6_300, normal_bags=64, abnormal_bags=64, segments=200)
 
-    def network(self, dim: int, config: Pel4VadConfig) -> Pel4VadNetwork:
-        """A fresh network for features of length ``dim``, at least 2."""
-        return Pel4VadNetwork(dim, config)
-
     def loss(self, output: Output, labels: Tensor, config: Pel4VadConfig) -> Loss:  # noqa: ARG002
-        """Equation 12: cross-entropy of the mean of the top k = T // 16 + 1 scores of an abnormal
-        video, of the highest score of a normal one."""
+        """Equation 12: cross-entropy of the mean top k = T // 16 + 1 scores of an abnormal video,
+        and of the highest score of a normal one."""
         top = top_k_mean(output.scores, top_k_size(output.scores.shape[1]))
         bags = torch.where(labels < 0.5, output.scores.amax(1), top)
         total = F.binary_cross_entropy(bags, labels.to(bags.dtype))

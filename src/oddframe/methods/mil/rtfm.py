@@ -1,9 +1,10 @@
-"""RTFM: what is odd has long feature vectors.
+"""RTFM: ranking by feature magnitude, which is larger for abnormal snippets.
 
 Tian, Pang, Chen, Singh, Verjans, Carneiro, "Weakly-supervised Video Anomaly Detection with Robust
-Temporal Feature Magnitude Learning", ICCV 2021. A multi-scale temporal network turns features into
-features; the k longest of a video stand for it, and are pushed to be long in abnormal videos and
-short in normal ones. Attributes carry the names of the published checkpoints.
+Temporal Feature Magnitude Learning", ICCV 2021. A multi-scale temporal network transforms the
+features. The k features of largest L2 norm represent a video: the loss increases their norm in
+abnormal videos and decreases it in normal ones. Attributes have the names in the published
+checkpoints.
 """
 
 from __future__ import annotations
@@ -12,30 +13,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import init_xavier
 from oddframe.methods.shared.mil import mean_at, pair_up, smoothness, split_by_label, top_k_indices
 
 
-class RtfmConfig(BaseModel):
+class RtfmConfig(MethodConfig):
     """Settings of RTFM.
 
     Attributes:
         hidden: Width of each of the four branches.
-        dropout: Before the head and inside it; while training also the share of snippets that
-            cannot be chosen.
-        k: Snippets that stand for a video.
-        margin: Length that abnormal videos' features are drawn to (m of equation 3).
+        dropout: Before the head and inside it; in training also the share of snippets that cannot
+            be selected.
+        k: Snippets selected from a video.
+        margin: Target norm of the selected features of abnormal videos (m of equation 3).
         magnitude: Weight of the feature magnitude loss.
-        smooth: Weight of the smoothness of scores.
-        sparse: Weight of their sparsity.
+        smooth: Weight of the smoothness term.
+        sparse: Weight of the sparsity term.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=2, le=MAX_WIDTH)
     dropout: float = Field(default=0.7, ge=0, lt=1)
@@ -50,20 +57,20 @@ class RtfmConfig(BaseModel):
 class RtfmOutput(Output):
     """What the loss reads."""
 
-    features: Tensor  # (B, C, T, D) X, what the temporal network makes of each crop
-    magnitude: Tensor  # (B, T) length of X, mean over crops
-    choice: Tensor  # (B, T) the same, zero where a snippet cannot be chosen
+    features: Tensor  # (B, C, T, D) X, the temporal network's output for each crop
+    magnitude: Tensor  # (B, T) L2 norm of X, mean over crops
+    choice: Tensor  # (B, T) the same, 0 for snippets that cannot be selected
 
 
 class NonLocalBlock(nn.Module):
-    """Every snippet attends to all others by dot products over T, without a softmax."""
+    """Attention over all snippets by dot products divided by T, without a softmax."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         inner = width // 2
         self.g = nn.Conv1d(width, inner, 1)
         norm = nn.BatchNorm1d(width)
-        nn.init.zeros_(norm.weight)  # At first there is nothing non-local.
+        nn.init.zeros_(norm.weight)  # The block starts as the identity.
         self.W = nn.Sequential(nn.Conv1d(inner, width, 1), norm)
         self.theta = nn.Conv1d(width, inner, 1)
         self.phi = nn.Conv1d(width, inner, 1)
@@ -76,7 +83,7 @@ class NonLocalBlock(nn.Module):
 
 
 class MultiScaleTemporalNetwork(nn.Module):
-    """The multi-scale temporal network (section 3.2): near and far snippets, plus the input."""
+    """The multi-scale temporal network (section 3.2): dilated convolutions and attention."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -94,9 +101,8 @@ class MultiScaleTemporalNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, T, D) -> the same shape."""
         x = features.transpose(1, 2)
-        near = [self.conv_1(x), self.conv_2(x), self.conv_3(x)]
-        far = self.non_local(self.conv_4(x))
-        y: Tensor = self.conv_5(torch.cat([*near, far], dim=1))
+        local = [self.conv_1(x), self.conv_2(x), self.conv_3(x)]
+        y: Tensor = self.conv_5(torch.cat([*local, self.non_local(self.conv_4(x))], dim=1))
         return (y + x).transpose(1, 2)
 
 
@@ -115,7 +121,7 @@ class RtfmNetwork(nn.Module):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` it is the ``RtfmOutput`` of the loss, of all crops of a video together.
+        With ``labels`` it returns the ``RtfmOutput`` of the loss. It takes several crops, too.
         """
         crops = features.unsqueeze(1) if features.ndim == 3 else features
         x = self.dropout(self.Aggregate(crops.flatten(0, 1)))
@@ -131,7 +137,7 @@ class RtfmNetwork(nn.Module):
         return RtfmOutput(scores, mean, x, magnitude, choice)
 
 
-class Rtfm(Method[RtfmConfig, RtfmOutput]):
+class Rtfm(WeaklySupervised[RtfmConfig, RtfmOutput]):
     """Robust temporal feature magnitude learning (Tian et al.; ICCV 2021)."""
 
     name = "rtfm"
@@ -140,42 +146,38 @@ class Rtfm(Method[RtfmConfig, RtfmOutput]):
     info = MethodInfo(
         paper="Tian, Pang, Chen, Singh, Verjans, Carneiro: Weakly-supervised Video Anomaly "
         "Detection with Robust Temporal Feature Magnitude Learning, ICCV 2021",
-        inputs="snippet features, of any length where the published code takes 2048",
-        supervision="video labels",
+        inputs="snippet features, of any length (2048 in the published code)",
         checked="parity",
         evidence="scores, intermediates, selections, losses, gradients and an Adam step of the "
         "published code",
         deviations=(
-            "an item of training is one crop, where the published code averages the lengths of "
-            "ten crops of a video before it chooses",
+            "a training item is one crop, where the published code averages the norms of ten crops "
+            "of a video before it selects",
         ),
     )
     Config = RtfmConfig
+    Network = RtfmNetwork
     recipe = Recipe(
         lr=1e-3, weight_decay=5e-3, steps=15_000, normal_bags=32, abnormal_bags=32, segments=32
     )
-
-    def network(self, dim: int, config: RtfmConfig) -> RtfmNetwork:
-        """A fresh network for features of length ``dim``."""
-        return RtfmNetwork(dim, config)
 
     def loss(self, output: RtfmOutput, labels: Tensor, config: RtfmConfig) -> Loss:
         """Equations 2 to 4 and 9. Terms: ``cls``, ``magnitude``, ``smooth``, ``sparse``.
 
         The i-th normal video is paired with the i-th abnormal one. As in the published code,
-        smoothness and sparsity take the abnormal videos of a batch for one row of scores.
+        smoothness and sparsity treat the abnormal videos of a batch as one sequence of scores.
         """
         normal, abnormal = split_by_label(labels)
-        chosen = top_k_indices(output.choice, config.k)
-        top = mean_at(output.scores, chosen)  # eq. 4
+        selected = top_k_indices(output.choice, config.k)
+        top = mean_at(output.scores, selected)  # eq. 4
         cls = F.binary_cross_entropy(top, labels.to(top.dtype))
 
         crops = output.features.shape[1]
-        each = output.features.flatten(0, 1)
-        mean = mean_at(each, chosen.repeat_interleave(crops, dim=0))  # eq. 2
-        length = mean.norm(dim=-1).view(-1, crops)
-        short, long = pair_up(length[normal], length[abnormal])
-        magnitude = ((config.margin - long).abs() + short).square().mean()  # eq. 3
+        features = output.features.flatten(0, 1)
+        mean = mean_at(features, selected.repeat_interleave(crops, dim=0))  # eq. 2
+        norms = mean.norm(dim=-1).view(-1, crops)
+        small, large = pair_up(norms[normal], norms[abnormal])
+        magnitude = ((config.margin - large).abs() + small).square().mean()  # eq. 3
 
         row = output.scores[abnormal].flatten()
         smooth, sparse = smoothness(row), row.norm()  # eq. 9

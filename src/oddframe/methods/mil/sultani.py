@@ -1,36 +1,42 @@
-"""Deep MIL ranking: the method that began the field.
+"""Deep MIL ranking, the first weakly supervised method of the field.
 
-Sultani, Chen, Shah, "Real-World Anomaly Detection in Surveillance Videos", CVPR 2018. Every snippet
-is scored alone by three layers; the oddest snippet of an abnormal video must score higher than the
-oddest of a normal one.
+Sultani, Chen, Shah, "Real-World Anomaly Detection in Surveillance Videos", CVPR 2018. Three layers
+score each snippet by itself. The highest score of an abnormal video must be higher than the highest
+score of a normal one.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    WeaklySupervised,
+)
 from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
 from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
 
 
-class SultaniConfig(BaseModel):
+class SultaniConfig(MethodConfig):
     """Settings of deep MIL ranking.
 
     Attributes:
         hidden: Width of the first layer.
         bottleneck: Width of the second.
-        dropout: Behind both.
-        margin: By which abnormal bags shall score higher (1 in equation 5).
+        dropout: After both.
+        margin: Margin of the ranking loss (1 in equation 5).
         smooth: Weight of the smoothness term, lambda 1 of equation 6.
         sparse: Weight of the sparsity term, lambda 2.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
@@ -54,7 +60,7 @@ class SultaniNetwork(nn.Module):
         return mean_over_crops(self.layers(F.normalize(x, dim=-1)).squeeze(-1), crops)
 
 
-class Sultani(Method[SultaniConfig, Output]):
+class Sultani(WeaklySupervised[SultaniConfig, Output]):
     """Deep MIL ranking (Sultani, Chen, Shah; CVPR 2018)."""
 
     name = "sultani"
@@ -63,20 +69,20 @@ class Sultani(Method[SultaniConfig, Output]):
     info = MethodInfo(
         paper="Sultani, Chen, Shah: Real-World Anomaly Detection in Surveillance Videos, CVPR 2018",
         inputs="snippet features, L2-normalised",
-        supervision="video labels",
         checked="parity",
         evidence="scores, loss and gradients of the published network and loss, run on Theano; the "
-        "loss is theirs over the number of abnormal bags",
+        "loss is theirs divided by the number of abnormal bags",
         deviations=(
             "the ranking term is the mean over all pairs of an abnormal and a normal bag, the "
             "other two are means over abnormal bags",
-            "the weights' penalty, 1e-3 times their squared norm, is a weight decay of 2e-3",
-            "the authors' code adds the loss up over its 30 abnormal bags, so that the penalty "
-            "counts a thirtieth of what it does here; its learning rate is 1e-2",
+            "the penalty of the weights, 1e-3 times their squared norm, is a weight decay of 2e-3",
+            "the authors' code sums the loss over its 30 abnormal bags, so the penalty there has "
+            "1/30 of its weight here; its learning rate is 1e-2",
             "the paper gives no number of steps: 20,000 as in the authors' code",
         ),
     )
     Config = SultaniConfig
+    Network = SultaniNetwork
     recipe = Recipe(
         optimiser="adagrad",
         lr=1e-3,
@@ -87,16 +93,12 @@ class Sultani(Method[SultaniConfig, Output]):
         segments=32,
     )
 
-    def network(self, dim: int, config: SultaniConfig) -> SultaniNetwork:
-        """A fresh network for features of length ``dim``."""
-        return SultaniNetwork(dim, config)
-
     def loss(self, output: Output, labels: Tensor, config: SultaniConfig) -> Loss:
         """Equation 6. Terms: ``rank``, and ``smooth`` and ``sparse`` of the abnormal bags."""
         normal, abnormal = split_by_label(labels)
-        highest, odd = output.scores.amax(1), output.scores[abnormal]
+        highest, scores = output.scores.amax(1), output.scores[abnormal]
         rank = ranking_loss(highest[abnormal], highest[normal], config.margin)  # eq. 4, 5
-        smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
+        smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
         total = rank + config.smooth * smooth + config.sparse * sparse
         terms = {"rank": rank, "smooth": smooth, "sparse": sparse}
         return Loss(total, terms)
@@ -106,7 +108,7 @@ class Sultani(Method[SultaniConfig, Output]):
         network: nn.Module,
         config: SultaniConfig,  # noqa: ARG002
     ) -> list[dict[str, Any]]:
-        """Weights, and biases, which equation 7 does not pull to zero."""
+        """Biases have no weight decay: equation 7 penalises weights only."""
         parameters = list(network.parameters())
         return [
             {"params": [p for p in parameters if p.ndim > 1]},

@@ -1,17 +1,17 @@
-"""Hasan et al.: an autoencoder that has only seen normal frames rebuilds odd ones badly.
+"""Hasan et al.: an autoencoder trained on normal frames reconstructs abnormal ones badly.
 
 Hasan, Choi, Neumann, Roy-Chowdhury, Davis, "Learning Temporal Regularity in Video Sequences"
 (CVPR 2016), the autoencoder on frames. A stack X of 10 grey frames goes through convolutions
-512 (11x11, stride 4), pooling, 256 (5x5), pooling, 128 (3x3) and their mirror image f:
+512 (11x11, stride 4), pooling, 256 (5x5), pooling, 128 (3x3) and the same layers in reverse order,
+which together are f:
 
     loss    1 / N  sum over stacks of  |X - f(X)|^2, and a penalty of the weights
     error   e = |X - f(X)|^2
     score   (e - min e) / (max e - min e) over a video, high where it is not regular
 
-Here the score is e on a scale that normal video sets (``OneClassNetwork``), so that a video in
-which
-nothing happens has no frame of score 1; ``per_video`` is the published one. Errors are means over
-pixels, which changes no order.
+Here scores are e scaled by normal video (``OneClassNetwork``), so a video in which nothing happens
+has no frame of score 1; ``per_video`` gives the published scores. Errors are means over pixels,
+which does not change the order.
 """
 
 from __future__ import annotations
@@ -21,37 +21,35 @@ from math import isqrt
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe
-from oddframe.methods.one_class.base import OneClassNetwork
+from oddframe.methods.base import MAX_WIDTH, Loss, MethodConfig, MethodInfo, Output, Recipe
+from oddframe.methods.one_class.base import OneClass, OneClassNetwork
 from oddframe.methods.shared.layers import mean_over_crops, merge_crops
 
-# Stacks that go through the network together where no gradient is wanted.
+# Stacks in one pass through the network if no gradient is needed.
 _STACKS_PER_CHUNK = 32
-# Logits of the least and the most regular stack of a video, with ``per_video``.
+# With ``per_video``, logits of a video's most and least regular stack are minus and plus this.
 _PER_VIDEO_LOGIT = 4.0
 
 
 _Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
 
-class HasanConfig(BaseModel):
+class HasanConfig(MethodConfig):
     """Settings of Hasan et al.
 
     Attributes:
-        frames: Of a stack; its pictures are square.
+        frames: Frames of a stack; they are square.
         widths: Channels of the three convolutions.
-        kernel: Of the first one, pixels.
-        stride: Of the first one, pixels.
-        per_video: Scores are brought to the same range in each video, as published: then one frame
-            of every video is as odd as can be, and a threshold means nothing.
+        kernel: Kernel of the first convolution, in pixels.
+        stride: Its stride, in pixels.
+        per_video: Whether scores are scaled to the same range in each video, as published. Then
+            every video has a frame of the highest score, and a threshold is meaningless.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     frames: int = Field(default=10, ge=1, le=MAX_WIDTH)
     widths: tuple[_Width, _Width, _Width] = (512, 256, 128)
@@ -62,20 +60,13 @@ class HasanConfig(BaseModel):
 
 @dataclass(frozen=True)
 class HasanOutput(Output):
-    """What the loss reads besides.
+    """What the loss reads."""
 
-    Attributes:
-        errors: (B, T) mean squared error of each stack's pixels.
-    """
-
-    errors: Tensor
+    errors: Tensor  # (B, T) mean squared error of each stack's pixels
 
 
 class Autoencoder(nn.Module):
-    """Stacks (N, frames, height, width) -> the same, rebuilt from what is left between.
-
-    Unpooling puts values back to where the pooling took them from.
-    """
+    """Reconstructs stacks (N, frames, height, width). Unpooling uses the indices of pooling."""
 
     def __init__(self, config: HasanConfig) -> None:
         super().__init__()
@@ -106,16 +97,20 @@ class Autoencoder(nn.Module):
 
 
 def _unpooled(x: Tensor, at: Tensor, like: Tensor) -> Tensor:
-    """``x`` at the places ``at`` of a picture ``like`` what was pooled, zeros between."""
+    """``x`` at the indices ``at`` of an image shaped ``like`` the unpooled one, zeros elsewhere."""
     empty = x.new_zeros(like.shape).flatten(2)
     return empty.scatter(2, at.flatten(2), x.flatten(2)).view(like.shape)
 
 
 class HasanNetwork(OneClassNetwork):
-    """Errors of an autoencoder on stacks of frames, of which the mean picture is taken away."""
+    """Reconstruction errors of stacks of frames, standardised by normal ones.
+
+    Raises:
+        UsageError: ``dim`` is not that of a stack of square frames.
+    """
 
     picture: Tensor  # (height, width) mean of all normal frames
-    spread: Tensor  # () deviation of all normal pixels from it
+    spread: Tensor  # () standard deviation of all normal pixels from it
 
     def __init__(self, dim: int, config: HasanConfig) -> None:
         super().__init__()
@@ -145,25 +140,25 @@ class HasanNetwork(OneClassNetwork):
         return HasanOutput(output.scores, output.logits, errors)
 
     def distance(self, features: Tensor) -> Tensor:
-        """(..., D) -> (...) mean squared error of the pixels, in normal ones' variance."""
+        """(..., D) -> (...) mean squared error of the pixels, divided by the normal variance."""
         flat = features.flatten(0, -2)
         parts = [flat] if torch.is_grad_enabled() else torch.split(flat, _STACKS_PER_CHUNK)
         return torch.cat([self._errors(part) for part in parts]).view(features.shape[:-1])
 
     def _errors(self, flat: Tensor) -> Tensor:
         stacks = (flat.view(-1, *self.shape) - self.picture) / self.spread
-        missed: Tensor = self.autoencoder(stacks) - stacks
-        return missed.square().flatten(1).mean(1)
+        residual: Tensor = self.autoencoder(stacks) - stacks
+        return residual.square().flatten(1).mean(1)
 
     def fit_snippets(self, snippets: Tensor) -> None:
-        """The mean picture of ``snippets`` (N, D), and how far pixels are from it."""
+        """Compute mean image and standard deviation of normal ``snippets`` (N, D)."""
         stacks = snippets.view(-1, *self.shape)
         self.picture.copy_(stacks.mean((0, 1)))
         squares = sum(float((part - self.picture).square().sum()) for part in stacks)
         self.spread.fill_((squares / stacks.numel()) ** 0.5 or 1.0)
 
 
-class Hasan(Method[HasanConfig, HasanOutput]):
+class Hasan(OneClass[HasanConfig, HasanOutput]):
     """A convolutional autoencoder on stacks of normal frames."""
 
     name = "hasan"
@@ -173,21 +168,22 @@ class Hasan(Method[HasanConfig, HasanOutput]):
         paper="Hasan, Choi, Neumann, Roy-Chowdhury, Davis: Learning Temporal Regularity in Video "
         "Sequences, CVPR 2016",
         inputs="stacks of 10 grey frames",
-        supervision="normal videos",
         checked="from the paper",
-        evidence="errors, loss and gradients by hand; a square that turns and speeds up is found",
+        evidence="errors, loss and gradients by hand; it detects a square that turns and speeds up",
         deviations=(
-            "frames of 96x96 pixels (backbone grey_10x96x96) unless grey_10x227x227, the paper's, "
-            "is asked for",
-            "a stack has one error, and a frame the mean over the stacks that it is in",
-            "scores are on a scale that normal video sets, not min-max normalised a video "
-            "(per_video: true does that)",
-            "stacks of frames that follow each other only, none with frames left out",
-            "pixels less the mean picture, over one deviation; tanh between layers, none at the "
-            "end; rate, decay and number of steps are chosen by us; bags of the recipe are stacks",
+            "frames of 96x96 pixels (backbone grey_10x96x96) by default, where the paper's are "
+            "227x227 (grey_10x227x227)",
+            "a stack has one error, and a frame the mean error of its stacks",
+            "scores are scaled by normal video, not min-max normalised for each video (per_video: "
+            "true does that)",
+            "stacks of consecutive frames only, none with frames left out",
+            "pixels are standardised by the mean image and one standard deviation; tanh between "
+            "layers, none at the end; our choice: learning rate, weight decay and number of steps; "
+            "bags of the recipe are stacks",
         ),
     )
     Config = HasanConfig
+    Network = HasanNetwork
     recipe = Recipe(
         optimiser="adagrad",
         lr=1e-2,
@@ -197,20 +193,11 @@ class Hasan(Method[HasanConfig, HasanOutput]):
         abnormal_bags=0,
         segments=1,
     )
-    one_class = True
-    trained_by_steps = True
+    closed_form = False
     backbones = ("grey_10x96x96", "grey_10x227x227")
 
-    def network(self, dim: int, config: HasanConfig) -> HasanNetwork:
-        """A network that has seen nothing yet.
-
-        Raises:
-            UsageError: ``dim`` is not that of a stack of square frames.
-        """
-        return HasanNetwork(dim, config)
-
     def loss(self, output: HasanOutput, labels: Tensor, config: HasanConfig) -> Loss:  # noqa: ARG002
-        """The mean error of the normal bags; abnormal ones teach nothing.
+        """The mean error of the normal bags; abnormal ones are ignored.
 
         The paper's penalty of the weights is the recipe's weight decay.
         """

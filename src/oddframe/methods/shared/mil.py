@@ -1,7 +1,4 @@
-"""Multiple-instance learning: which snippets stand for a bag, and what is asked of them.
-
-Scores along time: how smooth and how rare they should be.
-"""
+"""Multiple-instance learning: selecting the snippets of a bag, and losses on their scores."""
 
 from __future__ import annotations
 
@@ -11,40 +8,8 @@ from torch.nn import functional as F
 from oddframe.errors import UsageError
 
 
-def top_k_size(length: int) -> int:
-    """k = T // 16 + 1, the field's rule, for bags of ``format_duration`` T snippets."""
-    return length // 16 + 1
-
-
-def top_k_indices(scores: Tensor, k: int) -> Tensor:
-    """Indices (B, k) of the k highest of ``scores`` (B, T); all of them where T is less."""
-    return scores.topk(min(k, scores.shape[1]), dim=1).indices
-
-
-def mean_at(values: Tensor, index: Tensor) -> Tensor:
-    """Mean over the snippets (B, k) of ``values`` (B, T) or (B, T, H)."""
-    index = index if values.ndim == 2 else index.unsqueeze(-1)
-    return values.take_along_dim(index, dim=1).mean(1)
-
-
-def top_k_mean(scores: Tensor, k: int) -> Tensor:
-    """(B, T) -> (B,) mean of the k highest."""
-    return mean_at(scores, top_k_indices(scores, k))
-
-
-def max_window_mean(scores: Tensor, length: int) -> Tensor:
-    """(B, T) -> (B,) highest mean of ``format_duration`` snippets in a row, at most T."""
-    return scores.unfold(1, length, 1).mean(-1).amax(1)
-
-
-def top_k_bce(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of the mean of the top k = T // 16 + 1 scores (B, T) and the labels (B,)."""
-    top = top_k_mean(scores, top_k_size(scores.shape[1]))
-    return F.binary_cross_entropy(top, labels.to(top.dtype))
-
-
 def split_by_label(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the normal and of the abnormal bags among ``labels`` (B,).
+    """Indices of the normal and of the abnormal bags, by their ``labels`` (B,).
 
     Raises:
         UsageError: there is no normal or no abnormal bag.
@@ -56,13 +21,45 @@ def split_by_label(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pair_up(normal: Tensor, abnormal: Tensor) -> tuple[Tensor, Tensor]:
-    """The i-th row of one with the i-th of the other; where one kind is short, it starts over."""
+    """Pair the i-th rows of both; the shorter one is repeated."""
     pairs = arange(max(len(normal), len(abnormal)), device=normal.device)
     return normal[pairs % len(normal)], abnormal[pairs % len(abnormal)]
 
 
+def top_k_size(length: int) -> int:
+    """k = T // 16 + 1 for bags of ``length`` T snippets, as most methods define it."""
+    return length // 16 + 1
+
+
+def top_k_indices(scores: Tensor, k: int) -> Tensor:
+    """Indices (B, min(k, T)) of the highest of ``scores`` (B, T)."""
+    return scores.topk(min(k, scores.shape[1]), dim=1).indices
+
+
+def mean_at(values: Tensor, index: Tensor) -> Tensor:
+    """Mean of ``values`` (B, T) or (B, T, H) over the snippets ``index`` (B, k)."""
+    index = index if values.ndim == 2 else index.unsqueeze(-1)
+    return values.take_along_dim(index, dim=1).mean(1)
+
+
+def top_k_mean(scores: Tensor, k: int) -> Tensor:
+    """(B, T) -> (B,) mean of the k highest."""
+    return mean_at(scores, top_k_indices(scores, k))
+
+
+def max_window_mean(scores: Tensor, length: int) -> Tensor:
+    """(B, T) -> (B,) highest mean of ``length`` consecutive snippets, at most T."""
+    return scores.unfold(1, length, 1).mean(-1).amax(1)
+
+
+def top_k_bce(scores: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of the mean top k = T // 16 + 1 scores (B, T) and the labels (B,)."""
+    top = top_k_mean(scores, top_k_size(scores.shape[1]))
+    return F.binary_cross_entropy(top, labels.to(top.dtype))
+
+
 def ranking_loss(abnormal: Tensor, normal: Tensor, margin: float = 1.0) -> Tensor:
-    """Mean of max(0, margin - a + n) over all pairs of bag scores (A,) and (N,)."""
+    """Mean of max(0, margin - a + n) over all pairs of bag scores a (A,) and n (N,)."""
     return F.relu(margin - abnormal[:, None] + normal[None, :]).mean()
 
 
@@ -72,5 +69,5 @@ def smoothness(scores: Tensor) -> Tensor:
 
 
 def sparsity(scores: Tensor) -> Tensor:
-    """(..., T) -> (...) sum of the scores, none of which is negative."""
+    """(..., T) -> (...) sum of the scores, which are at least 0."""
     return scores.sum(-1)

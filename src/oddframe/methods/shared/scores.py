@@ -1,7 +1,4 @@
-"""The scale of scores that are no probabilities: where normal snippets lie on them.
-
-Smoothing of scores along time, after the network: on probabilities, given and returned as
-"""
+"""Scaling of scores that are not probabilities, by normal snippets; smoothing over time."""
 
 from __future__ import annotations
 
@@ -12,23 +9,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Scores of the median and of the 99th of a hundred normal snippets.
+# Scores of the median and of the 99th percentile of normal snippets.
 _MEDIAN_SCORE, _EDGE_SCORE = 0.1, 0.5
-# The score rises with this power of the measure, whatever the normal snippets say.
+# Limits of ``NormalScaledNetwork.slope``.
 _SLOPE_RANGE = (1.0, 12.0)
-# Where a measure is nothing, there is no logarithm.
+# The logarithm has no value at 0.
 _MIN_MEASURE = 1e-6
 
 
 class NormalScaledNetwork(nn.Module):
-    """A network whose own measure of oddness, at least 0, has no upper end.
+    """A network whose anomaly measure is at least 0 and has no upper limit.
 
-    Its scores are the sigmoid of ``slope`` ln(measure / edge): they rise with the measure, so that
-    the order of snippets, AUC and AP stay, and are a half at the edge of what is normal. Until it
-    is calibrated the measure is compared with 1.
+    Its scores are the sigmoid of ``slope`` ln(measure / edge). They increase with the measure, so
+    the order of snippets, AUC and AP stay the same, and they are 0.5 at ``edge``. Before
+    ``calibrate`` both buffers are 1.
     """
 
-    edge: Tensor  # () measure whose score is a half
+    edge: Tensor  # () measure whose score is 0.5
     slope: Tensor  # ()
 
     def __init__(self) -> None:
@@ -36,22 +33,21 @@ class NormalScaledNetwork(nn.Module):
         self.register_buffer("edge", torch.ones(()))
         self.register_buffer("slope", torch.ones(()))
 
-    def scaled(self, log_measure: Tensor) -> Tensor:
+    def scale_log_measure(self, log_measure: Tensor) -> Tensor:
         """Logits of ln(measure), of any shape."""
         return self.slope * (log_measure - self.edge.log())
 
     def calibrate(self, measures: Tensor) -> None:
         """Set the scale by ``measures`` (N,) of normal snippets, N at least 1.
 
-        One in a hundred of them scores above a half, half of them above a tenth. Beyond, the score
-        goes on rising with the measure.
+        1 % of them score above 0.5 and half of them above 0.1.
         """
         points = torch.tensor([0.5, 0.99], dtype=torch.float64, device=measures.device)
-        usual, edge = torch.quantile(measures.double(), points).clamp(min=_MIN_MEASURE).tolist()
+        median, edge = torch.quantile(measures.double(), points).clamp(min=_MIN_MEASURE).tolist()
         rise = math.log(_EDGE_SCORE / (1 - _EDGE_SCORE)) - math.log(
             _MEDIAN_SCORE / (1 - _MEDIAN_SCORE)
         )
-        width = math.log(edge / usual)
+        width = math.log(edge / median)
         low, high = _SLOPE_RANGE
         self.edge.fill_(edge)
         self.slope.fill_(high if width * high <= rise else max(low, rise / width))
@@ -61,25 +57,24 @@ Smoothing = Literal["none", "slide", "fixed"]
 
 
 class SmoothingNetwork(nn.Module):
-    """A network that smooths over a length of time, however densely a video is looked at.
+    """A network that smooths its scores over a fixed length of time.
 
-    Its ``forward(features, labels=None, spacing=1.0)`` is told in scoring how many times as long
-    the step from snippet to snippet is as in the profile ``best``: 5, and what it counts in
-    snippets of ``best`` is a fifth as many.
+    Its ``forward(features, labels=None, spacing=1.0)`` gets the step between snippets, divided by
+    that of the profile ``best``, so that the smoothing lasts as long in every profile.
     """
 
 
 def smooth_logits(logits: Tensor, how: Smoothing, width: int) -> Tensor:
     """Logits (B, T) of the smoothed probabilities.
 
-    ``slide``: the mean of a snippet and the ``width - 1`` after it. ``fixed``: every ``width``
-    snippets get their mean. Either way there are scores of 0 beyond the end.
+    ``slide``: the mean of a snippet and the ``width - 1`` after it. ``fixed``: all snippets of a
+    window of ``width`` get its mean. Both pad the end with scores of 0.
     """
     if how == "none":
         return logits
     length = logits.shape[1]
-    beyond = width - 1 if how == "slide" else -length % width
-    padded = F.pad(logits, (0, beyond), value=-torch.inf)
+    padding = width - 1 if how == "slide" else -length % width
+    padded = F.pad(logits, (0, padding), value=-torch.inf)
     if how == "slide":
         return _logit_of_mean(padded.unfold(1, width, 1))
     means = _logit_of_mean(padded.view(len(logits), -1, width))
@@ -92,15 +87,15 @@ def _logit_of_mean(logits: Tensor) -> Tensor:
 
 
 def gaussian_blur(logits: Tensor, deviation: float) -> Tensor:
-    """Logits (B, T), each the mean of its neighbours by a Gaussian of ``deviation`` snippets.
+    """Logits (B, T) smoothed by a Gaussian with a standard deviation of ``deviation`` snippets.
 
-    At either end over what is there.
+    At both ends the weights are normalised over the snippets that exist.
     """
     if not deviation:
         return logits
-    reach = math.ceil(4 * deviation)
-    apart = torch.arange(-reach, reach + 1, dtype=logits.dtype, device=logits.device)
-    kernel = torch.exp(-0.5 * (apart / deviation) ** 2)[None, None]
-    summed = F.conv1d(logits[:, None], kernel, padding=reach)
-    weight = F.conv1d(torch.ones_like(logits[:1, None]), kernel, padding=reach)
+    radius = math.ceil(4 * deviation)
+    offset = torch.arange(-radius, radius + 1, dtype=logits.dtype, device=logits.device)
+    kernel = torch.exp(-0.5 * (offset / deviation) ** 2)[None, None]
+    summed = F.conv1d(logits[:, None], kernel, padding=radius)
+    weight = F.conv1d(torch.ones_like(logits[:1, None]), kernel, padding=radius)
     return (summed / weight)[:, 0]

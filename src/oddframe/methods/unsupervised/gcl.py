@@ -1,39 +1,46 @@
-"""GCL: a generator and a discriminator label for each other what is odd; no labels are used.
+"""GCL: a generator and a discriminator make pseudo-labels for each other; no labels are used.
 
 Zaheer, Mahmood, Khan, Segu, Yu, Lee, "Generative Cooperative Learning for Unsupervised Video
-Anomaly Detection", CVPR 2022. The generator is an autoencoder of features: what is rare it makes
-badly. Its errors beyond a threshold are the discriminator's labels; what the discriminator calls
-odd, the generator shall make badly on purpose (negative learning). Labels of videos are never read,
-and bags are drawn without regard to them.
+Anomaly Detection", CVPR 2022. The generator is an autoencoder of features, which reconstructs rare
+ones badly. Errors above a threshold are abnormal pseudo-labels for the discriminator; scores of the
+discriminator above a threshold mark snippets that the generator is trained to reconstruct badly
+(negative learning).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import MAX_WIDTH, Loss, Method, MethodInfo, Output, Recipe, StagedNetwork
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    Output,
+    Recipe,
+    StagedNetwork,
+    Unsupervised,
+)
 from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
 
 
-class GclConfig(BaseModel):
+class GclConfig(MethodConfig):
     """Settings of GCL.
 
     Attributes:
-        wide: Width of the generator's outer layers.
-        narrow: Width of its middle.
+        wide: Width of the generator's outer hidden layers.
+        narrow: Width of its middle layer.
         hidden: Width of the discriminator's first layer.
-        bottleneck: Width of its second.
-        dropout: Behind both of the discriminator's.
-        deviations: How many deviations above the mean of a batch make a snippet odd, for either.
-        alone: Share of the training in which the generator learns by itself.
-        negative: Share after which it learns from the discriminator, too.
+        bottleneck: Width of its second layer.
+        dropout: After both layers of the discriminator.
+        deviations: Threshold of the pseudo-labels: standard deviations above the batch's mean.
+        alone: Share of the training steps in which only the generator is trained.
+        negative: Share of the steps after which negative learning starts.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     wide: int = Field(default=512, ge=1, le=MAX_WIDTH)
     narrow: int = Field(default=128, ge=1, le=MAX_WIDTH)
@@ -47,7 +54,7 @@ class GclConfig(BaseModel):
     @model_validator(mode="after")
     def _in_order(self) -> GclConfig:
         if self.negative < self.alone:
-            raise ValueError("negative must not be less than alone: nobody has taught it by then")
+            raise ValueError("negative must not be less than alone: its stage comes later")
         return self
 
 
@@ -55,13 +62,13 @@ class GclConfig(BaseModel):
 class GclOutput(Output):
     """What the loss reads. ``scores`` and ``logits`` are the discriminator's."""
 
-    error: Tensor  # (B, T) mean squared error of a feature as the generator makes it
-    to_ones: Tensor  # (B, T) its mean squared distance to a feature of ones
+    error: Tensor  # (B, T) mean squared reconstruction error
+    to_ones: Tensor  # (B, T) mean squared distance of the reconstruction to a feature of ones
     done: Tensor  # (B,) share of the training that is done
 
 
 class GclNetwork(StagedNetwork):
-    """The discriminator, which is what scores; the generator beside it, for training alone."""
+    """The discriminator, whose scores are the result, and the generator, used in training only."""
 
     def __init__(self, dim: int, config: GclConfig) -> None:
         super().__init__()
@@ -80,18 +87,18 @@ class GclNetwork(StagedNetwork):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels``, whatever they say, it is the ``GclOutput`` of the loss.
+        With ``labels``, whatever their values, it returns the ``GclOutput`` of the loss.
         """
         x, crops = merge_crops(features, labels)
         logits = self.discriminator(x).squeeze(-1)
         if labels is None:
             return mean_over_crops(logits, crops)
-        made = self.generator(x)
-        error, to_ones = (x - made).square().mean(-1), (1 - made).square().mean(-1)
+        rebuilt = self.generator(x)
+        error, to_ones = (x - rebuilt).square().mean(-1), (1 - rebuilt).square().mean(-1)
         return GclOutput(logits.sigmoid(), logits, error, to_ones, self.done.expand(len(x)))
 
 
-class Gcl(Method[GclConfig, GclOutput]):
+class Gcl(Unsupervised[GclConfig, GclOutput]):
     """Generative cooperative learning (Zaheer et al.; CVPR 2022)."""
 
     name = "gcl"
@@ -101,44 +108,40 @@ class Gcl(Method[GclConfig, GclOutput]):
         paper="Zaheer, Mahmood, Khan, Segu, Yu, Lee: Generative Cooperative Learning for "
         "Unsupervised Video Anomaly Detection, CVPR 2022",
         inputs="snippet features",
-        supervision="none",
         checked="from the paper",
-        evidence="losses and pseudo-labels by hand, rare snippets found, the same weights whatever "
-        "the labels are",
+        evidence="losses and pseudo-labels by hand, detects rare snippets, the same weights "
+        "whatever the labels are",
         deviations=(
-            "both learn in every step of the last stage, where the paper takes turns",
-            "thresholds are those of the batch's own errors and scores",
-            "the generator begins on all snippets, where the paper first leaves out those that "
+            "both are trained in every step of the last stage, where the paper alternates",
+            "thresholds are computed from the errors and scores of the batch",
+            "the generator starts with all snippets, where the paper first leaves out those that "
             "change fast",
-            "a feature of ones is what the generator shall make of an odd snippet",
-            "chosen: one deviation for the discriminator's labels, too; three stages of 20, 30 and "
-            "50 % of the steps; widths, Adam at 1e-3, 3,000 steps of 32 + 32 bags",
+            "the target of negative learning is a feature of ones",
+            "our choice: one standard deviation for the discriminator's threshold, too; three "
+            "stages of 20, 30 and 50 % of the steps; widths, Adam at 1e-3, 3,000 steps of 32 + 32 "
+            "bags",
         ),
     )
     Config = GclConfig
-    unsupervised = True
+    Network = GclNetwork
     recipe = Recipe(lr=1e-3, normal_bags=32, abnormal_bags=32, segments=32)
 
-    def network(self, dim: int, config: GclConfig) -> GclNetwork:
-        """A fresh network for features of length ``dim``."""
-        return GclNetwork(dim, config)
-
     def loss(self, output: GclOutput, labels: Tensor, config: GclConfig) -> Loss:  # noqa: ARG002
-        """Terms: ``make``, the generator's error, to ones where the discriminator says odd, and
-        ``tell``, the discriminator's cross-entropy on the generator's labels."""
+        """Terms: ``make``, the generator's error, with a target of ones where the discriminator's
+        pseudo-label is abnormal; ``tell``, the discriminator's cross-entropy."""
         done = float(output.done[0])
-        target = output.error
+        errors = output.error
         if done >= config.negative:
-            odd = threshold_labels(output.scores.detach(), config.deviations)
-            target = odd * output.to_ones + (1 - odd) * output.error
-        make = target.mean()
-        told = threshold_labels(output.error.detach(), config.deviations)
-        tell = F.binary_cross_entropy_with_logits(output.logits, told)
+            abnormal = threshold_labels(output.scores.detach(), config.deviations)
+            errors = abnormal * output.to_ones + (1 - abnormal) * output.error
+        make = errors.mean()
+        targets = threshold_labels(output.error.detach(), config.deviations)
+        tell = F.binary_cross_entropy_with_logits(output.logits, targets)
         total = make + tell if done >= config.alone else make
         return Loss(total, {"make": make, "tell": tell})
 
 
 def threshold_labels(values: Tensor, deviations: float) -> Tensor:
-    """1 where a value lies more than so many deviations above the mean of all, else 0."""
-    edge = values.mean() + deviations * values.std(correction=0)
-    return (values > edge).to(values.dtype)
+    """1 for values more than ``deviations`` standard deviations above the mean, else 0."""
+    threshold = values.mean() + deviations * values.std(correction=0)
+    return (values > threshold).to(values.dtype)

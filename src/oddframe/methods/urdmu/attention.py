@@ -1,10 +1,8 @@
 """Global and local multi-head self-attention (GL-MHSA), UR-DMU's transformer (equations 1, 2).
 
-The local branch of GL-MHSA (equation 1): a fixed mask over time, as the band that it is.
-
-The mask exp(-|i - j| / e^tau) falls so fast that beyond a certain distance it is nothing beside
-the smallest step of a float. So time is cut into blocks of that length, and a block sees itself and
-its two neighbours: memory grows with T, not with its square.
+The local mask exp(-|i - j| / e^tau) (equation 1) is computed as a band: beyond a certain distance
+it is negligible in floating point. Time is cut into blocks of that length, and a block attends to
+itself and its two neighbours, so memory grows linearly with T.
 """
 
 from __future__ import annotations
@@ -19,23 +17,20 @@ from torch.nn import functional as F
 
 from oddframe.methods.urdmu.config import UrDmuConfig
 
-# Everything that a block leaves out weighs less than this, relative to its nearest snippet.
+# Weights that are left out are smaller than this share of the weight of the nearest snippet.
 _NEGLIGIBLE = 1e-12
 
 
 def _at_least_float32(like: Tensor) -> torch.dtype:
-    return torch.promote_types(like.dtype, torch.float32)  # Halves cannot count to 50,000.
+    return torch.promote_types(like.dtype, torch.float32)  # Indices need more than float16.
 
 
 def mask_sums(length: int, tau: float, like: Tensor) -> Tensor:
-    """(T,) the sums of the mask's rows, and, as it is symmetric, of its columns.
-
-    A row is a geometric series to either side, so the sum has a closed form.
-    """
+    """(T,) sums of the rows of the symmetric mask: geometric series on both sides."""
     scale = math.exp(tau)
     before = torch.arange(1, length + 1, dtype=_at_least_float32(like), device=like.device)
     after = length + 1 - before
-    # 1 + r + ... + r^(n-1) = (1 - r^n) / (1 - r), once to each side; the centre counts once.
+    # 1 + r + ... + r^(n-1) = (1 - r^n) / (1 - r) on each side; the centre counts only once.
     sides = torch.expm1(-before / scale) + torch.expm1(-after / scale)
     return (sides / math.expm1(-1 / scale) - 1).to(like.dtype)
 
@@ -51,12 +46,12 @@ def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Te
         x = x / sums
     size = math.ceil(-math.log(_NEGLIGIBLE) * math.exp(tau))  # of a block
 
-    here = torch.arange(size, dtype=_at_least_float32(x), device=x.device)
-    there = torch.arange(-size, 2 * size, dtype=_at_least_float32(x), device=x.device)
-    band = torch.exp(-(here[:, None] - there).abs() / math.exp(tau)).to(x.dtype)
+    rows = torch.arange(size, dtype=_at_least_float32(x), device=x.device)
+    columns = torch.arange(-size, 2 * size, dtype=_at_least_float32(x), device=x.device)
+    band = torch.exp(-(rows[:, None] - columns).abs() / math.exp(tau)).to(x.dtype)
     earlier, same, later = band.chunk(3, dim=1)
 
-    count = length // size + 2  # Never 1, which an exporter would take for a length of its own.
+    count = length // size + 2  # At least 2: torch.export specialises a size of 1.
     padded = F.pad(x, (0, 0, size, (count + 1) * size - length))
     blocks = padded.view(x.shape[0], count + 2, size, x.shape[2])
     y = earlier @ blocks[:, :-2] + same @ blocks[:, 1:-1] + later @ blocks[:, 2:]
@@ -65,12 +60,12 @@ def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Te
 
 
 def named_sequential(name: str, *layers: nn.Module) -> nn.Sequential:
-    """Layers under one more name, as the published checkpoints have them."""
+    """Layers under an additional name, as in the published checkpoints."""
     return nn.Sequential(OrderedDict({name: nn.Sequential(*layers)}))
 
 
 class GlobalLocalAttention(nn.Module):
-    """Every snippet attends to all others, and to its neighbours."""
+    """Multi-head attention: each head has a global and a local branch."""
 
     def __init__(self, config: UrDmuConfig) -> None:
         super().__init__()
@@ -83,9 +78,10 @@ class GlobalLocalAttention(nn.Module):
         heads = (*x.shape[:2], self.config.heads, self.config.head_dim)
         q, k, v_global, v_local = self.to_qkv(x).chunk(4, dim=-1)
         q, k, v = (t.view(heads).transpose(1, 2) for t in (q, k, v_global))
-        far = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # eq. 2, over sqrt(head_dim)
-        near = local_attention(v_local, self.config.tau, self.config.local_norm)  # eq. 1
-        y: Tensor = self.to_out(torch.cat([far, near.view(heads)], dim=-1).flatten(-2))
+        # Equation 2, scaled by the root of head_dim.
+        global_ = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        local = local_attention(v_local, self.config.tau, self.config.local_norm)  # eq. 1
+        y: Tensor = self.to_out(torch.cat([global_, local.view(heads)], dim=-1).flatten(-2))
         return y
 
 
@@ -102,7 +98,7 @@ class Residual(nn.Module):
 
 
 def conv_embedding(dim: int, hidden: int, reach: int = 1) -> nn.Sequential:
-    """(B, D, T) -> (B, H, T): a convolution over a snippet and ``reach`` on either side."""
+    """(B, D, T) -> (B, H, T): a convolution over a snippet and ``reach`` on each side."""
     convolution = nn.Conv1d(dim, hidden, kernel_size=2 * reach + 1, padding=reach)
     return named_sequential("conv_1", convolution, nn.ReLU())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH
+from oddframe.methods.base import MAX_LAYERS, MAX_WIDTH, MethodConfig
 
 # Where the paper's equations differ from the code that its authors published.
 PAPER_SETTINGS: dict[str, str] = {
@@ -19,10 +19,8 @@ PAPER_SETTINGS: dict[str, str] = {
 }
 
 
-class LossWeights(BaseModel):
-    """What each term counts for in the total; 0 leaves a term out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class LossWeights(MethodConfig):
+    """Weight of each loss term; 0: the term is left out."""
 
     cls: float = Field(default=1.0, ge=0)
     dm: float = Field(default=0.1, ge=0)
@@ -31,53 +29,52 @@ class LossWeights(BaseModel):
     dis: float = Field(default=0.0001, ge=0)
 
     @model_validator(mode="after")
-    def _something_left(self) -> Self:
+    def _check_weights(self) -> Self:
         if not any(weight for _, weight in self):
             raise ValueError("at least one loss term needs a weight above 0")
         return self
 
 
-class UrDmuConfig(BaseModel):
-    """Everything that makes one UR-DMU differ from another.
+class UrDmuConfig(MethodConfig):
+    """Settings of UR-DMU.
 
-    ``variant`` presets the six fields in which the paper and its published code differ; each of
-    them can still be given by itself.
+    ``variant`` sets the six fields in which the paper and its published code differ; those that are
+    given win.
 
     Attributes:
-        variant: ``official`` (what the published figures and checkpoints come from) or ``paper``.
+        variant: ``official`` (the code of the published results and checkpoints) or ``paper``.
         local_norm: Whether the ``column`` or the ``row`` sums of the local mask are 1 (equation 1).
         block_norm: LayerNorm ``pre``: before attention and before the feed-forward network;
-            ``pre_and_post``: also behind each block (our reading of equation 2).
-        top_k: Snippets that stand for a video: by its length, ``time``: T // 16 + 1; or by the
-            slots of the ``memory`` that chooses them, M // 16 + 1 (section 4.2; where scores
-            choose, the anomaly memory's). Never more than T.
-        dm_last: Last term of the memory loss wants the top-k of the normal memory's scores in
-            abnormal videos to be 1: of ``one_minus_score``, or of the ``score`` itself.
-        kl_over_time: ``sum`` or ``mean`` over the T snippets.
-        distance_norm: Latent lengths in the distance loss, ``normalize_label`` or ``squared``.
+            ``pre_and_post``: also after each block (our reading of equation 2).
+        top_k: How many snippets represent a video: ``time``: T // 16 + 1; ``memory``: M // 16 + 1
+            of the M slots of the memory that selects them (section 4.2; if scores select them, of
+            the anomaly memory). Never more than T.
+        dm_last: Last term of L_dm, whose target is 1: top-k mean of ``one_minus_score`` or of
+            ``score``, with the normal memory's scores in abnormal videos.
+        kl_over_time: L_kl is the ``sum`` or the ``mean`` over the T snippets.
+        distance_norm: Norms of latents in L_dis, ``plain`` or ``squared``.
         tau: Width of the local mask, exp(-|i - j| / e^tau) (equation 1).
-        hidden: Width of everything behind the embedding.
+        hidden: Width of all layers after the embedding.
         heads: Attention heads.
         head_dim: Width of a head.
-        depth: Transformer blocks; 0: snippets do not look at each other, but for the embedding.
+        depth: Transformer blocks; 0: only the embedding sees neighbouring snippets.
         anomaly_slots: Slots of the anomaly memory.
         normal_slots: Slots of the normal memory.
         classifier_hidden: Hidden width of the classifier.
         dropout: In attention's output and in the feed-forward network.
         triplet_margin: Margin of the triplet loss.
         distance_margin: Margin of the distance loss.
-        memory: The memories that are there: ``dual``, ``anomaly`` or ``normal`` alone (table 3), or
+        memory: Which memories exist: ``dual``, ``anomaly`` or ``normal`` alone (table 3), or
             ``none`` (table 6).
-        uncertainty: Normality uncertainty learning (NUL, table 6): what is fused are latents of the
-            read-outs, or of X where there is no memory; without it, the read-outs themselves.
-        loss_weights: What each term counts for.
-        shortcut: Add a linear score of the features to the logits (ours; see ``shortcut.py``).
-        shortcut_lr: Learning rate of that linear score, whatever the recipe's is.
+        uncertainty: Normality uncertainty learning (NUL, table 6): the classifier reads latents of
+            the memory read-outs (of X without memories); without NUL the read-outs themselves.
+        loss_weights: Weight of each loss term.
+        shortcut: Whether a linear score of the features is added to the logits (ours; see
+            ``UrDmuWithShortcut``).
+        shortcut_lr: Learning rate of that linear score; the recipe's does not apply.
         shortcut_weight_decay: Its weight decay.
-        deep_share: How much of UR-DMU's own logits a score has beside it; in training all.
+        deep_share: Share of UR-DMU's logits that is added to it when scoring; in training all.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     variant: Literal["official", "paper"] = "official"
     local_norm: Literal["column", "row"] = "column"
@@ -113,38 +110,38 @@ class UrDmuConfig(BaseModel):
         return data
 
     @model_validator(mode="after")
-    def _shares(self) -> Self:
+    def _check_share(self) -> Self:
         if self.deep_share < 1 and not self.shortcut:
-            raise ValueError("deep_share is beside a shortcut: set shortcut: true")
+            raise ValueError("deep_share needs a shortcut: set shortcut: true")
         return self
 
     @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
+    def _check_terms(self) -> Self:
         if not any(weight and name in self.terms for name, weight in self.loss_weights):
-            there = ", ".join(self.terms)
-            raise ValueError(f"without its other parts the loss has {there}; none has a weight")
+            terms = ", ".join(self.terms)
+            raise ValueError(f"the loss terms of these parts are {terms}, and all weights are 0")
         return self
 
     def top_k_sizes(self, length: int) -> tuple[int, int]:
-        """How many of T snippets stand for a video: chosen by the anomaly, the normal memory."""
+        """How many of T snippets the anomaly and the normal memory select to represent a video."""
         if self.top_k == "memory":  # Section 4.2
             return self.anomaly_slots // 16 + 1, self.normal_slots // 16 + 1
         return length // 16 + 1, length // 16 + 1
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The loss terms whose inputs the parts that are there give."""
+        """The loss terms that the existing parts have the inputs for."""
         dual, none = self.memory == "dual", self.memory == "none"
-        there = {
+        available = {
             "cls": True,
             "dm": not none,
             "trip": dual,
             "kl": self.uncertainty and self.memory != "anomaly",
             "dis": self.uncertainty and (dual or none),
         }
-        return tuple(name for name, given in there.items() if given)
+        return tuple(name for name, exists in available.items() if exists)
 
     @classmethod
     def paper(cls, **fields: Any) -> Self:
-        """The paper's equations, other fields as given."""
+        """The config of the paper's equations, with other ``fields`` as given."""
         return cls(variant="paper", **fields)

@@ -1,4 +1,4 @@
-"""UR-DMU as a method: network, loss and the authors' recipe together."""
+"""UR-DMU as a method: its network, loss and the authors' recipe."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from oddframe.methods.base import Loss, Method, MethodInfo, Recipe
+from oddframe.methods.base import Loss, MethodInfo, Recipe, WeaklySupervised
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput, UrDmuWithShortcut
 
 
-class UrDmu(Method[UrDmuConfig, UrDmuOutput]):
+class UrDmu(WeaklySupervised[UrDmuConfig, UrDmuOutput]):
     """Dual memory units with uncertainty regulation (Zhou, Yu, Yang; AAAI 2023)."""
 
     name = "ur_dmu"
@@ -22,18 +22,17 @@ class UrDmu(Method[UrDmuConfig, UrDmuOutput]):
     info = MethodInfo(
         paper="Zhou, Yu, Yang: Dual Memory Units with Uncertainty Regulation for Weakly Supervised "
         "Video Anomaly Detection, AAAI 2023",
-        inputs="snippet features; sound as 128 more where it is wanted",
-        supervision="video labels",
+        inputs="snippet features, optionally with 128 audio values",
         checked="parity",
         evidence="scores, intermediates, selections, losses, gradients and three Adam steps of the "
         "published code",
     )
     Config = UrDmuConfig
-    supports_microbatches = True  # Bags are paired by their place, and every term is a mean.
+    supports_microbatches = True  # Bags are paired by index, and every term is a mean.
     recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=3000, segments=200)
 
     def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | UrDmuWithShortcut:
-        """A fresh network for features of length ``dim``."""
+        """Build the network, with the linear shortcut if the config has one."""
         network = UrDmuNetwork(dim, config)
         return UrDmuWithShortcut(dim, network, config.deep_share) if config.shortcut else network
 
@@ -42,7 +41,7 @@ class UrDmu(Method[UrDmuConfig, UrDmuOutput]):
         return ur_dmu_loss(output, labels, config)
 
     def parameter_groups(self, network: nn.Module, config: UrDmuConfig) -> list[dict[str, Any]]:
-        """One group; the shortcut, if there is one, in a second with its own settings."""
+        """The linear shortcut has a group of its own, with its own settings."""
         if not isinstance(network, UrDmuWithShortcut):
             return super().parameter_groups(network, config)
         own = {"lr": config.shortcut_lr, "weight_decay": config.shortcut_weight_decay}

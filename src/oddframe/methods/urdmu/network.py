@@ -1,19 +1,12 @@
-"""UR-DMU: features of snippets in, one anomaly score a snippet out.
+"""UR-DMU's network.
 
 Zhou, Yu, Yang, "Dual Memory Units with Uncertainty Regulation for Weakly Supervised Video Anomaly
-Detection", AAAI 2023. Attributes carry the names of the published checkpoints, so that these load
-as they are. B videos of T snippets, D features in, H hidden, M memory slots.
+Detection", AAAI 2023. Attributes have the names in the published checkpoints, so these load
+unchanged. B is the batch, T the snippets, D the length of a feature, H the hidden width and M the
+slots of a memory.
 
-For the ablations (tables 3 and 6) the config takes out a memory, both, or the uncertainty; what is
-not there is None. How they were cut is our reading: neither paper nor published code says it.
-
-UR-DMU beside a linear path, for data too small for UR-DMU alone.
-
-Our own addition, off by default. On some thirty recordings a linear score of the features
-generalises better than a deep one. With a shortcut the logits are the sum of both, and UR-DMU's
-last layer starts at zero: training starts as the linear baseline, and the rest of the network
-learns what that cannot say. Scores may take less of UR-DMU than training does: what it adds is
-surer of itself than thirty recordings allow.
+For the ablations (tables 3 and 6) the config removes one memory, both, or the uncertainty; removed
+parts are None. How they were removed is our reading: neither paper nor published code says it.
 """
 
 from __future__ import annotations
@@ -33,11 +26,11 @@ from oddframe.methods.urdmu.config import UrDmuConfig
 
 @dataclass(frozen=True)
 class UrDmuOutput(Output):
-    """What the loss reads. Fields named ``normal_z...`` hold the normal videos alone, in order."""
+    """What the loss reads. Fields named ``normal_z...`` are of the normal videos only, in order."""
 
     hidden: Tensor  # (B, T, H) X, the transformer's output
-    anomaly_score: Tensor | None  # (B, T) S_A, how well the anomaly memory knows a snippet
-    normal_score: Tensor | None  # (B, T) S_N, how well the normal memory does
+    anomaly_score: Tensor | None  # (B, T) S_A, how well a snippet matches the anomaly memory
+    normal_score: Tensor | None  # (B, T) S_N, the same for the normal memory
     anomaly_mu: Tensor | None  # (B, T, H) mean of the latent of the anomaly memory's read-out
     normal_z_mu: Tensor | None  # (normals, T, H) latent of the normal memory's read-out: mean,
     normal_z_logvar: Tensor | None  # log-variance,
@@ -45,15 +38,15 @@ class UrDmuOutput(Output):
 
 
 class MemoryReadout(NamedTuple):
-    """What a memory says of every snippet."""
+    """A memory's read-out for every snippet."""
 
-    weights: Tensor  # (B, T, M) in (0, 1), how much each slot answers
+    weights: Tensor  # (B, T, M) in (0, 1), one for each slot
     score: Tensor  # (B, T) mean of the largest weights
-    value: Tensor  # (B, T, H) the slots, weighted and summed
+    value: Tensor  # (B, T, H) weighted sum of the slots
 
 
 class Memory(nn.Module):
-    """M slots, learnt, that a snippet is compared with."""
+    """M learnt slots that a snippet is compared with."""
 
     def __init__(self, slots: int, width: int) -> None:
         super().__init__()
@@ -81,55 +74,66 @@ class UrDmuNetwork(nn.Module):
         self.Nmemory = Memory(config.normal_slots, h) if normal else None
         self.selfatt = transformer(config)
         self.encoder_mu = nn.Sequential(nn.Linear(h, h)) if config.uncertainty else None
-        # What is normal is uncertain, so an anomaly memory alone has no variance.
+        # Only the normal memory's latent has a variance.
         uncertain = config.uncertainty and config.memory != "anomaly"
         self.encoder_var = nn.Sequential(nn.Linear(h, h)) if uncertain else None
 
     def noise(self, like: Tensor) -> Tensor:
-        """Standard normal noise, from torch's generator."""
+        """Standard normal noise shaped ``like``; parity tests replace it."""
         return torch.randn_like(like)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
 
-        With ``labels`` (B,), 0 normal and 1 abnormal, it is the ``UrDmuOutput`` of the loss.
+        With ``labels`` (B,), 0 normal and 1 abnormal, it returns the ``UrDmuOutput`` of the loss.
         """
         x, crops = merge_crops(features, labels)
         x = self.selfatt(self.embedding(x.transpose(1, 2)).transpose(1, 2))
         anomaly = None if self.Amemory is None else self.Amemory(x)
         normal = None if self.Nmemory is None else self.Nmemory(x)
-        read = [reading.value for reading in (anomaly, normal) if reading is not None]
-        latents = read
+        values = [readout.value for readout in (anomaly, normal) if readout is not None]
+        latents = values
         if self.encoder_mu is not None:
-            read = read or [x]  # NUL without DMU: the encoders read X
-            latents = [self.encoder_mu(value) for value in read]
+            values = values or [x]  # NUL without DMU: the encoders read X.
+            latents = [self.encoder_mu(value) for value in values]
         if labels is None:
             return mean_over_crops(self.classify(x, latents), crops)
 
-        known = labels < 0.5
-        normal_alone = self.Amemory is None and self.Nmemory is not None
-        anomaly_mu = None if self.encoder_mu is None or normal_alone else latents[0]
+        is_normal = labels < 0.5
+        normal_only = self.Amemory is None and self.Nmemory is not None
+        anomaly_mu = None if self.encoder_mu is None or normal_only else latents[0]
         mu = logvar = z = None
-        if self.encoder_var is not None:  # of the normal memory's read-out, which is the last
-            mu, logvar = latents[-1][known], self.encoder_var(read[-1][known])
+        if self.encoder_var is not None:  # Of the normal memory's read-out, which is the last.
+            mu, logvar = latents[-1][is_normal], self.encoder_var(values[-1][is_normal])
             z = mu + self.noise(logvar) * torch.exp(logvar / 2)  # reparameterisation
-            latents = [*latents[:-1], latents[-1].index_put((known,), z)]
+            latents = [*latents[:-1], latents[-1].index_put((is_normal,), z)]
         logits = self.classify(x, latents)
-        of_anomaly = None if anomaly is None else anomaly.score
-        of_normal = None if normal is None else normal.score
-        memories = of_anomaly, of_normal, anomaly_mu, mu, logvar, z
-        return UrDmuOutput(logits.sigmoid(), logits, x, *memories)
+        return UrDmuOutput(
+            logits.sigmoid(),
+            logits,
+            hidden=x,
+            anomaly_score=None if anomaly is None else anomaly.score,
+            normal_score=None if normal is None else normal.score,
+            anomaly_mu=anomaly_mu,
+            normal_z_mu=mu,
+            normal_z_logvar=logvar,
+            normal_z=z,
+        )
 
     def classify(self, x: Tensor, latents: list[Tensor]) -> Tensor:
-        """X and what is fused by a sum, all (B, T, H) -> logits (B, T)."""
+        """X and the latents, whose sum is concatenated with it, all (B, T, H) -> logits (B, T)."""
         fused = [reduce(torch.add, latents)] if latents else []
         logits: Tensor = self.cls_head(torch.cat([x, *fused], dim=-1)).squeeze(-1)
         return logits
 
 
 class UrDmuWithShortcut(nn.Module):
-    """UR-DMU's logits, in scores ``format_share`` of them, plus w x + b; everything else is
-    UR-DMU's.
+    """UR-DMU plus a linear score of the features, for small data sets (ours; off by default).
+
+    On some thirty recordings a linear score of the features generalises better than a deep one. The
+    logits are the sum of both, and UR-DMU's last layer starts at zero: training starts as the
+    linear baseline. In scoring only the ``share`` of UR-DMU's logits is added, because on so few
+    recordings they are overconfident.
     """
 
     def __init__(self, dim: int, base: UrDmuNetwork, share: float = 1.0) -> None:
@@ -142,7 +146,7 @@ class UrDmuWithShortcut(nn.Module):
                 parameter.zero_()
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """As ``UrDmuNetwork.forward``; scores of several crops are averaged."""
+        """As ``UrDmuNetwork.forward``."""
         if labels is None and features.ndim == 4:
             each = [self(features[:, crop]) for crop in range(features.shape[1])]
             scores = torch.stack([output.scores for output in each]).mean(0)

@@ -23,5 +23,5 @@
 
   for (const table of tables) sortable(table);
   for (const control of [find, least, eventful]) control.addEventListener("input", filter);
-  filter(); // A browser may have kept what was typed before.
+  filter(); // A browser may keep what was typed before a reload.
 })();

@@ -17,12 +17,12 @@
   const fine = duration < 1 ? 2 : 1;
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // The curve that the threshold is held against: scores[i] lasts from edges[i] to edges[i + 1]. It
-  // is NaN where there is no picture: before the first frame, and in a gap of the time line.
+  // The curve that the threshold applies to: scores[i] lasts from edges[i] to edges[i + 1]. It is
+  // NaN where there is no picture: before the first frame, and in a gap.
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 
   function readCurve() {
-    const starts = new Int32Array(bytes(data.starts)); // First frame of each row of equal scores.
+    const starts = new Int32Array(bytes(data.starts)); // First frame of each run of equal scores.
     const values = new Float64Array(bytes(data.scores));
     const times = data.times && new Float64Array(bytes(data.times));
     const time = (frame) => (times ? times[frame] : data.first + frame / data.fps);
@@ -61,7 +61,7 @@
     return { edges: Float64Array.from(edges), scores: Float64Array.from(scores) };
   }
 
-  // The same arithmetic as oddframe.events.smoothed, in the same order.
+  // The same arithmetic as oddframe.events.smooth_frame_scores, in the same order.
   function smoothed(scores, edges, width) {
     const n = scores.length;
     const integral = new Float64Array(n + 1);
@@ -96,7 +96,7 @@
   function findEvents(scores, edges, rule) {
     const spans = [];
     let start = -1;
-    let follows = false; // Whether no gap lies behind the last event.
+    let follows = false; // Whether there is no gap after the last event.
     for (let i = 0; i <= scores.length; i += 1) {
       if (i < scores.length && scores[i] >= rule.release) {
         if (start < 0 && scores[i] >= rule.threshold) start = i;
@@ -130,16 +130,16 @@
   const level = (i) => scores[i] || 0; // For drawing: 0 where there is no picture.
   const scoreText = (i) => (Number.isNaN(scores[i]) ? "–" : scores[i].toFixed(2));
 
-  // Events that are shown: by the threshold that is set, without those of lower scores.
+  // Events that are shown: at the chosen threshold, without those below the chosen score.
   let threshold = data.rule.threshold;
   let events = [];
   let shown = [];
   let now = data.start;
   let selected = null;
-  // Some files do not start at 0 in a browser, as they do in other players: where it starts; null
-  // until its first picture is there.
+  // Time at which the browser starts the file: not 0 for some files, unlike in other players. Null
+  // until the first picture is shown.
   let origin = null;
-  let marked = null; // The row of the moment that is shown.
+  let marked = null; // The row of the current event.
 
   const original = [...body.rows].map((row) => ({
     start: Number(row.dataset.start), end: Number(row.dataset.end), peak: data.peaks[row.rowIndex - 1],
@@ -362,7 +362,7 @@
   }
 
   const OVERVIEW = 30;
-  let whole = { width: 0, points: "" }; // The curve of the whole video, drawn once for a width.
+  let whole = { width: 0, points: "" }; // The curve of the whole video, drawn once for each width.
   const xWhole = (time) => pad.left + (time - data.start) / duration * (width - pad.left - pad.right);
   const isWhole = () => view[0] <= data.start && view[1] >= data.end;
 
@@ -402,7 +402,7 @@
     draw();
   }
 
-  // Make what is seen `factor` times as long; the moment `around` stays where it is.
+  // Make the visible part `factor` times as long; the time `around` stays where it is.
   function zoom(factor, around) {
     const at = clamp(around, view[0], view[1]);
     const least = Math.min(duration, Math.max(0.5, 10 * data.frame));
@@ -416,7 +416,7 @@
     setView(time - seen * 0.1, time + seen * 0.9);
   }
 
-  // The moment that is shown.
+  // The current time.
   const current = () => {
     const inside = shown.find((e) => now >= e.start - 1e-4 && now < e.end - 1e-4);
     if (inside) return [inside, true];
@@ -424,8 +424,8 @@
     return [leads ? selected : null, false];
   };
 
-  // Where the event after and the event before are counted from: in the second before an event that
-  // was chosen, from that event.
+  // The time from which the next and the previous event are counted: in the second before a chosen
+  // event, that event.
   const counted = () => {
     const [event, inside] = current();
     return event && !inside ? event.start : now;
@@ -471,14 +471,14 @@
 
   function place() {
     if (!video || origin === null) return;
-    // A player that is sent to the very end shows nothing on some machines: stop a frame before.
+    // At the very end some players show nothing: stop a frame before.
     const last = Math.max(data.start, data.end - data.frame / 2);
     video.currentTime = origin + Math.min(now, last);
   }
 
   function playFrom(start, event) {
     seek(start - LEAD, event);
-    if (video) video.play().catch(() => {}); // Some browsers want a click on the page before.
+    if (video) video.play().catch(() => {}); // Some browsers play only after a click on the page.
   }
 
   function choose(event, play = true) {
@@ -565,12 +565,12 @@
       setView(view[0] + by, view[1] + by);
       return;
     }
-    if (isWhole() && event.deltaY >= 0) return; // Nothing to zoom out of: the page scrolls.
+    if (isWhole() && event.deltaY >= 0) return; // Cannot zoom out further: the page scrolls.
     event.preventDefault();
     zoom(1.0015 ** clamp(event.deltaY * (event.deltaMode ? 30 : 1), -400, 400), timeAt(event));
   }, { passive: false });
 
-  // The strip below the curve: drag chooses what is seen, a click moves it there.
+  // The strip below the curve: a drag chooses the visible part, a click moves it.
   let brush = null;
   const timeOnStrip = (event) => {
     const place = event.clientX - overview.getBoundingClientRect().left;
@@ -597,7 +597,7 @@
   });
   overview.addEventListener("pointercancel", () => { brush = null; });
 
-  // Keys. What has the focus and uses a key itself keeps it.
+  // Keys. An element with the focus that uses a key itself gets it.
   const wholeKeys = {
     n: () => choose(eventAfter()),
     p: () => choose(eventBefore()),
@@ -648,14 +648,14 @@
     setThreshold(data.rule.threshold);
     byId("threshold").focus();
   });
-  // Should this page's arithmetic ever differ from oddframe's own, it offers no other thresholds.
+  // If the arithmetic of this page ever differs from oddframe's, it offers no other thresholds.
   const again = findEvents(scores, edges, data.rule);
   byId("what-if").hidden = again.length !== original.length || !again.every((e, i) => alike(e, original[i]));
 
   const stage = byId("stage");
   const player = document.querySelector(".player");
   new ResizeObserver(() => {
-    // What is scrolled to is not to lie below the part that stays in view.
+    // The target of a scroll must not be hidden behind the part that stays in view.
     const sticks = [stage, player].find((part) => getComputedStyle(part).position === "sticky");
     document.documentElement.style.scrollPaddingTop = sticks ? `${sticks.offsetHeight + 8}px` : "";
     if (curve.clientWidth !== width) draw();

@@ -1,5 +1,5 @@
 "use strict";
-// What tables of every page share: sorting by a heading, and a hint where one is wider than its box.
+// Tables of every page: sort by a heading, and show a hint where a table is wider than its box.
 function sortable(table, changed) {
   const headings = [...table.querySelectorAll("th[data-key]")];
   const value = (row, key) => {
@@ -8,7 +8,7 @@ function sortable(table, changed) {
   };
   function compare(one, other) {
     if (typeof one === typeof other) return one < other ? -1 : one > other ? 1 : 0;
-    return typeof one === "number" ? -1 : 1; // What has no number comes behind what has one.
+    return typeof one === "number" ? -1 : 1; // Rows without a number come last.
   }
   function sort() {
     const by = headings.find((heading) => heading.ariaSort !== "none");

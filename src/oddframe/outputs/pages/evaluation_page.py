@@ -77,7 +77,7 @@ def _evaluation(found: Evaluation) -> dict[str, Any]:
         "galleries": galleries(found),
         "legend": _LEGEND if any(v.truth for v in (*worst, *best)) else _LEGEND[:-1],
         "curves": (("The worst", _curves(worst)), ("The best", _curves(best))),
-        "tables": words.evaluation_tables(found),
+        "tables": words.breakdown_tables(found),
     }
 
 

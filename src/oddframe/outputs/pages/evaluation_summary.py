@@ -182,7 +182,7 @@ def video_table(evaluation: Evaluation) -> TextTable:
     return TextTable("By video", headings, tuple(rows))
 
 
-def evaluation_tables(evaluation: Evaluation) -> list[TextTable]:
+def breakdown_tables(evaluation: Evaluation) -> list[TextTable]:
     """Tables by class and by group, where there are several, and by video."""
     tables = [
         group_table(name, parts)

@@ -1,4 +1,4 @@
-"""The index of a folder of results: one page over all its videos and events, worst first."""
+"""The index of a folder of results: a page with all its videos and events, worst first."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from oddframe.outputs.text import format_clock, format_duration
 from oddframe.outputs.write import find_wrong_files, output_path
 
 INDEX_NAME = "index.html"
-_OVER = "oddframe index"
-_MARK = f'<meta name="generator" content="{_OVER}">'
+_KIND = "oddframe index"
+_MARK = f'<meta name="generator" content="{_KIND}">'
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
-# A page is not an archive: of more events the highest are shown, and the page says so.
-_MOST_EVENTS = 5000
-# While videos are scored, at most this share of the time goes into writing the index.
-_SHARE = 0.05
+# Of more events the page shows those with the highest scores, and says so.
+_MAX_EVENTS = 5000
+# While videos are scored, at most this share of the time is spent on writing the index.
+_MAX_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,31 @@ class _Video:
 class FolderIndex:
     """Keeps ``index.html`` of a folder of results up to date while videos are scored.
 
-    It lists every result of the folder, also those of earlier runs, the inputs of this run that
-    were not scored yet, and what failed. After a run that was killed it says which videos are
-    missing: those still to be scored are never shown with an earlier result.
+    The page lists every result of the folder, also those of earlier runs, the inputs of this run
+    that were not scored yet, and the failures. After a run that was killed it shows which videos
+    are missing: an input that is not scored yet is never shown with an earlier result.
 
     Args:
         folder: The folder of results.
-        waiting: Inputs of this run: path by stem.
+        pending: Inputs of this run: path by stem.
     """
 
     folder: Path
-    waiting: Mapping[str, str]
+    pending: Mapping[str, str]
     _videos: dict[str, _Video] = field(default_factory=dict)
     _failed_before: dict[str, str] = field(default_factory=dict)
-    _last: float = 0.0
-    _took: float = 0.0
+    _written: float = 0.0
+    _seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for stem, path in self.waiting.items():
+        for stem, path in self.pending.items():
             self._videos[stem] = _Video(path)
         for file in sorted(self.folder.glob("*.json")):
             if file.stem not in self._videos and (video := _read(file)) is not None:
                 self._videos[file.stem] = video
-        named = {row.video for row in self._videos.values()}
-        failures = _failures(self.folder / INDEX_NAME)
-        self._failed_before = {path: why for path, why in failures.items() if path not in named}
+        known = {row.video for row in self._videos.values()}
+        failures = _read_failures(self.folder / INDEX_NAME)
+        self._failed_before = {path: why for path, why in failures.items() if path not in known}
 
     @property
     def path(self) -> Path:
@@ -83,11 +83,11 @@ class FolderIndex:
 
     @property
     def needed(self) -> bool:
-        """Whether there is more than one video, or a page that is to stay right."""
+        """Whether there is more than one video, or a page already, which must not get outdated."""
         return len(self._videos) + len(self._failed_before) > 1 or self.path.exists()
 
     def add_result(self, stem: str, result: VideoResult) -> None:
-        """A video of this run was scored, and its files are written."""
+        """Add a video of this run whose files are written."""
         report = output_path(self.folder, stem, "html").name
         try:
             listed = report in read_score_file(output_path(self.folder, stem, "json")).files
@@ -96,20 +96,22 @@ class FolderIndex:
         self._videos[stem] = _row(result, report if listed else "")
 
     def add_failure(self, stem: str, video: str, reason: str) -> None:
-        """A video of this run could not be scored."""
+        """Add a video of this run that could not be scored."""
         self._videos[stem] = _Video(video, reason=reason)
 
     def write(self, finished: bool = True) -> None:
-        """Write the page; ``finished``: nothing more comes.
+        """Write the page.
 
-        While videos are still being scored, it is not written again where that was only just done.
+        Args:
+            finished: Whether all videos are scored. Until then, the page is not written again
+                right after it was written.
 
         Raises:
             OddframeError: the page cannot be written, or a file that oddframe did not write has its
                 name.
         """
-        began = time.monotonic()
-        if not finished and began - self._last < self._took / _SHARE:
+        start = time.monotonic()
+        if not finished and start - self._written < self._seconds / _MAX_SHARE:
             return
         if self.path.exists() and not is_index(self.path):
             raise OddframeError(
@@ -117,8 +119,8 @@ class FolderIndex:
                 "it, or choose another --out"
             )
         write_text(self.path, _page(self.folder, self._videos, self._failed_before))
-        self._last = time.monotonic()
-        self._took = self._last - began
+        self._written = time.monotonic()
+        self._seconds = self._written - start
 
 
 def is_index(path: Path) -> bool:
@@ -131,7 +133,7 @@ def is_index(path: Path) -> bool:
 
 
 def _read(file: Path) -> _Video | None:
-    """The row of a result of an earlier run; None: the file is no score file."""
+    """The row of a result of an earlier run; None: the file is not a score file."""
     try:
         found = read_score_file(file)
     except InputError:
@@ -141,7 +143,7 @@ def _read(file: Path) -> _Video | None:
 
 
 def _belongs(report: Path, file: Path, found: ScoreFile) -> bool:
-    """Whether a report shows the scores of its score file, which is written behind it."""
+    """Whether a report shows the scores of its score file, which is written after it."""
     try:
         if report.stat().st_mtime_ns <= file.stat().st_mtime_ns:
             return report.name in found.files
@@ -170,7 +172,7 @@ def _row(result: VideoResult, report: str) -> _Video:
     )
 
 
-def _failures(path: Path) -> dict[str, str]:
+def _read_failures(path: Path) -> dict[str, str]:
     """Read from the folder's last index which videos could not be scored, and why."""
     try:
         with open_regular_file(path) as file:
@@ -184,7 +186,7 @@ def _failures(path: Path) -> dict[str, str]:
 def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str, str]) -> str:
     rows = list(videos.values())
     scored = [row for row in rows if row.highest is not None]
-    waiting = [row for row in rows if row.highest is None and not row.reason]
+    pending = [row for row in rows if row.highest is None and not row.reason]
     failed = [(row.video, row.reason) for row in rows if row.reason] + list(failed_before.items())
     scored.sort(key=lambda row: (-(row.highest or 0.0), row.video))
     events = sorted(
@@ -196,26 +198,26 @@ def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str
         "index",
         style=("report",),
         script=("table", "index"),
-        over=_OVER,
+        over=_KIND,
         title=f"{folder.resolve().name}: oddframe index",
         name=folder.resolve().name or str(folder),
-        summary=_summary(scored, waiting, failed, len(events)),
+        summary=_summary(scored, pending, failed, len(events)),
         found=bool(events),
         models=", ".join(dict.fromkeys(row.model for row in scored)),
         videos=[_video_cells(row, names[row.video]) for row in scored],
-        waiting=[row.video for row in waiting],
+        pending=[row.video for row in pending],
         failed=failed,
         events=[
             _event_cells(row, names[row.video], number, event)
-            for row, number, event in events[:_MOST_EVENTS]
+            for row, number, event in events[:_MAX_EVENTS]
         ],
-        left_out=max(0, len(events) - _MOST_EVENTS),
+        left_out=max(0, len(events) - _MAX_EVENTS),
         data={"failed": failed},
     )
 
 
 def _names(videos: list[str]) -> dict[str, str]:
-    """By the path of each video, what is left of it without the folders that all are in."""
+    """A short name by path: the path without the folders that all videos are in."""
     try:
         above = os.path.commonpath([Path(video).parent for video in videos])
         return {video: str(Path(video).relative_to(above)) for video in videos}
@@ -224,17 +226,18 @@ def _names(videos: list[str]) -> dict[str, str]:
 
 
 def _summary(
-    scored: list[_Video], waiting: list[_Video], failed: list[tuple[str, str]], events: int
+    scored: list[_Video], pending: list[_Video], failed: list[tuple[str, str]], events: int
 ) -> str:
     def count(n: int, word: str) -> str:
         return f"{n:,} {word}{'' if n == 1 else 's'}"
 
     total = sum(row.duration_s for row in scored)
-    text = f"{count(events, 'event')} in {count(len(scored), 'video')}, {format_duration(total)} in all."  # noqa: E501
+    text = f"{count(events, 'event')} in {count(len(scored), 'video')}, "
+    text += f"{format_duration(total)} in all."
     if failed:
         text += f" {len(failed)} could not be scored."
-    if waiting:
-        text += f" {len(waiting)} not scored yet."
+    if pending:
+        text += f" {len(pending)} not scored yet."
     return text
 
 

@@ -20,9 +20,9 @@ from oddframe._utils.files import atomic_write, write_text
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, match_events
 from oddframe.outputs.drawing import RgbImage, embedded_jpeg, even_size, letterbox
-from oddframe.outputs.formats import FrameConsumer, VideoTarget
 from oddframe.outputs.highlights import KEY_FRAME_SIDE, KeyFrameCollector, event_peak_times
 from oddframe.outputs.pages.templates import Fact, render_template
+from oddframe.outputs.registry import FrameConsumer, VideoTarget
 from oddframe.outputs.text import format_clock, format_duration
 from oddframe.outputs.video.encode import (
     MAX_EMBEDDED_S,
@@ -64,7 +64,7 @@ class Media:
 
 @contextmanager
 def report_writer(result: VideoResult, target: VideoTarget) -> Iterator[FrameConsumer]:
-    """Take the frames of a video, then write its page; a writer of ``outputs.formats``."""
+    """Take the frames of a video, then write its page; a writer of ``outputs.registry``."""
     order = sorted(range(len(result.events)), key=lambda i: -result.events[i].score)
     peaks = event_peak_times(result)
     times = {number: peaks[number] for number in sorted(order[:_MAX_PICTURES])}

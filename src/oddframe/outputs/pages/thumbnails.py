@@ -9,7 +9,7 @@ import numpy as np
 from oddframe.errors import InputError
 from oddframe.evaluation.results import Evaluation, VideoMetrics
 from oddframe.events import smooth_frame_scores
-from oddframe.features.formats.arrays import is_feature_file
+from oddframe.features.formats.feature_file import is_feature_file
 from oddframe.outputs.drawing import RgbImage, embedded_jpeg, step_curve
 from oddframe.outputs.highlights import KeyFrameCollector
 from oddframe.outputs.pages.evaluation_summary import score_margin

@@ -1,4 +1,4 @@
-"""One row a frame, for a spreadsheet."""
+"""Scores as CSV: a row for each frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from oddframe._utils.files import write_text
 from oddframe.detector import VideoResult
 
-# Event times and frame times are the same sums, rounded in another order (s).
+# Event times and frame times are rounded differently: they may differ by this (s).
 _SLACK = 1e-6
 
 

@@ -1,4 +1,4 @@
-"""The score file: one JSON object a video, versioned, made to be read by programs."""
+"""The score file: one versioned JSON object for each video, for programs to read."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ SCORE_FILE_SCHEMA = 1
 
 
 def result_to_dict(result: VideoResult) -> dict[str, Any]:
-    """A result as plain data, schema 1.
+    """A result as JSON types, schema 1.
 
-    Always there: ``schema``, ``video``, ``frames``, ``fps``, ``duration_s``, ``snippet_frames``,
-    ``snippet_stride``, ``snippet_rate`` (ticks a second; null: a tick is a frame),
-    ``snippet_scores``, ``events``, ``threshold_for_rate``, ``rule`` (what else makes events of
-    scores),
-    ``model``, ``damaged_packets``, ``mended_frames`` and ``fingerprint``. Where a snippet's time is
-    not just its number times its length, also ``snippet_times`` ([start, end] in seconds); with a
-    variable frame rate, also ``frame_times``; where the first frame is not at 0, ``start_s``; where
-    the clock leaps, ``gaps`` ([start, end] in seconds). Where the model looks at tiles, ``tiles``
-    (``make_grid`` [rows, columns] and ``scores``, a row a tile) and each event's ``where`` (left,
-    top,
-    right, bottom in shares of the picture); where known, ``truth``; where there was one, ``mask``
-    (its digest).
+    Fields that are always there: ``schema``, ``video``, ``frames``, ``fps``, ``duration_s``,
+    ``snippet_frames``, ``snippet_stride``, ``snippet_rate`` (ticks a second; null: a tick is a
+    frame), ``snippet_scores``, ``events``, ``threshold``, ``rule`` (the rest of the event rule),
+    ``model``, ``damaged_packets``, ``mended_frames`` and ``fingerprint``.
+
+    Where a snippet's time is not its number times its length, ``snippet_times`` ([start, end] in
+    seconds). With a variable frame rate, ``frame_times``. Where the first frame is not at 0,
+    ``start_s``. Where the clock jumps, ``gaps`` ([start, end] in seconds). Of a model with tiles,
+    ``tiles`` (``grid`` [rows, columns] and ``scores``, a row for each tile), and ``where`` of each
+    event (left, top, right, bottom as shares of the picture). Where it is known, ``truth``. With
+    a mask, ``mask`` (its digest).
     """
     base = result.track.timebase
     rule = asdict(result.rule)
@@ -97,14 +96,14 @@ def _event(event: Event) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """A score file as it was read.
+    """The contents of a score file.
 
     Attributes:
         result: The scored video.
-        files: sha256 of each file that was written of the same result, by name; they lie in the
-            same folder. Empty where an earlier version wrote the score file.
-        intact: Whether the score file is as it was written, by its checksum; None: it has none,
-            because an earlier version wrote it.
+        files: sha256 by name of each other file of the same result, in the same folder. Empty
+            where an earlier version wrote the score file.
+        intact: Whether the checksum is right; None: there is none, because an earlier version
+            wrote the score file.
     """
 
     result: VideoResult
@@ -113,14 +112,14 @@ class ScoreFile:
 
 
 def write_json(result: VideoResult, path: Path, files: Mapping[str, str] | None = None) -> None:
-    """Write the score file: a line a field, so that two files can be compared by eye.
+    """Write the score file, with a line for each field, so that files are easy to compare.
 
-    Behind the fields of ``to_dict`` come ``files`` and ``checksum`` (sha256 of the rest).
+    After the fields of ``result_to_dict`` come ``files`` and ``checksum`` (sha256 of the rest).
 
     Args:
         result: What to write.
         path: JSON file.
-        files: sha256 by name of the files beside it that show the same result.
+        files: sha256 by name of the other files of the same result.
 
     Raises:
         OddframeError: the file cannot be written.
@@ -135,7 +134,7 @@ def write_json(result: VideoResult, path: Path, files: Mapping[str, str] | None 
 
 
 def read_json(path: Path) -> VideoResult:
-    """Read a score file back.
+    """Read the result of a score file.
 
     Raises:
         InputError: the file is missing, not a score file, or of a newer schema.
@@ -144,7 +143,7 @@ def read_json(path: Path) -> VideoResult:
 
 
 def read_score_file(path: Path) -> ScoreFile:
-    """Read a score file and what it says about the files beside it.
+    """Read a score file.
 
     Raises:
         InputError: the file is missing, not a score file, or of a newer schema.
@@ -161,8 +160,8 @@ def read_score_file(path: Path) -> ScoreFile:
         raise InputError(f"{path}: not a score file: no field 'schema'")
     if data["schema"] != SCORE_FILE_SCHEMA:
         raise InputError(
-            f"{path}: schema {data['schema']}, but this version of oddframe reads {SCORE_FILE_SCHEMA}; "  # noqa: E501
-            "update oddframe"
+            f"{path}: schema {data['schema']}, but this version of oddframe reads "
+            f"{SCORE_FILE_SCHEMA}; update oddframe"
         )
     try:
         files = {str(name): str(digest) for name, digest in data.get("files", {}).items()}
@@ -177,16 +176,16 @@ def read_score_file(path: Path) -> ScoreFile:
 
 
 def _checksum(data: dict[str, Any]) -> str:
-    """sha256 of all fields but ``checksum``; order and white space do not matter."""
+    """sha256 of all fields but ``checksum``, whatever their order and white space."""
     rest = {key: value for key, value in data.items() if key != "checksum"}
     text = json.dumps(rest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    # As ``write_text`` writes it: a file name may hold bytes that are no text.
+    # ``write_text`` replaces the same way: a file name may hold bytes that are not text.
     return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()
 
 
 def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
     pts = np.asarray(data["frame_times"], dtype=np.float64) if "frame_times" in data else None
-    leaps = [end for _, end in data.get("gaps", ())]
+    gap_ends = [end for _, end in data.get("gaps", ())]
     base = Timebase(
         fps=data["fps"],
         n_frames=data["frames"],
@@ -195,12 +194,12 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
         rate=data["snippet_rate"],
         pts=pts,
         start_s=data.get("start_s", 0.0),
-        gaps=() if pts is None else tuple(np.searchsorted(pts, leaps).tolist()),
+        gaps=() if pts is None else tuple(np.searchsorted(pts, gap_ends).tolist()),
     )
     base.check_claims(len(data["snippet_scores"]), size)
-    truth, tiled = data.get("truth"), data.get("tiles")
-    tiles = tiled and TileScores(
-        tuple(tiled["grid"]), np.asarray(tiled["scores"], dtype=np.float64)
+    truth, tile_data = data.get("truth"), data.get("tiles")
+    tiles = tile_data and TileScores(
+        tuple(tile_data["grid"]), np.asarray(tile_data["scores"], dtype=np.float64)
     )
     scores = np.asarray(data["snippet_scores"], dtype=np.float64)
     return VideoResult(
@@ -239,6 +238,6 @@ def _event_from(data: dict[str, Any]) -> Event:
 
 
 def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """The fields that ``kind`` has: a later version may write more under the same schema."""
+    """The fields of a dataclass: a later version may write more under the same schema."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in data.items() if name in names}

@@ -1,4 +1,4 @@
-"""Events as WebVTT cues: any player shows them as subtitles or chapters."""
+"""Events as WebVTT cues, which players show as subtitles or chapters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from oddframe.detector import VideoResult
 
 
 def write_vtt(result: VideoResult, path: Path) -> None:
-    """Write a cue an event: ``Event 1, score 0.93``. Without events, a note says so.
+    """Write a cue for each event: ``Event 1, score 0.93``. Without events, write a note.
 
     Raises:
         OddframeError: the file cannot be written.
@@ -17,7 +17,7 @@ def write_vtt(result: VideoResult, path: Path) -> None:
     blocks = ["WEBVTT"]
     for number, event in enumerate(result.events, start=1):
         start = round(event.start_s * 1000)
-        end = max(round(event.end_s * 1000), start + 1)  # A cue of no length is not valid.
+        end = max(round(event.end_s * 1000), start + 1)  # A cue without length is not valid.
         blocks.append(
             f"{number}\n{_stamp(start)} --> {_stamp(end)}\nEvent {number}, score {event.score:.2f}"
         )

@@ -1,9 +1,4 @@
-"""Pictures with time stamps -> a video file that a browser plays.
-
-A copy of the video for the report page: small, and in a format that every browser plays.
-
-Short clips, one after the other, as one untrimmed video.
-"""
+"""Encode videos: pictures with times, the small copy of a report page, joined clips."""
 
 from __future__ import annotations
 
@@ -25,11 +20,11 @@ from oddframe.video.discover import GENERATED_MARK
 from oddframe.video.frame import Frame
 from oddframe.video.source import open_source
 
-# 23.976, 24, 25, 29.97, 30, 50, 59.94 and 60 frames a second are whole numbers of these, and
-# MPEG-4 part 2 takes no finer ones.
+# Whole numbers of these give 23.976, 24, 25, 29.97, 30, 50, 59.94 and 60 frames a second, and
+# MPEG-4 part 2 has no finer time base.
 _TICK = Fraction(1, 60_000)
-_LONGEST = round(9.9 * 3600 / _TICK)  # MP4 counts the length of a picture in 31 bits.
-_SMPTE_170M = 6  # BT.601: what the conversion from RGB gives; named, so that no player guesses.
+_MAX_TICKS = round(9.9 * 3600 / _TICK)  # MP4 counts the duration of a picture in 31 bits.
+_SMPTE_170M = 6  # BT.601, which the conversion from RGB uses; without it, players guess.
 
 
 @dataclass(frozen=True)
@@ -69,16 +64,16 @@ def _has(codec: str) -> bool:
 class VideoWriter:
     """Encodes RGB pictures one by one; memory does not grow with their number.
 
-    Time 0 is that of every player: the first picture is there from 0 on, whenever it is due. Over a
-    long pause the picture before it is repeated, as MP4 cannot hold a longer one.
+    The first picture is shown from 0 on, whatever its time, as players start there. Over a long
+    pause the previous picture is repeated, because MP4 limits the duration of a picture.
 
     Args:
-        target: File to write, its ending does not matter; or memory.
-        encoder: How.
-        width: Of every picture, even.
-        height: Of every picture, even.
-        fps: About how many pictures a second come; the time stamps are what counts.
-        comment: What the file is to say of itself.
+        target: File to write, with any ending; or memory.
+        encoder: Encoder of the video.
+        width: Width of every picture, even.
+        height: Height of every picture, even.
+        fps: About how many pictures there are a second; their times decide when they are shown.
+        comment: Comment in the metadata of the file.
     """
 
     def __init__(
@@ -93,7 +88,7 @@ class VideoWriter:
         file: str | BytesIO
         if isinstance(target, Path):
             self._path, file = target, str(target)
-            # The index goes to the front, so that a browser can start before it has the whole file.
+            # The index at the front lets a browser start before it has the whole file.
             flags = {"movflags": "+faststart"} if encoder.container == "mp4" else {}
         else:
             self._path, file, flags = Path("memory"), target, {}
@@ -125,8 +120,8 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         if self._shown is None and due > 0:
             self._encode(frame, 0)
-        while self._shown is not None and due - self._last > _LONGEST:
-            self._encode(self._shown, self._last + _LONGEST)
+        while self._shown is not None and due - self._last > _MAX_TICKS:
+            self._encode(self._shown, self._last + _MAX_TICKS)
         self._encode(frame, due)
         self._shown = frame
 
@@ -138,7 +133,7 @@ class VideoWriter:
             self._container.mux(self._stream.encode(frame))
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file; if it is not ``whole``, only let go of it.
+        """Finish the file; if it is not ``complete``, only close it.
 
         Raises:
             OddframeError: the file cannot be written.
@@ -153,26 +148,32 @@ class VideoWriter:
                 raise
 
 
-# Longer videos are not put into the page: it would be too big to mail, and slow to open.
+# Longer videos are not embedded in the page: it would be too big to mail, and slow to open.
 MAX_EMBEDDED_S = 600.0
 _EMBED_BYTES = 14e6
-_LONGEST_SIDE = 640
+_MAX_SIDE = 640
 _SIDE_FPS = 10.0
 _PLAYED = {("h264", "yuv420p"), ("h264", "yuvj420p"), ("vp8", "yuv420p"), ("vp9", "yuv420p")}
 _CONTAINERS = {"mov", "mp4", "webm"}
 
 
 def preview_encoder(duration_s: float, embedded: bool) -> VideoEncoder:
-    """What to encode a preview with; one that goes into the page is kept to about 14 MB.
+    """The encoder of a preview; one that is embedded in the page has about 14 MB at most.
 
     Raises:
         OddframeError: there is no encoder.
     """
-    most = 900_000
+    max_rate = 900_000
     if embedded:
-        most = min(most, int(_EMBED_BYTES * 8 / max(duration_s, 1.0)))
-    rate = str(most)
-    x264 = {"preset": "veryfast", "crf": "27", "g": "50", "maxrate": rate, "bufsize": str(2 * most)}
+        max_rate = min(max_rate, int(_EMBED_BYTES * 8 / max(duration_s, 1.0)))
+    rate = str(max_rate)
+    x264 = {
+        "preset": "veryfast",
+        "crf": "27",
+        "g": "50",
+        "maxrate": rate,
+        "bufsize": str(2 * max_rate),
+    }
     vp8 = {"deadline": "realtime", "cpu-used": "6", "crf": "20", "b": rate, "g": "50"}
     return first_available(
         (
@@ -183,14 +184,14 @@ def preview_encoder(duration_s: float, embedded: bool) -> VideoEncoder:
 
 
 class PreviewEncoder:
-    """Encodes the frames that are fed to it, at most 640 pixels wide and high.
+    """Encodes frames as a preview, at most 640 pixels wide and high.
 
     Args:
         target: File or memory.
-        encoder: How.
-        fps: Of the video.
-        embedded: Whether it goes into the page; if not, it may be hours long, and ten pictures a
-            second are enough.
+        encoder: Encoder of the video.
+        fps: Frame rate of the video.
+        embedded: Whether it is embedded in the page; if not, it may be hours long, and ten
+            pictures a second are enough.
     """
 
     done = False
@@ -199,9 +200,9 @@ class PreviewEncoder:
         self, target: Path | BytesIO, encoder: VideoEncoder, fps: float, embedded: bool
     ) -> None:
         self._target, self._encoder = target, encoder
-        thin = not embedded and fps > 1.5 * _SIDE_FPS
-        self._least_gap = 1 / _SIDE_FPS - 1e-3 if thin else 0.0
-        self._fps = _SIDE_FPS if thin else fps
+        reduced = not embedded and fps > 1.5 * _SIDE_FPS
+        self._least_gap = 1 / _SIDE_FPS - 1e-3 if reduced else 0.0
+        self._fps = _SIDE_FPS if reduced else fps
         self._writer: VideoWriter | None = None
         self._size = (2, 2)
         self._last = float("-inf")
@@ -216,7 +217,7 @@ class PreviewEncoder:
             return
         self._last, image = frame.time_s, frame.image
         if self._writer is None:
-            self._size = even_size(image.shape[1], image.shape[0], _LONGEST_SIDE)
+            self._size = even_size(image.shape[1], image.shape[0], _MAX_SIDE)
             size = self._size
             self._writer = VideoWriter(
                 self._target, self._encoder, *size, self._fps, GENERATED_MARK
@@ -224,7 +225,7 @@ class PreviewEncoder:
         self._writer.add(letterbox(image, *self._size), frame.time_s)
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file; if it is not ``whole``, only let go of it."""
+        """Finish the file; if it is not ``complete``, only close it."""
         if self._writer is not None:
             self._writer.close(complete)
 
@@ -252,7 +253,7 @@ _ENCODERS = (
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """A clip, and whether what it shows counts as true event."""
+    """A clip, and whether it shows a true event."""
 
     path: Path
     abnormal: bool

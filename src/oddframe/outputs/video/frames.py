@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, cast
 
 from oddframe.detector import VideoLike, VideoResult
 from oddframe.errors import InputError
-from oddframe.outputs.formats import FrameConsumer, FrameWriter, OutputFormat, VideoTarget
+from oddframe.outputs.registry import FrameConsumer, FrameWriter, OutputFormat, VideoTarget
 from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
 from oddframe.video.source import open_source

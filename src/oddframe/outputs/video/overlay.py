@@ -22,7 +22,7 @@ from oddframe.outputs.drawing import (
     load_font,
     step_curve,
 )
-from oddframe.outputs.formats import FrameConsumer, VideoTarget
+from oddframe.outputs.registry import FrameConsumer, VideoTarget
 from oddframe.outputs.text import format_clock
 from oddframe.outputs.video.encode import VideoEncoder, VideoWriter, first_available
 from oddframe.outputs.video.frames import closing_encoder
@@ -289,7 +289,7 @@ def _index_at(spans: Sequence[tuple[float, float]], time_s: float) -> int:
 
 @contextmanager
 def annotated_video_writer(result: VideoResult, target: VideoTarget) -> Iterator[FrameConsumer]:
-    """Write the annotated video; a writer of ``outputs.formats``."""
+    """Write the annotated video; a writer of ``outputs.registry``."""
     with (
         atomic_write(target.path) as part,
         closing_encoder(Annotator(part, result)) as annotator,

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from oddframe._utils.files import exists, is_dir, write_bytes
 from oddframe.errors import InputError
 from oddframe.events import EventRule
-from oddframe.features.formats.arrays import is_feature_file
+from oddframe.features.formats.feature_file import is_feature_file
 from oddframe.metrics import roc_auc
 from oddframe.outputs.curve import (
     BLUE,

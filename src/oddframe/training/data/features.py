@@ -1,6 +1,7 @@
-"""Features of a whole data set: from the store where they are kept, extracted where not.
+"""Features of many videos: read from the store, or extracted and stored.
 
-Features of the videos that a training run works with, more of them when more are asked for.
+``load_features`` loads the features of a list of videos. ``FeatureCache`` keeps the features that a
+training run has loaded, and loads more when a search asks for other crops or rates.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
+from oddframe._utils.progress import (
+    MessageCallback,
+    ProgressCallback,
+    ignore_message,
+    ignore_progress,
+)
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
 from oddframe.backbones.registry import load_backbone
@@ -34,7 +40,6 @@ from oddframe.features.join import join_features
 from oddframe.features.lazy_array import CropViews
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store.store import FeatureStore
-from oddframe.methods.base import Loss
 from oddframe.training.config import FeatureSection
 from oddframe.training.data.parallel import CancelCheck, parallel_map
 from oddframe.training.data.samplers import TrainingVideo, with_cut_bags
@@ -42,37 +47,11 @@ from oddframe.video.mask import Masks, mask_digest
 from oddframe.video.snippets.crops import region_grid
 from oddframe.video.source import open_source
 
-_MOST_NOTES = 5
-
-
-class TrainingProgress(Protocol):
-    """How a training run tells what it is doing."""
-
-    def videos(self, done: int, total: int, name: str) -> None:
-        """Features of ``done`` of ``total`` videos are there, ``name`` the latest."""
-
-    def steps(self, done: int, total: int, loss: Loss) -> None:
-        """``done`` of ``total`` training steps are done."""
-
-    def say(self, line: str) -> None:
-        """A line for a person to read: a warning, a video left out."""
-
-
-class SilentProgress:
-    """Tells nothing."""
-
-    def videos(self, done: int, total: int, name: str) -> None:
-        """Nothing."""
-
-    def steps(self, done: int, total: int, loss: Loss) -> None:
-        """Nothing."""
-
-    def say(self, line: str) -> None:
-        """Nothing."""
+_MAX_NOTES = 5
 
 
 def training_video(seen: Sequence[Features], abnormal: bool) -> TrainingVideo:
-    """What training sees of a video: all crops of all its features, or its tiles in a row."""
+    """A training video whose bags are all crops of all its features, or all its tiles in a row."""
     if seen[0].spec.tiles is None:
         return TrainingVideo(CropViews([features.array for features in seen]), abnormal)
     rows, columns = seen[0].spec.tiles
@@ -83,7 +62,7 @@ def training_video(seen: Sequence[Features], abnormal: bool) -> TrainingVideo:
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """A video and the features that are wanted of it."""
+    """A video, and the sections of the configuration that describe the features to load."""
 
     video: LabelledVideo
     sections: tuple[FeatureSection, ...]
@@ -91,14 +70,14 @@ class FeatureRequest:
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """A video, its features by what was asked for, and what was noted while they were made.
+    """A video with its features.
 
     Attributes:
         video: The video.
-        sha256: Of its content.
-        features: By what was asked for.
-        notes: What a reader should know: that it has no sound, say. Of what was kept from before
-            nothing is known any more.
+        sha256: Digest of its content.
+        features: By the section that describes them.
+        notes: What extraction reported, for example that there is no sound. Empty where the
+            features came from the store.
     """
 
     video: LabelledVideo
@@ -108,10 +87,10 @@ class VideoFeatures:
 
 
 class Extractor:
-    """Makes features as they are asked for; a backbone is loaded when it is first needed.
+    """Reads features from the store, or extracts and stores them.
 
-    Each backbone's features are kept apart, so that picture and sound are made once, whether they
-    are asked for together or alone.
+    A backbone is loaded when it is first needed. Features of each backbone are stored separately,
+    so that picture and sound are extracted once, whether a configuration joins them or not.
     """
 
     def __init__(
@@ -128,17 +107,17 @@ class Extractor:
         self._lock = threading.Lock()
 
     def spec(self, section: FeatureSection) -> FeatureSpec:
-        """The spec of the features that ``section`` describes, as this machine makes them of videos
-        without a mask.
+        """The spec of the features that ``section`` describes, extracted on this machine without
+        a mask.
 
         Raises:
-            UsageError: no such backbone.
-            InputError: its weights are the user's to get, and are not there.
+            UsageError: there is no such backbone.
+            InputError: the user must download the backbone's weights first.
         """
         return make_spec(section.backbone, section.preprocessing(), self.precision)
 
     def is_stored(self, video: LabelledVideo, sha256: str, section: FeatureSection) -> bool:
-        """Whether features of a video, whose content has this sha256, are all in the store."""
+        """Whether the store has all features of the video whose content has this sha256."""
         parts = _parts(section, self.masks.digest_of(video.path))
         specs = (part.spec(self.precision) for part in parts)
         return all(self.store.path(sha256, spec).exists() for spec in specs)
@@ -150,10 +129,10 @@ class Extractor:
         sections: Iterable[FeatureSection],
         check_cancelled: CancelCheck,
     ) -> tuple[dict[FeatureSection, Features], tuple[str, ...]]:
-        """By section, from the store, or extracted and kept, and notes on what was extracted.
+        """Features by section, and what extraction reported.
 
-        All that is missing is extracted in one pass through the video; ``go_on`` is asked after
-        every snippet.
+        All missing features are extracted in one pass through the video. ``check_cancelled`` is
+        called after every snippet.
 
         Raises:
             InputError: the video cannot be read.
@@ -172,10 +151,10 @@ class Extractor:
             tasks = [
                 ExtractionTask(part.spec(self.precision), self._backbone(part)) for part in missing
             ]
-            made = extract_tasks(
+            extractions = extract_tasks(
                 open_source(video.path), tasks, mask=mask, progress=check_cancelled
             )
-            for part, extraction in zip(missing, made, strict=True):
+            for part, extraction in zip(missing, extractions, strict=True):
                 self.store.put(sha256, extraction.features)
                 found[part] = extraction.features
                 notes += extraction.notes
@@ -183,7 +162,7 @@ class Extractor:
         return {s: join_features(parts) for s, parts in joined.items()}, tuple(dict.fromkeys(notes))
 
     def _backbone(self, part: SpecTemplate) -> Backbone:
-        # All that a network depends on.
+        # Everything that the network depends on.
         how = part.preprocessing
         key = (part.backbone, how.crop_size, how.snippet_frames, region_grid(how.crops))
         with self._lock:
@@ -202,101 +181,112 @@ def _parts(section: FeatureSection, mask: str) -> tuple[SpecTemplate, ...]:
     return spec_templates(section.backbone, section.preprocessing(), mask)
 
 
-def _summarise_notes(gathered: Sequence[VideoFeatures]) -> list[str]:
-    """A line for each thing that was noted, with the videos that it is said of."""
+def load_features(
+    requests: Sequence[FeatureRequest],
+    extractor: Extractor,
+    jobs: int = 1,
+    progress: ProgressCallback = ignore_progress,
+    message: MessageCallback = ignore_message,
+) -> tuple[list[VideoFeatures], dict[str, str]]:
+    """Features of all videos that can be read, in order, and why the others cannot, by path.
+
+    A video that is itself a file of features gives those, whatever the sections ask for.
+
+    Args:
+        requests: Videos and sections.
+        extractor: Reads or extracts the features.
+        jobs: Number of videos that are decoded at the same time.
+        progress: Called after each video with its name.
+        message: Called with what extraction reported, a line for each kind of note.
+    """
+
+    def load(request: FeatureRequest, check_cancelled: CancelCheck) -> VideoFeatures:
+        video = request.video
+        sha256 = video_digest(video)
+        sections = dict.fromkeys(request.sections)
+        if has_precomputed_features(video):
+            precomputed = load_precomputed_features(video)
+            return VideoFeatures(video, sha256, dict.fromkeys(sections, precomputed))
+        features, notes = extractor.features(video, sha256, sections, check_cancelled)
+        return VideoFeatures(video, sha256, features, notes)
+
+    def on_done(done: int, request: FeatureRequest) -> None:
+        progress(done, len(requests), request.video.path.name)
+
+    loaded: list[VideoFeatures] = []
+    failed: dict[str, str] = {}
+    results = parallel_map(requests, load, jobs, on_done)
+    for request, result in zip(requests, results, strict=True):
+        if isinstance(result, InputError):
+            failed[str(request.video.path)] = str(result)
+        else:
+            loaded.append(result)
+    for line in _summarise_notes(loaded):
+        message(line)
+    return loaded, failed
+
+
+def _summarise_notes(loaded: Sequence[VideoFeatures]) -> list[str]:
+    """A line for each different note, with the video's name or the number of videos."""
     videos: dict[str, list[str]] = {}
-    for each in gathered:
+    for each in loaded:
         for note in each.notes:
             videos.setdefault(note, []).append(each.video.path.name)
     lines = [
         f"{names[0]}: {note}" if len(names) == 1 else f"{len(names)} videos: {note}"
         for note, names in videos.items()
     ]
-    more = len(lines) - _MOST_NOTES
-    return lines if more <= 0 else [*lines[:_MOST_NOTES], f"... and {more} notes like these"]
-
-
-def load_features(
-    requests: Sequence[FeatureRequest], extractor: Extractor, jobs: int, progress: TrainingProgress
-) -> tuple[list[VideoFeatures], dict[str, str]]:
-    """Features of all videos that can be read, in order, and why the others cannot, by path.
-
-    A file that holds features already gives those, whatever is asked for.
-
-    Args:
-        requests: What is wanted.
-        extractor: What makes it.
-        jobs: Videos that are decoded side by side.
-        progress: Is told of every video.
-    """
-
-    def one(request: FeatureRequest, check_cancelled: CancelCheck) -> VideoFeatures:
-        video = request.video
-        sha256 = video_digest(video)
-        sections = dict.fromkeys(request.sections)
-        if has_precomputed_features(video):
-            made = load_precomputed_features(video)
-            return VideoFeatures(video, sha256, dict.fromkeys(sections, made))
-        features, notes = extractor.features(video, sha256, sections, check_cancelled)
-        return VideoFeatures(video, sha256, features, notes)
-
-    def told(done: int, request: FeatureRequest) -> None:
-        progress.videos(done, len(requests), request.video.path.name)
-
-    gathered: list[VideoFeatures] = []
-    failed: dict[str, str] = {}
-    made = parallel_map(requests, one, jobs, told)
-    for request, each in zip(requests, made, strict=True):
-        if isinstance(each, InputError):
-            failed[str(request.video.path)] = str(each)
-        else:
-            gathered.append(each)
-    for line in _summarise_notes(gathered):
-        progress.say(line)
-    return gathered, failed
+    more = len(lines) - _MAX_NOTES
+    return lines if more <= 0 else [*lines[:_MAX_NOTES], f"... and {more} notes like these"]
 
 
 class FeatureCache:
-    """Videos with their features.
+    """The features that a training run has loaded so far.
 
     Attributes:
         failed: Why videos could not be read, by path.
     """
 
-    def __init__(self, extractor: Extractor, jobs: int, progress: TrainingProgress):
+    def __init__(
+        self,
+        extractor: Extractor,
+        jobs: int = 1,
+        progress: ProgressCallback = ignore_progress,
+        message: MessageCallback = ignore_message,
+    ):
         self.failed: dict[str, str] = {}
-        self._extractor, self._jobs, self._progress = extractor, jobs, progress
-        self._found: dict[LabelledVideo, VideoFeatures] = {}
+        self._extractor, self._jobs = extractor, jobs
+        self._progress, self._message = progress, message
+        self._loaded: dict[LabelledVideo, VideoFeatures] = {}
         self._snippet_s: float | None = None
 
     @property
     def has_precomputed(self) -> bool:
-        """Whether there are files of features, of which no other ones can be made."""
-        return any(has_precomputed_features(video) for video in self._found)
+        """Whether some videos are files of features, from which no others can be extracted."""
+        return any(has_precomputed_features(video) for video in self._loaded)
 
     def add(self, requests: Sequence[FeatureRequest]) -> None:
-        """Gather what is not there yet; what cannot be read is in ``failed_result`` from then
-        on.
-        """
-        wanted = (self._lacking(request) for request in requests)
-        lacking = [request for request in wanted if request.sections]
-        if not lacking:
+        """Load features that are not loaded yet; videos that cannot be read go to ``failed``."""
+        missing = [each for each in map(self._not_loaded, requests) if each.sections]
+        if not missing:
             return
-        gathered, failed = load_features(lacking, self._extractor, self._jobs, self._progress)
+        loaded, failed = load_features(
+            missing, self._extractor, self._jobs, self._progress, self._message
+        )
         self.failed |= failed
-        for each in gathered:
-            before = self._found.get(each.video)
+        for each in loaded:
+            before = self._loaded.get(each.video)
             features = each.features if before is None else before.features | each.features
-            self._found[each.video] = replace(each, features=features)
+            self._loaded[each.video] = replace(each, features=features)
 
-    def of(self, videos: Iterable[LabelledVideo]) -> list[VideoFeatures]:
-        """Those of ``videos`` that could be read, in order."""
+    def get(self, videos: Iterable[LabelledVideo]) -> list[VideoFeatures]:
+        """Features of those ``videos`` that could be read, in order."""
         readable = (v for v in videos if str(v.path) not in self.failed)
-        return [self._found[video] for video in readable if video in self._found]
+        return [self._loaded[video] for video in readable if video in self._loaded]
 
     def spec(self, section: FeatureSection) -> FeatureSpec:
-        """What features of ``section`` are; where a data set comes with features, those."""
-        for video, each in self._found.items():
+        """The spec of features of ``section``, or of precomputed features where there are some."""
+        for video, each in self._loaded.items():
             if has_precomputed_features(video) and section in each.features:
                 return each.features[section].spec
         return self._extractor.spec(section)
@@ -308,63 +298,63 @@ class FeatureCache:
         videos: Sequence[VideoFeatures],
         n: int,
     ) -> list[TrainingVideo]:
-        """``training`` with bags of ``n`` segments, where its features lie on disk.
+        """``training`` with bags of ``n`` segments, where its features are memory-mapped files.
 
         Args:
-            training: What training sees of ``videos``.
-            seen: The features that it is made of.
+            training: One training video for each of ``videos``.
+            seen: The features that each training video is made of.
             videos: The videos.
-            n: Segments of a bag.
+            n: Number of segments of a bag.
 
         Raises:
             InputError: features cannot be read.
             OddframeError: bags cannot be written.
         """
         digests = [each.sha256 for each in videos]
-        root, tell = self._extractor.store.root, self._progress.videos
-        return with_cut_bags(training, seen, digests, n, root, tell)
+        root = self._extractor.store.root
+        return with_cut_bags(training, seen, digests, n, root, self._progress)
 
     def estimate_seconds(self, requests: Sequence[FeatureRequest]) -> float:
-        """Seconds that ``add`` would take; 0 where everything is kept.
+        """Seconds that ``add`` would take; 0 where everything is loaded or stored.
 
-        Measured, where it is not yet known, on the two shortest videos. Other features with as many
-        snippets must be there.
+        The first call measures the time a snippet on the two shortest videos. Features with the
+        same snippets must have been loaded before, for the number of snippets.
         """
-        unmade = [one for request in requests for one in self._unmade(request)]
-        if self._snippet_s is None and len(unmade) > 1:
-            unmade.sort(key=self._snippets)
-            self.add(unmade[:1])  # Loads the backbone.
+        missing = [one for request in requests for one in self._not_stored(request)]
+        if self._snippet_s is None and len(missing) > 1:
+            missing.sort(key=self._snippets)
+            self.add(missing[:1])  # Loads the backbone.
             began = time.monotonic()
-            self.add(unmade[1:2])
-            self._snippet_s = (time.monotonic() - began) / self._snippets(unmade[1])
-            unmade = unmade[2:]
-        return (self._snippet_s or 0.0) * sum(map(self._snippets, unmade))
+            self.add(missing[1:2])
+            self._snippet_s = (time.monotonic() - began) / self._snippets(missing[1])
+            missing = missing[2:]
+        return (self._snippet_s or 0.0) * sum(map(self._snippets, missing))
 
-    def _lacking(self, request: FeatureRequest) -> FeatureRequest:
-        """What is not in memory of what is wanted."""
+    def _not_loaded(self, request: FeatureRequest) -> FeatureRequest:
+        """``request`` with only those sections that are not loaded yet."""
         if str(request.video.path) in self.failed:
             return replace(request, sections=())
-        found = self._found.get(request.video)
-        known = {} if found is None else found.features
+        loaded = self._loaded.get(request.video)
+        known = {} if loaded is None else loaded.features
         return replace(request, sections=tuple(s for s in request.sections if s not in known))
 
-    def _unmade(self, request: FeatureRequest) -> list[FeatureRequest]:
-        """What is neither in memory nor in the store, one request a section."""
+    def _not_stored(self, request: FeatureRequest) -> list[FeatureRequest]:
+        """A request for each section that is neither loaded nor in the store."""
         video = request.video
         if has_precomputed_features(video):
             return []
         return [
             FeatureRequest(video, (section,))
-            for section in self._lacking(request).sections
-            if not self._extractor.is_stored(video, self._found[video].sha256, section)
+            for section in self._not_loaded(request).sections
+            if not self._extractor.is_stored(video, self._loaded[video].sha256, section)
         ]
 
     def _snippets(self, request: FeatureRequest) -> int:
-        """Snippets of all crops that the one section of ``request`` asks for."""
+        """Number of snippets of all crops that the one section of ``request`` describes."""
         (section,) = request.sections
         lengths = (
             features.timebase.n_snippets
-            for other, features in self._found[request.video].features.items()
+            for other, features in self._loaded[request.video].features.items()
             if (other.stride, other.rate) == (section.stride, section.rate)
         )
         return next(lengths) * len(section.crops)

@@ -1,4 +1,4 @@
-"""Several videos at a time, each on a thread of its own; after Ctrl-C they are not waited for."""
+"""Map a function over items in several threads, and stop the others at the first failure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from threading import Event
 from typing import TypeVar
 
 from oddframe.errors import InputError
-from oddframe.features.extraction.extract_video import ProgressCallback
 
 _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
-CancelCheck = ProgressCallback
+CancelCheck = Callable[..., None]
+"""Takes whatever a progress callback takes and ignores it; raises CancelledError when stopped."""
 
 
 def parallel_map(
@@ -21,39 +21,39 @@ def parallel_map(
     jobs: int,
     on_done: Callable[[int, _ItemT], None],
 ) -> list[_ResultT | InputError]:
-    """What ``make`` makes of each, in their order; of what cannot be read, why.
+    """Results of ``make`` in the order of ``items``; an InputError stands in for its result.
 
     Args:
-        items: Of what.
-        make: Takes one, and what it has to call now and then, as the progress of an extraction:
-            that raises CancelledError once its result is not needed any more.
-        jobs: How many at a time.
-        on_done: Called with (done, the latest) as they come.
+        items: The items.
+        make: Takes an item and a function that it must call now and then, for example as the
+            progress callback of an extraction. That function raises CancelledError once the result
+            is no longer needed.
+        jobs: Number of threads.
+        on_done: Called in this thread with (number of items done, the latest item).
 
     Raises:
-        BaseException: what ``translate_os_errors`` raises, and what ``make`` does other than
-        InputError; those
-            that are being made are stopped first.
+        BaseException: whatever ``on_done`` raises, Ctrl-C included, and whatever ``make`` raises
+            other than InputError. The other threads are told to stop and are not waited for.
     """
     stopped = Event()
 
-    def go_on(_done: int, _expected: int | None) -> None:
+    def check_cancelled(*_: object) -> None:
         if stopped.is_set():
             raise CancelledError
 
-    made: dict[int, _ResultT | InputError] = {}
+    results: dict[int, _ResultT | InputError] = {}
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        work = {pool.submit(make, item, go_on): i for i, item in enumerate(items)}
+        futures = {pool.submit(make, item, check_cancelled): i for i, item in enumerate(items)}
         try:
-            for done, future in enumerate(as_completed(work), start=1):
-                i = work[future]
+            for done, future in enumerate(as_completed(futures), start=1):
+                i = futures[future]
                 try:
-                    made[i] = future.result()
+                    results[i] = future.result()
                 except InputError as error:
-                    made[i] = error
+                    results[i] = error
                 on_done(done, items[i])
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [made[i] for i in range(len(items))]
+    return [results[i] for i in range(len(items))]

@@ -1,4 +1,4 @@
-"""A folder of pictures, one a frame."""
+"""Folders of pictures, one for each frame, and reading picture files."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from PIL import ImageOps
 from oddframe._utils.files import is_file, open_regular_file
 from oddframe.errors import InputError
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.frame import ConstantRateSource, Frame, Image
-from oddframe.video.snippets.transforms import FrameTransform
+from oddframe.video.frame import DEFAULT_FPS, Frame, FrameSource, FrameTransform, Image
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 
 
 def natural_sort_key(path: PurePath) -> list[tuple[int, int, str]]:
-    """Sorting key by which ``frame2`` comes before ``frame10``."""
+    """Sort key that orders ``frame2`` before ``frame10``."""
     parts = re.split(r"([0-9]+)", path.name)
     return [(0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p]
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, in the order of their names, numbers by their value.
+    """The pictures directly in a folder, in natural order of their names.
 
     Raises:
         InputError: the folder cannot be listed.
@@ -43,69 +42,64 @@ def pictures_in(folder: Path) -> list[Path]:
     )
 
 
-class FrameFolder(ConstantRateSource):
-    """A folder of pictures as a ``FrameSource``; one that cannot be read counts as damaged.
+class FrameFolder(FrameSource):
+    """A ``FrameSource`` of a folder of pictures; unreadable pictures count as damaged.
 
     Raises:
-        InputError: there is no picture in it.
+        InputError: the folder contains no picture.
     """
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
-        super().__init__(str(folder), fps)
+        self.name, self.fps = str(folder), fps or DEFAULT_FPS
         self._files = pictures_in(folder)
+        self.expected_frames = len(self._files)
         if not self._files:
             raise InputError(f"{folder}: neither a video nor a picture in this folder")
 
-    @property
-    def expected_frames(self) -> int | None:
-        """Number of pictures."""
-        return len(self._files)
-
-    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """The frames, see ``FrameSource.looks``; a damaged picture leaves its time free."""
+    def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
+        """Yield the frames, see ``FrameSource.read``; a damaged picture leaves its time empty."""
         self.damaged_packets = 0
-        scalers = [Scaler(look) for look in read]
-        empty = True
+        scalers = [Scaler(transform) for transform in transforms]
+        first: int | None = None
         for number, file in enumerate(self._files):
             try:
                 image = read_picture(file)
             except InputError:
                 self.damaged_packets += 1
                 continue
-            if empty:
-                first, empty = number, False
+            first = number if first is None else first
             time_s = (number - first) / self.fps
             yield tuple(Frame(partial(scaler.scale_rgb, image), time_s) for scaler in scalers)
-        if empty:
+        if first is None:
             raise InputError(
                 f"{self.name}: no picture could be read ({self.damaged_packets} damaged ones)"
             )
 
 
 def read_picture(file: Path) -> Image:
-    """A picture file -> (h, w, 3) RGB, uint8.
+    """Read a picture file as (h, w, 3) RGB, uint8.
 
-    Grey becomes RGB, 16 bits become 8, what is transparent becomes black, and a camera's
-    orientation mark is honoured.
+    Grey is converted to RGB, 16 bits to 8, and transparent pixels to black; the picture is turned
+    as its EXIF orientation says.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     with open_picture(file) as picture:
         picture.load()
-        return _rgb(ImageOps.exif_transpose(picture))
+        return _to_rgb(ImageOps.exif_transpose(picture))
 
 
 @contextmanager
 def open_picture(file: Path, purpose: str = "") -> Iterator[PillowImage.Image]:
-    """Open a picture file; what fails in the block fails because of the picture.
+    """Open a picture file; exceptions in the block are reported as errors of the picture.
 
     Args:
         file: The file.
-        purpose: What it is read for, for the error: `` as a mask``.
+        purpose: For the error message: `` as a mask``.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         with open_regular_file(file) as data, PillowImage.open(data) as picture:
@@ -118,10 +112,10 @@ def open_picture(file: Path, purpose: str = "") -> Iterator[PillowImage.Image]:
         raise InputError(f"{file}: not a picture that can be read{purpose} ({error})") from None
 
 
-def _rgb(picture: PillowImage.Image) -> Image:
+def _to_rgb(picture: PillowImage.Image) -> Image:
     if picture.mode.startswith(("I", "F")):
         deep = np.asarray(picture, dtype=np.float64)
-        # Pillow keeps 16-bit grey as numbers up to 65,535; its own conversion cuts them at 255.
+        # Pillow stores 16-bit grey as numbers up to 65,535; its own conversion clips them at 255.
         grey = (np.clip(deep, 0, 65_535) / 257).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.has_transparency_data:

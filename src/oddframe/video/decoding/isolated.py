@@ -1,7 +1,7 @@
-"""Opens and decodes video in child processes, whose memory and silence are limited.
+"""Opens and decodes videos in child processes with limits on memory and time without a frame.
 
-A decoder is half a million lines of C that read untrusted files: a file may crash it, hang it,
-or make it ask for any amount of memory. In a child process this costs that one file.
+Decoders are large C libraries that read untrusted files: a file may crash them, make them hang, or
+make them allocate any amount of memory. In a child process, only that file fails.
 """
 
 from __future__ import annotations
@@ -17,26 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from oddframe._utils.child_process import ChildFailedError, ChildProcessPool, is_supported
-from oddframe._utils.files import is_dir
+from oddframe._utils.files import describe_read_error, is_dir
 from oddframe.errors import InputError, UsageError
 from oddframe.video.decoding.folder import FrameFolder
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.frame import Frame, FrameSource, HeartbeatSource, Image
-from oddframe.video.snippets.transforms import FrameTransform
+from oddframe.video.frame import Frame, FrameSource, FrameTransform, HeartbeatSource, Image
 
 _GB = 1e9
-# Frames that the child process keeps behind the latest one, as long as their pictures may be asked
-# for: whoever looks for the frame at an instant knows it when the next one has come.
+# How many of the latest frames the child process keeps, so that their pictures can be requested: a
+# reader that looks for the frame at a given time recognizes it only when the next frame arrives.
 _KEPT_FRAMES = 2
 
 
 @dataclass(frozen=True)
 class DecodingLimits:
-    """What decoding one file may take.
+    """Limits for decoding one file.
 
     Attributes:
-        memory_bytes: Beside the decoder's own code; enforced on Linux.
-        timeout_s: Seconds without a frame after which the file is given up.
+        memory_bytes: Memory beyond that of the loaded libraries; enforced on Linux.
+        timeout_s: Seconds without a frame after which decoding is stopped.
     """
 
     memory_bytes: int
@@ -51,7 +50,7 @@ class DecodingLimits:
 
 
 def _default_limits() -> DecodingLimits:
-    """4 GB, or half of the machine's memory where that is less."""
+    """4 GB, or half of the machine's memory if that is less."""
     memory = 4 * _GB
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = min(memory, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2)
@@ -65,13 +64,13 @@ atexit.register(_pool.close)
 
 
 def set_decoding_limits(limits: DecodingLimits) -> None:
-    """Set the limits of every file that this process opens from now on."""
+    """Set the limits for all files that this process opens from now on."""
     global _limits
     _limits = limits
 
 
 def decoding_limits() -> DecodingLimits:
-    """The limits of every file that this process opens."""
+    """The limits for all files that this process opens."""
     return _limits
 
 
@@ -80,11 +79,11 @@ def run_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Genera
 
     Args:
         path: The file, for messages.
-        function: What to run; picklable, as are its arguments, items and result.
+        function: Must be picklable, as must its arguments, items and result.
 
     Raises:
         InputError: the file cannot be read, or reading it crashed the child process, hung, or
-            took more memory than it may.
+            exceeded the memory limit.
     """
     limits = _limits
     try:
@@ -92,13 +91,13 @@ def run_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Genera
             result = yield from child.run(function, *args)
     except ChildFailedError as failure:
         raise InputError(f"{path}: {failure}") from None
-    except OSError as error:  # It vanished, or its disk failed, while it was read.
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except OSError as error:  # The file was removed, or its disk failed, while it was read.
+        raise InputError(f"{path}: {describe_read_error(error)}") from None
     return result
 
 
 def call_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Any:
-    """As ``run_isolated`` for a function that is no generator: what it returns."""
+    """Call a function that is not a generator function as ``run_isolated`` does."""
     if not is_supported():
         return function(*args)
     running = run_isolated(path, function, *args)
@@ -110,11 +109,11 @@ def call_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def open_in_process(path: Path, fps: float | None = None) -> FrameSource:
-    """A video file or a folder of pictures, decoded in this process.
+    """Open a video file or a folder of pictures that is decoded in this process.
 
     Raises:
-        InputError: there is no such file, or no video in it.
-        UsageError: ``fps`` is given for a video file, which has its own times.
+        InputError: the file does not exist or contains no video.
+        UsageError: ``fps`` is given for a video file, which has time stamps.
     """
     if is_dir(path):
         return FrameFolder(path, fps)
@@ -131,38 +130,22 @@ class IsolatedVideo(FrameSource):
         fps: Of a folder of pictures; None: 25.
 
     Raises:
-        InputError: there is no such file, no video in it, or opening it broke the child process.
+        InputError: the file does not exist, contains no video, or opening it ended the child
+            process.
         UsageError: see ``open_in_process``.
     """
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
         self.name = str(path)
-        self.damaged_packets = self.mended_frames = 0
         self._path, self._given_fps = path, fps
-        self._fps: float
-        self._expected_frames: int | None
-        self._fps, self._expected_frames = call_isolated(path, _describe, path, fps)
-
-    @property
-    def fps(self) -> float:
-        """Average frame rate as the container states it; of a folder of pictures as given."""
-        return self._fps
-
-    @property
-    def expected_frames(self) -> int | None:
-        """Number of frames as the container states it."""
-        return self._expected_frames
-
-    @property
-    def audio_file(self) -> Path | None:
-        """The video file itself; of a folder of pictures none."""
-        return None if is_dir(self._path) else self._path
+        self.audio_file = None if is_dir(path) else path
+        self.fps, self.expected_frames = call_isolated(path, _describe, path, fps)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
         """Run ``function(source, *args)`` in a child process; see ``FrameSource.run``.
 
         Raises:
-            InputError: the video cannot be decoded, or decoding it broke the child process.
+            InputError: the video cannot be decoded, or decoding it ended the child process.
         """
         reply: Any = None
         running = run_isolated(self._path, _on_source, self._path, self._given_fps, function, args)
@@ -179,12 +162,13 @@ class IsolatedVideo(FrameSource):
         finally:
             running.close()
 
-    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """The frames, see ``FrameSource.looks``; a picture that is not asked for is not made.
+    def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
+        """Yield the frames, see ``FrameSource.read``; the child converts requested pictures only.
 
-        Those of a frame come along with it, if they were asked for of the frame before.
+        If a picture of the previous frame was requested, the child sends the same one of the next
+        frame along with it, without a further request.
         """
-        running = self.run(_frames, tuple(read))
+        running = self.run(_frames, tuple(transforms))
         recent: deque[list[weakref.ref[Frame]]] = deque()
         used: set[int] = set()
 
@@ -199,22 +183,22 @@ class IsolatedVideo(FrameSource):
                 time_s, after_gap, sent = found
                 frames = tuple(
                     Frame(partial(picture, number, which, sent), time_s, after_gap)
-                    for which in range(len(read))
+                    for which in range(len(transforms))
                 )
                 recent.append([weakref.ref(frame) for frame in frames])
                 used.clear()
                 yield frames
                 if len(recent) == _KEPT_FRAMES:
-                    _make(recent.popleft())  # The child process drops it next.
+                    _load_images(recent.popleft())  # The child process drops this frame next.
                 found, number = running.send(frozenset(used)), number + 1
             while recent:
-                _make(recent.popleft())
+                _load_images(recent.popleft())
         finally:
             running.close()
 
 
-def _make(frames: Iterable[weakref.ref[Frame]]) -> None:
-    """Make the pictures of those frames that somebody still holds."""
+def _load_images(frames: Iterable[weakref.ref[Frame]]) -> None:
+    """Load the pictures of those frames that are still referenced."""
     for reference in frames:
         if (frame := reference()) is not None:
             _ = frame.image
@@ -232,7 +216,7 @@ def _on_source(
     args: tuple[Any, ...],
     heartbeat: Callable[[], None],
 ) -> Generator[Any, Any, Any]:
-    """In the child process: run a function on a video; counts of damage go with every item."""
+    """In the child process: run a function on a video; yield the damage counts with each item."""
     source = HeartbeatSource(open_in_process(path, fps), lambda *_: heartbeat())
     running = function(source, *args)
     reply: Any = None
@@ -247,15 +231,15 @@ def _on_source(
         running.close()
 
 
-def _frames(source: FrameSource, read: Sequence[FrameTransform]) -> Generator[Any, Any, None]:
-    """In the child process: (time, after a gap, pictures by look) of each frame; None at the end.
+def _frames(source: FrameSource, transforms: Sequence[FrameTransform]) -> Generator[Any, Any, None]:
+    """In the child process: yield (time, after a gap, pictures by transform) of each frame.
 
-    What is sent to it is the looks whose pictures were used, for the next frame; or, for a picture,
-    (number of a frame, number of a look).
+    At the end it yields None. The parent replies with the set of transforms whose pictures it used,
+    to get the next frame, or with (number of a frame, number of a transform), to get a picture.
     """
     recent: dict[int, tuple[Frame, ...]] = {}
     used: frozenset[int] = frozenset()
-    for number, frames in enumerate(source.read(read)):
+    for number, frames in enumerate(source.read(transforms)):
         recent[number] = frames
         recent.pop(number - _KEPT_FRAMES, None)
         pictures = {which: frames[which].image for which in used}
@@ -266,9 +250,9 @@ def _frames(source: FrameSource, read: Sequence[FrameTransform]) -> Generator[An
 def _answer(
     recent: Mapping[int, tuple[Frame, ...]], found: tuple[float, bool, dict[int, Image]] | None
 ) -> Generator[Any, Any, frozenset[int]]:
-    """Send a frame, then the pictures that are asked for; the looks that were used."""
-    wanted = yield found
-    while isinstance(wanted, tuple):
-        frame, which = wanted
-        wanted = yield recent[frame][which].image
-    return wanted or frozenset()
+    """Yield a frame, then the requested pictures; return the transforms that were used."""
+    reply = yield found
+    while isinstance(reply, tuple):
+        number, which = reply
+        reply = yield recent[number][which].image
+    return reply or frozenset()

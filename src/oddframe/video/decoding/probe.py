@@ -1,4 +1,4 @@
-"""What a video is: size, rate, length, codec."""
+"""``probe`` finds size, frame rate, length, codec and audio of a video without decoding it all."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from oddframe.video.decoding.container import OpenVideo, open_video, read_packet
 from oddframe.video.decoding.folder import pictures_in, read_picture
 from oddframe.video.decoding.isolated import call_isolated
 from oddframe.video.decoding.reader import TOO_LARGE
+from oddframe.video.decoding.scale import quarter_turns
 from oddframe.video.frame import DEFAULT_FPS
 
 _PROBED_PACKETS = 1000
-# Packets come in the order of decoding; the last ones may still be followed by an earlier picture.
+# Packets come in decoding order: pictures that are shown earlier may follow the last ones.
 _REORDERED = 16
-_EVEN_S = 2.5e-3  # Coarse time bases round to milliseconds.
+_MAX_JITTER_S = 2.5e-3  # Coarse time bases round to milliseconds.
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video without decoding more than its first frame.
+    """Properties of a video that are known without decoding more than its first frame.
 
     Attributes:
         path: The file, or the folder of frames.
-        width: Of the frames as they are shown, in pixels.
-        height: Of the frames as they are shown, in pixels.
+        width: Width of the frames as shown, in pixels.
+        height: Height of the frames as shown, in pixels.
         fps: Average frame rate, frames a second.
-        duration_s: Length in seconds; None where the container does not say.
-        frames: Number of frames; None where the container does not say.
-        codec: ``h264``; of a folder of frames the pictures' kind, ``png``.
-        rotation: Degrees anticlockwise by which frames are turned for showing: 0, 90, 180, 270.
-        has_audio: Whether there is sound.
+        duration_s: Length in seconds; None if the container does not state it.
+        frames: Number of frames; None if the container does not state it.
+        codec: Such as ``h264``; for a folder of frames the picture format, ``png``.
+        rotation: Degrees anticlockwise by which frames are turned to be shown: 0, 90, 180, 270.
+        has_audio: Whether the video has audio.
         variable_frame_rate: Whether the first thousand frames are unevenly spaced.
         gap_s: The longest gap in the time line among the first thousand frames, seconds; 0: none.
     """
@@ -56,10 +57,11 @@ class VideoInfo:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """What a video file or a folder of frames is; it is opened in a child process.
+    """Open a video file or a folder of frames in a child process and return its properties.
 
     Raises:
-        InputError: there is no such file, no video in it, or opening it broke the child process.
+        InputError: the file does not exist, contains no video, or opening it ended the child
+            process.
     """
     info: VideoInfo = call_isolated(Path(path), _probe, Path(path))
     return info
@@ -73,12 +75,12 @@ def _probe(path: Path) -> VideoInfo:
         gap_s = _longest_gap_s(video, stamps)
     with open_video(path) as video:
         picture = _first_picture(path, video)
-        turns = round(picture.rotation / 90) % 4
-        across, down = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
+        turns = quarter_turns(picture)
+        width, height = (picture.width, picture.height)[:: -1 if turns % 2 else 1]
         return VideoInfo(
             path=path,
-            width=across,
-            height=down,
+            width=width,
+            height=height,
             fps=video.fps,
             duration_s=video.duration_s,
             frames=video.frames,
@@ -103,7 +105,7 @@ def _first_picture(path: Path, video: OpenVideo) -> av.VideoFrame:
 
 
 def _stamps_s(video: OpenVideo) -> list[float]:
-    """Time stamps of the first frames in the order of showing, in seconds."""
+    """Time stamps of the first frames in display order, in seconds."""
     packets = islice(read_packets(video.container, video.stream), _PROBED_PACKETS)
     stamps = sorted(float(p.pts * p.time_base) for p in packets if p.pts is not None)
     return stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps
@@ -111,11 +113,10 @@ def _stamps_s(video: OpenVideo) -> list[float]:
 
 def _is_uneven(stamps_s: list[float]) -> bool:
     steps = np.diff(stamps_s)
-    return steps.size > 1 and bool(np.ptp(steps) > _EVEN_S)
+    return steps.size > 1 and bool(np.ptp(steps) > _MAX_JITTER_S)
 
 
 def _longest_gap_s(video: OpenVideo, stamps_s: list[float]) -> float:
-    """By the same clock that decoding uses."""
     clock = FrameClock(video.fps, video.duration_s, video.origin_s)
     longest = last = 0.0
     for stamp in stamps_s:

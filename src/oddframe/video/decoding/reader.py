@@ -1,6 +1,6 @@
-"""Decodes a video file packet by packet: damage is skipped and counted, and never a silent stop.
+"""Decodes a video file packet by packet; damaged packets are skipped and counted.
 
-Counts what a decoder lost of a video, also where it says nothing, and what it mended.
+``DamageCounter`` also counts pictures that a decoder leaves out without an error.
 """
 
 from __future__ import annotations
@@ -16,125 +16,115 @@ from oddframe.errors import InputError
 from oddframe.video.decoding.clock import FrameClock
 from oddframe.video.decoding.container import OpenVideo, is_truncated, open_video, read_packets
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.frame import Frame, FrameSource, Image
-from oddframe.video.snippets.transforms import FrameTransform
+from oddframe.video.frame import Frame, FrameSource, FrameTransform, Image
 
-# Where every packet is a picture that is shown; other codecs have packets that only help decoding.
-_ONE_EACH = frozenset({"av1", "h264", "hevc"})
+# Codecs in which each packet is a picture that is shown; others have packets that are not.
+_ONE_PICTURE_CODECS = frozenset({"av1", "h264", "hevc"})
 
 
 class DamageCounter:
-    """What was met so far while one video was decoded.
+    """Counts the damage found while one video is decoded.
 
-    A decoder says of a frame that it was decoded with errors, which it has painted over from what
-    lies beside and before; it says nothing of the frames that are predicted from that one. Some
-    decoders, HEVC's and VP9's among them, say nothing at all. With damage, H.264's and HEVC's also
-    leave pictures out without an error: those are counted from the first key frame on.
+    A decoder marks a frame in which it concealed errors, but not the frames that are predicted from
+    it. Some decoders, such as those of HEVC and VP9, mark nothing. In damaged files, the decoders
+    of H.264 and HEVC also drop pictures without an error; these are counted from the first key
+    frame on.
 
     Attributes:
-        packets: Packets of the picture that gave none.
-        frames: Frames that were decoded with errors.
-        until: Latest time stamp at which a packet's picture is over.
+        packets: Number of packets that gave no picture.
+        frames: Number of frames that were decoded with errors.
+        end_stamp: Latest time stamp at which a packet's picture ends.
     """
 
     def __init__(self, codec: str) -> None:
         self.packets = self.frames = 0
-        self._silent = codec in _ONE_EACH
-        self._first: int | None = None  # When the first key frame is shown.
-        self._owed = 0  # Pictures that packets promised and that are not there yet.
-        self._doubtful: set[int] = set()  # When pictures of torn packets are shown.
+        self._count_missing = codec in _ONE_PICTURE_CODECS
+        self._first_key: int | None = None  # Time stamp of the first key frame.
+        self._missing = 0  # Pictures of decoded packets that the decoder has not returned yet.
+        self._corrupt: set[int] = set()  # Time stamps of corrupt packets.
         self.end_stamp = 0
 
     def before_decode(self, packet: av.Packet[VideoStream]) -> None:
-        """A packet that is decoded next."""
+        """Register the packet that is decoded next."""
         if packet.pts is not None:
             self.end_stamp = max(self.end_stamp, packet.pts + (packet.duration or 0))
             if packet.is_corrupt:
-                self._doubtful.add(packet.pts)
-        if not self._silent or not packet.size or packet.is_discard:
+                self._corrupt.add(packet.pts)
+        if not self._count_missing or not packet.size or packet.is_discard:
             return
-        if self._first is None and packet.is_keyframe:
-            self._first = packet.pts or 0
-        # What is shown before the first key frame leans on what is not in the file.
-        if self._first is not None and (packet.pts is None or packet.pts >= self._first):
-            self._owed += 1
+        if self._first_key is None and packet.is_keyframe:
+            self._first_key = packet.pts or 0
+        # Pictures shown before the first key frame depend on pictures that are not in the file.
+        if self._first_key is not None and (packet.pts is None or packet.pts >= self._first_key):
+            self._missing += 1
 
     def on_unreadable(self) -> None:
-        """A place in the file that could not be read."""
+        """Count a position in the file that could not be read."""
         self.packets += 1
 
     def on_failed(self, packet: av.Packet[VideoStream]) -> None:
-        """It could not be decoded. The end of a stream that was drained before is no damage."""
+        """Count a packet that could not be decoded.
+
+        An error at the empty packet that flushes the decoder is not damage.
+        """
         self.packets += bool(packet.size)
-        self._owed -= bool(packet.size and self._first is not None)
+        self._missing -= bool(packet.size and self._first_key is not None)
 
     def on_decoded(self, pictures: Iterable[av.VideoFrame]) -> None:
-        """What came of it, or of those before it."""
+        """Register the pictures that the decoder returned for this packet or earlier ones."""
         for picture in pictures:
-            if self._first is not None and (picture.pts is None or picture.pts >= self._first):
-                self._owed -= 1
+            after_key = picture.pts is None or picture.pts >= (self._first_key or 0)
+            if self._first_key is not None and after_key:
+                self._missing -= 1
             if picture.interlaced_frame:  # Two packets may be one frame.
-                self._silent = False
-            torn = bool(self._doubtful) and picture.pts in self._doubtful
-            self.frames += picture.is_corrupt or torn
+                self._count_missing = False
+            self.frames += picture.is_corrupt or picture.pts in self._corrupt
 
     def at_end(self, missing: int) -> None:
-        """That was the last packet; so many more were promised by the file's index."""
+        """Count the pictures still missing, and those that the index lists beyond the last packet.
+
+        Args:
+            missing: Number of packets that the file's index lists and the file lacks.
+        """
         self.packets += missing
-        if self._silent:
-            self.packets += max(0, self._owed)
+        if self._count_missing:
+            self.packets += max(0, self._missing)
 
 
-# A damaged packet may ask for any amount of memory; many that do are a video too large for it.
-_MOST_STARVED = 16
+# A single damaged packet may ask for any amount of memory; after so many, the video is too large.
+_MAX_OUT_OF_MEMORY = 16
 TOO_LARGE = "its pictures need more memory than decoding may take (--memory allows more)"
 
 
 class VideoFile(FrameSource):
-    """A file that FFmpeg reads, as a ``FrameSource``. Each ``frames()`` reads it from its start.
+    """A ``FrameSource`` of a file that FFmpeg decodes; each ``read`` starts at its beginning.
 
     Raises:
-        InputError: there is no such file, or no video in it.
+        InputError: the file does not exist or contains no video.
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._starved = 0
+        self.name, self.audio_file = str(path), path
         self._path = path
+        self._out_of_memory = 0
         with open_video(path) as video:
             self._damage = DamageCounter(video.codec)
-            self._fps = video.fps
-            self._expected_frames = video.frames
-
-    @property
-    def fps(self) -> float:
-        """Average frame rate as the container states it."""
-        return self._fps
-
-    @property
-    def expected_frames(self) -> int | None:
-        """Number of frames as the container states it."""
-        return self._expected_frames
+            self.fps, self.expected_frames = video.fps, video.frames
 
     @property
     def damaged_packets(self) -> int:  # type: ignore[override]
-        """Packets of the picture that gave none, so far."""
+        """See ``FrameSource``."""
         return self._damage.packets
 
     @property
     def mended_frames(self) -> int:  # type: ignore[override]
-        """Frames that were decoded with errors, so far."""
+        """See ``FrameSource``."""
         return self._damage.frames
 
-    @property
-    def audio_file(self) -> Path:
-        """The video file itself."""
-        return self._path
-
-    def read(self, read: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """The frames, see ``FrameSource.looks``."""
-        self._starved = 0
-        scalers = [Scaler(look) for look in read]
+    def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
+        """Yield the frames; see ``FrameSource.read``."""
+        self._out_of_memory = 0
+        scalers = [Scaler(transform) for transform in transforms]
         empty = True
         with open_video(self._path) as video:
             self._damage = DamageCounter(video.codec)
@@ -143,10 +133,10 @@ class VideoFile(FrameSource):
                 empty = False
                 time_s = clock(_stamp_s(picture))
                 yield tuple(
-                    Frame(partial(self._image, each, picture), time_s, clock.after_gap)
-                    for each in scalers
+                    Frame(partial(self._convert, scaler, picture), time_s, clock.after_gap)
+                    for scaler in scalers
                 )
-        if empty and self._starved:
+        if empty and self._out_of_memory:
             raise self._too_large()
         if empty:
             raise InputError(
@@ -154,30 +144,30 @@ class VideoFile(FrameSource):
             )
 
     def _decode(self, video: OpenVideo) -> Iterator[av.VideoFrame]:
-        seen = 0
+        n_packets = 0
         for packet in read_packets(video.container, video.stream, self._damage.on_unreadable):
-            seen += bool(packet.size)
+            n_packets += bool(packet.size)
             self._damage.before_decode(packet)
             try:
                 pictures = packet.decode()
             except av.FFmpegError as error:
-                self._starved += isinstance(error, MemoryError)
-                if self._starved > _MOST_STARVED:
+                self._out_of_memory += isinstance(error, MemoryError)
+                if self._out_of_memory > _MAX_OUT_OF_MEMORY:
                     raise self._too_large() from None
                 self._damage.on_failed(packet)
                 continue
             self._damage.on_decoded(pictures)
             yield from pictures
-        # Lost, not merely over: an edit list may leave out what the index has.
-        lost = is_truncated(self._path) or video.stops_early(self._damage.end_stamp)
-        self._damage.at_end(max(0, (video.frames or 0) - seen) if lost else 0)
+        # Packets of the index are missing only in a truncated file: an edit list may skip some.
+        is_cut = is_truncated(self._path) or video.stops_early(self._damage.end_stamp)
+        self._damage.at_end(max(0, (video.frames or 0) - n_packets) if is_cut else 0)
 
     def _too_large(self) -> InputError:
         return InputError(f"{self.name}: {TOO_LARGE}")
 
-    def _image(self, scaler: Scaler, picture: av.VideoFrame) -> Image:
+    def _convert(self, scaler: Scaler, picture: av.VideoFrame) -> Image:
         try:
-            return scaler.scale_decoded(picture, quarter_turns=round(picture.rotation / 90) % 4)
+            return scaler.scale_decoded(picture)
         except av.FFmpegError as error:
             raise InputError(
                 f"{self.name}: its pictures ({picture.format.name}) cannot be converted ({error})"

@@ -1,4 +1,4 @@
-"""A few pictures from all over a video, had by jumping and not by decoding everything."""
+"""Samples a few pictures from a video by seeking, without decoding all of it."""
 
 from __future__ import annotations
 
@@ -15,49 +15,48 @@ from oddframe.video.decoding.folder import pictures_in, read_picture
 from oddframe.video.decoding.isolated import call_isolated
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.decoding.scale import Scaler
-from oddframe.video.frame import Image
-from oddframe.video.snippets.transforms import FrameTransform
+from oddframe.video.frame import FrameTransform, Image
 
-# Where jumping gives fewer pictures than this, they are taken from the start.
-_ENOUGH = 5
-_FROM_START, _EVERY = 250, 10
+# If seeking finds fewer key frames than this, every tenth of the first 250 frames is taken instead.
+_MIN_KEY_FRAMES = 5
+_FIRST_FRAMES, _STEP = 250, 10
 
 
 def sample_pictures(path: Path, size: tuple[int, int], count: int = 9) -> list[Image]:
-    """Pictures (h, w, 3) RGB, uint8, in the order of showing, at least one.
+    """Sample pictures (h, w, 3) RGB, uint8, in display order, at least one.
 
-    From a video file up to ``most`` key frames, evenly far from each other; where there are fewer
-    than five of them, every tenth of its first 250 frames. From a folder of frames ``most``.
+    A video file gives up to ``count`` evenly spaced key frames; if it has fewer than five, every
+    tenth of its first 250 frames. A folder of frames gives ``count`` evenly spaced pictures.
 
     Args:
         path: Video file or folder of frames.
         size: (width, height) of the pictures.
-        count: How many.
+        count: Number of pictures.
 
     Raises:
-        InputError: there is no such file, no picture in it that can be decoded, or decoding it
-            broke the child process in which that is done.
+        InputError: the file does not exist, no picture in it can be decoded, or decoding it ended
+            the child process.
     """
     images: list[Image] = call_isolated(path, _sample, path, size, count)
     return images
 
 
-def _sample(path: Path, size: tuple[int, int], most: int) -> list[Image]:
+def _sample(path: Path, size: tuple[int, int], count: int) -> list[Image]:
     scaler = Scaler(FrameTransform(size))
     if is_dir(path):
-        return _from_folder(path, scaler, most)
+        return _from_folder(path, scaler, count)
     with open_video(path) as video:
-        video.stream.codec_context.thread_count = 1  # One picture at a time: nothing to share.
-        found = _key_frames(video, scaler, most)
-    if len(found) >= min(_ENOUGH, most):
-        return [found[pts] for pts in sorted(found)]
-    return [f.image for f in islice(VideoFile(path).frames(size), 0, _FROM_START, _EVERY)]
+        video.stream.codec_context.thread_count = 1  # Single pictures gain nothing from threads.
+        pictures = _key_frames(video, scaler, count)
+    if len(pictures) >= min(_MIN_KEY_FRAMES, count):
+        return [pictures[pts] for pts in sorted(pictures)]
+    return [f.image for f in islice(VideoFile(path).frames(size), 0, _FIRST_FRAMES, _STEP)]
 
 
-def _from_folder(folder: Path, scaler: Scaler, most: int) -> list[Image]:
+def _from_folder(folder: Path, scaler: Scaler, count: int) -> list[Image]:
     files = pictures_in(folder)
     images = []
-    for i in sorted({round(i) for i in np.linspace(0, len(files) - 1, most)} if files else ()):
+    for i in sorted({round(i) for i in np.linspace(0, len(files) - 1, count)} if files else ()):
         try:
             images.append(scaler.scale_rgb(read_picture(files[i])))
         except InputError:
@@ -67,24 +66,23 @@ def _from_folder(folder: Path, scaler: Scaler, most: int) -> list[Image]:
     return images
 
 
-def _key_frames(video: OpenVideo, scaler: Scaler, most: int) -> dict[int, Image]:
-    """Key frames by time stamp; what cannot be jumped to or decoded is left out."""
+def _key_frames(video: OpenVideo, scaler: Scaler, count: int) -> dict[int, Image]:
+    """Evenly spaced key frames by time stamp, without those that cannot be reached or decoded."""
     stream, length = video.stream, video.duration_s
-    found: dict[int, Image] = {}
+    pictures: dict[int, Image] = {}
     if length is None or stream.time_base is None:
-        return found
-    for share in np.linspace(0, 1, most, endpoint=False):
+        return pictures
+    for share in np.linspace(0, 1, count, endpoint=False):
         target = (stream.start_time or 0) + int(share * length / stream.time_base)
         try:
             video.container.seek(target, stream=stream)
             packet = next((p for p in read_packets(video.container, stream) if p.is_keyframe), None)
-            if packet is None or packet.pts is None or packet.pts in found:
+            if packet is None or packet.pts is None or packet.pts in pictures:
                 continue
-            # A decoder holds pictures back until it knows their order; asked for the end, it gives.
+            # A decoder returns a picture once it knows the order; decode(None) flushes it.
             decoder = stream.codec_context
             for picture in [*decoder.decode(packet), *decoder.decode(None)][:1]:
-                turns = round(picture.rotation / 90) % 4
-                found[packet.pts] = scaler.scale_decoded(picture, turns)
+                pictures[packet.pts] = scaler.scale_decoded(picture)
         except av.FFmpegError:
             continue
-    return found
+    return pictures

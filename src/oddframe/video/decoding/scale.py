@@ -1,4 +1,4 @@
-"""A decoded picture -> an RGB array of the wished size."""
+"""Converts decoded pictures to RGB arrays of a given size."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image as PillowImage
 
 from oddframe.errors import OddframeError
-from oddframe.video.frame import Image
-from oddframe.video.snippets.transforms import FrameTransform
+from oddframe.video.frame import FrameTransform, Image
 
-# Planar 4:2:0, what nearly every camera writes. Scaling its planes and then converting the small
-# picture takes a third of the time of doing both in one step, and comes closer to scaling in RGB.
+# Planar 4:2:0, the format of nearly every camera. Scaling its planes and then converting the small
+# picture takes a third of the time of doing both in one step, and is closer to scaling in RGB.
 _PLANAR = frozenset({"yuv420p", "yuvj420p"})
-# swscale halves the colour's resolution on the way from RGB to RGB unless told not to.
+# By default, swscale halves the chroma resolution when it scales RGB.
 _FULL_COLOUR = (
     Interpolation.BICUBIC
     | Interpolation.FULL_CHR_H_INT
@@ -24,16 +23,15 @@ _FULL_COLOUR = (
 )
 
 
-# Longest side (pixels) of a picture of no wished size: no video is larger, but a file may claim so.
-_LONGEST_SIDE = 8192
+# Longest side (pixels) of a picture whose size is not given: a damaged file may claim any size.
+_MAX_SIDE = 8192
 
 
 class Scaler:
-    """Brings pictures to one size; keeps swscale's contexts from picture to picture.
+    """Scales pictures to one size and reuses swscale's contexts from picture to picture.
 
-    Without a wished size that is the first picture's, but at most 8192 pixels wide and high.
-
-    ``bicubic`` is swscale's, ``lanczos`` Pillow's on the full RGB picture.
+    If the transform has no size, it is the first picture's, at most 8192 pixels wide and high. The
+    ``bicubic`` filter is swscale's; ``lanczos`` is Pillow's, applied to the full RGB picture.
     """
 
     def __init__(self, transform: FrameTransform) -> None:
@@ -42,29 +40,30 @@ class Scaler:
         self._jpeg_quality = transform.jpeg_quality
         self._resize, self._convert = VideoReformatter(), VideoReformatter()
 
-    def scale_decoded(self, picture: av.VideoFrame, quarter_turns: int = 0) -> Image:
-        """A decoder's frame, turned anticlockwise by ``turns`` right angles -> (h, w, 3) RGB."""
+    def scale_decoded(self, picture: av.VideoFrame) -> Image:
+        """Convert a decoded frame to (h, w, 3) RGB, turned as its rotation says."""
+        turns = quarter_turns(picture)
         width, height = picture.width, picture.height
-        upright = (height, width) if quarter_turns % 2 else (width, height)
+        upright = (height, width) if turns % 2 else (width, height)
         if self._size is None:
-            self._size = _bounded(*upright)
+            self._size = _limit_size(*upright)
         if self._size != upright and (self._filter == "lanczos" or self._jpeg_quality):
-            return self.scale_rgb(_turned(self._to_rgb(picture), quarter_turns))
+            return self.scale_rgb(_rotate(self._to_rgb(picture), turns))
         if self._size != upright:
-            width, height = self._size[::-1] if quarter_turns % 2 else self._size
+            width, height = self._size[::-1] if turns % 2 else self._size
             if picture.format.name in _PLANAR:
                 picture = self._resize.reformat(
                     picture, width, height, interpolation=Interpolation.BICUBIC, threads=1
                 )
         image = self._to_rgb(picture, width, height)
-        return self._through_jpeg(_turned(image, quarter_turns))
+        return self._jpeg_round_trip(_rotate(image, turns))
 
     def scale_rgb(self, image: Image) -> Image:
-        """An RGB picture (h, w, 3) -> the same at the wished size."""
+        """Scale an RGB picture (h, w, 3)."""
         height, width = image.shape[:2]
         if self._size is None:
-            self._size = _bounded(width, height)
-        image = self._through_jpeg(image)
+            self._size = _limit_size(width, height)
+        image = self._jpeg_round_trip(image)
         if self._size == (width, height):
             return image
         if self._filter == "lanczos":
@@ -82,7 +81,7 @@ class Scaler:
         )
         return np.asarray(converted.to_ndarray(), dtype=np.uint8)
 
-    def _through_jpeg(self, image: Image) -> Image:
+    def _jpeg_round_trip(self, image: Image) -> Image:
         if not self._jpeg_quality:
             return image
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -92,10 +91,15 @@ class Scaler:
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
 
 
-def _bounded(width: int, height: int) -> tuple[int, int]:
-    share = min(1.0, _LONGEST_SIDE / max(width, height))
-    return max(1, round(width * share)), max(1, round(height * share))
+def _limit_size(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, _MAX_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _turned(image: Image, quarter_turns: int) -> Image:
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns % 4 else image
+def quarter_turns(picture: av.VideoFrame) -> int:
+    """By how many right angles anticlockwise a decoded frame is turned to be shown, 0 to 3."""
+    return round(picture.rotation / 90) % 4
+
+
+def _rotate(image: Image, turns: int) -> Image:
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -1,4 +1,4 @@
-"""Crops: which parts of a frame the backbone looks at, by name and in which order."""
+"""Crops by name: the parts of a frame that the backbone sees, and their order."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from oddframe.video.snippets.transforms import Preprocessing
 
 _PreprocessingT = TypeVar("_PreprocessingT", bound=Preprocessing)
 
-# Where a crop lies between the left or top edge (0) and the right or bottom one (1).
-_PLACES = {
+# Position of a crop (x, y): 0 at the left or top edge, 1 at the right or bottom edge.
+_POSITIONS = {
     "center": (0.5, 0.5),
     "top_left": (0.0, 0.0),
     "top_right": (1.0, 0.0),
@@ -22,7 +22,7 @@ _PLACES = {
 }
 _FULL = "full"
 _MIRRORED = "_mirrored"
-# Rows, or columns, of a grid: as many as two digits count.
+# Largest number of rows or columns of a grid: the names of tiles have two digits for each.
 MAX_GRID_LINES = 99
 _TILE = re.compile(r"tile_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
 _REGION = re.compile(r"region_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
@@ -36,13 +36,13 @@ _ORDERS = {
 def crop_names(
     views: Literal[1, 5, 10], order: Literal["published", "extractor"] = "published"
 ) -> tuple[str, ...]:
-    """Names of one (the centre), five (and the corners) or ten (and mirrored) crops.
+    """Names of one crop (the centre), five (with the corners) or ten (also mirrored).
 
-    Two orders are about: ``published`` feature files of UCF-Crime and XD-Violence have the centre
-    first; the ``extractor`` of the authors writes it third.
+    Two orders are in use: the ``published`` feature files of UCF-Crime and XD-Violence have the
+    centre first; the authors' ``extractor`` writes it third.
 
     Raises:
-        UsageError: there is no such number of views or no such order.
+        UsageError: the number of views or the order does not exist.
     """
     if views not in (1, 5, 10) or order not in _ORDERS:
         raise UsageError(
@@ -57,10 +57,10 @@ def crop_names(
 def reorder_crops(
     crops: tuple[str, ...], order: Literal["published", "extractor"]
 ) -> tuple[str, ...]:
-    """The five or ten crops in another order.
+    """Bring the five or ten crops into another order.
 
     Raises:
-        UsageError: these are other crops, which have one order only.
+        UsageError: these are other crops, which have only one order.
     """
     for views in (5, 10):
         if set(crops) == set(crop_names(views)):
@@ -69,12 +69,13 @@ def reorder_crops(
 
 
 def with_views(preprocessing: _PreprocessingT, views: Literal[1, 5, 10]) -> _PreprocessingT:
-    """The same picture in one, five or ten crops, in the order of the published files.
+    """The same preprocessing with one, five or ten crops, in the order of the published files.
 
-    Where the one crop is the full frame, the five are cut from a frame an eighth larger.
+    If the single crop is the full frame, five or ten crops are cut from a frame that is resized to
+    8/7 of the crop's size.
 
     Raises:
-        UsageError: there is no such number of views.
+        UsageError: the number of views is not 1, 5 or 10.
     """
     if preprocessing.crops[0] == _FULL and views == 1:
         return replace(preprocessing, resize=preprocessing.crop_size, crops=(_FULL,))
@@ -84,48 +85,48 @@ def with_views(preprocessing: _PreprocessingT, views: Literal[1, 5, 10]) -> _Pre
 
 
 def with_tiles(preprocessing: _PreprocessingT, rows: int, columns: int) -> _PreprocessingT:
-    """The picture cut into ``rows`` x ``columns`` tiles, each as large as the backbone's input.
+    """Cut the picture into ``rows`` x ``columns`` tiles, each as large as the backbone's input.
 
-    Unlike views, which show the same thing again, each tile shows another place: what is small in
-    the whole picture is ``columns`` times as wide in its tile.
+    Views overlap and show the same scene; each tile shows another part of it. A small object is
+    ``columns`` times as wide in its tile as in the whole picture.
 
     Raises:
         UsageError: fewer than one row or column, or more than 99.
     """
     width, height = preprocessing.crop_size
-    names = _in_grid("tile", rows, columns)
+    names = _grid_crops("tile", rows, columns)
     return replace(preprocessing, resize=(columns * width, rows * height), crops=names)
 
 
 def with_regions(preprocessing: _PreprocessingT, rows: int, columns: int) -> _PreprocessingT:
-    """The whole picture, of which the backbone gives ``rows`` x ``columns`` regions.
+    """Use the whole picture, from which the backbone computes ``rows`` x ``columns`` regions.
 
-    Unlike tiles they are cut from what the backbone has made of the whole picture, so that all of
-    them together take no longer than the whole.
+    Tiles are cut from the picture; regions are cut from the backbone's feature map of the whole
+    picture. All regions together take no longer to compute than the whole picture.
 
     Raises:
         UsageError: fewer than one row or column, or more than 99.
     """
     return replace(
-        preprocessing, resize=preprocessing.crop_size, crops=_in_grid("region", rows, columns)
+        preprocessing, resize=preprocessing.crop_size, crops=_grid_crops("region", rows, columns)
     )
 
 
-def _in_grid(what: str, rows: int, columns: int) -> tuple[str, ...]:
+def _grid_crops(what: str, rows: int, columns: int) -> tuple[str, ...]:
     if not (1 <= rows <= MAX_GRID_LINES and 1 <= columns <= MAX_GRID_LINES):
         raise UsageError(
             f"{what}s are rows x columns from 1x1 to {MAX_GRID_LINES}x{MAX_GRID_LINES}, "
             f"not {rows}x{columns}"
         )
-    places = ((r, c) for r in range(rows) for c in range(columns))
-    return tuple(f"{what}_{r}_{c}_of_{rows}x{columns}" for r, c in places)
+    cells = ((r, c) for r in range(rows) for c in range(columns))
+    return tuple(f"{what}_{r}_{c}_of_{rows}x{columns}" for r, c in cells)
 
 
 def parse_grid(text: str) -> tuple[int, int]:
-    """(rows, columns) of tiles or regions written as ``2x3``.
+    """Parse ``2x3`` as (rows, columns) of tiles or regions.
 
     Raises:
-        UsageError: it is not that, or more than 99 of either.
+        UsageError: the text has another form, or a number is above 99.
     """
     found = _GRID.fullmatch(text.strip().lower())
     if found is None:
@@ -134,27 +135,27 @@ def parse_grid(text: str) -> tuple[int, int]:
 
 
 def tile_grid(crops: tuple[str, ...]) -> tuple[int, int] | None:
-    """(rows, columns) where ``crops`` are a picture's tiles or regions, row by row; else None."""
+    """(rows, columns) if ``crops`` are tiles or regions, row by row; else None."""
     found = _TILE.fullmatch(crops[0]) or _REGION.fullmatch(crops[0])
     return None if found is None else (int(found[3]), int(found[4]))
 
 
 def region_grid(crops: tuple[str, ...]) -> tuple[int, int] | None:
-    """(rows, columns) where ``crops`` are the regions of a picture, row by row; else None."""
+    """(rows, columns) if ``crops`` are regions, row by row; else None."""
     return tile_grid(crops) if _REGION.fullmatch(crops[0]) else None
 
 
 def crops_to_cut(crops: tuple[str, ...]) -> tuple[str, ...]:
-    """The crops that are cut from a frame: of regions the whole, once."""
+    """Names of the crops that are cut from a frame; regions need the full frame only."""
     return crops if region_grid(crops) is None else (_FULL,)
 
 
-def _place(name: str) -> tuple[float, float] | None:
-    """Where a crop lies, from 0 (left, top) to 1 (right, bottom); None: there is no such crop."""
+def _position(name: str) -> tuple[float, float] | None:
+    """(x, y) of a crop, from 0 (left, top) to 1 (right, bottom); None: no such crop."""
     name = name.removesuffix(_MIRRORED)
     found = _TILE.fullmatch(name)
     if found is None:
-        return _PLACES.get(name)
+        return _POSITIONS.get(name)
     row, column, rows, columns = (int(part) for part in found.groups())
     if row >= rows or column >= columns:
         return None
@@ -162,33 +163,32 @@ def _place(name: str) -> tuple[float, float] | None:
 
 
 def check_crops(preprocessing: Preprocessing) -> None:
-    """Say no to crops that cannot be cut.
+    """Check that all crops can be cut.
 
     Raises:
         UsageError: a value is beyond its limits, a name is unknown, a crop is larger than the
-            frame, or ``full`` is another size.
+            frame, or ``full`` is used with different sizes of frame and crop.
     """
     if not preprocessing.crops:
         raise UsageError("there must be at least one crop")
     preprocessing.check()
     if not preprocessing.has_picture:
         return
-    if (grid := region_grid(preprocessing.crops)) and preprocessing.crops != _in_grid(
+    if (grid := region_grid(preprocessing.crops)) and preprocessing.crops != _grid_crops(
         "region", *grid
     ):
         raise UsageError(
-            f"regions come all, row by row, and not as {', '.join(preprocessing.crops)}"
+            f"regions must be complete and row by row, not {', '.join(preprocessing.crops)}"
         )
     for name in crops_to_cut(preprocessing.crops):
         full = name.removesuffix(_MIRRORED) == _FULL
-        if not full and _place(name) is None:
-            known = ", ".join((_FULL, *_PLACES, "tile_0_0_of_2x3"))
-            raise UsageError(f"no crop is called {name}: there are {known} ...")
+        if not full and _position(name) is None:
+            known = ", ".join((_FULL, *_POSITIONS, "tile_0_0_of_2x3"))
+            raise UsageError(f"no crop is called {name}; known are {known} ...")
         if full and preprocessing.resize != preprocessing.crop_size:
             raise UsageError(
-                f"the full frame is {preprocessing.resize}, but crops are to be "
-                f"{preprocessing.crop_size}: "
-                "make them equal, or crop the center"
+                f"the full frame is {preprocessing.resize}, but the crop size is "
+                f"{preprocessing.crop_size}: make them equal, or crop the center"
             )
     if (
         preprocessing.crop_size[0] > preprocessing.resize[0]
@@ -200,17 +200,17 @@ def check_crops(preprocessing: Preprocessing) -> None:
 
 
 def cut_crop(frames: Image, name: str, crop_size: tuple[int, int]) -> Image:
-    """Frames (T, h, w, 3) -> their crop ``name`` (T, crop height, crop width, 3), as a view.
+    """Cut the crop ``name`` from frames (T, h, w, 3): a view (T, crop height, crop width, 3).
 
     ``top_left_mirrored`` is the top left of the mirrored frame, as in the authors' extractor.
     """
     if name.endswith(_MIRRORED):
         frames = frames[:, :, ::-1]
-    place = _place(name)
-    if place is None:
+    position = _position(name)
+    if position is None:
         return frames
     width, height = crop_size
-    across, down = place
-    left = int((frames.shape[2] - width) * across)
-    top = int((frames.shape[1] - height) * down)
+    x, y = position
+    left = int((frames.shape[2] - width) * x)
+    top = int((frames.shape[1] - height) * y)
     return frames[:, top : top + height, left : left + width]

@@ -1,9 +1,9 @@
-"""How a video becomes snippets: size, filter, crops, snippet length, stride and rate."""
+"""``Preprocessing``: how snippets are cut from a video, with limits for values from any source."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +12,30 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import UsageError
 from oddframe.timeline import Timebase
+from oddframe.video.frame import FrameTransform
+from oddframe.video.frame import ResamplingFilter as ResamplingFilter
 
-ResamplingFilter = Literal["bicubic", "lanczos"]
-
-# Limits of what a configuration, a command, a model or a feature file may ask for.
-MAX_FEATURE_DIM = 1_000_000  # Numbers of a feature.
+# Limits for configurations, command lines, models and feature files.
+MAX_FEATURE_DIM = 1_000_000
 MAX_SNIPPET_FRAMES = 1024
-_MOST_SIDE = 16_384
-_MOST_PIXELS = 2**23  # A little more than 3840x2160.
-_MOST_SNIPPET_PIXELS = 2**28  # Three bytes each.
-_MOST_CROPS = 99 * 99
+_MAX_SIDE = 16_384
+_MAX_PIXELS = 2**23  # A little more than 3840x2160.
+_MAX_SNIPPET_PIXELS = 2**28  # Three bytes each.
+_MAX_CROPS = 99 * 99
 
 
 def _check_area(size: tuple[int, int]) -> tuple[int, int]:
-    if size[0] * size[1] > _MOST_PIXELS:
-        raise ValueError(f"{size[0]}x{size[1]} are more than {_MOST_PIXELS:,} pixels")
+    if size[0] * size[1] > _MAX_PIXELS:
+        raise ValueError(f"{size[0]}x{size[1]} are more than {_MAX_PIXELS:,} pixels")
     return size
 
 
-_Side = Annotated[int, Field(ge=0, le=_MOST_SIDE)]
+_Side = Annotated[int, Field(ge=0, le=_MAX_SIDE)]
 Size = Annotated[tuple[_Side, _Side], AfterValidator(_check_area)]
 JpegQuality = Annotated[int, Field(ge=0, le=100)]
 CropNames = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=64)], ...],
-    Field(min_length=1, max_length=_MOST_CROPS),
+    Field(min_length=1, max_length=_MAX_CROPS),
 ]
 SnippetFrames = Annotated[int, Field(ge=1, le=MAX_SNIPPET_FRAMES)]
 Stride = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -43,7 +43,7 @@ SamplingRate = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
 
 
 class PreprocessingFields(BaseModel):
-    """The fields of ``Preprocessing`` with their limits, to check values against."""
+    """The fields of ``Preprocessing`` with their limits, for validation."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,49 +59,35 @@ class PreprocessingFields(BaseModel):
     @model_validator(mode="after")
     def _check_snippet(self) -> PreprocessingFields:
         width, height = self.resize
-        if self.snippet_frames * width * height > _MOST_SNIPPET_PIXELS:
+        if self.snippet_frames * width * height > _MAX_SNIPPET_PIXELS:
             raise ValueError(
                 f"a snippet of {self.snippet_frames} frames of {width}x{height} has more than "
-                f"{_MOST_SNIPPET_PIXELS:,} pixels"
+                f"{_MAX_SNIPPET_PIXELS:,} pixels"
             )
         return self
 
 
-# In the place of crops: nothing looks at the picture, the features are of the sound alone.
+# Value of ``crops`` for features of the audio alone: no picture is decoded.
 AUDIO_ONLY = ("sound",)
-
-
-@dataclass(frozen=True)
-class FrameTransform:
-    """What is done to a whole frame before crops are cut from it.
-
-    Attributes:
-        size: (width, height) in pixels; None: as the first frame is.
-        filter: Resampling filter, see ``Preprocessing``.
-        jpeg_quality: Round trip through JPEG before resizing; 0: none.
-    """
-
-    size: tuple[int, int] | None = None
-    filter: ResamplingFilter = "bicubic"
-    jpeg_quality: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """How a video becomes snippets.
+    """How snippets are cut from a video.
 
     Attributes:
-        resize: (width, height) in pixels that a frame is brought to first.
+        resize: (width, height) in pixels to which each frame is resized first.
         filter: Resampling filter: ``bicubic`` (FFmpeg's swscale, antialiased, fast) or ``lanczos``
-            (Pillow's, as the published extractor).
-        jpeg_quality: Round trip through JPEG before resizing, as the published extractor; 0: none.
-        crop_size: (width, height) of what the backbone sees.
-        crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., and the
-            mirrored ones, ``full_mirrored`` ..., or the tiles or regions of a grid (see
-            ``views.py``); ``AUDIO_ONLY`` where only the sound is listened to.
-        snippet_frames: Frames (ticks) a snippet.
-        stride: Frames (ticks) between snippet starts.
-        rate: Frames a second that videos are brought to; None: as they are.
+            (Pillow's, as in the published extractor).
+        jpeg_quality: Quality of a JPEG round trip before resizing, as in the published extractor;
+            0: none.
+        crop_size: (width, height) of the backbone's input.
+        crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., the mirrored
+            ones, ``full_mirrored`` ..., or the tiles or regions of a grid (see ``crops.py``);
+            ``AUDIO_ONLY`` for features of the audio alone.
+        snippet_frames: Number of frames (ticks) in a snippet.
+        stride: Number of frames (ticks) from one snippet's start to the next one's.
+        rate: Sampling rate in frames a second; None: the frame rate of each video.
     """
 
     resize: tuple[int, int] = (340, 256)
@@ -115,19 +101,19 @@ class Preprocessing:
 
     @property
     def transform(self) -> FrameTransform:
-        """What is done to a whole frame."""
+        """The transform of a whole frame."""
         return FrameTransform(self.resize, self.filter, self.jpeg_quality)
 
     @property
     def has_picture(self) -> bool:
-        """Whether anything looks at the picture."""
+        """Whether snippets contain pictures; False for audio alone."""
         return self.crops != AUDIO_ONLY
 
     def check(self) -> None:
-        """Say no to values beyond the limits.
+        """Check all values against their limits.
 
         Raises:
-            UsageError: with the field, its limit and its value.
+            UsageError: a value is beyond its limit; the message names field, limit and value.
         """
         values = {f.name: getattr(self, f.name) for f in fields(Preprocessing)}
         try:
@@ -138,11 +124,11 @@ class Preprocessing:
             ) from None
 
     def step_s(self, fps: float) -> float:
-        """Seconds from one snippet to the next, of a video of ``fps`` frames a second."""
+        """Seconds from one snippet to the next in a video of ``fps`` frames a second."""
         return self.stride / (self.rate or fps)
 
     def without_picture(self) -> Preprocessing:
-        """The same snippets in time, of the sound alone: what a picture is like plays no part."""
+        """The preprocessing of the same snippets for audio alone, without picture settings."""
         return Preprocessing(
             resize=(0, 0),
             filter="bicubic",
@@ -161,6 +147,6 @@ class Preprocessing:
         start_s: float = 0.0,
         gaps: tuple[int, ...] = (),
     ) -> Timebase:
-        """The timebase of a video of ``n_frames`` frames that is cut this way; see ``Timebase``."""
-        cut = self.snippet_frames, self.stride, self.rate
-        return Timebase(fps, n_frames, *cut, pts, start_s, gaps)
+        """The timebase of a video of ``n_frames`` frames under this preprocessing."""
+        sampling = self.snippet_frames, self.stride, self.rate
+        return Timebase(fps, n_frames, *sampling, pts, start_s, gaps)

@@ -1,0 +1,533 @@
+"""Train, evaluate and calibrate from Python: each function does what the command of its name does.
+
+They read the inputs, call the packages below and write the files. ``oddframe.train`` and the others
+are these functions; the command line parses, calls them and prints.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from oddframe._utils.files import file_sha256, json_text, make_folder, write_text
+from oddframe._utils.progress import MessageCallback, ProgressCallback, stage_progress
+from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
+from oddframe.cameras import camera_name, camera_rule
+from oddframe.datasets.attach_features import attach_features
+from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, Survey
+from oddframe.datasets.quality.check import check_dataset
+from oddframe.datasets.quality.scene_grouping import find_scenes, same_scene_warnings
+from oddframe.datasets.registry import survey_dataset
+from oddframe.detector import Detector
+from oddframe.errors import InputError, UsageError
+from oddframe.evaluation.calibrate import CalibrationResult, calibrate_model
+from oddframe.evaluation.evaluate import evaluate_scores
+from oddframe.evaluation.results import Evaluation, FrameProtocol, ScoredVideo
+from oddframe.evaluation.scoring import (
+    check_precomputed_spec,
+    count_trained_on,
+    mask_used,
+    score_videos,
+)
+from oddframe.events import RuleChanges
+from oddframe.features.store.store import FeatureStore
+from oddframe.modelfile import Model, load_model, save_model
+from oddframe.outputs.pages.evaluation_page import write_evaluation_page
+from oddframe.outputs.pages.evaluation_report import EvaluationReport
+from oddframe.outputs.pages.evaluation_summary import format_hours
+from oddframe.outputs.pages.evaluation_text import evaluation_to_dict, evaluation_to_markdown
+from oddframe.outputs.pages.training_page import evaluate_held_out, training_report
+from oddframe.training.audio_config import check_audio
+from oddframe.training.config import CalibrationSection, TrainConfig, parse_config, read_config
+from oddframe.training.config_files import find_config, with_fast, with_grid, with_method
+from oddframe.training.data.splits import group_by_scene
+from oddframe.training.pretrained import config_from_model
+from oddframe.training.search import Budget, SearchResult, parse_time_budget
+from oddframe.training.train import run_training
+from oddframe.training.trainer import SeedRun
+from oddframe.video.discover import find_videos
+from oddframe.video.mask import read_masks
+
+DEFAULT_STORE = Path(".oddframe/features")
+ConfigLike = TrainConfig | Mapping[str, Any] | str | Path
+ProfileName = Literal["best", "fast"]
+
+# Reported before the first item of a stage is done: networks may have to be converted first.
+_LOADING = "getting ready"
+_MODEL_SUFFIX = ".safetensors"
+_logger = logging.getLogger("oddframe")
+
+
+def log_message(line: str) -> None:
+    """The default message callback: log warnings as such, and all else as information."""
+    is_warning = line.startswith(("beware: ", "left out: "))
+    _logger.log(logging.WARNING if is_warning else logging.INFO, "%s", line)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained model, and how it came about.
+
+    Attributes:
+        path: The model file.
+        report: The HTML page beside it.
+        model: The model.
+        config: The configuration it was trained with, including the setting that was chosen.
+        evaluation: The model on the held-out videos; None: none were held out.
+        search: What a search within a time budget tried and chose; None: there was none.
+        seeds: One entry a training where several seeds were trained.
+        log: File with the loss terms of every step of the training that was kept.
+        data_warnings: What is wrong or suspicious with the data.
+        warnings: What a reader of the metrics should know.
+    """
+
+    path: Path
+    report: Path
+    model: Model
+    config: TrainConfig
+    evaluation: Evaluation | None
+    search: SearchResult | None
+    seeds: tuple[SeedRun, ...]
+    log: Path
+    data_warnings: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer of ``oddframe train --json``."""
+        return {
+            "model": str(self.path),
+            "report": str(self.report),
+            "knows": self.model.detects,
+            "threshold": self.model.profiles["best"].rule.threshold,
+            "metrics": dict(self.model.metrics),
+            "chosen": None if self.search is None else asdict(self.search.chosen),
+            "seeds": self.model.card.get("seeds"),
+            "warnings": list(self.warnings),
+        }
+
+
+def train(
+    data: str | Path | Dataset,
+    out: str | Path = "model.safetensors",
+    *,
+    method: str | None = None,
+    config: ConfigLike | None = None,
+    pretrained: Model | str | Path | None = None,
+    validation: float | Sequence[str] | None = None,
+    budget: str | float | None = None,
+    seed: int | None = None,
+    seeds: int = 1,
+    tiles: str | None = None,
+    regions: str | None = None,
+    fast: bool = False,
+    features: str | Path | None = None,
+    audio_features: Path | None = None,
+    mask: str | Path | None = None,
+    store: str | Path = DEFAULT_STORE,
+    device: DeviceName = "auto",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    jobs: int = 1,
+    resume: bool = True,
+    tensorboard: str | Path | None = None,
+    progress: ProgressCallback | None = None,
+    message: MessageCallback = log_message,
+    command: str | None = None,
+) -> TrainingResult:
+    """Train a detector on videos of which only the label of the whole video is known.
+
+    Checks the data, groups videos without a group by scene, extracts features and stores them,
+    trains, sets the threshold and measures the model on groups that were held out. Writes the model
+    to ``out`` and a report to ``<out>.report.html``. With normal videos alone it trains a detector
+    of what is unusual.
+
+    Ctrl-C raises KeyboardInterrupt. The same call then resumes: features are stored, and
+    ``<out>.training`` has the state of the training.
+
+    >>> import oddframe
+    >>> result = oddframe.train("clips", "mine.safetensors", method="linear")
+    >>> print(result.path, "detects", result.model.detects)
+    mine.safetensors detects fight
+    >>> oddframe.Detector.load("mine.safetensors").score("clips/fight/fi150.mp4").scores.shape
+    (4,)
+
+    Args:
+        data: A folder with ``normal/`` and other classes, a CSV file ``path,label[,group]``, or
+            ``NAME:DIR`` for a published data set; or a ``Dataset``.
+        out: The model file, ``*.safetensors``.
+        method: A method's name, instead of the configuration's or of the pretrained model's.
+        config: A YAML file, the name of a shipped configuration, a mapping with the same keys, or a
+            ``TrainConfig``. None: the defaults, or those that fit the pretrained model.
+        pretrained: A model, its file or its name; training starts from its weights.
+        validation: Which groups are held out: a share of the videos, up to 0.5, or the groups'
+            names. None: as the configuration says, which is a fifth by default.
+        budget: Time for everything, in seconds or as ``"30m"``. Whatever remains after the features
+            are loaded is used to search for better settings. None: no search.
+        seed: Instead of the configuration's.
+        seeds: Train this many models with different seeds and keep the best on validation groups.
+        tiles: ``"2x3"``: cut the picture into rows and columns, each with its own scores.
+        regions: The same for the backbone's features of the whole picture.
+        fast: Also give the model a profile ``fast``, which reads one snippet of five.
+        features: For a published data set: a folder of its feature files, or the kind of features
+            that was imported.
+        audio_features: Folder of feature files of the sound, to join to ``features``.
+        mask: A picture that is black where the video is to be ignored, or a folder with one for
+            each camera.
+        store: Folder where features are stored.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        engine: What runs the backbone: ``auto``, ``openvino`` or ``torch``.
+        precision: Of the backbone: ``auto``, ``float32`` or ``bfloat16``.
+        jobs: Number of videos that are decoded at the same time.
+        resume: Resume an interrupted run; False: start again.
+        tensorboard: Folder for TensorBoard.
+        progress: Called as ``progress(done, total, text)``; the text begins with the stage.
+        message: Called with each warning and each result of a search. By default these are logged
+            by the logger ``oddframe``.
+        command: What the report names as the command that trains the model again.
+
+    Raises:
+        UsageError: an argument or the configuration is not possible.
+        InputError: the data cannot be used; the message says what to change.
+        OddframeError: training failed, or a file cannot be written.
+    """
+    limit = None
+    if budget is not None:
+        limit = Budget(parse_time_budget(budget) if isinstance(budget, str) else budget)
+    base = load_model(pretrained) if isinstance(pretrained, str | Path) else pretrained
+    settings = _configure(config, base, method, tiles, regions, seed, validation)
+    if fast:
+        settings = with_fast(settings)
+    masks = read_masks(None if mask is None else Path(mask))
+    survey = Survey(Path(data.name), data) if isinstance(data, Dataset) else survey_dataset(data)
+    feature_store, path = FeatureStore(Path(store)), Path(out)
+    dataset = attach_features(survey.require_valid(), feature_store, features, audio_features)
+    check_audio(settings, dataset)
+    findings = check_dataset(
+        replace(survey, dataset=dataset), stage_progress(progress, "looking at files", _LOADING)
+    )
+    scenes = find_scenes(
+        dataset,
+        stage_progress(progress, "looking for places", _LOADING),
+        store=feature_store,
+        hashes=findings.hashes,
+    )
+    same_scene = same_scene_warnings(dataset, scenes)
+    dataset, grouping = group_by_scene(dataset, scenes, settings)
+    data_warnings = (*findings.problems, *findings.warnings, *same_scene)
+    data_warnings += (grouping,) if grouping else ()
+    for line in data_warnings:
+        message(f"beware: {line}")
+    stage_progress(progress, "features", _LOADING)
+    trained = run_training(
+        dataset,
+        settings,
+        path,
+        store=feature_store,
+        device=device,
+        engine=engine,
+        jobs=jobs,
+        progress=progress,
+        message=message,
+        resume=resume,
+        budget=limit,
+        seeds=seeds,
+        pretrained=base,
+        tensorboard=None if tensorboard is None else Path(tensorboard),
+        precision=precision,
+        masks=masks,
+    )
+    evaluation = evaluate_held_out(trained)
+    report = path.with_name(f"{path.stem}.report.html")
+    command = command or f"oddframe.train({str(data)!r}, {str(out)!r}, ...)"
+    write_evaluation_page(training_report(trained, evaluation, data_warnings, command), report)
+    return TrainingResult(
+        path,
+        report,
+        trained.model,
+        trained.config,
+        evaluation,
+        trained.search,
+        trained.seeds,
+        trained.log,
+        data_warnings,
+        trained.warnings,
+    )
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path | Dataset,
+    *,
+    protocol: FrameProtocol = "frames",
+    profile: ProfileName = "best",
+    threshold: float | None = None,
+    rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
+    out: str | Path | None = None,
+    features: str | Path | None = None,
+    audio_features: Path | None = None,
+    mask: str | Path | None = None,
+    store: str | Path = DEFAULT_STORE,
+    device: DeviceName = "auto",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    jobs: int = 1,
+    progress: ProgressCallback | None = None,
+    message: MessageCallback = log_message,
+) -> Evaluation:
+    """Measure a model on labelled videos: frames, videos, events, delays, false alarms an hour.
+
+    Frame metrics need the times at which something happens, which published data sets have; with
+    labels of whole videos there are only the metrics of videos and events. Of a data set with its
+    own split the test part is used. Videos that cannot be read are left out and listed in
+    ``failed``.
+
+    >>> import oddframe
+    >>> evaluation = oddframe.evaluate("fight", "clips", out="results")
+    >>> evaluation.overall.confusion.accuracy
+    1.0
+    >>> [(video.video.path.name, video.predicted_abnormal) for video in evaluation.videos]
+    [('fi150.mp4', True), ('nofi079.mp4', False)]
+
+    Args:
+        model: A shipped model's name, or a model file.
+        data: As for ``train``.
+        protocol: ``frames``: every frame counts. ``official``: as in published code, snippets'
+            scores are repeated and the frames after the last whole snippet are dropped.
+        profile: ``best``, or ``fast`` where the model has it.
+        threshold: Instead of the model's own and its cameras'.
+        rule: Changes of the rule that turns scores into events.
+        out: Folder for ``study.html``, ``evaluation.md`` and ``evaluation.json``; None: nothing is
+            written.
+        features: As for ``train``, and likewise the arguments below.
+
+    Raises:
+        UsageError: an argument is not possible.
+        InputError: the data cannot be used, or no video could be scored.
+        OddframeError: a file cannot be written.
+    """
+    feature_store = FeatureStore(Path(store))
+    survey = Survey(Path(data.name), data) if isinstance(data, Dataset) else survey_dataset(data)
+    dataset = attach_features(
+        survey.require_valid().select_part("test"), feature_store, features, audio_features
+    )
+    detector = Detector.load(
+        model, profile=profile, device=device, engine=engine, precision=precision
+    )
+    masks = read_masks(None if mask is None else Path(mask))
+    check_precomputed_spec(detector.model, dataset.videos)
+    if out is not None:
+        make_folder(Path(out))  # Before the work, so that a folder that cannot be made costs none.
+    report = stage_progress(progress, "scoring", _LOADING)
+    scored, failed = score_videos(detector, dataset.videos, feature_store, report, jobs, masks)
+    for line in failed:
+        message(f"left out: {line}")
+    if not scored:
+        name = data.name if isinstance(data, Dataset) else data
+        raise InputError(f"{name}: none of its {len(dataset)} videos could be scored")
+    event_rule = rule.of(detector.rule)
+    if threshold is not None:
+        event_rule = event_rule.with_threshold(threshold)
+    card = detector.model.card if threshold is None else {}
+    evaluation = evaluate_scores(
+        [
+            ScoredVideo(video, track, camera_rule(card, profile, event_rule, video.path))
+            for video, track in scored
+        ],
+        event_rule,
+        protocol,
+    )
+    warnings = []
+    if threshold is None:
+        used = [(video.path, mask_used(video, masks)) for video, _ in scored]
+        warnings += detector.threshold_notes(used, event_rule)
+    if seen := count_trained_on(detector.model, dataset.name, [video for video, _ in scored]):
+        warnings.append(
+            f"this model has learned from {seen} of {len(scored)} videos, or from others of their "
+            "groups: on those the figures say nothing of new videos."
+        )
+    if failed:
+        warnings.append(f"{len(failed)} of {len(dataset)} videos could not be scored.")
+    for line in warnings:
+        message(f"beware: {line}")
+    evaluation = replace(
+        evaluation,
+        model=detector.model.name,
+        data=dataset.name,
+        warnings=tuple(warnings),
+        failed=tuple(failed),
+    )
+    if out is not None:
+        _write_evaluation(evaluation, detector, Path(out))
+    return evaluation
+
+
+def calibrate(
+    model: str | Path,
+    normal_videos: str | Path | Sequence[str | Path],
+    *,
+    false_alarms_per_hour: float,
+    by_camera: bool = False,
+    out: str | Path | None = None,
+    profile: ProfileName = "best",
+    rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
+    mask: str | Path | None = None,
+    store: str | Path = DEFAULT_STORE,
+    device: DeviceName = "auto",
+    engine: EngineName = "auto",
+    precision: PrecisionName = "auto",
+    jobs: int = 1,
+    progress: ProgressCallback | None = None,
+    message: MessageCallback = log_message,
+) -> CalibrationResult:
+    """Set a model's threshold on normal video of the cameras that it will watch.
+
+    The threshold is the lowest with at most ``false_alarms_per_hour`` on these videos. Video that
+    is too short to show that rate may raise the threshold but does not lower it; the result says
+    how much would be needed. Mask and event rule are kept in the model. Videos that cannot be read
+    are left out and listed in ``failed``.
+
+    >>> import oddframe
+    >>> result = oddframe.calibrate("fight", "clips/normal", false_alarms_per_hour=1)
+    >>> print(f"{result.previous:.2f} -> {result.threshold.value:.2f}")
+    0.75 -> 0.75
+    >>> print(f"{result.threshold.hours_needed:.1f} hours of normal video are needed")
+    3.0 hours of normal video are needed
+
+    Args:
+        model: A shipped model's name, or a model file.
+        normal_videos: Videos, folders or glob patterns. Nothing odd may happen in them.
+        false_alarms_per_hour: The highest rate of false alarms.
+        by_camera: Also set a threshold for each camera: the folder that a video lies in.
+        out: Model file to write, ``*.safetensors``; None: the model is only returned.
+        profile: ``best`` or ``fast``; the threshold of the other profile does not change.
+        rule: Changes of the rule that turns scores into events.
+        mask: As for ``train``, and likewise the arguments below.
+
+    Raises:
+        UsageError: an argument is not possible.
+        InputError: no video could be scored.
+        OddframeError: the model cannot be written.
+    """
+    path = None if out is None else Path(out)
+    if path is not None and path.suffix != _MODEL_SUFFIX:
+        raise UsageError(f"{path}: a model file ends in {_MODEL_SUFFIX}")
+    detector = Detector.load(
+        model, profile=profile, device=device, engine=engine, precision=precision
+    )
+    masks = read_masks(None if mask is None else Path(mask))
+    event_rule = rule.of(detector.rule)
+    inputs = [normal_videos] if isinstance(normal_videos, str | Path) else normal_videos
+    videos = [
+        LabelledVideo(each, False, NORMAL, camera_name(each))
+        for each in find_videos([str(text) for text in inputs])
+    ]
+    report = stage_progress(progress, "scoring", _LOADING)
+    scored, failed = score_videos(detector, videos, FeatureStore(Path(store)), report, jobs, masks)
+    for line in failed:
+        message(f"left out: {line}")
+    if not scored:
+        raise InputError("none of these videos could be scored: no threshold, nothing written")
+    result = calibrate_model(
+        detector.model,
+        profile,
+        event_rule,
+        [(video, track, mask_used(video, masks)) for video, track in scored],
+        false_alarms_per_hour,
+        by_camera=by_camera,
+    )
+    result = replace(result, path=path, failed=tuple(failed))
+    if path is not None:
+        fp16 = bool(result.model.card.get("configuration", {}).get("half"))
+        save_model(result.model, path, fp16=fp16)
+    return result
+
+
+def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as JSON types: the answer of ``oddframe evaluate --json``."""
+    return {
+        "model": evaluation.model,
+        "data": evaluation.data,
+        **evaluation_to_dict(evaluation),
+        "warnings": list(evaluation.warnings),
+        "failed": list(evaluation.failed),
+    }
+
+
+def evaluation_tables(evaluation: Evaluation) -> str:
+    """All tables of an evaluation as Markdown."""
+    return evaluation_to_markdown(evaluation, evaluation.title, evaluation.warnings)
+
+
+def _configure(
+    config: ConfigLike | None,
+    pretrained: Model | None,
+    method: str | None,
+    tiles: str | None,
+    regions: str | None,
+    seed: int | None,
+    validation: float | Sequence[str] | None,
+) -> TrainConfig:
+    """The configuration that the arguments of ``train`` ask for."""
+    if isinstance(config, TrainConfig):
+        settings = config
+    elif isinstance(config, Mapping):
+        settings = parse_config(config)
+    elif config is not None:
+        settings = read_config(find_config(str(config)))
+    else:
+        settings = TrainConfig() if pretrained is None else config_from_model(pretrained)
+    if method is not None:
+        settings = with_method(settings, method)
+    if tiles is not None and regions is not None:
+        raise UsageError("--tiles and --regions: one of the two")
+    if tiles is not None:
+        settings = with_grid(settings, "tiles", tiles)
+    if regions is not None:
+        settings = with_grid(settings, "regions", regions)
+    if seed is not None:
+        settings = settings.with_recipe(seed=seed)
+    if validation is None:
+        return settings
+    rate = settings.calibration.false_alarms_per_hour
+    if not isinstance(validation, int | float):
+        groups = (validation,) if isinstance(validation, str) else tuple(validation)
+        section = CalibrationSection(groups=groups, false_alarms_per_hour=rate)
+    elif 0 <= validation <= 0.5:
+        section = CalibrationSection(share=validation, false_alarms_per_hour=rate)
+    else:
+        raise UsageError(f"validation is a share from 0 to 0.5, not {validation:g}")
+    return settings.model_copy(update={"calibration": section})
+
+
+def _write_evaluation(evaluation: Evaluation, detector: Detector, out: Path) -> None:
+    """Write page and tables, then the metrics with the sha256 of both."""
+    tables, page = out / "evaluation.md", out / "study.html"
+    write_text(tables, evaluation_tables(evaluation))
+    write_evaluation_page(_evaluation_report(evaluation, detector), page)
+    files = {path.name: file_sha256(path) for path in (tables, page)}
+    record = {**evaluation_record(evaluation), "files": files}
+    write_text(out / "evaluation.json", json_text(record, indent=2) + "\n")
+
+
+def _evaluation_report(evaluation: Evaluation, detector: Detector) -> EvaluationReport:
+    """What the page of an evaluation shows."""
+    model, info, rule, overall = detector.model, detector.info, evaluation.rule, evaluation.overall
+    introduction = (
+        f"{overall.videos} labelled videos, {overall.abnormal} of them abnormal, "
+        f"{format_hours(overall.hours)} in all, scored by “{model.name}”, which was trained to "
+        f"find {model.detects}. A video is called abnormal where it has an event."
+    )
+    facts = (
+        ("Model", f"{model.name} (oddframe {model.version})"),
+        ("Method", model.method),
+        ("Backbone", info.backbone),
+        ("Profile and engine", f"{info.profile}, {info.engine}"),
+        ("An event", f"starts at {rule.threshold:.3g}, ends below {rule.release:.3g}"),
+        ("SHA-256 of the model file", model.sha256),
+    )
+    return EvaluationReport(
+        evaluation.title, (introduction,), evaluation, evaluation.warnings, facts=facts
+    )

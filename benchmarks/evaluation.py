@@ -36,9 +36,9 @@ from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.protocol import scored, scorer_of, videos_of
-from oddframe.research.splice import clips_of
-from oddframe.research.splits import Part
+from oddframe.research.clips import clips_from_features
+from oddframe.research.fold_training import make_test_videos, network_scorer, score_part
+from oddframe.research.protocol import TrainTestPart
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -57,12 +57,12 @@ def network() -> ModelNetwork:
 
 def ours(dataset: Dataset) -> list[float]:
     """The figures, as ``oddframe reproduce`` gets them."""
-    clips = clips_of(
+    clips = clips_from_features(
         dataset, {video.path: load_precomputed_features(video) for video in dataset.videos}
     )
-    part, protocol = Part(0, 0, (), clips), BENCHMARKS["ucf_crime"].protocol
-    scorer = scorer_of(network(), tiled=False)
-    frames = scored(part, videos_of(part, protocol), scorer, protocol).frames
+    part, protocol = TrainTestPart(0, 0, (), clips), BENCHMARKS["ucf_crime"].protocol
+    scorer = network_scorer(network(), tiled=False)
+    frames = score_part(part, make_test_videos(part, protocol), scorer, protocol).frames
     return [getattr(frames, name) for name in FIGURES]
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from control_rows import method_trainer, random_labels
 from numpy.typing import NDArray
 
 from oddframe.metrics import roc_auc
-from oddframe.research import benchmark_table as controls
-from oddframe.research.benchmarks import baseline
-from oddframe.research.protocol import Bag, method_trainer
+from oddframe.research.fold_training import Bag
+from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import FloatArray
 from oddframe.training.config import read_config
 from oddframe.training.config_files import shipped_config
@@ -46,8 +46,8 @@ def draw(seed: int, shift: float) -> float:
     training = [(video(rng, direction, shift, i >= 4)[0], i >= 4) for i in range(10)]
     test = [video(rng, direction, shift, i >= 6) for i in range(18)]
     bags = [Bag((x.reshape(-1, DIM),), abnormal, TILES) for x, abnormal in training]
-    config = baseline(read_config(shipped_config("ped2"))).with_recipe(steps=100)
-    scorer = controls.random_labels(method_trainer(config))(bags, seed)
+    config = linear_baseline(read_config(shipped_config("ped2"))).with_recipe(steps=100)
+    scorer = random_labels(method_trainer(config))(bags, seed)
     scores = np.concatenate([scorer(x) for x, _ in test])
     return roc_auc(np.concatenate([odd for _, odd in test]), scores)
 

@@ -113,7 +113,7 @@ def remux(source: Path, path: Path, options: dict[str, str] | None = None) -> Pa
 
 
 def keep_part(path: Path, share: float) -> Path:
-    """Cut a file off after ``format_share`` of its bytes."""
+    """Cut a file off after a share of its bytes."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path

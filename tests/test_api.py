@@ -15,7 +15,7 @@ from oddframe.datasets.read import read_dataset
 from oddframe.errors import InputError, UsageError
 from oddframe.modelfile import load_model
 from tests.conftest import ROOT
-from tests.training.ready import ProgressLog, linear, ready_made
+from tests.training.precomputed import ProgressLog, linear, ready_made
 
 DATA = ROOT / "tests" / "data"
 

@@ -46,11 +46,11 @@ from oddframe.methods.registry import method_names
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.methods.urdmu.loss import ur_dmu_loss
 from oddframe.methods.urdmu.network import UrDmuNetwork
-from oddframe.research.grid import Plan, run_grid
+from oddframe.research.grid import GridPlan, run_grid
 from oddframe.research.grid_task import record_path
 from oddframe.research.records import read_training
-from oddframe.research.reproduce.reproduce import tasks_of
-from oddframe.research.reproduce.tables import table_of
+from oddframe.research.reproduce.results import table_tasks
+from oddframe.research.reproduce.tables import table_spec
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.data.samplers import TrainingVideo
@@ -65,7 +65,7 @@ from tests.methods.parity import gradients_close, value_close
 from tests.methods.test_behaviour import SMALL, Small
 from tests.methods.test_urdmu_parity import CONFIG, LABELS, PART, TERMS
 from tests.research.tiny import tiny_session
-from tests.training.made import planted, small_config
+from tests.training.planted import planted, small_config
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(
@@ -366,11 +366,8 @@ def test_a_grid_of_trainings(jobs: int, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         session = tiny_session(tmp_path / name, seeds=1, device=DEVICE)
-        tasks = tasks_of(table_of("table3", "ucf_crime", session.config), session.parts)
-        failed = run_grid(
-            tasks, session.setting, session.source, session.clips, Plan(jobs, 1, ""), None
-        )
-        assert not failed
+        tasks = table_tasks(table_spec("table3", "ucf_crime", session.config), session.parts)
+        assert not run_grid(session, tasks, GridPlan(jobs, 1))
         records = [read_training(record_path(task, session.setting)) for task in tasks]
         assert {record.device for record in records} == {DEVICE}
         found.append([record.figures for record in records])

@@ -56,7 +56,7 @@ def test_file_array_and_iterator_agree(
     np.testing.assert_allclose(from_file.scores, from_array.scores, atol=0.05)
 
 
-def test_an_endless_stream_is_read_no_further_than_asked(
+def test_an_endless_stream_is_read_only_as_far_as_needed(
     detector: Detector, clip_frames: list[Image]
 ) -> None:
     endless = itertools.cycle(clip_frames)
@@ -72,7 +72,7 @@ def test_events_follow_the_rule(detector: Detector, clip: Path) -> None:
     assert event.score == pytest.approx(smooth_frame_scores(track, rule.smooth_s).max())
 
 
-def test_features_of_another_backbone_are_refused_by_name(detector: Detector, clip: Path) -> None:
+def test_features_of_another_backbone_are_refused(detector: Detector, clip: Path) -> None:
     from dataclasses import replace
 
     features = detector.features(clip).features
@@ -81,7 +81,7 @@ def test_features_of_another_backbone_are_refused_by_name(detector: Detector, cl
         detector.score(other)
 
 
-def test_more_views_and_a_sparser_stride_are_the_same_features() -> None:
+def test_other_numbers_of_crops_are_the_same_features() -> None:
     spec = load_model("fight").profiles["best"].spec
     for views in (1, 5, 10):
         assert spec.differences(with_views(spec, views)) == []
@@ -91,7 +91,7 @@ def test_more_views_and_a_sparser_stride_are_the_same_features() -> None:
     assert spec.differences(changed) == [f"crop_size: {spec.crop_size}, not (112, 112)"]
 
 
-def test_what_is_not_there_is_refused() -> None:
+def test_unknown_models_profiles_and_files_are_refused() -> None:
     with pytest.raises(UsageError, match="come with oddframe: fight"):
         Detector.load("no_such_model")
     with pytest.raises(UsageError, match="has no profile 'best_of_all'; it has: best, fast"):
@@ -100,7 +100,7 @@ def test_what_is_not_there_is_refused() -> None:
         Detector.load("fight").score("no_such_video.mp4")
 
 
-def test_nothing_reaches_for_the_network(
+def test_scoring_opens_no_network_connection(
     clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refused(*_: object, **__: object) -> None:
@@ -118,7 +118,7 @@ def test_the_shipped_model_is_small() -> None:
     assert find_model("fight").stat().st_size <= 15_000_000
 
 
-def test_the_front_door_names_what_it_has() -> None:
+def test_public_names_can_be_imported() -> None:
     for name in oddframe.__all__:
         assert getattr(oddframe, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):

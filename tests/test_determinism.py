@@ -21,7 +21,7 @@ from oddframe.training.loop import fit
 from oddframe.training.step import to_cpu
 from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
-from tests.training.made import planted, small_config
+from tests.training.planted import planted, small_config
 
 
 def flags() -> tuple[bool, bool]:
@@ -94,10 +94,12 @@ def test_the_batch_size_divides_the_size_of_partial_chunks(
     clip: Path, crops: int, max_batch: int
 ) -> None:
     all_crops = ("full", "full_mirrored") * 5
-    how = Preprocessing(
+    preprocessing = Preprocessing(
         resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=all_crops[:crops], stride=4
     )
-    backbone = load_backbone("i3d", how, precision="float32", engine="torch", device="cpu")
+    backbone = load_backbone(
+        "i3d", preprocessing, precision="float32", engine="torch", device="cpu"
+    )
     sizes: list[int] = []
 
     def see(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -105,6 +107,8 @@ def test_the_batch_size_divides_the_size_of_partial_chunks(
         return np.zeros((len(snippets), 1024), np.float32)
 
     watched = replace(backbone, visual_encoders=(VisualEncoder(see, 16),))
-    made = extract_video(open_source(clip), backbone_spec(backbone, how), watched).features
+    made = extract_video(
+        open_source(clip), backbone_spec(backbone, preprocessing), watched
+    ).features
     assert sum(sizes) == made.array.shape[1] * crops
     assert set(sizes[:-1]) <= {max_batch}

@@ -52,21 +52,26 @@ from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import find_model, load_model, save_model
 from oddframe.outputs.scores.json_file import read_score_file, write_json
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.grid_task import Setting, Task, record_path, training_digest
-from oddframe.research.leaderboard.league import entrants
+from oddframe.research.grid_task import GridSetting, GridTask, record_path, training_digest
+from oddframe.research.leaderboard.competitors import list_competitors
 from oddframe.research.leaderboard.rates import read_rates, write_rates
 from oddframe.research.leaderboard.record import read_league, write_league
-from oddframe.research.protocol import Protocol
+from oddframe.research.protocol import (
+    BenchmarkProtocol,
+    Folds,
+    InnerFolds,
+    OwnSplit,
+    RandomDraws,
+    SpliceRule,
+)
 from oddframe.research.provenance import (
-    digest_of,
-    features_digest,
+    facts_digest,
     protocol_facts,
     training_facts,
+    videos_digest,
 )
-from oddframe.research.published_results import ours_of
+from oddframe.research.published_results import shipped_results
 from oddframe.research.records import read_training, write_training
-from oddframe.research.splice import SpliceRule
-from oddframe.research.splits import Draws, Folds, Given, Inner
 from oddframe.training.checkpoint import TrainingIdentity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig, parse_config, read_config
 from oddframe.training.data.features import VideoFeatures
@@ -208,12 +213,14 @@ def gathered() -> list[VideoFeatures]:
     ]
 
 
-def protocols() -> dict[str, Protocol]:
+def protocols() -> dict[str, BenchmarkProtocol]:
     rule = SpliceRule((2, 3), (1, 2), 4, 5, snippets=6)
     found = {
-        "folds": Protocol(Folds(3), 2, "spliced", rule, rule, True, 7, 1.5, 3),
-        "given": Protocol(Given(frozenset({"a/x.mp4", "a/y.mp4"})), 1, "clips", test_videos=None),
-        "inner": Protocol(Inner(Draws(normal=4, abnormal=6), 2)),
+        "folds": BenchmarkProtocol(Folds(3), 2, "spliced", rule, rule, True, 7, 1.5, 3),
+        "given": BenchmarkProtocol(
+            OwnSplit(frozenset({"a/x.mp4", "a/y.mp4"})), 1, "clips", test_videos=None
+        ),
+        "inner": BenchmarkProtocol(InnerFolds(RandomDraws(normal=4, abnormal=6), 2)),
     }
     return found | {f"of {name}": each.protocol for name, each in BENCHMARKS.items()}
 
@@ -236,25 +243,25 @@ def digests() -> dict[str, str]:
     for path in [*CONFIGS, FROZEN / "config.yaml"]:
         config = read_config(path)
         found[f"config {path.stem}"] = sha256(config.model_dump_json())
-        found[f"facts {path.stem}"] = digest_of(training_facts(config))
+        found[f"facts {path.stem}"] = facts_digest(training_facts(config))
     for name in method_names():
         method = get_method(name)
         found[f"method {name}"] = sha256(method.Config().model_dump_json())
-        found[f"facts of {name}"] = digest_of(
+        found[f"facts of {name}"] = facts_digest(
             training_facts(parse_config({"method": {"name": name}}))
         )
         dim = sum(kind.dim for kind in get_backbones((method.backbones or ("i3d+vggish",))[0]))
         with torch.device("meta"):
             network = ModelNetwork(Standardise.identity(dim), method.network(dim, method.Config()))
         tensors = {key: list(value.shape) for key, value in network.state_dict().items()}
-        found[f"tensors of {name}"] = digest_of(tensors)
+        found[f"tensors of {name}"] = facts_digest(tensors)
     for name, protocol in protocols().items():
-        found[f"protocol {name}"] = digest_of(protocol_facts(protocol))
-        setting = Setting("ucf_crime", protocol, "auc", "ef" * 32, Path("out"))
-        task = Task("a", run_config(), 1, 2)
+        found[f"protocol {name}"] = facts_digest(protocol_facts(protocol))
+        setting = GridSetting("ucf_crime", protocol, "auc", "ef" * 32, Path("out"))
+        task = GridTask("a", run_config(), 1, 2)
         found[f"record {name}"] = str(record_path(task, setting))
     videos = gathered()
-    found["features of a benchmark"] = features_digest(videos)
+    found["features of a benchmark"] = videos_digest(videos)
     found["training data"] = training_data_digest(videos)
     found["features of a trial"] = seen_digest(videos, [SPEC])
     generated = np.arange(24, dtype=np.float32).reshape(1, 4, 6)
@@ -281,7 +288,7 @@ def digests() -> dict[str, str]:
         found[f"shipped spec {name}"] = profile.spec.hash()
         found[f"shipped rule {name}"] = repr(list(vars(profile.rule).values()))
     found["shipped words"] = repr((shipped.method, shipped.detects, sorted(shipped.card)))
-    found["shipped league"] = repr([[*vars(each).values()] for each in ours_of("oddframe")])
+    found["shipped league"] = repr([[*vars(each).values()] for each in shipped_results("oddframe")])
     return found
 
 
@@ -483,10 +490,10 @@ def test_trainings_that_the_league_has_are_not_made_again(name: str) -> None:
     if not path.exists():
         pytest.skip("no records of the league here")
     league, benchmark = read_league(path), BENCHMARKS[name]
-    assert digest_of(league.protocol) == digest_of(protocol_facts(benchmark.protocol))
+    assert facts_digest(league.protocol) == facts_digest(protocol_facts(benchmark.protocol))
     config = read_config(ROOT / "configs" / f"{benchmark.config}.yaml")
-    setting = Setting(name, benchmark.protocol, "auc", league.features_sha256, Path("out"))
-    for row in entrants(config, rates=read_rates(path.with_name("rates.json"))):
+    setting = GridSetting(name, benchmark.protocol, "auc", league.features_sha256, Path("out"))
+    for row in list_competitors(config, rates=read_rates(path.with_name("rates.json"))):
         entry = league.entry(row.name)
         # Those that look at frames have features of their own, which the record does not name.
         if entry is not None and not get_method(entry.method).backbones:

@@ -344,7 +344,7 @@ def test_the_yaml_of_a_backbone_has_the_same_limits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "preprocessing",
     [
         Preprocessing(resize=(10**9, 10**9)),
         Preprocessing(resize=(8000, 8000), crop_size=(10, 10)),
@@ -358,9 +358,9 @@ def test_the_yaml_of_a_backbone_has_the_same_limits(tmp_path: Path) -> None:
         with_tiles(Preprocessing(), 99, 99),
     ],
 )
-def test_snippets_beyond_the_limits(how: Preprocessing) -> None:
+def test_snippets_beyond_the_limits(preprocessing: Preprocessing) -> None:
     with little_memory(), pytest.raises(UsageError):
-        check_crops(how)
+        check_crops(preprocessing)
 
 
 @pytest.mark.parametrize("grid", [with_tiles, with_regions])

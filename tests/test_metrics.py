@@ -167,8 +167,8 @@ def test_false_alarm_rate_and_accuracy_count_scores_above_the_threshold():
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(16, 16, None), (16, 8, None), (16, 8, 12.5)]))
-def test_runs_of_frames_give_the_metrics_of_frames(seed, how):
-    snippet, stride, rate = how
+def test_runs_of_frames_give_the_metrics_of_frames(seed, sampling):
+    snippet, stride, rate = sampling
     rng = np.random.default_rng(seed)
     as_runs, as_frames = [], []
     for abnormal in (True, False, True):

@@ -30,7 +30,7 @@ from oddframe.modelfile import (
 )
 from oddframe.video.snippets.crops import with_tiles
 from tests.conftest import ROOT
-from tests.training.made import SMALL
+from tests.training.planted import SMALL
 
 DIM = 24
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=DIM, crops=("full",), resize=(224, 224))

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import LINEAR
 from tests.conftest import ROOT
-from tests.training.ready import ready_made
+from tests.training.precomputed import ready_made
 
 Run = Callable[..., str]
 
@@ -63,10 +63,11 @@ class Telemetry:
 """
 CONVERT = """
 import torch
-from oddframe.backbones.engines import Choice, openvino_run
+from oddframe.backbones.engines import Runtime, openvino_runner
 
-choice = Choice("openvino", "cpu", "float32")
-run = openvino_run(torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8), choice, "key", alone=False)
+runtime = Runtime("openvino", "cpu", "float32")
+network, example = torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)
+run = openvino_runner(network, example, runtime, "key", batch_of_one=False)
 print(run(torch.zeros(2, 3, 8, 8)).shape)
 """
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from oddframe.methods.urdmu.config import PAPER_SETTINGS, UrDmuConfig
-from oddframe.research.reproduce.figures import FIGURES
-from oddframe.research.reproduce.tables import TABLES
+from oddframe.research.reproduce.figures import PAPER_FIGURES
+from oddframe.research.reproduce.tables import TABLE_NAMES
 
 PAGE = Path(__file__).parents[1] / "docs" / "paper.md"
 TEXT = PAGE.read_text()
@@ -37,7 +37,7 @@ def test_linked_code_exists(name: str, target: str) -> None:
 
 def test_commands_are_exactly_the_tables_and_figures() -> None:
     named = set(re.findall(r"`oddframe reproduce (\w+) DATA`", TEXT))
-    assert named == {*TABLES, *FIGURES}
+    assert named == {*TABLE_NAMES, *PAPER_FIGURES}
 
 
 def test_every_setting_and_loss_term_is_documented() -> None:

@@ -18,7 +18,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.outputs.curve import BLUE, GREEN, GREY, INK, RED
-from oddframe.research.reports.figures import save
+from oddframe.research.reports.figures import save_figure
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDE, HIGH = 15.2, 9.0
@@ -260,8 +260,7 @@ def main() -> None:
     drawing, config = Drawing(), UrDmuConfig()
     whole(drawing, config)
     block(drawing, config)
-    for kind in ("svg", "png"):
-        save(drawing.figure, IMAGES / f"architecture.{kind}", kind)
+    save_figure(drawing.figure, IMAGES / "architecture.png", IMAGES / "architecture.svg")
 
 
 if __name__ == "__main__":

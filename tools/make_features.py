@@ -16,7 +16,8 @@ from pathlib import Path
 
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import OddframeError
-from oddframe.research.benchmarks import BENCHMARKS, extractor_of
+from oddframe.research.benchmarks import BENCHMARKS
+from oddframe.research.clips import float32_extractor
 from oddframe.training.config import read_config
 from oddframe.training.data.features import FeatureRequest, load_features
 
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--store", type=Path, default=Path(".oddframe/features"))
     args = parser.parse_args()
-    extractor = extractor_of(args.store)
+    extractor = float32_extractor(args.store)
     found = [name for name in BENCHMARKS if (args.data / name).is_dir()]
     if not found:
         print(f"{args.data}: none of {', '.join(BENCHMARKS)} in it", file=sys.stderr)

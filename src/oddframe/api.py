@@ -51,9 +51,9 @@ from oddframe.training.trainer import SeedRun
 from oddframe.video.discover import find_videos
 from oddframe.video.mask import read_masks
 
-DEFAULT_STORE = Path(".oddframe/features")
+_DEFAULT_STORE = Path(".oddframe/features")
 ConfigLike = TrainConfig | Mapping[str, Any] | str | Path
-ProfileName = Literal["best", "fast"]
+ModelProfile = Literal["best", "fast"]
 
 # Reported before the first item of a stage is done: networks may have to be converted first.
 _LOADING = "getting ready"
@@ -126,7 +126,7 @@ def train(
     features: str | Path | None = None,
     audio_features: Path | None = None,
     mask: str | Path | None = None,
-    store: str | Path = DEFAULT_STORE,
+    store: str | Path = _DEFAULT_STORE,
     device: DeviceName = "auto",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
@@ -262,14 +262,14 @@ def evaluate(
     data: str | Path | Dataset,
     *,
     protocol: FrameProtocol = "frames",
-    profile: ProfileName = "best",
+    profile: ModelProfile = "best",
     threshold: float | None = None,
     rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     out: str | Path | None = None,
     features: str | Path | None = None,
     audio_features: Path | None = None,
     mask: str | Path | None = None,
-    store: str | Path = DEFAULT_STORE,
+    store: str | Path = _DEFAULT_STORE,
     device: DeviceName = "auto",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
@@ -327,7 +327,7 @@ def evaluate(
     if not scored:
         name = data.name if isinstance(data, Dataset) else data
         raise InputError(f"{name}: none of its {len(dataset)} videos could be scored")
-    event_rule = rule.of(detector.rule)
+    event_rule = rule.apply_to(detector.rule)
     if threshold is not None:
         event_rule = event_rule.with_threshold(threshold)
     card = detector.model.card if threshold is None else {}
@@ -371,10 +371,10 @@ def calibrate(
     false_alarms_per_hour: float,
     by_camera: bool = False,
     out: str | Path | None = None,
-    profile: ProfileName = "best",
+    profile: ModelProfile = "best",
     rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     mask: str | Path | None = None,
-    store: str | Path = DEFAULT_STORE,
+    store: str | Path = _DEFAULT_STORE,
     device: DeviceName = "auto",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
@@ -418,7 +418,7 @@ def calibrate(
         model, profile=profile, device=device, engine=engine, precision=precision
     )
     masks = read_masks(None if mask is None else Path(mask))
-    event_rule = rule.of(detector.rule)
+    event_rule = rule.apply_to(detector.rule)
     inputs = [normal_videos] if isinstance(normal_videos, str | Path) else normal_videos
     videos = [
         LabelledVideo(each, False, NORMAL, camera_name(each))

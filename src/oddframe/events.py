@@ -74,7 +74,7 @@ class RuleChanges:
     min_duration_s: float | None = None
     merge_gap_s: float | None = None
 
-    def of(self, rule: EventRule) -> EventRule:
+    def apply_to(self, rule: EventRule) -> EventRule:
         """Return ``rule`` with these changes.
 
         Raises:
@@ -138,7 +138,7 @@ class _SmoothedCurve:
     segment_starts: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, track: ScoreTrack, smooth_s: float) -> _SmoothedCurve:
+    def from_track(cls, track: ScoreTrack, smooth_s: float) -> _SmoothedCurve:
         base = track.timebase
         segment_starts = np.zeros(base.n_frames, dtype=np.bool_)
         segment_starts[base.segments[:, 0]] = True
@@ -183,7 +183,7 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     Raises:
         InputError: a score is not finite.
     """
-    curve = _SmoothedCurve.of(track, rule.smooth_s)
+    curve = _SmoothedCurve.from_track(track, rule.smooth_s)
     spans = _find_spans(curve, rule)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     boxes: list[Box | None] = [None] * len(peaks)
@@ -261,7 +261,7 @@ def calibrate_threshold(
         raise UsageError("a threshold needs at least one normal video")
     if not 0 <= false_alarms_per_hour < np.inf:
         raise UsageError(f"false alarms an hour must be 0 or more, not {false_alarms_per_hour}")
-    curves = [_SmoothedCurve.of(track, rule.smooth_s) for track in tracks]
+    curves = [_SmoothedCurve.from_track(track, rule.smooth_s) for track in tracks]
     hours = sum(track.timebase.covered_s for track in tracks) / 3600
 
     def count(threshold: float) -> int:

@@ -282,49 +282,11 @@ class _HeaderFields(BaseModel):
 
 
 def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
-    header, claims = _read_header(path, file)
+    header, entries = _read_header(path, file)
     try:
-        try:
-            _HeaderFields.model_validate(header)
-        except ValidationError as error:
-            raise ValueError(format_validation_error(error, _HeaderFields, (), "header")) from None
-        method = get_method(header["method"])
-        try:
-            config = method.Config.model_validate(header["config"])
-        except ValidationError as error:
-            raise ValueError(format_validation_error(error, method.Config, ())) from None
-        profiles = {
-            name: Profile(FeatureSpec.from_dict(each["spec"]), EventRule(**each["rule"]))
-            for name, each in header["profiles"].items()
-        }
-        dim = profiles["best"].spec.dim
-        _check_shapes(method, dim, config, claims)
-        file.seek(0)
-        data = file.read()
-        tensors = safetensors_numpy.load(data)
-        if checksum(tensors) != header["checksum"]:
-            raise ValueError("its weights do not match their checksum")
-        with torch.random.fork_rng(devices=[]):  # Keeps the generator: initial weights are drawn.
-            network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
-        state = {name: torch.from_numpy(array) for name, array in tensors.items()}
-        network.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-        )
-        return Model(
-            name=path.stem,
-            method=header["method"],
-            config=config,
-            network=network.to(device).eval(),
-            profiles=profiles,
-            detects=header["knows"],
-            training_data=header["training_data"],
-            metrics=header["metrics"],
-            card=header["card"],
-            version=header["oddframe"],
-            sha256=hashlib.sha256(data).hexdigest(),
-        )
+        return _build_model(path.stem, header, entries, file, device)
     except (
-        *(OddframeError, SafetensorError, ValidationError, KeyError, TypeError, ValueError),
+        *(OddframeError, SafetensorError, KeyError, TypeError, ValueError),
         *(RuntimeError, ArithmeticError),
     ) as error:
         if is_out_of_memory(error):
@@ -333,8 +295,57 @@ def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
         raise InputError(f"{path}: a damaged model file ({reason})") from None
 
 
+def _build_model(
+    stem: str,
+    header: dict[str, Any],
+    entries: Mapping[str, TensorEntry],
+    file: BinaryIO,
+    device: str | torch.device,
+) -> Model:
+    _validate(_HeaderFields, header, "header")
+    method = get_method(header["method"])
+    config = _validate(method.Config, header["config"], "configuration")
+    profiles = {
+        name: Profile(FeatureSpec.from_dict(each["spec"]), EventRule(**each["rule"]))
+        for name, each in header["profiles"].items()
+    }
+    dim = profiles["best"].spec.dim
+    _check_shapes(method, dim, config, entries)
+    file.seek(0)
+    data = file.read()
+    tensors = safetensors_numpy.load(data)
+    if checksum(tensors) != header["checksum"]:
+        raise ValueError("its weights do not match their checksum")
+    with torch.random.fork_rng(devices=[]):  # Initial weights are random, then overwritten.
+        network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
+    state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    network.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    )
+    return Model(
+        name=stem,
+        method=header["method"],
+        config=config,
+        network=network.to(device).eval(),
+        profiles=profiles,
+        detects=header["knows"],
+        training_data=header["training_data"],
+        metrics=header["metrics"],
+        card=header["card"],
+        version=header["oddframe"],
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseModel:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ValueError(format_validation_error(error, model, (), where)) from None
+
+
 def _check_shapes(
-    method: AnyMethod, dim: int, config: BaseModel, claims: Mapping[str, TensorEntry]
+    method: AnyMethod, dim: int, config: BaseModel, entries: Mapping[str, TensorEntry]
 ) -> None:
     """Compare the network with the tensors in the file, before memory is allocated for it.
 
@@ -343,19 +354,19 @@ def _check_shapes(
     """
     with torch.device("meta"):  # Shapes without memory.
         wanted = ModelNetwork(Standardise.identity(dim), method.network(dim, config)).state_dict()
-    for name in sorted(wanted.keys() | claims.keys()):
-        if name not in claims:
+    for name in sorted(wanted.keys() | entries.keys()):
+        if name not in entries:
             raise ValueError(f"its tensor {name!r:.80} is missing")
         if name not in wanted:
             raise ValueError(f"its tensor {name!r:.80} is unknown")
-        expected, found = tuple(wanted[name].shape), claims[name].shape
+        expected, found = tuple(wanted[name].shape), entries[name].shape
         if (expected or (1,)) != (found or (1,)):
             raise ValueError(f"its tensor {name!r:.80} is {found}, not {expected}")
 
 
 def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[str, TensorEntry]]:
     try:
-        claims, metadata = read_tensor_header(file, os.fstat(file.fileno()).st_size)
+        entries, metadata = read_tensor_header(file, os.fstat(file.fileno()).st_size)
     except ValueError as error:
         file.seek(0)
         start = file.read(9)
@@ -381,4 +392,4 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[st
             f"{header.get('oddframe')!s:.20}; this is {oddframe.__version__}, which reads up to "
             f"{MODEL_FORMAT}: upgrade oddframe"
         )
-    return header, claims
+    return header, entries

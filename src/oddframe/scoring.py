@@ -331,7 +331,7 @@ def _notes(
             views = f"{trained_crops} view{'s' if trained_crops > 1 else ''}"
             notes.append(f"its threshold was set on {views}, not {crops}: see --threshold")
         masks = [(path, settings.masks.digest_of(path)) for path in videos]
-        notes += detector.threshold_notes(masks, settings.rule_changes.of(detector.rule))
+        notes += detector.threshold_notes(masks, settings.rule_changes.apply_to(detector.rule))
     if (pictures := sum(job.path.suffix.lower() in PICTURE_SUFFIXES for job in work)) > 1:
         notes.append(f"{pictures} single pictures: name their folder to score them as one video")
     return notes
@@ -471,13 +471,13 @@ def score_input(
     """
     partial_features = None
     try:
-        common = settings.rule_changes.of(detector.rule)
+        common = settings.rule_changes.apply_to(detector.rule)
         rule = camera_rule(detector.model.card, detector.profile, common, job.path)
         camera = "" if rule is common else camera_name(job.path)
         if settings.threshold is not None:
             rule, camera = common.with_threshold(settings.threshold), ""
         files = sibling_files(job.path, detector.spec) if job.is_features else (job.path,)
-        mask = settings.masks.of(job.path)
+        mask = settings.masks.for_video(job.path)
         feature_key = _short_hash(_feature_inputs(job, files, settings, detector, mask))
         fingerprint = _short_hash(feature_key, detector.model.sha256, rule)
         old = _read_earlier(job, settings)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from oddframe.cli.main import main
-from tests.training.ready import ready_made
+from tests.training.precomputed import ready_made
 
 LINEAR = """
 method: {name: linear}
@@ -40,6 +40,7 @@ def oddframe(
 
     def run(*words: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["oddframe", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "250")  # Help texts are not wrapped then.
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main()

@@ -1,4 +1,4 @@
-"""``oddframe data``: counts, and what is wrong, as a user sees them."""
+"""``oddframe data``: counts and problems, as printed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_published_counts(oddframe: Run, shared_data: Path) -> None:
         assert line in result.out
 
 
-def test_check_says_what_is_wrong_and_ends_with_three(oddframe: Run, tmp_path: Path) -> None:
+def test_check_prints_problems_and_exits_with_three(oddframe: Run, tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     root = made(tmp_path / "clips")
     words = ("data", "check", root, "--store", tmp_path / "store")
@@ -53,7 +53,7 @@ def test_check_says_what_is_wrong_and_ends_with_three(oddframe: Run, tmp_path: P
     assert "broken.mp4" in result.out
 
 
-def test_check_says_when_two_groups_show_one_place(oddframe: Run, tmp_path: Path) -> None:
+def test_check_warns_if_two_groups_show_one_scene(oddframe: Run, tmp_path: Path) -> None:
     for place, clip in (
         ("normal/yard", "nofi093.mp4"),
         ("fight/gate", "fi128.mp4"),
@@ -71,7 +71,7 @@ def test_check_says_when_two_groups_show_one_place(oddframe: Run, tmp_path: Path
     assert any("one place" in warning for warning in told["warnings"])
 
 
-def test_a_name_without_its_folder_is_a_wrong_call(oddframe: Run) -> None:
+def test_a_name_without_its_folder_is_a_usage_error(oddframe: Run) -> None:
     result = oddframe("data", "info", "ped2")
     assert result.code == 2
     assert "ped2:/data/ped2" in result.err
@@ -117,9 +117,7 @@ def test_feature_files_are_checked(oddframe: Run, ucf: Generated) -> None:
     assert len(found["faults"]["missing"]) == 5
 
 
-def test_lists_without_features_are_checked_as_far_as_it_goes(
-    oddframe: Run, shared_data: Path
-) -> None:
+def test_lists_can_be_checked_without_features(oddframe: Run, shared_data: Path) -> None:
     answer = oddframe("data", "check", "ucf_crime", "--data", shared_data / "ucf_crime")
     assert answer.code == 0
     assert "lists alone, no files" in answer.out

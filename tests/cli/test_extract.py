@@ -1,4 +1,4 @@
-"""``oddframe extract``: what it makes, what it makes not again, and what never stops it."""
+"""``oddframe extract``: what it writes and does not repeat; failures do not stop it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def last(folder: Path) -> dict[str, ManifestEntry]:
 
 
 @pytest.mark.slow
-def test_a_folder_of_good_and_bad(
+def test_a_folder_of_good_and_bad_videos(
     oddframe: Run, bad_video: Callable[[str], Path], clip: Path, tiny: Path, tmp_path: Path
 ) -> None:
     good = bad_video("fifteen_frames").parent
@@ -110,7 +110,7 @@ def test_a_folder_of_good_and_bad(
 
 
 class Hanging(making.ExtractionWorker):
-    """Never returns from one of the videos."""
+    """Hangs on one of the videos."""
 
     def __call__(self, video: making.VideoJob, heartbeat: Heartbeat) -> making.ExtractionResult:
         while video.path.name == "endless.mp4":
@@ -119,7 +119,7 @@ class Hanging(making.ExtractionWorker):
 
 
 @pytest.mark.slow
-def test_a_decoder_that_never_returns_costs_its_own_video(
+def test_a_decoder_that_hangs_fails_only_its_video(
     oddframe: Run, clip: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [tmp_path / name for name in ("a.mp4", "endless.mp4", "b.mp4")]
@@ -130,7 +130,7 @@ def test_a_decoder_that_never_returns_costs_its_own_video(
     answer = oddframe("extract", *paths, "--backbone", tiny, "--store", store, "--patience", 20)
     assert (answer.code, answer.err.count("FAILED")) == (3, 1)
     reasons = {Path(video).name: entry.reason for video, entry in last(store).items()}
-    assert reasons.pop("endless.mp4").startswith("nothing came of it for 20 s, so it was given up")
+    assert reasons.pop("endless.mp4").startswith("no progress for 20 s, so it was stopped")
     assert reasons == {"a.mp4": "", "b.mp4": ""}
 
 
@@ -140,7 +140,7 @@ def rows_done(store: Path) -> int:
 
 
 @pytest.mark.slow
-def test_killed_at_any_time_it_goes_on_to_the_same_bytes(
+def test_a_killed_run_resumes_to_the_same_bytes(
     clip_frames: list[Image], tiny: Path, tmp_path: Path
 ) -> None:
     small = [cv2.resize(frame, (64, 48)) for frame in clip_frames]
@@ -177,7 +177,7 @@ def test_the_same_video_gives_the_same_bytes(
     assert files_of(tmp_path / "together") == alone
 
 
-def test_sound_lies_beside_the_picture_as_published(
+def test_audio_features_are_separate_files_as_published(
     oddframe: Run, clip: Path, normal_clip: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out, store = tmp_path / "out", tmp_path / "store"
@@ -195,7 +195,7 @@ def test_sound_lies_beside_the_picture_as_published(
     assert len(sound) == 6
 
 
-def test_damage_that_the_decoder_painted_over_is_said(
+def test_mended_frames_are_reported(
     oddframe: Run, bad_video: Callable[[str], Path], tiny: Path, tmp_path: Path
 ) -> None:
     store, video = tmp_path / "store", bad_video("bit_flips")
@@ -275,7 +275,7 @@ def test_no_files_of_unknown_origin_are_replaced(
     assert files_of(out) == whole
 
 
-def test_files_of_the_same_video_made_otherwise_are_made_anew(
+def test_files_with_another_spec_are_replaced(
     oddframe: Run, clip: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -287,7 +287,7 @@ def test_files_of_the_same_video_made_otherwise_are_made_anew(
     assert made[0] == made[2] == made[3] != made[1]
 
 
-def test_how_a_video_is_cut_may_be_changed(
+def test_the_preprocessing_can_be_changed(
     oddframe: Run, bad_video: Callable[[str], Path], tiny: Path, tmp_path: Path
 ) -> None:
     store, video = tmp_path / "store", bad_video("fifteen_frames")
@@ -317,7 +317,7 @@ def test_every_kind_of_memory_error_gives_one_message(
     assert made.entries[0].reason == "it takes more than 1 GB (--memory allows more)"
 
 
-def test_a_recording_that_still_grows_is_no_features_of_what_it_was(
+def test_a_video_that_changes_while_it_is_read_fails(
     oddframe: Run, clip: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = Path(shutil.copy(clip, tmp_path / "live.mp4"))
@@ -343,7 +343,7 @@ def test_a_recording_that_still_grows_is_no_features_of_what_it_was(
     assert oddframe("extract", video, *words).out.startswith("1 extracted")
 
 
-def test_as_a_model_reads_them(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+def test_features_that_a_model_reads(oddframe: Run, clip: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     assert oddframe("extract", clip, "--store", store, "--model", "fight").code == 0
     (file,) = store.glob("??/*.safetensors")
@@ -363,7 +363,7 @@ def test_as_a_model_reads_them(oddframe: Run, clip: Path, tmp_path: Path) -> Non
         (["--crop-order", "extractor"], "five or ten crops"),
     ],
 )
-def test_what_cannot_be_meant_is_said_before_anything_starts(
+def test_wrong_options_are_refused_before_anything_starts(
     oddframe: Run, clip: Path, tmp_path: Path, words: list[str], says: str
 ) -> None:
     answer = oddframe("extract", clip, "--store", tmp_path / "s", *words)

@@ -1,4 +1,4 @@
-"""``oddframe extract --cluster``: the features of one machine, whatever becomes of many."""
+"""``oddframe extract --cluster`` gives the features of a single machine, even if machines die."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_from_and_to_an_object_store(
 
 
 @pytest.mark.slow
-def test_a_machine_that_dies_costs_nothing(
+def test_work_of_a_machine_that_dies_is_repeated(
     oddframe: Run, cluster: Any, clip_frames: list[Image], tmp_path: Path
 ) -> None:
     videos, store = tmp_path / "videos", tmp_path / "store"
@@ -161,7 +161,7 @@ def test_a_machine_that_dies_costs_nothing(
     assert "5 extracted, 0 were there, 0 failed" in answer.out, answer.err
     assert answer.code == 0
     assert answer.out.count("\n") == 1
-    # Whether "given out again" is said hangs on what the machine held just then.
+    # Whether "given out again" is printed depends on what the machine was doing.
     assert "2 at the same time" in answer.err
     alone = tmp_path / "alone"
     assert oddframe("extract", videos, *LIGHT, "--store", alone).code == 0
@@ -178,7 +178,7 @@ def test_a_machine_that_dies_costs_nothing(
         (["--out", "s3://cam/out"], "only with --cluster"),
     ],
 )
-def test_what_cannot_be_meant(
+def test_wrong_addresses_are_refused(
     oddframe: Run, clip: Path, tmp_path: Path, words: list[str], says: str
 ) -> None:
     answer = oddframe("extract", clip, "--store", tmp_path / "s", *words)
@@ -188,7 +188,7 @@ def test_what_cannot_be_meant(
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_where_nothing_listens_is_said_at_once(
+def test_an_address_without_a_cluster_fails_at_once(
     oddframe: Run, clip: Path, tmp_path: Path, scheme: str
 ) -> None:
     pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'oddframe[ray]'")
@@ -200,7 +200,7 @@ def test_an_address_where_nothing_listens_is_said_at_once(
     assert f"--cluster {address}: no cluster to work on" in answer.err
 
 
-def test_without_ray_it_says_how_to_get_it(
+def test_the_message_without_ray_names_the_package(
     oddframe: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

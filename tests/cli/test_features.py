@@ -1,4 +1,4 @@
-"""``oddframe features``: what a store holds, whether it is whole, how two differ, and out again."""
+"""``oddframe features``: list, check, compare and export."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> FeatureStore:
     return store
 
 
-def test_what_is_there(oddframe: Run, store: FeatureStore) -> None:
+def test_ls_lists_kinds_and_videos(oddframe: Run, store: FeatureStore) -> None:
     store.put(ONE, some_features(OTHER))
     answer = oddframe("features", "ls", store.root)
     assert "i3d, 2 crops, every 16 frames, float32: 2 videos, 10 snippets" in answer.out
@@ -46,7 +46,7 @@ def test_what_is_there(oddframe: Run, store: FeatureStore) -> None:
     assert "cam2/x.mp4" in videos
 
 
-def test_damage_is_named(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
+def test_check_names_damaged_files(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
     assert "2 of 2 feature files read, 0 damaged" in oddframe("features", "check", store.root).out
     path = store.path(TWO, SPEC)
     data = bytearray(path.read_bytes())
@@ -69,9 +69,7 @@ def test_damage_is_named(oddframe: Run, store: FeatureStore, tmp_path: Path) -> 
     assert oddframe("features", "check", store.root, "--sample", "5").code == 0
 
 
-def test_out_again_in_the_published_layout(
-    oddframe: Run, store: FeatureStore, tmp_path: Path
-) -> None:
+def test_export_in_the_published_layout(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert oddframe("features", "export", store.root, "--out", out).code == 0
     names = ["cam1_x__0.npy", "cam1_x__1.npy", "cam2_x__0.npy", "cam2_x__1.npy"]
@@ -86,7 +84,7 @@ def test_out_again_in_the_published_layout(
 
 
 @pytest.mark.parametrize("form", ["npy", "safetensors", "parquet"])
-def test_nothing_is_written_over_that_is_something_else(
+def test_export_does_not_replace_other_files(
     oddframe: Run, store: FeatureStore, tmp_path: Path, form: str
 ) -> None:
     if form == "parquet":
@@ -106,7 +104,7 @@ def test_nothing_is_written_over_that_is_something_else(
     assert after == before | {theirs: b"somebody's"}
 
 
-def test_out_as_tables(
+def test_export_as_tables(
     oddframe: Run, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pq = pytest.importorskip("pyarrow.parquet")
@@ -137,7 +135,7 @@ def test_out_as_tables(
     assert "pip install 'oddframe[parquet]'" in answer.err
 
 
-def test_how_two_differ(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
+def test_diff_of_two_stores(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
     other, features = FeatureStore(tmp_path / "other"), some_features()
     array = features.array.copy()
     array[1, 2] = -array[1, 2]
@@ -159,7 +157,9 @@ def test_how_two_differ(oddframe: Run, store: FeatureStore, tmp_path: Path) -> N
     assert "only in" in answer.out
 
 
-def test_published_files_beside_ours(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
+def test_diff_of_a_store_and_published_files(
+    oddframe: Run, store: FeatureStore, tmp_path: Path
+) -> None:
     published = tmp_path / "published"
     published.mkdir()
     array = some_features().array
@@ -179,7 +179,7 @@ def test_published_files_beside_ours(oddframe: Run, store: FeatureStore, tmp_pat
     assert [len(told["videos"]), len(told["failed"])] == [1, 1]
 
 
-def test_what_is_no_store(oddframe: Run, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_store_is_an_error(oddframe: Run, tmp_path: Path) -> None:
     for words in (("ls", tmp_path / "no"), ("diff", tmp_path, tmp_path), ("check", tmp_path / "x")):
         answer = oddframe("features", *words)
         assert answer.code == 3
@@ -188,7 +188,7 @@ def test_what_is_no_store(oddframe: Run, tmp_path: Path) -> None:
         assert "no features in this store" in oddframe("features", *words).err
 
 
-def test_kinds_that_two_stores_share_are_compared(
+def test_diff_compares_the_kinds_that_both_stores_have(
     oddframe: Run, store: FeatureStore, tmp_path: Path
 ) -> None:
     other, theirs = FeatureStore(tmp_path / "other"), some_features(OTHER)
@@ -206,7 +206,7 @@ def test_kinds_that_two_stores_share_are_compared(
     assert one.out.count("in both") == 1
 
 
-def test_published_files_beside_several_kinds(
+def test_diff_of_published_files_and_several_kinds(
     oddframe: Run, store: FeatureStore, tmp_path: Path
 ) -> None:
     out = tmp_path / "published"
@@ -229,9 +229,7 @@ def test_published_files_beside_several_kinds(
     assert (nothing.code, "no video in common" in nothing.err) == (3, True)
 
 
-def test_two_kinds_are_compared_where_both_are_named(
-    oddframe: Run, store: FeatureStore, tmp_path: Path
-) -> None:
+def test_diff_of_two_named_kinds(oddframe: Run, store: FeatureStore, tmp_path: Path) -> None:
     single, kind = FeatureStore(tmp_path / "single"), SPEC.hash()
     single.put(ONE, some_features(OTHER))
     store.put(TWO, some_features(OTHER))
@@ -244,7 +242,7 @@ def test_two_kinds_are_compared_where_both_are_named(
     assert (refused.code, "--spec zz is not one of them" in refused.err) == (2, True)
 
 
-def test_a_sample_is_of_so_many_files_of_all_kinds(oddframe: Run, store: FeatureStore) -> None:
+def test_check_draws_a_sample_from_all_kinds(oddframe: Run, store: FeatureStore) -> None:
     for number in range(8):
         store.put(f"{number:02x}" * 32, some_features(OTHER))
     for count in (1, 4, 9):

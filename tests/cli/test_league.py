@@ -106,7 +106,7 @@ def test_help_lists_surveillance_fight_once_and_its_former_name_is_accepted(
 ) -> None:
     shown = oddframe("league", "--help").out
     assert "surveillance_fight" in shown
-    assert "|fight" not in shown
+    assert " fight" not in shown
     for name in ("fight", "surveillance_fight"):
         answer = oddframe("league", "--dataset", name, "--data", tmp_path)
         assert answer.err == f"oddframe: {tmp_path / 'clips.csv'}: no such file\n"

@@ -86,7 +86,7 @@ def test_a_mask_is_identified_by_its_pixels(tmp_path: Path) -> None:
     assert one.digest == same.digest != other.digest
     assert pickle.loads(pickle.dumps(one)).digest == one.digest  # noqa: S301 - our own
     assert Mask(np.zeros((4, 4), bool)).digest == ""
-    assert read_masks(right).of(Path("yard/a.mp4")) is not None
+    assert read_masks(right).for_video(Path("yard/a.mp4")) is not None
 
 
 def test_a_folder_has_a_mask_for_each_camera(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_folder_has_a_mask_for_each_camera(tmp_path: Path) -> None:
     paint(folder / "gate.png", 0.5)
     masks = read_masks(folder)
     assert masks.digest_of(Path("gate/a.mp4"))
-    assert masks.of(Path("yard/a.mp4")) is None
+    assert masks.for_video(Path("yard/a.mp4")) is None
     paint(folder / "gate.bmp", 0.25)
     with pytest.raises(InputError, match="two masks of the camera gate"):
         read_masks(folder)
@@ -284,8 +284,8 @@ def test_event_options_are_those_of_the_verb_and_kept_by_calibrate(
 
 
 def test_a_release_is_a_share_of_any_threshold() -> None:
-    rule = RuleChanges(release=0.5, smooth_s=2.0).of(EventRule(0.8, 0.7, min_duration_s=1.0))
+    rule = RuleChanges(release=0.5, smooth_s=2.0).apply_to(EventRule(0.8, 0.7, min_duration_s=1.0))
     assert rule == EventRule(0.8, 0.4, 2.0, 1.0)
     assert rule.with_threshold(0.2).release == pytest.approx(0.1)
     with pytest.raises(UsageError, match="must be 0 or more"):
-        RuleChanges(merge_gap_s=-1.0).of(rule)
+        RuleChanges(merge_gap_s=-1.0).apply_to(rule)

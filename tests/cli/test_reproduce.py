@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.records import Training
+from oddframe.research.records import TrainingRecord
 from oddframe.training.config_files import shipped_config
 from tests.cli.conftest import Answer
 from tests.datasets.generated import Wanted, made_up
@@ -67,18 +67,18 @@ def test_trainings_that_tables_share_are_counted_once(oddframe: Run, words: list
 def test_stopped_it_writes_what_is_there(
     oddframe: Run, words: list[str], monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    from oddframe.research import grid as reproduce_grid
+    from oddframe.research import grid
 
-    whole, done = reproduce_grid.train, []
+    whole, done = grid.train_task, []
 
-    def stopped(*given: Any) -> Training:
+    def stopped(*given: Any) -> TrainingRecord:
         if len(done) == stop:
             raise KeyboardInterrupt
         done.append(whole(*given))
         return done[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(reproduce_grid, "train", stopped)
+        patch.setattr(grid, "train_task", stopped)
         answer = oddframe("reproduce", "table3", *words, "--seeds", 1, "--out", "o")
     assert answer.code == 130
     assert "tables of what is there by now: o" in answer.err

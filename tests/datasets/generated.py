@@ -1,4 +1,4 @@
-"""A few megabytes of made-up features with real names, from the tool that makes any amount."""
+"""A few megabytes of generated features with the names of a real data set."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ __all__ = ["Generated", "Wanted", "made_up"]
 
 @dataclass(frozen=True)
 class Generated:
-    """Where made-up features of a data set lie."""
+    """The folder with generated features of a data set."""
 
     name: str
     root: Path
 
     @property
     def lists(self) -> Path:
-        """Lists and labels that fit the features."""
+        """Folder of the lists and labels."""
         return self.root / "lists"
 
     @property
     def features(self) -> Path:
-        """Features of the picture."""
+        """Folder of the visual features."""
         return self.root / "features"
 
     @property
     def sound(self) -> Path:
-        """Features of the sound."""
+        """Folder of the audio features."""
         return self.root / "sound"
 
     @property
     def data(self) -> str:
-        """As the command line takes it."""
+        """The data set on the command line."""
         return f"{self.name}:{self.lists}"
 
     def file(self, video: str, crop: int = 0) -> Path:
@@ -49,6 +49,6 @@ class Generated:
 
 
 def made_up(name: str, shared_data: Path, root: Path, wanted: Wanted) -> Generated:
-    """Features of the data set ``name`` below ``root``."""
+    """Generate features of the data set ``name`` below ``root``."""
     generate(open_dataset(f"{name}:{shared_data / name}"), root, wanted)
     return Generated(name, root)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set is found before anything starts."""
+"""Checks of data sets: unreadable files, duplicates, groups and label leaks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def infos(dataset: Dataset, **of_class: tuple[object, object]) -> dict[Path, Vid
         ("sound", "has_audio", (False, True)),
     ],
 )
-def test_a_property_that_tells_the_label_is_named(
+def test_a_property_that_tells_the_label_is_reported(
     name: str, field: str, values: tuple[object, object]
 ) -> None:
     dataset = made(40, 11)
@@ -54,7 +54,7 @@ def test_a_property_that_tells_the_label_is_named(
     assert name in str(leak)
 
 
-def test_properties_that_say_nothing_are_not_named() -> None:
+def test_uninformative_properties_are_not_reported() -> None:
     dataset = made(60, 13)
     assert find_leaks(dataset, infos(dataset)) == []
     assert (
@@ -63,7 +63,7 @@ def test_properties_that_say_nothing_are_not_named() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_one_class_alone_leaks_nothing() -> None:
+def test_there_is_no_leak_with_a_single_class() -> None:
     dataset = made(12, 6)
     for kind in (dataset.abnormal, ~dataset.abnormal):
         alone = dataset.subset(np.flatnonzero(kind).tolist())
@@ -79,17 +79,17 @@ def folder(root: Path) -> Path:
     return root
 
 
-def test_a_sound_data_set_has_no_problems(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
+def test_a_good_data_set_has_no_problems(tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
     found = check_dataset(
-        survey_path(folder(tmp_path)), lambda done, total: seen.append((done, total))
+        survey_path(folder(tmp_path)), lambda done, total, _: seen.append((done, total))
     )
     assert found.problems == ()
     assert seen == [(1, 2), (2, 2)]
     assert 2 / 3600 < found.hours < 10 / 3600
 
 
-def test_each_problem_has_its_line(tmp_path: Path) -> None:
+def test_each_problem_is_reported_on_a_line(tmp_path: Path) -> None:
     root = folder(tmp_path)
     shutil.copy(root / "fight/cam2/b.mp4", root / "fight/cam3/again.mp4")
     shutil.copy(root / "fight/cam2/b.mp4", root / "normal/cam1/b.mp4")
@@ -115,7 +115,7 @@ def test_each_problem_has_its_line(tmp_path: Path) -> None:
     assert "the same video in two groups, 'cam2' and 'cam3'" in line
 
 
-def test_one_group_and_only_normal_are_warned_of(tmp_path: Path) -> None:
+def test_a_single_group_and_a_single_class_give_warnings(tmp_path: Path) -> None:
     (tmp_path / "normal/cam1").mkdir(parents=True)
     shutil.copy(CLIPS / "nofi079.mp4", tmp_path / "normal/cam1/a.mp4")
     warnings = "\n".join(check_dataset(survey_path(tmp_path)).warnings)
@@ -123,7 +123,7 @@ def test_one_group_and_only_normal_are_warned_of(tmp_path: Path) -> None:
     assert "only normal videos" in warnings
 
 
-def test_too_few_groups_to_measure_on_are_named(tmp_path: Path) -> None:
+def test_too_few_groups_to_hold_out_give_a_warning(tmp_path: Path) -> None:
     def said(groups: int) -> list[str]:
         videos = tuple(
             LabelledVideo(tmp_path / f"{label}{i}.mp4", label != "normal", label, f"g{i % groups}")

@@ -1,4 +1,4 @@
-"""Folds: no group is ever split, the classes stay in balance, the same seed gives the same."""
+"""Folds: groups stay together, classes stay balanced, and the seed decides."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def test_folds_are_a_partition_that_never_splits_a_group(
         assert not dataset.abnormal[fold.test].all()
 
 
-def test_normal_videos_alone_are_cut_too() -> None:
+def test_normal_videos_alone_can_be_split() -> None:
     folds = grouped_folds(made_of([(2, 0)] * 7), 3, seed=1)
     assert sorted(len(fold.test) for fold in folds) == [4, 4, 6]
 
 
-def test_classes_are_balanced_on_the_real_recordings(shared_data: Path) -> None:
+def test_classes_are_balanced_on_real_recordings(shared_data: Path) -> None:
     dataset = read_surveillance_fight(shared_data / "surveillance_fight")
     for seed in range(5):
         for fold in grouped_folds(dataset, 5, seed):

@@ -1,4 +1,4 @@
-"""Reading labelled data: folders, CSVs, and one clear line for whatever is wrong with them."""
+"""Reading the user's data sets: folders, CSVs, and a clear message for each problem."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class TestFolder:
         assert by_name(dataset)["clip"] == (False, "normal", "normal/clip")
         assert len(dataset) == 2
 
-    def test_without_normal_what_was_found_is_named(self, tmp_path: Path) -> None:
+    def test_a_missing_normal_class_is_an_error(self, tmp_path: Path) -> None:
         touch(tmp_path / "noFight" / "a.mp4", tmp_path / "fight" / "b.mp4")
         assert "'normal'" in refused(tmp_path)
         assert "'fight', 'noFight'" in refused(tmp_path)
@@ -78,14 +78,14 @@ class TestFolder:
         touch(tmp_path / "normal" / "notes.txt")
         assert f"{tmp_path / 'normal'}: no videos" in refused(tmp_path)
 
-    def test_files_of_features_are_videos_too(self, tmp_path: Path) -> None:
+    def test_feature_files_count_as_videos(self, tmp_path: Path) -> None:
         touch(tmp_path / "normal" / "a.npy", tmp_path / "fall" / "cam" / "b.npy")
         assert by_name(read_dataset(tmp_path)) == {
             "a.npy": (False, "normal", "normal/a.npy"),
             "b.npy": (True, "fall", "cam"),
         }
 
-    def test_events_beside_the_classes_say_when(self, tmp_path: Path) -> None:
+    def test_events_beside_the_classes_are_read(self, tmp_path: Path) -> None:
         touch(*(tmp_path / name for name in ("normal/a.mp4", "fight/b.mp4", "fight/c.mp4")))
         (tmp_path / "events.csv").write_text("path,events\nfight/b.mp4,0:03-5; 7-9\n")
         truths = {v.path.name: v.truth for v in read_dataset(tmp_path).videos}
@@ -103,12 +103,12 @@ class TestFolder:
             ("fight/b.mp4,2-1", 'line 2: the interval "2-1" ends before it starts'),
         ],
     )
-    def test_events_that_cannot_be(self, tmp_path: Path, row: str, said: str) -> None:
+    def test_impossible_events_are_refused(self, tmp_path: Path, row: str, said: str) -> None:
         touch(tmp_path / "normal" / "a.mp4", tmp_path / "fight" / "b.mp4")
         (tmp_path / "events.csv").write_text(f"path,events\n{row}\n")
         assert said in refused(tmp_path)
 
-    def test_more_than_one_thing_wrong_is_counted(self, tmp_path: Path) -> None:
+    def test_further_problems_are_counted(self, tmp_path: Path) -> None:
         touch(tmp_path / "nromal" / "a.mp4")
         (tmp_path / "fight").mkdir()
         assert f"(and 1 more: oddframe data check {tmp_path})" in refused(tmp_path)
@@ -126,13 +126,13 @@ class TestFolder:
         assert all(v.fallback_group for v in dataset.videos), "places are looked for"
         assert dataset.notes == ("no class folders: all 2 videos are taken as normal",)
 
-    def test_videos_beside_class_folders_are_said_to_be_left_out(self, tmp_path: Path) -> None:
+    def test_videos_beside_class_folders_are_noted(self, tmp_path: Path) -> None:
         touch(tmp_path / "normal" / "a.mp4", tmp_path / "b.mp4")
         dataset = read_dataset(tmp_path)
         assert [video.path.name for video in dataset.videos] == ["a.mp4"]
         assert dataset.notes == ("beside the class folders, and left out: 1 videos, such as b.mp4",)
 
-    def test_nothing_there(self, tmp_path: Path) -> None:
+    def test_a_missing_path_is_an_error(self, tmp_path: Path) -> None:
         assert "no such" in refused(tmp_path / "none")
         touch(tmp_path / "video.mp4")
         assert "neither a folder" in refused(tmp_path / "video.mp4")
@@ -167,7 +167,7 @@ class TestTable:
         assert dataset.name == "list"
         assert all(video.path.exists() for video in dataset.videos)
 
-    def test_a_byte_order_mark_and_more_columns_do_no_harm(self, folder: Path) -> None:
+    def test_a_byte_order_mark_and_further_columns_are_accepted(self, folder: Path) -> None:
         table = self.write(folder, "label,path,note\nnormal,a.mp4,x\nfight,b.mp4,y\n", "utf-8-sig")
         assert len(read_dataset(table)) == 2
 
@@ -196,7 +196,9 @@ class TestTable:
             ('path,label\na.mp4,"normal\n', "not a CSV"),
         ],
     )
-    def test_what_is_wrong_is_said(self, folder: Path, text: str, said: str) -> None:
+    def test_each_problem_of_a_table_has_a_message(
+        self, folder: Path, text: str, said: str
+    ) -> None:
         table = self.write(folder, text)
         assert said in refused(table)
         assert str(table) in refused(table)
@@ -231,20 +233,20 @@ class TestTable:
         assert "no3" not in message
 
     @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-    def test_a_bad_encoding_is_said_with_its_line(self, folder: Path, encoding: str) -> None:
+    def test_a_wrong_encoding_is_reported_with_its_line(self, folder: Path, encoding: str) -> None:
         table = self.write(folder, "path,label\na.mp4,normal\nbäh.mp4,fight\n", encoding)
         line = 3 if encoding == "latin-1" else 1
         assert f"line {line} is not UTF-8" in refused(table)
 
 
-def test_surveillance_fight_is_read_whole(shared_data: Path) -> None:
+def test_surveillance_fight_is_read(shared_data: Path) -> None:
     dataset = read_surveillance_fight(shared_data / "surveillance_fight")
     assert (len(dataset), int(dataset.abnormal.sum())) == (264, 130)
     assert len(dataset.groups) == 37
     assert dataset.classes == ("fight",)
 
 
-def test_links_that_lead_to_themselves_are_missing_files(tmp_path: Path, clip: Path) -> None:
+def test_circular_links_are_missing_files(tmp_path: Path, clip: Path) -> None:
     for folder in ("normal", "odd"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "good.mp4").write_bytes(clip.read_bytes())

@@ -1,4 +1,4 @@
-"""Data sets by name, on the real ones, and what is said when a name or a file is not there."""
+"""Published data sets by name, and the messages for unknown names and missing files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oddframe.timeline import Timebase
 
 
 @pytest.mark.parametrize("name", dataset_names())
-def test_a_published_data_set_is_what_its_papers_count(name: str, shared_data: Path) -> None:
+def test_a_published_data_set_has_the_counts_of_its_paper(name: str, shared_data: Path) -> None:
     dataset, about = open_dataset(f"{name}:{shared_data / name}"), get_published_dataset(name)
     assert (len(dataset), sum(v.abnormal for v in dataset.videos)) == (about.videos, about.abnormal)
     frames = [
@@ -27,7 +27,7 @@ def test_a_published_data_set_is_what_its_papers_count(name: str, shared_data: P
     assert all(v.abnormal == (v.label != "normal") for v in dataset.videos)
 
 
-def test_a_split_of_its_own_is_kept(shared_data: Path) -> None:
+def test_the_published_split_is_kept(shared_data: Path) -> None:
     clips = open_dataset(f"ped2:{shared_data / 'ped2'}")
     assert not any(v.abnormal for v in clips.select_part("train").videos)
     tracks = open_dataset(f"shanghaitech_tracks:{shared_data / 'shanghaitech_tracks'}")
@@ -38,14 +38,14 @@ def test_a_split_of_its_own_is_kept(shared_data: Path) -> None:
     assert features.timebase.n_frames == video.frames
 
 
-def test_a_folder_goes_before_a_name(tmp_path: Path) -> None:
+def test_a_folder_takes_precedence_over_a_name(tmp_path: Path) -> None:
     for label in ("normal", "odd"):
         (tmp_path / "ped2" / label).mkdir(parents=True)
         (tmp_path / "ped2" / label / "a.mp4").touch()
     assert open_dataset(tmp_path / "ped2").classes == ("odd",)
 
 
-def test_what_is_said_of_names(tmp_path: Path) -> None:
+def test_messages_for_wrong_names(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean ped2"):
         open_dataset(f"Ped-2:{tmp_path}")
     with pytest.raises(UsageError, match="say where it lies"):
@@ -59,7 +59,7 @@ def test_what_is_said_of_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", dataset_names())
-def test_an_empty_folder_is_none_of_them(name: str, tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=str(tmp_path)):
         open_dataset(f"{name}:{tmp_path}")
 

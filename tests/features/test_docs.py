@@ -1,4 +1,4 @@
-"""What docs/features.md says runs as written."""
+"""The examples in docs/features.md run as written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_its_yaml_is_valid(tmp_path: Path) -> None:
+def test_the_yaml_is_valid(tmp_path: Path) -> None:
     made = 0
     for text in blocks("yaml"):
         file = tmp_path / "page.yaml"
@@ -35,7 +35,7 @@ def test_its_yaml_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_its_python_runs(
+def test_the_python_runs(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(clip, tmp_path / "cam3.mp4")
@@ -45,6 +45,6 @@ def test_its_python_runs(
     assert capsys.readouterr().out == "(5, 3, 1280) (1, 3, 512) ()\n"
 
 
-def test_it_names_every_preset_and_backbone() -> None:
-    for name in (*PRESETS, *(kind.name for kind in known_backbones())):
+def test_the_page_names_every_preset_and_backbone() -> None:
+    for name in (*PRESETS, *(spec.name for spec in known_backbones())):
         assert f"| `{name}` |" in PAGE

@@ -17,7 +17,7 @@ import oddframe
 from oddframe.errors import InputError, UsageError
 from oddframe.features import extract as module
 from oddframe.features.extraction.worker import ExtractionResult
-from tests.backbones.test_onnx_file import write
+from tests.backbones.test_onnx import write
 from tests.conftest import ROOT, Image, encode
 
 
@@ -69,7 +69,7 @@ def test_the_summary_names_what_was_made_and_what_failed(
         out=tmp_path / "out",
         progress=lambda *state: done.append(state),
         on_result=lambda result, _: results.append(result),
-        on_message=messages.append,
+        message=messages.append,
     )
     assert summary.extracted == (str(clip),)
     assert summary.already_stored == ()

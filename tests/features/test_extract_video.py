@@ -1,4 +1,4 @@
-"""One pass through a video gives all the features that are wanted of it, sound included."""
+"""One pass over a video computes all features that are asked for, audio included."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_several_backbones_share_one_decoding(clip: Path, monkeypatch, tmp_path:
     assert seen[-1][1] == len(seen)
 
 
-def test_real_backbones_beside_each_other_are_what_they_are_alone(clip: Path) -> None:
+def test_joint_backbones_give_the_features_of_single_ones(clip: Path) -> None:
     how = replace(HOW, stride=16)
     names = ("efficientnet_lite0", "aisfx")
     one = load_backbone("+".join(names), how)
@@ -119,7 +119,7 @@ def test_sound_is_the_same_for_every_crop_and_follows_the_picture(clip: Path) ->
     np.testing.assert_array_equal(made[..., 2:], np.repeat(sound, 2, axis=0))
 
 
-def test_no_sound_is_silence_and_said(
+def test_missing_sound_is_silence_with_a_note(
     normal_clip: Path, clip_frames: list[Image], tmp_path: Path
 ) -> None:
     array = np.stack(clip_frames)
@@ -132,7 +132,7 @@ def test_no_sound_is_silence_and_said(
 @pytest.mark.parametrize(
     ("seconds", "words"), [(1.0, "ends 1.0 s before the picture"), (3.5, "goes on after"), (2, "")]
 )
-def test_sound_of_another_length_is_said(
+def test_sound_of_another_length_gives_a_note(
     seconds: float, words: str, tmp_path: Path, frames: list[Image]
 ) -> None:
     path = with_sound(tmp_path / "v.mkv", frames, [tone(seconds)])
@@ -143,7 +143,7 @@ def test_sound_of_another_length_is_said(
     assert (made.features.array[0, -1, 4] > 0.2) == (seconds >= 2)
 
 
-def test_silence_is_worked_out_once(normal_clip: Path) -> None:
+def test_silence_is_encoded_once(normal_clip: Path) -> None:
     calls = []
 
     def counted(windows: np.ndarray) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_silence_is_worked_out_once(normal_clip: Path) -> None:
     assert calls == [1]
 
 
-def test_going_on_with_sound_gives_the_same(clip: Path, tmp_path: Path) -> None:
+def test_resuming_with_audio_gives_the_same_features(clip: Path, tmp_path: Path) -> None:
     partial = PartialFeatures(tmp_path / "p", chunk=2)
     spec = backbone_spec(BOTH, HOW)
     first = extract_video(open_source(clip), spec, BOTH, partial=partial).features
@@ -169,7 +169,7 @@ def test_going_on_with_sound_gives_the_same(clip: Path, tmp_path: Path) -> None:
     assert len(calls) == first.timebase.n_snippets % 2
 
 
-def test_a_backbone_that_is_another_is_refused(clip: Path) -> None:
+def test_another_backbone_than_that_of_the_spec_is_refused(clip: Path) -> None:
     with pytest.raises(UsageError, match=r"another backbone: .*backbone: eye\+ear, not eye"):
         extract_video(open_source(clip), backbone_spec(SEES, HOW), BOTH)
     broken = replace(
@@ -180,7 +180,7 @@ def test_a_backbone_that_is_another_is_refused(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "pcm_s16le"), (".ts", "aac")])
-def test_sound_stays_with_a_picture_that_starts_after_it(
+def test_sound_stays_aligned_with_a_late_picture(
     suffix: str, codec: str, tmp_path: Path, frames: list[Image]
 ) -> None:
     samples = np.concatenate([np.zeros(3 * 48_000, np.float32), tone(1.5)])
@@ -195,7 +195,7 @@ def test_sound_stays_with_a_picture_that_starts_after_it(
         assert (heard > 0.01) == (end_s > 3.0)
 
 
-def test_a_gap_in_the_time_line_takes_no_memory_and_sound_comes_at_its_time(
+def test_a_gap_in_time_stamps_takes_no_memory_and_keeps_sound_aligned(
     tmp_path: Path, frames: list[Image]
 ) -> None:
     path = with_sound(tmp_path / "v.mkv", frames, [tone(1)], sound_at_s=40_001.2)

@@ -1,4 +1,4 @@
-"""Features of several backbones are found by any of their files, and only what goes together."""
+"""Sibling files: the files of several backbones are found from any one of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> FeatureStore:
     return store
 
 
-def test_any_of_the_files_stands_for_the_video(store: FeatureStore) -> None:
+def test_siblings_are_found_from_any_file(store: FeatureStore) -> None:
     both = tuple(store.path(ONE, each.spec) for each in (PICTURE, SOUND))
     for file in both:
         assert sibling_files(file, WANTED) == both
@@ -36,7 +36,7 @@ def test_any_of_the_files_stands_for_the_video(store: FeatureStore) -> None:
     assert common_path(both[0], PICTURE.spec) == both[0]
 
 
-def test_only_what_goes_together_is_taken(store: FeatureStore) -> None:
+def test_only_matching_files_are_siblings(store: FeatureStore) -> None:
     denser = replace(HOW, stride=8)
     wider = replace(HOW, filter="bicubic")
     for how in (denser, denser.without_picture(), wider):
@@ -63,7 +63,7 @@ def test_only_what_goes_together_is_taken(store: FeatureStore) -> None:
             assert specs[0] == PICTURE.spec  # Not the picture by another filter.
 
 
-def test_files_by_name_are_found_as_well(tmp_path: Path) -> None:
+def test_siblings_of_files_named_after_videos(tmp_path: Path) -> None:
     for name in ("a", "a__b"):
         for each in (PICTURE, SOUND):
             write_feature_files(each, tmp_path, name, "safetensors", alone=False)

@@ -1,4 +1,4 @@
-"""The index says what the folders hold, whoever changed them."""
+"""The index lists what the folders hold, whatever changed them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONE, TWO, THREE = "0f" * 32, "a0" * 32, "a1" * 32
 
 
 def age(root: Path) -> None:
-    """The folders were changed a while ago."""
+    """Give all folders an old modification time."""
     for shard in root.glob("??"):
         os.utime(shard, (1e9, 1e9 + len(list(shard.iterdir()))))
 
@@ -42,7 +42,7 @@ def contents(index: Index, spec=SPEC) -> list[str]:
     return [entry.content for entry in index.all(spec.hash())]
 
 
-def test_what_is_put_is_found(store: FeatureStore) -> None:
+def test_new_features_are_found(store: FeatureStore) -> None:
     for index in (Index(store.root), open_index(store.root)):
         assert contents(index) == [ONE, TWO]
         found = {entry.spec: entry for entry in index.find(ONE)}
@@ -51,31 +51,31 @@ def test_what_is_put_is_found(store: FeatureStore) -> None:
         assert store.root / entry.file == store.path(ONE, OTHER)
         assert entry.snippets == some_features(OTHER).timebase.n_snippets
         assert entry.bytes == store.path(ONE, OTHER).stat().st_size
-        about = {each.hash: each for each in index.specs()}
-        assert about[SPEC.hash()].spec == SPEC
-        assert (about[SPEC.hash()].videos, about[OTHER.hash()].videos) == (2, 1)
+        summaries = {each.hash: each for each in index.specs()}
+        assert summaries[SPEC.hash()].spec == SPEC
+        assert (summaries[SPEC.hash()].videos, summaries[OTHER.hash()].videos) == (2, 1)
 
 
-def test_it_is_made_anew_where_it_is_missing_or_no_index(store: FeatureStore) -> None:
+def test_a_missing_or_foreign_index_is_rebuilt(store: FeatureStore) -> None:
     (store.root / STORE_INDEX).unlink()
     assert contents(open_index(store.root)) == [ONE, TWO]
     for name in (STORE_INDEX, f"{STORE_INDEX}-wal", f"{STORE_INDEX}-shm"):
         (store.root / name).write_bytes(b"no database at all" * 1000)
-    store.put(THREE, some_features())  # Not stopped by that.
+    store.put(THREE, some_features())  # Writing works all the same.
     assert contents(open_index(store.root)) == [ONE, TWO, THREE]
 
 
-def broken(path: Path, how: str) -> None:
-    """Break an index, which stays alone."""
+def damage(path: Path, problem: str) -> None:
+    """Damage an index that has no journal files."""
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA journal_mode = DELETE")
-        if how == "another version":
+        if problem == "another version":
             db.execute("PRAGMA user_version = 99")
-        if how == "no such tables":
+        if problem == "no such tables":
             db.execute("DROP TABLE entries")
     db.close()
     whole = path.read_bytes()
-    match how:
+    match problem:
         case "empty":
             path.write_bytes(b"")
             os.utime(path, (1e9, 1e9))
@@ -93,7 +93,7 @@ def broken(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "problem",
     [
         "empty",
         "garbage",
@@ -106,12 +106,12 @@ def broken(path: Path, how: str) -> None:
     ],
 )
 @pytest.mark.parametrize("first", ["reader", "writer", "a reader that had it open"])
-def test_a_broken_one_costs_a_line_and_nothing_else(
-    store: FeatureStore, caplog: pytest.LogCaptureFixture, how: str, first: str
+def test_a_damaged_index_is_rebuilt_with_one_warning(
+    store: FeatureStore, caplog: pytest.LogCaptureFixture, problem: str, first: str
 ) -> None:
     age(store.root)
     index = open_index(store.root)
-    broken(store.root / STORE_INDEX, how)
+    damage(store.root / STORE_INDEX, problem)
     expected = [ONE, TWO]
     if first == "writer":
         store.put(THREE, some_features())
@@ -126,7 +126,7 @@ def test_a_broken_one_costs_a_line_and_nothing_else(
     assert line.endswith(") and is rebuilt")
 
 
-def test_damage_that_no_question_meets_is_found(
+def test_verify_finds_damage_that_no_query_meets(
     store: FeatureStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     index = open_index(store.root)
@@ -141,8 +141,8 @@ def test_damage_that_no_question_meets_is_found(
     assert contents(index) == [ONE, TWO]
 
 
-def test_the_line_is_said_where_a_command_meets_it(store: FeatureStore) -> None:
-    broken(store.root / STORE_INDEX, "garbage")
+def test_a_command_prints_the_warning_once(store: FeatureStore) -> None:
+    damage(store.root / STORE_INDEX, "garbage")
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "oddframe", "features", "ls", str(store.root)]
     first, second = (
@@ -154,7 +154,7 @@ def test_the_line_is_said_where_a_command_meets_it(store: FeatureStore) -> None:
     assert first.stdout == second.stdout
 
 
-def test_changes_past_the_index_are_seen(store: FeatureStore) -> None:
+def test_changes_of_the_folders_are_noticed(store: FeatureStore) -> None:
     age(store.root)
     index = open_index(store.root)
     assert index.sync() == 0
@@ -174,21 +174,21 @@ def test_changes_past_the_index_are_seen(store: FeatureStore) -> None:
     assert contents(index, OTHER) == []
 
 
-def test_a_folder_that_was_just_changed_is_looked_at_again(store: FeatureStore) -> None:
+def test_a_folder_that_was_just_changed_is_read_again(store: FeatureStore) -> None:
     index = open_index(store.root)
     assert index.sync() == 2
 
 
-def test_damaged_files_and_strange_names_are_no_features(store: FeatureStore) -> None:
+def test_damaged_files_and_other_names_are_ignored(store: FeatureStore) -> None:
     store.path(TWO, SPEC).write_bytes(b"no features")
     (store.root / "a0" / "notes.txt").write_text("mine")
     (store.root / STORE_INDEX).unlink()
     assert contents(open_index(store.root)) == [ONE]
 
 
-def test_all_are_drawn_equally_often(store: FeatureStore) -> None:
+def test_draws_are_uniform(store: FeatureStore) -> None:
     store.put(THREE, some_features())
-    store.put(ONE, some_features())  # Again: it leaves a gap in the numbers.
+    store.put(ONE, some_features())  # Replacing a row leaves a gap in the ids.
     drawn = Index(store.root).draw(SPEC.hash(), 600, random.Random(0))
     counts = Counter(entry.content for entry in drawn)
     assert counts.keys() == {ONE, TWO, THREE}
@@ -197,7 +197,7 @@ def test_all_are_drawn_equally_often(store: FeatureStore) -> None:
         Index(store.root).draw("ab", 1, random.Random(0))
 
 
-def test_no_store_is_said(tmp_path: Path) -> None:
+def test_a_missing_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such store"):
         open_index(tmp_path / "missing")
 
@@ -206,12 +206,12 @@ def test_a_store_that_cannot_be_written_is_read(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (store.root / STORE_INDEX).unlink()
-    monkeypatch.setattr(os, "access", lambda *_: False)  # Root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda *_: False)  # Tests may run as root.
     assert contents(open_index(store.root)) == [ONE, TWO]
     assert not (store.root / STORE_INDEX).exists()
 
 
-def test_a_folder_of_other_things_stays_as_it_is(tmp_path: Path) -> None:
+def test_other_folders_are_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "cam3.mp4").write_text("mine")
     with pytest.raises(InputError, match="no features in this store"):
         open_index(tmp_path)

@@ -1,3 +1,5 @@
+"""Features of several backbones are joined; the length of the part of the sound is known."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.join import join_features
+from oddframe.features.join import count_audio_dims, join_features
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
 from oddframe.video.snippets.crops import crop_names
@@ -25,7 +27,7 @@ def features(name: str, dim: int, preprocessing: Preprocessing, frames: int = 10
     return Features(array, spec, base)
 
 
-def test_sound_stands_beside_every_crop() -> None:
+def test_features_of_the_sound_are_joined_to_every_crop() -> None:
     picture, sound = features("eye", 6, HOW), features("ear", 3, HOW.without_picture())
     joined = join_features([picture, sound])
     assert (joined.spec.backbone, joined.spec.weights_sha256) == ("eye+ear", "eyeeye+earear")
@@ -37,7 +39,7 @@ def test_sound_stands_beside_every_crop() -> None:
     assert join_features([picture]) is picture
 
 
-def test_what_does_not_go_together_is_refused() -> None:
+def test_features_of_other_snippets_are_not_joined() -> None:
     picture = features("eye", 6, HOW)
     for frames in (60, 99, 130):
         with pytest.raises(InputError, match="cannot be joined"):
@@ -47,3 +49,19 @@ def test_what_does_not_go_together_is_refused() -> None:
     denser = replace(HOW, stride=8).without_picture()
     with pytest.raises(InputError, match="cannot be joined"):
         join_features([picture, features("ear", 3, denser)])
+
+
+@pytest.mark.parametrize(
+    ("backbones", "dims"),
+    [
+        ("i3d", 0),
+        ("i3d+i3d_flow", 0),
+        ("i3d+aisfx", 512),
+        ("i3d+efficientnet_lite0+vggish", 128),
+        ("imported:i3d", 0),
+        ("imported:i3d+vggish", 128),
+        ("imported:i3d_resnet50+dim96", 96),
+    ],
+)
+def test_audio_dims_are_known_from_the_names(backbones: str, dims: int) -> None:
+    assert count_audio_dims(backbones) == dims

@@ -1,4 +1,4 @@
-"""Features that came as arrays."""
+"""``.npy`` files: headers, and features from arrays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import pytest
 
 from oddframe.errors import InputError
 from oddframe.features.formats.feature_file import read_any_features
-from oddframe.features.formats.npy import ARRAY_BACKBONE, read_array_features
+from oddframe.features.formats.npy import (
+    ARRAY_BACKBONE,
+    is_finite,
+    read_array_features,
+    read_npy_header,
+)
 
-DICE = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 
 
 def saved(path: Path, array: np.ndarray) -> Path:
@@ -20,7 +25,7 @@ def saved(path: Path, array: np.ndarray) -> Path:
 
 
 def test_rows_of_one_crop(tmp_path: Path) -> None:
-    array = DICE.random((7, 12)).astype(np.float16)
+    array = RNG.random((7, 12)).astype(np.float16)
     features = read_any_features(saved(tmp_path / "a.npy", array))
     assert features.array.dtype == np.float16
     assert np.array_equal(features.array[0], array)
@@ -30,8 +35,8 @@ def test_rows_of_one_crop(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("crops", [1, 5, 10])
 @pytest.mark.parametrize("first", [True, False])
-def test_both_orders_of_crops(tmp_path: Path, crops: int, first: bool) -> None:
-    array = DICE.random((crops, 7, 12))
+def test_crops_may_be_the_first_or_the_second_axis(tmp_path: Path, crops: int, first: bool) -> None:
+    array = RNG.random((crops, 7, 12))
     path = saved(tmp_path / "a.npy", array if first else array.swapaxes(0, 1))
     features = read_any_features(path)
     assert features.array.dtype == np.float32
@@ -58,14 +63,28 @@ def test_the_true_number_of_frames(tmp_path: Path) -> None:
         (np.array([{"a": 1}]), "Python objects, which are never loaded"),
     ],
 )
-def test_what_cannot_be_used(tmp_path: Path, array: np.ndarray, said: str) -> None:
+def test_unusable_arrays_are_refused(tmp_path: Path, array: np.ndarray, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_any_features(saved(tmp_path / "a.npy", array))
 
 
-def test_no_file_and_no_array(tmp_path: Path) -> None:
+def test_missing_files_and_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such feature file"):
         read_any_features(tmp_path / "none.npy")
     (tmp_path / "text.npy").write_text("no array")
     with pytest.raises(InputError, match="not an array of numbers"):
         read_any_features(tmp_path / "text.npy")
+
+
+def test_python_objects_are_never_loaded(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="Python objects, which are never loaded"):
+        read_npy_header(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_found(bad: float) -> None:
+    array = np.zeros((5000, 3), np.float16)
+    assert is_finite(array)
+    array[4999, 1] = bad
+    assert not is_finite(array)

@@ -1,4 +1,4 @@
-"""A killed extraction goes on: what was made is not made again, and the result is the same."""
+"""A killed extraction is resumed, with the same result."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("after", [1, 5, 9])
-def test_a_killed_extraction_goes_on_with_the_same_result(
+def test_a_killed_extraction_resumes_with_the_same_result(
     after: int, clip: Path, tmp_path: Path
 ) -> None:
     backbone = load_backbone("i3d", HOW)
@@ -68,7 +68,7 @@ def test_a_killed_extraction_goes_on_with_the_same_result(
     assert not (tmp_path / "p").exists()
 
 
-def test_a_damaged_chunk_ends_what_is_taken_over(tmp_path: Path) -> None:
+def test_rows_from_a_damaged_chunk_on_are_ignored(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(6, 1, 8)).astype(np.float32)
     first = PartialFeatures(tmp_path, chunk=2)
     first.load(1, 8)
@@ -89,7 +89,7 @@ def test_a_damaged_chunk_ends_what_is_taken_over(tmp_path: Path) -> None:
     assert len(PartialFeatures(tmp_path, chunk=2).load(1, 8)) == 0
 
 
-def test_what_killed_runs_left_goes_after_a_week_and_what_is_in_work_stays(tmp_path: Path) -> None:
+def test_old_folders_are_removed_unless_they_are_locked(tmp_path: Path) -> None:
     rows, root = np.zeros((2, 1, 8), np.float32), tmp_path
     tmp_path = root / "unfinished"
     tmp_path.mkdir()

@@ -1,4 +1,4 @@
-"""Presets are the published pipeline, to the last bit."""
+"""Presets follow the published extractor; published features are named by their length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 
 from oddframe.errors import UsageError
 from oddframe.features.extraction.extract_video import make_spec
-from oddframe.features.presets import PRESETS, get_preset
+from oddframe.features.presets import PRESETS, get_preset, imported_spec, published_name
 from oddframe.training.config import FeatureSection, parse_config
 from oddframe.training.pretrained import _section
 from oddframe.video.snippets.crops import crop_names
@@ -28,7 +28,7 @@ CORNERS = {
 
 
 def published_frames(path: Path, folder: Path) -> list[np.ndarray]:
-    """As the authors' extractor: OpenCV decodes and writes JPEG files, Pillow reads and resizes."""
+    """Do as the authors' extractor: OpenCV writes JPEG files, Pillow reads and resizes them."""
     capture, frames = cv2.VideoCapture(str(path)), []
     while True:
         done, image = capture.read()
@@ -61,7 +61,7 @@ def test_snippets_are_those_of_the_authors_extractor(
 
 
 @pytest.mark.slow
-def test_lanczos_is_pillow_s_on_frames_of_every_size(shared_data: Path, tmp_path: Path) -> None:
+def test_frames_of_every_size_are_those_of_pillow(shared_data: Path, tmp_path: Path) -> None:
     how = get_preset("ucf-crime").preprocessing
     sizes = set()
     for path in sorted(shared_data.glob("surveillance_fight/*/*.mp4"))[::66]:
@@ -73,7 +73,7 @@ def test_lanczos_is_pillow_s_on_frames_of_every_size(shared_data: Path, tmp_path
     assert len(sizes) == 3
 
 
-def test_what_the_presets_say() -> None:
+def test_fields_of_the_presets() -> None:
     ucf, xd = get_preset("ucf-crime"), get_preset("xd-violence")
     assert (ucf.backbone, ucf.preprocessing.rate, ucf.preprocessing.crops) == (
         "i3d",
@@ -119,15 +119,27 @@ def test_presets_in_a_configuration() -> None:
         ({"preset": "ucf-crime", "tiles": [2, 2]}, "exclude each other"),
     ],
 )
-def test_what_is_no_preset_is_said_with_the_file(features: dict, words: str) -> None:
+def test_wrong_presets_are_refused_with_the_name_of_the_file(features: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words) as error:
         parse_config({"features": features}, "my.yaml")
     assert str(error.value).startswith("my.yaml")
 
 
-def test_the_order_of_crops_is_in_the_spec_but_parts_no_model_from_features() -> None:
+def test_a_model_accepts_features_with_another_order_of_crops() -> None:
     ours = make_spec("i3d", get_preset("ucf-crime").preprocessing)
     theirs = make_spec("i3d", get_preset("ucf-crime", "extractor").preprocessing)
     assert ours.hash() != theirs.hash()
     assert ours.differences(theirs, sampling=True)
     assert ours.differences(theirs) == []
+
+
+def test_published_features_are_named_by_their_length() -> None:
+    assert [published_name(1024), published_name(1024, 128), published_name(2048)] == [
+        "i3d",
+        "i3d+vggish",
+        "i3d_resnet50",
+    ]
+    assert (published_name(1152), published_name(512)) == ("i3d+vggish", "dim512")
+    assert imported_spec(1024, 5, 128).dim == 1152
+    assert not imported_spec(1024, 10).differences(imported_spec(1024, 5))
+    assert imported_spec(1024, 5).differences(imported_spec(1024, 5, 128))

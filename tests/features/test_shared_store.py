@@ -1,4 +1,4 @@
-"""Several processes on one store: nobody loses anything by another's work, or by its end."""
+"""Several processes use one store: none loses data because of another one's work, or its death."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from oddframe._utils.locks import wait_for_lock
 from oddframe._utils.worker_pool import Heartbeat, WorkerPool
 from oddframe.backbones.registry import get_backbones, load_backbone
 from oddframe.events import RuleChanges
-from oddframe.features.extraction import worker as making
+from oddframe.features.extraction import worker as extraction
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video, spec_templates
 from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.spec import Features
@@ -53,15 +53,15 @@ def rows_done(store: Path) -> int:
     for path in store.glob("unfinished/*/done.json"):
         try:
             done += json.loads(path.read_text())["rows"]
-        except FileNotFoundError:  # Finished since.
+        except FileNotFoundError:  # Finished in the meantime.
             continue
     return done
 
 
-def end(run: subprocess.Popen[bytes], *, whole: bool) -> None:
+def kill(run: subprocess.Popen[bytes], *, with_workers: bool) -> None:
     """Kill a run, with its workers or alone, as the system does when memory is short."""
-    with suppress(ProcessLookupError):  # It had ended.
-        if whole:
+    with suppress(ProcessLookupError):  # It had ended already.
+        if with_workers:
             os.killpg(run.pid, signal.SIGKILL)
         else:
             run.kill()
@@ -69,7 +69,9 @@ def end(run: subprocess.Popen[bytes], *, whole: bool) -> None:
 
 
 @pytest.mark.slow
-def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_path: Path) -> None:
+def test_four_extractions_into_one_store_survive_kills(
+    clip_frames: list[Image], tmp_path: Path
+) -> None:
     small = [cv2.resize(frame, (64, 48)) for frame in clip_frames]
     (tmp_path / "videos").mkdir()
     for number in range(3):
@@ -86,7 +88,7 @@ def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_p
     command = [sys.executable, "-m", "oddframe", "extract", str(tmp_path / "videos")]
     command += ["--backbone", str(tiny), "--stride", "1", "--store"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    store, dice, errors = tmp_path / "store", random.Random(0), tmp_path / "errors"
+    store, rng, errors = tmp_path / "store", random.Random(0), tmp_path / "errors"
 
     def start() -> subprocess.Popen[bytes]:
         with errors.open("ab") as file:
@@ -95,17 +97,17 @@ def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_p
 
     runs = [start() for _ in range(4)]
     finished: set[str] = set()
-    for kill in range(KILLS):
+    for number in range(KILLS):
         before = rows_done(store), len(finished)
         while (rows_done(store), len(finished)) == before and len(finished) < 3:
             assert any(run.poll() is None for run in runs), errors.read_text()
             time.sleep(0.005)
-            there = files_of(store).keys()
-            assert finished <= there, "what was finished stays"
-            finished |= there
-        time.sleep(dice.uniform(0, 0.2))
-        victim = dice.randrange(4)
-        end(runs[victim], whole=kill % 2 == 0)
+            present = files_of(store).keys()
+            assert finished <= present, "finished features stay"
+            finished |= present
+        time.sleep(rng.uniform(0, 0.2))
+        victim = rng.randrange(4)
+        kill(runs[victim], with_workers=number % 2 == 0)
         runs[victim] = start()
     assert [run.wait() for run in runs] == [0] * 4, errors.read_text()
     assert files_of(store) == alone
@@ -118,84 +120,86 @@ def test_four_extractions_of_one_store_and_kills(clip_frames: list[Image], tmp_p
     assert not any(entry.reason for entry in read_entries(store))
 
 
-def test_an_extraction_waits_for_a_video_that_another_process_has(
+def test_a_video_that_another_process_extracts_is_busy(
     clip: Path, normal_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny, store = write(tmp_path, "NCTHW"), FeatureStore(tmp_path / "store")
-    (kind,) = get_backbones(str(tiny))
-    wanted = making.ExtractionRequest(
-        spec_templates(str(tiny), kind.preprocessing), "cpu", "auto", "float32", store.root
+    (spec,) = get_backbones(str(tiny))
+    request = extraction.ExtractionRequest(
+        spec_templates(str(tiny), spec.preprocessing), "cpu", "auto", "float32", store.root
     )
-    watched: WorkerPool[making.VideoJob, making.ExtractionResult] = WorkerPool(
-        partial(making.ExtractionWorker, wanted, 10**9), 1, 600, keep=True
+    pool: WorkerPool[extraction.VideoJob, extraction.ExtractionResult] = WorkerPool(
+        partial(extraction.ExtractionWorker, request, 10**9), 1, 600, keep=True
     )
 
-    def made(path: Path) -> making.ExtractionResult:
-        (answer,) = [a for a in watched.run([making.VideoJob(path, path.stem)]) if a is not None]
-        assert isinstance(answer[1], making.ExtractionResult)
+    def made(path: Path) -> extraction.ExtractionResult:
+        (answer,) = [a for a in pool.run([extraction.VideoJob(path, path.stem)]) if a is not None]
+        assert isinstance(answer[1], extraction.ExtractionResult)
         return answer[1]
 
-    maker = making.ExtractionWorker(wanted, 10**9)
-    monkeypatch.setattr(making, "limit_memory", lambda _: None)
-    maker._load_backbones()
-    other = maker._partial(clip, making.hash_video(clip), 0, lambda *_: None)
+    worker = extraction.ExtractionWorker(request, 10**9)
+    monkeypatch.setattr(extraction, "limit_memory", lambda _: None)
+    worker._load_backbones()
+    other = worker._partial(clip, extraction.hash_video(clip), 0, lambda *_: None)
     assert other.acquire()
     try:
         other.add(np.zeros((other._chunk, 1, 3), np.float32))
         assert made(clip).busy
-        assert other.count_rows(1, 3) == other._chunk, "what the other process has made stays"
-        assert made(normal_clip).new == 1, "others are made meanwhile"
+        assert other.count_rows(1, 3) == other._chunk, "the other process's features stay"
+        assert made(normal_clip).new == 1, "other videos are extracted meanwhile"
         other.discard()
         other.release()
         assert made(clip).new == 1
         assert made(clip).new == 0
     finally:
-        watched.end()
+        pool.end()
 
 
-class Slow(FeatureStore):
-    """On a disk that takes longer than anybody waits for a decoder."""
+class SlowStore(FeatureStore):
+    """A store on a disk that takes longer than the pool waits for a heartbeat."""
 
-    beats = threading.Semaphore(0)
+    heartbeats = threading.Semaphore(0)
 
     def put(self, content_sha256: str, features: Features) -> Path:
-        """Returns once the process has said again that it is at work."""
-        while self.beats.acquire(blocking=False):
+        """Wait for two more heartbeats, then write."""
+        while self.heartbeats.acquire(blocking=False):
             pass
-        if not all(self.beats.acquire(timeout=60) for _ in range(2)):
-            raise RuntimeError("no sign of life while features are written")
+        if not all(self.heartbeats.acquire(timeout=60) for _ in range(2)):
+            raise RuntimeError("no heartbeat while features are written")
         return super().put(content_sha256, features)
 
 
-class SlowMaker(making.ExtractionWorker):
+class SlowWorker(extraction.ExtractionWorker):
     """Writes to a slow disk."""
 
-    def __call__(self, video: making.VideoJob, heartbeat: Heartbeat) -> making.ExtractionResult:
-        self._store = Slow(self._store.root)
+    def __call__(
+        self, video: extraction.VideoJob, heartbeat: Heartbeat
+    ) -> extraction.ExtractionResult:
+        self._store = SlowStore(self._store.root)
 
-        def heard(done: int, expected: int | None) -> None:
-            Slow.beats.release()
+        def count(done: int, expected: int | None) -> None:
+            SlowStore.heartbeats.release()
             heartbeat(done, expected)
 
-        return super().__call__(video, heard)
+        return super().__call__(video, count)
 
 
-def test_signs_of_life_come_while_features_are_written(clip: Path, tmp_path: Path) -> None:
+def test_heartbeats_are_sent_while_features_are_written(clip: Path, tmp_path: Path) -> None:
     tiny = write(tmp_path, "NCTHW")
-    (kind,) = get_backbones(str(tiny))
-    parts = spec_templates(str(tiny), kind.preprocessing)
-    wanted = making.ExtractionRequest(parts, "cpu", "auto", "float32", tmp_path / "store")
-    watched: WorkerPool[making.VideoJob, making.ExtractionResult] = WorkerPool(
-        partial(SlowMaker, wanted, 10**9), 1, 600
+    (spec,) = get_backbones(str(tiny))
+    parts = spec_templates(str(tiny), spec.preprocessing)
+    request = extraction.ExtractionRequest(parts, "cpu", "auto", "float32", tmp_path / "store")
+    pool: WorkerPool[extraction.VideoJob, extraction.ExtractionResult] = WorkerPool(
+        partial(SlowWorker, request, 10**9), 1, 600
     )
-    (answer,) = [a for a in watched.run([making.VideoJob(clip, "x")]) if a is not None]
+    (answer,) = [a for a in pool.run([extraction.VideoJob(clip, "x")]) if a is not None]
     made = answer[1]
-    assert isinstance(made, making.ExtractionResult)
+    assert isinstance(made, extraction.ExtractionResult)
     assert made.entries[0].reason == ""
     assert made.new == 1
 
 
-def test_lines_are_added_by_one_process_at_a_time(tmp_path: Path) -> None:
+def test_one_process_at_a_time_appends_to_the_manifest(tmp_path: Path) -> None:
     append_entries(tmp_path, [ManifestEntry(video="first")])
     adding = threading.Thread(
         target=append_entries, args=(tmp_path, [ManifestEntry(video="second")])
@@ -212,7 +216,7 @@ def test_lines_are_added_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert videos == ["first", "a line that is written in two parts", "second"]
 
 
-def test_scoring_leaves_alone_what_another_process_has_of_the_same_video(
+def test_scoring_does_not_use_the_partial_features_of_another_process(
     clip: Path, tmp_path: Path
 ) -> None:
     settings = ScoringSettings(

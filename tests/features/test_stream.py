@@ -22,7 +22,7 @@ from oddframe.features.formats.feature_file import (
 )
 from oddframe.features.lazy_array import CropArray
 from oddframe.video.source import open_source
-from tests.features.test_extract import HOW, SEES
+from tests.features.test_extract_video import HOW, SEES
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from oddframe.methods.mil.bnwvad import BnWvadNetwork, BnWvadOutput, Head, select_abnormal
 from oddframe.methods.registry import get_method
 from oddframe.training.loop import fit
-from tests.training.made import DIM, planted, small_config
+from tests.training.planted import DIM, planted, small_config
 
 METHOD = get_method("bn_wvad")
 LABELS = torch.tensor([0.0, 1.0])
@@ -49,7 +49,7 @@ def test_positives_are_taken_from_all_normal_videos() -> None:
     """First the farthest of each video, then the second farthest of each."""
     first = torch.tensor([[9.0, 8.0, 0.0], [1.0, 0.0, 0.0], [2.0, 4.0, 0.0]])
     labels = torch.tensor([0.0, 0.0, 1.0])
-    config = METHOD.Config(of_video=0.7, of_batch=0.0)
+    config = METHOD.Config(video_share=0.7, batch_share=0.0)
     loss = METHOD.loss(output(torch.full((3, 3), 0.5), first, first), labels, config)
     # Odd in their order: 2, 4; normal: 9, 1.
     assert loss.terms["first"].item() == pytest.approx((9 - 2 + 1 + 0) / 2)

@@ -104,8 +104,8 @@ def test_rare_snippets_are_found_but_not_without_the_loss() -> None:
 
 
 def test_stages_come_in_order() -> None:
-    with pytest.raises(ValidationError, match="its stage comes later"):
-        METHOD.Config(alone=0.6)
+    with pytest.raises(ValidationError, match="not be less than generator_share"):
+        METHOD.Config(generator_share=0.6)
 
 
 def test_the_threshold_is_set_by_deviations() -> None:

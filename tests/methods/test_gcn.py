@@ -19,10 +19,10 @@ CLEANED = torch.tensor([[0.4, 0.4], [0.1, 0.8]])
 AGAIN = torch.tensor([[0.4, 0.3], [0.1, 0.6]])
 
 
-def loss(done: float, guesses: Tensor, **settings: float) -> Loss:
+def loss(done: float, passes: Tensor, **settings: float) -> Loss:
     rounds = METHOD.Config(rounds=2, **settings)
     out = GcnOutput(
-        SCORES, SCORES.logit(), guesses, CLEANED.logit(), AGAIN.logit(), torch.full((2,), done)
+        SCORES, SCORES.logit(), passes, CLEANED.logit(), AGAIN.logit(), torch.full((2,), done)
     )
     return METHOD.loss(out, LABELS, rounds)
 
@@ -45,8 +45,8 @@ def test_later_labels_are_the_graphs_but_0_in_normal_videos() -> None:
 @pytest.mark.parametrize("done", [0.25, 0.75, 1.0])
 def test_the_graph_learns_from_confident_snippets(done: float) -> None:
     spread = torch.tensor([[0.0, 0.05], [0.01, 0.1]])
-    guesses = torch.stack([SCORES - spread, SCORES + spread], dim=1)
-    found = loss(done, guesses, sure=0.5, ensemble=3.0)
+    passes = torch.stack([SCORES - spread, SCORES + spread], dim=1)
+    found = loss(done, passes, confident_share=0.5, ensemble=3.0)
     direct = bce([0.4, 0.1], [0, 0.3])  # The two of the least spread.
     ensemble = (0.1**2 + 0.2**2) / 4
     assert found.terms["direct"].item() == pytest.approx(direct)

@@ -137,7 +137,7 @@ class NoLoss(Hasan):
 
 
 def test_nothing_is_found_without_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("oddframe.methods.registry._METHODS", {"hasan": NoLoss()})
+    monkeypatch.setattr("oddframe.methods.registry._METHODS", {"hasan": f"{__name__}:NoLoss"})
     assert found_auc(small_config()) < 0.8
 
 

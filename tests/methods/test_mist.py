@@ -47,7 +47,7 @@ def test_an_even_width_is_the_mean_of_two_windows() -> None:
 
 @pytest.mark.parametrize("done", [0.0, 0.5, 1.0])
 def test_loss_by_hand(done: float) -> None:
-    config = METHOD.Config(together=2, smooth=1, odd=1.5, calm=0.5, guide=3.0)
+    config = METHOD.Config(sub_bag=2, smooth=1, abnormal_weight=1.5, normal_weight=0.5, guide=3.0)
     generated = torch.tensor([[0.1, 0.3, 0.4], [0.9, 0.5, 0.1]])
     scores = torch.tensor([[0.2, 0.1, 0.1], [0.8, 0.6, 0.3]])
     guided = torch.tensor([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]])
@@ -107,7 +107,9 @@ def test_width_of_smoothing_and_start_of_the_second_stage() -> None:
     generated = torch.tensor([[0.1, 0.3, 0.4, 0.2], [0.2, 0.2, 0.8, 0.5]])
     scores = torch.tensor([[0.2, 0.1, 0.1, 0.3], [0.8, 0.6, 0.3, 0.4]])
     out = MistOutput(scores, scores.logit(), generated, scores.logit(), torch.full((2,), 0.3))
-    early, late = (METHOD.loss(out, LABELS, METHOD.Config(smooth=3, alone=a)) for a in (0.2, 0.4))
+    early, late = (
+        METHOD.loss(out, LABELS, METHOD.Config(smooth=3, generator_share=a)) for a in (0.2, 0.4)
+    )
     told = [0.0] * 4 + [(m - 0.2) / 0.45 for m in (0.2, 0.4, 0.5, 0.65)]
     terms = [
         -1.2 * t * math.log(s) - 0.8 * (1 - t) * math.log(1 - s)

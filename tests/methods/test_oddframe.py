@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oddframe.methods.mil.oddframe import NormalDistance, Oddframe, OddframeConfig, OddframeNetwork
 from oddframe.methods.shared.scores import gaussian_blur
 from oddframe.methods.urdmu.method import UrDmu
-from oddframe.research.protocol import smooth
+from oddframe.research.fold_training import smooth_scores
 
 DIM = 12
 LABELS = torch.tensor([0.0, 0.0, 1.0, 1.0])
@@ -134,7 +134,7 @@ def test_statistics_are_saved_with_the_weights() -> None:
 def test_smoothing_is_that_of_the_protocol(length: int) -> None:
     logits = torch.randn(2, length, dtype=torch.float64)
     for row, done in zip(logits, gaussian_blur(logits, 0.7), strict=True):
-        np.testing.assert_allclose(done, smooth(row.numpy(), 0.7), atol=1e-12)
+        np.testing.assert_allclose(done, smooth_scores(row.numpy(), 0.7), atol=1e-12)
     assert torch.equal(gaussian_blur(logits, 0.0), logits)
 
 

@@ -63,7 +63,7 @@ def test_recipe_of_the_authors() -> None:
         (
             "hl_net",
             Recipe("adam", 1e-4, 0.0, 7_700, 64, 64, 200),
-            {"hidden": 512, "fused": 128, "graph": 32, "dropout": 0.6, "alike": 0.7},
+            {"hidden": 512, "fused": 128, "graph": 32, "dropout": 0.6, "min_cosine": 0.7},
         ),
         (
             "pel4vad",
@@ -73,7 +73,7 @@ def test_recipe_of_the_authors() -> None:
         (
             "bn_wvad",
             Recipe("adam", 1e-4, 5e-5, 1_000, 64, 64, 200, clip_norm=1.0),
-            {"hidden": 512, "heads": 4, "depth": 2, "of_video": 0.2, "of_batch": 0.4},
+            {"hidden": 512, "heads": 4, "depth": 2, "video_share": 0.2, "batch_share": 0.4},
         ),
     ],
 )
@@ -82,7 +82,7 @@ def test_published_recipes_and_settings(
 ) -> None:
     method = get_method(name)
     assert method.recipe == recipe
-    config = method.Config().model_dump()
+    config = method.Config().model_dump(by_alias=False)
     assert {key: config[key] for key in settings} == settings
 
 
@@ -141,3 +141,13 @@ def test_names_are_listed_without_importing_pytorch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_renamed_settings_are_read_by_both_names_and_written_by_the_old_one(name: str) -> None:
+    method_config = get_method(name).Config
+    for new, field in method_config.model_fields.items():
+        old = field.serialization_alias or new
+        value = method_config().model_dump()[old]
+        for key in (old, new):
+            assert method_config.model_validate({key: value}) == method_config()

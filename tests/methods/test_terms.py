@@ -32,7 +32,7 @@ MARGINS = [
     ("ibl", "margin", "rank"),
     ("ma", "margin", "rank"),
     ("ibl", "gap", "inner"),
-    ("claws", "apart", "cluster"),
+    ("claws", "cluster_margin", "cluster"),
     ("crfd", "margin", "disperse"),
     ("bn_wvad", "margin", "first"),
     ("bn_wvad", "margin", "second"),

@@ -1,15 +1,16 @@
-"""Clips with made-up features: dimension 0 tells the classes apart, the others are noise."""
+"""Clips with generated features: dimension 0 separates the classes, the others are noise."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from oddframe.research.splice import Clip
+from oddframe.research.clips import BenchmarkClip
 from oddframe.timeline import Timebase
+from tests.outputs.conftest import browser as browser
 
 
-def make_clips(gap: float = 4.0, recordings: int = 12, seed: int = 0) -> tuple[Clip, ...]:
+def make_clips(gap: float = 4.0, recordings: int = 12, seed: int = 0) -> tuple[BenchmarkClip, ...]:
     rng = np.random.default_rng(seed)
     clips = []
     for recording in range(recordings):
@@ -20,10 +21,10 @@ def make_clips(gap: float = 4.0, recordings: int = 12, seed: int = 0) -> tuple[C
             array = rng.normal(size=(1, timebase.n_snippets, 6)).astype(np.float32)
             array[..., 0] += gap * abnormal
             name = f"{'odd' if abnormal else 'calm'}/{recording}_{number}.mp4"
-            clips.append(Clip(name, array, timebase, abnormal, f"r{recording:02d}"))
+            clips.append(BenchmarkClip(name, array, timebase, abnormal, f"r{recording:02d}"))
     return tuple(clips)
 
 
 @pytest.fixture
-def clips() -> tuple[Clip, ...]:
+def clips() -> tuple[BenchmarkClip, ...]:
     return make_clips()

@@ -1,4 +1,4 @@
-"""The best step on the test set: only when it is asked for, and never in the default report."""
+"""The best step on the test set: only if asked for, and never in the default report."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from oddframe.research.grid import Plan, known, run_grid
-from oddframe.research.grid_task import record_path, weights_path
+from oddframe.research.grid import GridPlan, run_grid
+from oddframe.research.grid_task import find_training, record_path, weights_path
 from oddframe.research.records import BestOnTest, read_training, write_training
-from oddframe.research.reports.table_page import write_page
-from oddframe.research.reports.table_text import WRITERS
-from oddframe.research.reproduce.reproduce import collected, tasks_of
-from oddframe.research.reproduce.tables import table_of
+from oddframe.research.reports.table_page import write_table
+from oddframe.research.reproduce.results import collect_table, table_tasks
+from oddframe.research.reproduce.tables import table_spec
 from oddframe.research.session import Session
 from oddframe.training.loop import fit
 from tests.research.tiny import tiny_config, tiny_session
-from tests.training.made import planted, small_config
+from tests.training.planted import planted, small_config
 
-ALONE = Plan(1, 1, "")
+ONE_PROCESS = GridPlan(1, 1)
+_SUFFIXES = ("md", "tex", "csv", "html")
 
 
 def texts(session: Session, folder: Path) -> dict[str, str]:
-    """Every output of table 3."""
-    spec = table_of("table3", session.setting.dataset, session.config)
-    table = collected(spec, session.setting, session.parts)
-    found = {ending: writer(table) for ending, writer in WRITERS.items()}
-    write_page(table, folder / "table3.html", "")
-    return found | {"html": (folder / "table3.html").read_text()}
+    """Every format of table 3 but JSON."""
+    spec = table_spec("table3", session.setting.dataset, session.config)
+    write_table(collect_table(session, spec), folder, "")
+    return {suffix: (folder / f"table3.{suffix}").read_text() for suffix in _SUFFIXES}
 
 
-def test_a_better_step_on_the_way_is_not_reported_unless_asked_for(tmp_path: Path) -> None:
+def test_a_better_earlier_step_is_only_reported_if_asked_for(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, seeds=1, best_on_test=True)
-    spec = table_of("table3", session.setting.dataset, session.config)
-    tasks = tasks_of(spec, session.parts)
-    run_grid(tasks, session.setting, session.source, session.clips, ALONE)
+    spec = table_spec("table3", session.setting.dataset, session.config)
+    tasks = table_tasks(spec, session.parts)
+    run_grid(session, tasks, ONE_PROCESS)
     for task in tasks:  # Plant a better middle step.
         path = record_path(task, session.setting)
         record = read_training(path)
@@ -58,11 +56,11 @@ def test_a_better_step_on_the_way_is_not_reported_unless_asked_for(tmp_path: Pat
         assert f"{last:.2f}" in text or f"{last:.4f}" in text
 
 
-def test_looking_is_done_by_the_authors_steps_and_finds_the_best(tmp_path: Path) -> None:
+def test_networks_are_tested_at_the_authors_steps(tmp_path: Path) -> None:
     config = tiny_config(steps=44, lr=0.1, seed=1)
     session = tiny_session(tmp_path, config, seeds=1, best_on_test=True)
-    (task, *_) = tasks_of(table_of("table3", "ucf_crime", config), session.parts)
-    run_grid([task], session.setting, session.source, session.clips, ALONE)
+    (task, *_) = table_tasks(table_spec("table3", "ucf_crime", config), session.parts)
+    run_grid(session, [task], ONE_PROCESS)
     record = read_training(record_path(task, session.setting))
     best = record.best_on_test
     assert best is not None
@@ -75,28 +73,28 @@ def test_looking_is_done_by_the_authors_steps_and_finds_the_best(tmp_path: Path)
     assert best.figures.auc > record.figures.auc + 0.05
     (tmp_path / "plain").mkdir()
     plain = tiny_session(tmp_path / "plain", config, seeds=1)
-    run_grid([task], plain.setting, plain.source, plain.clips, ALONE)
+    run_grid(plain, [task], ONE_PROCESS)
     paths = [record_path(task, each.setting) for each in (session, plain)]
     assert read_training(paths[1]).figures == record.figures
     kept, last = (load_file(weights_path(path)) for path in paths)
     assert all(torch.equal(kept[name], value) for name, value in last.items())
 
 
-def test_a_record_without_looks_is_made_anew_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_a_training_without_tests_is_repeated_when_they_are_asked_for(tmp_path: Path) -> None:
     plain = tiny_session(tmp_path, seeds=1)
-    (task, *_) = tasks_of(table_of("table3", "ucf_crime", plain.config), plain.parts)
-    run_grid([task], plain.setting, plain.source, plain.clips, ALONE)
-    before = known(task, plain.setting)
-    asked = replace(plain.setting, best_on_test=True)
-    assert known(task, asked) is None
-    run_grid([task], asked, plain.source, plain.clips, ALONE)
-    after = known(task, asked)
+    (task, *_) = table_tasks(table_spec("table3", "ucf_crime", plain.config), plain.parts)
+    run_grid(plain, [task], ONE_PROCESS)
+    before = find_training(task, plain.setting)
+    setting = replace(plain.setting, best_on_test=True)
+    assert find_training(task, setting) is None
+    run_grid(replace(plain, setting=setting), [task], ONE_PROCESS)
+    after = find_training(task, setting)
     assert before is not None
     assert after is not None
     assert after.figures == before.figures
 
 
-def test_looking_changes_no_training() -> None:
+def test_testing_changes_no_training() -> None:
     videos, _ = planted(4, 4, seed=1)
     config = small_config(recipe={"average": 0.9})
     steps: list[int] = []
@@ -107,7 +105,7 @@ def test_looking_changes_no_training() -> None:
         assert torch.equal(tensor, looked.network.state_dict()[name]), name
 
 
-def test_what_is_looked_at_last_is_what_is_kept() -> None:
+def test_the_network_that_is_tested_last_is_kept() -> None:
     videos, _ = planted(4, 4, seed=1)
     seen = []
     for average in (0.0, 0.9):

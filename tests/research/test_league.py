@@ -1,4 +1,4 @@
-"""The league: equal terms, goes on where it was stopped, says what failed, shows what was kept."""
+"""The league: equal terms, resuming, failures, and the tables of its records."""
 
 from __future__ import annotations
 
@@ -15,48 +15,47 @@ from PIL import Image
 from oddframe.cli.console import format_training_line
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.methods.registry import method_names
-from oddframe.research import grid as reproduce_grid
+from oddframe.research import grid
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.grid import Outcome, Plan, known, run_grid
-from oddframe.research.grid_task import Task, record_path
-from oddframe.research.leaderboard import league
-from oddframe.research.leaderboard import league as league_rows
-from oddframe.research.leaderboard import league as league_time
-from oddframe.research.leaderboard.league import (
-    Clock,
-    Entrant,
-    Heat,
-    by_features,
-    collected,
-    entrants,
-    flat,
-    repeats_of,
+from oddframe.research.grid import GridPlan, TrainingOutcome, run_grid
+from oddframe.research.grid_task import GridTask, find_training, record_path
+from oddframe.research.leaderboard import competitors, league
+from oddframe.research.leaderboard.competitors import (
+    Competitor,
+    group_by_features,
+    list_competitors,
 )
-from oddframe.research.leaderboard.ranking import Standing, ranking, standing
+from oddframe.research.leaderboard.league import (
+    ComparisonGroup,
+    TimeEstimate,
+    collect_league,
+    count_repeats,
+    has_converged,
+)
+from oddframe.research.leaderboard.ranking import LeagueRanking, rank_blocks, rank_leagues
 from oddframe.research.leaderboard.record import (
-    Entry,
-    Failure,
+    FailedTraining,
     League,
+    LeagueEntry,
     read_league,
     read_leagues,
     write_league,
 )
-from oddframe.research.published_results import shipped_text
-from oddframe.research.records import Learning, Training, read_training
-from oddframe.research.reports.league_plot import write_ranks
+from oddframe.research.records import LossCurves, TrainingRecord, read_training
 from oddframe.research.reports.league_text import league_markdown
-from oddframe.research.session import Session, config_for
-from tests.research.test_training_record import record
+from oddframe.research.reports.rank_plot import write_rank_plot
+from oddframe.research.session import Session, benchmark_config
+from tests.research.test_records import record
 from tests.research.tiny import tiny_config, tiny_dataset, tiny_session
+from tools.ship_league import shipped_results_json
 
-ALONE = Plan(1, 1, "")
+ONE_PROCESS = GridPlan(1, 1)
 
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    """Abnormal videos differ a little all over, and where something happens by much more."""
-    for module in (league, league_rows):
-        monkeypatch.setattr(module, "STEPS", 30)
+    """Abnormal videos differ a little everywhere, and by much more during their events."""
+    monkeypatch.setattr(competitors, "STEPS", 30)
     (tmp_path / "data").mkdir()
     dataset = tiny_dataset(tmp_path / "data")
     for video in dataset.videos:
@@ -68,32 +67,32 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     return tiny_session(tmp_path, dataset=dataset)
 
 
-def run(session: Session, rows: tuple[Entrant, ...], told: object = None) -> League:
-    heat = Heat(session, rows)
-    failed = run_grid(heat.tasks, session.setting, session.source, session.clips, ALONE, told)  # type: ignore[arg-type]
-    return collected([heat], failed)
+def run(session: Session, rows: tuple[Competitor, ...], told: object = None) -> League:
+    group = ComparisonGroup(session, rows)
+    failed = run_grid(session, group.tasks, ONE_PROCESS, told)  # type: ignore[arg-type]
+    return collect_league([group], failed)
 
 
-def planted(session: Session) -> tuple[Entrant, ...]:
-    """One that learns, and two that hardly move from where they begin; UR-DMU is one of those."""
-    awake, sleeper = entrants(session.config, ["linear", "sultani"])
+def planted(session: Session) -> tuple[Competitor, ...]:
+    """One method that learns, and two that hardly change, among them UR-DMU."""
+    learner, idle = list_competitors(session.config, ["linear", "sultani"])
     still = {"lr": 1e-12, "weight_decay": 0.0}
     config = tiny_config().with_recipe(**still)
     return (
-        Entrant("ur_dmu", "UR-DMU", config),
-        Entrant("sultani", "Sultani et al.", sleeper.config.with_recipe(**still)),
-        Entrant("linear", "Linear top-k MIL", awake.config.with_recipe(lr=0.1)),
+        Competitor("ur_dmu", "UR-DMU", config),
+        Competitor("sultani", "Sultani et al.", idle.config.with_recipe(**still)),
+        Competitor("linear", "Linear top-k MIL", learner.config.with_recipe(lr=0.1)),
     )
 
 
-def test_all_methods_have_the_same_recipe_but_for_what_is_their_own() -> None:
-    config = config_for("ped2", None)
-    rows = entrants(config)
+def test_methods_share_the_recipe_except_for_their_own_part() -> None:
+    config = benchmark_config("ped2", None)
+    rows = list_competitors(config)
     assert [row.name for row in rows] == [*method_names(), "ur_dmu_small"]
     recipes = [row.config.full_recipe() for row in rows]
     same = {(r.steps, r.segments, r.normal_bags, r.abnormal_bags, r.average) for r in recipes}
-    assert same == {(league_rows.STEPS, 16, 4, 4, 0.98)}
-    first, *others = by_features(rows)
+    assert same == {(competitors.STEPS, 16, 4, 4, 0.98)}
+    first, *others = group_by_features(rows)
     assert {row.config.features for row in first} == {config.features}
     assert [[row.name for row in each] for each in others] == [["hasan"], ["lu"]]
     assert [each[0].config.features.backbone for each in others] == [
@@ -102,44 +101,44 @@ def test_all_methods_have_the_same_recipe_but_for_what_is_their_own() -> None:
     ]
     sultani = next(row for row in rows if row.name == "sultani").config.full_recipe()
     assert (sultani.optimiser, sultani.lr) == ("adagrad", 1e-3)
-    # UR-DMU runs as published, not with what was chosen for it here, and that is a row of its own.
+    # UR-DMU has its published settings; those that were chosen here are a row of their own.
     settings = {row.name: row.config.chosen_method()[1] for row in rows}
     published, small = settings["ur_dmu"], settings["ur_dmu_small"]
     assert (published.hidden, published.shortcut) == (512, False)  # type: ignore[attr-defined]
     assert (small.hidden, small.shortcut) == (128, True)  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="there is no method"):
-        entrants(config, ["rtfn"])
+        list_competitors(config, ["rtfn"])
     with pytest.raises(UsageError, match="hasan looks at frames, and this benchmark has only"):
-        entrants(config, ["linear", "hasan"], frames=False)
+        list_competitors(config, ["linear", "hasan"], frames=False)
 
 
 def test_repeats_are_draws_or_seeds() -> None:
     ped2, fall, tracks = (BENCHMARKS[n] for n in ("ped2", "ur_fall", "shanghaitech_tracks"))
-    assert [repeats_of(each, None, None) for each in (ped2, fall, tracks)] == [10, 1, 3]
-    assert (repeats_of(ped2, 4, None), repeats_of(fall, None, 2)) == (4, 2)
+    assert [count_repeats(each, None, None) for each in (ped2, fall, tracks)] == [10, 1, 3]
+    assert (count_repeats(ped2, 4, None), count_repeats(fall, None, 2)) == (4, 2)
     with pytest.raises(UsageError, match="give --draws"):
-        repeats_of(ped2, None, 3)
+        count_repeats(ped2, None, 3)
     with pytest.raises(UsageError, match="give --seeds"):
-        repeats_of(fall, 3, None)
+        count_repeats(fall, 3, None)
 
 
 def test_a_killed_league_trains_nothing_twice(session: Session, tmp_path: Path) -> None:
     rows = planted(session)
     seen: list[tuple[str, int]] = []
 
-    def stop(done: int, _total: int, task: Task, _training: Training) -> None:
+    def stop(done: int, _total: int, task: GridTask, _training: TrainingRecord) -> None:
         seen.append((task.name, task.repeat))
         if done == 2:
             raise KeyboardInterrupt
 
-    def go_on(_done: int, _total: int, task: Task, _training: Training) -> None:
+    def go_on(_done: int, _total: int, task: GridTask, _training: TrainingRecord) -> None:
         seen.append((task.name, task.repeat))
 
     with pytest.raises(KeyboardInterrupt):
         run(session, rows, stop)
-    halfway = collected([Heat(session, rows)])
+    halfway = collect_league([ComparisonGroup(session, rows)])
     assert [len(entry.figures) for entry in halfway.entries] == [1, 1, 0]
-    assert len(Clock([Heat(session, rows)]).todo()) == 4
+    assert len(ComparisonGroup(session, rows).missing) == 4
     run(session, rows, go_on)
     # Every row has its first repeat before any has its second.
     assert seen == [(row.title, repeat) for repeat in (0, 1) for row in rows]
@@ -151,22 +150,22 @@ def test_a_record_alone_is_enough_to_go_on(session: Session, tmp_path: Path) -> 
     write_league(tmp_path / "league.json", found)
     shutil.rmtree(session.setting.folder)
     earlier = read_league(tmp_path / "league.json")
-    heat = Heat(session, rows, earlier)
-    assert [task.name for task in heat.missing] == ["UR-DMU", "UR-DMU"]
-    again = collected([heat])
+    group = ComparisonGroup(session, rows, earlier)
+    assert [task.name for task in group.missing] == ["UR-DMU", "UR-DMU"]
+    again = collect_league([group])
     assert [len(entry.trainings) for entry in again.entries] == [0, 2, 2]
     assert again.entries[1:] == found.entries
     # Another rate, other features: another training.
     other = replace(rows[2], config=rows[2].config.with_recipe(lr=0.2))
-    assert len(Heat(session, (other,), earlier).missing) == 2
+    assert len(ComparisonGroup(session, (other,), earlier).missing) == 2
     moved = replace(session, setting=replace(session.setting, features_sha256="0" * 64))
-    assert len(Heat(moved, rows[1:], earlier).missing) == 4
+    assert len(ComparisonGroup(moved, rows[1:], earlier).missing) == 4
 
 
-def test_rows_that_are_not_asked_for_stay_if_they_are_comparable(session: Session) -> None:
+def test_other_rows_of_the_record_stay_if_they_are_comparable(session: Session) -> None:
     rows = planted(session)
     found = run(session, rows[:2])
-    more = collected([Heat(session, rows[2:], found)])
+    more = collect_league([ComparisonGroup(session, rows[2:], found)])
     assert [entry.name for entry in more.entries] == ["linear", "ur_dmu", "sultani"]
     assert more.entries[1:] == found.entries
     for changed in (
@@ -174,50 +173,52 @@ def test_rows_that_are_not_asked_for_stay_if_they_are_comparable(session: Sessio
         replace(found, features_sha256="0" * 64),
         replace(found, protocol={**found.protocol, "smooth": 3.0}),
     ):
-        alone = collected([Heat(session, rows[2:], changed)])
+        alone = collect_league([ComparisonGroup(session, rows[2:], changed)])
         assert [entry.name for entry in alone.entries] == ["linear"]
 
 
-def test_fewer_repeats_take_nothing_away(session: Session) -> None:
+def test_fewer_repeats_remove_nothing(session: Session) -> None:
     """Three seeds of the best, then one seed of a newcomer beside them: all three stay."""
     rows = planted(session)
     found = run(session, rows[1:])
     one = replace(session, parts=[part for part in session.parts if part.repeat == 0])
-    heat = Heat(one, rows, found)
-    assert [task.name for task in heat.missing] == ["UR-DMU"]
-    again = collected([heat])
+    group = ComparisonGroup(one, rows, found)
+    assert [task.name for task in group.missing] == ["UR-DMU"]
+    again = collect_league([group])
     assert again.parts == found.parts
     assert again.entries[1:] == found.entries
-    # Another rate: what was trained by the one before is not its.
+    # Another rate: the earlier trainings are not its.
     other = replace(rows[2], config=rows[2].config.with_recipe(lr=0.2))
-    assert collected([Heat(one, (other,), found)]).entries[0].trainings == ()
+    assert collect_league([ComparisonGroup(one, (other,), found)]).entries[0].trainings == ()
 
 
 def test_the_planted_winner_wins(session: Session, tmp_path: Path) -> None:
     found = run(session, planted(session))
-    stands = standing([found])
+    stands = rank_leagues([found])
     assert stands.ranking is not None
     assert stands.ranking.names[0] == next(iter(stands.titles)) == "linear"
     assert stands.ranking.rank("linear") == 1.0
     assert stands.ranking.blocks == 2
-    assert stands.of_benchmarks is None
+    assert stands.by_benchmark is None
     assert stands.differences["linear"].value > 0
     apart = stands.differences["linear"]
     assert apart.low < 0 < apart.high  # Two trainings show nothing yet.
     assert "ur_dmu" not in stands.differences
     png = tmp_path / "ranks.png"
-    write_ranks(stands, png, png.with_suffix(".svg"))
+    write_rank_plot(stands, png, png.with_suffix(".svg"))
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in png.with_suffix(".svg").read_text()
 
 
-def test_the_table_shows_what_the_records_hold(session: Session) -> None:
+def test_the_table_shows_the_figures_of_the_records(session: Session) -> None:
     rows = planted(session)
     found = run(session, rows)
-    text = league_markdown([found], standing([found]), "ranks.png")
+    text = league_markdown([found], rank_leagues([found]), "ranks.png")
     section = text[text.index(f"## {found.title}") :]
     for row in rows:
-        paths = [record_path(task, session.setting) for task in Heat(session, (row,)).tasks]
+        paths = [
+            record_path(task, session.setting) for task in ComparisonGroup(session, (row,)).tasks
+        ]
         kept = [read_training(path) for path in paths]
         (line,) = re.findall(rf"^\| {re.escape(row.title)} \|.* 2 of 2 \|$", section, re.MULTILINE)
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -239,11 +240,13 @@ def test_the_table_shows_what_the_records_hold(session: Session) -> None:
 
 
 def test_unpublished_methods_have_no_published_figures(session: Session) -> None:
-    """UR-DMU with a linear path is ours: the published code's parity and figures are not its."""
+    """UR-DMU with a linear path has neither the parity nor the figures of the published code."""
     published, *others = run(session, planted(session)).entries
     ours = replace(published, name="ur_dmu_small", title="UR-DMU, small")
-    found = replace(collected([Heat(session, ())]), entries=(published, ours, *others))
-    text = league_markdown([found], standing([found]), "")
+    found = replace(
+        collect_league([ComparisonGroup(session, ())]), entries=(published, ours, *others)
+    )
+    text = league_markdown([found], rank_leagues([found]), "")
     top, recipes = text[: text.index("## ")], text[text.rindex("## ") :]
     (line,) = re.findall(r"^\| UR-DMU, small \|.*$", top, re.MULTILINE)
     assert " | ours | " in line
@@ -255,15 +258,15 @@ def test_unpublished_methods_have_no_published_figures(session: Session) -> None
     assert "3,000 steps" not in line
 
 
-def test_the_picture_of_ranks_is_as_wide_as_its_names(tmp_path: Path) -> None:
-    """A long name at the right was cut off at the edge."""
-    ranked = ranking({name: [float(i)] for i, name in enumerate("abcd")})
+def test_the_rank_plot_is_as_wide_as_its_names(tmp_path: Path) -> None:
+    """Long names must not be cut off at the edge."""
+    ranked = rank_blocks({name: [float(i)] for i, name in enumerate("abcd")})
     widths = []
     for words in ("short", "a method whose name is a whole line of words (halves of the picture)"):
         png = tmp_path / "ranks.png"
         titles = dict.fromkeys("abcd", words)
-        stands = Standing(titles, ranked, ranked, ranked, {}, {}, ())
-        write_ranks(stands, png, png.with_suffix(".svg"))
+        stands = LeagueRanking(titles, ranked, ranked, ranked, {}, {}, ())
+        write_rank_plot(stands, png, png.with_suffix(".svg"))
         with Image.open(png) as opened:
             found = np.array(opened.convert("L"))
         for edge in (found[:, 0], found[:, -1], found[0], found[-1]):
@@ -272,28 +275,30 @@ def test_the_picture_of_ranks_is_as_wide_as_its_names(tmp_path: Path) -> None:
     assert widths[1] > widths[0] + 200
 
 
-def _kept(session: Session, row: Entrant) -> list[Training]:
-    found = [known(task, session.setting) for task in Heat(session, (row,)).tasks]
+def _kept(session: Session, row: Competitor) -> list[TrainingRecord]:
+    found = [
+        find_training(task, session.setting) for task in ComparisonGroup(session, (row,)).tasks
+    ]
     return [each for each in found if each is not None]
 
 
-def test_a_method_that_fails_is_a_row_that_says_so(
+def test_a_failed_method_is_a_row_with_the_reason(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = reproduce_grid.train
+    whole = grid.train_task
 
-    def broken(task: Task, *rest: object) -> Training:
+    def broken(task: GridTask, *rest: object) -> TrainingRecord:
         if task.name == "Sultani et al.":
             raise OddframeError("the loss term 'rank' is nan")
         if task.name == "UR-DMU":
             raise IndexError("a bag is shorter than the window")
         return whole(task, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reproduce_grid, "train", broken)
+    monkeypatch.setattr(grid, "train_task", broken)
     rows = planted(session)
     told: list[tuple[int, str]] = []
 
-    def tell(done: int, total: int, task: Task, outcome: Outcome) -> None:
+    def tell(done: int, total: int, task: GridTask, outcome: TrainingOutcome) -> None:
         told.append((done, format_training_line(done, total, task, outcome)))
 
     found = run(session, rows, tell)
@@ -302,7 +307,7 @@ def test_a_method_that_fails_is_a_row_that_says_so(
         "2 of 6: Sultani et al., repeat 0, fold 0: failed: the loss term 'rank' is nan"
     )
     assert [len(entry.figures) for entry in found.entries] == [0, 0, 2]
-    stands = standing([found])
+    stands = rank_leagues([found])
     assert stands.ranking is not None
     ranks = [stands.ranking.rank(name) for name in ("linear", "sultani", "ur_dmu")]
     assert ranks == [1.0, 2.5, 2.5]
@@ -311,7 +316,7 @@ def test_a_method_that_fails_is_a_row_that_says_so(
     assert "a fault in oddframe: IndexError: a bag is shorter than the window" in text
 
 
-def test_records_come_back_and_a_table_is_of_all_benchmarks(
+def test_records_are_read_back_and_the_table_has_all_benchmarks(
     session: Session, tmp_path: Path
 ) -> None:
     found = run(session, planted(session)[1:])
@@ -319,13 +324,15 @@ def test_records_come_back_and_a_table_is_of_all_benchmarks(
     write_league(folder / f"{found.dataset}.json", found)
     again = read_league(folder / f"{found.dataset}.json")
     assert again.entries[0].costs == found.entries[0].costs
-    assert [e.by_place.keys() for e in again.entries] == [e.by_place.keys() for e in found.entries]
+    assert [e.figures_by_part.keys() for e in again.entries] == [
+        e.figures_by_part.keys() for e in found.entries
+    ]
     assert (again.columns, again.parts, again.lead) == (found.columns, found.parts, found.lead)
     write_league(folder / "ped2.json", replace(found, dataset="ped2", title="Another"))
     (folder / "table3.json").write_text("{}")  # Of another command.
     both = read_leagues(folder)
     assert [each.dataset for each in both] == ["ped2", "ucf_crime"]
-    stands = standing(both)
+    stands = rank_leagues(both)
     assert len(stands.blocks) == 4
     assert league_markdown(both, stands, "").count("\n## ") == 3
     (folder / "ped2.json").write_text("{}")
@@ -333,40 +340,45 @@ def test_records_come_back_and_a_table_is_of_all_benchmarks(
         read_leagues(folder)
 
 
-def test_what_is_not_common_is_not_ranked(session: Session) -> None:
+def test_only_common_trainings_are_ranked(session: Session) -> None:
     found = run(session, planted(session))
     fewer = [
         replace(found.entries[2], trainings=found.entries[2].trainings[:1]),
         *found.entries[:2],
     ]
-    stands = standing([replace(found, entries=tuple(fewer))])
+    stands = rank_leagues([replace(found, entries=tuple(fewer))])
     assert stands.blocks == ((found.dataset, (0, 0)),)
-    alone = standing([replace(found, entries=found.entries[:1])])
+    alone = rank_leagues([replace(found, entries=found.entries[:1])])
     assert alone.ranking is None
     # A row of one benchmark alone stands last in the common table, without a rank.
     other = replace(found, dataset="ped2", entries=found.entries[1:])
-    both = standing([found, other])
+    both = rank_leagues([found, other])
     assert both.ranking is not None
     assert [both.ranking.rank(name) is None for name in both.titles] == [False, False, True]
     assert list(both.titles)[-1] == "ur_dmu"
 
 
-def test_further_repeats_of_some_do_not_mix_with_what_all_have(session: Session) -> None:
-    """Means over other folds and seeds than the other rows' are no comparison."""
-    still, sleeper, awake = run(session, planted(session)).entries
-    once = tuple(each.over([(0, 0)]) for each in (still, sleeper))
-    failed = replace(sleeper.over([(0, 0)]), failed=(Failure(1, 0, "the loss is nan"),))
-    found = replace(collected([Heat(session, ())]), entries=(*once, awake))
-    assert found.equal.parts == ((0, 0),)
-    assert found.equal.entries == (*once, awake.over([(0, 0)]))
-    assert found.further is not None
-    assert (found.further.parts, found.further.entries) == (((0, 0), (1, 0)), (awake,))
-    # What failed was tried; and where all have all, there is nothing further.
-    assert replace(found, entries=(still, failed, awake)).further is None
-    assert replace(found, entries=(still, failed, awake)).equal.entries[1] == failed
+def test_extra_repeats_of_some_rows_are_a_table_of_their_own(session: Session) -> None:
+    """Means over other folds and seeds than the other rows' are not comparable."""
+    still, idle, learner = run(session, planted(session)).entries
+    once = tuple(each.restricted_to([(0, 0)]) for each in (still, idle))
+    failed = replace(
+        idle.restricted_to([(0, 0)]), failed=(FailedTraining(1, 0, "the loss is nan"),)
+    )
+    found = replace(collect_league([ComparisonGroup(session, ())]), entries=(*once, learner))
+    assert found.on_equal_terms.parts == ((0, 0),)
+    assert found.on_equal_terms.entries == (*once, learner.restricted_to([(0, 0)]))
+    assert found.with_extra_repeats is not None
+    assert (found.with_extra_repeats.parts, found.with_extra_repeats.entries) == (
+        ((0, 0), (1, 0)),
+        (learner,),
+    )
+    # A failed training counts as attempted; without extra repeats there is no second table.
+    assert replace(found, entries=(still, failed, learner)).with_extra_repeats is None
+    assert replace(found, entries=(still, failed, learner)).on_equal_terms.entries[1] == failed
 
-    text = league_markdown([found], standing([found]), "")
-    first, second = (100 * figures.auc for figures in awake.figures)
+    text = league_markdown([found], rank_leagues([found]), "")
+    first, second = (100 * figures.auc for figures in learner.figures)
     top, section, further = re.split("\n###? .*\n", text)[:3]
     assert f"| {first:.1f} |" in re.findall(r"^\| Linear top-k MIL .*$", top, re.MULTILINE)[0]
     assert f"| Linear top-k MIL | {first:.1f} |" in section
@@ -374,56 +386,59 @@ def test_further_repeats_of_some_do_not_mix_with_what_all_have(session: Session)
     assert f"| Linear top-k MIL | {mean:.1f} ± {std:.1f} |" in further
     assert "Sultani" in section
     assert "Sultani" not in further
-    (shipped,) = json.loads(shipped_text([found]))["linear"]
+    (shipped,) = json.loads(shipped_results_json([found]))["linear"]
     assert (shipped["mean"], shipped["trainings"]) == (round(float(first), 1), 1)
 
 
-def test_over_benchmarks_differences_are_of_all_that_two_have(session: Session) -> None:
-    still, sleeper, awake = run(session, planted(session)).entries
-    once = [replace(sleeper.over([(0, 0)]), name=f"other{i}") for i in range(3)]
-    found = replace(collected([Heat(session, ())]), entries=(still, awake, *once))
-    alone = replace(found, entries=(still, awake))
-    apart = [standing([each]).differences["linear"].value for each in (found, alone, found.equal)]
+def test_differences_over_benchmarks_are_of_all_common_trainings(session: Session) -> None:
+    still, idle, learner = run(session, planted(session)).entries
+    once = [replace(idle.restricted_to([(0, 0)]), name=f"other{i}") for i in range(3)]
+    found = replace(collect_league([ComparisonGroup(session, ())]), entries=(still, learner, *once))
+    alone = replace(found, entries=(still, learner))
+    apart = [
+        rank_leagues([each]).differences["linear"].value
+        for each in (found, alone, found.on_equal_terms)
+    ]
     assert apart[0] == apart[1] != apart[2]
     # A third repeat is begun: the second table has what both rows have.
-    last = awake.trainings[-1]
+    last = learner.trainings[-1]
     third = replace(last, figures=replace(last.figures, repeat=2))
-    begun = replace(awake, trainings=(*awake.trainings, third))
-    parts = (*found.parts, third.place)
-    further = replace(found, parts=parts, entries=(still, begun, *once)).further
-    assert further == replace(alone, entries=(still, awake))
+    begun = replace(learner, trainings=(*learner.trainings, third))
+    parts = (*found.parts, third.part_id)
+    further = replace(found, parts=parts, entries=(still, begun, *once)).with_extra_repeats
+    assert further == replace(alone, entries=(still, learner))
 
 
-def test_what_is_ours_is_compared_with_every_other(session: Session) -> None:
+def test_the_own_method_is_compared_with_every_other(session: Session) -> None:
     found = run(session, planted(session))
     ours = replace(found.entries[2], name="oddframe", title="oddframe")
     with_ours = replace(found, entries=(*found.entries, ours))
-    stands = standing([with_ours])
-    assert set(stands.own) == {"ur_dmu", "sultani", "linear"}
-    assert stands.own["linear"].value == 0
-    assert stands.own["ur_dmu"].value == stands.differences["oddframe"].value > 0
+    stands = rank_leagues([with_ours])
+    assert set(stands.own_differences) == {"ur_dmu", "sultani", "linear"}
+    assert stands.own_differences["linear"].value == 0
+    assert stands.own_differences["ur_dmu"].value == stands.differences["oddframe"].value > 0
     assert "oddframe, minus it (95 %)" in league_markdown([with_ours], stands, "")
-    assert "minus it" not in league_markdown([found], standing([found]), "")
+    assert "minus it" not in league_markdown([found], rank_leagues([found]), "")
 
 
-def test_what_to_take_home_is_said_first(session: Session) -> None:
+def test_the_conclusion_comes_first(session: Session) -> None:
     """By the interval of each difference; two benchmarks of two trainings each."""
-    still, sleeper, awake = run(session, planted(session)).entries
+    still, idle, learner = run(session, planted(session)).entries
 
-    def at(row: Entry, name: str, title: str, *values: float) -> Entry:
+    def at(row: LeagueEntry, name: str, title: str, *values: float) -> LeagueEntry:
         pairs = zip(row.trainings, values, strict=True)
         trainings = [replace(kept, figures=replace(kept.figures, auc=v)) for kept, v in pairs]
         return replace(row, name=name, title=title, trainings=tuple(trainings))
 
-    def first(*rows: Entry) -> str:
-        found = replace(collected([Heat(session, ())]), entries=rows)
+    def first(*rows: LeagueEntry) -> str:
+        found = replace(collect_league([ComparisonGroup(session, ())]), entries=rows)
         both = [found, replace(found, dataset="ped2", title="Another")]
-        text = league_markdown(both, standing(both), "")
+        text = league_markdown(both, rank_leagues(both), "")
         return text.split("\n\n")[1].replace("\n", " ")
 
-    ours = at(awake, "oddframe", "oddframe", 0.90, 0.91)
-    level = at(awake, "linear", "Linear top-k MIL", 0.92, 0.88)
-    behind = at(sleeper, "sultani", "Sultani et al.", 0.51, 0.50)
+    ours = at(learner, "oddframe", "oddframe", 0.90, 0.91)
+    level = at(learner, "linear", "Linear top-k MIL", 0.92, 0.88)
+    behind = at(idle, "sultani", "Sultani et al.", 0.51, 0.50)
     ahead = at(still, "ur_dmu", "UR-DMU", 0.98, 0.98)
     text = first(ours, level, behind)
     assert "On these 2 benchmarks of small data, in 30 steps, `oddframe` is level with" in text
@@ -443,27 +458,28 @@ def test_inverted_trainings_are_named_in_the_table(session: Session) -> None:
     inverted = replace(other, figures=replace(other.figures, auc=0.0741))
     good = replace(one, figures=replace(one.figures, auc=0.9))
     found = replace(
-        collected([Heat(session, ())]), entries=(replace(row, trainings=(good, inverted)),)
+        collect_league([ComparisonGroup(session, ())]),
+        entries=(replace(row, trainings=(good, inverted)),),
     )
-    text = league_markdown([found], standing([found]), "")
+    text = league_markdown([found], rank_leagues([found]), "")
     assert text.count("| 48.7 ± 41.3 (1 of 2 inverted) |") == 2  # In both tables.
     assert "inverted, AUC below 50, in 1 of 2 trainings: 7.4 (repeat 1, fold 0)\n" in text
 
 
-def test_what_a_processor_took_is_not_mixed_with_a_card(session: Session) -> None:
+def test_times_of_a_processor_and_of_a_card_are_not_mixed(session: Session) -> None:
     found = run(session, planted(session)[2:])
     (entry,) = found.entries
     costs = [replace(entry.costs[0], training_s=7.0)]
     costs += [replace(cost, device="cuda", training_s=1e6) for cost in entry.costs[1:]]
     pairs = zip(entry.trainings, costs, strict=True)
     mixed = replace(entry, trainings=tuple(replace(kept, cost=cost) for kept, cost in pairs))
-    text = league_markdown([replace(found, entries=(mixed,))], standing([found]), "")
+    text = league_markdown([replace(found, entries=(mixed,))], rank_leagues([found]), "")
     assert "median of the 1 trainings that ran on a processor, 1 ran on a card;" in text
     assert re.search(r"\| Linear top-k MIL \|.*\| 7 \|", text)
 
 
 @pytest.mark.parametrize(
-    ("loss", "rests"),
+    ("loss", "converged"),
     [
         (np.linspace(1, 0, 100), False),
         (np.exp(-np.arange(100) / 8), True),
@@ -471,46 +487,44 @@ def test_what_a_processor_took_is_not_mixed_with_a_card(session: Session) -> Non
         (np.linspace(1, 0, 10), True),  # Too few points to tell.
     ],
 )
-def test_whether_a_loss_has_come_to_rest(loss: np.ndarray, rests: bool) -> None:
-    learning = Learning(tuple(range(1, len(loss) + 1)), {"loss": tuple(loss.tolist())})
-    assert flat(replace(record(), learning=learning)) is rests
+def test_whether_a_loss_has_converged(loss: np.ndarray, converged: bool) -> None:
+    learning = LossCurves(tuple(range(1, len(loss) + 1)), {"loss": tuple(loss.tolist())})
+    assert has_converged(replace(record(), learning=learning)) is converged
 
 
 def test_a_method_without_steps_has_a_row(session: Session) -> None:
-    (row,) = entrants(session.config, ["normality"])
+    (row,) = list_competitors(session.config, ["normality"])
     found = run(session, (row,))
     assert [len(entry.figures) for entry in found.entries] == [2]
     (training, _) = _kept(session, row)
     assert training.steps == 0
-    assert training.learning == Learning((), {})
+    assert training.learning == LossCurves((), {})
     assert found.entries[0].recipe == "none"
     assert not found.entries[0].notes
 
 
-def test_the_time_needed_is_reported_before_and_during_a_run(session: Session) -> None:
+def test_the_remaining_time_is_estimated(session: Session) -> None:
     rows = planted(session)
-    clock = Clock([Heat(session, rows)], jobs=2)
-    told: list[tuple[str, int]] = []
-    clock.guess(lambda name, _seconds, number: told.append((name, number)))
-    assert told == [(row.title, 2) for row in rows]
-    assert not session.setting.folder.exists()  # What is timed is not kept.
-    assert not clock.taken
-    clock.done("UR-DMU", 10.0)
-    clock.done("UR-DMU", 20.0)
-    assert clock.left([task for task in clock.todo() if task.name == "UR-DMU"]) == 15.0
+    group = ComparisonGroup(session, rows)
+    estimate = TimeEstimate([group], jobs=2)
+    estimated = [(name, number) for name, _, number in estimate.measure()]
+    assert estimated == [(row.title, 2) for row in rows]
+    assert not session.setting.folder.exists()  # Trainings for the estimate are not recorded.
+    assert not estimate.measured
+    estimate.add("UR-DMU", 10.0)
+    estimate.add("UR-DMU", 20.0)
+    missing = [task for task in group.missing if task.name == "UR-DMU"]
+    assert estimate.remaining(missing) == 15.0
 
 
-def test_what_was_trained_before_is_not_timed_again(
+def test_rows_that_were_trained_before_are_not_timed(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = planted(session)[2:]
-    heat = Heat(session, rows)
-    first, second = heat.tasks
-    run_grid([first], session.setting, session.source, session.clips, ALONE)
-    monkeypatch.setattr(league_time, "pace", lambda *_: pytest.fail("it was timed"))
-    clock = Clock([heat])
-    told: list[tuple[str, float, int]] = []
-    clock.guess(lambda *words: told.append(words))
-    kept = known(first, session.setting)
+    group = ComparisonGroup(session, rows)
+    first, second = group.tasks
+    run_grid(session, [first], ONE_PROCESS)
+    monkeypatch.setattr(league, "estimate_seconds", lambda *_: pytest.fail("it was timed"))
+    kept = find_training(first, session.setting)
     assert kept is not None
-    assert told == [(second.name, kept.seconds, 1)]
+    assert list(TimeEstimate([group]).measure()) == [(second.name, kept.seconds, 1)]

@@ -1,4 +1,4 @@
-"""Folds never mix recordings, choices never see the test part, controls know nothing."""
+"""Folds never mix recordings, choices never use the test part, controls stay at chance level."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks import control_rows as controls
+from benchmarks.control_rows import (
+    clip_auc_interval,
+    differences_markdown,
+    figures_markdown,
+    inner_parts,
+    run_nested,
+    run_protocol,
+    within_recordings_auc,
+)
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
-from oddframe.research import benchmark_table as controls
-from oddframe.research.fold_figures import clip_auc_interval, figures, within_recordings_auc
+from oddframe.research.clips import BenchmarkClip
+from oddframe.research.figure_columns import CLIP_COLUMNS, FRAME_COLUMNS, paired_difference
+from oddframe.research.fold_figures import compute_fold_figures
+from oddframe.research.fold_training import Bag, smooth_scores, training_bags, with_equal_lengths
 from oddframe.research.protocol import (
-    Bag,
-    Protocol,
-    evened,
-    inner_parts,
-    parts_of,
-    run,
-    run_nested,
-    smooth,
-    training_bags,
-)
-from oddframe.research.splice import Clip, SpliceRule
-from oddframe.research.splits import Draws, Folds, Given, Inner
-from oddframe.research.table import (
-    CLIP_COLUMNS,
-    FRAME_COLUMNS,
-    differences,
-    markdown,
-    paired_difference,
+    BenchmarkProtocol,
+    Folds,
+    InnerFolds,
+    OwnSplit,
+    RandomDraws,
+    SpliceRule,
 )
 from oddframe.timeline import Timebase
 
 from .conftest import make_clips
 
-SMALL = Protocol(
+SMALL = BenchmarkProtocol(
     split=Folds(3),
     repeats=2,
     train_on="clips",
@@ -51,12 +51,12 @@ RULE = EventRule(merge_gap_s=0.2)
 
 
 def first_dimension(bags, seed):
-    """A trainer that needs no training."""
+    """A trainer that learns nothing."""
     return lambda array: 1 / (1 + np.exp(2 - array[..., 0].mean(axis=0)))
 
 
 def test_each_clip_is_tested_once_a_repeat_and_recordings_stay_whole(clips):
-    parts = list(parts_of(clips, SMALL))
+    parts = list(SMALL.parts(clips))
     assert len(parts) == 6
     for part in parts:
         assert not {c.group for c in part.train} & {c.group for c in part.test}
@@ -66,7 +66,7 @@ def test_each_clip_is_tested_once_a_repeat_and_recordings_stay_whole(clips):
 
 
 def test_inner_folds_stay_inside_the_training_part(clips):
-    part = next(iter(parts_of(clips, SMALL)))
+    part = next(iter(SMALL.parts(clips)))
     for inner in inner_parts(part, 2):
         assert {c.name for c in inner.train + inner.test} == {c.name for c in part.train}
         assert not {c.group for c in inner.train} & {c.group for c in inner.test}
@@ -74,14 +74,14 @@ def test_inner_folds_stay_inside_the_training_part(clips):
 
 def test_training_bags_are_clips_or_videos_with_their_labels(clips):
     assert len(training_bags(clips, SMALL, 0)) == len(clips)
-    spliced = training_bags(clips, Protocol(train_videos=SMALL.train_videos), 0)
+    spliced = training_bags(clips, BenchmarkProtocol(train_videos=SMALL.train_videos), 0)
     assert [bag.abnormal for bag in spliced] == [False] * 10 + [True] * 10
     assert all(len(bag.views[0]) > clips[0].array.shape[1] for bag in spliced)
 
 
-def test_what_separates_the_classes_gets_good_figures(clips):
-    results = run(clips, first_dimension, SMALL)
-    rows = figures(results, RULE, 60)
+def test_a_separating_feature_gets_good_figures(clips):
+    results = run_protocol(clips, first_dimension, SMALL)
+    rows = compute_fold_figures(results, RULE, 60)
     for row in rows:
         assert min(row.auc, row.auc_sub, row.clip_auc, row.clip_accuracy, row.found) > 0.9
         assert 0 <= row.far < 0.1
@@ -91,15 +91,15 @@ def test_what_separates_the_classes_gets_good_figures(clips):
 
 
 def noisy_first_dimension(bags, seed):
-    """A trainer that needs no training, right about most clips."""
+    """A trainer that learns nothing and is right about most clips."""
     rng = np.random.default_rng(seed)
     return lambda array: (
         1 / (1 + np.exp(2 - array[..., 0].mean(axis=0) + 1.5 * rng.normal(size=array.shape[1])))
     )
 
 
-def test_intervals_hold_the_figure(clips):
-    results = run(clips, noisy_first_dimension, SMALL)
+def test_intervals_contain_the_figure(clips):
+    results = run_protocol(clips, noisy_first_dimension, SMALL)
     for interval in (
         within_recordings_auc(results, draws=200),
         clip_auc_interval(results, draws=200),
@@ -109,22 +109,25 @@ def test_intervals_hold_the_figure(clips):
 
 
 def test_the_same_protocol_gives_the_same_figures(clips):
-    one, two = (figures(run(clips, first_dimension, SMALL), RULE, 60) for _ in range(2))
+    one, two = (
+        compute_fold_figures(run_protocol(clips, first_dimension, SMALL), RULE, 60)
+        for _ in range(2)
+    )
     assert one == two
 
 
 def test_controls_do_not_win(clips):
-    many = Protocol(Folds(3), 4, "clips", SMALL.train_videos, SMALL.test_videos)
-    shuffled = run(clips, controls.random_labels(controls.logistic_regression), many)
-    learnt = run(clips, controls.logistic_regression, SMALL)
+    many = BenchmarkProtocol(Folds(3), 4, "clips", SMALL.train_videos, SMALL.test_videos)
+    shuffled = run_protocol(clips, controls.random_labels(controls.logistic_regression), many)
+    learnt = run_protocol(clips, controls.logistic_regression, SMALL)
     assert np.mean([r.frames.auc for r in learnt]) > 0.9
     assert abs(np.mean([r.frames.auc for r in shuffled]) - 0.5) < 0.25
     for control in (controls.position_only, controls.length_only, controls.random_direction):
-        results = run(clips, control, many)
+        results = run_protocol(clips, control, many)
         assert abs(np.mean([r.frames.auc for r in results]) - 0.5) < 0.15
 
 
-def test_a_random_direction_is_chance_but_where_the_highest_tile_counts():
+def test_a_random_direction_is_at_chance_except_for_tiles():
     rng = np.random.default_rng(0)
     bags = [Bag((rng.normal(3, 2, (8, 6)).astype(np.float32),), i < 5) for i in range(10)]
     frames = rng.normal(3, 2, (2, 40, 6))
@@ -154,9 +157,9 @@ def test_random_labels_keep_bags_and_counts():
 
 
 @given(st.lists(st.booleans(), min_size=2), st.integers(0, 1000))
-def test_shuffled_labels_say_nothing_of_the_true_ones(labels, seed):
+def test_shuffled_labels_are_independent_of_the_true_ones(labels, seed):
     truth = np.array(labels)
-    new = controls.shuffled(truth, np.random.default_rng(seed))
+    new = controls.shuffle_labels(truth, np.random.default_rng(seed))
     assert new.sum() == truth.sum()
     for kind in (truth, ~truth):
         assert abs(new[kind].sum() - kind.sum() * truth.mean()) < 1
@@ -177,7 +180,7 @@ def test_logistic_regression_equals_scikit_learn(clips):
         controls.logistic_regression(bags[::2], 0)
 
 
-def test_nested_choice_takes_the_better_and_never_trains_on_test_recordings(clips):
+def test_nested_choice_takes_the_better_one_and_never_trains_on_test_recordings(clips):
     names = {clip.array.tobytes(): clip.group for clip in clips}
     trained: list[set[str]] = []
 
@@ -186,7 +189,7 @@ def test_nested_choice_takes_the_better_and_never_trains_on_test_recordings(clip
         return first_dimension(bags, seed)
 
     candidates = {"bad": controls.position_only, "good": good}
-    one_repeat = Protocol(Folds(3), 1, "clips", SMALL.train_videos, SMALL.test_videos)
+    one_repeat = BenchmarkProtocol(Folds(3), 1, "clips", SMALL.train_videos, SMALL.test_videos)
     results, chosen = run_nested(clips, candidates, one_repeat, inner_folds=2)
     assert chosen == ("good",) * 3
     for number, result in enumerate(results):
@@ -201,35 +204,37 @@ def one_score_a_video(bags, seed):
 
 def test_scorers_of_the_wrong_length_are_refused(clips):
     with pytest.raises(UsageError, match="snippets"):
-        run(clips, one_score_a_video, SMALL)
+        run_protocol(clips, one_score_a_video, SMALL)
 
 
-def test_tables_read_well(clips):
+def test_tables_are_markdown(clips):
     rows = {
-        "ours": figures(run(clips, first_dimension, SMALL), RULE, 60),
-        "position": figures(run(clips, controls.position_only, SMALL), RULE, 60),
+        "ours": compute_fold_figures(run_protocol(clips, first_dimension, SMALL), RULE, 60),
+        "position": compute_fold_figures(
+            run_protocol(clips, controls.position_only, SMALL), RULE, 60
+        ),
     }
-    table = markdown(rows, FRAME_COLUMNS + CLIP_COLUMNS).splitlines()
+    table = figures_markdown(rows, FRAME_COLUMNS + CLIP_COLUMNS).splitlines()
     assert table[0].startswith("| | AUC | AUC_sub | AP |")
     assert table[2].startswith("| ours | 100.0 ± 0.0 | ")
     assert len({line.count("|") for line in table}) == 1
     difference = paired_difference(rows["ours"], rows["position"], FRAME_COLUMNS[0])
     assert 20 < difference.low <= difference.value <= difference.high
-    assert "position" in differences(rows, "ours", FRAME_COLUMNS).splitlines()[2]
+    assert "position" in differences_markdown(rows, "ours", FRAME_COLUMNS).splitlines()[2]
     with pytest.raises(UsageError, match="same folds"):
         paired_difference(rows["ours"], rows["position"][1:], FRAME_COLUMNS[0])
 
 
 def test_the_interval_of_clips_is_by_recording(clips):
-    results = run(clips, first_dimension, SMALL)
+    results = run_protocol(clips, first_dimension, SMALL)
     interval = clip_auc_interval(results, draws=200)
     assert interval.value == pytest.approx(
-        np.mean([r.clip_auc for r in figures(results, RULE, 60)]), abs=0.05
+        np.mean([r.clip_auc for r in compute_fold_figures(results, RULE, 60)]), abs=0.05
     )
 
 
-def test_pairs_of_one_recording_and_of_one_fold_are_those_that_count(clips):
-    results = run(clips, first_dimension, SMALL)
+def test_pairs_within_a_recording_and_within_a_fold_count(clips):
+    results = run_protocol(clips, first_dimension, SMALL)
     by_fold = [
         (roc_auc_score([c.abnormal for c in r.clips], r.clip_scores), len(r.clips) ** 2)
         for r in results
@@ -246,8 +251,8 @@ def test_pairs_of_one_recording_and_of_one_fold_are_those_that_count(clips):
     assert within_recordings_auc(results, draws=10).value == pytest.approx(np.mean(by_recording))
 
 
-def test_draws_train_on_so_many_of_each_and_test_on_the_rest(clips):
-    parts = list(parts_of(clips, Protocol(Draws(4, 6), repeats=3)))
+def test_random_draws_train_on_a_few_clips_and_test_on_the_rest(clips):
+    parts = list(BenchmarkProtocol(RandomDraws(4, 6), repeats=3).parts(clips))
     assert [part.repeat for part in parts] == [0, 1, 2]
     for part in parts:
         assert sum(clip.abnormal for clip in part.train) == 6
@@ -256,22 +261,22 @@ def test_draws_train_on_so_many_of_each_and_test_on_the_rest(clips):
         assert len(part.test) == len(clips) - 10
     assert parts[0].train != parts[1].train
     with pytest.raises(UsageError, match="leave no test"):
-        list(parts_of(clips, Protocol(Draws(400, 6))))
+        list(BenchmarkProtocol(RandomDraws(400, 6)).parts(clips))
 
 
-def test_a_given_split_is_kept(clips):
+def test_the_own_split_is_used(clips):
     test = frozenset(clip.name for clip in clips[:20])
-    (part, again) = parts_of(clips, Protocol(Given(test), repeats=2))
+    (part, again) = BenchmarkProtocol(OwnSplit(test), repeats=2).parts(clips)
     assert {clip.name for clip in part.test} == test == {clip.name for clip in again.test}
     with pytest.raises(UsageError, match="0 to test on"):
-        list(parts_of(clips, Protocol(Given(frozenset()))))
+        list(BenchmarkProtocol(OwnSplit(frozenset())).parts(clips))
 
 
 def test_without_splicing_each_clip_is_a_test_video(clips):
-    protocol = Protocol(Draws(10, 10), repeats=1, train_on="clips", test_videos=None)
-    (result,) = run(clips, first_dimension, protocol)
+    protocol = BenchmarkProtocol(RandomDraws(10, 10), repeats=1, train_on="clips", test_videos=None)
+    (result,) = run_protocol(clips, first_dimension, protocol)
     assert [video.clips for video in result.videos] == [(clip,) for clip in result.clips]
-    (found,) = figures((result,), RULE, 30)
+    (found,) = compute_fold_figures((result,), RULE, 30)
     assert found.auc > 0.9
     assert np.isnan(found.found)
 
@@ -284,17 +289,17 @@ def plain_clips(lengths, abnormal):
         array = np.arange(length, dtype=np.float32)[None, :, None]
         truth = np.zeros(timebase.n_frames, bool)
         truth[-10:] = odd
-        made.append(Clip(f"{number}.mp4", array, timebase, odd, f"r{number}", truth))
+        made.append(BenchmarkClip(f"{number}.mp4", array, timebase, odd, f"r{number}", truth))
     return tuple(made)
 
 
 def test_normal_clips_are_cut_to_lengths_of_abnormal_ones():
     clips = plain_clips([5, 6, 40, 50, 60, 3], [True, True, False, False, False, False])
-    lengths = [clip.array.shape[1] for clip in evened(clips, 0)]
+    lengths = [clip.array.shape[1] for clip in with_equal_lengths(clips, 0)]
     assert lengths[:2] == [5, 6]
     assert set(lengths[2:5]) <= {5, 6}
     assert lengths[5] == 3
-    for clip in evened(clips, 0):
+    for clip in with_equal_lengths(clips, 0):
         assert clip.timebase.n_snippets == clip.array.shape[1]
 
 
@@ -309,10 +314,10 @@ def test_a_window_hides_the_length_and_scores_every_snippet_once():
         return scorer
 
     clips = plain_clips([9, 23, 4, 10], [True, False, True, False])
-    protocol = Protocol(
-        Given(frozenset({"0.mp4", "1.mp4"})), 1, "clips", test_videos=None, window=8
+    protocol = BenchmarkProtocol(
+        OwnSplit(frozenset({"0.mp4", "1.mp4"})), 1, "clips", test_videos=None, window=8
     )
-    (result,) = run(clips, trainer, protocol)
+    (result,) = run_protocol(clips, trainer, protocol)
     assert set(seen) == {8}
     (first, second) = result.videos
     np.testing.assert_array_equal(result.tracks[0].scores, first.track(np.arange(9.0)).scores)
@@ -320,15 +325,15 @@ def test_a_window_hides_the_length_and_scores_every_snippet_once():
 
 
 def test_smoothing_keeps_constants_and_spreads_a_peak():
-    np.testing.assert_allclose(smooth(np.full(7, 0.3), 2.0), 0.3)
-    peak = smooth(np.eye(1, 21, 10)[0], 1.5)
+    np.testing.assert_allclose(smooth_scores(np.full(7, 0.3), 2.0), 0.3)
+    peak = smooth_scores(np.eye(1, 21, 10)[0], 1.5)
     assert peak.argmax() == 10
     assert peak[8] == pytest.approx(peak[12])
     assert 0.9 < peak.sum() < 1.1
 
 
 def test_choices_are_made_inside_the_training_parts(clips):
-    outer, inner = Draws(12, 12), Inner(Draws(12, 12), 2)
+    outer, inner = RandomDraws(12, 12), InnerFolds(RandomDraws(12, 12), 2)
     (part,) = outer.parts(clips, 1, 0)
     parts = list(inner.parts(clips, 1, 0))
     assert [p.fold for p in parts] == [0, 1]

@@ -1,4 +1,4 @@
-"""Published features under the protocol: bags cut once, figures as if cut at every step."""
+"""Bags of published features that are computed once train like bags of every step."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
-from oddframe.research.grid import resident
-from oddframe.research.grid_task import Task, train
-from oddframe.research.session import Session, prepare
-from oddframe.research.splice import Clip
+from oddframe.research.clips import BenchmarkClip
+from oddframe.research.grid import resident_bytes
+from oddframe.research.grid_task import GridTask, train_task
+from oddframe.research.session import Session, prepare_session
 from tests.datasets.generated import Wanted, made_up
 from tests.research.tiny import tiny_config
 
@@ -23,39 +23,41 @@ def session_of(shared_data: Path, folder: Path) -> Session:
     dataset = attach_features(
         open_dataset(made.data), FeatureStore(folder / "store"), made.features
     )
-    return prepare(dataset, tiny_config(), folder / "out", store=folder / "store", device="cpu")
+    return prepare_session(
+        dataset, tiny_config(), folder / "out", store=folder / "store", device="cpu"
+    )
 
 
 def test_training_clips_have_their_bags_and_stay_on_disk(shared_data: Path, tmp_path: Path) -> None:
     session = session_of(shared_data, tmp_path)
     part = session.parts[0]
     assert (len(part.train), len(part.test)) == (6, 6)
-    assert resident(session.clips) == 0
+    assert resident_bytes(session.clips) == 0
     for clip in part.train:
         assert clip.bags is not None
         assert np.shape(clip.bags[0]) == (6, 12)
         assert len(clip.bags) == len(clip.views) == 10
     assert all(clip.bags is None for clip in part.test)
-    assert all(clip.bags is not None for clip in session.source.clips()[:6])
+    assert all(clip.bags is not None for clip in session.source.load()[0][:6])
 
 
 def test_bags_that_were_cut_before_train_the_same(shared_data: Path, tmp_path: Path) -> None:
     session = session_of(shared_data, tmp_path)
-    task, part = Task("whole", session.config, 0, 0), session.parts[0]
+    task, part = GridTask("whole", session.config, 0, 0), session.parts[0]
 
-    def without(clips: tuple[Clip, ...]) -> tuple[Clip, ...]:
+    def without(clips: tuple[BenchmarkClip, ...]) -> tuple[BenchmarkClip, ...]:
         return tuple(replace(clip, bags=None) for clip in clips)
 
-    once = train(task, part, session.setting)
-    each = train(task, replace(part, train=without(part.train)), session.setting)
+    once = train_task(task, part, session.setting)
+    each = train_task(task, replace(part, train=without(part.train)), session.setting)
     assert (once.figures.auc, once.figures.ap) == (each.figures.auc, each.figures.ap)
     assert once.learning == each.learning
 
 
 def test_bags_of_another_number_of_segments_are_not_used(shared_data: Path, tmp_path: Path) -> None:
     session = session_of(shared_data, tmp_path)
-    other = Task("longer", tiny_config(segments=9), 0, 0)
-    done = train(other, session.parts[0], session.setting)
+    other = GridTask("longer", tiny_config(segments=9), 0, 0)
+    done = train_task(other, session.parts[0], session.setting)
     bare = tuple(replace(clip, bags=None) for clip in session.parts[0].train)
-    again = train(other, replace(session.parts[0], train=bare), session.setting)
+    again = train_task(other, replace(session.parts[0], train=bare), session.setting)
     assert done.learning == again.learning

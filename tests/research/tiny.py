@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
-from oddframe.research.session import Session, prepare
+from oddframe.research.session import Session, prepare_session
 from oddframe.training.config import TrainConfig, parse_config
 
 DIM = 12
@@ -52,4 +52,4 @@ def tiny_session(folder: Path, config: TrainConfig | None = None, **options: Any
     data.mkdir(exist_ok=True)
     options = {"seeds": 2, "device": "cpu", "store": folder / "store"} | options
     dataset = options.pop("dataset", None) or tiny_dataset(data)
-    return prepare(dataset, config or tiny_config(), folder / "out", **options)
+    return prepare_session(dataset, config or tiny_config(), folder / "out", **options)

@@ -6,21 +6,21 @@ import json
 
 import numpy as np
 
-from oddframe.research.leaderboard.ranking import standing
+from oddframe.research.leaderboard.ranking import rank_leagues
 from oddframe.research.leaderboard.rates import read_rates
 from oddframe.research.leaderboard.record import read_leagues
-from oddframe.research.published_results import ours_of, shipped_text
+from oddframe.research.published_results import shipped_results
 from oddframe.research.reports.league_text import league_markdown
-from tools.ship_league import RECORDS, SHIPPED, TABLE
+from tools.ship_league import RECORDS, SHIPPED, TABLE, shipped_results_json
 
 
 def test_what_is_shipped_is_what_the_records_say() -> None:
-    assert SHIPPED.read_text() == shipped_text(read_leagues(RECORDS))
+    assert SHIPPED.read_text() == shipped_results_json(read_leagues(RECORDS))
 
 
 def test_the_table_is_what_the_records_say() -> None:
     leagues, rates = read_leagues(RECORDS), read_rates(RECORDS / "rates.json")
-    text = league_markdown(leagues, standing(leagues), "league_ranks.png", rates)
+    text = league_markdown(leagues, rank_leagues(leagues), "league_ranks.png", rates)
     assert TABLE.read_text() == text
     take_home = text.split("\n\n")[1].replace("\n", " ")
     assert "`oddframe` is level with the linear baseline" in take_home
@@ -29,15 +29,15 @@ def test_the_table_is_what_the_records_say() -> None:
 
 def test_each_benchmark_counts_alike_in_the_ranks() -> None:
     """Ped2 has ten of the 23 trainings; counted so, the linear baseline is behind."""
-    stands = standing(read_leagues(RECORDS))
+    stands = rank_leagues(read_leagues(RECORDS))
     assert stands.ranking is not None
     assert stands.pooled is not None
-    assert stands.of_benchmarks is not None
+    assert stands.by_benchmark is not None
     alike = [round(stands.ranking.rank(name) or 0, 2) for name in ("linear", "oddframe")]
     pooled = [round(stands.pooled.rank(name) or 0, 2) for name in ("linear", "oddframe")]
     assert (alike, pooled) == ([4.37, 4.63], [4.74, 4.17])
     assert next(iter(stands.titles)) == "linear"
-    assert (stands.ranking.blocks, stands.of_benchmarks.blocks) == (23, 4)
+    assert (stands.ranking.blocks, stands.by_benchmark.blocks) == (23, 4)
 
 
 def test_inverted_trainings_are_named() -> None:
@@ -58,9 +58,9 @@ def test_means_are_those_of_the_trainings() -> None:
         entry, other = league.entry("linear"), league.entry("sultani")
         assert entry is not None
         assert other is not None
-        figures = [entry.by_place[place] for place in other.by_place]
+        figures = [entry.figures_by_part[place] for place in other.figures_by_part]
         values = [100 * getattr(each, league.lead.field) for each in figures]
-        (ours,) = [each for each in ours_of("linear") if each.benchmark == league.dataset]
+        (ours,) = [each for each in shipped_results("linear") if each.benchmark == league.dataset]
         assert abs(ours.mean - np.mean(values)) < 0.051
         assert abs(ours.std - np.std(values)) < 0.051
         assert ours.trainings == len(values)

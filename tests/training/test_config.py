@@ -1,4 +1,4 @@
-"""Configurations: the ready ones are whole, and a slip of the pen is named with its line."""
+"""Configurations: the shipped ones are valid, and errors name key and line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_ready_configurations_are_valid(path: Path) -> None:
+def test_shipped_configurations_are_valid(path: Path) -> None:
     config = read_config(path)
     method, method_config = config.chosen_method()
     assert isinstance(method_config, method.Config)
@@ -22,17 +22,17 @@ def test_ready_configurations_are_valid(path: Path) -> None:
     config.features.preprocessing()
 
 
-def test_the_default_file_says_what_the_defaults_are() -> None:
+def test_the_default_file_has_the_defaults() -> None:
     assert read_config(CONFIGS / "default.yaml") == TrainConfig()
 
 
-def test_a_method_that_is_not_named() -> None:
+def test_a_method_section_without_a_name_is_ur_dmu() -> None:
     assert parse_config({"recipe": {"steps": 9}}).method.name == "oddframe"
     # Settings without a name were UR-DMU's before oddframe became the default.
     assert parse_config({"method": {"config": {"memory": "none"}}}).method.name == "ur_dmu"
 
 
-def test_the_published_recipe_is_the_authors() -> None:
+def test_the_published_recipe_is_that_of_the_authors() -> None:
     config = read_config(CONFIGS / "urdmu_published.yaml")
     recipe = config.full_recipe()
     assert (recipe.optimiser, recipe.lr, recipe.weight_decay) == ("adam", 1e-4, 5e-5)
@@ -42,7 +42,7 @@ def test_the_published_recipe_is_the_authors() -> None:
     assert len(config.features.crops) == 10
 
 
-def test_what_is_left_out_is_the_methods_own() -> None:
+def test_values_that_are_left_out_are_those_of_the_method() -> None:
     recipe = parse_config({"method": {"name": "linear"}}).full_recipe()
     own = get_method("linear").recipe
     assert (recipe.optimiser, recipe.lr, recipe.weight_decay) == (
@@ -84,7 +84,7 @@ def refused(tmp_path: Path, text: str) -> str:
         ("- 1\n", "a list"),
     ],
 )
-def test_slips_are_named(tmp_path: Path, text: str, said: str) -> None:
+def test_unknown_keys_and_wrong_values_are_named(tmp_path: Path, text: str, said: str) -> None:
     assert said in refused(tmp_path, text)
 
 
@@ -100,7 +100,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "none.yaml")
 
 
-def test_the_fast_profile_and_training_change_only_what_they_name() -> None:
+def test_fast_and_training_features_change_only_the_named_fields() -> None:
     config = parse_config(
         {"fast": {"stride": 32}, "training_features": {"crops": ["full", "full_mirrored"]}}
     )

@@ -1,4 +1,4 @@
-"""Several processes train what one does, bit by bit; the others are gone when it is."""
+"""Several processes give the weights of one, bit by bit, and end with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from oddframe.errors import OddframeError
 from oddframe.methods.base import Loss
 from oddframe.modelfile import load_model
 from oddframe.training.distributed import ProcessGroup, SharedMicrobatches
-from tests.training.ready import ready_made
+from tests.training.precomputed import ready_made
 
 ROOT = Path(__file__).parents[2]
 # Everything that draws random numbers in training: dropout, the latent's noise, noise and gaps in
@@ -61,10 +61,10 @@ def listed(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_two_processes_train_every_configuration_as_one_does(tmp_path: Path) -> None:
+def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
     """With the default method two processes were off by 27 % of a tensor after 300 steps."""
     out = tmp_path / "found.json"
-    code, _, error = start(str(out), processes=2, module="tests.training.alike")
+    code, _, error = start(str(out), processes=2, module="tests.training.compare_processes")
     assert code == 0, error
     found = json.loads(out.read_text())
     assert {name for name, (one, two, _) in found.items() if one != two} == set()
@@ -74,7 +74,7 @@ def test_two_processes_train_every_configuration_as_one_does(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_several_processes_write_what_one_writes(tmp_path: Path) -> None:
+def test_several_processes_write_the_files_of_one(tmp_path: Path) -> None:
     data, config = listed(tmp_path), tmp_path / "config.yaml"
     config.write_text(CONFIG)
     weights, said = [], []
@@ -94,7 +94,7 @@ def test_several_processes_write_what_one_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_fails_is_said_once(tmp_path: Path) -> None:
+def test_a_failed_training_is_reported_once(tmp_path: Path) -> None:
     """Only one process meets the loss that is not finite; the others are told and stop, too."""
     data, config = listed(tmp_path), tmp_path / "config.yaml"
     config.write_text(CONFIG.replace("lr: 1.0e-3", "lr: 1.0e+12"))
@@ -104,13 +104,13 @@ def test_a_training_that_fails_is_said_once(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 9))
-def test_parts_are_shared_in_their_order(parts: int, world: int) -> None:
+def test_microbatches_are_shared_in_order(parts: int, world: int) -> None:
     shares = [ProcessGroup(rank, world).share(parts) for rank in range(world)]
     assert [part for share in shares for part in share] == list(range(parts))
     assert len(shares[0]) == max(map(len, shares)) == -(-parts // world)
 
 
-def test_a_part_that_is_left_out_draws_the_random_numbers_that_it_would() -> None:
+def test_a_skipped_microbatch_draws_its_random_numbers() -> None:
     torch.manual_seed(0)
     layer, drop, x = nn.Linear(5, 5), nn.Dropout(0.3), torch.randn(6, 7, 5)
 

@@ -1,4 +1,4 @@
-"""The loop: it learns what is planted, repeats itself exactly, and survives being killed."""
+"""The training loop: finds planted anomalies, is reproducible, resumes, and reports errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
-from tests.training.made import DIM, planted, small_config
+from tests.training.planted import DIM, planted, small_config
 
 
 def snippet_auc(network: ModelNetwork, seed: int) -> float:
@@ -68,7 +68,7 @@ def test_nothing_is_learned_from_shuffled_labels() -> None:
     assert max(found) < 0.95
 
 
-def test_joined_bags_teach_as_well() -> None:
+def test_a_planted_anomaly_is_found_from_joined_bags() -> None:
     videos, _ = planted(30, 30, seed=1)
     bags = {"mode": "joined", "clips": [3, 4], "abnormal": [1, 2]}
     recipe = {"steps": 150, "lr": 5e-3, "segments": 32}
@@ -148,7 +148,7 @@ fit(t.planted(8, 8, seed=3)[0], t.config_of_killed_run(), log=folder / "log.json
 """
 
 
-def test_a_killed_run_goes_on_bit_by_bit(tmp_path: Path) -> None:
+def test_a_killed_training_resumes_bit_by_bit(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -191,7 +191,7 @@ def on_disk(folder: Path, videos: list[TrainingVideo]) -> list[TrainingVideo]:
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
-def test_features_that_differ_anywhere_are_others(tmp_path: Path, where: str) -> None:
+def test_changed_features_change_the_identity(tmp_path: Path, where: str) -> None:
     def step(done: int, total: int, loss: object) -> None:
         if done == 6:
             raise KeyboardInterrupt
@@ -219,7 +219,7 @@ def test_features_that_differ_anywhere_are_others(tmp_path: Path, where: str) ->
     assert "other data: training starts anew" in changed.warnings[0]
 
 
-def test_a_checkpoint_of_the_first_format_says_why_it_is_not_taken_up(tmp_path: Path) -> None:
+def test_a_checkpoint_of_the_first_format_is_not_resumed(tmp_path: Path) -> None:
     path = interrupted(tmp_path)
     with safe_open(path, framework="np") as file:
         about = json.loads(file.metadata()["oddframe"])
@@ -235,7 +235,7 @@ def test_a_checkpoint_of_the_first_format_says_why_it_is_not_taken_up(tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["config", "data", "damaged", "cut"])
-def test_another_runs_or_a_damaged_checkpoint_is_not_taken_up(tmp_path: Path, how: str) -> None:
+def test_a_damaged_or_another_trainings_checkpoint_is_not_resumed(tmp_path: Path, how: str) -> None:
     path = interrupted(tmp_path)
     data, config, seed = bytearray(path.read_bytes()), small_config(), 3
     if how == "config":
@@ -276,7 +276,7 @@ def test_training_stops_at_a_loss_term_that_is_not_finite(monkeypatch: pytest.Mo
         fit(planted(8, 8, seed=3)[0], small_config("linear"))
 
 
-def test_a_network_that_learned_nothing_is_warned_of() -> None:
+def test_a_network_that_learned_nothing_gives_a_warning() -> None:
     config = small_config("linear", recipe={"steps": 1, "lr": 1e-9})
     fitted = fit(planted(8, 8, seed=3)[0], config)
     assert "once more" in fitted.warnings[0]
@@ -291,7 +291,7 @@ def test_features_of_two_lengths_are_refused() -> None:
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_collapsed_training_begins_once_more(
+def test_a_collapsed_training_is_restarted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
     whole, calls = Linear.loss, []
@@ -322,7 +322,7 @@ def test_a_collapsed_training_begins_once_more(
     assert_equal(weights(fitted.network), weights(fit(videos, slower).network))
 
 
-def test_saturated_scores_have_not_collapsed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saturated_scores_do_not_count_as_collapsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sigmoid of huge logits is 1 for all; the temperature tells them apart again.
 
     Such a training was given up halfway and its half-trained network kept.
@@ -339,7 +339,7 @@ def test_saturated_scores_have_not_collapsed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Linear, "network", network)
     steps: list[int] = []
     config = small_config("linear", recipe={"lr": 1e-9})
-    assert config.temper
+    assert config.temperature_scaling
     fitted = fit(planted(8, 8, seed=3)[0], config, on_step=lambda done, *_: steps.append(done))
     assert steps == list(range(1, config.recipe.steps + 1))
     assert not fitted.warnings

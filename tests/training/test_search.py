@@ -1,4 +1,4 @@
-"""The search: a stated grid, compared on equal terms, whatever the budget lets through."""
+"""Hyperparameter search: grid, successive halving, trial log, time budget and pace."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oddframe.errors import UsageError
 from oddframe.training.config import parse_config
 from oddframe.training.search import (
+    Budget,
     SearchResult,
     SearchSetting,
+    Stopwatch,
     Trial,
     TrialLog,
+    format_time_budget,
     make_grid,
+    parse_time_budget,
     successive_halving,
 )
 
@@ -42,7 +47,7 @@ def run(
     return found, order
 
 
-def test_the_better_half_goes_on_and_means_decide() -> None:
+def test_the_better_half_goes_on_and_the_best_mean_wins() -> None:
     found, order = run([[0.6, 0.9], [0.8, 0.7], [0.7, 0.95], [0.5, 1.0]])
     assert order == [(0, 0), (1, 0), (2, 0), (3, 0), (1, 1), (2, 1)]
     assert found.chosen == settings(4)[2]
@@ -50,7 +55,7 @@ def test_the_better_half_goes_on_and_means_decide() -> None:
     assert found.mean(settings(4)[3]) == 0.5
 
 
-def test_a_fold_that_not_all_could_be_tried_on_does_not_count() -> None:
+def test_an_incomplete_fold_does_not_count() -> None:
     values = [[0.6, 0.0], [0.8, 0.1], [0.7, 1.0], [0.5, 1.0]]
     found, order = run(values, lambda n: n < 5)
     assert len(order) == 5
@@ -59,7 +64,7 @@ def test_a_fold_that_not_all_could_be_tried_on_does_not_count() -> None:
     assert {trial.fold for trial in found.trials} == {0}
 
 
-def test_what_did_not_fit_is_named_and_the_rest_compared() -> None:
+def test_skipped_settings_are_named_and_the_others_compared() -> None:
     found, _ = run([[0.6], [0.8], [0.9]], lambda n: n < 2)
     assert found.chosen == settings(3)[1]
     assert [each.setting for each in found.left_out] == [settings(3)[2]]
@@ -74,7 +79,7 @@ def test_without_any_time_the_configured_setting_is_taken() -> None:
     assert len(found.left_out) == 2
 
 
-def test_of_equal_ones_the_first_is_taken() -> None:
+def test_ties_go_to_the_first_setting() -> None:
     assert run([[0.7, 0.7]] * 5)[0].chosen == settings(1)[0]
 
 
@@ -82,9 +87,7 @@ def test_of_equal_ones_the_first_is_taken() -> None:
     data=st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=9),
     most=st.integers(0, 20),
 )
-def test_what_is_chosen_is_the_best_of_those_that_went_furthest(
-    data: list[list[float]], most: int
-) -> None:
+def test_the_best_of_those_on_the_most_folds_is_chosen(data: list[list[float]], most: int) -> None:
     found, _ = run(data, lambda n: n < most)
     if not found.trials:
         assert found.chosen == found.grid[0]
@@ -96,7 +99,7 @@ def test_what_is_chosen_is_the_best_of_those_that_went_furthest(
         assert (found.mean(found.chosen) or 0) >= (found.mean(setting) or 0)
 
 
-def test_the_grid_is_the_configured_one_first_then_rates_steps_and_views() -> None:
+def test_the_grid_begins_with_the_configured_setting() -> None:
     config = parse_config({"recipe": {"lr": 1e-3, "steps": 100}})
     found = make_grid(config)
     assert [(s.lr, s.steps, s.mirrored) for s in found[:4]] == [
@@ -122,17 +125,19 @@ def test_the_grid_is_the_configured_one_first_then_rates_steps_and_views() -> No
         {"training_features": {"mirrored": True}},
     ],
 )
-def test_views_are_no_choice_where_there_is_none(sections: dict[str, object]) -> None:
+def test_mirrored_pictures_are_not_tried_where_they_change_nothing(
+    sections: dict[str, object],
+) -> None:
     found = make_grid(parse_config(sections))
     assert len(found) == 9
     assert len({s.mirrored for s in found}) == 1
 
 
-def test_features_that_came_with_the_data_cannot_be_mirrored() -> None:
+def test_precomputed_features_are_not_mirrored() -> None:
     assert {s.mirrored for s in make_grid(parse_config({}), views=False)} == {False}
 
 
-def test_trials_are_kept_line_by_line(tmp_path: Path) -> None:
+def test_trials_are_written_as_lines(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "trials.jsonl"
     log = TrialLog(path)
     trials = [Trial(setting, i, 0.1 * i, 3.5, 0.01) for i, setting in enumerate(settings(3))]
@@ -145,3 +150,63 @@ def test_trials_are_kept_line_by_line(tmp_path: Path) -> None:
     cut = TrialLog(path)
     assert cut.get("key 1") == trials[1]
     assert cut.get("key 2") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10m", 600), ("1h", 3600), ("90s", 90), ("1h30m", 5400), (" 1.5H ", 5400), ("2 m", 120)],
+)
+def test_time_budgets_are_parsed(text: str, expected: float) -> None:
+    assert parse_time_budget(text) == expected
+
+
+@pytest.mark.parametrize("text", ["10", "", "soon", "0m", "-5m", "1h forever", "m", "1d"])
+def test_invalid_time_budgets_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match="10m, 1h or 1h30m"):
+        parse_time_budget(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(14.4, "14 s"), (180, "3 min"), (5400, "90 min"), (9000, "2.5 h")]
+)
+def test_durations_are_formatted_in_one_unit(value: float, text: str) -> None:
+    assert format_time_budget(value) == text
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(
+    before=st.floats(0, 50), step=st.floats(0.001, 5), n=st.integers(2, 30), after=st.floats(0, 50)
+)
+def test_a_pace_separates_steps_from_fixed_time(
+    before: float, step: float, n: int, after: float
+) -> None:
+    clock = Clock()
+    watch = Stopwatch(clock)
+    clock.now += before
+    for _ in range(n):
+        clock.now += step
+        watch.step()
+    clock.now += after
+    pace = watch.pace()
+    assert pace.step_s == pytest.approx(step, abs=1e-9)
+    assert pace.fixed_s == pytest.approx(before + after, abs=1e-6)
+    assert pace.estimate(n) == pytest.approx(watch.elapsed, abs=1e-6)
+
+
+def test_a_budget_counts_the_clock_and_earlier_runs() -> None:
+    clock = Clock()
+    budget = Budget(60, clock)
+    clock.now += 20
+    budget.spend(30)
+    assert budget.remaining_s == pytest.approx(10)
+    clock.now += 15
+    assert budget.remaining_s == pytest.approx(-5)

@@ -23,7 +23,7 @@ from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image, encode, remux, without_start
 from tests.sounds import tone, with_sound
 
-HOW = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
+PREPROCESSING = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
 
 
 def store(
@@ -51,7 +51,7 @@ def store(
 
 def read(path: Path) -> tuple[Image, list[float]]:
     frames = list(VideoFile(path).frames())
-    reader = SnippetReader(open_source(path), HOW)
+    reader = SnippetReader(open_source(path), PREPROCESSING)
     snippets = list(reader)
     assert len(snippets) == reader.timebase.n_snippets
     assert reader.timebase.n_frames == len(frames)
@@ -219,7 +219,7 @@ def test_a_table_that_claims_more_frames_than_the_file_has_bytes(
     claim(path, b"stts", {8: 10**9})
     video = VideoFile(path)
     assert video.expected_frames == path.stat().st_size == probe(path).frames
-    reader = SnippetReader(open_source(path), HOW)
+    reader = SnippetReader(open_source(path), PREPROCESSING)
     assert len(list(reader)) == 4
     assert reader.timebase.n_frames == 50
 
@@ -286,7 +286,7 @@ def test_no_header_makes_a_frame_last_longer_than_a_gap(
     claim = data.find(box) + at  # In stts the duration of a sample, in mdhd the ticks a second.
     data[claim : claim + 4] = b"\x7f\xff\xff\xff" if box == b"stts" else b"\x00\x00\x00\x01"
     path.write_bytes(data)
-    reader = SnippetReader(open_source(path), HOW)
+    reader = SnippetReader(open_source(path), PREPROCESSING)
     list(reader)
     assert reader.timebase.covered_s <= 10 * reader.timebase.n_frames
 

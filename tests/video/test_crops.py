@@ -74,27 +74,27 @@ def test_crops_that_cannot_be_cut(change, words: str) -> None:
 
 
 def test_tiles_cover_the_picture_once_row_by_row() -> None:
-    how = with_tiles(Preprocessing(crop_size=(8, 6)), 2, 3)
-    assert how.resize == (24, 12)
-    assert tile_grid(how.crops) == (2, 3)
-    check_crops(how)
+    preprocessing = with_tiles(Preprocessing(crop_size=(8, 6)), 2, 3)
+    assert preprocessing.resize == (24, 12)
+    assert tile_grid(preprocessing.crops) == (2, 3)
+    check_crops(preprocessing)
     frame = np.arange(24 * 12 * 3, dtype=np.uint16).astype(np.uint8).reshape(1, 12, 24, 3)
-    tiles = [cut_crop(frame, name, how.crop_size) for name in how.crops]
+    tiles = [cut_crop(frame, name, preprocessing.crop_size) for name in preprocessing.crops]
     rows = [np.concatenate(tiles[i : i + 3], axis=2) for i in (0, 3)]
     np.testing.assert_array_equal(np.concatenate(rows, axis=1), frame)
 
 
 def test_regions_use_the_whole_picture() -> None:
-    how = with_regions(Preprocessing(crop_size=(24, 12)), 2, 3)
-    assert how.resize == (24, 12)
-    assert tile_grid(how.crops) == region_grid(how.crops) == (2, 3)
-    assert crops_to_cut(how.crops) == ("full",)
-    check_crops(how)
-    tiles = with_tiles(how, 2, 3).crops
+    preprocessing = with_regions(Preprocessing(crop_size=(24, 12)), 2, 3)
+    assert preprocessing.resize == (24, 12)
+    assert tile_grid(preprocessing.crops) == region_grid(preprocessing.crops) == (2, 3)
+    assert crops_to_cut(preprocessing.crops) == ("full",)
+    check_crops(preprocessing)
+    tiles = with_tiles(preprocessing, 2, 3).crops
     assert region_grid(tiles) is None
     assert crops_to_cut(tiles) == tiles
     with pytest.raises(UsageError, match="row by row"):
-        check_crops(replace(how, crops=how.crops[::-1]))
+        check_crops(replace(preprocessing, crops=preprocessing.crops[::-1]))
 
 
 def test_views_are_not_tiles() -> None:

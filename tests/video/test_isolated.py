@@ -33,7 +33,7 @@ from oddframe.video.snippets.transforms import Preprocessing
 from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image
 
-HOW = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
+PREPROCESSING = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def test_frames_and_counts_equal_those_of_decoding_in_process(
 
 def test_snippets_and_audio_equal_those_of_decoding_in_process(clip: Path) -> None:
     ours, theirs = (
-        MultiSnippetReader(open_source(clip), [HOW]),
-        MultiSnippetReader(open_in_process(clip), [HOW]),
+        MultiSnippetReader(open_source(clip), [PREPROCESSING]),
+        MultiSnippetReader(open_in_process(clip), [PREPROCESSING]),
     )
     for (_, mine), (_, other) in zip(ours, theirs, strict=True):
         assert np.array_equal(mine, other)
@@ -122,7 +122,10 @@ def test_stopping_early_leaves_the_process_usable(clip: Path) -> None:
         return int(next(open_source(clip).run(pid)))
 
     before = process()
-    for reading in (open_source(clip).frames(), iter(MultiSnippetReader(open_source(clip), [HOW]))):
+    for reading in (
+        open_source(clip).frames(),
+        iter(MultiSnippetReader(open_source(clip), [PREPROCESSING])),
+    ):
         next(reading)
         reading.close()
     assert process() == before
@@ -149,7 +152,7 @@ def crash(source: FrameSource) -> Generator[None, None, None]:
 
 def test_a_decoder_that_hangs_times_out(clip: Path, limits: Callable[..., None]) -> None:
     limits(memory_bytes=10**9, timeout_s=1)
-    with pytest.raises(InputError, match=r"fi150\.mp4: nothing came of it for 1 s"):
+    with pytest.raises(InputError, match=r"fi150\.mp4: no progress for 1 s"):
         next(open_source(clip).run(hang))
 
 
@@ -166,7 +169,7 @@ def test_memory_is_limited_for_every_opener(tmp_path: Path, limits: Callable[...
     words = r"huge\.mkv: .*(memory|0\.1 GB)"
     for read in (
         lambda: list(open_source(path).frames()),
-        lambda: list(MultiSnippetReader(open_source(path), [HOW])),
+        lambda: list(MultiSnippetReader(open_source(path), [PREPROCESSING])),
         lambda: probe(path),
         lambda: sample_pictures(path, (64, 48)),
     ):

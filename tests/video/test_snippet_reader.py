@@ -64,8 +64,8 @@ def naive(timebase: Timebase) -> list[list[int]]:
     ]
 
 
-def pixel(**how) -> Preprocessing:
-    return Preprocessing(resize=(1, 1), crop_size=(1, 1), crops=("full",), **how)
+def pixel(**preprocessing) -> Preprocessing:
+    return Preprocessing(resize=(1, 1), crop_size=(1, 1), crops=("full",), **preprocessing)
 
 
 @settings(deadline=None, max_examples=150)
@@ -95,8 +95,8 @@ def test_snippets_match_the_timebase(
         steps = [gaps.choice([0.001, 0.02, 1 / 30, 0.04, 0.5, leap_s]) for _ in range(n)]
         times = np.cumsum(steps).tolist()
         times = [time_s - times[0] + start_s for time_s in times]
-    how = pixel(snippet_frames=snippet_frames, stride=stride, rate=rate)
-    reader = SnippetReader(Numbered(fps, times), how)
+    preprocessing = pixel(snippet_frames=snippet_frames, stride=stride, rate=rate)
+    reader = SnippetReader(Numbered(fps, times), preprocessing)
     found = numbers(list(reader))
     timebase = reader.timebase
     assert np.array_equal(timebase.frame_times, times)
@@ -149,12 +149,12 @@ def test_frames_that_no_snippet_contains_are_not_converted() -> None:
 
 
 def test_a_real_clip_cropped(clip: Path, clip_frames: list[Image]) -> None:
-    how = Preprocessing(filter="lanczos", crops=crop_names(10))
-    reader = SnippetReader(open_source(clip), how)
+    preprocessing = Preprocessing(filter="lanczos", crops=crop_names(10))
+    reader = SnippetReader(open_source(clip), preprocessing)
     snippets = list(reader)
     assert [snippet.shape for snippet in snippets] == [(10, 16, 224, 224, 3)] * 4
     frames = np.stack([f.image for f in open_source(clip).frames((340, 256), "lanczos")])
-    for number, name in enumerate(how.crops):
+    for number, name in enumerate(preprocessing.crops):
         assert np.array_equal(snippets[1][number], cut_crop(frames[16:32], name, (224, 224)))
     tail = frames[[48, 49] + [49] * 14]
     assert np.array_equal(snippets[3][0], cut_crop(tail, "center", (224, 224)))
@@ -191,7 +191,7 @@ def test_a_damaged_video_is_read_to_its_end(bad_video: Callable[[str], Path]) ->
 
 
 def test_several_preprocessings_in_one_pass(clip: Path, monkeypatch) -> None:
-    hows = [
+    preprocessings = [
         Preprocessing(filter="lanczos", crops=crop_names(10)),
         Preprocessing(filter="lanczos", crops=crop_names(5, "extractor"), stride=8),
         Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full",)),
@@ -201,18 +201,24 @@ def test_several_preprocessings_in_one_pass(clip: Path, monkeypatch) -> None:
     opened = []
     decode = VideoFile._decode
     monkeypatch.setattr(VideoFile, "_decode", lambda *a: opened.append(a) or decode(*a))
-    reading = MultiSnippetReader(open_in_process(clip), hows)
-    together: list[list[Image]] = [[] for _ in hows]
+    reading = MultiSnippetReader(open_in_process(clip), preprocessings)
+    together: list[list[Image]] = [[] for _ in preprocessings]
     for which, snippet in reading:
         together[which].append(snippet)
     assert len(opened) == 1
     assert reading.expected_snippets == sum(map(len, together))
-    for how, snippets, timebase in zip(hows, together, reading.timebases, strict=True):
-        alone = SnippetReader(open_source(clip), how)
+    for preprocessing, snippets, timebase in zip(
+        preprocessings, together, reading.timebases, strict=True
+    ):
+        alone = SnippetReader(open_source(clip), preprocessing)
         for ours, theirs in zip(snippets, alone, strict=True):
             assert np.array_equal(ours, theirs)
         assert timebase == alone.timebase
-        assert not snippets if how.crops == AUDIO_ONLY else len(snippets) == timebase.n_snippets
+        assert (
+            not snippets
+            if preprocessing.crops == AUDIO_ONLY
+            else len(snippets) == timebase.n_snippets
+        )
 
 
 def test_preprocessings_of_the_same_size_share_the_frames() -> None:
@@ -224,8 +230,10 @@ def test_preprocessings_of_the_same_size_share_the_frames() -> None:
 
 def test_masked_parts_are_grey(clip: Path) -> None:
     mask = Mask(np.array([[True, False]]))
-    how = Preprocessing(resize=(224, 224), crops=("full", "full_mirrored"), filter="bicubic")
-    plain, masked = (list(SnippetReader(open_source(clip), how, m)) for m in (None, mask))
+    preprocessing = Preprocessing(
+        resize=(224, 224), crops=("full", "full_mirrored"), filter="bicubic"
+    )
+    plain, masked = (list(SnippetReader(open_source(clip), preprocessing, m)) for m in (None, mask))
     for before, after in zip(plain, masked, strict=True):
         assert (after[0, :, :, :112] == 128).all()
         assert (after[1, :, :, 112:] == 128).all()

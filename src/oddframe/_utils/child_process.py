@@ -218,7 +218,7 @@ def describe_exit(code: int) -> str:
 def describe_timeout(timeout_s: float, advice: str = "") -> str:
     """Explain why a process was killed that sent nothing for ``timeout_s``, with an advice."""
     return (
-        f"nothing came of it for {timeout_s:g} s, so it was given up: its decoder hangs, or the "
+        f"no progress for {timeout_s:g} s, so it was stopped: its decoder hangs, or the "
         f"machine is too busy{advice}"
     )
 

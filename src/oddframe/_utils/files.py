@@ -53,29 +53,20 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
 
 
+# Unlike pathlib's methods, those of os.path never raise for a path that no file can have.
 def is_file(path: Path) -> bool:
     """Whether a regular file exists; False, without an error, for an invalid path."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def exists(path: Path) -> bool:
     """Whether anything exists at a path; False, without an error, for an invalid path."""
-    try:
-        path.stat()
-    except (OSError, ValueError):
-        return False
-    return True
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def is_dir(path: Path) -> bool:
     """Whether a folder exists; False, without an error, for an invalid path."""
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def invalid_path_reason(text: str) -> str:
@@ -138,7 +129,7 @@ def read_bytes(path: Path, max_bytes: int, error: type[OddframeError] = InputErr
     with open_regular_file(path, error) as file:
         try:
             size = os.fstat(file.fileno()).st_size
-            data = file.read(min(max_bytes, size) + 1)  # Allocates for all bytes at once.
+            data = file.read(min(max_bytes, size) + 1)  # One allocation.
         except OSError as reason:
             raise error(f"{path}: {describe_read_error(reason)}") from None
     if len(data) > max_bytes:
@@ -164,8 +155,8 @@ def translate_os_errors(path: Path) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         advice = "free some space, or " if error.errno == errno.ENOSPC else ""
         raise OddframeError(
-            f"{_final_path(path)}: cannot be written ({reason}); {advice}choose "
-            "another place for it"
+            f"{_final_path(path)}: cannot be written ({reason}); "
+            f"{advice}choose another place for it"
         ) from error
 
 

@@ -31,9 +31,7 @@ def block_sigint() -> Iterator[None]:
 @contextmanager
 def _delay_sigint() -> Iterator[None]:
     """Delay the handling of Ctrl-C until the end of the block, in the main thread."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # Only the main thread handles signals.
+    if threading.current_thread() is not threading.main_thread():  # It handles no signals.
         yield
         return
     received: list[int] = []

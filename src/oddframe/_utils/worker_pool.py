@@ -110,9 +110,9 @@ class WorkerPool(Generic[_JobT, _ResultT]):
     def _count_failed_start(self, answer: WorkerFailure, *, start_raised: bool) -> None:
         self._failed_starts += 1
         if start_raised:
-            raise OddframeError(f"nothing can be done: {answer.reason}")
+            raise OddframeError(f"no worker can start: {answer.reason}")
         if self._failed_starts > _MAX_FAILED_STARTS:
-            raise OddframeError("nothing can be done: processes die while they start")
+            raise OddframeError("no worker can start: processes die while they start")
 
     def end(self) -> None:
         """Kill all workers."""

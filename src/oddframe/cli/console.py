@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from oddframe._utils.progress import ProgressCallback
-    from oddframe.datasets.labelled import Dataset
-    from oddframe.research.grid import Outcome
-    from oddframe.research.grid_task import Task
+    from oddframe.research.grid import TrainingOutcome
+    from oddframe.research.grid_task import GridTask
 
 
 # Without a terminal, progress is a line every so many seconds.
@@ -118,7 +117,7 @@ def print_note(text: str, *, quiet: bool = False) -> None:
         sys.stderr.flush()
 
 
-def format_training_line(done: int, total: int, task: Task, outcome: Outcome) -> str:
+def format_training_line(done: int, total: int, task: GridTask, outcome: TrainingOutcome) -> str:
     """A line about a finished training: its figures in per cent and its time, or why it failed."""
     line = f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
     if isinstance(outcome, Exception):
@@ -260,26 +259,3 @@ def item_bar(bar: Progress) -> ProgressCallback:
             bar.update(current[1], completed=done, total=total and max(total, done), note="")
 
     return update
-
-
-class FeatureProgress:
-    """A progress callback that draws the loading of a data set's features as one line of a bar.
-
-    Args:
-        bar: From ``progress_bar``.
-        dataset: The data set; its first video is named until it is done.
-        quiet: Whether messages are left out.
-    """
-
-    def __init__(self, bar: Progress, dataset: Dataset, *, quiet: bool):
-        self._bar, self._quiet = bar, quiet
-        self._task = bar.add_task("features", total=None, note="")
-        self(0, len(dataset), dataset.videos[0].path.name if dataset.videos else "")
-
-    def __call__(self, done: int, total: int | None, name: str, /) -> None:
-        """Draw that ``done`` of ``total`` videos have features, ``name`` the latest."""
-        self._bar.update(self._task, completed=done, total=total, note=printable(name)[-24:])
-
-    def message(self, line: str) -> None:
-        """Print a line on standard error."""
-        print_note(printable(line), quiet=self._quiet)

@@ -34,7 +34,8 @@ data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=DATA_
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="A folder, a CSV, or a published set: NAME:DIR, or NAME with --data."
+        metavar="DATA",
+        help="A folder, a CSV, or a published data set: NAME:DIR, or NAME with --data.",
     ),
 ]
 

@@ -233,11 +233,12 @@ def extract_command(
             fresh=fresh,
             progress=stage_bars(bar),
             on_result=show_result,
-            on_message=lambda line: print_note(printable(line), quiet=quiet),
+            message=lambda line: print_note(printable(line), quiet=quiet),
         )
     if as_json:
         videos = [asdict(entry) for entry in summary.entries]
-        print_answer(json.dumps({"schema": 1, "store": store, "videos": videos}, indent=2))
+        answer = {"schema": 1, "store": summary.store, "videos": videos}
+        print_answer(json.dumps(answer, indent=2))
     else:
         print_answer(_format_summary(summary))
     raise typer.Exit(summary.exit_code)

@@ -1,4 +1,4 @@
-"""``oddframe import``: what others made and published, as files of oddframe."""
+"""``oddframe import``: convert published features and checkpoints to files of oddframe."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ IMPORT_EXAMPLE = (
     "Example: oddframe import features /data/ucf --dataset ucf_crime --data /data/lists    or: "
     "oddframe import checkpoint ucf_final.pkl --out ucf.safetensors"
 )
-# Reasons that are shown; all of them with --json.
-_MOST = 10
+_MAX_REASONS = 10  # With --json, all are printed.
 
 import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=IMPORT_EXAMPLE)
 
@@ -36,11 +35,16 @@ class ModelInput(StrEnum):
 
 
 @import_app.command("features", epilog=IMPORT_EXAMPLE)
-def features(
+def features_command(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Feature files (.npy), in any folders below.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder with feature files (.npy), also in folders below."
+        ),
     ],
-    dataset: Annotated[str, typer.Option(help="ucf_crime or xd_violence.")],
+    dataset: Annotated[
+        str, typer.Option(help="A data set with published features, such as ucf_crime.")
+    ],
     data: DataOption,
     sound: SoundOption = None,
     fresh: FreshOption = False,
@@ -49,11 +53,11 @@ def features(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Copy published features into the store, where train and evaluate find them by name.
+    """Copy published features into the store, where train and evaluate find them.
 
-    Takes a file a crop (NAME__0.npy, ...), or one a video of shape (T, 10, D) or (10, T, D). What
-    is in the store is not imported again, so a stopped import goes on. A file that cannot be used
-    is reported at the end, and the rest goes on.
+    Reads a file for each crop (NAME__0.npy, ...), or for each video with shape (T, 10, D) or
+    (10, T, D). What is in the store is not imported again, so a stopped import can be repeated.
+    Videos that fail are listed at the end; they do not stop the others.
     """
     import json
 
@@ -63,56 +67,61 @@ def features(
     from oddframe.features.spec import IMPORTED
     from oddframe.features.store.store import FeatureStore
 
-    listed = open_dataset(f"{dataset}:{data}")
+    opened = open_dataset(f"{dataset}:{data}")
     with progress_bar(quiet=quiet) as bar:
         done = import_features(
-            listed,
-            folder,
-            FeatureStore(store),
-            sound,
-            fresh=fresh,
-            progress=stage_bars(bar),
+            opened, folder, FeatureStore(store), sound, fresh=fresh, progress=stage_bars(bar)
         )
     kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)
     if as_json:
-        answer = {"kind": kind, "dim": done.spec.dim, "crops": crops, "new": done.new}
-        more = {"kept": done.kept, "snippets": done.snippets, "failed": list(done.failed)}
-        print_answer(json.dumps({**answer, **more, "spec": done.spec.to_dict()}, indent=2))
+        answer = {
+            "kind": kind,
+            "dim": done.spec.dim,
+            "crops": crops,
+            "new": done.new,
+            "kept": done.kept,
+            "snippets": done.snippets,
+            "failed": list(done.failed),
+            "spec": done.spec.to_dict(),
+        }
+        print_answer(json.dumps(answer, indent=2))
     else:
-        for line in done.failed[:_MOST]:
+        for line in done.failed[:_MAX_REASONS]:
             print_note(f"left out: {printable(line)}")
-        if done.failed[_MOST:]:
-            print_note(f"left out: {len(done.failed) - _MOST} more; --json names them all")
+        if done.failed[_MAX_REASONS:]:
+            print_note(f"left out: {len(done.failed) - _MAX_REASONS} more; --json names them all")
         print_answer(
-            f"{listed.name} as {kind}, {crops} crops of length {done.spec.dim}: {done.new} videos "
+            f"{opened.name} as {kind}, {crops} crops of length {done.spec.dim}: {done.new} videos "
             f"imported ({done.snippets} snippets), {done.kept} were there, {len(done.failed)} "
             "failed"
         )
         print_answer(
-            f"Use it: oddframe train {listed.name}:{printable(str(data))} --features {kind}"
+            f"Use it: oddframe train {opened.name}:{printable(str(data))} --features {kind}"
         )
     if done.failed:
         raise typer.Exit(InputError.exit_code)
 
 
 @import_app.command("checkpoint", epilog=IMPORT_EXAMPLE)
-def checkpoint(
+def checkpoint_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A published checkpoint.")],
     out: Annotated[Path, typer.Option(help="The model file, *.safetensors.")],
     reads: Annotated[
         ModelInput,
         typer.Option(
-            help="What it will score: imported features, or (i3d) videos, whose features come "
+            help="What the model reads: imported features, or (i3d) videos, whose features are "
             "close to those that it was trained on."
         ),
     ] = ModelInput.imported,
-    knows: Annotated[str, typer.Option(help="What it finds, in words.", show_default=False)] = "",
+    knows: Annotated[
+        str, typer.Option(help="What the model detects, in words.", show_default=False)
+    ] = "",
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Turn a published checkpoint (.pkl) of UR-DMU, RTFM or HL-Net into a model file.
+    """Convert a published checkpoint (.pkl) of UR-DMU, RTFM or HL-Net to a model file.
 
-    Nothing but tensors is ever unpickled. Its threshold is 0.5 until oddframe calibrate sets one.
+    Only tensors are unpickled. The threshold is 0.5 until oddframe calibrate chooses one.
     """
     import json
 
@@ -127,8 +136,13 @@ def checkpoint(
     model = load_model(out)
     spec = model.profiles["best"].spec
     if as_json:
-        about = {"model": str(out), "method": model.method, "sha256": model.sha256}
-        print_answer(json.dumps({**about, "reads": spec.to_dict()}, indent=2))
+        answer = {
+            "model": str(out),
+            "method": model.method,
+            "sha256": model.sha256,
+            "reads": spec.to_dict(),
+        }
+        print_answer(json.dumps(answer, indent=2))
         return
     title = get_method(model.method).title
     print_answer(

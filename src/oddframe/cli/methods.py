@@ -62,7 +62,7 @@ def describe_method(name: str) -> dict[str, Any]:
         UsageError: there is no method of this name.
     """
     from oddframe.methods.registry import get_method
-    from oddframe.research.published_results import figures_of, ours_of
+    from oddframe.research.published_results import published_figures, shipped_results
 
     method = get_method(name)
     info = asdict(method.info)
@@ -76,8 +76,8 @@ def describe_method(name: str) -> dict[str, Any]:
         "checked": info["checked"],
         "evidence": info["evidence"],
         "deviations": list(info["deviations"]),
-        "published": [asdict(figure) for figure in figures_of(method.title)],
-        "ours": [asdict(figure) for figure in ours_of(method.name)],
+        "published": [asdict(figure) for figure in published_figures(method.title)],
+        "ours": [asdict(figure) for figure in shipped_results(method.name)],
         "recipe": asdict(method.recipe),
         "config": method.Config().model_dump(mode="json"),
     }
@@ -85,11 +85,11 @@ def describe_method(name: str) -> dict[str, Any]:
 
 def _print_table() -> None:
     from oddframe.methods.registry import DEFAULT_METHOD, list_methods
-    from oddframe.research.published_results import figures_of, ours_of
+    from oddframe.research.published_results import published_figures, shipped_results
 
     rows = [(*_COLUMNS, *_BENCHMARKS.values(), "published")]
     for method in list_methods():
-        means = {figure.benchmark: f"{figure.mean:.1f}" for figure in ours_of(method.name)}
+        means = {figure.benchmark: f"{figure.mean:.1f}" for figure in shipped_results(method.name)}
         rows.append(
             (
                 method.name,
@@ -99,7 +99,7 @@ def _print_table() -> None:
                 method.supervision,
                 method.checked,
                 *(means.get(name, "-") for name in _BENCHMARKS),
-                "; ".join(map(_format_published, figures_of(method.title)[:3])),
+                "; ".join(map(_format_published, published_figures(method.title)[:3])),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -114,11 +114,11 @@ def _print_table() -> None:
 
 def _print_method(name: str) -> None:
     from oddframe.methods.registry import get_method
-    from oddframe.research.published_results import figures_of, ours_of
+    from oddframe.research.published_results import published_figures, shipped_results
 
     method = get_method(name)
     info, recipe = method.info, method.recipe
-    settings = method.Config().model_dump(mode="json")
+    settings = method.Config().model_dump(mode="json", by_alias=False)
     if method.closed_form:
         trained = "fitted at once, without steps"
     else:
@@ -130,9 +130,9 @@ def _print_method(name: str) -> None:
     ours = [
         f"{f.data}: {f.figure} {f.mean:.1f} \N{PLUS-MINUS SIGN} {f.std:.1f} "
         f"({f.trainings} training{'s' * (f.trainings > 1)})"
-        for f in ours_of(name)
+        for f in shipped_results(name)
     ]
-    published = list(map(_format_published, figures_of(method.title)))
+    published = list(map(_format_published, published_figures(method.title)))
     lines: dict[str, list[str]] = {
         "paper": [info.paper],
         "reads": [info.inputs],

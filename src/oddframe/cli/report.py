@@ -1,4 +1,4 @@
-"""``oddframe report``: what a run was, so that a figure can be trusted or made again."""
+"""``oddframe report``: what was run, so that a figure can be trusted or repeated."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def show(
     """Everything that a figure depends on: configuration, seed, code version, feature digest."""
     import json
 
-    from oddframe.research.reports.training_text import plain, shown
+    from oddframe.research.reports.run_text import describe_run, run_as_json
 
-    print_answer(json.dumps(plain(run), indent=1) if as_json else shown(run))
+    print_answer(json.dumps(run_as_json(run), indent=1) if as_json else describe_run(run))
 
 
 @report_app.callback()
 def _report() -> None:
-    """What a run was."""
+    """What was run, and what it depends on."""

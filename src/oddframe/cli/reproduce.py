@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from oddframe.cli.console import (
-    FeatureProgress,
-    format_training_line,
-    print_answer,
-    print_note,
-    printable,
-    progress_bar,
-)
+from oddframe.cli.console import print_answer, printable, progress_bar
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
     STORE_DEFAULT,
@@ -35,29 +27,15 @@ from oddframe.cli.options import (
     SeedsOption,
     SoundOption,
     StoreOption,
+    split_list,
 )
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
-    from oddframe.datasets.labelled import Dataset
-    from oddframe.research.grid import Outcome
-    from oddframe.research.grid_task import Task
-    from oddframe.research.reproduce.reproduce import Reproduced
+from oddframe.cli.research_options import GridProgressBar, benchmark_option
+from oddframe.research.benchmarks import BENCHMARKS
 
 REPRODUCE_EXAMPLE = (
     "Example: oddframe reproduce table3 table6 --dataset ped2 --data /data/ped2 --jobs 2    or: "
     "oddframe reproduce figure4 --dataset ped2 --data /data/ped2 --methods ur_dmu,linear"
 )
-
-
-class DatasetName(StrEnum):
-    ucf_crime = "ucf_crime"
-    xd_violence = "xd_violence"
-    ped2 = "ped2"
-    ur_fall = "ur_fall"
-    surveillance_fight = "surveillance_fight"
-    shanghaitech_tracks = "shanghaitech_tracks"
 
 
 def reproduce(
@@ -69,7 +47,7 @@ def reproduce(
             "figure1, figure3, figure4.",
         ),
     ],
-    dataset: Annotated[DatasetName, typer.Option(help="What to train and test on.")],
+    dataset: Annotated[str, benchmark_option(tuple(BENCHMARKS))],
     data: DataOption,
     out: Annotated[
         Path | None,
@@ -115,99 +93,31 @@ def reproduce(
     that was stopped goes on; rows of several tables that are the same are trained once. Writes
     TABLE.md, .tex, .csv, .html and .json into --out; oddframe report show says what was run.
     """
-    from functools import partial
+    import shlex
 
-    from oddframe.cli.reproduce_figures import Asked, draw
     from oddframe.datasets.attach_features import attach_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.features.store.store import FeatureStore
-    from oddframe.research.reproduce.tables import table_of
-    from oddframe.research.session import collect, config_for, plan_for, prepare
-    from oddframe.research.session import reproduce as run
+    from oddframe.research.reproduce.run import ReproduceRequest, run_reproduction
 
-    folder = out or Path("reproduce") / dataset.value
-    asked = Asked(tuple(what), methods, tuple(video or ()), frames, folder, fresh, best_on_test)
-    asked.check()
-    settings = config_for(dataset.value, config)
-    opened = open_dataset(f"{dataset.value}:{data}")
-    ready = partial(
-        prepare,
-        attach_features(opened, FeatureStore(store), features or None, sound),
-        settings,
-        folder,
-        store=store,
-        seeds=seeds,
-        device=device.value,
-        decoders=jobs,
+    request = ReproduceRequest(
+        what, split_list(methods), video or (), frames, fresh=fresh, best_on_test=best_on_test
     )
-    if asked.figures:
-        with progress_bar(quiet=quiet) as bar:
-            told = _Progress(bar, opened, quiet=quiet)
-            session = ready(progress=told, message=told.message)
-            written = draw(asked, session, jobs, told.training)
-        for line in written:
-            print_answer(printable(line))
-        return
-    names = _tables(what, dataset.value)
-    specs = [table_of(name, dataset.value, settings, asked.named) for name in names]
+    opened = open_dataset(f"{dataset}:{data}")
     with progress_bar(quiet=quiet) as bar:
-        told = _Progress(bar, opened, quiet=quiet)
-        session = ready(best_on_test=best_on_test, progress=told, message=told.message)
-        how, tasks = plan_for(session, specs, jobs)
-        if fresh:
-            session.forget(tasks)
-            how, tasks = plan_for(session, specs, jobs)
-        missing = session.missing(tasks)
-        words = f"{missing} to do, in {how.about}" if missing else "all of them are there"
-        where = "the table" if len(specs) == 1 else "the tables"
-        print_note(f"{session.count(tasks)} trainings in {where}: {words}", quiet=quiet)
-        try:
-            tables = run(session, specs, tasks, how, told.training)
-        except KeyboardInterrupt:
-            if session.missing(tasks) < session.count(tasks):
-                for table in collect(session, specs):
-                    _write(table, folder)
-                print_note(f"tables of what is there by now: {printable(str(folder))}", quiet=quiet)
-            raise
-    for table in tables:
-        _write(table, folder)
-        print_answer(f"{printable(str(folder / table.spec.name))}.html")
-    if any(line.trainings == () for table in tables for line in table.trained):
+        result = run_reproduction(
+            request,
+            attach_features(opened, FeatureStore(store), features or None, sound),
+            out or Path("reproduce") / dataset,
+            store=store,
+            config=config,
+            seeds=seeds,
+            device=device.value,
+            jobs=jobs,
+            command=shlex.join(["oddframe", *sys.argv[1:]]),
+            progress=GridProgressBar(bar, quiet=quiet),
+        )
+    for line in result.lines:
+        print_answer(printable(line))
+    if not result.complete:
         raise typer.Exit(1)
-
-
-def _tables(what: list[str], dataset: str) -> list[str]:
-    from oddframe.research.reproduce.tables import COMPARISONS, TABLES
-
-    if "all" not in what:
-        return list(dict.fromkeys(what))
-    other = COMPARISONS[0] if dataset == "xd_violence" else COMPARISONS[1]
-    return [name for name in TABLES if name != other]
-
-
-def _write(table: Reproduced, folder: Path) -> None:
-    import shlex
-
-    from oddframe._utils.files import write_text
-    from oddframe.research.reports.table_page import write_page
-    from oddframe.research.reports.table_text import WRITERS, to_json
-
-    command = shlex.join(["oddframe", *sys.argv[1:]])
-    for ending, writer in WRITERS.items():
-        write_text(folder / f"{table.spec.name}.{ending}", writer(table))
-    write_page(table, folder / f"{table.spec.name}.html", command)
-    # Last: where it is, the others are.
-    write_text(folder / f"{table.spec.name}.json", to_json(table, folder, command))
-
-
-class _Progress(FeatureProgress):
-    """A bar over the videos, then one over the trainings, and a line for each training."""
-
-    def __init__(self, bar: Bar, dataset: Dataset, *, quiet: bool):
-        super().__init__(bar, dataset, quiet=quiet)
-        self._trainings = bar.add_task("trainings", total=None, note="", visible=False)
-
-    def training(self, done: int, total: int, task: Task, outcome: Outcome) -> None:
-        """``done`` of ``total`` trainings are done."""
-        self._bar.update(self._trainings, completed=done, total=total, visible=True)
-        print_note(format_training_line(done, total, task, outcome), quiet=self._quiet)

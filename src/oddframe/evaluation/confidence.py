@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals around means, rates, and whatever groups give together."""
+"""Confidence intervals of metrics: of means, of rates, and of whatever groups give together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GroupT = TypeVar("_GroupT")
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and the interval around it that it could as well lie in."""
+    """A value and its confidence interval."""
 
     value: float
     low: float
@@ -32,10 +32,10 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap of ``statistic`` over whole groups (recordings, draws, videos).
 
-    Frames of a video and clips of a recording resemble each other, so it is the groups that are
-    drawn with replacement. Resamples for which the statistic is ``nan`` are left out. Both ends are
-    ``nan`` where no resample is defined, and where the interval has no width: resampling figures
-    that are all alike cannot show how far off they may be.
+    Groups are resampled, because frames of a video and clips of a recording are similar. Resamples
+    for which the statistic is ``nan`` are ignored. Both ends are ``nan`` where no resample is
+    defined, and where the interval has no width: resampling equal values cannot show their
+    uncertainty.
     """
     rng = np.random.default_rng(seed)
     picks = rng.integers(len(groups), size=(draws, len(groups))) if groups else np.zeros((0, 0))
@@ -49,11 +49,11 @@ def bootstrap_interval(
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """The mean of a few values with the interval that Student's t gives it.
+    """The mean of a few values with the interval of Student's t.
 
-    Student, "The Probable Error of a Mean" (Biometrika 1908): exact for values that scatter
-    normally, where a bootstrap of three to ten of them is far too narrow. Of one value the ends are
-    ``nan``, of none the mean too.
+    Student, "The Probable Error of a Mean" (Biometrika 1908): exact for normally distributed
+    values, where a bootstrap of three to ten values is far too narrow. With one value the ends are
+    ``nan``, without values the mean too.
     """
     n = len(values)
     mean = float(np.mean(values)) if n else float("nan")
@@ -64,12 +64,12 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def mean_of_means_interval(groups: Sequence[Sequence[float]], level: float = 0.95) -> Interval:
-    """The mean of the groups' means, each counting alike, with an interval.
+    """The mean of the groups' means, with equal weights, and an interval.
 
     Welch, "The Generalization of Student's Problem when Several Different Population Variances are
-    Involved" (Biometrika 1947): each group scatters in its own way, and the degrees of freedom are
-    those that fit all of them together, rounded down. With a group of one value, whose
-    variance is unknown, the ends are ``nan``; without groups, or with an empty one, the mean too.
+    Involved" (Biometrika 1947): each group has its own variance, and the degrees of freedom are
+    those that fit all of them together, rounded down. With a group of one value, whose variance is
+    unknown, the ends are ``nan``; without groups, or with an empty one, the mean too.
     """
     sizes = np.array([len(group) for group in groups])
     if not sizes.size or not sizes.all():
@@ -87,10 +87,11 @@ def mean_of_means_interval(groups: Sequence[Sequence[float]], level: float = 0.9
 
 
 def _student_quantile(degrees: int, probability: float) -> float:
-    """What Student's t stays below with that ``probability``, of more than a half.
+    """The quantile of Student's t for a ``probability`` above 0.5.
 
     Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.3 and 26.7.4: the
-    probability of no more than t on either side, by the angle whose tangent is t / sqrt(degrees).
+    probability that the absolute value is at most t, by the angle whose tangent is t /
+    sqrt(degrees).
     """
     odd = degrees % 2
     k = np.arange(1 + odd, degrees - 1, 2)
@@ -110,8 +111,9 @@ def binomial_interval(count: int, total: int, level: float = 0.95) -> Interval:
     """A share, ``count`` of ``total``, with its exact interval.
 
     Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the
-    Binomial" (Biometrika 1934): the shares for which a count as high, or as low, would not be a
-    surprise. 12 of 12: 1 (0.74 to 1). It takes the ``total`` for independent. All ``nan`` of none.
+    Binomial" (Biometrika 1934): the shares for which neither so high a count nor so low a one is
+    improbable. 12 of 12: 1 (0.74 to 1). Assumes that the ``total`` cases are independent. All
+    ``nan`` for a total of 0.
 
     Raises:
         UsageError: ``count`` is not from 0 to ``total``.
@@ -127,7 +129,7 @@ def binomial_interval(count: int, total: int, level: float = 0.95) -> Interval:
 
 
 def _binomial_share(count: int, total: int, probability: float) -> float:
-    """The share at which at most ``count`` of ``total`` have ``probability``; falls with it."""
+    """The share at which at most ``count`` of ``total`` has this probability; it falls with it."""
     log_factorial = np.append(0.0, np.cumsum(np.log(np.arange(1, total + 1))))
     k = np.arange(count + 1)
     log_ways = log_factorial[total] - log_factorial[k] - log_factorial[total - k]
@@ -142,9 +144,9 @@ def _binomial_share(count: int, total: int, probability: float) -> float:
 def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interval:
     """Events per unit of exposure (hours) with the exact interval of a Poisson rate.
 
-    Garwood, "Fiducial Limits for the Poisson Distribution" (Biometrika 1936): the rates that a
-    count as high, or as low, would not be a surprise for. None in ten hours: 0 (0 to 0.37) an hour.
-    All ``nan`` without exposure.
+    Garwood, "Fiducial Limits for the Poisson Distribution" (Biometrika 1936): the rates for which
+    neither so high a count nor so low a one is improbable. None in ten hours: 0 (0 to 0.37) an
+    hour. All ``nan`` without exposure.
     """
     if not exposure > 0:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -154,7 +156,7 @@ def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interv
 
 
 def _poisson_mean(count: int, probability: float) -> float:
-    """The mean at which at most ``count`` events have ``probability``; it falls with the mean."""
+    """The mean at which at most ``count`` events have this probability; it falls with it."""
     k = np.arange(count + 1)
     log_factorial = np.append(0.0, np.cumsum(np.log(k[1:])))
 
@@ -165,7 +167,7 @@ def _poisson_mean(count: int, probability: float) -> float:
 
 
 def _bisect(enough: Callable[[float], bool], low: float, high: float) -> float:
-    """From where on it is enough, between two numbers of which it is of the second; by halves."""
+    """The lowest number between ``low`` and ``high`` that is enough; ``high`` must be."""
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -1,4 +1,4 @@
-"""Scores of labelled videos -> how good the model is: frames, videos, events, false alarms."""
+"""Compute the metrics of a model from the scores of labelled videos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from oddframe.events import EventRule, find_events, match_events, smooth_frame_s
 from oddframe.metrics import LabelledScores, frame_metrics, roc_auc
 from oddframe.timeline import ScoreTrack
 
-# With fewer groups, resampling them says more of the resampling than of the model.
+# With fewer groups, resampling them does not give a meaningful interval.
 MIN_GROUPS = 5
 _DRAWS = 500
 
@@ -35,52 +35,56 @@ _Statistic = Callable[[Sequence[Sequence[VideoMetrics]]], float]
 def evaluate_scores(
     tracks: Sequence[ScoredVideo], rule: EventRule, protocol: FrameProtocol = "frames"
 ) -> Evaluation:
-    """Everything that labels and scores say of a model.
+    """All metrics that labels and scores give.
 
-    Frame figures stand on the videos whose truth is known: normal ones, in which nothing ever
-    happens, and abnormal ones with intervals. A video is called abnormal if it has an event, and
-    its score is its highest smoothed one. A true event is found if an event touches it. False
-    alarms are events that touch nothing true, an hour of time in which nothing happens.
+    Frame metrics use the videos with ground truth: normal ones, in which nothing happens, and
+    abnormal ones with intervals. A video is predicted to be abnormal if it has an event, and its
+    score is its highest smoothed score. A true event is found if an event touches it. False alarms
+    are events that touch no true event; their rate is per hour in which nothing happens.
 
     Args:
         tracks: Labelled videos with their scores.
-        rule: How scores become events.
-        protocol: What the frame figures stand on.
+        rule: The event rule.
+        protocol: What the frame metrics are computed on.
 
     Raises:
-        UsageError: no videos.
+        UsageError: there are no videos.
         InputError: a score is not finite.
     """
     if not tracks:
         raise UsageError("nothing to evaluate: no scored videos")
-    videos = tuple(_video(judged, judged.rule or rule, protocol) for judged in tracks)
-    timed = any(v.video.abnormal and v.truth is not None for v in videos)
+    videos = tuple(_video_metrics(scored, scored.rule or rule, protocol) for scored in tracks)
+    has_times = any(v.video.abnormal and v.truth is not None for v in videos)
     normal = [v for v in videos if not v.video.abnormal]
     classes, groups = defaultdict(list), defaultdict(list)
     for each in videos:
         classes[each.video.label].append(each)
         groups[each.video.group].append(each)
     members = list(groups.values())
-    whole = _metrics(videos, timed=timed)
-    true_events = whole.found + whole.missed
+    overall = _metrics(videos, has_times=has_times)
+    true_events = overall.found + overall.missed
     return Evaluation(
         protocol=protocol,
         rule=rule,
-        overall=whole,
-        classes={name: _class_metrics(classes[name], normal, timed) for name in sorted(classes)},
-        groups={name: _metrics(groups[name], timed=timed) for name in sorted(groups)},
+        overall=overall,
+        classes={
+            name: _class_metrics(classes[name], normal, has_times) for name in sorted(classes)
+        },
+        groups={name: _metrics(groups[name], has_times=has_times) for name in sorted(groups)},
         videos=videos,
-        frame_auc=_interval(members, lambda drawn: _frame_auc(_flatten(drawn))) if timed else None,
-        video_auc=_interval(members, lambda drawn: _video_auc(_flatten(drawn))),
+        frame_auc=_interval(members, lambda sample: _frame_auc(_flatten(sample)))
+        if has_times
+        else None,
+        video_auc=_interval(members, lambda sample: _video_auc(_flatten(sample))),
         accuracy=_share(
-            whole.confusion.correct,
+            overall.confusion.correct,
             len(videos),
-            _interval(members, lambda drawn: _confusion(_flatten(drawn)).accuracy),
+            _interval(members, lambda sample: _confusion(_flatten(sample)).accuracy),
         ),
         events_found=_share(
-            whole.found,
+            overall.found,
             true_events,
-            _interval(members, lambda drawn: _share_found(_flatten(drawn))),
+            _interval(members, lambda sample: _share_found(_flatten(sample))),
         )
         if true_events
         else None,
@@ -88,10 +92,11 @@ def evaluate_scores(
 
 
 def official_scores(track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledScores:
-    """Scores as published figures are computed: repeated, not averaged, and without the tail.
+    """Scores as in published code: repeated, not averaged, and without the last frames.
 
-    Each snippet's score stands for the ticks from its start to the next one's, 16 in the published
-    setting; ticks after the last whole snippet are dropped. Rows are snippets with weights.
+    Each snippet's score stands for the ticks from its start to that of the next one, 16 in the
+    published setting; ticks after the last whole snippet are dropped. The result has one row for
+    each snippet and label, weighted by the number of ticks.
 
     Args:
         track: Scores of one video.
@@ -109,8 +114,8 @@ def official_scores(track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledSco
     return LabelledScores(rows[kept], np.tile(track.scores[whole], 2)[kept], weights[kept])
 
 
-def _video(judged: ScoredVideo, rule: EventRule, protocol: FrameProtocol) -> VideoMetrics:
-    video, track = judged.video, judged.track
+def _video_metrics(scored: ScoredVideo, rule: EventRule, protocol: FrameProtocol) -> VideoMetrics:
+    video, track = scored.video, scored.track
     events = find_events(track, rule)
     known = video.truth if video.abnormal else GroundTruth(())
     frames = None
@@ -136,14 +141,16 @@ def _video(judged: ScoredVideo, rule: EventRule, protocol: FrameProtocol) -> Vid
     )
 
 
-def _metrics(videos: Sequence[VideoMetrics], *, timed: bool) -> Metrics:
+def _metrics(videos: Sequence[VideoMetrics], *, has_times: bool) -> Metrics:
     matches = [v.match for v in videos if v.match is not None]
     alarms = [v.false_alarms for v in videos]
     return Metrics(
         videos=len(videos),
         abnormal=sum(v.video.abnormal for v in videos),
         hours=sum(v.track.timebase.covered_s for v in videos) / 3600,
-        frames=frame_metrics([v.frames for v in videos if v.frames is not None]) if timed else None,
+        frames=frame_metrics([v.frames for v in videos if v.frames is not None])
+        if has_times
+        else None,
         video_auc=_video_auc(videos),
         confusion=_confusion(videos),
         found=sum(match.found for match in matches),
@@ -154,12 +161,12 @@ def _metrics(videos: Sequence[VideoMetrics], *, timed: bool) -> Metrics:
 
 
 def _class_metrics(
-    videos: Sequence[VideoMetrics], normal: Sequence[VideoMetrics], timed: bool
+    videos: Sequence[VideoMetrics], normal: Sequence[VideoMetrics], has_times: bool
 ) -> Metrics:
-    own = _metrics(videos, timed=timed)
+    own = _metrics(videos, has_times=has_times)
     if not own.abnormal:
         return own
-    against = _metrics([*videos, *normal], timed=timed)
+    against = _metrics([*videos, *normal], has_times=has_times)
     return replace(own, frames=against.frames, video_auc=against.video_auc)
 
 
@@ -194,10 +201,10 @@ def _share_found(videos: Sequence[VideoMetrics]) -> float:
 
 
 def _share(count: int, total: int, resampled: Interval | None) -> Interval:
-    """A share with its exact interval, widened to ``resampled`` where that reaches further.
+    """A share with its exact interval, widened to ``resampled`` where that is wider.
 
-    The exact interval takes videos for independent; those of one group are not, which resampling
-    groups shows. But resampling alone would say of 12 of 12 that it can be nothing else.
+    The exact interval assumes that videos are independent; those of one group are not, which
+    resampling groups shows. But resampling alone would find no uncertainty in 12 of 12.
     """
     exact = binomial_interval(count, total)
     if resampled is None:

@@ -44,7 +44,7 @@ def score_videos(
 
     def score(video: LabelledVideo, check_cancelled: CancelCheck) -> ScoreTrack:
         return detector.score(
-            _features(detector, video, store, check_cancelled, masks.of(video.path))
+            _features(detector, video, store, check_cancelled, masks.for_video(video.path))
         )
 
     def on_done(done: int, _: LabelledVideo) -> None:

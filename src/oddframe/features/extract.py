@@ -124,7 +124,7 @@ def extract(
     fresh: bool = False,
     progress: ProgressCallback | None = None,
     on_result: ResultCallback | None = None,
-    on_message: MessageCallback | None = None,
+    message: MessageCallback = ignore_message,
 ) -> ExtractionSummary:
     """Compute the features of videos and keep them in a feature store.
 
@@ -180,7 +180,7 @@ def extract(
         progress: Called with (bytes of video done, bytes of all videos, what is being done).
         on_result: Called with the result of each video when it is finished, and the estimated
             seconds left (None: unknown, or none is left).
-        on_message: Called with lines for the user, for example about videos that are left out.
+        message: Called with lines for the user, for example about videos that are left out.
 
     Raises:
         UsageError: the arguments contradict each other, or a backbone, engine or device is not
@@ -215,14 +215,13 @@ def extract(
     limits = decoding_limits()
     limits = DecodingLimits(memory_bytes or limits.memory_bytes, timeout_s or limits.timeout_s)
     texts = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
-    on_message = on_message or ignore_message
     if cluster is None:
-        return _extract_locally(texts, request, limits, jobs or 1, progress, on_result, on_message)
+        return _extract_locally(texts, request, limits, jobs or 1, progress, on_result, message)
     from oddframe.features.cluster.run import open_cluster_run
 
     with open_cluster_run(texts, str(store), None if out is None else str(out)) as run:
         tracker = ProgressTracker(run.sizes, progress, on_result)
-        results = run.extract(cluster, request, limits, jobs, tracker, on_message)
+        results = run.extract(cluster, request, limits, jobs, tracker, message)
         return _record(results, run.recorder, tracker, str(store))
 
 
@@ -233,7 +232,7 @@ def _extract_locally(
     jobs: int,
     progress: ProgressCallback | None,
     on_result: ResultCallback | None,
-    on_message: MessageCallback,
+    message: MessageCallback,
 ) -> ExtractionSummary:
     precision = choose_runtime(request.engine, request.device, request.precision).precision
     specs = [template.spec(precision) for template in request.templates]
@@ -244,16 +243,16 @@ def _extract_locally(
         partial(append_entries, request.store),
         None if request.out is None else partial(append_entries, request.out),
     )
-    paths = find_recordings(inputs, on_message)
+    paths = find_recordings(inputs, message)
     stems = unique_stems(paths)
     previous = previous_outputs([] if request.out is None else read_entries(request.out), stems)
     videos = [VideoJob(path, stem, previous[stem]) for path, stem in zip(paths, stems, strict=True)]
-    on_message(
+    message(
         f"{len(videos)} videos, {', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
         f"into {request.store}"
     )
     tracker = ProgressTracker([video_size(path) for path in paths], progress, on_result)
-    results = extract_locally(videos, request, limits, jobs, tracker, on_message)
+    results = extract_locally(videos, request, limits, jobs, tracker, message)
     return _record(results, recorder, tracker, str(request.store))
 
 
@@ -270,12 +269,12 @@ def _record(
     return ExtractionSummary(store, ordered, tracker.frames, tracker.seconds)
 
 
-def find_recordings(inputs: Sequence[str], on_message: MessageCallback) -> list[Path]:
+def find_recordings(inputs: Sequence[str], message: MessageCallback) -> list[Path]:
     """The videos that ``inputs`` name, without annotated videos and previews of oddframe itself.
 
     Args:
         inputs: Videos, folders and patterns; see ``find_videos``.
-        on_message: Called with a line if videos are left out.
+        message: Called with a line if videos are left out.
 
     Raises:
         InputError: oddframe has written all of them.
@@ -288,7 +287,7 @@ def find_recordings(inputs: Sequence[str], on_message: MessageCallback) -> list[
     line = f"{generated[0]}{more}: written by oddframe itself"
     if len(generated) == len(found):
         raise InputError(f"{line}; name the videos that it was made of")
-    on_message(f"left out: {line}")
+    message(f"left out: {line}")
     return [path for path in found if path not in generated]
 
 

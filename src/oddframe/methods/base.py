@@ -11,10 +11,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
@@ -31,7 +32,13 @@ MAX_LAYERS = 64  # Layers, and iterations.
 class MethodConfig(BaseModel):
     """Base of a method's settings: immutable, and an unknown field is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+
+def renamed_field(default: Any, *, name: str, old: str, **limits: Any) -> Any:
+    """A config field that had another name: ``name`` and ``old`` are read, ``old`` is written."""
+    names = AliasChoices(name, old)
+    return Field(default=default, validation_alias=names, serialization_alias=old, **limits)
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         closed_form: Whether it is fitted at once, without optimiser steps; ``loss`` is not called.
         backbones: The only backbones whose features it reads, the default one first. Such
             features are grey frames, which are never standardised. Empty: it reads any features.
+        league_config: Settings in the league; empty: the default ones, which train fast enough.
         supports_microbatches: Whether a batch of as many normal as abnormal bags may be split to
             save memory. Then the loss must be the mean of the losses of the parts, where the i-th
             normal and the i-th abnormal bag stay together, and no layer may mix bags.
@@ -156,6 +164,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     supervision: Supervision
     closed_form: bool = False
     backbones: tuple[str, ...] = ()
+    league_config: Mapping[str, Any] = MappingProxyType({})
     supports_microbatches: bool = False
 
     @property

@@ -1,219 +1,82 @@
-"""One training of a grid: bags, steps, figures, and what is kept of it.
+"""One training of a grid: bags, steps, figures, and the record that is kept of it.
 
-How a training goes, kept beside its checkpoint: one that was killed goes on with all of it.
+Beside its checkpoint lies the history of the training so far, so that a killed training resumes
+with all of it.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
 
-from oddframe._utils.files import json_text, translate_os_errors, write_bytes, write_text
+from oddframe._utils.files import translate_os_errors, write_bytes
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.research.benchmarks import FALSE_ALARMS_PER_HOUR, handed
-from oddframe.research.fold_figures import Figures, figures
-from oddframe.research.protocol import (
-    FoldResult,
-    Protocol,
+from oddframe.research.benchmark import FALSE_ALARMS_PER_HOUR
+from oddframe.research.clips import SplicedVideo
+from oddframe.research.fold_figures import Figure, FoldFigures, compute_fold_figures
+from oddframe.research.fold_training import (
     Scorer,
-    fitted,
-    scored,
-    scorer_of,
-    seed_of,
+    fit_bags,
+    make_test_videos,
+    network_scorer,
+    score_part,
     training_bags,
-    videos_of,
 )
+from oddframe.research.protocol import BenchmarkProtocol, TrainTestPart
 from oddframe.research.provenance import (
-    code,
-    digest_of,
+    current_code,
+    facts_digest,
     protocol_facts,
     training_facts,
 )
 from oddframe.research.records import (
     BestOnTest,
     Cost,
-    Learning,
-    Training,
-    figures_from,
-    read_record,
+    LossCurves,
+    RecordFormat,
+    TrainingRecord,
+    read_training,
     write_training,
 )
-from oddframe.research.splice import Spliced
-from oddframe.research.splits import Part
 from oddframe.timeline import FloatArray
 from oddframe.training.config import TrainConfig
 
-KIND, SCHEMA = "oddframe course", 1
 # Steps between two checkpoints.
-KEEP_EVERY = 100
-_MOST_POINTS = 100
-
-
-class Course:
-    """The terms of the loss, the looks at the test set and the time that a training took so far.
-
-    It is written before each checkpoint, so what is kept reaches at least as far as that. A
-    checkpoint of other code, or of a training that looked at the test set otherwise, is removed:
-    such a training begins anew.
-
-    Attributes:
-        total: Steps in all.
-        terms: Of the loss, a number a step.
-        looks: Figures on the test set by step.
-
-    Args:
-        record: Where the record of the training will be.
-        looking: Whether the test set is looked at on the way.
-
-    Raises:
-        OddframeError: a checkpoint that cannot be gone on from cannot be removed.
-    """
-
-    def __init__(self, record: Path, *, looking: bool):
-        self.path, self.checkpoint = record.with_suffix(".course"), checkpoint_path(record)
-        self.total = 0
-        self.terms: dict[str, list[float]] = defaultdict(list)
-        self.looks: dict[int, Figures] = {}
-        self._looking = looking
-        self._earlier = self._read() if self.checkpoint.exists() else {}
-        if not self._earlier:
-            discard(record)
-        self._clock = float(self._earlier.get("seconds", 0.0)) - time.monotonic()
-        self._processor = float(self._earlier.get("processor_s", 0.0)) - time.process_time()
-
-    @property
-    def seconds(self) -> float:
-        """By the clock, what earlier processes took included."""
-        return self._clock + time.monotonic()
-
-    @property
-    def processor_s(self) -> float:
-        """Of processor time, likewise."""
-        return self._processor + time.process_time()
-
-    def step(self, step: int, total: int, loss: Loss) -> None:
-        """A step was taken."""
-        if step == 1:  # A collapsed training begins once more.
-            self.terms.clear()
-            self.looks.clear()
-        elif not self.total:
-            self._take_up(step - 1)
-        self.total = total
-        for name, term in {"loss": loss.total, **loss.terms}.items():
-            self.terms[name].append(float(term.detach()))
-        if step % KEEP_EVERY == 0 and step < total:
-            self._keep()
-
-    def look(self, step: int, figures: Figures) -> None:
-        """What the network gives on the test set after this step."""
-        self.looks[step] = figures
-        if step % KEEP_EVERY == 0:
-            self._keep()
-
-    def learning(self) -> Learning:
-        """At most a hundred points, each the mean since the one before."""
-        if not self.total:  # Not trained by steps.
-            return Learning((), {})
-        parts = np.array_split(np.arange(self.total), min(self.total, _MOST_POINTS))
-        means = {
-            name: tuple(float(np.mean(np.take(values, part))) for part in parts)
-            for name, values in self.terms.items()
-        }
-        return Learning(tuple(int(part[-1]) + 1 for part in parts), means)
-
-    def best(self, lead: str) -> BestOnTest:
-        """The first of the steps that do best on the test set by the figure ``lead``."""
-        values = {step: float(getattr(f, lead)) for step, f in self.looks.items()}
-        step = max(values, key=lambda each: (np.nan_to_num(values[each], nan=-1.0), -each))
-        return BestOnTest(lead, step, self.looks[step], tuple(values), tuple(values.values()))
-
-    def _keep(self) -> None:
-        data = {
-            "kind": KIND,
-            "schema": SCHEMA,
-            "code": code().sha256,
-            "looking": self._looking,
-            "seconds": self.seconds,
-            "processor_s": self.processor_s,
-            "terms": self.terms,
-            "looks": {step: asdict(figures) for step, figures in self.looks.items()},
-        }
-        write_text(self.path, json_text(data))
-
-    def _read(self) -> Mapping[str, Any]:
-        try:
-            data = read_record(self.path, "how a training goes", KIND, SCHEMA, _parsed)
-        except InputError:
-            return {}
-        fits = (data["code"], data["looking"]) == (code().sha256, self._looking)
-        return data if fits else {}
-
-    def _take_up(self, done: int) -> None:
-        """What was kept of the first ``done`` steps; what was done after the checkpoint goes."""
-        for name, values in self._earlier["terms"].items():
-            self.terms[name] = values[:done]
-        looks: Mapping[int, Figures] = self._earlier["looks"]
-        self.looks = {step: figures for step, figures in looks.items() if step <= done}
-
-
-def checkpoint_path(record: Path) -> Path:
-    """Where the checkpoint of a training is kept while it runs."""
-    return record.with_suffix(".checkpoint")
-
-
-def discard(record: Path) -> None:
-    """Remove what is kept of a training on its way.
-
-    Raises:
-        OddframeError: it cannot be removed.
-    """
-    for path in (checkpoint_path(record), record.with_suffix(".course")):
-        with translate_os_errors(path):
-            path.unlink(missing_ok=True)
-
-
-def _parsed(data: dict[str, Any]) -> dict[str, Any]:
-    data["terms"] = {
-        name: [math.nan if value is None else float(value) for value in values]
-        for name, values in data["terms"].items()
-    }
-    data["looks"] = {int(step): figures_from(each) for step, each in data["looks"].items()}
-    return data
-
-
-# As UR-DMU's authors look at the test set: every 10 steps, from step 20 on.
-LOOK_EVERY, LOOK_FROM = 10, 20
+CHECKPOINT_EVERY = 100
+# As UR-DMU's authors test their network: every 10 steps, from step 20 on.
+TEST_EVERY, TEST_FROM = 10, 20
+_MAX_POINTS = 100
+# ".course" was the ending of the history's file before.
+_UNFINISHED = (".checkpoint", ".history", ".course")
 
 
 @dataclass(frozen=True)
-class Setting:
+class GridSetting:
     """What all trainings of a grid share.
 
     Attributes:
         dataset: Name of the data set.
         protocol: Splits and test videos.
-        lead: The figure that comes first.
-        features_sha256: Of all that is learned from and tested on.
-        folder: Where trainings are kept.
-        device: Where they run.
-        best_on_test: Look at the test set on the way, too.
+        lead: The leading figure.
+        features_sha256: Digest of the features that are trained and tested on.
+        folder: Folder of the records.
+        device: Where trainings run.
+        best_on_test: Whether networks are tested during the training, too.
     """
 
     dataset: str
-    protocol: Protocol
+    protocol: BenchmarkProtocol
     lead: str
     features_sha256: str
     folder: Path
@@ -222,132 +85,284 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One training: a config on one part, and the first row that wants it, in words."""
+class GridTask:
+    """One training: a configuration on one part, with the name of the row that it is for."""
 
     name: str
     config: TrainConfig
     repeat: int
     fold: int
 
+    @property
+    def part_id(self) -> tuple[int, int]:
+        """Repeat and fold."""
+        return self.repeat, self.fold
 
-def training_digest(config: TrainConfig, setting: Setting) -> str:
-    """sha256 (hex) of all that trainings of ``config`` depend on, but for their repeat and fold."""
-    return digest_of({
+
+def training_digest(config: TrainConfig, setting: GridSetting) -> str:
+    """sha256 (hex) of everything that trainings by ``config`` depend on, except repeat and fold."""
+    return facts_digest({
         "training": training_facts(config),
-        "protocol": protocol_facts(handed(config, setting.protocol)),
+        "protocol": protocol_facts(setting.protocol.for_config(config)),
         "dataset": setting.dataset,
         "features": setting.features_sha256,
     })  # fmt: skip
 
 
-def record_path(task: Task, setting: Setting) -> Path:
-    """Where the record of a training is, or would be: the same training has the same path."""
+def record_path(task: GridTask, setting: GridSetting) -> Path:
+    """Where the record of a training is or would be; equal trainings have equal paths."""
     digest = training_digest(task.config, setting)
     folder = setting.folder / f"{task.config.method.name}-{digest[:12]}"
     return folder / f"r{task.repeat}f{task.fold}.json"
 
 
 def weights_path(record: Path) -> Path:
-    """Where the network of a training is, if it was kept: that of the first part."""
+    """Where the network of a training is; only networks of the first part are kept."""
     return record.with_suffix(".safetensors")
 
 
-def train(task: Task, part: Part, setting: Setting) -> Training:
-    """Train, test, and write the record at once; of the first part, the network beside it.
+def checkpoint_path(record: Path) -> Path:
+    """Where the checkpoint of a training is while it runs."""
+    return record.with_suffix(".checkpoint")
 
-    A checkpoint lies beside it meanwhile: killed, the same training goes on from there.
 
-    The config's seed is that of weights, noise and order, moved on from part to part; splits and
-    joined videos are the protocol's, whatever that seed is.
+def find_training(task: GridTask, setting: GridSetting) -> TrainingRecord | None:
+    """The record of a training; None if there is none, or it lacks what is asked for."""
+    path = record_path(task, setting)
+    if not path.exists():
+        return None
+    try:
+        found = read_training(path)
+    except InputError:  # Of an older version, or damaged: the training is repeated.
+        return None
+    return None if setting.best_on_test and found.best_on_test is None else found
+
+
+def discard_unfinished(record: Path) -> None:
+    """Remove checkpoint and history of an unfinished training.
+
+    Raises:
+        OddframeError: one cannot be removed.
+    """
+    for suffix in _UNFINISHED:
+        path = record.with_suffix(suffix)
+        with translate_os_errors(path):
+            path.unlink(missing_ok=True)
+
+
+def remove_records(tasks: Sequence[GridTask], setting: GridSetting) -> None:
+    """Remove records, checkpoints and histories of these trainings, so that they are repeated.
+
+    Raises:
+        OddframeError: one cannot be removed.
+    """
+    for task in tasks:
+        path = record_path(task, setting)
+        with translate_os_errors(path):
+            path.unlink(missing_ok=True)
+        discard_unfinished(path)
+
+
+@dataclass
+class _History:
+    """What the file of a ``TrainingHistory`` holds."""
+
+    code: str
+    best_on_test: bool
+    seconds: float = 0.0
+    processor_s: float = 0.0
+    terms: dict[str, list[Figure]] = field(default_factory=lambda: defaultdict(list))
+    tests: dict[int, FoldFigures] = field(default_factory=dict)
+
+
+_HISTORY_FORMAT = RecordFormat(_History, "oddframe training history", 1, "a training's history")
+
+
+class TrainingHistory:
+    """The losses, the figures on the test set and the time of a training so far.
+
+    It is written before each checkpoint, so that it reaches at least as far. A checkpoint of other
+    code, or of a training that was tested at other steps, is removed: that training starts again.
+
+    Attributes:
+        checkpoint: Path of the checkpoint.
+        total: Number of steps of the whole training.
+
+    Args:
+        record: Where the record of the training will be.
+        best_on_test: Whether the network is tested during the training.
+
+    Raises:
+        OddframeError: a checkpoint that cannot be resumed from cannot be removed.
+    """
+
+    def __init__(self, record: Path, *, best_on_test: bool):
+        self.checkpoint = checkpoint_path(record)
+        self.total = 0
+        self._path = record.with_suffix(".history")
+        self._history = _History(current_code().sha256, best_on_test)
+        self._earlier = self._read() if self.checkpoint.exists() else None
+        if self._earlier is None:
+            discard_unfinished(record)
+        earlier = self._earlier or self._history
+        self._start = time.monotonic() - earlier.seconds
+        self._processor_start = time.process_time() - earlier.processor_s
+
+    @property
+    def seconds(self) -> float:
+        """Duration, including that of earlier processes."""
+        return time.monotonic() - self._start
+
+    @property
+    def processor_s(self) -> float:
+        """Processor time, including that of earlier processes."""
+        return time.process_time() - self._processor_start
+
+    def add_step(self, step: int, total: int, loss: Loss) -> None:
+        """Add the loss of a step."""
+        terms = self._history.terms
+        if step == 1:  # A training that collapsed starts again.
+            terms.clear()
+            self._history.tests.clear()
+        elif not self.total and self._earlier is not None:
+            # Steps after the checkpoint are repeated.
+            terms |= {name: each[: step - 1] for name, each in self._earlier.terms.items()}
+            tests = self._earlier.tests.items()
+            self._history.tests = {at: figures for at, figures in tests if at < step}
+        self.total = total
+        for name, term in {"loss": loss.total, **loss.terms}.items():
+            terms[name].append(float(term.detach()))
+        if step % CHECKPOINT_EVERY == 0 and step < total:
+            self._write()
+
+    def add_test(self, step: int, figures: FoldFigures) -> None:
+        """Add the figures on the test set after a step."""
+        self._history.tests[step] = figures
+        if step % CHECKPOINT_EVERY == 0:
+            self._write()
+
+    def loss_curves(self) -> LossCurves:
+        """At most a hundred points, each the mean since the point before."""
+        if not self.total:  # Not trained by steps.
+            return LossCurves((), {})
+        parts = np.array_split(np.arange(self.total), min(self.total, _MAX_POINTS))
+        means = {
+            name: tuple(float(np.mean(np.take(values, part))) for part in parts)
+            for name, values in self._history.terms.items()
+        }
+        return LossCurves(tuple(int(part[-1]) + 1 for part in parts), means)
+
+    def best_on_test(self, lead: str) -> BestOnTest:
+        """The step with the best figure ``lead`` on the test set, the first one of equals."""
+        tests = self._history.tests
+        values = {step: float(getattr(figures, lead)) for step, figures in tests.items()}
+        step = max(values, key=lambda each: (np.nan_to_num(values[each], nan=-1.0), -each))
+        return BestOnTest(lead, step, tests[step], tuple(values), tuple(values.values()))
+
+    def _write(self) -> None:
+        self._history.seconds, self._history.processor_s = self.seconds, self.processor_s
+        _HISTORY_FORMAT.write(self._path, self._history)
+
+    def _read(self) -> _History | None:
+        try:
+            found = _HISTORY_FORMAT.read(self._path)
+        except InputError:
+            return None
+        now = self._history
+        same = (found.code, found.best_on_test) == (now.code, now.best_on_test)
+        return found if same else None
+
+
+def train_task(task: GridTask, part: TrainTestPart, setting: GridSetting) -> TrainingRecord:
+    """Train, test, and write the record; for the first part, also the network.
+
+    The training resumes from its checkpoint if it was killed before.
+
+    The config's seed is that of weights, noise and order, and is another one for each part; splits
+    and spliced videos depend on the protocol's seed only.
 
     Raises:
         OddframeError: a term of the loss is not finite, or the record cannot be written.
     """
-    began = time.monotonic()
-    config, protocol = task.config, handed(task.config, setting.protocol)
-    drawn = seed_of(part, protocol)
-    seed = config.recipe.seed + drawn
-    bags = training_bags(part.train, protocol, drawn)
-    test = _Test(part, videos_of(part, protocol), protocol, config, bags[0].tiles > 1)
+    start = time.monotonic()
+    config, protocol = task.config, setting.protocol.for_config(task.config)
+    part_seed = protocol.part_seed(part)
+    seed = config.recipe.seed + part_seed
+    bags = training_bags(part.train, protocol, part_seed)
+    test = _Test(part, make_test_videos(part, protocol), protocol, config, bags[0].tiles > 1)
     path = record_path(task, setting)
-    prepared_s, last = time.monotonic() - began, config.full_recipe().steps
-    course = Course(path, looking=setting.best_on_test)
+    prepared_s, last = time.monotonic() - start, config.full_recipe().steps
+    history = TrainingHistory(path, best_on_test=setting.best_on_test)
 
-    def look(step: int, network: ModelNetwork) -> None:
-        if step >= LOOK_FROM or step == last:
-            course.look(step, test.figures(network))
+    def test_network(step: int, network: ModelNetwork) -> None:
+        if step >= TEST_FROM or step == last:
+            history.add_test(step, test.figures(network_scorer(network, tiled=test.tiled)))
 
-    done = fitted(
+    result = fit_bags(
         bags,
         config,
         seed,
         device=setting.device,
-        checkpoint=course.checkpoint,
-        checkpoint_every=KEEP_EVERY,
-        on_step=course.step,
-        on_network=look if setting.best_on_test else None,
-        network_every=LOOK_EVERY,
+        checkpoint=history.checkpoint,
+        checkpoint_every=CHECKPOINT_EVERY,
+        on_step=history.add_step,
+        on_network=test_network if setting.best_on_test else None,
+        network_every=TEST_EVERY,
     )
-    trained_s = course.processor_s
-    watch = Watch(scorer_of(done.network, tiled=test.tiled))
-    found = test.figures_of(watch)
-    cost = Cost(
-        _numbers(done.network.network),
-        round(trained_s, 2),
-        round(watch.hour(test.videos), 2),
-        setting.device,
-    )
-    if (task.repeat, task.fold) == (0, 0):  # Pictures show it. Before the record that is its own.
-        state = {
-            name: t.detach().cpu().contiguous() for name, t in done.network.state_dict().items()
-        }
+    training_s = history.processor_s
+    scorer = _TimedScorer(network_scorer(result.network, tiled=test.tiled))
+    figures = test.figures(scorer)
+    if task.part_id == (0, 0):  # Figures show this network. Written before its record.
+        tensors = result.network.state_dict().items()
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
         write_bytes(weights_path(path), save(state))
-    training = Training(
+    training = TrainingRecord(
         dataset=setting.dataset,
-        figures=found,
-        steps=course.total,
+        figures=figures,
+        steps=history.total,
         seed=seed,
         config=config.with_recipe(seed=seed).model_dump(mode="json"),
         facts=training_facts(config),
         protocol=protocol_facts(protocol),
         features_sha256=setting.features_sha256,
-        code=code(),
+        code=current_code(),
         torch=torch.__version__,
         device=setting.device,
         threads=torch.get_num_threads(),
-        seconds=round(prepared_s + course.seconds, 1),
-        learning=course.learning(),
-        warnings=done.warnings,
-        best_on_test=course.best(setting.lead) if setting.best_on_test else None,
-        cost=cost,
+        seconds=round(prepared_s + history.seconds, 1),
+        learning=history.loss_curves(),
+        warnings=result.warnings,
+        best_on_test=history.best_on_test(setting.lead) if setting.best_on_test else None,
+        cost=Cost(
+            _count_parameters(result.network.network),
+            round(training_s, 2),
+            round(scorer.ms_per_hour(test.videos), 2),
+            setting.device,
+        ),
     )
     write_training(path, training)
-    discard(path)
+    discard_unfinished(path)
     return training
 
 
 @dataclass(frozen=True)
 class _Test:
-    """What a network is tested on."""
+    """The test part of a training."""
 
-    part: Part
-    videos: tuple[Spliced, ...]
-    protocol: Protocol
+    part: TrainTestPart
+    videos: tuple[SplicedVideo, ...]
+    protocol: BenchmarkProtocol
     config: TrainConfig
     tiled: bool
 
-    def figures(self, network: ModelNetwork) -> Figures:
-        """Those of what a network has learned by now."""
-        return self.figures_of(scorer_of(network, tiled=self.tiled))
-
-    def figures_of(self, scorer: Scorer) -> Figures:
-        """A threshold needs other folds: what depends on one is not defined here."""
-        result: FoldResult = scored(self.part, self.videos, scorer, self.protocol)
-        return figures((result,), self.config.events.rule(1.0), FALSE_ALARMS_PER_HOUR)[0]
+    def figures(self, scorer: Scorer) -> FoldFigures:
+        """The figures of a scorer; those that need a threshold are nan, for want of other folds."""
+        result = score_part(self.part, self.videos, scorer, self.protocol)
+        rule = self.config.events.rule(1.0)
+        return compute_fold_figures((result,), rule, FALSE_ALARMS_PER_HOUR)[0]
 
 
-class Watch:
+class _TimedScorer:
     """A scorer whose processor time is measured."""
 
     def __init__(self, scorer: Scorer):
@@ -356,21 +371,21 @@ class Watch:
         self._seconds = 0.0
 
     def __call__(self, array: AnyFeatures) -> FloatArray:
-        began = time.process_time()
+        start = time.process_time()
         scores = self._scorer(array)
-        self._seconds += time.process_time() - began
+        self._seconds += time.process_time() - start
         self._snippets += array.shape[1]
         return scores
 
-    def hour(self, videos: Sequence[Spliced]) -> float:
-        """Milliseconds that an hour of video such as these takes; 0 before anything is scored."""
+    def ms_per_hour(self, videos: Sequence[SplicedVideo]) -> float:
+        """Milliseconds for an hour of video like these; 0 before anything is scored."""
         clips = [clip for video in videos for clip in video.clips]
         snippets = sum(clip.timebase.n_snippets for clip in clips)
         hours = sum(clip.timebase.duration_s for clip in clips) / 3600
         return 1000 * self._seconds / max(1, self._snippets) * snippets / hours
 
 
-def _numbers(network: nn.Module) -> int:
-    """Of parameters; of a method without any, what it keeps in their place."""
+def _count_parameters(network: nn.Module) -> int:
+    """Number of parameters; of a method without any, of the values in its buffers."""
     learned = sum(p.numel() for p in network.parameters())
     return learned or sum(b.numel() for b in network.buffers())

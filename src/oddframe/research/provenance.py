@@ -1,4 +1,4 @@
-"""What a figure depends on, as digests: the code, the features, the protocol, the config."""
+"""What a figure depends on, as digests: the code, the features, the protocol, the configuration."""
 
 from __future__ import annotations
 
@@ -11,26 +11,37 @@ from pathlib import Path
 from typing import Any
 
 import oddframe
-from oddframe.research.protocol import Protocol
-from oddframe.research.splits import Draws, Folds, Given, Inner, Split
+from oddframe.research.protocol import (
+    BenchmarkProtocol,
+    ClipSplit,
+    Folds,
+    InnerFolds,
+    OwnSplit,
+    RandomDraws,
+)
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.features import VideoFeatures
 
 _PACKAGE = Path(oddframe.__file__).resolve().parent
-# What says or draws figures changes none.
-_NOT_COUNTED = ("cli", "outputs")
-# What records and digests call each way to split, whatever its class is called.
-_SPLIT_NAMES: dict[type, str] = {Folds: "Folds", Draws: "Draws", Given: "Given", Inner: "Inner"}
+# Folders whose code changes no figure.
+_WITHOUT_FIGURES = ("cli", "outputs")
+# Names of the splits in records and digests, whatever their classes are called.
+_SPLIT_NAMES: dict[type, str] = {
+    Folds: "Folds",
+    RandomDraws: "Draws",
+    OwnSplit: "Given",
+    InnerFolds: "Inner",
+}
 
 
 @dataclass(frozen=True)
-class Code:
-    """Which code made a figure.
+class CodeVersion:
+    """The code that computed a figure.
 
     Attributes:
-        version: Of oddframe.
-        commit: Of the source tree, empty where oddframe was installed without one.
-        sha256: Of the modules that figures depend on: what is not committed yet shows here.
+        version: Version of oddframe.
+        commit: Commit of the source tree; empty where oddframe was installed without one.
+        sha256: Digest of the modules that figures depend on; it shows uncommitted changes, too.
     """
 
     version: str
@@ -39,14 +50,14 @@ class Code:
 
 
 @lru_cache(maxsize=1)
-def code() -> Code:
-    """The code that runs."""
+def current_code() -> CodeVersion:
+    """The code that is running."""
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
-        inside = path.relative_to(_PACKAGE)
-        if inside.parts[0] not in _NOT_COUNTED:
-            digest.update(f"{inside.as_posix()}\0".encode() + path.read_bytes())
-    return Code(oddframe.__version__, _commit(_PACKAGE.parents[1]), digest.hexdigest())
+        module = path.relative_to(_PACKAGE)
+        if module.parts[0] not in _WITHOUT_FIGURES:
+            digest.update(f"{module.as_posix()}\0".encode() + path.read_bytes())
+    return CodeVersion(oddframe.__version__, _commit(_PACKAGE.parents[1]), digest.hexdigest())
 
 
 def _commit(tree: Path) -> str:
@@ -64,8 +75,8 @@ def _commit(tree: Path) -> str:
         return ""
 
 
-def features_digest(found: Sequence[VideoFeatures]) -> str:
-    """sha256 (hex) of what is learned from and tested on: contents, specs and labels, in order."""
+def videos_digest(found: Sequence[VideoFeatures]) -> str:
+    """sha256 (hex) of the features that are trained and tested on: contents, specs and labels."""
     digest = hashlib.sha256()
     for each in found:
         video = each.video
@@ -77,9 +88,10 @@ def features_digest(found: Sequence[VideoFeatures]) -> str:
 
 
 def training_facts(config: TrainConfig) -> dict[str, Any]:
-    """All of a config that a training depends on beside its features and its part.
+    """Everything in a configuration that a training depends on.
 
-    The method's settings are written out: two ways to say the same are the same.
+    All settings of the method are written out: two configurations that mean the same give the same
+    facts.
     """
     method, settings = config.chosen_method()
     recipe = asdict(config.full_recipe())
@@ -90,32 +102,33 @@ def training_facts(config: TrainConfig) -> dict[str, Any]:
         "recipe": recipe | others,
         "bags": config.bags.model_dump(mode="json"),
         "standardise": config.standardise,
-        "temper": config.temper,
+        "temper": config.temperature_scaling,
     }
 
 
-def protocol_facts(protocol: Protocol) -> dict[str, Any]:
-    """A protocol as JSON types, but for how often it is repeated."""
+def protocol_facts(protocol: BenchmarkProtocol) -> dict[str, Any]:
+    """A protocol as JSON types, without its number of repeats."""
     facts: dict[str, Any] = {}
     for name, value in vars(protocol).items():
         if name == "split":
             facts[name] = _split_facts(value)
         elif name != "repeats":
-            plain = is_dataclass(value) and not isinstance(value, type)
-            facts[name] = asdict(value) if plain else value
+            is_rule = is_dataclass(value) and not isinstance(value, type)
+            facts[name] = asdict(value) if is_rule else value
     return facts
 
 
-def _split_facts(split: Split) -> dict[str, Any]:
-    if isinstance(split, Given):
+def _split_facts(split: ClipSplit) -> dict[str, Any]:
+    name = _SPLIT_NAMES[type(split)]
+    if isinstance(split, OwnSplit):
         names = sorted(Path(test).name for test in split.test)
-        return {"split": _SPLIT_NAMES[Given], "test": len(names), "sha256": digest_of(names)}
+        return {"split": name, "test": len(names), "sha256": facts_digest(names)}
     facts = vars(split)
-    if isinstance(split, Inner):
+    if isinstance(split, InnerFolds):
         facts = facts | {"outer": _split_facts(split.outer)}
-    return {"split": _SPLIT_NAMES[type(split)], **facts}
+    return {"split": name, **facts}
 
 
-def digest_of(facts: Any) -> str:
+def facts_digest(facts: Any) -> str:
     """sha256 (hex) of JSON types."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

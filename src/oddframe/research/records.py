@@ -1,91 +1,105 @@
-"""One training of a table: what it gave, and all that it takes to make it again, as one file.
-
-Records as JSON files of a kind and a version.
-"""
+"""Records: JSON files of a kind and a version that hold one dataclass; the record of a training."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from oddframe._utils.files import json_text, open_regular_file, write_text
 from oddframe.errors import InputError
-from oddframe.research.fold_figures import Figures
-from oddframe.research.provenance import Code
+from oddframe.research.fold_figures import Figure, FoldFigures
+from oddframe.research.provenance import CodeVersion
 
-Record = TypeVar("Record")
+_RecordT = TypeVar("_RecordT")
 
 
-def read_record(
-    path: Path, what: str, kind: str, schema: int, make: Callable[[dict[str, Any]], Record]
-) -> Record:
-    """A record, made of what stands in its file beside kind and version.
+class RecordFormat(Generic[_RecordT]):
+    """How records of one type are read and written.
 
     Args:
-        path: The file.
-        what: What it is the record of, as the error says it.
-        kind: Its kind.
-        schema: Its version.
-        make: Makes it of JSON types.
-
-    Raises:
-        InputError: no such file, or not one of these.
+        record: The dataclass.
+        kind: Kind that the file names.
+        schema: Version of the format that the file names.
+        about: What is recorded, for error messages.
     """
-    try:
-        with open_regular_file(path) as file:
-            data = json.loads(file.read())
-        if (data.pop("kind"), data.pop("schema")) != (kind, schema):
-            raise ValueError("of another kind or version")
-        return make(data)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: not the record of {what} ({error})") from None
 
+    def __init__(self, record: type[_RecordT], kind: str, schema: int, about: str):
+        self.kind, self.schema, self.about = kind, schema, about
+        self._adapter = TypeAdapter(record)
 
-KIND, SCHEMA = "oddframe training", 1
+    def read(self, path: Path) -> _RecordT:
+        """The record in a file.
+
+        Raises:
+            InputError: the file does not exist, or holds something else.
+        """
+        try:
+            with open_regular_file(path) as file:
+                data = json.loads(file.read())
+            if (data["kind"], data["schema"]) != (self.kind, self.schema):
+                raise ValueError("of another kind or version")
+            return self._adapter.validate_python(data)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = str(error)
+        raise InputError(f"{path}: not the record of {self.about} ({reason})")
+
+    def write(self, path: Path, record: _RecordT) -> None:
+        """Write a file, whole or not at all; undefined figures are null.
+
+        Raises:
+            OddframeError: it cannot be written.
+        """
+        fields = self._adapter.dump_python(record, by_alias=True)
+        data = {"kind": self.kind, "schema": self.schema, **fields}
+        write_text(path, json_text(data, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
-class Learning:
-    """How a training went: steps, and the mean of every term of the loss since the step before."""
+class LossCurves:
+    """The loss during a training: steps, and the mean of each term since the step before."""
 
     steps: tuple[int, ...]
-    terms: Mapping[str, tuple[float, ...]]
+    terms: Mapping[str, tuple[Figure, ...]]
 
 
 @dataclass(frozen=True)
 class BestOnTest:
-    """The best step on the test set, as authors report it; only test labels can choose it.
+    """The best step on the test set, as authors report it; choosing it needs the test labels.
 
     Attributes:
-        chosen_by: The figure that was looked at.
-        step: The best one.
-        figures: What the network gives at that step.
-        steps: The steps that were looked at.
-        values: What each of them gave.
+        chosen_by: The figure that it is best by.
+        step: The best step.
+        figures: The network's figures after that step.
+        steps: The steps after which the network was tested.
+        values: The chosen figure after each of them.
     """
 
     chosen_by: str
     step: int
-    figures: Figures
+    figures: FoldFigures
     steps: tuple[int, ...]
-    values: tuple[float, ...]
+    values: tuple[Figure, ...]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method costs, in processor time: on a busy machine a clock would measure the others.
+    """What a method costs, in processor time: on a busy machine, the clock measures other work.
 
     Attributes:
-        parameters: Numbers that are learned, or kept in their place.
-        training_s: Seconds of processor time that training took, all threads together.
-        head_ms: Milliseconds of processor time that scoring an hour of video takes, from features.
-        device: Where both were measured; on a graphics card the processor only hands out the work.
+        parameters: Number of learned parameters, or of stored values of a method without any.
+        training_s: Processor seconds of the training, all threads together.
+        head_ms: Processor milliseconds for scoring an hour of video, given its features.
+        device: Where both were measured; on a graphics card the processor only starts the work.
     """
 
     parameters: int
@@ -95,43 +109,43 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Training:
-    """What one training gave.
+class TrainingRecord:
+    """The result of one training, and everything that is needed to repeat it.
 
     Attributes:
         dataset: Name of the data set.
-        figures: Of the network after the last step, on the test part; its repeat and fold.
-        steps: Steps that were taken.
-        seed: Of the weights, the noise and the bags.
+        figures: Of the network after the last step, on the test part; with repeat and fold.
+        steps: Number of steps.
+        seed: Seed of the weights, the noise and the bags.
         config: The whole configuration.
-        facts: What of it a training depends on, written out.
+        facts: What the training depends on of it, written out.
         protocol: How the data was split and tested.
-        features_sha256: Of what was learned from and tested on.
-        code: What made it.
+        features_sha256: Digest of the features that were trained and tested on.
+        code: The code that trained.
         torch: Version of PyTorch.
         device: Where it was trained.
-        threads: Threads it was given.
-        seconds: What it took, testing included.
-        learning: Terms of the loss.
-        warnings: What was noticed, a line each.
-        best_on_test: Only where that was asked for.
-        cost: What it took; not in records of older versions.
+        threads: Number of threads.
+        seconds: Time for training and testing.
+        learning: The loss during the training.
+        warnings: Warnings of the training, a line each.
+        best_on_test: Only if it was asked for.
+        cost: Processor time and parameters; older records have none.
     """
 
     dataset: str
-    figures: Figures
+    figures: FoldFigures
     steps: int
     seed: int
     config: Mapping[str, Any]
     facts: Mapping[str, Any]
     protocol: Mapping[str, Any]
     features_sha256: str
-    code: Code
+    code: CodeVersion
     torch: str
     device: str
     threads: int
     seconds: float
-    learning: Learning
+    learning: LossCurves
     warnings: tuple[str, ...] = ()
     best_on_test: BestOnTest | None = None
     cost: Cost | None = None
@@ -143,55 +157,10 @@ class Training:
 
     @property
     def fold(self) -> int:
-        """Number of the fold in it."""
+        """Number of the fold in the repeat."""
         return self.figures.fold
 
 
-def write_training(path: Path, training: Training) -> None:
-    """Write the file, whole or not at all; figures that are not defined are null.
+TRAINING_FORMAT = RecordFormat(TrainingRecord, "oddframe training", 1, "a training")
 
-    Raises:
-        OddframeError: it cannot be written.
-    """
-    data = {"kind": KIND, "schema": SCHEMA, **asdict(training)}
-    write_text(path, json_text(data, indent=1) + "\n")
-
-
-def read_training(path: Path) -> Training:
-    """Read it back.
-
-    Raises:
-        InputError: no such file, or not one of these.
-    """
-    return read_record(path, "a training", KIND, SCHEMA, _training)
-
-
-def _training(data: dict[str, Any]) -> Training:
-    best, learning = data["best_on_test"], data["learning"]
-    data |= {
-        "figures": figures_from(data["figures"]),
-        "code": Code(**data["code"]),
-        "learning": Learning(
-            tuple(learning["steps"]),
-            {name: _floats(values) for name, values in learning["terms"].items()},
-        ),
-        "warnings": tuple(data["warnings"]),
-        "best_on_test": None if best is None else _best(best),
-        "cost": Cost(**data["cost"]) if data.get("cost") else None,
-    }
-    return Training(**data)
-
-
-def _best(data: Mapping[str, Any]) -> BestOnTest:
-    figures, steps, values = figures_from(data["figures"]), tuple(data["steps"]), data["values"]
-    return BestOnTest(data["chosen_by"], data["step"], figures, steps, _floats(values))
-
-
-def figures_from(data: Mapping[str, Any]) -> Figures:
-    known = {f.name for f in fields(Figures)}
-    values: dict[str, Any] = {k: math.nan if v is None else v for k, v in data.items()}
-    return Figures(**{name: value for name, value in values.items() if name in known})
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(math.nan if value is None else float(value) for value in values)
+read_training, write_training = TRAINING_FORMAT.read, TRAINING_FORMAT.write

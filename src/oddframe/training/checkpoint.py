@@ -1,6 +1,7 @@
-"""A training run on disk: weights, optimiser, chance and place, so that it goes on bit by bit.
+"""The files of a training run: its checkpoints, and where logs, trials and models lie.
 
-Where a training run keeps what it makes.
+A checkpoint has weights, optimiser, random generators and sampler, so that a resumed training gives
+the same weights bit by bit.
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ State = dict[str, Tensor]
 
 
 class TrainingIdentity:
-    """What a training begins with: a checkpoint of another one is never taken up.
+    """A digest of what a training begins with, so that a checkpoint of another is never resumed.
 
-    All features are part of it. They are read when a digest is first asked for, those on disk a
-    part at a time.
+    All features are part of it. They are read when a digest is first needed; memory-mapped ones are
+    read in pieces.
     """
 
     def __init__(self, videos: Sequence[TrainingVideo], pretrained: ModelNetwork | None) -> None:
         self._videos, self._start = videos, pretrained
 
     def of(self, config: TrainConfig) -> str:
-        """sha256 (hex) of a training of this configuration.
+        """sha256 (hex) of a training with this configuration.
 
         Raises:
             InputError: features cannot be read.
@@ -77,16 +78,16 @@ class TrainingIdentity:
 
 @dataclass
 class Checkpoint:
-    """Everything that a run depends on after ``step`` steps.
+    """Everything that a training depends on after ``step`` steps.
 
     Attributes:
-        identity: Of its training, see ``TrainingIdentity``.
-        step: Steps that are done.
+        identity: The training's identity, see ``TrainingIdentity``.
+        step: Number of steps taken.
         weights: State dict of the network.
         average: State dict of the moving average; empty without one.
-        optimiser: Per parameter (by its index) and name, the optimiser's state.
-        random_state: State of PyTorch's generators, ``cpu`` and ``cuda``.
-        bags: Where the row of bags stands.
+        optimiser: The optimiser's state by parameter index and name.
+        random_state: States of PyTorch's random generators, ``cpu`` and ``cuda``.
+        bags: State of the bag sampler.
     """
 
     identity: str
@@ -99,7 +100,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write it atomically: after a kill the previous one is still there.
+    """Write a checkpoint atomically: if the process is killed, the previous one remains.
 
     Raises:
         OddframeError: it cannot be written.
@@ -128,10 +129,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read it back.
+    """Read a checkpoint.
 
     Raises:
-        InputError: it is missing, damaged, or not a checkpoint of this version.
+        InputError: it is missing, damaged, or was written by another version.
     """
     check_regular(path)
     try:
@@ -165,7 +166,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of a run, all beside its model file.
+    """The files of a training run, all beside its model file.
 
     Attributes:
         out: The model file, ``<name>.safetensors``.
@@ -179,28 +180,28 @@ class RunFiles:
 
     @property
     def folder(self) -> Path:
-        """What an interrupted run goes on from; gone when it is done."""
+        """What an interrupted run resumes from; removed when the run is done."""
         return self._beside("training")
 
     @property
     def trials(self) -> Path:
-        """What a search has tried."""
+        """The trials of a search."""
         return self.folder / "trials.jsonl"
 
     def checkpoint(self, name: str) -> Path:
-        """Of the training ``name``."""
+        """The checkpoint of the training ``name``."""
         return self.folder / f"{name}.checkpoint.safetensors"
 
     def model(self, name: str) -> Path:
-        """Of a finished training that is to be compared with others."""
+        """The model of a finished training that will be compared with others."""
         return self.folder / f"{name}.safetensors"
 
     def log(self, seed: int | None = None) -> Path:
-        """Loss terms of every step: of the training, or of one seed among several."""
+        """Loss terms of every step: of the training, or of one seed of several."""
         return self._beside("log.jsonl" if seed is None else f"seed-{seed}.log.jsonl")
 
     def make_folder(self) -> None:
-        """Make the folder that the model file lies in.
+        """Make the folder of the model file.
 
         Raises:
             OddframeError: it cannot be written to.
@@ -211,7 +212,7 @@ class RunFiles:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training into ``out``; ``<name>.lock`` is there meanwhile.
+        """Keep other processes from training into ``out``, by the file ``<name>.lock``.
 
         The operating system releases the lock when the process ends, however it ends.
 
@@ -234,7 +235,7 @@ class RunFiles:
             lock.release()
 
     def remove_progress(self) -> None:
-        """Remove what an interrupted run would go on from.
+        """Remove what an interrupted run would resume from.
 
         Raises:
             OddframeError: it cannot be removed.

@@ -1,11 +1,7 @@
-"""Configuration of a training run: sections of plain values, read from YAML.
+"""Configuration of a training: sections of plain values, read from YAML.
 
-Every key is checked. An unknown one is refused with its line and the nearest known one, so that a
-slip of the pen never trains with a default instead.
-
-Sections of a training configuration that say how a detector is chosen and measured.
-
-The section of a configuration that says how videos become features.
+Every key is checked. An unknown key is an error that names its line and the nearest known key, so
+that a typing error never trains with a default instead.
 """
 
 from __future__ import annotations
@@ -26,12 +22,12 @@ from oddframe.events import EventRule
 from oddframe.features.presets import get_preset
 from oddframe.methods.base import AnyMethod, Recipe
 from oddframe.methods.registry import DEFAULT_METHOD, get_method
+from oddframe.video.frame import ResamplingFilter
 from oddframe.video.snippets.crops import MAX_GRID_LINES, reorder_crops, with_regions, with_tiles
 from oddframe.video.snippets.transforms import (
     CropNames,
     JpegQuality,
     Preprocessing,
-    ResamplingFilter,
     SamplingRate,
     Size,
     SnippetFrames,
@@ -42,11 +38,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """Frozen, strict about its keys, every number finite.
-
-    A section as JSON is part of digests and model files: a field that is renamed keeps its old key
-    there (``serialization_alias``) and reads both (``validation_alias=AliasChoices(...)``).
-    """
+    """Base of all sections: frozen, without unknown keys, every number finite."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True
@@ -54,12 +46,13 @@ class Section(BaseModel):
 
 
 class CalibrationSection(Section):
-    """Which videos are kept from training, to set the threshold and to measure on.
+    """Which videos are held out, to set the threshold and to measure on.
 
     Attributes:
         share: Share of the videos, by whole groups; 0: none.
-        groups: These groups instead.
-        false_alarms_per_hour: What the threshold is set to on their normal videos.
+        groups: The names of groups to hold out instead.
+        false_alarms_per_hour: The rate of false alarms on their normal videos that the threshold is
+            set to.
     """
 
     share: float = Field(default=0.2, ge=0, le=0.5)
@@ -68,14 +61,14 @@ class CalibrationSection(Section):
 
 
 class SearchSection(Section):
-    """The grid that a search within a budget tries: every lr with every number of steps.
+    """The grid of a search within a time budget: every learning rate with every number of steps.
 
     Attributes:
-        lr: Learning rates, each times the configured one.
-        steps: Numbers of steps, each times the configured one.
-        mirrored: Try all of it with mirrored pictures in training, too.
-        folds: Folds of the training groups, each the validation part once: the whole grid on the
-            first, the better half of it on the next, and so on while the budget lasts.
+        lr: Factors of the configured learning rate.
+        steps: Factors of the configured number of steps.
+        mirrored: Also try all of them with mirrored pictures in training.
+        folds: Number of folds of the training groups. The whole grid is tried on the first fold,
+            the better half of it on the next, and so on while the budget lasts.
     """
 
     lr: tuple[Positive, ...] = Field(default=(1, 0.3, 3), min_length=1, max_length=32)
@@ -85,13 +78,12 @@ class SearchSection(Section):
 
 
 class EventSection(Section):
-    """How the model's scores become events; see ``EventRule``.
+    """How the model's scores become events; see ``EventRule`` for the other fields.
 
     Attributes:
-        threshold: Fixed instead of calibrated.
-        fast_threshold: The same of ``fast``, whose peaks are lower; none: as
-        ``threshold_for_rate``.
-        release: As a share of the threshold.
+        threshold: A fixed threshold; None: it is calibrated.
+        fast_threshold: That of the profile ``fast``, whose peaks are lower; None: as ``threshold``.
+        release: A share of the threshold.
     """
 
     threshold: float | None = Field(default=None, ge=0, le=1)
@@ -102,12 +94,12 @@ class EventSection(Section):
     merge_gap_s: float = Field(default=1.0, ge=0)
 
     def fixed_threshold(self, profile: str) -> float | None:
-        """The threshold of a profile; None: it is calibrated."""
+        """The fixed threshold of a profile; None: it is calibrated."""
         own = self.fast_threshold if profile == "fast" else None
         return self.threshold if own is None else own
 
     def rule(self, threshold: float) -> EventRule:
-        """The rule at ``threshold_for_rate``."""
+        """The event rule with this threshold."""
         return EventRule(
             threshold=threshold,
             release=self.release * threshold,
@@ -117,24 +109,24 @@ class EventSection(Section):
         )
 
 
-# Rows or columns.
+# Number of rows or columns.
 _Lines = Annotated[int, Field(ge=1, le=MAX_GRID_LINES)]
 Grid = tuple[_Lines, _Lines]
 MIRRORED = "_mirrored"
 
 
 class FeatureSection(Section):
-    """How videos become features; see ``Preprocessing`` for each field.
+    """How features are extracted from videos; see ``Preprocessing`` for the other fields.
 
-    What is left out is as the preset says, else as suits the backbone.
+    Fields that are left out have the value of the preset, or without one the backbone's default.
 
     Attributes:
         preset: ``ucf-crime`` or ``xd-violence``; see ``features/presets.py``.
-        backbone: Name in the registry, several with ``+`` between them, or the YAML of an ONNX
-            file.
-        crop_order: ``published`` or ``extractor``: brings the five or ten crops into this order.
-        tiles: [rows, columns]: cuts the picture into a grid instead of taking crops of it.
-        regions: [rows, columns]: the same of what the backbone has made of the whole picture.
+        backbone: Name in the registry, several joined by ``+``, or the YAML file of an ONNX
+            network.
+        crop_order: ``published`` or ``extractor``: the order of the five or ten crops.
+        tiles: [rows, columns]: a grid of tiles of the picture instead of crops.
+        regions: [rows, columns]: a grid of the backbone's feature map of the whole picture.
     """
 
     preset: str | None = Field(default=None, exclude=True)
@@ -153,28 +145,29 @@ class FeatureSection(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _filled(cls, data: Any) -> Any:
-        """Write out what a preset or the backbone's YAML says; the two keys are then gone."""
+    def _fill_in(cls, data: Any) -> Any:
+        """Replace ``preset`` and ``crop_order`` by the fields that they stand for."""
         if not isinstance(data, dict):
             return data
-        given = dict(data)
-        name, order = given.pop("preset", None), given.pop("crop_order", None)
+        values = dict(data)
+        name, order = values.pop("preset", None), values.pop("crop_order", None)
+        backbone = values.get("backbone")
         if name is not None:
             preset = get_preset(str(name))
-            given = {"backbone": preset.backbone, **vars(preset.preprocessing), **given}
-        elif isinstance(given.get("backbone"), str) and not given.keys() >= vars(FULL_FRAME).keys():
-            given = {**vars(get_backbones(given["backbone"])[0].preprocessing), **given}
+            values = {"backbone": preset.backbone, **vars(preset.preprocessing), **values}
+        elif isinstance(backbone, str) and not values.keys() >= vars(FULL_FRAME).keys():
+            values = {**vars(get_backbones(backbone)[0].preprocessing), **values}
         if order is not None:
             if order not in ("published", "extractor"):
                 raise UsageError(f"crop_order is published or extractor, not {order}")
-            crops = given.get("crops", FULL_FRAME.crops)
+            crops = values.get("crops", FULL_FRAME.crops)
             if not isinstance(crops, list | tuple):
-                return given  # It is of the wrong type, and refused for that.
-            given["crops"] = reorder_crops(tuple(map(str, crops)), order)
-        return given
+                return values  # The wrong type; pydantic reports it.
+            values["crops"] = reorder_crops(tuple(map(str, crops)), order)
+        return values
 
     @model_validator(mode="after")
-    def _tiled(self) -> FeatureSection:
+    def _check_grid(self) -> FeatureSection:
         if self.tiles is not None and self.regions is not None:
             raise ValueError("tiles and regions exclude each other")
         if self.grid_kind and self.crops != ("full",):
@@ -183,20 +176,20 @@ class FeatureSection(Section):
 
     @property
     def grid_kind(self) -> str:
-        """``tiles`` or ``regions`` where a feature is of a place in the picture; else empty."""
+        """``tiles`` or ``regions`` where features are of cells of a grid; else empty."""
         return "tiles" if self.tiles else "regions" if self.regions else ""
 
     def preprocessing(self) -> Preprocessing:
         """These fields without the backbone."""
         names = [f.name for f in fields(Preprocessing)]
-        how = Preprocessing(**{name: getattr(self, name) for name in names})
+        preprocessing = Preprocessing(**{name: getattr(self, name) for name in names})
         if self.regions is not None:
-            return with_regions(how, *self.regions)
-        return how if self.tiles is None else with_tiles(how, *self.tiles)
+            return with_regions(preprocessing, *self.regions)
+        return preprocessing if self.tiles is None else with_tiles(preprocessing, *self.tiles)
 
 
 class FeatureChanges(Section):
-    """Fields that a second set of features has otherwise than ``features``."""
+    """Fields in which a second set of features differs from ``features``."""
 
     resize: Size | None = None
     crop_size: Size | None = None
@@ -204,45 +197,44 @@ class FeatureChanges(Section):
     stride: Stride | None = None
     rate: SamplingRate | None = None
 
-    def of(self, base: FeatureSection) -> FeatureSection:
+    def apply_to(self, base: FeatureSection) -> FeatureSection:
         """``base`` with these changes."""
         return base.model_copy(update=self.model_dump(exclude_none=True))
 
 
 class SamplingChanges(Section):
-    """What training may see otherwise than scoring: more crops, or denser snippets.
+    """How features of training differ from those of scoring: more crops, or a smaller stride.
 
-    ``mirrored_section``: training sees every crop mirrored besides; its features are kept apart.
+    ``mirrored``: training also uses every crop mirrored; those features are stored separately.
     """
 
     crops: CropNames | None = None
     stride: Stride | None = None
     mirrored: bool = False
 
-    def of(self, base: FeatureSection) -> FeatureSection:
-        """``base`` with these changes, seen as it is."""
+    def apply_to(self, base: FeatureSection) -> FeatureSection:
+        """``base`` with these changes, not mirrored."""
         return base.model_copy(update=self.model_dump(exclude_none=True, exclude={"mirrored"}))
 
 
 def mirrored_section(section: FeatureSection) -> FeatureSection:
-    """The mirrored twins of the section's crops."""
-    twins = (
+    """The section with each crop mirrored."""
+    crops = (
         c.removesuffix(MIRRORED) if c.endswith(MIRRORED) else c + MIRRORED for c in section.crops
     )
-    return section.model_copy(update={"crops": tuple(twins)})
+    return section.model_copy(update={"crops": tuple(crops)})
 
 
-# Of all bags of a step.
-_MOST_SEGMENTS = 2**20
+_MAX_SEGMENTS = 2**20  # Of all bags of a step together.
 _Clips = Annotated[int, Field(le=1000)]
 
 
 class MethodSection(Section):
-    """The method by name, and what its own config has otherwise than its defaults.
+    """The method and its own configuration.
 
     Attributes:
-        name: Of the method; where there is only a ``config``, it is UR-DMU's.
-        config: Fields of the method's ``Config``.
+        name: Name of the method; where only ``config`` is given, UR-DMU.
+        config: Fields of the method's ``Config`` that differ from their defaults.
     """
 
     name: str = "ur_dmu"
@@ -250,20 +242,21 @@ class MethodSection(Section):
 
 
 class RecipeSection(Section):
-    """How the weights are found. The defaults suit some hundred videos, not the published sets.
+    """How a network is optimised. The defaults suit some hundred videos, not the published sets.
 
     Attributes:
-        lr: Learning rate; none: the method's own.
-        weight_decay: L2 (Adam) or decoupled (AdamW); none: the method's own.
-        steps: Optimiser steps.
-        normal_bags: Normal bags a step.
-        abnormal_bags: Abnormal bags a step.
-        segments: Segments T that a bag is brought to.
-        average: Decay of the moving average of the weights that is kept in the end; 0: none.
-        clip_norm: Largest norm of the gradient; none: the method's own, if it has one.
-        feature_noise: Deviation of the noise on training features, in deviations of each dimension.
+        lr: Learning rate; None: the method's own.
+        weight_decay: L2 (Adam) or decoupled (AdamW); None: the method's own.
+        steps: Number of optimiser steps.
+        normal_bags: Normal bags of a step.
+        abnormal_bags: Abnormal bags of a step.
+        segments: Number of segments T that each bag is averaged to.
+        average: Decay of the moving average of the weights, which is what is saved; 0: none.
+        clip_norm: Largest norm of the gradient; None: the method's own, if it has one.
+        feature_noise: Standard deviation of the noise that is added to training features, in
+            standard deviations of each dimension.
         feature_dropout: Share of a bag's feature dimensions that are set to their mean.
-        seed: Of the weights, the noise and the bags.
+        seed: Seed of the weights, the noise and the bags.
     """
 
     lr: float | None = Field(default=None, gt=0)
@@ -280,20 +273,19 @@ class RecipeSection(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> RecipeSection:
-        if (self.normal_bags + self.abnormal_bags) * self.segments > _MOST_SEGMENTS:
-            raise ValueError(f"a step takes at most {_MOST_SEGMENTS:,} segments in all its bags")
+        if (self.normal_bags + self.abnormal_bags) * self.segments > _MAX_SEGMENTS:
+            raise ValueError(f"a step takes at most {_MAX_SEGMENTS:,} segments in all its bags")
         return self
 
 
 class BagSection(Section):
-    """What a training bag is.
+    """What training bags are made of.
 
     Attributes:
-        mode: ``video``: one crop of one video. ``joined``: several short videos in a row, for data
-            sets of clips: a normal bag of normal ones only, an abnormal bag with a few abnormal
-            ones at random places.
-        clips: Fewest and most videos in a joined bag.
-        abnormal: Fewest and most abnormal ones among them in an abnormal bag.
+        mode: ``video``: one crop of one video. ``joined``: several short videos joined in time, for
+            data sets of clips; an abnormal bag has a few abnormal ones at random positions.
+        clips: Smallest and largest number of videos in a joined bag.
+        abnormal: Smallest and largest number of abnormal ones in an abnormal bag.
     """
 
     mode: Literal["video", "joined"] = "video"
@@ -313,20 +305,23 @@ class BagSection(Section):
 class TrainConfig(Section):
     """A whole training run.
 
+    Some keys had another name, which still loads and is what files have: ``temper``, ``half`` and
+    ``knows``.
+
     Attributes:
-        features: What the profile ``best`` reads.
-        fast: What the profile ``fast`` reads otherwise; none: there is no such profile. Training
-            sees both.
-        training_features: What training sees of a video otherwise than scoring.
-        leave_out: Groups that nothing is done with, neither training nor measuring: for a
-            demonstration, or a test of one's own later.
-        standardise: Bring each feature dimension to mean 0 and deviation 1 over the training set,
-            inside the model.
-        temper: Divide the logits by a temperature found on the training snippets, so that scores do
-            not saturate; the order of scores stays.
-        half: Write the weights in half precision.
-        detects: What the model finds, in words; empty: the abnormal labels.
-        limits: What a reader of the card should beware of.
+        features: Features of the profile ``best``.
+        fast: How those of the profile ``fast`` differ; None: there is no such profile. Training
+            uses both.
+        training_features: How features of training differ from those of scoring.
+        leave_out: Groups that are neither trained nor measured on, for example for a demonstration
+            or a later test.
+        standardise: Scale each feature dimension to mean 0 and standard deviation 1 over the
+            training set, inside the model.
+        temperature_scaling: Divide the logits by a temperature that is set on the training
+            snippets, so that scores do not saturate. The order of scores does not change.
+        fp16: Write the weights in half precision.
+        detects: What the model detects, in words; empty: the abnormal labels.
+        limits: What the model cannot do, in words, for its card.
     """
 
     features: FeatureSection = FeatureSection()
@@ -340,8 +335,14 @@ class TrainConfig(Section):
     events: EventSection = EventSection()
     leave_out: tuple[str, ...] = ()
     standardise: bool = True
-    temper: bool = True
-    half: bool = False
+    temperature_scaling: bool = Field(
+        default=True,
+        validation_alias=AliasChoices("temperature_scaling", "temper"),
+        serialization_alias="temper",
+    )
+    fp16: bool = Field(
+        default=False, validation_alias=AliasChoices("fp16", "half"), serialization_alias="half"
+    )
     detects: str = Field(
         default="",
         max_length=1000,
@@ -351,19 +352,21 @@ class TrainConfig(Section):
     limits: str = Field(default="", max_length=10_000)
 
     @model_validator(mode="after")
-    def _mirrors(self) -> TrainConfig:
-        if self.training_features.mirrored and (placed := self.features.grid_kind):
-            raise ValueError(f"training_features.mirrored and features.{placed} exclude each other")
+    def _check_mirrored(self) -> TrainConfig:
+        if self.training_features.mirrored and (kind := self.features.grid_kind):
+            raise ValueError(f"training_features.mirrored and features.{kind} exclude each other")
         return self
 
     def profiles(self) -> dict[str, FeatureSection]:
-        """What each profile of the model reads."""
-        fast = {} if self.fast is None else {"fast": self.fast.of(self.features)}
+        """The features of each profile of the model."""
+        fast = {} if self.fast is None else {"fast": self.fast.apply_to(self.features)}
         return {"best": self.features, **fast}
 
     def training_views(self) -> dict[str, FeatureSection]:
-        """What training sees of each profile's features."""
-        views = {name: self.training_features.of(each) for name, each in self.profiles().items()}
+        """The features that training uses, by profile; mirrored ones apart."""
+        views = {
+            name: self.training_features.apply_to(each) for name, each in self.profiles().items()
+        }
         if self.training_features.mirrored:
             views |= {f"{name}_mirrored": mirrored_section(view) for name, view in views.items()}
         return views
@@ -372,7 +375,7 @@ class TrainConfig(Section):
         """The method and its config.
 
         Raises:
-            UsageError: no such method, or its config has an unknown key or a wrong value.
+            UsageError: there is no such method, or its config has an unknown key or a wrong value.
         """
         method = get_method(self.method.name)
         try:
@@ -383,11 +386,11 @@ class TrainConfig(Section):
             ) from None
 
     def with_recipe(self, **changes: Any) -> TrainConfig:
-        """The same with these fields of the recipe changed; a value of None: the method's own."""
+        """This configuration with other values in its recipe; None: the method's own value."""
         return self.model_copy(update={"recipe": self.recipe.model_copy(update=changes)})
 
     def full_recipe(self) -> Recipe:
-        """The recipe with the method's own optimiser, and its rates where none are given."""
+        """The recipe with the method's optimiser, and its values where the recipe has None."""
         recipe = get_method(self.method.name).recipe
         names = {f.name for f in fields(Recipe)} & set(RecipeSection.model_fields)
         changes = {name: getattr(self.recipe, name) for name in names}
@@ -398,10 +401,11 @@ class TrainConfig(Section):
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read a YAML file; what it leaves out keeps its default.
+    """Read a YAML file; keys that it leaves out have their defaults.
 
     Raises:
-        UsageError: it is missing, no YAML, has an unknown key or a wrong value; with its line.
+        UsageError: it is missing, is no YAML, or has an unknown key or a wrong value, whose line
+            the message names.
     """
     data, node = read_yaml(path, "a configuration")
     return parse_config(data, str(path), node)
@@ -410,16 +414,21 @@ def read_config(path: Path) -> TrainConfig:
 def parse_config(
     data: Mapping[str, Any], where: str = "configuration", node: yaml.Node | None = None
 ) -> TrainConfig:
-    """A configuration from plain values; ``node`` is the YAML that they came from, for its lines.
+    """A configuration from plain values.
+
+    Args:
+        data: Sections and values.
+        where: What error messages call it.
+        node: The YAML that the values came from, for line numbers in error messages.
 
     Raises:
-        UsageError: an unknown key or a wrong value.
+        UsageError: there is an unknown key or a wrong value.
     """
     try:
         config = TrainConfig.model_validate(data)
     except ValidationError as error:
         raise UsageError(format_validation_error(error, TrainConfig, (), where, node)) from None
-    except UsageError as error:  # Of a preset or a backbone.
+    except UsageError as error:  # A preset or a backbone is not known.
         raise UsageError(f"{where}: features: {error}") from None
     method = get_method(config.method.name)
     try:
@@ -431,8 +440,8 @@ def parse_config(
 
 
 def with_method_backbone(config: TrainConfig) -> TrainConfig:
-    """``config`` with the features that its method reads, if it reads only some backbones'."""
-    only = get_method(config.method.name).backbones
-    if not only or config.features.backbone in only:
+    """``config`` with the first backbone that its method reads, where it does not read its own."""
+    backbones = get_method(config.method.name).backbones
+    if not backbones or config.features.backbone in backbones:
         return config
-    return config.model_copy(update={"features": FeatureSection(backbone=only[0])})
+    return config.model_copy(update={"features": FeatureSection(backbone=backbones[0])})

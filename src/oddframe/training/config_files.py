@@ -1,7 +1,4 @@
-"""The configurations that come with oddframe, by name.
-
-What the command line changes of a configuration.
-"""
+"""Find configurations by name or path, and change them as the command line and Python ask."""
 
 from __future__ import annotations
 
@@ -21,21 +18,21 @@ from oddframe.training.config import (
 from oddframe.video.snippets.crops import parse_grid
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# In the package where that was installed, in the source tree where not.
+# In the installed package, or in the source tree.
 _FOLDERS = (_PACKAGE / "configs", _PACKAGE.parents[1] / "configs")
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The YAML files by their names: ``fight``, ``read_ped2``, ``urdmu_published`` ..."""
+    """The shipped YAML files by name: ``fight``, ``ped2``, ``urdmu_published`` ..."""
     found = [path for folder in _FOLDERS for path in sorted(folder.glob("*.yaml"))]
     return {path.stem: path for path in reversed(found)}
 
 
 def shipped_config(name: str) -> Path:
-    """The YAML file of that name.
+    """The shipped YAML file of that name.
 
     Raises:
-        UsageError: there is none; the nearest name is suggested.
+        UsageError: there is none; the message names the nearest.
     """
     shipped = shipped_configs()
     if name in shipped:
@@ -47,10 +44,10 @@ def shipped_config(name: str) -> Path:
 
 
 def find_config(name_or_path: str) -> Path:
-    """The file of that path, else the shipped configuration of that name.
+    """The file of that path, or else the shipped configuration of that name.
 
     Raises:
-        UsageError: there is neither; the nearest name is suggested.
+        UsageError: there is neither; the message names the nearest.
     """
     path = Path(name_or_path)
     if is_file(path) or (exists(path) and name_or_path not in shipped_configs()):
@@ -59,8 +56,9 @@ def find_config(name_or_path: str) -> Path:
 
 
 def with_method(config: TrainConfig, name: str) -> TrainConfig:
-    """``config`` with another method, and that one's own settings, rate, decay and, if it reads
-    only some backbones' features, the first of them.
+    """``config`` with another method and its default settings, learning rate and weight decay.
+
+    Also changes the features where the method does not read those of ``config``.
 
     Raises:
         UsageError: there is no such method.
@@ -72,17 +70,17 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
 
 
 def with_fast(config: TrainConfig) -> TrainConfig:
-    """``config`` with a profile ``fast``, which looks at one snippet of five if it has none yet."""
+    """``config`` with a profile ``fast``, by default of one snippet in five."""
     if config.fast is not None:
         return config
     return config.model_copy(update={"fast": FeatureChanges(stride=5 * config.features.stride)})
 
 
 def with_grid(config: TrainConfig, kind: Literal["tiles", "regions"], text: str) -> TrainConfig:
-    """``config`` with pictures in ``tiles`` or ``regions``, ``2x3``: rows x columns.
+    """``config`` with ``tiles`` or ``regions`` of so many rows and columns, as ``2x3``.
 
     Raises:
-        UsageError: ``text`` is not that, or the configuration asks for crops or mirrored pictures.
+        UsageError: ``text`` is no grid, or the configuration asks for crops or mirrored pictures.
     """
     grid = parse_grid(text)
     seen = config.training_features

@@ -1,16 +1,15 @@
-"""Several processes, one training: each computes some of the parts of every batch.
+"""Train with several processes: each computes some of the microbatches of every batch.
 
-``torchrun`` starts them, all with the same command line. The first one does all that one process
-would do; the others wait in ``run_worker``. A process takes a large batch part by part
-(``steps.py``)
-and adds up the gradients of the parts. Several processes divide the parts among them, and add up
-the same gradients in the same order, so that the weights are those of one process, bit by bit, if
-all run with the same number of threads (``torchrun`` sets ``OMP_NUM_THREADS=1``). A sum in another
-order would not do: Adam divides by the length of the gradient, and turns the rounding error of a
-gradient near zero into a step of full length.
+``torchrun`` starts the processes, all with the same command line. The first one does everything
+that a single process would do; the others wait in ``run_worker``. A process computes a large batch
+in microbatches (``step.py``) and adds up their gradients. Several processes divide the microbatches
+among them and add the same gradients in the same order, so that the weights are those of one
+process, bit by bit, if all run with the same number of threads (``torchrun`` sets
+``OMP_NUM_THREADS=1``). A sum in another order would change the weights: Adam divides by the length
+of the gradient, and turns the rounding error of a gradient near zero into a step of full length.
 
-What is not taken in parts is not shared: a small batch, or a method whose loss is not the mean over
-parts. The first process then trains alone.
+A batch that is not divided is not shared: a small one, or one of a method whose loss is not the
+mean over microbatches. The first process then trains alone.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ from torch.overrides import TorchFunctionMode
 from oddframe.errors import OddframeError
 from oddframe.methods.base import Loss
 
-# The others wait as long as the first one extracts features or searches.
+# The workers wait while the first process extracts features or searches.
 _TIMEOUT = timedelta(days=30)
 
 JobT = TypeVar("JobT")
 
 Backward = Callable[[int], Loss]
-"""Adds the gradients of the part of that number of a batch, and returns its loss."""
+"""Adds the gradients of the microbatch of that number, and returns its loss."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """Which of how many processes this is.
+    """The processes that train together, seen from one of them.
 
     Attributes:
-        rank: Number of this one; 0 writes and prints.
-        size: How many there are.
+        rank: Number of this process; 0 writes and prints.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -54,7 +53,7 @@ class ProcessGroup:
 
     @classmethod
     def current(cls) -> ProcessGroup:
-        """As ``torch.distributed`` has it; alone where that was not begun."""
+        """The group of ``torch.distributed``; without that, this process alone."""
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
@@ -65,12 +64,12 @@ class ProcessGroup:
         return self.rank == 0
 
     def share(self, n: int) -> range:
-        """Which of ``n`` parts this process computes; the last processes may have none."""
+        """The microbatches, of ``n``, that this process computes; the last may have none."""
         each = -(-n // self.size)
         return range(min(n, self.rank * each), min(n, (self.rank + 1) * each))
 
     def all_gather(self, mine: JobT) -> list[JobT]:
-        """What each process has, in their order."""
+        """The objects of all processes, in their order."""
         if self.size == 1:
             return [mine]
         found: list[Any] = [None] * self.size
@@ -78,12 +77,12 @@ class ProcessGroup:
         return found
 
     def add_in_order(self, mine: Sequence[Tensor], like: Tensor) -> Tensor:
-        """The sum of the tensors of all processes, added from the first to the last.
+        """The sum of the tensors of all processes, added from the first process to the last.
 
-        The sum so far goes from process to process.
+        The partial sum is passed from process to process.
 
         Args:
-            mine: The tensors of this process; the first process has one at least.
+            mine: The tensors of this process; the first process has at least one.
             like: A tensor of the same shape, which is not read.
         """
         if self.is_first:
@@ -100,7 +99,7 @@ class ProcessGroup:
         return total
 
     def from_first(self, decide: Callable[[], float]) -> float:
-        """What the first process finds; only that one computes it."""
+        """The value that ``decide`` returns in the first process; only that one calls it."""
         if self.size == 1:
             return decide()
         found = [decide() if self.is_first else 0.0]
@@ -108,7 +107,7 @@ class ProcessGroup:
         return found[0]
 
     def send_job(self, job: JobT) -> None:
-        """Give the others work."""
+        """Send the other processes a job; None ends them."""
         if self.size > 1:
             dist.broadcast_object_list([job])
 
@@ -117,7 +116,7 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 class _RandomRecorder(TorchFunctionMode):
-    """Records the random tensors that are drawn inside; ``repeat`` draws the same number again."""
+    """Records the random tensors drawn inside it; ``repeat`` draws as many numbers again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,19 +142,19 @@ class _RandomRecorder(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def repeat(self) -> None:
-        """Leave the random generators as another run of what was recorded would."""
+        """Advance the random generators as a second run of what was recorded would."""
         with torch.no_grad():
             for draw in self.drawn:
                 draw()
 
 
 class SharedMicrobatches:
-    """Computes the gradients of a batch's parts together with the other processes.
+    """Computes the gradients of a batch's microbatches together with the other processes.
 
     Args:
-        ranks: This process among the others.
-        count: Parts of every batch; equal in size.
-        parameters: Of the network, whose gradients are wanted.
+        processes: The processes that train together.
+        count: Number of microbatches of every batch, which are of equal size.
+        parameters: Parameters of the network.
     """
 
     def __init__(
@@ -164,20 +163,20 @@ class SharedMicrobatches:
         self.processes, self.count, self.parameters = processes, count, parameters
         self.mine = processes.share(count)
         self.draws: _RandomRecorder | None = None
-        self.trained: list[nn.Parameter] = []  # Those that get a gradient at all.
+        self.trained: list[nn.Parameter] = []  # The parameters that get a gradient.
 
     def gradients(self, draw: Callable[[], Backward]) -> list[Loss]:
-        """Leave the sum of all parts' gradients in the parameters.
+        """Set the parameters' gradients to the sum over all microbatches.
 
         Args:
             draw: Draws a batch, the same in every process.
 
         Returns:
-            The losses of all parts.
+            The losses of all microbatches.
 
         Raises:
-            OddframeError: what went wrong in the first of the processes where something did, in
-                every process; or a part draws random numbers by functions that are not recorded.
+            OddframeError: an error in one of the processes, raised in all of them; or a microbatch
+                draws random numbers by functions that are not recorded.
         """
         losses: list[Loss] = []
         sums: list[Tensor] = []
@@ -206,14 +205,17 @@ class SharedMicrobatches:
         return [loss for each, _ in found for loss in each]
 
     def _take_gradients(self) -> Tensor:
-        """The gradients, in a row; the parameters have none any more."""
+        """All gradients in one vector; they are removed from the parameters."""
         flat = torch.cat([p.grad.flatten() for p in self.trained if p.grad is not None])
         for parameter in self.trained:
             parameter.grad = None
         return flat
 
     def _record_draws(self, backward: Backward) -> _RandomRecorder:
-        """What random numbers a part takes, found by computing one; nothing else changes."""
+        """Compute one microbatch and record the random numbers that it draws.
+
+        Gradients and random generators are as before.
+        """
         draws = _RandomRecorder()
         devices = list({p.device for p in self.parameters if p.device.type == "cuda"})
         with torch.random.fork_rng(devices):
@@ -234,15 +236,15 @@ class SharedMicrobatches:
 
 
 def _random_states(devices: Sequence[torch.device]) -> list[Tensor]:
-    """Of the random generators."""
+    """The states of the random generators."""
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
 
 
 def run_worker(work: Callable[[Any], object]) -> None:
-    """Do what the first process tells, until it has nothing more, or is gone.
+    """Do the jobs that the first process sends, until it has no more or has ended.
 
-    In the latter case the process ends here and at once: PyTorch's threads, which may be waiting
-    for a message, would abort an exit that takes Python down around them.
+    If it has ended, this process exits at once: PyTorch's threads, which may be waiting for a
+    message, would abort an exit that takes Python down around them.
     """
     while True:
         job: list[Any] = [None]
@@ -252,7 +254,7 @@ def run_worker(work: Callable[[Any], object]) -> None:
                 return
             work(job[0])
         except RuntimeError as error:
-            # The first process says what went wrong; that its line was cut says nothing.
+            # A lost connection is no news: the first process reports what went wrong.
             if "onnection" not in str(error):
                 raise
             os._exit(1)
@@ -262,9 +264,10 @@ def run_worker(work: Callable[[Any], object]) -> None:
 
 @contextmanager
 def joined_processes() -> Iterator[ProcessGroup]:
-    """Join the others that ``torchrun`` started, if it did; at the end they are sent home.
+    """Join the processes that ``torchrun`` started, if it did; at the end the workers are
+    dismissed.
 
-    Where this process fails, it leaves without a word, and ``torchrun`` stops the others.
+    A process that fails leaves without a message, and ``torchrun`` stops the others.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ProcessGroup()
@@ -277,8 +280,8 @@ def joined_processes() -> Iterator[ProcessGroup]:
     yield ranks
     if ranks.is_first:
         ranks.send_job(None)
-    # No process disconnects while another may still be reading its last message. A barrier that
-    # fails means that another process has passed it.
+    # No process disconnects while another may still be reading its last message. If the barrier
+    # fails, another process has passed it already.
     with suppress(RuntimeError):
         dist.barrier()
     dist.destroy_process_group()

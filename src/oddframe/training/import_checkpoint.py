@@ -1,9 +1,7 @@
-"""A published checkpoint as a model file.
-
-Checkpoints that methods' authors, and those who trained their code, published.
+"""Import published checkpoints of methods' authors, or of others who trained their code, as models.
 
 Such a file is a pickled state dictionary. It is read with PyTorch's restricted unpickler, which
-makes tensors and nothing else; the names of its tensors say which method it is of.
+makes only tensors; the names of the tensors tell which method it is of.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import Model, Profile
 from oddframe.training.config import EventSection
 
-_WRAPPER = "module."  # What DataParallel puts before every name.
+_WRAPPER = "module."  # DataParallel puts this in front of every name.
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,9 @@ class PublishedCheckpoint:
     """A published checkpoint.
 
     Attributes:
-        method: Name of the method that it is of.
-        dim: Feature length.
-        config: The settings that its shapes tell; all others are as published.
+        method: Name of its method.
+        dim: Length of the features.
+        config: Settings: those that the shapes of the tensors show, all others as published.
         network: The method's network with its weights, in evaluation mode.
     """
 
@@ -52,8 +50,8 @@ def read_published_checkpoint(path: Path) -> PublishedCheckpoint:
     """Read a published checkpoint (``.pkl``, ``.pt``, ``.pth``).
 
     Raises:
-        InputError: the file is missing, is of no method whose checkpoints are known, or its tensors
-            do not fit; the message names what does not.
+        InputError: the file is missing, is of no known method, or its tensors do not fit; the
+            message names those that do not.
     """
     state = _read_state(path)
     for method in map(get_method, method_names()):
@@ -82,7 +80,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: holds more than tensors, or is no PyTorch file; nothing else is unpickled"
         ) from None
-    except Exception as error:  # What PyTorch raises at garbage is anybody's guess.
+    except Exception as error:  # PyTorch raises many kinds of error for damaged files.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a PyTorch file, or a damaged one ({reason})") from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
@@ -105,7 +103,7 @@ def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[s
 
 PublishedFeatures = Literal["imported", "i3d"]
 
-# What the field calls abnormal; no checkpoint says anything of its own.
+# The usual threshold of abnormal; checkpoints have none of their own.
 THRESHOLD = 0.5
 
 
@@ -115,16 +113,15 @@ def published_model(
     """The model in a published checkpoint; its threshold is not calibrated.
 
     Args:
-        path: State dictionary of the published code, ``.pkl``; nothing but tensors is unpickled.
-        name: Of the model.
-        reads: ``imported``: published features, which it was trained on. ``i3d``: those that
-            oddframe's I3D makes of a video with the published preprocessing, which come close to
-            them but are not the same files.
-        detects: What it finds, in words.
+        path: State dictionary of the published code, ``.pkl``.
+        name: Name of the model.
+        reads: ``imported``: published features, which it was trained on. ``i3d``: features of
+            oddframe's I3D with the published preprocessing, which are similar but not identical.
+        detects: What it detects, in words.
 
     Raises:
-        InputError: it is no such checkpoint; the line says what does not fit.
-        UsageError: oddframe's I3D makes no features of the length that it reads.
+        InputError: it is no such checkpoint; the message says what does not fit.
+        UsageError: it reads features of another length than oddframe's I3D.
     """
     read = read_published_checkpoint(path)
     spec = imported_spec(read.dim, 10)
@@ -150,7 +147,7 @@ def published_model(
 
 
 def _with_own_backbone(spec: FeatureSpec) -> FeatureSpec:
-    """The spec of what oddframe's I3D makes where ``spec`` has imported features: one crop."""
+    """The spec of oddframe's I3D features in place of imported ones, with one crop."""
     (i3d,) = get_backbones("i3d")
     sha256 = i3d.hash_weights()
     return replace(spec, backbone=i3d.name, weights_sha256=sha256, crops=("center",))

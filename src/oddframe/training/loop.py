@@ -227,7 +227,7 @@ def _calibrated_network(run: TrainingRun) -> ModelNetwork:
     with torch.inference_mode():
         normal = (first_view(video, run.device) for video in run.videos if not video.abnormal)
         run.method.calibrate(network.network, map(network.standardise, normal))
-    if run.config.temper:
+    if run.config.temperature_scaling:
         network.temperature.fill_(_temperature(network, run.videos))
     return network
 

@@ -13,7 +13,7 @@ from oddframe.modelfile import DETECTS_UNUSUAL
 
 
 @dataclass(frozen=True)
-class Supervision:
+class SupervisionTraits:
     """How methods of one kind are trained.
 
     Attributes:
@@ -34,12 +34,12 @@ class Supervision:
         return self.detects or ", ".join(classes)
 
 
-WEAK = Supervision()
-ONE_CLASS = Supervision(needs_abnormal=False, can_be_compared=False, detects=DETECTS_UNUSUAL)
-UNSUPERVISED = Supervision(reads_labels=False, needs_abnormal=False, detects="what is rare")
+WEAK = SupervisionTraits()
+ONE_CLASS = SupervisionTraits(needs_abnormal=False, can_be_compared=False, detects=DETECTS_UNUSUAL)
+UNSUPERVISED = SupervisionTraits(reads_labels=False, needs_abnormal=False, detects="what is rare")
 
 
-def supervision_of(method: AnyMethod) -> Supervision:
+def supervision_of(method: AnyMethod) -> SupervisionTraits:
     """The kind of a method."""
     if method.one_class:
         return ONE_CLASS

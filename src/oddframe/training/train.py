@@ -203,7 +203,7 @@ def run_training(
             model, runs = final.train_seeds(seeds)
         else:
             model = final.train_one()
-        save_model(model, out, fp16=config.half)
+        save_model(model, out, fp16=config.fp16)
         files.remove_progress()
     model = load_model(out)
     log = next((files.log(run.seed) for run in runs if run.kept), files.log())

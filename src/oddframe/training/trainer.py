@@ -100,7 +100,7 @@ class ModelTrainer:
                 checkpoint=checkpoint,
                 on_step=on_step,
             )
-        if config.half:  # Rounded before it is measured: the metrics are of the written weights.
+        if config.fp16:  # Rounded before it is measured: the metrics are of the written weights.
             result.network.network.half().float()
         classes = sorted({each.video.label for each in videos if each.video.abnormal})
         model = Model(
@@ -228,7 +228,7 @@ class FinalTraining:
                 _DIGEST_KEY: digest,
             },
         )
-        save_model(model, path, fp16=config.half)
+        save_model(model, path, fp16=config.fp16)
         return model
 
     def _train(

@@ -1,6 +1,7 @@
-"""A trained model on the videos that were held out: its threshold, its figures, its scores.
+"""Set the thresholds of a trained model, and measure it on videos that it was not trained on.
 
-What a model does on videos that it was not trained on: figures, and the threshold.
+``with_threshold_and_metrics`` does both for a final model, on the held-out videos.
+``selection_value`` is the metric that settings and seeds are compared by, on validation videos.
 """
 
 from __future__ import annotations
@@ -31,19 +32,21 @@ from oddframe.timeline import ScoreTrack, Timebase
 from oddframe.training.config import BagSection, EventSection, FeatureSection, TrainConfig
 from oddframe.training.data.features import VideoFeatures
 from oddframe.training.data.samplers import ClipJoiner
+from oddframe.training.supervision import ONE_CLASS, supervision_of
 
-# Joined videos of either kind that the figures stand on: enough that drawing others hardly matters.
+# Number of joined videos of each class for the metrics: with so many, the random draw hardly
+# matters.
 N_JOINED = 40
-# Held-out videos of either class, and groups that they are of, from which on a threshold may stand
-# on which videos it gets right.
-MIN_VIDEOS, MIN_GROUPS = 10, 3
-# Where nothing better can be said: training scales scores so that they lie on either side of it.
+# A threshold is chosen by correctly predicted videos only with so many held-out videos of each
+# class, from so many groups.
+THRESHOLD_MIN_VIDEOS, THRESHOLD_MIN_GROUPS = 10, 3
+# The threshold where nothing better is known: training scales the scores to either side of it.
 HALF = 0.5
 
 
 @dataclass(frozen=True)
 class ScoredFeatures:
-    """Features of one video whose label is known, and what a model scores them."""
+    """Features and label of one video, with the scores of a model."""
 
     model: Model
     features: Features
@@ -51,17 +54,17 @@ class ScoredFeatures:
 
     @cached_property
     def track(self) -> ScoreTrack:
-        """Its scores, made when they are first asked for."""
+        """The scores, computed when they are first used."""
         return self.model.score(self.features)
 
 
 def join_in_time(parts: Sequence[Features]) -> tuple[Features, NDArray[np.int64]]:
-    """Several videos in a row as one, and (n_frames,) the part that each frame is of.
+    """Join several videos in time; also (n_frames,) the index of the part that each frame is of.
 
-    A frame of the joined video is a tick: it has no pictures of its own between the snippets.
+    The joined timebase counts ticks: between the snippets it has no frames of its own.
 
     Raises:
-        InputError: the parts are of different specs.
+        InputError: the parts have different specs.
     """
     spec = parts[0].spec
     if any(part.spec != spec for part in parts):
@@ -95,10 +98,10 @@ def threshold_for_rate(
     events: EventSection,
     false_alarms_per_hour: float,
 ) -> Calibration:
-    """The threshold for the wished false alarms an hour on ``normal``, in the middle of its gap.
+    """The threshold for the wanted rate of false alarms on ``normal``, with a margin.
 
-    The lowest one that keeps the wish lies right at the edge of what these normal videos score, and
-    the next one will score a little more. So it rises halfway to the highest score of the first
+    The lowest threshold that keeps the rate lies just above what these normal videos score, and the
+    next video will score a little more. So it is raised halfway to the lowest peak of an
     ``abnormal`` video above it: the same videos are still found.
 
     Raises:
@@ -117,16 +120,15 @@ def threshold_for_rate(
 
 @dataclass(frozen=True)
 class ThresholdChoice:
-    """A threshold and what it stands on.
+    """A threshold and how it was chosen.
 
     Attributes:
         value: The threshold.
-        basis: ``false alarms``: it keeps the wished rate on enough held-out normal video.
-            ``videos``: most held-out videos are right at it. ``model``: it is that of the model
-            which training went on from. ``half``: one half, or more where normal video is quiet
-            only above.
-        false_alarms: Events that the normal videos give at it.
-        hours: Of normal video.
+        basis: ``false alarms``: it keeps the wanted rate on enough held-out normal video.
+            ``videos``: it predicts the most held-out videos correctly. ``model``: it is that of the
+            pretrained model. ``half``: 0.5, or more where normal video scores higher.
+        false_alarms: Number of events in the normal videos at this threshold.
+        hours: Hours of normal video.
     """
 
     value: float
@@ -145,24 +147,24 @@ def choose_threshold(
     groups: int,
     previous: float | None,
 ) -> ThresholdChoice:
-    """The threshold of a model that was just trained, by what its held-out videos can show.
+    """Choose the threshold of a newly trained model by what its held-out videos can show.
 
-    Enough normal video for the wished rate (``hours_needed``) sets it by that rate. Less cannot:
-    any
-    few seconds are quiet at some low threshold, and of many short clips, picked to be hard, one may
-    score above all abnormal ones. So with enough videos of both classes the threshold is where most
-    of them are right; that of a model which training went on from changes only to a higher one that
-    is clearly better. With a handful of videos that model's threshold stays; without such a model
-    it is one half, or higher where it takes that to be quiet on them.
+    With enough normal video for the wanted rate (``hours_needed``) the threshold is set by that
+    rate. Less video cannot show it: a few seconds have no false alarms at some low threshold, and
+    of many short clips that were picked to be hard one may score above all abnormal ones. Then,
+    with enough videos of both classes, it is the threshold that predicts the most of them
+    correctly; that of a pretrained model changes only to a higher one that is clearly better. With
+    fewer videos the threshold of the pretrained model stays. Without such a model it is 0.5, or the
+    lowest one without false alarms if that is higher.
 
     Args:
-        rows: What ``normal_tracks`` makes of the normal videos; false alarms are counted in it.
+        rows: What ``normal_tracks`` returned, in which false alarms are counted.
         normal: Scores of each normal video.
-        abnormal: Scores of each abnormal one.
-        events: The events' rule.
-        false_alarms_per_hour: The wish.
-        groups: Groups (recordings, cameras) of the held-out videos; 0: these are of training.
-        previous: Threshold of the model that training went on from; none: fresh weights.
+        abnormal: Scores of each abnormal video.
+        events: The event rule.
+        false_alarms_per_hour: The wanted rate.
+        groups: Number of groups of the held-out videos; 0: the videos are training videos.
+        previous: Threshold of the pretrained model; None: there is none.
 
     Raises:
         UsageError: there are no normal tracks.
@@ -171,7 +173,7 @@ def choose_threshold(
     basis: Literal["false alarms", "videos", "model", "half"]
     if groups and found.hours >= hours_needed(false_alarms_per_hour):
         return ThresholdChoice(found.threshold, "false alarms", found.false_alarms, found.hours)
-    if groups >= MIN_GROUPS and min(len(normal), len(abnormal)) >= MIN_VIDEOS:
+    if groups >= THRESHOLD_MIN_GROUPS and min(len(normal), len(abnormal)) >= THRESHOLD_MIN_VIDEOS:
         value = _threshold_by_videos(normal, abnormal, events, previous)
         basis = "model" if value == previous else "videos"
     elif previous is not None:
@@ -188,35 +190,37 @@ def _threshold_by_videos(
     events: EventSection,
     previous: float | None,
 ) -> float:
-    """The highest threshold that is as good as the best, within a standard error.
+    """The highest threshold that is as good as the best one, within a standard error.
 
-    How good is the mean of the shares of normal and abnormal videos that are right. ``before`` is a
-    lower bound, and is kept if it is that good.
+    The criterion is the mean of the shares of normal and abnormal videos that are predicted
+    correctly. ``previous`` is the lowest candidate, and is kept if it is that good.
     """
-    quiet, odd = (
+    normal_peaks, abnormal_peaks = (
         np.array([smooth_frame_scores(track, events.smooth_s).max() for track in tracks])
         for tracks in (normal, abnormal)
     )
-    peaks = np.unique(np.concatenate([quiet, odd]))
+    peaks = np.unique(np.concatenate([normal_peaks, abnormal_peaks]))
     middles = (peaks[1:] + peaks[:-1]) / 2
-    least = HALF if previous is None else previous
-    at = np.append(least, middles if previous is None else middles[middles > previous])
-    shares = np.array([[(quiet < each).mean(), (odd >= each).mean()] for each in at])
-    right = shares.mean(axis=1)
-    found, missed = shares[right.argmax()], 1 - shares[right.argmax()]
-    error = np.sqrt((found * missed / [len(quiet), len(odd)]).sum()) / 2
-    good = at[right >= right.max() - error]
+    lowest = HALF if previous is None else previous
+    candidates = np.append(lowest, middles if previous is None else middles[middles > previous])
+    shares = np.array(
+        [[(normal_peaks < each).mean(), (abnormal_peaks >= each).mean()] for each in candidates]
+    )
+    correct = shares.mean(axis=1)
+    best = shares[correct.argmax()]
+    variances = best * (1 - best) / [len(normal_peaks), len(abnormal_peaks)]
+    good = candidates[correct >= correct.max() - np.sqrt(variances.sum()) / 2]
     return previous if previous is not None and previous in good else float(good.max())
 
 
 def compute_metrics(
     model: Model, videos: Sequence[ScoredFeatures], section: BagSection, at: float, seed: int
 ) -> dict[str, float]:
-    """Figures in [0, 1] over ``videos``, those that are defined.
+    """The defined metrics of ``videos``, in [0, 1].
 
-    ``video_auc`` and ``video_accuracy`` (at the threshold ``at``) take a video's highest score, or
-    the mean of a clip's. For clips, ``frame_...`` are over ``N_JOINED`` normal and as many abnormal
-    joined videos, a frame's label being its clip's.
+    ``video_auc`` and ``video_accuracy`` (at the threshold ``at``) use a video's highest score, or a
+    clip's mean score. For clips, ``frame_...`` are over ``N_JOINED`` normal and as many abnormal
+    joined videos, in which a frame has the label of its clip.
     """
     labels = np.array([video.abnormal for video in videos])
     summary = np.max if section.mode == "video" else np.mean
@@ -248,7 +252,7 @@ _NO_MASK: tuple[str, dict[str, str]] = ("", {})
 
 @dataclass(frozen=True)
 class HeldOutScores:
-    """A video that a model was not trained on, and what it scores, in the profile ``best``."""
+    """A held-out video and its scores in the profile ``best``."""
 
     video: LabelledVideo
     track: ScoreTrack
@@ -262,21 +266,23 @@ def with_threshold_and_metrics(
     warn: Callable[[str], None],
     pretrained: Model | None = None,
 ) -> Model:
-    """The model with a threshold in each profile, and figures on what was held out.
+    """The model with a threshold in each profile, and with metrics on the held-out videos.
 
-    ``choose_threshold`` has how the threshold is found; the line that is said is of ``best``. A
-    profile's mask is that of the videos that set its threshold: the mask of ``start`` where its
-    threshold stays, none where the configuration fixes it or it is one half.
+    ``choose_threshold`` chooses the threshold. A profile's mask is that of the videos that set its
+    threshold: the pretrained model's where its threshold stays, and none where the configuration
+        fixes
+    the threshold or it is 0.5.
 
     Args:
-        model: Trained.
-        config: What it was trained with.
-        held_out: What it was not trained on; none: there are no figures, and of ``training`` the
-            normal videos can only raise the threshold; where it remembers those, it is one half.
-        training: What it was trained on.
-        warn: Called with the line that says why the threshold could not be set by the wished rate
-            of false alarms, and what it is instead.
-        pretrained: The model that training went on from.
+        model: The trained model.
+        config: Its configuration.
+        held_out: Videos that it was not trained on. Without any there are no metrics, and the
+            normal videos of ``training`` can only raise the threshold; for a one-class method,
+            which remembers those videos, it is 0.5.
+        training: Videos that it was trained on.
+        warn: Called with a line if the threshold of ``best`` could not be set by the wanted rate of
+            false alarms.
+        pretrained: The model whose weights training started from.
 
     Raises:
         InputError: there are no normal videos to set a threshold on.
@@ -292,39 +298,38 @@ def with_threshold_and_metrics(
         at = config.events.fixed_threshold(name)
         if at is not None:
             masks = _NO_MASK
-        elif not held_out and config.chosen_method()[0].one_class:
-            # It remembers these videos: their own scores say nothing of other ones'.
-            # ``fit_one_class``
-            # sets the scale so that one normal snippet in a hundred scores above a half, so this
-            # half has the mask of these videos.
+        elif not held_out and supervision_of(config.chosen_method()[0]) is ONE_CLASS:
+            # The scores of videos that it remembers say nothing about others. ``fit_one_class``
+            # sets the scale so that one normal snippet in a hundred scores above 0.5, on these
+            # videos with their mask.
             at = HALF
             card[f"threshold_{name}"] = {"on": "training videos, each not yet remembered"}
         if at is None:
             tracks = normal_tracks(model, videos, config.bags)
             if not tracks:
                 raise InputError("no normal videos are held out: no threshold can be set on them")
-            wish = config.calibration.false_alarms_per_hour
-            found = choose_threshold(
+            rate = config.calibration.false_alarms_per_hour
+            choice = choose_threshold(
                 tracks,
                 [video.track for video in videos if not video.abnormal],
                 [video.track for video in videos if video.abnormal],
                 config.events,
-                wish,
+                rate,
                 groups=len({each.video.group for each in held_out}),
                 previous=_threshold_of(pretrained, name),
             )
-            at = found.value
-            if found.basis == "model":
+            at = choice.value
+            if choice.basis == "model":
                 masks = _masks_of(pretrained, name)
-            elif found.basis == "half" and at == HALF:
+            elif choice.basis == "half" and at == HALF:
                 masks = _NO_MASK
-            if name == "best" and found.basis != "false alarms":
-                warn(_reason(found, wish, pretrained, held_out=bool(held_out)))
+            if name == "best" and choice.basis != "false alarms":
+                warn(_reason(choice, rate, pretrained, held_out=bool(held_out)))
             card[f"threshold_{name}"] = {
-                "normal_minutes": found.hours * 60,
-                "false_alarms": found.false_alarms,
+                "normal_minutes": choice.hours * 60,
+                "false_alarms": choice.false_alarms,
                 "on": "held-out groups" if held_out else "training videos",
-                "set_by": found.basis,
+                "set_by": choice.basis,
             }
         mask, by_camera = masks
         spec = replace(model.profiles[name].spec, mask=mask)
@@ -344,7 +349,7 @@ def _masks(videos: Sequence[VideoFeatures], section: FeatureSection) -> Iterator
 
 
 def _masks_of(pretrained: Model | None, profile: str) -> tuple[str, dict[str, str]]:
-    """The mask that a profile's threshold was set with, and each camera's where they differ."""
+    """The mask that a profile's threshold was set with, or each camera's where they differ."""
     if pretrained is None:
         return _NO_MASK
     return pretrained.profiles[profile].spec.mask, masks_by_camera(pretrained.card, profile)
@@ -359,7 +364,7 @@ def _threshold_of(pretrained: Model | None, profile: str) -> float | None:
 def _reason(
     choice: ThresholdChoice, target_per_hour: float, pretrained: Model | None, *, held_out: bool
 ) -> str:
-    """What the threshold is, and why it is not set by the wished rate, in one line."""
+    """One line: what the threshold is, and why it is not set by the wanted rate."""
     at = f"{choice.value:.3g}"
     if choice.basis == "videos":
         what = f"the threshold is {at}, where most held-out videos are right"
@@ -378,14 +383,17 @@ def _reason(
 
 
 def selection_metric(config: TrainConfig) -> str:
-    """Name of what settings and seeds are chosen by: of frames where clips are joined, of whole
-    videos elsewhere. Either takes nothing but the videos' labels."""
+    """Name of the metric that settings and seeds are chosen by.
+
+    That of frames where clips are joined, of whole videos elsewhere; both need only the videos'
+    labels.
+    """
     return "frame_auc" if config.bags.mode == "joined" else "video_auc"
 
 
 def selection_value(model: Model, config: TrainConfig, videos: Sequence[VideoFeatures]) -> float:
-    """The figure of choice on validation videos of both classes, by the features of training."""
-    judged = score_features(model, videos, config.training_features.of(config.features))
+    """The selection metric on validation videos of both classes, with features of training."""
+    judged = score_features(model, videos, config.training_features.apply_to(config.features))
     return compute_metrics(model, judged, config.bags, 0.5, config.recipe.seed)[
         selection_metric(config)
     ]
@@ -401,7 +409,7 @@ def score_features(
 def held_out_scores(
     model: Model, config: TrainConfig, held_out: Sequence[VideoFeatures]
 ) -> tuple[HeldOutScores, ...]:
-    """What the model scores on each video that was held out."""
+    """The model's scores of each held-out video."""
     return tuple(
         HeldOutScores(each.video, model.score(each.features[config.features])) for each in held_out
     )

@@ -66,13 +66,13 @@ class Masks:
     common: Mask | None = None
     by_camera: Mapping[str, Mask] = field(default_factory=dict)
 
-    def of(self, video: Path) -> Mask | None:
+    def for_video(self, video: Path) -> Mask | None:
         """The mask of the video at this path, or None."""
         return self.by_camera.get(camera_name(video), self.common)
 
     def digest_of(self, video: Path) -> str:
         """The digest of the video's mask; "" if nothing is ignored."""
-        return mask_digest(self.of(video))
+        return mask_digest(self.for_video(video))
 
 
 def mask_digest(mask: Mask | None) -> str:

@@ -23,10 +23,10 @@ from oddframe.features.store.store import FeatureStore, manifest
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.scores.json_file import write_json
 from oddframe.research import records as record
-from oddframe.research.fold_figures import Figures
+from oddframe.research.figure_columns import FigureColumn
+from oddframe.research.fold_figures import FoldFigures
 from oddframe.research.leaderboard import record as league
-from oddframe.research.provenance import Code, protocol_facts, training_facts
-from oddframe.research.table import Column
+from oddframe.research.provenance import CodeVersion, protocol_facts, training_facts
 from oddframe.timeline import Event, ScoreTrack, TileScores
 from oddframe.training.config import parse_config, read_config
 from oddframe.training.train import run_training
@@ -94,22 +94,24 @@ def models() -> None:
 def records() -> None:
     """Records with every field, one figure of them undefined."""
     folder = HERE / "records"
-    figures = Figures(1, 2, 0.9, 0.8, 0.81, 0.7, 0.6, 0.05, math.nan, 1.5, 0.91, 0.92)
-    code, cost = Code("0.1.0", "c0ffee", "ab" * 32), record.Cost(123, 4.5, 6.75, "cpu")
+    figures = FoldFigures(1, 2, 0.9, 0.8, 0.81, 0.7, 0.6, 0.05, math.nan, 1.5, 0.91, 0.92)
+    code, cost = CodeVersion("0.1.0", "c0ffee", "ab" * 32), record.Cost(123, 4.5, 6.75, "cpu")
     facts, protocol = training_facts(frozen.run_config()), frozen.protocols()["inner"]
     best = record.BestOnTest("auc", 20, figures, (20, 30), (0.9, math.nan))
-    learning = record.Learning((10, 20), {"loss": (1.0, 0.5), "bce": (0.75, 0.25)})
+    learning = record.LossCurves((10, 20), {"loss": (1.0, 0.5), "bce": (0.75, 0.25)})
     where = {"torch": "2.9.0", "device": "cpu", "threads": 2, "seconds": 12.5}
     run = {"config": frozen.run_config().model_dump(mode="json"), "steps": 20, "seed": 7}
     of = {"facts": facts, "protocol": protocol_facts(protocol), "features_sha256": "cd" * 32}
     rest = {"code": code, "learning": learning, "best_on_test": best, "cost": cost}
     rest |= {"dataset": "ped2", "figures": figures, "warnings": ("w",)}
-    made = record.Training(**run, **of, **where, **rest)
+    made = record.TrainingRecord(**run, **of, **where, **rest)
     record.write_training(folder / "training.json", made)
-    kept = league.Kept(figures, cost, ("noted",), "ab" * 32)
+    kept = league.EntryTraining(figures, cost, ("noted",), "ab" * 32)
     row = ("linear", "Linear", "linear", "Adam", "ef" * 32, (kept, replace(kept, cost=None)))
-    entry = league.Entry(*row, notes=("n",), failed=(league.Failure(1, 0, "not finite"),))
-    columns = (Column("auc", "AUC"), Column("far", "FAR", 1.0))
+    entry = league.LeagueEntry(
+        *row, notes=("n",), failed=(league.FailedTraining(1, 0, "not finite"),)
+    )
+    columns = (FigureColumn("auc", "AUC"), FigureColumn("far", "FAR", 1.0))
     about = ("ped2", "Ped2", columns, ((0, 0), (1, 2)), 20, 8, (4, 6), 0.9, True)
     rows = league.League(*about, protocol_facts(protocol), "cd" * 32, code, (entry,))
     league.write_league(folder / "league.json", rows)

@@ -35,13 +35,13 @@ from oddframe._utils.yaml_files import format_validation_error, read_yaml
 from oddframe.backbones.base import FULL_FRAME, BackboneSpec, VisualEncoder, thread_safe
 from oddframe.backbones.engines import OnnxRunner, Runtime, load_onnx
 from oddframe.errors import InputError, UsageError
+from oddframe.video.frame import ResamplingFilter
 from oddframe.video.snippets.transforms import (
     MAX_FEATURE_DIM,
     MAX_SNIPPET_FRAMES,
     CropNames,
     JpegQuality,
     Preprocessing,
-    ResamplingFilter,
     SamplingRate,
     Size,
     SnippetFrames,

@@ -67,8 +67,8 @@ class ClusterResources:
 class Cluster:
     """A connection to a cluster; see ``connect_to_cluster``."""
 
-    def __init__(self, ray: ModuleType, jobs: int | None, on_message: MessageCallback) -> None:
-        self._ray, self._jobs, self._on_message = ray, jobs, on_message
+    def __init__(self, ray: ModuleType, jobs: int | None, message: MessageCallback) -> None:
+        self._ray, self._jobs, self._message = ray, jobs, message
 
     def resolve(self, request: ExtractionRequest) -> tuple[ExtractionRequest, ClusterResources]:
         """The request with every ``auto`` replaced, as a machine of the cluster decides.
@@ -112,7 +112,7 @@ class Cluster:
                     raise OddframeError(answers)
                 for index, answer in answers:
                     if index == _MESSAGE:
-                        self._on_message(answer)
+                        self._message(answer)
                 yield [answer for answer in answers if answer[0] != _MESSAGE]
 
     def _resources(self, request: ExtractionRequest) -> ClusterResources:
@@ -142,14 +142,14 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def connect_to_cluster(
-    address: str, jobs: int | None, on_message: MessageCallback
+    address: str, jobs: int | None, message: MessageCallback
 ) -> Iterator[Cluster]:
     """Connect to a cluster: ``local`` (this machine), ``ray://HOST:PORT``, or ``HOST:PORT``.
 
     Args:
         address: ``ray://``: Ray's client server; without it, this machine is part of the cluster.
         jobs: Videos at the same time; None: one for each graphics card, or else for each core.
-        on_message: Called with a line when videos were lost and are given out again.
+        message: Called with a line when videos were lost and are given out again.
 
     Raises:
         UsageError: Ray is not installed.
@@ -180,7 +180,7 @@ def connect_to_cluster(
                     f"--cluster {address}: no cluster to work on ({reason}){outside}"
                 ) from None
             try:
-                yield Cluster(ray, jobs, on_message)
+                yield Cluster(ray, jobs, message)
             finally:
                 ray.shutdown()
 

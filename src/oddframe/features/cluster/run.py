@@ -59,7 +59,7 @@ class ClusterRun:
         limits: DecodingLimits,
         jobs: int | None,
         tracker: ProgressTracker,
-        on_message: MessageCallback,
+        message: MessageCallback,
     ) -> Generator[tuple[int, ExtractionResult], None, None]:
         """Extract the videos and yield (index, result) of each as it is finished.
 
@@ -69,20 +69,20 @@ class ClusterRun:
             limits: Memory and seconds that a video may take on a machine.
             jobs: Videos at the same time on all machines; None: as many as fit.
             tracker: Told how many videos have been looked up.
-            on_message: Called with lines about the run, such as work that was lost.
+            message: Called with lines about the run, such as work that was lost.
 
         Raises:
             UsageError: Ray, or a package that an address needs, is not installed, or the engine is
                 not available.
             OddframeError: the cluster was lost, or the store cannot be written.
         """
-        with connect_to_cluster(address, jobs, on_message) as cluster:
+        with connect_to_cluster(address, jobs, message) as cluster:
             request, resources = cluster.resolve(request)
             specs = tuple(template.spec(request.precision) for template in request.templates)
             job = ClusterJob(
                 request, specs, self.store, self.out, limits.memory_bytes, limits.timeout_s
             )
-            on_message(
+            message(
                 f"{len(self.items)} videos, "
                 f"{', '.join(f'{s.backbone} ({s.hash()})' for s in specs)}, "
                 f"into {self.store.url}, {resources.actors} at the same time"

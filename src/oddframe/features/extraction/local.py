@@ -27,7 +27,7 @@ def extract_locally(
     limits: DecodingLimits,
     jobs: int,
     tracker: ProgressTracker,
-    on_message: MessageCallback,
+    message: MessageCallback,
 ) -> Generator[tuple[int, ExtractionResult], None, None]:
     """Extract videos and yield (index, result) of each as it is finished.
 
@@ -39,7 +39,7 @@ def extract_locally(
         limits: Memory besides the networks and seconds without a frame that a video may take.
         jobs: Videos at the same time.
         tracker: Told about the videos that are being decoded.
-        on_message: Called with a line if the run waits for another process.
+        message: Called with a line if the run waits for another process.
     """
     processes = max(1, min(jobs, len(videos)))
     pool: WorkerPool[VideoJob, ExtractionResult] = WorkerPool(
@@ -69,7 +69,7 @@ def extract_locally(
                     else:
                         yield index, result
                 if busy and not notified:
-                    on_message(f"waiting for another process, which extracts {len(busy)} of them")
+                    message(f"waiting for another process, which extracts {len(busy)} of them")
                 remaining, notified = busy, True
         finally:
             pool.end()

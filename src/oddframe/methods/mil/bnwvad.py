@@ -26,6 +26,7 @@ from oddframe.methods.base import (
     Output,
     Recipe,
     WeaklySupervised,
+    renamed_field,
 )
 from oddframe.methods.shared.layers import mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import pair_up, split_by_label, top_k_indices
@@ -42,8 +43,8 @@ class BnWvadConfig(MethodConfig):
         heads: Attention heads.
         head_dim: Width of a head.
         depth: Transformer blocks.
-        of_video: Share of an abnormal video's snippets that are selected as abnormal.
-        of_batch: Share of the snippets of all abnormal videos in a batch that are selected.
+        video_share: Share of an abnormal video's snippets that are selected as abnormal.
+        batch_share: Share of the snippets of all abnormal videos in a batch that are selected.
         margin: Margin of the triplet loss.
         first: Weight of the triplet loss at the first batch normalisation.
         second: Weight at the second.
@@ -53,8 +54,8 @@ class BnWvadConfig(MethodConfig):
     heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
     head_dim: int = Field(default=128, ge=1, le=MAX_WIDTH)
     depth: int = Field(default=2, ge=1, le=MAX_LAYERS)
-    of_video: float = Field(default=0.2, ge=0, le=1)
-    of_batch: float = Field(default=0.4, ge=0, le=1)
+    video_share: float = renamed_field(0.2, name="video_share", old="of_video", ge=0, le=1)
+    batch_share: float = renamed_field(0.4, name="batch_share", old="of_batch", ge=0, le=1)
     margin: float = Field(default=1.0, ge=0)
     first: float = Field(default=5.0, ge=0)
     second: float = Field(default=20.0, ge=0)
@@ -170,10 +171,10 @@ def select_abnormal(distance: Tensor, config: BnWvadConfig) -> Tensor:
     The farthest of each video and the farthest of the batch, at least one each.
     """
     selected = torch.zeros_like(distance, dtype=torch.bool)
-    count = max(1, int(distance.shape[1] * config.of_video))
+    count = max(1, int(distance.shape[1] * config.video_share))
     selected.scatter_(1, top_k_indices(distance, count), True)
     row = distance.reshape(1, -1)
-    farthest = top_k_indices(row, max(1, int(row.shape[1] * config.of_batch)))
+    farthest = top_k_indices(row, max(1, int(row.shape[1] * config.batch_share)))
     of_batch = torch.zeros_like(row, dtype=torch.bool).scatter_(1, farthest, True)
     return selected | of_batch.view_as(selected)
 

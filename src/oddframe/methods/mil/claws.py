@@ -23,6 +23,7 @@ from oddframe.methods.base import (
     Output,
     Recipe,
     WeaklySupervised,
+    renamed_field,
 )
 from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops
 from oddframe.methods.shared.mil import smoothness, sparsity, split_by_label
@@ -38,7 +39,7 @@ class ClawsConfig(MethodConfig):
         bottleneck: Width of the second, whose features are clustered.
         dropout: After both.
         cluster: Weight of the clustering distance loss.
-        apart: Margin of the clustering loss: distance of the two centres of an abnormal video.
+        cluster_margin: Margin of that loss: distance of the two centres of an abnormal video.
         smooth: Weight of the smoothness term.
         sparse: Weight of the sparsity term.
     """
@@ -47,7 +48,7 @@ class ClawsConfig(MethodConfig):
     bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     cluster: float = Field(default=0.1, ge=0)
-    apart: float = Field(default=1.0, gt=0)
+    cluster_margin: float = renamed_field(1.0, name="cluster_margin", old="apart", gt=0)
     smooth: float = Field(default=8e-5, ge=0)
     sparse: float = Field(default=8e-5, ge=0)
 
@@ -138,7 +139,8 @@ class Claws(WeaklySupervised[ClawsConfig, ClawsOutput]):
         targets = labels[:, None].to(output.scores.dtype)
         cls = (output.scores - targets).square().mean()
         distance = centre_distance(output.hidden)
-        cluster = distance[normal].mean() + F.relu(config.apart - distance[abnormal]).mean()
+        hinge = F.relu(config.cluster_margin - distance[abnormal])
+        cluster = distance[normal].mean() + hinge.mean()
         scores = output.scores[abnormal]
         smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
         total = cls + config.cluster * cluster + config.smooth * smooth + config.sparse * sparse

@@ -25,6 +25,7 @@ from oddframe.methods.base import (
     Recipe,
     StagedNetwork,
     WeaklySupervised,
+    renamed_field,
 )
 from oddframe.methods.shared.layers import (
     cosine_adjacency,
@@ -45,7 +46,8 @@ class GcnConfig(MethodConfig):
         dropout: In the classifier, whose variance under dropout measures confidence, and in the
             graph layers.
         passes: Passes through the classifier that the variance is computed from.
-        sure: Share of a batch's snippets, those of the lowest variance, that count as confident.
+        confident_share: Share of a batch's snippets that count as confident: those of the lowest
+            variance.
         rounds: Rounds of training the classifier, then the graph.
         sharpness: Exponent of the similarity graph: edges are exp(sharpness (cosine - 1)).
         ensemble: Weight of the temporal ensemble term.
@@ -55,7 +57,7 @@ class GcnConfig(MethodConfig):
     bottleneck: int = Field(default=128, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     passes: int = Field(default=4, ge=2, le=MAX_LAYERS)
-    sure: float = Field(default=0.5, gt=0, le=1)
+    confident_share: float = renamed_field(0.5, name="confident_share", old="sure", gt=0, le=1)
     rounds: int = Field(default=3, ge=1, le=MAX_LAYERS)
     sharpness: float = Field(default=10.0, gt=0)
     ensemble: float = Field(default=1.0, ge=0)
@@ -184,7 +186,7 @@ class Gcn(WeaklySupervised[GcnConfig, GcnOutput]):
 
         mean, variance = output.passes.detach().mean(1), output.passes.detach().var(1)
         targets = torch.where(video > 0.5, mean, 0.0)
-        count = max(1, int(config.sure * variance.numel()))
+        count = max(1, int(config.confident_share * variance.numel()))
         confident = variance <= variance.flatten().kthvalue(count).values
         direct = F.binary_cross_entropy_with_logits(output.cleaned[confident], targets[confident])
         ensemble = (output.cleaned.sigmoid() - output.cleaned_again.sigmoid()).square().mean()

@@ -25,6 +25,7 @@ from oddframe.methods.base import (
     Output,
     Recipe,
     WeaklySupervised,
+    renamed_field,
 )
 from oddframe.methods.shared.layers import (
     CausalConv1d,
@@ -46,7 +47,7 @@ class HlNetConfig(MethodConfig):
         fused: Width of the second, which the graphs and the on-line head read.
         graph: Width of the graph layers.
         dropout: After every layer, except in the on-line head.
-        alike: Smallest cosine that is an edge of the holistic graph (tau of equation 4).
+        min_cosine: Smallest cosine that is an edge of the holistic graph (tau of equation 4).
         distillation: Weight of the distillation of the graphs into the on-line head (lambda of
             equation 12).
         online_lr: Learning rate of the on-line head; the recipe's does not apply.
@@ -56,7 +57,7 @@ class HlNetConfig(MethodConfig):
     fused: int = Field(default=128, ge=1, le=MAX_WIDTH)
     graph: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
-    alike: float = Field(default=0.7, ge=-1, le=1)
+    min_cosine: float = renamed_field(0.7, name="min_cosine", old="alike", ge=-1, le=1)
     distillation: float = Field(default=5.0, ge=0)
     online_lr: float = Field(default=5e-5, gt=0)
 
@@ -157,7 +158,7 @@ class HlNetNetwork(nn.Module):
     def holistic(self, x: Tensor, valid: Tensor) -> Tensor:
         """(B, T, T) adjacency of the input features (equations 4 and 5)."""
         cosine = cosine_adjacency(x)
-        return masked_softmax(cosine.where(cosine > self.config.alike, 0.0), valid)
+        return masked_softmax(cosine.where(cosine > self.config.min_cosine, 0.0), valid)
 
     def localised(self, x: Tensor) -> Tensor:
         """(T, T) equation 6; as in the published code it is not normalised, nor padding masked."""
@@ -216,7 +217,6 @@ class HlNet(WeaklySupervised[HlNetConfig, HlNetOutput]):
         return [{"params": rest}, {"params": online, "lr": config.online_lr}]
 
     def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, HlNetConfig] | None:
-        """A checkpoint of the published code, or None."""
         first, graph = state.get("conv1d1.weight"), state.get("gc1.weight")
         if first is None or graph is None or first.ndim != 3 or graph.ndim != 2:
             return None

@@ -23,6 +23,7 @@ from oddframe.methods.base import (
     Recipe,
     StagedNetwork,
     WeaklySupervised,
+    renamed_field,
 )
 from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
 from oddframe.methods.shared.mil import max_window_mean, ranking_loss, split_by_label
@@ -35,27 +36,27 @@ class MistConfig(MethodConfig):
         hidden: Width of the generator's first layer and of the encoder.
         bottleneck: Width of the generator's second layer.
         dropout: In both.
-        together: Snippets of a sub-bag, T of section 3.2.
-        alone: Share of the training steps in which only the generator is trained.
+        sub_bag: Snippets of a sub-bag, T of section 3.2.
+        generator_share: Share of the training steps in which only the generator is trained.
         smooth: Width of the moving average over its scores, in snippets. An even width is the mean
             of the two windows that are half a snippet off the centre.
         margin: Margin of the ranking loss.
         sparse: Weight of the sparsity of its scores in abnormal videos.
-        odd: Weight of the abnormal class in the cross-entropies of encoder and attention.
-        calm: Weight of the normal class; both as in the authors' code.
+        abnormal_weight: Weight of the abnormal class in the encoder's and attention's losses.
+        normal_weight: Weight of the normal class; both as in the authors' code.
         guide: Weight of the cross-entropy of the attention.
     """
 
     hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
     bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
-    together: int = Field(default=3, ge=1, le=MAX_WIDTH)
-    alone: float = Field(default=0.5, ge=0, lt=1)
+    sub_bag: int = renamed_field(3, name="sub_bag", old="together", ge=1, le=MAX_WIDTH)
+    generator_share: float = renamed_field(0.5, name="generator_share", old="alone", ge=0, lt=1)
     smooth: int = Field(default=5, ge=1, le=MAX_WIDTH)
     margin: float = Field(default=1.0, gt=0)
     sparse: float = Field(default=0.01, ge=0)
-    odd: float = Field(default=1.2, gt=0)
-    calm: float = Field(default=0.8, gt=0)
+    abnormal_weight: float = renamed_field(1.2, name="abnormal_weight", old="odd", gt=0)
+    normal_weight: float = renamed_field(0.8, name="normal_weight", old="calm", gt=0)
     guide: float = Field(default=1.0, ge=0)
 
 
@@ -142,7 +143,7 @@ class Mist(WeaklySupervised[MistConfig, MistOutput]):
         """Terms: ``rank`` of the highest sub-bags (equation 1), ``sparse``; ``cls`` of the encoder
         and ``guide`` of its attention, on the pseudo-labels (equation 8)."""
         normal, abnormal = split_by_label(labels)
-        length = min(config.together, output.generated.shape[1])
+        length = min(config.sub_bag, output.generated.shape[1])
         highest = max_window_mean(output.generated, length)
         rank = ranking_loss(highest[abnormal], highest[normal], config.margin)
         sparse = output.generated[abnormal].mean()
@@ -150,16 +151,17 @@ class Mist(WeaklySupervised[MistConfig, MistOutput]):
         cls = _weighted_bce(output.logits, targets, config)
         guide = _weighted_bce(output.guided, targets, config)
         total = rank + config.sparse * sparse
-        if float(output.done[0]) >= config.alone:
+        if float(output.done[0]) >= config.generator_share:
             total = total + cls + config.guide * guide
         terms = {"rank": rank, "sparse": sparse, "cls": cls, "guide": guide}
         return Loss(total, terms)
 
 
 def _weighted_bce(logits: Tensor, targets: Tensor, config: MistConfig) -> Tensor:
-    """Cross-entropy with targets in [0, 1]; the classes are weighted by ``odd`` and ``calm``."""
-    ratio = logits.new_tensor(config.odd / config.calm)
-    return config.calm * F.binary_cross_entropy_with_logits(logits, targets, pos_weight=ratio)
+    """Cross-entropy with targets in [0, 1] and the class weights of ``config``."""
+    ratio = logits.new_tensor(config.abnormal_weight / config.normal_weight)
+    bce = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=ratio)
+    return config.normal_weight * bce
 
 
 def pseudo_labels(scores: Tensor, smooth: int) -> Tensor:

@@ -110,9 +110,8 @@ class SnippetUrDmu(UrDmuNetwork):
 class NormalDistance(nn.Module):
     """Distance of features from those of normal training snippets.
 
-    It is the logarithm of the mean squared difference, divided by the standard deviation of each
-    dimension. That is standardised by the distances of normal snippets, and multiplied by a scale,
-    which is 0 before ``calibrate``.
+    It is ln of the mean over dimensions of ((x - mean) / deviation)^2, standardised by values of
+    normal snippets, times a scale, which is 0 before ``calibrate``.
     """
 
     mean: Tensor  # (D,) of normal snippets

@@ -43,7 +43,7 @@ class Pel4VadConfig(MethodConfig):
     """Settings of PEL4VAD's visual branch.
 
     Attributes:
-        setting: Published settings for UCF-Crime or XD-Violence; fields that are given win.
+        setting: Published settings for UCF-Crime or XD-Violence, for all fields that are not given.
         width: Width of queries, keys and values.
         window: Width of the local attention, in snippets.
         gamma: Initial gamma of the distance prior (equation 5).

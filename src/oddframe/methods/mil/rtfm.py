@@ -187,7 +187,6 @@ class Rtfm(WeaklySupervised[RtfmConfig, RtfmOutput]):
         return Loss(total, terms)
 
     def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, RtfmConfig] | None:
-        """A checkpoint of the published code, or None."""
         first = state.get("Aggregate.conv_1.0.weight")
         if first is None or first.ndim != 3:
             return None

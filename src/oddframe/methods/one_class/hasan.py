@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
+from types import MappingProxyType
 from typing import Annotated
 
 import torch
@@ -195,6 +196,7 @@ class Hasan(OneClass[HasanConfig, HasanOutput]):
     )
     closed_form = False
     backbones = ("grey_10x96x96", "grey_10x227x227")
+    league_config = MappingProxyType({"widths": [64, 32, 16]})
 
     def loss(self, output: HasanOutput, labels: Tensor, config: HasanConfig) -> Loss:  # noqa: ARG002
         """The mean error of the normal bags; abnormal ones are ignored.

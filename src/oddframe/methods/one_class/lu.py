@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import MAX_WIDTH, MethodConfig, MethodInfo, Output, Recipe
+from oddframe.methods.base import MAX_WIDTH, MethodConfig, MethodInfo, Output, Recipe, renamed_field
 from oddframe.methods.one_class.base import OneClass, OneClassNetwork
 
 # Snippets whose cubes are in memory at the same time.
@@ -49,10 +49,10 @@ class LuConfig(MethodConfig):
         sizes: (height, width) of the resized frames that cubes are cut from.
         components: Principal components of a cube's gradients.
         vectors: Vectors of a combination.
-        combinations: Most combinations.
+        combinations: Largest number of combinations.
         bound: Largest error of a reconstructed cube, as a share of the mean squared norm of normal
             cubes. It is doubled until the combinations reconstruct all normal cubes.
-        still: Smallest mean change between frames, as a share of the range of grey. Cubes that
+        min_motion: Smallest mean change between frames, as a share of the range of grey. Cubes that
             change less are skipped: they are noise (half a level of 256 by default).
     """
 
@@ -64,7 +64,7 @@ class LuConfig(MethodConfig):
     vectors: int = Field(default=20, ge=1, le=MAX_WIDTH)
     combinations: int = Field(default=64, ge=1, le=MAX_WIDTH)
     bound: float = Field(default=0.04, gt=0)
-    still: float = Field(default=0.002, ge=0)
+    min_motion: float = renamed_field(0.002, name="min_motion", old="still", ge=0)
 
 
 class LuNetwork(OneClassNetwork):
@@ -124,7 +124,7 @@ class LuNetwork(OneClassNetwork):
     def moving(self, cubes: Tensor) -> Tensor:
         """(N, cubes, G) -> (N, cubes) mask of moving cubes."""
         in_time = cubes[..., : cubes.shape[-1] // 3]
-        return in_time.abs().mean(-1) >= self.config.still
+        return in_time.abs().mean(-1) >= self.config.min_motion
 
     def reduced(self, cubes: Tensor) -> Tensor:
         """(M, G) gradients -> (M, P) components; the mean squared norm of normal ones is 1."""

@@ -24,6 +24,7 @@ from oddframe.methods.base import (
     Recipe,
     StagedNetwork,
     Unsupervised,
+    renamed_field,
 )
 from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
 
@@ -38,7 +39,7 @@ class GclConfig(MethodConfig):
         bottleneck: Width of its second layer.
         dropout: After both layers of the discriminator.
         deviations: Threshold of the pseudo-labels: standard deviations above the batch's mean.
-        alone: Share of the training steps in which only the generator is trained.
+        generator_share: Share of the training steps in which only the generator is trained.
         negative: Share of the steps after which negative learning starts.
     """
 
@@ -48,13 +49,13 @@ class GclConfig(MethodConfig):
     bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
     dropout: float = Field(default=0.6, ge=0, lt=1)
     deviations: float = Field(default=1.0, gt=0)
-    alone: float = Field(default=0.2, ge=0, lt=1)
+    generator_share: float = renamed_field(0.2, name="generator_share", old="alone", ge=0, lt=1)
     negative: float = Field(default=0.5, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _in_order(self) -> GclConfig:
-        if self.negative < self.alone:
-            raise ValueError("negative must not be less than alone: its stage comes later")
+        if self.negative < self.generator_share:
+            raise ValueError("negative must not be less than generator_share")
         return self
 
 
@@ -137,7 +138,7 @@ class Gcl(Unsupervised[GclConfig, GclOutput]):
         make = errors.mean()
         targets = threshold_labels(output.error.detach(), config.deviations)
         tell = F.binary_cross_entropy_with_logits(output.logits, targets)
-        total = make + tell if done >= config.alone else make
+        total = make + tell if done >= config.generator_share else make
         return Loss(total, {"make": make, "tell": tell})
 
 

@@ -38,8 +38,8 @@ class LossWeights(MethodConfig):
 class UrDmuConfig(MethodConfig):
     """Settings of UR-DMU.
 
-    ``variant`` sets the six fields in which the paper and its published code differ; those that are
-    given win.
+    ``variant`` sets the six fields in which the paper and its published code differ, except those
+    that are given.
 
     Attributes:
         variant: ``official`` (the code of the published results and checkpoints) or ``paper``.

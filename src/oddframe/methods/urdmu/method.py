@@ -51,7 +51,6 @@ class UrDmu(WeaklySupervised[UrDmuConfig, UrDmuOutput]):
         ]
 
     def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, UrDmuConfig] | None:
-        """A checkpoint of the published code, or None."""
         first = state.get("embedding.conv_1.0.weight")
         memories = [state.get(f"{memory}memory.memory_block") for memory in "AN"]
         if first is None or first.ndim != 3 or any(m is None or m.ndim != 2 for m in memories):

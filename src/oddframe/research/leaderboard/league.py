@@ -1,22 +1,14 @@
 """The league: every method on the same draws, seeds, features and bags, by one recipe.
 
-What is tested is what the last step left: nothing is chosen by a test video.
-
-The rows of a league: who takes part, and by which recipe.
-
-The recipe is the local one of the benchmarks: each benchmark's own segments and bags, the same
-number of steps for all; optimiser, weight decay and clipping are each method's own, as its authors
-give them, and so is its learning rate, times what was chosen on validation recordings.
-
-How long a league will take: a few steps of every method first, then what trainings took.
+Networks are tested after the last step: no test video chooses anything.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,132 +16,108 @@ from typing import Any
 
 import numpy as np
 
+from oddframe.backbones.engines import DeviceName
+from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import OddframeError, UsageError
-from oddframe.features.join import count_audio_dims
-from oddframe.methods.registry import get_method, method_names
-from oddframe.research.benchmarks import BENCHMARKS, Benchmark
-from oddframe.research.grid import known
-from oddframe.research.grid_task import Task, train, training_digest
-from oddframe.research.leaderboard.rates import Rates, at_rate
-from oddframe.research.leaderboard.record import Entry, Failure, Kept, League
-from oddframe.research.provenance import code, protocol_facts
-from oddframe.research.records import Training
-from oddframe.research.reproduce.reproduce import columns_of
-from oddframe.research.session import Session
-from oddframe.research.splits import Draws
-from oddframe.training.audio_config import uses_audio, with_audio_dim
-from oddframe.training.config import (
-    FeatureSection,
-    MethodSection,
-    RecipeSection,
-    SamplingChanges,
-    TrainConfig,
+from oddframe.methods.registry import get_method
+from oddframe.research.benchmark import Benchmark
+from oddframe.research.benchmarks import get_benchmark
+from oddframe.research.grid import FailedTasks, GridProgress, TrainingOutcome, plan_grid, run_grid
+from oddframe.research.grid_task import GridTask, find_training, train_task, training_digest
+from oddframe.research.leaderboard import competitors
+from oddframe.research.leaderboard.competitors import (
+    Competitor,
+    group_by_features,
+    list_competitors,
 )
-
-STEPS = 300
-REFERENCE = "ur_dmu"
-# What this project makes of it.
-OWN = "oddframe"
-# One weight a number of a feature: what any method has to beat.
-BASELINE = "linear"
-# Where the published width would take a day of trainings on two cores.
-_NARROWER = {"hasan": MethodSection(name="hasan", config={"widths": [64, 32, 16]})}
-# A quarter of UR-DMU beside a linear path, for a few hundred videos: docs/fight.md has what
-# validation recordings said of it.
-SMALL = "ur_dmu_small"
-_SMALL_UR_DMU = MethodSection(
-    name="ur_dmu", config={"hidden": 128, "heads": 4, "head_dim": 32, "shortcut": True}
+from oddframe.research.leaderboard.rates import (
+    RateSearch,
+    read_rates,
+    validation_session,
+    write_rates,
 )
+from oddframe.research.leaderboard.record import (
+    EntryTraining,
+    FailedTraining,
+    League,
+    LeagueEntry,
+    read_league,
+    read_leagues,
+    write_league,
+)
+from oddframe.research.protocol import RandomDraws
+from oddframe.research.provenance import current_code, protocol_facts
+from oddframe.research.records import TrainingRecord
+from oddframe.research.reports.league_text import write_league_table
+from oddframe.research.session import Session, benchmark_config, prepare_session
+from oddframe.training.config import TrainConfig
+from oddframe.training.search import format_time_budget
 
-
-@dataclass(frozen=True)
-class Entrant:
-    """A row of the league: its name, what it is called in print, and what is trained."""
-
-    name: str
-    title: str
-    config: TrainConfig
-
-
-def entrants(
-    config: TrainConfig,
-    names: Sequence[str] = (),
-    *,
-    frames: bool = True,
-    rates: Rates | None = None,
-) -> tuple[Entrant, ...]:
-    """The methods called ``names``, by the league's recipe; without any, all that can be.
-
-    A method that looks at frames reads its own features of the same videos.
-
-    Args:
-        config: The benchmark's.
-        names: In the registry, and ``ur_dmu_small``.
-        frames: Whether there are frames to look at.
-        rates: What was chosen for each; None: all keep their own.
-
-    Raises:
-        UsageError: there is no such method, or there are no frames for it.
-    """
-    able = [name for name in method_names() if frames or _reads(config, name)]
-    wanted = dict.fromkeys(names or (*able, SMALL))
-    for name in wanted:
-        if name != SMALL and not frames and not _reads(config, name):
-            raise UsageError(f"{name} looks at frames, and this benchmark has only features")
-    rows = [_entrant(config, name) for name in wanted]
-    if rates is not None:
-        rows = [replace(row, config=at_rate(row.config, rates.factor(row.name))) for row in rows]
-    return tuple(rows)
-
-
-def by_features(rows: Sequence[Entrant]) -> list[tuple[Entrant, ...]]:
-    """The rows, those together that read the same features; in the order of the first of each."""
-    found: dict[str, list[Entrant]] = {}
-    for row in rows:
-        found.setdefault(row.config.features.model_dump_json(), []).append(row)
-    return [tuple(each) for each in found.values()]
-
-
-def _reads(config: TrainConfig, name: str) -> bool:
-    only = get_method(name).backbones
-    return not only or config.features.backbone in only
-
-
-def _entrant(config: TrainConfig, name: str) -> Entrant:
-    section = _SMALL_UR_DMU if name == SMALL else _NARROWER.get(name, MethodSection(name=name))
-    method = get_method(section.name)
-    own = config.recipe
-    recipe = RecipeSection(
-        steps=STEPS,
-        segments=own.segments,
-        normal_bags=own.normal_bags,
-        abnormal_bags=own.abnormal_bags,
-        average=own.average,
-    )
-    changes = {"method": section, "recipe": recipe, "standardise": True, "temper": True}
-    if not _reads(config, section.name):
-        changes |= {"features": FeatureSection(backbone=method.backbones[0])}
-        changes |= {"fast": None, "training_features": SamplingChanges()}
-    entered = with_audio_dim(config.model_copy(update=changes), config.features.backbone)
-    title = f"{method.title}, small" if name == SMALL or name in _NARROWER else method.title
-    if uses_audio(entered) and not count_audio_dims(config.features.backbone):
-        title += " (halves of the picture)"
-    return Entrant(name, title, entered)
-
-
-# A loss that falls by more than this share of its whole fall in the last quarter is not done.
+RATES_FILE = "rates.json"
+# A loss that falls by more than this share of its whole fall in the last quarter has not converged.
 _STILL_FALLING = 0.05
 _FALLING = "the loss still fell at the end"
 
 
-def repeats_of(benchmark: Benchmark, draws: int | None, seeds: int | None) -> int:
-    """How often the benchmark's protocol is repeated: its draws, or its seeds.
+@dataclass(frozen=True)
+class ComparisonGroup:
+    """Rows that read the same features, and the session that has these features.
+
+    Attributes:
+        session: The session.
+        rows: The rows.
+        earlier: The league's record as it was before. Trainings in it are not repeated, even where
+            the records of the trainings themselves are gone.
+    """
+
+    session: Session
+    rows: tuple[Competitor, ...]
+    earlier: League | None = None
+
+    @property
+    def tasks(self) -> list[GridTask]:
+        """All its trainings, part by part: a league that is stopped early has some of every row."""
+        return [
+            GridTask(row.title, row.config, part.repeat, part.fold)
+            for part in self.session.parts
+            for row in self.rows
+        ]
+
+    @property
+    def missing(self) -> list[GridTask]:
+        """Its trainings that are not done yet."""
+        return [task for task in self.tasks if self.find(task) is None]
+
+    def find(self, task: GridTask) -> EntryTraining | None:
+        """A training, from its own record or from the league's earlier record."""
+        if (training := find_training(task, self.session.setting)) is not None:
+            return _entry_training(training)
+        recorded = self._recorded(task.config)
+        return next((each for each in recorded if each.part_id == task.part_id), None)
+
+    def other_repeats(self, row: Competitor) -> list[EntryTraining]:
+        """Trainings of a row in the earlier record on parts that are not asked for now."""
+        parts = {(part.repeat, part.fold) for part in self.session.parts}
+        return [each for each in self._recorded(row.config) if each.part_id not in parts]
+
+    def _recorded(self, config: TrainConfig) -> list[EntryTraining]:
+        """All trainings by ``config`` in the earlier record."""
+        if self.earlier is None:
+            return []
+        digest = training_digest(config, self.session.setting)
+        entries = [entry for entry in self.earlier.entries if entry.digest == digest]
+        return [each for entry in entries for each in entry.trainings]
+
+
+def count_repeats(benchmark: Benchmark, draws: int | None, seeds: int | None) -> int:
+    """How often the benchmark's protocol is repeated: its number of draws, or of seeds.
 
     Raises:
-        UsageError: the benchmark does not have what is asked for.
+        UsageError: the benchmark has no draws, or no seeds apart from them.
     """
     protocol = benchmark.protocol
-    if isinstance(protocol.split, Draws):
+    if isinstance(protocol.split, RandomDraws):
         if seeds is not None:
             raise UsageError(
                 f"--seeds: each draw of {benchmark.config} has a seed of its own; give --draws"
@@ -160,159 +128,252 @@ def repeats_of(benchmark: Benchmark, draws: int | None, seeds: int | None) -> in
     return seeds or (protocol.repeats if benchmark.own_split else 1)
 
 
-@dataclass(frozen=True)
-class Heat:
-    """Rows that read the same features, and the session that has these.
+def prepare_league(
+    dataset: Dataset,
+    out: Path,
+    *,
+    store: Path,
+    methods: Sequence[str] = (),
+    draws: int | None = None,
+    seeds: int | None = None,
+    own_rates: bool = False,
+    config: str | None = None,
+    device: DeviceName = "auto",
+    decoders: int = 1,
+    progress: GridProgress,
+) -> list[ComparisonGroup]:
+    """Extract the features of a league, and divide the methods into groups that read the same.
 
-    Attributes:
-        session: The features.
-        rows: Who reads them.
-        earlier: The league's record as it was: what is in it need not be trained again, even where
-            the records of the trainings themselves are gone.
+    Args:
+        dataset: Its name is that of a benchmark.
+        out: Folder of the records.
+        store: Folder of the feature store.
+        methods: Names of the methods; none: all that can be trained on the data set.
+        draws: Draws of the training clips, where the benchmark draws them; None: its number.
+        seeds: Repeats with other seeds, where it does not; None: its number.
+        own_rates: Ignore the learning rates that were chosen before.
+        config: A configuration, as ``benchmark_config`` takes it.
+        device: Where backbone and trainings run.
+        decoders: Videos that are decoded at the same time.
+        progress: Is called for every video.
+
+    Raises:
+        InputError: a video or record cannot be read.
+        UsageError: there is no such method, or the benchmark has no such repeats.
     """
-
-    session: Session
-    rows: tuple[Entrant, ...]
-    earlier: League | None = None
-
-    @property
-    def tasks(self) -> list[Task]:
-        """All its trainings; stopped early, all rows have some."""
-        return [
-            Task(row.title, row.config, part.repeat, part.fold)
-            for part in self.session.parts
-            for row in self.rows
-        ]
-
-    @property
-    def missing(self) -> list[Task]:
-        """Its trainings that are not there yet."""
-        return [task for task in self.tasks if self.kept(task) is None]
-
-    def kept(self, task: Task) -> Kept | None:
-        """What there is of a training: by its own record, or by the league's as it was."""
-        if (training := known(task, self.session.setting)) is not None:
-            return _kept(training)
-        if self.earlier is None:
-            return None
-        recorded = self._recorded(task.config)
-        return next((each for each in recorded if each.place == (task.repeat, task.fold)), None)
-
-    def beyond(self, row: Entrant) -> list[Kept]:
-        """What the league's record has of a row in repeats that are not asked for now."""
-        asked = {(part.repeat, part.fold) for part in self.session.parts}
-        return [each for each in self._recorded(row.config) if each.place not in asked]
-
-    def _recorded(self, config: TrainConfig) -> list[Kept]:
-        """All that the league's record has of trainings by ``config``."""
-        if self.earlier is None:
-            return []
-        digest = training_digest(config, self.session.setting)
-        found = [entry for entry in self.earlier.entries if entry.digest == digest]
-        return [each for entry in found for each in entry.trainings]
+    repeats = count_repeats(get_benchmark(dataset.name), draws, seeds)
+    rows = list_competitors(
+        benchmark_config(dataset.name, config),
+        methods,
+        frames=not any(has_precomputed_features(video) for video in dataset.videos),
+        rates=None if own_rates else read_rates(out / RATES_FILE),
+    )
+    record = out / f"{dataset.name}.json"
+    earlier = read_league(record) if record.exists() else None
+    groups = []
+    for group in group_by_features(rows):
+        session = prepare_session(
+            dataset,
+            group[0].config,
+            out,
+            store=store,
+            seeds=repeats,
+            device=device,
+            decoders=decoders,
+            progress=progress.features,
+            message=progress.message,
+        )
+        groups.append(ComparisonGroup(session, group, earlier))
+    return groups
 
 
-def collected(heats: Sequence[Heat], failed: Sequence[tuple[Task, OddframeError]] = ()) -> League:
-    """The league of one benchmark from the trainings that there are by now.
+def choose_rates(
+    groups: Sequence[ComparisonGroup], out: Path, jobs: int, progress: GridProgress
+) -> Path:
+    """Try the learning rates of one group on validation folds; the file with the results.
 
-    Rows that the record had before and that are not trained now stay, if they are of the same
-    features, steps and protocol; so do repeats of a row that are more than are asked for now.
+    Raises:
+        UsageError: there is more than one group, or no method with a learning rate.
+        OddframeError: a process died, or a file cannot be written.
     """
-    session, earlier = heats[0].session, heats[0].earlier
+    if len(groups) > 1:
+        raise UsageError("--choose-rates: name --methods that read the same features")
+    search = RateSearch(validation_session(groups[0].session), groups[0].rows)
+    session, tasks = search.session, search.tasks
+    if not tasks:
+        raise UsageError("--choose-rates: no method with a learning rate is named")
+    missing = len(session.missing(tasks))
+    progress.message(f"{missing} of {len(tasks)} trainings to do")
+
+    def on_training(done: int, total: int, task: GridTask, outcome: TrainingOutcome) -> None:
+        note = ""
+        if isinstance(outcome, TrainingRecord):
+            note = f", AUC of videos {100 * outcome.figures.clip_auc:.1f}"
+        progress.training(done, total, task, outcome, note)
+
+    plan = plan_grid(jobs, missing, session.clips, session.config)
+    run_grid(session, tasks, plan, on_training)
+    path, rates = out / RATES_FILE, search.collect()
+    if (earlier := read_rates(path)) is not None:
+        rates = earlier.merged_into(rates)
+    write_rates(path, rates)
+    return path
+
+
+def rank_methods(
+    groups: Sequence[ComparisonGroup], out: Path, table: Path, jobs: int, progress: GridProgress
+) -> Path:
+    """Train what is missing. After each training, write the record and the table of all leagues.
+
+    Args:
+        groups: From ``prepare_league``.
+        out: Folder of the records.
+        table: Markdown file of the table.
+        jobs: Trainings at the same time.
+        progress: Is called for every training.
+
+    Raises:
+        OddframeError: a process died, or a file cannot be written.
+    """
+    plans = [
+        plan_grid(jobs, len(group.missing), group.session.clips, group.session.config)
+        for group in groups
+    ]
+    estimate = TimeEstimate(groups, min(plan.jobs for plan in plans))
+    pending = [task for group in groups for task in group.missing]
+    total, failed = len(pending), FailedTasks()
+
+    def write() -> None:
+        league = collect_league(groups, failed)
+        write_league(out / f"{league.dataset}.json", league)
+        write_league_table(read_leagues(out), read_rates(out / RATES_FILE), table)
+
+    def on_training(_done: int, _total: int, task: GridTask, outcome: TrainingOutcome) -> None:
+        if isinstance(outcome, TrainingRecord):
+            estimate.add(task.name, outcome.seconds)
+        else:
+            failed.append((task, outcome))
+        pending[:] = [each for each in pending if each != task]
+        left = format_time_budget(estimate.remaining(pending))
+        progress.training(total - len(pending), total, task, outcome, f"; about {left} left")
+        write()
+
+    if pending:
+        count = sum(len(group.tasks) for group in groups)
+        progress.message(f"{total} of {count} trainings to do, in {plans[0].about}")
+        for name, seconds, number in estimate.measure():
+            about = f"{number} of about {format_time_budget(seconds)} each"
+            progress.message(f"{name}: {about if seconds else 'could not be timed'}")
+        progress.message(f"about {format_time_budget(estimate.remaining(pending))} in all")
+    for group, plan in zip(groups, plans, strict=True):
+        run_grid(group.session, group.missing, plan, on_training)
+    write()
+    return table
+
+
+def collect_league(
+    groups: Sequence[ComparisonGroup], failed: Sequence[tuple[GridTask, OddframeError]] = ()
+) -> League:
+    """The league of one benchmark from the trainings that are done by now.
+
+    Rows of the earlier record that are not trained now stay, if their features, steps and protocol
+    are the same. So do repeats of a row that are not asked for now.
+    """
+    session, earlier = groups[0].session, groups[0].earlier
     setting = session.setting
-    benchmark = BENCHMARKS[setting.dataset]
+    benchmark = get_benchmark(setting.dataset)
     recipe = session.config.full_recipe()
-    entries = tuple(_entry(heat, row, failed) for heat in heats for row in heat.rows)
-    asked = {(part.repeat, part.fold) for part in session.parts}
-    now = League(
+    entries = tuple(_entry(group, row, failed) for group in groups for row in group.rows)
+    parts = {(part.repeat, part.fold) for part in session.parts}
+    league = League(
         dataset=setting.dataset,
         title=benchmark.title,
-        columns=columns_of(benchmark),
-        parts=tuple(sorted(asked.union(*(entry.by_place for entry in entries)))),
-        steps=STEPS,
+        columns=benchmark.training_columns,
+        parts=tuple(sorted(parts.union(*(entry.figures_by_part for entry in entries)))),
+        steps=competitors.STEPS,
         segments=recipe.segments,
         bags=(recipe.normal_bags, recipe.abnormal_bags),
         average=recipe.average,
         joined=session.config.bags.mode == "joined",
         protocol=protocol_facts(setting.protocol),
         features_sha256=setting.features_sha256,
-        code=code(),
+        code=current_code(),
         entries=entries,
     )
-    return now if earlier is None else _with_rows_of(earlier, now)
+    return league if earlier is None else _with_rows_of(earlier, league)
 
 
-def _with_rows_of(earlier: League, now: League) -> League:
-    """The league of now, and the rows of the one before that go with it."""
-    alone = all(get_method(entry.method).backbones for entry in now.entries)  # They look at frames.
-    if (earlier.steps, _plain(earlier.protocol)) != (now.steps, _plain(now.protocol)):
-        return now
-    if not alone and earlier.features_sha256 != now.features_sha256:
-        return now
-    names = {entry.name for entry in now.entries}
+def _with_rows_of(earlier: League, league: League) -> League:
+    """The league, with the other rows of the earlier one that are comparable."""
+    # Methods that read frames have features of their own.
+    only_frames = all(get_method(entry.method).backbones for entry in league.entries)
+    if (earlier.steps, _as_json(earlier.protocol)) != (league.steps, _as_json(league.protocol)):
+        return league
+    if not only_frames and earlier.features_sha256 != league.features_sha256:
+        return league
+    names = {entry.name for entry in league.entries}
     others = tuple(entry for entry in earlier.entries if entry.name not in names)
-    base = replace(earlier, code=now.code) if alone else now
-    parts = tuple(sorted({*earlier.parts, *now.parts})) if others else now.parts
-    return replace(base, parts=parts, entries=(*now.entries, *others))
+    base = replace(earlier, code=league.code) if only_frames else league
+    parts = tuple(sorted({*earlier.parts, *league.parts})) if others else league.parts
+    return replace(base, parts=parts, entries=(*league.entries, *others))
 
 
-def _plain(facts: Mapping[str, Any]) -> str:
-    """Whether they come from a file or not."""
+def _as_json(facts: Mapping[str, Any]) -> str:
+    """Equal text for facts from a file and from memory, where lists are tuples."""
     return json.dumps(facts, sort_keys=True)
 
 
-def _entry(heat: Heat, row: Entrant, failed: Sequence[tuple[Task, OddframeError]]) -> Entry:
-    tasks = replace(heat, rows=(row,)).tasks
-    there = [each for task in tasks if (each := heat.kept(task)) is not None]
-    there = sorted([*there, *heat.beyond(row)], key=lambda each: each.place)
+def _entry(
+    group: ComparisonGroup, row: Competitor, failed: Sequence[tuple[GridTask, OddframeError]]
+) -> LeagueEntry:
+    found = [group.find(task) for task in replace(group, rows=(row,)).tasks]
+    trainings = [each for each in found if each is not None] + group.other_repeats(row)
+    trainings.sort(key=lambda each: each.part_id)
     method, recipe = row.config.chosen_method()[0], row.config.full_recipe()
-    return Entry(
+    about = f"{recipe.optimiser}, {recipe.lr:g}, {recipe.weight_decay:g}"
+    about += f", norm {recipe.clip_norm:g}" if recipe.clip_norm else ""
+    notes = _notes(trainings)
+    if method.backbones:
+        notes.insert(0, f"looks at frames, {row.config.features.backbone}")
+    return LeagueEntry(
         name=row.name,
         title=row.title,
         method=method.name,
-        recipe="none"
-        if method.closed_form
-        else f"{recipe.optimiser}, {recipe.lr:g}, {recipe.weight_decay:g}"
-        + (f", norm {recipe.clip_norm:g}" if recipe.clip_norm else ""),
-        digest=training_digest(row.config, heat.session.setting),
-        trainings=tuple(there),
-        notes=(*_looks(row.config), *_notes(there)),
+        recipe="none" if method.closed_form else about,
+        digest=training_digest(row.config, group.session.setting),
+        trainings=tuple(trainings),
+        notes=tuple(notes),
         failed=tuple(
-            Failure(task.repeat, task.fold, str(error))
+            FailedTraining(task.repeat, task.fold, str(error))
             for task, error in failed
             if task.config == row.config
         ),
     )
 
 
-def _kept(training: Training) -> Kept:
+def _entry_training(training: TrainingRecord) -> EntryTraining:
     cost = training.cost and replace(training.cost, device=training.device)
-    told = training.warnings if flat(training) else (*training.warnings, _FALLING)
-    return Kept(training.figures, cost, tuple(told), training.code.sha256)
+    falling = () if has_converged(training) else (_FALLING,)
+    warnings = (*training.warnings, *falling)
+    return EntryTraining(training.figures, cost, warnings, training.code.sha256)
 
 
-def _looks(config: TrainConfig) -> tuple[str, ...]:
-    """A line of a method that does not read what the others read."""
-    only = config.chosen_method()[0].backbones
-    return (f"looks at frames, {config.features.backbone}",) if only else ()
-
-
-def _notes(trainings: Sequence[Kept]) -> tuple[str, ...]:
-    """Warnings about a row's figures."""
-    told = [line for training in trainings for line in training.told]
-    lines = [
-        f"{line} ({told.count(line)} of {len(trainings)} trainings)"
-        for line in dict.fromkeys(told)
-        # The second is of a method of normal videos: that is what it is.
+def _notes(trainings: Sequence[EntryTraining]) -> list[str]:
+    """The warnings about a row's figures, each once."""
+    warnings = [line for training in trainings for line in training.warnings]
+    notes = [
+        f"{line} ({warnings.count(line)} of {len(trainings)} trainings)"
+        for line in dict.fromkeys(warnings)
+        # One-class methods always leave abnormal videos aside.
         if line != _FALLING and "left aside" not in line
     ]
-    if 2 * (falling := told.count(_FALLING)) > len(trainings):
-        lines.append(f"not converged: {_FALLING} in {falling} of {len(trainings)} trainings")
-    return tuple(lines)
+    if 2 * (falling := warnings.count(_FALLING)) > len(trainings):
+        notes.append(f"not converged: {_FALLING} in {falling} of {len(trainings)} trainings")
+    return notes
 
 
-def flat(training: Training) -> bool:
-    """Whether the loss had come to rest: its last quarter lies hardly below the one before."""
+def has_converged(training: TrainingRecord) -> bool:
+    """Whether the loss hardly fell from the third quarter of the training to the last."""
     loss = np.array(training.learning.terms.get("loss", ()), dtype=np.float64)
     if len(loss) < 20:
         return True
@@ -325,72 +386,65 @@ def flat(training: Training) -> bool:
     return bool(before - last <= _STILL_FALLING * max(start - last, 1e-9))
 
 
-# Two trainings of so many steps tell what is fixed from what every step takes.
-_FEW, _MORE = 2, 6
+# Two short trainings tell what is constant from what every step takes.
+_FEW_STEPS, _MORE_STEPS = 2, 6
 
 
-def pace(task: Task, session: Session) -> float:
-    """Seconds that ``task`` will take, by two short trainings of it; 0 if it cannot be trained."""
+def estimate_seconds(task: GridTask, session: Session) -> float:
+    """Seconds that a training will take, from two short ones; 0 if it cannot be trained."""
     steps = task.config.recipe.steps
     try:
-        few, more = (_seconds(task, session, n) for n in (_FEW, _MORE))
-    except (OddframeError, RuntimeError, ValueError):  # Its own training will say why.
+        few, more = (_time_training(task, session, n) for n in (_FEW_STEPS, _MORE_STEPS))
+    except (OddframeError, RuntimeError, ValueError):  # The training itself will say why.
         return 0.0
     if task.config.chosen_method()[0].closed_form:
         return few
-    step = max(0.0, more - few) / (_MORE - _FEW)
-    return few + (steps - _FEW) * step
+    per_step = max(0.0, more - few) / (_MORE_STEPS - _FEW_STEPS)
+    return few + (steps - _FEW_STEPS) * per_step
 
 
-def _seconds(task: Task, session: Session, steps: int) -> float:
-    part = next(
-        part for part in session.parts if (part.repeat, part.fold) == (task.repeat, task.fold)
-    )
+def _time_training(task: GridTask, session: Session, steps: int) -> float:
+    part = next(part for part in session.parts if (part.repeat, part.fold) == task.part_id)
     short = replace(task, config=task.config.with_recipe(steps=steps))
     with TemporaryDirectory() as folder:
-        began = time.monotonic()
-        train(short, part, replace(session.setting, folder=Path(folder)))
-        return time.monotonic() - began
+        start = time.monotonic()
+        train_task(short, part, replace(session.setting, folder=Path(folder)))
+        return time.monotonic() - start
 
 
 @dataclass
-class Clock:
-    """Seconds a training of each row, guessed first, then measured."""
+class TimeEstimate:
+    """Seconds per training of each row: estimated first, then measured."""
 
-    heats: Sequence[Heat]
+    groups: Sequence[ComparisonGroup]
     jobs: int = 1
-    guessed: dict[str, float] = field(default_factory=dict)
-    taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    estimated: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def guess(self, told: Callable[[str, float, int], None]) -> None:
-        """Time one training of each row that has some to do; ``translate_os_errors`` its name,
-        seconds, number.
+    def measure(self) -> Iterator[tuple[str, float, int]]:
+        """Time one training of each row with missing ones: its name, seconds, and their number.
 
-        A row that was trained before takes what it took then.
+        A row that was trained before takes as long as it did then.
         """
-        for heat in self.heats:
-            for task in heat.tasks:
-                if (training := known(task, heat.session.setting)) is not None:
-                    self.done(task.name, training.seconds)
-            todo = heat.missing
-            for name in dict.fromkeys(task.name for task in todo):
-                own = [task for task in todo if task.name == name]
-                if name not in self.taken:
-                    self.guessed[name] = pace(own[0], heat.session)
-                told(name, self._of(name), len(own))
+        for group in self.groups:
+            for task in group.tasks:
+                if (training := find_training(task, group.session.setting)) is not None:
+                    self.add(task.name, training.seconds)
+            missing = group.missing
+            for name, number in Counter(task.name for task in missing).items():
+                if name not in self.measured:
+                    task = next(task for task in missing if task.name == name)
+                    self.estimated[name] = estimate_seconds(task, group.session)
+                yield name, self._seconds(name), number
 
-    def todo(self) -> list[Task]:
-        """The trainings that are not there yet."""
-        return [task for heat in self.heats for task in heat.missing]
+    def add(self, name: str, seconds: float) -> None:
+        """Add the duration of a training."""
+        self.measured[name].append(seconds)
 
-    def done(self, name: str, seconds: float) -> None:
-        """A training took so long."""
-        self.taken[name].append(seconds)
-
-    def left(self, todo: Sequence[Task]) -> float:
+    def remaining(self, tasks: Sequence[GridTask]) -> float:
         """Seconds that these trainings will take."""
-        return sum(self._of(task.name) for task in todo) / self.jobs
+        return sum(self._seconds(task.name) for task in tasks) / self.jobs
 
-    def _of(self, name: str) -> float:
-        taken = self.taken.get(name)
-        return float(np.mean(taken)) if taken else self.guessed.get(name, 0.0)
+    def _seconds(self, name: str) -> float:
+        measured = self.measured.get(name)
+        return float(np.mean(measured)) if measured else self.estimated.get(name, 0.0)

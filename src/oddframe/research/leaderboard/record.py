@@ -1,75 +1,74 @@
-"""What a league of one benchmark gave, as one file: figures, costs, failures, what was run."""
+"""The record of a league on one benchmark: figures, costs, failures, and what was run."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from oddframe._utils.files import json_text, write_text
+from pydantic import Field
+
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.fold_figures import Figures
-from oddframe.research.provenance import Code
-from oddframe.research.records import Cost, figures_from, read_record
-from oddframe.research.table import Column
+from oddframe.research.figure_columns import FigureColumn
+from oddframe.research.fold_figures import FoldFigures
+from oddframe.research.provenance import CodeVersion
+from oddframe.research.records import Cost, RecordFormat
 
-KIND, SCHEMA = "oddframe league", 2
-
-Place = tuple[int, int]
-"""Repeat (draw, seed) and fold."""
+PartId = tuple[int, int]
+"""Repeat (draw or seed) and fold of a part."""
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A training that gave nothing, and why."""
+class FailedTraining:
+    """A training without figures, and why it failed."""
 
     repeat: int
     fold: int
     reason: str
 
     @property
-    def place(self) -> Place:
+    def part_id(self) -> PartId:
         """Its repeat and fold."""
         return self.repeat, self.fold
 
 
 @dataclass(frozen=True)
-class Kept:
+class EntryTraining:
     """What a league keeps of one training.
 
     Attributes:
-        figures: Of the last step; their repeat and fold are the training's.
-        cost: What it took.
-        told: What was noted of it, a line each.
-        code: Digest of the code that made it.
+        figures: Of the network after the last step; with repeat and fold.
+        cost: Its cost, if known.
+        warnings: Its warnings, a line each; ``told`` in the file.
+        code: Digest of the code that trained.
     """
 
-    figures: Figures
+    figures: FoldFigures
     cost: Cost | None
-    told: tuple[str, ...]
+    warnings: Annotated[tuple[str, ...], Field(alias="told")]
     code: str
 
     @property
-    def place(self) -> Place:
+    def part_id(self) -> PartId:
         """Its repeat and fold."""
         return self.figures.repeat, self.figures.fold
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A row of a league.
+class LeagueEntry:
+    """A row of a league: one method.
 
     Attributes:
-        name: On the command line.
-        title: In print.
-        method: Name in the registry.
-        recipe: Its own part of the recipe: optimiser, rate, decay, clipping.
-        digest: Of all that its trainings depend on, but for repeat and fold.
-        trainings: Those that are done.
-        notes: What to know before its figures are trusted, a line each.
-        failed: Trainings that gave nothing.
+        name: Its name on the command line.
+        title: Its name in tables.
+        method: Name of the method in the registry.
+        recipe: The method's own part of the recipe: optimiser, rate, weight decay, clipping.
+        digest: Digest of everything that its trainings depend on, except repeat and fold.
+        trainings: The finished trainings.
+        notes: What to know before trusting its figures, a line each.
+        failed: The failed trainings.
     """
 
     name: str
@@ -77,63 +76,63 @@ class Entry:
     method: str
     recipe: str
     digest: str
-    trainings: tuple[Kept, ...]
+    trainings: tuple[EntryTraining, ...]
     notes: tuple[str, ...]
-    failed: tuple[Failure, ...]
+    failed: tuple[FailedTraining, ...]
 
     @property
-    def figures(self) -> tuple[Figures, ...]:
-        """Of the last step, one a training."""
+    def figures(self) -> tuple[FoldFigures, ...]:
+        """The figures of each training."""
         return tuple(each.figures for each in self.trainings)
 
     @property
     def costs(self) -> tuple[Cost, ...]:
-        """Of the trainings whose cost is known."""
+        """The costs that are known."""
         return tuple(each.cost for each in self.trainings if each.cost is not None)
 
     @property
-    def by_place(self) -> dict[Place, Figures]:
-        """Its figures by repeat and fold."""
-        return {each.place: each.figures for each in self.trainings}
+    def figures_by_part(self) -> dict[PartId, FoldFigures]:
+        """The figures of each training by repeat and fold."""
+        return {each.part_id: each.figures for each in self.trainings}
 
     @property
-    def tried(self) -> frozenset[Place]:
-        """Where it was trained, whatever came of it."""
-        return frozenset(self.by_place).union(each.place for each in self.failed)
+    def attempted(self) -> frozenset[PartId]:
+        """The parts of finished and failed trainings."""
+        return frozenset(self.figures_by_part).union(each.part_id for each in self.failed)
 
-    def over(self, places: Collection[Place]) -> Entry:
-        """What it gave there alone; its notes stay those of all its trainings."""
+    def restricted_to(self, parts: Collection[PartId]) -> LeagueEntry:
+        """Only its trainings on these parts; its notes stay those of all trainings."""
         return replace(
             self,
-            trainings=tuple(each for each in self.trainings if each.place in places),
-            failed=tuple(each for each in self.failed if each.place in places),
+            trainings=tuple(each for each in self.trainings if each.part_id in parts),
+            failed=tuple(each for each in self.failed if each.part_id in parts),
         )
 
 
 @dataclass(frozen=True)
 class League:
-    """The league of one benchmark.
+    """The league on one benchmark.
 
     Attributes:
         dataset: Name of the benchmark's data set.
-        title: In print.
+        title: Name of the benchmark in tables.
         columns: The figures, the leading one first.
-        parts: Repeat and fold of every part that a row is trained on.
-        steps: Of every training.
-        segments: Of a bag.
-        bags: Normal and abnormal ones a step.
+        parts: Repeat and fold of every part that a row was trained on.
+        steps: Steps of every training.
+        segments: Segments of a bag.
+        bags: Normal and abnormal bags per step.
         average: Decay of the moving average of the weights.
         joined: Whether bags are joined from clips.
         protocol: How the data is split and tested.
-        features_sha256: Of what is learned from and tested on.
-        code: What collected it.
+        features_sha256: Digest of the features that are trained and tested on.
+        code: The code that collected the record.
         entries: The rows.
     """
 
     dataset: str
     title: str
-    columns: tuple[Column, ...]
-    parts: tuple[Place, ...]
+    columns: tuple[FigureColumn, ...]
+    parts: tuple[PartId, ...]
     steps: int
     segments: int
     bags: tuple[int, int]
@@ -141,92 +140,45 @@ class League:
     joined: bool
     protocol: Mapping[str, Any]
     features_sha256: str
-    code: Code
-    entries: tuple[Entry, ...]
+    code: CodeVersion
+    entries: tuple[LeagueEntry, ...]
 
     @property
-    def lead(self) -> Column:
+    def lead(self) -> FigureColumn:
         """The figure that methods are ranked by."""
         return self.columns[0]
 
-    def entry(self, name: str) -> Entry | None:
-        """The row called so."""
+    def entry(self, name: str) -> LeagueEntry | None:
+        """The row of a name."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
     @property
-    def equal(self) -> League:
-        """The league over the parts that most rows were trained on: on equal terms.
-
-        Where there are none, all of it.
-        """
-        times = Counter(place for entry in self.entries for place in entry.tried)
-        parts = tuple(place for place in self.parts if 2 * times[place] > len(self.entries))
-        entries = tuple(entry.over(parts) for entry in self.entries)
+    def on_equal_terms(self) -> League:
+        """The league over the parts that most rows were trained on; all parts if there are none."""
+        counts = Counter(part for entry in self.entries for part in entry.attempted)
+        parts = tuple(part for part in self.parts if 2 * counts[part] > len(self.entries))
+        entries = tuple(entry.restricted_to(parts) for entry in self.entries)
         return replace(self, parts=parts, entries=entries) if parts else self
 
     @property
-    def further(self) -> League | None:
-        """The rows that were trained on other parts than most, over those that most of these have;
-        None: there are no such rows."""
-        equal = set(self.equal.parts)
-        entries = tuple(entry for entry in self.entries if not entry.tried <= equal)
-        return replace(self, entries=entries).equal if entries else None
+    def with_extra_repeats(self) -> League | None:
+        """The rows that were trained on more parts than most rows, over the parts that most of them
+        have; None: there are no such rows."""
+        common = set(self.on_equal_terms.parts)
+        entries = tuple(entry for entry in self.entries if not entry.attempted <= common)
+        return replace(self, entries=entries).on_equal_terms if entries else None
 
 
-def write_league(path: Path, league: League) -> None:
-    """Write the file, whole or not at all.
+LEAGUE_FORMAT = RecordFormat(League, "oddframe league", 2, "a league")
 
-    Raises:
-        OddframeError: it cannot be written.
-    """
-    data = {"kind": KIND, "schema": SCHEMA, **asdict(league)}
-    write_text(path, json_text(data, indent=1) + "\n")
+read_league, write_league = LEAGUE_FORMAT.read, LEAGUE_FORMAT.write
 
 
 def read_leagues(folder: Path) -> tuple[League, ...]:
-    """The leagues of all benchmarks that have one in ``folder``.
+    """The leagues of all benchmarks that have a record in ``folder``.
 
     Raises:
-        InputError: one cannot be read.
+        InputError: a record cannot be read.
     """
     paths = (folder / f"{name}.json" for name in BENCHMARKS)
     return tuple(read_league(path) for path in paths if path.exists())
-
-
-def read_league(path: Path) -> League:
-    """Read it back.
-
-    Raises:
-        InputError: no such file, or not one of these.
-    """
-    return read_record(path, "a league", KIND, SCHEMA, _league)
-
-
-def _league(data: dict[str, Any]) -> League:
-    data |= {
-        "columns": tuple(Column(**column) for column in data["columns"]),
-        "parts": tuple(_place(part) for part in data["parts"]),
-        "bags": _place(data["bags"]),
-        "code": Code(**data["code"]),
-        "entries": tuple(_entry(entry) for entry in data["entries"]),
-    }
-    return League(**data)
-
-
-def _kept(data: Mapping[str, Any]) -> Kept:
-    cost = Cost(**data["cost"]) if data["cost"] else None
-    return Kept(figures_from(data["figures"]), cost, tuple(data["told"]), data["code"])
-
-
-def _place(pair: Sequence[int]) -> Place:
-    first, second = pair
-    return int(first), int(second)
-
-
-def _entry(data: dict[str, Any]) -> Entry:
-    data |= {
-        "trainings": tuple(_kept(each) for each in data["trainings"]),
-        "notes": tuple(data["notes"]),
-        "failed": tuple(Failure(**each) for each in data["failed"]),
-    }
-    return Entry(**data)

@@ -1,60 +1,99 @@
-"""A reproduced table as one page: figures, differences, learning curves, what was run."""
+"""A reproduced table as a page: figures, differences, learning curves, and what was run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from oddframe._utils.files import write_text
-from oddframe.outputs.pages import templates as pages
-from oddframe.outputs.pages.evaluation_page import learning_charts, learning_legend
+from oddframe.outputs.pages.charts import term_charts
 from oddframe.outputs.pages.evaluation_report import LearningCurve
-from oddframe.research.records import Training
-from oddframe.research.reports.table_sheets import (
-    BEST,
-    LAST,
-    Sheet,
+from oddframe.outputs.pages.templates import facts, render_card_page
+from oddframe.outputs.tables import TextTable
+from oddframe.research.records import TrainingRecord
+from oddframe.research.reports.table_text import (
+    BEST_STEP,
+    LAST_STEP,
     difference_text,
     published_difference,
-    sheets,
+    selection_name,
+    table_facts,
+    table_heading,
+    table_paragraphs,
+    table_title,
+    text_tables,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
 )
-from oddframe.research.reports.table_text import about, facts, heading, title
-from oddframe.research.reproduce.reproduce import Line, Reproduced
+from oddframe.research.reproduce.results import ReproducedRow, ReproducedTable
 
-_WIDE = 1000.0
-# Trainings from which on rows are said to be told apart.
-_LEAST = 5
+_WIDTH = 1000.0
+# With fewer trainings, the summary does not say which rows differ.
+_MIN_TRAININGS = 5
 
 
-def write_page(table: Reproduced, path: Path, command: str) -> None:
-    """Write the page, one HTML file that needs nothing around it.
+def write_table(table: ReproducedTable, out: Path, command: str) -> None:
+    """Write a table as .md, .tex, .csv, .html and .json.
 
     Args:
-        table: What to show.
+        table: The table.
+        out: Folder to write to.
+        command: Command line that writes it.
+
+    Raises:
+        OddframeError: a file cannot be written.
+    """
+    path = out / table.spec.name
+    for suffix, writer in ((".md", to_markdown), (".tex", to_latex), (".csv", to_csv)):
+        write_text(path.with_suffix(suffix), writer(table))
+    write_table_page(table, path.with_suffix(".html"), command)
+    # Last: where it is, the others are.
+    write_text(path.with_suffix(".json"), to_json(table, out, command))
+
+
+def write_table_page(table: ReproducedTable, path: Path, command: str) -> None:
+    """Write the page, one HTML file that needs no other file.
+
+    Args:
+        table: The table.
         path: HTML file.
-        command: What makes it again.
+        command: Command line that writes it.
 
     Raises:
         OddframeError: the file cannot be written.
     """
-    name = title(table)
-    text = pages.render_card_page(
-        kind="oddframe reproduce" + (f", {table.data_title}" if heading(table) != name else ""),
-        title=name,
+    title = table_title(table)
+    curves, tests = list(_loss_curves(table)), list(_test_curves(table))
+    footer = f"Figures of the {LAST_STEP}."
+    if table.best_on_test:
+        footer = f"{footer[:-1]}; those of the step that is {BEST_STEP} are named so."
+    text = render_card_page(
+        "reproduced",
+        kind="oddframe reproduce" + f", {table.data_title}" * (table_heading(table) != title),
+        title=title,
         summary=_summary(table),
-        paragraphs=about(table),
+        paragraphs=table_paragraphs(table),
         warnings=table.warnings,
-        body=_cards(table, command),
-        footer=f"Figures of the {LAST}"
-        + (f"; those of the step that is {BEST} are named so." if table.best_on_test else "."),
+        footer=footer,
+        tables=[_figure_card(table, each) for each in text_tables(table)],
+        learning=term_charts(curves),
+        rows=[curve.name for curve in curves],
+        tests=term_charts(tests),
+        tested_rows=[curve.name for curve in tests],
+        lead=table.columns[0].heading,
+        best=BEST_STEP,
+        trainings=_trainings_table(table),
+        made=facts([*table_facts(table), ("command", command)]),
     )
     write_text(path, text)
 
 
-def _summary(table: Reproduced) -> str:
+def _summary(table: ReproducedTable) -> str:
     lead, reference = table.columns[0], table.reference
     values = table.values(reference, lead)
     if not len(values):
@@ -62,174 +101,144 @@ def _summary(table: Reproduced) -> str:
     text = f"{reference.row.name}: {lead.heading} {values.mean():.2f}"
     if len(values) > 1:
         text += f" \N{PLUS-MINUS SIGN} {values.std():.2f}"
-    apart = [table.difference(line, lead) for line in table.trained if line is not reference]
-    clear = [each for each in apart if each is not None and np.isfinite(each.low)]
-    if len(values) < _LEAST:
-        clear = []
-    below = sum(each.high < 0 for each in clear)
-    above = sum(each.low > 0 for each in clear)
-    if clear:
+    found = [table.difference(line, lead) for line in table.trained if line is not reference]
+    intervals = [each for each in found if each is not None and np.isfinite(each.low)]
+    if intervals and len(values) >= _MIN_TRAININGS:
+        below = sum(each.high < 0 for each in intervals)
+        above = sum(each.low > 0 for each in intervals)
         text += (
-            f"; of {len(clear)} other rows {below} clearly below, {above} clearly above, "
-            f"{len(clear) - below - above} not told apart"
+            f"; of {len(intervals)} other rows {below} clearly below, {above} clearly above, "
+            f"{len(intervals) - below - above} not told apart"
         )
-    return f"{text}, {LAST}"
+    return f"{text}, {LAST_STEP}"
 
 
-def _cards(table: Reproduced, command: str) -> list[str]:
-    cards = []
-    for sheet in sheets(table):
-        cards.append(pages.card_html(sheet.title, _sheet(table, sheet), sheet.note))
-        if sheet.title.startswith("Minus"):
-            best = sheet.title.endswith(BEST)
-            name = f"{table.columns[0].heading} minus {table.reference.row.name}"
-            chosen = BEST if best else LAST
-            cards.append(pages.card_html(f"{name}, {chosen}", _forest(table, best=best)))
-    if curves := _learning(table):
-        note = "Means over the trainings of a row; the scale of each starts at 0 or its lowest."
-        charts = f'<div class="smalls">{learning_charts(curves)}</div>'
-        cards.append(pages.card_html("Learning", learning_legend(curves) + charts, note))
-    if looks := _looks(table):
-        note = (
-            f"{table.columns[0].heading} on the test set while training, mean over the trainings: "
-            f"what {BEST} is chosen by, and nothing else."
-        )
-        charts = f'<div class="smalls">{learning_charts(looks)}</div>'
-        cards.append(
-            pages.card_html(f"On the test set ({BEST})", learning_legend(looks) + charts, note)
-        )
-    cards.append(_trainings(table))
-    made = [*facts(table), ("command", command)]
-    cards.append(pages.card_html("How this was made", pages.facts_html(made)))
-    return cards
+def _figure_card(table: ReproducedTable, each: TextTable) -> dict[str, Any]:
+    """A table with the classes of its cells, and the forest plot of a table of differences."""
+    labels = each.word_columns or 0
+    card: dict[str, Any] = {
+        "table": TextTable(
+            each.title,
+            each.headings,
+            tuple(tuple(map(_with_fixed_spaces, row)) for row in each.rows),
+            each.note,
+            each.word_columns,
+        ),
+        "columns": ["published" * name.startswith("published") for name in each.headings],
+        "rows": ["whole" * (row[:labels] == table.reference.row.labels) for row in each.rows],
+        "forest": None,
+    }
+    if each.title.startswith("Minus"):
+        best = each.title.endswith(BEST_STEP)
+        title = f"{table.columns[0].heading} minus {table.reference.row.name}"
+        card["forest"] = _forest(table, best_on_test=best)
+        card["forest_title"] = f"{title}, {selection_name(best)}"
+    return card
 
 
-def _sheet(table: Reproduced, sheet: Sheet) -> str:
-    grey = [heading.startswith("published") for heading in sheet.headings]
-    head = "".join(
-        f'<th scope="col"{" class=published" if old else ""}>{escape(name)}</th>'
-        for name, old in zip(sheet.headings, grey, strict=True)
-    )
-    whole = table.reference.row.labels
-    rows = []
-    for row in sheet.rows:
-        cells = "".join(
-            f"<td{' class=published' if old else ''}>{escape(_unbroken(cell))}</td>"
-            for cell, old in zip(row, grey, strict=True)
-        )
-        rows.append(f"<tr{' class=whole' if row[: sheet.words] == whole else ''}>{cells}</tr>")
-    return (
-        f'{pages.SWIPE_HINT_HTML}<div class="wide-table dense" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _unbroken(cell: str) -> str:
-    """A figure and its deviation in one line; an interval in one, where need be in the next."""
+def _with_fixed_spaces(cell: str) -> str:
+    """A cell whose figure and deviation stay in one line, and its interval in one line."""
     value, bracket, interval = cell.partition(" (")
     value = value.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
     if " to " not in interval:
         return value + bracket + interval
-    # A line may end behind a hyphen, but not behind a minus.
-    whole = f"{value} (" + interval.replace(" ", "\N{NO-BREAK SPACE}")
-    return whole.replace("-", "\N{MINUS SIGN}")
+    # A line may end after a hyphen, but not after a minus sign.
+    text = f"{value} (" + interval.replace(" ", "\N{NO-BREAK SPACE}")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _forest(table: Reproduced, *, best: bool) -> str:
-    """A strip a row: its difference, the interval around it, and the published difference."""
+def _forest(table: ReproducedTable, *, best_on_test: bool) -> dict[str, Any] | None:
+    """Each row's difference, its interval and the published difference, as positions on a line."""
     lead = table.columns[0]
-    known = [p for p in table.published if p.name in table.reference.row.published]
-    beside = [p for p in known if p.beside in (lead.field, "")][:1]
+    published = [
+        column
+        for column in table.published
+        if column.name in table.reference.row.published and column.beside in (lead.field, "")
+    ][:1]
     found = []
     for line in table.trained:
-        each = table.difference(line, lead, best_on_test=best)
+        each = table.difference(line, lead, best_on_test=best_on_test)
         if each is not None and np.isfinite(each.value):
-            theirs = published_difference(table, line, beside[0]) if beside else None
-            found.append((line, each, theirs))
-    ends = [x for _, d, them in found for x in (d.value, d.low, d.high, them) if x is not None]
-    ends = [x for x in ends if np.isfinite(x)]
+            theirs = published_difference(table, line, published[0]) if published else None
+            found.append((line.row.name, each, theirs))
+    values = [x for _, d, theirs in found for x in (d.value, d.low, d.high, theirs)]
+    ends = [x for x in values if x is not None and np.isfinite(x)]
     if not ends:
-        return ""
+        return None
     low, high = min(0.0, *ends), max(0.0, *ends)
-    low, high = low - 0.04 * (high - low or 1), high + 0.04 * (high - low or 1)
+    margin = 0.04 * (high - low or 1)
+    low, high = low - margin, high + margin
 
-    def at(value: float) -> float:
-        return _WIDE * (value - low) / (high - low)
+    def x(value: float | None) -> float | None:
+        if value is None or not np.isfinite(value):
+            return None
+        return _WIDTH * (value - low) / (high - low)
 
-    text = ""
-    for line, each, theirs in found:
-        body = f'<path class="zero" d="M{at(0):.1f} 0V20"/>'
-        if theirs is not None:
-            body += f'<rect class="them" x="{at(theirs) - 4:.1f}" y="4" width="8" height="12"/>'
-        if np.isfinite(each.low):
-            body += f'<path class="reach" d="M{at(each.low):.1f} 10H{at(each.high):.1f}"/>'
-        body += f'<rect class="dot" x="{at(each.value) - 4:.1f}" y="4" width="8" height="12"/>'
-        name, told = escape(line.row.name), escape(difference_text(each))
-        text += (
-            f'<span class="name">{name}</span><span class="strip"><svg viewBox="0 0 1000 20" '
-            f'preserveAspectRatio="none" role="img" aria-label="{name}: {told}">{body}</svg></span>'
-            f"<span>{told}</span>"
-        )
-    scale = f'<span class="scale"><span>{low:+.1f}</span><span>{high:+.1f}</span></span>'
-    keys = '<li><i class="k-ours"></i>ours, 95 %</li>'
-    if beside:
-        keys += f'<li><i class="k-them"></i>{escape(beside[0].heading)}</li>'
-    return f'<ul class="legend">{keys}</ul><div class="forest">{text}{scale}</div>'
+    return {
+        "zero": x(0.0),
+        "ends": (f"{low:+.1f}", f"{high:+.1f}"),
+        "published": published[0].heading if published else "",
+        "rows": [
+            {
+                "name": name,
+                "text": difference_text(d),
+                "value": x(d.value),
+                "low": x(d.low),
+                "high": x(d.high),
+                "published": x(theirs),
+            }
+            for name, d, theirs in found
+        ],
+    }
 
 
-def _learning(table: Reproduced) -> list[LearningCurve]:
-    curves = []
+def _loss_curves(table: ReproducedTable) -> Iterator[LearningCurve]:
     for line in table.trained:
-        seen = [(t.learning.steps, t.learning.terms) for t in line.trainings]
-        curves += _mean(line, seen)
-    return curves
+        yield from _mean_curve(line, [(t.learning.steps, t.learning.terms) for t in line.trainings])
 
 
-def _looks(table: Reproduced) -> list[LearningCurve]:
-    curves = []
+def _test_curves(table: ReproducedTable) -> Iterator[LearningCurve]:
+    name = f"{table.columns[0].heading} on the test set"
     for line in table.trained if table.best_on_test else ():
         found = [each.best_on_test for each in line.trainings if each.best_on_test is not None]
-        name = f"{table.columns[0].heading} on the test set"
-        curves += _mean(line, [(best.steps, {name: best.values}) for best in found])
-    return curves
+        yield from _mean_curve(line, [(best.steps, {name: best.values}) for best in found])
 
 
-def _mean(
-    line: Line, seen: list[tuple[tuple[int, ...], Mapping[str, tuple[float, ...]]]]
-) -> list[LearningCurve]:
-    """The mean over trainings; one that was as long as the first counts."""
-    same = [terms for steps, terms in seen if steps == seen[0][0]]
-    if not same or not seen[0][0]:
-        return []
-    names = [name for name in same[0] if all(name in terms for terms in same)]
-    means = {name: list(np.mean([terms[name] for terms in same], axis=0)) for name in names}
-    return [LearningCurve(line.row.name, seen[0][0], means)]
+def _mean_curve(
+    line: ReproducedRow,
+    curves: Sequence[tuple[tuple[int, ...], Mapping[str, tuple[float, ...]]]],
+) -> Iterator[LearningCurve]:
+    """The mean over the trainings with the same steps as the first one, if there are any."""
+    same = [terms for steps, terms in curves if steps == curves[0][0]]
+    if same and curves[0][0]:
+        names = [name for name in same[0] if all(name in terms for terms in same)]
+        means = {name: list(np.mean([terms[name] for terms in same], axis=0)) for name in names}
+        yield LearningCurve(line.row.name, curves[0][0], means)
 
 
-def _trainings(table: Reproduced) -> str:
+def _trainings_table(table: ReproducedTable) -> TextTable:
     lead = table.columns[0]
-    rows = [
+    rows = tuple(
         (
             line.row.name,
             f"{training.repeat}, {training.fold}",
             str(training.seed),
             f"{lead.scale * getattr(training.figures, lead.field):.2f}",
-            *(_best(table, training) if table.best_on_test else ()),
+            *((_best_figure(table, training),) if table.best_on_test else ()),
             f"{training.seconds:.0f} s",
             f"{path.parent.name}/{path.name}",
         )
         for line in table.trained
         for path, training in zip(line.records, line.trainings, strict=True)
-    ]
-    best = (f"{lead.heading}, {BEST}",) if table.best_on_test else ()
-    headings = ("row", "repeat, fold", "seed", f"{lead.heading}, {LAST}", *best, "took", "record")
-    body = pages.collapsed_html(len(rows), pages.table_html(headings, pages.rows_html(rows)))
+    )
+    best = (f"{lead.heading}, {BEST_STEP}",) if table.best_on_test else ()
+    headings = ("row", "repeat, fold", "seed", f"{lead.heading}, {LAST_STEP}", *best)
     note = "A record holds configuration, seed, code and features: oddframe report show RECORD."
-    return pages.card_html("Trainings", body, note)
+    return TextTable("Trainings", (*headings, "took", "record"), rows, note)
 
 
-def _best(table: Reproduced, training: Training) -> tuple[str, ...]:
+def _best_figure(table: ReproducedTable, training: TrainingRecord) -> str:
     best, lead = training.best_on_test, table.columns[0]
     if best is None:
-        return ("",)
-    return (f"{lead.scale * getattr(best.figures, lead.field):.2f} at step {best.step}",)
+        return ""
+    return f"{lead.scale * getattr(best.figures, lead.field):.2f} at step {best.step}"

@@ -1,9 +1,9 @@
-"""What the paper's figures show, as data: several methods' curves over videos, a trained network.
+"""The paper's figures as data: trained networks, and their scores over test videos.
 
-Networks are those of the first part of the protocol (the first draw or fold, the first seed), at
-the last step, and videos are of its test part: none of them was trained on. A network that a table
-trained is taken as it is; a record that is there without its network stays, and a network is
-trained apart from it.
+Networks are those of the first part of the protocol (the first draw or fold, the first seed) after
+the last step, and videos are of its test part: no network was trained on them. The network of a
+table's training is used where there is one. Where a table's record has no network, the record stays
+as it is, and another network is trained into a folder of its own.
 """
 
 from __future__ import annotations
@@ -19,25 +19,32 @@ from safetensors.torch import load_file
 from oddframe.errors import InputError, UsageError
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.research.grid import Told, known, plan, run_grid
-from oddframe.research.grid_task import Setting, Task, record_path, weights_path
-from oddframe.research.protocol import scorer_of, track_of, videos_of
-from oddframe.research.reproduce.tables import method_config
-from oddframe.research.session import Session, forget
-from oddframe.research.splice import Spliced
+from oddframe.research.clips import SplicedVideo
+from oddframe.research.fold_training import make_test_videos, network_scorer, score_video
+from oddframe.research.grid import OnTraining, plan_grid, run_grid
+from oddframe.research.grid_task import (
+    GridSetting,
+    GridTask,
+    find_training,
+    record_path,
+    remove_records,
+    weights_path,
+)
+from oddframe.research.reproduce.tables import config_for_method
+from oddframe.research.session import Session
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import TrainConfig
 
-FIGURES = ("figure1", "figure3", "figure4")
-# Beside the folder of the tables' trainings: networks whose record there has none.
-_APART = "networks"
-# What a figure shows when it is not told: abnormal videos, normal ones.
+PAPER_FIGURES = ("figure1", "figure3", "figure4")
+# Folder of the networks of trainings whose record in the tables' folder has none.
+_NETWORKS_FOLDER = "networks"
+# Number of abnormal and of normal videos that a figure shows by default.
 _SHOWN = {"figure1": (1, 0), "figure4": (3, 1)}
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A method's network, its config and where the record of its training is."""
+class TrainedNetwork:
+    """A method's network, its configuration, and the record of its training."""
 
     title: str
     config: TrainConfig
@@ -46,25 +53,25 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Several methods over one test video.
+class ScoreCurves:
+    """The scores of several methods over one test video.
 
     Attributes:
-        name: Of the video.
-        video: Its clips, and what really happens.
+        name: Name of the video.
+        video: The video, with its true intervals.
         tracks: Scores by the title of the method.
     """
 
     name: str
-    video: Spliced
+    video: SplicedVideo
     tracks: Mapping[str, ScoreTrack]
 
 
-def figure_tasks(session: Session, methods: Sequence[str]) -> list[Task]:
+def figure_tasks(session: Session, methods: Sequence[str]) -> list[GridTask]:
     """The trainings of these methods on the first part.
 
     Raises:
-        UsageError: there is no such method, or it learns from normal videos alone.
+        UsageError: there is no such method, or it is a one-class method.
     """
     part, tasks = session.parts[0], []
     for name in methods:
@@ -73,57 +80,58 @@ def figure_tasks(session: Session, methods: Sequence[str]) -> list[Task]:
             raise UsageError(
                 f"{name} learns from normal videos alone; its curves are not of this kind"
             )
-        config = method_config(session.config, name)
-        tasks.append(Task(method.title, config, part.repeat, part.fold))
+        config = config_for_method(session.config, name)
+        tasks.append(GridTask(method.title, config, part.repeat, part.fold))
     return tasks
 
 
-def trained(
+def train_networks(
     session: Session,
-    tasks: Sequence[Task],
+    tasks: Sequence[GridTask],
     jobs: int = 1,
-    told: Told | None = None,
+    on_training: OnTraining | None = None,
     *,
     fresh: bool = False,
-) -> list[Trained]:
-    """The networks of these trainings, which are done if they are not there yet.
+) -> list[TrainedNetwork]:
+    """The networks of these trainings; those that do not exist yet are trained.
 
     Args:
         session: What is trained on.
-        tasks: Which networks, of the first part.
+        tasks: Trainings on the first part.
         jobs: Trainings at the same time.
-        told: Called after each.
-        fresh: Train all of them anew; the tables' records stay even so.
+        on_training: Called after each.
+        fresh: Train all of them again; the tables' records stay as they are.
 
     Raises:
         OddframeError: a training failed.
     """
-    apart = replace(session.setting, folder=session.setting.folder.with_name(_APART))
-    places = [_place(task, session.setting, apart, fresh=fresh) for task in tasks]
-    for setting in (session.setting, apart):
-        here = [task for task, place in zip(tasks, places, strict=True) if place is setting]
-        if fresh and setting is apart:
-            forget(here, apart)
-        missing = sum(not _there(task, setting) for task in here)
-        how = plan(jobs, missing, session.clips, session.config)
-        if failed := run_grid(here, setting, session.source, session.clips, how, told):
+    folder = session.setting.folder.with_name(_NETWORKS_FOLDER)
+    separate = replace(session, setting=replace(session.setting, folder=folder))
+    sessions = [
+        session
+        if find_training(task, session.setting) is None
+        or (_has_network(task, session.setting) and not fresh)
+        else separate
+        for task in tasks
+    ]
+    for each in (session, separate):
+        own = [task for task, of in zip(tasks, sessions, strict=True) if of is each]
+        if fresh and each is separate:
+            remove_records(own, separate.setting)
+        missing = sum(not _has_network(task, each.setting) for task in own)
+        plan = plan_grid(jobs, missing, each.clips, each.config)
+        if failed := run_grid(each, own, plan, on_training):
             raise failed[0][1]
     dim = session.clips[0].array.shape[2]
-    return [_loaded(task, place, dim) for task, place in zip(tasks, places, strict=True)]
+    return [_load(task, of.setting, dim) for task, of in zip(tasks, sessions, strict=True)]
 
 
-def _place(task: Task, tables: Setting, apart: Setting, *, fresh: bool) -> Setting:
-    """Where a network is, or will be: among the tables' trainings unless one there has none."""
-    if known(task, tables) is None or (_there(task, tables) and not fresh):
-        return tables
-    return apart
+def _has_network(task: GridTask, setting: GridSetting) -> bool:
+    found = find_training(task, setting)
+    return found is not None and weights_path(record_path(task, setting)).exists()
 
 
-def _there(task: Task, setting: Setting) -> bool:
-    return known(task, setting) is not None and weights_path(record_path(task, setting)).exists()
-
-
-def _loaded(task: Task, setting: Setting, dim: int) -> Trained:
+def _load(task: GridTask, setting: GridSetting, dim: int) -> TrainedNetwork:
     record = record_path(task, setting)
     method, settings = task.config.chosen_method()
     network = ModelNetwork(Standardise.identity(dim), method.network(dim, settings))
@@ -133,15 +141,15 @@ def _loaded(task: Task, setting: Setting, dim: int) -> Trained:
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: not this training's network ({reason}); use --fresh") from None
-    return Trained(task.name, task.config, network.eval(), record)
+    return TrainedNetwork(task.name, task.config, network.eval(), record)
 
 
-def unseen_videos(session: Session) -> dict[str, Spliced]:
+def named_test_videos(session: Session) -> dict[str, SplicedVideo]:
     """The test videos of the first part by name, in order."""
-    videos = videos_of(session.parts[0], session.setting.protocol)
-    # Of published features all paths are in the folder of the lists, which tells nothing.
+    videos = make_test_videos(session.parts[0], session.setting.protocol)
+    # Paths of published features are all in the folder of the lists, so it is left out.
     listed = session.source.dataset.layout is not None
-    named: dict[str, Spliced] = {}
+    named: dict[str, SplicedVideo] = {}
     for number, video in enumerate(videos, start=1):
         name = f"joined {number}"
         if len(video.clips) == 1:
@@ -153,24 +161,26 @@ def unseen_videos(session: Session) -> dict[str, Spliced]:
     return named
 
 
-def chosen(videos: Mapping[str, Spliced], wanted: Sequence[str], figure: str) -> list[str]:
+def select_videos(
+    videos: Mapping[str, SplicedVideo], wanted: Sequence[str], figure: str
+) -> list[str]:
     """Names of the videos that a figure shows.
 
-    Those that are wanted, by their whole name or its end; else abnormal and normal ones at even
-    distances in the order of the test set, whatever their scores.
+    Videos that are ``wanted`` by their whole name or its last part; by default, abnormal and normal
+    videos at equal distances in the order of the test set, whatever their scores.
 
     Raises:
-        UsageError: there is no test video of a wanted name.
+        UsageError: there is no test video, or several, of a wanted name.
     """
     if wanted:
-        return [_matching(videos, each) for each in wanted]
-    odd = [name for name, video in videos.items() if video.abnormal]
-    calm = [name for name, video in videos.items() if not video.abnormal]
-    n_odd, n_calm = _SHOWN[figure]
-    return [*_spread(odd, n_odd), *_spread(calm, n_calm)]
+        return [_find_video(videos, each) for each in wanted]
+    abnormal = [name for name, video in videos.items() if video.abnormal]
+    normal = [name for name, video in videos.items() if not video.abnormal]
+    n_abnormal, n_normal = _SHOWN[figure]
+    return [*_evenly_spaced(abnormal, n_abnormal), *_evenly_spaced(normal, n_normal)]
 
 
-def _matching(videos: Mapping[str, Spliced], wanted: str) -> str:
+def _find_video(videos: Mapping[str, SplicedVideo], wanted: str) -> str:
     found = [name for name in videos if wanted in (name, name.rpartition("/")[2])]
     if len(found) != 1:
         known = ", ".join(found or list(videos)[:12])
@@ -179,24 +189,25 @@ def _matching(videos: Mapping[str, Spliced], wanted: str) -> str:
     return found[0]
 
 
-def _spread(names: Sequence[str], most: int) -> list[str]:
+def _evenly_spaced(names: Sequence[str], most: int) -> list[str]:
     if not names or not most:
         return []
-    places = (np.arange(most) + 0.5) * len(names) / most
-    return [names[int(i)] for i in dict.fromkeys(places.astype(int).tolist())]
+    indices = (np.arange(most) + 0.5) * len(names) / most
+    return [names[int(i)] for i in dict.fromkeys(indices.astype(int).tolist())]
 
 
-def curves(
-    session: Session, networks: Sequence[Trained], names: Sequence[str]
-) -> tuple[Curves, ...]:
-    """The scores of every network on these test videos."""
-    videos = unseen_videos(session)
-    protocol = session.setting.protocol
-    tracks: list[dict[str, ScoreTrack]] = [{} for _ in names]
-    for each in networks:
-        scorer = scorer_of(each.network, tiled=session.clips[0].tiled)
-        for name, found in zip(names, tracks, strict=True):
-            found[each.title] = track_of(videos[name], scorer, protocol)
+def compute_curves(
+    session: Session, networks: Sequence[TrainedNetwork], names: Sequence[str]
+) -> tuple[ScoreCurves, ...]:
+    """The scores of every network over these test videos."""
+    videos, protocol = named_test_videos(session), session.setting.protocol
+    tiled = session.clips[0].tiled
+    scorers = {each.title: network_scorer(each.network, tiled=tiled) for each in networks}
     return tuple(
-        Curves(name, videos[name], found) for name, found in zip(names, tracks, strict=True)
+        ScoreCurves(
+            name,
+            videos[name],
+            {title: score_video(videos[name], each, protocol) for title, each in scorers.items()},
+        )
+        for name in names
     )

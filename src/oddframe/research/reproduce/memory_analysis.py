@@ -1,6 +1,6 @@
-"""Inside a trained UR-DMU: how long its latents are, and how its memories' slots are used.
+"""Norms of a trained UR-DMU's latents, and how much its memories' slots are used.
 
-Section 3.4 of the paper says that latents of what is odd are longer than those of what is normal.
+Section 3.4 of the paper says that latents of abnormal snippets have larger norms than normal ones.
 """
 
 from __future__ import annotations
@@ -20,79 +20,97 @@ from oddframe.methods.scorer import ModelNetwork
 from oddframe.methods.shared.mil import top_k_indices
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import Memory, UrDmuNetwork, UrDmuWithShortcut
-from oddframe.research.splice import Spliced
+from oddframe.metrics import roc_auc
+from oddframe.research.clips import SplicedVideo
 from oddframe.timeline import FloatArray
+
+MEMORIES = ("anomaly memory", "normal memory")
 
 
 @dataclass(frozen=True)
-class Inside:
-    """What is inside a network on the test videos of one part.
+class MemoryAnalysis:
+    """Latents and memories of a network on the test videos of one part.
 
     Attributes:
-        lengths: (N,) L2 norm of each snippet's fused latent, the mean over its crops; of tiles that
-            of the oddest one.
-        odd: (N,) whether at least half of the snippet's frames are odd.
-        video_lengths: (V,) as in the distance loss: norm of the mean latent of the snippets that
-            stand for a video, in abnormal ones of the anomaly memory's read-out, in normal ones of
-            the normal memory's.
-        video_odd: (V,) whether the video is abnormal.
-        usage: By memory, (2, M) how much each slot answers, mean over normal and over odd snippets.
-        margin: Of the distance loss.
+        norms: (N,) L2 norm of each snippet's fused latent: the mean over its crops; of tiles, that
+            of the tile with the highest score.
+        abnormal: (N,) whether at least half of the snippet's frames are abnormal.
+        video_norms: (V,) norm of the mean latent of a video's top snippets, as in the distance
+            loss: read from the anomaly memory in abnormal videos, the normal memory in normal ones.
+        video_abnormal: (V,) whether the video is abnormal.
+        usage: By memory, (2, M) weight of each slot: the mean over normal and abnormal snippets.
+        margin: Margin of the distance loss.
     """
 
-    lengths: FloatArray
-    odd: NDArray[np.bool_]
-    video_lengths: FloatArray
-    video_odd: NDArray[np.bool_]
+    norms: FloatArray
+    abnormal: NDArray[np.bool_]
+    video_norms: FloatArray
+    video_abnormal: NDArray[np.bool_]
     usage: dict[str, FloatArray]
     margin: float
 
+    def __str__(self) -> str:
+        """One line: whether the norm tells abnormal snippets from normal ones."""
+        abnormal, normal = self.norms[self.abnormal], self.norms[~self.abnormal]
+        if not len(abnormal) or not len(normal):
+            return "only one kind of snippet in these videos"
+        auc = roc_auc(self.abnormal, self.norms)
+        return (
+            f"mean length of the fused latent: {abnormal.mean():.2f} in {len(abnormal)} odd "
+            f"snippets, {normal.mean():.2f} in {len(normal)} normal ones; by the length alone AUC "
+            f"{100 * auc:.1f}"
+        )
 
-def look_inside(model: ModelNetwork, config: BaseModel, videos: Iterable[Spliced]) -> Inside:
-    """Look at every snippet of the videos with a network of that config.
+
+def analyse_memories(
+    model: ModelNetwork, config: BaseModel, videos: Iterable[SplicedVideo]
+) -> MemoryAnalysis:
+    """Analyse a network on every snippet of the videos.
+
+    Args:
+        model: The network.
+        config: The configuration of its method.
+        videos: The videos.
 
     Raises:
-        UsageError: it is no whole UR-DMU: both memories and the uncertainty are needed.
+        UsageError: it is no complete UR-DMU: both memories and the uncertainty are needed.
     """
     if not isinstance(config, UrDmuConfig):
         raise UsageError("only UR-DMU has latents and memories to look into")
-    whole = _whole(model)
-    seen = [(video, _snippets(model, whole, config, video)) for video in videos]
-    odd = np.concatenate([_odd(video) for video, _ in seen])
-    weights = {
-        name: np.concatenate([each.weights[name] for _, each in seen])
-        for name in ("anomaly memory", "normal memory")
-    }
-    return Inside(
-        lengths=np.concatenate([each.lengths for _, each in seen]),
-        odd=odd,
-        video_lengths=np.array(
-            [each.of_odd if video.abnormal else each.of_normal for video, each in seen]
+    modules = _find_modules(model)
+    seen = [(video, _analyse_video(model, modules, config, video)) for video in videos]
+    abnormal = np.concatenate([_abnormal_snippets(video) for video, _ in seen])
+    usage = {}
+    for memory in MEMORIES:
+        weights = np.concatenate([each.weights[memory] for _, each in seen])
+        usage[memory] = np.stack([_mean(weights[~abnormal]), _mean(weights[abnormal])])
+    return MemoryAnalysis(
+        norms=np.concatenate([each.norms for _, each in seen]),
+        abnormal=abnormal,
+        video_norms=np.array(
+            [each.anomaly_norm if video.abnormal else each.normal_norm for video, each in seen]
         ),
-        video_odd=np.array([video.abnormal for video, _ in seen]),
-        usage={
-            name: np.stack([_mean(each[~odd]), _mean(each[odd])]) for name, each in weights.items()
-        },
+        video_abnormal=np.array([video.abnormal for video, _ in seen]),
+        usage=usage,
         margin=config.distance_margin,
     )
 
 
-@dataclass(frozen=True)
-class _Snippets:
-    lengths: FloatArray  # (T,)
+class _VideoAnalysis(NamedTuple):
+    norms: FloatArray  # (T,)
     weights: dict[str, FloatArray]  # (T, M) each
-    of_odd: float
-    of_normal: float
+    anomaly_norm: float
+    normal_norm: float
 
 
-class _Whole(NamedTuple):
+class _Modules(NamedTuple):
     network: UrDmuNetwork
     anomaly: Memory
     normal: Memory
     encoder: nn.Module
 
 
-def _whole(model: ModelNetwork) -> _Whole:
+def _find_modules(model: ModelNetwork) -> _Modules:
     network = model.network.base if isinstance(model.network, UrDmuWithShortcut) else model.network
     if (
         not isinstance(network, UrDmuNetwork)
@@ -101,11 +119,13 @@ def _whole(model: ModelNetwork) -> _Whole:
         or network.encoder_mu is None
     ):
         raise UsageError("only UR-DMU with both memories and its uncertainty can be looked into")
-    return _Whole(network, network.Amemory, network.Nmemory, network.encoder_mu)
+    return _Modules(network, network.Amemory, network.Nmemory, network.encoder_mu)
 
 
-def _snippets(model: ModelNetwork, whole: _Whole, config: UrDmuConfig, video: Spliced) -> _Snippets:
-    """(C, T, D) of one video: the crops as a batch; tiles in one row, as in training."""
+def _analyse_video(
+    model: ModelNetwork, modules: _Modules, config: UrDmuConfig, video: SplicedVideo
+) -> _VideoAnalysis:
+    """(C, T, D) of one video: crops are a batch; tiles are one sequence, as in training."""
     array = torch.from_numpy(np.asarray(video.array, dtype=np.float32))
     crops, length, _ = array.shape
     tiled = video.clips[0].tiled
@@ -114,38 +134,41 @@ def _snippets(model: ModelNetwork, whole: _Whole, config: UrDmuConfig, video: Sp
         if tiled:
             x = x.reshape(1, crops * length, -1)
         scores = model.network(x).scores
-        hidden = whole.network(x, torch.ones(len(x))).hidden
-        anomaly, normal = whole.anomaly(hidden), whole.normal(hidden)
-        of_anomaly, of_normal = whole.encoder(anomaly.value), whole.encoder(normal.value)
+        hidden = modules.network(x, torch.ones(len(x))).hidden
+        anomaly, normal = modules.anomaly(hidden), modules.normal(hidden)
+        anomaly_latent = modules.encoder(anomaly.value)
+        normal_latent = modules.encoder(normal.value)
         k_anomaly, k_normal = config.top_k_sizes(x.shape[1])
-        far = _top_length(of_anomaly, anomaly.score, k_anomaly)
-        near = _top_length(of_normal, normal.score, k_normal)
-        lengths = (of_anomaly + of_normal).norm(dim=-1)
 
-        def kept(values: Tensor) -> FloatArray:
+        def per_snippet(values: Tensor) -> FloatArray:
             """(B, ...) of all crops or tiles -> (T, ...)."""
             if tiled:
-                oddest = scores.view(crops, length).argmax(0)
+                highest = scores.view(crops, length).argmax(0)
                 tiles = values.view(crops, length, *values.shape[2:])
-                values = tiles[oddest, torch.arange(length)]
+                values = tiles[highest, torch.arange(length)]
             else:
                 values = values.mean(0)
             return np.asarray(values.double().numpy())
 
-        weights = {
-            "anomaly memory": kept(anomaly.weights),
-            "normal memory": kept(normal.weights),
-        }
-        return _Snippets(kept(lengths), weights, far, near)
+        return _VideoAnalysis(
+            per_snippet((anomaly_latent + normal_latent).norm(dim=-1)),
+            {
+                memory: per_snippet(each.weights)
+                for memory, each in zip(MEMORIES, (anomaly, normal), strict=True)
+            },
+            _top_norm(anomaly_latent, anomaly.score, k_anomaly),
+            _top_norm(normal_latent, normal.score, k_normal),
+        )
 
 
-def _top_length(latent: Tensor, score: Tensor, k: int) -> float:
+def _top_norm(latent: Tensor, score: Tensor, k: int) -> float:
+    """Norm of the mean latent of the k snippets with the highest score."""
     top = top_k_indices(score, k).unsqueeze(-1)
     return float(torch.take_along_dim(latent, top, dim=1).mean(1).norm(dim=-1).mean())
 
 
-def _odd(video: Spliced) -> NDArray[np.bool_]:
-    """(T,) whether at least half of a snippet's frames are odd."""
+def _abnormal_snippets(video: SplicedVideo) -> NDArray[np.bool_]:
+    """(T,) whether at least half of a snippet's frames are abnormal."""
     found = []
     for clip in video.clips:
         frames = clip.labels[clip.timebase.tick_frames()]
@@ -154,7 +177,7 @@ def _odd(video: Spliced) -> NDArray[np.bool_]:
 
 
 def _mean(weights: FloatArray) -> FloatArray:
-    """(n, M) -> (M,); nan where there are no snippets."""
+    """(n, M) -> (M,); nan without snippets."""
     if not len(weights):
         return np.full(weights.shape[1], np.nan)
     mean: FloatArray = weights.mean(0)

@@ -1,10 +1,9 @@
-"""The paper's tables as what is trained: which rows there are, and how each one's config differs.
+"""The tables of the UR-DMU paper as trainings: their rows, and the configuration of each row.
 
-Tables 3 to 6 leave out parts of UR-DMU, by the reading that ``docs/methods/ur_dmu.md`` gives. A
-linear path beside it, which the paper does not have and which would make up for missing parts, is
-left out of all rows.
-Tables 1 and 2 compare methods. ``settings`` is ours: the published code against the paper's
-equations, one difference at a time.
+Tables 3 to 6 remove parts of UR-DMU, as ``docs/methods/ur_dmu.md`` interprets them. The linear path
+beside UR-DMU, which the paper does not have and which would compensate for a removed part, is
+removed from all rows. Tables 1 and 2 compare methods. The table ``settings`` is this project's: the
+published code against the paper's equations, one difference at a time.
 """
 
 from __future__ import annotations
@@ -16,34 +15,32 @@ from typing import Any
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.config import PAPER_SETTINGS
-from oddframe.research.benchmarks import baseline
-from oddframe.research.published_results import PublishedRow, published
+from oddframe.research.published_results import load_published
 from oddframe.training.audio_config import with_audio_dim
-from oddframe.training.config import TrainConfig
+from oddframe.training.config import MethodSection, RecipeSection, TrainConfig
 from oddframe.training.config_files import with_method
 
-COMPARISONS = ("table1", "table2")
-SETTINGS = "settings"
-TABLES = ("table1", "table2", "table3", "table4", "table5", "table6", SETTINGS)
-# What the published tables are on, and how their figures are called.
-PREFIXES = {"ucf_crime": "ucf", "xd_violence": "xd"}
-_OF = {"table1": "ucf_crime", "table2": "xd_violence"}
-_UR_DMU = "ur_dmu"
-_THERE, _NOT = "\N{CHECK MARK}", ""
+COMPARISON_TABLES = ("table1", "table2")
+SETTINGS_TABLE = "settings"
+TABLE_NAMES = ("table1", "table2", "table3", "table4", "table5", "table6", SETTINGS_TABLE)
+# Data sets of the published tables, and the prefix of their figures.
+PUBLISHED_PREFIXES = {"ucf_crime": "ucf", "xd_violence": "xd"}
+_DATASETS = {"table1": "ucf_crime", "table2": "xd_violence"}
+UR_DMU = "ur_dmu"
+_CHECK_MARK = "\N{CHECK MARK}"
 
-Changes = Mapping[str, Any]
-_Ours = tuple[str, str, int, TrainConfig]
+_Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Row:
+class RowSpec:
     """A row of a table.
 
     Attributes:
-        key: What it is called by; a row that is only published has none.
-        name: What it is, in words.
-        labels: What it says in the table's leading columns.
-        config: What is trained; None: only published.
+        key: Its key; a row that is only published has none.
+        name: Its name in words.
+        labels: Its cells in the table's leading columns.
+        config: What is trained; None: the row is only published.
         published: Published figures in per cent, by name.
     """
 
@@ -60,190 +57,175 @@ class TableSpec:
 
     Attributes:
         name: ``table3``.
-        title: In print.
+        title: Its title.
         labels: Headings of its leading columns.
-        rows: In order.
+        rows: Its rows in order.
         reference: Key of the row that the others are compared with.
-        sources: Where published figures come from, a line each.
+        sources: Sources of the published figures.
     """
 
     name: str
     title: str
     labels: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[RowSpec, ...]
     reference: str
     sources: tuple[str, ...]
 
 
-def table_of(
+def table_spec(
     name: str, dataset: str, config: TrainConfig, methods: Sequence[str] = ()
 ) -> TableSpec:
-    """The table ``name`` on a data set, its whole method as in ``config``.
+    """The table ``name`` on a data set.
 
     Args:
-        name: One of ``TABLES``.
+        name: One of ``TABLE_NAMES``.
         dataset: Name of a benchmark.
-        config: Of the whole method, with the recipe of all rows.
-        methods: Which of ours stand beside the whole method in tables 1 and 2; none named: all.
+        config: Configuration of the whole method, with the recipe of all rows.
+        methods: Methods to compare with it in tables 1 and 2; none: all.
 
     Raises:
         UsageError: there is no such table or method, the table is of another data set, or the
-            config is not UR-DMU's where parts of UR-DMU are left out.
+            configuration is not of UR-DMU where parts of UR-DMU are removed.
     """
-    if name not in TABLES:
-        raise UsageError(f"there is no table {name!r}, only {', '.join(TABLES)}")
-    if name in COMPARISONS:
+    if name not in TABLE_NAMES:
+        raise UsageError(f"there is no table {name!r}, only {', '.join(TABLE_NAMES)}")
+    if name in COMPARISON_TABLES:
         return _comparison(name, dataset, config, methods)
-    if config.method.name != _UR_DMU:
+    if config.method.name != UR_DMU:
         raise UsageError(f"{name} is of UR-DMU, but the configuration is of {config.method.name}")
     config = _without_linear_path(config)
-    if name == SETTINGS:
-        return _settings(config)
-    about = published().tables[name]
-    rows = tuple(
-        Row(
-            row.key,
-            _name(name, row.key, about.labels),
-            _marks(name, row.key),
-            changed(config, _CUTS[name](row.key)),
-            row.figures,
-        )
-        for row in about.rows
-    )
-    whole = "60" if name == "table4" else "1" * len(about.labels)
-    return TableSpec(name, about.title, about.labels, rows, whole, (published().source,))
+    return _settings_table(config) if name == SETTINGS_TABLE else _ablation(name, config)
 
 
-def changed(config: TrainConfig, changes: Changes) -> TrainConfig:
-    """``config`` with other settings of its method.
+def with_method_settings(config: TrainConfig, changes: _Settings) -> TrainConfig:
+    """``config`` with changed settings of its method.
 
     Raises:
-        UsageError: the method does not take them.
+        UsageError: the method has no such settings.
     """
-    new = _of_settings(config, {**config.method.config, **changes})
-    new.chosen_method()
-    return new
+    changed = _replace_settings(config, {**config.method.config, **changes})
+    changed.chosen_method()
+    return changed
 
 
-def _of_settings(config: TrainConfig, settings: Changes) -> TrainConfig:
+def _replace_settings(config: TrainConfig, settings: _Settings) -> TrainConfig:
     """``config`` with these settings of its method, and no others."""
     method = config.method.model_copy(update={"config": dict(settings)})
     return config.model_copy(update={"method": method})
 
 
 def _without_linear_path(config: TrainConfig) -> TrainConfig:
-    """UR-DMU as published: other settings, such as its size, stay."""
-    own = config.method.config
-    if not own.get("shortcut"):
+    """UR-DMU as published, but of the size that it has in ``config``."""
+    settings = config.method.config
+    if not settings.get("shortcut"):
         return config
-    kept = {name: value for name, value in own.items() if name != "deep_share"}
-    return _of_settings(config, {**kept, "shortcut": False})
+    kept = {name: value for name, value in settings.items() if name != "deep_share"}
+    return _replace_settings(config, {**kept, "shortcut": False})
 
 
-def _memory(key: str) -> Changes:
+def _ablation(name: str, config: TrainConfig) -> TableSpec:
+    table = load_published().tables[name]
+    rows = []
+    for row in table.rows:
+        used = [label for label, on in zip(table.labels, row.key, strict=False) if on == "1"]
+        row_name = " + ".join(used) + (" (the whole)" if "0" not in row.key else "")
+        labels = tuple(_CHECK_MARK if on == "1" else "" for on in row.key)
+        if name == "table4":
+            row_name, labels = f"{row.key} slots", (row.key,)
+        changed = with_method_settings(config, _ABLATIONS[name](row.key))
+        rows.append(RowSpec(row.key, row_name, labels, changed, row.figures))
+    reference = "60" if name == "table4" else "1" * len(table.labels)
+    source = load_published().source
+    return TableSpec(name, table.title, table.labels, tuple(rows), reference, (source,))
+
+
+def _memories(key: str) -> _Settings:
     return {"memory": {"10": "anomaly", "01": "normal", "11": "dual"}[key]}
 
 
-def _slots(key: str) -> Changes:
+def _slots(key: str) -> _Settings:
     return {"anomaly_slots": int(key), "normal_slots": int(key)}
 
 
-def _terms(key: str) -> Changes:
+def _loss_terms(key: str) -> _Settings:
     names = ("dm", "trip", "kl", "dis")
     return {"loss_weights": {name: 0.0 for name, on in zip(names, key, strict=True) if on == "0"}}
 
 
-def _modules(key: str) -> Changes:
+def _modules(key: str) -> _Settings:
     return {"memory": "dual" if key[1] == "1" else "none", "uncertainty": key[2] == "1"}
 
 
-_CUTS = {"table3": _memory, "table4": _slots, "table5": _terms, "table6": _modules}
+# By table: the settings of a row, from its key.
+_ABLATIONS = {"table3": _memories, "table4": _slots, "table5": _loss_terms, "table6": _modules}
 
 
-def _marks(name: str, key: str) -> tuple[str, ...]:
-    return (key,) if name == "table4" else tuple(_THERE if on == "1" else _NOT for on in key)
-
-
-def _name(name: str, key: str, labels: tuple[str, ...]) -> str:
-    if name == "table4":
-        return f"{key} slots"
-    there = " + ".join(label for label, on in zip(labels, key, strict=True) if on == "1")
-    return f"{there} (the whole)" if "0" not in key else there
-
-
-def _settings(config: TrainConfig) -> TableSpec:
+def _settings_table(config: TrainConfig) -> TableSpec:
     official = {"variant": "official"}
     rows = [("official", "published code", official)]
     rows += [(f"{k}_{v}", f"{k}: {v}", official | {k: v}) for k, v in PAPER_SETTINGS.items()]
     rows.append(("paper", "the paper's equations, all of them", {"variant": "paper"}))
-    # A setting that the config itself gives would hide what a variant sets.
-    plain = {k: v for k, v in config.method.config.items() if k not in PAPER_SETTINGS}
-    base = _of_settings(config, plain)
-    made = tuple(Row(key, words, (words,), changed(base, new), {}) for key, words, new in rows)
+    # A setting in the configuration would override that of the variant.
+    others = {k: v for k, v in config.method.config.items() if k not in PAPER_SETTINGS}
+    base = _replace_settings(config, others)
+    specs = tuple(
+        RowSpec(key, name, (name,), with_method_settings(base, changes), {})
+        for key, name, changes in rows
+    )
     title = "Published code against the paper's equations"
-    return TableSpec(SETTINGS, title, ("settings",), made, "official", ())
+    return TableSpec(SETTINGS_TABLE, title, ("settings",), specs, "official", ())
 
 
 def _comparison(name: str, dataset: str, config: TrainConfig, methods: Sequence[str]) -> TableSpec:
-    of = _OF[name]
-    if dataset in PREFIXES and dataset != of:
-        other = next(table for table, each in _OF.items() if each == dataset)
-        raise UsageError(f"{name} is of {of}; {dataset} is in {other}")
-    about, known = published().tables[name], published()
-    rows, labels = about.rows, about.labels
-    sources = [known.source]
-    if dataset != of:  # Rows of other data say nothing here.
-        rows, labels = known.elsewhere.get(dataset, ()), ("method", "year")
-        sources = list(dict.fromkeys(row.source for row in rows))
-    made = [Row("", ", ".join(row.labels), _cells(row, labels), None, row.figures) for row in rows]
-    made += [
-        Row(
-            key,
-            f"{title} (ours)",
-            (f"{title} (ours)", str(year), *_about(each, labels[2:])),
-            each,
-            {},
-        )
-        for key, title, year, each in _chosen(_ours(config), methods)
-    ]
-    title = about.title if dataset == of else "Methods"
-    return TableSpec(name, title, labels, tuple(made), config.method.name, tuple(sources))
+    own_dataset = _DATASETS[name]
+    if dataset in PUBLISHED_PREFIXES and dataset != own_dataset:
+        other = next(table for table, each in _DATASETS.items() if each == dataset)
+        raise UsageError(f"{name} is of {own_dataset}; {dataset} is in {other}")
+    published = load_published()
+    table = published.tables[name]
+    title, rows, labels = table.title, table.rows, table.labels
+    sources: tuple[str, ...] = (published.source,)
+    if dataset != own_dataset:  # Rows of other data are not comparable.
+        title, rows, labels = "Methods", published.elsewhere.get(dataset, ()), ("method", "year")
+        sources = tuple(dict.fromkeys(row.source for row in rows))
+    specs = []
+    for row in rows:
+        cells = (*row.labels, *[""] * (len(labels) - len(row.labels)))
+        specs.append(RowSpec("", ", ".join(row.labels), cells, None, row.figures))
+    for key, method_title, trained in _compared_methods(config, methods):
+        method = trained.chosen_method()[0]
+        supervision = "unsupervised" if method.unsupervised else "weak"
+        row_name = f"{method_title} (ours)"
+        further = (supervision if label == "supervision" else "" for label in labels[2:])
+        specs.append(RowSpec(key, row_name, (row_name, str(method.year), *further), trained, {}))
+    return TableSpec(name, title, labels, tuple(specs), config.method.name, sources)
 
 
-def _cells(row: PublishedRow, labels: tuple[str, ...]) -> tuple[str, ...]:
-    return (*row.labels, *[""] * (len(labels) - len(row.labels)))
-
-
-def _about(config: TrainConfig, labels: tuple[str, ...]) -> tuple[str, ...]:
-    told = "unsupervised" if config.chosen_method()[0].unsupervised else "weak"
-    return tuple(told if label == "supervision" else "" for label in labels)
-
-
-def _ours(config: TrainConfig) -> list[_Ours]:
-    """Key, title, year and config of every method that is trained by steps, the config's first."""
-    own = config.chosen_method()[0]
-    made = [(own.name, own.title, own.year, config)]
-    if own.name == _UR_DMU:
-        paper = changed(config, {"variant": "paper"})
-        if paper.chosen_method()[1] != config.chosen_method()[1]:
-            made.append(("paper", f"{own.title}, the paper's equations", own.year, paper))
-    for name in method_names():
-        method = get_method(name)
-        if name != own.name and not method.one_class:
-            made.append((name, method.title, method.year, method_config(config, name)))
-    return made
-
-
-def _chosen(ours: list[_Ours], methods: Sequence[str]) -> list[_Ours]:
-    """The first, with which others are compared, and those that are called ``methods``."""
+def _compared_methods(
+    config: TrainConfig, methods: Sequence[str]
+) -> list[tuple[str, str, TrainConfig]]:
+    """Key, title and configuration of the reference method and of those called ``methods``; all
+    that are trained by steps if there are no names."""
     for name in methods:
         if get_method(name).one_class:
             raise UsageError(f"{name} learns from normal videos alone and is in no table")
-    return [each for each in ours if not methods or each is ours[0] or each[0] in methods]
+    own = config.chosen_method()[0]
+    rows = [(own.name, own.title, config)]
+    if own.name == UR_DMU:
+        paper = with_method_settings(config, {"variant": "paper"})
+        if paper.chosen_method()[1] != config.chosen_method()[1]:
+            rows.append(("paper", f"{own.title}, the paper's equations", paper))
+    others = (name for name in method_names() if name != own.name)
+    rows += [
+        (name, get_method(name).title, config_for_method(config, name))
+        for name in others
+        if not get_method(name).one_class
+    ]
+    return [row for row in rows if not methods or row is rows[0] or row[0] in methods]
 
 
-def method_config(config: TrainConfig, name: str) -> TrainConfig:
-    """``config`` for another method: the same features and bags, that one's own rate.
+def config_for_method(config: TrainConfig, name: str) -> TrainConfig:
+    """``config`` for another method: the same features and bags, that method's own rate.
 
     Raises:
         UsageError: there is no such method.
@@ -251,5 +233,17 @@ def method_config(config: TrainConfig, name: str) -> TrainConfig:
     if name == config.method.name:
         return config
     if name == "linear":
-        return baseline(config)
+        return linear_baseline(config)
     return with_audio_dim(with_method(config, name), config.features.backbone)
+
+
+def linear_baseline(config: TrainConfig) -> TrainConfig:
+    """Linear top-k MIL on the same features and bags, standardised, by its own recipe."""
+    recipe = config.full_recipe()
+    same = {name: getattr(recipe, name) for name in ("segments", "normal_bags", "abnormal_bags")}
+    changes = {
+        "method": MethodSection(name="linear"),
+        "recipe": RecipeSection(**same, seed=config.recipe.seed),
+        "standardise": True,
+    }
+    return config.model_copy(update=changes)

@@ -137,7 +137,7 @@ class Extractor:
         Raises:
             InputError: the video cannot be read.
         """
-        mask = self.masks.of(video.path)
+        mask = self.masks.for_video(video.path)
         wanted = {section: _parts(section, mask_digest(mask)) for section in sections}
         found: dict[SpecTemplate, Features] = {}
         missing: list[SpecTemplate] = []

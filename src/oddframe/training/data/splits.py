@@ -1,6 +1,6 @@
-"""Which videos training never sees, and which it is judged by on the way.
+"""Split labelled videos: which are held out, and which validate settings and seeds.
 
-Holds out videos of one place together where the data set gives no groups.
+Groups (recordings, cameras) are never divided. Videos without a group are grouped by scene.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from oddframe.training.config import CalibrationSection, TrainConfig
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """Two sides of a data set; no group is on both unless the data set's own split has it so.
+    """The two parts of a data set. They share groups only where the data set's own split does.
 
     Attributes:
-        training: What is learned from, and searched on.
-        held_out: What the threshold is set and the figures are measured on; empty: there is none.
+        training: Videos to train on and to search on.
+        held_out: Videos to set the threshold and measure on; may be empty.
     """
 
     training: Dataset
@@ -33,7 +33,7 @@ def drop_groups(dataset: Dataset, groups: tuple[str, ...]) -> Dataset:
     """The data set without the videos of ``groups``.
 
     Raises:
-        UsageError: one of them is not there.
+        UsageError: there is no group of that name.
     """
     _check_known(dataset, groups, "leave_out")
     return _of_groups(dataset, set(dataset.groups) - set(groups))
@@ -42,16 +42,16 @@ def drop_groups(dataset: Dataset, groups: tuple[str, ...]) -> Dataset:
 def hold_out(
     dataset: Dataset, wanted: CalibrationSection, seed: int, warn: Callable[[str], None]
 ) -> TrainingSplit:
-    """Keep some videos from training: named groups, the data set's own test part, or a share.
+    """Hold out some videos: named groups, the test part of the data set's own split, or a share.
 
     Args:
         dataset: All videos.
-        wanted: Which ones.
-        seed: Of the share that is drawn.
-        warn: Is told what is not as one would wish.
+        wanted: Which videos to hold out.
+        seed: Seed of the share that is drawn.
+        warn: Called with what makes the metrics less reliable.
 
     Raises:
-        UsageError: a group is not there.
+        UsageError: there is no group of that name.
     """
     if wanted.groups:
         _check_known(dataset, wanted.groups, "calibration.groups")
@@ -70,9 +70,9 @@ def hold_out(
 
 
 def validation_folds(training: Dataset, folds: int, seed: int) -> tuple[Fold, ...]:
-    """Folds of the training videos by whole groups, as many as there can be up to ``folds``.
+    """Folds of the training videos by whole groups, at most ``folds`` and as many as possible.
 
-    None where there are too few groups for two of them with both classes.
+    Empty where there are too few groups for two folds with both classes.
     """
     for n in range(min(folds, len(training.groups)), 1, -1):
         try:
@@ -91,7 +91,7 @@ def _published_split(
             f"{dataset.name}: {len(both)} groups are in both parts of its own split ({both[0]} "
             "...): figures on the test part are too good"
         )
-    if held_out.abnormal.all():  # Nothing there to set a threshold on.
+    if held_out.abnormal.all():  # There is nothing to set a threshold on.
         groups = _draw_groups(training, share, seed)
         if groups:
             warn(
@@ -129,15 +129,15 @@ def _check_known(dataset: Dataset, groups: tuple[str, ...], key: str) -> None:
 def group_by_scene(
     dataset: Dataset, places: Mapping[Path, str], config: TrainConfig
 ) -> tuple[Dataset, str]:
-    """``dataset`` with videos that have no group put together by place, and a line that says so.
+    """Group videos that have no group by scene; also a line that says so, or "".
 
-    As it was, if places are too few to hold one out, or if the configuration names groups. Without
-    anything to say the line is empty.
+    The data set stays as it is where the configuration names groups, or where there are too few
+    scenes to hold one out.
 
     Args:
         dataset: All videos.
-        places: What place videos show, as far as that is known.
-        config: What is held out.
+        places: The scene of each video, where it is known.
+        config: Which videos are held out.
     """
     loose = [v.path for v in dataset.videos if v.fallback_group and v.path in places]
     if not loose or config.calibration.groups or config.leave_out:

@@ -6,13 +6,13 @@ files whose index claims more than the file can contain.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -134,7 +134,7 @@ class OpenVideo:
 
     @property
     def _ticks_per_frame(self) -> float:
-        """AVI files may contain empty frames, so that the container counts several for each one."""
+        """Frames that the container counts for each real one; AVI files may have empty frames."""
         stated, guessed = self.stream.average_rate, self.stream.guessed_rate
         if self.container.format.name != "avi" or not stated or not guessed:
             return 1.0
@@ -302,7 +302,7 @@ def lacks_index(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(8)[4:8] != b"ftyp":
             return False
-        return all(name != b"moov" for name, _, _ in _boxes(file, 0, _length(file)))
+        return all(name != b"moov" for name, _, _ in _boxes(file, 0, _file_size(file)))
 
 
 def is_truncated(path: Path) -> bool:
@@ -313,14 +313,14 @@ def is_truncated(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(8)
         if start[4:8] == b"ftyp":
-            stated_end = max((end for *_, end in _boxes(file, 0, _length(file))), default=0)
+            stated_end = max((end for *_, end in _boxes(file, 0, _file_size(file))), default=0)
         elif start.startswith(_EBML):
             stated_end = _segment_end(file)
         elif start.startswith(b"RIFF"):
             stated_end = int.from_bytes(start[4:8], "little") + 8
         else:
             return False
-        return stated_end > _length(file)
+        return stated_end > _file_size(file)
 
 
 def claimed_samples(path: Path) -> int:
@@ -330,17 +330,19 @@ def claimed_samples(path: Path) -> int:
     listed, or for other formats. Only the first ten thousand boxes of a level are read.
     """
     with path.open("rb") as file:
-        end = _length(file)
-        return sum(n for names in _SAMPLE_COUNT_PATHS for n in _unlisted(file, 0, end, names))
+        end = _file_size(file)
+        return sum(
+            n for names in _SAMPLE_COUNT_PATHS for n in _unlisted_samples(file, 0, end, names)
+        )
 
 
-def _unlisted(file: BinaryIO, at: int, end: int, names: Sequence[bytes]) -> Iterator[int]:
+def _unlisted_samples(file: BinaryIO, at: int, end: int, names: Sequence[bytes]) -> Iterator[int]:
     """Numbers of samples that the boxes at the path ``names`` claim without listing them."""
-    for name, body, after in islice(_boxes(file, at, end), _MAX_BOXES):
+    for name, body, after in itertools.islice(_boxes(file, at, end), _MAX_BOXES):
         if name != names[0]:
             continue
         if len(names) > 1:
-            yield from _unlisted(file, body, min(after, end), names[1:])
+            yield from _unlisted_samples(file, body, min(after, end), names[1:])
             continue
         file.seek(body)
         flags, first, second = (int.from_bytes(file.read(4), "big") for _ in range(3))
@@ -377,7 +379,7 @@ def _segment_end(file: BinaryIO) -> int:
 
 def _vint(file: BinaryIO) -> int:
     """Read an EBML number of variable length; 0 for the value that means unknown."""
-    first = file.read(1)[0] if file.tell() < _length(file) else 0
+    first = file.read(1)[0] if file.tell() < _file_size(file) else 0
     width = 9 - first.bit_length()
     value = (first & (0xFF >> width)) << 8 * (width - 1) | int.from_bytes(
         file.read(width - 1), "big"
@@ -385,5 +387,5 @@ def _vint(file: BinaryIO) -> int:
     return 0 if value == (1 << 7 * width) - 1 else value
 
 
-def _length(file: BinaryIO) -> int:
+def _file_size(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size

@@ -127,7 +127,7 @@ class IsolatedVideo(FrameSource):
 
     Args:
         path: The file or folder.
-        fps: Of a folder of pictures; None: 25.
+        fps: Frame rate of a folder of pictures; None: 25.
 
     Raises:
         InputError: the file does not exist, contains no video, or opening it ended the child
@@ -139,7 +139,7 @@ class IsolatedVideo(FrameSource):
         self.name = str(path)
         self._path, self._given_fps = path, fps
         self.audio_file = None if is_dir(path) else path
-        self.fps, self.expected_frames = call_isolated(path, _describe, path, fps)
+        self.fps, self.expected_frames = call_isolated(path, _rate_and_length, path, fps)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
         """Run ``function(source, *args)`` in a child process; see ``FrameSource.run``.
@@ -178,9 +178,9 @@ class IsolatedVideo(FrameSource):
             return image
 
         try:
-            found, number = next(running), 0
-            while found is not None:
-                time_s, after_gap, sent = found
+            item, number = next(running), 0
+            while item is not None:
+                time_s, after_gap, sent = item
                 frames = tuple(
                     Frame(partial(picture, number, which, sent), time_s, after_gap)
                     for which in range(len(transforms))
@@ -190,7 +190,7 @@ class IsolatedVideo(FrameSource):
                 yield frames
                 if len(recent) == _KEPT_FRAMES:
                     _load_images(recent.popleft())  # The child process drops this frame next.
-                found, number = running.send(frozenset(used)), number + 1
+                item, number = running.send(frozenset(used)), number + 1
             while recent:
                 _load_images(recent.popleft())
         finally:
@@ -204,7 +204,7 @@ def _load_images(frames: Iterable[weakref.ref[Frame]]) -> None:
             _ = frame.image
 
 
-def _describe(path: Path, fps: float | None) -> tuple[float, int | None]:
+def _rate_and_length(path: Path, fps: float | None) -> tuple[float, int | None]:
     source = open_in_process(path, fps)
     return source.fps, source.expected_frames
 
@@ -248,10 +248,10 @@ def _frames(source: FrameSource, transforms: Sequence[FrameTransform]) -> Genera
 
 
 def _answer(
-    recent: Mapping[int, tuple[Frame, ...]], found: tuple[float, bool, dict[int, Image]] | None
+    recent: Mapping[int, tuple[Frame, ...]], item: tuple[float, bool, dict[int, Image]] | None
 ) -> Generator[Any, Any, frozenset[int]]:
     """Yield a frame, then the requested pictures; return the transforms that were used."""
-    reply = yield found
+    reply = yield item
     while isinstance(reply, tuple):
         number, which = reply
         reply = yield recent[number][which].image

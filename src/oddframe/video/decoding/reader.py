@@ -73,8 +73,8 @@ class DamageCounter:
     def on_decoded(self, pictures: Iterable[av.VideoFrame]) -> None:
         """Register the pictures that the decoder returned for this packet or earlier ones."""
         for picture in pictures:
-            after_key = picture.pts is None or picture.pts >= (self._first_key or 0)
-            if self._first_key is not None and after_key:
+            key = self._first_key
+            if key is not None and (picture.pts is None or picture.pts >= key):
                 self._missing -= 1
             if picture.interlaced_frame:  # Two packets may be one frame.
                 self._count_missing = False
@@ -158,7 +158,7 @@ class VideoFile(FrameSource):
                 continue
             self._damage.on_decoded(pictures)
             yield from pictures
-        # Packets of the index are missing only in a truncated file: an edit list may skip some.
+        # An edit list may skip packets of the index, so they only count in a truncated file.
         is_cut = is_truncated(self._path) or video.stops_early(self._damage.end_stamp)
         self._damage.at_end(max(0, (video.frames or 0) - n_packets) if is_cut else 0)
 

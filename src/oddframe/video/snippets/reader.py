@@ -93,8 +93,8 @@ class MultiSnippetReader:
     ) -> None:
         self._source = source
         self._preprocessings = tuple(preprocessings)
-        for how in self._preprocessings:
-            check_crops(how)
+        for each in self._preprocessings:
+            check_crops(each)
         self._mask = mask
         self._timebases: tuple[Timebase, ...] = ()
 
@@ -104,9 +104,9 @@ class MultiSnippetReader:
         frames = self._source.expected_frames
         if not frames:
             return None
-        visual = (how for how in self._preprocessings if how.has_picture)
+        visual = (each for each in self._preprocessings if each.has_picture)
         try:
-            return sum(how.timebase(self._source.fps, frames).n_snippets for how in visual)
+            return sum(each.timebase(self._source.fps, frames).n_snippets for each in visual)
         except InputError:  # A header may claim any length.
             return None
 
@@ -142,11 +142,13 @@ def _snippets(
 ) -> Generator[tuple[int, Image], None, tuple[Timebase, ...]]:
     """Yield (preprocessing, snippet) pairs that a thread decodes ahead; return the timebases."""
     times, gaps = array("d"), array("q")
-    depth = min(max(2, _MAX_AHEAD_BYTES // max(1, _bytes(how))) for how in preprocessings)
+    depth = min(max(2, _MAX_AHEAD_BYTES // max(1, _bytes(each))) for each in preprocessings)
     cutting = _cut(source, preprocessings, mask, times, gaps)
     yield from iterate_in_thread(cutting, min(_MAX_AHEAD, depth))
     fps, pts, start_s = _simplify_times(source.fps, np.array(times), np.array(gaps))
-    return tuple(how.timebase(fps, len(times), pts, start_s, tuple(gaps)) for how in preprocessings)
+    return tuple(
+        each.timebase(fps, len(times), pts, start_s, tuple(gaps)) for each in preprocessings
+    )
 
 
 def _cut(
@@ -157,8 +159,8 @@ def _cut(
     gaps: array[int],
 ) -> Generator[tuple[int, Image], None, None]:
     """Yield the snippets; append each frame's time to ``times``, frames after a gap to ``gaps``."""
-    transforms = list(dict.fromkeys(how.transform for how in preprocessings))
-    builders = [(SnippetBuilder(how), transforms.index(how.transform)) for how in preprocessings]
+    transforms = list(dict.fromkeys(each.transform for each in preprocessings))
+    builders = [(SnippetBuilder(each), transforms.index(each.transform)) for each in preprocessings]
     for frames in source.read(transforms):
         if frames[0].after_gap:
             gaps.append(len(times))
@@ -226,35 +228,37 @@ class SnippetBuilder:
 
         Frames that are pushed afterwards are cut like those of another video.
         """
-        how = self._preprocessing
+        settings = self._preprocessing
         yield from self._add_ticks(self._resampler.finish())
         n_ticks, n_snippets = self._n_ticks, self._n_snippets
-        if n_ticks and n_snippets < count_snippets(n_ticks, how.snippet_frames, how.stride):
-            tail = list(self._window)[n_snippets * how.stride - n_ticks :]
-            yield self._crop(tail + tail[-1:] * (how.snippet_frames - len(tail)))
-        self._resampler, self._n_ticks, self._n_snippets = _FrameResampler(how.rate), 0, 0
+        if n_ticks and n_snippets < count_snippets(
+            n_ticks, settings.snippet_frames, settings.stride
+        ):
+            tail = list(self._window)[n_snippets * settings.stride - n_ticks :]
+            yield self._crop(tail + tail[-1:] * (settings.snippet_frames - len(tail)))
+        self._resampler, self._n_ticks, self._n_snippets = _FrameResampler(settings.rate), 0, 0
         self._window.clear()
 
     def _add_ticks(self, frames: Iterable[Frame]) -> Iterator[Image]:
-        how = self._preprocessing
-        if not how.has_picture:
+        settings = self._preprocessing
+        if not settings.has_picture:
             return
         for frame in frames:
             # With a stride longer than a snippet, ticks between two snippets are not decoded.
-            if self._n_ticks % how.stride < how.snippet_frames:
+            if self._n_ticks % settings.stride < settings.snippet_frames:
                 self._window.append(frame.image)
             self._n_ticks += 1
-            if self._n_ticks == self._n_snippets * how.stride + how.snippet_frames:
+            if self._n_ticks == self._n_snippets * settings.stride + settings.snippet_frames:
                 yield self._crop(self._window)
                 self._n_snippets += 1
 
     def _crop(self, images: Iterable[Image]) -> Image:
-        how = self._preprocessing
-        crops, (width, height) = crops_to_cut(how.crops), how.crop_size
-        snippet = np.empty((len(crops), how.snippet_frames, height, width, 3), np.uint8)
+        settings = self._preprocessing
+        crops, (width, height) = crops_to_cut(settings.crops), settings.crop_size
+        snippet = np.empty((len(crops), settings.snippet_frames, height, width, 3), np.uint8)
         for number, image in enumerate(images):
             for crop, name in zip(snippet, crops, strict=True):
-                crop[number] = cut_crop(image[None], name, how.crop_size)[0]
+                crop[number] = cut_crop(image[None], name, settings.crop_size)[0]
         return snippet
 
 

@@ -12,8 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import UsageError
 from oddframe.timeline import Timebase
-from oddframe.video.frame import FrameTransform
-from oddframe.video.frame import ResamplingFilter as ResamplingFilter
+from oddframe.video.frame import FrameTransform, ResamplingFilter
 
 # Limits for configurations, command lines, models and feature files.
 MAX_FEATURE_DIM = 1_000_000

@@ -1,0 +1,231 @@
+"""Train on one part of a split, and score its test videos.
+
+A training gets bags with video labels only. Whatever is compared gets the same bags and videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from oddframe.errors import UsageError
+from oddframe.features.lazy_array import (
+    AnyFeatures,
+    CropFeatures,
+    CropViews,
+    FeatureArray,
+    slice_snippets,
+)
+from oddframe.methods.scorer import ModelNetwork
+from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics
+from oddframe.research.clips import BenchmarkClip, SplicedVideo, splice
+from oddframe.research.protocol import BenchmarkProtocol, TrainTestPart
+from oddframe.timeline import FloatArray, ScoreTrack
+from oddframe.training.config import TrainConfig
+from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.log import OnStep
+from oddframe.training.loop import OnNetwork, fit
+from oddframe.training.step import FitResult
+
+
+@dataclass(frozen=True)
+class Bag:
+    """A training video: its views, each (T, D), and its label.
+
+    A video of several ``tiles`` has views of (tiles * T, D). ``bags`` are the views in the recipe's
+    number of segments, each (S, D), where these were computed in advance.
+    """
+
+    views: Sequence[FeatureArray]
+    abnormal: bool
+    tiles: int = 1
+    bags: Sequence[FeatureArray] | None = None
+
+
+Scorer = Callable[[AnyFeatures], FloatArray]
+"""(C, T, D) features of one video -> (T,) scores; a higher score is more abnormal."""
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """The scores that one training gives on its test part.
+
+    Attributes:
+        repeat: Number of the repeat.
+        fold: Number of the fold in it.
+        videos: Test videos.
+        tracks: Their frame scores.
+        clips: The test clips.
+        clip_scores: (n_clips,) score of each clip on its own: the mean over its snippets.
+        frames: Frame-level metrics over ``videos``.
+    """
+
+    repeat: int
+    fold: int
+    videos: tuple[SplicedVideo, ...]
+    tracks: tuple[ScoreTrack, ...]
+    clips: tuple[BenchmarkClip, ...]
+    clip_scores: FloatArray
+    frames: FrameMetrics
+
+
+def training_bags(
+    clips: Sequence[BenchmarkClip], protocol: BenchmarkProtocol, seed: int
+) -> tuple[Bag, ...]:
+    """The bags of a training: the clips, or videos spliced from them."""
+    if protocol.even_lengths:
+        clips = with_equal_lengths(clips, seed)
+    tiles = len(clips[0].array) if clips[0].tiled else 1
+    if protocol.train_on == "spliced":
+        videos = splice(clips, protocol.train_videos, seed)
+        return tuple(Bag(video.views, video.abnormal, tiles) for video in videos)
+    return tuple(Bag(clip.views, clip.abnormal, tiles, clip.bags) for clip in clips)
+
+
+def with_equal_lengths(clips: Sequence[BenchmarkClip], seed: int) -> tuple[BenchmarkClip, ...]:
+    """The clips; each normal one is cut at a random place to the length of an abnormal one."""
+    rng = np.random.default_rng(seed)
+    lengths = [clip.array.shape[1] for clip in clips if clip.abnormal]
+    cut = []
+    for clip in clips:
+        n = clip.array.shape[1]
+        length = n if clip.abnormal else min(n, int(rng.choice(lengths)))
+        start = int(rng.integers(n - length + 1))
+        cut.append(clip if length == n else clip.cut(start, start + length))
+    return tuple(cut)
+
+
+def make_test_videos(part: TrainTestPart, protocol: BenchmarkProtocol) -> tuple[SplicedVideo, ...]:
+    """The test videos of a part: its clips, or videos spliced from them."""
+    if protocol.test_videos is None:
+        return tuple(SplicedVideo((clip,)) for clip in part.test)
+    return splice(part.test, protocol.test_videos, protocol.part_seed(part) + 1)
+
+
+def fit_bags(
+    bags: Sequence[Bag],
+    config: TrainConfig,
+    seed: int,
+    *,
+    device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 100,
+    on_step: OnStep | None = None,
+    on_network: OnNetwork | None = None,
+    network_every: int = 10,
+) -> FitResult:
+    """Train on bags with ``seed`` in place of the config's; see ``oddframe.training.loop.fit``.
+
+    A bag's crops are its views; tiles are instances of one bag.
+    """
+    segments = config.full_recipe().segments
+    videos = [
+        TrainingVideo(
+            _as_float32(bag.views), bag.abnormal, bag.tiles, _precomputed_bags(bag, segments)
+        )
+        for bag in bags
+    ]
+    return fit(
+        videos,
+        config.with_recipe(seed=seed),
+        device=device,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        on_step=on_step,
+        on_network=on_network,
+        network_every=network_every,
+    )
+
+
+def _as_float32(views: Sequence[FeatureArray]) -> Sequence[CropFeatures]:
+    """Views in the type that training reads; those mapped from disk have it, and stay mapped."""
+    if isinstance(views, CropViews):
+        return views
+    return tuple(view.astype(np.float32, copy=False) for view in views)
+
+
+def _precomputed_bags(bag: Bag, segments: int) -> Sequence[CropFeatures] | None:
+    if bag.bags is None or len(bag.bags[0]) != segments:
+        return None
+    return _as_float32(bag.bags)
+
+
+def network_scorer(network: ModelNetwork, *, tiled: bool, spacing: float = 1.0) -> Scorer:
+    """A network's scores: the mean over the crops, or the highest of the tiles.
+
+    Args:
+        network: The trained network.
+        tiled: Whether the crops are tiles.
+        spacing: Distance of the scored snippets over that of the profile ``best``.
+    """
+
+    def score(array: AnyFeatures) -> FloatArray:
+        if tiled:
+            highest: FloatArray = network.score_tiles(np.asarray(array), spacing).max(axis=0)
+            return highest
+        return network.score_views(array, spacing)
+
+    return score
+
+
+def score_part(
+    part: TrainTestPart,
+    videos: tuple[SplicedVideo, ...],
+    scorer: Scorer,
+    protocol: BenchmarkProtocol,
+) -> FoldResult:
+    """Score the test videos and the test clips of a part."""
+    scores = [_window_scores(scorer, video.array, protocol) for video in videos]
+    tracks = tuple(video.track(each) for video, each in zip(videos, scores, strict=True))
+    labelled = [
+        LabelledScores.from_track(track, video.labels)
+        for track, video in zip(tracks, videos, strict=True)
+    ]
+    if protocol.test_videos is not None:  # Otherwise the videos are the clips.
+        scores = [_window_scores(scorer, clip.array, protocol) for clip in part.test]
+    clip_scores = np.array([each.mean() for each in scores])
+    metrics = frame_metrics(labelled)
+    return FoldResult(part.repeat, part.fold, videos, tracks, part.test, clip_scores, metrics)
+
+
+def score_video(video: SplicedVideo, scorer: Scorer, protocol: BenchmarkProtocol) -> ScoreTrack:
+    """Score one video."""
+    return video.track(_window_scores(scorer, video.array, protocol))
+
+
+def _window_scores(scorer: Scorer, array: AnyFeatures, protocol: BenchmarkProtocol) -> FloatArray:
+    """(C, T, D) -> (T,), window by window.
+
+    The last window reaches back to be as long as the others; snippets that the window before it
+    scored keep those scores.
+    """
+    length = array.shape[1]
+    size = min(protocol.window or length, length)
+    scores = np.empty(length)
+    for start in range(0, length, size):
+        first = min(start, length - size)
+        window = array if size == length else slice_snippets(array, first, first + size)
+        found = np.asarray(scorer(window), dtype=np.float64)
+        if found.shape != window.shape[1:2]:
+            raise UsageError(f"a scorer gave {found.shape} for {window.shape[1]} snippets")
+        scores[start : start + size] = found[start - first :]
+    return smooth_scores(scores, protocol.smooth)
+
+
+def smooth_scores(scores: FloatArray, deviation: float) -> FloatArray:
+    """(T,) scores smoothed by a Gaussian of this standard deviation in snippets.
+
+    At the ends the weights are those of the snippets that exist.
+    """
+    if deviation <= 0:
+        return scores
+    reach = int(np.ceil(4 * deviation))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    middle = slice(reach, reach + len(scores))
+    weight = np.convolve(np.ones(len(scores)), kernel)[middle]
+    smoothed: FloatArray = np.convolve(scores, kernel)[middle] / weight
+    return smoothed

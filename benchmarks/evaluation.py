@@ -1,14 +1,15 @@
-"""Time the evaluation of UCF-Crime's test set: 290 videos, ten crops each, features to figures.
+"""Time the evaluation of UCF-Crime's test set: 290 videos, ten crops each, from features to
+metrics.
 
     python benchmarks/evaluation.py LISTS [--up-to 200] [--threads 2]
 
-Features are made up (``tools/make_generated_features.py``), with the names, lengths and labels of
+Features are generated (``tools/make_generated_features.py``), with the names, lengths and labels of
 the published lists: 1,109,680 frames, 69,355 whole snippets and their ten crops, 1.4 GB in half
-precision. The network has the published size and weights by chance, so its figures are by chance,
-too; what it takes is not. Beside it stands a plain reference on the videos of at most ``--up-to``
-snippets: a file of a crop read whole, T x T attention and mask laid out in memory, a score for
-every frame, figures by scikit-learn. Each runs in a process of its own; memory is the peak of what
-the system gave that process, PyTorch included. Both must give the same figures.
+precision. The network has the published size and random weights, so only its cost is meaningful.
+It is compared with a plain reference on the videos of at most ``--up-to`` snippets: the reference
+reads a crop's whole file, keeps T x T attention and mask in memory, scores every frame, and
+computes the metrics by scikit-learn. Each runs in a process of its own; memory is the peak of that
+process, PyTorch included. Both must give the same metrics.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def network() -> ModelNetwork:
     return ModelNetwork(Standardise.identity(DIM), UrDmuNetwork(DIM, UrDmuConfig())).eval()
 
 
-def ours(dataset: Dataset) -> list[float]:
-    """The figures, as ``oddframe reproduce`` gets them."""
+def evaluate_ours(dataset: Dataset) -> list[float]:
+    """The metrics, as ``oddframe reproduce`` computes them."""
     clips = clips_from_features(
         dataset, {video.path: load_precomputed_features(video) for video in dataset.videos}
     )
@@ -66,8 +67,8 @@ def ours(dataset: Dataset) -> list[float]:
     return [getattr(frames, name) for name in FIGURES]
 
 
-def plain(dataset: Dataset) -> list[float]:
-    """The figures, the plain way."""
+def evaluate_plain(dataset: Dataset) -> list[float]:
+    """The metrics of the plain reference."""
     model = network().network
     for block in model.selfatt.layers:
         block[0].fn.__class__ = DenseAttention
@@ -85,11 +86,11 @@ def plain(dataset: Dataset) -> list[float]:
 
 
 def measure(lists: Path, features: Path, up_to: int | None, threads: int, *, dense: bool) -> None:
-    """Print what one way takes, as JSON."""
+    """Print time and memory of one of the two, as JSON."""
     torch.set_num_threads(threads)
-    dataset = placed(lists, features, up_to)
+    dataset = open_test_videos(lists, features, up_to)
     began, cpu = time.perf_counter(), time.process_time()
-    figures = plain(dataset) if dense else ours(dataset)
+    figures = evaluate_plain(dataset) if dense else evaluate_ours(dataset)
     answer = {
         "videos": len(dataset.videos),
         "frames": sum(video.frames for video in dataset.videos),
@@ -102,7 +103,7 @@ def measure(lists: Path, features: Path, up_to: int | None, threads: int, *, den
 
 
 def peak_mb() -> float:
-    """Most memory of this process. What ``getrusage`` says counts what began it, too."""
+    """Peak memory of this process; ``getrusage`` would count its parent's, too."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -110,23 +111,25 @@ def peak_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def placed(lists: Path, features: Path, up_to: int | None) -> Dataset:
-    """The test videos of at most so many snippets with their features."""
+def open_test_videos(lists: Path, features: Path, up_to: int | None) -> Dataset:
+    """The test videos of at most so many snippets, with their features."""
     test = open_dataset(f"ucf_crime:{lists}").select_part("test")
     most = 16 * up_to if up_to else max(video.frames for video in test.videos)
     test = test.subset([i for i, video in enumerate(test.videos) if video.frames <= most])
     return attach_features(test, FeatureStore(features / "none"), str(features), None)
 
 
-def measured(args: argparse.Namespace, features: Path, up_to: int | None, *, dense: bool) -> dict:
-    """``measure`` in a process of its own."""
+def run_measure(
+    args: argparse.Namespace, features: Path, up_to: int | None, *, dense: bool
+) -> dict:
+    """Run ``measure`` in a process of its own."""
     command = [sys.executable, __file__, str(args.lists), "--measure", str(features)]
     command += ["--threads", str(args.threads), "--up-to", str(up_to or 0)] + ["--dense"] * dense
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(answer.stdout)
 
 
-def shown(name: str, row: dict) -> None:
+def print_row(name: str, row: dict) -> None:
     """Print a row at once."""
     cells = f"{row['seconds']:.0f} | {row['cpu_s']:.0f} | {row['peak_mb']:,.0f}"
     print(f"| {name} | {row['videos']} | {row['frames']:,} | {cells} |", flush=True)
@@ -151,12 +154,12 @@ def main() -> None:
         print("| test videos, ten crops | videos | frames | s | CPU s | peak MB |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
         some = f"up to {args.up_to} snippets"
-        shown(some, same := measured(args, features, args.up_to, dense=False))
-        shown(
+        print_row(some, same := run_measure(args, features, args.up_to, dense=False))
+        print_row(
             f"{some}, plain reference",
-            reference := measured(args, features, args.up_to, dense=True),
+            reference := run_measure(args, features, args.up_to, dense=True),
         )
-        shown("all", measured(args, features, None, dense=False))
+        print_row("all", run_measure(args, features, None, dense=False))
     gap = max(abs(a - b) for a, b in zip(same["figures"], reference["figures"], strict=True))
     assert gap < 1e-4, f"the reference's figures differ by {gap}"
     ratios = " / ".join(f"{reference[key] / same[key]:.2f}" for key in ("cpu_s", "peak_mb"))

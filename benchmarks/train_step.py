@@ -1,17 +1,17 @@
-"""One training step of UR-DMU at the paper's size: its time, its memory, and reading its batch.
+"""Time a training step of UR-DMU at the published size, its memory, and the reading of its batch.
 
     python benchmarks/train_step.py [--steps 3] [--bags 64] [--threads 2] [--device cuda]
 
-64 + 64 bags of 200 segments, D = 1024, drawn from feature files on disk (made for this, as long as
-many of UCF-Crime's). Beside it stands a plain reference: the same network with the T x T attention
-weights and the T x T local mask laid out in memory, the batch taken as a whole, its bags read and
-brought to 200 segments anew in every step. Without chance (no dropout, no noise) the losses of two
-steps must agree; the times are with it. Each runs in a process of its own; memory is the peak of
-what the system gave that process, PyTorch included. ``x`` is the reference's figure over ours.
+64 + 64 bags of 200 segments, D = 1024, are drawn from generated feature files, as long as many of
+UCF-Crime's. The step is compared with a plain reference: the same network with T x T attention
+weights and local mask in memory, the batch computed as a whole, its bags read and averaged to 200
+segments in every step. Without noise and dropout the losses of two steps must agree; the times are
+with them. Each runs in a process of its own; memory is the peak of that process, PyTorch included.
+``x`` is the reference's value over ours.
 
-With ``--device cuda`` times are those of the clock, with the card's work done, and memory is the
-peak of what PyTorch took of the card. A third row has ours with fused attention, whose gradients
-are not the same each time.
+With ``--device cuda`` times are wall clock with the card's work done, and memory is the peak that
+PyTorch took of the card. A third row has ours with fused attention, whose gradients are not
+reproducible.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LENGTHS = np.geomspace(40, 2000, 64).astype(int)
 
 
 def on_disk(path: Path) -> Features:
-    """Features of one crop that stay in their file."""
+    """Memory-mapped features of one crop."""
     rows = map_npy(path)
     array = CropArray((1, *rows.shape), rows.dtype, lambda _: map_npy(path))
     time = Timebase(30.0, 16 * len(rows), 16, 16)
@@ -58,7 +58,7 @@ def on_disk(path: Path) -> Features:
 def measure(
     folder: Path, plain: bool, steps: int, bags: int, threads: int, device: str, fused: bool
 ) -> None:
-    """Print seconds a step, those of reading in it, peak MB and the losses, as JSON."""
+    """Print seconds of a step, those of reading in it, peak MB and the losses, as JSON."""
     torch.set_num_threads(threads)
     paths = sorted(folder.glob("*.npy"))
     features = [on_disk(path) for path in paths]
@@ -71,10 +71,10 @@ def measure(
     if fused:
         training_steps.deterministic_attention = lambda _: nullcontext()
     clock = time.process_time if device == "cpu" else time.perf_counter
-    still = begun(videos, bags, plain, device, chance=False)
-    losses = [float(term) for step in (1, 2) for term in still.step(step).terms.values()]
-    del still
-    run = begun(videos, bags, plain, device, chance=True)
+    quiet = make_run(videos, bags, plain, device, with_noise=False)
+    losses = [float(term) for step in (1, 2) for term in quiet.step(step).terms.values()]
+    del quiet
+    run = make_run(videos, bags, plain, device, with_noise=True)
     draw, reading = run.sampler.draw, []
 
     def timed():
@@ -105,18 +105,18 @@ def measure(
     print(json.dumps(answer))
 
 
-def begun(
-    videos: list[TrainingVideo], bags: int, plain: bool, device: str, *, chance: bool
+def make_run(
+    videos: list[TrainingVideo], bags: int, plain: bool, device: str, *, with_noise: bool
 ) -> TrainingRun:
-    """A training as published; with or without chance."""
+    """A training run with the published recipe; with or without noise and dropout."""
     recipe = {"segments": SEGMENTS, "normal_bags": bags, "abnormal_bags": bags, "average": 0.0}
-    settings = {"variant": "official"} if chance else {"variant": "official", "dropout": 0.0}
+    settings = {"variant": "official"} if with_noise else {"variant": "official", "dropout": 0.0}
     method = {"name": "ur_dmu", "config": settings}
     config = parse_config({"method": method, "recipe": recipe, "standardise": False})
     torch.manual_seed(0)
     run = TrainingRun(videos, config, torch.device(device), None)
     network = run.network.network
-    if not chance:
+    if not with_noise:
         network.noise = torch.zeros_like
     if plain:
         run.microbatches = [torch.arange(2 * bags)]
@@ -125,8 +125,8 @@ def begun(
     return run
 
 
-def measured(folder: Path, args: argparse.Namespace, plain: bool, fused: bool = False) -> dict:
-    """``measure`` in a process of its own."""
+def run_measure(folder: Path, args: argparse.Namespace, plain: bool, fused: bool = False) -> dict:
+    """Run ``measure`` in a process of its own."""
     command = [sys.executable, __file__, "--measure", str(folder), "--steps", str(args.steps)]
     command += ["--bags", str(args.bags), "--threads", str(args.threads)] + ["--plain"] * plain
     command += ["--device", args.device] + ["--fused"] * fused
@@ -155,8 +155,8 @@ def main() -> None:
         rng = np.random.default_rng(0)
         for i, length in enumerate(np.concatenate([LENGTHS, LENGTHS])):
             np.save(Path(folder, f"{i:03}.npy"), rng.random((length, DIM), dtype=np.float32))
-        ours, plain = (measured(Path(folder), args, which) for which in (False, True))
-        fused = measured(Path(folder), args, False, fused=True) if cuda else None
+        ours, plain = (run_measure(Path(folder), args, which) for which in (False, True))
+        fused = run_measure(Path(folder), args, False, fused=True) if cuda else None
     gap = max(abs(a / b - 1) for a, b in zip(ours["losses"], plain["losses"], strict=True))
     assert gap < 1e-3, f"the losses of the reference differ by {gap:.1e} of themselves"
     print(

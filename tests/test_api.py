@@ -54,7 +54,7 @@ def test_training_writes_a_model_and_a_report(tmp_path: Path) -> None:
     assert len(result.evaluation.videos) == result.model.card["held_out_videos"]
     assert [step[:2] for step in log.steps] == [(i, 12) for i in range(1, 13)]
     stages = list(dict.fromkeys(text.partition(":")[0] for _, _, text in log.videos))
-    assert stages == ["looking at files", "looking for places", "features"]
+    assert stages == ["reading", "comparing scenes", "features"]
 
 
 def test_arguments_change_the_configuration(tmp_path: Path) -> None:

@@ -49,11 +49,11 @@ def refuse() -> Worker:
 
 def test_failures_of_some_jobs_do_not_affect_the_others() -> None:
     jobs = ["a", "crash", "hang", "beat", "leave", "load", "b"]
-    watched: WorkerPool[str, str] = WorkerPool(Worker, 2, timeout_s=2.5)
-    answers = dict(answer for answer in watched.run(jobs) if answer is not None)
-    assert sorted(answers) == list(range(len(jobs)))
-    assert [answers[i] for i in (0, 3, 5, 6)] == ["a done", "beat done", "load done", "b done"]
-    reasons = {jobs[i]: a.reason for i, a in answers.items() if isinstance(a, WorkerFailure)}
+    pool: WorkerPool[str, str] = WorkerPool(Worker, 2, timeout_s=2.5)
+    results = dict(result for result in pool.run(jobs) if result is not None)
+    assert sorted(results) == list(range(len(jobs)))
+    assert [results[i] for i in (0, 3, 5, 6)] == ["a done", "beat done", "load done", "b done"]
+    reasons = {jobs[i]: a.reason for i, a in results.items() if isinstance(a, WorkerFailure)}
     assert "SIGSEGV" in reasons["crash"]
     assert "for 2.5 s" in reasons["hang"]
     assert "exit code 7" in reasons["leave"]
@@ -61,8 +61,8 @@ def test_failures_of_some_jobs_do_not_affect_the_others() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
 def test_memory_is_limited() -> None:
-    answers = [a for a in WorkerPool(Worker, 1, timeout_s=60).run(["eat"]) if a is not None]
-    assert answers == [(0, "refused")]
+    results = [a for a in WorkerPool(Worker, 1, timeout_s=60).run(["eat"]) if a is not None]
+    assert results == [(0, "refused")]
 
 
 def test_an_error_at_the_start_is_raised_once() -> None:
@@ -105,10 +105,10 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     run = alone(
         tmp_path,
         IMPORTS,
-        "watched = WorkerPool(Worker, 1, timeout_s=60)",
-        "for answer in watched.run(['beat'] * 9):",
-        "    if watched.done:",
-        "        print(watched._workers[0]._process.pid, flush=True)",
+        "pool = WorkerPool(Worker, 1, timeout_s=60)",
+        "for result in pool.run(['beat'] * 9):",
+        "    if pool.done:",
+        "        print(pool._workers[0]._process.pid, flush=True)",
     )
     assert run.stdout is not None
     worker = int(run.stdout.readline())
@@ -139,7 +139,7 @@ class DiesOnce:
 
 def test_a_worker_that_dies_while_starting_is_started_again(tmp_path: Path) -> None:
     start = DiesOnce(tmp_path / "tried")
-    answers = [a for a in WorkerPool(start, 1, timeout_s=60).run(["a", "b"]) if a is not None]
-    assert answers == [(0, "a done"), (1, "b done")]
+    results = [a for a in WorkerPool(start, 1, timeout_s=60).run(["a", "b"]) if a is not None]
+    assert results == [(0, "a done"), (1, "b done")]
     with pytest.raises(OddframeError, match="processes die while they start"):
         list(WorkerPool(DiesOnce(tmp_path / "all", 100), 1, timeout_s=60).run(["a"]))

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from oddframe._utils.files import file_sha256, json_text, make_folder, write_text
+from oddframe._utils.files import make_folder
 from oddframe._utils.progress import MessageCallback, ProgressCallback, stage_progress
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.cameras import camera_name, camera_rule
 from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, Survey
 from oddframe.datasets.quality.check import check_dataset
-from oddframe.datasets.quality.scene_grouping import find_scenes, same_scene_warnings
 from oddframe.datasets.registry import survey_dataset
 from oddframe.detector import Detector
 from oddframe.errors import InputError, UsageError
@@ -35,10 +34,8 @@ from oddframe.evaluation.scoring import (
 from oddframe.events import RuleChanges
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model, save_model
+from oddframe.outputs.pages.evaluation_files import write_evaluation
 from oddframe.outputs.pages.evaluation_page import write_evaluation_page
-from oddframe.outputs.pages.evaluation_report import EvaluationReport
-from oddframe.outputs.pages.evaluation_summary import format_hours
-from oddframe.outputs.pages.evaluation_text import evaluation_to_dict, evaluation_to_markdown
 from oddframe.outputs.pages.training_page import evaluate_held_out, training_report
 from oddframe.training.audio_config import check_audio
 from oddframe.training.config import CalibrationSection, TrainConfig, parse_config, read_config
@@ -131,7 +128,7 @@ def train(
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
     jobs: int = 1,
-    resume: bool = True,
+    fresh: bool = False,
     tensorboard: str | Path | None = None,
     progress: ProgressCallback | None = None,
     message: MessageCallback = log_message,
@@ -181,7 +178,7 @@ def train(
         engine: What runs the backbone: ``auto``, ``openvino`` or ``torch``.
         precision: Of the backbone: ``auto``, ``float32`` or ``bfloat16``.
         jobs: Number of videos that are decoded at the same time.
-        resume: Resume an interrupted run; False: start again.
+        fresh: Start again instead of resuming an interrupted run.
         tensorboard: Folder for TensorBoard.
         progress: Called as ``progress(done, total, text)``; the text begins with the stage.
         message: Called with each warning and each result of a search. By default these are logged
@@ -205,19 +202,9 @@ def train(
     feature_store, path = FeatureStore(Path(store)), Path(out)
     dataset = attach_features(survey.require_valid(), feature_store, features, audio_features)
     check_audio(settings, dataset)
-    findings = check_dataset(
-        replace(survey, dataset=dataset), stage_progress(progress, "looking at files", _LOADING)
-    )
-    scenes = find_scenes(
-        dataset,
-        stage_progress(progress, "looking for places", _LOADING),
-        store=feature_store,
-        hashes=findings.hashes,
-    )
-    same_scene = same_scene_warnings(dataset, scenes)
-    dataset, grouping = group_by_scene(dataset, scenes, settings)
-    data_warnings = (*findings.problems, *findings.warnings, *same_scene)
-    data_warnings += (grouping,) if grouping else ()
+    findings = check_dataset(replace(survey, dataset=dataset), progress, feature_store)
+    dataset, grouping = group_by_scene(dataset, findings.scenes, settings)
+    data_warnings = (*findings.problems, *findings.warnings, *filter(None, [grouping]))
     for line in data_warnings:
         message(f"beware: {line}")
     stage_progress(progress, "features", _LOADING)
@@ -231,7 +218,7 @@ def train(
         jobs=jobs,
         progress=progress,
         message=message,
-        resume=resume,
+        resume=not fresh,
         budget=limit,
         seeds=seeds,
         pretrained=base,
@@ -264,7 +251,7 @@ def evaluate(
     protocol: FrameProtocol = "frames",
     profile: ModelProfile = "best",
     threshold: float | None = None,
-    rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
+    rule_changes: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     out: str | Path | None = None,
     features: str | Path | None = None,
     audio_features: Path | None = None,
@@ -298,7 +285,7 @@ def evaluate(
             scores are repeated and the frames after the last whole snippet are dropped.
         profile: ``best``, or ``fast`` where the model has it.
         threshold: Instead of the model's own and its cameras'.
-        rule: Changes of the rule that turns scores into events.
+        rule_changes: Changes of the rule that turns scores into events.
         out: Folder for ``study.html``, ``evaluation.md`` and ``evaluation.json``; None: nothing is
             written.
         features: As for ``train``, and likewise the arguments below.
@@ -327,7 +314,7 @@ def evaluate(
     if not scored:
         name = data.name if isinstance(data, Dataset) else data
         raise InputError(f"{name}: none of its {len(dataset)} videos could be scored")
-    event_rule = rule.apply_to(detector.rule)
+    event_rule = rule_changes.apply_to(detector.rule)
     if threshold is not None:
         event_rule = event_rule.with_threshold(threshold)
     card = detector.model.card if threshold is None else {}
@@ -360,7 +347,7 @@ def evaluate(
         failed=tuple(failed),
     )
     if out is not None:
-        _write_evaluation(evaluation, detector, Path(out))
+        write_evaluation(evaluation, detector, Path(out))
     return evaluation
 
 
@@ -372,7 +359,7 @@ def calibrate(
     by_camera: bool = False,
     out: str | Path | None = None,
     profile: ModelProfile = "best",
-    rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
+    rule_changes: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     mask: str | Path | None = None,
     store: str | Path = _DEFAULT_STORE,
     device: DeviceName = "auto",
@@ -403,7 +390,7 @@ def calibrate(
         by_camera: Also set a threshold for each camera: the folder that a video lies in.
         out: Model file to write, ``*.safetensors``; None: the model is only returned.
         profile: ``best`` or ``fast``; the threshold of the other profile does not change.
-        rule: Changes of the rule that turns scores into events.
+        rule_changes: Changes of the rule that turns scores into events.
         mask: As for ``train``, and likewise the arguments below.
 
     Raises:
@@ -418,7 +405,7 @@ def calibrate(
         model, profile=profile, device=device, engine=engine, precision=precision
     )
     masks = read_masks(None if mask is None else Path(mask))
-    event_rule = rule.apply_to(detector.rule)
+    event_rule = rule_changes.apply_to(detector.rule)
     inputs = [normal_videos] if isinstance(normal_videos, str | Path) else normal_videos
     videos = [
         LabelledVideo(each, False, NORMAL, camera_name(each))
@@ -443,22 +430,6 @@ def calibrate(
         fp16 = bool(result.model.card.get("configuration", {}).get("half"))
         save_model(result.model, path, fp16=fp16)
     return result
-
-
-def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON types: the answer of ``oddframe evaluate --json``."""
-    return {
-        "model": evaluation.model,
-        "data": evaluation.data,
-        **evaluation_to_dict(evaluation),
-        "warnings": list(evaluation.warnings),
-        "failed": list(evaluation.failed),
-    }
-
-
-def evaluation_tables(evaluation: Evaluation) -> str:
-    """All tables of an evaluation as Markdown."""
-    return evaluation_to_markdown(evaluation, evaluation.title, evaluation.warnings)
 
 
 def _configure(
@@ -500,34 +471,3 @@ def _configure(
     else:
         raise UsageError(f"validation is a share from 0 to 0.5, not {validation:g}")
     return settings.model_copy(update={"calibration": section})
-
-
-def _write_evaluation(evaluation: Evaluation, detector: Detector, out: Path) -> None:
-    """Write page and tables, then the metrics with the sha256 of both."""
-    tables, page = out / "evaluation.md", out / "study.html"
-    write_text(tables, evaluation_tables(evaluation))
-    write_evaluation_page(_evaluation_report(evaluation, detector), page)
-    files = {path.name: file_sha256(path) for path in (tables, page)}
-    record = {**evaluation_record(evaluation), "files": files}
-    write_text(out / "evaluation.json", json_text(record, indent=2) + "\n")
-
-
-def _evaluation_report(evaluation: Evaluation, detector: Detector) -> EvaluationReport:
-    """What the page of an evaluation shows."""
-    model, info, rule, overall = detector.model, detector.info, evaluation.rule, evaluation.overall
-    introduction = (
-        f"{overall.videos} labelled videos, {overall.abnormal} of them abnormal, "
-        f"{format_hours(overall.hours)} in all, scored by “{model.name}”, which was trained to "
-        f"find {model.detects}. A video is called abnormal where it has an event."
-    )
-    facts = (
-        ("Model", f"{model.name} (oddframe {model.version})"),
-        ("Method", model.method),
-        ("Backbone", info.backbone),
-        ("Profile and engine", f"{info.profile}, {info.engine}"),
-        ("An event", f"starts at {rule.threshold:.3g}, ends below {rule.release:.3g}"),
-        ("SHA-256 of the model file", model.sha256),
-    )
-    return EvaluationReport(
-        evaluation.title, (introduction,), evaluation, evaluation.warnings, facts=facts
-    )

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import types
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,16 @@ PAGES = (ROOT / "docs" / "extend.md", ROOT / "docs" / "extend_parts" / "backbone
 def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Add the documented backbone to the registry; its weights are random."""
     page = next(path.read_text() for path in reversed(PAGES) if path.is_file())
-    section = page[page.index("## A backbone") :]
+    section = page[page.index("# A backbone") :]
     code, line = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[:2]
     assert code.count("\n") <= 40
-    (name,) = ast.literal_eval(f"({line})")
-    module = types.ModuleType(name)
-    monkeypatch.setitem(sys.modules, name, module)
-    exec(compile(code, name, "exec"), module.__dict__)
-    monkeypatch.setattr(registry, "_MODULES", (*registry._MODULES, name))
+    ((name, path),) = ast.literal_eval(f"{{{line}}}").items()
+    module = types.ModuleType(path.partition(":")[0])
+    parent, _, child = module.__name__.rpartition(".")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(import_module(parent), child, module, raising=False)
+    exec(compile(code, module.__name__, "exec"), module.__dict__)
+    monkeypatch.setitem(registry._BACKBONES, name, path)
     monkeypatch.setenv("ODDFRAME_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("ODDFRAME_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)

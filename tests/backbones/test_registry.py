@@ -12,6 +12,7 @@ import oddframe
 from oddframe.backbones import registry
 from oddframe.backbones.registry import (
     DEFAULT_BACKBONE,
+    backbone_names,
     get_backbones,
     known_backbones,
     load_backbone,
@@ -71,6 +72,12 @@ def test_the_list_describes_every_backbone(tmp_path: Path, monkeypatch: pytest.M
     assert (listed["grey_5x120x160"].window_frames, listed["grey_5x120x160"].weights) == (5, "none")
     tiny = listed["tiny"]
     assert (tiny.reads, tiny.dim, tiny.window_frames, tiny.weights) == ("picture", 3, 4, "user")
+
+
+def test_specs_have_their_names_in_the_registry() -> None:
+    for name in backbone_names():
+        (spec,) = get_backbones(name)
+        assert spec.name == name
 
 
 def test_shipped_weights_are_there_and_others_are_not(

@@ -128,7 +128,7 @@ def test_calibration_leaves_a_video_out_that_cannot_be_read(
     assert load_model(out).card["calibration_best"]["videos"] == 1
 
 
-def test_a_calibrated_model_keeps_quiet_on_what_it_was_calibrated_on(
+def test_a_calibrated_model_has_no_false_alarms_on_its_videos(
     oddframe: Run, data: Path, store: Path, tmp_path: Path
 ) -> None:
     normal = [data.with_name(name) for name in CLIPS[2:]]
@@ -167,7 +167,7 @@ def test_a_threshold_is_set_on_video_of_a_variable_frame_rate(
     assert load_model(out).card["calibration_fast"]["hours_are_enough"] is False
 
 
-def test_many_alarms_an_hour_can_be_shown_by_seconds(
+def test_seconds_of_video_can_show_a_high_rate(
     oddframe: Run, data: Path, store: Path, tmp_path: Path
 ) -> None:
     normal = [data.with_name(name) for name in CLIPS[2:]]
@@ -217,7 +217,7 @@ def test_each_camera_may_have_its_own_threshold(
     assert "thresholds" not in load_model(out).card
 
 
-def test_wrong_calls_leave_nothing(oddframe: Run, data: Path, tmp_path: Path) -> None:
+def test_wrong_calls_write_nothing(oddframe: Run, data: Path, tmp_path: Path) -> None:
     clip = data.with_name(CLIPS[2])
     wish = ("--false-alarms-per-hour", 1)
     assert oddframe("calibrate", "fight", clip, *wish, "--out", tmp_path / "a.txt").code == 2

@@ -19,8 +19,7 @@ import pytest
 
 from oddframe._utils.worker_pool import Heartbeat
 from oddframe.backbones.registry import get_backbones, load_backbone
-from oddframe.features.extraction import local
-from oddframe.features.extraction import worker as making
+from oddframe.features.extraction import local, worker
 from oddframe.features.extraction.extract_video import (
     backbone_spec,
     extract_tasks,
@@ -50,7 +49,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths}
 
 
-def last(folder: Path) -> dict[str, ManifestEntry]:
+def last_entries(folder: Path) -> dict[str, ManifestEntry]:
     return {entry.video: entry for entry in read_entries(folder)}
 
 
@@ -68,11 +67,11 @@ def test_a_folder_of_good_and_bad_videos(
     (good / "list.mp4").write_text("#EXTM3U\n" + "#EXTINF:1,\nhttp://10.0.0.1/a.ts\n" * 100_000)
     os.mkfifo(good / "pipe.mp4")
     store, out = tmp_path / "store", tmp_path / "out"
-    words = ("extract", good, "--backbone", tiny, "--store", store, "--out", out, "--jobs", 2)
-    answer = oddframe(*words)
+    arguments = ("extract", good, "--backbone", tiny, "--store", store, "--out", out, "--jobs", 2)
+    answer = oddframe(*arguments)
     assert answer.code == 3
     assert "5 extracted, 0 were there, 6 failed" in answer.out
-    entries = last(store)
+    entries = last_entries(store)
     reasons = {Path(v).name: e.reason for v, e in entries.items() if e.reason}
     assert reasons.keys() == {
         "text.mp4", "empty.mp4", "no_moov.mp4", "no_pictures.mp4", "list.mp4", "pipe.mp4"
@@ -80,8 +79,8 @@ def test_a_folder_of_good_and_bad_videos(
     assert "playlist" in reasons["list.mp4"]
     assert "neither a file nor a folder" in reasons["pipe.mp4"]
     assert "new\\nline.mp4" in answer.err
-    made = {Path(v): e for v, e in entries.items() if not e.reason}
-    for video, entry in made.items():
+    extracted = {Path(v): e for v, e in entries.items() if not e.reason}
+    for video, entry in extracted.items():
         features = read_features(store / entry.file)
         assert (entry.frames, entry.snippets) == (
             features.timebase.n_frames,
@@ -90,14 +89,14 @@ def test_a_folder_of_good_and_bad_videos(
     assert {p.name for p in out.glob("*.npy")} == {
         "fifteen_frames__0.npy", "cut_mp4__0.npy", "a_x__0.npy", "b_x__0.npy", "new_line__0.npy"
     }  # fmt: skip
-    cut = next(e for v, e in made.items() if v.stem == "cut_mp4")
+    cut = next(e for v, e in extracted.items() if v.stem == "cut_mp4")
     assert cut.damaged_packets > 0
     backbone, (kind,) = load_backbone(str(tiny)), get_backbones(str(tiny))
     plain = extract_video(open_source(clip), backbone_spec(backbone, kind.preprocessing), backbone)
     np.testing.assert_array_equal(np.load(out / "a_x__0.npy"), plain.features.array[0])
 
     before, lines = files_of(tmp_path), (store / "manifest.jsonl").read_text()
-    again = oddframe(*words)
+    again = oddframe(*arguments)
     assert "0 extracted, 5 were there, 6 failed" in again.out
     assert files_of(tmp_path) == before
     assert (store / "manifest.jsonl").read_text() == lines
@@ -105,14 +104,14 @@ def test_a_folder_of_good_and_bad_videos(
     cut, flipped, *_ = sorted(store.glob("??/*.safetensors"))
     cut.write_bytes(b"damaged")
     flipped.write_bytes(flipped.read_bytes()[:-1] + b"\x7f")
-    assert "2 extracted, 3 were there, 6 failed" in oddframe(*words).out
+    assert "2 extracted, 3 were there, 6 failed" in oddframe(*arguments).out
     assert files_of(tmp_path) == before
 
 
-class Hanging(making.ExtractionWorker):
+class Hanging(worker.ExtractionWorker):
     """Hangs on one of the videos."""
 
-    def __call__(self, video: making.VideoJob, heartbeat: Heartbeat) -> making.ExtractionResult:
+    def __call__(self, video: worker.VideoJob, heartbeat: Heartbeat) -> worker.ExtractionResult:
         while video.path.name == "endless.mp4":
             time.sleep(1)
         return super().__call__(video, heartbeat)
@@ -129,7 +128,7 @@ def test_a_decoder_that_hangs_fails_only_its_video(
     store = tmp_path / "store"
     answer = oddframe("extract", *paths, "--backbone", tiny, "--store", store, "--patience", 20)
     assert (answer.code, answer.err.count("FAILED")) == (3, 1)
-    reasons = {Path(video).name: entry.reason for video, entry in last(store).items()}
+    reasons = {Path(video).name: entry.reason for video, entry in last_entries(store).items()}
     assert reasons.pop("endless.mp4").startswith("no progress for 20 s, so it was stopped")
     assert reasons == {"a.mp4": "", "b.mp4": ""}
 
@@ -162,7 +161,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     subprocess.run([*command, str(store)], env=env, check=True)
     assert files_of(store) == files_of(tmp_path / "whole")
     assert len(files_of(store)) == 1
-    assert last(store)[str(video)].snippets == 80 * 50 - 15
+    assert last_entries(store)[str(video)].snippets == 80 * 50 - 15
 
 
 @pytest.mark.slow
@@ -170,8 +169,8 @@ def test_the_same_video_gives_the_same_bytes(
     oddframe: Run, clip: Path, normal_clip: Path, tmp_path: Path
 ) -> None:
     for name, jobs in (("alone", 1), ("together", 2)):
-        words = ("--store", tmp_path / name, "--jobs", jobs, "--precision", "float32")
-        assert oddframe("extract", clip, normal_clip, *words).code == 0
+        arguments = ("--store", tmp_path / name, "--jobs", jobs, "--precision", "float32")
+        assert oddframe("extract", clip, normal_clip, *arguments).code == 0
     alone = files_of(tmp_path / "alone")
     assert len(alone) == 2
     assert files_of(tmp_path / "together") == alone
@@ -181,8 +180,18 @@ def test_audio_features_are_separate_files_as_published(
     oddframe: Run, clip: Path, normal_clip: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out, store = tmp_path / "out", tmp_path / "store"
-    words = ("--backbone", f"{tiny}+aisfx", "--store", store, "--out", out, "--views", 5, "--json")
-    answer = oddframe("extract", clip, normal_clip, *words)
+    arguments = (
+        "--backbone",
+        f"{tiny}+aisfx",
+        "--store",
+        store,
+        "--out",
+        out,
+        "--views",
+        5,
+        "--json",
+    )
+    answer = oddframe("extract", clip, normal_clip, *arguments)
     assert answer.code == 0
     videos = json.loads(answer.out)["videos"]
     assert [(Path(v["video"]).stem, v["backbone"]) for v in videos] == [
@@ -201,16 +210,16 @@ def test_mended_frames_are_reported(
     store, video = tmp_path / "store", bad_video("bit_flips")
     answer = oddframe("extract", video, "--backbone", tiny, "--store", store)
     assert answer.code == 0
-    entry = last(store)[str(video)]
+    entry = last_entries(store)[str(video)]
     assert (entry.frames, entry.damaged_packets) == (250, 0)
     assert f"[{entry.mended_frames} damaged frames mended by the decoder]" in answer.err
     # What is kept has the same damage, under any name.
     moved = video.rename(tmp_path / "moved.mp4")
-    words = ("--backbone", f"{tiny}+aisfx", "--store", store, "--json")
+    arguments = ("--backbone", f"{tiny}+aisfx", "--store", store, "--json")
     for _ in range(2):
-        told = json.loads(oddframe("extract", moved, *words).out)["videos"]
+        told = json.loads(oddframe("extract", moved, *arguments).out)["videos"]
         assert [each["mended_frames"] for each in told] == [entry.mended_frames] * 2
-    assert last(store)[str(moved)].mended_frames == entry.mended_frames
+    assert last_entries(store)[str(moved)].mended_frames == entry.mended_frames
 
 
 def test_no_files_of_another_video_are_replaced(
@@ -221,30 +230,30 @@ def test_no_files_of_another_video_are_replaced(
         video.parent.mkdir()
         shutil.copy(bad_video(kind), video)
     store, out = tmp_path / "store", tmp_path / "out"
-    words = ("--backbone", tiny, "--store", store, "--out", out)
-    assert oddframe("extract", one, *words).code == 0
+    arguments = ("--backbone", tiny, "--store", store, "--out", out)
+    assert oddframe("extract", one, *arguments).code == 0
     before = files_of(out)
     for more in ((), ("--fresh",)):
-        answer = oddframe("extract", two, *words, *more)
+        answer = oddframe("extract", two, *arguments, *more)
         assert (answer.code, answer.err.count("FAILED")) == (3, 1)
-        assert f"{out}: a__0.npy there was made of another video, {one}: choose" in answer.err
+        assert f"{out}: a__0.npy belongs to another video, {one}: choose" in answer.err
         assert files_of(out) == before
 
     # Together they have names of their own; moved, a video is still the same one.
-    assert oddframe("extract", one, two, *words).code == 0
+    assert oddframe("extract", one, two, *arguments).code == 0
     moved = one.rename(tmp_path / "a.mp4")
-    assert oddframe("extract", moved, *words).code == 0
+    assert oddframe("extract", moved, *arguments).code == 0
     whole = files_of(out)
     assert whole.keys() == {"a__0.npy", "cam1_a__0.npy", "cam2_a__0.npy"}
     assert before.items() <= whole.items()
 
     alone = Path(shutil.copy(moved, tmp_path / "alone.mp4"))
-    assert oddframe("extract", alone, *words).code == 0
+    assert oddframe("extract", alone, *arguments).code == 0
     shutil.copy(two, alone)  # Of the same name, by now another.
-    refused = oddframe("extract", alone, *words)
-    assert f"alone__0.npy there was made of an earlier {alone}: choose" in refused.err
+    refused = oddframe("extract", alone, *arguments)
+    assert f"alone__0.npy belongs to an earlier {alone}: choose" in refused.err
     (out / "alone__0.npy").unlink()
-    assert oddframe("extract", alone, *words).code == 0
+    assert oddframe("extract", alone, *arguments).code == 0
     assert files_of(out)["alone__0.npy"] == whole["cam2_a__0.npy"]
 
 
@@ -252,13 +261,13 @@ def test_no_files_of_unknown_origin_are_replaced(
     oddframe: Run, clip: Path, tiny: Path, tmp_path: Path
 ) -> None:
     store, out = tmp_path / "store", tmp_path / "out"
-    words = ("extract", clip, "--backbone", tiny, "--store", store, "--out", out, "--views", 5)
-    assert oddframe(*words).code == 0
+    arguments = ("extract", clip, "--backbone", tiny, "--store", store, "--out", out, "--views", 5)
+    assert oddframe(*arguments).code == 0
     whole = files_of(out)
     # A run that was killed between a file and its line in the manifest.
     (out / "manifest.jsonl").unlink()
     (out / "fi150__4.npy").unlink()
-    assert oddframe(*words).code == 0
+    assert oddframe(*arguments).code == 0
     assert files_of(out) == whole
     assert [entry.file for entry in read_entries(out)] == ["fi150__0.npy"]
     # Somebody's published features.
@@ -266,12 +275,12 @@ def test_no_files_of_unknown_origin_are_replaced(
     np.save(out / "fi150__3.npy", np.ones((6, 3), np.float32))
     theirs = files_of(out)
     for more in ((), ("--fresh",)):
-        answer = oddframe(*words, *more)
+        answer = oddframe(*arguments, *more)
         assert (answer.code, answer.err.count("FAILED")) == (3, 1)
-        assert f"{out}: fi150__3.npy is there and was made of something else" in answer.err
+        assert f"{out}: fi150__3.npy exists and has other contents" in answer.err
         assert files_of(out) == theirs
     (out / "fi150__3.npy").unlink()
-    assert oddframe(*words).code == 0
+    assert oddframe(*arguments).code == 0
     assert files_of(out) == whole
 
 
@@ -279,20 +288,20 @@ def test_files_with_another_spec_are_replaced(
     oddframe: Run, clip: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    words = ("extract", clip, "--backbone", tiny, "--store", tmp_path / "store", "--out", out)
-    made = []
+    arguments = ("extract", clip, "--backbone", tiny, "--store", tmp_path / "store", "--out", out)
+    result = []
     for stride in (16, 4, 16, 16):
-        assert oddframe(*words, "--stride", stride).code == 0
-        made.append(files_of(out))
-    assert made[0] == made[2] == made[3] != made[1]
+        assert oddframe(*arguments, "--stride", stride).code == 0
+        result.append(files_of(out))
+    assert result[0] == result[2] == result[3] != result[1]
 
 
 def test_the_preprocessing_can_be_changed(
     oddframe: Run, bad_video: Callable[[str], Path], tiny: Path, tmp_path: Path
 ) -> None:
     store, video = tmp_path / "store", bad_video("fifteen_frames")
-    words = ("--backbone", tiny, "--store", store, "--jpeg-quality", 95, "--rate", 5)
-    assert oddframe("extract", video, *words).code == 0
+    arguments = ("--backbone", tiny, "--store", store, "--jpeg-quality", 95, "--rate", 5)
+    assert oddframe("extract", video, *arguments).code == 0
     (file,) = store.glob("??/*.safetensors")
     spec = read_features(file).spec
     assert (spec.jpeg_quality, spec.rate) == (95, 5)
@@ -307,14 +316,14 @@ def test_every_kind_of_memory_error_gives_one_message(
     def starved(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(making, "hash_video", starved)
-    parts = spec_templates(
+    monkeypatch.setattr(worker, "hash_video", starved)
+    templates = spec_templates(
         "efficientnet_lite0", get_backbones("efficientnet_lite0")[0].preprocessing
     )
-    wanted = making.ExtractionRequest(parts, "cpu", "torch", "float32", tmp_path / "store")
-    made = making.ExtractionWorker(wanted, 10**9)(making.VideoJob(clip, "x"), lambda *_: None)
-    assert made.exit_code == 3
-    assert made.entries[0].reason == "it takes more than 1 GB (--memory allows more)"
+    request = worker.ExtractionRequest(templates, "cpu", "torch", "float32", tmp_path / "store")
+    result = worker.ExtractionWorker(request, 10**9)(worker.VideoJob(clip, "x"), lambda *_: None)
+    assert result.exit_code == 3
+    assert result.entries[0].reason == "it takes more than 1 GB (--memory allows more)"
 
 
 def test_a_video_that_changes_while_it_is_read_fails(
@@ -327,20 +336,22 @@ def test_a_video_that_changes_while_it_is_read_fails(
             file.write(b"\0\0\0\x08free")
         return extract_tasks(*given, **more)
 
-    monkeypatch.setattr(making, "extract_tasks", grow)
-    monkeypatch.setattr(making, "limit_memory", lambda _: None)
+    monkeypatch.setattr(worker, "extract_tasks", grow)
+    monkeypatch.setattr(worker, "limit_memory", lambda _: None)
     (kind,) = get_backbones(str(tiny))
     store = tmp_path / "store"
-    wanted = making.ExtractionRequest(
+    request = worker.ExtractionRequest(
         spec_templates(str(tiny), kind.preprocessing), "auto", "auto", "auto", store
     )
-    made = making.ExtractionWorker(wanted, 10**9)(making.VideoJob(video, "live"), lambda *_: None)
-    assert made.exit_code == 3
-    assert made.entries[0].reason.startswith("it changed while it was read")
+    result = worker.ExtractionWorker(request, 10**9)(
+        worker.VideoJob(video, "live"), lambda *_: None
+    )
+    assert result.exit_code == 3
+    assert result.entries[0].reason.startswith("it changed while it was read")
     assert not files_of(store)
     assert not list(store.rglob("unfinished/*"))
-    words = ("--backbone", tiny, "--store", store)
-    assert oddframe("extract", video, *words).out.startswith("1 extracted")
+    arguments = ("--backbone", tiny, "--store", store)
+    assert oddframe("extract", video, *arguments).out.startswith("1 extracted")
 
 
 def test_features_that_a_model_reads(oddframe: Run, clip: Path, tmp_path: Path) -> None:
@@ -352,7 +363,7 @@ def test_features_that_a_model_reads(oddframe: Run, clip: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "message"),
     [
         (["--model", "fight", "--preset", "ucf-crime"], "leave out --backbone and --preset"),
         (["--backbone", "i3"], "did you mean i3d?"),
@@ -364,9 +375,9 @@ def test_features_that_a_model_reads(oddframe: Run, clip: Path, tmp_path: Path) 
     ],
 )
 def test_wrong_options_are_refused_before_anything_starts(
-    oddframe: Run, clip: Path, tmp_path: Path, words: list[str], says: str
+    oddframe: Run, clip: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    answer = oddframe("extract", clip, "--store", tmp_path / "s", *words)
+    answer = oddframe("extract", clip, "--store", tmp_path / "s", *arguments)
     assert answer.code == 2
-    assert says in answer.err
+    assert message in answer.err
     assert not (tmp_path / "s").exists()

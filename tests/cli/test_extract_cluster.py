@@ -94,10 +94,10 @@ def test_from_and_to_an_object_store(
     fs = fsspec.filesystem("s3")
     fs.put(str(videos), "cam/videos", recursive=True)
 
-    alone = ("extract", videos, *LIGHT, "--store", tmp_path / "alone", "--out", tmp_path / "out")
-    oddframe(*alone)
-    words = ("extract", f"{s3}/videos", *LIGHT, "--store", f"{s3}/store", "--out", f"{s3}/out")
-    answer = oddframe(*words, "--cluster", cluster.address)
+    single = ("extract", videos, *LIGHT, "--store", tmp_path / "single", "--out", tmp_path / "out")
+    oddframe(*single)
+    arguments = ("extract", f"{s3}/videos", *LIGHT, "--store", f"{s3}/store", "--out", f"{s3}/out")
+    answer = oddframe(*arguments, "--cluster", cluster.address)
     assert answer.code == 3, answer.err
     assert "2 extracted, 1 were there, 2 failed" in answer.out
     assert f"FAILED {s3}/videos/b/text.mp4: not a video" in answer.err
@@ -106,7 +106,7 @@ def test_from_and_to_an_object_store(
     got = tmp_path / "got"
     for name in ("store", "out"):
         fs.get(f"cam/{name}", str(got / name), recursive=True)
-    assert files_of(got / "store") == files_of(tmp_path / "alone")
+    assert files_of(got / "store") == files_of(tmp_path / "single")
     assert files_of(got / "out") == files_of(tmp_path / "out")
     assert {p.name for p in (got / "out").glob("*.npy")} == {
         "a_x__0.npy", "b_x__0.npy", "y__0.npy"
@@ -114,13 +114,13 @@ def test_from_and_to_an_object_store(
     places = {f"{s3}/videos": "", str(videos): ""}
     ours, theirs = (
         comparable([e for e in read_entries(store) if not e.reason], places)
-        for store in (got / "store", tmp_path / "alone")
+        for store in (got / "store", tmp_path / "single")
     )
     assert ours == theirs
 
     times = {name: info["LastModified"] for name, info in fs.find("cam", detail=True).items()}
     fs.invalidate_cache()
-    again = oddframe(*words, "--cluster", cluster.address)
+    again = oddframe(*arguments, "--cluster", cluster.address)
     assert "0 extracted, 3 were there, 2 failed" in again.out
     fs.invalidate_cache()
     now = {name: info["LastModified"] for name, info in fs.find("cam", detail=True).items()}
@@ -128,9 +128,9 @@ def test_from_and_to_an_object_store(
     fs.pipe("cam/videos/c/y.mp4", clip.read_bytes() + b"\0\0\0\x08free")
     fs.pipe("cam/videos/c/z.mp4", clip.read_bytes())
     fs.pipe("cam/out/z__0.npy", b"somebody's")
-    third = oddframe("extract", f"{s3}/videos/c", *words[2:], "--cluster", cluster.address)
-    assert f"{s3}/out: y__0.npy there was made of another video, {s3}/videos/b/y.mp4" in third.err
-    assert f"{s3}/out: z__0.npy is there and was made of something else" in third.err
+    third = oddframe("extract", f"{s3}/videos/c", *arguments[2:], "--cluster", cluster.address)
+    assert f"{s3}/out: y__0.npy belongs to another video, {s3}/videos/b/y.mp4" in third.err
+    assert f"{s3}/out: z__0.npy exists and has other contents" in third.err
     assert fs.cat("cam/out/z__0.npy") == b"somebody's"
     assert third.code == 3
 
@@ -163,15 +163,15 @@ def test_work_of_a_machine_that_dies_is_repeated(
     assert answer.out.count("\n") == 1
     # Whether "given out again" is printed depends on what the machine was doing.
     assert "2 at the same time" in answer.err
-    alone = tmp_path / "alone"
-    assert oddframe("extract", videos, *LIGHT, "--store", alone).code == 0
-    assert files_of(store) == files_of(alone)
-    ours, theirs = (comparable(list(read_entries(each)), {}) for each in (store, alone))
+    single = tmp_path / "single"
+    assert oddframe("extract", videos, *LIGHT, "--store", single).code == 0
+    assert files_of(store) == files_of(single)
+    ours, theirs = (comparable(list(read_entries(each)), {}) for each in (store, single))
     assert ours == theirs
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "message"),
     [
         (["--cluster", "here"], "local, HOST:PORT or ray://HOST:PORT"),
         (["--store", "s3://cam/store"], "only with --cluster"),
@@ -179,11 +179,11 @@ def test_work_of_a_machine_that_dies_is_repeated(
     ],
 )
 def test_wrong_addresses_are_refused(
-    oddframe: Run, clip: Path, tmp_path: Path, words: list[str], says: str
+    oddframe: Run, clip: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    answer = oddframe("extract", clip, "--store", tmp_path / "s", *words)
+    answer = oddframe("extract", clip, "--store", tmp_path / "s", *arguments)
     assert answer.code == 2
-    assert says in answer.err
+    assert message in answer.err
     assert answer.err.count("\n") == 1
 
 

@@ -98,7 +98,7 @@ def test_export_does_not_replace_other_files(
     (out / theirs).write_bytes(b"somebody's")
     answer = oddframe(*words)
     assert answer.code == 3
-    assert f"left out: {out}: {theirs} is there and was made of something else" in answer.err
+    assert f"left out: {out}: {theirs} exists and has other contents" in answer.err
     assert answer.out.startswith("1 videos, ")
     after = {path.name: path.read_bytes() for path in out.iterdir()}
     assert after == before | {theirs: b"somebody's"}

@@ -72,7 +72,7 @@ def test_a_folder_becomes_a_model_that_scores(
         ("", "csv"),
     ],
 )
-def test_a_bad_list_gets_one_line(
+def test_a_bad_list_is_one_error(
     oddframe: Run, tmp_path: Path, clip: Path, rows: str, reason: str
 ) -> None:
     for name in ("a.mp4", "b.mp4"):
@@ -85,14 +85,16 @@ def test_a_bad_list_gets_one_line(
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_a_slip_in_the_configuration_is_named(oddframe: Run, clips: Path, tmp_path: Path) -> None:
+def test_an_unknown_key_of_the_configuration_is_named(
+    oddframe: Run, clips: Path, tmp_path: Path
+) -> None:
     (tmp_path / "slip.yaml").write_text("recipe: {stesp: 20}\n")
     answer = oddframe("train", clips, "--config", tmp_path / "slip.yaml")
     assert answer.code == 2
     assert "steps" in answer.err
 
 
-def test_without_groups_videos_of_one_place_are_held_out_together(
+def test_without_groups_videos_of_one_scene_are_held_out_together(
     oddframe: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {"normal": ["nofi057", "nofi093", "nofi094", "nofi095"], "fight": ["fi026", "fi128"]}
@@ -123,7 +125,7 @@ def test_without_groups_videos_of_one_place_are_held_out_together(
     assert "they show 2 places" in oddframe(*words).err
 
 
-def test_seeds_and_a_search_end_in_one_model_and_one_page(
+def test_seeds_and_a_search_give_one_model_and_one_report(
     oddframe: Run, ready: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "m.safetensors"
@@ -162,11 +164,11 @@ def test_the_default_method_of_train(oddframe: Run, ready: Path, tmp_path: Path)
     assert load_model(tmp_path / "own.safetensors").method == "oddframe"
     assert oddframe(*words, tmp_path / "other.safetensors", "--method", "linear").code == 0
     assert load_model(tmp_path / "other.safetensors").method == "linear"
-    help_text = " ".join(oddframe("train", "--help").out.split())
+    help_text = " ".join(oddframe("train", "--help").out.replace("│", " ").split())
     assert "Without any of them: oddframe." in help_text
 
 
-def test_a_model_is_gone_on_from_and_another_one_refused(
+def test_training_starts_from_a_model_that_fits_and_refuses_others(
     oddframe: Run, ready: Path, tmp_path: Path
 ) -> None:
     words = ("train", ready, "--config", tmp_path / "small.yaml", "--out")
@@ -181,7 +183,7 @@ def test_a_model_is_gone_on_from_and_another_one_refused(
     assert not (tmp_path / "three.safetensors").exists()
 
 
-def test_normal_videos_alone_say_what_becomes_of_them(
+def test_normal_videos_alone_train_a_one_class_model(
     oddframe: Run, tmp_path: Path, ready: Path
 ) -> None:
     folder = tmp_path / "clips" / "normal"

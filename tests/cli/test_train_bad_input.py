@@ -84,7 +84,7 @@ def test_a_video_in_two_groups(train: Run, ready: Path) -> None:
     assert "copy.npy are the same video in two groups, 'g00' and 'g07'" in answer.err
     with ready.open("a") as file:
         file.write("v00.npy,normal,g08\n")
-    assert_refused(train(ready), "v00.npy stands on line 2 and again on line 27")
+    assert_refused(train(ready), "v00.npy is on line 2 and again on line 27")
 
 
 def test_features_that_are_not_finite(train: Run, ready: Path, tmp_path: Path) -> None:

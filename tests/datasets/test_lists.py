@@ -113,7 +113,7 @@ def damaged_list(change: Callable[[list[str]], list[str]], path: Path) -> Path:
     ("change", "said"),
     [
         (lambda lines: lines[:-1], "Abuse002_x264 has the crops 0, 1, 2, 3, 4, 5, 6, 7, 8; it"),
-        (lambda lines: [*lines, lines[3]], r"line 21: Abuse001_x264__3.npy stands there twice"),
+        (lambda lines: [*lines, lines[3]], r"line 21: Abuse001_x264__3.npy occurs twice"),
         (lambda lines: [*lines, "Abuse003_x264.npy"], "line 21 is no crop of a video"),
         (lambda lines: lines[5:15], r"has the crops .*\(and 1 more faults\)"),
         (lambda lines: lines[:0], "the list is empty"),
@@ -151,7 +151,7 @@ def without_labels(text: str) -> str:
     [
         ("UCF_Annotation.txt", lambda t: t.replace("3500 4000", "3500 4100"), "Arson022_x264 has"),
         ("UCF_Annotation.txt", lambda t: t.replace("8640 Arson", "Arson"), "line 1 is no annot"),
-        ("UCF_Annotation.txt", lambda t: t + t, "line 291: Arson022_x264 stands there twice"),
+        ("UCF_Annotation.txt", lambda t: t + t, "line 291: Arson022_x264 occurs twice"),
         ("test_frame_labels.json", without_labels, "no labels of Arson022_x264"),
         ("UCF_Test.list", lambda t: t.replace("Abuse028", "Abuse001"), "in the training and in"),
         ("UCF_Train.list", lambda t: t.replace("Abuse001", "Misuse001"), "Misuse001_x264 is no"),

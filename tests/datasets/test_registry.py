@@ -48,13 +48,15 @@ def test_a_folder_takes_precedence_over_a_name(tmp_path: Path) -> None:
 def test_messages_for_wrong_names(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean ped2"):
         open_dataset(f"Ped-2:{tmp_path}")
-    with pytest.raises(UsageError, match="say where it lies"):
+    with pytest.raises(UsageError, match="give its folder"):
         open_dataset("ur_fall")
-    with pytest.raises(UsageError, match="say where it lies"):
+    with pytest.raises(UsageError, match="give its folder"):
         open_dataset("ur_fall:")
     with pytest.raises(InputError, match="no such folder or CSV"):
         open_dataset("nowhere")
-    with pytest.raises(InputError, match="nowhere: no such folder, where ped2"):
+    with pytest.raises(
+        InputError, match="nowhere: no such folder; it was given as the folder of ped2"
+    ):
         open_dataset("ped2:nowhere")
 
 
@@ -71,3 +73,8 @@ def test_a_missing_clip_is_named(tmp_path: Path) -> None:
     (tmp_path / "test_frame_labels.json").write_text(json.dumps(labels))
     with pytest.raises(InputError, match="1 of 1 clips are missing: 01"):
         open_dataset(f"ped2:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_a_data_set_is_registered_under_its_own_name(name: str) -> None:
+    assert get_published_dataset(name).name == name

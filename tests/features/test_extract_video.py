@@ -130,7 +130,8 @@ def test_missing_sound_is_silence_with_a_note(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(1.0, "ends 1.0 s before the picture"), (3.5, "goes on after"), (2, "")]
+    ("seconds", "words"),
+    [(1.0, "ends 1.0 s before the picture"), (3.5, "longer than the picture"), (2, "")],
 )
 def test_sound_of_another_length_gives_a_note(
     seconds: float, words: str, tmp_path: Path, frames: list[Image]

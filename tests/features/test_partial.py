@@ -56,14 +56,14 @@ def test_a_killed_extraction_resumes_with_the_same_result(
         if done == after:
             raise KilledError
 
-    watched = replace(backbone, visual_encoders=(VisualEncoder(counted),))
+    counting = replace(backbone, visual_encoders=(VisualEncoder(counted),))
     partial = PartialFeatures(tmp_path / "p", chunk=2)
     with pytest.raises(KilledError):
         extract_video(open_source(clip), spec, backbone, progress=killed, partial=partial)
     again = PartialFeatures(tmp_path / "p", chunk=2)
-    made = extract_video(open_source(clip), spec, watched, partial=again).features
+    resumed = extract_video(open_source(clip), spec, counting, partial=again).features
     assert calls == whole.timebase.n_snippets - after // 2 * 2
-    np.testing.assert_array_equal(made.array, whole.array)
+    np.testing.assert_array_equal(resumed.array, whole.array)
     again.discard()
     assert not (tmp_path / "p").exists()
 

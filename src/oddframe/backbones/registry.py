@@ -2,40 +2,44 @@
 
 A name is that of a built-in backbone (``i3d``), several names joined by ``+`` (``i3d+aisfx``), or
 the path or name of a YAML file that describes the user's own ONNX file.
+
+To add a backbone, write its module and add one line to ``_BACKBONES``. Other modules are imported
+inside functions, so that the command line can list names at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Literal
 
-from oddframe.backbones.base import Backbone, BackboneSpec, VisualEncoder, WeightsOrigin
-from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
-from oddframe.backbones.visual.onnx import OnnxSpec
-from oddframe.backbones.weights import weights_dir
 from oddframe.errors import UsageError, nearest_name
-from oddframe.video.snippets.crops import region_grid
-from oddframe.video.snippets.transforms import Preprocessing
 
-# Each of these modules has a tuple ``BACKBONES`` of specs. To add a backbone, add its module here.
-_MODULES = (
-    "oddframe.backbones.visual.i3d_rgb",
-    "oddframe.backbones.visual.i3d_flow",
-    "oddframe.backbones.visual.efficientnet",
-    "oddframe.backbones.visual.grey",
-    "oddframe.backbones.audio.aisfx",
-    "oddframe.backbones.audio.vggish",
-)
-DEFAULT_BACKBONE = "i3d"
+if TYPE_CHECKING:
+    from oddframe.backbones.base import Backbone, BackboneSpec, WeightsOrigin
+    from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
+    from oddframe.video.snippets.transforms import Preprocessing
+
+# By name, the ``BackboneSpec`` as ``module:attribute``; the default comes first.
+_BACKBONES = {
+    "i3d": "oddframe.backbones.visual.i3d_rgb:I3D_RGB",
+    "i3d_flow": "oddframe.backbones.visual.i3d_flow:I3D_FLOW",
+    "efficientnet_lite0": "oddframe.backbones.visual.efficientnet:EFFICIENTNET_LITE0",
+    "grey_10x96x96": "oddframe.backbones.visual.grey:GREY_10X96X96",
+    "grey_10x227x227": "oddframe.backbones.visual.grey:GREY_10X227X227",
+    "grey_5x120x160": "oddframe.backbones.visual.grey:GREY_5X120X160",
+    "aisfx": "oddframe.backbones.audio.aisfx:AISFX",
+    "vggish": "oddframe.backbones.audio.vggish:VGGISH",
+}
+DEFAULT_BACKBONE = next(iter(_BACKBONES))
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
-class BackboneInfo:
-    """What ``list_backbones`` says of a backbone.
+class BackboneSummary:
+    """A backbone, as ``list_backbones`` lists it.
 
     Attributes:
         name: As in ``features.backbone`` of a configuration, or after ``--backbone``.
@@ -58,8 +62,8 @@ class BackboneInfo:
     license: str
 
 
-def list_backbones() -> tuple[BackboneInfo, ...]:
-    """List the built-in backbones, and those of YAML files in the weights folder.
+def list_backbones() -> tuple[BackboneSummary, ...]:
+    """List the built-in backbones, the default first, and those of YAML files of the user.
 
     >>> from oddframe import list_backbones
     >>> [each.name for each in list_backbones() if each.reads == "sound"]
@@ -72,7 +76,7 @@ def list_backbones() -> tuple[BackboneInfo, ...]:
         UsageError: a YAML file in the weights folder is wrong.
     """
     return tuple(
-        BackboneInfo(
+        BackboneSummary(
             name=spec.name,
             title=spec.title,
             reads="sound" if spec.is_audio else "picture",
@@ -86,16 +90,24 @@ def list_backbones() -> tuple[BackboneInfo, ...]:
     )
 
 
+def backbone_names() -> tuple[str, ...]:
+    """Names of the built-in backbones, the default first."""
+    return tuple(_BACKBONES)
+
+
 def known_backbones() -> tuple[BackboneSpec, ...]:
     """Get the specs of the built-in backbones, and of the YAML files in the weights folder.
 
     Raises:
         UsageError: such a YAML file is wrong.
     """
+    from oddframe.backbones.visual.onnx import OnnxSpec
+    from oddframe.backbones.weights import weights_dir
+
     folder = weights_dir()
     files = folder.glob("*.y*ml") if folder.is_dir() else ()
     own = [OnnxSpec(file) for file in sorted(files) if file.suffix in _YAML_SUFFIXES]
-    return (*_built_in().values(), *own)
+    return (*(_get_backbone(name) for name in _BACKBONES), *own)
 
 
 def get_backbones(names: str) -> tuple[BackboneSpec, ...]:
@@ -141,6 +153,10 @@ def load_backbone(
         UsageError: a name is unknown, or the engine or device is not available.
         InputError: the weights cannot be read.
     """
+    from oddframe.backbones.base import Backbone, VisualEncoder
+    from oddframe.backbones.engines import choose_runtime
+    from oddframe.video.snippets.crops import region_grid
+
     specs = get_backbones(names)
     if weights is not None and len(specs) > 1:
         raise UsageError(f"weights are of one backbone, and {names} are several")
@@ -170,28 +186,24 @@ def load_backbone(
     )
 
 
-def _built_in() -> dict[str, BackboneSpec]:
-    specs: list[BackboneSpec] = []
-    for module in _MODULES:
-        specs += import_module(module).BACKBONES
-    return {spec.name: spec for spec in specs}
-
-
 def _get_backbone(name: str) -> BackboneSpec:
-    built_in = _built_in()
-    if Path(name).suffix in _YAML_SUFFIXES:
-        spec = OnnxSpec(Path(name))
-        if spec.name in built_in:
-            raise UsageError(f"{name}: the name {spec.name} is taken; give it another in the YAML")
+    from oddframe.backbones.visual.onnx import OnnxSpec
+    from oddframe.backbones.weights import weights_dir
+
+    if name in _BACKBONES:
+        spec: BackboneSpec = resolve_name(_BACKBONES[name])
         return spec
-    if name in built_in:
-        return built_in[name]
+    if Path(name).suffix in _YAML_SUFFIXES:
+        own = OnnxSpec(Path(name))
+        if own.name in _BACKBONES:
+            raise UsageError(f"{name}: the name {own.name} is taken; give it another in the YAML")
+        return own
     folder = weights_dir()
     for suffix in _YAML_SUFFIXES:
         if (file := folder / f"{name}{suffix}").is_file():
             return OnnxSpec(file)
-    near = nearest_name(name, built_in)
-    advice = f"did you mean {near}?" if near else f"there are {', '.join(built_in)},"
+    near = nearest_name(name, _BACKBONES)
+    advice = f"did you mean {near}?" if near else f"there are {', '.join(_BACKBONES)},"
     raise UsageError(
         f"no backbone is called {name!r}; {advice} or the YAML of an ONNX file by its path, "
         f"or by its name in {folder}"

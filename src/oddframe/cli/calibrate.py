@@ -43,14 +43,22 @@ def calibrate_command(
     model: ModelArgument,
     videos: Annotated[
         list[str],
-        typer.Argument(metavar="VIDEOS...", help="Videos, folders, globs; nothing happens there."),
+        typer.Argument(
+            metavar="VIDEOS...", help="Videos, folders, glob patterns in which nothing odd happens."
+        ),
     ],
     per_hour: Annotated[
-        float, typer.Option("--false-alarms-per-hour", min=0, max=1e6, help="At most so many.")
+        float,
+        typer.Option(
+            "--false-alarms-per-hour", min=0, max=1e6, help="The highest rate of false alarms."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The model file with the new threshold.")],
     each: Annotated[
-        bool, typer.Option("--each", help="Also one for each camera: the folder a video lies in.")
+        bool,
+        typer.Option(
+            "--each", help="Also a threshold for each camera: the folder that a video lies in."
+        ),
     ] = False,
     release: EventOptions.Release = None,
     smooth: EventOptions.Smooth = None,
@@ -89,7 +97,7 @@ def calibrate_command(
             by_camera=each,
             out=out,
             profile=profile.value,
-            rule=RuleChanges(release, smooth, min_length, gap),
+            rule_changes=RuleChanges(release, smooth, min_length, gap),
             mask=mask,
             store=store,
             device=device.value,

@@ -53,7 +53,7 @@ def evaluate_command(
     ],
     protocol: Annotated[
         FrameProtocolName,
-        typer.Option(help="frames: every frame; official: snippets repeated, the tail dropped."),
+        typer.Option(help="frames: every frame; official: as published code repeats snippets."),
     ] = FrameProtocolName.frames,
     profile: ProfileOption = ProfileChoice.best,
     threshold: ThresholdOption = None,
@@ -94,6 +94,7 @@ def evaluate_command(
     from oddframe._utils.files import json_text
     from oddframe.errors import InputError, UsageError
     from oddframe.events import RuleChanges
+    from oddframe.outputs.pages.evaluation_files import evaluation_record, evaluation_tables
 
     if as_json and markdown:
         raise UsageError("--json and --markdown: choose one; --out writes both")
@@ -104,7 +105,7 @@ def evaluate_command(
             protocol=protocol.value,
             profile=profile.value,
             threshold=threshold,
-            rule=RuleChanges(release, smooth, min_length, gap),
+            rule_changes=RuleChanges(release, smooth, min_length, gap),
             out=out,
             features=features or None,
             audio_features=sound,
@@ -118,9 +119,9 @@ def evaluate_command(
             message=message_printer(quiet=quiet),
         )
     if as_json:
-        print_answer(json_text(api.evaluation_record(evaluation), indent=2))
+        print_answer(json_text(evaluation_record(evaluation), indent=2))
     elif markdown:
-        print_answer(api.evaluation_tables(evaluation))
+        print_answer(evaluation_tables(evaluation))
     else:
         _print_evaluation(evaluation, out)
     if evaluation.failed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from oddframe.backbones.registry import DEFAULT_BACKBONE, backbone_names
 from oddframe.cli.console import (
     print_answer,
     print_note,
@@ -17,6 +18,8 @@ from oddframe.cli.console import (
 )
 from oddframe.cli.options import (
     DEFAULT_PATIENCE_S,
+    FEATURES_PANEL,
+    RUNNING_PANEL,
     STORE_DEFAULT,
     DebugOption,
     Device,
@@ -35,6 +38,7 @@ from oddframe.cli.options import (
     RegionsOption,
     TilesOption,
     ViewsOption,
+    complete_backbones,
     complete_models,
 )
 from oddframe.errors import UsageError
@@ -72,9 +76,11 @@ def extract_command(
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Backbone: i3d, several as i3d+vggish (oddframe doctor lists them), or the YAML "
-            "file of an ONNX backbone [the preset's, else i3d].",
+            help=f"Backbone: {', '.join(backbone_names())}, several as i3d+aisfx, or the YAML file "
+            f"of an ONNX backbone [the preset's, else {DEFAULT_BACKBONE}].",
             show_default=False,
+            autocompletion=complete_backbones,
+            rich_help_panel=FEATURES_PANEL,
         ),
     ] = None,
     model: Annotated[
@@ -84,6 +90,7 @@ def extract_command(
             "-m",
             help="Extract what this model reads: a shipped model's name, or a model file.",
             show_default=False,
+            rich_help_panel=FEATURES_PANEL,
             autocompletion=complete_models,
         ),
     ] = None,
@@ -91,7 +98,9 @@ def extract_command(
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="A picture, black where all videos are to be ignored.", show_default=False
+            help="A picture, black where all videos are to be ignored.",
+            show_default=False,
+            rich_help_panel=FEATURES_PANEL,
         ),
     ] = None,
     preset: Annotated[
@@ -100,6 +109,7 @@ def extract_command(
             help="Cut videos as a published data set: ucf-crime or xd-violence "
             "[the backbone's default].",
             show_default=False,
+            rich_help_panel=FEATURES_PANEL,
         ),
     ] = None,
     views: ViewsOption = None,
@@ -109,6 +119,7 @@ def extract_command(
             help="Order of five or ten crops: as in published files, or as the authors' "
             "extractor writes them.",
             show_default=False,
+            rich_help_panel=FEATURES_PANEL,
         ),
     ] = None,
     tiles: TilesOption = "",
@@ -116,7 +127,11 @@ def extract_command(
     stride: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1_000_000, help="Frames from one snippet to the next.", show_default=False
+            min=1,
+            max=1_000_000,
+            help="Frames from one snippet to the next.",
+            show_default=False,
+            rich_help_panel=FEATURES_PANEL,
         ),
     ] = None,
     rate: Annotated[
@@ -126,6 +141,7 @@ def extract_command(
             max=1000,
             help="Frames a second to which videos are resampled.",
             show_default=False,
+            rich_help_panel=FEATURES_PANEL,
         ),
     ] = None,
     jpeg_quality: Annotated[
@@ -135,6 +151,7 @@ def extract_command(
             max=100,
             help="Compress frames as JPEG first, as the authors' extractor does (95); 0: do not.",
             show_default=False,
+            rich_help_panel=FEATURES_PANEL,
         ),
     ] = None,
     store: Annotated[
@@ -170,6 +187,7 @@ def extract_command(
             max=100_000,
             help="Videos at the same time [1; on a cluster one for each graphics card or core].",
             show_default=False,
+            rich_help_panel=RUNNING_PANEL,
         ),
     ] = None,
     cluster: Annotated[
@@ -179,6 +197,7 @@ def extract_command(
             help="Work on many machines with Ray: local, HOST:PORT on a machine of the cluster, "
             "ray://HOST:PORT from outside.",
             show_default=False,
+            rich_help_panel=RUNNING_PANEL,
         ),
     ] = None,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
@@ -207,7 +226,7 @@ def extract_command(
     if model is not None:
         spec = _model_spec(model, profile, backbone, preset)
     elif profile is not ProfileChoice.best:
-        raise UsageError("--profile fast is a model's: name the model with --model")
+        raise UsageError("--profile fast needs a model: name it with --model")
     with progress_bar(quiet=quiet) as bar:
         summary = extract(
             paths,
@@ -251,13 +270,17 @@ def _model_spec(
     from oddframe.modelfile import load_model
 
     if backbone is not None or preset is not None:
-        raise UsageError("--model says what looks and how: leave out --backbone and --preset")
+        raise UsageError(
+            "--model sets backbone and preprocessing: leave out --backbone and --preset"
+        )
     profiles = load_model(model).profiles
     if profile.value not in profiles:
         raise UsageError(f"--profile {profile.value}: {model} has {', '.join(profiles)}")
     spec = profiles[profile.value].spec
     if spec.imported:
-        raise UsageError(f"--model {model}: it reads features that others made, none of videos")
+        raise UsageError(
+            f"--model {model}: it reads imported features, which cannot be extracted from videos"
+        )
     return spec
 
 

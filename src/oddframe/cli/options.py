@@ -104,14 +104,21 @@ def complete_methods(incomplete: str) -> list[str]:
     return _complete_list(sorted(method_names()), incomplete)
 
 
+def complete_backbones(incomplete: str) -> list[str]:
+    """Backbones for the last word of a list with plus signs."""
+    from oddframe.backbones.registry import backbone_names
+
+    return _complete_list(backbone_names(), incomplete, "+")
+
+
 def complete_formats(incomplete: str) -> list[str]:
     """Formats of ``score`` for the last word of a list with commas."""
     return _complete_list(format_names(), incomplete)
 
 
-def _complete_list(known: Sequence[str], incomplete: str) -> list[str]:
-    before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in known if name.startswith(last)]
+def _complete_list(known: Sequence[str], incomplete: str, separator: str = ",") -> list[str]:
+    before, found, last = incomplete.rpartition(separator)
+    return [before + found + name for name in known if name.startswith(last)]
 
 
 ModelArgument = Annotated[

@@ -51,14 +51,14 @@ def train_command(
             help="A folder with normal/ and others, a CSV path,label[,group], or NAME:DIR.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The model file; its report lies beside it.")] = Path(
-        "model.safetensors"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The model file; a report is written beside it.")
+    ] = Path("model.safetensors"),
     budget: Annotated[
         str,
         typer.Option(
-            help="Time for everything, as 10m or 1h: what is left of it goes into trying a grid "
-            "of settings on validation groups. Without it, training is as configured.",
+            help="Time for everything, as 10m or 1h: what remains after the features are loaded is "
+            "used to search for better settings on validation groups. Without it: no search.",
             show_default=False,
         ),
     ] = "",
@@ -66,7 +66,7 @@ def train_command(
         str,
         typer.Option(
             "--from",
-            help="Go on from a model: fight, or a file.",
+            help="Start from the weights of a model: its name, as fight, or a file.",
             show_default=False,
             autocompletion=complete_models,
         ),
@@ -74,8 +74,8 @@ def train_command(
     method: Annotated[
         str,
         typer.Option(
-            help="One that oddframe methods lists, instead of the configuration's or of the "
-            "model's that --from names. Without any of them: oddframe.",
+            help="A method that oddframe methods lists, instead of the configuration's or that of "
+            "the model in --from. Without any of them: oddframe.",
             show_default=False,
             autocompletion=complete_methods,
         ),
@@ -86,22 +86,24 @@ def train_command(
     seed: Annotated[
         int | None,
         typer.Option(
-            min=0, max=2**63 - 1, help="Instead of the configuration's.", show_default=False
+            min=0, max=2**63 - 1, help="Seed, instead of the configuration's.", show_default=False
         ),
     ] = None,
     seeds: Annotated[
         int,
-        typer.Option(min=1, max=1000, help="Train so often; keep the best on validation groups."),
+        typer.Option(
+            min=1, max=1000, help="Train with so many seeds; keep the best on validation groups."
+        ),
     ] = 1,
     fresh: FreshOption = False,
     tensorboard: Annotated[
         Path | None,
-        typer.Option(help="A folder for TensorBoard: every loss term.", show_default=False),
+        typer.Option(help="A folder for TensorBoard, with every loss term.", show_default=False),
     ] = None,
     mask: MaskOption = None,
     profile: Annotated[
         ProfileChoice,
-        typer.Option(help="fast: the model can also run faster, on one snippet of five."),
+        typer.Option(help="fast: the model also gets a faster profile, of one snippet in five."),
     ] = ProfileChoice.best,
     features: FeaturesOption = "",
     sound: SoundOption = None,
@@ -156,7 +158,7 @@ def train_command(
                 engine=engine.value,
                 precision=precision.value,
                 jobs=jobs,
-                resume=not fresh,
+                fresh=fresh,
                 tensorboard=tensorboard,
                 progress=stage_bars(bar),
                 message=lambda line: print_note(printable(line), quiet=quiet),

@@ -42,7 +42,7 @@ def attach_features(
     if features is not None and (dataset.layout is None or is_dir(Path(features))):
         return _attach_from_folder(dataset, Path(features), sound)
     if sound is not None:
-        raise UsageError("--sound goes beside the features of a folder: say --features DIR")
+        raise UsageError("--sound needs --features DIR: it is joined to the features of a folder")
     if features is None and any(exists(video.path) for video in dataset.videos):
         return dataset
     return _attach_imported(dataset, store, features)

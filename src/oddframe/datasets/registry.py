@@ -78,7 +78,7 @@ def survey_dataset(text: str | Path) -> Survey:
         return survey_path(Path(text))
     dataset, folder = published
     if not is_dir(folder):
-        raise InputError(f"{folder}: no such folder, where {dataset.name} was said to lie")
+        raise InputError(f"{folder}: no such folder; it was given as the folder of {dataset.name}")
     return Survey(folder, dataset.read(folder))
 
 
@@ -92,11 +92,11 @@ def find_published_dataset(text: str | Path) -> tuple[PublishedDataset, Path] | 
         return None
     name = str(text)
     if name in _PUBLISHED:
-        raise UsageError(f"{name}: say where it lies, as in {name}:/data/{name}")
+        raise UsageError(f"{name}: give its folder, as in {name}:/data/{name}")
     found = _NAME_AND_FOLDER.fullmatch(name)
     if found is None:
         return None
     dataset = get_published_dataset(found[1])
     if not found[2]:
-        raise UsageError(f"{name}: say where it lies, as in {dataset.name}:/data/{dataset.name}")
+        raise UsageError(f"{name}: give its folder, as in {dataset.name}:/data/{dataset.name}")
     return dataset, Path(found[2])

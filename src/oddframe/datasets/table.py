@@ -112,9 +112,7 @@ def survey_table(path: Path, *, name: str) -> Survey:
         if not row["path"]:
             problems.append(f"no path on line {row.line}")
         elif first_line != row.line:
-            problems.append(
-                f"{row['path']} stands on line {first_line} and again on line {row.line}"
-            )
+            problems.append(f"{row['path']} is on line {first_line} and again on line {row.line}")
         elif not exists(video.path):
             missing.append(row["path"])
         else:

@@ -297,9 +297,11 @@ def _choose_backbones(
     """Names of the backbones, and the preprocessing before any change."""
     if spec is not None:
         if backbone is not None or preset is not None:
-            raise UsageError("--model says what looks and how: leave out --backbone and --preset")
+            raise UsageError(
+                "--model sets backbone and preprocessing: leave out --backbone and --preset"
+            )
         if spec.imported:
-            raise UsageError("these features were imported: oddframe cannot make them of videos")
+            raise UsageError("imported features cannot be extracted from videos")
         return spec.backbone, spec.preprocessing
     if preset is not None:
         known = get_preset(preset)

@@ -13,6 +13,7 @@ import torch
 
 from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, OddframeError
+from oddframe.methods.one_class.base import OneClass
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.checkpoint import (
     Checkpoint,
@@ -33,7 +34,6 @@ from oddframe.training.step import (
     microbatches,
     score_spread,
 )
-from oddframe.training.supervision import ONE_CLASS, supervision_of
 
 # After this share of the steps, training is restarted if it gives every snippet the same score.
 _COLLAPSE_CHECK_AT = 0.5
@@ -134,7 +134,7 @@ def fit(
         InputError: a class has no videos, or features differ in length.
         OddframeError: a loss term is not finite; the message names step and term.
     """
-    if supervision_of(config.chosen_method()[0]) is ONE_CLASS:
+    if isinstance(config.chosen_method()[0], OneClass):
         return fit_one_class(videos, config, device=device, log=log, on_step=on_step)
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, UsageError
 from oddframe.methods.base import AnyMethod
-from oddframe.methods.one_class.base import OneClassNetwork
+from oddframe.methods.one_class.base import OneClass, OneClassNetwork
 from oddframe.methods.one_class.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import MethodSection, TrainConfig
@@ -28,7 +28,6 @@ from oddframe.training.step import (
     to_cpu,
     update_average,
 )
-from oddframe.training.supervision import ONE_CLASS, supervision_of
 
 
 def fit_by_steps(
@@ -92,7 +91,7 @@ _FOLDS = 5
 
 def with_one_class_method(config: TrainConfig) -> TrainConfig:
     """``config`` with the method ``normality``, unless its method is one-class already."""
-    if supervision_of(config.chosen_method()[0]) is ONE_CLASS:
+    if isinstance(config.chosen_method()[0], OneClass):
         return config
     return config.model_copy(update={"method": MethodSection(name=Normality.name, config={})})
 
@@ -128,7 +127,7 @@ def fit_one_class(
         OddframeError: the loss is not finite.
     """
     method, _ = config.chosen_method()
-    if supervision_of(method) is not ONE_CLASS:
+    if not isinstance(method, OneClass):
         raise UsageError(
             f"the method {config.method.name} needs abnormal videos too; for normal video alone "
             f"set method.name to {Normality.name}"

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.spec import FeatureSpec
+from oddframe.methods.one_class.base import OneClass
 from oddframe.modelfile import Model
 from oddframe.training.config import (
     EventSection,
@@ -18,7 +19,6 @@ from oddframe.training.config import (
     TrainConfig,
 )
 from oddframe.training.data.features import VideoFeatures
-from oddframe.training.supervision import ONE_CLASS, supervision_of
 from oddframe.video.snippets.crops import region_grid
 from oddframe.video.snippets.transforms import Preprocessing
 
@@ -57,7 +57,7 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
         UsageError: they differ; the message names how.
     """
     method, method_config = config.chosen_method()
-    if supervision_of(method) is ONE_CLASS:
+    if isinstance(method, OneClass):
         raise UsageError(
             f"{method.title} learns from normal videos alone and goes on from no model; "
             "to go on from one takes abnormal videos too"

@@ -20,13 +20,12 @@ from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic_attention
 from oddframe.errors import OddframeError, UsageError
-from oddframe.methods.base import Loss, Recipe
+from oddframe.methods.base import Loss, Recipe, Unsupervised
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import BagSampler, Batch, TrainingVideo, make_bag_sampler
 from oddframe.training.distributed import SINGLE_PROCESS, Backward, ProcessGroup, SharedMicrobatches
-from oddframe.training.supervision import supervision_of
 
 # Scores that differ by less than this over the whole training set do not distinguish any videos.
 COLLAPSED = 1e-3
@@ -122,7 +121,7 @@ class TrainingRun:
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
         seed = config.recipe.seed
-        labelled = supervision_of(self.method).reads_labels
+        labelled = not isinstance(self.method, Unsupervised)
         sampler = make_bag_sampler(videos, config.bags, self.recipe, seed, labelled=labelled)
         self.sampler = Prefetcher(sampler) if device.type == "cuda" else sampler
         # One graphics card computes a batch at once; several share its microbatches.
@@ -186,9 +185,8 @@ class TrainingRun:
         labels = self._labels(len(x))
         with deterministic_attention(self.device):
             output = self.network.network(x, labels)
-        check_finite(
-            {"scores": output.scores.mean()}, step, self.recipe
-        )  # Some losses fail on NaN.
+        # Before the loss, because some losses fail on NaN.
+        check_finite({"scores": output.scores.mean()}, step, self.recipe)
         loss = self.method.loss(output, labels, self.method_config)
         (loss.total / len(self.microbatches)).backward()  # type: ignore[no-untyped-call]
         loss = to_cpu(loss)  # After backward, so that it does not wait for the graphics card.
@@ -230,9 +228,9 @@ class TrainingRun:
 
     def snapshot(self, step: int, identity: str) -> Checkpoint:
         """The state after ``step`` steps of the training ``identity``, for ``restore``."""
-        chance = {"cpu": torch.get_rng_state()}
+        random_state = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            chance["cuda"] = torch.cuda.get_rng_state(self.device)
+            random_state["cuda"] = torch.cuda.get_rng_state(self.device)
         state: dict[int, dict[str, Any]] = self.optimiser.state_dict()["state"]
         return Checkpoint(
             identity=identity,
@@ -240,7 +238,7 @@ class TrainingRun:
             weights=self.network.state_dict(),
             average={} if self.average is None else self.average.state_dict(),
             optimiser={i: {k: torch.as_tensor(v) for k, v in s.items()} for i, s in state.items()},
-            random_state=chance,
+            random_state=random_state,
             bags=self.sampler.state(),
         )
 

@@ -18,6 +18,7 @@ from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import InputError
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store.store import FeatureStore
+from oddframe.methods.one_class.base import OneClass
 from oddframe.modelfile import Model, load_model, save_model
 from oddframe.training.audio_config import uses_audio, with_required_audio_dim
 from oddframe.training.checkpoint import RunFiles
@@ -34,7 +35,6 @@ from oddframe.training.model_card import pretrained_entry
 from oddframe.training.one_class import with_one_class_method
 from oddframe.training.pretrained import check_pretrained, overlap_warnings
 from oddframe.training.search import Budget, HyperparameterSearch, SearchResult
-from oddframe.training.supervision import supervision_of
 from oddframe.training.trainer import FinalTraining, ModelTrainer, SeedRun
 from oddframe.training.validation import HeldOutScores, held_out_scores
 from oddframe.video.mask import Masks
@@ -163,8 +163,10 @@ def run_training(
             choosing = budget is not None or seeds > 1
             for line in overlap_warnings(pretrained, training, held_out, choosing=choosing):
                 warn(line)
-        supervision, search = supervision_of(config.chosen_method()[0]), None
-        if budget is not None and not supervision.can_be_compared:
+        # One-class methods have only normal videos, on which no two trainings can be compared.
+        comparable = not isinstance(config.chosen_method()[0], OneClass)
+        search = None
+        if budget is not None and not comparable:
             warn("nothing to search: normal videos alone do not say which settings are best")
         elif budget is not None:
             videos = Dataset("training", tuple(each.video for each in training))
@@ -181,7 +183,7 @@ def run_training(
                     f"no search: {len(videos.groups)} groups to learn from are too few to choose "
                     "on; training as configured"
                 )
-        if seeds > 1 and not supervision.can_be_compared:
+        if seeds > 1 and not comparable:
             warn(
                 "one training instead of several seeds: normal videos do not say which one is best"
             )
@@ -216,7 +218,7 @@ def _with_trainable_method(
 ) -> TrainConfig:
     """``config``, with a one-class method where its own lacks abnormal videos."""
     method = config.chosen_method()[0]
-    if split.training.abnormal.any() or not supervision_of(method).needs_abnormal:
+    if split.training.abnormal.any() or not method.needs_abnormal_videos:
         return config
     warn(
         f"{split.training.name}: only normal videos to learn from, so this becomes a detector of "
@@ -253,7 +255,7 @@ def _check_readable(
 ) -> None:
     """Refuse data without readable videos of a class, or with one video under two labels."""
     classes = {False: "normal"}
-    if supervision_of(config.chosen_method()[0]).needs_abnormal:
+    if config.chosen_method()[0].needs_abnormal_videos:
         classes[True] = "abnormal"
     for abnormal, name in classes.items():
         if not any(each.video.abnormal == abnormal for each in training):

@@ -32,7 +32,6 @@ from oddframe.training.model_card import (
     training_data_digest,
     training_features_digest,
 )
-from oddframe.training.supervision import supervision_of
 from oddframe.training.validation import (
     selection_metric,
     selection_value,
@@ -102,7 +101,7 @@ class ModelTrainer:
             )
         if config.fp16:  # Rounded before it is measured: the metrics are of the written weights.
             result.network.network.half().float()
-        classes = sorted({each.video.label for each in videos if each.video.abnormal})
+        labels = {each.video.label for each in videos if each.video.abnormal}
         model = Model(
             name=self.name,
             method=config.method.name,
@@ -112,7 +111,7 @@ class ModelTrainer:
                 name: Profile(self.feature_cache.spec(section), config.events.rule(0.5))
                 for name, section in config.profiles().items()
             },
-            detects=config.detects or supervision_of(method).describe_detected(classes),
+            detects=config.detects or method.describe_target(labels),
             training_data=training_data_digest(videos),
         )
         return model, result.warnings

@@ -26,13 +26,13 @@ from oddframe.events import (
     smooth_frame_scores,
 )
 from oddframe.features.spec import Features
+from oddframe.methods.one_class.base import OneClass
 from oddframe.metrics import LabelledScores, accuracy, frame_metrics, roc_auc
 from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack, Timebase
 from oddframe.training.config import BagSection, EventSection, FeatureSection, TrainConfig
 from oddframe.training.data.features import VideoFeatures
 from oddframe.training.data.samplers import ClipJoiner
-from oddframe.training.supervision import ONE_CLASS, supervision_of
 
 # Number of joined videos of each class for the metrics: with so many, the random draw hardly
 # matters.
@@ -73,11 +73,11 @@ def join_in_time(parts: Sequence[Features]) -> tuple[Features, NDArray[np.int64]
     reach = max(spec.snippet_frames, spec.stride)
     n_frames = (sum(lengths) - 1) * spec.stride + reach
     fps = spec.rate or parts[0].timebase.fps
-    owner = np.repeat(np.arange(len(parts)), lengths)
-    snippets = np.minimum(np.arange(n_frames) // spec.stride, len(owner) - 1)
+    part_of_snippet = np.repeat(np.arange(len(parts)), lengths)
+    snippets = np.minimum(np.arange(n_frames) // spec.stride, len(part_of_snippet) - 1)
     array = np.concatenate([part.array for part in parts], axis=1)
     timebase = Timebase(fps, n_frames, spec.snippet_frames, spec.stride, spec.rate)
-    return Features(array, spec, timebase), owner[snippets]
+    return Features(array, spec, timebase), part_of_snippet[snippets]
 
 
 def normal_tracks(
@@ -113,9 +113,9 @@ def threshold_for_rate(
     above = [peak for peak in peaks if peak > lowest.threshold]
     if not above:
         return lowest
-    at = rule.with_threshold((lowest.threshold + min(above)) / 2)
-    left = sum(len(find_events(track, at)) for track in normal)
-    return Calibration(at.threshold, left, lowest.hours)
+    raised = rule.with_threshold((lowest.threshold + min(above)) / 2)
+    remaining = sum(len(find_events(track, raised)) for track in normal)
+    return Calibration(raised.threshold, remaining, lowest.hours)
 
 
 @dataclass(frozen=True)
@@ -169,19 +169,21 @@ def choose_threshold(
     Raises:
         UsageError: there are no normal tracks.
     """
-    found = threshold_for_rate(rows, abnormal, events, false_alarms_per_hour)
+    by_rate = threshold_for_rate(rows, abnormal, events, false_alarms_per_hour)
     basis: Literal["false alarms", "videos", "model", "half"]
-    if groups and found.hours >= hours_needed(false_alarms_per_hour):
-        return ThresholdChoice(found.threshold, "false alarms", found.false_alarms, found.hours)
+    if groups and by_rate.hours >= hours_needed(false_alarms_per_hour):
+        return ThresholdChoice(
+            by_rate.threshold, "false alarms", by_rate.false_alarms, by_rate.hours
+        )
     if groups >= THRESHOLD_MIN_GROUPS and min(len(normal), len(abnormal)) >= THRESHOLD_MIN_VIDEOS:
         value = _threshold_by_videos(normal, abnormal, events, previous)
         basis = "model" if value == previous else "videos"
     elif previous is not None:
         value, basis = previous, "model"
     else:
-        value, basis = max(HALF, found.threshold), "half"
-    left = sum(len(find_events(track, events.rule(value))) for track in rows)
-    return ThresholdChoice(value, basis, left, found.hours)
+        value, basis = max(HALF, by_rate.threshold), "half"
+    remaining = sum(len(find_events(track, events.rule(value))) for track in rows)
+    return ThresholdChoice(value, basis, remaining, by_rate.hours)
 
 
 def _threshold_by_videos(
@@ -224,27 +226,28 @@ def compute_metrics(
     """
     labels = np.array([video.abnormal for video in videos])
     summary = np.max if section.mode == "video" else np.mean
-    marks = np.array([summary(video.track.scores) for video in videos])
-    found = {
-        "video_auc": roc_auc(labels, marks),
-        "video_accuracy": accuracy(labels, marks, at),
+    scores = np.array([summary(video.track.scores) for video in videos])
+    metrics = {
+        "video_auc": roc_auc(labels, scores),
+        "video_accuracy": accuracy(labels, scores, at),
     }
     if section.mode == "joined" and labels.any() and not labels.all():
         joiner = ClipJoiner(labels, section, np.random.default_rng(seed))
-        scored = []
+        joined = []
         for abnormal in (False, True):
             for _ in range(N_JOINED):
-                row = joiner.draw(abnormal=abnormal)
-                features, owner = join_in_time([videos[i].features for i in row])
-                scored.append(LabelledScores.from_track(model.score(features), labels[row][owner]))
-        frames = frame_metrics(scored)
-        found |= {
+                clips = joiner.draw(abnormal=abnormal)
+                features, parts = join_in_time([videos[i].features for i in clips])
+                track = model.score(features)
+                joined.append(LabelledScores.from_track(track, labels[clips][parts]))
+        frames = frame_metrics(joined)
+        metrics |= {
             "frame_auc": frames.auc,
             "frame_ap": frames.ap,
             "frame_auc_sub": frames.auc_sub,
             "frame_ap_sub": frames.ap_sub,
         }
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
 _NO_MASK: tuple[str, dict[str, str]] = ("", {})
@@ -298,7 +301,7 @@ def with_threshold_and_metrics(
         at = config.events.fixed_threshold(name)
         if at is not None:
             masks = _NO_MASK
-        elif not held_out and supervision_of(config.chosen_method()[0]) is ONE_CLASS:
+        elif not held_out and isinstance(config.chosen_method()[0], OneClass):
             # The scores of videos that it remembers say nothing about others. ``fit_one_class``
             # sets the scale so that one normal snippet in a hundred scores above 0.5, on these
             # videos with their mask.

@@ -76,4 +76,4 @@ class AisfxSpec(AudioBackboneSpec):
         return (self.mel.spectrogram(windows) * 1e4 + 1).log10().div(_MAX_LOG_MEL).float()
 
 
-BACKBONES = (AisfxSpec(),)
+AISFX = AisfxSpec()

@@ -79,4 +79,4 @@ class VGGishSpec(AudioBackboneSpec):
         return (self.mel.spectrogram(windows) + _LOG_OFFSET).log().float()[:, None]
 
 
-BACKBONES = (VGGishSpec(),)
+VGGISH = VGGishSpec()

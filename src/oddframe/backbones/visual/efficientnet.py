@@ -127,4 +127,4 @@ class EfficientNetLite0Spec(BackboneSpec):
         return VisualEncoder(thread_safe(encode), batch_size_for(runtime))
 
 
-BACKBONES = (EfficientNetLite0Spec(),)
+EFFICIENTNET_LITE0 = EfficientNetLite0Spec()

@@ -77,7 +77,9 @@ class GreySpec(BackboneSpec):
         return VisualEncoder(grey_pixels)
 
 
-BACKBONES = (GreySpec(10, 96, 96), GreySpec(10, 227, 227), GreySpec(5, 120, 160))
+GREY_10X96X96 = GreySpec(10, 96, 96)
+GREY_10X227X227 = GreySpec(10, 227, 227)
+GREY_5X120X160 = GreySpec(5, 120, 160)
 
 
 def grey_pixels(snippets: NDArray[np.uint8]) -> NDArray[np.float32]:

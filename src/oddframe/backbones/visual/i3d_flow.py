@@ -54,7 +54,7 @@ class I3DFlowSpec(BackboneSpec):
         )
 
 
-BACKBONES = (I3DFlowSpec(),)
+I3D_FLOW = I3DFlowSpec()
 
 
 def to_flow(snippets: NDArray[np.uint8]) -> Tensor:

@@ -41,4 +41,4 @@ class I3DRgbSpec(BackboneSpec):
         )
 
 
-BACKBONES = (I3DRgbSpec(),)
+I3D_RGB = I3DRgbSpec()

@@ -135,7 +135,7 @@ def read_annotation(
                 f"{path}: line {number} is no annotation; it looks like {example}"
             ) from None
         if name in annotations:
-            raise InputError(f"{path}: line {number}: {name} stands there twice")
+            raise InputError(f"{path}: line {number}: {name} occurs twice")
         annotations[name] = annotation
     return annotations
 
@@ -282,7 +282,7 @@ def read_list(path: Path, crops: int) -> tuple[str, ...]:
         if match is None:
             faults.append(f'line {number} is no crop of a video, as NAME__0.npy: "{line[:80]}"')
         elif int(match[2]) in videos.setdefault(match[1], []):
-            faults.append(f"line {number}: {match[1]}__{match[2]}.npy stands there twice")
+            faults.append(f"line {number}: {match[1]}__{match[2]}.npy occurs twice")
         else:
             videos[match[1]].append(int(match[2]))
     for name, numbers in videos.items():

@@ -346,7 +346,7 @@ def _translate_ray_errors() -> Iterator[None]:
         if ours := _ODDFRAME_ERROR.search(str(error)):
             raise OddframeError(ours[1]) from None
         raise OddframeError(
-            f"the cluster was lost ({_last_line(error)}); the same command goes on where it was"
+            f"the cluster was lost ({_last_line(error)}); the same command resumes where it stopped"
         ) from None
 
 

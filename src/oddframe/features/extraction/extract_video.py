@@ -262,7 +262,7 @@ def _sound_note(extent: AudioExtent, timebase: Timebase) -> str | None:
     if missing_s > _MAX_MISMATCH_S:
         return f"the sound ends {missing_s:.1f} s before the picture: silence from there on"
     if missing_s < -_MAX_MISMATCH_S:
-        return "the sound goes on after the picture: the rest is not listened to"
+        return "the sound is longer than the picture: the rest is ignored"
     return None
 
 

@@ -137,15 +137,14 @@ def name_taken_error(video: str, file: str, folder: str, owner: str) -> InputErr
     """The error for a video whose file name is in use by the video ``owner``."""
     what = f"an earlier {owner}" if owner == video else f"another video, {owner}"
     return InputError(
-        f"{folder}: {file} there was made of {what}: choose another --out, or remove that file"
+        f"{folder}: {file} belongs to {what}: choose another --out, or remove that file"
     )
 
 
 def unknown_file_error(file: str, folder: str) -> InputError:
     """The error for a file that exists and is not in the manifest."""
     return InputError(
-        f"{folder}: {file} is there and was made of something else: choose another --out, or "
-        "remove that file"
+        f"{folder}: {file} exists and has other contents: choose another --out, or remove that file"
     )
 
 

@@ -127,7 +127,7 @@ def _check_known(dataset: Dataset, groups: tuple[str, ...], key: str) -> None:
 
 
 def group_by_scene(
-    dataset: Dataset, places: Mapping[Path, str], config: TrainConfig
+    dataset: Dataset, scenes: Mapping[Path, str], config: TrainConfig
 ) -> tuple[Dataset, str]:
     """Group videos that have no group by scene; also a line that says so, or "".
 
@@ -136,30 +136,31 @@ def group_by_scene(
 
     Args:
         dataset: All videos.
-        places: The scene of each video, where it is known.
+        scenes: The scene of each video, where it is known.
         config: Which videos are held out.
     """
-    loose = [v.path for v in dataset.videos if v.fallback_group and v.path in places]
-    if not loose or config.calibration.groups or config.leave_out:
+    ungrouped = [v.path for v in dataset.videos if v.fallback_group and v.path in scenes]
+    if not ungrouped or config.calibration.groups or config.leave_out:
         return dataset, ""
-    found = len({places[path] for path in loose})
-    if found == len(loose):
+    without = f"no group is given for {len(ungrouped)} videos"
+    n_scenes = len({scenes[path] for path in ungrouped})
+    if n_scenes == len(ungrouped):
         return dataset, (
-            f"no group is given for {len(loose)} videos, and no two of them look as if they showed "
-            "one place: each is a group of its own; if you know better, say it (docs/data.md)"
+            f"{without}, and no two of them look as if they showed one place: each is a group of "
+            "its own; if you know better, say it (docs/data.md)"
         )
-    grouped = assign_scene_groups(dataset, places)
-    if _held_out(dataset, config) and not _held_out(grouped, config):
+    grouped = assign_scene_groups(dataset, scenes)
+    if _count_held_out(dataset, config) and not _count_held_out(grouped, config):
         return dataset, (
-            f"no group is given for {len(loose)} videos, and by their backgrounds they show only "
-            f"{found} place{'s' if found > 1 else ''}, too few to hold one out: each video is a "
-            "group of its own, and figures are of these places, not of new ones"
+            f"{without}, and by their backgrounds they show only {n_scenes} "
+            f"place{'s' if n_scenes > 1 else ''}, too few to hold one out: each video is a group "
+            "of its own, and figures are of these places, not of new ones"
         )
     return grouped, (
-        f"no group is given for {len(loose)} videos: by their backgrounds they show {found} "
-        "places, and those of one place stay together"
+        f"{without}: by their backgrounds they show {n_scenes} places, and those of one place stay "
+        "together"
     )
 
 
-def _held_out(dataset: Dataset, config: TrainConfig) -> int:
+def _count_held_out(dataset: Dataset, config: TrainConfig) -> int:
     return len(hold_out(dataset, config.calibration, config.recipe.seed, lambda _: None).held_out)

@@ -26,7 +26,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        from oddframe.cli.main import main as run
+        from oddframe.cli.main import run_command_line as run
 
         run()
     except SystemExit:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.cli.main import main
+from oddframe.cli.main import run_command_line
 from tests.training.precomputed import ready_made
 
 LINEAR = """
@@ -43,7 +43,7 @@ def oddframe(
         monkeypatch.setenv("COLUMNS", "250")  # Help texts are not wrapped then.
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            main()
+            run_command_line()
         written = capsys.readouterr()
         return Answer(int(end.value.code or 0), written.out, written.err)
 

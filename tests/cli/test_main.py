@@ -32,7 +32,7 @@ def test_every_verb_shows_an_example(oddframe: Run, verb: str) -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['oddframe', '--help']\n"
-        "from oddframe.cli.main import main\n"
+        "from oddframe.cli.main import run_command_line\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"

@@ -119,7 +119,7 @@ def _root(
     """Finds the odd frames in video: when something happens, learned from whole-video labels."""
 
 
-def main() -> None:
+def run_command_line() -> None:
     """Run one verb, and exit: 0 done, 1 a failure, 2 a wrong call, 3 inputs failed, 130 Ctrl-C."""
     with standard_streams():
         try:

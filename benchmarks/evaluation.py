@@ -44,7 +44,7 @@ from oddframe.research.protocol import TrainTestPart
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from make_generated_features import Wanted, generate  # noqa: E402
+from make_generated_features import GeneratorOptions, generate  # noqa: E402
 
 DIM = 1024
 FIGURES = ("auc", "ap", "ap_trapezoid")
@@ -149,7 +149,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         test = open_dataset(f"ucf_crime:{args.lists}").select_part("test")
-        generate(test, Path(folder), Wanted(half=True))
+        generate(test, Path(folder), GeneratorOptions(half=True))
         features = Path(folder) / "features"
         print("| test videos, ten crops | videos | frames | s | CPU s | peak MB |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)

@@ -34,7 +34,7 @@ from oddframe.training.step import TrainingRun
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from make_generated_features import Wanted, generate  # noqa: E402
+from make_generated_features import GeneratorOptions, generate  # noqa: E402
 
 CONFIG = read_config(ROOT / "configs" / "urdmu_published.yaml")
 DRAWN = 20
@@ -76,7 +76,7 @@ def main() -> None:
     listed = open_dataset(f"ucf_crime:{args.lists}")
     with tempfile.TemporaryDirectory() as folder:
         out, store = Path(folder), FeatureStore(Path(folder) / "store")
-        lists = generate(listed, out / "some", Wanted(videos=args.videos))
+        lists = generate(listed, out / "some", GeneratorOptions(videos=args.videos))
         some = open_dataset(f"ucf_crime:{lists}")
         began = time.perf_counter()
         imported = import_features(some, out / "some" / "features", store)
@@ -93,7 +93,7 @@ def main() -> None:
             print(f"| bags of a step, from {name} | {took:.0f} ms |")
         size = sum(path.stat().st_size for path in store.root.rglob("*.safetensors")) / 1e6
         print(f"| import, {imported.new} videos, {size:.0f} MB | {import_s:.1f} s |")
-        generate(listed, out / "all", Wanted(scale=0.001, half=True))
+        generate(listed, out / "all", GeneratorOptions(scale=0.001, half=True))
         began = time.perf_counter()
         every = open_dataset(f"ucf_crime:{out / 'all' / 'lists'}")
         found = check_features(every, out / "all" / "features", contents=False)

@@ -25,6 +25,15 @@ settings.register_profile("oddframe", deadline=None)
 settings.load_profile("oddframe")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def extend_section(title: str) -> str:
+    """The section of docs/extend.md with this title; tests run the code in it."""
+    page = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+    (text,) = (part for part in page.split("\n## ") if part.startswith(f"{title}\n"))
+    return text
+
+
 Image = NDArray[np.uint8]
 
 

@@ -38,7 +38,7 @@ from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.video.source import open_source
 from tests.conftest import encode
-from tests.datasets.generated import Wanted, made_up
+from tests.datasets.generated import GeneratorOptions, made_up
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -91,10 +91,10 @@ def run(kind, text, words):
     if kind == "python":
         exec(compile(text, "page", "exec"), {"__name__": "page"})
         return 0
-    from oddframe.cli.main import main
+    from oddframe.cli.main import run_command_line
     sys.argv = words
     try:
-        main()
+        run_command_line()
     except SystemExit as end:
         return end.code or 0
 
@@ -270,7 +270,9 @@ def fill_published(desk: Path, shared_data: Path) -> dict[str, list[tuple[str, s
     torch.save(UrDmuNetwork(1024, UrDmuConfig()).state_dict(), desk / "ucf_final.pkl")
     links: dict[str, list[tuple[str, str]]] = {}
     for name in ("ucf_crime", "xd_violence"):
-        made = made_up(name, shared_data, desk / "made" / name, Wanted(scale=0.01, videos=2))
+        made = made_up(
+            name, shared_data, desk / "made" / name, GeneratorOptions(scale=0.01, videos=2)
+        )
         folder = "FEATURES" if name == "ucf_crime" else "RGB"
         links[name] = [(str(made.lists), "LISTS"), (str(made.features), folder)]
         if made.sound.is_dir():

@@ -40,7 +40,7 @@ def test_outcomes_progress_and_messages_are_reported(clip: Path, tmp_path: Path)
         profile="fast",
         out=tmp_path / "out",
         on_outcome=outcomes.append,
-        on_message=messages.append,
+        message=messages.append,
         progress=lambda *what: progress.append(what),
     )
     assert summary.outcomes == tuple(outcomes)

@@ -1,14 +1,14 @@
-"""Make up features for UCF-Crime or XD-Violence: real names, shapes and counts, numbers by chance.
+"""Generate features for UCF-Crime or XD-Violence: real names, shapes and counts, random numbers.
 
     python tools/make_generated_features.py ucf_crime --lists DIR --out DIR --scale 0.02
 
-Nobody may hand on the features, so the way from lists to a table is tried on these. Below ``--out``
-lie ``features/`` (a file a crop, or with ``--stack`` one a video), ``sound/`` where the data set
-has sound, and ``lists/``: the published lists, with frame labels for the snippets that there are.
-At ``--scale 1`` a test video is as long as the real one and its labels are the published ones; how
-long training videos are no list says, so each is as long as some test video of its label. Where
-something happens, an eighth of the dimensions is higher: enough for a method to learn. The same
-arguments give the same bytes.
+The published features may not be passed on, so the way from lists to a table is tested on these.
+Below ``--out`` are ``features/`` (a file per crop, or with ``--stack`` one per video), ``sound/``
+for a data set with sound, and ``lists/``: the published lists, with frame labels that fit. At
+``--scale 1`` a test video is as long as the real one, and its labels are the published ones; no
+list gives the lengths of training videos, so each gets that of a random test video of its label.
+In abnormal snippets an eighth of the dimensions is higher, enough for a method to learn. Equal
+arguments give equal bytes.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _FRAMES = 16
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is made; see the options of the command."""
+class GeneratorOptions:
+    """Options of the command."""
 
     scale: float = 1.0
     videos: int | None = None
@@ -49,27 +49,27 @@ class Wanted:
     half: bool = False
 
 
-def generate(dataset: Dataset, out: Path, wanted: Wanted) -> Path:
-    """Write features, sound and lists below ``out``; the folder of the lists.
+def generate(dataset: Dataset, out: Path, options: GeneratorOptions) -> Path:
+    """Write features, sound and lists below ``out``; returns the folder of the lists.
 
     Raises:
         UsageError: features of this data set are not published as lists and files.
     """
     if dataset.layout is None or dataset.name not in _LISTS:
         raise UsageError(f"{dataset.name}: it takes one of {', '.join(_LISTS)}")
-    chosen = _some(dataset, wanted.videos)
-    lengths = _lengths(chosen, wanted.scale)
+    chosen = _first_videos(dataset, options.videos)
+    lengths = _lengths(chosen, options.scale)
     for part in ("train", "test"):
         for kind in ("features", "sound", "lists"):
             (out / kind / ("" if kind == "lists" else part)).mkdir(parents=True, exist_ok=True)
     for video in chosen.videos:
-        _write(video, lengths[video.path.stem], chosen, out, wanted)
+        _write(video, lengths[video.path.stem], chosen, out, options)
     _write_lists(chosen, lengths, out / "lists")
     return out / "lists"
 
 
-def _some(dataset: Dataset, videos: int | None) -> Dataset:
-    """The first ``videos`` of either label in either part."""
+def _first_videos(dataset: Dataset, videos: int | None) -> Dataset:
+    """The first ``videos`` of each label in each part; None: all."""
     kept: defaultdict[tuple[str, bool], list[int]] = defaultdict(list)
     for i, video in enumerate(dataset.videos):
         kept[video.part, video.abnormal].append(i)
@@ -77,7 +77,7 @@ def _some(dataset: Dataset, videos: int | None) -> Dataset:
 
 
 def _lengths(dataset: Dataset, scale: float) -> dict[str, int]:
-    """Snippets of each video by name."""
+    """Number of snippets of each video by name."""
     tested: defaultdict[bool, list[int]] = defaultdict(list)
     for video in dataset.videos:
         if video.frames:
@@ -86,57 +86,59 @@ def _lengths(dataset: Dataset, scale: float) -> dict[str, int]:
     for video in dataset.videos:
         snippets = (video.frames or 0) // _FRAMES
         if not snippets:
-            snippets = int(_chance(video, "length").choice(tested[video.abnormal]))
+            snippets = int(_rng(video, "length").choice(tested[video.abnormal]))
         found[video.path.stem] = max(1, round(scale * snippets))
     return found
 
 
-def _write(video: LabelledVideo, rows: int, dataset: Dataset, out: Path, wanted: Wanted) -> None:
+def _write(
+    video: LabelledVideo, rows: int, dataset: Dataset, out: Path, options: GeneratorOptions
+) -> None:
     assert dataset.layout is not None
     name, crops = video.path.stem, dataset.layout.crops
-    odd = _odd(video, rows)
-    array = _features(video, crops, odd, wanted.dim)
-    if wanted.half:
+    abnormal = _abnormal_snippets(video, rows)
+    array = _features(video, crops, abnormal, options.dim)
+    if options.half:
         array = array.astype(np.float16)
     folder = out / "features" / video.part
-    if wanted.stack:
+    if options.stack:
         np.save(folder / f"{name}.npy", array.swapaxes(0, 1))
     else:
         for crop, values in enumerate(array):
             np.save(folder / f"{name}__{crop}.npy", values)
     if dataset.layout.audio_dim:
-        # The published loader meets both: as many rows as the picture has, and one fewer.
-        fewer = int(_chance(video, "sound").integers(2)) if rows > 1 else 0
-        sound = _features(video, 1, odd[: rows - fewer], dataset.layout.audio_dim)[0]
+        # Published sound has as many rows as the picture, or one fewer.
+        fewer = int(_rng(video, "sound").integers(2)) if rows > 1 else 0
+        sound = _features(video, 1, abnormal[: rows - fewer], dataset.layout.audio_dim)[0]
         np.save(out / "sound" / video.part / f"{name}__vggish.npy", sound)
 
 
-def _odd(video: LabelledVideo, rows: int) -> NDArray[np.bool_]:
-    """(rows,) where something happens: as labelled, or a quarter somewhere in a training video."""
-    odd = np.zeros(rows, dtype=bool)
+def _abnormal_snippets(video: LabelledVideo, rows: int) -> NDArray[np.bool_]:
+    """(rows,) which snippets are abnormal: as labelled; in training videos a random quarter."""
+    abnormal = np.zeros(rows, dtype=bool)
     if video.truth is not None and video.frames:
         for start, stop in _scaled(video, rows):
-            odd[int(start // _FRAMES) : int(-(-stop // _FRAMES))] = True
+            abnormal[int(start // _FRAMES) : int(-(-stop // _FRAMES))] = True
     elif video.abnormal:
-        long = max(1, rows // 4)
-        start = int(_chance(video, "event").integers(rows - long + 1))
-        odd[start : start + long] = True
-    return odd
+        length = max(1, rows // 4)
+        start = int(_rng(video, "event").integers(rows - length + 1))
+        abnormal[start : start + length] = True
+    return abnormal
 
 
 def _features(
-    video: LabelledVideo, crops: int, odd: NDArray[np.bool_], dim: int
+    video: LabelledVideo, crops: int, abnormal: NDArray[np.bool_], dim: int
 ) -> NDArray[np.float32]:
-    """(crops, rows, dim), nothing below 0, as after the network's last ReLU."""
-    chance = _chance(video, f"features {dim}")
-    scene = chance.normal(size=(1, len(odd), dim))
-    array = np.abs(scene + 0.3 * chance.normal(size=(crops, len(odd), dim)))
-    array[:, odd, : max(1, dim // 8)] += 1.0
+    """(crops, rows, dim), not negative, as after a ReLU."""
+    rng = _rng(video, f"features {dim}")
+    scene = rng.normal(size=(1, len(abnormal), dim))
+    array = np.abs(scene + 0.3 * rng.normal(size=(crops, len(abnormal), dim)))
+    array[:, abnormal, : max(1, dim // 8)] += 1.0
     return (0.3 * array).astype(np.float32)
 
 
 def _scaled(video: LabelledVideo, rows: int) -> list[tuple[int, int]]:
-    """The labelled intervals of a test video in a video of ``rows`` snippets."""
+    """The labelled intervals of a test video, scaled to a video of ``rows`` snippets."""
     assert video.truth is not None
     share = _FRAMES * rows / (video.frames or 1)
     found = []
@@ -146,7 +148,7 @@ def _scaled(video: LabelledVideo, rows: int) -> list[tuple[int, int]]:
     return found
 
 
-def _chance(video: LabelledVideo, what: str) -> np.random.Generator:
+def _rng(video: LabelledVideo, what: str) -> np.random.Generator:
     digest = hashlib.sha256(f"{what} {video.path.stem}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
@@ -168,21 +170,21 @@ def _write_lists(dataset: Dataset, lengths: Mapping[str, int], folder: Path) -> 
 
 
 def main() -> int:
-    """Make them; the exit code."""
+    """Generate the features; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("dataset", choices=tuple(_LISTS))
     parser.add_argument("--lists", type=Path, required=True, help="folder of the published lists")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the snippets")
-    parser.add_argument("--videos", type=int, help="so many of either label in either part")
+    parser.add_argument("--videos", type=int, help="so many of each label in each part")
     parser.add_argument("--dim", type=int, default=1024, help="length of a feature")
     parser.add_argument("--stack", action="store_true", help="one file a video, (T, C, D)")
     parser.add_argument("--half", action="store_true", help="float16 instead of float32")
     args = parser.parse_args()
-    wanted = Wanted(args.scale, args.videos, args.dim, args.stack, args.half)
+    options = GeneratorOptions(args.scale, args.videos, args.dim, args.stack, args.half)
     try:
         dataset = open_dataset(f"{args.dataset}:{args.lists}")
-        print(f"lists: {generate(dataset, args.out, wanted)}; features: {args.out / 'features'}")
+        print(f"lists: {generate(dataset, args.out, options)}; features: {args.out / 'features'}")
     except OddframeError as error:
         print(f"make_generated_features: {error}", file=sys.stderr)
         return error.exit_code

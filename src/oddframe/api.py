@@ -48,7 +48,6 @@ from oddframe.training.trainer import SeedRun
 from oddframe.video.discover import find_videos
 from oddframe.video.mask import read_masks
 
-_DEFAULT_STORE = Path(".oddframe/features")
 ConfigLike = TrainConfig | Mapping[str, Any] | str | Path
 ModelProfile = Literal["best", "fast"]
 
@@ -123,7 +122,7 @@ def train(
     features: str | Path | None = None,
     audio_features: Path | None = None,
     mask: str | Path | None = None,
-    store: str | Path = _DEFAULT_STORE,
+    store: str | Path = ".oddframe/features",
     device: DeviceName = "auto",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
@@ -251,12 +250,12 @@ def evaluate(
     protocol: FrameProtocol = "frames",
     profile: ModelProfile = "best",
     threshold: float | None = None,
-    rule_changes: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
+    rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     out: str | Path | None = None,
     features: str | Path | None = None,
     audio_features: Path | None = None,
     mask: str | Path | None = None,
-    store: str | Path = _DEFAULT_STORE,
+    store: str | Path = ".oddframe/features",
     device: DeviceName = "auto",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
@@ -285,7 +284,7 @@ def evaluate(
             scores are repeated and the frames after the last whole snippet are dropped.
         profile: ``best``, or ``fast`` where the model has it.
         threshold: Instead of the model's own and its cameras'.
-        rule_changes: Changes of the rule that turns scores into events.
+        rule: Changes of the model's event rule.
         out: Folder for ``study.html``, ``evaluation.md`` and ``evaluation.json``; None: nothing is
             written.
         features: As for ``train``, and likewise the arguments below.
@@ -314,7 +313,7 @@ def evaluate(
     if not scored:
         name = data.name if isinstance(data, Dataset) else data
         raise InputError(f"{name}: none of its {len(dataset)} videos could be scored")
-    event_rule = rule_changes.apply_to(detector.rule)
+    event_rule = rule.apply_to(detector.rule)
     if threshold is not None:
         event_rule = event_rule.with_threshold(threshold)
     card = detector.model.card if threshold is None else {}
@@ -359,9 +358,9 @@ def calibrate(
     by_camera: bool = False,
     out: str | Path | None = None,
     profile: ModelProfile = "best",
-    rule_changes: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
+    rule: RuleChanges = RuleChanges(),  # noqa: B008 - frozen
     mask: str | Path | None = None,
-    store: str | Path = _DEFAULT_STORE,
+    store: str | Path = ".oddframe/features",
     device: DeviceName = "auto",
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
@@ -390,7 +389,7 @@ def calibrate(
         by_camera: Also set a threshold for each camera: the folder that a video lies in.
         out: Model file to write, ``*.safetensors``; None: the model is only returned.
         profile: ``best`` or ``fast``; the threshold of the other profile does not change.
-        rule_changes: Changes of the rule that turns scores into events.
+        rule: Changes of the model's event rule.
         mask: As for ``train``, and likewise the arguments below.
 
     Raises:
@@ -405,7 +404,7 @@ def calibrate(
         model, profile=profile, device=device, engine=engine, precision=precision
     )
     masks = read_masks(None if mask is None else Path(mask))
-    event_rule = rule_changes.apply_to(detector.rule)
+    event_rule = rule.apply_to(detector.rule)
     inputs = [normal_videos] if isinstance(normal_videos, str | Path) else normal_videos
     videos = [
         LabelledVideo(each, False, NORMAL, camera_name(each))

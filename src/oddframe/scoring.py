@@ -166,7 +166,7 @@ def score(
     raise_errors: bool = False,
     progress: ProgressCallback | None = None,
     on_outcome: Callable[[ScoringOutcome], None] | None = None,
-    on_message: MessageCallback | None = None,
+    message: MessageCallback = ignore_message,
 ) -> ScoringSummary:
     """Score videos: a score for every frame, and events with start, end and peak.
 
@@ -206,7 +206,7 @@ def score(
         progress: Called with (snippets done, snippets expected, ``scoring: NAME``); with several
             jobs, with (videos done, videos, ``scoring``).
         on_outcome: Called with each outcome as soon as it is there.
-        on_message: Called with a line about the model, the threshold, or inputs left out.
+        message: Called with a line about the model, the threshold, or inputs left out.
 
     Raises:
         InputError: there are only videos that oddframe wrote, or the model cannot be used.
@@ -214,7 +214,6 @@ def score(
             over an input. Nothing was scored then.
         OddframeError: the folder cannot be written.
     """
-    message = on_message or ignore_message
     settings = ScoringSettings(
         model=str(model),
         profile=profile,

@@ -17,16 +17,13 @@ from oddframe.backbones import registry
 from oddframe.backbones.registry import get_backbones, list_backbones, load_backbone
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video, make_spec
 from oddframe.video.source import open_source
-from tests.conftest import ROOT
-
-PAGES = (ROOT / "docs" / "extend.md", ROOT / "docs" / "extend_parts" / "backbone.md")
+from tests.conftest import extend_section
 
 
 @pytest.fixture
 def weights_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Add the documented backbone to the registry; its weights are random."""
-    page = next(path.read_text() for path in reversed(PAGES) if path.is_file())
-    section = page[page.index("# A backbone") :]
+    section = extend_section("A backbone")
     code, line = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[:2]
     assert code.count("\n") <= 40
     ((name, path),) = ast.literal_eval(f"{{{line}}}").items()

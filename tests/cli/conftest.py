@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oddframe.cli.demo import DEMO_DATA
 from oddframe.cli.main import run_command_line
 from tests.training.precomputed import ready_made
 
@@ -21,6 +23,7 @@ recipe: {steps: 12, normal_bags: 4, abnormal_bags: 4, segments: 8, lr: 1.0e-3}
 search: {lr: [1, 3], steps: [1], folds: 2}
 """
 _LENGTH = 24
+FOUR_CLIPS = ("fi026.mp4", "fi130.mp4", "nofi057.mp4", "nofi095.mp4")
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,22 @@ def tracks(tmp_path: Path) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return root
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of the clips, made once."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two fights, of one of which it is known when, and two normal clips, of two cameras."""
+    with (tmp_path / "four.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "group", "events"])
+        for i, name in enumerate(FOUR_CLIPS):
+            shutil.copy(DEMO_DATA / name, tmp_path)
+            label = "fight" if name.startswith("fi") else "normal"
+            table.writerow([name, label, f"cam{i % 2}", "0.2-1.9" if i == 0 else ""])
+    return tmp_path / "four.csv"

@@ -11,7 +11,7 @@ import pytest
 
 from oddframe.cli.demo import DEMO_DATA
 from tests.cli.conftest import Answer
-from tests.datasets.generated import Generated, Wanted, made_up
+from tests.datasets.generated import Generated, GeneratorOptions, made_up
 
 Run = Callable[..., Answer]
 CLIPS = Path(__file__).parents[1] / "data"
@@ -79,7 +79,7 @@ def test_a_name_without_its_folder_is_a_usage_error(oddframe: Run) -> None:
 
 @pytest.fixture
 def ucf(shared_data: Path, tmp_path: Path) -> Generated:
-    return made_up("ucf_crime", shared_data, tmp_path, Wanted(scale=0.01, videos=1))
+    return made_up("ucf_crime", shared_data, tmp_path, GeneratorOptions(scale=0.01, videos=1))
 
 
 def test_the_counts_of_the_papers_are_printed(oddframe: Run, shared_data: Path) -> None:

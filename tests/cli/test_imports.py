@@ -17,7 +17,7 @@ from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.modelfile import load_model
 from tests.cli.conftest import Answer
-from tests.datasets.generated import Generated, Wanted, made_up
+from tests.datasets.generated import Generated, GeneratorOptions, made_up
 
 Run = Callable[..., Answer]
 SMALL = {
@@ -32,7 +32,9 @@ SMALL = {
 
 @pytest.fixture
 def xd(shared_data: Path, tmp_path: Path) -> Generated:
-    return made_up("xd_violence", shared_data, tmp_path / "made", Wanted(scale=0.05, videos=3))
+    return made_up(
+        "xd_violence", shared_data, tmp_path / "made", GeneratorOptions(scale=0.05, videos=3)
+    )
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_a_model_with_another_spec_is_refused(
     video = oddframe("score", clip, "--model", model)
     assert video.code == 2
     (line,) = video.err.splitlines()
-    assert "imported:i3d) and none of a video" in line
+    assert "imported:i3d) and cannot score videos" in line
 
 
 def test_failed_videos_are_listed_at_the_end(oddframe: Run, xd: Generated, tmp_path: Path) -> None:

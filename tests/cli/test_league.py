@@ -1,4 +1,4 @@
-"""``oddframe league`` as it is called, on a tiny data set of features."""
+"""``oddframe league`` from the command line, on a tiny data set of features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Run = Callable[..., Answer]
 
 @pytest.fixture
 def words(tracks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What every call says."""
+    """Arguments of every call."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump({"recipe": {"normal_bags": 2, "abnormal_bags": 2}}))
@@ -48,7 +48,7 @@ def test_a_league_from_the_command_line(oddframe: Run, words: list[str]) -> None
     assert Path("docs/league_ranks.svg").exists()
 
 
-def test_rates_are_chosen_before_and_taken(oddframe: Run, words: list[str]) -> None:
+def test_rates_are_chosen_and_then_used(oddframe: Run, words: list[str]) -> None:
     first = oddframe("league", *words, "--choose-rates")
     assert first.code == 0, first.err
     assert first.out.strip() == "league/rates.json"
@@ -78,7 +78,7 @@ def test_a_league_on_cuda(oddframe: Run, words: list[str]) -> None:
     assert Path("league/LEAGUE.md").read_text().count("| 2 of 2 |") == 2
 
 
-def test_what_cannot_be_is_one_line(oddframe: Run, words: list[str]) -> None:
+def test_a_wrong_call_prints_one_line(oddframe: Run, words: list[str]) -> None:
     for more, line in ((["--methods", "rtfn"], "no method 'rtfn'"), (["--draws", 2], "--draws")):
         answer = oddframe("league", *words, *more, "--quiet")
         assert answer.code == 2
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_one_line(oddframe: Run, words: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_killed_it_goes_on(oddframe: Run, words: list[str]) -> None:
+def test_a_killed_league_resumes(oddframe: Run, words: list[str]) -> None:
     command = [sys.executable, "-m", "oddframe", "league", *words]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ) as league:
         while league.poll() is None and not list(Path("league").rglob("r*f*.json")):
@@ -106,7 +106,7 @@ def test_help_lists_surveillance_fight_once_and_its_former_name_is_accepted(
 ) -> None:
     shown = oddframe("league", "--help").out
     assert "surveillance_fight" in shown
-    assert " fight" not in shown
+    assert ", fight" not in shown
     for name in ("fight", "surveillance_fight"):
         answer = oddframe("league", "--dataset", name, "--data", tmp_path)
         assert answer.err == f"oddframe: {tmp_path / 'clips.csv'}: no such file\n"

@@ -33,7 +33,7 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['oddframe', '--help']\n"
         "from oddframe.cli.main import run_command_line\n"
-        "try: main()\n"
+        "try: run_command_line()\n"
         "except SystemExit: pass\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )

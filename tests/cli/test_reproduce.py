@@ -1,4 +1,4 @@
-"""``oddframe reproduce`` and ``report show`` as they are called, on a tiny data set of features."""
+"""``oddframe reproduce`` and ``report show`` from the command line, on tiny features."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.records import TrainingRecord
 from oddframe.training.config_files import shipped_config
 from tests.cli.conftest import Answer
-from tests.datasets.generated import Wanted, made_up
+from tests.datasets.generated import GeneratorOptions, made_up
 
 Run = Callable[..., Answer]
 
 
 @pytest.fixture
 def words(tracks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What every call says: the data set, a small configuration, where features are kept."""
+    """Arguments of every call: the data set and a small configuration."""
     monkeypatch.chdir(tmp_path)
     config = {
         "method": {"config": {"hidden": 8, "heads": 2, "head_dim": 4, "depth": 1}},
@@ -45,7 +45,7 @@ def test_a_table_from_the_command_line(oddframe: Run, words: list[str], tmp_path
     assert "best on test" not in markdown
 
     again = oddframe("reproduce", "table3", *words, "--seeds", 1)
-    assert "3 trainings in the table: all of them are there" in again.err
+    assert "3 trainings in the table: all of them are done" in again.err
     fresh = oddframe("reproduce", "table3", *words, "--seeds", 1, "--fresh")
     assert "3 to do" in fresh.err
 
@@ -64,7 +64,7 @@ def test_trainings_that_tables_share_are_counted_once(oddframe: Run, words: list
 
 
 @pytest.mark.parametrize("stop", [1, 2])
-def test_stopped_it_writes_what_is_there(
+def test_an_interrupted_grid_writes_its_tables(
     oddframe: Run, words: list[str], monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     from oddframe.research import grid
@@ -81,17 +81,17 @@ def test_stopped_it_writes_what_is_there(
         patch.setattr(grid, "train_task", stopped)
         answer = oddframe("reproduce", "table3", *words, "--seeds", 1, "--out", "o")
     assert answer.code == 130
-    assert "tables of what is there by now: o" in answer.err
+    assert "tables of the finished trainings: o" in answer.err
     assert {p.suffix for p in Path("o").glob("table3.*")} == {
         ".md", ".tex", ".csv", ".html", ".json"
     }  # fmt: skip
-    assert "(the whole): 0 of 1 trainings are there" in Path("o/table3.md").read_text()
+    assert "(the whole): 0 of 1 trainings are done" in Path("o/table3.md").read_text()
     again = oddframe("reproduce", "table3", *words, "--seeds", 1, "--out", "o")
     assert f"{3 - stop} to do" in again.err
-    assert "trainings are there" not in Path("o/table3.md").read_text()
+    assert "trainings are done" not in Path("o/table3.md").read_text()
 
 
-def test_best_on_test_is_asked_for_and_named(oddframe: Run, words: list[str]) -> None:
+def test_best_on_test_is_named_where_it_is_asked_for(oddframe: Run, words: list[str]) -> None:
     answer = oddframe("reproduce", "table6", *words, "--seeds", 1, "--best-on-test", "--out", "o")
     assert answer.code == 0, answer.err
     for ending in ("md", "tex", "csv", "html", "json"):
@@ -109,10 +109,10 @@ def test_figures_from_the_command_line(oddframe: Run, words: list[str]) -> None:
             assert Path(f"o/{name}.{kind}").stat().st_size > 5000
     assert "o/figure4.png, figure4.svg: Linear top-k MIL, UR-DMU over" in answer.out
     assert "without key frames" in answer.out
-    assert "mean length of the fused latent" in answer.out
+    assert "mean norm of the fused latent" in answer.out
 
 
-def test_figures_show_what_a_table_trained_and_leave_its_record(
+def test_figures_use_the_networks_of_a_table_and_keep_its_records(
     oddframe: Run, words: list[str], tmp_path: Path
 ) -> None:
     oddframe("reproduce", "table3", *words, "--seeds", 1)
@@ -140,7 +140,9 @@ def test_figures_show_what_a_table_trained_and_leave_its_record(
 def test_published_data_sets_from_their_lists_to_the_table(
     oddframe: Run, words: list[str], shared_data: Path, tmp_path: Path, name: str, table: str
 ) -> None:
-    made = made_up(name, shared_data, tmp_path / "made", Wanted(scale=0.05, videos=3, dim=16))
+    made = made_up(
+        name, shared_data, tmp_path / "made", GeneratorOptions(scale=0.05, videos=3, dim=16)
+    )
     given = {"dataset": name, "data": made.lists, "features": made.features, "out": "o"}
     given |= {"sound": made.sound} if name == "xd_violence" else {}
     config = words[words.index("--config") + 1]
@@ -160,7 +162,7 @@ def test_every_published_file_goes_through_the_published_configuration(
 ) -> None:
     """All names, counts, crops and dimensions, 64 + 64 bags; videos, bags and training short."""
     monkeypatch.chdir(tmp_path)
-    made = made_up(name, shared_data, tmp_path / "made", Wanted(scale=0.002))
+    made = made_up(name, shared_data, tmp_path / "made", GeneratorOptions(scale=0.002))
     settings = yaml.safe_load(shipped_config(BENCHMARKS[name].config).read_text())
     settings["recipe"] |= {"steps": 2, "segments": 4}  # Bags of 200 would be 13 GB on the disk.
     path = tmp_path / "short.yaml"
@@ -185,18 +187,18 @@ def test_every_published_file_goes_through_the_published_configuration(
         (["table7"], [], "there is no table 'table7'"),
         (["figure1", "table3"], [], "table3: figures are figure1"),
         (["figure1"], ["--video", "nobody"], "--video nobody: no test video"),
-        (["figure3"], ["--video", "01_005"], "--video: figure3 is of all test videos"),
-        (["figure3"], ["--methods", "linear"], "--methods is of figures 1 and 4"),
+        (["figure3"], ["--video", "01_005"], "--video: figure3 shows all test videos"),
+        (["figure3"], ["--methods", "linear"], "--methods is only for figures 1 and 4"),
         (["figure1"], ["--best-on-test"], "figures show the last step"),
-        (["table3"], ["--methods", "linear"], "--methods is of tables 1 and 2"),
+        (["table3"], ["--methods", "linear"], "--methods is only for tables 1 and 2"),
         (["table1"], ["--methods", "rtfn"], "there is no method 'rtfn'"),
-        (["table1"], ["--methods", "normality"], "normality learns from normal videos alone"),
-        (["table3"], ["--video", "01_005"], "--video is of figures 1 and 4"),
+        (["table1"], ["--methods", "normality"], "normality learns from normal videos only"),
+        (["table3"], ["--video", "01_005"], "--video is only for figures 1 and 4"),
         (["figure1"], ["--methods", "rtfn"], "there is no method 'rtfn'"),
-        (["figure1"], ["--methods", "normality"], "normality learns from normal videos alone"),
+        (["figure1"], ["--methods", "normality"], "normality learns from normal videos only"),
     ],
 )
-def test_what_cannot_be_is_one_line(
+def test_a_wrong_call_prints_one_line(
     oddframe: Run, words: list[str], what: list[str], more: list[str], line: str
 ) -> None:
     answer = oddframe("reproduce", *what, *words, *more, "--quiet")
@@ -205,7 +207,7 @@ def test_what_cannot_be_is_one_line(
     assert len(answer.err.splitlines()) == 1
 
 
-def test_what_is_no_run_is_refused(oddframe: Run, tmp_path: Path) -> None:
+def test_report_refuses_other_files(oddframe: Run, tmp_path: Path) -> None:
     answer = oddframe("report", "show", tmp_path / "none.json")
     assert answer.code == 3
     assert len(answer.err.splitlines()) == 1

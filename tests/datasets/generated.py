@@ -10,9 +10,9 @@ from oddframe.datasets.registry import open_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from make_generated_features import Wanted, generate
+from make_generated_features import GeneratorOptions, generate
 
-__all__ = ["Generated", "Wanted", "made_up"]
+__all__ = ["Generated", "GeneratorOptions", "made_up"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Generated:
         return found
 
 
-def made_up(name: str, shared_data: Path, root: Path, wanted: Wanted) -> Generated:
+def made_up(name: str, shared_data: Path, root: Path, wanted: GeneratorOptions) -> Generated:
     """Generate features of the data set ``name`` below ``root``."""
     generate(open_dataset(f"{name}:{shared_data / name}"), root, wanted)
     return Generated(name, root)

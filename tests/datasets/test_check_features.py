@@ -12,9 +12,9 @@ from oddframe.datasets.published.feature_files import FeatureFindings, check_fea
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
 from oddframe.features.formats.npy import read_npy_header
-from tests.datasets.generated import Generated, Wanted, made_up
+from tests.datasets.generated import Generated, GeneratorOptions, made_up
 
-FEW = Wanted(scale=0.05, videos=2)
+FEW = GeneratorOptions(scale=0.05, videos=2)
 
 
 @pytest.fixture
@@ -101,7 +101,9 @@ def test_a_quick_check_reads_headers_only(xd: Generated) -> None:
 
 
 def test_i3d_resnet50_is_recognised_by_its_dimension(shared_data: Path, tmp_path: Path) -> None:
-    other = made_up("ucf_crime", shared_data, tmp_path, Wanted(0.01, 1, dim=2048, stack=True))
+    other = made_up(
+        "ucf_crime", shared_data, tmp_path, GeneratorOptions(0.01, 1, dim=2048, stack=True)
+    )
     found = check_features(open_dataset(other.data), other.features)
     assert [(kind, len(faults)) for kind, faults in found.faults.items()] == [("dimension", 4)]
     assert "2048 (I3D-ResNet-50, which RTFM reads" in found.faults["dimension"][0].message
@@ -129,7 +131,9 @@ def test_it_needs_a_published_data_set_and_a_folder(
 @pytest.mark.slow
 def test_all_crop_files_of_ucf_crime(shared_data: Path, tmp_path: Path) -> None:
     """Real names and counts: 16,100 and 2,900 files, each of which is opened."""
-    ucf = made_up("ucf_crime", shared_data, tmp_path, Wanted(scale=0.001, dim=1024, half=True))
+    ucf = made_up(
+        "ucf_crime", shared_data, tmp_path, GeneratorOptions(scale=0.001, dim=1024, half=True)
+    )
     dataset = open_dataset(ucf.data)
     found = check_features(dataset, ucf.features, contents=False)
     assert (found.videos, found.complete, found.files) == (1900, 1900, 19_000)

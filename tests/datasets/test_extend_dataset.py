@@ -1,4 +1,4 @@
-"""The example in docs/extend_parts/dataset.md is a data set that works."""
+"""The data set in docs/extend.md is a data set that works."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from oddframe.datasets import published, registry
 from oddframe.errors import InputError
 from tests.cli.conftest import Answer
 from tests.cli.conftest import oddframe as oddframe  # The fixture that runs a command line.
-from tests.conftest import ROOT
+from tests.conftest import extend_section
 
-PAGE = (ROOT / "docs" / "extend_parts" / "dataset.md").read_text()
+PAGE = extend_section("A data set")
 MODULE, LINE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 LABELS = """file,camera,class,events,part
 a.mp4,gate,normal,,train

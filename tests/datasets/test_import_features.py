@@ -21,9 +21,9 @@ from oddframe.errors import InputError, UsageError
 from oddframe.features.lazy_array import CropArray
 from oddframe.features.store.imports import imported_specs
 from oddframe.features.store.store import FeatureStore
-from tests.datasets.generated import Generated, Wanted, made_up
+from tests.datasets.generated import Generated, GeneratorOptions, made_up
 
-FEW = Wanted(scale=0.05, videos=2)
+FEW = GeneratorOptions(scale=0.05, videos=2)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_stack_is_imported_like_single_crops(
 ) -> None:
     found = []
     for stack in (False, True):
-        wanted = Wanted(0.02, 1, dim=1024, stack=stack, half=True)
+        wanted = GeneratorOptions(0.02, 1, dim=1024, stack=stack, half=True)
         ucf = made_up("ucf_crime", shared_data, tmp_path / f"stack {stack}", wanted)
         own = FeatureStore(tmp_path / f"store {stack}")
         import_features(open_dataset(ucf.data), ucf.features, own)
@@ -121,7 +121,7 @@ import_features(open_dataset(data), Path(features), FeatureStore(Path(store)), p
 def test_a_killed_import_leaves_no_partial_files(
     shared_data: Path, tmp_path: Path, store: FeatureStore
 ) -> None:
-    wanted = Wanted(scale=1.0, videos=4)
+    wanted = GeneratorOptions(scale=1.0, videos=4)
     ucf = made_up("ucf_crime", shared_data, tmp_path / "made", wanted)
     words = [sys.executable, "-c", CHILD, ucf.data, str(ucf.features), str(store.root)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
@@ -170,7 +170,7 @@ def test_impossible_requests_are_refused(
         attach_features(ped2, store, xd.features)
     with pytest.raises(UsageError, match="ped2 has no published features"):
         import_features(ped2, xd.features, store)
-    with pytest.raises(UsageError, match="say --features DIR"):
+    with pytest.raises(UsageError, match="--sound needs --features DIR"):
         attach_features(open_dataset(xd.data), store, None, xd.sound)
     (tmp_path / "empty").mkdir()
     for act in (

@@ -1,26 +1,24 @@
-"""The example of docs/extend_parts/method.md is a method, and passes the tests of every method."""
+"""The example of docs/extend.md is a method, and passes the tests of every method."""
 
 from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from oddframe.methods import registry
 from oddframe.methods.base import AnyMethod
+from tests.conftest import extend_section
 from tests.methods import test_behaviour as behaviour
 from tests.methods.planted import Small
-
-PAGE = Path(__file__).parents[2] / "docs" / "extend_parts" / "method.md"
 
 
 @pytest.fixture
 def method(monkeypatch: pytest.MonkeyPatch) -> AnyMethod:
     """The example, registered by the line that the page gives."""
-    text = PAGE.read_text()
+    text = extend_section("A method")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(code.splitlines()) <= 40
     ((name, path),) = re.findall(r'^    "(\w+)": "([\w.]+:\w+)",$', text, re.MULTILINE)

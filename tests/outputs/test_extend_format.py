@@ -18,16 +18,13 @@ from oddframe.outputs import registry
 from oddframe.outputs.registry import OutputFormat, format_names, register_format
 from oddframe.outputs.scores.json_file import read_score_file
 from oddframe.outputs.write import find_wrong_files
-from tests.conftest import ROOT
-
-PAGES = (ROOT / "docs" / "extend.md", ROOT / "docs" / "extend_parts" / "output_format.md")
+from tests.conftest import extend_section
 
 
 @pytest.fixture
 def srt(monkeypatch: pytest.MonkeyPatch) -> OutputFormat:
     """The documented format, in the registry."""
-    page = next(path.read_text(encoding="utf-8") for path in PAGES if path.is_file())
-    section = page[page.index("# An output format") :]
+    section = extend_section("An output format")
     code, line = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[:2]
     assert code.count("\n") <= 40
     monkeypatch.setattr(registry, "_FORMATS", dict(registry._FORMATS))

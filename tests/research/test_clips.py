@@ -1,4 +1,4 @@
-"""Spliced videos: exact labels, times that fit, the same seed the same videos."""
+"""Spliced videos: exact labels and times, and equal videos for equal seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULE = SpliceRule(normal_videos=4, abnormal_videos=6)
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000))
-def test_videos_are_what_the_rule_says(seed):
+def test_videos_follow_the_rule(seed):
     videos = splice(CLIPS, RULE, seed)
     assert [video.abnormal for video in videos] == [False] * 4 + [True] * 6
     for video in videos:
@@ -69,7 +69,7 @@ def test_missing_classes_and_wrong_scores_are_refused():
         SplicedVideo(CLIPS[:2]).track(np.zeros(1))
 
 
-def test_training_sees_its_own_views():
+def test_training_reads_its_own_views():
     few = [replace(clip, other_views=(clip.array[0], clip.array[0, ::2])) for clip in CLIPS[:4:2]]
     video = SplicedVideo(tuple(few))
     whole, sparse = video.views
@@ -78,7 +78,7 @@ def test_training_sees_its_own_views():
 
 
 @pytest.mark.parametrize("tiled", [False, True])
-def test_videos_of_one_length_keep_what_is_odd(tiled):
+def test_trimmed_videos_keep_their_abnormal_clips(tiled):
     rng = np.random.default_rng(1)
     clips = []
     for number in range(24):

@@ -35,7 +35,7 @@ from oddframe.timeline import Timebase
 from oddframe.training.config import SearchSection, TrainConfig, parse_config, read_config
 from oddframe.training.config_files import shipped_config
 from oddframe.training.data.features import Extractor
-from tests.datasets.generated import Wanted, made_up
+from tests.datasets.generated import GeneratorOptions, made_up
 
 TINY = {"hidden": 8, "heads": 2, "head_dim": 4, "anomaly_slots": 16, "normal_slots": 16}
 SPLICES = SpliceRule((4, 6), (1, 2), 5, 5)
@@ -141,7 +141,7 @@ def test_file_properties_tell_the_classes_apart(shared_data):
 
 
 @pytest.mark.slow
-def test_the_whole_table(shared_data):
+def test_a_table_has_all_rows_and_differences(shared_data):
     root = shared_data / "surveillance_fight"
     dataset, clips = read_surveillance_fight(root), fight_clips(root)
     protocol = BenchmarkProtocol(Folds(2), 1, "spliced", SPLICES, SPLICES)
@@ -168,7 +168,9 @@ def test_benchmarks_use_the_same_features_on_every_machine(
 def test_one_video_without_features_is_named_and_the_others_are_counted(
     shared_data: Path, tmp_path: Path
 ) -> None:
-    made = made_up("ucf_crime", shared_data, tmp_path, Wanted(scale=0.01, videos=2, dim=16))
+    made = made_up(
+        "ucf_crime", shared_data, tmp_path, GeneratorOptions(scale=0.01, videos=2, dim=16)
+    )
     for path in sorted(made.features.rglob("*__0.npy"))[1:]:
         path.unlink()
     dataset = attach_features(

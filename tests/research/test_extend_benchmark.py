@@ -1,4 +1,4 @@
-"""The example of a new benchmark in docs/extend_parts/benchmark.md works as it stands there."""
+"""The example of a new benchmark in docs/extend.md works as it stands there."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from oddframe.research.grid import GridPlan, run_grid
 from oddframe.research.reports.table_text import to_markdown
 from oddframe.research.reproduce.results import collect_table, table_tasks
 from oddframe.research.reproduce.tables import table_spec
-from tests.conftest import ROOT
+from tests.conftest import extend_section
 from tests.research.tiny import tiny_dataset, tiny_session
 
-TEXT = (ROOT / "docs" / "extend_parts" / "benchmark.md").read_text()
+TEXT = extend_section("A benchmark")
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_several_methods_over_one_video(joined: SplicedVideo, tmp_path: Path) ->
     assert again.read_bytes() == svg.read_bytes()
 
 
-def test_several_videos_stand_in_two_columns(joined: SplicedVideo, tmp_path: Path) -> None:
+def test_several_videos_are_in_two_columns(joined: SplicedVideo, tmp_path: Path) -> None:
     for count, rows in ((2, 1), (3, 2)):
         png = tmp_path / f"{count}.png"
         shown = [curves(joined, f"joined {i}") for i in range(count)]
@@ -79,7 +79,7 @@ def test_without_the_video_there_are_no_key_frames(joined: SplicedVideo, tmp_pat
         assert without.height < 0.75 * with_them.height  # No empty space in their place.
 
 
-def test_key_frames_are_those_of_their_moments(joined: SplicedVideo, clip: Path) -> None:
+def test_key_frames_are_those_of_the_highlights(joined: SplicedVideo, clip: Path) -> None:
     second = float(joined.starts_s[1])
     moment = Highlight(second + 10 / 25, True)
     shown = read_clip_frames(joined, [moment, Highlight(0.5, False)])
@@ -96,7 +96,7 @@ def test_key_frames_of_a_clip_that_was_cut(joined: SplicedVideo, clip: Path) -> 
     assert np.abs(shown[moment].astype(int) - frames[15]).max() <= 1
 
 
-def test_videos_of_features_lie_elsewhere(joined: SplicedVideo, clip: Path) -> None:
+def test_videos_of_features_are_in_another_folder(joined: SplicedVideo, clip: Path) -> None:
     features = SplicedVideo((replace(joined.clips[1], name=f"features/{clip.stem}.npy"),))
     moment = Highlight(0.2, True)
     assert read_clip_frames(features, [moment]) == {}
@@ -111,7 +111,7 @@ def analysis(odd: int = 30) -> MemoryAnalysis:
     return MemoryAnalysis(lengths, kinds, lengths[::10], kinds[::10], usage, 100.0)
 
 
-def test_lengths_and_slots(tmp_path: Path) -> None:
+def test_norms_and_slots(tmp_path: Path) -> None:
     found = analysis()
     write_memory_figure(found, "UR-DMU on ped2", tmp_path / "a.png", tmp_path / "a.svg")
     assert like(tmp_path / "a.png", picture.GREEN_RGB, 60).sum() > 5000
@@ -120,11 +120,11 @@ def test_lengths_and_slots(tmp_path: Path) -> None:
     edges = np.asarray(Image.open(tmp_path / "a.png").convert("L"))[:, [0, -1]]
     assert edges.min() > 250  # No label runs out of the picture.
     told = str(found)
-    assert "30 odd snippets" in told
-    assert "AUC 100.0" in told
+    assert "30 abnormal snippets" in told
+    assert told.endswith("as a score: 100.0")
 
 
-def test_one_kind_of_snippet_alone(tmp_path: Path) -> None:
+def test_snippets_of_one_class(tmp_path: Path) -> None:
     found = analysis(odd=0)
     write_memory_figure(found, "calm", tmp_path / "a.png", tmp_path / "a.svg")
-    assert str(found) == "only one kind of snippet in these videos"
+    assert str(found) == "these videos have snippets of one class only"

@@ -66,7 +66,7 @@ def test_a_stopped_grid_goes_on(tmp_path: Path) -> None:
     assert third.names == [tasks[0].name]
 
 
-def test_a_damaged_record_is_made_anew(tmp_path: Path) -> None:
+def test_a_training_with_a_damaged_record_is_repeated(tmp_path: Path) -> None:
     session = tiny_session(tmp_path, seeds=1)
     tasks = run(session, Seen())
     record_path(tasks[1], session.setting).write_text('{"kind": "half a')

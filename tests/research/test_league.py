@@ -108,7 +108,7 @@ def test_methods_share_the_recipe_except_for_their_own_part() -> None:
     assert (small.hidden, small.shortcut) == (128, True)  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="there is no method"):
         list_competitors(config, ["rtfn"])
-    with pytest.raises(UsageError, match="hasan looks at frames, and this benchmark has only"):
+    with pytest.raises(UsageError, match="hasan reads frames, and this benchmark has only"):
         list_competitors(config, ["linear", "hasan"], frames=False)
 
 
@@ -144,7 +144,7 @@ def test_a_killed_league_trains_nothing_twice(session: Session, tmp_path: Path) 
     assert seen == [(row.title, repeat) for repeat in (0, 1) for row in rows]
 
 
-def test_a_record_alone_is_enough_to_go_on(session: Session, tmp_path: Path) -> None:
+def test_the_record_alone_is_enough_to_go_on(session: Session, tmp_path: Path) -> None:
     rows = planted(session)
     found = run(session, rows[1:])
     write_league(tmp_path / "league.json", found)

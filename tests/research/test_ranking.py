@@ -1,4 +1,4 @@
-"""Ranks, Friedman's test and Nemenyi's critical difference against values worked out by hand."""
+"""Ranks, Friedman's test and Nemenyi's critical difference, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAN = float("nan")
     ("methods", "q"),
     [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (6, 2.850), (8, 3.031), (10, 3.164)],
 )
-def test_the_studentised_range_is_that_of_the_table(methods: int, q: float) -> None:
+def test_the_studentised_range_equals_the_table(methods: int, q: float) -> None:
     # The paper's 2.343 for three is cut, not rounded: it is 2.34370.
     assert studentised_range(0.95, methods) / math.sqrt(2) == pytest.approx(q, abs=1e-3)
 
@@ -50,7 +50,7 @@ def test_ranks_and_statistic_by_hand() -> None:
 
 
 @pytest.mark.parametrize("levels", [2, 4, 1000])
-def test_the_statistic_is_scipys_with_ties_and_without(levels: int) -> None:
+def test_the_statistic_equals_scipy_with_and_without_ties(levels: int) -> None:
     values = np.random.default_rng(levels).integers(levels, size=(5, 9)).astype(float)
     found = rank_blocks({f"m{i}": row.tolist() for i, row in enumerate(values)})
     expected = friedmanchisquare(*values)
@@ -79,7 +79,7 @@ def test_cliques_are_the_longest_runs_within_the_critical_difference() -> None:
     assert found.cliques() == ((0, 1), (1, 3))
 
 
-def test_each_group_counts_alike_however_many_blocks_it_has() -> None:
+def test_groups_count_equally_however_many_blocks_they_have() -> None:
     # "a" wins all ten blocks of one data set, "b" both of two others.
     values = {"a": [2.0] * 10 + [1.0] * 2, "b": [1.0] * 10 + [2.0] * 2}
     pooled = rank_blocks(values)
@@ -98,7 +98,7 @@ def test_each_group_counts_alike_however_many_blocks_it_has() -> None:
     assert found.rank("c") is None
 
 
-def test_as_many_blocks_in_each_group_are_as_good_as_no_groups() -> None:
+def test_groups_of_equal_size_change_nothing() -> None:
     values = np.random.default_rng(0).normal(size=(4, 6))
     rows = {f"m{i}": row.tolist() for i, row in enumerate(values)}
     alike, plain = rank_blocks(rows, ["x", "y"] * 3), rank_blocks(rows)
@@ -108,7 +108,7 @@ def test_as_many_blocks_in_each_group_are_as_good_as_no_groups() -> None:
     )
 
 
-def test_of_methods_that_are_alike_the_test_tells_few_apart_whatever_the_weights() -> None:
+def test_equal_methods_are_rarely_distinguished_whatever_the_weights() -> None:
     rng = np.random.default_rng(0)
     groups = [name for name, n in (("a", 10), ("b", 5), ("c", 5), ("d", 3)) for _ in range(n)]
     low = far = 0
@@ -123,7 +123,7 @@ def test_of_methods_that_are_alike_the_test_tells_few_apart_whatever_the_weights
 
 @settings(max_examples=20)
 @given(st.integers(2, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
-def test_ranks_share_what_there_is(methods: int, blocks: int, seed: int) -> None:
+def test_the_sum_of_the_ranks_is_fixed(methods: int, blocks: int, seed: int) -> None:
     values = np.random.default_rng(seed).integers(4, size=(methods, blocks)).astype(float)
     found = rank_blocks({f"m{i}": row.tolist() for i, row in enumerate(values)})
     assert sum(found.ranks) == pytest.approx(methods * (methods + 1) / 2)

@@ -14,12 +14,14 @@ from oddframe.research.clips import BenchmarkClip
 from oddframe.research.grid import resident_bytes
 from oddframe.research.grid_task import GridTask, train_task
 from oddframe.research.session import Session, prepare_session
-from tests.datasets.generated import Wanted, made_up
+from tests.datasets.generated import GeneratorOptions, made_up
 from tests.research.tiny import tiny_config
 
 
 def session_of(shared_data: Path, folder: Path) -> Session:
-    made = made_up("ucf_crime", shared_data, folder / "made", Wanted(scale=0.05, videos=3, dim=12))
+    made = made_up(
+        "ucf_crime", shared_data, folder / "made", GeneratorOptions(scale=0.05, videos=3, dim=12)
+    )
     dataset = attach_features(
         open_dataset(made.data), FeatureStore(folder / "store"), made.features
     )

@@ -1,4 +1,4 @@
-"""What is trained for which row, and what was published beside it."""
+"""The configuration and the published figures of each row of a table."""
 
 from __future__ import annotations
 
@@ -98,10 +98,12 @@ def test_comparisons_have_published_rows_and_ours() -> None:
         ("table9", "ped2", tiny_config(), "there is no table 'table9'"),
         ("table1", "xd_violence", tiny_config(), "xd_violence is in table2"),
         ("table2", "ucf_crime", tiny_config(), "ucf_crime is in table1"),
-        ("table3", "ped2", with_method(TrainConfig(), "linear"), "is of UR-DMU"),
+        ("table3", "ped2", with_method(TrainConfig(), "linear"), "is about UR-DMU"),
     ],
 )
-def test_what_cannot_be(name: str, dataset: str, config: TrainConfig, words: str) -> None:
+def test_impossible_tables_are_refused(
+    name: str, dataset: str, config: TrainConfig, words: str
+) -> None:
     with pytest.raises(UsageError, match=words):
         table_spec(name, dataset, config)
 
@@ -132,7 +134,7 @@ def test_an_unknown_configuration_is_named() -> None:
         shipped_config("ped3")
 
 
-def test_published_figures_are_those_that_were_collected(shared_data: Path) -> None:
+def test_published_figures_equal_the_collected_ones(shared_data: Path) -> None:
     theirs = json.loads((shared_data.parent / "spec" / "published_results.json").read_text())
     tables = load_published().tables
     ours = [[*row.labels, row.figures["ucf_auc"]] for row in tables["table1"].rows]

@@ -1,4 +1,4 @@
-"""A data set of a few generated feature files under a published one's name, and a tiny UR-DMU."""
+"""A few generated feature files under the name of a published data set, and a tiny UR-DMU."""
 
 from __future__ import annotations
 

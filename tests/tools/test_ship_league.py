@@ -1,4 +1,4 @@
-"""What comes with oddframe of its league is what the league's records say."""
+"""The figures and the table of the league equal its records."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from oddframe.research.reports.league_text import league_markdown
 from tools.ship_league import RECORDS, SHIPPED, TABLE, shipped_results_json
 
 
-def test_what_is_shipped_is_what_the_records_say() -> None:
+def test_the_shipped_figures_equal_the_records() -> None:
     assert SHIPPED.read_text() == shipped_results_json(read_leagues(RECORDS))
 
 
-def test_the_table_is_what_the_records_say() -> None:
+def test_the_table_equals_the_records() -> None:
     leagues, rates = read_leagues(RECORDS), read_rates(RECORDS / "rates.json")
     text = league_markdown(leagues, rank_leagues(leagues), "league_ranks.png", rates)
     assert TABLE.read_text() == text
@@ -27,7 +27,7 @@ def test_the_table_is_what_the_records_say() -> None:
     assert "ahead of all 16 published methods" in take_home
 
 
-def test_each_benchmark_counts_alike_in_the_ranks() -> None:
+def test_benchmarks_count_equally_in_the_ranks() -> None:
     """Ped2 has ten of the 23 trainings; counted so, the linear baseline is behind."""
     stands = rank_leagues(read_leagues(RECORDS))
     assert stands.ranking is not None
@@ -50,7 +50,7 @@ def test_inverted_trainings_are_named() -> None:
     )
 
 
-def test_means_are_those_of_the_trainings() -> None:
+def test_means_are_over_the_trainings() -> None:
     """On equal terms: of the draws and folds that a row without further repeats has."""
     leagues = read_leagues(RECORDS)
     assert leagues

@@ -97,7 +97,7 @@ def calibrate_command(
             by_camera=each,
             out=out,
             profile=profile.value,
-            rule_changes=RuleChanges(release, smooth, min_length, gap),
+            rule=RuleChanges(release, smooth, min_length, gap),
             mask=mask,
             store=store,
             device=device.value,

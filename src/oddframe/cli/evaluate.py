@@ -105,7 +105,7 @@ def evaluate_command(
             protocol=protocol.value,
             profile=profile.value,
             threshold=threshold,
-            rule_changes=RuleChanges(release, smooth, min_length, gap),
+            rule=RuleChanges(release, smooth, min_length, gap),
             out=out,
             features=features or None,
             audio_features=sound,

@@ -14,7 +14,7 @@ from oddframe.cli.options import STORE_DEFAULT, DebugOption, JsonOption, QuietOp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from oddframe.features.store.collection import Difference
+    from oddframe.features.store.compare import Difference
 
 FEATURES_EXAMPLE = (
     "Example: oddframe features ls    or: oddframe features diff .oddframe/features published/"
@@ -52,8 +52,7 @@ def list_command(
     """List the kinds of features in a store, or the videos of one kind."""
     import json
 
-    from oddframe.features.store.collection import choose_spec
-    from oddframe.features.store.index import open_index
+    from oddframe.features.store.index import choose_spec, open_index
     from oddframe.features.store.manifest import read_video_names
 
     index = open_index(store)

@@ -48,19 +48,24 @@ def league(
         bool,
         typer.Option(
             "--choose-rates",
-            help="Try learning rates on validation recordings, and rank nothing: OUT/rates.json "
-            "is what a league into the same --out takes.",
+            help="Try learning rates on validation recordings instead of ranking methods; a league "
+            "with the same --out uses OUT/rates.json.",
         ),
     ] = False,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     out: Annotated[
-        Path, typer.Option(help="Trainings, and a record of each benchmark; a table of all.")
+        Path,
+        typer.Option(
+            help="Folder of the trainings, a record of each benchmark, and a table of all."
+        ),
     ] = Path("league"),
     table: Annotated[
         Path | None,
-        typer.Option(help="Where the table goes; default: OUT/LEAGUE.md.", show_default=False),
+        typer.Option(
+            help="Markdown file of the table; default: OUT/LEAGUE.md.", show_default=False
+        ),
     ] = None,
     config: ConfigOption = "",
     store: StoreOption = STORE_DEFAULT,
@@ -70,9 +75,9 @@ def league(
 ) -> None:
     """Train every method on the same draws, seeds, features and bags, and rank them.
 
-    Each training is written down when it is done; the same command goes on after it was killed.
-    Figures are those of the last step. Benchmarks are run one after the other into one --out, and
-    LEAGUE.md is of all that are there.
+    Each training is recorded when it is done, and the same command resumes after it was killed.
+    Figures are those of the last step. Run several benchmarks with the same --out: LEAGUE.md has
+    all of them.
     """
     from oddframe.datasets.registry import open_dataset
     from oddframe.research.leaderboard import league as runner

@@ -1,4 +1,4 @@
-"""``oddframe reproduce``: the paper's tables and figures, ours beside what was published."""
+"""``oddframe reproduce``: the paper's tables and figures, beside the published figures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def reproduce(
     data: DataOption,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where results go; default: reproduce/DATASET.", show_default=False),
+        typer.Option(help="Folder of the results; default: reproduce/DATASET.", show_default=False),
     ] = None,
     seeds: SeedsOption = None,
     jobs: JobsOption = 1,
@@ -61,20 +61,20 @@ def reproduce(
         bool,
         typer.Option(
             "--best-on-test",
-            help="Show the best step on the test set, too, as published figures are chosen.",
+            help="Show the best step on the test set, too, as published figures do.",
         ),
     ] = False,
     methods: MethodsOption = "",
     video: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of figures 1 and 4: a test video by name; again for more.", show_default=False
+            help="For figures 1 and 4: name of a test video; repeat for more.", show_default=False
         ),
     ] = None,
     frames: Annotated[
         Path | None,
         typer.Option(
-            help="Of figures 1 and 4: where videos lie of a data set of features.",
+            help="For figures 1 and 4: folder of the videos of a data set of features.",
             show_default=False,
         ),
     ] = None,
@@ -87,10 +87,10 @@ def reproduce(
     quiet: QuietOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Run a table of the UR-DMU paper on a data set: our figures beside the published ones.
+    """Run tables of the UR-DMU paper on a data set, and show the published figures beside.
 
-    Figures are those of the last step. Each training is written down when it is done, so a grid
-    that was stopped goes on; rows of several tables that are the same are trained once. Writes
+    Figures are those of the last step. Each training is recorded when it is done, so the same
+    command resumes after it was stopped; equal rows of several tables are trained once. Writes
     TABLE.md, .tex, .csv, .html and .json into --out; oddframe report show says what was run.
     """
     import shlex

@@ -145,7 +145,7 @@ def score_command(
             raise_errors=debug,
             progress=item_bar(bar),
             on_outcome=show_outcome,
-            on_message=show_message,
+            message=show_message,
         )
     if summary.index_error is not None:
         print_note(printable(str(summary.index_error)))

@@ -17,9 +17,8 @@ from oddframe.features.extraction.file_layout import (
     write_feature_files,
 )
 from oddframe.features.spec import Features
-from oddframe.features.store.collection import choose_spec
 from oddframe.features.store.imports import StoredFeatures
-from oddframe.features.store.index import open_index
+from oddframe.features.store.index import choose_spec, open_index
 from oddframe.features.store.manifest import read_video_names
 
 ExportFormat = Literal["npy", "safetensors", "parquet"]

@@ -312,6 +312,8 @@ def load_benchmark_features(
     """
     specs = (config.profiles()[profile], *config.training_views().values())
     requests = [FeatureRequest(video, specs) for video in dataset.videos]
+    if requests:
+        progress(0, len(requests), dataset.videos[0].path.name)
     found, failed = load_features(requests, extractor, jobs, progress, message)
     if failed:
         first, others = next(iter(failed.values())), len(failed) - 1

@@ -110,7 +110,7 @@ def plan_grid(
     if processes < jobs:
         about += f"; {jobs} were asked for"
     if free and needed > free:
-        about += "; beware, not even one may fit"
+        about += "; warning: not even one may fit"
     return GridPlan(processes, threads, about)
 
 
@@ -208,8 +208,8 @@ def _completed(
             yield futures[future], future.result()
     except BrokenProcessPool:
         raise OddframeError(
-            "a process of the grid died, most likely for want of memory; what was finished is "
-            "kept: give the command again with fewer --jobs"
+            "a process of the grid died, most likely for lack of memory; finished trainings are "
+            "kept: run the command again with fewer --jobs"
         ) from None
 
 

@@ -68,7 +68,7 @@ class ClusterRun:
             request: What to extract; its ``store`` and ``out`` are ignored.
             limits: Memory and seconds that a video may take on a machine.
             jobs: Videos at the same time on all machines; None: as many as fit.
-            tracker: Told how many videos have been looked up.
+            tracker: Gets the number of videos that have been inspected.
             message: Called with lines about the run, such as work that was lost.
 
         Raises:

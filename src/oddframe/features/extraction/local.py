@@ -38,7 +38,7 @@ def extract_locally(
         request: What to extract.
         limits: Memory besides the networks and seconds without a frame that a video may take.
         jobs: Videos at the same time.
-        tracker: Told about the videos that are being decoded.
+        tracker: Gets the progress of the videos that are being decoded.
         message: Called with a line if the run waits for another process.
     """
     processes = max(1, min(jobs, len(videos)))

@@ -56,7 +56,7 @@ class ManifestRecorder:
         return result
 
     def _with_remarks(self, entry: ManifestEntry) -> ManifestEntry:
-        """Features that were in the store were not made now: damage found back then still holds."""
+        """Add the damage and notes of the earlier extraction to an entry of stored features."""
         old = self._remarks.get((entry.sha256, entry.spec))
         if old is None or entry.reason or _has_remarks(entry):
             return entry

@@ -1,22 +1,71 @@
-"""Compares the features of the same videos in two stores or folders of feature files."""
+"""Compare the features of the same videos in two stores or folders of feature files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from oddframe._utils.file_names import unique_stems
+from oddframe._utils.files import is_dir
 from oddframe.errors import InputError
-from oddframe.features.store.collection import (
-    Difference,
-    SharedVideos,
-    compare_shared,
-    find_shared,
-    is_comparable,
-    open_collection,
-    specs_to_compare,
-)
+from oddframe.features.formats.npy import crops_first, map_npy, to_float
+from oddframe.features.lazy_array import AnyFeatures, CropArray, CropFeatures
+from oddframe.features.store.imports import StoredFeatures
+from oddframe.features.store.index import choose_spec, is_store, open_index
+from oddframe.features.store.manifest import read_video_names
+
+# Opens features (C, T, D), whose crops may be read on access.
+_Reader = Callable[[], AnyFeatures]
+
+_CROP = re.compile(r"(.+)__(\d+)")
+_ROWS = 4096  # Rows in memory at once.
+
+
+@dataclass(frozen=True)
+class SharedVideos:
+    """Which videos two collections share.
+
+    Attributes:
+        common: Names or hashes of the videos that both have.
+        only_a: Those that the second lacks.
+        only_b: Those that the first lacks.
+        by_content: Whether videos were matched by the hash of their content, not by name.
+    """
+
+    common: tuple[str, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    by_content: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two features of one video differ; the names of the fields are the command line's JSON.
+
+    Attributes:
+        name: Of the video.
+        crops: Number of crops that were compared.
+        rows: Number of rows of each crop that were compared.
+        cosine: Mean cosine between corresponding rows.
+        least_cosine: Smallest cosine between corresponding rows.
+        largest: Largest absolute difference between corresponding numbers.
+        note: What could not be compared; "": everything was.
+    """
+
+    name: str
+    crops: int
+    rows: int
+    cosine: float
+    least_cosine: float
+    largest: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,12 +99,11 @@ def compare_features_in(a: Path, b: Path, spec: str | None = None) -> Iterator[C
         InputError: they have no video, or no features of one dimension, in common.
         UsageError: ``spec`` does not choose a spec.
     """
-    pairs, compared = specs_to_compare(a, b, spec), 0
+    pairs, compared = _specs_to_compare(a, b, spec), 0
     for first, second in pairs:
-        ours = open_collection(a, first, unique_stems)
-        theirs = open_collection(b, second, unique_stems)
-        shared = find_shared(ours, theirs)
-        if len(pairs) > 1 and not is_comparable(ours, theirs, shared):
+        ours, theirs = _open_collection(a, first), _open_collection(b, second)
+        shared = _find_shared(ours, theirs)
+        if len(pairs) > 1 and not _is_comparable(ours, theirs, shared):
             continue
         compared += 1
         if not shared.common:
@@ -65,6 +113,201 @@ def compare_features_in(a: Path, b: Path, spec: str | None = None) -> Iterator[C
                 f"{(shared.only_b or ('none',))[0]}"
             )
         name = first or second if len(pairs) > 1 else None
-        yield Comparison(name, shared, compare_shared(ours, theirs, shared))
+        yield Comparison(name, shared, _compare_shared(ours, theirs, shared))
     if not compared:
         raise InputError(f"{a} and {b} have no video in common with features of one length")
+
+
+def _specs_to_compare(a: Path, b: Path, start: str | None) -> list[tuple[str | None, str | None]]:
+    """Choose which specs of two stores or folders are compared, as pairs of starts of hashes.
+
+    Args:
+        a: A store, or a folder of feature files.
+        b: Another one.
+        start: ``A:B``: the start of a hash in each. ``A``: in each store that has such a spec; a
+            store with a single other spec takes part with that. None: the only spec of each; if
+            there are several, every spec that both stores have, or every spec of the store if the
+            other is a folder.
+    """
+    if start is not None and ":" in start:
+        first, second = start.split(":", 1)
+        return [(first or None, second or None)]
+    ours, theirs = (
+        [each.hash for each in open_index(root).specs()] if is_store(root) else []
+        for root in (a, b)
+    )
+    if start is None:
+        common = [spec for spec in ours if spec in theirs]
+        several = len(ours) > 1 or len(theirs) > 1
+        if several and not is_store(a):
+            return [(None, spec) for spec in theirs]
+        if several and not is_store(b):
+            return [(spec, None) for spec in ours]
+        return [(spec, spec) for spec in common] if several and common else [(None, None)]
+    matches = [any(spec.startswith(start) for spec in specs) for specs in (ours, theirs)]
+    chosen = [
+        None if any(matches) and not match and len(specs) == 1 else start
+        for match, specs in zip(matches, (ours, theirs), strict=True)
+    ]
+    return [(chosen[0], chosen[1])]
+
+
+def _find_shared(a: _Collection, b: _Collection) -> SharedVideos:
+    """Match the videos of two collections: by content if they share a hash, else by name."""
+    by_content = bool(a.by_content.keys() & b.by_content.keys())
+    ours, theirs = (a.by_content, b.by_content) if by_content else (a.by_name, b.by_name)
+    return SharedVideos(
+        tuple(sorted(ours.keys() & theirs.keys())),
+        tuple(sorted(ours.keys() - theirs.keys())),
+        tuple(sorted(theirs.keys() - ours.keys())),
+        by_content,
+    )
+
+
+def _is_comparable(a: _Collection, b: _Collection, shared: SharedVideos) -> bool:
+    """Whether both have a common video, and the features of the first one have the same length.
+
+    Raises:
+        InputError: the features cannot be read.
+    """
+    ours, theirs = _matched_readers(a, b, shared)
+    return any(ours[key]().shape[2] == theirs[key]().shape[2] for key in shared.common[:1])
+
+
+def _compare_shared(
+    a: _Collection, b: _Collection, shared: SharedVideos
+) -> Iterator[Difference | InputError]:
+    """Compare the features of each common video; yields the error if that is not possible."""
+    ours, theirs = _matched_readers(a, b, shared)
+    names = {}
+    if shared.by_content:
+        names = {id(reader): name for name, reader in a.by_name.items()}
+    for key in shared.common:
+        try:
+            yield _compare_features(names.get(id(ours[key]), key), ours[key](), theirs[key]())
+        except InputError as error:
+            yield error
+
+
+def _matched_readers(
+    a: _Collection, b: _Collection, shared: SharedVideos
+) -> tuple[Mapping[str, _Reader], Mapping[str, _Reader]]:
+    return (a.by_content, b.by_content) if shared.by_content else (a.by_name, b.by_name)
+
+
+def _compare_features(name: str, a: AnyFeatures, b: AnyFeatures) -> Difference:
+    """Compare two features (C, T, D) of a video; surplus crops and rows of either are ignored.
+
+    Raises:
+        InputError: they are of different length D.
+    """
+    if a.shape[2] != b.shape[2]:
+        raise InputError(f"{name}: features of length {a.shape[2]} and of {b.shape[2]}")
+    crops, rows = min(a.shape[0], b.shape[0]), min(a.shape[1], b.shape[1])
+    notes = [
+        f"{ours} and {theirs} {axis}"
+        for ours, theirs, axis in zip(a.shape, b.shape, ("crops", "rows"), strict=False)
+        if ours != theirs
+    ]
+    total, smallest, largest = 0.0, 1.0, 0.0
+    for number in range(crops):
+        ours, theirs = a[number], b[number]
+        for start in range(0, rows, _ROWS):
+            stop = min(rows, start + _ROWS)
+            x, y = (np.asarray(crop[start:stop], np.float64) for crop in (ours, theirs))
+            cosines = _cosines(x, y)
+            total += float(cosines.sum())
+            smallest = min(smallest, float(cosines.min()))
+            largest = max(largest, float(np.abs(x - y).max()))
+    mean = total / (crops * rows)
+    return Difference(name, crops, rows, mean, smallest, largest, ", ".join(notes))
+
+
+def _cosines(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosines (T,) between the rows of (T, D); 1 between equal rows, also of zeros."""
+    scale = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    cosines: NDArray[np.float64] = (x * y).sum(axis=1) / np.where(scale > 0, scale, 1.0)
+    return np.where((x == y).all(axis=1), 1.0, cosines)
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """Features of many videos.
+
+    Attributes:
+        root: The store or folder.
+        by_name: Readers by the name of the video.
+        by_content: Readers by the sha256 of the video, if that is known.
+    """
+
+    root: Path
+    by_name: Mapping[str, _Reader]
+    by_content: Mapping[str, _Reader] = field(default_factory=dict)
+
+
+def _open_collection(root: Path, spec: str | None) -> _Collection:
+    """Open a store, or a folder of feature files.
+
+    In a folder, ``NAME__0.npy``, ``NAME__1.npy`` ... are the crops of a video, and ``NAME.npy`` or
+    ``NAME.safetensors`` is a file with all crops.
+
+    Args:
+        root: The store or folder.
+        spec: Start of the hash of a spec, for a store with several specs.
+
+    Raises:
+        InputError: there are no features at ``root``.
+        UsageError: the store has several specs and none was chosen.
+    """
+    return _open_store(root, spec) if is_store(root) else _open_folder(root)
+
+
+def _open_store(root: Path, spec: str | None) -> _Collection:
+    index = open_index(root)
+    chosen = choose_spec(root, index.specs(), spec)
+    by_content = {
+        entry.content: partial(_open_file, root / entry.file) for entry in index.all(chosen.hash)
+    }
+    paths = {sha: path for sha, path in read_video_names(root).items() if sha in by_content}
+    names = dict(zip(paths, unique_stems(list(paths.values())), strict=True))
+    by_name = {names.get(sha, sha): reader for sha, reader in by_content.items()}
+    return _Collection(root, by_name, by_content)
+
+
+def _open_folder(root: Path) -> _Collection:
+    if not is_dir(root):
+        raise InputError(f"{root}: no such folder of features")
+    crops: defaultdict[str, dict[int, Path]] = defaultdict(dict)
+    readers: dict[str, _Reader] = {}
+    for path in sorted(root.rglob("*.npy")):
+        if match := _CROP.fullmatch(path.stem):
+            crops[match[1]][int(match[2])] = path
+        else:
+            readers[path.stem] = partial(_open_npy, path)
+    for path in sorted(root.rglob("*.safetensors")):
+        readers[path.stem] = partial(_open_file, path)
+    for name, files in crops.items():
+        readers[name] = partial(_open_crops, tuple(files[number] for number in sorted(files)))
+    if not readers:
+        raise InputError(f"{root}: neither a store nor a folder of feature files (.npy)")
+    return _Collection(root, readers)
+
+
+def _open_file(path: Path) -> AnyFeatures:
+    return StoredFeatures(path).open_checked().array
+
+
+def _open_npy(path: Path) -> AnyFeatures:
+    return to_float(crops_first(path, map_npy(path)))
+
+
+def _open_crops(files: tuple[Path, ...]) -> AnyFeatures:
+    first = _map_crop(files, 0)
+    return CropArray((len(files), *first.shape), first.dtype, partial(_map_crop, files), files)
+
+
+def _map_crop(files: tuple[Path, ...], number: int) -> CropFeatures:
+    crop = map_npy(files[number])
+    if crop.ndim != 2:
+        raise InputError(f"{files[number]}: a crop is (T, D), this has {crop.ndim} axes")
+    return to_float(crop)

@@ -17,7 +17,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from oddframe._utils.files import is_dir, is_file
-from oddframe.errors import InputError, OddframeError
+from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.formats.feature_file import read_feature_header
 from oddframe.features.spec import FeatureSpec
 
@@ -129,6 +129,23 @@ class SpecSummary:
     videos: int
     snippets: int
     bytes: int
+
+
+def choose_spec(root: Path, specs: Sequence[SpecSummary], start: str | None) -> SpecSummary:
+    """Choose a spec of a store by the start of its hash; None: the only one.
+
+    Raises:
+        InputError: the store is empty.
+        UsageError: no spec or several specs match.
+    """
+    if not specs:
+        raise InputError(f"{root}: no features in this store")
+    matching = [each for each in specs if each.hash.startswith(start or "")]
+    if len(matching) == 1:
+        return matching[0]
+    known = ", ".join(f"{each.hash} ({each.spec.backbone})" for each in specs)
+    problem = "several kinds of features" if start is None else f"--spec {start} is not one of them"
+    raise UsageError(f"{root}: {problem}; choose one with --spec: {known}")
 
 
 class Index:

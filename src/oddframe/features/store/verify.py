@@ -11,8 +11,7 @@ from pathlib import Path
 from oddframe._utils.progress import ProgressCallback, ignore_progress
 from oddframe.errors import InputError
 from oddframe.features.formats.feature_file import read_features
-from oddframe.features.store.collection import choose_spec
-from oddframe.features.store.index import Index, SpecSummary, open_index
+from oddframe.features.store.index import Index, SpecSummary, choose_spec, open_index
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy as np
 from oddframe.evaluation.results import Evaluation, VideoMetrics
 from oddframe.outputs.drawing import step_curve
 from oddframe.outputs.pages.evaluation_report import LearningCurve
-from oddframe.outputs.pages.templates import macro
 from oddframe.outputs.text import format_clock
 from oddframe.timeline import FloatArray
 
@@ -132,16 +131,6 @@ def term_charts(curves: Sequence[LearningCurve]) -> list[tuple[str, Chart | None
     """A small chart for each loss term, with a line for each training; None: nothing to draw."""
     terms = dict.fromkeys(term for curve in curves for term in curve.terms)
     return [(term, _term_chart(curves, term)) for term in terms]
-
-
-def learning_charts(curves: Sequence[LearningCurve]) -> str:
-    """HTML of ``term_charts``."""
-    return str(macro("learning_charts", "charts")(term_charts(curves)))
-
-
-def learning_legend(curves: Sequence[LearningCurve]) -> str:
-    """HTML that names each training's colour; empty for one training."""
-    return str(macro("learning_legend", "charts")([curve.name for curve in curves]))
 
 
 def _term_chart(curves: Sequence[LearningCurve], term: str) -> Chart | None:

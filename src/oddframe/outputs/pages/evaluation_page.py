@@ -11,8 +11,6 @@ import numpy as np
 from oddframe._utils.files import write_text
 from oddframe.evaluation.results import Evaluation, VideoMetrics
 from oddframe.outputs.pages import evaluation_summary as words
-from oddframe.outputs.pages.charts import learning_charts as learning_charts
-from oddframe.outputs.pages.charts import learning_legend as learning_legend
 from oddframe.outputs.pages.charts import score_chart, score_histogram, term_charts
 from oddframe.outputs.pages.evaluation_report import EvaluationReport, SearchTable
 from oddframe.outputs.pages.templates import facts, render_card_page

@@ -10,7 +10,6 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from html import escape
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -81,9 +80,9 @@ def render_template(
     )
 
 
-def macro(name: str, file: str = "macros") -> Callable[..., Markup]:
-    """A macro of a template: called with values, it gives a piece of a page."""
-    found: Callable[..., Markup] = getattr(_TEMPLATES.get_template(f"{file}.html").module, name)
+def macro(name: str) -> Callable[..., Markup]:
+    """A macro of ``macros.html``: called with values, it gives a piece of a page."""
+    found: Callable[..., Markup] = getattr(_TEMPLATES.get_template("macros.html").module, name)
     return found
 
 
@@ -92,7 +91,7 @@ def _asset(name: str) -> str:
 
 
 def render_card_page(
-    template: str = "cards",
+    template: str,
     *,
     kind: str,
     title: str,
@@ -100,21 +99,19 @@ def render_card_page(
     paragraphs: Sequence[str],
     warnings: Sequence[str],
     footer: str,
-    body: Sequence[str] = (),
     **values: Any,
 ) -> str:
-    """A page of cards.
+    """Render a page of cards.
 
     Args:
-        template: ``cards``, or one that extends it.
+        template: A template that extends ``cards.html``.
         kind: Kind of page: ``oddframe study``.
         title: Title of the page.
         summary: The most important sentence.
         paragraphs: Paragraphs below it.
         warnings: What a reader should know before trusting the figures.
         footer: Last line of the page.
-        body: Cards as HTML, for the template ``cards``.
-        values: Variables of another template.
+        values: Variables of the template.
     """
     return render_template(
         template,
@@ -125,44 +122,6 @@ def render_card_page(
         summary=summary,
         paragraphs=paragraphs,
         warnings=warnings,
-        body=[Markup(part) for part in body],
         footer=footer,
         **values,
-    )
-
-
-def card_html(title: str, body: str, note: str = "") -> str:
-    """A card; title and note are text, the body is HTML."""
-    return str(macro("card")(title, note, caller=lambda: Markup(body)))
-
-
-def facts_html(pairs: Sequence[tuple[str, str]]) -> str:
-    """A list of names and values."""
-    return str(macro("fact_list")(facts(pairs)))
-
-
-def collapsed_html(rows: int, body: str, max_rows: int = 14) -> str:
-    """``body``, behind a click where it is a table of more than ``max_rows`` rows."""
-    return str(macro("collapsed")(rows, max_rows, caller=lambda: Markup(body)))
-
-
-# Still used by ``research``, which is to take ``TextTable.html`` instead.
-SWIPE_HINT_HTML = (
-    '<p class="swipe" aria-hidden="true">\N{LEFT RIGHT ARROW} The table goes on: '
-    "swipe it sideways.</p>"
-)
-
-
-def rows_html(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of text as rows of HTML."""
-    return ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-
-
-def table_html(headings: Sequence[str], rows: Sequence[str]) -> str:
-    """A table whose rows are HTML."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
-    hint = SWIPE_HINT_HTML if len(headings) > 3 else ""
-    return (
-        f'{hint}<div class="wide-table" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )

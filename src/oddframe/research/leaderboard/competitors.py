@@ -73,7 +73,7 @@ def list_competitors(
     wanted = dict.fromkeys(names or (*able, SMALL_UR_DMU))
     for name in wanted:
         if name != SMALL_UR_DMU and not frames and not _reads_features_of(config, name):
-            raise UsageError(f"{name} looks at frames, and this benchmark has only features")
+            raise UsageError(f"{name} reads frames, and this benchmark has only features")
     rows = [_competitor(config, name) for name in wanted]
     if rates is not None:
         rows = [replace(row, config=scale_rate(row.config, rates.factor(row.name))) for row in rows]

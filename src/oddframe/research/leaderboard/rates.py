@@ -132,7 +132,7 @@ def validation_session(session: Session) -> Session:
     if not BENCHMARKS[setting.dataset].own_split:
         able = ", ".join(name for name, each in BENCHMARKS.items() if each.own_split)
         raise UsageError(
-            f"{setting.dataset} tests on each of its videos once: none is left to choose rates on; "
+            f"{setting.dataset} tests on each of its videos, so none is left to choose rates on; "
             f"benchmarks with a split of their own: {able}"
         )
     split = InnerFolds(setting.protocol.split, VALIDATION_FOLDS)

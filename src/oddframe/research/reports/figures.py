@@ -266,10 +266,10 @@ def write_memory_figure(analysis: MemoryAnalysis, title: str, png: Path, svg: Pa
     figure.suptitle(title, fontsize=12.5, fontweight="bold", color=INK)
     (snippets, videos), slots = figure.subplots(2, 2)
     _draw_norms(snippets, analysis.norms, analysis.abnormal, "snippets", _SNIPPET_BINS)
-    snippets.set_xlabel("length of the fused latent", color=INK)
+    snippets.set_xlabel("norm of the fused latent", color=INK)
     _draw_norms(videos, analysis.video_norms, analysis.video_abnormal, "videos", _VIDEO_BINS)
     videos.set_xlabel(
-        "length of the latent: anomaly memory's in abnormal videos,\n"
+        "norm of the latent: anomaly memory's in abnormal videos,\n"
         f"normal memory's in normal ones (L_dis wants {analysis.margin:g} between)",
         color=INK,
     )

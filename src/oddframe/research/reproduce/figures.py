@@ -78,7 +78,7 @@ def figure_tasks(session: Session, methods: Sequence[str]) -> list[GridTask]:
         method = get_method(name)
         if method.one_class:
             raise UsageError(
-                f"{name} learns from normal videos alone; its curves are not of this kind"
+                f"{name} learns from normal videos only: its scores are not comparable"
             )
         config = config_for_method(session.config, name)
         tasks.append(GridTask(method.title, config, part.repeat, part.fold))

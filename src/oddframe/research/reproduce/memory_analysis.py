@@ -53,12 +53,12 @@ class MemoryAnalysis:
         """One line: whether the norm tells abnormal snippets from normal ones."""
         abnormal, normal = self.norms[self.abnormal], self.norms[~self.abnormal]
         if not len(abnormal) or not len(normal):
-            return "only one kind of snippet in these videos"
+            return "these videos have snippets of one class only"
         auc = roc_auc(self.abnormal, self.norms)
         return (
-            f"mean length of the fused latent: {abnormal.mean():.2f} in {len(abnormal)} odd "
-            f"snippets, {normal.mean():.2f} in {len(normal)} normal ones; by the length alone AUC "
-            f"{100 * auc:.1f}"
+            f"mean norm of the fused latent: {abnormal.mean():.2f} in {len(abnormal)} abnormal "
+            f"snippets, {normal.mean():.2f} in {len(normal)} normal ones; AUC of the norm as a "
+            f"score: {100 * auc:.1f}"
         )
 
 
@@ -76,7 +76,7 @@ def analyse_memories(
         UsageError: it is no complete UR-DMU: both memories and the uncertainty are needed.
     """
     if not isinstance(config, UrDmuConfig):
-        raise UsageError("only UR-DMU has latents and memories to look into")
+        raise UsageError("only UR-DMU has latents and memories to analyse")
     modules = _find_modules(model)
     seen = [(video, _analyse_video(model, modules, config, video)) for video in videos]
     abnormal = np.concatenate([_abnormal_snippets(video) for video, _ in seen])
@@ -118,7 +118,7 @@ def _find_modules(model: ModelNetwork) -> _Modules:
         or network.Nmemory is None
         or network.encoder_mu is None
     ):
-        raise UsageError("only UR-DMU with both memories and its uncertainty can be looked into")
+        raise UsageError("only UR-DMU with both memories and its uncertainty can be analysed")
     return _Modules(network, network.Amemory, network.Nmemory, network.encoder_mu)
 
 

@@ -210,7 +210,7 @@ def _warnings(
 ) -> list[str]:
     trained = [line for line in lines if line.row.config is not None]
     warnings = [
-        f"{line.row.name}: {len(line.trainings)} of {wanted} trainings are there"
+        f"{line.row.name}: {len(line.trainings)} of {wanted} trainings are done"
         for line in trained
         if len(line.trainings) < wanted
     ]
@@ -219,8 +219,8 @@ def _warnings(
     others = [each for each in trainings if each.code.sha256 != current_code().sha256]
     if others:
         warnings.append(
-            f"{len(others)} of {len(trainings)} trainings were made by other code than this "
-            "(oddframe report show says which); --fresh makes them anew"
+            f"{len(others)} of {len(trainings)} trainings were run by other code than this "
+            "(oddframe report show says which); --fresh repeats them"
         )
     for line in trained:
         notes = [each for each in line.trainings if each.warnings]
@@ -228,5 +228,7 @@ def _warnings(
             warnings.append(f"{line.row.name}: {len(notes)} trainings: {notes[0].warnings[-1]}")
     if wanted < MIN_TRAININGS:
         plural = "s" * (wanted > 1)
-        warnings.append(f"{wanted} training{plural} a row say little: use more --seeds")
+        warnings.append(
+            f"{wanted} training{plural} a row are not enough to compare rows: use more --seeds"
+        )
     return warnings

@@ -64,23 +64,23 @@ class ReproduceRequest:
         given = [name for name, value in options.items() if value]
         if not self.has_figures:
             if self.methods and not {*COMPARISON_TABLES, "all"} & set(self.names):
-                raise UsageError("--methods is of tables 1 and 2, figures 1 and 4; leave it out")
+                raise UsageError(
+                    "--methods is only for tables 1 and 2 and figures 1 and 4; leave it out"
+                )
             if others := [name for name in given if name != "--methods"]:
-                raise UsageError(f"{others[0]} is of figures 1 and 4; leave it out")
+                raise UsageError(f"{others[0]} is only for figures 1 and 4; leave it out")
             return
         if unknown := [name for name in self.names if name not in PAPER_FIGURES]:
             names = ", ".join(PAPER_FIGURES)
             raise UsageError(
-                f"{unknown[0]}: figures are {names}; tables take a command of their own"
+                f"{unknown[0]}: figures are {names}; tables need a command of their own"
             )
         if self.best_on_test:
             raise UsageError("--best-on-test: figures show the last step; leave it out")
         if "figure3" in self.names and self.videos:
-            raise UsageError(
-                "--video: figure3 is of all test videos; give it a command of its own, without"
-            )
+            raise UsageError("--video: figure3 shows all test videos; run it without --video")
         if set(self.names) == {"figure3"} and given:
-            raise UsageError(f"{given[0]} is of figures 1 and 4; leave it out")
+            raise UsageError(f"{given[0]} is only for figures 1 and 4; leave it out")
 
     @property
     def has_figures(self) -> bool:
@@ -164,7 +164,7 @@ def run_reproduction(
         remove_records(tasks, session.setting)
     total, missing = len(session.distinct(tasks)), len(session.missing(tasks))
     plan = plan_grid(jobs, missing, session.clips, session.config)
-    about = f"{missing} to do, in {plan.about}" if missing else "all of them are there"
+    about = f"{missing} to do, in {plan.about}" if missing else "all of them are done"
     progress.message(f"{total} trainings in the table{'s' * (len(specs) > 1)}: {about}")
     try:
         failed = run_grid(session, tasks, plan, progress.training)
@@ -172,7 +172,7 @@ def run_reproduction(
         if len(session.missing(tasks)) < total:
             for spec in specs:
                 write_table(collect_table(session, spec), out, command)
-            progress.message(f"tables of what is there by now: {out}")
+            progress.message(f"tables of the finished trainings: {out}")
         raise
     tables = [collect_table(session, spec, failed) for spec in specs]
     for table in tables:
@@ -217,7 +217,9 @@ def _draw_curves(
     about = f"{', '.join(each.title for each in networks)} over {', '.join(videos)}"
     lines = [f"{png}, {svg.name}: {about}"]
     if without:
-        lines.append(f"without key frames, for want of the video (--frames): {', '.join(without)}")
+        lines.append(
+            f"without key frames, because the video is missing (--frames): {', '.join(without)}"
+        )
     return [*lines, *(f"  {each.title}: {each.record}" for each in networks)]
 
 

@@ -92,7 +92,9 @@ def table_spec(
     if name in COMPARISON_TABLES:
         return _comparison(name, dataset, config, methods)
     if config.method.name != UR_DMU:
-        raise UsageError(f"{name} is of UR-DMU, but the configuration is of {config.method.name}")
+        raise UsageError(
+            f"{name} is about UR-DMU, but the configuration is of {config.method.name}"
+        )
     config = _without_linear_path(config)
     return _settings_table(config) if name == SETTINGS_TABLE else _ablation(name, config)
 
@@ -180,7 +182,7 @@ def _comparison(name: str, dataset: str, config: TrainConfig, methods: Sequence[
     own_dataset = _DATASETS[name]
     if dataset in PUBLISHED_PREFIXES and dataset != own_dataset:
         other = next(table for table, each in _DATASETS.items() if each == dataset)
-        raise UsageError(f"{name} is of {own_dataset}; {dataset} is in {other}")
+        raise UsageError(f"{name} is about {own_dataset}; {dataset} is in {other}")
     published = load_published()
     table = published.tables[name]
     title, rows, labels = table.title, table.rows, table.labels
@@ -208,7 +210,7 @@ def _compared_methods(
     that are trained by steps if there are no names."""
     for name in methods:
         if get_method(name).one_class:
-            raise UsageError(f"{name} learns from normal videos alone and is in no table")
+            raise UsageError(f"{name} learns from normal videos only and is in no table")
     own = config.chosen_method()[0]
     rows = [(own.name, own.title, config)]
     if own.name == UR_DMU:

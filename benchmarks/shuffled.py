@@ -1,10 +1,10 @@
-"""What shuffled labels teach where the abnormal snippets are rare ones.
+"""What a method learns from shuffled labels where abnormal snippets are rare in the features.
 
     python benchmarks/shuffled.py
 
-Generated bags of six tiles, ten to train on and eighteen to test on as in Ped2. In abnormal ones a
-tile is shifted for six snippets, by so many deviations, all in one direction. Linear top-k MIL is
-trained on labels that say nothing of the true ones.
+Generated bags of six tiles, ten for training and eighteen for testing as in Ped2. In abnormal bags
+one tile is shifted for six snippets, by a number of standard deviations, in one direction for all
+bags. Linear top-k MIL is trained on labels that are independent of the true ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from oddframe.timeline import FloatArray
 from oddframe.training.config import read_config
 from oddframe.training.config_files import shipped_config
 
-TILES, SNIPPETS, DIM, ODD = 6, 16, 256, 6
+TILES, SNIPPETS, DIM, LENGTH = 6, 16, 256, 6
 SHIFTS = (0.0, 0.4, 0.8, 1.5, 3.0)
 DRAWS = 20
 
@@ -29,14 +29,14 @@ DRAWS = 20
 def video(
     rng: np.random.Generator, direction: FloatArray, shift: float, abnormal: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(TILES, SNIPPETS, DIM) features, (SNIPPETS,) where it is odd."""
+    """(TILES, SNIPPETS, DIM) features, (SNIPPETS,) which snippets are abnormal."""
     x = rng.normal(size=(TILES, SNIPPETS, DIM))
-    odd = np.zeros(SNIPPETS, bool)
+    abnormal_snippets = np.zeros(SNIPPETS, bool)
     if abnormal:
-        start, tile = rng.integers(SNIPPETS - ODD + 1), rng.integers(TILES)
-        odd[start : start + ODD] = True
-        x[tile, start : start + ODD] += shift * (direction + 0.5 * rng.normal(size=DIM))
-    return x.astype(np.float32), odd
+        start, tile = rng.integers(SNIPPETS - LENGTH + 1), rng.integers(TILES)
+        abnormal_snippets[start : start + LENGTH] = True
+        x[tile, start : start + LENGTH] += shift * (direction + 0.5 * rng.normal(size=DIM))
+    return x.astype(np.float32), abnormal_snippets
 
 
 def draw(seed: int, shift: float) -> float:
@@ -49,11 +49,11 @@ def draw(seed: int, shift: float) -> float:
     config = linear_baseline(read_config(shipped_config("ped2"))).with_recipe(steps=100)
     scorer = random_labels(method_trainer(config))(bags, seed)
     scores = np.concatenate([scorer(x) for x, _ in test])
-    return roc_auc(np.concatenate([odd for _, odd in test]), scores)
+    return roc_auc(np.concatenate([abnormal_snippets for _, abnormal_snippets in test]), scores)
 
 
 def main() -> None:
-    """A row for each shift."""
+    """Print a row for each shift."""
     torch.set_num_threads(1)
     print("| shift, deviations | AUC, labels shuffled |\n| ---: | ---: |")
     for shift in SHIFTS:

@@ -81,7 +81,7 @@ KILLED = """
 import os, shutil, signal, sys
 from oddframe import scoring
 from oddframe.cli import messages, score
-from oddframe.cli.main import main
+from oddframe.cli.main import run_command_line
 from oddframe.detector import Detector
 from oddframe.outputs.pages import report
 
@@ -101,7 +101,7 @@ def run(folder, threshold, moves):
         sys.addaudithook(kill)
         sys.argv = ["oddframe", "score", *words, "--out", folder, "--threshold", threshold]
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        main()
+        run_command_line()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 print(run(f"{out}/whole", "0.05", 99))

@@ -75,6 +75,7 @@ def refused(tmp_path: Path, text: str) -> str:
         ("recipes:\n  steps: 9\n", "line 1: unknown key 'recipes'; did you mean 'recipe'?"),
         ("method:\n  config:\n    hiden: 4\n", "line 3: unknown key 'method.config.hiden'; did"),
         ("method:\n  config:\n    loss_weights:\n      clss: 1\n", "did you mean 'cls'?"),
+        ('recipe:\n  "st\\x85eps": 9\n', "line 2: unknown key 'recipe.st\\x85eps'"),
         ("fast:\n  strde: 4\n", "line 2: unknown key 'fast.strde'; did you mean 'stride'?"),
         ("# first\n\nrecipe:\n  lr: -1\n", "line 4: recipe.lr"),
         ("features:\n  crops: []\n", "line 2: features.crops"),

@@ -100,7 +100,7 @@ def format_validation_error(
     """
     first = error.errors()[0]
     loc = first["loc"]
-    name = ".".join(str(part) for part in (*prefix, *loc))
+    name = ".".join(map(_printable, (*prefix, *loc)))
     line = _line_of(node, (*prefix, *loc))
     place = where if line is None else f"{where}, line {line}"
     if first["type"] != "extra_forbidden":
@@ -109,6 +109,12 @@ def format_validation_error(
     near = nearest_name(str(loc[-1]), known)
     advice = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
     return f"{place}: unknown key '{name}'; {advice}"
+
+
+def _printable(key: str | int) -> str:
+    """A key with its line breaks and other control characters escaped."""
+    text = str(key)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

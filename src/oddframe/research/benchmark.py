@@ -18,7 +18,7 @@ from oddframe.research.figure_columns import (
 from oddframe.research.protocol import BenchmarkProtocol, OwnSplit, RandomDraws, SpliceRule
 
 # Thresholds are calibrated on half an hour of normal video here: fewer than some 10 false alarms an
-# hour cannot be told from none.
+# hour cannot be distinguished from none.
 FALSE_ALARMS_PER_HOUR = 30.0
 _NEED_THRESHOLDS = ("found", "false_alarms_per_hour", "clip_accuracy")
 

@@ -155,7 +155,7 @@ def prepare_league(
         config: A configuration, as ``benchmark_config`` takes it.
         device: Where backbone and trainings run.
         decoders: Videos that are decoded at the same time.
-        progress: Is called for every video.
+        progress: Called after each video.
 
     Raises:
         InputError: a video or record cannot be read.
@@ -230,7 +230,7 @@ def rank_methods(
         out: Folder of the records.
         table: Markdown file of the table.
         jobs: Trainings at the same time.
-        progress: Is called for every training.
+        progress: Called after each training.
 
     Raises:
         OddframeError: a process died, or a file cannot be written.

@@ -3,7 +3,7 @@
 Published rates belong to published recipes, which take 3 to 60 times the league's steps. So each
 method's own rate is multiplied by each of the same few factors, and tried on folds inside the
 training part of a data set's own split: those recordings are in no benchmark's test part. Only
-their video labels are known, so rates are compared by how well whole videos are told apart.
+their video labels are known, so rates are compared by how well they separate whole videos.
 """
 
 from __future__ import annotations

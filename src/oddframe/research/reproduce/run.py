@@ -135,7 +135,7 @@ def run_reproduction(
         device: Where backbone and trainings run.
         jobs: Videos, or trainings, at the same time.
         command: Command line that does this, for the tables.
-        progress: Is called for every video and training.
+        progress: Called after each video and training.
 
     Raises:
         UsageError: there is no such table, method or video, or it is not of this data set.

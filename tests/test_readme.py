@@ -49,6 +49,14 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 # Blocks that are no commands, by page and first words, and where they are checked.
 ELSEWHERE = {
+    ("extend.md", '"""Softmax pooling'): "tests/methods/test_new_method.py",
+    ("extend.md", '"""The backbone ``tiny3d``'): "tests/backbones/test_extend_backbone.py",
+    ("extend.md", '    "tiny3d": '): "tests/backbones/test_extend_backbone.py",
+    ("extend.md", '"""Two Cameras'): "tests/datasets/test_extend_dataset.py",
+    ("extend.md", '    "two_cameras": '): "tests/datasets/test_extend_dataset.py",
+    ("extend.md", '"""The benchmark'): "tests/research/test_extend_benchmark.py",
+    ("extend.md", '"""Events as SubRip'): "tests/outputs/test_extend_format.py",
+    ("extend.md", 'OutputFormat("srt"'): "tests/outputs/test_extend_format.py",
     ("data.md", "clips/normal/cam1/monday.mp4"): "a picture of folders",
     ("features.md", "features:"): "tests/features/test_docs.py",
     ("features.md", "name: clip_b32"): "tests/features/test_docs.py",
@@ -405,7 +413,7 @@ def test_every_method_has_a_page_and_a_row_in_the_overview(name: str) -> None:
     )
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1] == f"{re.sub(r' [(].*', '', method.title)}, {method.year}"
-    assert cells[3:5] == [method.about.supervision, method.about.checked]
+    assert cells[3:5] == [method.supervision, method.info.checked]
 
 
 def test_the_overview_lists_nothing_else() -> None:

@@ -1,4 +1,4 @@
-"""oddframe finds the odd frames in video.
+"""oddframe finds abnormal events in video.
 
 The public names are below. Each is imported when it is first used, so that ``import oddframe``
 takes no time.

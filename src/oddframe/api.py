@@ -59,7 +59,7 @@ _logger = logging.getLogger("oddframe")
 
 def log_message(line: str) -> None:
     """The default message callback: log warnings as such, and all else as information."""
-    is_warning = line.startswith(("beware: ", "left out: "))
+    is_warning = line.startswith(("warning: ", "left out: "))
     _logger.log(logging.WARNING if is_warning else logging.INFO, "%s", line)
 
 
@@ -205,7 +205,7 @@ def train(
     dataset, grouping = group_by_scene(dataset, findings.scenes, settings)
     data_warnings = (*findings.problems, *findings.warnings, *filter(None, [grouping]))
     for line in data_warnings:
-        message(f"beware: {line}")
+        message(f"warning: {line}")
     stage_progress(progress, "features", _LOADING)
     trained = run_training(
         dataset,
@@ -332,12 +332,12 @@ def evaluate(
     if seen := count_trained_on(detector.model, dataset.name, [video for video, _ in scored]):
         warnings.append(
             f"this model has learned from {seen} of {len(scored)} videos, or from others of their "
-            "groups: on those the figures say nothing of new videos."
+            "groups: their figures say nothing about new videos."
         )
     if failed:
         warnings.append(f"{len(failed)} of {len(dataset)} videos could not be scored.")
     for line in warnings:
-        message(f"beware: {line}")
+        message(f"warning: {line}")
     evaluation = replace(
         evaluation,
         model=detector.model.name,
@@ -415,7 +415,9 @@ def calibrate(
     for line in failed:
         message(f"left out: {line}")
     if not scored:
-        raise InputError("none of these videos could be scored: no threshold, nothing written")
+        raise InputError(
+            "none of these videos could be scored: no threshold was set, no model written"
+        )
     result = calibrate_model(
         detector.model,
         profile,

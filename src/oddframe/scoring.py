@@ -316,9 +316,9 @@ def _notes(
 ) -> list[str]:
     """Lines about the model, and about what does not fit its threshold."""
     info = detector.info
-    trained = f"trained on {info.detects}; it knows nothing else"
+    trained = f"trained on {info.detects}; it detects nothing else"
     if info.detects == DETECTS_UNUSUAL:
-        trained = f"trained on normal video alone; it finds {DETECTS_UNUSUAL} beside that"
+        trained = f"trained on normal video alone; it detects {DETECTS_UNUSUAL}"
     notes = [
         f"{info.name}: {trained}. {info.method} on {info.backbone}, profile {info.profile}, "
         f"{info.engine}"
@@ -339,7 +339,7 @@ def _notes(
 class _Index:
     """The page over all results of the output folder, where reports are written.
 
-    If it cannot be written, scoring goes on without it.
+    If it cannot be written, scoring continues without it.
 
     Attributes:
         path: The page; None: there is none.
@@ -516,7 +516,9 @@ def score_input(
             partial_features.discard()  # Resuming would fail again.
         reason = _with_path(str(error), job.path)
         return ScoringOutcome(job, error=reason, exit_code=error.exit_code)
-    except Exception as error:  # A fault of oddframe or a decoder: the other videos go on.
+    except (
+        Exception
+    ) as error:  # A fault of oddframe or a decoder: the other videos are still scored.
         if settings.raise_errors:
             raise
         reason = _with_path(describe_unexpected_error(error), job.path)
@@ -566,12 +568,12 @@ def _replacement_notes(
     """A note where the scores of another input, or a damaged score file, are written over."""
     path = output_path(out, job.stem, SCORE_FILE)
     if old is None:
-        return (f"{path.name} was damaged, written anew",) if path.is_file() else ()
+        return (f"{path.name} was damaged, written again",) if path.is_file() else ()
     if Path(old.result.video).absolute() != job.path.absolute():
         return (f"replaces the scores of {old.result.video}",)
     if old.result.fingerprint == fingerprint and not settings.fresh:
         why = "was written by an earlier version" if old.intact is None else "was changed"
-        return (f"{path.name} {why}, scored anew",)
+        return (f"{path.name} {why}, scored again",)
     return ()
 
 
@@ -603,7 +605,7 @@ def _restore_files(
     write(old.result, (SCORE_FILE, *wrong), out, job.stem, source=source, mask=mask)
     names = {name: output_path(out, job.stem, name).name for name in wrong}
     return tuple(
-        f"{names[name]} {why}" if why == "added" else f"{names[name]} {why}, written anew"
+        f"{names[name]} {why}" if why == "added" else f"{names[name]} {why}, written again"
         for name, why in wrong.items()
     )
 

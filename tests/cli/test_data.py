@@ -65,7 +65,7 @@ def test_check_warns_if_two_groups_show_one_scene(oddframe: Run, tmp_path: Path)
     result = oddframe(*words)
     assert result.code == 0
     (line,) = [text for text in result.out.splitlines() if "one place" in text]
-    assert line.startswith("BEWARE   the groups 'gate' and 'yard'")
+    assert line.startswith("WARNING  the groups 'gate' and 'yard'")
     assert "'hall'" not in line
     told = json.loads(oddframe(*words, "--json").out)
     assert any("one place" in warning for warning in told["warnings"])

@@ -135,7 +135,7 @@ def test_a_published_checkpoint_can_read_videos(oddframe: Run, tmp_path: Path) -
     published(tmp_path / "ucf.pkl")
     out = tmp_path / "ucf.safetensors"
     words = ("import", "checkpoint", tmp_path / "ucf.pkl", "--out", out, "--reads", "i3d")
-    assert oddframe(*words, "--json", "--knows", "crime").code == 0
+    assert oddframe(*words, "--json", "--detects", "crime").code == 0
     detector = Detector.load(out)
     assert (detector.spec.backbone, detector.spec.filter) == ("i3d", "lanczos")
     assert detector.model.detects == "crime"

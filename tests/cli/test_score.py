@@ -237,10 +237,10 @@ def test_a_changed_or_removed_file_is_written_again_without_scoring(
     (out / "a.vtt").unlink()
     again = oddframe(*words)
     assert "scored before" in again.out
-    assert "a.csv was changed or damaged, written anew" in again.out
-    assert "a.vtt was missing, written anew" in again.out
+    assert "a.csv was changed or damaged, written again" in again.out
+    assert "a.vtt was missing, written again" in again.out
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert "written anew" not in oddframe(*words).out
+    assert "written again" not in oddframe(*words).out
     added = oddframe(*words[:-1], "csv,vtt,html")
     assert "a.html added; scored before" in added.out
 
@@ -257,9 +257,9 @@ def test_a_changed_or_earlier_score_file_is_not_used(
     assert data["events"]
     older = {key: value for key, value in data.items() if key not in ("files", "checksum")}
     for changed, expected in (
-        (json.dumps({**data, "events": []}), "a.json was changed, scored anew"),
-        (json.dumps(older), "a.json was written by an earlier version, scored anew"),
-        (whole[:200].decode(), "a.json was damaged, written anew"),
+        (json.dumps({**data, "events": []}), "a.json was changed, scored again"),
+        (json.dumps(older), "a.json was written by an earlier version, scored again"),
+        (whole[:200].decode(), "a.json was damaged, written again"),
     ):
         path.write_text(changed)
         answer = oddframe(*words)
@@ -333,10 +333,12 @@ def test_a_gap_is_reported_once_and_not_scored(
     path = encode(tmp_path / "cam.mkv", clip_frames, times=times)
     answer = oddframe("score", path, "--threshold", "0", "--out", tmp_path / "out", *ALL_FORMATS)
     assert answer.code == 0
-    assert answer.out.count("its clock leaps by 11:06:40 at 0:00:01; no scores in between") == 1
+    assert (
+        answer.out.count("its time stamps jump by 11:06:40 at 0:00:01; no scores in between") == 1
+    )
     assert "cam.mkv (11:06:42 h): 2 events" in answer.out
     again = oddframe("score", path, "--threshold", "0", "--out", tmp_path / "out")
-    assert "[its clock leaps by 11:06:40 at 0:00:01; no scores in between; scored before]" in (
+    assert "[its time stamps jump by 11:06:40 at 0:00:01; no scores in between; scored before]" in (
         again.out
     )
     data = json.loads((tmp_path / "out" / "cam.json").read_text())

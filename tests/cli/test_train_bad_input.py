@@ -69,7 +69,7 @@ def test_an_empty_folder(train: Run, ready: Path, tmp_path: Path) -> None:
 def test_one_group_only(train: Run, ready: Path, tmp_path: Path) -> None:
     answer = train(rewritten(ready, lambda path, label, _: (path, label, "yard")))
     assert answer.code == 0
-    assert "beware: all videos are of one group, 'yard': nothing can be held out" in answer.err
+    assert "warning: all videos are of one group, 'yard': nothing can be held out" in answer.err
     assert "too few groups (1)" in answer.err
     model = load_model(tmp_path / "m.safetensors")
     assert (model.metrics, model.card["held_out_groups"]) == ({}, [])

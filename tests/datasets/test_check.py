@@ -136,5 +136,5 @@ def test_too_few_groups_to_hold_out_give_a_warning(tmp_path: Path) -> None:
             if "few" in w
         ]
 
-    assert "2 groups are too few to keep a fifth of them from training" in said(2)[0]
+    assert "2 groups are too few to hold out a fifth of them" in said(2)[0]
     assert said(6) == []

@@ -214,7 +214,7 @@ def test_a_gap_in_time_stamps_takes_no_memory_and_keeps_sound_aligned(
     made = extract_video(open_source(tmp_path / "gap.mkv"), backbone_spec(BOTH, HOW), BOTH)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert made.notes == ("its clock leaps by 11:06:40 at 0:00:01; no scores in between",)
+    assert made.notes == ("its time stamps jump by 11:06:40 at 0:00:01; no scores in between",)
     time, loud = made.features.timebase, made.features.array[0, :, 2] > 0.01
     assert time.gaps == (30,)
     assert time.fps == 25

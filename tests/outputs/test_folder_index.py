@@ -62,7 +62,7 @@ def test_notes_name_gaps(make_result: MakeResult, tmp_path: Path) -> None:
     index.add_result("a", make_result(1200, 25.0, [], video="a.mp4", pts=pts, gaps=(600,)))
     index.add_result("b", make_result(1200, 25.0, [], video="b.mp4"))
     index.write()
-    assert text_of(tmp_path).count("its clock leaps by 1:00:00 at 0:00:24") == 1
+    assert text_of(tmp_path).count("its time stamps jump by 1:00:00 at 0:00:24") == 1
 
 
 def test_results_of_other_runs_and_earlier_failures_stay(

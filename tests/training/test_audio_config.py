@@ -34,7 +34,7 @@ def test_backbone_names_give_the_audio_dim() -> None:
 @pytest.mark.parametrize("name", ["pang", "acf"])
 def test_features_without_sound_are_refused(name: str, tmp_path: Path) -> None:
     data, store = ready_made(tmp_path / "videos", 4), FeatureStore(tmp_path / "store")
-    with pytest.raises(UsageError, match="no sound is known of in these features") as refused:
+    with pytest.raises(UsageError, match="these features have no known sound") as refused:
         run_training(data, config(name), tmp_path / "m.safetensors", store=store)
     assert "\n" not in str(refused.value)
 
@@ -45,7 +45,7 @@ def test_missing_sound_is_refused_before_any_video_is_opened(
     videos = (LabelledVideo(tmp_path / "not_there.mp4", False, "normal", "g"),)
     for told in (config("linear"), with_required_audio_dim(config("acf"), "i3d+aisfx")):
         check_audio(told, Dataset("made", videos))
-    with pytest.raises(UsageError, match="no sound is known of"):
+    with pytest.raises(UsageError, match="no known sound"):
         check_audio(config("acf"), Dataset("made", videos))
     check_audio(config("acf"), ready_made(tmp_path / "ready", 2))  # Their files will tell.
 

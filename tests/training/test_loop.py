@@ -229,7 +229,7 @@ def test_a_checkpoint_of_the_first_format_is_not_resumed(tmp_path: Path) -> None
     fitted = fit(planted(8, 8, 3)[0], small_config(), checkpoint=path)
     assert fitted.resumed_at == 0
     assert fitted.warnings == (
-        f"{path}: not a checkpoint that can be taken up (of an earlier version, which did not look "
+        f"{path}: not a checkpoint that can be resumed (of an earlier version, which did not look "
         "at all features): training starts anew",
     )
 

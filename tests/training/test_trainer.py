@@ -212,7 +212,7 @@ def test_normal_videos_alone_train_a_one_class_model(tmp_path: Path) -> None:
 
 def test_one_class_training_refuses_a_pretrained_model(tmp_path: Path, model: Model) -> None:
     data = ready_made(tmp_path / "data", abnormal=False)
-    with pytest.raises(UsageError, match="goes on from no model"):
+    with pytest.raises(UsageError, match="cannot start from a model"):
         trained(tmp_path, data=data, pretrained=model)
 
 

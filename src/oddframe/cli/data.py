@@ -135,7 +135,7 @@ def data_check(
         for line in problems:
             print_answer(f"WRONG    {printable(line)}")
         for line in warnings:
-            print_answer(f"BEWARE   {printable(line)}")
+            print_answer(f"WARNING  {printable(line)}")
         verdict = f"{len(problems)} wrong" if problems else "nothing wrong"
         print_answer(f"{len(survey.dataset)} videos, {findings.hours:.2f} hours: {verdict}")
     if problems:
@@ -148,7 +148,7 @@ def _print_feature_findings(found: FeatureFindings, most: int) -> None:
     for kind, faults in found.faults.items():
         print_answer(f"WRONG    {len(faults):>6}  {FAULT_DESCRIPTIONS[kind]}")
     if found.unlisted:
-        print_answer(f"BEWARE   {found.unlisted:>6}  .npy files that no list asks for")
+        print_answer(f"WARNING  {found.unlisted:>6}  .npy files that no list asks for")
     for faults in found.faults.values():
         for fault in faults[:most]:
             print_answer(f"  {printable(str(fault))}")

@@ -53,7 +53,9 @@ def evaluate_command(
     ],
     protocol: Annotated[
         FrameProtocolName,
-        typer.Option(help="frames: every frame; official: as published code repeats snippets."),
+        typer.Option(
+            help="frames: every frame; official: repeat snippet scores as published code does."
+        ),
     ] = FrameProtocolName.frames,
     profile: ProfileOption = ProfileChoice.best,
     threshold: ThresholdOption = None,
@@ -87,8 +89,8 @@ def evaluate_command(
     """Measure a model on labelled videos: frames, videos, events, delays, false alarms an hour.
 
     Figures of frames need the times at which something happens, from a published data set or your
-    own; with labels of whole videos there are only figures of videos. Of a data set with its own
-    split the test part is used.
+    own; with labels of whole videos there are only figures of videos. If the data set
+    has its own split, its test part is used.
     """
     from oddframe import api
     from oddframe._utils.files import json_text

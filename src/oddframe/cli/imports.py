@@ -113,7 +113,7 @@ def checkpoint_command(
             "close to those that it was trained on."
         ),
     ] = ModelInput.imported,
-    knows: Annotated[
+    detects: Annotated[
         str, typer.Option(help="What the model detects, in words.", show_default=False)
     ] = "",
     as_json: JsonOption = False,
@@ -132,7 +132,7 @@ def checkpoint_command(
 
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: a model file ends in .safetensors")
-    save_model(published_model(file, out.stem, reads.value, knows), out)
+    save_model(published_model(file, out.stem, reads.value, detects), out)
     model = load_model(out)
     spec = model.profiles["best"].spec
     if as_json:

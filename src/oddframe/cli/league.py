@@ -1,4 +1,4 @@
-"""``oddframe league``: train every method on equal terms, and rank the methods."""
+"""``oddframe league``: train all methods under equal conditions, and rank them."""
 
 from __future__ import annotations
 
@@ -48,24 +48,19 @@ def league(
         bool,
         typer.Option(
             "--choose-rates",
-            help="Try learning rates on validation recordings instead of ranking methods; a league "
-            "with the same --out uses OUT/rates.json.",
+            help="Only try learning rates on validation recordings, and write the best ones to "
+            "OUT/rates.json; later runs with the same --out use them.",
         ),
     ] = False,
     jobs: JobsOption = 1,
     memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
     patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
     out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of the trainings, a record of each benchmark, and a table of all."
-        ),
+        Path, typer.Option(help="Folder of the trainings, the records of benchmarks and the table.")
     ] = Path("league"),
     table: Annotated[
         Path | None,
-        typer.Option(
-            help="Markdown file of the table; default: OUT/LEAGUE.md.", show_default=False
-        ),
+        typer.Option(help="File of the table; default: OUT/LEAGUE.md.", show_default=False),
     ] = None,
     config: ConfigOption = "",
     store: StoreOption = STORE_DEFAULT,
@@ -75,9 +70,9 @@ def league(
 ) -> None:
     """Train every method on the same draws, seeds, features and bags, and rank them.
 
-    Each training is recorded when it is done, and the same command resumes after it was killed.
-    Figures are those of the last step. Run several benchmarks with the same --out: LEAGUE.md has
-    all of them.
+    Each finished training is saved, so the same command resumes after it was killed. Figures are
+    those of the last step. Run the benchmarks one after the other with the same --out: LEAGUE.md
+    shows all of them.
     """
     from oddframe.datasets.registry import open_dataset
     from oddframe.research.leaderboard import league as runner

@@ -40,7 +40,7 @@ _HELP_STYLE: Literal["markdown"] = "markdown"  # Options in panels by ``rich``.
 
 app = typer.Typer(
     name="oddframe",
-    help="Finds the odd frames in video.",
+    help="Finds abnormal events in video.",
     epilog="A first look: oddframe demo. Your own video: oddframe score cam3.mp4",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -52,46 +52,61 @@ _VERBS: tuple[tuple[str, Callable[..., None] | typer.Typer, str, str], ...] = (
     (
         "score",
         score.score_command,
-        "When something odd happens in these videos.",
+        "Find abnormal events in videos.",
         score.SCORE_EXAMPLE,
     ),
-    ("demo", demo.demo, "Find the fights in real surveillance video, drawn.", demo.DEMO_EXAMPLE),
-    ("train", train.train_command, "Labelled videos in, a detector out.", train.TRAIN_EXAMPLE),
+    (
+        "demo",
+        demo.demo,
+        "Find the fights in a surveillance video that comes with oddframe.",
+        demo.DEMO_EXAMPLE,
+    ),
+    ("train", train.train_command, "Train a detector on labelled videos.", train.TRAIN_EXAMPLE),
     (
         "calibrate",
         calibrate.calibrate_command,
-        "A threshold for so many false alarms an hour.",
+        "Set the threshold of a model by its false alarms an hour.",
         calibrate.CALIBRATE_EXAMPLE,
     ),
     (
         "evaluate",
         evaluate.evaluate_command,
-        "How good a model is on labelled videos.",
+        "Measure how good a model is on labelled videos.",
         evaluate.EVALUATE_EXAMPLE,
     ),
     (
         "methods",
         methods.methods,
-        "What can be trained, and how it was checked.",
+        "List the methods that can be trained.",
         methods.METHODS_EXAMPLE,
     ),
-    ("extract", extract.extract_command, "Videos in, features out.", extract.EXTRACT_EXAMPLE),
-    ("features", features.features_app, "What a store of features holds.", ""),
-    ("data", data.data_app, "What a data set holds, and what is wrong with it.", ""),
-    ("import", imports.import_app, "Published features and checkpoints, for use here.", ""),
+    (
+        "extract",
+        extract.extract_command,
+        "Compute the features of videos and store them.",
+        extract.EXTRACT_EXAMPLE,
+    ),
+    ("features", features.features_app, "List, check, compare and export stored features.", ""),
+    ("data", data.data_app, "Describe a data set and check it for mistakes.", ""),
+    ("import", imports.import_app, "Import published features and checkpoints.", ""),
     (
         "reproduce",
         reproduce.reproduce,
-        "The paper's tables and figures, ours beside them.",
+        "Reproduce the tables and figures of the UR-DMU paper.",
         reproduce.REPRODUCE_EXAMPLE,
     ),
-    ("league", league.league, "Every method on equal terms, ranked.", league.LEAGUE_EXAMPLE),
-    ("report", report.report_app, "What a run was, and what it depends on.", ""),
-    ("info", info.info, "What a video, feature file or model is.", info.INFO_EXAMPLE),
+    (
+        "league",
+        league.league,
+        "Train all methods under equal conditions and rank them.",
+        league.LEAGUE_EXAMPLE,
+    ),
+    ("report", report.report_app, "Show what a recorded training depends on.", ""),
+    ("info", info.info, "Describe a video, a feature file or a model.", info.INFO_EXAMPLE),
     (
         "doctor",
         doctor.doctor,
-        "What is installed, what runs, what is missing.",
+        "Check the installation.",
         doctor.DOCTOR_EXAMPLE,
     ),
 )
@@ -116,7 +131,7 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Finds the odd frames in video: when something happens, learned from whole-video labels."""
+    """Find abnormal events in video with a detector that learns from labels of whole videos."""
 
 
 def run_command_line() -> None:

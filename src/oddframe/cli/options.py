@@ -19,6 +19,7 @@ RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "import features": {"--again": "--fresh", "--lists": "--data"},
     "data info": {"--lists": "--data"},
     "data check": {"--lists": "--data"},
+    "import checkpoint": {"--knows": "--detects"},
     "league": {"--benchmark": "--dataset"},
     "train": {"--resume": ""},
 }
@@ -60,7 +61,7 @@ def _event_option(name: str, most: float, text: str) -> Any:
 
 
 class EventOptions:
-    """How scores become events: options of every verb where events decide something.
+    """How scores become events: options of every verb that finds events.
 
     A verb takes all four and makes ``events.RuleChanges`` of them.
     """
@@ -79,7 +80,9 @@ class EventOptions:
     ]
     Gap = Annotated[
         float | None,
-        _event_option("--gap", 86400, "Events closer than so many seconds become one"),
+        _event_option(
+            "--gap", 86400, "Events that are less than this many seconds apart become one"
+        ),
     ]
 
 
@@ -154,7 +157,7 @@ PrecisionOption = Annotated[
 ProfileOption = Annotated[
     ProfileChoice,
     typer.Option(
-        help="best looks at the whole video, fast at part of it.", rich_help_panel=FEATURES_PANEL
+        help="best reads the whole video, fast a part of it.", rich_help_panel=FEATURES_PANEL
     ),
 ]
 MaskOption = Annotated[
@@ -169,7 +172,7 @@ MaskOption = Annotated[
 ]
 ThresholdOption = Annotated[
     float | None,
-    _event_option("--threshold", 1, "Score from which an event starts"),
+    _event_option("--threshold", 1, "An event starts where the score reaches this value"),
 ]
 StoreOption = Annotated[
     Path,
@@ -204,7 +207,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         metavar="FILE|NAME",
-        help="A YAML file, or the name of a shipped configuration, as fight or urdmu_published.",
+        help="A YAML file, or the name of a shipped configuration: fight, urdmu_published ...",
         show_default=False,
         autocompletion=complete_configs,
     ),
@@ -212,7 +215,7 @@ ConfigOption = Annotated[
 FreshOption = Annotated[
     bool,
     typer.Option(
-        "--fresh", help="Repeat what an earlier run has done.", rich_help_panel=RUNNING_PANEL
+        "--fresh", help="Do not reuse the results of earlier runs.", rich_help_panel=RUNNING_PANEL
     ),
 ]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data set.")]
@@ -252,7 +255,7 @@ TilesOption = Annotated[
     typer.Option(
         "--tiles",
         metavar="RxC",
-        help="Cut each frame into rows x columns, as 2x3.",
+        help="Cut each frame into rows x columns tiles, such as 2x3.",
         show_default=False,
         rich_help_panel=FEATURES_PANEL,
     ),
@@ -262,7 +265,8 @@ RegionsOption = Annotated[
     typer.Option(
         "--regions",
         metavar="RxC",
-        help="The same of I3D's features of the whole frame, at no cost: 2x2.",
+        help="Divide I3D's features of the whole frame into rows x columns, such as 2x2; "
+        "as fast as without.",
         show_default=False,
         rich_help_panel=FEATURES_PANEL,
     ),
@@ -274,7 +278,7 @@ JobsOption = Annotated[
         "-j",
         min=1,
         max=1024,
-        help="Videos, or trainings, at the same time.",
+        help="Number of videos or trainings that run at the same time.",
         rich_help_panel=RUNNING_PANEL,
     ),
 ]
@@ -363,7 +367,9 @@ def translate_old_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if now == name:
             changed.append(word)
             continue
-        notes.append(f"{name} is called {now} now" if now else f"{name} is what happens anyway")
+        notes.append(
+            f"{name} is called {now} now" if now else f"{name} is not needed: it is the default"
+        )
         if now:
             changed.append(now + equals + value)
     return changed, notes

@@ -27,7 +27,7 @@ def show(
     as_json: JsonOption = False,
     debug: DebugOption = False,  # noqa: ARG001
 ) -> None:
-    """Everything that a figure depends on: configuration, seed, code version, feature digest."""
+    """Show what a figure depends on: configuration, seed, code version, digest of features."""
     import json
 
     from oddframe.research.reports.run_text import describe_run, run_as_json
@@ -37,4 +37,4 @@ def show(
 
 @report_app.callback()
 def _report() -> None:
-    """What was run, and what it depends on."""
+    """Show what a recorded training depends on."""

@@ -1,4 +1,4 @@
-"""``oddframe reproduce``: the paper's tables and figures, beside the published figures."""
+"""``oddframe reproduce``: make the paper's tables and figures, beside the published ones."""
 
 from __future__ import annotations
 
@@ -61,20 +61,20 @@ def reproduce(
         bool,
         typer.Option(
             "--best-on-test",
-            help="Show the best step on the test set, too, as published figures do.",
+            help="Also show the step that is best on the test set, as published figures do.",
         ),
     ] = False,
     methods: MethodsOption = "",
     video: Annotated[
         list[str] | None,
         typer.Option(
-            help="For figures 1 and 4: name of a test video; repeat for more.", show_default=False
+            help="For figures 1 and 4: name of a test video; can be repeated.", show_default=False
         ),
     ] = None,
     frames: Annotated[
         Path | None,
         typer.Option(
-            help="For figures 1 and 4: folder of the videos of a data set of features.",
+            help="For figures 1 and 4: folder of the videos, if the data set has only features.",
             show_default=False,
         ),
     ] = None,
@@ -89,9 +89,9 @@ def reproduce(
 ) -> None:
     """Run tables of the UR-DMU paper on a data set, and show the published figures beside.
 
-    Figures are those of the last step. Each training is recorded when it is done, so the same
-    command resumes after it was stopped; equal rows of several tables are trained once. Writes
-    TABLE.md, .tex, .csv, .html and .json into --out; oddframe report show says what was run.
+    Figures are those of the last step. Each finished training is saved, so the same command
+    resumes after it was stopped. Rows that several tables share are trained once. Writes TABLE.md,
+    .tex, .csv, .html and .json into --out; oddframe report show prints what was run.
     """
     import shlex
 

@@ -1,4 +1,4 @@
-"""``oddframe score``: when something odd happens in these videos."""
+"""``oddframe score``: find abnormal events in videos."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def score_command(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Say when something odd happens in each video.
+    """Find abnormal events in videos.
 
-    A score for every frame, events with start, end and peak. With --out the same command goes on
-    where it was stopped: what is there already is not scored again.
+    Computes a score for every frame, and events with start, end and peak. With --out the same
+    command resumes where it was stopped: finished videos are not scored again.
     """
     import json
 

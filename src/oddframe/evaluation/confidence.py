@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics: of means, of rates, and of whatever groups give together."""
+"""Confidence intervals of metrics: of means, of rates, and of any statistic over groups."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a method is: its network, loss and training recipe, and the types that these exchange.
 
-A *bag* is a video, or one crop of it, as T snippet features. A network scores every snippet. Of the
-training videos a method knows what its type says: the video's label (``WeaklySupervised``), that
-they are normal (``OneClass``, in ``one_class/base.py``) or nothing (``Unsupervised``).
+A *bag* is a video, or one crop of it, as T snippet features. A network scores every snippet. The
+type of a method says what it knows about training videos: their labels (``WeaklySupervised``), that
+they are all normal (``OneClass``, in ``one_class/base.py``) or nothing (``Unsupervised``).
 ``registry.py`` lists all methods.
 """
 
@@ -189,7 +189,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
 
     @abstractmethod
     def describe_target(self, labels: Iterable[str]) -> str:
-        """What a model of this method detects, in words, as far as nobody has said.
+        """What a model of this method detects, in words, unless the user names it.
 
         Args:
             labels: Classes of the abnormal training videos.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,6 +34,8 @@ from oddframe.outputs.registry import FrameConsumer, VideoTarget
 from oddframe.outputs.text import format_clock, format_duration, tick_step
 
 INK, GREY, GAP_GREY = "#1d2430", "#6b7480", "#e6e9ed"
+# The threshold, in the plot and in its legend.
+_THRESHOLD_LINE: dict[str, Any] = {"color": GREY, "linewidth": 1.1, "linestyle": (0, (5, 3))}
 # Inches: height of key frames, of their captions, of the lines down to the curve; the gap between
 # two key frames.
 KEY_FRAME_HEIGHT, CAPTION_HEIGHT, LEADER_HEIGHT, KEY_FRAME_GAP = 1.05, 0.24, 0.34, 0.10
@@ -279,7 +282,7 @@ def _draw_curve(axes: Axes, result: VideoResult, curve: StepCurve) -> None:
         left = min(event.start_s, end - width)
         bar = Rectangle((left, 1.0), width, 0.035, facecolor=RED, zorder=4)
         axes.add_patch(bar)
-    axes.axhline(result.rule.threshold, color=GREY, linewidth=1.1, linestyle=(0, (5, 3)), zorder=2)
+    axes.axhline(result.rule.threshold, zorder=2, **_THRESHOLD_LINE)
     times, low, high = curve.outline()
     axes.fill_between(times, 0, high, facecolor=BLUE, alpha=0.06, linewidth=0, zorder=1)
     if curve.is_exact:
@@ -293,7 +296,7 @@ def _draw_legend(figure: Figure, result: VideoResult, curve: StepCurve, height: 
     entries: list[tuple[Line2D | Patch, str]] = [
         (Line2D([], [], color=BLUE, linewidth=2), name),
         (
-            Line2D([], [], color=GREY, linewidth=1.1, linestyle=(0, (5, 3))),
+            Line2D([], [], **_THRESHOLD_LINE),
             f"threshold {result.rule.threshold:.2f}",
         ),
     ]

@@ -89,7 +89,7 @@ SURVEILLANCE_FIGHT_BENCHMARK = Benchmark(
     FRAME_COLUMNS,
     clips=True,
 )
-# Abnormal videos are half as long as normal ones: no method may see a length.
+# Abnormal videos are half as long as normal ones: no method may learn from the length.
 SHANGHAITECH_TRACKS_BENCHMARK = Benchmark(
     "ShanghaiTech, features of tracks",
     "shanghaitech_tracks",

@@ -1,8 +1,8 @@
 """Run many trainings: those without a record yet, in parallel as far as memory allows.
 
-Each process opens the features itself. Processes share features that are mapped from files; the
-rest each one holds in memory, which limits the number of processes. A finished training is on disk,
-and a grid that was stopped goes on with the others.
+Each process opens the features itself. Processes share features that are mapped from files.
+Each process holds all other features in memory, which limits their number. A finished training is
+saved at once, so a grid that was stopped resumes with the others.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def plan_grid(
     config: TrainConfig,
     free: int | None = None,
 ) -> GridPlan:
-    """As many processes as are asked for, as far as there is work and memory for them.
+    """Plan the processes of a grid: ``jobs`` of them, or fewer if work or memory is short.
 
     Args:
         jobs: Processes that are asked for.

@@ -356,7 +356,7 @@ class _Test:
     tiled: bool
 
     def figures(self, scorer: Scorer) -> FoldFigures:
-        """The figures of a scorer; those that need a threshold are nan, for want of other folds."""
+        """The figures of a scorer; those that need a threshold of other folds are nan."""
         result = score_part(self.part, self.videos, scorer, self.protocol)
         rule = self.config.events.rule(1.0)
         return compute_fold_figures((result,), rule, FALSE_ALARMS_PER_HOUR)[0]

@@ -1,7 +1,7 @@
 """A research session: a data set with its features, split by the protocol of its benchmark.
 
 ``oddframe reproduce`` and ``oddframe league`` both prepare a session, run a grid of trainings on it
-(``grid``), and read the records (``records``) that the grid leaves.
+(``grid``), and read the records (``records``) that the grid writes.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ def with_required_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
     method, settings = changed.chosen_method()
     if isinstance(settings, AudioVisualConfig) and settings.sound is None:
         raise UsageError(
-            f"{method.title} reads picture and sound, but no sound is known of in these features "
-            f"({backbones}): set features.backbone to i3d+aisfx, or method.config.sound to how "
-            "many of a feature's numbers, the last ones, are of the sound"
+            f"{method.title} reads picture and sound, but these features have no known sound "
+            f"({backbones}): set features.backbone to i3d+aisfx, or method.config.sound to the "
+            "number of values at the end of each feature that are the sound's"
         )
     return changed
 

@@ -160,7 +160,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 state = states[part]
             state[name] = torch.from_numpy(array)
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a checkpoint that can be taken up ({error})") from None
+        raise InputError(f"{path}: not a checkpoint that can be resumed ({error})") from None
     return checkpoint
 
 

@@ -254,7 +254,7 @@ def run_worker(work: Callable[[Any], object]) -> None:
                 return
             work(job[0])
         except RuntimeError as error:
-            # A lost connection is no news: the first process reports what went wrong.
+            # Ignore a lost connection: the first process reports what went wrong.
             if "onnection" not in str(error):
                 raise
             os._exit(1)

@@ -240,12 +240,12 @@ def _warnings(
         lines.append(f"{method.name} looks at normal videos alone: {ignored} abnormal left aside")
     if len(normal) == 1:
         lines.append(
-            "what is normal stands on one video: what changes from day to day will look odd; "
+            "only one video shows what is normal, so any change from day to day scores high; "
             "add video of other hours"
         )
     if spread < COLLAPSED:
         lines.append(
             "every normal snippet looks the same (are the videos black or frozen?): any change "
-            "will look odd"
+            "scores high"
         )
     return lines

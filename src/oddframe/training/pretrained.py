@@ -59,8 +59,8 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
     method, method_config = config.chosen_method()
     if isinstance(method, OneClass):
         raise UsageError(
-            f"{method.title} learns from normal videos alone and goes on from no model; "
-            "to go on from one takes abnormal videos too"
+            f"{method.title} learns from normal videos alone and cannot start from a model; "
+            "starting from one also needs abnormal videos"
         )
     lines = []
     if pretrained.method != config.method.name:
@@ -70,7 +70,7 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
     lines += pretrained.profiles["best"].spec.differences(spec)
     if lines:
         raise UsageError(
-            f"training cannot go on from the model '{pretrained.name}', which is configured "
+            f"training cannot start from the model '{pretrained.name}', which is configured "
             f"otherwise: {'; '.join(lines)}"
         )
 

@@ -2,7 +2,7 @@
 
 ``HyperparameterSearch`` tries a small grid of settings on validation folds by successive halving,
 for as long as the budget lasts. It measures how long a training takes, keeps every trial on disk so
-that an interrupted search goes on, and reports which settings it skipped and why.
+that an interrupted search resumes, and reports which settings it skipped and why.
 """
 
 from __future__ import annotations

@@ -302,7 +302,7 @@ def with_threshold_and_metrics(
         if at is not None:
             masks = _NO_MASK
         elif not held_out and isinstance(config.chosen_method()[0], OneClass):
-            # The scores of videos that it remembers say nothing about others. ``fit_one_class``
+            # Scores of the videos that it was fitted on say nothing about others. ``fit_one_class``
             # sets the scale so that one normal snippet in a hundred scores above 0.5, on these
             # videos with their mask.
             at = HALF

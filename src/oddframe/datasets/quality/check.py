@@ -190,10 +190,10 @@ def _group_warnings(dataset: Dataset) -> list[str]:
         )
     elif not any(video.part for video in dataset.videos) and not _can_hold_out(dataset):
         lines.append(
-            f"{len(dataset.groups)} groups are too few to keep a fifth of them from training with "
-            "both classes on either side: training then measures nothing; say more finely which "
-            "recording or camera each video is from, or add some"
+            f"{len(dataset.groups)} groups are too few to hold out a fifth of them with both "
+            "classes in both parts, so training gives no figures; name the recording or camera of "
+            "each video, or add videos of others"
         )
     if not dataset.classes:
-        lines.append("only normal videos: training builds a detector of the unusual")
+        lines.append("only normal videos: training builds a detector of unusual events")
     return lines

@@ -211,10 +211,10 @@ def gap_note(timebase: Timebase) -> str:
     starts, ends = timebase.gap_times.T
     first, longest = (timedelta(seconds=round(s)) for s in (starts[0], (ends - starts).max()))
     if len(starts) == 1:
-        return f"its clock leaps by {longest} at {first}; no scores in between"
+        return f"its time stamps jump by {longest} at {first}; no scores in between"
     return (
-        f"its clock leaps {len(starts)} times, by up to {longest} and first at {first}; no scores "
-        "in between"
+        f"its time stamps jump {len(starts)} times, by up to {longest} and first at {first}; "
+        "no scores in between"
     )
 
 

@@ -167,7 +167,7 @@ def _folder_lock(folder: Path) -> ProcessLock:
 
 
 def _remove_old(parent: Path) -> None:
-    """Remove folders in ``parent`` that killed runs left and nobody has resumed for long."""
+    """Remove folders in ``parent`` that killed runs left and that were not resumed for a week."""
     with suppress(OSError):
         names = {name.removesuffix(_LOCK) for name in os.listdir(parent)}  # noqa: PTH208
         for name in names:

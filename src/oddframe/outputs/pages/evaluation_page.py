@@ -46,8 +46,7 @@ def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
         summary=words.summary_sentence(found) if found else "Nothing was held out: no figures.",
         paragraphs=report.paragraphs,
         warnings=report.warnings,
-        footer="Figures on these videos say how it did on these videos. Other cameras, other "
-        "figures.",
+        footer="These figures are of these videos. They may be quite different on other cameras.",
         evaluation=_evaluation(found) if found else None,
         trainings=[curve.name for curve in report.curves],
         learning=term_charts(report.curves),

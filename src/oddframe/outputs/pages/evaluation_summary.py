@@ -65,7 +65,7 @@ def describe_alarm_rate(alarms: FalseAlarmRate) -> str:
         f"{format_rate(rate.low)} and {format_rate(rate.high)} (exact Poisson interval)."
     )
     if alarms.hours < 1:
-        text += " So little video says next to nothing of a whole day."
+        text += " So little video says almost nothing about a whole day."
     return text
 
 

@@ -71,15 +71,15 @@ def _paragraphs(trained: TrainedModel) -> tuple[str, ...]:
     card = trained.model.card
     videos = card["training_videos"]
     paragraphs = [
-        f"Learned from {videos['normal']} normal and {videos['abnormal']} abnormal videos, of each "
-        "of which only the label as a whole was used."
+        f"Learned from {videos['normal']} normal and {videos['abnormal']} abnormal videos, using "
+        "only one label for each whole video."
     ]
     if trained.held_out:
         groups = len(card["held_out_groups"])
         paragraphs.append(
             f"All figures are on {card['held_out_videos']} videos of {groups} groups that were "
-            "held out. Nothing was chosen by them but the threshold, so what is counted at the "
-            "threshold is somewhat too good."
+            "held out. Only the threshold was chosen on them, so figures at the threshold are "
+            "somewhat too good."
         )
     return tuple(paragraphs)
 
@@ -105,9 +105,9 @@ def _search(found: SearchResult) -> SearchTable:
     return SearchTable(
         figure=FIGURE_NAMES[found.figure],
         rows=tuple(rows),
-        note="Means over validation folds: whole groups of the training videos, each left out of "
-        "its own training. The better half of the settings went on to each further fold, and the "
-        "best of those that went furthest was taken.",
+        note="Means over validation folds: whole groups of the training videos, each measured by a "
+        "model that was not trained on it. The better half of the settings was tried on each "
+        "further fold; the best of those that were tried on most folds was chosen.",
     )
 
 

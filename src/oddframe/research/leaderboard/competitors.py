@@ -1,4 +1,4 @@
-"""Who takes part in a league, and by which recipe.
+"""The methods of a league, and the recipe that trains them.
 
 The recipe is that of this project's benchmarks: each benchmark's own segments and bags, and the
 same number of steps for all. Optimiser, weight decay and clipping are each method's own, as its

@@ -270,7 +270,7 @@ def write_memory_figure(analysis: MemoryAnalysis, title: str, png: Path, svg: Pa
     _draw_norms(videos, analysis.video_norms, analysis.video_abnormal, "videos", _VIDEO_BINS)
     videos.set_xlabel(
         "norm of the latent: anomaly memory's in abnormal videos,\n"
-        f"normal memory's in normal ones (L_dis wants {analysis.margin:g} between)",
+        f"normal memory's in normal ones (margin of L_dis: {analysis.margin:g})",
         color=INK,
     )
     for axes, memory in zip(slots, MEMORIES, strict=True):

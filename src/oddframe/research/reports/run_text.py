@@ -78,7 +78,7 @@ def describe_training(training: TrainingRecord) -> str:
         ("PyTorch", t.torch),
         ("device, threads", f"{t.device}, {t.threads}"),
         ("took", f"{t.seconds:.0f} s"),
-        *(("beware", warning) for warning in t.warnings),
+        *(("warning", warning) for warning in t.warnings),
     ]
     lines += ["", *(f"{name:<18} {value}" for name, value in facts)]
     for name, values in (("depends on", t.facts), ("protocol", t.protocol), ("config", t.config)):

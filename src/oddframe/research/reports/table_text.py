@@ -196,7 +196,7 @@ def text_tables(table: ReproducedTable) -> list[TextTable]:
 def to_markdown(table: ReproducedTable) -> str:
     """The tables in Markdown, with what was run."""
     parts = [f"# {table_heading(table)}", *table_paragraphs(table)]
-    parts += [f"> Beware: {warning}" for warning in table.warnings]
+    parts += [f"> Warning: {warning}" for warning in table.warnings]
     for each in text_tables(table):
         parts += [f"## {each.title}", each.markdown().rstrip("\n"), each.note]
     parts.append("## What was run")
@@ -208,7 +208,7 @@ def to_latex(table: ReproducedTable) -> str:
     """A ``table`` environment for each table; needs the packages booktabs and amssymb."""
     lines = ["% Needs \\usepackage{booktabs,amssymb}.", f"% {table_heading(table)}"]
     lines += [f"% {name}: {value}" for name, value in table_facts(table)]
-    lines += [f"% Beware: {warning}" for warning in table.warnings]
+    lines += [f"% Warning: {warning}" for warning in table.warnings]
     tables = (
         each.latex(f"{table_heading(table)}. {each.title}. {each.note}".strip())
         for each in text_tables(table)

@@ -1,4 +1,4 @@
-"""Run what ``oddframe reproduce`` is asked for: train, then write tables or draw figures."""
+"""Run ``oddframe reproduce``: train, then write tables or draw figures."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def hold_out(
     groups = _draw_groups(dataset, wanted.share, seed)
     if not groups:
         warn(
-            f"{dataset.name}: too few groups ({len(dataset.groups)}) to keep some from training: "
-            "no figures, and nothing unseen to set the threshold on"
+            f"{dataset.name}: too few groups ({len(dataset.groups)}) to hold some out: "
+            "there are no figures, and the threshold is not set on unseen videos"
         )
     return _split_at_groups(dataset, groups)
 
@@ -147,7 +147,7 @@ def group_by_scene(
     if n_scenes == len(ungrouped):
         return dataset, (
             f"{without}, and no two of them look as if they showed one place: each is a group of "
-            "its own; if you know better, say it (docs/data.md)"
+            "its own; if that is wrong, name the groups (docs/data.md)"
         )
     grouped = assign_scene_groups(dataset, scenes)
     if _count_held_out(dataset, config) and not _count_held_out(grouped, config):

@@ -178,7 +178,7 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
 
     Times are those that a player shows: the start is when the first frame appears, the end when the
     last one leaves the screen. ``peak_s`` and ``score`` belong to the frame with the highest
-    smoothed score, ``where`` to the tile with the highest score there.
+    smoothed score, ``where`` to the tile with the highest score, or the motion square, there.
 
     Raises:
         InputError: a score is not finite.
@@ -187,8 +187,8 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     spans = _find_spans(curve, rule)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     boxes: list[Box | None] = [None] * len(peaks)
-    if track.tiles is not None:
-        boxes = [track.tiles.highest(snippet) for snippet in _snippets_at(track, peaks)]
+    if track.tiles is not None or track.boxes is not None:
+        boxes = [track.where(snippet) for snippet in _snippets_at(track, peaks)]
     return tuple(
         Event(
             start_s=float(curve.starts[start]),

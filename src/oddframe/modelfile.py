@@ -157,7 +157,7 @@ class Model:
             scores = tiles.scores.max(axis=0)
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
-        return ScoreTrack(scores, features.timebase, tiles)
+        return ScoreTrack(scores, features.timebase, tiles, features.boxes)
 
 
 def short_digest(sha256: str) -> str:

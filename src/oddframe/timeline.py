@@ -358,17 +358,31 @@ class ScoreTrack:
         timebase: Times of the snippets.
         tiles: Scores of the tiles, if the model uses tiles; a snippet's score is the highest of
             its tiles' scores.
+        boxes: (n_snippets, 4) left, top, right, bottom of the motion square of each snippet, as
+            shares of the picture, if the model uses the crop ``motion``.
     """
 
     scores: FloatArray
     timebase: Timebase
     tiles: TileScores | None = None
+    boxes: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.scores.shape != (self.timebase.n_snippets,):
             raise InputError(
                 f"{self.timebase.n_snippets} snippets, but scores of shape {self.scores.shape}"
             )
+        if self.boxes is not None and self.boxes.shape != (len(self.scores), 4):
+            raise InputError(f"{len(self.scores)} snippets, but boxes of shape {self.boxes.shape}")
+
+    def where(self, snippet: int) -> Box | None:
+        """The tile with the highest score, or the motion square; None without either."""
+        if self.tiles is not None:
+            return self.tiles.highest(snippet)
+        if self.boxes is None:
+            return None
+        left, top, right, bottom = self.boxes[snippet].tolist()
+        return left, top, right, bottom
 
     def to_frames(self) -> FloatArray:
         """(n_frames,) one score for each frame."""
@@ -384,7 +398,8 @@ class Event:
         end_s: End in seconds.
         peak_s: Time of the highest score.
         score: The highest score.
-        where: Rectangle of the tile with the highest score at ``peak_s``; None: no tiles.
+        where: Rectangle of the tile with the highest score, or of the motion square, at ``peak_s``;
+            None: the model uses neither.
     """
 
     start_s: float

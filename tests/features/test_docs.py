@@ -31,7 +31,7 @@ def test_the_yaml_is_valid(tmp_path: Path) -> None:
             made += 1
         else:
             assert OnnxSpec(file).name == "clip_b32"
-    assert made == 2
+    assert made == 3
 
 
 @pytest.mark.slow

@@ -44,6 +44,8 @@ def every(make_result: MakeResult) -> list[VideoResult]:
     plain = make_result(90, 25.0, [(1.0, 2.5)], rule=rule, truth=[(1.0, 2.0)])
     grid = TileScores((2, 2), np.repeat(plain.track.scores[None], 4, axis=0))
     track = ScoreTrack(plain.track.scores, plain.track.timebase, grid)
+    boxes = np.tile([0.1, 0.2, 0.5, 0.8], (len(plain.track.scores), 1))
+    moving = replace(plain.track, boxes=boxes)
     leaps = np.arange(90) / 25 + np.repeat([0.1, 31_250, 50_000], 30)
     return [
         plain,
@@ -54,6 +56,7 @@ def every(make_result: MakeResult) -> list[VideoResult]:
         make_result(90, 25.0, [(0.5, 1.0)], pts=leaps, gaps=(30, 60)),
         replace(plain, mask="0123456789abcdef"),
         replace(plain, track=track, events=find_events(track, rule)),
+        replace(plain, track=moving, events=find_events(moving, rule)),
     ]
 
 

@@ -124,6 +124,15 @@ def extract_command(
     ] = None,
     tiles: TilesOption = "",
     regions: RegionsOption = "",
+    crops: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Crops by name, in order: full, motion (the square with most of the motion), "
+            "center ...",
+            show_default=False,
+        ),
+    ] = "",
     stride: Annotated[
         int | None,
         typer.Option(
@@ -236,6 +245,7 @@ def extract_command(
             views=views,
             tiles=tiles,
             regions=regions,
+            crops=crops,
             crop_order=None if crop_order is None else crop_order.value,
             stride=stride,
             rate=rate,

@@ -37,6 +37,7 @@ from oddframe.video.mask import Mask, mask_digest, read_mask
 from oddframe.video.snippets.crops import (
     parse_grid,
     reorder_crops,
+    with_crops,
     with_regions,
     with_tiles,
     with_views,
@@ -106,6 +107,7 @@ def extract(
     views: int | None = None,
     tiles: str = "",
     regions: str = "",
+    crops: str = "",
     crop_order: Literal["published", "extractor"] | None = None,
     stride: int | None = None,
     rate: float | None = None,
@@ -155,6 +157,7 @@ def extract(
         views: Crops of the picture: 1, 5 or 10.
         tiles: Cut the picture into rows x columns, as ``2x3``.
         regions: Rows x columns of regions of I3D's features of the whole picture.
+        crops: Crops by name, separated by commas: ``full,motion``.
         crop_order: Order of five or ten crops: as in ``published`` files, or as the authors'
             ``extractor`` writes them.
         stride: Frames from one snippet to the next.
@@ -195,7 +198,7 @@ def extract(
         if cluster is None and "://" in path:
             raise UsageError(f"{path}: only with --cluster, which may be 'local'")
     names, preprocessing = _choose_backbones(backbone, spec, preset)
-    preprocessing = _change_crops(preprocessing, views, tiles, regions, crop_order)
+    preprocessing = _change_crops(preprocessing, views, tiles, regions, crops, crop_order)
     changes: dict[str, Any] = {"stride": stride, "rate": rate, "jpeg_quality": jpeg_quality}
     preprocessing = replace(preprocessing, **{k: v for k, v in changes.items() if v is not None})
     preprocessing.check()
@@ -315,9 +318,15 @@ def _change_crops(
     views: int | None,
     tiles: str,
     regions: str,
+    crops: str,
     crop_order: Literal["published", "extractor"] | None,
 ) -> Preprocessing:
-    options = {"--views": views, "--tiles": tiles or None, "--regions": regions or None}
+    options = {
+        "--views": views,
+        "--tiles": tiles or None,
+        "--regions": regions or None,
+        "--crops": crops or None,
+    }
     given = [f"{name} {value}" for name, value in options.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)}: one of them")
@@ -329,7 +338,9 @@ def _change_crops(
         preprocessing = with_tiles(preprocessing, *parse_grid(tiles))
     if regions:
         preprocessing = with_regions(preprocessing, *parse_grid(regions))
+    if crops:
+        preprocessing = with_crops(preprocessing, crops)
     if crop_order is not None:
-        crops = reorder_crops(preprocessing.crops, crop_order)
-        preprocessing = replace(preprocessing, crops=crops)
+        ordered = reorder_crops(preprocessing.crops, crop_order)
+        preprocessing = replace(preprocessing, crops=ordered)
     return preprocessing

@@ -46,7 +46,7 @@ def join_features(parts: Sequence[Features]) -> Features:
         weights_sha256="+".join(part.spec.weights_sha256 for part in parts),
         dim=sum(part.spec.dim for part in parts),
     )
-    return Features(np.concatenate(arrays, axis=2), spec, first.timebase)
+    return Features(np.concatenate(arrays, axis=2), spec, first.timebase, first.boxes)
 
 
 def count_audio_dims(backbones: str) -> int:

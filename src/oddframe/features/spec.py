@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError
 from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import AnyFeatures
-from oddframe.timeline import Timebase
-from oddframe.video.snippets.crops import tile_grid, with_views
+from oddframe.timeline import FloatArray, Timebase
+from oddframe.video.snippets.crops import has_motion, tile_grid, with_views
 from oddframe.video.snippets.transforms import MAX_FEATURE_DIM, Preprocessing, PreprocessingFields
 
 # Prefix of the backbone's name in the spec of features that were made by other software.
@@ -114,7 +114,9 @@ class FeatureSpec(Preprocessing):
         """
         ignored: frozenset[str] = frozenset()
         if not sampling:
-            variants = [self, *(with_views(self, views) for views in (1, 5, 10))]
+            variants = [self]
+            if not has_motion(self.crops):
+                variants += [with_views(self, views) for views in (1, 5, 10)]
             if any(_same_views(variant, other) for variant in variants):
                 ignored = VIEW_FIELDS
             ignored |= SAMPLING_FIELDS
@@ -151,14 +153,17 @@ class Features:
             disk.
         spec: How they were made.
         timebase: When each snippet starts and ends.
+        boxes: (T, 4) left, top, right, bottom of the motion square of each snippet, as shares of
+            the picture; None: there is no crop ``motion``.
 
     Raises:
-        InputError: the shape of the array does not match the spec and the timebase.
+        InputError: the shape of the array or the boxes does not match the spec and the timebase.
     """
 
     array: AnyFeatures
     spec: FeatureSpec
     timebase: Timebase
+    boxes: FloatArray | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.spec.crops), self.timebase.n_snippets, self.spec.dim)
@@ -166,3 +171,5 @@ class Features:
             raise InputError(
                 f"features of shape {self.array.shape}, expected (crops, snippets, dim) {expected}"
             )
+        if self.boxes is not None and self.boxes.shape != (self.timebase.n_snippets, 4):
+            raise InputError(f"{expected[1]} snippets, but boxes of shape {self.boxes.shape}")

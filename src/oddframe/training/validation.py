@@ -77,7 +77,9 @@ def join_in_time(parts: Sequence[Features]) -> tuple[Features, NDArray[np.int64]
     snippets = np.minimum(np.arange(n_frames) // spec.stride, len(part_of_snippet) - 1)
     array = np.concatenate([part.array for part in parts], axis=1)
     timebase = Timebase(fps, n_frames, spec.snippet_frames, spec.stride, spec.rate)
-    return Features(array, spec, timebase), part_of_snippet[snippets]
+    boxes = [part.boxes for part in parts if part.boxes is not None]
+    joined = np.concatenate(boxes) if len(boxes) == len(parts) else None
+    return Features(array, spec, timebase, joined), part_of_snippet[snippets]
 
 
 def normal_tracks(

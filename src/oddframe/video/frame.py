@@ -30,11 +30,14 @@ class FrameTransform:
         size: (width, height) in pixels; None: the size of the first frame.
         filter: Resampling filter: ``bicubic`` (FFmpeg's swscale) or ``lanczos`` (Pillow's).
         jpeg_quality: Quality of a JPEG round trip before resizing; 0: none.
+        max_pixels: Without a ``size``, larger frames are scaled down to this many pixels and keep
+            their aspect ratio; None: they are not.
     """
 
     size: tuple[int, int] | None = None
     filter: ResamplingFilter = "bicubic"
     jpeg_quality: int = 0
+    max_pixels: int | None = None
 
 
 class Frame:

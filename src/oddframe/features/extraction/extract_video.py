@@ -21,7 +21,7 @@ from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.npy import is_finite
 from oddframe.features.lazy_array import AnyFeatures, CropArray
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.timeline import Timebase
+from oddframe.timeline import FloatArray, Timebase
 from oddframe.video.audio import AudioExtent, Samples, audio_windows
 from oddframe.video.frame import FrameSource
 from oddframe.video.mask import Mask, mask_digest
@@ -124,8 +124,11 @@ def extract_tasks(
                 runner.add(snippet)
         if progress is not None:
             progress(done, expected and max(done, expected))
-    timebases = dict(zip(preprocessings, reader.timebases, strict=True))
-    return tuple(runner.finish(timebases[runner.preprocessing], reader) for runner in runners)
+    numbers = [preprocessings.index(runner.preprocessing) for runner in runners]
+    return tuple(
+        runner.finish(reader.timebases[number], reader.boxes[number], reader)
+        for runner, number in zip(runners, numbers, strict=True)
+    )
 
 
 class _TaskRunner:
@@ -162,7 +165,9 @@ class _TaskRunner:
         if len(self._waiting) >= self._batch_size:
             self._run_batch()
 
-    def finish(self, timebase: Timebase, reader: MultiSnippetReader) -> Extraction:
+    def finish(
+        self, timebase: Timebase, boxes: FloatArray | None, reader: MultiSnippetReader
+    ) -> Extraction:
         """All features, after the last snippet."""
         if self._waiting:
             self._run_batch()
@@ -175,7 +180,7 @@ class _TaskRunner:
             notes += [note] if note else []
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
         return Extraction(
-            Features(array, self._spec, timebase),
+            Features(array, self._spec, timebase, boxes),
             reader.damaged_packets,
             tuple(dict.fromkeys(notes)),
             reader.mended_frames,

@@ -1,9 +1,10 @@
 """Feature files: one safetensors file for the features of one video.
 
 A feature file has the tensor ``features`` (C, T, D), the tensor ``pts`` with the time of each frame
-if the frame rate is not constant, and under the key ``oddframe`` a JSON header with the spec, the
-timebase and a checksum. The bytes are those that the safetensors library would write, but tensors
-are written in parts, so that features on disk are never in memory as a whole.
+if the frame rate is not constant, the tensor ``boxes`` (T, 4) with the motion squares if there is
+the crop ``motion``, and under the key ``oddframe`` a JSON header with the spec, the timebase and a
+checksum. The bytes are those that the safetensors library would write, but tensors are written in
+parts, so that features on disk are never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from oddframe._utils.files import (
     open_regular_file,
     translate_os_errors,
 )
-from oddframe._utils.headers import parse_json, read_tensor_header
+from oddframe._utils.headers import TensorEntry, parse_json, read_tensor_header
 from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import InputError
 from oddframe.features.formats.npy import is_finite, read_array_features
 from oddframe.features.lazy_array import AnyFeatures, CropArray
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.timeline import Timebase
+from oddframe.timeline import FloatArray, Timebase
 from oddframe.video.snippets.transforms import SamplingRate, SnippetFrames, Stride
 
 FILE_SCHEMA = 1
@@ -89,7 +90,7 @@ def read_features(path: Path) -> Features:
     try:
         if checksum(tensors) != header.checksum:
             raise InputError("its contents do not match its checksum")
-        features = Features(tensors["features"], header.spec, header.timebase)
+        features = Features(tensors["features"], header.spec, header.timebase, header.boxes)
         if not all(is_finite(crop) for crop in tensors["features"]):
             raise InputError("it holds values that are not finite")
     except (InputError, KeyError, TypeError, ValueError) as error:
@@ -122,6 +123,8 @@ def tensors_of(features: Features) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {"features": features.array}
     if (pts := features.timebase.pts) is not None:
         tensors["pts"] = np.ascontiguousarray(pts, dtype=np.float64)
+    if features.boxes is not None:
+        tensors["boxes"] = np.ascontiguousarray(features.boxes, dtype=np.float64)
     return tensors
 
 
@@ -136,6 +139,7 @@ class FeatureFileHeader:
         dtype: float32 or float16.
         offset: Bytes before the first number of the features.
         checksum: sha256 (hex) of the tensors, see ``checksum``.
+        boxes: (T, 4) motion square of each snippet; None: there is no crop ``motion``.
     """
 
     spec: FeatureSpec
@@ -144,6 +148,7 @@ class FeatureFileHeader:
     dtype: np.dtype[Any]
     offset: int
     checksum: str
+    boxes: FloatArray | None = None
 
 
 def read_feature_header(path: Path) -> FeatureFileHeader:
@@ -183,19 +188,30 @@ def read_open_header(file: BinaryIO, size: int, name: str) -> FeatureFileHeader:
         raise InputError(f"{name}: truncated or no feature file ({error})") from None
     header = _parse_metadata(name, metadata)
     try:
-        pts = None
-        if (times := tensors.get("pts")) is not None:
-            if times.dtype != "F64":
-                raise ValueError("its times are not float64")
-            file.seek(times.start)
-            pts = np.frombuffer(file.read(times.end - times.start), "<f8")
+        pts = _read_floats(file, tensors.get("pts"), "times")
+        boxes = _read_floats(file, tensors.get("boxes"), "boxes")
+        if boxes is not None:
+            boxes = boxes.reshape(snippets, 4)
+            if not ((boxes >= 0) & (boxes <= 1)).all():
+                raise ValueError("a box is not inside the picture")
         spec = _parse_spec(json.dumps(header["spec"]))
         timebase = _timebase_from_dict(header["timebase"], pts)
         timebase.check_claims(snippets, size)
         sha256 = str(header["checksum"])
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{name}: a damaged feature file ({error})") from None
-    return FeatureFileHeader(spec, timebase, (crops, snippets, dim), dtype, claim.start, sha256)
+    shape = crops, snippets, dim
+    return FeatureFileHeader(spec, timebase, shape, dtype, claim.start, sha256, boxes)
+
+
+def _read_floats(file: BinaryIO, entry: TensorEntry | None, what: str) -> FloatArray | None:
+    """Read all numbers of a float64 tensor, flat; None: there is no such tensor."""
+    if entry is None:
+        return None
+    if entry.dtype != "F64":
+        raise ValueError(f"its {what} are not float64")
+    file.seek(entry.start)
+    return np.frombuffer(file.read(entry.end - entry.start), "<f8")
 
 
 def _parse_metadata(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:

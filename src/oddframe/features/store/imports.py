@@ -82,7 +82,7 @@ class StoredFeatures:
     def _open(self, header: FeatureFileHeader) -> Features:
         read = partial(_map_crop, self.path, header)
         array = CropArray(header.shape, header.dtype, read, [self.path])
-        return Features(array, header.spec, header.timebase)
+        return Features(array, header.spec, header.timebase, header.boxes)
 
 
 def _map_crop(path: Path, header: FeatureFileHeader, crop: int) -> CropFeatures:

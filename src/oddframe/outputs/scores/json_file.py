@@ -31,9 +31,10 @@ def result_to_dict(result: VideoResult) -> dict[str, Any]:
     Where a snippet's time is not its number times its length, ``snippet_times`` ([start, end] in
     seconds). With a variable frame rate, ``frame_times``. Where the first frame is not at 0,
     ``start_s``. Where the clock jumps, ``gaps`` ([start, end] in seconds). Of a model with tiles,
-    ``tiles`` (``grid`` [rows, columns] and ``scores``, a row for each tile), and ``where`` of each
-    event (left, top, right, bottom as shares of the picture). Where it is known, ``truth``. With
-    a mask, ``mask`` (its digest).
+    ``tiles`` (``grid`` [rows, columns] and ``scores``, a row for each tile); of a model with the
+    crop ``motion``, ``boxes`` (the motion square of each snippet); of both, ``where`` of each event
+    (left, top, right, bottom as shares of the picture, as boxes are). Where it is known, ``truth``.
+    With a mask, ``mask`` (its digest).
     """
     base = result.track.timebase
     rule = asdict(result.rule)
@@ -67,6 +68,8 @@ def result_to_dict(result: VideoResult) -> dict[str, Any]:
         data["frame_times"] = base.pts.tolist()
     if (tiles := result.track.tiles) is not None:
         data["tiles"] = {"grid": list(tiles.grid), "scores": tiles.scores.tolist()}
+    if result.track.boxes is not None:
+        data["boxes"] = result.track.boxes.tolist()
     if result.mask:
         data["mask"] = result.mask
     if result.truth is not None:
@@ -202,9 +205,10 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
         tuple(tile_data["grid"]), np.asarray(tile_data["scores"], dtype=np.float64)
     )
     scores = np.asarray(data["snippet_scores"], dtype=np.float64)
+    boxes = np.asarray(data["boxes"], dtype=np.float64) if "boxes" in data else None
     return VideoResult(
         video=data["video"],
-        track=ScoreTrack(scores, base, tiles or None),
+        track=ScoreTrack(scores, base, tiles or None, boxes),
         events=tuple(_event_from(event) for event in data["events"]),
         rule=EventRule(threshold=data["threshold"], **_known(EventRule, data["rule"])),
         model=_model_from(data["model"]),

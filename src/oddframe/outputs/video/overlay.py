@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -202,7 +202,8 @@ class Annotator:
     """Draws and encodes frames one by one; memory does not grow with their number.
 
     The picture is at most 1280 pixels wide and high, with a red frame during an event. If the
-    model scores tiles, the tile with the highest score has a red frame, too. Below the picture
+    model scores tiles, the tile with the highest score has a red frame, too; if it uses the crop
+    ``motion``, the motion square has one. Below the picture
     are the time, the score as a bar and a number, a mark during an event and, where the truth is
     known, one during a true interval. Then the curve of the whole video, bright up to the current
     time, with threshold, events (red) and truth (pink).
@@ -220,8 +221,7 @@ class Annotator:
         self._encoder = first_available(ANNOTATION_ENCODERS)
         self._events = [(event.start_s, event.end_s) for event in result.events]
         self._truth = sorted(result.truth or ())
-        tiled = result.track.tiles is not None
-        self._tiles = top_tiles(result.track) if tiled else None
+        self._boxes = frame_boxes(result.track)
         self._times = result.track.timebase.frame_times
         self._writer: VideoWriter | None = None
 
@@ -243,20 +243,19 @@ class Annotator:
             edge = self._border
             canvas[:edge] = canvas[height - edge : height] = EVENT_RED
             canvas[:height, :edge] = canvas[:height, -edge:] = EVENT_RED
-            self._mark_tile(canvas[:height], time_s)
+            self._mark_box(canvas[:height], time_s)
         score = self._curve.at(time_s + _SLACK)
         end = height + self._overlay.header_height
         canvas[height:end] = self._overlay.header(time_s, score, event, true)
         self._overlay.draw_plot(canvas[end:], time_s, score)
         self._writer.add(canvas, time_s)
 
-    def _mark_tile(self, picture: RgbImage, time_s: float) -> None:
-        """Frame the tile with the highest score at this time, if there are tiles."""
-        tiles, times = self._result.track.tiles, self._times
-        if tiles is None or self._tiles is None:
+    def _mark_box(self, picture: RgbImage, time_s: float) -> None:
+        """Frame the tile with the highest score, or the motion square, at this time."""
+        if self._boxes is None:
             return
-        frame = max(0, int(np.searchsorted(times, time_s + _SLACK, side="right")) - 1)
-        box = tiles.box(int(self._tiles[frame]))
+        frame = max(0, int(np.searchsorted(self._times, time_s + _SLACK, side="right")) - 1)
+        box = self._boxes(frame)
         left, top, right, bottom = box_in_pixels(box, picture.shape[1], picture.shape[0])
         width = max(2, self._border // 2)
         cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), EVENT_RED, width)
@@ -301,6 +300,23 @@ def box_in_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int
     """Left, top, right, bottom of a box, in pixels of a picture of this size."""
     left, top, right, bottom = box
     return round(left * width), round(top * height), round(right * width), round(bottom * height)
+
+
+def frame_boxes(track: ScoreTrack) -> Callable[[int], Box] | None:
+    """A function from the number of a frame to the rectangle to mark in it; None: there is none.
+
+    That is the tile with the highest score, or the motion square of the latest snippet that has
+    started.
+    """
+    if (tiles := track.tiles) is not None:
+        top = top_tiles(track)
+        return lambda frame: tiles.box(int(top[frame]))
+    if track.boxes is None:
+        return None
+    starts = track.timebase.snippet_ticks()[:, 0]
+    snippets = np.searchsorted(starts, track.timebase.frame_ticks, side="right") - 1
+    boxes: list[Box] = [tuple(box) for box in track.boxes[snippets].tolist()]
+    return boxes.__getitem__
 
 
 def top_tiles(track: ScoreTrack) -> IntArray:

@@ -38,6 +38,7 @@ class Scaler:
         self._size = transform.size
         self._filter = transform.filter
         self._jpeg_quality = transform.jpeg_quality
+        self._max_pixels = transform.max_pixels
         self._resize, self._convert = VideoReformatter(), VideoReformatter()
 
     def scale_decoded(self, picture: av.VideoFrame) -> Image:
@@ -46,7 +47,7 @@ class Scaler:
         width, height = picture.width, picture.height
         upright = (height, width) if turns % 2 else (width, height)
         if self._size is None:
-            self._size = _limit_size(*upright)
+            self._size = _limit_size(*upright, self._max_pixels)
         if self._size != upright and (self._filter == "lanczos" or self._jpeg_quality):
             return self.scale_rgb(_rotate(self._to_rgb(picture), turns))
         if self._size != upright:
@@ -62,7 +63,7 @@ class Scaler:
         """Scale an RGB picture (h, w, 3)."""
         height, width = image.shape[:2]
         if self._size is None:
-            self._size = _limit_size(width, height)
+            self._size = _limit_size(width, height, self._max_pixels)
         image = self._jpeg_round_trip(image)
         if self._size == (width, height):
             return image
@@ -91,8 +92,10 @@ class Scaler:
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
 
 
-def _limit_size(width: int, height: int) -> tuple[int, int]:
+def _limit_size(width: int, height: int, max_pixels: int | None) -> tuple[int, int]:
     scale = min(1.0, _MAX_SIDE / max(width, height))
+    if max_pixels is not None:
+        scale = min(scale, (max_pixels / (width * height)) ** 0.5)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Literal, TypeVar
 
 from oddframe.errors import UsageError
-from oddframe.video.frame import Image
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.frame import FrameTransform, Image
+from oddframe.video.snippets.motion import max_motion_pixels
+from oddframe.video.snippets.transforms import MAX_SNIPPET_PIXELS, Preprocessing
 
 _PreprocessingT = TypeVar("_PreprocessingT", bound=Preprocessing)
 
@@ -21,6 +22,7 @@ _POSITIONS = {
     "bottom_right": (1.0, 1.0),
 }
 _FULL = "full"
+_MOTION = "motion"
 _MIRRORED = "_mirrored"
 # Largest number of rows or columns of a grid: the names of tiles have two digits for each.
 MAX_GRID_LINES = 99
@@ -75,8 +77,10 @@ def with_views(preprocessing: _PreprocessingT, views: Literal[1, 5, 10]) -> _Pre
     8/7 of the crop's size.
 
     Raises:
-        UsageError: the number of views is not 1, 5 or 10.
+        UsageError: the number of views is not 1, 5 or 10, or a crop is the motion square.
     """
+    if has_motion(preprocessing.crops):
+        raise UsageError("views are crops of the whole picture; the crop motion has no views")
     if preprocessing.crops[0] == _FULL and views == 1:
         return replace(preprocessing, resize=preprocessing.crop_size, crops=(_FULL,))
     larger = (round(preprocessing.crop_size[0] * 8 / 7), round(preprocessing.crop_size[1] * 8 / 7))
@@ -109,6 +113,43 @@ def with_regions(preprocessing: _PreprocessingT, rows: int, columns: int) -> _Pr
     """
     return replace(
         preprocessing, resize=preprocessing.crop_size, crops=_grid_crops("region", rows, columns)
+    )
+
+
+def with_crops(preprocessing: _PreprocessingT, names: str) -> _PreprocessingT:
+    """The same preprocessing with crops by name, separated by commas: ``full,motion``.
+
+    If all crops are ``full``, ``motion`` or their mirror images, frames are resized to the crop's
+    size.
+
+    Raises:
+        UsageError: a name is unknown, or a crop does not fit the size.
+    """
+    crops = tuple(name.strip() for name in names.split(","))
+    uncut = {name.removesuffix(_MIRRORED) for name in crops} <= {_FULL, _MOTION}
+    resize = preprocessing.crop_size if uncut else preprocessing.resize
+    changed = replace(preprocessing, crops=crops, resize=resize)
+    check_crops(changed)
+    return changed
+
+
+def is_motion(name: str) -> bool:
+    """Whether a crop is the motion square (see ``motion.py``) or its mirror image."""
+    return name.removesuffix(_MIRRORED) == _MOTION
+
+
+def has_motion(crops: tuple[str, ...]) -> bool:
+    """Whether one of the crops is the motion square."""
+    return any(map(is_motion, crops))
+
+
+def motion_transform(preprocessing: Preprocessing) -> FrameTransform:
+    """The transform of frames from which motion squares are cut; it keeps the aspect ratio."""
+    return FrameTransform(
+        None,
+        preprocessing.filter,
+        preprocessing.jpeg_quality,
+        max_motion_pixels(max(preprocessing.crop_size)),
     )
 
 
@@ -180,10 +221,12 @@ def check_crops(preprocessing: Preprocessing) -> None:
         raise UsageError(
             f"regions must be complete and row by row, not {', '.join(preprocessing.crops)}"
         )
+    if has_motion(preprocessing.crops):
+        _check_motion(preprocessing)
     for name in crops_to_cut(preprocessing.crops):
-        full = name.removesuffix(_MIRRORED) == _FULL
+        full = name.removesuffix(_MIRRORED) == _FULL or is_motion(name)
         if not full and _position(name) is None:
-            known = ", ".join((_FULL, *_POSITIONS, "tile_0_0_of_2x3"))
+            known = ", ".join((_FULL, _MOTION, *_POSITIONS, "tile_0_0_of_2x3"))
             raise UsageError(f"no crop is called {name}; known are {known} ...")
         if full and preprocessing.resize != preprocessing.crop_size:
             raise UsageError(
@@ -196,6 +239,18 @@ def check_crops(preprocessing: Preprocessing) -> None:
     ):
         raise UsageError(
             f"crops of {preprocessing.crop_size} do not fit into frames of {preprocessing.resize}"
+        )
+
+
+def _check_motion(preprocessing: Preprocessing) -> None:
+    width, height = preprocessing.crop_size
+    if width != height:
+        raise UsageError(f"the crop {_MOTION} is a square, but the crop size is {width}x{height}")
+    pixels = preprocessing.snippet_frames * max_motion_pixels(width)
+    if pixels > MAX_SNIPPET_PIXELS:
+        raise UsageError(
+            f"a snippet of {preprocessing.snippet_frames} frames from which squares of {width} "
+            f"pixels are cut has {pixels:,} pixels, more than {MAX_SNIPPET_PIXELS:,}"
         )
 
 

@@ -21,9 +21,17 @@ import numpy as np
 from oddframe.errors import InputError
 from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, count_snippets
 from oddframe.video.decoding.clock import GAP_S
-from oddframe.video.frame import Frame, FrameSource, Image
+from oddframe.video.frame import Frame, FrameSource, FrameTransform, Image
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.crops import check_crops, crops_to_cut, cut_crop
+from oddframe.video.snippets.crops import (
+    check_crops,
+    crops_to_cut,
+    cut_crop,
+    has_motion,
+    is_motion,
+    motion_transform,
+)
+from oddframe.video.snippets.motion import cut_box, find_motion
 from oddframe.video.snippets.transforms import Preprocessing
 
 _ItemT = TypeVar("_ItemT")
@@ -97,6 +105,7 @@ class MultiSnippetReader:
             check_crops(each)
         self._mask = mask
         self._timebases: tuple[Timebase, ...] = ()
+        self._boxes: tuple[FloatArray | None, ...] = ()
 
     @cached_property
     def expected_snippets(self) -> int | None:
@@ -122,6 +131,14 @@ class MultiSnippetReader:
         return self._timebases
 
     @property
+    def boxes(self) -> tuple[FloatArray | None, ...]:
+        """For each preprocessing (T, 4): the motion square of each snippet.
+
+        None for a preprocessing without the crop ``motion``; set when ``timebases`` are.
+        """
+        return self._boxes
+
+    @property
     def damaged_packets(self) -> int:
         """Number of packets so far that gave no picture."""
         return self._source.damaged_packets
@@ -134,42 +151,48 @@ class MultiSnippetReader:
     def __iter__(self) -> Generator[tuple[int, Image], None, None]:
         self._timebases = ()
         reading = self._source.run(_snippets, self._preprocessings, self._mask)
-        self._timebases = yield from reading
+        self._timebases, self._boxes = yield from reading
 
 
 def _snippets(
     source: FrameSource, preprocessings: Sequence[Preprocessing], mask: Mask | None
-) -> Generator[tuple[int, Image], None, tuple[Timebase, ...]]:
-    """Yield (preprocessing, snippet) pairs that a thread decodes ahead; return the timebases."""
+) -> Generator[tuple[int, Image], None, tuple[tuple[Timebase, ...], tuple[FloatArray | None, ...]]]:
+    """Yield (preprocessing, snippet) that a thread decodes ahead; return timebases and boxes."""
     times, gaps = array("d"), array("q")
+    builders = [SnippetBuilder(each) for each in preprocessings]
     depth = min(max(2, _MAX_AHEAD_BYTES // max(1, _bytes(each))) for each in preprocessings)
-    cutting = _cut(source, preprocessings, mask, times, gaps)
+    cutting = _cut(source, builders, mask, times, gaps)
     yield from iterate_in_thread(cutting, min(_MAX_AHEAD, depth))
     fps, pts, start_s = _simplify_times(source.fps, np.array(times), np.array(gaps))
-    return tuple(
+    timebases = tuple(
         each.timebase(fps, len(times), pts, start_s, tuple(gaps)) for each in preprocessings
     )
+    boxes = tuple(
+        np.array(builder.boxes).reshape(-1, 4) if has_motion(each.crops) else None
+        for builder, each in zip(builders, preprocessings, strict=True)
+    )
+    return timebases, boxes
 
 
 def _cut(
     source: FrameSource,
-    preprocessings: Sequence[Preprocessing],
+    builders: Sequence[SnippetBuilder],
     mask: Mask | None,
     times: array[float],
     gaps: array[int],
 ) -> Generator[tuple[int, Image], None, None]:
     """Yield the snippets; append each frame's time to ``times``, frames after a gap to ``gaps``."""
-    transforms = list(dict.fromkeys(each.transform for each in preprocessings))
-    builders = [(SnippetBuilder(each), transforms.index(each.transform)) for each in preprocessings]
+    transforms = list(dict.fromkeys(t for builder in builders for t in builder.transforms))
+    used = [[transforms.index(t) for t in builder.transforms] for builder in builders]
     for frames in source.read(transforms):
         if frames[0].after_gap:
             gaps.append(len(times))
         times.append(frames[0].time_s)
         masked = [_apply_mask(mask, frame) for frame in frames]
-        for number, (builder, transform) in enumerate(builders):
-            for snippet in builder.push(masked[transform]):
+        for number, (builder, indices) in enumerate(zip(builders, used, strict=True)):
+            for snippet in builder.push(tuple(masked[index] for index in indices)):
                 yield number, snippet
-    for number, (builder, _) in enumerate(builders):
+    for number, builder in enumerate(builders):
         for snippet in builder.finish():
             yield number, snippet
 
@@ -206,6 +229,12 @@ class SnippetBuilder:
 
     All frames of the video must be pushed in order. Regions need one crop, the full frame.
 
+    Attributes:
+        transforms: The transforms of a frame that ``push`` needs: one for the crops of the resized
+            frame, one for the motion square.
+        boxes: Left, top, right and bottom of the motion square of each snippet so far, as shares
+            of the picture, one after the other; empty without the crop ``motion``.
+
     Raises:
         UsageError: a crop is unknown or does not fit the size.
     """
@@ -214,14 +243,25 @@ class SnippetBuilder:
         check_crops(preprocessing)
         self._preprocessing = preprocessing
         self._resampler = _FrameResampler(preprocessing.rate)
-        self._window: deque[Image] = deque(maxlen=preprocessing.snippet_frames)
+        # The images of the latest frames, one for each transform.
+        self._window: deque[tuple[Image, ...]] = deque(maxlen=preprocessing.snippet_frames)
         self._n_ticks = self._n_snippets = 0
+        self.boxes = array("d")
+        self.transforms: tuple[FrameTransform, ...] = ()
+        if not all(map(is_motion, preprocessing.crops)):
+            self.transforms += (preprocessing.transform,)
+        if has_motion(preprocessing.crops):
+            self.transforms += (motion_transform(preprocessing),)
 
-    def push(self, frame: Frame) -> Iterator[Image]:
-        """Add the next frame and yield the snippets that it completes; none spans a gap."""
-        if frame.after_gap:
+    def push(self, frames: tuple[Frame, ...]) -> Iterator[Image]:
+        """Add the next frame and yield the snippets that it completes; none spans a gap.
+
+        Args:
+            frames: The frame, once for each of ``transforms``.
+        """
+        if frames[0].after_gap:
             yield from self.finish()
-        yield from self._add_ticks(self._resampler.push(frame))
+        yield from self._add_ticks(self._resampler.push(frames))
 
     def finish(self) -> Iterator[Image]:
         """Yield the last snippet, its last tick repeated if it is incomplete, and start again.
@@ -239,26 +279,35 @@ class SnippetBuilder:
         self._resampler, self._n_ticks, self._n_snippets = _FrameResampler(settings.rate), 0, 0
         self._window.clear()
 
-    def _add_ticks(self, frames: Iterable[Frame]) -> Iterator[Image]:
+    def _add_ticks(self, ticks: Iterable[tuple[Frame, ...]]) -> Iterator[Image]:
         settings = self._preprocessing
         if not settings.has_picture:
             return
-        for frame in frames:
+        for frames in ticks:
             # With a stride longer than a snippet, ticks between two snippets are not decoded.
             if self._n_ticks % settings.stride < settings.snippet_frames:
-                self._window.append(frame.image)
+                self._window.append(tuple(frame.image for frame in frames))
             self._n_ticks += 1
             if self._n_ticks == self._n_snippets * settings.stride + settings.snippet_frames:
-                yield self._crop(self._window)
+                yield self._crop(list(self._window))
                 self._n_snippets += 1
 
-    def _crop(self, images: Iterable[Image]) -> Image:
+    def _crop(self, ticks: Sequence[tuple[Image, ...]]) -> Image:
         settings = self._preprocessing
         crops, (width, height) = crops_to_cut(settings.crops), settings.crop_size
         snippet = np.empty((len(crops), settings.snippet_frames, height, width, 3), np.uint8)
-        for number, image in enumerate(images):
-            for crop, name in zip(snippet, crops, strict=True):
-                crop[number] = cut_crop(image[None], name, settings.crop_size)[0]
+        square: Image | None = None
+        if has_motion(crops):
+            frames = [images[-1] for images in ticks]
+            box = find_motion(frames)
+            self.boxes.extend(box)
+            square = cut_box(frames, box, settings.crop_size)
+        for crop, name in zip(snippet, crops, strict=True):
+            if square is not None and is_motion(name):
+                crop[:] = cut_crop(square, name, settings.crop_size)
+                continue
+            for number, images in enumerate(ticks):
+                crop[number] = cut_crop(images[0][None], name, settings.crop_size)[0]
         return snippet
 
 
@@ -269,26 +318,28 @@ class _FrameResampler:
         self._rate = rate
         self._tick = 0
         self._start_s = 0.0
-        self._shown: Frame | None = None  # The latest frame, shown until the next one starts.
+        # The latest frame, once for each transform; it is shown until the next one starts.
+        self._shown: tuple[Frame, ...] | None = None
 
-    def push(self, frame: Frame) -> Iterator[Frame]:
-        """Yield the frames of the ticks before ``frame``; without a rate, ``frame`` itself."""
+    def push(self, frames: tuple[Frame, ...]) -> Iterator[tuple[Frame, ...]]:
+        """Yield the frames of the ticks before ``frames``; without a rate, ``frames`` itself."""
         if self._rate is None:
-            yield frame
+            yield frames
             return
+        time_s = frames[0].time_s
         if self._shown is None:
-            self._start_s = frame.time_s
+            self._start_s = time_s
         else:
-            while self._tick / self._rate + self._start_s + TICK_TOLERANCE_S < frame.time_s:
+            while self._tick / self._rate + self._start_s + TICK_TOLERANCE_S < time_s:
                 yield self._shown
                 self._tick += 1
-        self._shown = frame
+        self._shown = frames
 
-    def finish(self) -> Iterator[Frame]:
+    def finish(self) -> Iterator[tuple[Frame, ...]]:
         """Yield the last frame for each tick from its start on."""
         if self._rate is None or self._shown is None:
             return
-        last = math.floor((self._shown.time_s - self._start_s + TICK_TOLERANCE_S) * self._rate)
+        last = math.floor((self._shown[0].time_s - self._start_s + TICK_TOLERANCE_S) * self._rate)
         while self._tick <= last:
             yield self._shown
             self._tick += 1

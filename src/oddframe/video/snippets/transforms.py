@@ -19,7 +19,7 @@ MAX_FEATURE_DIM = 1_000_000
 MAX_SNIPPET_FRAMES = 1024
 _MAX_SIDE = 16_384
 _MAX_PIXELS = 2**23  # A little more than 3840x2160.
-_MAX_SNIPPET_PIXELS = 2**28  # Three bytes each.
+MAX_SNIPPET_PIXELS = 2**28  # Three bytes each.
 _MAX_CROPS = 99 * 99
 
 
@@ -58,10 +58,10 @@ class PreprocessingFields(BaseModel):
     @model_validator(mode="after")
     def _check_snippet(self) -> PreprocessingFields:
         width, height = self.resize
-        if self.snippet_frames * width * height > _MAX_SNIPPET_PIXELS:
+        if self.snippet_frames * width * height > MAX_SNIPPET_PIXELS:
             raise ValueError(
                 f"a snippet of {self.snippet_frames} frames of {width}x{height} has more than "
-                f"{_MAX_SNIPPET_PIXELS:,} pixels"
+                f"{MAX_SNIPPET_PIXELS:,} pixels"
             )
         return self
 
@@ -82,8 +82,9 @@ class Preprocessing:
             0: none.
         crop_size: (width, height) of the backbone's input.
         crops: Names of the crops, in order: ``full``, ``center``, ``top_left`` ..., the mirrored
-            ones, ``full_mirrored`` ..., or the tiles or regions of a grid (see ``crops.py``);
-            ``AUDIO_ONLY`` for features of the audio alone.
+            ones, ``full_mirrored`` ...; ``motion``, the motion square (see ``motion.py``); or the
+            tiles or regions of a grid (see ``crops.py``); ``AUDIO_ONLY`` for features of the audio
+            alone.
         snippet_frames: Number of frames (ticks) in a snippet.
         stride: Number of frames (ticks) from one snippet's start to the next one's.
         rate: Sampling rate in frames a second; None: the frame rate of each video.

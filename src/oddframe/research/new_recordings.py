@@ -1,0 +1,339 @@
+"""Fights in recordings that nothing was learned from or chosen on, and false alarms elsewhere.
+
+A logistic regression of the mean feature of a clip, in folds by recording. Its regularisation and
+the thresholds are chosen inside the training recordings, by folds of those. Intervals resample
+recordings, and files of footage without fights: clips of one recording resemble each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.datasets.folds import grouped_folds
+from oddframe.datasets.labelled import Dataset
+from oddframe.evaluation.confidence import Interval
+from oddframe.metrics import roc_auc
+from oddframe.timeline import FloatArray, IntArray
+
+_Name = TypeVar("_Name")
+
+# Strengths of the ridge that are tried: half the squared norm of the weights counts so many times.
+RIDGES = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
+OUTER_FOLDS, INNER_FOLDS = 6, 5
+# Snippets of footage whose mean logit is one score, about as long as a clip.
+_WINDOW = 3
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """Features of some videos, all snippets in a row.
+
+    Attributes:
+        rows: (M, D) features.
+        lengths: (N,) snippets of each video; their sum is M.
+    """
+
+    rows: FloatArray
+    lengths: IntArray
+
+    @classmethod
+    def join(cls, videos: Sequence[NDArray[np.floating]]) -> Snippets:
+        """Of videos (T, D)."""
+        lengths = np.array([len(video) for video in videos])
+        return cls(np.concatenate(videos).astype(np.float64), lengths)
+
+    @cached_property
+    def means(self) -> FloatArray:
+        """(N, D) the mean of each video."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        return np.asarray(np.add.reduceat(self.rows, starts) / self.lengths[:, None])
+
+
+@dataclass(frozen=True)
+class Material:
+    """Clips with and without fights, and footage without.
+
+    Attributes:
+        dataset: N clips; their group is the recording that they are cut from.
+        hours: (F,) length of each file of footage.
+    """
+
+    dataset: Dataset
+    hours: FloatArray
+
+    @cached_property
+    def fight(self) -> NDArray[np.bool_]:
+        """(N,) whether a clip has a fight."""
+        return self.dataset.abnormal
+
+    @cached_property
+    def recording(self) -> IntArray:
+        """(N,) number of the recording of each clip, from 0."""
+        return np.unique([v.group for v in self.dataset.videos], return_inverse=True)[1]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scores of one kind of features.
+
+    Attributes:
+        scores: (R, N) logit of each clip by a model that saw nothing of its recording, for each
+            way to cut folds.
+        footage: For each way and fold, the logits (M,) of all snippets of footage.
+        lengths: (F,) snippets of each file of footage.
+        fold: (R, N) the fold that a clip was tested in.
+        inner: (R, folds, N) logits of the training clips by models of the inner folds; ``nan`` of
+            clips that were tested in that fold.
+        ridges: The strength that was chosen in each fold; empty where nothing was trained.
+    """
+
+    scores: FloatArray
+    footage: Sequence[Sequence[FloatArray]]
+    lengths: IntArray
+    fold: IntArray
+    inner: FloatArray
+    ridges: tuple[float, ...] = ()
+
+
+def fold_numbers(dataset: Dataset, n: int, seed: int) -> IntArray:
+    """(N,) the fold that each video is tested in; recordings are never parted."""
+    numbers = np.zeros(len(dataset), np.int64)
+    for number, fold in enumerate(grouped_folds(dataset, n, seed)):
+        numbers[fold.test] = number
+    return numbers
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A logistic regression: features (..., D) -> logits (...)."""
+
+    weights: FloatArray
+    intercept: float
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        return np.asarray(x @ self.weights + self.intercept)
+
+
+def fit_logistic(
+    x: FloatArray, fight: NDArray[np.bool_], ridges: Sequence[float] = RIDGES
+) -> list[LinearModel]:
+    """A ridge logistic regression on standardised features (N, D) for each strength.
+
+    Newton's method in the span of the N rows, which is smaller than D: w = z^T a, z standardised.
+    """
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(spread > 1e-9, spread, 1.0)
+    z = (x - mean) / scale
+    gram, y = z @ z.T, fight.astype(np.float64)
+    models = []
+    for ridge in ridges:
+        a, b = np.zeros(len(x)), 0.0
+        for _ in range(100):
+            p = _sigmoid(gram @ a + b)
+            weight = np.maximum(p * (1 - p), 1e-12)
+            # The working response of iteratively reweighted least squares.
+            target = gram @ a + b + (y - p) / weight
+            system = gram + np.diag(ridge / weight)
+            solved = np.linalg.solve(system, np.stack([target, np.ones(len(x))], axis=1))
+            new_b = solved[:, 0].sum() / solved[:, 1].sum()
+            new_a = solved[:, 0] - new_b * solved[:, 1]
+            moved = max(np.abs(gram @ (new_a - a)).max(), abs(new_b - b))
+            a, b = new_a, float(new_b)
+            if moved < 1e-8:
+                break
+        weights = (z.T @ a) / scale
+        models.append(LinearModel(weights, b - float(mean @ weights)))
+    return models
+
+
+def _sigmoid(x: FloatArray) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))))
+
+
+def _log_loss(logits: FloatArray, fight: NDArray[np.bool_]) -> float:
+    return float(np.logaddexp(0, np.where(fight, -logits, logits)).mean())
+
+
+def run_regression(
+    clips: Snippets, footage: Snippets, material: Material, repeats: int = 5
+) -> Outcome:
+    """Logistic regressions in nested folds by recording, ``repeats`` ways to cut the outer ones.
+
+    The strength of the ridge is that of the lowest log loss in the inner folds.
+    """
+    x, fight, n = clips.means, material.fight, len(material.fight)
+    scores, folds = np.zeros((repeats, n)), np.zeros((repeats, n), np.int64)
+    inner = np.full((repeats, OUTER_FOLDS, n), np.nan)
+    elsewhere: list[list[FloatArray]] = []
+    chosen = []
+    for repeat in range(repeats):
+        folds[repeat] = fold_numbers(material.dataset, OUTER_FOLDS, repeat)
+        elsewhere.append([])
+        for fold in range(OUTER_FOLDS):
+            test = folds[repeat] == fold
+            train = np.flatnonzero(~test)
+            tried = _inner_logits(x[train], material.dataset.subset(train.tolist()), repeat)
+            best = int(np.argmin([_log_loss(logits, fight[train]) for logits in tried]))
+            chosen.append(RIDGES[best])
+            inner[repeat, fold, train] = tried[best]
+            (model,) = fit_logistic(x[train], fight[train], [RIDGES[best]])
+            scores[repeat, test] = model(x[test])
+            elsewhere[-1].append(model(footage.rows))
+    return Outcome(scores, elsewhere, footage.lengths, folds, inner, tuple(chosen))
+
+
+def _inner_logits(x: FloatArray, dataset: Dataset, seed: int) -> FloatArray:
+    """(strengths, N) logits of each clip by a model that was not trained on its recording."""
+    logits = np.zeros((len(RIDGES), len(x)))
+    fold, fight = fold_numbers(dataset, INNER_FOLDS, seed), dataset.abnormal
+    for number in range(INNER_FOLDS):
+        test = fold == number
+        models = fit_logistic(x[~test], fight[~test])
+        logits[:, test] = [model(x[test]) for model in models]
+    return logits
+
+
+def run_untrained(
+    clips: Snippets, footage: Snippets, material: Material, repeats: int = 5
+) -> Outcome:
+    """One number a snippet (M, 1) as it is: nothing is learned but the threshold."""
+    n = len(material.fight)
+    scores = np.tile(clips.means[:, 0], (repeats, 1))
+    folds = np.stack([fold_numbers(material.dataset, OUTER_FOLDS, r) for r in range(repeats)])
+    inner = np.full((repeats, OUTER_FOLDS, n), np.nan)
+    for repeat, fold in np.ndindex(repeats, OUTER_FOLDS):
+        train = folds[repeat] != fold
+        inner[repeat, fold, train] = scores[repeat, train]
+    elsewhere = [[footage.rows[:, 0]] * OUTER_FOLDS] * repeats
+    return Outcome(scores, elsewhere, footage.lengths, folds, inner)
+
+
+def count_alarms(logits: FloatArray, thresholds: FloatArray) -> IntArray:
+    """(K,) alarms that a file of footage gives at each of K thresholds.
+
+    The score is the mean logit of three snippets in a row, of the whole of a shorter file. An alarm
+    goes on where the score is below the threshold for one window only.
+    """
+    width = min(_WINDOW, len(logits))
+    means = np.convolve(logits, np.ones(width) / width, mode="valid")
+    above = means >= thresholds[:, None] - 1e-12
+    joined = above.copy()
+    joined[:, 1:-1] |= above[:, :-2] & above[:, 2:]
+    starts = joined & ~np.pad(joined, ((0, 0), (1, 0)))[:, :-1]
+    return np.asarray(starts.sum(axis=1))
+
+
+class Figures:
+    """AUC, fights found and false alarms of one outcome, for any weights of recordings and files.
+
+    Args:
+        outcome: The scores.
+        material: What they are of.
+    """
+
+    def __init__(self, outcome: Outcome, material: Material) -> None:
+        self._outcome, self._material = outcome, material
+        self.recordings = int(material.recording.max()) + 1
+        fights = outcome.scores[:, material.fight]
+        self._order = np.argsort(-fights, axis=1, kind="stable")
+        # Thresholds worth a look are the scores of fights: (R, K), from high to low.
+        self._thresholds = np.take_along_axis(fights, self._order, axis=1)
+        starts = np.cumsum(outcome.lengths)[:-1]
+        counts = [
+            [
+                [count_alarms(file, thresholds) for file in np.split(logits, starts)]
+                for logits in folds
+            ]
+            for folds, thresholds in zip(outcome.footage, self._thresholds, strict=True)
+        ]
+        self._alarms = np.array(counts).mean(axis=1)  # (R, files, K), over the models of the folds.
+
+    def auc(self, weights: FloatArray) -> float:
+        """Clip AUC where recording ``r`` counts ``weights[r]`` times; the mean over repeats."""
+        each = weights[self._material.recording]
+        return float(
+            np.mean([roc_auc(self._material.fight, row, each) for row in self._outcome.scores])
+        )
+
+    def alarms_per_hour(self, found: float, weights: FloatArray, files: FloatArray) -> float:
+        """False alarms an hour at the threshold that finds this share of the fights.
+
+        Args:
+            found: Share of fights, of recordings that a model was not trained on.
+            weights: (recordings,) how many times each counts.
+            files: (files,) how many times each file of footage counts.
+        """
+        alarms, hours = self._alarms, float(files @ self._material.hours)
+        each = weights[self._material.recording[self._material.fight]]
+        rates = []
+        for order, row in zip(self._order, alarms, strict=True):
+            reached = np.cumsum(each[order])
+            k = int(np.searchsorted(reached, found * reached[-1] - 1e-9))
+            rates.append(float(files @ row[:, min(k, row.shape[1] - 1)]) / hours)
+        return float(np.mean(rates))
+
+    def at_chosen_threshold(self, found: float) -> tuple[float, float, float]:
+        """(share of fights, share of normal clips, alarms an hour) above thresholds chosen before.
+
+        Each fold's threshold finds the share ``found`` of its training fights in the inner folds.
+        """
+        outcome, fight = self._outcome, self._material.fight
+        hits = np.zeros_like(outcome.scores, dtype=bool)
+        rates = []
+        starts = np.cumsum(outcome.lengths)[:-1]
+        for repeat, fold in np.ndindex(*outcome.inner.shape[:2]):
+            inner = outcome.inner[repeat, fold]
+            known = inner[fight & np.isfinite(inner)]
+            threshold = float(np.quantile(known, 1 - found, method="lower"))
+            test = outcome.fold[repeat] == fold
+            hits[repeat, test] = outcome.scores[repeat, test] >= threshold
+            files = np.split(outcome.footage[repeat][fold], starts)
+            alarms = sum(int(count_alarms(file, np.array([threshold]))[0]) for file in files)
+            rates.append(alarms / float(self._material.hours.sum()))
+        return (
+            float(hits[:, fight].mean()),
+            float(hits[:, ~fight].mean()),
+            float(np.mean(rates)),
+        )
+
+
+def resampled(
+    statistics: Mapping[_Name, Callable[[FloatArray, FloatArray], float]],
+    material: Material,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[_Name, FloatArray]:
+    """(1 + draws,) each statistic of (weights of recordings, weights of files), first as it is.
+
+    All statistics see the same resamples, so that their differences are paired.
+    """
+    rng = np.random.default_rng(seed)
+    recordings, files = int(material.recording.max()) + 1, len(material.hours)
+    found: dict[_Name, list[float]] = {name: [] for name in statistics}
+    for draw in range(draws + 1):
+        weights, times = np.ones(recordings), np.ones(files)
+        if draw:
+            weights = _draw(rng, recordings)
+            times = _draw(rng, files)
+        for name, statistic in statistics.items():
+            found[name].append(statistic(weights, times))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _draw(rng: np.random.Generator, n: int) -> FloatArray:
+    """(n,) how many times each of n is drawn, with replacement."""
+    return np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+
+
+def interval(values: FloatArray, level: float = 0.95) -> Interval:
+    """Of what ``resampled`` gives, or of the difference of two of them: percentile bootstrap."""
+    drawn = values[1:][np.isfinite(values[1:])]
+    tail = 50 * (1 - level)
+    low, high = np.percentile(drawn, (tail, 100 - tail))
+    return Interval(float(values[0]), float(low), float(high))

@@ -24,6 +24,7 @@ from safetensors import numpy as safetensors_numpy
 import oddframe
 from oddframe._utils.files import (
     check_regular,
+    describe_read_error,
     exists,
     is_file,
     json_text,
@@ -241,7 +242,7 @@ def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> 
         try:
             return _read(path, file, device)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise InputError(f"{path}: {describe_read_error(error)}") from None
 
 
 class _CardFields(BaseModel):

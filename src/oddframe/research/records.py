@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from oddframe._utils.files import json_text, open_regular_file, write_text
+from oddframe._utils.files import describe_read_error, json_text, open_regular_file, write_text
 from oddframe.errors import InputError
 from oddframe.research.fold_figures import Figure, FoldFigures
 from oddframe.research.provenance import CodeVersion
@@ -45,7 +45,7 @@ class RecordFormat(Generic[_RecordT]):
                 raise ValueError("of another kind or version")
             return self._adapter.validate_python(data)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise InputError(f"{path}: {describe_read_error(error)}") from None
         except ValidationError as error:
             first = error.errors()[0]
             reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -18,8 +18,9 @@ from oddframe.detector import ModelInfo, VideoResult
 from oddframe.events import EventRule
 from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.presets import imported_spec
+from oddframe.features.store import manifest
 from oddframe.features.store.imports import record_import
-from oddframe.features.store.store import FeatureStore, manifest
+from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.scores.json_file import write_json
 from oddframe.research import records as record
@@ -62,8 +63,12 @@ def features() -> None:
     numbers = {"snippets": 9, "frames": 40, "duration_s": 1.6, "seconds": 0.25}
     faults = {"damaged_packets": 1, "mended_frames": 2, "notes": ("no sound",)}
     about = {"spec": frozen.SPEC.hash(), "backbone": "i3d+aisfx", "file": str(file)}
-    made = manifest.Entry(video="a/x.mp4", sha256=frozen.CONTENT, **about, **numbers, **faults)
-    manifest.append_entries(kept.root, [made, manifest.Entry(video="b.mp4", reason="empty")])
+    made = manifest.ManifestEntry(
+        video="a/x.mp4", sha256=frozen.CONTENT, **about, **numbers, **faults
+    )
+    manifest.append_entries(
+        kept.root, [made, manifest.ManifestEntry(video="b.mp4", reason="empty")]
+    )
     record_import(kept, "ucf_crime", imported_spec(1024, 10))
 
 

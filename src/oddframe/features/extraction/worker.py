@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from oddframe import __version__
 from oddframe._utils.child_process import limit_memory, out_of_memory
-from oddframe._utils.files import exists, is_dir
+from oddframe._utils.files import describe_read_error, exists, is_dir
 from oddframe._utils.worker_pool import Heartbeat, send_heartbeats
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
@@ -139,7 +139,7 @@ class ExtractionWorker:
         except OddframeError as error:
             reason, exit_code = str(error), error.exit_code
         except OSError as error:  # The file vanished, or its disk failed.
-            reason = f"cannot be read ({error.strerror or error})"
+            reason = describe_read_error(error)
         except Exception as error:  # A bug of ours or of a decoder must not stop the other videos.
             if is_out_of_memory(error):
                 reason = str(out_of_memory(self._memory_bytes))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from oddframe._utils.files import exists, open_regular_file
+from oddframe._utils.files import describe_read_error, exists, open_regular_file
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import FeatureArray
 from oddframe.features.presets import SNIPPET_FRAMES
@@ -72,7 +72,7 @@ def read_npy_header(path: Path) -> NpyHeader:
             start = file.read(_MAX_NPY_HEADER)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(f"{path}: {describe_read_error(error)}") from None
     try:
         header = _parse_npy_header(start[: _length(start)])
     except (ValueError, EOFError, KeyError, SyntaxError, TokenError):
@@ -216,7 +216,7 @@ def digest_of_ends(paths: Iterable[Path]) -> str:
                 file.seek(max(0, size - _END_BYTES))
                 digest.update(file.read(_END_BYTES))
         except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise InputError(f"{path}: {describe_read_error(error)}") from None
     return digest.hexdigest()
 
 

@@ -13,7 +13,13 @@ from dataclasses import asdict, dataclass, fields
 from io import TextIOWrapper
 from pathlib import Path
 
-from oddframe._utils.files import exists, make_folder, open_regular_file, translate_os_errors
+from oddframe._utils.files import (
+    describe_read_error,
+    exists,
+    make_folder,
+    open_regular_file,
+    translate_os_errors,
+)
 from oddframe._utils.locks import wait_for_lock
 from oddframe.errors import InputError
 
@@ -97,7 +103,7 @@ def read_entries(folder: Path) -> Iterator[ManifestEntry]:
                 except (ValueError, TypeError, AttributeError, RecursionError):
                     continue
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(f"{path}: {describe_read_error(error)}") from None
 
 
 def read_video_names(folder: Path) -> dict[str, Path]:

@@ -13,7 +13,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from oddframe._utils.files import exists, file_sha256, is_dir, is_file, remove_stale_parts
+from oddframe._utils.files import (
+    describe_read_error,
+    exists,
+    file_sha256,
+    is_dir,
+    is_file,
+    remove_stale_parts,
+)
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.formats.feature_file import read_features, write_features
 from oddframe.features.spec import Features, FeatureSpec
@@ -38,7 +45,7 @@ def content_hash(path: Path, heartbeat: Callable[[], None] = lambda: None) -> st
             line = f"\0{file_sha256(child, heartbeat)}\n"
             digest.update(os.fsencode(child.name) + line.encode())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(f"{path}: {describe_read_error(error)}") from None
     return digest.hexdigest()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oddframe._utils.files import describe_read_error
 from oddframe.errors import InputError
 from oddframe.evaluation.results import Evaluation
 from oddframe.outputs.tables import TextTable
@@ -43,7 +44,7 @@ class LearningCurve:
             terms = [term for term in (rows[0] if rows else ()) if term != "step"]
             return cls(name, steps, {term: [float(row[term]) for row in rows] for term in terms})
         except OSError as error:
-            raise InputError(f"{log}: cannot be read ({error.strerror or error})") from None
+            raise InputError(f"{log}: {describe_read_error(error)}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{log}: not the log of a training ({error!r})") from None
 

@@ -30,8 +30,6 @@ REFERENCE_METHOD = "ur_dmu"
 OWN_METHOD = "oddframe"
 # One weight per feature dimension, which any other method should beat.
 BASELINE_METHOD = "linear"
-# Methods whose published width would take a day of trainings on two cores.
-_NARROWER = {"hasan": MethodSection(name="hasan", config={"widths": [64, 32, 16]})}
 # A quarter of UR-DMU's width with a linear path beside it, for a few hundred videos; docs/fight.md
 # has its figures on validation recordings.
 SMALL_UR_DMU = "ur_dmu_small"
@@ -94,9 +92,11 @@ def _reads_features_of(config: TrainConfig, name: str) -> bool:
 
 
 def _competitor(config: TrainConfig, name: str) -> Competitor:
-    section = _SMALL_UR_DMU if name == SMALL_UR_DMU else _NARROWER.get(name)
-    section = section or MethodSection(name=name)
-    method = get_method(section.name)
+    if name == SMALL_UR_DMU:
+        section, method = _SMALL_UR_DMU, get_method(_SMALL_UR_DMU.name)
+    else:
+        method = get_method(name)
+        section = MethodSection(name=name, config=dict(method.league_config))
     own = config.recipe
     recipe = RecipeSection(
         steps=STEPS,
@@ -116,7 +116,7 @@ def _competitor(config: TrainConfig, name: str) -> Competitor:
         changes |= {"fast": None, "training_features": SamplingChanges()}
     changed = with_audio_dim(config.model_copy(update=changes), config.features.backbone)
     title = method.title
-    if name == SMALL_UR_DMU or name in _NARROWER:
+    if name == SMALL_UR_DMU or method.league_config:
         title += ", small"
     if uses_audio(changed) and not count_audio_dims(config.features.backbone):
         title += " (halves of the picture)"

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from oddframe._utils.files import exists, is_dir, open_regular_file
+from oddframe._utils.files import describe_read_error, exists, is_dir, open_regular_file
 from oddframe.errors import InputError
 from oddframe.outputs.pages.evaluation_summary import UNDEFINED
 from oddframe.research.records import TRAINING_FORMAT, TrainingRecord, read_training
@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
         with open_regular_file(path) as file:
             data = json.loads(file.read())
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(f"{path}: {describe_read_error(error)}") from None
     except (ValueError, RecursionError):
         raise InputError(f"{path}: not JSON, so no run of oddframe reproduce") from None
     return data if isinstance(data, dict) else {}

@@ -54,7 +54,7 @@ from oddframe.outputs.scores.json_file import read_score_file, write_json
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.grid_task import GridSetting, GridTask, record_path, training_digest
 from oddframe.research.leaderboard.competitors import list_competitors
-from oddframe.research.leaderboard.rates import read_rates, write_rates
+from oddframe.research.leaderboard.rates import read_rates, with_rates, write_rates
 from oddframe.research.leaderboard.record import read_league, write_league
 from oddframe.research.protocol import (
     BenchmarkProtocol,
@@ -493,7 +493,9 @@ def test_trainings_that_the_league_has_are_not_made_again(name: str) -> None:
     assert facts_digest(league.protocol) == facts_digest(protocol_facts(benchmark.protocol))
     config = read_config(ROOT / "configs" / f"{benchmark.config}.yaml")
     setting = GridSetting(name, benchmark.protocol, "auc", league.features_sha256, Path("out"))
-    for row in list_competitors(config, rates=read_rates(path.with_name("rates.json"))):
+    rates = read_rates(path.with_name("rates.json"))
+    assert rates is not None
+    for row in with_rates(list_competitors(config), rates):
         entry = league.entry(row.name)
         # Those that look at frames have features of their own, which the record does not name.
         if entry is not None and not get_method(entry.method).backbones:

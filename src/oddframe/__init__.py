@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 
+from oddframe._utils.version import VERSION
+
 TYPE_CHECKING = False  # Importing typing takes time in which Ctrl-C is not handled.
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from typing import Any
@@ -55,6 +56,7 @@ _MODULES = {
     "train": "oddframe.api",
     "write": "oddframe.outputs.write",
 }
+__version__ = VERSION
 __all__ = ["__version__", *sorted(_MODULES)]
 
 

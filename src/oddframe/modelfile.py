@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
-import oddframe
 from oddframe._utils.files import (
     check_regular,
     describe_read_error,
@@ -32,6 +31,7 @@ from oddframe._utils.files import (
     write_bytes,
 )
 from oddframe._utils.headers import TensorEntry, parse_json, read_tensor_header
+from oddframe._utils.version import VERSION
 from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import (
     InputError,
@@ -89,7 +89,7 @@ class Model:
     training_data: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
-    version: str = oddframe.__version__
+    version: str = VERSION
     sha256: str = ""
 
     @property
@@ -390,7 +390,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], Mapping[st
     if type(version) is not int or version > MODEL_FORMAT:
         raise InputError(
             f"{path}: a model of format {version!s:.20}, written by oddframe "
-            f"{header.get('oddframe')!s:.20}; this is {oddframe.__version__}, which reads up to "
+            f"{header.get('oddframe')!s:.20}; this is {VERSION}, which reads up to "
             f"{MODEL_FORMAT}: upgrade oddframe"
         )
     return header, entries

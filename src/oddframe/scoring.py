@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import oddframe
 from oddframe._utils.child_process import PATIENCE_HINT
 from oddframe._utils.file_names import unique_stems
 from oddframe._utils.files import invalid_path_reason
@@ -26,6 +25,7 @@ from oddframe._utils.progress import (
     ignore_progress,
 )
 from oddframe._utils.threads import share_cores
+from oddframe._utils.version import VERSION
 from oddframe._utils.worker_pool import Heartbeat, WorkerFailure, WorkerPool, send_heartbeats
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.cameras import camera_name, camera_rule
@@ -623,7 +623,7 @@ def _feature_inputs(
 ) -> tuple[object, ...]:
     """All that the features of this input depend on."""
     return (
-        oddframe.__version__,
+        VERSION,
         str(job.path.absolute()),
         *map(_file_state, files),
         detector.spec.hash(),

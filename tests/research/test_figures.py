@@ -13,10 +13,11 @@ from PIL import Image
 
 from oddframe.outputs import drawing as picture
 from oddframe.outputs.highlights import Highlight
-from oddframe.research.clips import BenchmarkClip, SplicedVideo
+from oddframe.research.clips import BenchmarkClip
 from oddframe.research.reports.figures import read_clip_frames, write_curves, write_memory_figure
 from oddframe.research.reproduce.figures import ScoreCurves
 from oddframe.research.reproduce.memory_analysis import MemoryAnalysis
+from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import Timebase
 from oddframe.video.source import open_source
 

@@ -23,6 +23,7 @@ from oddframe.research.leaderboard.rates import (
     read_rates,
     scale_rate,
     validation_session,
+    with_rates,
     write_rates,
 )
 from oddframe.research.provenance import current_code, protocol_facts
@@ -60,7 +61,7 @@ def test_a_row_is_trained_at_its_rate() -> None:
     config = benchmark_config("ped2", None)
     chosen = rates(sultani=(rate(1, 0.6), rate(3, 0.7)), rtfm=(rate(1, 0.7),))
     own = {row.name: row for row in list_competitors(config)}
-    for row in list_competitors(config, rates=chosen):
+    for row in with_rates(list_competitors(config), chosen):
         before = own[row.name].config
         if row.name == "sultani":
             assert row.config.full_recipe().lr == pytest.approx(3e-3)

@@ -73,10 +73,10 @@ def _run_check(name: str, check: Callable[[], Diagnosis]) -> Diagnosis:
 
 
 def _python() -> Diagnosis:
-    import oddframe
+    from oddframe._utils.version import VERSION
 
     ok = sys.version_info >= (3, 11)
-    found = f"{platform.python_version()}, oddframe {oddframe.__version__}"
+    found = f"{platform.python_version()}, oddframe {VERSION}"
     return Diagnosis("python", ok, found, "oddframe needs Python 3.11 or newer")
 
 

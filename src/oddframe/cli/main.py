@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from oddframe import __version__
+from oddframe._utils.version import VERSION
 from oddframe.cli import (
     calibrate,
     data,
@@ -120,7 +120,7 @@ for _name, _verb, _line, _example in _VERBS:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"oddframe {__version__}")
+        typer.echo(f"oddframe {VERSION}")
         raise typer.Exit
 
 

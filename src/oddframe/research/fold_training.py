@@ -22,8 +22,9 @@ from oddframe.features.lazy_array import (
 )
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics
-from oddframe.research.clips import BenchmarkClip, SplicedVideo, splice
+from oddframe.research.clips import BenchmarkClip
 from oddframe.research.protocol import BenchmarkProtocol, TrainTestPart
+from oddframe.research.splicing import SplicedVideo, splice
 from oddframe.timeline import FloatArray, ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo

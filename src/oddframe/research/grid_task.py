@@ -23,7 +23,6 @@ from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.research.benchmark import FALSE_ALARMS_PER_HOUR
-from oddframe.research.clips import SplicedVideo
 from oddframe.research.fold_figures import Figure, FoldFigures, compute_fold_figures
 from oddframe.research.fold_training import (
     Scorer,
@@ -49,6 +48,7 @@ from oddframe.research.records import (
     read_training,
     write_training,
 )
+from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import FloatArray
 from oddframe.training.config import TrainConfig
 

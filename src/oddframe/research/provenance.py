@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import oddframe
+from oddframe._utils.version import VERSION
 from oddframe.research.protocol import (
     BenchmarkProtocol,
     ClipSplit,
@@ -22,7 +22,7 @@ from oddframe.research.protocol import (
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.features import VideoFeatures
 
-_PACKAGE = Path(oddframe.__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 # Folders whose code changes no figure.
 _WITHOUT_FIGURES = ("cli", "outputs")
 # Names of the splits in records and digests, whatever their classes are called.
@@ -57,7 +57,7 @@ def current_code() -> CodeVersion:
         module = path.relative_to(_PACKAGE)
         if module.parts[0] not in _WITHOUT_FIGURES:
             digest.update(f"{module.as_posix()}\0".encode() + path.read_bytes())
-    return CodeVersion(oddframe.__version__, _commit(_PACKAGE.parents[1]), digest.hexdigest())
+    return CodeVersion(VERSION, _commit(_PACKAGE.parents[1]), digest.hexdigest())
 
 
 def _commit(tree: Path) -> str:

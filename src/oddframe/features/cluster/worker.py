@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from weakref import finalize
 
-from oddframe import __version__
 from oddframe._utils.child_process import PATIENCE_HINT
 from oddframe._utils.files import scratch_folder
+from oddframe._utils.version import VERSION
 from oddframe._utils.worker_pool import WorkerFailure, WorkerPool
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.cluster.remote import RemotePath, RemoteVideo
@@ -61,7 +61,7 @@ class ClusterJob:
     out: RemotePath | None
     memory_bytes: int
     timeout_s: float
-    version: str = __version__
+    version: str = VERSION
 
     def check(self) -> None:
         """Check that this machine extracts the same features as the caller's.
@@ -69,9 +69,9 @@ class ClusterJob:
         Raises:
             OddframeError: another version of oddframe is installed here, or other weights are.
         """
-        if self.version != __version__:
+        if self.version != VERSION:
             raise OddframeError(
-                f"a machine of the cluster has oddframe {__version__}, and this one has "
+                f"a machine of the cluster has oddframe {VERSION}, and this one has "
                 f"{self.version}: install the same everywhere"
             )
         for template, spec in zip(self.request.templates, self.specs, strict=True):

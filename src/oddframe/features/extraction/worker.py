@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from oddframe import __version__
 from oddframe._utils.child_process import limit_memory, out_of_memory
 from oddframe._utils.files import describe_read_error, exists, is_dir
+from oddframe._utils.version import VERSION
 from oddframe._utils.worker_pool import Heartbeat, send_heartbeats
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
@@ -236,7 +236,7 @@ class ExtractionWorker:
     ) -> PartialFeatures:
         """Where unfinished features are saved: a folder for all that their bytes depend on."""
         backbone, spec = self._backbones[index], self._specs[index]
-        facts = (__version__, sha256, spec.hash(), str(backbone.runtime), str(path.absolute()))
+        facts = (VERSION, sha256, spec.hash(), str(backbone.runtime), str(path.absolute()))
         name = hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
         # A chunk is a multiple of a batch: a resumed run then computes the same batches.
         batch = max(1, backbone.batch_size // len(spec.crops))

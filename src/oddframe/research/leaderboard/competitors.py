@@ -9,12 +9,11 @@ recordings (``rates``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from oddframe.errors import UsageError
 from oddframe.features.join import count_audio_dims
 from oddframe.methods.registry import get_method, method_names
-from oddframe.research.leaderboard.rates import LearningRates, scale_rate
 from oddframe.training.audio_config import uses_audio, with_audio_dim
 from oddframe.training.config import (
     FeatureSection,
@@ -52,7 +51,6 @@ def list_competitors(
     names: Sequence[str] = (),
     *,
     frames: bool = True,
-    rates: LearningRates | None = None,
 ) -> tuple[Competitor, ...]:
     """The methods called ``names``, by the league's recipe; without names, all that can be trained.
 
@@ -62,7 +60,6 @@ def list_competitors(
         config: The benchmark's configuration.
         names: Names in the registry of methods, or ``ur_dmu_small``.
         frames: Whether the data set has frames.
-        rates: Learning rates that were tried; None: each method keeps its own.
 
     Raises:
         UsageError: there is no such method, or it needs frames and there are none.
@@ -72,10 +69,7 @@ def list_competitors(
     for name in wanted:
         if name != SMALL_UR_DMU and not frames and not _reads_features_of(config, name):
             raise UsageError(f"{name} reads frames, and this benchmark has only features")
-    rows = [_competitor(config, name) for name in wanted]
-    if rates is not None:
-        rows = [replace(row, config=scale_rate(row.config, rates.factor(row.name))) for row in rows]
-    return tuple(rows)
+    return tuple(_competitor(config, name) for name in wanted)
 
 
 def group_by_features(rows: Sequence[Competitor]) -> list[tuple[Competitor, ...]]:

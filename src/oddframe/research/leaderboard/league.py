@@ -35,6 +35,7 @@ from oddframe.research.leaderboard.rates import (
     RateSearch,
     read_rates,
     validation_session,
+    with_rates,
     write_rates,
 )
 from oddframe.research.leaderboard.record import (
@@ -166,8 +167,9 @@ def prepare_league(
         benchmark_config(dataset.name, config),
         methods,
         frames=not any(has_precomputed_features(video) for video in dataset.videos),
-        rates=None if own_rates else read_rates(out / RATES_FILE),
     )
+    if not own_rates and (rates := read_rates(out / RATES_FILE)) is not None:
+        rows = with_rates(rows, rates)
     record = out / f"{dataset.name}.json"
     earlier = read_league(record) if record.exists() else None
     groups = []

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +18,12 @@ from oddframe.errors import UsageError
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.fold_figures import Figure
 from oddframe.research.grid_task import GridTask, find_training
+from oddframe.research.leaderboard.competitors import Competitor
 from oddframe.research.protocol import InnerFolds
 from oddframe.research.provenance import CodeVersion, current_code
 from oddframe.research.records import RecordFormat
 from oddframe.research.session import Session
 from oddframe.training.config import TrainConfig
-
-if TYPE_CHECKING:
-    from oddframe.research.leaderboard.competitors import Competitor
 
 RATE_FACTORS = (0.3, 1.0, 3.0, 10.0)
 VALIDATION_FOLDS = 3
@@ -106,6 +103,13 @@ def scale_rate(config: TrainConfig, factor: float) -> TrainConfig:
     if factor == 1:
         return config
     return config.with_recipe(lr=float(f"{factor * config.full_recipe().lr:.3g}"))
+
+
+def with_rates(rows: Sequence[Competitor], rates: LearningRates) -> tuple[Competitor, ...]:
+    """The rows, each at the learning rate that was chosen for it."""
+    return tuple(
+        replace(row, config=scale_rate(row.config, rates.factor(row.name))) for row in rows
+    )
 
 
 RATES_FORMAT = RecordFormat(LearningRates, "oddframe learning rates", 1, "learning rates")

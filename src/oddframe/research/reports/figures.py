@@ -43,9 +43,9 @@ from oddframe.outputs.curve import (
 )
 from oddframe.outputs.drawing import RgbImage, step_curve
 from oddframe.outputs.highlights import Highlight, KeyFrameCollector, select_highlights
-from oddframe.research.clips import SplicedVideo
 from oddframe.research.reproduce.figures import ScoreCurves
 from oddframe.research.reproduce.memory_analysis import MEMORIES, MemoryAnalysis
+from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import Event, FloatArray, ScoreTrack
 from oddframe.video.discover import VIDEO_SUFFIXES
 from oddframe.video.source import open_source

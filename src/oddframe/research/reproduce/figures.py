@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from oddframe.errors import InputError, UsageError
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.research.clips import SplicedVideo
 from oddframe.research.fold_training import make_test_videos, network_scorer, score_video
 from oddframe.research.grid import OnTraining, plan_grid, run_grid
 from oddframe.research.grid_task import (
@@ -32,6 +31,7 @@ from oddframe.research.grid_task import (
 )
 from oddframe.research.reproduce.tables import config_for_method
 from oddframe.research.session import Session
+from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import TrainConfig
 

@@ -143,12 +143,13 @@ def train(
     Ctrl-C raises KeyboardInterrupt. The same call then resumes: features are stored, and
     ``<out>.training`` has the state of the training.
 
-    >>> import oddframe
-    >>> result = oddframe.train("clips", "mine.safetensors", method="linear")
-    >>> print(result.path, "detects", result.model.detects)
-    mine.safetensors detects fight
-    >>> oddframe.Detector.load("mine.safetensors").score("clips/fight/fi150.mp4").scores.shape
-    (4,)
+    Examples:
+        >>> import oddframe
+        >>> result = oddframe.train("clips", "mine.safetensors", method="linear")
+        >>> print(result.path, "detects", result.model.detects)
+        mine.safetensors detects fight
+        >>> oddframe.Detector.load("mine.safetensors").score("clips/fight/fi150.mp4").scores.shape
+        (4,)
 
     Args:
         data: A folder with ``normal/`` and other classes, a CSV file ``path,label[,group]``, or
@@ -270,12 +271,13 @@ def evaluate(
     own split the test part is used. Videos that cannot be read are left out and listed in
     ``failed``.
 
-    >>> import oddframe
-    >>> evaluation = oddframe.evaluate("fight", "clips", out="results")
-    >>> evaluation.overall.confusion.accuracy
-    1.0
-    >>> [(video.video.path.name, video.predicted_abnormal) for video in evaluation.videos]
-    [('fi150.mp4', True), ('nofi079.mp4', False)]
+    Examples:
+        >>> import oddframe
+        >>> evaluation = oddframe.evaluate("fight", "clips", out="results")
+        >>> evaluation.overall.confusion.accuracy
+        1.0
+        >>> [(video.video.path.name, video.predicted_abnormal) for video in evaluation.videos]
+        [('fi150.mp4', True), ('nofi079.mp4', False)]
 
     Args:
         model: A shipped model's name, or a model file.
@@ -375,12 +377,13 @@ def calibrate(
     how much would be needed. Mask and event rule are kept in the model. Videos that cannot be read
     are left out and listed in ``failed``.
 
-    >>> import oddframe
-    >>> result = oddframe.calibrate("fight", "clips/normal", false_alarms_per_hour=1)
-    >>> print(f"{result.previous:.2f} -> {result.threshold.value:.2f}")
-    0.75 -> 0.75
-    >>> print(f"{result.threshold.hours_needed:.1f} hours of normal video are needed")
-    3.0 hours of normal video are needed
+    Examples:
+        >>> import oddframe
+        >>> result = oddframe.calibrate("fight", "clips/normal", false_alarms_per_hour=1)
+        >>> print(f"{result.previous:.2f} -> {result.threshold.value:.2f}")
+        0.75 -> 0.75
+        >>> print(f"{result.threshold.hours_needed:.1f} hours of normal video are needed")
+        3.0 hours of normal video are needed
 
     Args:
         model: A shipped model's name, or a model file.

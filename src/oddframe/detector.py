@@ -107,16 +107,17 @@ class VideoResult:
 class Detector:
     """A model together with the backbone that extracts its features.
 
-    >>> from oddframe import Detector
-    >>> detector = Detector.load("fight")
-    >>> track = detector.score("fi150.mp4")
-    >>> len(track.scores), len(track.to_frames())
-    (4, 50)
-    >>> for event in detector.events(track):
-    ...     print(f"{event.start_s:.1f} to {event.end_s:.1f} s, score {event.score:.1f}")
-    0.0 to 2.0 s, score 0.8
-    >>> detector.events(detector.score("nofi079.mp4"))
-    ()
+    Examples:
+        >>> from oddframe import Detector
+        >>> detector = Detector.load("fight")
+        >>> track = detector.score("fi150.mp4")
+        >>> len(track.scores), len(track.to_frames())
+        (4, 50)
+        >>> for event in detector.events(track):
+        ...     print(f"{event.start_s:.1f} to {event.end_s:.1f} s, score {event.score:.1f}")
+        0.0 to 2.0 s, score 0.8
+        >>> detector.events(detector.score("nofi079.mp4"))
+        ()
 
     Several threads may use the same detector.
 

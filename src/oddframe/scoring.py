@@ -174,14 +174,15 @@ def score(
     soon as it is scored, and the same call resumes where an earlier one was stopped, by Ctrl-C or
     otherwise.
 
-    >>> import oddframe
-    >>> summary = oddframe.score("fight.mp4", out="results", formats=["csv", "vtt"])
-    >>> for result in summary.results:
-    ...     for event in result.events:
-    ...         print(f"{result.video}: {event.start_s:.2f} s to {event.end_s:.2f} s")
-    fight.mp4: 0.00 s to 2.00 s
-    >>> summary.failed
-    {}
+    Examples:
+        >>> import oddframe
+        >>> summary = oddframe.score("fight.mp4", out="results", formats=["csv", "vtt"])
+        >>> for result in summary.results:
+        ...     for event in result.events:
+        ...         print(f"{result.video}: {event.start_s:.2f} s to {event.end_s:.2f} s")
+        fight.mp4: 0.00 s to 2.00 s
+        >>> summary.failed
+        {}
 
     Args:
         videos: Videos, folders, patterns, or folders of frames. Annotated videos and previews that

@@ -65,12 +65,13 @@ class BackboneSummary:
 def list_backbones() -> tuple[BackboneSummary, ...]:
     """List the built-in backbones, the default first, and those of YAML files of the user.
 
-    >>> from oddframe import list_backbones
-    >>> [each.name for each in list_backbones() if each.reads == "sound"]
-    ['aisfx', 'vggish']
-    >>> i3d = list_backbones()[0]
-    >>> i3d.name, i3d.dim, i3d.window_frames, i3d.weights, i3d.license
-    ('i3d', 1024, 16, 'shipped', 'Apache-2.0')
+    Examples:
+        >>> from oddframe import list_backbones
+        >>> [each.name for each in list_backbones() if each.reads == "sound"]
+        ['aisfx', 'vggish']
+        >>> i3d = list_backbones()[0]
+        >>> i3d.name, i3d.dim, i3d.window_frames, i3d.weights, i3d.license
+        ('i3d', 1024, 16, 'shipped', 'Apache-2.0')
 
     Raises:
         UsageError: a YAML file in the weights folder is wrong.

@@ -135,16 +135,17 @@ def extract(
     Ctrl-C or otherwise. ``manifest.jsonl`` in the store lists what became of each video. A video
     that fails does not stop the others.
 
-    >>> import oddframe
-    >>> from pathlib import Path
-    >>> summary = oddframe.extract("fight.mp4", "efficientnet_lite0", store="features")
-    >>> summary.extracted, summary.failed
-    (('fight.mp4',), {})
-    >>> features = oddframe.read_features(Path(summary.files[0]))
-    >>> features.array.shape  # (crops, snippets, dimensions)
-    (1, 4, 1280)
-    >>> oddframe.extract("fight.mp4", "efficientnet_lite0", store="features").already_stored
-    ('fight.mp4',)
+    Examples:
+        >>> import oddframe
+        >>> from pathlib import Path
+        >>> summary = oddframe.extract("fight.mp4", "efficientnet_lite0", store="features")
+        >>> summary.extracted, summary.failed
+        (('fight.mp4',), {})
+        >>> features = oddframe.read_features(Path(summary.files[0]))
+        >>> features.array.shape  # (crops, snippets, dimensions)
+        (1, 4, 1280)
+        >>> oddframe.extract("fight.mp4", "efficientnet_lite0", store="features").already_stored
+        ('fight.mp4',)
 
     Args:
         inputs: Videos, folders of videos, folders of frames, or patterns such as ``cam*/*.mp4``;

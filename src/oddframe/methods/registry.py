@@ -73,17 +73,18 @@ class MethodSummary:
 def list_methods() -> tuple[MethodSummary, ...]:
     """All methods that can be trained, the default first.
 
-    >>> import oddframe
-    >>> methods = oddframe.list_methods()
-    >>> methods[0].name
-    'oddframe'
-    >>> [method.name for method in methods if method.reads_sound]
-    ['pang', 'acf']
-    >>> [method.title for method in methods if method.supervision == "normal videos"]
-    ['Normality', 'Hasan et al.', 'Lu et al.']
-    >>> ur_dmu = methods[1]
-    >>> ur_dmu.year, ur_dmu.recipe.lr, ur_dmu.recipe.steps
-    (2023, 0.0001, 3000)
+    Examples:
+        >>> import oddframe
+        >>> methods = oddframe.list_methods()
+        >>> methods[0].name
+        'oddframe'
+        >>> [method.name for method in methods if method.reads_sound]
+        ['pang', 'acf']
+        >>> [method.title for method in methods if method.supervision == "normal videos"]
+        ['Normality', 'Hasan et al.', 'Lu et al.']
+        >>> ur_dmu = methods[1]
+        >>> ur_dmu.year, ur_dmu.recipe.lr, ur_dmu.recipe.steps
+        (2023, 0.0001, 3000)
     """
     from oddframe.methods.shared.modalities import AudioVisualConfig
 

@@ -130,5 +130,5 @@ def test_wrong_calls_write_nothing(oddframe: Run, data: Path, tmp_path: Path) ->
     out = tmp_path / "a.safetensors"
     answer = oddframe("calibrate", "fight", broken, *wish, "--out", out, "--store", tmp_path)
     assert answer.code == 3
-    assert "nothing written" in answer.err
+    assert "no model written" in answer.err
     assert not out.exists()

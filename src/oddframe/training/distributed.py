@@ -15,6 +15,7 @@ mean over microbatches. The first process then trains alone.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -264,8 +265,7 @@ def run_worker(work: Callable[[Any], object]) -> None:
 
 @contextmanager
 def joined_processes() -> Iterator[ProcessGroup]:
-    """Join the processes that ``torchrun`` started, if it did; at the end the workers are
-    dismissed.
+    """Join the processes that ``torchrun`` started, if it did; after the block the workers exit.
 
     A process that fails leaves without a message, and ``torchrun`` stops the others.
     """
@@ -284,4 +284,7 @@ def joined_processes() -> Iterator[ProcessGroup]:
     # fails, another process has passed it already.
     with suppress(RuntimeError):
         dist.barrier()
+    if not ranks.is_first:
+        sys.stderr.flush()
+        os._exit(0)  # As in run_worker: PyTorch's threads may abort an orderly exit.
     dist.destroy_process_group()

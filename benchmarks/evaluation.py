@@ -122,7 +122,7 @@ def open_test_videos(lists: Path, features: Path, up_to: int | None) -> Dataset:
 def run_measure(
     args: argparse.Namespace, features: Path, up_to: int | None, *, dense: bool
 ) -> dict:
-    """Run ``measure`` in a process of its own."""
+    """Run ``measure`` in a separate process."""
     command = [sys.executable, __file__, str(args.lists), "--measure", str(features)]
     command += ["--threads", str(args.threads), "--up-to", str(up_to or 0)] + ["--dense"] * dense
     answer = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -90,7 +90,7 @@ def measure(length: int, dense: bool, threads: int, device: str) -> None:
 
 
 def measure_in_process(length: int, dense: bool, threads: int, device: str) -> dict:
-    """Run ``measure`` in a process of its own."""
+    """Run ``measure`` in a separate process."""
     command = [sys.executable, __file__, "--measure", str(length), "--threads", str(threads)]
     command += ["--device", device]
     answer = subprocess.run(

@@ -139,7 +139,7 @@ PASSES = {"moving": measure_moving, "frozen": measure_frozen}
 
 
 def extract_all(data: Path, work: Path, passes: Sequence[str]) -> None:
-    """Measure all videos into ``work``; what is there already is not measured again."""
+    """Measure the videos that have no measurement in ``work`` yet, and save them there."""
     backbone: Backbone | None = None
     for name in passes:
         for path, target in _files(data, work):

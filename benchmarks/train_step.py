@@ -126,7 +126,7 @@ def make_run(
 
 
 def run_measure(folder: Path, args: argparse.Namespace, plain: bool, fused: bool = False) -> dict:
-    """Run ``measure`` in a process of its own."""
+    """Run ``measure`` in a separate process."""
     command = [sys.executable, __file__, "--measure", str(folder), "--steps", str(args.steps)]
     command += ["--bags", str(args.bags), "--threads", str(args.threads)] + ["--plain"] * plain
     command += ["--device", args.device] + ["--fused"] * fused

@@ -17,7 +17,7 @@ from oddframe._utils.progress import MessageCallback, ProgressCallback, stage_pr
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.cameras import camera_name, camera_rule
 from oddframe.datasets.attach_features import attach_features
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, Survey
+from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
 from oddframe.datasets.quality.check import check_dataset
 from oddframe.datasets.registry import survey_dataset
 from oddframe.detector import Detector
@@ -198,7 +198,7 @@ def train(
     if fast:
         settings = with_fast(settings)
     masks = read_masks(None if mask is None else Path(mask))
-    survey = Survey(Path(data.name), data) if isinstance(data, Dataset) else survey_dataset(data)
+    survey = survey_dataset(data)
     feature_store, path = FeatureStore(Path(store)), Path(out)
     dataset = attach_features(survey.require_valid(), feature_store, features, audio_features)
     check_audio(settings, dataset)
@@ -297,7 +297,7 @@ def evaluate(
         OddframeError: a file cannot be written.
     """
     feature_store = FeatureStore(Path(store))
-    survey = Survey(Path(data.name), data) if isinstance(data, Dataset) else survey_dataset(data)
+    survey = survey_dataset(data)
     dataset = attach_features(
         survey.require_valid().select_part("test"), feature_store, features, audio_features
     )

@@ -63,19 +63,23 @@ def open_dataset(text: str | Path) -> Dataset:
     return survey_dataset(text).require_valid()
 
 
-def survey_dataset(text: str | Path) -> Survey:
+def survey_dataset(data: str | Path | Dataset) -> Survey:
     """As ``open_dataset``, but collect all problems of the user's own data instead of raising.
+
+    A ``Dataset`` is taken as it is.
 
     Raises:
         UsageError: no data set has that name, or its folder is not given.
         InputError: nothing can be read.
     """
-    from oddframe.datasets.labelled import Survey
+    from oddframe.datasets.labelled import Dataset, Survey
     from oddframe.datasets.read import survey_path
 
-    published = find_published_dataset(text)
+    if isinstance(data, Dataset):
+        return Survey(Path(data.name), data)
+    published = find_published_dataset(data)
     if published is None:
-        return survey_path(Path(text))
+        return survey_path(Path(data))
     dataset, folder = published
     if not is_dir(folder):
         raise InputError(f"{folder}: no such folder; it was given as the folder of {dataset.name}")

@@ -253,7 +253,7 @@ class _Coordinator:
                 if number and self._remaining:
                     again = f"{len(self._remaining)} videos are given out again: the machine or "
                     self._answers.put((_MESSAGE, f"{again}the process that had them was lost"))
-                # From the second round on each video is a block of its own.
+                # After the first round, send each video as a separate block.
                 blocks = len(self._remaining)
                 if blocks:
                     self._run_round(blocks if number else min(blocks, _MAX_BLOCKS))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe._utils.file_names import safe_file_name, unique_stems
+from oddframe._utils.files import safe_file_name, unique_stems
 
 
 @pytest.mark.parametrize(

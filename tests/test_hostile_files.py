@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from oddframe._utils.files import file_sha256
-from oddframe._utils.headers import parse_json
+from oddframe._utils.parsing import parse_json
 from oddframe.backbones.visual.onnx import OnnxSpec
 from oddframe.backbones.weights import read_state_dict
 from oddframe.datasets.published.lists import read_frame_labels

@@ -30,9 +30,13 @@ from oddframe._utils.files import (
     open_regular_file,
     write_bytes,
 )
-from oddframe._utils.headers import TensorEntry, parse_json, read_tensor_header
+from oddframe._utils.parsing import (
+    TensorEntry,
+    format_validation_error,
+    parse_json,
+    read_tensor_header,
+)
 from oddframe._utils.version import VERSION
-from oddframe._utils.yaml_files import format_validation_error
 from oddframe.errors import (
     InputError,
     OddframeError,

@@ -16,15 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from oddframe._utils.child_process import PATIENCE_HINT
-from oddframe._utils.file_names import unique_stems
-from oddframe._utils.files import invalid_path_reason
+from oddframe._utils.files import invalid_path_reason, unique_stems
+from oddframe._utils.processes import share_cores
 from oddframe._utils.progress import (
     MessageCallback,
     ProgressCallback,
     ignore_message,
     ignore_progress,
 )
-from oddframe._utils.threads import share_cores
 from oddframe._utils.version import VERSION
 from oddframe._utils.worker_pool import Heartbeat, WorkerFailure, WorkerPool, send_heartbeats
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName

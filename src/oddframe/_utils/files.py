@@ -1,4 +1,4 @@
-"""Opens untrusted files, writes files atomically, hashes files, and converts values to JSON.
+"""Opens untrusted files, names and writes files, hashes files, and converts values to JSON.
 
 Only regular files are opened: reading a named pipe would block, and a device may never end. When a
 file is replaced, a reader sees the old file or the new one, never a part of it.
@@ -16,7 +16,9 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path, PurePath
@@ -44,6 +46,13 @@ _BLOCK_BYTES = 4 * 2**20
 _hash_cache: dict[tuple[Path, int, int], str] = {}  # By path, size and modification time.
 _MAX_CACHED_HASHES = 2**16
 _MIN_CACHED_AGE_NS = 3_000_000_000
+
+# What some file system or shell does not accept: separators, wildcards, control characters, and
+# surrogates, which is how Python returns bytes that are not text.
+_UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+# File names end at 255 bytes; an ending such as ".annotated.mp4" has to fit as well.
+_MAX_SAFE_BYTES = 180
 
 
 def cache_dir() -> Path:
@@ -354,3 +363,71 @@ def file_sha256(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str
     ):
         _hash_cache[key] = digest.hexdigest()
     return digest.hexdigest()
+
+
+def safe_file_name(name: str) -> str:
+    """A name that every file system accepts: no separator, no leading dash or dot, not empty."""
+    name = _UNSAFE.sub("_", unicodedata.normalize("NFC", name)).strip(" ").rstrip(".")
+    if name.startswith(("-", ".")):
+        name = "_" + name[1:]
+    if _RESERVED.fullmatch(name):
+        name = f"_{name}"
+    if len(name.encode()) > _MAX_SAFE_BYTES:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = name.encode()[: _MAX_SAFE_BYTES - 9].decode(errors="ignore") + "-" + digest
+    return name or "video"
+
+
+def unique_stems(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[str]:
+    """A file name without ending for each path; all differ, also on systems that ignore case.
+
+    A path keeps its own name if no other path has it. Paths with the same name get their endings
+    (``a_mp4``, ``a_mkv``), or as many parent folders as needed (``cam1_a``, ``cam2_a``), or a
+    number. The same paths always give the same names.
+
+    Args:
+        paths: Files or folders.
+        reserved: Lower-case names that must not be used.
+    """
+    names = [safe_file_name(path.name if is_dir(path) else path.stem) for path in paths]
+    max_depth = max((len(path.parts) for path in paths), default=1)
+    options = [(0, True), *((depth, ending) for depth in range(1, max_depth) for ending in (0, 1))]
+    result = list(names)
+    for group in _duplicates(names):
+        best = 1  # The shortest names among those that distinguish the most paths.
+        for folders, ending in options:
+            longer = [_longer_name(paths[i], names[i], folders, bool(ending)) for i in group]
+            if (distinct := len({name.casefold() for name in longer})) > best:
+                best = distinct
+                for i, name in zip(group, longer, strict=True):
+                    result[i] = name
+    return _numbered(result, reserved)
+
+
+def _longer_name(path: Path, name: str, folders: int, ending: bool) -> str:
+    parents = [part for part in path.parts[:-1] if part not in (path.anchor, ".", "..")]
+    suffix = path.suffix.replace(".", "_") if ending else ""
+    return safe_file_name("_".join([*(parents[-folders:] if folders else []), name + suffix]))
+
+
+def _duplicates(names: Sequence[str]) -> list[list[int]]:
+    """Positions of names that occur more than once, ignoring case."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for position, name in enumerate(names):
+        found[name.casefold()].append(position)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _numbered(names: Sequence[str], reserved: Sequence[str]) -> list[str]:
+    """Names that still collide get -2, -3 …; a name that was unique before keeps its form."""
+    taken = {name.casefold() for name in names}
+    used = set(reserved)
+    result = []
+    for name in names:
+        unique, number = name, 1
+        while unique.casefold() in used or (number > 1 and unique.casefold() in taken):
+            number += 1
+            unique = f"{name}-{number}"
+        used.add(unique.casefold())
+        result.append(unique)
+    return result

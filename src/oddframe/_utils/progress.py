@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -54,3 +56,21 @@ def stage_progress(progress: ProgressCallback | None, stage: str, begun: str = "
     if begun:
         report(0, None, begun)
     return report
+
+
+@contextmanager
+def call_periodically(every_s: float, function: Callable[[], object]) -> Iterator[None]:
+    """Call ``function`` every ``every_s`` seconds in a thread until the block ends."""
+    stopped = threading.Event()
+
+    def work() -> None:
+        while not stopped.wait(every_s):
+            function()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

@@ -24,9 +24,8 @@ from oddframe._utils.child_process import (
     describe_exit,
     describe_timeout,
 )
-from oddframe._utils.main_module import hidden_main_module
-from oddframe._utils.signals import block_sigint
-from oddframe._utils.threads import call_periodically
+from oddframe._utils.processes import block_sigint, hidden_main_module
+from oddframe._utils.progress import call_periodically
 from oddframe.errors import OddframeError
 
 _JobT = TypeVar("_JobT")

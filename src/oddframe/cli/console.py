@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from oddframe._utils.threads import call_periodically
+from oddframe._utils.progress import call_periodically
 from oddframe.errors import OddframeError
 from oddframe.outputs.text import format_duration
 

@@ -283,7 +283,7 @@ def _features(file: str) -> dict[str, Any]:
 
 def _holds_features(path: Path) -> bool:
     from oddframe._utils.files import open_regular_file
-    from oddframe._utils.headers import read_tensor_header
+    from oddframe._utils.parsing import read_tensor_header
     from oddframe.features.formats.feature_file import FILE_KIND, METADATA_KEY
 
     with open_regular_file(path) as file:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from oddframe._utils.file_names import unique_stems
+from oddframe._utils.files import unique_stems
 from oddframe._utils.progress import ProgressCallback, ignore_progress
 from oddframe.errors import InputError
 from oddframe.features.extraction.file_layout import (

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from oddframe._utils.file_names import unique_stems
-from oddframe._utils.files import make_folder
+from oddframe._utils.files import make_folder, unique_stems
 from oddframe._utils.progress import MessageCallback, ProgressCallback, ignore_message
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
 from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from oddframe._utils.yaml_files import format_validation_error
+from oddframe._utils.parsing import format_validation_error
 from oddframe.errors import InputError
 from oddframe.features.lazy_array import AnyFeatures
 from oddframe.timeline import FloatArray, Timebase

@@ -22,8 +22,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from oddframe._utils.signals import block_sigint
-from oddframe._utils.threads import threads_per_process
+from oddframe._utils.processes import block_sigint, threads_per_process
 from oddframe.errors import OddframeError, describe_unexpected_error
 from oddframe.features.lazy_array import AnyFeatures, CropViews, FeatureArray
 from oddframe.research.clips import BenchmarkClip

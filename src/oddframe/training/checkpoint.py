@@ -25,8 +25,8 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from oddframe._utils.files import check_regular, make_folder, translate_os_errors, write_bytes
-from oddframe._utils.headers import parse_json
 from oddframe._utils.locks import ProcessLock
+from oddframe._utils.parsing import parse_json
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum, content_digest
 from oddframe.features.lazy_array import CropViews

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from oddframe._utils.yaml_files import format_validation_error, read_yaml
+from oddframe._utils.parsing import format_validation_error, read_yaml
 from oddframe.backbones.base import FULL_FRAME
 from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
 from oddframe.errors import UsageError

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from oddframe._utils.files import file_sha256, is_file
-from oddframe._utils.yaml_files import format_validation_error, read_yaml
+from oddframe._utils.parsing import format_validation_error, read_yaml
 from oddframe.backbones.base import FULL_FRAME, BackboneSpec, VisualEncoder, thread_safe
 from oddframe.backbones.engines import OnnxRunner, Runtime, load_onnx
 from oddframe.errors import InputError, UsageError

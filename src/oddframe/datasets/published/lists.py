@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from oddframe._utils.files import is_file, read_bytes
-from oddframe._utils.headers import parse_json
+from oddframe._utils.parsing import parse_json
 from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
 from oddframe.errors import InputError
 from oddframe.features.presets import PublishedLayout

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oddframe._utils.file_names import unique_stems
+from oddframe._utils.files import unique_stems
 from oddframe._utils.progress import MessageCallback
 from oddframe.features.cluster.ray_cluster import Cluster, ClusterResources, connect_to_cluster
 from oddframe.features.cluster.remote import RemotePath, find_remote_videos, to_remote_path

@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 from functools import partial
 
 from oddframe._utils.child_process import PATIENCE_HINT
+from oddframe._utils.processes import share_cores
 from oddframe._utils.progress import MessageCallback
-from oddframe._utils.threads import share_cores
 from oddframe._utils.worker_pool import WorkerFailure, WorkerPool
 from oddframe.errors import InputError
 from oddframe.features.extraction.progress import ProgressTracker

@@ -32,8 +32,12 @@ from oddframe._utils.files import (
     open_regular_file,
     translate_os_errors,
 )
-from oddframe._utils.headers import TensorEntry, parse_json, read_tensor_header
-from oddframe._utils.yaml_files import format_validation_error
+from oddframe._utils.parsing import (
+    TensorEntry,
+    format_validation_error,
+    parse_json,
+    read_tensor_header,
+)
 from oddframe.errors import InputError
 from oddframe.features.formats.npy import is_finite, read_array_features
 from oddframe.features.lazy_array import AnyFeatures, CropArray

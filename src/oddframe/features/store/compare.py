@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe._utils.file_names import unique_stems
-from oddframe._utils.files import is_dir
+from oddframe._utils.files import is_dir, unique_stems
 from oddframe.errors import InputError
 from oddframe.features.formats.npy import crops_first, map_npy, to_float
 from oddframe.features.lazy_array import AnyFeatures, CropArray, CropFeatures

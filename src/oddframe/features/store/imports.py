@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from oddframe._utils.files import read_bytes, write_text
-from oddframe._utils.headers import parse_json
+from oddframe._utils.parsing import parse_json
 from oddframe.errors import InputError, UsageError
 from oddframe.features.formats.feature_file import (
     FeatureFileHeader,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from oddframe._utils.yaml_files import format_validation_error
+from oddframe._utils.parsing import format_validation_error
 from oddframe.errors import UsageError
 from oddframe.timeline import Timebase
 from oddframe.video.frame import FrameTransform, ResamplingFilter

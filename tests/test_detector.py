@@ -35,6 +35,13 @@ def test_the_example_of_the_detector_is_true(clip: Path, monkeypatch: pytest.Mon
     assert not tried.failed
 
 
+def test_progress_is_reported_as_everywhere(detector: Detector, clip: Path) -> None:
+    seen: list[tuple[int, int | None, str]] = []
+    made = detector.features(clip, progress=lambda *what: seen.append(what))
+    assert {text for _, _, text in seen} == {f"features: {clip.name}"}
+    assert [done for done, _, _ in seen] == list(range(1, made.features.array.shape[1] + 1))
+
+
 def test_a_fight_scores_above_a_quiet_street(
     detector: Detector, clip: Path, normal_clip: Path
 ) -> None:

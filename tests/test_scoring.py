@@ -11,7 +11,7 @@ import pytest
 import oddframe
 from oddframe import scoring
 from oddframe.errors import InputError, UsageError
-from oddframe.scoring import ScoringOutcome
+from oddframe.scoring_job import ScoringOutcome
 
 
 def test_the_example_in_the_docstring_works(

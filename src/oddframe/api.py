@@ -51,8 +51,6 @@ from oddframe.video.mask import read_masks
 ConfigLike = TrainConfig | Mapping[str, Any] | str | Path
 ModelProfile = Literal["best", "fast"]
 
-# Reported before the first item of a stage is done: networks may have to be converted first.
-_LOADING = "getting ready"
 _MODEL_SUFFIX = ".safetensors"
 _logger = logging.getLogger("oddframe")
 
@@ -207,7 +205,7 @@ def train(
     data_warnings = (*findings.problems, *findings.warnings, *filter(None, [grouping]))
     for line in data_warnings:
         message(f"warning: {line}")
-    stage_progress(progress, "features", _LOADING)
+    stage_progress(progress, "features")(0, None)  # Networks may have to be converted first.
     trained = run_training(
         dataset,
         settings,
@@ -308,7 +306,8 @@ def evaluate(
     check_precomputed_spec(detector.model, dataset.videos)
     if out is not None:
         make_folder(Path(out))  # Before the work, so that a folder that cannot be made costs none.
-    report = stage_progress(progress, "scoring", _LOADING)
+    report = stage_progress(progress, "scoring")
+    report(0, None)
     scored, failed = score_videos(detector, dataset.videos, feature_store, report, jobs, masks)
     for line in failed:
         message(f"left out: {line}")
@@ -413,7 +412,8 @@ def calibrate(
         LabelledVideo(each, False, NORMAL, camera_name(each))
         for each in find_videos([str(text) for text in inputs])
     ]
-    report = stage_progress(progress, "scoring", _LOADING)
+    report = stage_progress(progress, "scoring")
+    report(0, None)
     scored, failed = score_videos(detector, videos, FeatureStore(Path(store)), report, jobs, masks)
     for line in failed:
         message(f"left out: {line}")

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe._utils.progress import ProgressCallback, stage_progress
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.engines import (
     DeviceName,
@@ -25,12 +26,7 @@ from oddframe.backbones.registry import load_backbone
 from oddframe.cameras import mask_warning
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, find_events, smooth_frame_scores
-from oddframe.features.extraction.extract_video import (
-    Extraction,
-    SnippetProgress,
-    extract_video,
-    make_spec,
-)
+from oddframe.features.extraction.extract_video import Extraction, extract_video, make_spec
 from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.npy import ARRAY_BACKBONE
 from oddframe.features.spec import Features, FeatureSpec
@@ -287,7 +283,7 @@ class Detector:
         *,
         fps: float | None = None,
         mask: Mask | None = None,
-        progress: SnippetProgress | None = None,
+        progress: ProgressCallback | None = None,
         partial: PartialFeatures | None = None,
     ) -> Extraction:
         """Extract the features of one video that this model reads.
@@ -297,7 +293,7 @@ class Detector:
                 (H, W, 3) frames.
             fps: Frame rate of arrays, iterators and folders, which have no time stamps.
             mask: Parts of the frame to ignore.
-            progress: Called with (snippets done, snippets expected or None).
+            progress: Called with (snippets done, snippets expected or None, ``features: NAME``).
             partial: Stores an unfinished extraction, so that it can be resumed.
 
         Returns:
@@ -307,13 +303,10 @@ class Detector:
             UsageError: the model reads imported features.
             InputError: the video cannot be decoded.
         """
+        video = open_source(source, fps=fps)
+        report = stage_progress(progress, f"features: {Path(video.name).name}")
         return extract_video(
-            open_source(source, fps=fps),
-            self.spec,
-            self.backbone,
-            mask=mask,
-            progress=progress,
-            partial=partial,
+            video, self.spec, self.backbone, mask=mask, progress=report, partial=partial
         )
 
     def score(
@@ -322,7 +315,7 @@ class Detector:
         *,
         fps: float | None = None,
         mask: Mask | None = None,
-        progress: SnippetProgress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> ScoreTrack:
         """Score one video, or features that were extracted before.
 

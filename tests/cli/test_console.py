@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rich.progress import Progress
 
 from oddframe.cli import console
-from oddframe.cli.console import bar_progress, item_bar, progress_bar
+from oddframe.cli.console import progress_bar, stage_bars
 from tests.backbones.test_onnx import write
 from tests.cli.conftest import Answer
 from tests.conftest import Image, encode
@@ -23,19 +24,22 @@ def test_without_a_terminal_progress_is_lines(
 ) -> None:
     monkeypatch.setattr(console, "_LINE_S", 0.01)
     lines = ("known: 25 %, 9 frames/s", "unknown: 7 done", "not begun: getting ready")
-    with progress_bar(quiet=False) as bar:
-        over, known = bar_progress(bar, "over"), bar_progress(bar, "known")
-        unknown, _ = bar_progress(bar, "unknown"), bar_progress(bar, "not begun")
-        bar.add_task("not shown", total=None, note="")
-        over(4, 4)
-        known(1, 4)
-        unknown(7, None)
-        bar.update(bar.task_ids[1], note="9 frames/s")
+    with progress_bar(quiet=False) as update:
+        update(0, None, "not begun: cam.mp4")
+        update(4, 4, "over")
+        update(0, 4, "not shown")
+        update(7, None, "unknown")
+        update(1, 4, "known: 9 frames/s")
         said = ""
         while not all(f"{line}\n" in said for line in lines):
             time.sleep(0.01)
             said += capsys.readouterr().err
-    assert {line.split(":")[0] for line in said.splitlines()} == {"known", "unknown", "not begun"}
+    # "not shown" stands there for the moment before it has a total.
+    assert {line.split(":")[0] for line in said.splitlines()} - {"not shown"} == {
+        "known",
+        "unknown",
+        "not begun",
+    }
 
 
 def test_quiet_prints_no_progress(
@@ -44,24 +48,30 @@ def test_quiet_prints_no_progress(
     def lines(_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(console, "_lines", lines)
-    with progress_bar(quiet=True) as bar:
-        bar_progress(bar, "known")(1, 4)
+    monkeypatch.setattr(console, "_LINE_S", 0.01)
+    monkeypatch.setattr(console, "_print_progress", lines)
+    with progress_bar(quiet=True) as update:
+        update(1, 4, "known")
+        time.sleep(0.03)
     assert capsys.readouterr().err == ""
 
 
-def test_a_bar_of_items_shows_the_current_one() -> None:
-    with progress_bar(quiet=True) as bar:
-        update = item_bar(bar)
+def test_a_bar_starts_again_for_the_next_item() -> None:
+    with Progress(disable=True) as bar:
+        update = stage_bars(bar)
+
+        def shown() -> list[tuple[str, float, float | None, str]]:
+            tasks = bar.tasks
+            return [(t.description, t.completed, t.total, t.fields["note"]) for t in tasks]
+
         update(0, None, "scoring: a.mp4")
-        assert [(task.description, task.fields["note"]) for task in bar.tasks] == [
-            ("a.mp4", "getting ready")
-        ]
+        assert shown() == [("scoring", 0, None, "getting ready")]
         update(3, 4, "scoring: a.mp4")
-        assert [(task.completed, task.total) for task in bar.tasks] == [(3, 4)]
+        assert shown() == [("scoring", 3, 4, "a.mp4")]
         update(0, None, "scoring: a.mp4")  # Another video of that name.
-        update(2, 8, "scoring")
-        assert [(task.description, task.completed) for task in bar.tasks] == [("scoring", 2)]
+        update(5, 4, "scoring: a.mp4")
+        update(1, 2, "drawing")
+        assert shown() == [("scoring", 5, 5, "a.mp4"), ("drawing", 1, 2, "")]
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])

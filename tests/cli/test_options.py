@@ -44,8 +44,6 @@ DIFFERENT = {
     "--out": "each verb writes something else",
     "--profile": "train does not use a profile but makes one",
     "--seeds": "train chooses among seeds, the others repeat a protocol",
-    "--spec": "features diff compares two stores, and so may take two kinds",
-    "--store": "extract takes addresses as s3://..., which are no paths",
 }
 
 

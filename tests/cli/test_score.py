@@ -27,7 +27,7 @@ import pytest
 from oddframe import scoring
 from oddframe._utils.worker_pool import Heartbeat
 from oddframe.cameras import with_thresholds
-from oddframe.cli.messages import damaged_packets_note, mended_frames_note
+from oddframe.cli.console import damage_notes
 from oddframe.detector import Detector
 from oddframe.events import smooth_frame_scores
 from oddframe.features.extraction.extract_video import make_spec
@@ -36,7 +36,7 @@ from oddframe.features.spec import Features
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.scores.json_file import read_json
 from oddframe.outputs.write import write
-from oddframe.scoring import ScoringJob, ScoringOutcome
+from oddframe.scoring_job import ScoringJob, ScoringOutcome
 from tests.cli.conftest import Answer
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, ROOT, Image, encode
 from tests.sounds import tone, with_sound
@@ -80,7 +80,7 @@ def test_the_same_command_resumes(oddframe: Run, clip: Path, tmp_path: Path) -> 
 KILLED = """
 import os, shutil, signal, sys
 from oddframe import scoring
-from oddframe.cli import messages, score
+from oddframe.cli import score
 from oddframe.cli.main import run_command_line
 from oddframe.detector import Detector
 from oddframe.outputs.pages import report
@@ -534,10 +534,15 @@ def test_pictures_named_one_by_one_are_single_pictures(oddframe: Run, tmp_path: 
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("no picture")
     assert "2 single pictures: name their folder" in oddframe("score", tmp_path / "*.png").err
-    assert mended_frames_note(1) == "1 damaged frame mended by the decoder"
-    assert mended_frames_note(2) == "2 damaged frames mended by the decoder"
-    assert damaged_packets_note(1, tmp_path) == "1 damaged picture skipped"
-    assert damaged_packets_note(2, tmp_path / "cam.mp4") == "2 damaged packets skipped"
+    assert damage_notes(tmp_path, 0, 0) == []
+    assert damage_notes(tmp_path, 1, 1) == [
+        "1 damaged picture skipped",
+        "1 damaged frame mended by the decoder",
+    ]
+    assert damage_notes(tmp_path / "cam.mp4", 2, 2) == [
+        "2 damaged packets skipped",
+        "2 damaged frames mended by the decoder",
+    ]
 
 
 def test_a_folder_of_frames_scores_like_the_video(

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from oddframe import scoring
+from oddframe import scoring_job
 from oddframe._utils.locks import wait_for_lock
 from oddframe._utils.worker_pool import Heartbeat, WorkerPool
 from oddframe.backbones.registry import get_backbones, load_backbone
@@ -35,7 +35,7 @@ from oddframe.features.store.manifest import (
     read_entries,
 )
 from oddframe.features.store.store import FeatureStore, content_hash
-from oddframe.scoring import ScoringJob, ScoringSettings, load_detector, score_input
+from oddframe.scoring_job import ScoringJob, ScoringSettings, load_detector, score_input
 from oddframe.video.mask import Masks
 from oddframe.video.source import open_source
 from tests.backbones.test_onnx import write
@@ -236,7 +236,9 @@ def test_scoring_does_not_use_the_partial_features_of_another_process(
         raise_errors=True,
     )
     job, detector = ScoringJob(clip, "fi150"), load_detector(settings)
-    seen = scoring._short_hash(scoring._feature_inputs(job, (clip,), settings, detector, None))
+    seen = scoring_job._short_hash(
+        scoring_job._feature_inputs(job, (clip,), settings, detector, None)
+    )
     other = PartialFeatures(tmp_path / f".{seen}.partial", chunk=2)
     assert other.acquire()
     other.add(np.zeros((2, 1, 1024), np.float32))

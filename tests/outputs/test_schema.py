@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from oddframe.cli.messages import outcomes_to_dict
+from oddframe.cli.score import outcomes_to_dict
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
 from oddframe.outputs.write import write
-from oddframe.scoring import ScoringJob, ScoringOutcome
+from oddframe.scoring_job import ScoringJob, ScoringOutcome
 from oddframe.timeline import ScoreTrack, TileScores
 from tests.conftest import ROOT
 

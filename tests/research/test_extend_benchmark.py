@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from oddframe.cli.research_options import benchmark_option
+from oddframe.cli.research import benchmark_option
 from oddframe.research.benchmarks import BENCHMARKS, LOCATIONS, league_benchmarks
 from oddframe.research.grid import GridPlan, run_grid
 from oddframe.research.reports.table_text import to_markdown

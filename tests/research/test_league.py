@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oddframe.cli.console import format_training_line
+from oddframe.cli.research import format_training_line
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.methods.registry import method_names
 from oddframe.research import grid

@@ -39,22 +39,14 @@ def ignore_message(line: str, /) -> None:
     """Report nothing."""
 
 
-def stage_progress(progress: ProgressCallback | None, stage: str, begun: str = "") -> StageProgress:
-    """A callback for one stage of the work: puts ``stage`` in front of each text.
-
-    Args:
-        progress: The callback for the whole work; None: nothing is reported.
-        stage: Name of the stage.
-        begun: Reported at once, before the number of items is known: ``getting ready``.
-    """
+def stage_progress(progress: ProgressCallback | None, stage: str) -> StageProgress:
+    """A callback for one stage of the work: puts ``stage`` in front of each text."""
     if progress is None:
         return ignore_progress
 
     def report(done: int, total: int | None, text: str = "", /) -> None:
         progress(done, total, f"{stage}: {text}" if text else stage)
 
-    if begun:
-        report(0, None, begun)
     return report
 
 

@@ -7,40 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import message_printer, print_answer, printable, progress_bar, stage_bars
-from oddframe.cli.options import (
-    DEFAULT_PATIENCE_S,
-    STORE_DEFAULT,
-    DebugOption,
-    Device,
-    DeviceOption,
-    Engine,
-    EngineOption,
-    EventOptions,
-    JobsOption,
-    JsonOption,
-    MaskOption,
-    MemoryOption,
-    ModelArgument,
-    PatienceOption,
-    Precision,
-    PrecisionOption,
-    ProfileChoice,
-    ProfileOption,
-    QuietOption,
-    StoreOption,
-)
+from oddframe.cli import options as opt
+from oddframe.cli.console import message_printer, print_answer, print_json, printable, progress_bar
 
 if TYPE_CHECKING:
     from oddframe.evaluation.thresholds import CalibratedThreshold
 
-CALIBRATE_EXAMPLE = (
-    "Example: oddframe calibrate fight cam3/ --false-alarms-per-hour 0.5 --out cam3.safetensors"
-)
-
 
 def calibrate_command(
-    model: ModelArgument,
+    model: opt.ModelArgument,
     videos: Annotated[
         list[str],
         typer.Argument(
@@ -60,22 +35,22 @@ def calibrate_command(
             "--each", help="Also a threshold for each camera: the folder that a video lies in."
         ),
     ] = False,
-    release: EventOptions.Release = None,
-    smooth: EventOptions.Smooth = None,
-    min_length: EventOptions.MinLength = None,
-    gap: EventOptions.Gap = None,
-    mask: MaskOption = None,
-    profile: ProfileOption = ProfileChoice.best,
-    store: StoreOption = STORE_DEFAULT,
-    device: DeviceOption = Device.auto,
-    engine: EngineOption = Engine.auto,
-    precision: PrecisionOption = Precision.auto,
-    jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    release: opt.ReleaseOption = None,
+    smooth: opt.SmoothOption = None,
+    min_length: opt.MinLengthOption = None,
+    gap: opt.GapOption = None,
+    mask: opt.MaskOption = None,
+    profile: opt.ProfileOption = opt.ProfileChoice.best,
+    store: opt.StoreOption = opt.STORE_DEFAULT,
+    device: opt.DeviceOption = opt.Device.auto,
+    engine: opt.EngineOption = opt.Engine.auto,
+    precision: opt.PrecisionOption = opt.Precision.auto,
+    jobs: opt.JobsOption = 1,
+    memory: opt.MemoryOption = None,
+    patience: opt.PatienceOption = opt.DEFAULT_PATIENCE_S,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Set a model's threshold on normal video of the cameras that it will watch.
 
@@ -85,11 +60,10 @@ def calibrate_command(
     model. The threshold of the other profile does not change.
     """
     from oddframe import api
-    from oddframe._utils.files import json_text
     from oddframe.errors import InputError
     from oddframe.events import RuleChanges
 
-    with progress_bar(quiet=quiet) as bar:
+    with progress_bar(quiet=quiet) as progress:
         result = api.calibrate(
             model,
             videos,
@@ -104,11 +78,11 @@ def calibrate_command(
             engine=engine.value,
             precision=precision.value,
             jobs=jobs,
-            progress=stage_bars(bar),
-            message=message_printer(quiet=quiet),
+            progress=progress,
+            message=message_printer(quiet=quiet, always="left out: "),
         )
     if as_json:
-        print_answer(json_text(result.to_dict(), indent=2))
+        print_json(result.to_dict())
     else:
         value = result.threshold.value
         print_answer(f"{printable(str(out))}: threshold {value:.4g}, was {result.previous:.4g}")

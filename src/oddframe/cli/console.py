@@ -6,25 +6,22 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from oddframe._utils.progress import call_periodically
+from oddframe._utils.progress import MessageCallback, ProgressCallback, call_periodically
 from oddframe.errors import OddframeError
 from oddframe.outputs.text import format_duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from oddframe._utils.progress import ProgressCallback
-    from oddframe.research.grid import TrainingOutcome
-    from oddframe.research.grid_task import GridTask
-
-
 # Without a terminal, progress is a line every so many seconds.
 _LINE_S = 30.0
 # Shown while networks are loaded, before anything is counted.
-LOADING_NOTE = "getting ready"
+_LOADING_NOTE = "getting ready"
 
 
 def printable(text: str) -> str:
@@ -110,6 +107,13 @@ def print_answer(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def print_json(answer: object) -> None:
+    """Print the answer as JSON; numbers that are not finite become ``null``."""
+    from oddframe._utils.files import json_text
+
+    print_answer(json_text(answer, indent=2))
+
+
 def print_note(text: str, *, quiet: bool = False) -> None:
     """Print a line on standard error that is not part of the answer."""
     if not quiet:
@@ -117,26 +121,46 @@ def print_note(text: str, *, quiet: bool = False) -> None:
         sys.stderr.flush()
 
 
-def format_training_line(done: int, total: int, task: GridTask, outcome: TrainingOutcome) -> str:
-    """A line about a finished training: its figures in per cent and its time, or why it failed."""
-    line = f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
-    if isinstance(outcome, Exception):
-        return printable(f"{line}failed: {outcome}")
-    figures = outcome.figures
-    return (
-        f"{line}AUC {100 * figures.auc:.1f}, AUC_sub {100 * figures.auc_sub:.1f}, AP "
-        f"{100 * figures.ap:.1f} ({outcome.seconds:.0f} s)"
-    )
-
-
 def print_error(text: str) -> None:
     """Print the line of an error on standard error."""
     print_note(f"oddframe: {printable(text)}")
 
 
+def message_printer(*, quiet: bool, always: str | None = None) -> MessageCallback:
+    """A message callback that prints on standard error.
+
+    Args:
+        quiet: Print nothing but lines that begin with ``always``.
+        always: Such as ``left out: ``, where nothing else reports what was left out.
+    """
+
+    def message(line: str, /) -> None:
+        wanted = always is not None and line.startswith(always)
+        print_note(printable(line), quiet=quiet and not wanted)
+
+    return message
+
+
+def damage_notes(path: Path, packets: int, frames: int) -> list[str]:
+    """Notes on damage of a video, or of a folder of frames.
+
+    Args:
+        path: The video or the folder.
+        packets: Damaged packets, or pictures of the folder, that were skipped.
+        frames: Damaged frames that were used as the decoder mended them.
+    """
+    notes = []
+    if packets:
+        what = "picture" if path.is_dir() else "packet"
+        notes.append(f"{packets} damaged {what}{'s' if packets > 1 else ''} skipped")
+    if frames:
+        notes.append(f"{frames} damaged frame{'s' if frames > 1 else ''} mended by the decoder")
+    return notes
+
+
 @contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """Show a progress bar on standard error; without a terminal, lines of progress."""
+def progress_bar(*, quiet: bool) -> Iterator[ProgressCallback]:
+    """Show progress on standard error: bars, or without a terminal lines every 30 seconds."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -163,99 +187,43 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
     with RichProgress(
         *columns, console=console, transient=True, disable=quiet or plain, redirect_stdout=redirect
     ) as bar:
-        if quiet or not plain:
-            yield bar
-        else:
-            with _lines(bar):
-                yield bar
-
-
-@contextmanager
-def _lines(bar: Progress) -> Iterator[None]:
-    """Print the state of ``bar`` every 30 seconds, for output that goes into a file."""
-
-    def print_lines() -> None:
-        with suppress(OSError):  # The reader has closed it.
-            for line in _progress_lines(bar):
-                print_note(line)
-
-    with call_periodically(_LINE_S, print_lines):
-        yield
-
-
-def _progress_lines(bar: Progress) -> list[str]:
-    """A line for each task of a bar that has begun and is not finished."""
-    lines = []
-    for task in bar.tasks:
-        note = task.fields.get("note", "")
-        if task.finished or not (task.completed or note):
-            continue
-        share = f"{task.completed:.0f} done" if task.completed else ""
-        if task.total:
-            share = f"{task.percentage:.0f} %"
-        left = "" if task.time_remaining is None else f"{format_duration(task.time_remaining)} left"
-        lines.append(f"{task.description}: {', '.join(filter(None, (share, note, left)))}")
-    return lines
-
-
-def bar_progress(bar: Progress, description: str) -> Callable[[int, int | None], None]:
-    """A progress callback (done, expected) that draws one line of ``bar``.
-
-    Until it is first called, the line says ``getting ready``: the first use of a network converts
-    it, which takes some seconds.
-    """
-    task = bar.add_task(printable(description)[-40:], total=None, note=LOADING_NOTE)
-
-    def update(done: int, expected: int | None) -> None:
-        bar.update(task, completed=done, total=expected and max(expected, done), note="")
-
-    return update
-
-
-def message_printer(*, quiet: bool) -> Callable[[str], None]:
-    """A message callback that prints on standard error, with ``quiet`` only what was left out."""
-
-    def message(line: str) -> None:
-        print_note(printable(line), quiet=quiet and not line.startswith("left out: "))
-
-    return message
+        lines = call_periodically(_LINE_S, partial(_print_progress, bar))
+        with lines if plain and not quiet else nullcontext():
+            yield stage_bars(bar)
 
 
 def stage_bars(bar: Progress) -> ProgressCallback:
     """A progress callback that draws one line of ``bar`` for each stage, as it begins.
 
-    The stage is the text in front of the first colon; what follows is shown beside the bar.
+    The stage is the text in front of the first colon; what follows is shown beside the bar. Until
+    something is counted, the line says ``getting ready``: the first use of a network converts it,
+    which takes some seconds. A call with neither a count nor a total starts the line again, for the
+    next item.
     """
     tasks: dict[str, TaskID] = {}
 
     def update(done: int, total: int | None, text: str, /) -> None:
         stage, _, detail = text.partition(": ")
+        if not done and total is None and stage in tasks:
+            bar.remove_task(tasks.pop(stage))
         if stage not in tasks:
-            tasks[stage] = bar.add_task(printable(stage)[-40:], total=None, note="")
-        total = total and max(total, done)
-        bar.update(tasks[stage], completed=done, total=total, note=printable(detail)[-24:])
-
-    return update
-
-
-def item_bar(bar: Progress) -> ProgressCallback:
-    """A progress callback that draws one line of ``bar``: the item that is in progress.
-
-    The item is what follows the first colon of the text, or the text itself. Until its first
-    progress, the line says ``getting ready``: the first use of a network converts it, which takes
-    some seconds.
-    """
-    current: tuple[str, TaskID] | None = None
-
-    def update(done: int, total: int | None, text: str, /) -> None:
-        nonlocal current
-        started = current is None or text != current[0] or (not done and total is None)
-        if current is not None and started:
-            bar.remove_task(current[1])
-        if current is None or started:
-            item = printable(text.partition(": ")[2] or text)[-40:]
-            current = text, bar.add_task(item, total=None, note=LOADING_NOTE)
+            tasks[stage] = bar.add_task(printable(stage)[-40:], total=None, note=_LOADING_NOTE)
         if done or total is not None:
-            bar.update(current[1], completed=done, total=total and max(total, done), note="")
+            total = total and max(total, done)
+            bar.update(tasks[stage], completed=done, total=total, note=printable(detail)[-24:])
 
     return update
+
+
+def _print_progress(bar: Progress) -> None:
+    """Print a line for each task of a bar that has begun and is not finished."""
+    for task in bar.tasks:
+        if task.finished or not (task.completed or task.fields["note"]):
+            continue
+        share = f"{task.completed:.0f} done" if task.completed else ""
+        if task.total:
+            share = f"{task.percentage:.0f} %"
+        left = "" if task.time_remaining is None else f"{format_duration(task.time_remaining)} left"
+        parts = filter(None, (share, task.fields["note"], left))
+        with suppress(OSError):  # The reader has closed it.
+            print_note(f"{task.description}: {', '.join(parts)}")

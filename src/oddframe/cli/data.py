@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import print_answer, printable, progress_bar, stage_bars
-from oddframe.cli.options import (
-    DEFAULT_PATIENCE_S,
-    STORE_DEFAULT,
-    DataIfNamedOption,
-    DebugOption,
-    JsonOption,
-    MemoryOption,
-    PatienceOption,
-    QuietOption,
-    SoundOption,
-    StoreOption,
-)
+from oddframe.cli import options as opt
+from oddframe.cli.console import print_answer, print_json, printable, progress_bar
 
 if TYPE_CHECKING:
     from oddframe.datasets.published.feature_files import FeatureFindings
@@ -43,13 +32,11 @@ Data = Annotated[
 @data_app.command("info", epilog=DATA_EXAMPLE)
 def data_info(
     name: Data,
-    data: DataIfNamedOption = None,
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    data: opt.DataIfNamedOption = None,
+    as_json: opt.JsonOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Print what a data set contains: videos, classes, groups, labelled frames."""
-    import json
-
     from oddframe.datasets.registry import find_published_dataset, survey_dataset
     from oddframe.datasets.summary import summarize_dataset
 
@@ -57,7 +44,7 @@ def data_info(
     published = find_published_dataset(text)
     summary = summarize_dataset(survey_dataset(text), published[0] if published else None)
     if as_json:
-        print_answer(json.dumps(summary, indent=2))
+        print_json(summary)
         return
     for key, value in summary.items():
         lines = value if key == "beware" else [value]
@@ -70,17 +57,15 @@ def data_info(
 @data_app.command("check", epilog=DATA_EXAMPLE)
 def data_check(
     name: Data,
-    data: DataIfNamedOption = None,
+    data: opt.DataIfNamedOption = None,
     features: Annotated[
         Path | None,
-        typer.Option(help="Folder of published feature files (.npy).", show_default=False),
+        opt.optional(help="Folder of published feature files (.npy)."),
     ] = None,
-    sound: SoundOption = None,
+    sound: opt.SoundOption = None,
     dim: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=1_000_000, help="Dimension of features [as published].", show_default=False
-        ),
+        opt.optional(min=1, max=1_000_000, help="Dimension of features [as published]."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Check only headers, not for NaN.")
@@ -88,12 +73,12 @@ def data_check(
     most: Annotated[
         int, typer.Option(min=0, help="Number of files to name for each kind of fault.")
     ] = 3,
-    store: StoreOption = STORE_DEFAULT,
-    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    store: opt.StoreOption = opt.STORE_DEFAULT,
+    memory: opt.MemoryOption = None,
+    patience: opt.PatienceOption = opt.DEFAULT_PATIENCE_S,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Find what is missing or wrong in a data set before training. Exits with 3 if something is.
 
@@ -101,8 +86,6 @@ def data_check(
     files, wrong shapes, dimensions and numbers of crops, NaN, and audio features that do not fit.
     --json lists them all.
     """
-    import json
-
     from oddframe.datasets.published.feature_files import check_features
     from oddframe.datasets.quality.check import check_dataset
     from oddframe.datasets.registry import survey_dataset
@@ -114,23 +97,23 @@ def data_check(
     survey = survey_dataset(_dataset_text(name, data))
     if features is not None:
         dataset = survey.require_valid()
-        with progress_bar(quiet=quiet) as bar:
+        with progress_bar(quiet=quiet) as progress:
             files = check_features(
-                dataset, features, sound, dim=dim, contents=not quick, progress=stage_bars(bar)
+                dataset, features, sound, dim=dim, contents=not quick, progress=progress
             )
         if as_json:
-            print_answer(json.dumps(files.to_dict(), indent=2))
+            print_json(files.to_dict())
         else:
             _print_feature_findings(files, most)
         if files.faults:
             raise typer.Exit(InputError.exit_code)
         return
-    with progress_bar(quiet=quiet) as bar:
-        findings = check_dataset(survey, stage_bars(bar), FeatureStore(store))
+    with progress_bar(quiet=quiet) as progress:
+        findings = check_dataset(survey, progress, FeatureStore(Path(store)))
     problems, warnings = list(findings.problems), list(findings.warnings)
     if as_json:
         answer = {"problems": problems, "warnings": warnings, "hours": findings.hours}
-        print_answer(json.dumps(answer, indent=2))
+        print_json(answer)
     else:
         for line in problems:
             print_answer(f"WRONG    {printable(line)}")

@@ -9,21 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import bar_progress, print_answer, print_note, progress_bar
-from oddframe.cli.options import (
-    DebugOption,
-    Device,
-    DeviceOption,
-    Engine,
-    EngineOption,
-    QuietOption,
-)
+from oddframe.cli import options as opt
+from oddframe.cli.console import print_answer, print_note, progress_bar
 
 if TYPE_CHECKING:
     from oddframe.detector import VideoResult
     from oddframe.timeline import Event
 
-DEMO_EXAMPLE = "Example: oddframe demo --out demo"
 DEMO_DATA = Path(__file__).parents[1] / "demo_data"
 _SIZE = (480, 360)
 
@@ -32,10 +24,10 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Folder for the report, the curve and the videos.")
     ] = Path("demo"),
-    device: DeviceOption = Device.auto,
-    engine: EngineOption = Engine.auto,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    device: opt.DeviceOption = opt.Device.auto,
+    engine: opt.EngineOption = opt.Engine.auto,
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Find the fights in a video of real surveillance clips, and draw what was found.
 
@@ -55,12 +47,11 @@ def demo(
     video = out / "video.mp4"
     print_note(f"joining {len(clips)} clips into {video}", quiet=quiet)
     truth = join_clips(clips, video, _SIZE)
-    with progress_bar(quiet=quiet) as bar:
-        made = detector.features(video, progress=bar_progress(bar, "scoring"))
-        track = detector.score(made.features)
-        result = replace(detector.result(str(video), track), truth=truth)
-        bar.add_task("drawing", total=None, note="")
-        files = write(result, format_names(), out, None)
+    with progress_bar(quiet=quiet) as progress:
+        track = detector.score(video, progress=progress)
+    result = replace(detector.result(str(video), track), truth=truth)
+    print_note("drawing what was found", quiet=quiet)
+    files = write(result, format_names(), out, None)
     for text in format_events_table(result):
         print_answer(text)
     print_answer()

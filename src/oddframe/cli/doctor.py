@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -13,10 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from oddframe.cli.console import print_answer
-from oddframe.cli.options import DebugOption, JsonOption
+from oddframe.cli import options as opt
+from oddframe.cli.console import print_answer, print_json
 
-DOCTOR_EXAMPLE = "Example: oddframe doctor"
 # Optional packages, and the extra of oddframe that installs each.
 EXTRAS = {"ray": "ray", "pyarrow": "parquet", "tensorboard": "tensorboard"}
 
@@ -40,7 +38,7 @@ class Diagnosis:
     needed: bool = True
 
 
-def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:  # noqa: ARG001
+def doctor(as_json: opt.JsonOption = False, debug: opt.DebugOption = False) -> None:
     """Say what is installed, which device and engine run, and what is missing."""
     results = []
     width = max(len(name) for name, _ in _CHECKS)
@@ -53,9 +51,7 @@ def doctor(as_json: JsonOption = False, debug: DebugOption = False) -> None:  # 
                 print_answer(f"{'':<8}{'':<{width}}  -> {result.advice}")
     good = all(result.ok for result in results if result.needed)
     if as_json:
-        print_answer(
-            json.dumps({"ok": good, "checks": [asdict(each) for each in results]}, indent=2)
-        )
+        print_json({"ok": good, "checks": [asdict(each) for each in results]})
     if not good:
         raise typer.Exit(1)
 

@@ -8,37 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import message_printer, print_answer, printable, progress_bar, stage_bars
-from oddframe.cli.options import (
-    DEFAULT_PATIENCE_S,
-    STORE_DEFAULT,
-    DebugOption,
-    Device,
-    DeviceOption,
-    Engine,
-    EngineOption,
-    EventOptions,
-    FeaturesOption,
-    JobsOption,
-    JsonOption,
-    MaskOption,
-    MemoryOption,
-    ModelArgument,
-    PatienceOption,
-    Precision,
-    PrecisionOption,
-    ProfileChoice,
-    ProfileOption,
-    QuietOption,
-    SoundOption,
-    StoreOption,
-    ThresholdOption,
-)
+from oddframe.cli import options as opt
+from oddframe.cli.console import message_printer, print_answer, print_json, printable, progress_bar
 
 if TYPE_CHECKING:
     from oddframe.evaluation.results import Evaluation
-
-EVALUATE_EXAMPLE = "Example: oddframe evaluate my_model.safetensors held_out/ --out results"
 
 
 class FrameProtocolName(StrEnum):
@@ -47,7 +21,7 @@ class FrameProtocolName(StrEnum):
 
 
 def evaluate_command(
-    model: ModelArgument,
+    model: opt.ModelArgument,
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="A folder, a CSV, or NAME:DIR; see docs/data.md.")
     ],
@@ -57,34 +31,32 @@ def evaluate_command(
             help="frames: every frame; official: repeat snippet scores as published code does."
         ),
     ] = FrameProtocolName.frames,
-    profile: ProfileOption = ProfileChoice.best,
-    threshold: ThresholdOption = None,
-    release: EventOptions.Release = None,
-    smooth: EventOptions.Smooth = None,
-    min_length: EventOptions.MinLength = None,
-    gap: EventOptions.Gap = None,
-    mask: MaskOption = None,
+    profile: opt.ProfileOption = opt.ProfileChoice.best,
+    threshold: opt.ThresholdOption = None,
+    release: opt.ReleaseOption = None,
+    smooth: opt.SmoothOption = None,
+    min_length: opt.MinLengthOption = None,
+    gap: opt.GapOption = None,
+    mask: opt.MaskOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Write study.html, evaluation.md and evaluation.json here.", show_default=False
-        ),
+        opt.optional(help="Write study.html, evaluation.md and evaluation.json here."),
     ] = None,
-    features: FeaturesOption = "",
-    sound: SoundOption = None,
-    store: StoreOption = STORE_DEFAULT,
-    device: DeviceOption = Device.auto,
-    engine: EngineOption = Engine.auto,
-    precision: PrecisionOption = Precision.auto,
-    jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
-    as_json: JsonOption = False,
+    features: opt.FeaturesOption = "",
+    sound: opt.SoundOption = None,
+    store: opt.StoreOption = opt.STORE_DEFAULT,
+    device: opt.DeviceOption = opt.Device.auto,
+    engine: opt.EngineOption = opt.Engine.auto,
+    precision: opt.PrecisionOption = opt.Precision.auto,
+    jobs: opt.JobsOption = 1,
+    memory: opt.MemoryOption = None,
+    patience: opt.PatienceOption = opt.DEFAULT_PATIENCE_S,
+    as_json: opt.JsonOption = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all tables as Markdown.")
     ] = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Measure a model on labelled videos: frames, videos, events, delays, false alarms an hour.
 
@@ -93,14 +65,13 @@ def evaluate_command(
     has its own split, its test part is used.
     """
     from oddframe import api
-    from oddframe._utils.files import json_text
     from oddframe.errors import InputError, UsageError
     from oddframe.events import RuleChanges
     from oddframe.outputs.pages.evaluation_files import evaluation_record, evaluation_tables
 
     if as_json and markdown:
         raise UsageError("--json and --markdown: choose one; --out writes both")
-    with progress_bar(quiet=quiet) as bar:
+    with progress_bar(quiet=quiet) as progress:
         evaluation = api.evaluate(
             model,
             data,
@@ -117,11 +88,11 @@ def evaluate_command(
             engine=engine.value,
             precision=precision.value,
             jobs=jobs,
-            progress=stage_bars(bar),
-            message=message_printer(quiet=quiet),
+            progress=progress,
+            message=message_printer(quiet=quiet, always="left out: "),
         )
     if as_json:
-        print_answer(json_text(evaluation_record(evaluation), indent=2))
+        print_json(evaluation_record(evaluation))
     elif markdown:
         print_answer(evaluation_tables(evaluation))
     else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oddframe.cli.console import print_answer, print_note, printable, progress_bar, stage_bars
-from oddframe.cli.options import STORE_DEFAULT, DebugOption, JsonOption, QuietOption
+from oddframe.cli import options as opt
+from oddframe.cli.console import print_answer, print_json, print_note, printable, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,21 +33,22 @@ class ExportFormatName(StrEnum):
 StoreArgument = Annotated[Path, typer.Argument(metavar="[STORE]", help="A feature store.")]
 SpecOption = Annotated[
     str | None,
-    typer.Option(
-        help="Which kind of features: the start of a hash that ls shows.", show_default=False
+    opt.optional(
+        help="Which kind of features: the start of a hash that ls shows. diff takes START:START, "
+        "too, for A and B."
     ),
 ]
 
 
 @features_app.command("ls", epilog=FEATURES_EXAMPLE)
 def list_command(
-    store: StoreArgument = STORE_DEFAULT,
+    store: StoreArgument = Path(opt.STORE_DEFAULT),
     spec: SpecOption = None,
     videos: Annotated[
         bool, typer.Option("--videos", help="List the videos of one kind of features.")
     ] = False,
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    as_json: opt.JsonOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """List the kinds of features in a store, or the videos of one kind."""
     import json
@@ -84,7 +85,7 @@ def list_command(
             }
             for each in specs
         ]
-        print_answer(json.dumps(kinds, indent=2))
+        print_json(kinds)
         return
     for each in specs:
         spec_ = each.spec
@@ -101,21 +102,21 @@ def list_command(
 
 @features_app.command("check", epilog=FEATURES_EXAMPLE)
 def check_command(
-    store: StoreArgument = STORE_DEFAULT,
+    store: StoreArgument = Path(opt.STORE_DEFAULT),
     spec: SpecOption = None,
     sample: Annotated[
         int | None,
-        typer.Option(min=1, help="Read only so many files, drawn at random.", show_default=False),
+        opt.optional(min=1, help="Read only so many files, drawn at random."),
     ] = None,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Read the feature files of a store and name each damaged one."""
     from oddframe.errors import InputError
     from oddframe.features.store.verify import verify_store
 
-    with progress_bar(quiet=quiet) as bar:
-        found = verify_store(store, spec, sample, stage_bars(bar))
+    with progress_bar(quiet=quiet) as progress:
+        found = verify_store(store, spec, sample, progress)
     for line in found.damaged:
         print_note(f"damaged: {printable(line)}")
     print_answer(f"{found.read} of {found.total} feature files read, {len(found.damaged)} damaged")
@@ -127,16 +128,9 @@ def check_command(
 def diff_command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A store, or a folder of feature files.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
-    spec: Annotated[
-        str | None,
-        typer.Option(
-            help="Which kind of features: the start of a hash that ls shows; START:START for A "
-            "and B.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    spec: SpecOption = None,
+    as_json: opt.JsonOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Compare the features of the same videos: mean cosine and largest difference of each.
 
@@ -144,7 +138,6 @@ def diff_command(
     (NAME__0.npy, NAME.npy). Of stores with several kinds of features, each kind that both have is
     compared; with a folder of files, each kind of the same dimension.
     """
-    import json
     from dataclasses import asdict
 
     from oddframe.errors import InputError
@@ -175,7 +168,7 @@ def diff_command(
                 more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
                 print_answer(f"only in {printable(str(folder))}: {shown}{more}")
     if as_json:
-        print_answer(json.dumps({"schema": 1, **answer}, indent=2))
+        print_json({"schema": 1, **answer})
     if answer["failed"]:
         raise typer.Exit(InputError.exit_code)
 
@@ -199,7 +192,7 @@ def _print_summary(differences: Sequence[Difference]) -> None:
 
 @features_app.command("export", epilog=FEATURES_EXAMPLE)
 def export_command(
-    store: StoreArgument = STORE_DEFAULT,
+    store: StoreArgument = Path(opt.STORE_DEFAULT),
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("oddframe-features"),
     spec: SpecOption = None,
     files: Annotated[
@@ -211,8 +204,8 @@ def export_command(
             "video, a row a snippet.",
         ),
     ] = ExportFormatName.npy,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Write the features of a store as files that are named after the videos.
 
@@ -222,8 +215,8 @@ def export_command(
     from oddframe.errors import InputError
     from oddframe.features.export import export_features
 
-    with progress_bar(quiet=quiet) as bar:
-        done = export_features(store, out, spec, files.value, stage_bars(bar))
+    with progress_bar(quiet=quiet) as progress:
+        done = export_features(store, out, spec, files.value, progress)
     for line in done.failed:
         print_note(f"left out: {printable(line)}")
     print_answer(f"{done.videos} videos, {done.files} files in {printable(str(out))}")

@@ -8,17 +8,8 @@ from typing import Annotated
 
 import typer
 
-from oddframe.cli.console import print_answer, print_note, printable, progress_bar, stage_bars
-from oddframe.cli.options import (
-    STORE_DEFAULT,
-    DataOption,
-    DebugOption,
-    FreshOption,
-    JsonOption,
-    QuietOption,
-    SoundOption,
-    StoreOption,
-)
+from oddframe.cli import options as opt
+from oddframe.cli.console import print_answer, print_json, print_note, printable, progress_bar
 
 IMPORT_EXAMPLE = (
     "Example: oddframe import features /data/ucf --dataset ucf_crime --data /data/lists    or: "
@@ -45,13 +36,13 @@ def features_command(
     dataset: Annotated[
         str, typer.Option(help="A data set with published features, such as ucf_crime.")
     ],
-    data: DataOption,
-    sound: SoundOption = None,
-    fresh: FreshOption = False,
-    store: StoreOption = STORE_DEFAULT,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    data: opt.DataOption,
+    sound: opt.SoundOption = None,
+    fresh: opt.FreshOption = False,
+    store: opt.StoreOption = opt.STORE_DEFAULT,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Copy published features into the store, where train and evaluate find them.
 
@@ -59,8 +50,6 @@ def features_command(
     (10, T, D). What is in the store is not imported again, so a stopped import can be repeated.
     Videos that fail are listed at the end; they do not stop the others.
     """
-    import json
-
     from oddframe.datasets.published.feature_files import import_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.errors import InputError
@@ -68,9 +57,9 @@ def features_command(
     from oddframe.features.store.store import FeatureStore
 
     opened = open_dataset(f"{dataset}:{data}")
-    with progress_bar(quiet=quiet) as bar:
+    with progress_bar(quiet=quiet) as progress:
         done = import_features(
-            opened, folder, FeatureStore(store), sound, fresh=fresh, progress=stage_bars(bar)
+            opened, folder, FeatureStore(Path(store)), sound, fresh=fresh, progress=progress
         )
     kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)
     if as_json:
@@ -84,7 +73,7 @@ def features_command(
             "failed": list(done.failed),
             "spec": done.spec.to_dict(),
         }
-        print_answer(json.dumps(answer, indent=2))
+        print_json(answer)
     else:
         for line in done.failed[:_MAX_REASONS]:
             print_note(f"left out: {printable(line)}")
@@ -113,18 +102,14 @@ def checkpoint_command(
             "close to those that it was trained on."
         ),
     ] = ModelInput.imported,
-    detects: Annotated[
-        str, typer.Option(help="What the model detects, in words.", show_default=False)
-    ] = "",
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    detects: Annotated[str, opt.optional(help="What the model detects, in words.")] = "",
+    as_json: opt.JsonOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Convert a published checkpoint (.pkl) of UR-DMU, RTFM or HL-Net to a model file.
 
     Only tensors are unpickled. The threshold is 0.5 until oddframe calibrate chooses one.
     """
-    import json
-
     from oddframe.errors import UsageError
     from oddframe.methods.registry import get_method
     from oddframe.modelfile import load_model, save_model
@@ -142,7 +127,7 @@ def checkpoint_command(
             "sha256": model.sha256,
             "reads": spec.to_dict(),
         }
-        print_answer(json.dumps(answer, indent=2))
+        print_json(answer)
         return
     title = get_method(model.method).title
     print_answer(

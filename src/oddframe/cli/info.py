@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import textwrap
 from dataclasses import asdict
@@ -11,14 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from oddframe.cli.console import print_answer, printable
-from oddframe.cli.options import (
-    DEFAULT_PATIENCE_S,
-    DebugOption,
-    JsonOption,
-    MemoryOption,
-    PatienceOption,
-)
+from oddframe.cli import options as opt
+from oddframe.cli.console import print_answer, print_json, printable
 
 # Items of a list that are shown: a model card lists every training video.
 _MAX_ITEMS = 12
@@ -30,17 +23,16 @@ _FIGURES = {
     "frame_auc": "AUC of frames, with videos joined to longer ones",
     "frame_ap": "AP of frames, likewise",
 }
-INFO_EXAMPLE = "Example: oddframe info cam3.mp4    oddframe info fight"
 
 
 def info(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A video, a feature file, or a model.")
     ],
-    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    memory: opt.MemoryOption = None,
+    patience: opt.PatienceOption = opt.DEFAULT_PATIENCE_S,
+    as_json: opt.JsonOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Describe a video, a feature file or a model.
 
@@ -49,7 +41,7 @@ def info(
     """
     facts = describe(file)
     if as_json:
-        print_answer(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     if facts["kind"] == "model":
         for line in _model_summary(facts):

@@ -13,25 +13,21 @@ from typing import Annotated, Literal
 import typer
 
 from oddframe._utils.version import VERSION
-from oddframe.cli import (
-    calibrate,
-    data,
-    demo,
-    doctor,
-    evaluate,
-    extract,
-    features,
-    imports,
-    info,
-    league,
-    methods,
-    report,
-    reproduce,
-    score,
-    train,
-)
+from oddframe.cli.calibrate import calibrate_command
 from oddframe.cli.console import print_error, standard_streams
+from oddframe.cli.data import data_app
+from oddframe.cli.demo import demo
+from oddframe.cli.doctor import doctor
+from oddframe.cli.evaluate import evaluate_command
+from oddframe.cli.extract import extract_command
+from oddframe.cli.features import features_app
+from oddframe.cli.imports import import_app
+from oddframe.cli.info import info
+from oddframe.cli.methods import methods
 from oddframe.cli.options import translate_old_options
+from oddframe.cli.research import league, report_app, reproduce
+from oddframe.cli.score import score_command
+from oddframe.cli.train import train_command
 from oddframe.errors import OddframeError, describe_unexpected_error
 
 EXIT_INTERRUPTED = 130
@@ -47,75 +43,89 @@ app = typer.Typer(
     rich_markup_mode=_HELP_STYLE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# Name, function or group of functions, one line for the list of verbs, example.
-_VERBS: tuple[tuple[str, Callable[..., None] | typer.Typer, str, str], ...] = (
-    (
-        "score",
-        score.score_command,
-        "Find abnormal events in videos.",
-        score.SCORE_EXAMPLE,
-    ),
-    (
-        "demo",
-        demo.demo,
-        "Find the fights in a surveillance video that comes with oddframe.",
-        demo.DEMO_EXAMPLE,
-    ),
-    ("train", train.train_command, "Train a detector on labelled videos.", train.TRAIN_EXAMPLE),
-    (
-        "calibrate",
-        calibrate.calibrate_command,
-        "Set the threshold of a model by its false alarms an hour.",
-        calibrate.CALIBRATE_EXAMPLE,
-    ),
-    (
-        "evaluate",
-        evaluate.evaluate_command,
-        "Measure how good a model is on labelled videos.",
-        evaluate.EVALUATE_EXAMPLE,
-    ),
-    (
-        "methods",
-        methods.methods,
-        "List the methods that can be trained.",
-        methods.METHODS_EXAMPLE,
-    ),
-    (
-        "extract",
-        extract.extract_command,
-        "Compute the features of videos and store them.",
-        extract.EXTRACT_EXAMPLE,
-    ),
-    ("features", features.features_app, "List, check, compare and export stored features.", ""),
-    ("data", data.data_app, "Describe a data set and check it for mistakes.", ""),
-    ("import", imports.import_app, "Import published features and checkpoints.", ""),
-    (
-        "reproduce",
-        reproduce.reproduce,
-        "Reproduce the tables and figures of the UR-DMU paper.",
-        reproduce.REPRODUCE_EXAMPLE,
-    ),
-    (
-        "league",
-        league.league,
-        "Train all methods under equal conditions and rank them.",
-        league.LEAGUE_EXAMPLE,
-    ),
-    ("report", report.report_app, "Show what a recorded training depends on.", ""),
-    ("info", info.info, "Describe a video, a feature file or a model.", info.INFO_EXAMPLE),
-    (
-        "doctor",
-        doctor.doctor,
-        "Check the installation.",
-        doctor.DOCTOR_EXAMPLE,
-    ),
+
+
+def _add_verb(name: str, verb: Callable[..., None], line: str, *examples: str) -> None:
+    """Add a verb, with its line in the list of verbs and the examples below its own help."""
+    epilog = f"Example: {'    or: '.join(examples)}"
+    app.command(name, short_help=line, epilog=epilog)(verb)
+
+
+def _add_group(name: str, group: typer.Typer, line: str) -> None:
+    """Add a verb of several commands."""
+    group.rich_markup_mode = _HELP_STYLE
+    app.add_typer(group, name=name, help=line)
+
+
+_add_verb(
+    "score",
+    score_command,
+    "Find abnormal events in videos.",
+    "oddframe score cam3.mp4 recordings/ --out results --format json,html",
 )
-for _name, _verb, _line, _example in _VERBS:
-    if isinstance(_verb, typer.Typer):
-        _verb.rich_markup_mode = _HELP_STYLE
-        app.add_typer(_verb, name=_name, help=_line)
-    else:
-        app.command(_name, short_help=_line, epilog=_example)(_verb)
+_add_verb(
+    "demo",
+    demo,
+    "Find the fights in a surveillance video that comes with oddframe.",
+    "oddframe demo --out demo",
+)
+_add_verb(
+    "train",
+    train_command,
+    "Train a detector on labelled videos.",
+    "oddframe train clips/ --budget 30m --out my_model.safetensors",
+)
+_add_verb(
+    "calibrate",
+    calibrate_command,
+    "Set the threshold of a model by its false alarms an hour.",
+    "oddframe calibrate fight cam3/ --false-alarms-per-hour 0.5 --out cam3.safetensors",
+)
+_add_verb(
+    "evaluate",
+    evaluate_command,
+    "Measure how good a model is on labelled videos.",
+    "oddframe evaluate my_model.safetensors held_out/ --out results",
+)
+_add_verb(
+    "methods",
+    methods,
+    "List the methods that can be trained.",
+    "oddframe methods",
+    "oddframe methods rtfm",
+)
+_add_verb(
+    "extract",
+    extract_command,
+    "Compute the features of videos and store them.",
+    "oddframe extract recordings/ --jobs 2",
+    "oddframe extract videos/ --preset ucf-crime --format npy --out features",
+)
+_add_group("features", features_app, "List, check, compare and export stored features.")
+_add_group("data", data_app, "Describe a data set and check it for mistakes.")
+_add_group("import", import_app, "Import published features and checkpoints.")
+_add_verb(
+    "reproduce",
+    reproduce,
+    "Reproduce the tables and figures of the UR-DMU paper.",
+    "oddframe reproduce table3 table6 --dataset ped2 --data /data/ped2 --jobs 2",
+    "oddframe reproduce figure4 --dataset ped2 --data /data/ped2 --methods ur_dmu,linear",
+)
+_add_verb(
+    "league",
+    league,
+    "Train all methods under equal conditions and rank them.",
+    "nohup oddframe league --dataset ped2 --data /data/ped2 >league.log 2>&1 &",
+)
+_add_group("report", report_app, "Show what a recorded training depends on.")
+_add_verb(
+    "info",
+    info,
+    "Describe a video, a feature file or a model.",
+    "oddframe info cam3.mp4",
+    "oddframe info fight",
+)
+_add_verb("doctor", doctor, "Check the installation.", "oddframe doctor")
 
 
 def _show_version(wanted: bool) -> None:

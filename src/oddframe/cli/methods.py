@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oddframe.cli.console import print_answer, print_note
-from oddframe.cli.options import DebugOption, JsonOption, complete_methods
+from oddframe.cli import options as opt
+from oddframe.cli.console import print_answer, print_json, print_note
 
 if TYPE_CHECKING:
     from oddframe.research.published_results import PublishedFigure
 
-METHODS_EXAMPLE = "Example: oddframe methods    oddframe methods rtfm"
 
 # Benchmarks of the league, by their column.
 _BENCHMARKS = {
@@ -34,11 +32,11 @@ def methods(
             metavar="[NAME]",
             help="Show everything about this method.",
             show_default=False,
-            autocompletion=complete_methods,
+            autocompletion=opt.complete_methods,
         ),
     ] = "",
-    as_json: JsonOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    as_json: opt.JsonOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """List the methods that can be trained: paper, year, results, how each was verified.
 
@@ -48,7 +46,7 @@ def methods(
 
     if as_json:
         answer = describe_method(name) if name else list(map(describe_method, method_names()))
-        print_answer(json.dumps(answer, indent=2))
+        print_json(answer)
     elif name:
         _print_method(name)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,9 @@ EVENTS_PANEL = "Events"
 FEATURES_PANEL = "Features"
 RUNNING_PANEL = "Running"
 PRINTING_PANEL = "Printing"
+# Options that need not be given, so that their help shows no default.
+optional = partial(typer.Option, show_default=False)
+feature_option = partial(optional, rich_help_panel=FEATURES_PANEL)
 
 
 class Device(StrEnum):
@@ -55,35 +59,27 @@ class ProfileChoice(StrEnum):
 
 def _event_option(name: str, most: float, text: str) -> Any:
     text += " [the model's own]."
-    return typer.Option(
-        name, min=0, max=most, help=text, show_default=False, rich_help_panel=EVENTS_PANEL
-    )
+    return optional(name, min=0, max=most, help=text, rich_help_panel=EVENTS_PANEL)
 
 
-class EventOptions:
-    """How scores become events: options of every verb that finds events.
-
-    A verb takes all four and makes ``events.RuleChanges`` of them.
-    """
-
-    Release = Annotated[
-        float | None,
-        _event_option(
-            "--release", 1, "An event lasts until the score is below this share of the threshold"
-        ),
-    ]
-    Smooth = Annotated[
-        float | None, _event_option("--smooth", 3600, "Seconds over which scores are averaged")
-    ]
-    MinLength = Annotated[
-        float | None, _event_option("--min-length", 86400, "Seconds that an event must last")
-    ]
-    Gap = Annotated[
-        float | None,
-        _event_option(
-            "--gap", 86400, "Events that are less than this many seconds apart become one"
-        ),
-    ]
+# How scores become events. A verb that finds events takes all four and makes ``events.RuleChanges``
+# of them.
+ReleaseOption = Annotated[
+    float | None,
+    _event_option(
+        "--release", 1, "An event lasts until the score is below this share of the threshold"
+    ),
+]
+SmoothOption = Annotated[
+    float | None, _event_option("--smooth", 3600, "Seconds over which scores are averaged")
+]
+MinLengthOption = Annotated[
+    float | None, _event_option("--min-length", 86400, "Seconds that an event must last")
+]
+GapOption = Annotated[
+    float | None,
+    _event_option("--gap", 86400, "Events that are less than this many seconds apart become one"),
+]
 
 
 def complete_models(incomplete: str) -> list[str]:
@@ -162,12 +158,10 @@ ProfileOption = Annotated[
 ]
 MaskOption = Annotated[
     Path | None,
-    typer.Option(
+    feature_option(
         "--mask",
         help="A picture that is black where the detector must not look, or a folder with one for "
         "each camera, CAMERA.png; a camera is the folder that a video lies in.",
-        show_default=False,
-        rich_help_panel=FEATURES_PANEL,
     ),
 ]
 ThresholdOption = Annotated[
@@ -175,7 +169,7 @@ ThresholdOption = Annotated[
     _event_option("--threshold", 1, "An event starts where the score reaches this value"),
 ]
 StoreOption = Annotated[
-    Path,
+    str,
     typer.Option(
         "--store",
         help="The feature store: features in it are not computed again.",
@@ -184,31 +178,25 @@ StoreOption = Annotated[
 ]
 FeaturesOption = Annotated[
     str,
-    typer.Option(
+    feature_option(
         "--features",
         help="Features of a published data set: a folder of its feature files, or the kind that "
         "was imported.",
-        show_default=False,
-        rich_help_panel=FEATURES_PANEL,
     ),
 ]
 SoundOption = Annotated[
     Path | None,
-    typer.Option(
-        "--sound",
-        help="Folder of feature files of the sound, to use beside those of the picture.",
-        show_default=False,
-        rich_help_panel=FEATURES_PANEL,
+    feature_option(
+        "--sound", help="Folder of feature files of the sound, to use beside those of the picture."
     ),
 ]
-STORE_DEFAULT = Path(".oddframe/features")
+STORE_DEFAULT = ".oddframe/features"
 ConfigOption = Annotated[
     str,
-    typer.Option(
+    optional(
         "--config",
         metavar="FILE|NAME",
         help="A YAML file, or the name of a shipped configuration: fight, urdmu_published ...",
-        show_default=False,
         autocompletion=complete_configs,
     ),
 ]
@@ -219,56 +207,41 @@ FreshOption = Annotated[
     ),
 ]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data set.")]
-DataIfNamedOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the data set.", show_default=False)
-]
+DataIfNamedOption = Annotated[Path | None, optional("--data", help="Folder of the data set.")]
 SeedsOption = Annotated[
     int | None,
-    typer.Option(
+    optional(
         "--seeds",
         min=1,
         max=1000,
         help="Repeats of the protocol, each with another seed [as the data set's protocol says].",
-        show_default=False,
     ),
 ]
 MethodsOption = Annotated[
     str,
-    typer.Option(
+    optional(
         "--methods",
         help="Only these methods, separated by commas [all].",
-        show_default=False,
         autocompletion=complete_methods,
     ),
 ]
 ViewsOption = Annotated[
     int | None,
-    typer.Option(
-        "--views",
-        help="Crops of each frame: 1, 5 or 10.",
-        show_default=False,
-        rich_help_panel=FEATURES_PANEL,
-    ),
+    feature_option("--views", help="Crops of each frame: 1, 5 or 10."),
 ]
 TilesOption = Annotated[
     str,
-    typer.Option(
-        "--tiles",
-        metavar="RxC",
-        help="Cut each frame into rows x columns tiles, such as 2x3.",
-        show_default=False,
-        rich_help_panel=FEATURES_PANEL,
+    feature_option(
+        "--tiles", metavar="RxC", help="Cut each frame into rows x columns tiles, such as 2x3."
     ),
 ]
 RegionsOption = Annotated[
     str,
-    typer.Option(
+    feature_option(
         "--regions",
         metavar="RxC",
         help="Divide I3D's features of the whole frame into rows x columns, such as 2x2; "
         "as fast as without.",
-        show_default=False,
-        rich_help_panel=FEATURES_PANEL,
     ),
 ]
 JobsOption = Annotated[
@@ -306,12 +279,11 @@ def _set_patience(seconds: float) -> float:
 # Options of every verb that opens videos. Their callbacks set the limits of this process.
 MemoryOption = Annotated[
     float | None,
-    typer.Option(
+    optional(
         "--memory",
         min=0.1,
         max=1e5,
         help="GB of memory that reading one video may take [4, or half of the machine's].",
-        show_default=False,
         callback=_set_memory,
         rich_help_panel=RUNNING_PANEL,
     ),

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oddframe.cli.console import item_bar, print_answer, print_note, printable, progress_bar
-from oddframe.cli.options import (
-    DEFAULT_PATIENCE_S,
-    DebugOption,
-    Device,
-    DeviceOption,
-    Engine,
-    EngineOption,
-    EventOptions,
-    FreshOption,
-    JobsOption,
-    JsonOption,
-    MaskOption,
-    MemoryOption,
-    ModelOption,
-    PatienceOption,
-    Precision,
-    PrecisionOption,
-    ProfileChoice,
-    ProfileOption,
-    QuietOption,
-    ThresholdOption,
-    ViewsOption,
-    complete_formats,
-    split_list,
+from oddframe.cli import options as opt
+from oddframe.cli.console import (
+    damage_notes,
+    message_printer,
+    print_answer,
+    print_json,
+    print_note,
+    printable,
+    progress_bar,
 )
 from oddframe.errors import UsageError
 from oddframe.outputs.registry import format_names
+from oddframe.outputs.text import describe_box, format_clock, format_duration
 
-SCORE_EXAMPLE = "Example: oddframe score cam3.mp4 recordings/ --out results --format json,html"
+if TYPE_CHECKING:
+    from oddframe.scoring import ScoringSummary
+    from oddframe.scoring_job import ScoringOutcome
+    from oddframe.timeline import Event
+
 DEFAULT_RESULTS_FOLDER = Path("oddframe-results")
+_MAX_EVENTS = 5
 
 
 def score_command(
@@ -49,64 +40,57 @@ def score_command(
             show_default=False,
         ),
     ] = None,
-    model: ModelOption = "fight",
+    model: opt.ModelOption = "fight",
     out: Annotated[
         Path | None,
-        typer.Option(
+        opt.optional(
             help=f"Write one NAME.json a video here, and what --format names "
-            f"[{DEFAULT_RESULTS_FOLDER} if only --format is given].",
-            show_default=False,
+            f"[{DEFAULT_RESULTS_FOLDER} if only --format is given]."
         ),
     ] = None,
     formats: Annotated[
         str | None,
-        typer.Option(
+        opt.optional(
             "--format",
             "-f",
             help=f"Any of {','.join(format_names())}.",
-            show_default=False,
-            autocompletion=complete_formats,
+            autocompletion=opt.complete_formats,
         ),
     ] = None,
-    threshold: ThresholdOption = None,
-    release: EventOptions.Release = None,
-    smooth: EventOptions.Smooth = None,
-    min_length: EventOptions.MinLength = None,
-    gap: EventOptions.Gap = None,
-    mask: MaskOption = None,
+    threshold: opt.ThresholdOption = None,
+    release: opt.ReleaseOption = None,
+    smooth: opt.SmoothOption = None,
+    min_length: opt.MinLengthOption = None,
+    gap: opt.GapOption = None,
+    mask: opt.MaskOption = None,
     features: Annotated[
         list[Path] | None,
-        typer.Option(help="An existing feature file instead of a video.", show_default=False),
+        opt.optional(help="An existing feature file instead of a video."),
     ] = None,
-    profile: ProfileOption = ProfileChoice.best,
-    views: ViewsOption = None,
+    profile: opt.ProfileOption = opt.ProfileChoice.best,
+    views: opt.ViewsOption = None,
     fps: Annotated[
         float | None,
-        typer.Option(
-            min=0.01, max=1e6, help="Frame rate of folders of frames [25].", show_default=False
-        ),
+        opt.optional(min=0.01, max=1e6, help="Frame rate of folders of frames [25]."),
     ] = None,
-    device: DeviceOption = Device.auto,
-    engine: EngineOption = Engine.auto,
-    precision: PrecisionOption = Precision.auto,
-    jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
-    fresh: FreshOption = False,
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,
+    device: opt.DeviceOption = opt.Device.auto,
+    engine: opt.EngineOption = opt.Engine.auto,
+    precision: opt.PrecisionOption = opt.Precision.auto,
+    jobs: opt.JobsOption = 1,
+    memory: opt.MemoryOption = None,
+    patience: opt.PatienceOption = opt.DEFAULT_PATIENCE_S,
+    fresh: opt.FreshOption = False,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Find abnormal events in videos.
 
     Computes a score for every frame, and events with start, end and peak. With --out the same
     command resumes where it was stopped: finished videos are not scored again.
     """
-    import json
-
-    from oddframe.cli.messages import format_batch_summary, format_outcome, outcomes_to_dict
     from oddframe.events import RuleChanges
-    from oddframe.scoring import ScoringOutcome, score
+    from oddframe.scoring import score
 
     if not paths and not features:
         raise UsageError("nothing to score: name a video or a folder, or --features FILE")
@@ -121,10 +105,8 @@ def score_command(
         elif not as_json:
             print_answer(format_outcome(outcome))
 
-    def show_message(line: str) -> None:
-        print_note(printable(line), quiet=quiet)
-
-    with progress_bar(quiet=quiet) as bar:
+    message = message_printer(quiet=quiet)
+    with progress_bar(quiet=quiet) as progress:
         summary = score(
             paths or [],
             features=features or [],
@@ -143,24 +125,95 @@ def score_command(
             jobs=jobs,
             fresh=fresh,
             raise_errors=debug,
-            progress=item_bar(bar),
+            progress=progress,
             on_outcome=show_outcome,
-            message=show_message,
+            message=message,
         )
     if summary.index_error is not None:
         print_note(printable(str(summary.index_error)))
     if as_json:
-        print_answer(json.dumps(outcomes_to_dict(summary.outcomes), indent=2))
+        print_json(outcomes_to_dict(summary.outcomes))
     if len(summary.outcomes) > 1 or summary.failed:
         print_note(format_batch_summary(summary), quiet=quiet)
     if summary.index is not None:
-        show_message(f"all videos and events: {summary.index}")
+        message(f"all videos and events: {summary.index}")
     raise typer.Exit(summary.exit_code)
 
 
 def _formats(text: str | None) -> list[str]:
-    names = [name.lower() for name in split_list(text or "")]
+    names = [name.lower() for name in opt.split_list(text or "")]
     for name in names:
         if name not in format_names():
             raise UsageError(f"--format {name}: choose from {','.join(format_names())}")
     return names
+
+
+def format_outcome(outcome: ScoringOutcome) -> str:
+    """The line about one input: its events, or why it failed."""
+    from oddframe.features.extraction.extract_video import gap_note
+
+    result = outcome.result
+    if result is None:
+        return printable(f"FAILED {outcome.error}")
+    notes = damage_notes(outcome.job.path, result.damaged_packets, result.mended_frames)
+    notes += outcome.notes
+    base = result.track.timebase
+    # Feature files and earlier results come without the notes of the extraction.
+    if base.gaps and gap_note(base) not in notes:
+        notes.append(gap_note(base))
+    if outcome.already_scored:
+        notes.append("scored before")
+    if outcome.camera:
+        notes.append(f"threshold {result.rule.threshold:.3g}, of camera {outcome.camera}")
+    ending = printable(f"  [{'; '.join(notes)}]") if notes else ""
+    name = printable(result.video)
+    duration = format_duration(base.duration_s)
+    if not result.events:
+        highest = f"{result.highest_score:.2f}"
+        return f"{name} ({duration}): no events (highest score {highest}){ending}"
+    shown = [
+        f"{format_clock(e.start_s, 1)}-{format_clock(e.end_s, 1)} ({_format_event(e)})"
+        for e in result.events[:_MAX_EVENTS]
+    ]
+    if (more := len(result.events) - len(shown)) > 0:
+        shown.append(f"and {more} more")
+    count = f"{len(result.events)} event{'s' if len(result.events) > 1 else ''}"
+    return f"{name} ({duration}): {count}: {', '.join(shown)}{ending}"
+
+
+def _format_event(event: Event) -> str:
+    place = "" if event.where is None else describe_box(event.where)
+    return f"{event.score:.2f}, {place}" if place else f"{event.score:.2f}"
+
+
+def format_batch_summary(summary: ScoringSummary) -> str:
+    """The last line about several inputs."""
+    results = summary.results
+    scored_s = sum(
+        each.result.track.timebase.covered_s
+        for each in summary.outcomes
+        if each.result is not None and not each.already_scored
+    )
+    eventful = sum(1 for result in results if result.events)
+    text = f"{len(results)} of {len(summary.outcomes)} scored, {eventful} with events"
+    if scored_s > 0 and summary.seconds > 0:
+        text += (
+            f"; {format_duration(scored_s)} of video in {format_duration(summary.seconds)}, "
+            f"{scored_s / summary.seconds:.1f}x real time"
+        )
+    if summary.failed:
+        text += f"; {len(summary.failed)} failed, see above"
+    return text
+
+
+def outcomes_to_dict(outcomes: Sequence[ScoringOutcome]) -> dict[str, Any]:
+    """The answer of ``oddframe score --json``, schema 1."""
+    from oddframe.outputs.scores.json_file import result_to_dict
+
+    return {
+        "schema": 1,
+        "videos": [result_to_dict(each.result) for each in outcomes if each.result is not None],
+        "failed": [
+            {"video": str(each.job.path), "reason": each.error} for each in outcomes if each.error
+        ],
+    }

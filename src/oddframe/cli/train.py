@@ -8,39 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from oddframe.cli.console import print_answer, print_note, printable, progress_bar, stage_bars
-from oddframe.cli.options import (
-    DEFAULT_PATIENCE_S,
-    STORE_DEFAULT,
-    ConfigOption,
-    DebugOption,
-    Device,
-    DeviceOption,
-    Engine,
-    EngineOption,
-    FeaturesOption,
-    FreshOption,
-    JobsOption,
-    JsonOption,
-    MaskOption,
-    MemoryOption,
-    PatienceOption,
-    Precision,
-    PrecisionOption,
-    ProfileChoice,
-    QuietOption,
-    RegionsOption,
-    SoundOption,
-    StoreOption,
-    TilesOption,
-    complete_methods,
-    complete_models,
-)
+from oddframe.cli import options as opt
+from oddframe.cli.console import message_printer, print_answer, print_json, printable, progress_bar
 
 if TYPE_CHECKING:
     from oddframe.api import TrainingResult
-
-TRAIN_EXAMPLE = "Example: oddframe train clips/ --budget 30m --out my_model.safetensors"
 
 
 def train_command(
@@ -56,38 +28,33 @@ def train_command(
     ] = Path("model.safetensors"),
     budget: Annotated[
         str,
-        typer.Option(
+        opt.optional(
             help="Time for everything, as 10m or 1h: what remains after the features are loaded is "
-            "used to search for better settings on validation groups. Without it: no search.",
-            show_default=False,
+            "used to search for better settings on validation groups. Without it: no search."
         ),
     ] = "",
     pretrained: Annotated[
         str,
-        typer.Option(
+        opt.optional(
             "--from",
             help="Start from the weights of a model: its name, as fight, or a file.",
-            show_default=False,
-            autocompletion=complete_models,
+            autocompletion=opt.complete_models,
         ),
     ] = "",
     method: Annotated[
         str,
-        typer.Option(
+        opt.optional(
             help="A method that oddframe methods lists, instead of the configuration's or that of "
             "the model in --from. Without any of them: oddframe.",
-            show_default=False,
-            autocompletion=complete_methods,
+            autocompletion=opt.complete_methods,
         ),
     ] = "",
-    config: ConfigOption = "",
-    tiles: TilesOption = "",
-    regions: RegionsOption = "",
+    config: opt.ConfigOption = "",
+    tiles: opt.TilesOption = "",
+    regions: opt.RegionsOption = "",
     seed: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=2**63 - 1, help="Seed, instead of the configuration's.", show_default=False
-        ),
+        opt.optional(min=0, max=2**63 - 1, help="Seed, instead of the configuration's."),
     ] = None,
     seeds: Annotated[
         int,
@@ -95,28 +62,28 @@ def train_command(
             min=1, max=1000, help="Train with so many seeds; keep the best on validation groups."
         ),
     ] = 1,
-    fresh: FreshOption = False,
+    fresh: opt.FreshOption = False,
     tensorboard: Annotated[
         Path | None,
-        typer.Option(help="A folder for TensorBoard, with every loss term.", show_default=False),
+        opt.optional(help="A folder for TensorBoard, with every loss term."),
     ] = None,
-    mask: MaskOption = None,
+    mask: opt.MaskOption = None,
     profile: Annotated[
-        ProfileChoice,
+        opt.ProfileChoice,
         typer.Option(help="fast: the model also gets a faster profile, of one snippet in five."),
-    ] = ProfileChoice.best,
-    features: FeaturesOption = "",
-    sound: SoundOption = None,
-    store: StoreOption = STORE_DEFAULT,
-    device: DeviceOption = Device.auto,
-    engine: EngineOption = Engine.auto,
-    precision: PrecisionOption = Precision.auto,
-    jobs: JobsOption = 1,
-    memory: MemoryOption = None,  # noqa: ARG001 - its callback sets the limit
-    patience: PatienceOption = DEFAULT_PATIENCE_S,  # noqa: ARG001
-    as_json: JsonOption = False,
-    quiet: QuietOption = False,
-    debug: DebugOption = False,  # noqa: ARG001
+    ] = opt.ProfileChoice.best,
+    features: opt.FeaturesOption = "",
+    sound: opt.SoundOption = None,
+    store: opt.StoreOption = opt.STORE_DEFAULT,
+    device: opt.DeviceOption = opt.Device.auto,
+    engine: opt.EngineOption = opt.Engine.auto,
+    precision: opt.PrecisionOption = opt.Precision.auto,
+    jobs: opt.JobsOption = 1,
+    memory: opt.MemoryOption = None,
+    patience: opt.PatienceOption = opt.DEFAULT_PATIENCE_S,
+    as_json: opt.JsonOption = False,
+    quiet: opt.QuietOption = False,
+    debug: opt.DebugOption = False,
 ) -> None:
     """Train a detector on videos of which only the label of the whole video is known.
 
@@ -129,7 +96,6 @@ def train_command(
     import shlex
 
     from oddframe import api
-    from oddframe._utils.files import json_text
     from oddframe.training.distributed import joined_processes, run_worker
     from oddframe.training.loop import train_as_worker
 
@@ -137,7 +103,7 @@ def train_command(
         if not processes.is_first:
             run_worker(train_as_worker)
             return
-        with progress_bar(quiet=quiet) as bar:
+        with progress_bar(quiet=quiet) as progress:
             result = api.train(
                 data,
                 out,
@@ -149,7 +115,7 @@ def train_command(
                 seeds=seeds,
                 tiles=tiles or None,
                 regions=regions or None,
-                fast=profile is ProfileChoice.fast,
+                fast=profile is opt.ProfileChoice.fast,
                 features=features or None,
                 audio_features=sound,
                 mask=mask,
@@ -160,12 +126,12 @@ def train_command(
                 jobs=jobs,
                 fresh=fresh,
                 tensorboard=tensorboard,
-                progress=stage_bars(bar),
-                message=lambda line: print_note(printable(line), quiet=quiet),
+                progress=progress,
+                message=message_printer(quiet=quiet),
                 command=shlex.join(["oddframe", *sys.argv[1:]]),
             )
     if as_json:
-        print_answer(json_text(result.to_dict(), indent=2))
+        print_json(result.to_dict())
     else:
         _print_result(result)
 

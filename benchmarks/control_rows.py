@@ -18,7 +18,7 @@ from oddframe.errors import UsageError
 from oddframe.evaluation.confidence import Interval, bootstrap_interval
 from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.scorer import Standardise
-from oddframe.outputs.tables import TextTable
+from oddframe.outputs.text import TextTable
 from oddframe.research.benchmark import FALSE_ALARMS_PER_HOUR, Benchmark
 from oddframe.research.clips import BenchmarkClip
 from oddframe.research.figure_columns import (

@@ -28,9 +28,8 @@ import torch
 from network import DenseAttention
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
-from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.precomputed import load_precomputed_features
+from oddframe.datasets.precomputed import attach_features, load_precomputed_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from oddframe.methods.scorer import ModelNetwork, Standardise

@@ -20,10 +20,14 @@ from pathlib import Path
 
 import torch
 
-from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.precomputed import load_precomputed_features, video_digest
-from oddframe.datasets.published.feature_files import check_features, import_features
+from oddframe.datasets.precomputed import (
+    attach_features,
+    check_features,
+    import_features,
+    load_precomputed_features,
+    video_digest,
+)
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import read_config

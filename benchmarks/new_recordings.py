@@ -31,7 +31,7 @@ from safetensors.numpy import load_file
 
 from oddframe.backbones.base import Backbone
 from oddframe.backbones.registry import get_backbones, load_backbone
-from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
+from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.research.new_recordings import (
     Figures,
     Material,

@@ -31,7 +31,7 @@ from oddframe.cli.demo import DEMO_DATA
 from oddframe.detector import Detector
 from oddframe.features.spec import Features
 from oddframe.outputs.drawing import letterbox
-from oddframe.outputs.video.encode import VideoEncoder, VideoWriter
+from oddframe.outputs.encode import VideoEncoder, VideoWriter
 from oddframe.video.source import open_source
 
 FPS = 25.0

@@ -50,7 +50,7 @@ from oddframe.features.store.store import FeatureStore
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import find_model, load_model, save_model
-from oddframe.outputs.scores.json_file import read_score_file, write_json
+from oddframe.outputs.score_files import read_score_file, write_json
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.grid_task import GridSetting, GridTask, record_path, training_digest
 from oddframe.research.leaderboard.competitors import list_competitors

@@ -26,8 +26,7 @@ from oddframe._utils.parsing import parse_json
 from oddframe.backbones.visual.onnx import OnnxSpec
 from oddframe.backbones.weights import read_state_dict
 from oddframe.datasets.published.lists import read_frame_labels
-from oddframe.datasets.read import survey_path
-from oddframe.datasets.table import read_rows
+from oddframe.datasets.read import read_rows, survey_path
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.formats.feature_file import (
     read_any_features,
@@ -39,7 +38,7 @@ from oddframe.features.store.store import content_hash
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.scores.json_file import read_json
+from oddframe.outputs.score_files import read_json
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import parse_config, read_config
 from oddframe.training.import_checkpoint import read_published_checkpoint

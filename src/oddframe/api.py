@@ -16,15 +16,14 @@ from oddframe._utils.files import make_folder
 from oddframe._utils.progress import MessageCallback, ProgressCallback, stage_progress
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.cameras import camera_name, camera_rule
-from oddframe.datasets.attach_features import attach_features
+from oddframe.datasets.check import check_dataset
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
-from oddframe.datasets.quality.check import check_dataset
+from oddframe.datasets.precomputed import attach_features
 from oddframe.datasets.registry import survey_dataset
 from oddframe.detector import Detector
 from oddframe.errors import InputError, UsageError
 from oddframe.evaluation.calibrate import CalibrationResult, calibrate_model
-from oddframe.evaluation.evaluate import evaluate_scores
-from oddframe.evaluation.results import Evaluation, FrameProtocol, ScoredVideo
+from oddframe.evaluation.evaluate import Evaluation, FrameProtocol, ScoredVideo, evaluate_scores
 from oddframe.evaluation.scoring import (
     check_precomputed_spec,
     count_trained_on,
@@ -34,8 +33,7 @@ from oddframe.evaluation.scoring import (
 from oddframe.events import RuleChanges
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model, save_model
-from oddframe.outputs.pages.evaluation_files import write_evaluation
-from oddframe.outputs.pages.evaluation_page import write_evaluation_page
+from oddframe.outputs.pages.evaluation_page import write_evaluation, write_evaluation_page
 from oddframe.outputs.pages.training_page import evaluate_held_out, training_report
 from oddframe.training.audio_config import check_audio
 from oddframe.training.config import CalibrationSection, TrainConfig, parse_config, read_config

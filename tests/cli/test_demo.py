@@ -11,7 +11,7 @@ import pytest
 
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.modelfile import load_model
-from oddframe.outputs.video.encode import LabelledClip, join_clips
+from oddframe.outputs.encode import LabelledClip, join_clips
 from oddframe.video.decoding.probe import probe
 from oddframe.video.source import open_source
 from tests.cli.conftest import Answer

@@ -34,7 +34,7 @@ from oddframe.features.extraction.extract_video import make_spec
 from oddframe.features.formats.feature_file import write_features
 from oddframe.features.spec import Features
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.scores.json_file import read_json
+from oddframe.outputs.score_files import read_json
 from oddframe.outputs.write import write
 from oddframe.scoring_job import ScoringJob, ScoringOutcome
 from tests.cli.conftest import Answer

@@ -121,7 +121,7 @@ def test_without_groups_videos_of_one_scene_are_held_out_together(
     def decoded(*_: object) -> None:
         raise AssertionError("a video was decoded again")
 
-    monkeypatch.setattr("oddframe.datasets.quality.scene_grouping.sample_pictures", decoded)
+    monkeypatch.setattr("oddframe.datasets.scene_grouping.sample_pictures", decoded)
     assert "they show 2 places" in oddframe(*words).err
 
 

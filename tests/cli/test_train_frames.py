@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.datasets.published.ped2 import read_ped2
+from oddframe.datasets.published.video_files import read_ped2
 from oddframe.modelfile import load_model
 from tests.cli.conftest import Answer
 

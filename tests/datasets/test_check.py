@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oddframe.datasets.check import check_dataset, find_leaks
 from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
-from oddframe.datasets.quality.check import check_dataset, find_leaks
 from oddframe.datasets.read import survey_path
 from oddframe.video.decoding.probe import VideoInfo, probe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.datasets.published.feature_files import FeatureFindings, check_features
+from oddframe.datasets.precomputed import FeatureFindings, check_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
 from oddframe.features.formats.npy import read_npy_header

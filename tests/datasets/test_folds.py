@@ -9,9 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from oddframe.datasets.folds import grouped_folds
-from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
+from oddframe.datasets.labelled import Dataset, LabelledVideo, grouped_folds
+from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.errors import UsageError
 
 

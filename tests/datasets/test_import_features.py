@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.precomputed import load_precomputed_features, video_digest
-from oddframe.datasets.published.feature_files import import_features
+from oddframe.datasets.precomputed import (
+    attach_features,
+    import_features,
+    load_precomputed_features,
+    video_digest,
+)
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
 from oddframe.features.lazy_array import CropArray
@@ -109,7 +112,7 @@ def test_a_fault_does_not_stop_the_other_videos(xd: Generated, store: FeatureSto
 CHILD = """
 import sys
 from pathlib import Path
-from oddframe.datasets.published.feature_files import import_features
+from oddframe.datasets.precomputed import import_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 def progress(done, total, _): print(done, flush=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.datasets.labelled import Dataset, GroundTruth
-from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
+from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.datasets.read import read_dataset, survey_path
 from oddframe.errors import InputError
 

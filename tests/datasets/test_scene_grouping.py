@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import oddframe
+from oddframe.datasets import scene_grouping as module
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.quality import scene_grouping as module
-from oddframe.datasets.quality.scene_grouping import (
+from oddframe.datasets.registry import open_dataset
+from oddframe.datasets.scene_grouping import (
     BACKGROUND_DIM,
     SAME_SCENE,
     assign_scene_groups,
@@ -23,7 +24,6 @@ from oddframe.datasets.quality.scene_grouping import (
     find_scenes,
     same_scene_warnings,
 )
-from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from tests.conftest import Image, encode
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.datasets.table import parse_intervals
+from oddframe.datasets.read import parse_intervals
 from oddframe.errors import InputError
 
 

@@ -14,15 +14,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from oddframe.datasets.labelled import GroundTruth, LabelledVideo
 from oddframe.errors import UsageError
 from oddframe.evaluation.confidence import Interval, binomial_interval
-from oddframe.evaluation.evaluate import evaluate_scores, official_scores
-from oddframe.evaluation.results import ScoredVideo
+from oddframe.evaluation.evaluate import ScoredVideo, evaluate_scores, official_scores
 from oddframe.events import EventRule, smooth_frame_scores
-from oddframe.outputs.pages.evaluation_summary import (
+from oddframe.outputs.pages.evaluation_text import (
     describe_intervals,
+    evaluation_to_dict,
+    evaluation_to_markdown,
     format_interval,
     key_figures,
 )
-from oddframe.outputs.pages.evaluation_text import evaluation_to_dict, evaluation_to_markdown
 from oddframe.timeline import ScoreTrack, Timebase
 
 RULE = EventRule(threshold=0.5, release=0.5, merge_gap_s=0.0)
@@ -144,7 +144,7 @@ def test_twelve_of_twelve_videos_are_not_certain(groups: int) -> None:
     ends = evaluation_to_dict(found)["intervals_95"]
     assert ends["video_accuracy"] == [found.accuracy.low, 1.0]
     assert ends["video_auc"] in (None, [None, None])
-    tables = evaluation_to_markdown(found, "t")
+    tables = evaluation_to_markdown(found)
     assert "exact 95 % intervals" in tables
     assert "1.00 to 1.00" not in tables
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import UsageError
-from oddframe.evaluation.thresholds import set_threshold, set_thresholds_by_camera
+from oddframe.evaluation.calibrate import set_threshold, set_thresholds_by_camera
 from oddframe.events import EventRule, find_events
 from oddframe.timeline import ScoreTrack, Timebase
 

@@ -19,8 +19,8 @@ from oddframe.features.join import join_features
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store.imports import StoredFeatures
 from oddframe.features.store.store import FeatureStore
-from oddframe.outputs.scores.json_file import read_json, write_json
-from oddframe.outputs.video.overlay import frame_boxes
+from oddframe.outputs.overlay import frame_boxes
+from oddframe.outputs.score_files import read_json, write_json
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import parse_config
 from oddframe.video.decoding.isolated import open_in_process

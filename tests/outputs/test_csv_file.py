@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oddframe.detector import VideoResult
-from oddframe.outputs.scores.csv_file import write_csv
+from oddframe.outputs.score_files import write_csv
 
 MakeResult = Callable[..., VideoResult]
 

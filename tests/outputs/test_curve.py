@@ -14,7 +14,7 @@ from PIL import Image
 from oddframe.detector import VideoResult
 from oddframe.outputs import drawing as picture
 from oddframe.outputs.curve import write_png
-from oddframe.outputs.highlights import select_highlights
+from oddframe.outputs.drawing import select_highlights
 
 MakeResult = Callable[..., VideoResult]
 

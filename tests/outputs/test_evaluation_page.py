@@ -13,17 +13,16 @@ import pytest
 
 from oddframe.datasets.labelled import GroundTruth, LabelledVideo
 from oddframe.errors import InputError
-from oddframe.evaluation.evaluate import evaluate_scores
-from oddframe.evaluation.results import Evaluation, ScoredVideo
+from oddframe.evaluation.evaluate import Evaluation, ScoredVideo, evaluate_scores
 from oddframe.events import EventRule
-from oddframe.outputs.pages.evaluation_page import write_evaluation_page
-from oddframe.outputs.pages.evaluation_report import (
+from oddframe.outputs.pages.charts import LearningCurve
+from oddframe.outputs.pages.evaluation_page import (
     EvaluationReport,
-    LearningCurve,
     SearchRow,
     SearchTable,
+    write_evaluation_page,
 )
-from oddframe.outputs.tables import TextTable
+from oddframe.outputs.text import TextTable
 from oddframe.timeline import ScoreTrack, Timebase
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from oddframe.detector import VideoResult
 from oddframe.errors import UsageError
 from oddframe.outputs import registry
 from oddframe.outputs.registry import OutputFormat, format_names, register_format
-from oddframe.outputs.scores.json_file import read_score_file
+from oddframe.outputs.score_files import read_score_file
 from oddframe.outputs.write import find_wrong_files
 from tests.conftest import extend_section
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.outputs.highlights import KeyFrameCollector, event_peak_times, select_highlights
+from oddframe.outputs.drawing import KeyFrameCollector, event_peak_times, select_highlights
 from oddframe.video.frame import Frame
 from oddframe.video.source import open_source
 from tests.outputs.conftest import build

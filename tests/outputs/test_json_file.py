@@ -14,7 +14,7 @@ import pytest
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError
 from oddframe.events import EventRule
-from oddframe.outputs.scores.json_file import read_json, result_to_dict, write_json
+from oddframe.outputs.score_files import read_json, result_to_dict, write_json
 
 MakeResult = Callable[..., VideoResult]
 

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
-from oddframe.outputs.scores.json_file import read_json, write_json
-from oddframe.outputs.video import encode
-from oddframe.outputs.video.overlay import (
+from oddframe.outputs import encode
+from oddframe.outputs.overlay import (
     ANNOTATION_ENCODERS,
     EVENT_RED,
     Annotator,
     box_in_pixels,
     top_tiles,
 )
+from oddframe.outputs.score_files import read_json, write_json
 from oddframe.timeline import ScoreTrack, TileScores, Timebase
 from oddframe.video.frame import Frame
 from tests.outputs.conftest import INFO

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oddframe.detector import VideoResult
-from oddframe.outputs.scores.webvtt import write_vtt
+from oddframe.outputs.score_files import write_vtt
 from oddframe.timeline import Event
 
 MakeResult = Callable[..., VideoResult]

@@ -20,12 +20,12 @@ from oddframe._utils import files
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import EventRule
+from oddframe.outputs import encode
+from oddframe.outputs import write as write_module
 from oddframe.outputs.pages import report
 from oddframe.outputs.pages.report import Media, write_html
 from oddframe.outputs.registry import format_names
-from oddframe.outputs.scores.json_file import read_json, read_score_file, write_json
-from oddframe.outputs.video import encode
-from oddframe.outputs.video import frames as video_frames
+from oddframe.outputs.score_files import read_json, read_score_file, write_json
 from oddframe.outputs.write import find_wrong_files, output_path, write
 from oddframe.video.discover import is_generated
 from oddframe.video.mask import Mask
@@ -43,9 +43,9 @@ def test_all_formats_of_a_real_clip_from_one_decoding(
     make_result: MakeResult, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Any] = []
-    real = video_frames.open_source
+    real = write_module.open_source
     monkeypatch.setattr(
-        video_frames, "open_source", lambda *a, **k: opened.append(a) or real(*a, **k)
+        write_module, "open_source", lambda *a, **k: opened.append(a) or real(*a, **k)
     )
     result = make_result(50, 25.0, [(0.6, 1.2)], video=str(clip))
     files = write(result, format_names(), tmp_path / "new" / "out", "cam 3")

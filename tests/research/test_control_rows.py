@@ -20,9 +20,9 @@ from benchmarks.control_rows import (
     with_candidates,
 )
 from oddframe.backbones import engines
-from oddframe.datasets.attach_features import attach_features
 from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
+from oddframe.datasets.precomputed import attach_features
+from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError
 from oddframe.features.store.store import FeatureStore

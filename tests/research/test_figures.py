@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oddframe.outputs import drawing as picture
-from oddframe.outputs.highlights import Highlight
+from oddframe.outputs.drawing import Highlight
 from oddframe.research.clips import BenchmarkClip
 from oddframe.research.reports.figures import read_clip_frames, write_curves, write_memory_figure
 from oddframe.research.reproduce.figures import ScoreCurves

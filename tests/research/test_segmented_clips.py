@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe.datasets.attach_features import attach_features
+from oddframe.datasets.precomputed import attach_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from oddframe.research.clips import BenchmarkClip

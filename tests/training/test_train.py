@@ -13,7 +13,7 @@ import pytest
 
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
-from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
+from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.modelfile import Model, load_model

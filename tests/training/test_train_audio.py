@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
-from oddframe.datasets.published.surveillance_fight import read_surveillance_fight
+from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.detector import Detector
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import TrainConfig, read_config

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError, UsageError
-from oddframe.outputs.highlights import KeyFrameCollector
+from oddframe.outputs.drawing import KeyFrameCollector
 from oddframe.video.audio import audio_windows
 from oddframe.video.decoding.isolated import (
     DecodingLimits,

@@ -11,7 +11,7 @@ from oddframe.cli import options as opt
 from oddframe.cli.console import message_printer, print_answer, print_json, printable, progress_bar
 
 if TYPE_CHECKING:
-    from oddframe.evaluation.thresholds import CalibratedThreshold
+    from oddframe.evaluation.calibrate import CalibratedThreshold
 
 
 def calibrate_command(
@@ -95,7 +95,7 @@ def calibrate_command(
 
 
 def _print_threshold(threshold: CalibratedThreshold) -> None:
-    from oddframe.outputs.pages.evaluation_summary import (
+    from oddframe.outputs.pages.evaluation_text import (
         describe_alarm_rate,
         format_alarm_rate,
         format_hours,

@@ -11,7 +11,7 @@ from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_json, printable, progress_bar
 
 if TYPE_CHECKING:
-    from oddframe.datasets.published.feature_files import FeatureFindings
+    from oddframe.datasets.precomputed import FeatureFindings
 
 DATA_EXAMPLE = (
     "Example: oddframe data check clips/    or: oddframe data info ped2 --data /data/ped2    or: "
@@ -37,8 +37,8 @@ def data_info(
     debug: opt.DebugOption = False,
 ) -> None:
     """Print what a data set contains: videos, classes, groups, labelled frames."""
+    from oddframe.datasets.check import summarize_dataset
     from oddframe.datasets.registry import find_published_dataset, survey_dataset
-    from oddframe.datasets.summary import summarize_dataset
 
     text = _dataset_text(name, data)
     published = find_published_dataset(text)
@@ -86,8 +86,8 @@ def data_check(
     files, wrong shapes, dimensions and numbers of crops, NaN, and audio features that do not fit.
     --json lists them all.
     """
-    from oddframe.datasets.published.feature_files import check_features
-    from oddframe.datasets.quality.check import check_dataset
+    from oddframe.datasets.check import check_dataset
+    from oddframe.datasets.precomputed import check_features
     from oddframe.datasets.registry import survey_dataset
     from oddframe.errors import InputError, UsageError
     from oddframe.features.store.store import FeatureStore
@@ -126,7 +126,7 @@ def data_check(
 
 
 def _print_feature_findings(found: FeatureFindings, most: int) -> None:
-    from oddframe.datasets.published.feature_files import FAULT_DESCRIPTIONS
+    from oddframe.datasets.precomputed import FAULT_DESCRIPTIONS
 
     for kind, faults in found.faults.items():
         print_answer(f"WRONG    {len(faults):>6}  {FAULT_DESCRIPTIONS[kind]}")

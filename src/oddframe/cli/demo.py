@@ -34,8 +34,8 @@ def demo(
     The clips are of recordings that the model was not trained on.
     """
     from oddframe.detector import Detector
+    from oddframe.outputs.encode import LabelledClip, join_clips
     from oddframe.outputs.registry import format_names
-    from oddframe.outputs.video.encode import LabelledClip, join_clips
     from oddframe.outputs.write import write
 
     with (DEMO_DATA / "clips.csv").open(newline="") as file:

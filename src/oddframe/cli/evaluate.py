@@ -12,7 +12,7 @@ from oddframe.cli import options as opt
 from oddframe.cli.console import message_printer, print_answer, print_json, printable, progress_bar
 
 if TYPE_CHECKING:
-    from oddframe.evaluation.results import Evaluation
+    from oddframe.evaluation.evaluate import Evaluation
 
 
 class FrameProtocolName(StrEnum):
@@ -67,7 +67,7 @@ def evaluate_command(
     from oddframe import api
     from oddframe.errors import InputError, UsageError
     from oddframe.events import RuleChanges
-    from oddframe.outputs.pages.evaluation_files import evaluation_record, evaluation_tables
+    from oddframe.outputs.pages.evaluation_text import evaluation_to_dict, evaluation_to_markdown
 
     if as_json and markdown:
         raise UsageError("--json and --markdown: choose one; --out writes both")
@@ -92,9 +92,9 @@ def evaluate_command(
             message=message_printer(quiet=quiet, always="left out: "),
         )
     if as_json:
-        print_json(evaluation_record(evaluation))
+        print_json(evaluation_to_dict(evaluation))
     elif markdown:
-        print_answer(evaluation_tables(evaluation))
+        print_answer(evaluation_to_markdown(evaluation))
     else:
         _print_evaluation(evaluation, out)
     if evaluation.failed:
@@ -102,7 +102,7 @@ def evaluate_command(
 
 
 def _print_evaluation(evaluation: Evaluation, out: Path | None) -> None:
-    from oddframe.outputs.pages.evaluation_summary import (
+    from oddframe.outputs.pages.evaluation_text import (
         describe_alarm_rate,
         key_figures,
         summary_sentence,

@@ -50,7 +50,7 @@ def features_command(
     (10, T, D). What is in the store is not imported again, so a stopped import can be repeated.
     Videos that fail are listed at the end; they do not stop the others.
     """
-    from oddframe.datasets.published.feature_files import import_features
+    from oddframe.datasets.precomputed import import_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.errors import InputError
     from oddframe.features.spec import IMPORTED

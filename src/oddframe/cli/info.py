@@ -145,7 +145,7 @@ def _training_data(facts: dict[str, Any]) -> list[str]:
 
 
 def _metrics(facts: dict[str, Any]) -> list[str]:
-    from oddframe.outputs.pages.evaluation_summary import format_count
+    from oddframe.outputs.pages.evaluation_text import format_count
 
     card, metrics = facts["card"], facts["metrics"]
     names = [name for name in _FIGURES if name in metrics]
@@ -196,7 +196,7 @@ def _mask(facts: dict[str, Any], profile: str) -> str:
 
 def _threshold_origin(card: dict[str, Any]) -> str:
     """How the threshold of ``best`` was set."""
-    from oddframe.outputs.pages.evaluation_summary import format_count, format_hours, format_rate
+    from oddframe.outputs.pages.evaluation_text import format_count, format_hours, format_rate
 
     if calibrated := card.get("calibration_best"):
         low, high = calibrated["per_hour_95"]

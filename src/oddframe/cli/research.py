@@ -138,7 +138,7 @@ def reproduce(
     """
     import shlex
 
-    from oddframe.datasets.attach_features import attach_features
+    from oddframe.datasets.precomputed import attach_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.features.store.store import FeatureStore
     from oddframe.research.reproduce.run import ReproduceRequest, run_reproduction

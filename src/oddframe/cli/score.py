@@ -208,7 +208,7 @@ def format_batch_summary(summary: ScoringSummary) -> str:
 
 def outcomes_to_dict(outcomes: Sequence[ScoringOutcome]) -> dict[str, Any]:
     """The answer of ``oddframe score --json``, schema 1."""
-    from oddframe.outputs.scores.json_file import result_to_dict
+    from oddframe.outputs.score_files import result_to_dict
 
     return {
         "schema": 1,

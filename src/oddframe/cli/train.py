@@ -137,7 +137,7 @@ def train_command(
 
 
 def _print_result(result: TrainingResult) -> None:
-    from oddframe.outputs.pages.evaluation_summary import key_figures, summary_sentence
+    from oddframe.outputs.pages.evaluation_text import key_figures, summary_sentence
     from oddframe.outputs.pages.training_page import FIGURE_NAMES
 
     model, evaluation = result.model, result.evaluation

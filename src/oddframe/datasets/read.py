@@ -1,23 +1,30 @@
-"""Reads the user's own data sets: a folder with a subfolder for each class, or a CSV."""
+"""Reads the user's own data sets: a folder with a subfolder for each class, or a CSV.
+
+Intervals in a CSV are written as ``3.2-5.0; 7-9`` or ``1:05-1:20``.
+"""
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from oddframe._utils.files import exists, invalid_path_reason, is_dir, is_file
+from oddframe._utils.files import exists, invalid_path_reason, is_dir, is_file, read_bytes
 from oddframe.datasets.labelled import (
     NORMAL,
     Dataset,
     GroundTruth,
+    Intervals,
     LabelledVideo,
+    PartName,
     Survey,
     find_label_problems,
     normalize_label,
 )
-from oddframe.datasets.table import CsvRow, parse_intervals, read_rows, survey_table
 from oddframe.errors import InputError
 from oddframe.features.formats.feature_file import is_feature_file
 from oddframe.video.decoding.folder import natural_sort_key, pictures_in
@@ -159,3 +166,173 @@ def _add_truth(truths: dict[Path, GroundTruth], video: LabelledVideo, row: CsvRo
     if intervals:
         truths[video.path] = GroundTruth(intervals, "seconds")
     return ""
+
+
+_TIME = r"(?:\d+:)?(?:\d+:)?\d+(?:\.\d*)?"
+# Spreadsheets and word processors replace hyphens with dashes.
+_INTERVAL = re.compile(rf"\s*({_TIME})\s*[-–—]\s*({_TIME})\s*")  # noqa: RUF001
+
+
+def parse_intervals(text: str) -> Intervals:
+    """Parse intervals in seconds; returns them sorted, with overlapping or touching ones joined.
+
+    A time is in seconds, ``m:ss`` or ``h:mm:ss``; intervals are separated by semicolons.
+
+    Raises:
+        InputError: the text has another form, or an interval ends before it starts.
+    """
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(_interval(part) for part in text.split(";") if part.strip()):
+        if joined and start <= joined[-1][1]:
+            start, before = joined.pop()
+            end = max(before, end)
+        joined.append((start, end))
+    return tuple(joined)
+
+
+def _interval(text: str) -> tuple[float, float]:
+    found = _INTERVAL.fullmatch(text)
+    if found is None:
+        raise InputError(f'"{text.strip()}" is no interval; write seconds, as in 3.2-5.0; 7-9')
+    start, end = (_seconds(time) for time in found.groups())
+    if end <= start:
+        raise InputError(f'the interval "{text.strip()}" ends before it starts')
+    return start, end
+
+
+def _seconds(text: str) -> float:
+    total = 0.0
+    for part in text.split(":"):
+        total = 60 * total + float(part)
+    return total
+
+
+# A row each for half a million videos.
+_MAX_BYTES = 64 * 2**20
+# Names of the column with the recording, camera or scene; the first that exists is used.
+GROUP_COLUMNS = ("group", "source")
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """A row of a CSV; ``row[column]`` is the stripped cell, "" if it is empty or missing."""
+
+    line: int
+    raw: Mapping[str, str | None]
+
+    def __getitem__(self, column: str) -> str:
+        return (self.raw.get(column) or "").strip()
+
+
+def read_table(path: Path, *, name: str) -> Dataset:
+    """Read a data set called ``name`` from a CSV; see ``read_dataset``.
+
+    Raises:
+        InputError: something is missing or wrong.
+    """
+    return survey_table(path, name=name).require_valid()
+
+
+def survey_table(path: Path, *, name: str) -> Survey:
+    """As ``read_table``, but collect all problems instead of raising for the first one.
+
+    Raises:
+        InputError: it is not a CSV, or lacks a column.
+    """
+    rows = read_rows(path, ("path", "label"))
+    problems = find_label_problems(
+        [(row.raw["label"] or "", f"on line {row.line}") for row in rows]
+    )
+    videos: list[LabelledVideo] = []
+    lines: dict[str, int] = {}
+    missing: list[str] = []
+    for row in rows:
+        if reason := invalid_path_reason(row["path"]):
+            problems.append(f"line {row.line}: the path {reason}")
+            continue
+        video, row_problems = _parse_row(path.parent, row)
+        problems += [f"line {row.line}: {problem}" for problem in row_problems]
+        first_line = lines.setdefault(os.path.realpath(video.path), row.line)
+        if not row["path"]:
+            problems.append(f"no path on line {row.line}")
+        elif first_line != row.line:
+            problems.append(f"{row['path']} is on line {first_line} and again on line {row.line}")
+        elif not exists(video.path):
+            missing.append(row["path"])
+        else:
+            videos.append(video)
+    if missing:
+        shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        problems.append(
+            f"{len(missing)} of {len(rows)} files are missing: {shown} "
+            f"(paths are relative to {os.path.realpath(path.parent)})"
+        )
+    without = [row for row in rows if not row["part"]]
+    if 0 < len(without) < len(rows):
+        problems.append(f"line {without[0].line} has no part, other lines have one")
+    return Survey(path, Dataset(name, tuple(videos)), tuple(f"{path}: {p}" for p in problems))
+
+
+def _parse_row(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
+    label = NORMAL if normalize_label(row["label"]) == NORMAL else row["label"]
+    abnormal = label != NORMAL
+    group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "")
+    own = "" if group else row["path"]
+    problems: list[str] = []
+    try:
+        intervals = parse_intervals(row["events"])
+    except InputError as error:
+        intervals = ()
+        problems.append(str(error))
+    if intervals and not abnormal:
+        problems.append("labelled normal, but something happens in it")
+    # In a list with events, an abnormal video without intervals has unknown ones.
+    known = "events" in row.raw and bool(intervals or not abnormal)
+    part = row["part"].lower()
+    if part not in ("", "train", "test"):
+        problems.append(f'the part is "{row["part"]}"; it takes train or test')
+    truth = GroundTruth(intervals, "seconds") if known else None
+    path = folder / row["path"]
+    video = LabelledVideo(
+        path, abnormal, label, group or own, truth, cast(PartName, part), fallback_group=own
+    )
+    return video, problems
+
+
+def read_rows(path: Path, needed: Sequence[str]) -> list[CsvRow]:
+    """Read the rows of a CSV with a header.
+
+    Args:
+        path: The CSV.
+        needed: Columns that it must have.
+
+    Raises:
+        InputError: it cannot be read, lacks a column, or has no rows.
+    """
+    try:
+        text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
+        reader = csv.DictReader(text.splitlines(), strict=True)
+        columns = [name.strip() for name in reader.fieldnames or []]
+        _check_columns(path, columns, needed)
+        reader.fieldnames = columns
+        rows = [CsvRow(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: not a CSV ({error})") from None
+    if not rows:
+        raise InputError(f"{path}: no rows below the header")
+    return rows
+
+
+def _check_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    line = ",".join(needed)
+    if not columns:
+        raise InputError(f"{path}: empty; its first line must be {line} or more columns")
+    lacking = [column for column in needed if column not in columns]
+    if lacking:
+        raise InputError(
+            f"{path}: no column {' and '.join(lacking)}, only {', '.join(columns)}; "
+            f"its first line must be {line} or more columns, with commas"
+        )

@@ -7,22 +7,56 @@ Imports of other modules are inside functions, so that the command line can list
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from oddframe._utils.files import exists, is_dir
+from oddframe.datasets.labelled import Dataset
 from oddframe.errors import InputError, UsageError, nearest_name
 
 if TYPE_CHECKING:
     from oddframe.datasets.labelled import Dataset, Survey
-    from oddframe.datasets.published.base import PublishedDataset
+
+
+@dataclass(frozen=True)
+class PublishedDataset:
+    """A published data set: what it is, what its folder holds, how to read it.
+
+    Attributes:
+        name: Name on the command line.
+        title: Name in print.
+        source: Paper or page, and the terms of use.
+        files: What its folder must contain.
+        group: What a group of videos is, such as a camera.
+        read: Reads the data set from its folder.
+        videos: Number of videos.
+        abnormal: Number of abnormal videos.
+        labelled_frames: Number of frames with a label; 0: only videos are labelled.
+        anomalous_frames: Number of frames that are labelled anomalous.
+        note: What limits the meaning of results on it.
+    """
+
+    name: str
+    title: str
+    source: str
+    files: str
+    group: str
+    read: Callable[[Path], Dataset]
+    videos: int
+    abnormal: int
+    labelled_frames: int = 0
+    anomalous_frames: int = 0
+    note: str = ""
+
 
 # By name, the ``PublishedDataset`` as ``module:attribute``.
 _PUBLISHED = {
-    "ped2": "oddframe.datasets.published.ped2:PED2",
-    "ur_fall": "oddframe.datasets.published.ur_fall:UR_FALL",
-    "surveillance_fight": "oddframe.datasets.published.surveillance_fight:SURVEILLANCE_FIGHT",
+    "ped2": "oddframe.datasets.published.video_files:PED2",
+    "ur_fall": "oddframe.datasets.published.video_files:UR_FALL",
+    "surveillance_fight": "oddframe.datasets.published.video_files:SURVEILLANCE_FIGHT",
     "shanghaitech_tracks": "oddframe.datasets.published.shanghaitech:SHANGHAITECH_TRACKS",
     "ucf_crime": "oddframe.datasets.published.ucf_crime:UCF_CRIME",
     "xd_violence": "oddframe.datasets.published.xd_violence:XD_VIOLENCE",

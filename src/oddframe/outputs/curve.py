@@ -23,12 +23,14 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from oddframe._utils.files import write_bytes
 from oddframe.detector import VideoResult
 from oddframe.outputs import drawing as picture
-from oddframe.outputs.drawing import RgbImage, StepCurve, step_curve
-from oddframe.outputs.highlights import (
+from oddframe.outputs.drawing import (
     KEY_FRAME_SIDE,
     Highlight,
     KeyFrameCollector,
+    RgbImage,
+    StepCurve,
     select_highlights,
+    step_curve,
 )
 from oddframe.outputs.registry import FrameConsumer, VideoTarget
 from oddframe.outputs.text import format_clock, format_duration, tick_step

@@ -6,7 +6,7 @@ and completion of the command line follow. Writers are imported when they are fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -31,6 +31,23 @@ class FrameConsumer(Protocol):
 
     def add(self, frame: Frame) -> None:
         """Take the next frame."""
+
+
+class FrameConsumers:
+    """Several consumers as one."""
+
+    def __init__(self, consumers: Sequence[FrameConsumer]) -> None:
+        self._consumers = consumers
+
+    @property
+    def done(self) -> bool:
+        """Whether none needs a later frame."""
+        return all(each.done for each in self._consumers)
+
+    def add(self, frame: Frame) -> None:
+        """Give the next frame to each."""
+        for each in self._consumers:
+            each.add(frame)
 
 
 @dataclass
@@ -105,9 +122,9 @@ _FORMATS: dict[str, OutputFormat] = {
     each.name: each
     for each in (
         # The score file is written last, with the hashes of the other files; see ``write``.
-        OutputFormat(SCORE_FILE, ".json", "scores.json", f"{_OUTPUTS}.scores.json_file:write_json"),
-        OutputFormat("csv", ".csv", "scores.csv", f"{_OUTPUTS}.scores.csv_file:write_csv"),
-        OutputFormat("vtt", ".vtt", "events.vtt", f"{_OUTPUTS}.scores.webvtt:write_vtt"),
+        OutputFormat(SCORE_FILE, ".json", "scores.json", f"{_OUTPUTS}.score_files:write_json"),
+        OutputFormat("csv", ".csv", "scores.csv", f"{_OUTPUTS}.score_files:write_csv"),
+        OutputFormat("vtt", ".vtt", "events.vtt", f"{_OUTPUTS}.score_files:write_vtt"),
         OutputFormat(
             "png", ".png", "curve.png", f"{_OUTPUTS}.curve:curve_writer", shows_video=True
         ),
@@ -123,7 +140,7 @@ _FORMATS: dict[str, OutputFormat] = {
             "mp4",
             ".annotated.mp4",
             "annotated.mp4",
-            f"{_OUTPUTS}.video.overlay:annotated_video_writer",
+            f"{_OUTPUTS}.overlay:annotated_video_writer",
             shows_video=True,
             needs_video=True,
         ),

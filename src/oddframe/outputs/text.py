@@ -1,11 +1,15 @@
-"""Times, durations, places in the picture as text; round ticks for a time axis."""
+"""Times, durations and places in the picture as text; tables of text; ticks of a time axis."""
 
 from __future__ import annotations
 
+import csv
+import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Its import takes time: every start of the command line imports this module.
     from oddframe.timeline import Box
+
 
 # Round steps of a time axis (s).
 _TICKS = (
@@ -61,3 +65,90 @@ def describe_box(box: Box) -> str:
     if down and across == "centre" and down != "middle":
         return down
     return " ".join(word for word in (down, across) if word)
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "_": r"\_",
+        "%": r"\%",
+        "&": r"\&",
+        "#": r"\#",
+        "$": r"\$",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\N{CHECK MARK}": r"\checkmark",
+        "\N{PLUS-MINUS SIGN}": r"$\pm$",
+        "\N{MINUS SIGN}": "$-$",
+        "\N{EN DASH}": "--",
+    }
+)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table whose cells are text already.
+
+    Attributes:
+        title: Heading of the table; may be empty.
+        headings: Names of the columns.
+        rows: Cells by row, as many as there are headings.
+        note: Text below the table; may be empty.
+        word_columns: How many leading columns hold words. The columns after them hold numbers and
+            are aligned right in Markdown and LaTeX. None: all columns are aligned left.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    word_columns: int | None = None
+
+    def markdown(self) -> str:
+        """The table in GitHub's Markdown, without title and note; it ends with a line feed."""
+        words = len(self.headings) if self.word_columns is None else self.word_columns
+        ruler = ["---"] * words + ["---:"] * (len(self.headings) - words)
+        head = "|" + "".join(f" {_markdown(name)} |" if name else " |" for name in self.headings)
+        lines = ["| " + " | ".join(map(_markdown, row)) + " |" for row in (ruler, *self.rows)]
+        return "\n".join([head, *lines]) + "\n"
+
+    def latex(self, caption: str = "") -> str:
+        """A ``table`` environment for the packages booktabs and amssymb.
+
+        Args:
+            caption: Its caption; title and note where it is empty.
+        """
+        words = len(self.headings) if self.word_columns is None else self.word_columns
+        columns = "l" * words + "r" * (len(self.headings) - words)
+        caption = caption or ". ".join(filter(None, (self.title, self.note)))
+        lines = [
+            "\\begin{table}",
+            "  \\centering",
+            f"  \\caption{{{escape_latex(caption)}}}",
+            f"  \\begin{{tabular}}{{{columns}}}",
+            "    \\toprule",
+            "    " + " & ".join(map(escape_latex, self.headings)) + r" \\",
+            "    \\midrule",
+            *("    " + " & ".join(map(escape_latex, row)) + r" \\" for row in self.rows),
+            "    \\bottomrule",
+            "  \\end{tabular}",
+            "\\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def csv(self) -> str:
+        """Headings and rows as comma-separated values."""
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows([self.headings, *self.rows])
+        return file.getvalue()
+
+
+def escape_latex(text: str) -> str:
+    """``text`` with LaTeX's special characters, and a few symbols, as commands."""
+    return text.translate(_LATEX)
+
+
+def _markdown(cell: str) -> str:
+    return " ".join(cell.split()).replace("|", "\\|")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import cast
 
@@ -13,13 +13,19 @@ from oddframe.errors import InputError, UsageError
 from oddframe.outputs.registry import (
     SCORE_FILE,
     FileWriter,
+    FrameConsumer,
+    FrameConsumers,
+    FrameWriter,
+    OutputFormat,
     VideoTarget,
     format_names,
     get_format,
     side_name,
 )
-from oddframe.outputs.scores.json_file import ScoreFile, read_score_file, result_to_dict, write_json
+from oddframe.outputs.score_files import ScoreFile, read_score_file, result_to_dict, write_json
+from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
+from oddframe.video.source import open_source
 
 
 def write(
@@ -78,9 +84,7 @@ def write(
         if each not in shown and each.name != SCORE_FILE:
             cast(FileWriter, each.load_writer())(result, path)
     if shown:
-        from oddframe.outputs.video.frames import write_video_formats
-
-        write_video_formats(result, shown, frames, mask)
+        _write_video_formats(result, shown, frames, mask)
     extra = [path for target in shown.values() for path in target.side_files]
     written = [*targets.values(), *extra]
     if (score_format := get_format(SCORE_FILE)) in targets:
@@ -89,6 +93,55 @@ def write(
         kept = _settle_earlier(result, score_file, stem, set(hashes), frames)
         write_json(result, score_file, kept | hashes)
     return written
+
+
+def _write_video_formats(
+    result: VideoResult,
+    targets: Mapping[OutputFormat, VideoTarget],
+    frames: VideoLike,
+    mask: Mask | None,
+) -> None:
+    """Write the formats that show the video, decoding it once.
+
+    Raises:
+        InputError: the video ends in an error, or cannot be opened and a format needs it.
+    """
+    needed = any(each.needs_video for each in targets)
+    source = _open(frames, result.track.timebase.fps, needed=needed)
+    for target in targets.values():
+        target.readable = source is not None
+    with ExitStack() as stack:
+        consumers = FrameConsumers(
+            [
+                stack.enter_context(cast(FrameWriter, each.load_writer())(result, target))
+                for each, target in targets.items()
+            ]
+        )
+        if source is not None:
+            _decode(source, mask, consumers)
+
+
+def _open(frames: VideoLike, fps: float, needed: bool) -> FrameSource | None:
+    """The video; None if it cannot be opened and is not needed: scores may be of a feature file."""
+    timed = isinstance(frames, str | Path) and not Path(frames).is_dir()
+    try:
+        return open_source(frames, fps=None if timed else fps)
+    except InputError:
+        if needed:
+            raise
+        return None
+
+
+def _decode(source: FrameSource, mask: Mask | None, consumer: FrameConsumer) -> None:
+    """Give every frame to the consumer until it is done."""
+    for frame in source.frames():
+        if consumer.done:
+            break
+        consumer.add(frame if mask is None else _masked(frame, mask))
+
+
+def _masked(frame: Frame, mask: Mask) -> Frame:
+    return Frame(lambda: mask.apply(frame.image), frame.time_s, frame.after_gap)
 
 
 def output_path(out_dir: Path, stem: str | None, name: str) -> Path:

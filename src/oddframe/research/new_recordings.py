@@ -15,8 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from oddframe.datasets.folds import grouped_folds
-from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.labelled import Dataset, grouped_folds
 from oddframe.evaluation.confidence import Interval
 from oddframe.metrics import roc_auc
 from oddframe.timeline import FloatArray, IntArray

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from oddframe.datasets.folds import grouped_folds
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
+from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, grouped_folds
 from oddframe.errors import UsageError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from oddframe._utils.files import (
     write_text,
 )
 from oddframe._utils.progress import MessageCallback, ProgressCallback
-from oddframe.datasets.folds import Fold
+from oddframe.datasets.labelled import Fold
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import Loss
 from oddframe.training.checkpoint import RunFiles

@@ -22,7 +22,7 @@ from oddframe.features.store import manifest
 from oddframe.features.store.imports import record_import
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.scores.json_file import write_json
+from oddframe.outputs.score_files import write_json
 from oddframe.research import records as record
 from oddframe.research.figure_columns import FigureColumn
 from oddframe.research.fold_figures import FoldFigures

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from oddframe._utils.files import is_file
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
-from oddframe.datasets.published.base import PublishedDataset
 from oddframe.datasets.published.lists import FrameLabels, read_frame_labels, read_lines
-from oddframe.datasets.table import CsvRow, read_rows
+from oddframe.datasets.read import CsvRow, read_rows
+from oddframe.datasets.registry import PublishedDataset
 from oddframe.errors import InputError
 
 _FPS = 24.0  # Of the videos; the arrays do not state it.

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oddframe.datasets.labelled import NORMAL, Dataset
-from oddframe.datasets.published.base import PublishedDataset
 from oddframe.datasets.published.lists import VideoAnnotation, read_list_dataset
+from oddframe.datasets.registry import PublishedDataset
 from oddframe.errors import InputError
 from oddframe.features.presets import PublishedLayout
 

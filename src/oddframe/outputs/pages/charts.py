@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from oddframe.evaluation.results import Evaluation, VideoMetrics
+from oddframe._utils.files import describe_read_error
+from oddframe.errors import InputError
+from oddframe.evaluation.evaluate import Evaluation, VideoMetrics
 from oddframe.outputs.drawing import step_curve
-from oddframe.outputs.pages.evaluation_report import LearningCurve
 from oddframe.outputs.text import format_clock
 from oddframe.timeline import FloatArray
 
@@ -65,6 +68,42 @@ class Chart:
     lines: Sequence[ChartLine] = ()
     width: int = int(_WIDTH)
     height: int = int(_HEIGHT)
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Loss terms of one training.
+
+    Attributes:
+        name: Which training: ``seed 2022``.
+        steps: (n,) step numbers.
+        terms: (n,) values of each term by its name; ``loss`` is the total.
+    """
+
+    name: str
+    steps: Sequence[int]
+    terms: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def read(cls, log: Path, name: str) -> LearningCurve:
+        """Read the log of a training: JSON lines, one for each step.
+
+        Args:
+            log: The log file.
+            name: Name of the curve.
+
+        Raises:
+            InputError: the file cannot be read, or is not the log of a training.
+        """
+        try:
+            rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            steps = [int(row["step"]) for row in rows]
+            terms = [term for term in (rows[0] if rows else ()) if term != "step"]
+            return cls(name, steps, {term: [float(row[term]) for row in rows] for term in terms})
+        except OSError as error:
+            raise InputError(f"{log}: {describe_read_error(error)}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{log}: not the log of a training ({error!r})") from None
 
 
 def score_chart(video: VideoMetrics) -> Chart:

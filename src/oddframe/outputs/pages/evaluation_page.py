@@ -1,20 +1,98 @@
-"""The evaluation page: how good a detector is, and which videos it gets right and wrong."""
+"""The evaluation page: how good a detector is, which videos it gets right, how it was trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oddframe._utils.files import write_text
-from oddframe.evaluation.results import Evaluation, VideoMetrics
-from oddframe.outputs.pages import evaluation_summary as words
-from oddframe.outputs.pages.charts import score_chart, score_histogram, term_charts
-from oddframe.outputs.pages.evaluation_report import EvaluationReport, SearchTable
+from oddframe._utils.files import file_sha256, json_text, write_text
+from oddframe.detector import Detector
+from oddframe.errors import InputError
+from oddframe.evaluation.evaluate import Evaluation, VideoMetrics
+from oddframe.events import smooth_frame_scores
+from oddframe.features.formats.feature_file import is_feature_file
+from oddframe.outputs.drawing import KeyFrameCollector, RgbImage, embedded_jpeg, step_curve
+from oddframe.outputs.pages.charts import LearningCurve, score_chart, score_histogram, term_charts
+from oddframe.outputs.pages.evaluation_text import (
+    breakdown_tables,
+    describe_alarm_rate,
+    describe_frame_protocol,
+    describe_intervals,
+    describe_threshold,
+    evaluation_to_dict,
+    evaluation_to_markdown,
+    format_hours,
+    format_share,
+    key_figures,
+    score_margin,
+    summary_sentence,
+)
 from oddframe.outputs.pages.templates import facts, render_card_page
-from oddframe.outputs.pages.thumbnails import galleries
+from oddframe.outputs.text import TextTable, format_clock
+from oddframe.video.source import open_source
+
+
+@dataclass(frozen=True)
+class SearchRow:
+    """One row of a search.
+
+    Attributes:
+        settings: Settings that were tried: ``{"learning rate": "1e-4", "steps": "300"}``.
+        figure: Their validation figure; None: they were not tried.
+        chosen: Whether these settings were chosen.
+        note: A remark: ``31 s``, ``did not fit into the budget``; may be empty.
+    """
+
+    settings: Mapping[str, str]
+    figure: float | None
+    chosen: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class SearchTable:
+    """A grid of settings and the figure of each.
+
+    Attributes:
+        figure: Name of the figure: ``video AUC on 14 validation videos``.
+        rows: Settings in the order in which they were tried.
+        note: Text below the table; may be empty.
+    """
+
+    figure: str
+    rows: tuple[SearchRow, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """What a page shows; it leaves out parts that are empty.
+
+    Attributes:
+        title: Title of the page: ``fight on clips.csv``.
+        paragraphs: What was done.
+        evaluation: Evaluation on videos that were not trained on; None: there were none, and the
+            page says so.
+        warnings: What a reader should know before trusting the figures.
+        curves: Learning curves, one for each training.
+        search: The search for settings.
+        tables: Further tables, for instance of seeds.
+        facts: Names and values of what it takes to repeat this.
+    """
+
+    title: str
+    paragraphs: tuple[str, ...]
+    evaluation: Evaluation | None
+    warnings: tuple[str, ...] = ()
+    curves: tuple[LearningCurve, ...] = ()
+    search: SearchTable | None = None
+    tables: tuple[TextTable, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+
 
 # Score curves of so many videos, the worst and the best.
 _CURVES = 3
@@ -43,7 +121,7 @@ def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
         "evaluation",
         kind="oddframe study",
         title=report.title,
-        summary=words.summary_sentence(found) if found else "Nothing was held out: no figures.",
+        summary=summary_sentence(found) if found else "Nothing was held out: no figures.",
         paragraphs=report.paragraphs,
         warnings=report.warnings,
         footer="These figures are of these videos. They may be quite different on other cameras.",
@@ -58,54 +136,149 @@ def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
 
 
 def _evaluation(found: Evaluation) -> dict[str, Any]:
-    notes = [words.describe_alarm_rate(found.overall.false_alarms)]
+    notes = [describe_alarm_rate(found.overall.false_alarms)]
     if found.overall.frames is not None:
-        notes.append(words.describe_frame_protocol(found))
-    notes.append(words.describe_intervals(found))
-    ordered = sorted(found.videos, key=words.score_margin)
+        notes.append(describe_frame_protocol(found))
+    notes.append(describe_intervals(found))
+    ordered = sorted(found.videos, key=score_margin)
     best = ordered[::-1][: min(_CURVES, len(ordered) // 2)]
     worst = ordered[: min(_CURVES, len(ordered) - len(best))]
     return {
         "notes": " ".join(notes),
-        "figures": words.key_figures(found),
+        "figures": key_figures(found),
         "confusion": found.overall.confusion,
-        "threshold": words.describe_threshold(found),
+        "threshold": describe_threshold(found),
         "histogram": score_histogram(found),
-        "galleries": galleries(found),
+        "galleries": _galleries(found),
         "legend": _LEGEND if any(v.truth for v in (*worst, *best)) else _LEGEND[:-1],
-        "curves": (("The worst", _curves(worst)), ("The best", _curves(best))),
-        "tables": words.breakdown_tables(found),
+        "curves": [
+            (title, [(video, score_chart(video)) for video in videos])
+            for title, videos in (("The worst", worst), ("The best", best))
+        ],
+        "tables": breakdown_tables(found),
     }
-
-
-def _curves(videos: Sequence[VideoMetrics]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": video.video.path.name,
-            "label": video.video.label,
-            "correct": video.correct,
-            "chart": score_chart(video),
-        }
-        for video in videos
-    ]
 
 
 def _search(search: SearchTable) -> dict[str, Any]:
     """The rows of a search, with a bar for each figure as a share of the highest one."""
     names = list(dict.fromkeys(name for row in search.rows for name in row.settings))
-    figures = [row.figure for row in search.rows if row.figure is not None]
+    figures = [np.nan if row.figure is None else row.figure for row in search.rows]
     highest = max(filter(np.isfinite, figures), default=1.0) or 1.0
-    rows = []
-    for row in search.rows:
-        value = np.nan if row.figure is None else row.figure
-        known = bool(np.isfinite(value))
-        rows.append(
-            {
-                "settings": [row.settings.get(name, "") for name in names],
-                "figure": words.format_share(value),
-                "percent": f"{100 * max(0.0, value / highest):.0f}" if known else None,
-                "chosen": row.chosen,
-                "note": row.note,
-            }
-        )
+    rows = [
+        {
+            "settings": [row.settings.get(name, "") for name in names],
+            "figure": format_share(figure),
+            "percent": f"{100 * max(0.0, figure / highest):.0f}" if np.isfinite(figure) else None,
+            "chosen": row.chosen,
+            "note": row.note,
+        }
+        for row, figure in zip(search.rows, figures, strict=True)
+    ]
     return {"headings": (*names, search.figure, ""), "rows": rows, "note": search.note}
+
+
+_MAX_VIDEOS = 8
+_MAX_SIDE = 256
+_QUALITY = 76
+# Abnormal, called abnormal, heading, explanation.
+_KINDS = (
+    (True, False, "Missed", "Abnormal, but never reached the threshold; the lowest scores first."),
+    (False, True, "False alarms", "Normal, but called abnormal; the highest scores first."),
+    (True, True, "Caught", "Abnormal, and called so; the narrowest first."),
+    (False, False, "Quiet", "Normal, and called so; the narrowest first."),
+)
+
+
+def _galleries(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Up to four galleries of videos, each at its highest score; none is empty."""
+    found = []
+    for abnormal, predicted, name, about in _KINDS:
+        videos = [
+            video
+            for video in evaluation.videos
+            if (video.video.abnormal, video.predicted_abnormal) == (abnormal, predicted)
+        ]
+        shown = sorted(videos, key=score_margin)[:_MAX_VIDEOS]
+        if shown:
+            more = "" if len(shown) == len(videos) else f" of {len(videos)} shown"
+            found.append(
+                {
+                    "name": name,
+                    "about": about,
+                    "count": f"{len(shown)}{more}",
+                    "correct": abnormal == predicted,
+                    "videos": [_thumbnail(video) for video in shown],
+                }
+            )
+    return found
+
+
+def _thumbnail(video: VideoMetrics) -> dict[str, Any]:
+    peak = _peak(video)
+    picture = _picture(video, peak)
+    return {
+        "name": video.video.path.name,
+        "score": f"{video.score:.2f}",
+        "time": format_clock(peak, 1),
+        "picture": None if picture is None else embedded_jpeg(picture, _QUALITY),
+    }
+
+
+def _peak(video: VideoMetrics) -> float:
+    """Middle of the stretch with the highest score, in seconds on the video's clock."""
+    base = video.track.timebase
+    highest = int(np.argmax(smooth_frame_scores(video.track, video.rule.smooth_s)))
+    return step_curve(video, base.n_frames).middle(float(base.frame_times[highest]))
+
+
+def _picture(video: VideoMetrics, seconds: float) -> RgbImage | None:
+    """The frame at a time; None where the video cannot be read, or is a file of features."""
+    path = video.video.path
+    if is_feature_file(path):
+        return None
+    collector = KeyFrameCollector([seconds], _MAX_SIDE)
+    try:
+        fps = video.track.timebase.fps if path.is_dir() else None
+        for frame in open_source(path, fps=fps).frames():
+            collector.add(frame)
+            if collector.done:
+                break
+        collector.close()
+    except InputError:
+        return None
+    return collector.images.get(seconds)
+
+
+def write_evaluation(evaluation: Evaluation, detector: Detector, out: Path) -> None:
+    """Write ``study.html`` and ``evaluation.md``, then ``evaluation.json`` with the sha256 of both.
+
+    Raises:
+        OddframeError: a file cannot be written.
+    """
+    tables, page = out / "evaluation.md", out / "study.html"
+    write_text(tables, evaluation_to_markdown(evaluation))
+    write_evaluation_page(_evaluation_report(evaluation, detector), page)
+    files = {path.name: file_sha256(path) for path in (tables, page)}
+    record = {**evaluation_to_dict(evaluation), "files": files}
+    write_text(out / "evaluation.json", json_text(record, indent=2) + "\n")
+
+
+def _evaluation_report(evaluation: Evaluation, detector: Detector) -> EvaluationReport:
+    """What the page of an evaluation shows."""
+    model, info, rule, overall = detector.model, detector.info, evaluation.rule, evaluation.overall
+    introduction = (
+        f"{overall.videos} labelled videos, {overall.abnormal} of them abnormal, "
+        f"{format_hours(overall.hours)} in all, scored by “{model.name}”, which was trained to "
+        f"find {model.detects}. A video is called abnormal where it has an event."
+    )
+    facts = (
+        ("Model", f"{model.name} (oddframe {model.version})"),
+        ("Method", model.method),
+        ("Backbone", info.backbone),
+        ("Profile and engine", f"{info.profile}, {info.engine}"),
+        ("An event", f"starts at {rule.threshold:.3g}, ends below {rule.release:.3g}"),
+        ("SHA-256 of the model file", model.sha256),
+    )
+    return EvaluationReport(
+        evaluation.title, (introduction,), evaluation, evaluation.warnings, facts=facts
+    )

@@ -1,21 +1,217 @@
-"""An evaluation as JSON data and as Markdown."""
+"""An evaluation as text: sentences and tables for page and terminal, Markdown, JSON data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from oddframe.evaluation.confidence import Interval
-from oddframe.evaluation.results import Evaluation, Metrics, VideoMetrics
-from oddframe.outputs.pages import evaluation_summary as words
-from oddframe.outputs.tables import TextTable
+import numpy as np
 
-EVALUATION_SCHEMA = 1
+from oddframe.evaluation.confidence import Interval
+from oddframe.evaluation.evaluate import (
+    MIN_GROUPS,
+    Evaluation,
+    FalseAlarmRate,
+    Metrics,
+    VideoMetrics,
+)
+from oddframe.outputs.text import TextTable, format_duration
+
+UNDEFINED = "\N{EN DASH}"
+_PROTOCOLS = {
+    "frames": "every frame has a score of its own",
+    "official": "each snippet's score repeated for its frames, the tail dropped, as published",
+}
+
+
+def format_share(value: float, digits: int = 3) -> str:
+    """``0.912``; a dash where it is undefined."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else UNDEFINED
+
+
+def format_interval(interval: Interval | None) -> str:
+    """``0.85 to 0.95``, with enough digits that the ends differ; empty without an interval."""
+    if interval is None or not np.isfinite(interval.low):
+        return ""
+    for digits in (2, 3, 4):
+        low, high = format_share(interval.low, digits), format_share(interval.high, digits)
+        if low != high:
+            break
+    return f"{low} to {high}"
+
+
+def format_rate(value: float) -> str:
+    """Events per hour: ``0.37``, ``12``, ``1,220``."""
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
+def format_hours(value: float) -> str:
+    """Hours of video as a duration: ``12.3 h``, ``48 min``."""
+    return f"{value:.1f} h" if value >= 0.995 else format_duration(value * 3600)
+
+
+def format_alarm_rate(alarms: FalseAlarmRate) -> str:
+    """``2.1 (0.3 to 7.6)``; a dash without hours."""
+    if alarms.hours <= 0:
+        return UNDEFINED
+    found = alarms.per_hour
+    return f"{format_rate(found.value)} ({format_rate(found.low)} to {format_rate(found.high)})"
+
+
+def describe_alarm_rate(alarms: FalseAlarmRate) -> str:
+    """How many false alarms in how many hours, with the interval of the rate, as a sentence."""
+    if alarms.hours <= 0:
+        return "There is no normal video to count false alarms in."
+    count = f"{alarms.count or 'No'} false alarm{'' if alarms.count == 1 else 's'}"
+    rate = alarms.per_hour
+    text = (
+        f"{count} in {format_hours(alarms.hours)} in which nothing happens: "
+        f"{format_rate(rate.value)} an hour, and with 95 % certainty between "
+        f"{format_rate(rate.low)} and {format_rate(rate.high)} (exact Poisson interval)."
+    )
+    if alarms.hours < 1:
+        text += " So little video says almost nothing about a whole day."
+    return text
+
+
+def describe_intervals(evaluation: Evaluation) -> str:
+    """How the 95 % intervals of areas and shares are computed, as a sentence."""
+    groups = "resampling whole groups (recordings, cameras)"
+    text = "Ranges of shares are exact 95 % intervals (Clopper and Pearson)"
+    if len(evaluation.groups) < MIN_GROUPS:
+        return f"{text}; they take videos for independent, which those of one recording are not."
+    return f"{text}, or those by {groups} where these are wider. Ranges of areas are by {groups}."
+
+
+def describe_frame_protocol(evaluation: Evaluation) -> str:
+    """Which frames the frame figures are computed on, as a sentence."""
+    return f"Frame figures: {_PROTOCOLS[evaluation.protocol]}."
+
+
+def format_count(count: int, what: str) -> str:
+    """``1 video``, ``3 videos``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def key_figures(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    """The most important figures: name, value, and its interval or what it is counted on."""
+    overall = evaluation.overall
+    found = []
+    if overall.frames is not None:
+        frames = overall.frames
+        about = format_interval(evaluation.frame_auc) or f"{frames.n_frames:,} frames"
+        found.append(("frame AUC", format_share(frames.auc), about))
+        found.append(("frame AP", format_share(frames.ap), f"{frames.n_anomalous:,} odd frames"))
+    if np.isfinite(overall.video_auc):
+        about = format_interval(evaluation.video_auc) or format_count(overall.videos, "video")
+        found.append(("video AUC", format_share(overall.video_auc), about))
+    correct = f"{overall.confusion.correct} of {overall.confusion.videos}"
+    found.append(("videos right", correct, format_interval(evaluation.accuracy)))
+    if true := overall.found + overall.missed:
+        delay = f", median delay {overall.delay_s:.1f} s" if overall.found else ""
+        about = format_interval(evaluation.events_found) + delay
+        found.append(("true events found", f"{overall.found} of {true}", about))
+    if overall.false_alarms.hours > 0:
+        per_hour = overall.false_alarms.per_hour
+        about = f"{format_rate(per_hour.low)} to {format_rate(per_hour.high)}"
+        found.append(("false alarms an hour", format_rate(per_hour.value), about))
+    return found
+
+
+def summary_sentence(evaluation: Evaluation) -> str:
+    """How many abnormal videos were caught and how many normal ones stayed quiet."""
+    c = evaluation.overall.confusion
+    abnormal, normal = c.caught + c.missed, c.alarmed + c.quiet
+    parts = []
+    if abnormal:
+        parts.append(f"{c.caught} of {format_count(abnormal, 'abnormal video')} caught")
+    if normal:
+        parts.append(f"{c.quiet} of {format_count(normal, 'normal video')} quiet")
+    return ", ".join(parts) + f", at {describe_threshold(evaluation)}."
+
+
+def describe_threshold(evaluation: Evaluation) -> str:
+    """``the threshold 0.7``, or the range of the cameras' own thresholds."""
+    values = [video.rule.threshold for video in evaluation.videos]
+    low, high = min(values), max(values)
+    if low == high:
+        return f"the threshold {low:.3g}"
+    return f"the thresholds of their cameras, {low:.3g} to {high:.3g}"
+
+
+def group_table(title: str, parts: Mapping[str, Metrics]) -> TextTable:
+    """A row for each class or group."""
+    has_frames = any(part.frames is not None for part in parts.values())
+    headings = [title, "videos", "abnormal"]
+    headings += ["frame AUC", "frame AP", "events found", "delay"] if has_frames else []
+    headings += ["video AUC", "right", "false alarms an hour"]
+    rows = []
+    for name, part in parts.items():
+        cells = [name, str(part.videos), str(part.abnormal)]
+        if has_frames:
+            areas = part.frames
+            events = part.found + part.missed
+            cells.append(format_share(areas.auc) if areas else UNDEFINED)
+            cells.append(format_share(areas.ap) if areas else UNDEFINED)
+            cells.append(f"{part.found} of {events}" if events else UNDEFINED)
+            cells.append(f"{part.delay_s:.1f} s" if part.found else UNDEFINED)
+        cells.append(format_share(part.video_auc))
+        cells.append(f"{part.confusion.correct} of {part.confusion.videos}")
+        cells.append(format_alarm_rate(part.false_alarms))
+        rows.append(tuple(cells))
+    return TextTable(f"By {title}", tuple(headings), tuple(rows))
+
+
+def video_table(evaluation: Evaluation) -> TextTable:
+    """A row for each video, wrong ones first, the worst at the top."""
+    has_truth = any(v.truth for v in evaluation.videos)
+    headings: tuple[str, ...] = ("video", "label", "group", "score", "events", "said", "right")
+    headings += ("frame AUC", "found", "false alarms") if has_truth else ()
+    rows = []
+    for each in sorted(evaluation.videos, key=score_margin):
+        cells = [
+            each.video.path.name,
+            each.video.label,
+            each.video.group,
+            format_share(each.score),
+            str(len(each.events)),
+            "abnormal" if each.predicted_abnormal else "normal",
+            "yes" if each.correct else "no",
+        ]
+        if has_truth:
+            match = each.match
+            cells.append(format_share(each.auc))
+            cells.append(f"{match.found} of {match.found + match.missed}" if match else UNDEFINED)
+            cells.append(str(match.false) if match else UNDEFINED)
+        rows.append(tuple(cells))
+    return TextTable("By video", headings, tuple(rows))
+
+
+def breakdown_tables(evaluation: Evaluation) -> list[TextTable]:
+    """Tables by class and by group, where there are several, and by video."""
+    tables = [
+        group_table(name, parts)
+        for name, parts in (("class", evaluation.classes), ("group", evaluation.groups))
+        if len(parts) > 1
+    ]
+    return [*tables, video_table(evaluation)]
+
+
+def score_margin(video: VideoMetrics) -> float:
+    """Distance of a video's score to the threshold; negative where the video is called wrongly."""
+    above = video.score - video.rule.threshold
+    return above if video.video.abnormal else -above
+
+
+_SCHEMA = 1
 
 
 def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as JSON types, schema 1; shares and areas in [0, 1], undefined values null."""
+    """The evaluation as JSON types, schema 1; shares and areas in [0, 1], undefined values null.
+
+    It is the answer of ``oddframe evaluate --json``.
+    """
     intervals = {
         "frame_auc": evaluation.frame_auc,
         "video_auc": evaluation.video_auc,
@@ -23,7 +219,9 @@ def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "events_found": evaluation.events_found,
     }
     return {
-        "schema": EVALUATION_SCHEMA,
+        "model": evaluation.model,
+        "data": evaluation.data,
+        "schema": _SCHEMA,
         "protocol": evaluation.protocol,
         "threshold": evaluation.rule.threshold,
         "all": _figures(evaluation.overall),
@@ -31,30 +229,26 @@ def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "classes": {name: _figures(each) for name, each in evaluation.classes.items()},
         "groups": {name: _figures(each) for name, each in evaluation.groups.items()},
         "videos": [_video(each) for each in evaluation.videos],
+        "warnings": list(evaluation.warnings),
+        "failed": list(evaluation.failed),
     }
 
 
-def evaluation_to_markdown(evaluation: Evaluation, title: str, warnings: Sequence[str] = ()) -> str:
-    """The figures as Markdown tables: over all videos, by class, by group, by video.
-
-    Args:
-        evaluation: The figures.
-        title: Heading: ``fight on clips``.
-        warnings: What a reader should know before trusting the figures.
-    """
-    lines = [f"# {_one_line(title)}", "", words.summary_sentence(evaluation), ""]
-    lines += [line for text in warnings for line in (f"> {_one_line(text)}", "")]
-    rows = tuple(words.key_figures(evaluation))
+def evaluation_to_markdown(evaluation: Evaluation) -> str:
+    """The figures as Markdown tables: over all videos, by class, by group, by video."""
+    lines = [f"# {_one_line(evaluation.title)}", "", summary_sentence(evaluation), ""]
+    lines += [line for text in evaluation.warnings for line in (f"> {_one_line(text)}", "")]
+    rows = tuple(key_figures(evaluation))
     headings = ("figure", "value", "95 %, or what it stands on")
     lines.append(TextTable("", headings, rows).markdown())
-    lines += [words.describe_intervals(evaluation), ""]
-    lines += [words.describe_alarm_rate(evaluation.overall.false_alarms), ""]
+    lines += [describe_intervals(evaluation), ""]
+    lines += [describe_alarm_rate(evaluation.overall.false_alarms), ""]
     if evaluation.overall.frames is not None:
-        lines += [words.describe_frame_protocol(evaluation), ""]
+        lines += [describe_frame_protocol(evaluation), ""]
     for table in (
-        words.group_table("class", evaluation.classes),
-        words.group_table("group", evaluation.groups),
-        words.video_table(evaluation),
+        group_table("class", evaluation.classes),
+        group_table("group", evaluation.groups),
+        video_table(evaluation),
     ):
         lines += [f"## {table.title}", "", table.markdown()]
     return "\n".join(lines)

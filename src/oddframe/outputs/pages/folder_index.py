@@ -17,7 +17,7 @@ from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.extraction.extract_video import gap_note
 from oddframe.outputs.pages.templates import render_template
-from oddframe.outputs.scores.json_file import ScoreFile, read_score_file
+from oddframe.outputs.score_files import ScoreFile, read_score_file
 from oddframe.outputs.text import format_clock, format_duration
 from oddframe.outputs.write import find_wrong_files, output_path
 

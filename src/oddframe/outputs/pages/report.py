@@ -19,18 +19,25 @@ from numpy.typing import NDArray
 from oddframe._utils.files import atomic_write, write_text
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, match_events
-from oddframe.outputs.drawing import RgbImage, embedded_jpeg, even_size, letterbox
-from oddframe.outputs.highlights import KEY_FRAME_SIDE, KeyFrameCollector, event_peak_times
-from oddframe.outputs.pages.templates import Fact, render_template
-from oddframe.outputs.registry import FrameConsumer, VideoTarget
-from oddframe.outputs.text import format_clock, format_duration
-from oddframe.outputs.video.encode import (
+from oddframe.outputs.drawing import (
+    KEY_FRAME_SIDE,
+    KeyFrameCollector,
+    RgbImage,
+    embedded_jpeg,
+    even_size,
+    event_peak_times,
+    letterbox,
+)
+from oddframe.outputs.encode import (
     MAX_EMBEDDED_S,
     PreviewEncoder,
+    closing_encoder,
     plays_in_browsers,
     preview_encoder,
 )
-from oddframe.outputs.video.frames import FrameConsumers, closing_encoder
+from oddframe.outputs.pages.templates import Fact, render_template
+from oddframe.outputs.registry import FrameConsumer, FrameConsumers, VideoTarget
+from oddframe.outputs.text import format_clock, format_duration
 from oddframe.timeline import Event, Timebase
 
 _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 256, 78

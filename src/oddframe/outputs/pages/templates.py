@@ -1,4 +1,4 @@
-"""Jinja2 templates of the pages: rendering a whole page, and single pieces of one.
+"""Renders a page from its Jinja2 template.
 
 A page is one HTML file with style, script and data in it. Templates, styles and scripts lie in
 ``outputs/assets``.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from markupsafe import Markup
 # A longer value gets a row of its own in a list of facts (letters).
 _LONG = 60
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("oddframe.outputs", "assets"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -71,19 +71,13 @@ def render_template(
     text = None
     if data is not None:  # Without "<" no string in the data can end the script element.
         text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return _TEMPLATES.get_template(f"{template}.html").render(
+    return TEMPLATES.get_template(f"{template}.html").render(
         policy=Markup(policy),
         css=Markup("".join(_asset(f"{name}.css") for name in style)),
         script=Markup(code),
         data=None if text is None else Markup(text),
         **values,
     )
-
-
-def macro(name: str) -> Callable[..., Markup]:
-    """A macro of ``macros.html``: called with values, it gives a piece of a page."""
-    found: Callable[..., Markup] = getattr(_TEMPLATES.get_template("macros.html").module, name)
-    return found
 
 
 def _asset(name: str) -> str:

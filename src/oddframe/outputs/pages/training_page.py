@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from oddframe.evaluation.evaluate import evaluate_scores
-from oddframe.evaluation.results import Evaluation, ScoredVideo
-from oddframe.outputs.pages.evaluation_report import (
+from oddframe.evaluation.evaluate import Evaluation, ScoredVideo, evaluate_scores
+from oddframe.outputs.pages.charts import LearningCurve
+from oddframe.outputs.pages.evaluation_page import (
     EvaluationReport,
-    LearningCurve,
     SearchRow,
     SearchTable,
 )
-from oddframe.outputs.tables import TextTable
+from oddframe.outputs.text import TextTable
 from oddframe.training.search import SearchResult, SearchSetting
 from oddframe.training.train import TrainedModel
 

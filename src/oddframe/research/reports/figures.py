@@ -41,8 +41,13 @@ from oddframe.outputs.curve import (
     fit_label,
     style_axes,
 )
-from oddframe.outputs.drawing import RgbImage, step_curve
-from oddframe.outputs.highlights import Highlight, KeyFrameCollector, select_highlights
+from oddframe.outputs.drawing import (
+    Highlight,
+    KeyFrameCollector,
+    RgbImage,
+    select_highlights,
+    step_curve,
+)
 from oddframe.research.reproduce.figures import ScoreCurves
 from oddframe.research.reproduce.memory_analysis import MEMORIES, MemoryAnalysis
 from oddframe.research.splicing import SplicedVideo

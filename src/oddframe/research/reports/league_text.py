@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from oddframe._utils.files import write_text
 from oddframe.methods.registry import get_method
-from oddframe.outputs.tables import TextTable
+from oddframe.outputs.text import TextTable
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.figure_columns import (
     FigureColumn,

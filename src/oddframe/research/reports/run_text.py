@@ -12,7 +12,7 @@ import yaml
 
 from oddframe._utils.files import describe_read_error, exists, is_dir, open_regular_file
 from oddframe.errors import InputError
-from oddframe.outputs.pages.evaluation_summary import UNDEFINED
+from oddframe.outputs.pages.evaluation_text import UNDEFINED
 from oddframe.research.records import TRAINING_FORMAT, TrainingRecord, read_training
 from oddframe.research.reports.table_text import (
     BEST_STEP,

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from oddframe._utils.files import write_text
-from oddframe.outputs.pages.charts import term_charts
-from oddframe.outputs.pages.evaluation_report import LearningCurve
+from oddframe.outputs.pages.charts import LearningCurve, term_charts
 from oddframe.outputs.pages.templates import facts, render_card_page
-from oddframe.outputs.tables import TextTable
+from oddframe.outputs.text import TextTable
 from oddframe.research.records import TrainingRecord
 from oddframe.research.reports.table_text import (
     BEST_STEP,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from oddframe.evaluation.confidence import Interval
-from oddframe.outputs.pages.evaluation_summary import UNDEFINED
-from oddframe.outputs.tables import TextTable
+from oddframe.outputs.pages.evaluation_text import UNDEFINED
+from oddframe.outputs.text import TextTable
 from oddframe.research.figure_columns import FigureColumn
 from oddframe.research.provenance import CodeVersion
 from oddframe.research.reproduce.results import PublishedColumn, ReproducedRow, ReproducedTable

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from oddframe.datasets.folds import Fold, grouped_folds
-from oddframe.datasets.labelled import Dataset
-from oddframe.datasets.quality.scene_grouping import assign_scene_groups
+from oddframe.datasets.labelled import Dataset, Fold, grouped_folds
+from oddframe.datasets.scene_grouping import assign_scene_groups
 from oddframe.errors import UsageError
 from oddframe.training.config import CalibrationSection, TrainConfig
 

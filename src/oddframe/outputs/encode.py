@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import av
 from av.video.stream import VideoStream
@@ -148,6 +150,24 @@ class VideoWriter:
                 raise
 
 
+class _Encoder(Protocol):
+    def close(self, complete: bool = True) -> None: ...
+
+
+_EncoderT = TypeVar("_EncoderT", bound=_Encoder)
+
+
+@contextmanager
+def closing_encoder(encoder: _EncoderT) -> Iterator[_EncoderT]:
+    """Finish an encoder's file at the end of the block, or give it up where the block raised."""
+    try:
+        yield encoder
+    except BaseException:
+        encoder.close(complete=False)
+        raise
+    encoder.close()
+
+
 # Longer videos are not embedded in the page: it would be too big to mail, and slow to open.
 MAX_EMBEDDED_S = 600.0
 _EMBED_BYTES = 14e6
@@ -276,8 +296,8 @@ def join_clips(
     now = 0.0
     with atomic_write(out) as part:
         rate = max(open_source(clip.path).fps for clip in clips)
-        writer = VideoWriter(part, first_available(_ENCODERS), *size, rate)
-        try:
+        encoder = VideoWriter(part, first_available(_ENCODERS), *size, rate)
+        with closing_encoder(encoder) as writer:
             for clip in clips:
                 start, first_s = now, None
                 source = open_source(clip.path)
@@ -291,8 +311,4 @@ def join_clips(
                         truth[-1] = (truth[-1][0], now)
                     else:
                         truth.append((start, now))
-        except BaseException:
-            writer.close(complete=False)
-            raise
-        writer.close()
     return tuple(truth)

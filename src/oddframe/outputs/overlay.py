@@ -22,10 +22,9 @@ from oddframe.outputs.drawing import (
     load_font,
     step_curve,
 )
+from oddframe.outputs.encode import VideoEncoder, VideoWriter, closing_encoder, first_available
 from oddframe.outputs.registry import FrameConsumer, VideoTarget
 from oddframe.outputs.text import format_clock
-from oddframe.outputs.video.encode import VideoEncoder, VideoWriter, first_available
-from oddframe.outputs.video.frames import closing_encoder
 from oddframe.timeline import Box, IntArray, ScoreTrack
 from oddframe.video.discover import GENERATED_MARK
 from oddframe.video.frame import Frame

@@ -1,4 +1,4 @@
-"""Checks a data set before training: unreadable files, duplicates, groups, and label leaks.
+"""Summarises and checks a data set: unreadable files, duplicates, groups, and label leaks.
 
 A label leak is a property of the files (size, frame rate, length, sound) that tells the label
 without a look at the picture. A detector trained on such data may learn the property instead.
@@ -9,23 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from oddframe._utils.files import exists
 from oddframe._utils.progress import ProgressCallback
-from oddframe.datasets.folds import grouped_folds
-from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
+from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey, grouped_folds
 from oddframe.datasets.precomputed import (
     has_precomputed_features,
     load_precomputed_features,
     video_digest,
 )
-from oddframe.datasets.quality.scene_grouping import find_scenes, same_scene_warnings
+from oddframe.datasets.registry import PublishedDataset
+from oddframe.datasets.scene_grouping import find_scenes, same_scene_warnings
 from oddframe.errors import InputError, UsageError
 from oddframe.features.store.store import FeatureStore
 from oddframe.metrics import roc_auc
+from oddframe.timeline import Timebase
 from oddframe.video.decoding.probe import VideoInfo, probe
+from oddframe.video.frame import DEFAULT_FPS
 
 # A property with at least this AUC is reported.
 LEAK_AUC = 0.65
@@ -197,3 +200,53 @@ def _group_warnings(dataset: Dataset) -> list[str]:
     if not dataset.classes:
         lines.append("only normal videos: training builds a detector of unusual events")
     return lines
+
+
+def summarize_dataset(survey: Survey, published: PublishedDataset | None = None) -> dict[str, Any]:
+    """What a data set contains, as JSON types.
+
+    Args:
+        survey: The data set as it was found.
+        published: Its description, if it is a published one.
+    """
+    dataset = survey.dataset
+    abnormal = int(dataset.abnormal.sum())
+    parts = {part: sum(v.part == part for v in dataset.videos) for part in ("train", "test")}
+    crops = dataset.layout.crops if dataset.layout else 0
+    labelled = [
+        (video.truth, Timebase(video.fps or DEFAULT_FPS, video.frames))
+        for video in dataset.videos
+        if video.truth and video.frames
+    ]
+    described = {}
+    if published is not None:
+        described = {
+            "title": published.title,
+            "source": published.source,
+            "a_group_is": published.group,
+            "note": published.note,
+        }
+    return {
+        **described,
+        "name": dataset.name,
+        "videos": len(dataset),
+        "normal": len(dataset) - abnormal,
+        "abnormal": abnormal,
+        "classes": list(dataset.classes),
+        "groups": len(dataset.groups),
+        "split": [f"{n} {part}" for part, n in parts.items() if n],
+        **{f"{part}_videos": _count_labels(dataset, part) for part, n in parts.items() if n},
+        "crop_files": [f"{n * crops} {part}" for part, n in parts.items() if n * crops],
+        "labelled_videos": sum(video.truth is not None for video in dataset.videos),
+        "labelled_frames": sum(timebase.n_frames for _, timebase in labelled),
+        "anomalous_frames": sum(
+            int(truth.frame_labels(timebase).sum()) for truth, timebase in labelled
+        ),
+        "problems": len(survey.problems),
+        "beware": list(dataset.notes),
+    }
+
+
+def _count_labels(dataset: Dataset, part: str) -> list[str]:
+    abnormal = [video.abnormal for video in dataset.videos if video.part == part]
+    return [f"{sum(abnormal)} abnormal", f"{len(abnormal) - sum(abnormal)} normal"]

@@ -1,4 +1,4 @@
-"""The score file: one versioned JSON object for each video, for programs to read."""
+"""The files for programs and players: scores as JSON (the score file) or CSV, events as WebVTT."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddframe._utils.files import open_regular_file, write_text
 from oddframe.detector import ModelInfo, VideoResult
@@ -245,3 +246,64 @@ def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
     """The fields of a dataclass: a later version may write more under the same schema."""
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in data.items() if name in names}
+
+
+# Event times and frame times are rounded differently: they may differ by this (s).
+_SLACK = 1e-6
+
+
+def frames_in_events(result: VideoResult) -> NDArray[np.bool_]:
+    """(n_frames,) whether each frame is shown during an event."""
+    times = result.track.timebase.frame_times
+    inside = np.zeros(len(times), dtype=np.bool_)
+    for event in result.events:
+        first, end = np.searchsorted(times, [event.start_s - _SLACK, event.end_s - _SLACK])
+        inside[first:end] = True
+    return inside
+
+
+def write_csv(result: VideoResult, path: Path) -> None:
+    """Write ``frame,time_s,score,event`` for every frame.
+
+    ``frame`` counts from 0; ``time_s`` is when the frame is first shown, by the video's own time
+    stamps; ``score`` is the mean score of the snippets that cover it; ``event`` is 1 during an
+    event, else 0.
+
+    Raises:
+        OddframeError: the file cannot be written.
+    """
+    columns = zip(
+        result.track.timebase.frame_times.tolist(),
+        result.track.to_frames().tolist(),
+        frames_in_events(result).tolist(),
+        strict=True,
+    )
+    rows = (
+        f"{i},{time:.6f},{score:.6f},{event:d}\n" for i, (time, score, event) in enumerate(columns)
+    )
+    write_text(path, "frame,time_s,score,event\n" + "".join(rows))
+
+
+def write_vtt(result: VideoResult, path: Path) -> None:
+    """Write a cue for each event: ``Event 1, score 0.93``. Without events, write a note.
+
+    Raises:
+        OddframeError: the file cannot be written.
+    """
+    blocks = ["WEBVTT"]
+    for number, event in enumerate(result.events, start=1):
+        start = round(event.start_s * 1000)
+        end = max(round(event.end_s * 1000), start + 1)  # A cue without length is not valid.
+        blocks.append(
+            f"{number}\n{_stamp(start)} --> {_stamp(end)}\nEvent {number}, score {event.score:.2f}"
+        )
+    if not result.events:
+        blocks.append("NOTE No events found.")
+    write_text(path, "\n\n".join(blocks) + "\n")
+
+
+def _stamp(milliseconds: int) -> str:
+    seconds, milli = divmod(milliseconds, 1000)
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours:02d}:{minute:02d}:{second:02d}.{milli:03d}"

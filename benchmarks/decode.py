@@ -29,12 +29,11 @@ import av
 import cv2
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.discover import find_videos
 from oddframe.video.frame import FrameSource
+from oddframe.video.snippets.preprocessing import Preprocessing
 from oddframe.video.snippets.reader import SnippetReader
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, FPS = 320, 240, 25

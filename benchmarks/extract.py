@@ -35,17 +35,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
-from oddframe.backbones.audio.vggish import VGGish
+from oddframe.backbones.audio import VGGish
 from oddframe.backbones.base import FULL_FRAME, Backbone
 from oddframe.backbones.engines import EngineName
 from oddframe.backbones.registry import get_backbones, load_backbone
-from oddframe.backbones.visual.i3d import I3D
+from oddframe.backbones.visual.i3d_network import I3D
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video
 from oddframe.features.presets import get_preset
-from oddframe.video.snippets.crops import with_views
+from oddframe.video.decoding.isolated import open_source
+from oddframe.video.snippets.preprocessing import Preprocessing, with_views
 from oddframe.video.snippets.reader import SnippetReader
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = get_preset("ucf-crime").preprocessing

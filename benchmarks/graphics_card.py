@@ -28,11 +28,11 @@ from score import FPS, make_video
 from oddframe._utils.determinism import deterministic
 from oddframe.backbones.base import FULL_FRAME, to_input
 from oddframe.backbones.registry import load_backbone
-from oddframe.backbones.visual.i3d import read_i3d
-from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d_network import read_i3d
 from oddframe.detector import Detector
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.snippets.reader import MultiSnippetReader
-from oddframe.video.source import open_source
 
 FRAMES, SIZE = 16, 224
 

@@ -45,10 +45,9 @@ from oddframe.timeline import Box
 from oddframe.video.decoding.isolated import open_in_process
 from oddframe.video.frame import Image
 from oddframe.video.snippets import reader
-from oddframe.video.snippets.crops import with_crops
 from oddframe.video.snippets.motion import find_motion
+from oddframe.video.snippets.preprocessing import Preprocessing, with_crops
 from oddframe.video.snippets.reader import MultiSnippetReader
-from oddframe.video.snippets.transforms import Preprocessing
 
 Floats = NDArray[np.float32]
 Weights = NDArray[np.float64]

@@ -25,14 +25,14 @@ import numpy as np
 import torch
 
 from oddframe.backbones.engines import choose_runtime
-from oddframe.backbones.visual.i3d import read_i3d
-from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d_network import read_i3d
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.detector import Detector
 from oddframe.features.spec import Features
 from oddframe.outputs.drawing import letterbox
 from oddframe.outputs.encode import VideoEncoder, VideoWriter
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 
 FPS = 25.0
 

@@ -21,9 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from oddframe.features.formats.feature_file import write_features
+from oddframe.features.formats.feature_file import StoredFeatures, write_features
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import StoredFeatures
 from oddframe.features.store.index import STORE_INDEX, Index, IndexEntry, open_index
 from oddframe.features.store.store import FeatureStore
 

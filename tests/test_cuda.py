@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic
-from oddframe.backbones.audio.aisfx import AISFX_WEIGHTS, Aisfx
-from oddframe.backbones.audio.vggish import VGGish
+from oddframe.backbones.audio import AISFX_WEIGHTS, Aisfx, VGGish
 from oddframe.backbones.base import FULL_FRAME, to_input
 from oddframe.backbones.engines import (
     PrecisionName,
@@ -35,8 +34,8 @@ from oddframe.backbones.engines import (
     torch_runner,
 )
 from oddframe.backbones.registry import get_backbones, load_backbone
-from oddframe.backbones.visual.i3d import I3D, read_i3d
-from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d_network import I3D, read_i3d
 from oddframe.backbones.weights import load_weights, read_state_dict
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.detector import Detector
@@ -55,9 +54,9 @@ from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
-from oddframe.video.snippets.crops import with_views
+from oddframe.video.decoding.isolated import open_source
+from oddframe.video.snippets.preprocessing import with_views
 from oddframe.video.snippets.reader import SnippetReader
-from oddframe.video.source import open_source
 from tests.cli.test_extract import files_of
 from tests.conftest import ROOT, Image, encode
 from tests.methods import formula

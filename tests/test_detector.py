@@ -18,7 +18,7 @@ from oddframe.errors import InputError, UsageError
 from oddframe.events import smooth_frame_scores
 from oddframe.features.spec import FeatureSpec
 from oddframe.modelfile import load_model
-from oddframe.video.snippets.crops import with_views
+from oddframe.video.snippets.preprocessing import with_views
 
 Image = NDArray[np.uint8]
 

@@ -19,8 +19,8 @@ from oddframe.features.extraction.extract_video import backbone_spec, extract_vi
 from oddframe.methods.base import Loss
 from oddframe.training.loop import fit
 from oddframe.training.step import to_cpu
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
+from oddframe.video.snippets.preprocessing import Preprocessing
 from tests.training.planted import planted, small_config
 
 

@@ -43,10 +43,9 @@ from oddframe.features.formats.feature_file import content_digest, read_any_feat
 from oddframe.features.formats.published import FeatureFolder
 from oddframe.features.presets import PublishedLayout, get_preset, imported_spec
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import import_key, imported_specs, record_import
 from oddframe.features.store.index import Index
 from oddframe.features.store.manifest import append_entries, read_entries
-from oddframe.features.store.store import FeatureStore
+from oddframe.features.store.store import FeatureStore, import_key, imported_specs, record_import
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import find_model, load_model, save_model
@@ -81,7 +80,7 @@ from oddframe.training.model_card import training_features_digest as seen_digest
 from oddframe.training.search import Budget, TrialLog
 from oddframe.training.train import TrainedModel, run_training
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.crops import with_regions, with_tiles, with_views
+from oddframe.video.snippets.preprocessing import with_regions, with_tiles, with_views
 
 ROOT = Path(__file__).resolve().parent.parent
 FROZEN = ROOT / "tests" / "data" / "frozen"

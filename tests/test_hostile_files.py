@@ -44,8 +44,12 @@ from oddframe.training.config import parse_config, read_config
 from oddframe.training.import_checkpoint import read_published_checkpoint
 from oddframe.video.decoding.probe import probe
 from oddframe.video.mask import read_mask
-from oddframe.video.snippets.crops import check_crops, with_regions, with_tiles
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import (
+    Preprocessing,
+    check_crops,
+    with_regions,
+    with_tiles,
+)
 from tests.conftest import ROOT
 from tests.test_modelfile import made_features, made_model
 

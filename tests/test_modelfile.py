@@ -28,7 +28,7 @@ from oddframe.modelfile import (
     save_model,
     shipped_models,
 )
-from oddframe.video.snippets.crops import with_tiles
+from oddframe.video.snippets.preprocessing import with_tiles
 from tests.conftest import ROOT
 from tests.training.planted import SMALL
 

@@ -36,7 +36,7 @@ from oddframe.features.presets import get_preset
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 from tests.conftest import encode
 from tests.datasets.generated import GeneratorOptions, made_up
 

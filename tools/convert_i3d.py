@@ -25,7 +25,7 @@ import torch
 from checked import BUILD, checked, keep
 from torch import Tensor
 
-from oddframe.backbones.visual.i3d import unit_names
+from oddframe.backbones.visual.i3d_network import unit_names
 from oddframe.backbones.weights import fold_batch_norm
 
 ARCHIVE_SHA256 = "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"

@@ -32,9 +32,9 @@ from oddframe.features.formats.npy import ARRAY_BACKBONE
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model, load_model
 from oddframe.timeline import Event, ScoreTrack
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.mask import Mask, mask_digest
-from oddframe.video.snippets.crops import with_views
-from oddframe.video.source import open_source
+from oddframe.video.snippets.preprocessing import with_views
 
 CropCount = Literal[1, 5, 10]
 VideoLike = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]

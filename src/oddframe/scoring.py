@@ -41,8 +41,8 @@ from oddframe.scoring_job import (
     load_detector,
     score_input,
 )
-from oddframe.video.decoding.folder import PICTURE_SUFFIXES
 from oddframe.video.decoding.isolated import DecodingLimits, decoding_limits, set_decoding_limits
+from oddframe.video.decoding.pictures import PICTURE_SUFFIXES
 from oddframe.video.mask import read_masks
 
 # A worker process is given up without a heartbeat for so long (s), beside what its decoder may

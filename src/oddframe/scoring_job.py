@@ -18,7 +18,7 @@ from oddframe.events import RuleChanges
 from oddframe.features.extraction.file_layout import sibling_files
 from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.feature_file import read_any_features
-from oddframe.features.join import join_features
+from oddframe.features.spec import join_features
 from oddframe.outputs.registry import SCORE_FILE
 from oddframe.outputs.score_files import ScoreFile, read_score_file
 from oddframe.outputs.write import find_wrong_files, output_path, write

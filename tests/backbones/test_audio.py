@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from oddframe.backbones.audio import aisfx, vggish
-from oddframe.backbones.audio.aisfx import AISFX_WEIGHTS, Aisfx
+from oddframe.backbones import audio
+from oddframe.backbones.audio import AISFX_WEIGHTS, Aisfx
 from oddframe.backbones.base import AudioEncoder
 from oddframe.backbones.engines import Runtime
 from oddframe.backbones.registry import get_backbones, load_backbone
@@ -33,8 +33,8 @@ def published_windows(s: float) -> NDArray[np.float32]:
     """The waveform of ``vggish.json``, cut as torchvggish does: a window every 96 columns."""
     t = np.arange(48_000) / 16_000
     wave = 0.3 * np.sin(2 * np.pi * (220 + 60 * t) * t) + 0.1 * uniform(48_000, 7, s)
-    starts = range(0, len(wave) - vggish.VGGISH_LOG_MEL.window + 1, 96 * 160)
-    return np.stack([wave[i : i + vggish.VGGISH_LOG_MEL.window] for i in starts]).astype(np.float32)
+    starts = range(0, len(wave) - audio.VGGISH_LOG_MEL.window + 1, 96 * 160)
+    return np.stack([wave[i : i + audio.VGGISH_LOG_MEL.window] for i in starts]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def agree(ours: NDArray[np.float32], fact: dict) -> None:
 
 
 def test_log_mel_windows_are_those_of_the_published_code(facts: dict) -> None:
-    made = vggish.VGGishSpec().log_mel(published_windows(facts["S"])).numpy()
+    made = audio.VGGishSpec().log_mel(published_windows(facts["S"])).numpy()
     assert list(made.shape) == facts["log_mel"]["shape"]
     for window, fact in zip(made, facts["log_mel"]["per_window"], strict=True):
         agree(window, fact)
@@ -59,7 +59,7 @@ def test_log_mel_windows_are_those_of_the_published_code(facts: dict) -> None:
 @pytest.mark.slow
 def test_vggish_loads_weights_in_the_layout_of_its_port(facts: dict, tmp_path: Path) -> None:
     state = port_weights(facts["tensors"], facts["S"])
-    assert list(vggish.VGGish().state_dict()) == list(state)
+    assert list(audio.VGGish().state_dict()) == list(state)
     torch.save(state, tmp_path / "vggish.pth")
     (spec,) = get_backbones("vggish")
     encoder = spec.load(tmp_path / "vggish.pth", spec.preprocessing, PLAIN)
@@ -103,9 +103,9 @@ def test_aisfx_gives_what_its_authors_network_gives() -> None:
 
 
 def test_aisfx_spectrograms_show_the_pitch_and_stay_within_0_and_1() -> None:
-    rate, samples = aisfx.AISFX_LOG_MEL.rate, aisfx.AISFX_LOG_MEL.window
+    rate, samples = audio.AISFX_LOG_MEL.rate, audio.AISFX_LOG_MEL.window
     windows = np.stack([tone(440, rate, samples), tone(3520, rate, samples), np.zeros(samples)])
-    spectrograms = aisfx.AisfxSpec().log_mel(windows.astype(np.float32))
+    spectrograms = audio.AisfxSpec().log_mel(windows.astype(np.float32))
     assert spectrograms.shape == (3, 100, 96)
     assert spectrograms.min() >= 0
     assert spectrograms.max() < 1.01

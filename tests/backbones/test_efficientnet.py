@@ -8,7 +8,7 @@ import torch
 from oddframe.backbones.registry import load_backbone
 from oddframe.backbones.visual.efficientnet import LITE0_WEIGHTS, EfficientNetLite0
 from oddframe.backbones.weights import load_weights, read_state_dict
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing
 from tests.backbones.test_i3d import uniform
 
 SMALL = Preprocessing(resize=(64, 48), crop_size=(64, 48), crops=("full",), filter="bicubic")

@@ -12,7 +12,7 @@ from oddframe.backbones import engines
 from oddframe.backbones.base import to_input
 from oddframe.backbones.registry import load_backbone
 from oddframe.errors import InputError, UsageError
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing
 
 SMALL = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full",))
 

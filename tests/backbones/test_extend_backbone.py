@@ -16,7 +16,7 @@ import torch
 from oddframe.backbones import registry
 from oddframe.backbones.registry import get_backbones, list_backbones, load_backbone
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video, make_spec
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 from tests.conftest import extend_section
 
 

@@ -13,7 +13,7 @@ from oddframe.errors import UsageError
 from oddframe.features.extraction.extract_video import extract_video, make_spec
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.config_files import with_method
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 
 
 def test_a_feature_is_the_grey_pixels_frame_after_frame() -> None:

@@ -18,20 +18,19 @@ from PIL import Image
 from torch import Tensor
 
 from oddframe.backbones.registry import load_backbone
-from oddframe.backbones.visual.i3d import (
+from oddframe.backbones.visual.i3d import I3D_WEIGHTS
+from oddframe.backbones.visual.i3d_network import (
     I3D,
     convert_port,
-    load_into,
     pool_features,
     read_i3d,
     same_padding,
 )
-from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS
 from oddframe.backbones.visual.i3d_winograd import FastI3D
+from oddframe.backbones.weights import load_weights
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video
-from oddframe.video.snippets.crops import with_regions
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
+from oddframe.video.snippets.preprocessing import Preprocessing, with_regions
 
 SMALL = Preprocessing(resize=(96, 80), crop_size=(96, 80), filter="bicubic", crops=("full",))
 
@@ -170,7 +169,7 @@ def test_a_port_without_a_tensor_is_refused() -> None:
     with pytest.raises(Exception, match="neither"):
         convert_port({"something": torch.zeros(1)})
     with pytest.raises(Exception, match="lacking"):
-        load_into(I3D(), {})
+        load_weights(I3D(), {}, "I3D", optional="logits.")
 
 
 @given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 4))

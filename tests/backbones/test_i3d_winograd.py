@@ -14,13 +14,12 @@ from torch.nn import functional as F
 
 from oddframe.backbones.base import FULL_FRAME
 from oddframe.backbones.engines import Runtime
-from oddframe.backbones.visual.i3d import I3D, read_i3d
-from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS, I3DRgbSpec
+from oddframe.backbones.visual.i3d import I3D_WEIGHTS, I3DRgbSpec, i3d_runner
+from oddframe.backbones.visual.i3d_network import I3D, read_i3d
 from oddframe.backbones.visual.i3d_winograd import (
     CACHE_SUFFIX,
     FastI3D,
     TimeConv,
-    i3d_runner,
     in_tile_order,
     in_time_order,
     winograd_transform,

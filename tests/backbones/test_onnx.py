@@ -13,8 +13,8 @@ from oddframe.backbones.visual.onnx import OnnxSpec, onnx_data_files
 from oddframe.errors import InputError, UsageError
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video, make_spec
 from oddframe.training.config import parse_config
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
+from oddframe.video.snippets.preprocessing import Preprocessing
 from tests.backbones.onnx_made import external, write_biased, write_means, write_nested
 
 SNIPPETS = np.random.default_rng(0).integers(0, 256, (3, 16, 8, 12, 3), dtype=np.uint8)

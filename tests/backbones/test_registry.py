@@ -19,8 +19,7 @@ from oddframe.backbones.registry import (
 )
 from oddframe.errors import InputError, UsageError
 from oddframe.features.extraction.extract_video import make_spec
-from oddframe.video.snippets.crops import with_regions
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing, with_regions
 from tests.backbones.test_onnx import write
 
 SMALL = Preprocessing(resize=(64, 48), crop_size=(64, 48), crops=("full",), filter="bicubic")

@@ -12,8 +12,8 @@ import pytest
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.modelfile import load_model
 from oddframe.outputs.encode import LabelledClip, join_clips
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.decoding.probe import probe
-from oddframe.video.source import open_source
 from tests.cli.conftest import Answer
 
 

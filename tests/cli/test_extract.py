@@ -19,7 +19,7 @@ import pytest
 
 from oddframe._utils.worker_pool import Heartbeat
 from oddframe.backbones.registry import get_backbones, load_backbone
-from oddframe.features.extraction import local, worker
+from oddframe.features.extraction import worker
 from oddframe.features.extraction.extract_video import (
     backbone_spec,
     extract_tasks,
@@ -28,7 +28,7 @@ from oddframe.features.extraction.extract_video import (
 )
 from oddframe.features.formats.feature_file import read_features
 from oddframe.features.store.manifest import ManifestEntry, read_entries
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 from tests.backbones.test_onnx import write
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT, Image, encode
@@ -124,7 +124,7 @@ def test_a_decoder_that_hangs_fails_only_its_video(
     paths = [tmp_path / name for name in ("a.mp4", "endless.mp4", "b.mp4")]
     for path in paths:
         shutil.copy(clip, path)
-    monkeypatch.setattr(local, "ExtractionWorker", Hanging)
+    monkeypatch.setattr("oddframe.features.extract.ExtractionWorker", Hanging)
     store = tmp_path / "store"
     answer = oddframe("extract", *paths, "--backbone", tiny, "--store", store, "--patience", 20)
     assert (answer.code, answer.err.count("FAILED")) == (3, 1)

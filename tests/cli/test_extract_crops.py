@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.features.store.imports import StoredFeatures
+from oddframe.features.formats.feature_file import open_features
 from tests.cli.conftest import Answer
 
 
@@ -19,7 +19,7 @@ def test_crops_by_name_are_kept_with_the_boxes_of_what_moves(
     answer = oddframe("extract", *given)
     assert answer.code == 0, answer.err
     (path,) = tmp_path.glob("??/*.safetensors")
-    features = StoredFeatures(path).open_checked()
+    features = open_features(path, verify=True)
     assert features.spec.crops == ("full", "motion")
     assert features.boxes is not None
     assert features.array.shape[:2] == (2, len(features.boxes))

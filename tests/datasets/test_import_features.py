@@ -22,8 +22,7 @@ from oddframe.datasets.precomputed import (
 from oddframe.datasets.registry import open_dataset
 from oddframe.errors import InputError, UsageError
 from oddframe.features.lazy_array import CropArray
-from oddframe.features.store.imports import imported_specs
-from oddframe.features.store.store import FeatureStore
+from oddframe.features.store.store import FeatureStore, imported_specs
 from tests.datasets.generated import Generated, GeneratorOptions, made_up
 
 FEW = GeneratorOptions(scale=0.05, videos=2)

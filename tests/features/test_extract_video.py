@@ -22,10 +22,9 @@ from oddframe.features.extraction.extract_video import (
     make_spec,
 )
 from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.snippets.transforms import AUDIO_ONLY, Preprocessing
-from oddframe.video.source import open_source
+from oddframe.video.snippets.preprocessing import AUDIO_ONLY, Preprocessing
 from tests.conftest import Image
 from tests.sounds import tone, with_sound
 

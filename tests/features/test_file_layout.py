@@ -10,7 +10,7 @@ import pytest
 from oddframe.errors import InputError
 from oddframe.features.extraction.file_layout import common_path, sibling_files, write_feature_files
 from oddframe.features.formats.feature_file import read_features, write_features
-from oddframe.features.join import join_features
+from oddframe.features.spec import join_features
 from oddframe.features.store.store import FeatureStore
 from tests.features.test_join import HOW, features
 

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
-from oddframe.features.join import count_audio_dims, join_features
-from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.spec import Features, FeatureSpec, count_audio_dims, join_features
 from oddframe.timeline import Timebase
-from oddframe.video.snippets.crops import crop_names
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing, crop_names
 
 HOW = Preprocessing(crops=crop_names(5))
 

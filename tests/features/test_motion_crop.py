@@ -15,21 +15,18 @@ from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule, find_events
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video
 from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.features.join import join_features
-from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import StoredFeatures
+from oddframe.features.formats.feature_file import open_features
+from oddframe.features.spec import Features, FeatureSpec, join_features
 from oddframe.features.store.store import FeatureStore
 from oddframe.outputs.overlay import frame_boxes
 from oddframe.outputs.score_files import read_json, write_json
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import parse_config
-from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.crops import check_crops, with_crops, with_views
 from oddframe.video.snippets.motion import WHOLE
+from oddframe.video.snippets.preprocessing import Preprocessing, check_crops, with_crops, with_views
 from oddframe.video.snippets.reader import MultiSnippetReader, SnippetReader
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
 from tests.conftest import Image, encode
 from tests.outputs.conftest import INFO
 from tests.video.test_motion import planted
@@ -137,10 +134,10 @@ def test_boxes_are_kept_with_the_features(moving: Path, tmp_path: Path) -> None:
     path = store.put("ab" * 32, features)
     kept = store.get("ab" * 32, features.spec)
     assert kept is not None
-    for again in (kept, StoredFeatures(path).open_checked(), join_features([kept])):
+    for again in (kept, open_features(path, verify=True), join_features([kept])):
         assert np.array_equal(again.boxes, features.boxes)
     plain = made(moving, PLAIN)
-    assert StoredFeatures(store.put("ab" * 32, plain)).open_checked().boxes is None
+    assert open_features(store.put("ab" * 32, plain), verify=True).boxes is None
     with pytest.raises(InputError, match="boxes of shape"):
         replace(features, boxes=features.boxes[1:])  # type: ignore[index]
 

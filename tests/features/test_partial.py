@@ -17,8 +17,8 @@ from oddframe.backbones.base import VisualEncoder
 from oddframe.backbones.registry import load_backbone
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video
 from oddframe.features.extraction.partial import PartialFeatures
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
+from oddframe.video.snippets.preprocessing import Preprocessing
 
 HOW = Preprocessing(
     resize=(64, 48), filter="bicubic", crop_size=(64, 48), crops=("full", "full_mirrored"), stride=4

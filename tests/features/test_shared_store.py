@@ -36,8 +36,8 @@ from oddframe.features.store.manifest import (
 )
 from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.scoring_job import ScoringJob, ScoringSettings, load_detector, score_input
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.mask import Masks
-from oddframe.video.source import open_source
 from tests.backbones.test_onnx import write
 from tests.conftest import ROOT, Image, encode
 

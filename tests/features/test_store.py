@@ -15,10 +15,10 @@ from safetensors.numpy import save_file
 from oddframe._utils.files import write_text
 from oddframe.errors import InputError
 from oddframe.features.formats.feature_file import (
+    open_features,
     read_features,
 )
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import StoredFeatures
 from oddframe.features.store.store import FeatureStore, content_hash
 
 SPEC = FeatureSpec(backbone="i3d", weights_sha256="ab", dim=8, crops=("center", "top_left"))
@@ -48,7 +48,7 @@ def test_stored_features_come_back_unchanged(tmp_path: Path, timebase) -> None:
     assert back.timebase == features.timebase
     np.testing.assert_array_equal(back.array, features.array)
     np.testing.assert_array_equal(back.timebase.frame_times, features.timebase.frame_times)
-    assert StoredFeatures(path).open_checked().timebase == features.timebase
+    assert open_features(path, verify=True).timebase == features.timebase
 
 
 def test_each_spec_and_content_has_its_file(tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_damage_is_found_and_replaced(tmp_path: Path, how: str) -> None:
 def test_features_that_stay_on_disk_are_checked_there(tmp_path: Path, variable: bool) -> None:
     features = some_features(variable=variable)
     path = FeatureStore(tmp_path).put("0f" * 32, features)
-    np.testing.assert_array_equal(StoredFeatures(path).open_checked().array, features.array)
+    np.testing.assert_array_equal(open_features(path, verify=True).array, features.array)
     damaged(path, "flipped bit")
-    assert StoredFeatures(path).open().spec == SPEC
+    assert open_features(path).spec == SPEC
     with pytest.raises(InputError, match="extract it again"):
-        StoredFeatures(path).open_checked()
+        open_features(path, verify=True)
 
 
 def test_the_content_hash_does_not_depend_on_the_name(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from oddframe.features.formats.feature_file import (
     write_tensors,
 )
 from oddframe.features.lazy_array import CropArray
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 from tests.features.test_extract_video import HOW, SEES
 
 

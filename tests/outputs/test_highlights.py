@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.outputs.drawing import KeyFrameCollector, event_peak_times, select_highlights
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.frame import Frame
-from oddframe.video.source import open_source
 from tests.outputs.conftest import build
 
 

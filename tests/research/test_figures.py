@@ -19,7 +19,7 @@ from oddframe.research.reproduce.figures import ScoreCurves
 from oddframe.research.reproduce.memory_analysis import MemoryAnalysis
 from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import Timebase
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 
 SVG = "{http://www.w3.org/2000/svg}"
 ORANGE = (232, 133, 12)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from convert_aisfx import convert, read_checkpoint  # noqa: E402
 
-from oddframe.backbones.audio.aisfx import AISFX_WEIGHTS  # noqa: E402
+from oddframe.backbones.audio import AISFX_WEIGHTS  # noqa: E402
 
 
 def test_the_shipped_file_is_the_conversion() -> None:

@@ -16,12 +16,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from convert_i3d import ArrayUnpickler, convert, read_checkpoint  # noqa: E402
 
-from oddframe.backbones.visual.i3d import (  # noqa: E402
-    I3D,
-    load_into,
-    read_i3d,
-)
-from oddframe.backbones.visual.i3d_rgb import I3D_WEIGHTS  # noqa: E402
+from oddframe.backbones.visual.i3d import I3D_WEIGHTS  # noqa: E402
+from oddframe.backbones.visual.i3d_network import I3D, read_i3d  # noqa: E402
+from oddframe.backbones.weights import load_weights  # noqa: E402
 from tests.backbones.test_i3d import cosine, inputs, outputs  # noqa: E402
 
 
@@ -45,7 +42,10 @@ def test_the_original_weights_give_the_published_figures(
     converted: dict[str, torch.Tensor], parity: Path, shared_data: Path
 ) -> None:
     """And the shipped ones, at half precision, give features of the same direction."""
-    network, shipped = load_into(I3D(), converted), read_i3d(I3D_WEIGHTS)
+    network, shipped = (
+        load_weights(I3D(), converted, "I3D", optional="logits."),
+        read_i3d(I3D_WEIGHTS),
+    )
     for fact, x in inputs(parity, shared_data):
         halved = outputs(shipped, x)
         for name, found in outputs(network, x).items():

@@ -15,11 +15,11 @@ import pytest
 
 from oddframe.errors import InputError
 from oddframe.video.audio import audio_windows
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.decoding.probe import probe
 from oddframe.video.decoding.reader import VideoFile
+from oddframe.video.snippets.preprocessing import Preprocessing
 from oddframe.video.snippets.reader import SnippetReader
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image, encode, remux, without_start
 from tests.sounds import tone, with_sound
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from oddframe.errors import UsageError
-from oddframe.video.snippets.crops import (
+from oddframe.video.snippets.preprocessing import (
+    Preprocessing,
     check_crops,
     crop_names,
     crops_to_cut,
@@ -17,7 +18,6 @@ from oddframe.video.snippets.crops import (
     with_regions,
     with_tiles,
 )
-from oddframe.video.snippets.transforms import Preprocessing
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
 

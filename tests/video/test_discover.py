@@ -9,9 +9,8 @@ from PIL import Image as PillowImage
 
 from oddframe.errors import InputError
 from oddframe.video import discover
-from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.discover import GENERATED_MARK, find_videos, group_videos, is_generated
-from oddframe.video.source import open_source
 
 
 @pytest.fixture

@@ -23,14 +23,13 @@ from oddframe.video.decoding.isolated import (
     IsolatedVideo,
     decoding_limits,
     open_in_process,
+    open_source,
     set_decoding_limits,
 )
-from oddframe.video.decoding.probe import probe
-from oddframe.video.decoding.sample import sample_pictures
+from oddframe.video.decoding.probe import probe, sample_pictures
 from oddframe.video.frame import FrameSource, FrameTransform
+from oddframe.video.snippets.preprocessing import Preprocessing
 from oddframe.video.snippets.reader import MultiSnippetReader
-from oddframe.video.snippets.transforms import Preprocessing
-from oddframe.video.source import open_source
 from tests.conftest import ROOT, Image
 
 PREPROCESSING = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))
@@ -201,7 +200,7 @@ def test_invalid_limits_are_refused() -> None:
 def test_a_script_without_a_main_guard_works(tmp_path: Path, clip: Path) -> None:
     script = tmp_path / "main.py"
     script.write_text(
-        "from oddframe.video.source import open_source\n"
+        "from oddframe.video.decoding.isolated import open_source\n"
         f"print(len(list(open_source({str(clip)!r}).frames())))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

@@ -14,8 +14,8 @@ import pytest
 
 from oddframe.errors import InputError
 from oddframe.video.decoding.container import read_packets
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.source import open_source
 from tests.conftest import BAD_VIDEOS, Image, encode, flip_bits, keep_part, remux, without_start
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError
+from oddframe.video.decoding.probe import sample_pictures
 from oddframe.video.decoding.reader import VideoFile
-from oddframe.video.decoding.sample import sample_pictures
 from tests.conftest import BAD_VIDEOS, ODD_VIDEOS, Image, encode
 from tests.video.test_reader import turn
 

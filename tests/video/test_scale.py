@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.decoding.scale import Scaler
 from oddframe.video.frame import FrameTransform
-from oddframe.video.source import open_source
 from tests.conftest import Image
 
 SIZES = [(224, 224), (340, 256), (176, 120), (111, 77)]

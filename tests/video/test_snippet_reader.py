@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Timebase
 from oddframe.video.decoding.clock import GAP_S
-from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.frame import Frame, FrameSource, FrameTransform
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.crops import crop_names, cut_crop
+from oddframe.video.snippets.preprocessing import AUDIO_ONLY, Preprocessing, crop_names, cut_crop
 from oddframe.video.snippets.reader import MultiSnippetReader, SnippetReader, iterate_in_thread
-from oddframe.video.snippets.transforms import AUDIO_ONLY, Preprocessing
-from oddframe.video.source import open_source
 from tests.conftest import Image, encode
 
 

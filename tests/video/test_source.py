@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oddframe.errors import InputError, UsageError
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 
 
 def test_arrays_and_iterators() -> None:

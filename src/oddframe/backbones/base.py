@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from oddframe._utils.files import file_sha256
 from oddframe.backbones.engines import Runner, Runtime, build_runner
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing
 
 # The default preprocessing: the whole picture, once.
 FULL_FRAME = Preprocessing(resize=(224, 224), filter="bicubic", crops=("full",))

@@ -122,9 +122,9 @@ def build_runner(
         run = openvino_runner(network, example, runtime, key, batch_of_one=batch_of_one)
     else:
         run = torch_runner(network, runtime, memory_format_for(example))
-    return (
-        (lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])) if batch_of_one else run
-    )
+    if batch_of_one:
+        return lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])
+    return run
 
 
 def memory_format_for(example: Tensor) -> torch.memory_format:
@@ -194,12 +194,8 @@ def _save_and_compile(core: Any, converted: Any, file: Path, config: dict[str, s
                     saved.with_suffix(".bin").replace(file.with_suffix(".bin"))
                     saved.replace(file)
                 return compiled
-        except (
-            OSError,
-            OddframeError,
-            RuntimeError,
-        ):  # OpenVINO raises RuntimeError if the disk is full.
-            continue
+        except (OSError, OddframeError, RuntimeError):
+            continue  # OpenVINO raises RuntimeError if the disk is full.
     return core.compile_model(converted, "CPU", config)
 
 

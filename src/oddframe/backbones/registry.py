@@ -19,18 +19,18 @@ from oddframe.errors import UsageError, nearest_name
 if TYPE_CHECKING:
     from oddframe.backbones.base import Backbone, BackboneSpec, WeightsOrigin
     from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
-    from oddframe.video.snippets.transforms import Preprocessing
+    from oddframe.video.snippets.preprocessing import Preprocessing
 
 # By name, the ``BackboneSpec`` as ``module:attribute``; the default comes first.
 _BACKBONES = {
-    "i3d": "oddframe.backbones.visual.i3d_rgb:I3D_RGB",
-    "i3d_flow": "oddframe.backbones.visual.i3d_flow:I3D_FLOW",
+    "i3d": "oddframe.backbones.visual.i3d:I3D_RGB",
+    "i3d_flow": "oddframe.backbones.visual.i3d:I3D_FLOW",
     "efficientnet_lite0": "oddframe.backbones.visual.efficientnet:EFFICIENTNET_LITE0",
     "grey_10x96x96": "oddframe.backbones.visual.grey:GREY_10X96X96",
     "grey_10x227x227": "oddframe.backbones.visual.grey:GREY_10X227X227",
     "grey_5x120x160": "oddframe.backbones.visual.grey:GREY_5X120X160",
-    "aisfx": "oddframe.backbones.audio.aisfx:AISFX",
-    "vggish": "oddframe.backbones.audio.vggish:VGGISH",
+    "aisfx": "oddframe.backbones.audio:AISFX",
+    "vggish": "oddframe.backbones.audio:VGGISH",
 }
 DEFAULT_BACKBONE = next(iter(_BACKBONES))
 
@@ -156,7 +156,7 @@ def load_backbone(
     """
     from oddframe.backbones.base import Backbone, VisualEncoder
     from oddframe.backbones.engines import choose_runtime
-    from oddframe.video.snippets.crops import region_grid
+    from oddframe.video.snippets.preprocessing import region_grid
 
     specs = get_backbones(names)
     if weights is not None and len(specs) > 1:

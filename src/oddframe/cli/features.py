@@ -113,7 +113,7 @@ def check_command(
 ) -> None:
     """Read the feature files of a store and name each damaged one."""
     from oddframe.errors import InputError
-    from oddframe.features.store.verify import verify_store
+    from oddframe.features.store.store import verify_store
 
     with progress_bar(quiet=quiet) as progress:
         found = verify_store(store, spec, sample, progress)

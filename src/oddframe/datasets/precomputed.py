@@ -30,14 +30,15 @@ from oddframe.features.formats.published import (
 )
 from oddframe.features.presets import SNIPPET_FRAMES, PublishedLayout, imported_spec
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.imports import (
+from oddframe.features.store.store import (
+    FeatureStore,
     StoredFeatures,
+    content_hash,
     import_key,
     imported_file,
     imported_specs,
     record_import,
 )
-from oddframe.features.store.store import FeatureStore, content_hash
 
 
 def has_precomputed_features(video: LabelledVideo) -> bool:

@@ -27,7 +27,7 @@ from oddframe.datasets.labelled import (
 )
 from oddframe.errors import InputError
 from oddframe.features.formats.feature_file import is_feature_file
-from oddframe.video.decoding.folder import natural_sort_key, pictures_in
+from oddframe.video.decoding.pictures import natural_sort_key, pictures_in
 from oddframe.video.discover import VIDEO_SUFFIXES, find_videos
 
 # Beside the class folders; columns: path (relative to it) and events (when anomalies happen).

@@ -32,7 +32,7 @@ from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.store.store import FeatureStore, content_hash
-from oddframe.video.decoding.sample import sample_pictures
+from oddframe.video.decoding.probe import sample_pictures
 
 Background = NDArray[np.float32]
 

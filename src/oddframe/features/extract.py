@@ -10,19 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from oddframe._utils.child_process import PATIENCE_HINT
 from oddframe._utils.files import make_folder, unique_stems
+from oddframe._utils.processes import share_cores
 from oddframe._utils.progress import MessageCallback, ProgressCallback, ignore_message
+from oddframe._utils.worker_pool import WorkerFailure, WorkerPool
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
 from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
 from oddframe.errors import InputError, UsageError
 from oddframe.features.extraction.extract_video import spec_templates
 from oddframe.features.extraction.file_layout import FeatureFileFormat, previous_outputs
-from oddframe.features.extraction.local import extract_locally
-from oddframe.features.extraction.manifest_recorder import ManifestRecorder
-from oddframe.features.extraction.progress import ProgressTracker, ResultCallback
+from oddframe.features.extraction.results import ManifestRecorder, ProgressTracker, ResultCallback
 from oddframe.features.extraction.worker import (
     ExtractionRequest,
     ExtractionResult,
+    ExtractionWorker,
     VideoJob,
     video_size,
 )
@@ -33,7 +35,8 @@ from oddframe.features.store.store import FeatureStore
 from oddframe.video.decoding.isolated import DecodingLimits, decoding_limits
 from oddframe.video.discover import find_videos, is_generated
 from oddframe.video.mask import Mask, mask_digest, read_mask
-from oddframe.video.snippets.crops import (
+from oddframe.video.snippets.preprocessing import (
+    Preprocessing,
     parse_grid,
     reorder_crops,
     with_crops,
@@ -41,7 +44,6 @@ from oddframe.video.snippets.crops import (
     with_tiles,
     with_views,
 )
-from oddframe.video.snippets.transforms import Preprocessing
 
 _CLUSTER_ADDRESS = re.compile(r"local|(ray://)?[^/\s]+:\d+")
 
@@ -255,8 +257,54 @@ def _extract_locally(
         f"into {request.store}"
     )
     tracker = ProgressTracker([video_size(path) for path in paths], progress, on_result)
-    results = extract_locally(videos, request, limits, jobs, tracker, message)
+    results = _extract_in_pool(videos, request, limits, jobs, tracker, message)
     return _record(results, recorder, tracker, str(request.store))
+
+
+def _extract_in_pool(
+    videos: Sequence[VideoJob],
+    request: ExtractionRequest,
+    limits: DecodingLimits,
+    jobs: int,
+    tracker: ProgressTracker,
+    message: MessageCallback,
+) -> _Results:
+    """Extract videos and yield (index, result) of each as it is finished.
+
+    A video that another process is extracting is tried again after the others, until it is done.
+    """
+    processes = max(1, min(jobs, len(videos)))
+    pool: WorkerPool[VideoJob, ExtractionResult] = WorkerPool(
+        partial(ExtractionWorker, request, limits.memory_bytes),
+        processes,
+        limits.timeout_s,
+        keep=True,
+        advice=PATIENCE_HINT,
+    )
+    remaining, notified = list(range(len(videos))), False
+    with share_cores(processes):
+        try:
+            while remaining:
+                busy: list[int] = []
+                for answer in pool.run([videos[index] for index in remaining]):
+                    tracker.report_running(
+                        (remaining[number], *frames) for number, frames in pool.done.items()
+                    )
+                    if answer is None:
+                        continue
+                    index, result = remaining[answer[0]], answer[1]
+                    if isinstance(result, WorkerFailure):
+                        entry = ManifestEntry(video=str(videos[index].path), reason=result.reason)
+                        result = ExtractionResult((entry,), exit_code=InputError.exit_code)
+                    if result.busy:
+                        busy.append(index)
+                    else:
+                        yield index, result
+                if busy and not notified:
+                    message(f"waiting for another process, which extracts {len(busy)} of them")
+                remaining, notified = busy, True
+        finally:
+            pool.end()
 
 
 def _record(

@@ -14,8 +14,7 @@ from typing import Literal
 
 from oddframe.errors import UsageError, nearest_name
 from oddframe.features.spec import IMPORTED, FeatureSpec
-from oddframe.video.snippets.crops import crop_names, reorder_crops
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing, crop_names, reorder_crops
 
 SNIPPET_FRAMES = 16
 I3D_DIM = 1024

@@ -17,10 +17,9 @@ from oddframe._utils.files import atomic_write, make_folder, translate_os_errors
 from oddframe.errors import InputError, OddframeError
 from oddframe.outputs.drawing import RgbImage, even_size, letterbox
 from oddframe.video.decoding.container import open_video
-from oddframe.video.decoding.isolated import call_isolated
+from oddframe.video.decoding.isolated import call_isolated, open_source
 from oddframe.video.discover import GENERATED_MARK
 from oddframe.video.frame import Frame
-from oddframe.video.source import open_source
 
 # Whole numbers of these give 23.976, 24, 25, 29.97, 30, 50, 59.94 and 60 frames a second, and
 # MPEG-4 part 2 has no finer time base.

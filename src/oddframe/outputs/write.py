@@ -23,9 +23,9 @@ from oddframe.outputs.registry import (
     side_name,
 )
 from oddframe.outputs.score_files import ScoreFile, read_score_file, result_to_dict, write_json
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.frame import Frame, FrameSource
 from oddframe.video.mask import Mask
-from oddframe.video.source import open_source
 
 
 def write(

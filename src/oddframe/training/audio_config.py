@@ -5,7 +5,7 @@ from __future__ import annotations
 from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import UsageError
-from oddframe.features.join import count_audio_dims
+from oddframe.features.spec import count_audio_dims
 from oddframe.methods.shared.modalities import AudioVisualConfig
 from oddframe.training.config import TrainConfig
 

@@ -23,8 +23,8 @@ from oddframe.features.presets import get_preset
 from oddframe.methods.base import AnyMethod, Recipe
 from oddframe.methods.registry import DEFAULT_METHOD, get_method
 from oddframe.video.frame import ResamplingFilter
-from oddframe.video.snippets.crops import MAX_GRID_LINES, reorder_crops, with_regions, with_tiles
-from oddframe.video.snippets.transforms import (
+from oddframe.video.snippets.preprocessing import (
+    MAX_GRID_LINES,
     CropNames,
     JpegQuality,
     Preprocessing,
@@ -32,6 +32,9 @@ from oddframe.video.snippets.transforms import (
     Size,
     SnippetFrames,
     Stride,
+    reorder_crops,
+    with_regions,
+    with_tiles,
 )
 
 Positive = Annotated[float, Field(gt=0)]

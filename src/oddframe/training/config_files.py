@@ -15,7 +15,7 @@ from oddframe.training.config import (
     TrainConfig,
     with_method_backbone,
 )
-from oddframe.video.snippets.crops import parse_grid
+from oddframe.video.snippets.preprocessing import parse_grid
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In the installed package, or in the source tree.

@@ -19,8 +19,7 @@ from oddframe.training.config import (
     TrainConfig,
 )
 from oddframe.training.data.features import VideoFeatures
-from oddframe.video.snippets.crops import region_grid
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing, region_grid
 
 
 def config_from_model(pretrained: Model) -> TrainConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +91,8 @@ class AudioReader:
             ends_s: (n,) in seconds, not decreasing.
             length: Samples in a window.
         """
-        chunks = self.chunks()
-        try:
+        with closing(self.chunks()) as chunks:
             yield from self._windows(chunks, ends_s, length)
-        finally:
-            chunks.close()
 
     def _windows(
         self, chunks: Iterator[Samples], ends_s: NDArray[np.float64], length: int
@@ -117,7 +115,8 @@ class AudioReader:
 
     def _fill_gaps(self, container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
         """Yield samples and silence so that each sample has the time of its stamp."""
-        zero_s, length_s = origin_s(container) or 0.0, _length_s(container)
+        zero_s = origin_s(container) or 0.0
+        length_s = container.duration / av.time_base if container.duration else None
         mono = _MonoResampler(self._rate)
         n_samples, shift_s = 0, 0.0
         for frame in _decode(container, stream):
@@ -198,9 +197,8 @@ class _MonoResampler:
     def convert(self, frame: AudioFrame | None) -> Samples:
         """(n,) samples of a frame; of None, the samples that the resampler still holds."""
         if frame is not None:
-            frame.pts = (
-                None  # Otherwise the resampler fills gaps itself, with any amount of memory.
-            )
+            # Otherwise the resampler fills gaps itself, with any amount of memory.
+            frame.pts = None
         try:
             resampled = self._resampler.resample(frame)
         except (av.FFmpegError, ValueError):
@@ -213,7 +211,10 @@ class _MonoResampler:
             except (av.FFmpegError, ValueError):  # A layout that FFmpeg cannot mix.
                 return np.zeros(0, np.float32)
         # FFmpeg's own mixing makes two channels louder than their mean.
-        means = [_mean_over_channels(each) for each in resampled]
+        means = [
+            each.to_ndarray().reshape(-1, each.layout.nb_channels).T.mean(axis=0, dtype=np.float32)
+            for each in resampled
+        ]
         samples = np.concatenate(means) if means else np.zeros(0, np.float32)
         # Floating-point audio may contain NaN and infinity.
         return np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
@@ -221,14 +222,3 @@ class _MonoResampler:
     def _new_resampler(self) -> av.AudioResampler:
         # A packed format: PyAV 18 reads past the end of frames with more than eight planes.
         return av.AudioResampler(format="flt", rate=self._rate)
-
-
-def _mean_over_channels(frame: AudioFrame) -> Samples:
-    """(n,) mean over the channels of a frame of packed floats."""
-    samples = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
-    mean: Samples = samples.T.mean(axis=0, dtype=np.float32)
-    return mean
-
-
-def _length_s(container: InputContainer) -> float | None:
-    return container.duration / av.time_base if container.duration else None

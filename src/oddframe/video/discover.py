@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from oddframe._utils.files import invalid_path_reason
 from oddframe.errors import InputError
 from oddframe.video.decoding.container import check_readable
-from oddframe.video.decoding.folder import PICTURE_SUFFIXES, natural_sort_key
+from oddframe.video.decoding.pictures import PICTURE_SUFFIXES, natural_sort_key
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({

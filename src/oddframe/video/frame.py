@@ -1,7 +1,7 @@
 """``FrameSource``, the base class of all video sources, which yield ``Frame``s with their times.
 
-A source is a video file or a folder of pictures (``video/decoding``), or an array or an iterable of
-frames (``video/source.py``).
+A source is a video file, a folder of pictures, or an array or an iterable of frames; see
+``video/decoding``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from oddframe._utils.files import exists, is_dir
 from oddframe.cameras import camera_name
 from oddframe.errors import InputError
-from oddframe.video.decoding.folder import PICTURE_SUFFIXES, open_picture
+from oddframe.video.decoding.pictures import PICTURE_SUFFIXES, open_picture
 from oddframe.video.frame import Image
 
 _DARK = 128

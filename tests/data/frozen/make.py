@@ -19,8 +19,7 @@ from oddframe.events import EventRule
 from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.presets import imported_spec
 from oddframe.features.store import manifest
-from oddframe.features.store.imports import record_import
-from oddframe.features.store.store import FeatureStore
+from oddframe.features.store.store import FeatureStore, record_import
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.score_files import write_json
 from oddframe.research import records as record

@@ -24,9 +24,9 @@ from oddframe.backbones.base import (
     to_input,
 )
 from oddframe.backbones.engines import Runtime
-from oddframe.backbones.visual.i3d import same_padding
+from oddframe.backbones.visual.i3d_network import same_padding
 from oddframe.backbones.weights import SHIPPED_WEIGHTS, load_weights, read_state_dict
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing
 
 LITE0_WEIGHTS = SHIPPED_WEIGHTS / "efficientnet_lite0.safetensors"
 EFFICIENTNET_FEATURE_DIM = 1280

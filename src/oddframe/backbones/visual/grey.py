@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from oddframe.backbones.base import BackboneSpec, VisualEncoder
 from oddframe.backbones.engines import Runtime
 from oddframe.errors import UsageError
-from oddframe.video.snippets.transforms import Preprocessing
+from oddframe.video.snippets.preprocessing import Preprocessing
 
 
 class GreySpec(BackboneSpec):

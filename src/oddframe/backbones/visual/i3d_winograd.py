@@ -6,18 +6,17 @@ Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). Along tim
 two-dimensional convolution of a whole frame, and the transforms are sums of frames, which are
 cheap. Along the rows of a frame the same algorithm halves the products once more.
 
-The weights are those of ``i3d.py``. All 3x3x3 convolutions up to ``Mixed_4f`` and the 7x7x7 one use
-the algorithm along time, and the large ones up to ``Mixed_3c`` along rows, too. What remains are
-convolutions and max-pools of single frames, which OpenVINO runs faster than three-dimensional ones.
-Features differ from those of ``I3D`` by rounding only. PyTorch gains nothing from it, and in
-bfloat16 the transforms would lose digits: in both cases ``I3D`` runs.
+The weights are those of ``i3d_network.py``. All 3x3x3 convolutions up to ``Mixed_4f`` and the 7x7x7
+one use the algorithm along time, and the large ones up to ``Mixed_3c`` along rows, too. What
+remains are convolutions and max-pools of single frames, which OpenVINO runs faster than
+three-dimensional ones. Features differ from those of ``I3D`` by rounding only. PyTorch gains
+nothing from it, and in bfloat16 the transforms would lose digits: in both cases ``I3D`` runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -26,18 +25,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.base import BackboneSpec
-from oddframe.backbones.engines import Runner, Runtime
-from oddframe.backbones.visual.i3d import (
+from oddframe.backbones.visual.i3d_network import (
     I3D,
-    I3D_FEATURE_DIM,
     Mixed,
     Unit,
     pool_features,
     same_padding,
 )
-from oddframe.video.snippets.crops import region_grid
-from oddframe.video.snippets.transforms import Preprocessing
 
 TILE = 4  # Outputs of a tile, frames or rows.
 # Points at which the polynomials are evaluated, besides infinity, by the number of taps. Powers of
@@ -223,34 +217,6 @@ FRAMES = 16  # Of a snippet: 16, 8 and 4 frames are whole tiles.
 # Part of the converted network's name in the cache. Change it whenever the network changes, or the
 # old network will be read from the cache.
 CACHE_SUFFIX = "-rows"
-
-
-def i3d_runner(
-    spec: BackboneSpec, network: I3D, weights: Path, preprocessing: Preprocessing, runtime: Runtime
-) -> Runner:
-    """Prepare I3D in the form that is fastest on the engine.
-
-    Args:
-        spec: The backbone.
-        network: I3D with the weights; its regions are set here.
-        weights: File with the weights.
-        preprocessing: Crop size, number of frames, and regions.
-        runtime: Engine, device and precision.
-
-    Returns:
-        (N, channels, frames, height, width) -> features (N, 1024), or (N R, 1024) with R regions.
-    """
-    network.regions = region_grid(preprocessing.crops)
-    variant = "" if network.regions is None else "-regions{}x{}".format(*network.regions)
-    width, height = preprocessing.crop_size
-    example = torch.zeros(1, network.channels, preprocessing.snippet_frames, height, width)
-    direct = runtime.engine != "openvino" or runtime.precision != "float32"
-    if direct or preprocessing.snippet_frames != FRAMES:
-        run = spec.build_runner(network, example, weights, runtime, variant=variant)
-    else:
-        fast, variant = FastI3D(network), variant + CACHE_SUFFIX
-        run = spec.build_runner(fast, example, weights, runtime, batch_of_one=True, variant=variant)
-    return lambda x: run(x).reshape(-1, I3D_FEATURE_DIM)
 
 
 class FastI3D(nn.Module):

@@ -17,6 +17,7 @@ OpenVINO reads the ONNX file, so no other software is needed, and no code of the
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import mmap
@@ -36,7 +37,7 @@ from oddframe.backbones.base import FULL_FRAME, BackboneSpec, VisualEncoder, thr
 from oddframe.backbones.engines import OnnxRunner, Runtime, load_onnx
 from oddframe.errors import InputError, UsageError
 from oddframe.video.frame import ResamplingFilter
-from oddframe.video.snippets.transforms import (
+from oddframe.video.snippets.preprocessing import (
     MAX_FEATURE_DIM,
     MAX_SNIPPET_FRAMES,
     CropNames,
@@ -151,7 +152,7 @@ class OnnxSpec(BackboneSpec):
         """
         weights = weights or self.find_weights()
         folder, digest = weights.parent, hashlib.sha256()
-        same_name = folder.glob(f"{_escape_glob(weights.name)}*")
+        same_name = folder.glob(f"{glob.escape(weights.name)}*")
         files = {weights, *onnx_data_files(weights), *filter(Path.is_file, same_name)}
         for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
             digest.update(f"{name} {file_sha256(file)}\n".encode())
@@ -190,10 +191,6 @@ def _read_settings(path: Path) -> OnnxSettings:
     except ValidationError as error:
         message = format_validation_error(error, OnnxSettings, (), str(path), node)
         raise UsageError(message) from None
-
-
-def _escape_glob(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _to_inputs(snippets: NDArray[np.uint8], settings: InputSection) -> NDArray[np.float32]:

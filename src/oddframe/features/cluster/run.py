@@ -16,8 +16,7 @@ from oddframe.features.cluster.ray_cluster import Cluster, ClusterResources, con
 from oddframe.features.cluster.remote import RemotePath, find_remote_videos, to_remote_path
 from oddframe.features.cluster.worker import ClusterJob, ItemStatus, WorkItem, failed_result
 from oddframe.features.extraction.file_layout import previous_outputs
-from oddframe.features.extraction.manifest_recorder import AppendEntries, ManifestRecorder
-from oddframe.features.extraction.progress import ProgressTracker
+from oddframe.features.extraction.results import AppendEntries, ManifestRecorder, ProgressTracker
 from oddframe.features.extraction.worker import ExtractionRequest, ExtractionResult
 from oddframe.features.store.manifest import (
     MANIFEST_NAME,

@@ -25,8 +25,8 @@ from oddframe.timeline import FloatArray, Timebase
 from oddframe.video.audio import AudioExtent, Samples, audio_windows
 from oddframe.video.frame import FrameSource
 from oddframe.video.mask import Mask, mask_digest
+from oddframe.video.snippets.preprocessing import Preprocessing
 from oddframe.video.snippets.reader import MultiSnippetReader
-from oddframe.video.snippets.transforms import Preprocessing
 
 # Called with (snippets done, snippets expected or None).
 SnippetProgress = Callable[[int, int | None], None]

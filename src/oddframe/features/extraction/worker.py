@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from oddframe._utils.child_process import limit_memory, out_of_memory
 from oddframe._utils.files import describe_read_error, exists, is_dir
@@ -37,18 +37,18 @@ from oddframe.features.extraction.file_layout import (
     write_feature_files,
 )
 from oddframe.features.extraction.partial import CHUNK_SNIPPETS, PartialFeatures
-from oddframe.features.formats.feature_file import FeatureFileHeader, read_feature_header
+from oddframe.features.formats.feature_file import (
+    FeatureFileHeader,
+    open_features,
+    read_feature_header,
+)
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store.imports import StoredFeatures
 from oddframe.features.store.manifest import ManifestEntry
 from oddframe.features.store.store import FeatureStore, content_hash, path_in_store
 from oddframe.video.decoding.container import check_readable
 from oddframe.video.decoding.isolated import open_in_process
 from oddframe.video.frame import HeartbeatSource
 from oddframe.video.mask import Mask
-
-_InputT = TypeVar("_InputT")
-_OutputT = TypeVar("_OutputT")
 
 # The folder of a store in which unfinished extractions are saved.
 PARTIAL_FOLDER = "unfinished"
@@ -178,7 +178,7 @@ class ExtractionWorker:
             stat = path.stat()
             key = (path, stat.st_size, stat.st_mtime_ns)
             if key not in self._checked:
-                if StoredFeatures(path).open_checked().spec != spec:
+                if open_features(path, verify=True).spec != spec:
                     return False
                 self._checked.add(key)  # A busy video is looked up again and again.
         except (InputError, OSError):  # Damaged or gone.
@@ -188,12 +188,7 @@ class ExtractionWorker:
     def _extract_missing(
         self, path: Path, sha256: str, missing: Sequence[int], heartbeat: Heartbeat
     ) -> dict[int, Extraction]:
-        """Extractions by the index of their spec; none of those that another process has finished.
-
-        Raises:
-            InputError: the video cannot be read, or changed while it was read.
-            OddframeError: the features cannot be written.
-        """
+        """Extractions by the index of their spec, without those that another process finished."""
         with ExitStack() as stack:
             with send_heartbeats(heartbeat):
                 backbones = self._load_backbones()
@@ -226,9 +221,11 @@ class ExtractionWorker:
                     for extraction in extractions:
                         self._store.put(sha256, extraction.features)
             except InputError:
-                _discard(partials.values())  # A resumed run would fail again.
+                for each in partials.values():
+                    each.discard()  # A resumed run would fail again.
                 raise
-            _discard(partials.values())
+            for each in partials.values():
+                each.discard()
             return dict(zip(missing, extractions, strict=True))
 
     def _partial(
@@ -285,7 +282,7 @@ class ExtractionWorker:
         """Write missing files named after the video; yields their lines for the manifest."""
         alone = can_omit_backbone(self._specs, self._request.format)
         for entry, spec, names in zip(entries, self._specs, self._output_names(video), strict=True):
-            features = StoredFeatures(self._store.path(entry.sha256, spec)).open()
+            features = open_features(self._store.path(entry.sha256, spec))
             written = video.previous.matches(names[0], entry.sha256, entry.spec)
             if written and not self._request.fresh and all_readable(out, names):
                 continue
@@ -320,11 +317,6 @@ class ExtractionWorker:
 
 class _BusyError(Exception):
     """Another process is extracting the same video."""
-
-
-def _discard(partials: Iterable[PartialFeatures]) -> None:
-    for each in partials:
-        each.discard()
 
 
 def hash_video(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
@@ -366,19 +358,15 @@ def describe_entry(
 def with_heartbeat(backbone: Backbone, heartbeat: Callable[[], None]) -> Backbone:
     """The backbone with networks that send a heartbeat before each call: some calls take long."""
 
-    def wrap(encode: Callable[[_InputT], _OutputT]) -> Callable[[_InputT], _OutputT]:
-        def encode_with_heartbeat(batch: _InputT) -> _OutputT:
+    def wrap(encoder: Any) -> Any:
+        def encode(batch: Any) -> Any:
             heartbeat()
-            return encode(batch)
+            return encoder.encode(batch)
 
-        return encode_with_heartbeat
+        return replace(encoder, encode=encode)
 
     return replace(
         backbone,
-        visual_encoders=tuple(
-            replace(encoder, encode=wrap(encoder.encode)) for encoder in backbone.visual_encoders
-        ),
-        audio_encoders=tuple(
-            replace(encoder, encode=wrap(encoder.encode)) for encoder in backbone.audio_encoders
-        ),
+        visual_encoders=tuple(map(wrap, backbone.visual_encoders)),
+        audio_encoders=tuple(map(wrap, backbone.audio_encoders)),
     )

@@ -13,15 +13,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
 
 from oddframe._utils.files import (
     atomic_write,
@@ -40,10 +39,10 @@ from oddframe._utils.parsing import (
 )
 from oddframe.errors import InputError
 from oddframe.features.formats.npy import is_finite, read_array_features
-from oddframe.features.lazy_array import AnyFeatures, CropArray
+from oddframe.features.lazy_array import AnyFeatures, CropArray, CropFeatures
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import FloatArray, Timebase
-from oddframe.video.snippets.transforms import SamplingRate, SnippetFrames, Stride
+from oddframe.video.snippets.preprocessing import SamplingRate, SnippetFrames, Stride
 
 FILE_SCHEMA = 1
 FILE_KIND = "oddframe features"
@@ -80,26 +79,65 @@ def read_any_features(path: Path, frames: int | None = None, fps: float | None =
 
 
 def read_features(path: Path) -> Features:
-    """Read a feature file and verify its checksum.
+    """Read a feature file into memory and verify its checksum.
 
     Raises:
         InputError: the file is missing, damaged, no feature file, or of a newer schema.
     """
+    features = open_features(path, verify=True)
+    if not all(is_finite(crop) for crop in features.array):
+        raise _damaged(path, "it holds values that are not finite")
+    return replace(features, array=np.asarray(features.array))
+
+
+def open_features(path: Path, *, verify: bool = False) -> Features:
+    """Open a feature file, whose crops are read from disk on access.
+
+    Args:
+        path: The file.
+        verify: Read the whole file first, and compare it with its checksum.
+
+    Raises:
+        InputError: the file is missing, cut off, no feature file, or of a newer schema; or its
+            contents do not match its checksum.
+    """
     header = read_feature_header(path)
+    array = CropArray(header.shape, header.dtype, partial(_map_crop, path, header), [path])
     try:
-        with safe_open(path, framework="np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: truncated or no feature file ({error})") from None
-    try:
-        if checksum(tensors) != header.checksum:
-            raise InputError("its contents do not match its checksum")
-        features = Features(tensors["features"], header.spec, header.timebase, header.boxes)
-        if not all(is_finite(crop) for crop in tensors["features"]):
-            raise InputError("it holds values that are not finite")
-    except (InputError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a damaged feature file ({error}); extract it again") from None
+        features = Features(array, header.spec, header.timebase, header.boxes)
+    except InputError as error:
+        raise _damaged(path, error) from None
+    if verify and checksum(tensors_of(features)) != header.checksum:
+        raise _damaged(path, "its contents do not match its checksum")
     return features
+
+
+def _map_crop(path: Path, header: FeatureFileHeader, crop: int) -> CropFeatures:
+    try:
+        crops = np.memmap(path, header.dtype, "r", header.offset, header.shape)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be mapped into memory ({error})") from None
+    rows: CropFeatures = np.asarray(crops)[crop]
+    return rows
+
+
+def _damaged(path: Path, reason: object) -> InputError:
+    return InputError(f"{path}: a damaged feature file ({reason}); extract it again")
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """The features in a feature file, as a ``FeatureSource``."""
+
+    path: Path
+
+    def open(self) -> Features:
+        """Open the features; their crops are read on access."""
+        return open_features(self.path)
+
+    def digest(self) -> str:
+        """Read the checksum of the features from the file's header."""
+        return read_feature_header(self.path).checksum
 
 
 def write_features(path: Path, features: Features) -> None:
@@ -219,11 +257,6 @@ def _read_floats(file: BinaryIO, entry: TensorEntry | None, what: str) -> FloatA
 
 
 def _parse_metadata(name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Parse the JSON header.
-
-    Raises:
-        InputError: the file is no feature file, or of a newer schema.
-    """
     try:
         header = parse_json(metadata[METADATA_KEY])
         kind, schema = header["kind"], header["schema"]
@@ -276,12 +309,7 @@ def timebase_to_dict(timebase: Timebase) -> dict[str, Any]:
 
 
 def _timebase_from_dict(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) -> Timebase:
-    """Undo ``timebase_to_dict``.
-
-    Raises:
-        InputError: the timebase is impossible, or a field is unknown, missing, of the wrong type or
-            beyond its limits.
-    """
+    """Undo ``timebase_to_dict``."""
     try:
         _TimebaseFields.model_validate(fields)
     except ValidationError as error:

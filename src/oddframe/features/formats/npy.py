@@ -29,7 +29,7 @@ from oddframe.features.presets import SNIPPET_FRAMES
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import Timebase
 from oddframe.video.frame import DEFAULT_FPS
-from oddframe.video.snippets.crops import crop_names
+from oddframe.video.snippets.preprocessing import crop_names
 
 ARRAY_BACKBONE = "array"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from oddframe._utils.files import is_dir, unique_stems
 from oddframe.errors import InputError
+from oddframe.features.formats.feature_file import open_features
 from oddframe.features.formats.npy import crops_first, map_npy, to_float
 from oddframe.features.lazy_array import AnyFeatures, CropArray, CropFeatures
-from oddframe.features.store.imports import StoredFeatures
 from oddframe.features.store.index import choose_spec, is_store, open_index
 from oddframe.features.store.manifest import read_video_names
 
@@ -100,19 +100,20 @@ def compare_features_in(a: Path, b: Path, spec: str | None = None) -> Iterator[C
     """
     pairs, compared = _specs_to_compare(a, b, spec), 0
     for first, second in pairs:
-        ours, theirs = _open_collection(a, first), _open_collection(b, second)
-        shared = _find_shared(ours, theirs)
-        if len(pairs) > 1 and not _is_comparable(ours, theirs, shared):
+        shared, videos = _match_videos(_open_collection(a, first), _open_collection(b, second))
+        if len(pairs) > 1 and not any(
+            ours().shape[2] == theirs().shape[2] for _, ours, theirs in videos[:1]
+        ):
             continue
         compared += 1
-        if not shared.common:
+        if not videos:
             raise InputError(
                 f"{a} and {b} have no video in common: {len(shared.only_a)} and "
                 f"{len(shared.only_b)} others, such as {(shared.only_a or ('none',))[0]} and "
                 f"{(shared.only_b or ('none',))[0]}"
             )
         name = first or second if len(pairs) > 1 else None
-        yield Comparison(name, shared, _compare_shared(ours, theirs, shared))
+        yield Comparison(name, shared, _compare_all(videos))
     if not compared:
         raise InputError(f"{a} and {b} have no video in common with features of one length")
 
@@ -151,55 +152,36 @@ def _specs_to_compare(a: Path, b: Path, start: str | None) -> list[tuple[str | N
     return [(chosen[0], chosen[1])]
 
 
-def _find_shared(a: _Collection, b: _Collection) -> SharedVideos:
-    """Match the videos of two collections: by content if they share a hash, else by name."""
+def _match_videos(
+    a: _Collection, b: _Collection
+) -> tuple[SharedVideos, list[tuple[str, _Reader, _Reader]]]:
+    """Match the videos of two collections: by content if they share a hash, else by name.
+
+    Returns:
+        Which videos both have, and the name and the readers of each of these.
+    """
     by_content = bool(a.by_content.keys() & b.by_content.keys())
     ours, theirs = (a.by_content, b.by_content) if by_content else (a.by_name, b.by_name)
-    return SharedVideos(
-        tuple(sorted(ours.keys() & theirs.keys())),
-        tuple(sorted(ours.keys() - theirs.keys())),
-        tuple(sorted(theirs.keys() - ours.keys())),
-        by_content,
-    )
+    common = sorted(ours.keys() & theirs.keys())
+    only_a, only_b = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
+    names = {id(reader): name for name, reader in a.by_name.items()}
+    videos = [(names.get(id(ours[key]), key), ours[key], theirs[key]) for key in common]
+    shared = SharedVideos(tuple(common), tuple(only_a), tuple(only_b), by_content)
+    return shared, videos
 
 
-def _is_comparable(a: _Collection, b: _Collection, shared: SharedVideos) -> bool:
-    """Whether both have a common video, and the features of the first one have the same length.
-
-    Raises:
-        InputError: the features cannot be read.
-    """
-    ours, theirs = _matched_readers(a, b, shared)
-    return any(ours[key]().shape[2] == theirs[key]().shape[2] for key in shared.common[:1])
-
-
-def _compare_shared(
-    a: _Collection, b: _Collection, shared: SharedVideos
+def _compare_all(
+    videos: Sequence[tuple[str, _Reader, _Reader]],
 ) -> Iterator[Difference | InputError]:
-    """Compare the features of each common video; yields the error if that is not possible."""
-    ours, theirs = _matched_readers(a, b, shared)
-    names = {}
-    if shared.by_content:
-        names = {id(reader): name for name, reader in a.by_name.items()}
-    for key in shared.common:
+    for name, ours, theirs in videos:
         try:
-            yield _compare_features(names.get(id(ours[key]), key), ours[key](), theirs[key]())
+            yield _compare_features(name, ours(), theirs())
         except InputError as error:
             yield error
 
 
-def _matched_readers(
-    a: _Collection, b: _Collection, shared: SharedVideos
-) -> tuple[Mapping[str, _Reader], Mapping[str, _Reader]]:
-    return (a.by_content, b.by_content) if shared.by_content else (a.by_name, b.by_name)
-
-
 def _compare_features(name: str, a: AnyFeatures, b: AnyFeatures) -> Difference:
-    """Compare two features (C, T, D) of a video; surplus crops and rows of either are ignored.
-
-    Raises:
-        InputError: they are of different length D.
-    """
+    """Compare two features (C, T, D) of a video; surplus crops and rows of either are ignored."""
     if a.shape[2] != b.shape[2]:
         raise InputError(f"{name}: features of length {a.shape[2]} and of {b.shape[2]}")
     crops, rows = min(a.shape[0], b.shape[0]), min(a.shape[1], b.shape[1])
@@ -231,33 +213,13 @@ def _cosines(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
 
 @dataclass(frozen=True)
 class _Collection:
-    """Features of many videos.
+    """The readers of many videos: by name, and by the sha256 of the video if that is known."""
 
-    Attributes:
-        root: The store or folder.
-        by_name: Readers by the name of the video.
-        by_content: Readers by the sha256 of the video, if that is known.
-    """
-
-    root: Path
     by_name: Mapping[str, _Reader]
     by_content: Mapping[str, _Reader] = field(default_factory=dict)
 
 
 def _open_collection(root: Path, spec: str | None) -> _Collection:
-    """Open a store, or a folder of feature files.
-
-    In a folder, ``NAME__0.npy``, ``NAME__1.npy`` ... are the crops of a video, and ``NAME.npy`` or
-    ``NAME.safetensors`` is a file with all crops.
-
-    Args:
-        root: The store or folder.
-        spec: Start of the hash of a spec, for a store with several specs.
-
-    Raises:
-        InputError: there are no features at ``root``.
-        UsageError: the store has several specs and none was chosen.
-    """
     return _open_store(root, spec) if is_store(root) else _open_folder(root)
 
 
@@ -270,10 +232,15 @@ def _open_store(root: Path, spec: str | None) -> _Collection:
     paths = {sha: path for sha, path in read_video_names(root).items() if sha in by_content}
     names = dict(zip(paths, unique_stems(list(paths.values())), strict=True))
     by_name = {names.get(sha, sha): reader for sha, reader in by_content.items()}
-    return _Collection(root, by_name, by_content)
+    return _Collection(by_name, by_content)
 
 
 def _open_folder(root: Path) -> _Collection:
+    """Open a folder of feature files.
+
+    ``NAME__0.npy``, ``NAME__1.npy`` ... are the crops of a video; ``NAME.npy`` or
+    ``NAME.safetensors`` is a file with all crops.
+    """
     if not is_dir(root):
         raise InputError(f"{root}: no such folder of features")
     crops: defaultdict[str, dict[int, Path]] = defaultdict(dict)
@@ -289,11 +256,11 @@ def _open_folder(root: Path) -> _Collection:
         readers[name] = partial(_open_crops, tuple(files[number] for number in sorted(files)))
     if not readers:
         raise InputError(f"{root}: neither a store nor a folder of feature files (.npy)")
-    return _Collection(root, readers)
+    return _Collection(readers)
 
 
 def _open_file(path: Path) -> AnyFeatures:
-    return StoredFeatures(path).open_checked().array
+    return open_features(path, verify=True).array
 
 
 def _open_npy(path: Path) -> AnyFeatures:

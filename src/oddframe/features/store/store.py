@@ -2,29 +2,38 @@
 
 The path of a feature file is ``<root>/<hh>/<content>-<spec>.safetensors``: the sha256 of the video
 and the hash of the spec. So the features of a video that was moved or renamed are found again, and
-those of a video that changed are not.
+those of a video that changed are not. Imported features are found by data set and name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from oddframe._utils.files import (
     describe_read_error,
-    exists,
     file_sha256,
     is_dir,
     is_file,
+    read_bytes,
     remove_stale_parts,
+    write_text,
 )
-from oddframe.errors import InputError, OddframeError
-from oddframe.features.formats.feature_file import read_features, write_features
-from oddframe.features.spec import Features, FeatureSpec
-from oddframe.features.store.index import Index, IndexEntry
+from oddframe._utils.parsing import parse_json
+from oddframe._utils.progress import ProgressCallback, ignore_progress
+from oddframe.errors import InputError, OddframeError, UsageError
+from oddframe.features.formats.feature_file import StoredFeatures, read_features, write_features
+from oddframe.features.spec import IMPORTED, Features, FeatureSpec
+from oddframe.features.store.index import Index, IndexEntry, SpecSummary, choose_spec, open_index
+
+_MAX_BYTES = 2**20
 
 
 def content_hash(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
@@ -73,11 +82,8 @@ class FeatureStore:
         A damaged file is not removed here, because another process may have replaced it since it
         was read. ``put`` overwrites it.
         """
-        path = self.path(content_sha256, spec)
-        if not exists(path):
-            return None
         try:
-            features = read_features(path)
+            features = read_features(self.path(content_sha256, spec))
         except InputError:
             return None
         return features if features.spec == spec else None
@@ -105,3 +111,131 @@ class FeatureStore:
             if any(name.endswith(".part") for name in names):
                 with suppress(OSError):
                     remove_stale_parts(Path(folder))
+
+
+@dataclass(frozen=True)
+class StoreVerification:
+    """What a verification found.
+
+    Attributes:
+        read: Number of files that were read.
+        total: Number of files in the store, of the chosen spec.
+        damaged: A message for each damaged file.
+    """
+
+    read: int
+    total: int
+    damaged: tuple[str, ...]
+
+
+def verify_store(
+    store: Path,
+    spec: str | None = None,
+    sample: int | None = None,
+    progress: ProgressCallback = ignore_progress,
+) -> StoreVerification:
+    """Read the feature files of a store and list those that are damaged.
+
+    Args:
+        store: The store.
+        spec: Start of the hash of a spec, to read its files only; None: read all.
+        sample: Read so many files, drawn at random; None: read all.
+        progress: Called with (files read, files to read).
+
+    Raises:
+        InputError: there is no such store.
+        UsageError: no spec or several specs match ``spec``.
+    """
+    index = open_index(store)
+    index.verify()
+    specs = index.specs()
+    if spec is not None:
+        specs = [choose_spec(store, specs, spec)]
+    total = sum(each.videos for each in specs)
+    if sample is None or sample >= total:
+        files = [e.file for e in chain.from_iterable(index.all(each.hash) for each in specs)]
+        if spec is None:  # A file that the index does not know is damaged, too.
+            on_disk = {p.relative_to(store) for p in store.glob("[0-9a-f][0-9a-f]/*.safetensors")}
+            files += sorted(on_disk - set(files))
+    else:
+        files = _draw_files(index, specs, sample)
+    damaged = []
+    for done, file in enumerate(files, start=1):
+        try:
+            read_features(store / file)
+        except InputError as error:
+            damaged.append(str(error))
+        progress(done, len(files), f"reading {len(files)} files")
+    return StoreVerification(len(files), max(total, len(files)), tuple(damaged))
+
+
+def _draw_files(index: Index, specs: Sequence[SpecSummary], count: int) -> list[Path]:
+    """``count`` different files, fewer than there are, each with the same probability."""
+    rng, drawn = random.Random(), set[Path]()
+    while missing := count - len(drawn):
+        chosen = rng.choices(specs, [each.videos for each in specs], k=missing)
+        for each in specs:
+            if number := chosen.count(each):
+                drawn |= {entry.file for entry in index.draw(each.hash, number, rng)}
+    return sorted(drawn)
+
+
+# Imported features are found by data set and name, because there is no video to hash. Those of a
+# video lie where the store would keep those of a file whose sha256 is that of the text
+# ``oddframe import <data set>/<name>``. For each kind of feature that was imported, the file
+# ``<root>/imported/<data set>/<kind>.json`` holds the spec. So an interrupted import can go on, and
+# features are found by the published name of a video on any machine that has the store.
+
+
+def import_key(data: str, name: str) -> str:
+    """Compute the key of imported features, which stands for the sha256 of a video.
+
+    Args:
+        data: Name of the data set.
+        name: Published name of the video.
+    """
+    return hashlib.sha256(f"oddframe import {data}/{name}".encode()).hexdigest()
+
+
+def imported_specs(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
+    """Read which kinds of features were imported: specs by name, ``i3d``, ``i3d+vggish``.
+
+    Args:
+        store: The store.
+        data: Name of the data set.
+    """
+    found = {}
+    for path in sorted(_folder(store, data).glob("*.json"), key=lambda path: path.stem):
+        try:
+            found[path.stem] = FeatureSpec.from_dict(parse_json(read_bytes(path, _MAX_BYTES)))
+        except (OSError, ValueError, TypeError, AttributeError, InputError):
+            continue  # Written by another version; the next import overwrites it.
+    return found
+
+
+def record_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
+    """Record that features of ``spec`` are imported of the data set ``data``.
+
+    Raises:
+        UsageError: other features were imported under the same name.
+        OddframeError: the record cannot be written.
+    """
+    kind = spec.backbone.removeprefix(IMPORTED)
+    known = imported_specs(store, data).get(kind)
+    if known == spec:
+        return
+    if known is not None:
+        raise UsageError(
+            f"{store.root} holds other features of {data} as {kind}: "
+            f"{'; '.join(known.differences(spec, sampling=True))}; use another --store"
+        )
+    write_text(_folder(store, data) / f"{kind}.json", json.dumps(spec.to_dict(), indent=1) + "\n")
+
+
+def imported_file(store: FeatureStore, data: str, name: str, spec: FeatureSpec) -> StoredFeatures:
+    """Locate the imported features of a video, whether they exist or not."""
+    return StoredFeatures(store.path(import_key(data, name), spec))
+
+
+def _folder(store: FeatureStore, data: str) -> Path:
+    return store.root / "imported" / data

@@ -33,7 +33,7 @@ from oddframe.outputs.pages.evaluation_text import (
 )
 from oddframe.outputs.pages.templates import facts, render_card_page
 from oddframe.outputs.text import TextTable, format_clock
-from oddframe.video.source import open_source
+from oddframe.video.decoding.isolated import open_source
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oddframe.errors import UsageError
-from oddframe.features.join import count_audio_dims
+from oddframe.features.spec import count_audio_dims
 from oddframe.methods.registry import get_method, method_names
 from oddframe.training.audio_config import uses_audio, with_audio_dim
 from oddframe.training.config import (

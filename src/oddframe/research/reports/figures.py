@@ -52,8 +52,8 @@ from oddframe.research.reproduce.figures import ScoreCurves
 from oddframe.research.reproduce.memory_analysis import MEMORIES, MemoryAnalysis
 from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import Event, FloatArray, ScoreTrack
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.discover import VIDEO_SUFFIXES
-from oddframe.video.source import open_source
 
 # The paper's blue and orange first; green and red are those of the key frames.
 CURVE_COLOURS = (BLUE, "#e8850c", "#7d4fc4", "#12908e", "#8a6d3b", "#c2408c")

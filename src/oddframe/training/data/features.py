@@ -36,16 +36,15 @@ from oddframe.features.extraction.extract_video import (
     make_spec,
     spec_templates,
 )
-from oddframe.features.join import join_features
 from oddframe.features.lazy_array import CropViews
-from oddframe.features.spec import Features, FeatureSpec
+from oddframe.features.spec import Features, FeatureSpec, join_features
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import FeatureSection
 from oddframe.training.data.parallel import CancelCheck, parallel_map
 from oddframe.training.data.samplers import TrainingVideo, with_cut_bags
+from oddframe.video.decoding.isolated import open_source
 from oddframe.video.mask import Masks, mask_digest
-from oddframe.video.snippets.crops import region_grid
-from oddframe.video.source import open_source
+from oddframe.video.snippets.preprocessing import region_grid
 
 _MAX_NOTES = 5
 

@@ -224,15 +224,11 @@ def _start_s(stream: VideoStream | AudioStream) -> float | None:
 
 def main_video_stream(container: InputContainer) -> VideoStream | None:
     """The stream that FFmpeg selects, unless it is a cover picture; None: no video stream."""
-    videos, best = video_streams(container), container.streams.best("video")
+    attached = av.stream.Disposition.attached_pic
+    videos = [s for s in container.streams.video if not s.disposition & attached]
+    best = container.streams.best("video")
     same = (s for s in videos if best is not None and s.index == best.index)
     return next(same, videos[0] if videos else None)
-
-
-def video_streams(container: InputContainer) -> list[VideoStream]:
-    """All video streams that are not cover pictures."""
-    attached = av.stream.Disposition.attached_pic
-    return [s for s in container.streams.video if not s.disposition & attached]
 
 
 def check_readable(path: Path) -> None:

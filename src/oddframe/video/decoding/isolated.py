@@ -1,4 +1,4 @@
-"""Opens and decodes videos in child processes with limits on memory and time without a frame.
+"""Opens any video; decodes files in child processes with limits on memory and time without a frame.
 
 Decoders are large C libraries that read untrusted files: a file may crash them, make them hang, or
 make them allocate any amount of memory. In a child process, only that file fails.
@@ -16,10 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from oddframe._utils.child_process import ChildFailedError, ChildProcessPool, is_supported
 from oddframe._utils.files import describe_read_error, is_dir
 from oddframe.errors import InputError, UsageError
-from oddframe.video.decoding.folder import FrameFolder
+from oddframe.video.decoding.pictures import ArraySource, FrameFolder
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.frame import Frame, FrameSource, FrameTransform, HeartbeatSource, Image
 
@@ -120,6 +123,32 @@ def open_in_process(path: Path, fps: float | None = None) -> FrameSource:
     if fps is not None:
         raise UsageError(f"{path}: a video file has its own times, so fps cannot be set for it")
     return VideoFile(path)
+
+
+def open_source(
+    source: str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]],
+    *,
+    fps: float | None = None,
+) -> FrameSource:
+    """Open a video file, a folder of pictures, an array (N, H, W, 3) or an iterable of (H, W, 3).
+
+    Files and folders are decoded in a child process.
+
+    Args:
+        source: Path, array or iterable; arrays are RGB, uint8.
+        fps: Frame rate of pictures, arrays and iterables, which have no time stamps (default 25).
+
+    Raises:
+        InputError: the file does not exist or contains no video.
+        UsageError: the array has another shape or type, ``fps`` is not positive, or it is given
+            for a video file.
+    """
+    if fps is not None and not (np.isfinite(fps) and fps > 0):
+        raise UsageError(f"a frame rate must be a positive number, not {fps}")
+    if not isinstance(source, str | Path):
+        return ArraySource(source, fps)
+    opened = IsolatedVideo if is_supported() else open_in_process
+    return opened(Path(source), fps)
 
 
 class IsolatedVideo(FrameSource):

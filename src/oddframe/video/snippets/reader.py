@@ -12,6 +12,7 @@ import threading
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -23,7 +24,9 @@ from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, 
 from oddframe.video.decoding.clock import GAP_S
 from oddframe.video.frame import Frame, FrameSource, FrameTransform, Image
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.crops import (
+from oddframe.video.snippets.motion import cut_box, find_motion
+from oddframe.video.snippets.preprocessing import (
+    Preprocessing,
     check_crops,
     crops_to_cut,
     cut_crop,
@@ -31,8 +34,6 @@ from oddframe.video.snippets.crops import (
     is_motion,
     motion_transform,
 )
-from oddframe.video.snippets.motion import cut_box, find_motion
-from oddframe.video.snippets.transforms import Preprocessing
 
 _ItemT = TypeVar("_ItemT")
 
@@ -67,12 +68,9 @@ class SnippetReader:
         return self._reading.damaged_packets
 
     def __iter__(self) -> Iterator[Image]:
-        reading = iter(self._reading)
-        try:
+        with closing(iter(self._reading)) as reading:
             for _, snippet in reading:
                 yield snippet
-        finally:
-            reading.close()
 
 
 class MultiSnippetReader:

@@ -1,19 +1,20 @@
-"""Folders of pictures, one for each frame, and reading picture files."""
+"""Videos without time stamps: folders of pictures and arrays of frames; reading picture files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePath
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from oddframe._utils.files import is_file, open_regular_file
-from oddframe.errors import InputError
+from oddframe.errors import InputError, UsageError
 from oddframe.video.decoding.scale import Scaler
 from oddframe.video.frame import DEFAULT_FPS, Frame, FrameSource, FrameTransform, Image
 
@@ -74,6 +75,51 @@ class FrameFolder(FrameSource):
             raise InputError(
                 f"{self.name}: no picture could be read ({self.damaged_packets} damaged ones)"
             )
+
+
+class ArraySource(FrameSource):
+    """A ``FrameSource`` of an array (N, H, W, 3) or an iterable of arrays (H, W, 3), RGB uint8.
+
+    Args:
+        frames: The frames. An iterator can be read only once.
+        fps: Frame rate; None: 25.
+
+    Raises:
+        UsageError: the array has another shape or type.
+        InputError: the array is empty.
+    """
+
+    def __init__(
+        self, frames: NDArray[np.uint8] | Iterable[NDArray[np.uint8]], fps: float | None = None
+    ) -> None:
+        self.name = "the array" if isinstance(frames, np.ndarray) else "the frames"
+        self.fps = fps or DEFAULT_FPS
+        if isinstance(frames, np.ndarray | list | tuple):
+            self.expected_frames = len(frames)
+        self._frames = frames
+        if isinstance(frames, np.ndarray):
+            if frames.ndim != 4:
+                raise UsageError(f"a video array is (frames, height, width, 3), not {frames.shape}")
+            if len(frames) == 0:
+                raise InputError("the array holds no frames")
+            _check_image(frames[0])
+
+    def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
+        """Yield the frames; see ``FrameSource.read``."""
+        scalers = [Scaler(transform) for transform in transforms]
+        number = -1
+        for number, image in enumerate(self._frames):
+            _check_image(image)
+            time_s = number / self.fps
+            yield tuple(Frame(partial(scaler.scale_rgb, image), time_s) for scaler in scalers)
+        if number < 0:
+            raise InputError(f"{self.name}: no frame in it (an iterator can be read only once)")
+
+
+def _check_image(image: Image) -> None:
+    shape, kind = getattr(image, "shape", None), getattr(image, "dtype", None)
+    if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
+        raise UsageError(f"a frame is (height, width, 3) RGB uint8, not {shape} {kind}")
 
 
 def read_picture(file: Path) -> Image:

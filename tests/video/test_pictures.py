@@ -7,9 +7,9 @@ import pytest
 from PIL import Image as PillowImage
 
 from oddframe.errors import InputError
-from oddframe.video.decoding.folder import read_picture
+from oddframe.video.decoding.isolated import open_source
+from oddframe.video.decoding.pictures import read_picture
 from oddframe.video.mask import read_mask
-from oddframe.video.source import open_source
 
 
 def save(path: Path, value: int, mode: str = "RGB") -> None:

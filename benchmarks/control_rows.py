@@ -21,20 +21,22 @@ from oddframe.methods.scorer import Standardise
 from oddframe.outputs.text import TextTable
 from oddframe.research.benchmark import FALSE_ALARMS_PER_HOUR, Benchmark
 from oddframe.research.clips import BenchmarkClip
-from oddframe.research.figure_columns import (
+from oddframe.research.fold_figures import (
     CLIP_COLUMNS,
     FigureColumn,
+    FoldFigures,
+    clip_labels,
     column_values,
+    compute_fold_figures,
     interval_text,
     mean_std,
     paired_difference,
 )
-from oddframe.research.fold_figures import FoldFigures, clip_labels, compute_fold_figures
 from oddframe.research.fold_training import (
     Bag,
     FoldResult,
     Scorer,
-    fit_bags,
+    as_training_videos,
     make_test_videos,
     network_scorer,
     score_part,
@@ -44,6 +46,7 @@ from oddframe.research.protocol import BenchmarkProtocol, Folds, TrainTestPart
 from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import FloatArray
 from oddframe.training.config import BagSection, TrainConfig
+from oddframe.training.loop import fit
 from oddframe.training.one_class import with_one_class_method
 from oddframe.training.search import make_grid
 from oddframe.video.decoding.probe import probe
@@ -288,7 +291,7 @@ def method_trainer(config: TrainConfig, spacing: float = 1.0) -> BagTrainer:
     """A trainer of ``config``'s method with its recipe; see ``network_scorer`` for ``spacing``."""
 
     def train(bags: Sequence[Bag], seed: int) -> Scorer:
-        network = fit_bags(bags, config, seed).network
+        network = fit(as_training_videos(bags, config), config.with_recipe(seed=seed)).network
         return network_scorer(network, tiled=bags[0].tiles > 1, spacing=spacing)
 
     return train

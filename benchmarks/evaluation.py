@@ -88,12 +88,12 @@ def measure(lists: Path, features: Path, up_to: int | None, threads: int, *, den
     """Print time and memory of one of the two, as JSON."""
     torch.set_num_threads(threads)
     dataset = open_test_videos(lists, features, up_to)
-    began, cpu = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), time.process_time()
     figures = evaluate_plain(dataset) if dense else evaluate_ours(dataset)
     answer = {
         "videos": len(dataset.videos),
         "frames": sum(video.frames for video in dataset.videos),
-        "seconds": time.perf_counter() - began,
+        "seconds": time.perf_counter() - start,
         "cpu_s": time.process_time() - cpu,
         "peak_mb": peak_mb(),
         "figures": figures,

@@ -98,9 +98,9 @@ def main() -> None:
 
 def report(what: str, crops: int, frames: int, call: Callable[[], object]) -> None:
     """Time a call and print its row."""
-    began = time.process_time()
+    start = time.process_time()
     call()
-    print(f"| {what} | {crops} | {frames / (time.process_time() - began):.1f} |", flush=True)
+    print(f"| {what} | {crops} | {frames / (time.process_time() - start):.1f} |", flush=True)
 
 
 def write_random_weights(folder: Path) -> None:

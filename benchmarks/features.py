@@ -64,10 +64,10 @@ def draw_ms(videos: list[TrainingVideo]) -> float:
     bags = make_bag_sampler(videos, CONFIG.bags, CONFIG.full_recipe(), seed=0)
     for _ in range(DRAWN):
         bags.draw()
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(DRAWN):
         bags.draw()
-    return 1000 * (time.perf_counter() - began) / DRAWN
+    return 1000 * (time.perf_counter() - start) / DRAWN
 
 
 def main() -> None:
@@ -82,9 +82,9 @@ def main() -> None:
         out, store = Path(folder), FeatureStore(Path(folder) / "store")
         lists = generate(listed, out / "some", GeneratorOptions(videos=args.videos))
         some = open_dataset(f"ucf_crime:{lists}")
-        began = time.perf_counter()
+        start = time.perf_counter()
         imported = import_features(some, out / "some" / "features", store)
-        import_s = time.perf_counter() - began
+        import_s = time.perf_counter() - start
         in_place = attach_features(some, store, out / "some" / "features").select_part("train")
         kept = attach_features(some, store).select_part("train")
         print("| | |\n| --- | ---: |")
@@ -98,16 +98,16 @@ def main() -> None:
         size = sum(path.stat().st_size for path in store.root.rglob("*.safetensors")) / 1e6
         print(f"| import, {imported.new} videos, {size:.0f} MB | {import_s:.1f} s |")
         generate(listed, out / "all", GeneratorOptions(scale=0.001, half=True))
-        began = time.perf_counter()
+        start = time.perf_counter()
         every = open_dataset(f"ucf_crime:{out / 'all' / 'lists'}")
         found = check_features(every, out / "all" / "features", contents=False)
-        print(f"| headers of {found.files} files | {time.perf_counter() - began:.1f} s |")
+        print(f"| headers of {found.files} files | {time.perf_counter() - start:.1f} s |")
         if args.step:
             run = TrainingRun(videos_of(kept, store, cut=True), CONFIG, torch.device("cpu"), None)
             run.step(1)
-            began = time.perf_counter()
+            start = time.perf_counter()
             run.step(2)
-            print(f"| a step of UR-DMU | {1000 * (time.perf_counter() - began):.0f} ms |")
+            print(f"| a step of UR-DMU | {1000 * (time.perf_counter() - start):.0f} ms |")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"| most memory | {peak:.1f} GB |")
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from network import name_of
+from network import processor_name
 from numpy.typing import NDArray
 from score import FPS, make_video
 
@@ -42,11 +42,11 @@ def frames_a_second(call: Callable[[], object], snippets: int, device: str) -> f
     durations = []
     for number in range(4):
         wait(device)
-        began = time.perf_counter()
+        start = time.perf_counter()
         call()
         wait(device)
         if number:
-            durations.append(time.perf_counter() - began)
+            durations.append(time.perf_counter() - start)
     return FRAMES * snippets / statistics.median(durations)
 
 
@@ -141,9 +141,9 @@ def scoring(args: argparse.Namespace) -> None:
         def row(what: str, call: Callable[[], object]) -> None:
             durations = []
             for _ in range(3):
-                began = time.perf_counter()
+                start = time.perf_counter()
                 call()
-                durations.append(time.perf_counter() - began)
+                durations.append(time.perf_counter() - start)
             median = statistics.median(durations)
             print(f"| {what} | {median:.2f} | {seconds / median:.1f} |", flush=True)
 
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=200)
     args = parser.parse_args()
     threads = torch.get_num_threads()
-    print(f"{name_of(args.device)}, torch {torch.__version__}, {threads} threads\n")
+    print(f"{processor_name(args.device)}, torch {torch.__version__}, {threads} threads\n")
     extraction(args)
     scoring(args)
 

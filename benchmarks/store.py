@@ -60,10 +60,10 @@ def draw(root: Path) -> list[IndexEntry]:
 
 def milliseconds(call: Callable[[], object], times: int = REPEATED) -> float:
     """Mean duration of some calls."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(times):
         call()
-    return 1000 * (time.perf_counter() - began) / times
+    return 1000 * (time.perf_counter() - start) / times
 
 
 def main() -> None:
@@ -91,10 +91,9 @@ def row(root: Path, entries: int) -> str:
         anew = f"{milliseconds(lambda: open_index(root), 1) / 1000:.1f}"
     else:
         Index(root).add(list_entries(root), SPEC)
-    began = milliseconds(lambda: open_index(root), 1) / 1000
-    listed = (
-        "-" if entries <= _MAX_ANEW else f"{began:.1f}"
-    )  # In a small store it was part of ``anew``.
+    first = milliseconds(lambda: open_index(root), 1) / 1000
+    # In a small store it was part of ``anew``.
+    listed = "-" if entries <= _MAX_ANEW else f"{first:.1f}"
     index = Index(root)
     opened = milliseconds(lambda: open_index(root))
     draw(root)

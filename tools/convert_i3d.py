@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from checked import BUILD, checked, keep
 from torch import Tensor
+from weight_files import BUILD, verify_sha256, write_weights
 
 from oddframe.backbones.visual.i3d_network import unit_names
 from oddframe.backbones.weights import fold_batch_norm
@@ -61,12 +61,12 @@ class ArrayUnpickler(pickle.Unpickler):
 
 def read_checkpoint(archive: Path) -> Mapping[str, Any]:
     """Read nested dicts of arrays, ``params`` and ``batch_stats``, and check both hashes."""
-    checked(archive.read_bytes(), ARCHIVE_SHA256, str(archive))
+    verify_sha256(archive.read_bytes(), ARCHIVE_SHA256, str(archive))
     with tarfile.open(archive) as tar:
         member = tar.extractfile(CHECKPOINT)
         if member is None:
             raise SystemExit(f"{archive}: {CHECKPOINT} is not in it")
-        raw = checked(member.read(), CHECKPOINT_SHA256, CHECKPOINT)
+        raw = verify_sha256(member.read(), CHECKPOINT_SHA256, CHECKPOINT)
     checkpoint: Mapping[str, Any] = ArrayUnpickler(io.BytesIO(raw)).load()
     return checkpoint
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--float32", action="store_true", help="keep full precision (100 MB-class)")
     options = parser.parse_args()
     tensors = convert(read_checkpoint(options.archive))
-    keep(tensors, options.out, METADATA, half=not options.float32)
+    write_weights(tensors, options.out, METADATA, half=not options.float32)
 
 
 if __name__ == "__main__":

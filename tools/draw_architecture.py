@@ -18,7 +18,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.outputs.curve import BLUE, GREEN, GREY, INK, RED
-from oddframe.research.reports.figures import save_figure
+from oddframe.research.reproduce.figures import save_figure
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDE, HIGH = 15.2, 9.0
@@ -260,7 +260,7 @@ def main() -> None:
     drawing, config = Drawing(), UrDmuConfig()
     whole(drawing, config)
     block(drawing, config)
-    save_figure(drawing.figure, IMAGES / "architecture.png", IMAGES / "architecture.svg")
+    save_figure(drawing.figure, IMAGES / "architecture.png")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from oddframe._utils.files import write_text
-from oddframe.research.figure_columns import column_values
-from oddframe.research.leaderboard.rates import read_rates
+from oddframe.research.fold_figures import column_values
+from oddframe.research.leaderboard.competitors import read_rates
 from oddframe.research.leaderboard.record import League, read_leagues
+from oddframe.research.leaderboard.report import write_league_table
 from oddframe.research.published_results import ShippedResult
-from oddframe.research.reports.league_text import write_league_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "benchmarks" / "league"

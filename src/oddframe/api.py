@@ -283,8 +283,8 @@ def evaluate(
         profile: ``best``, or ``fast`` where the model has it.
         threshold: Instead of the model's own and its cameras'.
         rule: Changes of the model's event rule.
-        out: Folder for ``study.html``, ``evaluation.md`` and ``evaluation.json``; None: nothing is
-            written.
+        out: Folder for ``evaluation.html``, ``evaluation.md`` and ``evaluation.json``; None:
+            nothing is written.
         features: As for ``train``, and likewise the arguments below.
 
     Raises:

@@ -113,7 +113,7 @@ def test_each_camera_may_have_its_own_threshold(
     assert "2 of 2 normal videos quiet, at the thresholds of their cameras" in answer.out
     found = json.loads((tmp_path / "results" / "evaluation.json").read_text(encoding="utf-8"))
     assert [video["threshold"] for video in found["videos"]] == list(own.values())
-    page = (tmp_path / "results" / "study.html").read_text(encoding="utf-8")
+    page = (tmp_path / "results" / "evaluation.html").read_text(encoding="utf-8")
     assert "Dashed: the thresholds of their cameras" in page
 
     words = ("calibrate", out, *(tmp_path / camera for camera in cameras), "--store", store)

@@ -34,10 +34,10 @@ def test_figures_page_and_tables(oddframe: Run, data: Path, store: Path, tmp_pat
     assert [Path(video["video"]).name for video in found["videos"]] == list(CLIPS)
     assert found["files"] == {
         name: hashlib.sha256((out / name).read_bytes()).hexdigest()
-        for name in ("evaluation.md", "study.html")
+        for name in ("evaluation.md", "evaluation.html")
     }
     assert "## By group" in (out / "evaluation.md").read_text(encoding="utf-8")
-    page = (out / "study.html").read_text(encoding="utf-8")
+    page = (out / "evaluation.html").read_text(encoding="utf-8")
     assert page.count('<img src="data:image/jpeg') == 4
 
     again = oddframe(*words[:-2], "--json", "--protocol", "official", "--threshold", 0.05)

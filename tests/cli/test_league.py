@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from oddframe.research.leaderboard.rates import read_rates
+from oddframe.research.leaderboard.competitors import read_rates
 from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]

@@ -60,7 +60,12 @@ def test_events_delays_and_false_alarms_are_counted() -> None:
     assert whole.false_alarms.count == 3
     assert whole.false_alarms.hours == pytest.approx((5 + 20 + 5) / 3600)
     c = whole.confusion
-    assert (c.caught, c.missed, c.alarmed, c.quiet) == (1, 0, 1, 1)
+    assert (c.true_positives, c.false_negatives, c.false_positives, c.true_negatives) == (
+        1,
+        0,
+        1,
+        1,
+    )
     assert c.accuracy == pytest.approx(2 / 3)
     assert [video.correct for video in found.videos] == [True, True, False]
 
@@ -96,7 +101,7 @@ def test_a_class_is_compared_with_all_normal_videos() -> None:
     assert list(found.classes) == ["fight", "normal", "theft"]
     assert found.classes["fight"].video_auc == 1.0
     assert found.classes["theft"].video_auc == 0.5
-    assert found.classes["theft"].confusion.missed == 1
+    assert found.classes["theft"].confusion.false_negatives == 1
     assert np.isnan(found.classes["normal"].video_auc)
     assert found.groups["one"].videos == 1
 

@@ -130,7 +130,7 @@ def test_names_are_escaped_and_a_phone_never_scrolls_sideways(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto((tmp_path / "a.html").as_uri())
-    assert page.title() == f"{EVIL}: oddframe study"
+    assert page.title() == f"{EVIL}: oddframe evaluation"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert all(url.startswith(("file:", "data:")) for url in asked)
     page.close()

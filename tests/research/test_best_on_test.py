@@ -8,13 +8,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from oddframe.research.grid import GridPlan, run_grid
+from oddframe.research.grid import GridPlan, Session, run_grid
 from oddframe.research.grid_task import find_training, record_path, weights_path
 from oddframe.research.records import BestOnTest, read_training, write_training
-from oddframe.research.reports.table_page import write_table
-from oddframe.research.reproduce.results import collect_table, table_tasks
-from oddframe.research.reproduce.tables import table_spec
-from oddframe.research.session import Session
+from oddframe.research.reproduce.report import write_table
+from oddframe.research.reproduce.tables import collect_table, table_spec, table_tasks
 from oddframe.training.loop import fit
 from tests.research.tiny import tiny_config, tiny_session
 from tests.training.planted import planted, small_config

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oddframe.errors import InputError, UsageError
-from oddframe.research.clips import BenchmarkClip
+from oddframe.research.clips import BenchmarkClip, SplicedVideo, splice
 from oddframe.research.protocol import SpliceRule
-from oddframe.research.splicing import SplicedVideo, splice
 from oddframe.timeline import Timebase
 
 from .conftest import make_clips

@@ -12,9 +12,8 @@ import pytest
 from oddframe.cli.research import benchmark_option
 from oddframe.research.benchmarks import BENCHMARKS, LOCATIONS, league_benchmarks
 from oddframe.research.grid import GridPlan, run_grid
-from oddframe.research.reports.table_text import to_markdown
-from oddframe.research.reproduce.results import collect_table, table_tasks
-from oddframe.research.reproduce.tables import table_spec
+from oddframe.research.reproduce.report import to_markdown
+from oddframe.research.reproduce.tables import collect_table, table_spec, table_tasks
 from tests.conftest import extend_section
 from tests.research.tiny import tiny_dataset, tiny_session
 

@@ -13,11 +13,14 @@ from PIL import Image
 
 from oddframe.outputs import drawing as picture
 from oddframe.outputs.drawing import Highlight
-from oddframe.research.clips import BenchmarkClip
-from oddframe.research.reports.figures import read_clip_frames, write_curves, write_memory_figure
-from oddframe.research.reproduce.figures import ScoreCurves
+from oddframe.research.clips import BenchmarkClip, SplicedVideo
+from oddframe.research.reproduce.figures import (
+    ScoreCurves,
+    read_clip_frames,
+    write_curves,
+    write_memory_figure,
+)
 from oddframe.research.reproduce.memory_analysis import MemoryAnalysis
-from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import Timebase
 from oddframe.video.decoding.isolated import open_source
 
@@ -49,13 +52,13 @@ def like(path: Path, colour: tuple[int, int, int], slack: int = 14) -> NDArray[n
 
 def test_several_methods_over_one_video(joined: SplicedVideo, tmp_path: Path) -> None:
     png, svg = tmp_path / "a.png", tmp_path / "a.svg"
-    assert write_curves([curves(joined)], png, svg) == []
+    assert write_curves([curves(joined)], png) == []
     for colour in (picture.BLUE_RGB, ORANGE, picture.RED_RGB, picture.GREEN_RGB, picture.PINK_RGB):
         assert like(png, colour).sum() > 100
     tree = ET.parse(svg)
     assert len(tree.findall(f".//{SVG}image")) >= 2
     again = tmp_path / "b.svg"
-    write_curves([curves(joined)], tmp_path / "b.png", again)
+    write_curves([curves(joined)], tmp_path / "b.png")
     assert again.read_bytes() == svg.read_bytes()
 
 
@@ -63,7 +66,7 @@ def test_several_videos_are_in_two_columns(joined: SplicedVideo, tmp_path: Path)
     for count, rows in ((2, 1), (3, 2)):
         png = tmp_path / f"{count}.png"
         shown = [curves(joined, f"joined {i}") for i in range(count)]
-        write_curves(shown, png, tmp_path / f"{count}.svg")
+        write_curves(shown, png)
         with Image.open(png) as image:
             wide, high = image.size
         assert wide > 2000
@@ -72,10 +75,10 @@ def test_several_videos_are_in_two_columns(joined: SplicedVideo, tmp_path: Path)
 
 def test_without_the_video_there_are_no_key_frames(joined: SplicedVideo, tmp_path: Path) -> None:
     gone = SplicedVideo(tuple(replace(c, name=f"gone/{i}.npy") for i, c in enumerate(joined.clips)))
-    missing = write_curves([curves(gone)], tmp_path / "a.png", tmp_path / "a.svg")
+    missing = write_curves([curves(gone)], tmp_path / "a.png")
     assert missing == ["joined 1"]
     assert like(tmp_path / "a.png", picture.PINK_RGB).any()
-    write_curves([curves(joined)], tmp_path / "b.png", tmp_path / "b.svg")
+    write_curves([curves(joined)], tmp_path / "b.png")
     with Image.open(tmp_path / "a.png") as without, Image.open(tmp_path / "b.png") as with_them:
         assert without.height < 0.75 * with_them.height  # No empty space in their place.
 
@@ -114,7 +117,7 @@ def analysis(odd: int = 30) -> MemoryAnalysis:
 
 def test_norms_and_slots(tmp_path: Path) -> None:
     found = analysis()
-    write_memory_figure(found, "UR-DMU on ped2", tmp_path / "a.png", tmp_path / "a.svg")
+    write_memory_figure(found, "UR-DMU on ped2", tmp_path / "a.png")
     assert like(tmp_path / "a.png", picture.GREEN_RGB, 60).sum() > 5000
     assert like(tmp_path / "a.png", picture.RED_RGB, 60).sum() > 5000
     assert ET.parse(tmp_path / "a.svg").getroot().tag == f"{SVG}svg"
@@ -127,5 +130,5 @@ def test_norms_and_slots(tmp_path: Path) -> None:
 
 def test_snippets_of_one_class(tmp_path: Path) -> None:
     found = analysis(odd=0)
-    write_memory_figure(found, "calm", tmp_path / "a.png", tmp_path / "a.svg")
+    write_memory_figure(found, "calm", tmp_path / "a.png")
     assert str(found) == "these videos have snippets of one class only"

@@ -14,12 +14,23 @@ import pytest
 from oddframe.errors import OddframeError
 from oddframe.research import grid
 from oddframe.research.clips import BenchmarkClip
-from oddframe.research.grid import GridPlan, free_memory, plan_grid, resident_bytes, run_grid
+from oddframe.research.grid import (
+    GridPlan,
+    Session,
+    free_memory,
+    plan_grid,
+    resident_bytes,
+    run_grid,
+)
 from oddframe.research.grid_task import GridTask, record_path, remove_records
 from oddframe.research.records import TrainingRecord, read_training
-from oddframe.research.reproduce.results import collect_table, table_tasks
-from oddframe.research.reproduce.tables import TableSpec, config_for_method, table_spec
-from oddframe.research.session import Session
+from oddframe.research.reproduce.tables import (
+    TableSpec,
+    collect_table,
+    config_for_method,
+    table_spec,
+    table_tasks,
+)
 from oddframe.timeline import Timebase
 from tests.alone import alone
 from tests.research.tiny import tiny_config, tiny_dataset, tiny_session
@@ -253,4 +264,4 @@ def test_the_published_protocol_on_files_of_several_crops(
     run_grid(session, table_tasks(spec, session.parts), ONE_PROCESS)
     table = collect_table(session, spec)
     assert all(len(line.trainings) == 1 for line in table.trained)
-    assert table.published[0].beside == table.columns[0].field
+    assert table.published[0].field == table.columns[0].field

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oddframe.methods.base import Loss
+from oddframe.research.grid import Session
 from oddframe.research.grid_task import (
     GridTask,
     TrainingHistory,
@@ -17,9 +18,7 @@ from oddframe.research.grid_task import (
     train_task,
 )
 from oddframe.research.records import TrainingRecord
-from oddframe.research.reproduce.results import table_tasks
-from oddframe.research.reproduce.tables import table_spec
-from oddframe.research.session import Session
+from oddframe.research.reproduce.tables import table_spec, table_tasks
 from tests.research.tiny import tiny_config, tiny_session
 
 STEPS, EVERY, KILLED = 44, 10, 34

@@ -17,7 +17,7 @@ from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.methods.registry import method_names
 from oddframe.research import grid
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.grid import GridPlan, TrainingOutcome, run_grid
+from oddframe.research.grid import GridPlan, Session, TrainingOutcome, benchmark_config, run_grid
 from oddframe.research.grid_task import GridTask, find_training, record_path
 from oddframe.research.leaderboard import competitors, league
 from oddframe.research.leaderboard.competitors import (
@@ -41,10 +41,8 @@ from oddframe.research.leaderboard.record import (
     read_leagues,
     write_league,
 )
+from oddframe.research.leaderboard.report import league_markdown, write_rank_plot
 from oddframe.research.records import LossCurves, TrainingRecord, read_training
-from oddframe.research.reports.league_text import league_markdown
-from oddframe.research.reports.rank_plot import write_rank_plot
-from oddframe.research.session import Session, benchmark_config
 from tests.research.test_records import record
 from tests.research.tiny import tiny_config, tiny_dataset, tiny_session
 from tools.ship_league import shipped_results_json
@@ -205,7 +203,7 @@ def test_the_planted_winner_wins(session: Session, tmp_path: Path) -> None:
     assert apart.low < 0 < apart.high  # Two trainings show nothing yet.
     assert "ur_dmu" not in stands.differences
     png = tmp_path / "ranks.png"
-    write_rank_plot(stands, png, png.with_suffix(".svg"))
+    write_rank_plot(stands, png)
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in png.with_suffix(".svg").read_text()
 
@@ -266,7 +264,7 @@ def test_the_rank_plot_is_as_wide_as_its_names(tmp_path: Path) -> None:
         png = tmp_path / "ranks.png"
         titles = dict.fromkeys("abcd", words)
         stands = LeagueRanking(titles, ranked, ranked, ranked, {}, {}, ())
-        write_rank_plot(stands, png, png.with_suffix(".svg"))
+        write_rank_plot(stands, png)
         with Image.open(png) as opened:
             found = np.array(opened.convert("L"))
         for edge in (found[:, 0], found[:, -1], found[0], found[-1]):

@@ -15,7 +15,7 @@ from oddframe.methods.mil.linear import LinearConfig
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import UrDmuNetwork
-from oddframe.research.clips import BenchmarkClip
+from oddframe.research.clips import BenchmarkClip, SplicedVideo
 from oddframe.research.reproduce.figures import (
     figure_tasks,
     named_test_videos,
@@ -23,7 +23,6 @@ from oddframe.research.reproduce.figures import (
     train_networks,
 )
 from oddframe.research.reproduce.memory_analysis import analyse_memories
-from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import Timebase
 from tests.research.tiny import tiny_session
 

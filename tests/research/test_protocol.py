@@ -25,8 +25,12 @@ from benchmarks.control_rows import (
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.research.clips import BenchmarkClip
-from oddframe.research.figure_columns import CLIP_COLUMNS, FRAME_COLUMNS, paired_difference
-from oddframe.research.fold_figures import compute_fold_figures
+from oddframe.research.fold_figures import (
+    CLIP_COLUMNS,
+    FRAME_COLUMNS,
+    compute_fold_figures,
+    paired_difference,
+)
 from oddframe.research.fold_training import Bag, smooth_scores, training_bags, with_equal_lengths
 from oddframe.research.protocol import (
     BenchmarkProtocol,

@@ -9,26 +9,24 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import InputError, UsageError
-from oddframe.research.grid import GridPlan, run_grid
+from oddframe.research.grid import GridPlan, Session, benchmark_config, run_grid
 from oddframe.research.leaderboard import competitors
-from oddframe.research.leaderboard import rates as rates_module
-from oddframe.research.leaderboard.competitors import list_competitors
-from oddframe.research.leaderboard.ranking import rank_leagues
-from oddframe.research.leaderboard.rates import (
+from oddframe.research.leaderboard.competitors import (
     RATE_FACTORS,
     VALIDATION_FOLDS,
     LearningRates,
     RateSearch,
     TriedRate,
+    list_competitors,
     read_rates,
     scale_rate,
     validation_session,
     with_rates,
     write_rates,
 )
-from oddframe.research.provenance import current_code, protocol_facts
-from oddframe.research.reports.league_text import league_markdown
-from oddframe.research.session import Session, benchmark_config
+from oddframe.research.leaderboard.ranking import rank_leagues
+from oddframe.research.leaderboard.report import league_markdown
+from oddframe.research.records import current_code, protocol_facts
 from tests.research.tiny import tiny_dataset, tiny_session
 
 
@@ -87,7 +85,7 @@ def test_rates_are_read_back_and_merged_if_comparable(tmp_path: Path) -> None:
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr(competitors, "STEPS", 10)
-    monkeypatch.setattr(rates_module, "VALIDATION_FOLDS", 2)
+    monkeypatch.setattr(competitors, "VALIDATION_FOLDS", 2)
     (tmp_path / "data").mkdir()
     return tiny_session(tmp_path, dataset=tiny_dataset(tmp_path / "data"))
 

@@ -10,11 +10,12 @@ import pytest
 
 from oddframe.errors import InputError
 from oddframe.research.fold_figures import FoldFigures
-from oddframe.research.provenance import CodeVersion, current_code
 from oddframe.research.records import (
     BestOnTest,
+    CodeVersion,
     LossCurves,
     TrainingRecord,
+    current_code,
     read_training,
     write_training,
 )

@@ -11,9 +11,8 @@ from oddframe.datasets.precomputed import attach_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
 from oddframe.research.clips import BenchmarkClip
-from oddframe.research.grid import resident_bytes
+from oddframe.research.grid import Session, prepare_session, resident_bytes
 from oddframe.research.grid_task import GridTask, train_task
-from oddframe.research.session import Session, prepare_session
 from tests.datasets.generated import GeneratorOptions, made_up
 from tests.research.tiny import tiny_config
 

@@ -16,11 +16,21 @@ from oddframe.errors import InputError
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.fold_figures import FoldFigures
 from oddframe.research.records import TrainingRecord, write_training
-from oddframe.research.reports.run_text import describe_run, run_as_json
-from oddframe.research.reports.table_page import write_table_page
-from oddframe.research.reports.table_text import to_csv, to_json, to_latex, to_markdown
-from oddframe.research.reproduce.results import ReproducedRow, ReproducedTable, published_columns
-from oddframe.research.reproduce.tables import TableSpec, table_spec
+from oddframe.research.reproduce.report import (
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+    write_table_page,
+)
+from oddframe.research.reproduce.run_text import describe_run, run_as_json
+from oddframe.research.reproduce.tables import (
+    ReproducedRow,
+    ReproducedTable,
+    TableSpec,
+    published_columns,
+    table_spec,
+)
 from tests.research.test_records import record
 from tests.research.tiny import tiny_config
 

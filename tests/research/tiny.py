@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
-from oddframe.research.session import Session, prepare_session
+from oddframe.research.grid import Session, prepare_session
 from oddframe.training.config import TrainConfig, parse_config
 
 DIM = 12

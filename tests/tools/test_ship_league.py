@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 
+from oddframe.research.leaderboard.competitors import read_rates
 from oddframe.research.leaderboard.ranking import rank_leagues
-from oddframe.research.leaderboard.rates import read_rates
 from oddframe.research.leaderboard.record import read_leagues
+from oddframe.research.leaderboard.report import league_markdown
 from oddframe.research.published_results import shipped_results
-from oddframe.research.reports.league_text import league_markdown
 from tools.ship_league import RECORDS, SHIPPED, TABLE, shipped_results_json
 
 

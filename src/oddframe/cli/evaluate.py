@@ -40,7 +40,7 @@ def evaluate_command(
     mask: opt.MaskOption = None,
     out: Annotated[
         Path | None,
-        opt.optional(help="Write study.html, evaluation.md and evaluation.json here."),
+        opt.optional(help="Write evaluation.html, evaluation.md and evaluation.json here."),
     ] = None,
     features: opt.FeaturesOption = "",
     sound: opt.SoundOption = None,
@@ -113,4 +113,4 @@ def _print_evaluation(evaluation: Evaluation, out: Path | None) -> None:
         print_answer(f"  {name:<22} {value:>10}  {basis}".rstrip())
     print_answer(describe_alarm_rate(evaluation.overall.false_alarms))
     if out is not None:
-        print_answer(f"Look at it: {printable(str(out / 'study.html'))}")
+        print_answer(f"Look at it: {printable(str(out / 'evaluation.html'))}")

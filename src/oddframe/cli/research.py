@@ -148,7 +148,7 @@ def reproduce(
     )
     opened = open_dataset(f"{dataset}:{data}")
     with progress_bar(quiet=quiet) as update:
-        result = run_reproduction(
+        lines, complete = run_reproduction(
             request,
             attach_features(opened, FeatureStore(Path(store)), features or None, sound),
             out or Path("reproduce") / dataset,
@@ -160,9 +160,9 @@ def reproduce(
             command=shlex.join(["oddframe", *sys.argv[1:]]),
             progress=GridProgressBar(update, quiet=quiet),
         )
-    for line in result.lines:
+    for line in lines:
         print_answer(printable(line))
-    if not result.complete:
+    if not complete:
         raise typer.Exit(1)
 
 
@@ -249,7 +249,7 @@ def show(
     """Show what a figure depends on: configuration, seed, code version, digest of features."""
     import json
 
-    from oddframe.research.reports.run_text import describe_run, run_as_json
+    from oddframe.research.reproduce.run_text import describe_run, run_as_json
 
     print_answer(json.dumps(run_as_json(run), indent=1) if as_json else describe_run(run))
 

@@ -16,6 +16,7 @@ from oddframe._utils.progress import ProgressCallback
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import InputError, UsageError
 from oddframe.features.formats.feature_file import (
+    StoredFeatures,
     is_feature_file,
     read_any_features,
     read_feature_header,
@@ -32,7 +33,6 @@ from oddframe.features.presets import SNIPPET_FRAMES, PublishedLayout, imported_
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.features.store.store import (
     FeatureStore,
-    StoredFeatures,
     content_hash,
     import_key,
     imported_file,

@@ -60,26 +60,26 @@ class Confusion:
     """Confusion matrix of videos: a video with an event is predicted to be abnormal.
 
     Attributes:
-        caught: True positives: abnormal videos with an event.
-        missed: False negatives: abnormal videos without an event.
-        alarmed: False positives: normal videos with an event.
-        quiet: True negatives: normal videos without an event.
+        true_positives: Abnormal videos with an event.
+        false_negatives: Abnormal videos without an event.
+        false_positives: Normal videos with an event.
+        true_negatives: Normal videos without an event.
     """
 
-    caught: int
-    missed: int
-    alarmed: int
-    quiet: int
+    true_positives: int
+    false_negatives: int
+    false_positives: int
+    true_negatives: int
 
     @property
     def correct(self) -> int:
         """Number of correctly predicted videos."""
-        return self.caught + self.quiet
+        return self.true_positives + self.true_negatives
 
     @property
     def videos(self) -> int:
         """Number of all videos."""
-        return self.correct + self.missed + self.alarmed
+        return self.correct + self.false_negatives + self.false_positives
 
     @property
     def accuracy(self) -> float:
@@ -378,10 +378,10 @@ def _confusion(videos: Sequence[VideoMetrics]) -> Confusion:
         for called in (True, False)
     }
     return Confusion(
-        caught=counts[True, True],
-        missed=counts[True, False],
-        alarmed=counts[False, True],
-        quiet=counts[False, False],
+        true_positives=counts[True, True],
+        false_negatives=counts[True, False],
+        false_positives=counts[False, True],
+        true_negatives=counts[False, False],
     )
 
 

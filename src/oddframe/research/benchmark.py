@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from oddframe.datasets.labelled import Dataset
-from oddframe.research.figure_columns import (
+from oddframe.research.fold_figures import (
     AP_TRAPEZOID,
     CLIP_COLUMNS,
     FRAME_COLUMNS,

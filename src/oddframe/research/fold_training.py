@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from oddframe.errors import UsageError
 from oddframe.features.lazy_array import (
@@ -22,15 +20,11 @@ from oddframe.features.lazy_array import (
 )
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics
-from oddframe.research.clips import BenchmarkClip
+from oddframe.research.clips import BenchmarkClip, SplicedVideo, splice
 from oddframe.research.protocol import BenchmarkProtocol, TrainTestPart
-from oddframe.research.splicing import SplicedVideo, splice
 from oddframe.timeline import FloatArray, ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
-from oddframe.training.log import OnStep
-from oddframe.training.loop import OnNetwork, fit
-from oddframe.training.step import FitResult
 
 
 @dataclass(frozen=True)
@@ -107,39 +101,21 @@ def make_test_videos(part: TrainTestPart, protocol: BenchmarkProtocol) -> tuple[
     return splice(part.test, protocol.test_videos, protocol.part_seed(part) + 1)
 
 
-def fit_bags(
-    bags: Sequence[Bag],
-    config: TrainConfig,
-    seed: int,
-    *,
-    device: str | torch.device = "cpu",
-    checkpoint: Path | None = None,
-    checkpoint_every: int = 100,
-    on_step: OnStep | None = None,
-    on_network: OnNetwork | None = None,
-    network_every: int = 10,
-) -> FitResult:
-    """Train on bags with ``seed`` in place of the config's; see ``oddframe.training.loop.fit``.
+def as_training_videos(bags: Sequence[Bag], config: TrainConfig) -> list[TrainingVideo]:
+    """The bags as ``oddframe.training.loop.fit`` takes them.
 
     A bag's crops are its views; tiles are instances of one bag.
     """
     segments = config.full_recipe().segments
-    videos = [
+    return [
         TrainingVideo(
-            _as_float32(bag.views), bag.abnormal, bag.tiles, _precomputed_bags(bag, segments)
+            _as_float32(bag.views),
+            bag.abnormal,
+            bag.tiles,
+            _as_float32(bag.bags) if bag.bags and len(bag.bags[0]) == segments else None,
         )
         for bag in bags
     ]
-    return fit(
-        videos,
-        config.with_recipe(seed=seed),
-        device=device,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        on_step=on_step,
-        on_network=on_network,
-        network_every=network_every,
-    )
 
 
 def _as_float32(views: Sequence[FeatureArray]) -> Sequence[CropFeatures]:
@@ -147,12 +123,6 @@ def _as_float32(views: Sequence[FeatureArray]) -> Sequence[CropFeatures]:
     if isinstance(views, CropViews):
         return views
     return tuple(view.astype(np.float32, copy=False) for view in views)
-
-
-def _precomputed_bags(bag: Bag, segments: int) -> Sequence[CropFeatures] | None:
-    if bag.bags is None or len(bag.bags[0]) != segments:
-        return None
-    return _as_float32(bag.bags)
 
 
 def network_scorer(network: ModelNetwork, *, tiled: bool, spacing: float = 1.0) -> Scorer:

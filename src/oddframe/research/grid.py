@@ -1,5 +1,7 @@
-"""Run many trainings: those without a record yet, in parallel as far as memory allows.
+"""A research session, and its grid: many trainings, in parallel as far as memory allows.
 
+``oddframe reproduce`` and ``oddframe league`` both prepare a ``Session``, a data set with its
+features, split by the protocol of its benchmark, and run the trainings that have no record yet.
 Each process opens the features itself. Processes share features that are mapped from files.
 Each process holds all other features in memory, which limits their number. A finished training is
 saved at once, so a grid that was stopped resumes with the others.
@@ -23,14 +25,122 @@ import numpy as np
 import torch
 
 from oddframe._utils.processes import block_sigint, threads_per_process
+from oddframe._utils.progress import (
+    MessageCallback,
+    ProgressCallback,
+    ignore_message,
+    ignore_progress,
+)
+from oddframe.backbones.engines import DeviceName
+from oddframe.datasets.labelled import Dataset
 from oddframe.errors import OddframeError, describe_unexpected_error
-from oddframe.features.lazy_array import AnyFeatures, CropViews, FeatureArray
-from oddframe.research.clips import BenchmarkClip
-from oddframe.research.grid_task import GridTask, train_task
+from oddframe.features.lazy_array import AnyFeatures, CropViews
+from oddframe.research.benchmarks import get_benchmark
+from oddframe.research.clips import BenchmarkClip, ClipSource
+from oddframe.research.grid_task import (
+    GridSetting,
+    GridTask,
+    find_training,
+    record_path,
+    train_task,
+)
 from oddframe.research.protocol import TrainTestPart
-from oddframe.research.records import TrainingRecord
-from oddframe.research.session import Session
-from oddframe.training.config import TrainConfig
+from oddframe.research.records import TrainingRecord, videos_digest
+from oddframe.training.config import TrainConfig, read_config
+from oddframe.training.config_files import find_config, shipped_config
+
+TRAININGS_FOLDER = "trainings"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A data set that is ready for trainings.
+
+    Attributes:
+        config: The configuration of the whole method.
+        setting: What all trainings share.
+        source: Where other processes get the clips from.
+        clips: The clips with their features.
+        parts: What is trained and tested on, one training each.
+    """
+
+    config: TrainConfig
+    setting: GridSetting
+    source: ClipSource
+    clips: tuple[BenchmarkClip, ...]
+    parts: tuple[TrainTestPart, ...]
+
+    def distinct(self, tasks: Sequence[GridTask]) -> list[GridTask]:
+        """The tasks, each training once: rows of several tables share some."""
+        return list({record_path(task, self.setting): task for task in tasks}.values())
+
+    def missing(self, tasks: Sequence[GridTask]) -> list[GridTask]:
+        """The distinct tasks that have no record yet."""
+        tasks = self.distinct(tasks)
+        return [task for task in tasks if find_training(task, self.setting) is None]
+
+
+def benchmark_config(name: str, config: str | None = None) -> TrainConfig:
+    """The configuration of a benchmark, or ``config``: a file, or a shipped one's name.
+
+    Raises:
+        UsageError: there is no such benchmark, or the file is wrong.
+    """
+    benchmark = get_benchmark(name)
+    return read_config(find_config(config) if config else shipped_config(benchmark.config))
+
+
+def prepare_session(
+    dataset: Dataset,
+    config: TrainConfig,
+    out: Path,
+    *,
+    store: Path,
+    seeds: int | None = None,
+    device: DeviceName = "auto",
+    decoders: int = 1,
+    best_on_test: bool = False,
+    progress: ProgressCallback = ignore_progress,
+    message: MessageCallback = ignore_message,
+) -> Session:
+    """Extract or find the features, and split the data set by the protocol of its benchmark.
+
+    Args:
+        dataset: Its name is that of a benchmark.
+        config: What is trained, and on which features.
+        out: Folder of the results; records of trainings are below it.
+        store: Folder of the feature store.
+        seeds: Repeats of the protocol, each with another seed (and other draws or folds, where the
+            protocol draws); None: as many as the benchmark has.
+        device: Where backbone and trainings run.
+        decoders: Videos that are decoded at the same time.
+        best_on_test: Whether networks are tested during the training, too.
+        progress: Called after each video.
+        message: Called with what extraction reported.
+
+    Raises:
+        InputError: a video cannot be read.
+        UsageError: the data cannot be split this way.
+    """
+    benchmark = get_benchmark(dataset.name)
+    protocol = benchmark.protocol_for(dataset)
+    if seeds is not None:
+        protocol = replace(protocol, repeats=seeds)
+    source = ClipSource(dataset, config, store, device)
+    clips, found = source.load(decoders, progress, message)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    setting = GridSetting(
+        dataset=dataset.name,
+        protocol=protocol,
+        lead=benchmark.training_columns[0].field,
+        features_sha256=videos_digest(found),
+        folder=out / TRAININGS_FOLDER,
+        device=device,
+        best_on_test=best_on_test,
+    )
+    return Session(config, setting, source, clips, tuple(protocol.parts(clips)))
+
 
 # Memory of PyTorch, a network and its optimiser (bytes).
 _PROCESS_BYTES = 1_000_000_000
@@ -97,8 +207,11 @@ def plan_grid(
         free: Bytes of free memory; None: of this machine.
     """
     free = free_memory() if free is None else free
+    recipe = config.full_recipe()
+    bags = recipe.normal_bags + recipe.abnormal_bags
+    bag_bytes = bags * recipe.segments * clips[0].array.shape[-1] * 4  # In float32.
     # Training works on a copy in float32.
-    needed = _PROCESS_BYTES + 2 * resident_bytes(clips) + _STEP_FACTOR * _bag_bytes(clips, config)
+    needed = _PROCESS_BYTES + 2 * resident_bytes(clips) + _STEP_FACTOR * bag_bytes
     fit = max(1, int(free * (1 - _SPARE_SHARE) // needed)) if free else jobs
     processes = max(1, min(jobs, tasks, fit))
     threads = max(1, torch.get_num_threads() // processes)
@@ -113,26 +226,18 @@ def plan_grid(
     return GridPlan(processes, threads, about)
 
 
-def _bag_bytes(clips: Sequence[BenchmarkClip], config: TrainConfig) -> int:
-    """Bytes of the bags of a step, in float32."""
-    recipe = config.full_recipe()
-    bags = recipe.normal_bags + recipe.abnormal_bags
-    dim: int = clips[0].array.shape[-1]
-    return bags * recipe.segments * dim * 4
-
-
 def resident_bytes(clips: Sequence[BenchmarkClip]) -> int:
     """Bytes of features in memory; those that are mapped from disk count nothing."""
-    arrays = {id(a): a for clip in clips for a in (clip.array, *_arrays(clip.other_views))}
+    arrays: dict[int, AnyFeatures] = {}
+    for clip in clips:
+        views = clip.other_views
+        others = views.arrays if isinstance(views, CropViews) else views
+        arrays |= {id(array): array for array in (clip.array, *others)}
     return sum(
         a.nbytes
         for a in arrays.values()
         if isinstance(a, np.ndarray) and not isinstance(a, np.memmap)
     )
-
-
-def _arrays(views: Sequence[FeatureArray]) -> Sequence[AnyFeatures]:
-    return views.arrays if isinstance(views, CropViews) else views
 
 
 def free_memory() -> int:

@@ -23,34 +23,33 @@ from oddframe.features.lazy_array import AnyFeatures
 from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.research.benchmark import FALSE_ALARMS_PER_HOUR
+from oddframe.research.clips import SplicedVideo
 from oddframe.research.fold_figures import Figure, FoldFigures, compute_fold_figures
 from oddframe.research.fold_training import (
     Scorer,
-    fit_bags,
+    as_training_videos,
     make_test_videos,
     network_scorer,
     score_part,
     training_bags,
 )
 from oddframe.research.protocol import BenchmarkProtocol, TrainTestPart
-from oddframe.research.provenance import (
-    current_code,
-    facts_digest,
-    protocol_facts,
-    training_facts,
-)
 from oddframe.research.records import (
     BestOnTest,
     Cost,
     LossCurves,
     RecordFormat,
     TrainingRecord,
+    current_code,
+    facts_digest,
+    protocol_facts,
     read_training,
+    training_facts,
     write_training,
 )
-from oddframe.research.splicing import SplicedVideo
 from oddframe.timeline import FloatArray
 from oddframe.training.config import TrainConfig
+from oddframe.training.loop import fit
 
 # Steps between two checkpoints.
 CHECKPOINT_EVERY = 100
@@ -289,29 +288,35 @@ def train_task(task: GridTask, part: TrainTestPart, setting: GridSetting) -> Tra
     part_seed = protocol.part_seed(part)
     seed = config.recipe.seed + part_seed
     bags = training_bags(part.train, protocol, part_seed)
-    test = _Test(part, make_test_videos(part, protocol), protocol, config, bags[0].tiles > 1)
+    videos, tiled = make_test_videos(part, protocol), bags[0].tiles > 1
+    rule = config.events.rule(1.0)
     path = record_path(task, setting)
     prepared_s, last = time.monotonic() - start, config.full_recipe().steps
     history = TrainingHistory(path, best_on_test=setting.best_on_test)
 
-    def test_network(step: int, network: ModelNetwork) -> None:
-        if step >= TEST_FROM or step == last:
-            history.add_test(step, test.figures(network_scorer(network, tiled=test.tiled)))
+    def test(scorer: Scorer) -> FoldFigures:
+        """The figures of a scorer; those that need a threshold of other folds are nan."""
+        result = score_part(part, videos, scorer, protocol)
+        return compute_fold_figures((result,), rule, FALSE_ALARMS_PER_HOUR)[0]
 
-    result = fit_bags(
-        bags,
-        config,
-        seed,
+    def on_network(step: int, network: ModelNetwork) -> None:
+        if step >= TEST_FROM or step == last:
+            history.add_test(step, test(network_scorer(network, tiled=tiled)))
+
+    seeded = config.with_recipe(seed=seed)
+    result = fit(
+        as_training_videos(bags, config),
+        seeded,
         device=setting.device,
         checkpoint=history.checkpoint,
         checkpoint_every=CHECKPOINT_EVERY,
         on_step=history.add_step,
-        on_network=test_network if setting.best_on_test else None,
+        on_network=on_network if setting.best_on_test else None,
         network_every=TEST_EVERY,
     )
     training_s = history.processor_s
-    scorer = _TimedScorer(network_scorer(result.network, tiled=test.tiled))
-    figures = test.figures(scorer)
+    scorer = _TimedScorer(network_scorer(result.network, tiled=tiled))
+    figures = test(scorer)
     if task.part_id == (0, 0):  # Figures show this network. Written before its record.
         tensors = result.network.state_dict().items()
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors}
@@ -321,7 +326,7 @@ def train_task(task: GridTask, part: TrainTestPart, setting: GridSetting) -> Tra
         figures=figures,
         steps=history.total,
         seed=seed,
-        config=config.with_recipe(seed=seed).model_dump(mode="json"),
+        config=seeded.model_dump(mode="json"),
         facts=training_facts(config),
         protocol=protocol_facts(protocol),
         features_sha256=setting.features_sha256,
@@ -336,30 +341,13 @@ def train_task(task: GridTask, part: TrainTestPart, setting: GridSetting) -> Tra
         cost=Cost(
             _count_parameters(result.network.network),
             round(training_s, 2),
-            round(scorer.ms_per_hour(test.videos), 2),
+            round(scorer.ms_per_hour(videos), 2),
             setting.device,
         ),
     )
     write_training(path, training)
     discard_unfinished(path)
     return training
-
-
-@dataclass(frozen=True)
-class _Test:
-    """The test part of a training."""
-
-    part: TrainTestPart
-    videos: tuple[SplicedVideo, ...]
-    protocol: BenchmarkProtocol
-    config: TrainConfig
-    tiled: bool
-
-    def figures(self, scorer: Scorer) -> FoldFigures:
-        """The figures of a scorer; those that need a threshold of other folds are nan."""
-        result = score_part(self.part, self.videos, scorer, self.protocol)
-        rule = self.config.events.rule(1.0)
-        return compute_fold_figures((result,), rule, FALSE_ALARMS_PER_HOUR)[0]
 
 
 class _TimedScorer:

@@ -23,10 +23,9 @@ from oddframe.features.store.store import FeatureStore, record_import
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.score_files import write_json
 from oddframe.research import records as record
-from oddframe.research.figure_columns import FigureColumn
-from oddframe.research.fold_figures import FoldFigures
+from oddframe.research.fold_figures import FigureColumn, FoldFigures
 from oddframe.research.leaderboard import record as league
-from oddframe.research.provenance import CodeVersion, protocol_facts, training_facts
+from oddframe.research.records import CodeVersion, protocol_facts, training_facts
 from oddframe.timeline import Event, ScoreTrack, TileScores
 from oddframe.training.config import parse_config, read_config
 from oddframe.training.train import run_training

@@ -119,7 +119,7 @@ def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
     found = report.evaluation
     text = render_card_page(
         "evaluation",
-        kind="oddframe study",
+        kind="oddframe evaluation",
         title=report.title,
         summary=summary_sentence(found) if found else "Nothing was held out: no figures.",
         paragraphs=report.paragraphs,
@@ -250,12 +250,12 @@ def _picture(video: VideoMetrics, seconds: float) -> RgbImage | None:
 
 
 def write_evaluation(evaluation: Evaluation, detector: Detector, out: Path) -> None:
-    """Write ``study.html`` and ``evaluation.md``, then ``evaluation.json`` with the sha256 of both.
+    """Write ``evaluation.html`` and ``.md``, then ``evaluation.json`` with the sha256 of both.
 
     Raises:
         OddframeError: a file cannot be written.
     """
-    tables, page = out / "evaluation.md", out / "study.html"
+    tables, page = out / "evaluation.md", out / "evaluation.html"
     write_text(tables, evaluation_to_markdown(evaluation))
     write_evaluation_page(_evaluation_report(evaluation, detector), page)
     files = {path.name: file_sha256(path) for path in (tables, page)}

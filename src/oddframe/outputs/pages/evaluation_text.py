@@ -122,12 +122,13 @@ def key_figures(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 def summary_sentence(evaluation: Evaluation) -> str:
     """How many abnormal videos were caught and how many normal ones stayed quiet."""
     c = evaluation.overall.confusion
-    abnormal, normal = c.caught + c.missed, c.alarmed + c.quiet
+    abnormal = c.true_positives + c.false_negatives
+    normal = c.true_negatives + c.false_positives
     parts = []
     if abnormal:
-        parts.append(f"{c.caught} of {format_count(abnormal, 'abnormal video')} caught")
+        parts.append(f"{c.true_positives} of {format_count(abnormal, 'abnormal video')} caught")
     if normal:
-        parts.append(f"{c.quiet} of {format_count(normal, 'normal video')} quiet")
+        parts.append(f"{c.true_negatives} of {format_count(normal, 'normal video')} quiet")
     return ", ".join(parts) + f", at {describe_threshold(evaluation)}."
 
 
@@ -267,7 +268,7 @@ def _ends(interval: Interval | None) -> list[float | None] | None:
 
 
 def _figures(each: Metrics) -> dict[str, Any]:
-    rate, frames = each.false_alarms.per_hour, each.frames
+    rate, frames, videos = each.false_alarms.per_hour, each.frames, each.confusion
     return {
         "videos": each.videos,
         "abnormal": each.abnormal,
@@ -276,8 +277,13 @@ def _figures(each: Metrics) -> dict[str, Any]:
         if frames is None
         else {name: _finite(value) for name, value in vars(frames).items()},
         "video_auc": _finite(each.video_auc),
-        "video_accuracy": _finite(each.confusion.accuracy),
-        "confusion": dict(vars(each.confusion)),
+        "video_accuracy": _finite(videos.accuracy),
+        "confusion": {
+            "caught": videos.true_positives,
+            "missed": videos.false_negatives,
+            "alarmed": videos.false_positives,
+            "quiet": videos.true_negatives,
+        },
         "events": {
             "found": each.found,
             "missed": each.missed,

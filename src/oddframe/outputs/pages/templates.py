@@ -99,7 +99,7 @@ def render_card_page(
 
     Args:
         template: A template that extends ``cards.html``.
-        kind: Kind of page: ``oddframe study``.
+        kind: Kind of page: ``oddframe evaluation``.
         title: Title of the page.
         summary: The most important sentence.
         paragraphs: Paragraphs below it.

@@ -1,19 +1,32 @@
-"""The methods of a league, and the recipe that trains them.
+"""The methods of a league, the recipe that trains them, and how their learning rates are chosen.
 
 The recipe is that of this project's benchmarks: each benchmark's own segments and bags, and the
 same number of steps for all. Optimiser, weight decay and clipping are each method's own, as its
-authors give them, and so is its learning rate, times a factor that was chosen on validation
-recordings (``rates``).
+authors give them, and so is its learning rate, times a factor.
+
+Published rates belong to published recipes, which take 3 to 60 times the league's steps. So each
+method's own rate is multiplied by each of the same few factors, and tried on folds inside the
+training part of a data set's own split: those recordings are in no benchmark's test part. Only
+their video labels are known, so rates are compared by how well they separate whole videos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
 
 from oddframe.errors import UsageError
 from oddframe.features.spec import count_audio_dims
 from oddframe.methods.registry import get_method, method_names
+from oddframe.research.benchmarks import BENCHMARKS
+from oddframe.research.fold_figures import Figure
+from oddframe.research.grid import Session
+from oddframe.research.grid_task import GridTask, find_training
+from oddframe.research.protocol import InnerFolds
+from oddframe.research.records import CodeVersion, RecordFormat, current_code
 from oddframe.training.audio_config import uses_audio, with_audio_dim
 from oddframe.training.config import (
     FeatureSection,
@@ -24,6 +37,8 @@ from oddframe.training.config import (
 )
 
 STEPS = 300
+RATE_FACTORS = (0.3, 1.0, 3.0, 10.0)
+VALIDATION_FOLDS = 3
 REFERENCE_METHOD = "ur_dmu"
 # The method of this project.
 OWN_METHOD = "oddframe"
@@ -115,3 +130,174 @@ def _competitor(config: TrainConfig, name: str) -> Competitor:
     if uses_audio(changed) and not count_audio_dims(config.features.backbone):
         title += " (halves of the picture)"
     return Competitor(name, title, changed)
+
+
+@dataclass(frozen=True)
+class TriedRate:
+    """A learning rate of a method that was tried.
+
+    Attributes:
+        factor: The rate over the method's own rate.
+        lr: The rate.
+        figures: AUC of whole validation videos by their mean scores, in [0, 1], for each fold.
+    """
+
+    factor: float
+    lr: float
+    figures: tuple[Figure, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the folds."""
+        return float(np.mean(self.figures))
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """The rates that were tried, which decide the rates of a league.
+
+    Attributes:
+        dataset: Data set whose training part was divided into folds.
+        folds: Number of folds.
+        steps: Steps of every training.
+        features_sha256: Digest of the features.
+        code: The code that tried them.
+        tried: By the name of the row: every factor that was trained on all folds.
+    """
+
+    dataset: str
+    folds: int
+    steps: int
+    features_sha256: str
+    code: CodeVersion
+    tried: Mapping[str, tuple[TriedRate, ...]]
+
+    def factor(self, name: str) -> float:
+        """The factor for a row's own rate.
+
+        From 1 towards the best factor, it is the first that is as good as the best: the best is
+        ahead by no more than the standard error of the difference over the folds (Breiman et al.,
+        "Classification and Regression Trees", 1984). A row that was not tried keeps its own rate.
+        """
+        rates = sorted(self.tried.get(name, ()), key=lambda rate: abs(np.log(rate.factor)))
+        if not rates:
+            return 1.0
+        best = max(rates, key=lambda rate: rate.mean)
+        low, high = sorted((1.0, best.factor))
+        between = (rate for rate in rates if low <= rate.factor <= high)
+        return next(rate.factor for rate in between if _as_good(rate, best))
+
+    def merged_into(self, newer: LearningRates) -> LearningRates:
+        """``newer`` with the rows of this one, if both were tried on the same data and steps."""
+        same = ("dataset", "folds", "steps", "features_sha256")
+        if any(getattr(self, name) != getattr(newer, name) for name in same):
+            return newer
+        return replace(newer, tried={**self.tried, **newer.tried})
+
+
+def _as_good(rate: TriedRate, best: TriedRate) -> bool:
+    ahead = np.subtract(best.figures, rate.figures)
+    error = ahead.std(ddof=1) / np.sqrt(len(ahead)) if len(ahead) > 1 else 0.0
+    return bool(ahead.mean() <= error)
+
+
+def scale_rate(config: TrainConfig, factor: float) -> TrainConfig:
+    """The configuration with its method's own learning rate times ``factor``."""
+    if factor == 1:
+        return config
+    return config.with_recipe(lr=float(f"{factor * config.full_recipe().lr:.3g}"))
+
+
+def with_rates(rows: Sequence[Competitor], rates: LearningRates) -> tuple[Competitor, ...]:
+    """The rows, each at the learning rate that was chosen for it."""
+    return tuple(
+        replace(row, config=scale_rate(row.config, rates.factor(row.name))) for row in rows
+    )
+
+
+RATES_FORMAT = RecordFormat(LearningRates, "oddframe learning rates", 1, "learning rates")
+
+write_rates = RATES_FORMAT.write
+
+
+def read_rates(path: Path) -> LearningRates | None:
+    """Read learning rates; None: there is no such file.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    return RATES_FORMAT.read(path) if path.exists() else None
+
+
+def validation_session(session: Session) -> Session:
+    """The same features, split into folds inside the training part.
+
+    Raises:
+        UsageError: the benchmark tests on every video, so none is left for validation.
+    """
+    setting = session.setting
+    if not BENCHMARKS[setting.dataset].own_split:
+        able = ", ".join(name for name, each in BENCHMARKS.items() if each.own_split)
+        raise UsageError(
+            f"{setting.dataset} tests on each of its videos, so none is left to choose rates on; "
+            f"benchmarks with a split of their own: {able}"
+        )
+    split = InnerFolds(setting.protocol.split, VALIDATION_FOLDS)
+    protocol = replace(setting.protocol, split=split, repeats=1)
+    parts = tuple(protocol.parts(session.clips))
+    return replace(session, setting=replace(setting, protocol=protocol), parts=parts)
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """The trainings of rows at every factor, on every validation fold.
+
+    Attributes:
+        session: From ``validation_session``.
+        rows: The rows, at their own rates.
+    """
+
+    session: Session
+    rows: Sequence[Competitor]
+
+    @property
+    def tasks(self) -> list[GridTask]:
+        """All trainings, fold by fold: a search that is stopped early has some of every row."""
+        return [
+            GridTask(
+                f"{row.title}, rate x {factor:g}",
+                scale_rate(row.config, factor),
+                part.repeat,
+                part.fold,
+            )
+            for part in self.session.parts
+            for row in self._rows_with_rates
+            for factor in RATE_FACTORS
+        ]
+
+    def collect(self) -> LearningRates:
+        """The rates that are trained by now."""
+        return LearningRates(
+            dataset=self.session.setting.dataset,
+            folds=len(self.session.parts),
+            steps=self.rows[0].config.recipe.steps,
+            features_sha256=self.session.setting.features_sha256,
+            code=current_code(),
+            tried={row.name: self._tried(row.config) for row in self._rows_with_rates},
+        )
+
+    @property
+    def _rows_with_rates(self) -> list[Competitor]:
+        return [row for row in self.rows if not row.config.chosen_method()[0].closed_form]
+
+    def _tried(self, config: TrainConfig) -> tuple[TriedRate, ...]:
+        """Every factor that has figures of all folds."""
+        parts, rates = self.session.parts, []
+        for factor in RATE_FACTORS:
+            scaled = scale_rate(config, factor)
+            tasks = [GridTask("", scaled, part.repeat, part.fold) for part in parts]
+            found = [find_training(task, self.session.setting) for task in tasks]
+            figures = tuple(each.figures.clip_auc for each in found if each is not None)
+            if len(figures) == len(parts):
+                rates.append(TriedRate(factor, scaled.full_recipe().lr, figures))
+        return tuple(rates)

@@ -23,16 +23,23 @@ from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.registry import get_method
 from oddframe.research.benchmark import Benchmark
 from oddframe.research.benchmarks import get_benchmark
-from oddframe.research.grid import FailedTasks, GridProgress, TrainingOutcome, plan_grid, run_grid
+from oddframe.research.grid import (
+    FailedTasks,
+    GridProgress,
+    Session,
+    TrainingOutcome,
+    benchmark_config,
+    plan_grid,
+    prepare_session,
+    run_grid,
+)
 from oddframe.research.grid_task import GridTask, find_training, train_task, training_digest
 from oddframe.research.leaderboard import competitors
 from oddframe.research.leaderboard.competitors import (
     Competitor,
+    RateSearch,
     group_by_features,
     list_competitors,
-)
-from oddframe.research.leaderboard.rates import (
-    RateSearch,
     read_rates,
     validation_session,
     with_rates,
@@ -47,11 +54,9 @@ from oddframe.research.leaderboard.record import (
     read_leagues,
     write_league,
 )
+from oddframe.research.leaderboard.report import write_league_table
 from oddframe.research.protocol import RandomDraws
-from oddframe.research.provenance import current_code, protocol_facts
-from oddframe.research.records import TrainingRecord
-from oddframe.research.reports.league_text import write_league_table
-from oddframe.research.session import Session, benchmark_config, prepare_session
+from oddframe.research.records import TrainingRecord, current_code, protocol_facts
 from oddframe.training.config import TrainConfig
 from oddframe.training.search import format_time_budget
 

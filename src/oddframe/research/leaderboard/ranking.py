@@ -17,7 +17,7 @@ import torch
 
 from oddframe.errors import UsageError
 from oddframe.evaluation.confidence import Interval, mean_of_means_interval
-from oddframe.research.figure_columns import column_values
+from oddframe.research.fold_figures import column_values
 from oddframe.research.leaderboard.competitors import OWN_METHOD, REFERENCE_METHOD
 from oddframe.research.leaderboard.record import League, PartId
 from oddframe.timeline import FloatArray

@@ -11,10 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.figure_columns import FigureColumn
-from oddframe.research.fold_figures import FoldFigures
-from oddframe.research.provenance import CodeVersion
-from oddframe.research.records import Cost, RecordFormat
+from oddframe.research.fold_figures import FigureColumn, FoldFigures
+from oddframe.research.records import CodeVersion, Cost, RecordFormat
 
 PartId = tuple[int, int]
 """Repeat (draw or seed) and fold of a part."""

@@ -21,7 +21,7 @@ from oddframe.methods.shared.mil import top_k_indices
 from oddframe.methods.urdmu.config import UrDmuConfig
 from oddframe.methods.urdmu.network import Memory, UrDmuNetwork, UrDmuWithShortcut
 from oddframe.metrics import roc_auc
-from oddframe.research.splicing import SplicedVideo
+from oddframe.research.clips import SplicedVideo
 from oddframe.timeline import FloatArray
 
 MEMORIES = ("anomaly memory", "normal memory")

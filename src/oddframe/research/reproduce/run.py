@@ -10,10 +10,15 @@ from oddframe.backbones.engines import DeviceName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import UsageError
 from oddframe.methods.registry import get_method, method_names
-from oddframe.research.grid import GridProgress, plan_grid, run_grid
+from oddframe.research.grid import (
+    GridProgress,
+    Session,
+    benchmark_config,
+    plan_grid,
+    prepare_session,
+    run_grid,
+)
 from oddframe.research.grid_task import remove_records
-from oddframe.research.reports.figures import write_curves, write_memory_figure
-from oddframe.research.reports.table_page import write_table
 from oddframe.research.reproduce.figures import (
     PAPER_FIGURES,
     TrainedNetwork,
@@ -22,17 +27,20 @@ from oddframe.research.reproduce.figures import (
     named_test_videos,
     select_videos,
     train_networks,
+    write_curves,
+    write_memory_figure,
 )
 from oddframe.research.reproduce.memory_analysis import analyse_memories
-from oddframe.research.reproduce.results import collect_table, table_tasks
+from oddframe.research.reproduce.report import write_table
 from oddframe.research.reproduce.tables import (
     COMPARISON_TABLES,
     TABLE_NAMES,
     UR_DMU,
     TableSpec,
+    collect_table,
     table_spec,
+    table_tasks,
 )
-from oddframe.research.session import Session, benchmark_config, prepare_session
 from oddframe.training.config import TrainConfig
 
 
@@ -100,14 +108,6 @@ class ReproduceRequest:
         return [table_spec(name, dataset, config, self.methods) for name in names]
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """What was written, a line each, and whether every trained row has a training."""
-
-    lines: tuple[str, ...]
-    complete: bool = True
-
-
 def run_reproduction(
     request: ReproduceRequest,
     dataset: Dataset,
@@ -120,7 +120,7 @@ def run_reproduction(
     jobs: int = 1,
     command: str,
     progress: GridProgress,
-) -> Reproduction:
+) -> tuple[list[str], bool]:
     """Train what is missing, and write the tables or figures that are asked for.
 
     If it is interrupted, tables of the finished trainings are written.
@@ -136,6 +136,9 @@ def run_reproduction(
         jobs: Videos, or trainings, at the same time.
         command: Command line that does this, for the tables.
         progress: Called after each video and training.
+
+    Returns:
+        What was written, a line each, and whether every row that is trained has a training.
 
     Raises:
         UsageError: there is no such table, method or video, or it is not of this data set.
@@ -157,7 +160,7 @@ def run_reproduction(
         message=progress.message,
     )
     if request.has_figures:
-        return Reproduction(tuple(_draw_figures(request, session, out, jobs, progress)))
+        return list(_draw_figures(request, session, out, jobs, progress)), True
     tasks = [task for spec in specs for task in table_tasks(spec, session.parts)]
     tasks.sort(key=lambda task: task.part_id)  # A grid that is stopped early has some of every row.
     if request.fresh:
@@ -177,10 +180,8 @@ def run_reproduction(
     tables = [collect_table(session, spec, failed) for spec in specs]
     for table in tables:
         write_table(table, out, command)
-    return Reproduction(
-        tuple(f"{out / table.spec.name}.html" for table in tables),
-        complete=all(line.trainings for table in tables for line in table.trained),
-    )
+    complete = all(line.trainings for table in tables for line in table.trained)
+    return [f"{out / table.spec.name}.html" for table in tables], complete
 
 
 def _draw_figures(
@@ -212,10 +213,10 @@ def _draw_curves(
     out: Path,
 ) -> list[str]:
     videos = select_videos(named_test_videos(session), request.videos, name)
-    png, svg = (out / f"{name}.{kind}" for kind in ("png", "svg"))
-    without = write_curves(compute_curves(session, networks, videos), png, svg, request.frames)
+    png = out / f"{name}.png"
+    without = write_curves(compute_curves(session, networks, videos), png, request.frames)
     about = f"{', '.join(each.title for each in networks)} over {', '.join(videos)}"
-    lines = [f"{png}, {svg.name}: {about}"]
+    lines = [f"{png}, {name}.svg: {about}"]
     if without:
         lines.append(
             f"without key frames, because the video is missing (--frames): {', '.join(without)}"
@@ -227,7 +228,7 @@ def _draw_memories(session: Session, networks: Sequence[TrainedNetwork], out: Pa
     each = next(network for network in networks if network.config.method.name == UR_DMU)
     settings = each.config.chosen_method()[1]
     analysis = analyse_memories(each.network, settings, named_test_videos(session).values())
-    png, svg = (out / f"figure3.{kind}" for kind in ("png", "svg"))
+    png = out / "figure3.png"
     title = f"{each.title} on {session.setting.dataset}: latents of test snippets, slots in use"
-    write_memory_figure(analysis, title, png, svg)
-    return [f"{png}, {svg.name}: {analysis}", f"  {each.title}: {each.record}"]
+    write_memory_figure(analysis, title, png)
+    return [f"{png}, figure3.svg: {analysis}", f"  {each.title}: {each.record}"]

@@ -1,4 +1,4 @@
-"""What the conversion scripts share: downloads whose hashes are known, and how weights are kept."""
+"""What the conversion scripts share: data is checked by its sha256, weights are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 BUILD = Path(__file__).parents[1] / "build"
 
 
-def checked(data: bytes, sha256: str, what: str) -> bytes:
+def verify_sha256(data: bytes, sha256: str, what: str) -> bytes:
     """``data``, if its hash is the known one; else the script ends."""
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
@@ -22,7 +22,9 @@ def checked(data: bytes, sha256: str, what: str) -> bytes:
     return data
 
 
-def keep(tensors: Mapping[str, Tensor], out: Path, about: Mapping[str, str], half: bool) -> None:
+def write_weights(
+    tensors: Mapping[str, Tensor], out: Path, about: Mapping[str, str], half: bool
+) -> None:
     """Write safetensors, in half precision or as they are, and say its size and hash."""
     if half:
         tensors = {name: tensor.half() for name, tensor in tensors.items()}

@@ -13,14 +13,14 @@ import yaml
 from oddframe._utils.files import describe_read_error, exists, is_dir, open_regular_file
 from oddframe.errors import InputError
 from oddframe.outputs.pages.evaluation_text import UNDEFINED
+from oddframe.research.grid import TRAININGS_FOLDER
 from oddframe.research.records import TRAINING_FORMAT, TrainingRecord, read_training
-from oddframe.research.reports.table_text import (
+from oddframe.research.reproduce.report import (
     BEST_STEP,
     LAST_STEP,
     TABLE_KIND,
     describe_code,
 )
-from oddframe.research.session import TRAININGS_FOLDER
 
 _FIGURES = ("auc", "auc_sub", "ap", "ap_trapezoid", "ap_sub", "far", "clip_auc")
 

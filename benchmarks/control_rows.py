@@ -46,8 +46,8 @@ from oddframe.research.protocol import BenchmarkProtocol, Folds, TrainTestPart
 from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import FloatArray
 from oddframe.training.config import BagSection, TrainConfig
+from oddframe.training.configure import with_one_class_method
 from oddframe.training.loop import fit
-from oddframe.training.one_class import with_one_class_method
 from oddframe.training.search import make_grid
 from oddframe.video.decoding.probe import probe
 

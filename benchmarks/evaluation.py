@@ -32,9 +32,8 @@ from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.precomputed import attach_features, load_precomputed_features
 from oddframe.datasets.registry import open_dataset
 from oddframe.features.store.store import FeatureStore
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.clips import clips_from_features
 from oddframe.research.fold_training import make_test_videos, network_scorer, score_part

@@ -26,7 +26,7 @@ from oddframe.research.clips import float32_extractor, load_benchmark_features, 
 from oddframe.research.fold_training import FoldResult
 from oddframe.research.protocol import InnerFolds
 from oddframe.training.config import read_config
-from oddframe.training.config_files import shipped_config
+from oddframe.training.configure import shipped_config
 
 
 def arguments() -> argparse.Namespace:

@@ -27,9 +27,7 @@ import torch
 from torch import Tensor
 
 from oddframe._utils.determinism import deterministic
-from oddframe.methods.urdmu.attention import GlobalLocalAttention
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import UrDmuNetwork
+from oddframe.methods.mil.urdmu_network import GlobalLocalAttention, UrDmuConfig, UrDmuNetwork
 
 DIM = 1024
 LENGTHS = (200, 1000, 5000, 20000, 50000)

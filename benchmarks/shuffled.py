@@ -19,7 +19,7 @@ from oddframe.research.fold_training import Bag
 from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import FloatArray
 from oddframe.training.config import read_config
-from oddframe.training.config_files import shipped_config
+from oddframe.training.configure import shipped_config
 
 TILES, SNIPPETS, DIM, LENGTH = 6, 16, 256, 6
 SHIFTS = (0.0, 0.4, 0.8, 1.5, 3.0)

@@ -41,18 +41,18 @@ from oddframe.cli.demo import DEMO_DATA
 from oddframe.detector import Detector
 from oddframe.features.extraction.extract_video import backbone_spec, extract_video
 from oddframe.features.lazy_array import AnyFeatures
+from oddframe.methods.mil.urdmu import ur_dmu_loss
+from oddframe.methods.mil.urdmu_network import UrDmuNetwork
 from oddframe.methods.registry import method_names
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.research.grid import GridPlan, run_grid
 from oddframe.research.grid_task import record_path
 from oddframe.research.records import read_training
 from oddframe.research.reproduce.tables import table_spec, table_tasks
-from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig, parse_config
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
+from oddframe.training.run_files import load_checkpoint
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.snippets.preprocessing import with_views
 from oddframe.video.snippets.reader import SnippetReader

@@ -76,14 +76,14 @@ from oddframe.research.records import (
     videos_digest,
     write_training,
 )
-from oddframe.training.checkpoint import TrainingIdentity, load_checkpoint, save_checkpoint
 from oddframe.training.config import TrainConfig, parse_config, read_config
 from oddframe.training.data.features import VideoFeatures
 from oddframe.training.data.samplers import TrainingVideo
-from oddframe.training.model_card import training_data_digest as training_data_digest
-from oddframe.training.model_card import training_features_digest as seen_digest
+from oddframe.training.run_files import TrainingIdentity, load_checkpoint, save_checkpoint
 from oddframe.training.search import Budget, TrialLog
 from oddframe.training.train import TrainedModel, run_training
+from oddframe.training.trainer import training_data_digest as training_data_digest
+from oddframe.training.trainer import training_features_digest as seen_digest
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.preprocessing import with_regions, with_tiles, with_views
 

@@ -39,9 +39,9 @@ from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import load_model, save_model
 from oddframe.outputs.score_files import read_json
-from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import parse_config, read_config
 from oddframe.training.import_checkpoint import read_published_checkpoint
+from oddframe.training.run_files import load_checkpoint
 from oddframe.video.decoding.probe import probe
 from oddframe.video.mask import read_mask
 from oddframe.video.snippets.preprocessing import (

@@ -12,12 +12,12 @@ import pytest
 
 from oddframe._utils.locks import ProcessLock
 from oddframe.errors import OddframeError
-from oddframe.training.checkpoint import RunFiles
+from oddframe.training.run_files import RunFiles
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from oddframe.training.checkpoint import RunFiles
+from oddframe.training.run_files import RunFiles
 with RunFiles(Path(sys.argv[1])).locked():
     print("held", flush=True)
     time.sleep(60)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.methods.urdmu.config import PAPER_SETTINGS, UrDmuConfig
+from oddframe.methods.mil.urdmu_network import PAPER_SETTINGS, UrDmuConfig
 from oddframe.research.reproduce.figures import PAPER_FIGURES
 from oddframe.research.reproduce.tables import TABLE_NAMES
 

@@ -33,9 +33,8 @@ from oddframe.cli.demo import DEMO_DATA
 from oddframe.cli.main import app
 from oddframe.features.extraction.extract_video import spec_templates
 from oddframe.features.presets import get_preset
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork
 from oddframe.methods.registry import get_method, method_names
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.video.decoding.isolated import open_source
 from tests.conftest import encode
 from tests.datasets.generated import GeneratorOptions, made_up

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from oddframe.methods.urdmu.config import UrDmuConfig
+from oddframe.methods.mil.urdmu_network import UrDmuConfig
 from oddframe.outputs.curve import BLUE, GREEN, GREY, INK, RED
 from oddframe.research.reproduce.figures import save_figure
 

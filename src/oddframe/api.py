@@ -35,11 +35,16 @@ from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model, save_model
 from oddframe.outputs.pages.evaluation_page import write_evaluation, write_evaluation_page
 from oddframe.outputs.pages.training_page import evaluate_held_out, training_report
-from oddframe.training.audio_config import check_audio
 from oddframe.training.config import CalibrationSection, TrainConfig, parse_config, read_config
-from oddframe.training.config_files import find_config, with_fast, with_grid, with_method
+from oddframe.training.configure import (
+    check_audio,
+    config_from_model,
+    find_config,
+    with_fast,
+    with_grid,
+    with_method,
+)
 from oddframe.training.data.splits import group_by_scene
-from oddframe.training.pretrained import config_from_model
 from oddframe.training.search import Budget, SearchResult, parse_time_budget
 from oddframe.training.train import run_training
 from oddframe.training.trainer import SeedRun

@@ -48,7 +48,6 @@ from oddframe.events import EventRule
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum
 from oddframe.features.spec import Features, FeatureSpec, MaskDigest
 from oddframe.methods.base import AnyMethod
-from oddframe.methods.one_class.base import DETECTS_UNUSUAL as DETECTS_UNUSUAL
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.timeline import ScoreTrack, TileScores

@@ -12,7 +12,7 @@ from oddframe.backbones.registry import get_backbones, load_backbone
 from oddframe.errors import UsageError
 from oddframe.features.extraction.extract_video import extract_video, make_spec
 from oddframe.training.config import TrainConfig, parse_config
-from oddframe.training.config_files import with_method
+from oddframe.training.configure import with_method
 from oddframe.video.decoding.isolated import open_source
 
 

@@ -13,8 +13,7 @@ import torch
 import yaml
 
 from oddframe.detector import Detector
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import UrDmuNetwork
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork
 from oddframe.modelfile import load_model
 from tests.cli.conftest import Answer
 from tests.datasets.generated import Generated, GeneratorOptions, made_up

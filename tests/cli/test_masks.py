@@ -25,7 +25,7 @@ from oddframe.modelfile import load_model, save_model
 from oddframe.timeline import Timebase
 from oddframe.training.config import FeatureSection
 from oddframe.training.data.features import VideoFeatures
-from oddframe.training.model_card import training_data_digest, training_features_digest
+from oddframe.training.trainer import training_data_digest, training_features_digest
 from oddframe.video.mask import Mask, read_masks
 from tests.cli.conftest import Answer
 

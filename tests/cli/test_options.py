@@ -26,7 +26,7 @@ from oddframe.cli.options import (
 from oddframe.methods.registry import method_names
 from oddframe.modelfile import shipped_models
 from oddframe.outputs.registry import format_names
-from oddframe.training.config_files import shipped_configs
+from oddframe.training.configure import shipped_configs
 from tests.cli.conftest import Answer
 from tests.conftest import ROOT
 

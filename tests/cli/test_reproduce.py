@@ -12,7 +12,7 @@ import yaml
 
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.records import TrainingRecord
-from oddframe.training.config_files import shipped_config
+from oddframe.training.configure import shipped_config
 from tests.cli.conftest import Answer
 from tests.datasets.generated import GeneratorOptions, made_up
 

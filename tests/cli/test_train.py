@@ -13,7 +13,7 @@ import pytest
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.modelfile import load_model
 from oddframe.training.config import read_config
-from oddframe.training.config_files import find_config, shipped_configs
+from oddframe.training.configure import find_config, shipped_configs
 from tests.cli.conftest import LINEAR, Answer
 
 Run = Callable[..., Answer]

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from oddframe.modelfile import load_model
-from oddframe.training.checkpoint import RunFiles
+from oddframe.training.run_files import RunFiles
 from tests.cli.conftest import LINEAR, Answer
 
 Run = Callable[..., Answer]

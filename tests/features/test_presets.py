@@ -13,7 +13,7 @@ from oddframe.errors import UsageError
 from oddframe.features.extraction.extract_video import make_spec
 from oddframe.features.presets import PRESETS, get_preset, imported_spec, published_name
 from oddframe.training.config import FeatureSection, parse_config
-from oddframe.training.pretrained import _section
+from oddframe.training.configure import _section
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.snippets.preprocessing import crop_names
 from oddframe.video.snippets.reader import SnippetReader

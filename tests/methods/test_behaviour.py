@@ -20,8 +20,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from oddframe.methods.base import AnyMethod, Loss, Unsupervised, WeaklySupervised
-from oddframe.methods.one_class.base import OneClass
+from oddframe.methods.base import AnyMethod, Loss, OneClass, Unsupervised, WeaklySupervised
 from oddframe.methods.registry import get_method, method_names
 from tests.methods.planted import Planted, Small, planted, trained
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from oddframe.errors import InputError
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import UrDmuNetwork
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork
 from oddframe.training.import_checkpoint import read_published_checkpoint
 
 

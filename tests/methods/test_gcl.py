@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from oddframe.methods.gcl import GclOutput, threshold_labels
 from oddframe.methods.registry import get_method
-from oddframe.methods.unsupervised.gcl import GclOutput, threshold_labels
 from tests.methods.planted import Planted, Small, trained
 from tests.methods.test_behaviour import NoLoss
 

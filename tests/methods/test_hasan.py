@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Loss
-from oddframe.methods.one_class.hasan import (
+from oddframe.methods.hasan import (
     Autoencoder,
     Hasan,
     HasanConfig,

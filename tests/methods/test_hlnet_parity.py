@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from oddframe.methods.base import Loss
+from oddframe.methods.losses import top_k_indices
 from oddframe.methods.mil.hlnet import HlNetConfig, HlNetNetwork, HlNetOutput
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.mil import top_k_indices
 from tests.methods import formula
 from tests.methods.parity import (
     Facts,

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from oddframe.methods.layers import score_mlp
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.layers import score_mlp
 
 
 def test_score_mlp_by_hand() -> None:

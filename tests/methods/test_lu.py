@@ -10,7 +10,7 @@ import torch
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Output
-from oddframe.methods.one_class.lu import Lu, LuConfig, LuNetwork, learn_combinations
+from oddframe.methods.lu import Lu, LuConfig, LuNetwork, learn_combinations
 from oddframe.metrics import roc_auc
 from oddframe.training.config import parse_config
 from oddframe.training.one_class import fit_one_class

@@ -7,7 +7,7 @@ from math import log
 import pytest
 import torch
 
-from oddframe.methods.shared.mil import (
+from oddframe.methods.losses import (
     max_window_mean,
     ranking_loss,
     smoothness,

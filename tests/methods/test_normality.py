@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oddframe.errors import UsageError
 from oddframe.methods.base import Output
-from oddframe.methods.one_class.normality import NormalityNetwork, lloyd_centres, whitening_matrix
+from oddframe.methods.normality import NormalityNetwork, lloyd_centres, whitening_matrix
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 

@@ -8,9 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oddframe.methods.mil.oddframe import NormalDistance, Oddframe, OddframeConfig, OddframeNetwork
-from oddframe.methods.shared.scores import gaussian_blur
-from oddframe.methods.urdmu.method import UrDmu
+from oddframe.methods.mil.oddframe import (
+    NormalDistance,
+    Oddframe,
+    OddframeConfig,
+    OddframeNetwork,
+    gaussian_blur,
+)
+from oddframe.methods.mil.urdmu import UrDmu
 from oddframe.research.fold_training import smooth_scores
 
 DIM = 12

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oddframe.methods.base import Output
+from oddframe.methods.mil.pel4vad import smooth_logits
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.scores import smooth_logits
 
 METHOD = get_method("pel4vad")
 

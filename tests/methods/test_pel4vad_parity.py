@@ -15,9 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from oddframe.methods.mil.pel4vad import Pel4VadConfig, Pel4VadNetwork
+from oddframe.methods.mil.pel4vad import Pel4VadConfig, Pel4VadNetwork, smooth_logits
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.scores import smooth_logits
 from tests.methods import formula
 from tests.methods.parity import Facts, Watch, row_close, tensor_close, value_close
 

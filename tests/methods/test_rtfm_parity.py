@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from oddframe.methods.base import Loss
+from oddframe.methods.losses import top_k_indices
 from oddframe.methods.mil.rtfm import RtfmConfig, RtfmNetwork, RtfmOutput
 from oddframe.methods.registry import get_method
-from oddframe.methods.shared.mil import top_k_indices
 from tests.methods import formula
 from tests.methods.parity import (
     Facts,

@@ -10,9 +10,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput
+from oddframe.methods.mil.urdmu import ur_dmu_loss
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork, UrDmuOutput
 from oddframe.training.import_checkpoint import read_published_checkpoint
 
 DIM, WIDTH = 10, 16

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from oddframe.methods.urdmu.attention import local_attention, mask_sums
+from oddframe.methods.mil.urdmu_network import local_attention, mask_sums
 
 Norm = Literal["column", "row"]
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from oddframe.errors import UsageError
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput
+from oddframe.methods.mil.urdmu import ur_dmu_loss
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork, UrDmuOutput
 
 LABELS = torch.tensor([0.0, 1.0])
 

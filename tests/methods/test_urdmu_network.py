@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from oddframe.errors import UsageError
+from oddframe.methods.mil.urdmu import ur_dmu_loss
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork, UrDmuOutput
 from oddframe.methods.registry import get_method
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput
 
 DIM = 12
 SMALL = {"hidden": 16, "heads": 2, "head_dim": 6, "classifier_hidden": 8, "dropout": 0.0}

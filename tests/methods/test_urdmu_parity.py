@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from oddframe.methods.base import Loss
-from oddframe.methods.shared.mil import top_k_indices
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.loss import ur_dmu_loss
-from oddframe.methods.urdmu.network import MemoryReadout, UrDmuNetwork, UrDmuOutput
+from oddframe.methods.losses import top_k_indices
+from oddframe.methods.mil.urdmu import ur_dmu_loss
+from oddframe.methods.mil.urdmu_network import MemoryReadout, UrDmuConfig, UrDmuNetwork, UrDmuOutput
 from tests.methods import formula
 from tests.methods.parity import (
     Facts,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from oddframe.methods.mil.urdmu_network import UrDmuConfig
 from oddframe.methods.registry import get_method
-from oddframe.methods.urdmu.config import UrDmuConfig
 
 DIM = 12
 CONFIG = UrDmuConfig(hidden=16, heads=2, head_dim=8, shortcut=True, dropout=0.0)

@@ -33,7 +33,7 @@ from oddframe.research.protocol import BenchmarkProtocol, Folds, SpliceRule
 from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import Timebase
 from oddframe.training.config import SearchSection, TrainConfig, parse_config, read_config
-from oddframe.training.config_files import shipped_config
+from oddframe.training.configure import shipped_config
 from oddframe.training.data.features import Extractor
 from tests.datasets.generated import GeneratorOptions, made_up
 

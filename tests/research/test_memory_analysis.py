@@ -12,9 +12,8 @@ import torch
 from oddframe.errors import UsageError
 from oddframe.features.presets import PublishedLayout
 from oddframe.methods.mil.linear import LinearConfig
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.research.clips import BenchmarkClip, SplicedVideo
 from oddframe.research.reproduce.figures import (
     figure_tasks,

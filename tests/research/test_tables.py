@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from oddframe.errors import UsageError
-from oddframe.methods.urdmu.config import PAPER_SETTINGS, UrDmuConfig
+from oddframe.methods.mil.urdmu_network import PAPER_SETTINGS, UrDmuConfig
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.published_results import load_published
 from oddframe.research.reproduce.tables import SETTINGS_TABLE, TABLE_NAMES, table_spec
 from oddframe.training.config import TrainConfig, read_config
-from oddframe.training.config_files import shipped_config, with_method
+from oddframe.training.configure import shipped_config, with_method
 from tests.research.tiny import tiny_config
 
 

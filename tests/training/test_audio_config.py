@@ -9,8 +9,8 @@ import pytest
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import UsageError
 from oddframe.features.store.store import FeatureStore
-from oddframe.training.audio_config import check_audio, with_audio_dim, with_required_audio_dim
 from oddframe.training.config import TrainConfig
+from oddframe.training.configure import check_audio, with_audio_dim, with_required_audio_dim
 from oddframe.training.train import run_training
 from tests.training.planted import DIM, small_config
 from tests.training.precomputed import ready_made

@@ -7,8 +7,8 @@ import pytest
 from oddframe.errors import UsageError
 from oddframe.modelfile import load_model
 from oddframe.training.config import TrainConfig, parse_config
-from oddframe.training.config_files import with_grid, with_method
-from oddframe.training.pretrained import check_pretrained, config_from_model
+from oddframe.training.configure import config_from_model, with_grid, with_method
+from oddframe.training.train import check_pretrained
 
 
 def test_another_method_has_its_own_settings_and_learning_rate() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from oddframe.errors import UsageError
 from oddframe.features.store.store import FeatureStore
-from oddframe.training import log as board
+from oddframe.training import run_files as board
 from oddframe.training.train import run_training
 from tests.training.precomputed import linear, ready_made
 

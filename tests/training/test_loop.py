@@ -23,10 +23,10 @@ from oddframe.methods.base import Loss
 from oddframe.methods.mil.linear import Linear
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import roc_auc
-from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
+from oddframe.training.run_files import load_checkpoint
 from tests.training.planted import DIM, planted, small_config
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from oddframe.training.checkpoint import load_checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.loop import fit
+from oddframe.training.run_files import load_checkpoint
 from tests.training.planted import planted, small_config
 
 ROOT = Path(__file__).resolve().parents[2]

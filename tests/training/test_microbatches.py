@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from oddframe.methods.mil.urdmu_network import UrDmuNetwork
 from oddframe.methods.registry import get_method, method_names
-from oddframe.methods.urdmu.network import UrDmuNetwork
 from oddframe.training import step as steps
 from oddframe.training.step import TrainingRun, microbatches, update_average
 from tests.training.planted import SMALL, planted, small_config

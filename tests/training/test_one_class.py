@@ -16,9 +16,10 @@ from oddframe.metrics import roc_auc
 from oddframe.modelfile import Model, Profile, load_model, save_model
 from oddframe.training import one_class as normal
 from oddframe.training.config import TrainConfig
+from oddframe.training.configure import with_one_class_method
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
-from oddframe.training.one_class import fit_one_class, with_one_class_method
+from oddframe.training.one_class import fit_one_class
 from tests.training.planted import DIM, planted, small_config
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from oddframe.methods.base import Recipe
+from oddframe.methods.layers import OneClassNetwork
 from oddframe.methods.mil.oddframe import OddframeNetwork
-from oddframe.methods.one_class.base import OneClassNetwork
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.config import parse_config

@@ -18,8 +18,8 @@ from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.modelfile import Model, load_model
 from oddframe.training.config import CalibrationSection, TrainConfig
+from oddframe.training.configure import config_from_model
 from oddframe.training.data import features as gather
-from oddframe.training.pretrained import config_from_model
 from oddframe.training.train import run_training
 from tests.training.planted import small_config
 from tests.training.precomputed import ProgressLog

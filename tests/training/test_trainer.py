@@ -19,8 +19,7 @@ from oddframe.features.formats.published import NpyFiles
 from oddframe.features.presets import PublishedLayout
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model
-from oddframe.training.checkpoint import RunFiles
-from oddframe.training.log import StepLog
+from oddframe.training.run_files import RunFiles, StepLog
 from oddframe.training.search import Budget
 from oddframe.training.train import TrainedModel, run_training
 from tests.training.precomputed import ProgressLog, linear, ready_made
@@ -276,7 +275,7 @@ def test_a_full_disk_is_one_error_and_loses_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         whole(path, data)
 
-    monkeypatch.setattr("oddframe.training.checkpoint.write_bytes", full)
+    monkeypatch.setattr("oddframe.training.run_files.write_bytes", full)
     with pytest.raises(OddframeError, match="no space left on device") as error:
         trained(tmp_path, config=config)
     assert "\n" not in str(error.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oddframe._utils.files import is_dir
+from oddframe._utils.parallel import CancelCheck, parallel_map
 from oddframe._utils.progress import StageProgress, ignore_progress
 from oddframe.datasets.labelled import LabelledVideo
 from oddframe.datasets.precomputed import (
@@ -19,7 +20,6 @@ from oddframe.features.spec import Features
 from oddframe.features.store.store import FeatureStore, content_hash
 from oddframe.modelfile import Model
 from oddframe.timeline import ScoreTrack
-from oddframe.training.data.parallel import CancelCheck, parallel_map
 from oddframe.video.mask import Mask, Masks
 
 

@@ -2,37 +2,73 @@
 
 A *bag* is a video, or one crop of it, as T snippet features. A network scores every snippet. The
 type of a method says what it knows about training videos: their labels (``WeaklySupervised``), that
-they are all normal (``OneClass``, in ``one_class/base.py``) or nothing (``Unsupervised``).
-``registry.py`` lists all methods.
+they are all normal (``OneClass``) or nothing (``Unsupervised``). ``registry.py`` lists all methods.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from oddframe.errors import UsageError
+from oddframe.features.presets import published_audio_dim
+
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
 Supervision = Literal["video labels", "normal videos", "none"]
 Verification = Literal["parity", "from the paper", "ours"]
+# What the models of one-class methods detect, in words.
+DETECTS_UNUSUAL = "what is unusual"
 
 # Largest sizes in a config. Model files and YAML files may hold any number, and a network of that
 # size would be allocated.
 MAX_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of an image.
 MAX_LAYERS = 64  # Layers, and iterations.
 
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+Depth = Annotated[int, Field(ge=1, le=MAX_LAYERS)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+AboveZero = Annotated[float, Field(gt=0)]
+
 
 class MethodConfig(BaseModel):
     """Base of a method's settings: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+
+class AudioVisualConfig(MethodConfig):
+    """Settings of a method that reads picture and sound: visual values first, then audio values.
+
+    Attributes:
+        sound: Length of the audio part at the end of a feature. None: ``oddframe train`` sets it by
+            the backbones that made the features. Elsewhere it is 128 for the published length of
+            1,152, else half of the feature.
+    """
+
+    sound: Width | None = None
+
+    def modality_dims(self, dim: int) -> tuple[int, int]:
+        """Lengths of the visual and of the audio part of a feature of length ``dim``.
+
+        Raises:
+            UsageError: nothing is left for the visual part.
+        """
+        sound = self.sound or published_audio_dim(dim) or dim // 2
+        if not 0 < sound < dim:
+            raise UsageError(
+                f"features of length {dim} have no visual part if the last {sound} values are "
+                "audio: set method.config.sound to a smaller number"
+            )
+        return dim - sound, sound
 
 
 def renamed_field(default: Any, *, name: str, old: str, **limits: Any) -> Any:
@@ -53,6 +89,11 @@ class Output:
     scores: Tensor
     logits: Tensor
 
+    @staticmethod
+    def from_logits(logits: Tensor) -> Output:
+        """The output with these logits (B, T)."""
+        return Output(logits.sigmoid(), logits)
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -70,8 +111,51 @@ class Loss:
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", {n: term.detach() for n, term in self.terms.items()})
 
+    @staticmethod
+    def mean(losses: Sequence[Loss]) -> Loss:
+        """The mean of losses with the same terms."""
+        total = torch.stack([loss.total for loss in losses]).mean()
+        terms = {n: torch.stack([loss.terms[n] for loss in losses]).mean() for n in losses[0].terms}
+        return Loss(total, terms)
 
-class StagedNetwork(nn.Module):
+
+def merge_crops(features: Tensor, labels: Tensor | None = None) -> tuple[Tensor, int]:
+    """(B, C, T, D) -> (B * C, T, D) and C; (B, T, D) stays as it is, with C = 1.
+
+    Raises:
+        UsageError: there are several crops and ``labels``; a training item is one crop.
+    """
+    if features.ndim == 3:
+        return features, 1
+    if labels is not None:
+        raise UsageError("train on one crop at a time: features (B, T, D), not (B, C, T, D)")
+    return features.flatten(0, 1), features.shape[1]
+
+
+def mean_over_crops(logits: Tensor, crops: int) -> Output:
+    """Logits (B * C, T) -> mean scores and mean logits of the crops, both (B, T)."""
+    logits = logits.view(-1, crops, logits.shape[1])
+    return Output(logits.sigmoid().mean(1), logits.mean(1))
+
+
+class BagNetwork(nn.Module, ABC):
+    """A network that scores each bag by itself; the scores of a video's crops are averaged."""
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
+        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
+
+        With ``labels`` it returns what the loss reads.
+        """
+        bags, crops = merge_crops(features, labels)
+        output = self.score_bags(bags, labels)
+        return mean_over_crops(output.logits, crops) if labels is None else output
+
+    @abstractmethod
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        """(B, T, D) -> (B, T); with ``labels`` the method's own output, which the loss reads."""
+
+
+class StagedNetwork(BagNetwork):
     """A network whose loss depends on the training progress, which is set before every step.
 
     ``done`` is a buffer, so a checkpoint contains it.
@@ -178,9 +262,9 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         return self.supervision == "none"
 
     @property
-    def trained_by_steps(self) -> bool:
-        """Whether it is trained by optimiser steps."""
-        return not self.closed_form
+    def reads_sound(self) -> bool:
+        """Whether it reads picture and sound as two modalities."""
+        return issubclass(self.Config, AudioVisualConfig)
 
     @property
     def needs_abnormal_videos(self) -> bool:
@@ -202,7 +286,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         scores of the C crops, and returns an ``Output``. ``labels`` (B,), 0 normal and 1 abnormal,
         are given in training only, with features (B, T, dim) and at least one bag of either class.
         The network of an ``Unsupervised`` method must not read them: they only say that this is
-        training. A network that smooths over time derives from ``SmoothingNetwork``.
+        training. ``BagNetwork`` has that ``forward``; a network that smooths over time derives from
+        ``SmoothingNetwork``.
         """
         return self.Network(dim, config)
 
@@ -258,6 +343,29 @@ class WeaklySupervised(Method[ConfigT, OutputT]):
     def describe_target(self, labels: Iterable[str]) -> str:
         """The classes of the abnormal videos."""
         return ", ".join(sorted(set(labels)))
+
+
+class OneClass(Method[ConfigT, OutputT]):
+    """A method that learns from normal videos alone; its network is a ``OneClassNetwork``.
+
+    By default ``fit_snippets`` is the whole training. With ``closed_form = False`` training by
+    optimiser steps follows it.
+    """
+
+    supervision = "normal videos"
+    closed_form = True
+
+    def describe_target(self, labels: Iterable[str]) -> str:  # noqa: ARG002
+        """What is unusual, whatever it is."""
+        return DETECTS_UNUSUAL
+
+    def loss(self, output: OutputT, labels: Tensor, config: Any) -> Loss:  # noqa: ARG002
+        """To be overridden where ``closed_form`` is False.
+
+        Raises:
+            UsageError: always; there are no steps.
+        """
+        raise UsageError(f"{self.name} is not trained by steps: fit_snippets fits it at once")
 
 
 class Unsupervised(Method[ConfigT, OutputT]):

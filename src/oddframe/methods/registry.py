@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 # linear baseline.
 _METHODS = {
     "oddframe": "oddframe.methods.mil.oddframe:Oddframe",
-    "ur_dmu": "oddframe.methods.urdmu.method:UrDmu",
+    "ur_dmu": "oddframe.methods.mil.urdmu:UrDmu",
     "linear": "oddframe.methods.mil.linear:Linear",
-    "normality": "oddframe.methods.one_class.normality:Normality",
+    "normality": "oddframe.methods.normality:Normality",
     "sultani": "oddframe.methods.mil.sultani:Sultani",
     "rtfm": "oddframe.methods.mil.rtfm:Rtfm",
     "hl_net": "oddframe.methods.mil.hlnet:HlNet",
@@ -34,9 +34,9 @@ _METHODS = {
     "ma": "oddframe.methods.mil.ma:Ma",
     "pang": "oddframe.methods.mil.pang:Pang",
     "acf": "oddframe.methods.mil.acf:Acf",
-    "hasan": "oddframe.methods.one_class.hasan:Hasan",
-    "lu": "oddframe.methods.one_class.lu:Lu",
-    "gcl": "oddframe.methods.unsupervised.gcl:Gcl",
+    "hasan": "oddframe.methods.hasan:Hasan",
+    "lu": "oddframe.methods.lu:Lu",
+    "gcl": "oddframe.methods.gcl:Gcl",
 }
 DEFAULT_METHOD = next(iter(_METHODS))
 
@@ -86,8 +86,6 @@ def list_methods() -> tuple[MethodSummary, ...]:
         >>> ur_dmu.year, ur_dmu.recipe.lr, ur_dmu.recipe.steps
         (2023, 0.0001, 3000)
     """
-    from oddframe.methods.shared.modalities import AudioVisualConfig
-
     return tuple(
         MethodSummary(
             name=method.name,
@@ -96,7 +94,7 @@ def list_methods() -> tuple[MethodSummary, ...]:
             paper=method.info.paper,
             supervision=method.supervision,
             inputs=method.info.inputs,
-            reads_sound=issubclass(method.Config, AudioVisualConfig),
+            reads_sound=method.reads_sound,
             checked=method.info.checked,
             recipe=method.recipe,
         )

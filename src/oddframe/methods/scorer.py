@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic
 from oddframe.features.lazy_array import AnyFeatures
-from oddframe.methods.shared.scores import SmoothingNetwork
+from oddframe.methods.layers import SmoothingNetwork
 from oddframe.timeline import FloatArray
 
 # Dimensions with a smaller standard deviation, as a share of the mean one, are (almost) constant.

@@ -47,7 +47,7 @@ from oddframe.research.grid_task import (
 from oddframe.research.protocol import TrainTestPart
 from oddframe.research.records import TrainingRecord, videos_digest
 from oddframe.training.config import TrainConfig, read_config
-from oddframe.training.config_files import find_config, shipped_config
+from oddframe.training.configure import find_config, shipped_config
 
 TRAININGS_FOLDER = "trainings"
 

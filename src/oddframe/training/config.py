@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oddframe._utils.parsing import format_validation_error, read_yaml
 from oddframe.backbones.base import FULL_FRAME
@@ -20,7 +20,7 @@ from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.presets import get_preset
-from oddframe.methods.base import AnyMethod, Recipe
+from oddframe.methods.base import AnyMethod, Recipe, renamed_field
 from oddframe.methods.registry import DEFAULT_METHOD, get_method
 from oddframe.video.frame import ResamplingFilter
 from oddframe.video.snippets.preprocessing import (
@@ -338,20 +338,9 @@ class TrainConfig(Section):
     events: EventSection = EventSection()
     leave_out: tuple[str, ...] = ()
     standardise: bool = True
-    temperature_scaling: bool = Field(
-        default=True,
-        validation_alias=AliasChoices("temperature_scaling", "temper"),
-        serialization_alias="temper",
-    )
-    fp16: bool = Field(
-        default=False, validation_alias=AliasChoices("fp16", "half"), serialization_alias="half"
-    )
-    detects: str = Field(
-        default="",
-        max_length=1000,
-        validation_alias=AliasChoices("detects", "knows"),
-        serialization_alias="knows",
-    )
+    temperature_scaling: bool = renamed_field(True, name="temperature_scaling", old="temper")
+    fp16: bool = renamed_field(False, name="fp16", old="half")
+    detects: str = renamed_field("", name="detects", old="knows", max_length=1000)
     limits: str = Field(default="", max_length=10_000)
 
     @model_validator(mode="after")
@@ -380,13 +369,7 @@ class TrainConfig(Section):
         Raises:
             UsageError: there is no such method, or its config has an unknown key or a wrong value.
         """
-        method = get_method(self.method.name)
-        try:
-            return method, method.Config.model_validate(self.method.config)
-        except ValidationError as error:
-            raise UsageError(
-                format_validation_error(error, method.Config, ("method", "config"))
-            ) from None
+        return _method_and_config(self.method)
 
     def with_recipe(self, **changes: Any) -> TrainConfig:
         """This configuration with other values in its recipe; None: the method's own value."""
@@ -433,13 +416,19 @@ def parse_config(
         raise UsageError(format_validation_error(error, TrainConfig, (), where, node)) from None
     except UsageError as error:  # A preset or a backbone is not known.
         raise UsageError(f"{where}: features: {error}") from None
-    method = get_method(config.method.name)
+    _method_and_config(config.method, where, node)
+    return config if "features" in data else with_method_backbone(config)
+
+
+def _method_and_config(
+    section: MethodSection, where: str = "configuration", node: yaml.Node | None = None
+) -> tuple[AnyMethod, BaseModel]:
+    method = get_method(section.name)
     try:
-        method.Config.model_validate(config.method.config)
+        return method, method.Config.model_validate(section.config)
     except ValidationError as error:
         line = format_validation_error(error, method.Config, ("method", "config"), where, node)
         raise UsageError(line) from None
-    return config if "features" in data else with_method_backbone(config)
 
 
 def with_method_backbone(config: TrainConfig) -> TrainConfig:

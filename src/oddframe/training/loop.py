@@ -13,19 +13,20 @@ import torch
 
 from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, OddframeError
-from oddframe.methods.one_class.base import OneClass
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.training.checkpoint import (
+from oddframe.training.config import TrainConfig
+from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.distributed import SINGLE_PROCESS, ProcessGroup
+from oddframe.training.one_class import fit_one_class
+from oddframe.training.run_files import (
     Checkpoint,
+    OnStep,
+    StepLog,
+    TensorBoardLog,
     TrainingIdentity,
     load_checkpoint,
     save_checkpoint,
 )
-from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import TrainingVideo
-from oddframe.training.distributed import SINGLE_PROCESS, ProcessGroup
-from oddframe.training.log import OnStep, StepLog, TensorBoardLog
-from oddframe.training.one_class import fit_one_class
 from oddframe.training.step import (
     COLLAPSED,
     FitResult,
@@ -134,7 +135,7 @@ def fit(
         InputError: a class has no videos, or features differ in length.
         OddframeError: a loss term is not finite; the message names step and term.
     """
-    if isinstance(config.chosen_method()[0], OneClass):
+    if config.chosen_method()[0].one_class:
         return fit_one_class(videos, config, device=device, log=log, on_step=on_step)
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, UsageError
 from oddframe.methods.base import AnyMethod
-from oddframe.methods.one_class.base import OneClass, OneClassNetwork
-from oddframe.methods.one_class.normality import Normality
+from oddframe.methods.layers import OneClassNetwork
+from oddframe.methods.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.training.config import MethodSection, TrainConfig
+from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import IndexSampler, TrainingVideo
-from oddframe.training.log import OnStep, StepLog
+from oddframe.training.run_files import OnStep, StepLog
 from oddframe.training.step import (
     COLLAPSED,
     FitResult,
@@ -89,13 +89,6 @@ _MAX_NUMBERS = 2**28
 _FOLDS = 5
 
 
-def with_one_class_method(config: TrainConfig) -> TrainConfig:
-    """``config`` with the method ``normality``, unless its method is one-class already."""
-    if isinstance(config.chosen_method()[0], OneClass):
-        return config
-    return config.model_copy(update={"method": MethodSection(name=Normality.name, config={})})
-
-
 def fit_one_class(
     videos: Sequence[TrainingVideo],
     config: TrainConfig,
@@ -127,7 +120,7 @@ def fit_one_class(
         OddframeError: the loss is not finite.
     """
     method, _ = config.chosen_method()
-    if not isinstance(method, OneClass):
+    if not method.one_class:
         raise UsageError(
             f"the method {config.method.name} needs abnormal videos too; for normal video alone "
             f"set method.name to {Normality.name}"
@@ -166,7 +159,7 @@ def _fit_network(
         assert isinstance(network, OneClassNetwork)
         with torch.no_grad():
             network.fit_snippets(x)
-        if method.trained_by_steps:
+        if not method.closed_form:
             network = fit_by_steps(network.to(device), x, config, log, on_step)
     return network.to(device).eval()
 

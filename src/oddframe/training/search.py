@@ -29,11 +29,10 @@ from oddframe._utils.progress import MessageCallback, ProgressCallback
 from oddframe.datasets.labelled import Fold
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import Loss
-from oddframe.training.checkpoint import RunFiles
 from oddframe.training.config import TrainConfig, mirrored_section
 from oddframe.training.data.features import FeatureRequest, VideoFeatures
-from oddframe.training.model_card import training_features_digest
-from oddframe.training.trainer import ModelTrainer, report_loss
+from oddframe.training.run_files import RunFiles
+from oddframe.training.trainer import ModelTrainer, report_loss, training_features_digest
 from oddframe.training.validation import selection_metric, selection_value
 
 # Steps of the short training that measures the pace before the search begins.

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic_attention
 from oddframe.errors import OddframeError, UsageError
-from oddframe.methods.base import Loss, Recipe, Unsupervised
+from oddframe.methods.base import Loss, Recipe
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.training.checkpoint import Checkpoint
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import BagSampler, Batch, TrainingVideo, make_bag_sampler
 from oddframe.training.distributed import SINGLE_PROCESS, Backward, ProcessGroup, SharedMicrobatches
+from oddframe.training.run_files import Checkpoint
 
 # Scores that differ by less than this over the whole training set do not distinguish any videos.
 COLLAPSED = 1e-3
@@ -121,7 +121,7 @@ class TrainingRun:
         self.method, self.method_config = config.chosen_method()
         self.recipe: Recipe = config.full_recipe()
         seed = config.recipe.seed
-        labelled = not isinstance(self.method, Unsupervised)
+        labelled = not self.method.unsupervised
         sampler = make_bag_sampler(videos, config.bags, self.recipe, seed, labelled=labelled)
         self.sampler = Prefetcher(sampler) if device.type == "cuda" else sampler
         # One graphics card computes a batch at once; several share its microbatches.
@@ -172,7 +172,7 @@ class TrainingRun:
             losses = self.shared.gradients(draw)
         else:
             losses = list(map(draw(), range(len(self.microbatches))))
-        loss = _mean_loss(losses)
+        loss = Loss.mean(losses)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
         self.optimiser.step()
@@ -279,14 +279,6 @@ def microbatches(config: TrainConfig, tiles: int) -> list[Tensor]:
     pairs = max(n for n in range(1, normal + 1) if normal % n == 0 and n <= most)
     starts = torch.split(torch.arange(normal), pairs)
     return [torch.cat([rows, rows + normal]) for rows in starts]
-
-
-def _mean_loss(losses: Sequence[Loss]) -> Loss:
-    """The mean of the losses of microbatches of equal size."""
-    total = torch.stack([loss.total.detach() for loss in losses]).mean()
-    names = losses[0].terms
-    terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
-    return Loss(total, terms)
 
 
 def to_cpu(loss: Loss) -> Loss:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from oddframe._utils.progress import (
     MessageCallback,
@@ -15,14 +18,12 @@ from oddframe._utils.progress import (
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.precomputed import has_precomputed_features
-from oddframe.errors import InputError
+from oddframe.errors import InputError, UsageError
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store.store import FeatureStore
-from oddframe.methods.one_class.base import OneClass
 from oddframe.modelfile import Model, load_model, save_model
-from oddframe.training.audio_config import uses_audio, with_required_audio_dim
-from oddframe.training.checkpoint import RunFiles
 from oddframe.training.config import TrainConfig
+from oddframe.training.configure import with_one_class_method, with_required_audio_dim
 from oddframe.training.data.features import (
     Extractor,
     FeatureCache,
@@ -30,13 +31,10 @@ from oddframe.training.data.features import (
     VideoFeatures,
 )
 from oddframe.training.data.splits import TrainingSplit, drop_groups, hold_out, validation_folds
-from oddframe.training.log import require_tensorboard
-from oddframe.training.model_card import pretrained_entry
-from oddframe.training.one_class import with_one_class_method
-from oddframe.training.pretrained import check_pretrained, overlap_warnings
+from oddframe.training.run_files import RunFiles, require_tensorboard
 from oddframe.training.search import Budget, HyperparameterSearch, SearchResult
 from oddframe.training.trainer import FinalTraining, ModelTrainer, SeedRun
-from oddframe.training.validation import HeldOutScores, held_out_scores
+from oddframe.training.validation import HeldOutScores
 from oddframe.video.mask import Masks
 
 _FEATURES_STAGE, _TRAINING_STAGE = "features", "training"
@@ -144,7 +142,7 @@ def run_training(
             stage_progress(progress, _FEATURES_STAGE),
             message,
         )
-        if pretrained is not None or uses_audio(config):
+        if pretrained is not None or config.chosen_method()[0].reads_sound:
             spec = _feature_spec(config, dataset, features)
             config = with_required_audio_dim(config, spec.backbone)
             if pretrained is not None:
@@ -157,14 +155,14 @@ def run_training(
         _check_readable(config, training, held_out, features.failed)
         trainer = ModelTrainer(features, device, pretrained, out.stem)
         step_progress = stage_progress(progress, _TRAINING_STAGE)
-        card_entries = {}
+        card_entries: dict[str, Any] = {}
         if pretrained is not None:
-            card_entries = pretrained_entry(pretrained)
+            card_entries = {"started_from": {"name": pretrained.name, "sha256": pretrained.sha256}}
             choosing = budget is not None or seeds > 1
             for line in overlap_warnings(pretrained, training, held_out, choosing=choosing):
                 warn(line)
         # One-class methods have only normal videos, on which no two trainings can be compared.
-        comparable = not isinstance(config.chosen_method()[0], OneClass)
+        comparable = not config.chosen_method()[0].one_class
         search = None
         if budget is not None and not comparable:
             warn("nothing to search: normal videos alone do not say which settings are best")
@@ -209,7 +207,9 @@ def run_training(
         files.remove_progress()
     model = load_model(out)
     log = next((files.log(run.seed) for run in runs if run.kept), files.log())
-    scores = held_out_scores(model, config, held_out)
+    scores = tuple(
+        HeldOutScores(each.video, model.score(each.features[config.features])) for each in held_out
+    )
     return TrainedModel(model, config, scores, search, runs, log, tuple(warnings))
 
 
@@ -269,3 +269,75 @@ def _check_readable(
                 f"{other.video.path} and {each.video.path} are the same video, once "
                 f"'{other.video.label}' and once '{each.video.label}'"
             )
+
+
+def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) -> None:
+    """Check that a model has the method and features of a training.
+
+    Args:
+        pretrained: The model whose weights training is to start from.
+        config: The configuration of the training.
+        spec: The spec of its features.
+
+    Raises:
+        UsageError: they differ; the message names how.
+    """
+    method, method_config = config.chosen_method()
+    if method.one_class:
+        raise UsageError(
+            f"{method.title} learns from normal videos alone and cannot start from a model; "
+            "starting from one also needs abnormal videos"
+        )
+    lines = []
+    if pretrained.method != config.method.name:
+        lines = [f"method: {pretrained.method}, not {config.method.name}"]
+    elif pretrained.config != method_config:
+        lines = _differences(pretrained.config, method_config)
+    lines += pretrained.profiles["best"].spec.differences(spec)
+    if lines:
+        raise UsageError(
+            f"training cannot start from the model '{pretrained.name}', which is configured "
+            f"otherwise: {'; '.join(lines)}"
+        )
+
+
+def overlap_warnings(
+    pretrained: Model,
+    training: Sequence[VideoFeatures],
+    held_out: Sequence[VideoFeatures],
+    *,
+    choosing: bool,
+) -> list[str]:
+    """Warnings about metrics that are too good because ``pretrained`` was trained on their videos.
+
+    A model's card has digests of its training videos.
+
+    Args:
+        pretrained: The model whose weights training starts from.
+        training: Videos to train on.
+        held_out: Videos that the metrics are measured on.
+        choosing: Whether settings or seeds are chosen on groups of ``training``.
+    """
+
+    def known(videos: Sequence[VideoFeatures]) -> list[VideoFeatures]:
+        flags = pretrained.learned_from([(v.video.group, v.sha256) for v in videos])
+        return [video for video, is_known in zip(videos, flags, strict=True) if is_known]
+
+    lines = []
+    if overlap := known(held_out):
+        lines.append(
+            f"the model '{pretrained.name}' has learned from {len(overlap)} of {len(held_out)} "
+            f"held-out videos or others of their groups ({overlap[0].video.path.name}): the "
+            "figures are too good"
+        )
+    if choosing and known(training):
+        lines.append(
+            f"the model '{pretrained.name}' has learned from the groups that settings and "
+            "seeds are chosen on: their figures are too good, and say little"
+        )
+    return lines
+
+
+def _differences(ours: BaseModel, theirs: BaseModel) -> list[str]:
+    values, others = ours.model_dump(), theirs.model_dump()
+    return [f"{k}: {v}, not {others[k]}" for k, v in values.items() if v != others[k]]

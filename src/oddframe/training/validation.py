@@ -26,7 +26,6 @@ from oddframe.events import (
     smooth_frame_scores,
 )
 from oddframe.features.spec import Features
-from oddframe.methods.one_class.base import OneClass
 from oddframe.metrics import LabelledScores, accuracy, frame_metrics, roc_auc
 from oddframe.modelfile import Model, Profile
 from oddframe.timeline import ScoreTrack, Timebase
@@ -275,8 +274,7 @@ def with_threshold_and_metrics(
 
     ``choose_threshold`` chooses the threshold. A profile's mask is that of the videos that set its
     threshold: the pretrained model's where its threshold stays, and none where the configuration
-        fixes
-    the threshold or it is 0.5.
+    fixes the threshold or it is 0.5.
 
     Args:
         model: The trained model.
@@ -303,7 +301,7 @@ def with_threshold_and_metrics(
         at = config.events.fixed_threshold(name)
         if at is not None:
             masks = _NO_MASK
-        elif not held_out and isinstance(config.chosen_method()[0], OneClass):
+        elif not held_out and config.chosen_method()[0].one_class:
             # Scores of the videos that it was fitted on say nothing about others. ``fit_one_class``
             # sets the scale so that one normal snippet in a hundred scores above 0.5, on these
             # videos with their mask.
@@ -409,12 +407,3 @@ def score_features(
 ) -> list[ScoredFeatures]:
     """Features of ``section`` with the videos' labels and the model's scores."""
     return [ScoredFeatures(model, each.features[section], each.video.abnormal) for each in videos]
-
-
-def held_out_scores(
-    model: Model, config: TrainConfig, held_out: Sequence[VideoFeatures]
-) -> tuple[HeldOutScores, ...]:
-    """The model's scores of each held-out video."""
-    return tuple(
-        HeldOutScores(each.video, model.score(each.features[config.features])) for each in held_out
-    )

@@ -11,24 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    AudioVisualConfig,
+    BagNetwork,
+    Dropout,
     Loss,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import top_k_bce
-from oddframe.methods.shared.modalities import (
-    AudioVisualConfig,
-    modality_embedding,
-    split_modalities,
-)
+from oddframe.methods.layers import embedding_layer, init_xavier
+from oddframe.methods.losses import top_k_bce
 
 
 class AcfConfig(AudioVisualConfig):
@@ -41,10 +39,10 @@ class AcfConfig(AudioVisualConfig):
         attention: Loss weight of the attention weights.
     """
 
-    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    single: float = Field(default=1.0, ge=0)
-    attention: float = Field(default=1.0, ge=0)
+    hidden: Width = 128
+    dropout: Dropout = 0.5
+    single: NotNegative = 1.0
+    attention: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class AcfOutput(Output):
     audio_attention: Tensor  # (B, T)
 
 
-class AcfNetwork(nn.Module):
+class AcfNetwork(BagNetwork):
     """Two embeddings, an attention over both, and three scoring streams.
 
     Raises:
@@ -69,26 +67,21 @@ class AcfNetwork(nn.Module):
         h = config.hidden
         self.modality_dims = config.modality_dims(dim)
         visual_dim, audio_dim = self.modality_dims
-        self.picture = modality_embedding(visual_dim, h, config.dropout)
-        self.sound = modality_embedding(audio_dim, h, config.dropout)
+        self.picture = embedding_layer(visual_dim, h, config.dropout)
+        self.sound = embedding_layer(audio_dim, h, config.dropout)
         self.attention = nn.Sequential(nn.Linear(2 * h, h), nn.Tanh(), nn.Linear(h, 2))
-        self.fused = nn.Sequential(modality_embedding(2 * h, h, config.dropout), nn.Linear(h, 1))
+        self.fused = nn.Sequential(embedding_layer(2 * h, h, config.dropout), nn.Linear(h, 1))
         self.of_picture, self.of_sound = nn.Linear(h, 1), nn.Linear(h, 1)
         init_xavier(self)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``AcfOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
-        visual, audio = split_modalities(x, self.modality_dims)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        visual, audio = torch.split(x, list(self.modality_dims), dim=-1)
         v, a = self.picture(visual), self.sound(audio)
         weights = self.attention(torch.cat([v, a], dim=-1)).sigmoid()
         v, a = (1 + weights[..., :1]) * v, (1 + weights[..., 1:]) * a
         logits = self.fused(torch.cat([v, a], dim=-1)).squeeze(-1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         single = (self.of_picture(v).squeeze(-1).sigmoid(), self.of_sound(a).squeeze(-1).sigmoid())
         return AcfOutput(logits.sigmoid(), logits, *single, weights[..., 0], weights[..., 1])
 

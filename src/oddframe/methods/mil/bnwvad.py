@@ -18,21 +18,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_LAYERS,
     MAX_WIDTH,
+    Depth,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
     renamed_field,
 )
-from oddframe.methods.shared.layers import mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import pair_up, split_by_label, top_k_indices
-from oddframe.methods.shared.scores import NormalScaledNetwork
-from oddframe.methods.urdmu.attention import conv_embedding, transformer
-from oddframe.methods.urdmu.config import UrDmuConfig
+from oddframe.methods.layers import NormalScaledNetwork
+from oddframe.methods.losses import pair_up, split_by_label, top_k_indices
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, conv_embedding, transformer
 
 
 class BnWvadConfig(MethodConfig):
@@ -51,14 +51,14 @@ class BnWvadConfig(MethodConfig):
     """
 
     hidden: int = Field(default=512, ge=32, le=MAX_WIDTH)
-    heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
-    head_dim: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    depth: int = Field(default=2, ge=1, le=MAX_LAYERS)
+    heads: Width = 4
+    head_dim: Width = 128
+    depth: Depth = 2
     video_share: float = renamed_field(0.2, name="video_share", old="of_video", ge=0, le=1)
     batch_share: float = renamed_field(0.4, name="batch_share", old="of_batch", ge=0, le=1)
-    margin: float = Field(default=1.0, ge=0)
-    first: float = Field(default=5.0, ge=0)
-    second: float = Field(default=20.0, ge=0)
+    margin: NotNegative = 1.0
+    first: NotNegative = 5.0
+    second: NotNegative = 20.0
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,17 @@ class BnWvadNetwork(NormalScaledNetwork):
         self.selfatt = transformer(UrDmuConfig(**sizes, dropout=0.0))
         self.normal_head = Head(config.hidden)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        """Logits are ln r on the scale of normal snippets.
 
-        The published criterion r, head score times the sum of both distances (equation 9), has no
-        upper limit: logits are ln r on the scale of normal snippets. With ``labels`` it returns
-        the ``BnWvadOutput`` of the loss.
+        r is the published criterion, which has no upper limit: the head score times the sum of both
+        distances (equation 9).
         """
-        x, crops = merge_crops(features, labels)
         x = self.selfatt(self.embedding(x.mT).mT)
         head, first, second = self.normal_head(x.mT)
         logits = self.scale_log_measure(F.logsigmoid(head) + (first + second).log())
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         return BnWvadOutput(logits.sigmoid(), logits, head.sigmoid(), first, second)
 
 

@@ -11,22 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    BagNetwork,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
     renamed_field,
 )
-from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import smoothness, sparsity, split_by_label
+from oddframe.methods.layers import embedding_layer, init_xavier
+from oddframe.methods.losses import smoothness, sparsity, split_by_label
 
 _LLOYD_STEPS = 5
 
@@ -44,13 +46,13 @@ class ClawsConfig(MethodConfig):
         sparse: Weight of the sparsity term.
     """
 
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.6, ge=0, lt=1)
-    cluster: float = Field(default=0.1, ge=0)
+    hidden: Width = 512
+    bottleneck: Width = 32
+    dropout: Dropout = 0.6
+    cluster: NotNegative = 0.1
     cluster_margin: float = renamed_field(1.0, name="cluster_margin", old="apart", gt=0)
-    smooth: float = Field(default=8e-5, ge=0)
-    sparse: float = Field(default=8e-5, ge=0)
+    smooth: NotNegative = 8e-5
+    sparse: NotNegative = 8e-5
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,15 @@ class NormalcySuppression(nn.Module):
         return x * weights * x.shape[1]  # 1 on average, however long the video is.
 
 
-class ClawsNetwork(nn.Module):
+class ClawsNetwork(BagNetwork):
     """Two layers, each with normalcy suppression, and a scoring layer."""
 
     def __init__(self, dim: int, config: ClawsConfig) -> None:
         super().__init__()
         h, b, dropout = config.hidden, config.bottleneck, config.dropout
-        self.first = nn.Sequential(nn.Linear(dim, h), nn.ReLU(), nn.Dropout(dropout))
+        self.first = embedding_layer(dim, h, dropout)
         self.suppress = NormalcySuppression(h)
-        self.second = nn.Sequential(nn.Linear(h, b), nn.ReLU(), nn.Dropout(dropout))
+        self.second = embedding_layer(h, b, dropout)
         self.suppress_again = NormalcySuppression(b)
         self.score = nn.Linear(b, 1)
         init_xavier(self)
@@ -90,17 +92,12 @@ class ClawsNetwork(nn.Module):
         for layer in (self.suppress, self.suppress_again):
             nn.init.zeros_(layer.weigh.weight)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``ClawsOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
         x = self.suppress(self.first(x))
         x = self.suppress_again(self.second(x))
         logits = self.score(x).squeeze(-1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         return ClawsOutput(logits.sigmoid(), logits, F.normalize(x, dim=-1))
 
 

@@ -10,21 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    BagNetwork,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import (
+from oddframe.methods.layers import CausalConv1d, embedding_layer, init_xavier
+from oddframe.methods.losses import (
     mean_at,
     split_by_label,
     top_k_bce,
@@ -46,13 +48,13 @@ class CrfdConfig(MethodConfig):
         disperse: Weight of the dispersion term.
     """
 
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    inner: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    kernel: int = Field(default=7, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    margin: float = Field(default=1.0, ge=0)
-    compact: float = Field(default=0.1, ge=0)
-    disperse: float = Field(default=0.1, ge=0)
+    hidden: Width = 512
+    inner: Width = 128
+    kernel: Width = 7
+    dropout: Dropout = 0.3
+    margin: NotNegative = 1.0
+    compact: NotNegative = 0.1
+    disperse: NotNegative = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,29 +87,22 @@ class CausalRelation(nn.Module):
         return x + y
 
 
-class CrfdNetwork(nn.Module):
+class CrfdNetwork(BagNetwork):
     """Embedding, causal temporal relation, causal classifier."""
 
     def __init__(self, dim: int, config: CrfdConfig) -> None:
         super().__init__()
-        self.embedding = nn.Sequential(
-            nn.Linear(dim, config.hidden), nn.ReLU(), nn.Dropout(config.dropout)
-        )
+        self.embedding = embedding_layer(dim, config.hidden, config.dropout)
         self.relation = CausalRelation(config)
         self.norm = nn.LayerNorm(config.hidden)
         self.classifier = CausalConv1d(config.hidden, 1, config.kernel)
         init_xavier(self)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``CrfdOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
         x = self.norm(self.relation(self.embedding(x)))
         logits = self.classifier(x.mT).squeeze(1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         return CrfdOutput(logits.sigmoid(), logits, F.normalize(x, dim=-1))
 
 

@@ -17,22 +17,24 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import (
     MAX_LAYERS,
-    MAX_WIDTH,
+    AboveZero,
+    Depth,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     StagedNetwork,
     WeaklySupervised,
+    Width,
     renamed_field,
 )
-from oddframe.methods.shared.layers import (
+from oddframe.methods.layers import (
     cosine_adjacency,
     distance_adjacency,
     init_xavier,
-    mean_over_crops,
-    merge_crops,
     score_mlp,
 )
 
@@ -53,14 +55,14 @@ class GcnConfig(MethodConfig):
         ensemble: Weight of the temporal ensemble term.
     """
 
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    bottleneck: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    hidden: Width = 512
+    bottleneck: Width = 128
+    dropout: Dropout = 0.3
     passes: int = Field(default=4, ge=2, le=MAX_LAYERS)
     confident_share: float = renamed_field(0.5, name="confident_share", old="sure", gt=0, le=1)
-    rounds: int = Field(default=3, ge=1, le=MAX_LAYERS)
-    sharpness: float = Field(default=10.0, gt=0)
-    ensemble: float = Field(default=1.0, ge=0)
+    rounds: Depth = 3
+    sharpness: AboveZero = 10.0
+    ensemble: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,10 @@ class GcnNetwork(StagedNetwork):
         self.cleaner = NoiseCleaner(dim, config)
         init_xavier(self)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``GcnOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
         logits = self.classifier(x).squeeze(-1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         more = [self.classifier(x).squeeze(-1) for _ in range(self.passes - 1)]
         passes = torch.stack([logits, *more], dim=1).sigmoid()
         cleaned, again = self.cleaner(x), self.cleaner(x)

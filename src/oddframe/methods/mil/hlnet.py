@@ -13,30 +13,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    AboveZero,
+    BagNetwork,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
     renamed_field,
 )
-from oddframe.methods.shared.layers import (
+from oddframe.methods.layers import (
     CausalConv1d,
     cosine_adjacency,
     distance_adjacency,
     init_xavier,
-    masked_softmax,
-    mean_over_crops,
-    merge_crops,
 )
-from oddframe.methods.shared.mil import top_k_mean, top_k_size
+from oddframe.methods.losses import top_k_mean, top_k_size
 
 
 class HlNetConfig(MethodConfig):
@@ -53,13 +53,13 @@ class HlNetConfig(MethodConfig):
         online_lr: Learning rate of the on-line head; the recipe's does not apply.
     """
 
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    fused: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    graph: int = Field(default=32, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.6, ge=0, lt=1)
+    hidden: Width = 512
+    fused: Width = 128
+    graph: Width = 32
+    dropout: Dropout = 0.6
     min_cosine: float = renamed_field(0.7, name="min_cosine", old="alike", ge=-1, le=1)
-    distillation: float = Field(default=5.0, ge=0)
-    online_lr: float = Field(default=5e-5, gt=0)
+    distillation: NotNegative = 5.0
+    online_lr: AboveZero = 5e-5
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class UnusedDistance(nn.Module):
         self.sigma = nn.Parameter(torch.full((1,), 0.1))
 
 
-class HlNetNetwork(nn.Module):
+class HlNetNetwork(BagNetwork):
     """Fusion layers, three graph branches of two layers with a classifier, the on-line head."""
 
     def __init__(self, dim: int, config: HlNetConfig) -> None:
@@ -130,13 +130,8 @@ class HlNetNetwork(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         init_xavier(self, keep_biases=True)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``HlNetOutput`` of the loss, and snippets of zeros at the end
-        of a bag are padding.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        """With ``labels``, snippets of zeros at the end of a bag are padding."""
         valid = torch.ones_like(x[..., 0], dtype=torch.bool)
         if labels is not None:
             valid = (x != 0).any(-1).flip(1).cummax(1).values.flip(1)
@@ -152,7 +147,7 @@ class HlNetNetwork(nn.Module):
             branches.append(self.dropout(F.relu(second(h, graph))))
         logits = self.classifier(torch.cat(branches, dim=-1)).squeeze(-1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         return HlNetOutput(logits.sigmoid(), logits, online, valid)
 
     def holistic(self, x: Tensor, valid: Tensor) -> Tensor:
@@ -169,6 +164,15 @@ class HlNetNetwork(nn.Module):
         scores = online.sigmoid()
         closeness = 1 - (scores[:, :, None] - scores[:, None, :]).abs()
         return masked_softmax(((closeness - 0.5) / 0.1).sigmoid(), valid)
+
+
+def masked_softmax(weights: Tensor, valid: Tensor) -> Tensor:
+    """Softmax over the rows of ``weights`` (B, T, T), for and over ``valid`` (B, T) snippets.
+
+    The weights of all others are 0.
+    """
+    masked = weights.masked_fill(~valid[:, None, :], -torch.inf)
+    return torch.where(valid[:, :, None], masked.softmax(-1), 0.0)
 
 
 class HlNet(WeaklySupervised[HlNetConfig, HlNetOutput]):

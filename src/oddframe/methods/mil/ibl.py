@@ -8,22 +8,25 @@ abnormal bag, and decreases that of a normal one.
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_LAYERS,
-    MAX_WIDTH,
+    AboveZero,
+    BagNetwork,
+    Depth,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
+from oddframe.methods.layers import CausalConv1d, init_xavier
+from oddframe.methods.losses import ranking_loss, smoothness, sparsity, split_by_label
 
 
 class IblConfig(MethodConfig):
@@ -41,15 +44,15 @@ class IblConfig(MethodConfig):
         sparse: Weight of the sparsity term.
     """
 
-    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    blocks: int = Field(default=2, ge=1, le=MAX_LAYERS)
-    kernel: int = Field(default=3, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
-    margin: float = Field(default=1.0, gt=0)
-    gap: float = Field(default=1.0, gt=0)
-    inner: float = Field(default=0.1, ge=0)
-    smooth: float = Field(default=8e-5, ge=0)
-    sparse: float = Field(default=8e-5, ge=0)
+    hidden: Width = 128
+    blocks: Depth = 2
+    kernel: Width = 3
+    dropout: Dropout = 0.3
+    margin: AboveZero = 1.0
+    gap: AboveZero = 1.0
+    inner: NotNegative = 0.1
+    smooth: NotNegative = 8e-5
+    sparse: NotNegative = 8e-5
 
 
 class TemporalBlock(nn.Module):
@@ -68,7 +71,7 @@ class TemporalBlock(nn.Module):
         return y + self.residual(x)  # type: ignore[no-any-return]
 
 
-class IblNetwork(nn.Module):
+class IblNetwork(BagNetwork):
     """Blocks of increasing dilation and a scoring layer."""
 
     def __init__(self, dim: int, config: IblConfig) -> None:
@@ -78,10 +81,8 @@ class IblNetwork(nn.Module):
         self.score = nn.Conv1d(config.hidden, 1, 1)
         init_xavier(self)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = merge_crops(features, labels)
-        return mean_over_crops(self.score(self.blocks(x.mT)).squeeze(1), crops)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
+        return Output.from_logits(self.score(self.blocks(x.mT)).squeeze(1))
 
 
 class Ibl(WeaklySupervised[IblConfig, Output]):

@@ -6,21 +6,20 @@ the features. It expects standardised features.
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    BagNetwork,
     Loss,
     MethodConfig,
     MethodInfo,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import top_k_mean
+from oddframe.methods.losses import top_k_mean
 
 
 class LinearConfig(MethodConfig):
@@ -30,22 +29,20 @@ class LinearConfig(MethodConfig):
         topk_share: A bag's score is the mean of its ``max(1, T // topk_share)`` highest scores.
     """
 
-    topk_share: int = Field(default=8, ge=1, le=MAX_WIDTH)
+    topk_share: Width = 8
 
 
-class LinearNetwork(nn.Module):
-    """sigmoid(w x + b), the same for every snippet."""
+class LinearNetwork(BagNetwork):
+    """sigmoid(w x + b), from weights of zero: except for the top k the loss is convex."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, config: LinearConfig) -> None:  # noqa: ARG002
         super().__init__()
         self.score = nn.Linear(dim, 1)
         nn.init.zeros_(self.score.weight)
         nn.init.zeros_(self.score.bias)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = merge_crops(features, labels)
-        return mean_over_crops(self.score(x).squeeze(-1), crops)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
+        return Output.from_logits(self.score(x).squeeze(-1))
 
 
 class Linear(WeaklySupervised[LinearConfig, Output]):
@@ -61,12 +58,9 @@ class Linear(WeaklySupervised[LinearConfig, Output]):
         evidence="loss by hand, behaviour on planted anomalies",
     )
     Config = LinearConfig
+    Network = LinearNetwork
     supports_microbatches = True
     recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
-
-    def network(self, dim: int, config: LinearConfig) -> LinearNetwork:  # noqa: ARG002
-        """Build the network, with weights of zero: except for the top k the loss is convex."""
-        return LinearNetwork(dim)
 
     def loss(self, output: Output, labels: Tensor, config: LinearConfig) -> Loss:
         """Binary cross-entropy of the mean of the top-k scores and the bag's label."""

@@ -9,40 +9,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field
 from torch import Tensor, nn
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    BagNetwork,
     Loss,
-    MethodConfig,
     MethodInfo,
     Output,
     Recipe,
     WeaklySupervised,
 )
-from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
-from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
+from oddframe.methods.layers import init_xavier, score_mlp
+from oddframe.methods.losses import ranking_loss, smoothness, sparsity, split_by_label
+from oddframe.methods.mil.sultani import SultaniConfig
 
 
-class MaConfig(MethodConfig):
-    """Settings of the temporal augmented network.
-
-    Attributes:
-        hidden: Width of the first scoring layer and of the attention.
-        bottleneck: Width of the second scoring layer.
-        dropout: After both scoring layers.
-        margin: Margin of the ranking loss.
-        smooth: Weight of the smoothness term.
-        sparse: Weight of the sparsity term.
-    """
-
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.6, ge=0, lt=1)
-    margin: float = Field(default=1.0, gt=0)
-    smooth: float = Field(default=8e-5, ge=0)
-    sparse: float = Field(default=8e-5, ge=0)
+class MaConfig(SultaniConfig):
+    """Settings of the temporal augmented network; ``hidden`` is also the attention's width."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +35,7 @@ class MaOutput(Output):
     weights: Tensor  # (B, T) attention; the weights of a bag sum to 1
 
 
-class MaNetwork(nn.Module):
+class MaNetwork(BagNetwork):
     """Scores of single snippets, and an attention over them, used in training only."""
 
     def __init__(self, dim: int, config: MaConfig) -> None:
@@ -66,15 +49,10 @@ class MaNetwork(nn.Module):
         # real videos, and snippets of little weight hardly train the scores.
         nn.init.zeros_(last.weight)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``MaOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
         logits = self.layers(x).squeeze(-1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         weights = self.attention(x).squeeze(-1).softmax(1)
         return MaOutput(logits.sigmoid(), logits, weights)
 

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
     MAX_WIDTH,
+    AboveZero,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     StagedNetwork,
     WeaklySupervised,
+    Width,
     renamed_field,
 )
-from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
-from oddframe.methods.shared.mil import max_window_mean, ranking_loss, split_by_label
+from oddframe.methods.layers import embedding_layer, init_xavier, score_mlp
+from oddframe.methods.losses import max_window_mean, ranking_loss, split_by_label
 
 
 class MistConfig(MethodConfig):
@@ -47,17 +50,17 @@ class MistConfig(MethodConfig):
         guide: Weight of the cross-entropy of the attention.
     """
 
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.6, ge=0, lt=1)
+    hidden: Width = 512
+    bottleneck: Width = 32
+    dropout: Dropout = 0.6
     sub_bag: int = renamed_field(3, name="sub_bag", old="together", ge=1, le=MAX_WIDTH)
     generator_share: float = renamed_field(0.5, name="generator_share", old="alone", ge=0, lt=1)
-    smooth: int = Field(default=5, ge=1, le=MAX_WIDTH)
-    margin: float = Field(default=1.0, gt=0)
-    sparse: float = Field(default=0.01, ge=0)
+    smooth: Width = 5
+    margin: AboveZero = 1.0
+    sparse: NotNegative = 0.01
     abnormal_weight: float = renamed_field(1.2, name="abnormal_weight", old="odd", gt=0)
     normal_weight: float = renamed_field(0.8, name="normal_weight", old="calm", gt=0)
-    guide: float = Field(default=1.0, ge=0)
+    guide: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class SelfGuidedEncoder(nn.Module):
     def __init__(self, dim: int, config: MistConfig) -> None:
         super().__init__()
         h = config.hidden
-        self.embedding = nn.Sequential(nn.Linear(dim, h), nn.ReLU(), nn.Dropout(config.dropout))
+        self.embedding = embedding_layer(dim, h, config.dropout)
         self.attention = nn.Sequential(nn.Linear(h, h), nn.ReLU(), nn.Linear(h, h))
         self.guide = nn.Linear(h, 1)
         self.score = nn.Linear(h, 1)
@@ -97,15 +100,10 @@ class MistNetwork(StagedNetwork):
         self.encoder = SelfGuidedEncoder(dim, config)
         init_xavier(self)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``MistOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
         logits, guided = self.encoder(x)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         generated = self.generator(x).squeeze(-1).sigmoid()
         return MistOutput(logits.sigmoid(), logits, generated, guided, self.done.expand(len(x)))
 

@@ -11,23 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_LAYERS,
-    MAX_WIDTH,
+    AboveZero,
+    Depth,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     StagedNetwork,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import max_window_mean, ranking_loss, split_by_label
+from oddframe.methods.losses import max_window_mean, ranking_loss, split_by_label
 
 
 class MslConfig(MethodConfig):
@@ -42,12 +43,12 @@ class MslConfig(MethodConfig):
         video: Weight of the video's cross-entropy.
     """
 
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
-    depth: int = Field(default=2, ge=1, le=MAX_LAYERS)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    margin: float = Field(default=1.0, gt=0)
-    video: float = Field(default=1.0, ge=0)
+    hidden: Width = 512
+    heads: Width = 4
+    depth: Depth = 2
+    dropout: Dropout = 0.1
+    margin: AboveZero = 1.0
+    video: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,19 +120,14 @@ class MslNetwork(StagedNetwork):
             nn.Linear(h // 4 or 1, 1),
         )
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        The score is the snippet's times the video's probability (equation 9). With ``labels`` it
-        returns the ``MslOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        """A score is the snippet's times the video's probability (equation 9)."""
         x = torch.cat([self.token.expand(len(x), -1, -1), self.project(x)], dim=1)
         x = self.norm(self.layers(x))
         video, snippets = self.video(x[:, 0]), self.snippet(x[:, 1:]).squeeze(-1)
         logits = _logit_of_product(snippets, video)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         scores = logits.sigmoid()
         done = self.done.expand(len(x))
         return MslOutput(scores, logits, snippets.sigmoid(), video.squeeze(1), done)

@@ -10,6 +10,7 @@ BN-WVAD measures inside the network. A Gaussian smooths the logits over time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -17,23 +18,31 @@ from typing import Any, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from oddframe.methods.base import (
     MAX_LAYERS,
-    MAX_WIDTH,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
+    mean_over_crops,
+    merge_crops,
 )
-from oddframe.methods.shared.layers import mean_over_crops, merge_crops
-from oddframe.methods.shared.scores import SmoothingNetwork, gaussian_blur
-from oddframe.methods.urdmu.attention import conv_embedding
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.method import UrDmu
-from oddframe.methods.urdmu.network import UrDmuNetwork, UrDmuOutput, UrDmuWithShortcut
+from oddframe.methods.layers import SmoothingNetwork
+from oddframe.methods.mil.urdmu import UrDmu
+from oddframe.methods.mil.urdmu_network import (
+    UrDmuConfig,
+    UrDmuNetwork,
+    UrDmuOutput,
+    UrDmuWithShortcut,
+    conv_embedding,
+)
 
 _UR_DMU = UrDmu()
 # Snippets of a normal video that the statistics are computed from; of more, evenly spaced ones.
@@ -62,13 +71,13 @@ class OddframeConfig(MethodConfig):
 
     contextual: int = Field(default=1, ge=0, le=MAX_LAYERS)
     snippetwise: int = Field(default=1, ge=0, le=MAX_LAYERS)
-    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    heads: int = Field(default=4, ge=1, le=MAX_WIDTH)
-    head_dim: int = Field(default=32, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
+    hidden: Width = 128
+    heads: Width = 4
+    head_dim: Width = 32
+    dropout: Dropout = 0.5
     deep_share: float = Field(default=0.5, ge=0, le=1)
-    distance: float = Field(default=0.2, ge=0)
-    blur: float = Field(default=0.7, ge=0)
+    distance: NotNegative = 0.2
+    blur: NotNegative = 0.7
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
@@ -190,6 +199,21 @@ def _member(dim: int, config: UrDmuConfig) -> UrDmuWithShortcut:
     return UrDmuWithShortcut(dim, network(dim, config), config.deep_share)
 
 
+def gaussian_blur(logits: Tensor, deviation: float) -> Tensor:
+    """Logits (B, T) smoothed by a Gaussian with a standard deviation of ``deviation`` snippets.
+
+    At both ends the weights are normalised over the snippets that exist.
+    """
+    if not deviation:
+        return logits
+    radius = math.ceil(4 * deviation)
+    offset = torch.arange(-radius, radius + 1, dtype=logits.dtype, device=logits.device)
+    kernel = torch.exp(-0.5 * (offset / deviation) ** 2)[None, None]
+    summed = F.conv1d(logits[:, None], kernel, padding=radius)
+    weight = F.conv1d(torch.ones_like(logits[:1, None]), kernel, padding=radius)
+    return (summed / weight)[:, 0]
+
+
 class Oddframe(WeaklySupervised[OddframeConfig, OddframeOutput]):
     """oddframe's own method."""
 
@@ -218,11 +242,7 @@ class Oddframe(WeaklySupervised[OddframeConfig, OddframeOutput]):
     def loss(self, output: OddframeOutput, labels: Tensor, config: OddframeConfig) -> Loss:
         """The mean of UR-DMU's loss over the networks: each is trained independently."""
         members = zip(output.members, config.members, strict=True)
-        losses = [_UR_DMU.loss(each, labels, settings) for each, settings in members]
-        total = torch.stack([loss.total for loss in losses]).mean()
-        names = losses[0].terms
-        terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
-        return Loss(total, terms)
+        return Loss.mean([_UR_DMU.loss(each, labels, settings) for each, settings in members])
 
     def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
         """Set the distance from normal; unlike a scale, it changes the order of snippets."""

@@ -10,25 +10,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    AudioVisualConfig,
+    BagNetwork,
+    Dropout,
     Loss,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import top_k_bce
-from oddframe.methods.shared.modalities import (
-    AudioVisualConfig,
-    modality_embedding,
-    split_modalities,
-)
+from oddframe.methods.layers import embedding_layer, init_xavier
+from oddframe.methods.losses import top_k_bce
 
 
 class PangConfig(AudioVisualConfig):
@@ -43,12 +42,12 @@ class PangConfig(AudioVisualConfig):
         mutual: Weight of mutual learning.
     """
 
-    hidden: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    inner: int = Field(default=64, ge=1, le=MAX_WIDTH)
-    rank: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.5, ge=0, lt=1)
-    single: float = Field(default=1.0, ge=0)
-    mutual: float = Field(default=0.1, ge=0)
+    hidden: Width = 128
+    inner: Width = 64
+    rank: Width = 128
+    dropout: Dropout = 0.5
+    single: NotNegative = 1.0
+    mutual: NotNegative = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Modality(nn.Module):
 
     def __init__(self, dim: int, config: PangConfig) -> None:
         super().__init__()
-        self.embedding = modality_embedding(dim, config.hidden, config.dropout)
+        self.embedding = embedding_layer(dim, config.hidden, config.dropout)
         self.attention = SelfAttention(config.hidden, config.inner)
         self.score = nn.Linear(config.hidden, 1)
 
@@ -89,7 +88,7 @@ class Modality(nn.Module):
         return y, self.score(y).squeeze(-1)
 
 
-class PangNetwork(nn.Module):
+class PangNetwork(BagNetwork):
     """Both modalities, their low-rank bilinear pooling, and a classifier.
 
     Raises:
@@ -106,18 +105,13 @@ class PangNetwork(nn.Module):
         self.score = nn.Linear(config.rank, 1)
         init_xavier(self)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``PangOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
-        visual, audio = split_modalities(x, self.modality_dims)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        visual, audio = torch.split(x, list(self.modality_dims), dim=-1)
         (v, visual_logits), (a, audio_logits) = self.picture(visual), self.sound(audio)
         product = self.of_picture(v).tanh() * self.of_sound(a).tanh()
         logits = self.score(self.dropout(product)).squeeze(-1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         return PangOutput(logits.sigmoid(), logits, visual_logits, audio_logits)
 
 

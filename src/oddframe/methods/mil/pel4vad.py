@@ -11,23 +11,25 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    BagNetwork,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import CausalConv1d, init_xavier, mean_over_crops, merge_crops
-from oddframe.methods.shared.mil import top_k_mean, top_k_size
-from oddframe.methods.shared.scores import Smoothing, smooth_logits
+from oddframe.methods.layers import CausalConv1d, init_xavier
+from oddframe.methods.losses import top_k_mean, top_k_size
 
+Smoothing = Literal["none", "slide", "fixed"]
 # Published settings for XD-Violence that differ from those for UCF-Crime.
 XD_SETTINGS: dict[str, Any] = {
     "gamma": 0.06,
@@ -58,16 +60,16 @@ class Pel4VadConfig(MethodConfig):
     """
 
     setting: Literal["ucf", "xd"] = "ucf"
-    width: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    window: int = Field(default=9, ge=1, le=MAX_WIDTH)
+    width: Width = 128
+    window: Width = 9
     gamma: float = 0.6
     bias: float = 0.2
     power_norm: bool = True
-    out: int = Field(default=300, ge=1, le=MAX_WIDTH)
-    kernel: int = Field(default=9, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    out: Width = 300
+    kernel: Width = 9
+    dropout: Dropout = 0.1
     smooth: Smoothing = "slide"
-    smooth_width: int = Field(default=7, ge=1, le=MAX_WIDTH)
+    smooth_width: Width = 7
 
     @model_validator(mode="before")
     @classmethod
@@ -139,7 +141,7 @@ class ContextEncoder(nn.Module):
         return z
 
 
-class Pel4VadNetwork(nn.Module):
+class Pel4VadNetwork(BagNetwork):
     """The encoder and a causal classifier."""
 
     def __init__(self, dim: int, config: Pel4VadConfig) -> None:
@@ -149,16 +151,34 @@ class Pel4VadNetwork(nn.Module):
         self.classifier = CausalConv1d(config.out, 1, config.kernel)
         init_xavier(self, keep_biases=True)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        Scores are smoothed, except in training (with ``labels``).
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        """Scores are smoothed, except in training (with ``labels``)."""
         logits = self.classifier(self.self_attention(x)).squeeze(1)
         if labels is None:
             logits = smooth_logits(logits, self.config.smooth, self.config.smooth_width)
-        return mean_over_crops(logits, crops)
+        return Output.from_logits(logits)
+
+
+def smooth_logits(logits: Tensor, how: Smoothing, width: int) -> Tensor:
+    """Logits (B, T) of the smoothed probabilities.
+
+    ``slide``: the mean of a snippet and the ``width - 1`` after it. ``fixed``: all snippets of a
+    window of ``width`` get its mean. Both pad the end with scores of 0.
+    """
+    if how == "none":
+        return logits
+    length = logits.shape[1]
+    padding = width - 1 if how == "slide" else -length % width
+    padded = F.pad(logits, (0, padding), value=-torch.inf)
+    if how == "slide":
+        return _logit_of_mean(padded.unfold(1, width, 1))
+    means = _logit_of_mean(padded.view(len(logits), -1, width))
+    return means.repeat_interleave(width, dim=1)[:, :length]
+
+
+def _logit_of_mean(logits: Tensor) -> Tensor:
+    """(..., k) -> (...) log(p / (1 - p)) of p, the mean of k probabilities."""
+    return F.logsigmoid(logits).logsumexp(-1) - F.logsigmoid(-logits).logsumexp(-1)
 
 
 class Pel4Vad(WeaklySupervised[Pel4VadConfig, Output]):

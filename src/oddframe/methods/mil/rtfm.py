@@ -19,15 +19,18 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import (
     MAX_WIDTH,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import init_xavier
-from oddframe.methods.shared.mil import mean_at, pair_up, smoothness, split_by_label, top_k_indices
+from oddframe.methods.layers import init_xavier
+from oddframe.methods.losses import mean_at, pair_up, smoothness, split_by_label, top_k_indices
 
 
 class RtfmConfig(MethodConfig):
@@ -45,12 +48,12 @@ class RtfmConfig(MethodConfig):
     """
 
     hidden: int = Field(default=512, ge=2, le=MAX_WIDTH)
-    dropout: float = Field(default=0.7, ge=0, lt=1)
-    k: int = Field(default=3, ge=1, le=MAX_WIDTH)
-    margin: float = Field(default=100.0, ge=0)
-    magnitude: float = Field(default=1e-4, ge=0)
-    smooth: float = Field(default=8e-4, ge=0)
-    sparse: float = Field(default=8e-3, ge=0)
+    dropout: Dropout = 0.7
+    k: Width = 3
+    margin: NotNegative = 100.0
+    magnitude: NotNegative = 1e-4
+    smooth: NotNegative = 8e-4
+    sparse: NotNegative = 8e-3
 
 
 @dataclass(frozen=True)

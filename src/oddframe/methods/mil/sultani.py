@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    AboveZero,
+    BagNetwork,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
+    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
+    Width,
 )
-from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
-from oddframe.methods.shared.mil import ranking_loss, smoothness, sparsity, split_by_label
+from oddframe.methods.layers import init_xavier, score_mlp
+from oddframe.methods.losses import ranking_loss, smoothness, sparsity, split_by_label
 
 
 class SultaniConfig(MethodConfig):
@@ -38,15 +41,15 @@ class SultaniConfig(MethodConfig):
         sparse: Weight of the sparsity term, lambda 2.
     """
 
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.6, ge=0, lt=1)
-    margin: float = Field(default=1.0, gt=0)
-    smooth: float = Field(default=8e-5, ge=0)
-    sparse: float = Field(default=8e-5, ge=0)
+    hidden: Width = 512
+    bottleneck: Width = 32
+    dropout: Dropout = 0.6
+    margin: AboveZero = 1.0
+    smooth: NotNegative = 8e-5
+    sparse: NotNegative = 8e-5
 
 
-class SultaniNetwork(nn.Module):
+class SultaniNetwork(BagNetwork):
     """L2 normalisation, D -> hidden -> bottleneck -> 1."""
 
     def __init__(self, dim: int, config: SultaniConfig) -> None:
@@ -54,10 +57,8 @@ class SultaniNetwork(nn.Module):
         self.layers = score_mlp(dim, config.hidden, config.bottleneck, config.dropout)
         init_xavier(self, normal=True)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = merge_crops(features, labels)
-        return mean_over_crops(self.layers(F.normalize(x, dim=-1)).squeeze(-1), crops)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
+        return Output.from_logits(self.layers(F.normalize(x, dim=-1)).squeeze(-1))
 
 
 class Sultani(WeaklySupervised[SultaniConfig, Output]):

@@ -27,7 +27,6 @@ from oddframe.research.grid import Session
 from oddframe.research.grid_task import GridTask, find_training
 from oddframe.research.protocol import InnerFolds
 from oddframe.research.records import CodeVersion, RecordFormat, current_code
-from oddframe.training.audio_config import uses_audio, with_audio_dim
 from oddframe.training.config import (
     FeatureSection,
     MethodSection,
@@ -35,6 +34,7 @@ from oddframe.training.config import (
     SamplingChanges,
     TrainConfig,
 )
+from oddframe.training.configure import with_audio_dim
 
 STEPS = 300
 RATE_FACTORS = (0.3, 1.0, 3.0, 10.0)
@@ -127,7 +127,7 @@ def _competitor(config: TrainConfig, name: str) -> Competitor:
     title = method.title
     if name == SMALL_UR_DMU or method.league_config:
         title += ", small"
-    if uses_audio(changed) and not count_audio_dims(config.features.backbone):
+    if changed.chosen_method()[0].reads_sound and not count_audio_dims(config.features.backbone):
         title += " (halves of the picture)"
     return Competitor(name, title, changed)
 

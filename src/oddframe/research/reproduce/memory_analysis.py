@@ -16,10 +16,9 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from oddframe.errors import UsageError
+from oddframe.methods.losses import top_k_indices
+from oddframe.methods.mil.urdmu_network import Memory, UrDmuConfig, UrDmuNetwork, UrDmuWithShortcut
 from oddframe.methods.scorer import ModelNetwork
-from oddframe.methods.shared.mil import top_k_indices
-from oddframe.methods.urdmu.config import UrDmuConfig
-from oddframe.methods.urdmu.network import Memory, UrDmuNetwork, UrDmuWithShortcut
 from oddframe.metrics import roc_auc
 from oddframe.research.clips import SplicedVideo
 from oddframe.timeline import FloatArray

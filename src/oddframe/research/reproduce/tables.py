@@ -17,8 +17,8 @@ import numpy as np
 
 from oddframe.errors import OddframeError, UsageError
 from oddframe.evaluation.confidence import Interval
+from oddframe.methods.mil.urdmu_network import PAPER_SETTINGS
 from oddframe.methods.registry import get_method, method_names
-from oddframe.methods.urdmu.config import PAPER_SETTINGS
 from oddframe.research.benchmarks import get_benchmark
 from oddframe.research.fold_figures import (
     FigureColumn,
@@ -32,9 +32,8 @@ from oddframe.research.protocol import TrainTestPart
 from oddframe.research.published_results import load_published
 from oddframe.research.records import TrainingRecord, current_code
 from oddframe.timeline import FloatArray
-from oddframe.training.audio_config import with_audio_dim
 from oddframe.training.config import MethodSection, RecipeSection, TrainConfig
-from oddframe.training.config_files import with_method
+from oddframe.training.configure import with_audio_dim, with_method
 
 COMPARISON_TABLES = ("table1", "table2")
 SETTINGS_TABLE = "settings"

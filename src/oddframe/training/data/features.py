@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from oddframe._utils.parallel import CancelCheck, parallel_map
 from oddframe._utils.progress import (
     MessageCallback,
     ProgressCallback,
@@ -40,7 +41,6 @@ from oddframe.features.lazy_array import CropViews
 from oddframe.features.spec import Features, FeatureSpec, join_features
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import FeatureSection
-from oddframe.training.data.parallel import CancelCheck, parallel_map
 from oddframe.training.data.samplers import TrainingVideo, with_cut_bags
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.mask import Masks, mask_digest
@@ -297,18 +297,7 @@ class FeatureCache:
         videos: Sequence[VideoFeatures],
         n: int,
     ) -> list[TrainingVideo]:
-        """``training`` with bags of ``n`` segments, where its features are memory-mapped files.
-
-        Args:
-            training: One training video for each of ``videos``.
-            seen: The features that each training video is made of.
-            videos: The videos.
-            n: Number of segments of a bag.
-
-        Raises:
-            InputError: features cannot be read.
-            OddframeError: bags cannot be written.
-        """
+        """The training videos of ``videos`` with bags; see ``with_cut_bags`` in ``samplers.py``."""
         digests = [each.sha256 for each in videos]
         root = self._extractor.store.root
         return with_cut_bags(training, seen, digests, n, root, self._progress)

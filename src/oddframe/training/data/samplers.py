@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import io
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,20 +128,23 @@ class IndexSampler:
         self.position = int(state["position"])
 
 
-class BagSampler(Protocol):
+class BagSampler(ABC):
     """Draws batches without end; its state can be saved and restored."""
 
+    def __init__(self, rng: np.random.Generator):
+        self.rng = rng
+
+    @abstractmethod
     def draw(self) -> Batch:
         """Draw the next batch."""
-        ...
 
     def state(self) -> dict[str, Any]:
         """All that the next batches depend on, as JSON types."""
-        ...
+        return {"rng": self.rng.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Set what ``state()`` returned."""
-        ...
+        self.rng.bit_generator.state = state["rng"]
 
 
 def make_bag_sampler(
@@ -194,11 +198,12 @@ def concatenate_in_time(views: Sequence[CropFeatures], tiles: int) -> CropFeatur
     return joined.reshape(-1, joined.shape[2])
 
 
-class VideoBagSampler:
+class VideoBagSampler(BagSampler):
     """Draws normal and abnormal bags, each one crop of one video."""
 
     def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
-        self.rng, self.segments = rng, recipe.segments
+        super().__init__(rng)
+        self.segments = recipe.segments
         # (video, crop), not features: memory-mapped ones are read when they are drawn.
         bags = [(video, crop) for video in videos for crop in range(len(video.views))]
         self.normal = [bag for bag in bags if not bag[0].abnormal]
@@ -209,22 +214,17 @@ class VideoBagSampler:
         )
 
     def draw(self) -> Batch:
-        """Draw the next batch."""
         normal, abnormal = (sampler.draw() for sampler in self.index_samplers)
         drawn = [self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal]
         bags = [read_bag(video, crop, self.segments) for video, crop in drawn]
         return make_batch(bags, len(normal))
 
     def state(self) -> dict[str, Any]:
-        """All that the next batches depend on, as JSON types."""
-        return {
-            "rng": self.rng.bit_generator.state,
-            "decks": [sampler.state() for sampler in self.index_samplers],
-        }
+        decks = [sampler.state() for sampler in self.index_samplers]
+        return {**super().state(), "decks": decks}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Set what ``state()`` returned."""
-        self.rng.bit_generator.state = state["rng"]
+        super().restore(state)
         for sampler, saved in zip(self.index_samplers, state["decks"], strict=True):
             sampler.restore(saved)
 
@@ -257,7 +257,7 @@ class ClipJoiner:
         return self.rng.choice(videos, n, replace=len(videos) < n)
 
 
-class JoinedBagSampler:
+class JoinedBagSampler(BagSampler):
     """Draws bags that each join several short videos, all in the same view, as in a real video."""
 
     def __init__(
@@ -267,11 +267,11 @@ class JoinedBagSampler:
         recipe: Recipe,
         rng: np.random.Generator,
     ):
-        self.videos, self.recipe, self.rng = videos, recipe, rng
+        super().__init__(rng)
+        self.videos, self.recipe = videos, recipe
         self.joiner = ClipJoiner(np.array([video.abnormal for video in videos]), section, rng)
 
     def draw(self) -> Batch:
-        """Draw the next batch."""
         normal = [self._draw_views(abnormal=False) for _ in range(self.recipe.normal_bags)]
         abnormal = [self._draw_views(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
         n, tiles = self.recipe.segments, self.videos[0].tiles
@@ -282,16 +282,8 @@ class JoinedBagSampler:
         indices = self.joiner.draw(abnormal=abnormal)
         return draw_common_view([self.videos[i].views for i in indices], self.rng)
 
-    def state(self) -> dict[str, Any]:
-        """All that the next batches depend on, as JSON types."""
-        return {"rng": self.rng.bit_generator.state}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Set what ``state()`` returned."""
-        self.rng.bit_generator.state = state["rng"]
-
-
-class UnlabelledBagSampler:
+class UnlabelledBagSampler(BagSampler):
     """Draws bags of any videos, as many as the recipe's normal and abnormal ones together.
 
     The labels of its batches only mark the two halves; they are not the videos' labels.
@@ -304,13 +296,13 @@ class UnlabelledBagSampler:
         recipe: Recipe,
         rng: np.random.Generator,
     ):
-        self.videos, self.section, self.recipe, self.rng = videos, section, recipe, rng
+        super().__init__(rng)
+        self.videos, self.section, self.recipe = videos, section, recipe
         self.bags = [(video, crop) for video in videos for crop in range(len(video.views))]
         n = recipe.normal_bags + recipe.abnormal_bags
         self.index_sampler = IndexSampler(len(self.bags), n, rng)
 
     def draw(self) -> Batch:
-        """Draw the next batch."""
         if self.section.mode == "joined":
             drawn = self._draw_joined()
         else:
@@ -334,12 +326,10 @@ class UnlabelledBagSampler:
         return joined
 
     def state(self) -> dict[str, Any]:
-        """All that the next batches depend on, as JSON types."""
-        return {"rng": self.rng.bit_generator.state, "deck": self.index_sampler.state()}
+        return {**super().state(), "deck": self.index_sampler.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Set what ``state()`` returned."""
-        self.rng.bit_generator.state = state["rng"]
+        super().restore(state)
         self.index_sampler.restore(state["deck"])
 
 

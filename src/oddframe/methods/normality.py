@@ -13,8 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from oddframe.methods.base import MAX_WIDTH, MethodConfig, MethodInfo, Output, Recipe
-from oddframe.methods.one_class.base import OneClass, OneClassNetwork
+from oddframe.methods.base import MethodConfig, MethodInfo, OneClass, Output, Recipe, Width
+from oddframe.methods.layers import OneClassNetwork
 
 _LLOYD_STEPS = 20
 
@@ -29,8 +29,8 @@ class NormalityConfig(MethodConfig):
             before whitening; 1: features are not whitened.
     """
 
-    units: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    neighbours: int = Field(default=3, ge=1, le=MAX_WIDTH)
+    units: Width = 512
+    neighbours: Width = 3
     shrinkage: float = Field(default=0.1, gt=0, le=1)
 
 

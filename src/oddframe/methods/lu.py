@@ -23,8 +23,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import MAX_WIDTH, MethodConfig, MethodInfo, Output, Recipe, renamed_field
-from oddframe.methods.one_class.base import OneClass, OneClassNetwork
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    AboveZero,
+    MethodConfig,
+    MethodInfo,
+    OneClass,
+    Output,
+    Recipe,
+    Width,
+    renamed_field,
+)
+from oddframe.methods.layers import OneClassNetwork
 
 # Snippets whose cubes are in memory at the same time.
 _SNIPPETS_PER_CHUNK = 16
@@ -60,10 +70,10 @@ class LuConfig(MethodConfig):
     height: int = Field(default=120, ge=2, le=MAX_WIDTH)
     cube: int = Field(default=10, ge=2, le=MAX_WIDTH)
     sizes: _Sizes = ((20, 20), (30, 40), (120, 160))
-    components: int = Field(default=100, ge=1, le=MAX_WIDTH)
-    vectors: int = Field(default=20, ge=1, le=MAX_WIDTH)
-    combinations: int = Field(default=64, ge=1, le=MAX_WIDTH)
-    bound: float = Field(default=0.04, gt=0)
+    components: Width = 100
+    vectors: Width = 20
+    combinations: Width = 64
+    bound: AboveZero = 0.04
     min_motion: float = renamed_field(0.002, name="min_motion", old="still", ge=0)
 
 

@@ -1,10 +1,10 @@
-"""Map a function over items in several threads, and stop the others at the first failure."""
+"""Call a function for many items in several threads."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from threading import Event
 from typing import TypeVar
 
 from oddframe.errors import InputError
@@ -35,7 +35,7 @@ def parallel_map(
         BaseException: whatever ``on_done`` raises, Ctrl-C included, and whatever ``make`` raises
             other than InputError. The other threads are told to stop and are not waited for.
     """
-    stopped = Event()
+    stopped = threading.Event()
 
     def check_cancelled(*_: object) -> None:
         if stopped.is_set():

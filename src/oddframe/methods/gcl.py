@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_WIDTH,
+    AboveZero,
+    Dropout,
     Loss,
     MethodConfig,
     MethodInfo,
@@ -24,9 +25,10 @@ from oddframe.methods.base import (
     Recipe,
     StagedNetwork,
     Unsupervised,
+    Width,
     renamed_field,
 )
-from oddframe.methods.shared.layers import init_xavier, mean_over_crops, merge_crops, score_mlp
+from oddframe.methods.layers import init_xavier, score_mlp
 
 
 class GclConfig(MethodConfig):
@@ -43,14 +45,14 @@ class GclConfig(MethodConfig):
         negative: Share of the steps after which negative learning starts.
     """
 
-    wide: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    narrow: int = Field(default=128, ge=1, le=MAX_WIDTH)
-    hidden: int = Field(default=512, ge=1, le=MAX_WIDTH)
-    bottleneck: int = Field(default=32, ge=1, le=MAX_WIDTH)
-    dropout: float = Field(default=0.6, ge=0, lt=1)
-    deviations: float = Field(default=1.0, gt=0)
+    wide: Width = 512
+    narrow: Width = 128
+    hidden: Width = 512
+    bottleneck: Width = 32
+    dropout: Dropout = 0.6
+    deviations: AboveZero = 1.0
     generator_share: float = renamed_field(0.2, name="generator_share", old="alone", ge=0, lt=1)
-    negative: float = Field(default=0.5, ge=0, lt=1)
+    negative: Dropout = 0.5
 
     @model_validator(mode="after")
     def _in_order(self) -> GclConfig:
@@ -85,15 +87,11 @@ class GclNetwork(StagedNetwork):
         )
         init_xavier(self)
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels``, whatever their values, it returns the ``GclOutput`` of the loss.
-        """
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+        """With ``labels``, whatever their values, it returns the ``GclOutput`` of the loss."""
         logits = self.discriminator(x).squeeze(-1)
         if labels is None:
-            return mean_over_crops(logits, crops)
+            return Output.from_logits(logits)
         rebuilt = self.generator(x)
         error, to_ones = (x - rebuilt).square().mean(-1), (1 - rebuilt).square().mean(-1)
         return GclOutput(logits.sigmoid(), logits, error, to_ones, self.done.expand(len(x)))

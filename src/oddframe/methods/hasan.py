@@ -27,9 +27,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import MAX_WIDTH, Loss, MethodConfig, MethodInfo, Output, Recipe
-from oddframe.methods.one_class.base import OneClass, OneClassNetwork
-from oddframe.methods.shared.layers import mean_over_crops, merge_crops
+from oddframe.methods.base import (
+    MAX_WIDTH,
+    Loss,
+    MethodConfig,
+    MethodInfo,
+    OneClass,
+    Output,
+    Recipe,
+    Width,
+)
+from oddframe.methods.layers import OneClassNetwork
 
 # Stacks in one pass through the network if no gradient is needed.
 _STACKS_PER_CHUNK = 32
@@ -52,10 +60,10 @@ class HasanConfig(MethodConfig):
             every video has a frame of the highest score, and a threshold is meaningless.
     """
 
-    frames: int = Field(default=10, ge=1, le=MAX_WIDTH)
+    frames: Width = 10
     widths: tuple[_Width, _Width, _Width] = (512, 256, 128)
-    kernel: int = Field(default=11, ge=1, le=MAX_WIDTH)
-    stride: int = Field(default=4, ge=1, le=MAX_WIDTH)
+    kernel: Width = 11
+    stride: Width = 4
     per_video: bool = False
 
 
@@ -126,19 +134,15 @@ class HasanNetwork(OneClassNetwork):
         self.register_buffer("picture", torch.zeros(side, side))
         self.register_buffer("spread", torch.ones(()))
 
-    def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
-        x, crops = merge_crops(features, labels)
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         errors = self.distance(x)
         if self.config.per_video:
             low, high = errors.amin(1, keepdim=True), errors.amax(1, keepdim=True)
             share = (errors - low) / (high - low).clamp(min=torch.finfo(errors.dtype).tiny)
-            output = mean_over_crops(_PER_VIDEO_LOGIT * (2 * share - 1), crops)
+            logits = _PER_VIDEO_LOGIT * (2 * share - 1)
         else:
-            output = mean_over_crops(self.logits(errors), crops)
-        if labels is None:
-            return output
-        return HasanOutput(output.scores, output.logits, errors)
+            logits = self.logits(errors)
+        return HasanOutput(logits.sigmoid(), logits, errors)
 
     def distance(self, features: Tensor) -> Tensor:
         """(..., D) -> (...) mean squared error of the pixels, divided by the normal variance."""

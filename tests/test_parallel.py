@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from oddframe._utils.parallel import CancelCheck, parallel_map
 from oddframe.datasets.labelled import NORMAL, LabelledVideo
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.data.features import Extractor, FeatureRequest, load_features
-from oddframe.training.data.parallel import CancelCheck, parallel_map
 from tests.training.precomputed import linear, ready_made
 
 

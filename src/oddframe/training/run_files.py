@@ -1,4 +1,4 @@
-"""The files of a training run: its checkpoints, and where logs, trials and models lie.
+"""The files of a training run: checkpoints, the loss terms of every step, and where they lie.
 
 A checkpoint has weights, optimiser, random generators and sampler, so that a resumed training gives
 the same weights bit by bit.
@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,15 +26,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from oddframe._utils.files import check_regular, make_folder, translate_os_errors, write_bytes
+from oddframe._utils.files import (
+    check_regular,
+    exists,
+    make_folder,
+    open_regular_file,
+    translate_os_errors,
+    write_bytes,
+)
 from oddframe._utils.locks import ProcessLock
 from oddframe._utils.parsing import parse_json
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum, content_digest
 from oddframe.features.lazy_array import CropViews
+from oddframe.methods.base import Loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CHECKPOINT_FORMAT = 2
 # What their identity did not say: of features, all but the first row.
@@ -246,3 +259,90 @@ class RunFiles:
 
     def _beside(self, ending: str) -> Path:
         return self.out.with_name(f"{self.out.stem}.{ending}")
+
+
+OnStep = Callable[[int, int, Loss], None]
+"""Called after a step with (steps done, steps in all, loss)."""
+
+
+class StepLog:
+    """Writes a JSON line for each step; a resumed training keeps the lines it had written.
+
+    Args:
+        path: The file; None: nothing is written.
+        steps_done: Number of lines to keep. Lines that a killed training wrote after its last
+            checkpoint are removed.
+        attempt: Number of the attempt, written in every line of the second.
+    """
+
+    def __init__(self, path: Path | None, steps_done: int, attempt: int = 1):
+        self.attempt = {} if attempt == 1 else {"attempt": attempt}
+        self.file = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not exists(path):
+                path.touch()
+            with open_regular_file(path, OddframeError) as old:
+                kept = sum(map(len, islice(old, steps_done)))
+            # Truncated, not rewritten: a process that is killed here loses nothing.
+            os.truncate(path, kept)
+            self.file = path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Callable[[int, Loss], None]:
+        return self._write
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    def _write(self, step: int, loss: Loss) -> None:
+        if self.file is not None:
+            terms = {name: float(term) for name, term in loss.terms.items()}
+            row = {"step": step, "loss": float(loss.total.detach()), **terms, **self.attempt}
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
+
+
+def require_tensorboard() -> None:
+    """Check that TensorBoard is installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if find_spec("tensorboard") is None:
+        raise UsageError(
+            "TensorBoard is not installed: pip install 'oddframe[tensorboard]'; the loss terms are "
+            "in the run's .log.jsonl in any case"
+        )
+
+
+class TensorBoardLog:
+    """Writes ``loss/total`` and ``loss/<term>`` of every step for TensorBoard.
+
+    Args:
+        folder: Log folder; None: nothing is written.
+        steps_done: Steps that a resumed training had taken. Later ones that a killed training wrote
+            are hidden.
+    """
+
+    def __init__(self, folder: Path | None, steps_done: int):
+        self.writer: SummaryWriter | None = None
+        if folder is not None:
+            require_tensorboard()
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(folder), purge_step=steps_done + 1)
+
+    def __enter__(self) -> TensorBoardLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def write(self, step: int, loss: Loss) -> None:
+        """Write the terms of one step."""
+        if self.writer is None:
+            return
+        for name, term in {"total": loss.total, **loss.terms}.items():
+            self.writer.add_scalar(f"loss/{name}", float(term.detach()), step)

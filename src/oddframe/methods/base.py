@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -343,6 +345,30 @@ class WeaklySupervised(Method[ConfigT, OutputT]):
     def describe_target(self, labels: Iterable[str]) -> str:
         """The classes of the abnormal videos."""
         return ", ".join(sorted(set(labels)))
+
+
+class ClosedForm(WeaklySupervised[ConfigT, OutputT]):
+    """A weakly supervised method that is fitted at once, without optimiser steps."""
+
+    closed_form = True
+
+    @abstractmethod
+    def fit_videos(
+        self,
+        network: nn.Module,
+        videos: Sequence[Sequence[NDArray[np.floating[Any]]]],
+        abnormal: NDArray[np.bool_],
+        config: ConfigT,
+    ) -> None:
+        """Set the weights of ``network``.
+
+        Args:
+            network: On the CPU.
+            videos: The views of each of N videos, each (T, D), as the backbone gives them: the
+                method standardises them itself if it needs to.
+            abnormal: (N,) which videos are abnormal, with some of both classes.
+            config: The method's.
+        """
 
 
 class OneClass(Method[ConfigT, OutputT]):

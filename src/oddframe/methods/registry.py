@@ -19,6 +19,7 @@ _METHODS = {
     "oddframe": "oddframe.methods.mil.oddframe:Oddframe",
     "ur_dmu": "oddframe.methods.mil.urdmu:UrDmu",
     "linear": "oddframe.methods.mil.linear:Linear",
+    "logistic": "oddframe.methods.mil.logistic:Logistic",
     "normality": "oddframe.methods.normality:Normality",
     "sultani": "oddframe.methods.mil.sultani:Sultani",
     "rtfm": "oddframe.methods.mil.rtfm:Rtfm",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from oddframe.datasets.labelled import Dataset, grouped_folds
 from oddframe.evaluation.confidence import Interval
+from oddframe.methods.mil.logistic import fit_ridge_logistic
 from oddframe.metrics import roc_auc
 from oddframe.timeline import FloatArray, IntArray
 
@@ -122,37 +123,8 @@ class LinearModel:
 def fit_logistic(
     x: FloatArray, fight: NDArray[np.bool_], ridges: Sequence[float] = RIDGES
 ) -> list[LinearModel]:
-    """A ridge logistic regression on standardised features (N, D) for each strength.
-
-    Newton's method in the span of the N rows, which is smaller than D: w = z^T a, z standardised.
-    """
-    mean, spread = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(spread > 1e-9, spread, 1.0)
-    z = (x - mean) / scale
-    gram, y = z @ z.T, fight.astype(np.float64)
-    models = []
-    for ridge in ridges:
-        a, b = np.zeros(len(x)), 0.0
-        for _ in range(100):
-            p = _sigmoid(gram @ a + b)
-            weight = np.maximum(p * (1 - p), 1e-12)
-            # The working response of iteratively reweighted least squares.
-            target = gram @ a + b + (y - p) / weight
-            system = gram + np.diag(ridge / weight)
-            solved = np.linalg.solve(system, np.stack([target, np.ones(len(x))], axis=1))
-            new_b = solved[:, 0].sum() / solved[:, 1].sum()
-            new_a = solved[:, 0] - new_b * solved[:, 1]
-            moved = max(np.abs(gram @ (new_a - a)).max(), abs(new_b - b))
-            a, b = new_a, float(new_b)
-            if moved < 1e-8:
-                break
-        weights = (z.T @ a) / scale
-        models.append(LinearModel(weights, b - float(mean @ weights)))
-    return models
-
-
-def _sigmoid(x: FloatArray) -> FloatArray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -500, 500))))
+    """A ridge logistic regression on standardised features (N, D) for each strength."""
+    return [LinearModel(*fitted) for fitted in fit_ridge_logistic(x, fight, ridges)]
 
 
 def _log_loss(logits: FloatArray, fight: NDArray[np.bool_]) -> float:

@@ -14,6 +14,7 @@ import torch
 from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, OddframeError
 from oddframe.methods.scorer import ModelNetwork
+from oddframe.training.closed_form import fit_closed_form
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -105,7 +106,7 @@ def fit(
 
     The same seed gives the same weights on the same machine and device, also where the training was
     killed and resumed. The program's own random generators are not changed. One-class methods are
-    trained by ``fit_one_class``, which does not resume.
+    trained by ``fit_one_class`` and closed-form methods by ``fit_closed_form``; neither resumes.
 
     A training that gives every training snippet the same score, halfway or at the end, has
     collapsed. It is restarted once, with a tenth of the learning rate and the seed plus 1000, and a
@@ -135,8 +136,11 @@ def fit(
         InputError: a class has no videos, or features differ in length.
         OddframeError: a loss term is not finite; the message names step and term.
     """
-    if config.chosen_method()[0].one_class:
+    method = config.chosen_method()[0]
+    if method.one_class:
         return fit_one_class(videos, config, device=device, log=log, on_step=on_step)
+    if method.closed_form:
+        return fit_closed_form(videos, config, device=device)
     dims = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")

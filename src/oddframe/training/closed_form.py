@@ -1,0 +1,51 @@
+"""Train weakly supervised methods that are fitted at once, without optimiser steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from oddframe.errors import InputError, UsageError
+from oddframe.methods.base import ClosedForm
+from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.training.config import TrainConfig
+from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.step import FitResult, score_spread
+
+
+def fit_closed_form(
+    videos: Sequence[TrainingVideo],
+    config: TrainConfig,
+    *,
+    device: str | torch.device = "cpu",
+) -> FitResult:
+    """Fit a ``ClosedForm`` method. The result depends on the features alone, not on a seed.
+
+    Args:
+        videos: Training videos.
+        config: Method and features; recipe, bags and standardisation are not used.
+        device: Where the network is left.
+
+    Raises:
+        UsageError: the method is another one, or it reads other features.
+        InputError: a class has no videos, or features differ in length or are not finite.
+    """
+    method, method_config = config.chosen_method()
+    if not isinstance(method, ClosedForm):
+        raise UsageError(f"the method {config.method.name} is trained by steps")
+    abnormal = np.array([video.abnormal for video in videos], dtype=np.bool_)
+    for label, name in ((False, "normal"), (True, "abnormal")):
+        if not (abnormal == label).any():
+            raise InputError(f"no {name} videos to train on")
+    views = [video.views for video in videos]
+    if len(dims := {view.shape[1] for each in views for view in each}) > 1:
+        raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
+    if not all(np.isfinite(view).all() for each in views for view in each):
+        raise InputError("features of a video are not finite; extract them again")
+    (dim,) = dims
+    network = method.network(dim, method_config)
+    method.fit_videos(network, views, abnormal, method_config)
+    fitted = ModelNetwork(Standardise.identity(dim), network).to(device).eval()
+    return FitResult(fitted, score_spread(fitted, videos), 0, ())

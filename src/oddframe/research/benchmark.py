@@ -84,7 +84,7 @@ UR_FALL_BENCHMARK = Benchmark(
 )
 SURVEILLANCE_FIGHT_BENCHMARK = Benchmark(
     "Surveillance Fight, spliced and as clips",
-    "fight",
+    "fight_urdmu",
     BenchmarkProtocol(),
     FRAME_COLUMNS,
     clips=True,

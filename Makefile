@@ -58,7 +58,7 @@ test: $(VENV)/.dev         ## All tests; the browser test needs Chromium (make b
 fast: $(VENV)/.dev         ## The tests that take no time
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev         ## Style, types, and the order of the rooms
+lint: $(VENV)/.dev         ## Style, types, and which layer imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

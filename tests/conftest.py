@@ -1,6 +1,6 @@
 """Real clips for every test, and broken or odd videos made from them with PyAV.
 
-Fixtures for all rooms: ``shared_data`` (the data sets beside the repository, or a skip), ``clip``
+Fixtures for all tests: ``shared_data`` (the data sets beside the repository, or a skip), ``clip``
 and ``normal_clip`` (two short real clips that are part of the project), ``write_video`` (frames ->
 file) and ``bad_video`` (a file that is wrong in a named way).
 """

@@ -14,6 +14,7 @@ from oddframe.backbones.visual.kinetics import FIGHTING, ActionClassifier, kinet
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule
 from oddframe.methods.mil.logistic import LogisticConfig, LogisticNetwork, fit_ridge_logistic
+from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import Model, Profile, load_model, save_model
 from oddframe.training.closed_form import fit_closed_form
@@ -107,6 +108,9 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit_closed_form([*odd, *normal, broken], CONFIG)
     with pytest.raises(UsageError, match="look_alikes reads features of i3d"):
         LogisticNetwork(12, LogisticConfig(look_alikes=1))
+    with pytest.raises(UsageError, match="look_alikes reads features of i3d, not of i3d_flow"):
+        get_method("logistic").check_backbone("i3d_flow", LogisticConfig(look_alikes=1))
+    get_method("logistic").check_backbone("i3d_flow", LogisticConfig())
 
 
 def test_the_table_of_actions() -> None:

@@ -293,6 +293,17 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         """
         return self.Network(dim, config)
 
+    def check_backbone(self, backbone: str, config: ConfigT) -> None:
+        """Refuse features that the config cannot be used with.
+
+        Args:
+            backbone: Name of what made the features, as in their ``FeatureSpec``.
+            config: The method's.
+
+        Raises:
+            UsageError: it cannot.
+        """
+
     @abstractmethod
     def loss(self, output: OutputT, labels: Tensor, config: ConfigT) -> Loss:
         """The loss of what the network returned in training for bags with ``labels`` (B,)."""

@@ -153,6 +153,8 @@ def run_training(
         training = features.get(split.training.videos)
         held_out = features.get(split.held_out.videos)
         _check_readable(config, training, held_out, features.failed)
+        method, method_config = config.chosen_method()
+        method.check_backbone(features.spec(config.features).backbone, method_config)
         trainer = ModelTrainer(features, device, pretrained, out.stem)
         step_progress = stage_progress(progress, _TRAINING_STAGE)
         card_entries: dict[str, Any] = {}

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oddframe.backbones.visual.i3d import I3D_RGB
 from oddframe.backbones.visual.i3d_network import I3D_FEATURE_DIM
 from oddframe.backbones.visual.kinetics import FIGHTING, ActionClassifier, kinetics_actions
 from oddframe.errors import OddframeError, UsageError
@@ -128,6 +129,14 @@ class Logistic(ClosedForm[LogisticConfig, Output]):
     Config = LogisticConfig
     Network = LogisticNetwork
     recipe = Recipe(steps=1)
+
+    def check_backbone(self, backbone: str, config: LogisticConfig) -> None:
+        """``look_alikes`` reads features of I3D alone: its last layer names the actions."""
+        if config.look_alikes and backbone != I3D_RGB.name:
+            raise UsageError(
+                f"look_alikes reads features of {I3D_RGB.name}, not of {backbone}: set "
+                "method.config.look_alikes to 0"
+            )
 
     def loss(self, output: Output, labels: Tensor, config: LogisticConfig) -> Loss:  # noqa: ARG002
         """Binary cross-entropy of the mean logit; without the ridge."""

@@ -262,6 +262,7 @@ class _CardFields(BaseModel):
     masks: dict[str, dict[str, MaskDigest]] = {}
     configuration: dict[str, Any] = {}
     seeds: dict[str, Any] = {}
+    corrections: list[dict[str, int]] = []
 
 
 class _ProfileFields(BaseModel):
@@ -321,7 +322,7 @@ def _build_model(
     if checksum(tensors) != header["checksum"]:
         raise ValueError("its weights do not match their checksum")
     with torch.random.fork_rng(devices=[]):  # Initial weights are random, then overwritten.
-        network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
+        network = _new_network(method, dim, config, entries)
     state = {name: torch.from_numpy(array) for name, array in tensors.items()}
     network.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
@@ -348,6 +349,16 @@ def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseM
         raise ValueError(format_validation_error(error, model, (), where)) from None
 
 
+def _new_network(
+    method: AnyMethod, dim: int, config: BaseModel, entries: Mapping[str, TensorEntry]
+) -> ModelNetwork:
+    """An untrained network, with a correction if the file has one."""
+    network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
+    if "correction" in entries:
+        network.add_correction(torch.zeros(dim))
+    return network
+
+
 def _check_shapes(
     method: AnyMethod, dim: int, config: BaseModel, entries: Mapping[str, TensorEntry]
 ) -> None:
@@ -357,7 +368,7 @@ def _check_shapes(
         ValueError: a tensor is missing, unknown or of another shape.
     """
     with torch.device("meta"):  # Shapes without memory.
-        wanted = ModelNetwork(Standardise.identity(dim), method.network(dim, config)).state_dict()
+        wanted = _new_network(method, dim, config, entries).state_dict()
     for name in sorted(wanted.keys() | entries.keys()):
         if name not in entries:
             raise ValueError(f"its tensor {name!r:.80} is missing")

@@ -194,6 +194,8 @@ def test_a_few_clips_keep_the_threshold_of_the_pretrained_model(
         message=log.message,
         pretrained=fight,
     ).model
+    assert log.has_line("stays as it is, with a small correction of its scores from 1 abnormal")
+    assert model.network.correction is not None
     for name, before in fight.profiles.items():
         assert model.profiles[name].rule.threshold == before.rule.threshold
         assert model.profiles[name].rule.release == pytest.approx(before.rule.release)

@@ -140,7 +140,8 @@ def _training_data(facts: dict[str, Any]) -> list[str]:
         return ["not stated in the file"]
     text = f"{count['abnormal']} abnormal and {count['normal']} normal videos"
     if started := card.get("started_from"):
-        text += f", starting from the model '{started['name']}'"
+        how = "a correction of" if card.get("corrections") else "starting from"
+        text += f", {how} the model '{started['name']}'"
     return [f"{text} (data set '{card['data']}', method {facts['method']})"]
 
 

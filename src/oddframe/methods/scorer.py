@@ -1,4 +1,4 @@
-"""A method's network with what every model adds: feature standardisation and a temperature."""
+"""A method's network with feature standardisation, a temperature and perhaps a correction."""
 
 from __future__ import annotations
 
@@ -56,21 +56,26 @@ class Standardise(nn.Module):
 
 
 class ModelNetwork(nn.Module):
-    """Standardisation, a method's network, and a temperature.
+    """Standardisation, a method's network, a temperature and perhaps a correction.
 
     MIL training makes logits so large that many scores round to 0 or 1, and can neither be ranked
     nor compared with a threshold. Scores are therefore the sigmoid of logits divided by a
     temperature (Guo et al., ICML 2017): the same order without ties. At temperature 1 they are the
     network's own.
+
+    A correction, from training on few videos (``training/correction.py``), is a linear function of
+    the standardised features that is added to the divided logits.
     """
 
     temperature: Tensor
+    correction: Tensor | None  # (D,)
 
     def __init__(self, standardise: Standardise, network: nn.Module):
         super().__init__()
         self.standardise = standardise
         self.network = network
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("correction", None)
 
     def forward(self, features: Tensor, spacing: float = 1.0) -> Tensor:
         """(B, T, D) -> scores (B, T) in float64; (B, C, T, D): averaged over the C crops.
@@ -83,10 +88,19 @@ class ModelNetwork(nn.Module):
                 ``SmoothingNetwork``.
         """
         crops = features.shape[1] if features.ndim == 4 else 1
-        x = self.standardise(features).flatten(0, -3)
+        logits = self.logits(self.standardise(features).flatten(0, -3), spacing)
+        return logits.double().sigmoid().view(-1, crops, logits.shape[1]).mean(1)
+
+    def logits(self, x: Tensor, spacing: float = 1.0) -> Tensor:
+        """Standardised features (B, T, D) -> (B, T) the logits of the scores."""
         extra = {"spacing": spacing} if isinstance(self.network, SmoothingNetwork) else {}
         logits: Tensor = self.network(x, **extra).logits / self.temperature
-        return logits.double().sigmoid().view(-1, crops, logits.shape[1]).mean(1)
+        return logits if self.correction is None else logits + x @ self.correction
+
+    def add_correction(self, weights: Tensor) -> None:
+        """Add ``weights`` (D,) to the correction."""
+        weights = weights.to(self.standardise.mean)
+        self.correction = weights if self.correction is None else self.correction + weights
 
     def score_views(self, array: AnyFeatures, spacing: float = 1.0) -> FloatArray:
         """Features (C crops, T, D) of one video -> mean scores (T,) over the crops."""

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from oddframe._utils.parsing import format_validation_error, read_yaml
 from oddframe.backbones.base import FULL_FRAME
@@ -323,6 +331,9 @@ class TrainConfig(Section):
         temperature_scaling: Divide the logits by a temperature that is set on the training
             snippets, so that scores do not saturate. The order of scores does not change.
         fp16: Write the weights in half precision.
+        correction: Whether training from a model leaves its network as it is and fits a small
+            correction of its scores (``training/correction.py``); ``auto``: if there are few
+            videos. Files have it only if it is not ``auto``.
         detects: What the model detects, in words; empty: the abnormal labels.
         limits: What the model cannot do, in words, for its card.
     """
@@ -340,6 +351,7 @@ class TrainConfig(Section):
     standardise: bool = True
     temperature_scaling: bool = renamed_field(True, name="temperature_scaling", old="temper")
     fp16: bool = renamed_field(False, name="fp16", old="half")
+    correction: Literal["auto", "always", "never"] = "auto"
     detects: str = renamed_field("", name="detects", old="knows", max_length=1000)
     limits: str = Field(default="", max_length=10_000)
 
@@ -348,6 +360,14 @@ class TrainConfig(Section):
         if self.training_features.mirrored and (kind := self.features.grid_kind):
             raise ValueError(f"training_features.mirrored and features.{kind} exclude each other")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_default_correction(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As before there was this key, so that digests of earlier trainings stay."""
+        values: dict[str, Any] = handler(self)
+        if self.correction == "auto":
+            values.pop("correction", None)
+        return values
 
     def profiles(self) -> dict[str, FeatureSection]:
         """The features of each profile of the model."""

@@ -139,8 +139,10 @@ class TrainingRun:
         )
         network = ModelNetwork(standardise, self.method.network(dim, self.method_config))
         if pretrained is not None:
-            network.load_state_dict(pretrained.state_dict())
-            network.temperature.fill_(1.0)  # The old one belongs to the old logits.
+            old = pretrained.state_dict()
+            # Both belong to the old logits.
+            network.load_state_dict({k: v for k, v in old.items() if k != "correction"})
+            network.temperature.fill_(1.0)
         self.network = network.to(device).train()
         self.parameters = list(self.network.parameters())
         self.shared = (

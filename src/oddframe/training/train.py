@@ -24,6 +24,7 @@ from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model, save_model
 from oddframe.training.config import TrainConfig
 from oddframe.training.configure import with_one_class_method, with_required_audio_dim
+from oddframe.training.correction import ENOUGH_VIDEOS
 from oddframe.training.data.features import (
     Extractor,
     FeatureCache,
@@ -107,7 +108,8 @@ def run_training(
         budget: Search the grid of the configuration. Whatever time remains after the features are
             loaded is for the search and the final trainings.
         seeds: Number of final trainings, with seeds from the configured one up.
-        pretrained: A model of the same method and features whose weights training starts from.
+        pretrained: A model of the same method and features whose weights training starts from. With
+            few videos it is corrected instead (``training/correction.py``).
         tensorboard: Folder for TensorBoard, with the loss terms of the final trainings.
         precision: Precision of the backbone.
         masks: Parts of the picture to ignore.
@@ -163,10 +165,15 @@ def run_training(
             choosing = budget is not None or seeds > 1
             for line in overlap_warnings(pretrained, training, held_out, choosing=choosing):
                 warn(line)
+        corrected = trainer.corrects(config, training)
+        if corrected:
+            warn(_describe_correction(pretrained, training))
         # One-class methods have only normal videos, on which no two trainings can be compared.
         comparable = not config.chosen_method()[0].one_class
         search = None
-        if budget is not None and not comparable:
+        if budget is not None and corrected:
+            warn("nothing to search: a correction has no settings")
+        elif budget is not None and not comparable:
             warn("nothing to search: normal videos alone do not say which settings are best")
         elif budget is not None:
             videos = Dataset("training", tuple(each.video for each in training))
@@ -183,6 +190,9 @@ def run_training(
                     f"no search: {len(videos.groups)} groups to learn from are too few to choose "
                     "on; training as configured"
                 )
+        if seeds > 1 and corrected:
+            warn("one training instead of several seeds: a correction is the same from any seed")
+            seeds = 1
         if seeds > 1 and not comparable:
             warn(
                 "one training instead of several seeds: normal videos do not say which one is best"
@@ -213,6 +223,16 @@ def run_training(
         HeldOutScores(each.video, model.score(each.features[config.features])) for each in held_out
     )
     return TrainedModel(model, config, scores, search, runs, log, tuple(warnings))
+
+
+def _describe_correction(pretrained: Model | None, training: Sequence[VideoFeatures]) -> str:
+    abnormal = sum(each.video.abnormal for each in training)
+    name = "" if pretrained is None else pretrained.name
+    return (
+        f"the model '{name}' stays as it is, with a small correction of its scores from {abnormal} "
+        f"abnormal and {len(training) - abnormal} normal videos; all its weights are trained from "
+        f"{ENOUGH_VIDEOS} of each, or with 'correction: never' in the configuration"
+    )
 
 
 def _with_trainable_method(

@@ -23,8 +23,10 @@ from oddframe.datasets.labelled import Dataset
 from oddframe.features.formats.feature_file import content_digest
 from oddframe.features.spec import FeatureSpec
 from oddframe.methods.base import Loss
+from oddframe.methods.scorer import ModelNetwork
 from oddframe.modelfile import Model, Profile, load_model, save_model, short_digest
 from oddframe.training.config import TrainConfig
+from oddframe.training.correction import correct, should_correct
 from oddframe.training.data.features import FeatureCache, VideoFeatures, training_video
 from oddframe.training.data.splits import validation_folds
 from oddframe.training.loop import fit
@@ -75,12 +77,17 @@ class ModelTrainer:
             InputError: there are no videos of one class.
             OddframeError: a value is not finite, or a file cannot be written.
         """
-        method, method_config = config.chosen_method()
         views = [[v.features[s] for s in config.training_views().values()] for v in videos]
         training = [
             training_video(features, video.video.abnormal)
             for features, video in zip(views, videos, strict=True)
         ]
+        if self.corrects(config, videos):
+            assert self.pretrained is not None
+            if log is not None:  # That of an earlier training of steps.
+                log.unlink(missing_ok=True)
+            result = correct(self.pretrained.network, training, _training_device(self.device))
+            return self._model(config, videos, result.network.cpu()), result.warnings
         if config.bags.mode == "video":
             training = self.feature_cache.with_cut_bags(
                 training, views, videos, config.recipe.segments
@@ -98,12 +105,23 @@ class ModelTrainer:
             )
         if config.fp16:  # Rounded before it is measured: the metrics are of the written weights.
             result.network.network.half().float()
+        return self._model(config, videos, result.network.cpu()), result.warnings
+
+    def corrects(self, config: TrainConfig, videos: Sequence[VideoFeatures]) -> bool:
+        """Whether a training on ``videos`` corrects the pretrained model."""
+        labels = [each.video.abnormal for each in videos]
+        return self.pretrained is not None and should_correct(config, labels)
+
+    def _model(
+        self, config: TrainConfig, videos: Sequence[VideoFeatures], network: ModelNetwork
+    ) -> Model:
+        method, method_config = config.chosen_method()
         labels = {each.video.label for each in videos if each.video.abnormal}
-        model = Model(
+        return Model(
             name=self.name,
             method=config.method.name,
             config=method_config,
-            network=result.network.cpu(),
+            network=network,
             profiles={
                 name: Profile(self.feature_cache.spec(section), config.events.rule(0.5))
                 for name, section in config.profiles().items()
@@ -111,7 +129,6 @@ class ModelTrainer:
             detects=config.detects or method.describe_target(labels),
             training_data=training_data_digest(videos),
         )
-        return model, result.warnings
 
 
 @dataclass(frozen=True)
@@ -248,6 +265,8 @@ class FinalTraining:
         failed = self.trainer.feature_cache.failed
         card = {**make_card(self.data, config, videos, self.held_out, failed), **self.card_entries}
         pretrained = self.trainer.pretrained
+        if pretrained is not None and self.trainer.corrects(config, videos):
+            card |= correction_entries(pretrained.card, card)
         model = replace(model, card=card)
         return with_threshold_and_metrics(model, config, self.held_out, videos, warn, pretrained)
 
@@ -342,6 +361,19 @@ def make_card(
         "left_out": {Path(p).name: why.replace(p, Path(p).name) for p, why in failed.items()},
         "limits": config.limits,
         "configuration": config.model_dump(mode="json"),
+    }
+
+
+def correction_entries(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of a corrected model's card: its corrections, and all that it has learned from.
+
+    Args:
+        old: The card of the model that was corrected.
+        new: The card of this training.
+    """
+    return {
+        "corrections": [*old.get("corrections", ()), new["training_videos"]],
+        "learned_from": sorted({*old.get("learned_from", ()), *new["learned_from"]}),
     }
 
 

@@ -370,15 +370,19 @@ class ClosedForm(WeaklySupervised[ConfigT, OutputT]):
         videos: Sequence[Sequence[NDArray[np.floating[Any]]]],
         abnormal: NDArray[np.bool_],
         config: ConfigT,
+        *,
+        mean: Tensor,
+        deviation: Tensor,
     ) -> None:
         """Set the weights of ``network``.
 
         Args:
             network: On the CPU.
-            videos: The views of each of N videos, each (T, D), as the backbone gives them: the
-                method standardises them itself if it needs to.
+            videos: The views of each of N videos, each (T, D), standardised.
             abnormal: (N,) which videos are abnormal, with some of both classes.
             config: The method's.
+            mean: (D,) what was subtracted from the features.
+            deviation: (D,) what they were then divided by.
         """
 
 

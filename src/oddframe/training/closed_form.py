@@ -25,7 +25,7 @@ def fit_closed_form(
 
     Args:
         videos: Training videos.
-        config: Method and features; recipe, bags and standardisation are not used.
+        config: Method and standardisation; recipe and bags are not used.
         device: Where the network is left.
 
     Raises:
@@ -45,7 +45,18 @@ def fit_closed_form(
     if not all(np.isfinite(view).all() for each in views for view in each):
         raise InputError("features of a video are not finite; extract them again")
     (dim,) = dims
+    standardise = Standardise.identity(dim)
+    if config.standardise:
+        standardise = Standardise.fit([view for each in views for view in each])
+    mean, deviation = standardise.mean, standardise.std
     network = method.network(dim, method_config)
-    method.fit_videos(network, views, abnormal, method_config)
-    fitted = ModelNetwork(Standardise.identity(dim), network).to(device).eval()
+    method.fit_videos(
+        network,
+        [[(view - mean.numpy()) / deviation.numpy() for view in each] for each in views],
+        abnormal,
+        method_config,
+        mean=mean,
+        deviation=deviation,
+    )
+    fitted = ModelNetwork(standardise, network).to(device).eval()
     return FitResult(fitted, score_spread(fitted, videos), 0, ())

@@ -42,9 +42,12 @@ def should_correct(config: TrainConfig, abnormal: Sequence[bool]) -> bool:
         config: The configuration of the training.
         abnormal: The label of each training video.
     """
+    method = config.chosen_method()[0]
+    if method.needs_abnormal_videos and method.closed_form:
+        return True  # It cannot be trained on; with more videos the correction is larger.
     if config.correction != "auto":
         return config.correction == "always"
-    if not config.chosen_method()[0].needs_abnormal_videos:
+    if not method.needs_abnormal_videos:
         return False
     return min(sum(abnormal), len(abnormal) - sum(abnormal)) < ENOUGH_VIDEOS
 

@@ -66,9 +66,13 @@ class OtherAction(nn.Module):
     """
 
     groups: Tensor  # (400, G) one where an action is in a group
+    mean: Tensor  # (1024,) of the features before they were standardised
+    deviation: Tensor  # (1024,) their standard deviation
 
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.zeros(I3D_FEATURE_DIM))
+        self.register_buffer("deviation", torch.ones(I3D_FEATURE_DIM))
         self.classifier = ActionClassifier()
         actions = kinetics_actions()
         names = sorted({group for _, group in actions} - {"", FIGHTING})
@@ -82,13 +86,14 @@ class OtherAction(nn.Module):
         self.register_buffer("groups", groups.float(), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(..., 1024) -> (...) logarithm of the probability."""
-        probabilities: Tensor = self.classifier(features).exp() @ self.groups
+        """Standardised features (..., 1024) -> (...) logarithm of the probability."""
+        raw = features * self.deviation + self.mean
+        probabilities: Tensor = self.classifier(raw).exp() @ self.groups
         return probabilities.amax(-1).clamp_min(1e-6).log()
 
 
 class LogisticNetwork(BagNetwork):
-    """w x + b of features as the backbone gives them, less what speaks for another action.
+    """w x + b, less what speaks for another action.
 
     Raises:
         UsageError: ``look_alikes`` is set and the features are not as long as I3D's.
@@ -149,6 +154,9 @@ class Logistic(ClosedForm[LogisticConfig, Output]):
         videos: Sequence[Sequence[NDArray[np.floating[Any]]]],
         abnormal: NDArray[np.bool_],
         config: LogisticConfig,
+        *,
+        mean: Tensor,
+        deviation: Tensor,
     ) -> None:
         """Fit on the mean features of clips.
 
@@ -176,6 +184,8 @@ class Logistic(ClosedForm[LogisticConfig, Output]):
             network.score.bias.fill_(fitted[1])
         if network.other_action is not None:
             network.other_action.classifier.load_shipped()
+            network.other_action.mean.copy_(mean)
+            network.other_action.deviation.copy_(deviation)
 
 
 def fit_ridge_logistic(

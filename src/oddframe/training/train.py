@@ -167,7 +167,7 @@ def run_training(
                 warn(line)
         corrected = trainer.corrects(config, training)
         if corrected:
-            warn(_describe_correction(pretrained, training))
+            warn(_describe_correction(pretrained, config, training))
         # One-class methods have only normal videos, on which no two trainings can be compared.
         comparable = not config.chosen_method()[0].one_class
         search = None
@@ -225,13 +225,20 @@ def run_training(
     return TrainedModel(model, config, scores, search, runs, log, tuple(warnings))
 
 
-def _describe_correction(pretrained: Model | None, training: Sequence[VideoFeatures]) -> str:
+def _describe_correction(
+    pretrained: Model | None, config: TrainConfig, training: Sequence[VideoFeatures]
+) -> str:
     abnormal = sum(each.video.abnormal for each in training)
     name = "" if pretrained is None else pretrained.name
-    return (
+    line = (
         f"the model '{name}' stays as it is, with a small correction of its scores from {abnormal} "
-        f"abnormal and {len(training) - abnormal} normal videos; all its weights are trained from "
-        f"{ENOUGH_VIDEOS} of each, or with 'correction: never' in the configuration"
+        f"abnormal and {len(training) - abnormal} normal videos"
+    )
+    if config.chosen_method()[0].closed_form:
+        return line
+    return (
+        f"{line}; all its weights are trained from {ENOUGH_VIDEOS} of each, or with "
+        "'correction: never' in the configuration"
     )
 
 

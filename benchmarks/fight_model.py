@@ -360,7 +360,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="where the data sets lie")
     parser.add_argument("--store", type=Path, required=True, help="where features are kept")
-    parser.add_argument("--repeats", type=int, default=3, help="ways to cut the folds")
+    parser.add_argument("--repeats", type=int, default=2, help="ways to cut the folds")
     parser.add_argument("--profile", choices=("best", "fast"), default="best")
     parser.add_argument("--rows", type=int, nargs="*", help="only these rows, from 0")
     given = parser.parse_args()

@@ -89,7 +89,7 @@ def test_features_of_another_backbone_are_refused(detector: Detector, clip: Path
 
 
 def test_other_numbers_of_crops_are_the_same_features() -> None:
-    spec = load_model("fight").profiles["best"].spec
+    spec = load_model("fight_urdmu").profiles["best"].spec
     for views in (1, 5, 10):
         assert spec.differences(with_views(spec, views)) == []
         assert len(with_views(spec, views).crops) == views

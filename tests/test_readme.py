@@ -81,10 +81,10 @@ NOT_RUN = {
     "nohup oddframe league": _HOURS,
     "oddframe train ucf_crime:LISTS": f"{_HOURS}: 3,000 steps of the published size",
     "oddframe evaluate ucf.safetensors ucf_crime:LISTS --protocol official": _UCF_VIDEOS,
-    "oddframe train DATA/surveillance_fight/clips.csv": "minutes of I3D on 264 clips",
+    "oddframe train fight_videos.csv": "minutes of I3D on 279 videos",
     "oddframe train clips/ --budget 30m": "tries settings for half an hour",
     "torchrun": "tests/training/test_distributed.py runs it",
-    "python tools/": "the wheel has no tools/; this page's made-up features are made by it",
+    "python tools/": "the wheel has no tools/; made-up features stand in for what they make",
 }
 # What a command runs, where it does more than that.
 RUNS = {"make demo": "oddframe demo --out demo"}

@@ -383,7 +383,7 @@ def calibrate(
         >>> import oddframe
         >>> result = oddframe.calibrate("fight", "clips/normal", false_alarms_per_hour=1)
         >>> print(f"{result.previous:.2f} -> {result.threshold.value:.2f}")
-        0.75 -> 0.75
+        0.90 -> 0.90
         >>> print(f"{result.threshold.hours_needed:.1f} hours of normal video are needed")
         3.0 hours of normal video are needed
 

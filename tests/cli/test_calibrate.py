@@ -37,7 +37,8 @@ def test_a_calibrated_model_has_no_false_alarms_on_its_videos(
 ) -> None:
     normal = [data.with_name(name) for name in CLIPS[2:]]
     out = tmp_path / "mine.safetensors"
-    words = ("calibrate", "fight", *normal, "--store", store, "--out", out)
+    # Of the shipped models the one that has a false alarm on them at its own threshold.
+    words = ("calibrate", "fight_urdmu", *normal, "--store", store, "--out", out)
     answer = oddframe(*words, "--false-alarms-per-hour", 2)
     assert answer.code == 0
     assert "This cannot promise 2 an hour: at least 1.5 h of normal video" in answer.out
@@ -48,7 +49,7 @@ def test_a_calibrated_model_has_no_false_alarms_on_its_videos(
     assert low == 0
     assert high == pytest.approx(3.689 / told["hours"], rel=1e-3)
 
-    old, new = load_model("fight"), load_model(out)
+    old, new = load_model("fight_urdmu"), load_model(out)
     assert new.profiles["best"].rule.threshold == told["threshold"]
     assert new.profiles["fast"].rule == old.profiles["fast"].rule
     assert new.card["calibration_best"]["hours"] == told["hours"]
@@ -90,18 +91,19 @@ def test_each_camera_may_have_its_own_threshold(
         (tmp_path / camera).mkdir()
         shutil.copy(data.with_name(name), tmp_path / camera)
     out = tmp_path / "mine.safetensors"
-    words = ("calibrate", "fight", *(tmp_path / camera for camera in cameras), "--store", store)
+    former = "fight_urdmu"  # It has a false alarm on them at its own threshold.
+    words = ("calibrate", former, *(tmp_path / camera for camera in cameras), "--store", store)
     wish = ("--false-alarms-per-hour", 1, "--out", out)
     told = json.loads(oddframe(*words, *wish, "--each", "--json").out)
     assert set(told["cameras"]) == set(cameras)
-    assert told["threshold"] > load_model("fight").profiles["best"].rule.threshold
+    assert told["threshold"] > load_model(former).profiles["best"].rule.threshold
     assert not told["kept"]
     assert told["on_others"]["false_alarms"] == 1
     assert told["cameras"]["gate"]["on_others"] is None
     # Two quiet seconds do not lower a camera's threshold below the common one.
     assert told["cameras"]["gate"]["kept"]
     assert told["cameras"]["gate"]["threshold"] == told["threshold"]
-    assert out.stat().st_size < 1.05 * find_model("fight").stat().st_size
+    assert out.stat().st_size < 1.05 * find_model(former).stat().st_size
     model, own = load_model(out), {"gate": 0.7, "yard": told["threshold"]}
     save_model(replace(model, card=with_thresholds(model.card, "best", own)), out)
 

@@ -50,7 +50,7 @@ def test_the_demo_shows_recordings_that_were_not_trained_on() -> None:
 def test_the_demo_finds_the_fights(oddframe: Callable[..., Answer], tmp_path: Path) -> None:
     answer = oddframe("demo", "--out", tmp_path)
     assert answer.code == 0
-    assert "2 of 2 found" in answer.out
+    assert "1 of 2 found, 0 false alarms" in answer.out
     for name in (
         "video.mp4", "report.html", "curve.png", "annotated.mp4",
         "scores.json", "scores.csv", "events.vtt",

@@ -74,20 +74,21 @@ def test_videos_that_were_trained_on_are_reported(
 def test_names_of_folders_and_groups_are_no_evidence_of_training(
     oddframe: Run, store: Path, tmp_path: Path
 ) -> None:
-    """The shipped model's data was called ``clips``, too; one video of two is really of it."""
-    assert load_model("fight").card["data"] == "clips"
+    """The shipped model's data was called so, too; one video of two is really of it."""
+    data = tmp_path / "fight_videos"
+    assert load_model("fight").card["data"] == data.name
     for name in CLIPS:
-        folder = tmp_path / "clips" / ("fight" if name.startswith("fi") else "normal")
+        folder = data / ("fight" if name.startswith("fi") else "normal")
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(DEMO_DATA / name, folder)
-    answer = oddframe("evaluate", "fight", tmp_path / "clips", "--store", store)
+    answer = oddframe("evaluate", "fight", data, "--store", store)
     assert answer.code == 0
     assert "learned from" not in answer.err
     own = tmp_path / "own.safetensors"
     model = load_model("fight")
     learned = [short_digest(content_hash(DEMO_DATA / CLIPS[0]))]
     save_model(replace(model, card={**model.card, "learned_from": learned}), own)
-    answer = oddframe("evaluate", own, tmp_path / "clips", "--store", store)
+    answer = oddframe("evaluate", own, data, "--store", store)
     assert "this model has learned from 1 of 4 videos" in answer.err
 
 

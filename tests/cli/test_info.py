@@ -48,14 +48,14 @@ def test_info_of_a_model(oddframe: Run) -> None:
     assert details.startswith("kind")
     lines = summary.splitlines()
     assert lines[0] == "detects       fights"
-    assert lines[1].startswith("trained on    99 abnormal and 93 normal videos")
+    assert lines[1].startswith("trained on    99 abnormal and 108 normal videos")
     assert lines[2].startswith("metrics       on 50 videos of 7 groups")
-    assert lines[4].split()[:4] == ["0.892", "0.881", "AUC", "of"]
+    assert lines[4].split()[:4] == ["0.973", "0.890", "AUC", "of"]
     assert max(map(len, lines)) <= 100
     text = " ".join(summary.split())
-    assert "threshold 0.75: an event begins where the score" in text
+    assert "threshold 0.9: an event begins where the score" in text
     assert "fast: reads 16 frames every 3.2 s" in text
-    assert "its threshold is 0.6" in text
+    assert "its threshold is 0.9" in text
     assert "limits Learned from 192 clips of two seconds" in text
     assert lines[-1] == "usage         oddframe score VIDEO --model fight"
 

@@ -176,7 +176,7 @@ def test_the_highest_score_is_the_smoothed_one(
     oddframe: Run, features_a: Path, tmp_path: Path
 ) -> None:
     words = ("--features", features_a, "--out", tmp_path / "out", "--format", "html")
-    answer = oddframe("score", *words, "--threshold", "1")
+    answer = oddframe("score", *words, "--threshold", "1", "--smooth", "5")
     result = read_json(tmp_path / "out" / "a.json")
     highest = smooth_frame_scores(result.track, result.rule.smooth_s).max()
     assert f"{highest:.2f}" != f"{result.track.scores.max():.2f}"
@@ -582,12 +582,14 @@ def test_a_mask_changes_the_scores(oddframe: Run, clip: Path, tmp_path: Path) ->
 
 
 def test_views_and_profiles_are_scored(oddframe: Run, normal_clip: Path) -> None:
-    for words in (("--views", "5"), ("--profile", "fast")):
+    for words in (("--model", "fight_urdmu", "--views", "5"), ("--profile", "fast")):
         answer = oddframe("score", normal_clip, "--json", *words)
         assert answer.code == 0
         scores = json.loads(answer.out)["videos"][0]["snippet_scores"]
         assert len(scores) >= 1
         assert ("set on 1 view, not 5" in answer.err) == ("5" in words)
+    refused = oddframe("score", normal_clip, "--views", "5")
+    assert (refused.code, "the crop motion has no views" in refused.err) == (2, True)
 
 
 @pytest.mark.slow

@@ -175,10 +175,10 @@ def test_training_starts_from_a_model_that_fits_and_refuses_others(
     assert oddframe(*words, tmp_path / "one.safetensors", "--quiet").code == 0
     start = ("--from", tmp_path / "one.safetensors")
     assert oddframe(*words, tmp_path / "two.safetensors", *start, "--quiet").code == 0
-    refused = oddframe(*words, tmp_path / "three.safetensors", "--from", "fight", "--quiet")
+    refused = oddframe(*words, tmp_path / "three.safetensors", "--from", "fight_urdmu", "--quiet")
     assert refused.code == 2
     (line,) = refused.err.splitlines()
-    assert "'fight'" in line
+    assert "'fight_urdmu'" in line
     assert "method: ur_dmu, not linear" in line
     assert not (tmp_path / "three.safetensors").exists()
 

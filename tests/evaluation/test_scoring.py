@@ -58,7 +58,7 @@ def test_scoring_does_not_wait_for_a_long_video_after_a_stop(
         seen.append(len(snippets))
         return backbone.visual_encoders[0].encode(snippets)
 
-    def stop(done: int, total: int) -> None:
+    def stop(done: int, total: int | None, text: str = "", /) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(

@@ -183,7 +183,15 @@ def test_a_drag_and_the_keyboard_seek_too(page: Page) -> None:
 
 @pytest.mark.browser
 def test_an_event_is_played_from_a_second_before(page: Page) -> None:
-    """Its start is at 0.64 s: a second before, the video has not begun."""
+    """Its start is at 0.64 s: a second before, the video has not begun.
+
+    The page notes where the video seeks to: on a busy machine it has played on before it is asked.
+    """
+    note_seeks = """
+        const video = document.querySelector("video");
+        window.lowest = Infinity;
+        video.onseeking = () => { window.lowest = Math.min(window.lowest, video.currentTime); };
+    """
     for target in (
         "#events img",
         "#events .go",
@@ -192,9 +200,10 @@ def test_an_event_is_played_from_a_second_before(page: Page) -> None:
     ):
         page.evaluate("document.querySelector('video').pause()")
         click_curve(page, 0.2)
+        page.evaluate(f"() => {{{note_seeks}}}")
         page.click(target)
         until(page, "!document.querySelector('video').paused")
-        until(page, "document.querySelector('video').currentTime < 0.4")
+        until(page, "window.lowest < 0.3")
 
 
 @pytest.mark.browser

@@ -51,7 +51,7 @@ def test_tiles_and_other_views_exclude_each_other(sections: dict[str, object]) -
 
 
 def test_the_configuration_of_a_model_fits_it() -> None:
-    fight = load_model("fight")
+    fight = load_model("fight_urdmu")
     config = config_from_model(fight)
     spec = fight.profiles["best"].spec
     check_pretrained(fight, config, spec)

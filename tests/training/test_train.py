@@ -174,7 +174,7 @@ def test_with_too_few_groups_training_videos_set_the_threshold(
 def test_a_few_clips_keep_the_threshold_of_the_pretrained_model(
     tmp_path: Path,
 ) -> None:
-    fight, log = load_model("fight"), ProgressLog()
+    fight, log = load_model("fight_urdmu"), ProgressLog()
     chosen = {"s28": ["nofi093", "fi128"], "s06": ["nofi057", "fi026"]}
     videos = [
         LabelledVideo(
@@ -201,7 +201,7 @@ def test_a_few_clips_keep_the_threshold_of_the_pretrained_model(
         assert model.profiles[name].rule.release == pytest.approx(before.rule.release)
     assert model.card["threshold_best"]["set_by"] == "model"
     assert log.has_line(
-        "the threshold stays 0.75, that of the model 'fight': held out are 0.0 minutes"
+        "the threshold stays 0.75, that of the model 'fight_urdmu': held out are 0.0 minutes"
     )
     assert load_model(tmp_path / "m.safetensors").profiles["best"].rule.threshold == 0.75
 

@@ -114,8 +114,8 @@ def test_picture_and_sound_are_extracted_once(
         assert heard == (one.video.path.name != "nofi079.mp4")
 
 
-def test_the_shipped_configuration_with_sound_matches_fight() -> None:
-    fight = read_config(ROOT / "configs" / "fight.yaml")
+def test_the_shipped_configuration_with_sound_matches_the_one_without() -> None:
+    fight = read_config(ROOT / "configs" / "fight_urdmu.yaml")
     assert CONFIG.features.backbone == "i3d+aisfx"
     assert CONFIG.features.preprocessing() == fight.features.preprocessing()
     assert (CONFIG.bags, CONFIG.recipe, CONFIG.method) == (fight.bags, fight.recipe, fight.method)

@@ -19,6 +19,7 @@ from oddframe.features.formats.published import NpyFiles
 from oddframe.features.presets import PublishedLayout
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model
+from oddframe.training.config import MethodSection
 from oddframe.training.run_files import RunFiles, StepLog
 from oddframe.training.search import Budget
 from oddframe.training.train import TrainedModel, run_training
@@ -187,12 +188,25 @@ def test_a_model_of_another_method_or_other_features_is_refused(
     changed = config.method.model_copy(update={"config": {name: other[name] + 1}})
     with pytest.raises(UsageError, match=f"{name}: "):
         trained(tmp_path, pretrained=model, config=config.model_copy(update={"method": changed}))
-    fight = load_model("fight")
+    fight = load_model("fight_urdmu")
     method = {"name": fight.method, "config": fight.config.model_dump(mode="json")}
     section = config.method.model_validate(method)
     with pytest.raises(UsageError, match=f"dim: {fight.profiles['best'].spec.dim}, not 24"):
         trained(tmp_path, pretrained=fight, config=config.model_copy(update={"method": section}))
     assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_a_method_without_steps_is_corrected_with_any_number_of_videos(tmp_path: Path) -> None:
+    config = linear().model_copy(update={"method": MethodSection(name="logistic")})
+    first = trained(tmp_path, config=config, out=tmp_path / "one.safetensors").model
+    log = ProgressLog()
+    again = trained(tmp_path, log, pretrained=first, config=config).model
+    assert len(again.card["corrections"]) == 1
+    assert log.has_line("stays as it is, with a small correction")
+    assert not log.has_line("correction: never")
+    torch.testing.assert_close(
+        again.network.network.state_dict(), first.network.network.state_dict()
+    )
 
 
 def test_normal_videos_alone_train_a_one_class_model(tmp_path: Path) -> None:

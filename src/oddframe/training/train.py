@@ -309,7 +309,7 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
         spec: The spec of its features.
 
     Raises:
-        UsageError: they differ; the message names how.
+        UsageError: they differ, or the method cannot start from a model; the message names how.
     """
     method, method_config = config.chosen_method()
     if method.one_class:

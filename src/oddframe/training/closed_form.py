@@ -11,7 +11,7 @@ from oddframe.errors import InputError, UsageError
 from oddframe.methods.base import ClosedForm
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.data.samplers import TrainingVideo, feature_dim
 from oddframe.training.step import FitResult, score_spread
 
 
@@ -40,11 +40,9 @@ def fit_closed_form(
         if not (abnormal == label).any():
             raise InputError(f"no {name} videos to train on")
     views = [video.views for video in videos]
-    if len(dims := {view.shape[1] for each in views for view in each}) > 1:
-        raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
+    dim = feature_dim(videos)
     if not all(np.isfinite(view).all() for each in views for view in each):
         raise InputError("features of a video are not finite; extract them again")
-    (dim,) = dims
     standardise = Standardise.identity(dim)
     if config.standardise:
         standardise = Standardise.fit([view for each in views for view in each])

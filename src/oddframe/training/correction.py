@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from oddframe._utils.determinism import deterministic
 from oddframe.errors import InputError
+from oddframe.methods.mil.logistic import minimise_log_loss
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.timeline import FloatArray
 from oddframe.training.config import TrainConfig
@@ -32,7 +33,6 @@ STRENGTH = 1.0
 # Share of a view's snippets, those with the highest logits, that represent the video, and the
 # smallest number of them. A clip of a few seconds is represented by all its snippets.
 _TOP_SHARE, _FEWEST_SNIPPETS = 0.1, 8
-_NEWTON_STEPS = 100
 
 
 def should_correct(config: TrainConfig, abnormal: Sequence[bool]) -> bool:
@@ -58,8 +58,7 @@ def fit_correction(
     """Weights (D,) of the linear function of ``x`` to be added to ``offset``.
 
     They minimise the weighted sum of the videos' log losses plus ``ridge / 2`` times their squared
-    norm, by Newton's method in the span of the videos. The smaller class has weight 1 a video, and
-    the larger one the same total.
+    norm. The smaller class has weight 1 a video, and the larger one the same total.
 
     Args:
         x: (N, D) features of each video.
@@ -68,28 +67,12 @@ def fit_correction(
         ridge: Above 0.
     """
     same = np.where(abnormal, abnormal.sum(), (~abnormal).sum())  # Videos of each one's class.
-    weights = same.min() / same
-    signs = np.where(abnormal, 1.0, -1.0)
     left, scale, basis = np.linalg.svd(x, full_matrices=False)
-    a = left * scale  # x = a @ basis, with orthonormal rows: the norm of the weights is the same.
-
-    def loss(w: FloatArray) -> float:
-        errors = np.logaddexp(0.0, -signs * (a @ w + offset))
-        return float(weights @ errors + ridge / 2 * (w @ w))
-
-    w = np.zeros(len(scale))
-    for _ in range(_NEWTON_STEPS):
-        wrong = np.exp(-np.logaddexp(0.0, signs * (a @ w + offset)))  # 1 - p of the label
-        gradient = ridge * w - a.T @ (weights * signs * wrong)
-        hessian = a.T @ ((weights * wrong * (1 - wrong))[:, None] * a) + ridge * np.eye(len(w))
-        step = np.linalg.solve(hessian, gradient)
-        before = loss(w)
-        while loss(w - step) > before * (1 + 1e-12):  # Far from the optimum it may overshoot.
-            step /= 2
-        w = w - step
-        if np.abs(a @ step).max() < 1e-10:
-            break
-    weighted: FloatArray = basis.T @ w
+    # x = a @ basis, with orthonormal rows: the norm of the weights is the same.
+    a, prior = left * scale, np.full(len(scale), ridge)
+    weighted: FloatArray = basis.T @ minimise_log_loss(
+        a, abnormal, same.min() / same, prior, offset
+    )
     return weighted
 
 

@@ -16,7 +16,7 @@ from oddframe.errors import InputError, OddframeError
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.closed_form import fit_closed_form
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.data.samplers import TrainingVideo, feature_dim
 from oddframe.training.distributed import SINGLE_PROCESS, ProcessGroup
 from oddframe.training.one_class import fit_one_class
 from oddframe.training.run_files import (
@@ -141,9 +141,8 @@ def fit(
         return fit_one_class(videos, config, device=device, log=log, on_step=on_step)
     if method.closed_form:
         return fit_closed_form(videos, config, device=device)
-    dims = {view.shape[1] for video in videos for view in video.views}
-    if len(dims) > 1:
-        raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
+    if videos:  # A sampler says which class is missing.
+        feature_dim(videos)
     identity = TrainingIdentity(videos, pretrained)
     saved, attempt, warnings = _load_saved(checkpoint, identity, config)
     job = TrainingJob(videos, config, pretrained, saved, attempt, str(device))

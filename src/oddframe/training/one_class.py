@@ -18,7 +18,7 @@ from oddframe.methods.layers import OneClassNetwork
 from oddframe.methods.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import IndexSampler, TrainingVideo
+from oddframe.training.data.samplers import IndexSampler, TrainingVideo, feature_dim
 from oddframe.training.run_files import OnStep, StepLog
 from oddframe.training.step import (
     COLLAPSED,
@@ -179,8 +179,7 @@ def _check_videos(normal: Sequence[TrainingVideo]) -> None:
     if not normal:
         raise InputError("no normal videos to train on")
     views = [view for video in normal for view in video.views]
-    if len(dims := {view.shape[1] for view in views}) > 1:
-        raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
+    feature_dim(normal)
     if len(normal) == 1 and max(len(view) for view in views) < 2:
         raise InputError("one snippet of normal video does not say what is normal; give more video")
     if not all(np.isfinite(view).all() for view in views):

@@ -196,7 +196,7 @@ def fit_ridge_logistic(
 ) -> list[tuple[FloatArray, float]]:
     """Logistic regressions with a ridge on standardised features, one for each strength.
 
-    Newton's method, in the at most N dimensions that the features span. The intercept has no ridge.
+    In the at most N dimensions that the features span. The intercept has no ridge.
 
     Args:
         x: (N, D) features.
@@ -208,7 +208,7 @@ def fit_ridge_logistic(
         For each strength (D,) weights of the features as they are given, and the intercept.
 
     Raises:
-        OddframeError: Newton's method does not converge.
+        OddframeError: it does not converge.
     """
     count = np.ones(len(x)) if weights is None else weights
     mean = np.average(x, axis=0, weights=count)
@@ -219,23 +219,49 @@ def fit_ridge_logistic(
     fitted = []
     for ridge in ridges:
         penalty = np.append(np.full(len(values), ridge), 0.0)
-        solution = _newton(z, labels.astype(np.float64), count, penalty)
+        solution = minimise_log_loss(z, labels, count, penalty)
         found = (directions.T @ solution[:-1]) / scale
         fitted.append((found, float(solution[-1] - mean @ found)))
     return fitted
 
 
-def _newton(z: FloatArray, y: FloatArray, count: FloatArray, penalty: FloatArray) -> FloatArray:
-    """(N, K) rows -> (K,) weights that minimise the weighted log loss and the penalty."""
-    solution = np.zeros(z.shape[1])
+def minimise_log_loss(
+    rows: FloatArray,
+    labels: NDArray[np.bool_],
+    weights: FloatArray,
+    ridge: FloatArray,
+    offset: FloatArray | float = 0.0,
+) -> FloatArray:
+    """The ``w`` (K,) of the logits ``rows @ w + offset`` with the lowest log loss and penalty.
+
+    Newton's method, with halved steps where a full one overshoots.
+
+    Args:
+        rows: (N, K) features.
+        labels: (N,) classes.
+        weights: (N,) how many times each row counts.
+        ridge: (K,) factor of half the square of each number.
+        offset: (N,) what the logits are without ``w``.
+
+    Raises:
+        OddframeError: it does not converge.
+    """
+    signs = np.where(labels, 1.0, -1.0)
+
+    def loss(w: FloatArray) -> float:
+        errors = np.logaddexp(0.0, -signs * (rows @ w + offset))
+        return float(weights @ errors + ridge @ w**2 / 2)
+
+    w = np.zeros(rows.shape[1])
     for _ in range(_MAX_NEWTON_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(z @ solution, -500, 500)))
-        gradient = z.T @ (count * (p - y)) + penalty * solution
-        curvature = (z.T * (count * np.maximum(p * (1 - p), 1e-12))) @ z + np.diag(penalty)
-        step = np.linalg.solve(curvature, gradient)
-        # Full steps can overshoot where the ridge is weak.
-        step *= min(1.0, 10.0 / max(float(np.abs(z @ step).max()), 1e-12))
-        solution -= step
-        if np.abs(z @ step).max() < 1e-9:
-            return solution
-    raise OddframeError("the logistic regression does not converge: raise method.config.ridge")
+        wrong = np.exp(-np.logaddexp(0.0, signs * (rows @ w + offset)))  # 1 - p of the label
+        gradient = ridge * w - rows.T @ (weights * signs * wrong)
+        curvature = (rows.T * (weights * np.maximum(wrong * (1 - wrong), 1e-12))) @ rows
+        step = np.linalg.solve(curvature + np.diag(ridge), gradient)
+        before = loss(w)
+        while loss(w - step) > before * (1 + 1e-12):
+            step /= 2
+        w = w - step
+        if np.abs(rows @ step).max() < 1e-10:
+            return w
+    raise OddframeError("the logistic regression does not converge: a stronger ridge is needed")

@@ -61,6 +61,19 @@ class TrainingVideo:
     bags: Sequence[CropFeatures] | None = None
 
 
+def feature_dim(videos: Sequence[TrainingVideo]) -> int:
+    """The length D of the videos' features.
+
+    Raises:
+        InputError: features differ in length.
+    """
+    dims: set[int] = {view.shape[1] for video in videos for view in video.views}
+    if len(dims) > 1:
+        raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
+    (dim,) = dims
+    return dim
+
+
 @dataclass(frozen=True)
 class Batch:
     """Bags (n_normal + n_abnormal, S, D), normal ones first, and their labels (B,), 0 or 1."""

@@ -45,7 +45,7 @@ class GreySpec(BackboneSpec):
         )
 
     def find_weights(self) -> Path:
-        """Return a placeholder, because there are no weights."""
+        """Return the name of the backbone, because there are no weights."""
         return Path(self.name)
 
     def hash_weights(self, weights: Path | None = None) -> str:  # noqa: ARG002

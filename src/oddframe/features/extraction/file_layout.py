@@ -110,7 +110,7 @@ class PreviousOutputs:
         return any(e.file == file for e in self.entries)
 
     def owner(self, file: str, sha256: str) -> str | None:
-        """The other video whose features ``file`` has; None: this content's, or nobody knows."""
+        """The other video whose features ``file`` has; None: this content's, or unknown."""
         others = (e.video for e in self.entries if e.file == file and e.sha256 != sha256)
         return next(others, None)
 

@@ -30,7 +30,6 @@ from oddframe.backbones.engines import (
     PrecisionName,
     Runtime,
     choose_runtime,
-    memory_format_for,
     torch_runner,
 )
 from oddframe.backbones.registry import get_backbones, load_backbone
@@ -149,7 +148,7 @@ def test_float32_is_not_tf32() -> None:
     network, x = nn.Conv3d(64, 64, 3), torch.randn(2, 64, 8, 28, 28)
     truth = network.double()(x.double()).detach().numpy()
     network.float()
-    found = torch_runner(network, Runtime("torch", DEVICE, "float32"), memory_format_for(x))(x)
+    found = torch_runner(network, x, Runtime("torch", DEVICE, "float32"))(x)
     assert told("float32", found, truth) < 2e-5 * np.abs(truth).max()
 
 
@@ -178,8 +177,8 @@ def networks() -> dict[str, tuple[nn.Module, Tensor]]:
 @pytest.mark.parametrize("name", ["aisfx", "vggish", "i3d_flow", "i3d"])
 def test_networks_of_other_backbones(name: str) -> None:
     network, x = networks()[name]
-    theirs = torch_runner(network, Runtime("torch", "cpu", "float32"), memory_format_for(x))(x)
-    ours = torch_runner(network, Runtime("torch", DEVICE, "float32"), memory_format_for(x))(x)
+    theirs = torch_runner(network, x, Runtime("torch", "cpu", "float32"))(x)
+    ours = torch_runner(network, x, Runtime("torch", DEVICE, "float32"))(x)
     assert told(name, ours, theirs) < 1e-4 * max(1e-3, np.abs(theirs).max())
 
 

@@ -51,9 +51,10 @@ def test_networks_run_without_tf32() -> None:
             seen.append(flags())
             return x
 
-    run = torch_runner(Network(), Runtime("torch", "cpu", "float32"), torch.channels_last)
+    x = torch.zeros(1, 3, 4, 4)
+    run = torch_runner(Network(), x, Runtime("torch", "cpu", "float32"))
     before = flags()
-    run(torch.zeros(1, 3, 4, 4))
+    run(x)
     assert seen == [(False, True)]
     assert flags() == before
 

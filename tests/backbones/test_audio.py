@@ -33,8 +33,8 @@ def published_windows(s: float) -> NDArray[np.float32]:
     """The waveform of ``vggish.json``, cut as torchvggish does: a window every 96 columns."""
     t = np.arange(48_000) / 16_000
     wave = 0.3 * np.sin(2 * np.pi * (220 + 60 * t) * t) + 0.1 * uniform(48_000, 7, s)
-    starts = range(0, len(wave) - audio.VGGISH_LOG_MEL.window + 1, 96 * 160)
-    return np.stack([wave[i : i + audio.VGGISH_LOG_MEL.window] for i in starts]).astype(np.float32)
+    starts = range(0, len(wave) - audio.VGGISH.mel.window + 1, 96 * 160)
+    return np.stack([wave[i : i + audio.VGGISH.mel.window] for i in starts]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_aisfx_gives_what_its_authors_network_gives() -> None:
 
 
 def test_aisfx_spectrograms_show_the_pitch_and_stay_within_0_and_1() -> None:
-    rate, samples = audio.AISFX_LOG_MEL.rate, audio.AISFX_LOG_MEL.window
+    rate, samples = audio.AISFX.mel.rate, audio.AISFX.mel.window
     windows = np.stack([tone(440, rate, samples), tone(3520, rate, samples), np.zeros(samples)])
     spectrograms = audio.AisfxSpec().log_mel(windows.astype(np.float32))
     assert spectrograms.shape == (3, 100, 96)

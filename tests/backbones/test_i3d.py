@@ -71,7 +71,7 @@ def inputs(parity: Path, shared_data: Path) -> Iterator[tuple[Mapping[str, Any],
 def outputs(network: I3D, x: Tensor) -> dict[str, Tensor]:
     """Features and logits of a clip, from one pass."""
     with torch.inference_mode():
-        endpoint = network.endpoint(x)
+        endpoint = network.trunk(x)
         logits = network.logits(endpoint).mean(dim=(2, 3, 4))
         return {"features": pool_features(endpoint, None)[0], "logits": logits[0]}
 
@@ -102,9 +102,11 @@ def test_features_and_logits_come_from_the_same_endpoint(shipped: I3D, parity: P
     x = formula_input(fact["shape"], facts["seed_S"])
     found = outputs(shipped, x)
     with torch.inference_mode():
-        assert list(shipped.endpoint(x).shape) == fact["endpoint_shape"]
+        assert list(shipped.trunk(x).shape) == fact["endpoint_shape"]
         torch.testing.assert_close(shipped(x)[0], found["features"])
-        torch.testing.assert_close(shipped.classify(x)[0], found["logits"])
+        torch.testing.assert_close(
+            shipped.logits(shipped.trunk(x)).mean(dim=(2, 3, 4))[0], found["logits"]
+        )
 
 
 def test_winograd_convolutions_give_the_features_of_real_clips(
@@ -184,7 +186,7 @@ def test_same_padding_covers_the_input_once(size: int, kernel: int, stride: int)
 def test_i3d_accepts_any_size() -> None:
     network = I3D().eval()
     with torch.inference_mode():
-        assert network.endpoint(torch.zeros(1, 3, 10, 65, 33)).shape == (1, 1024, 2, 3, 2)
+        assert network.trunk(torch.zeros(1, 3, 10, 65, 33)).shape == (1, 1024, 2, 3, 2)
 
 
 def test_windows_overlap_by_half_and_cover_the_picture() -> None:

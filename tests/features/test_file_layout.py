@@ -66,7 +66,7 @@ def test_only_matching_files_are_siblings(store: FeatureStore) -> None:
 def test_siblings_of_files_named_after_videos(tmp_path: Path) -> None:
     for name in ("a", "a__b"):
         for each in (PICTURE, SOUND):
-            write_feature_files(each, tmp_path, name, "safetensors", alone=False)
+            write_feature_files(each, [f"{name}__{each.spec.backbone}.safetensors"], tmp_path)
     write_features(tmp_path / "c.safetensors", join_features([PICTURE, SOUND]))
     assert sibling_files(tmp_path / "a__ear.safetensors", WANTED) == (
         tmp_path / "a__eye.safetensors",

@@ -122,5 +122,5 @@ def test_features_of_a_worker_that_died_before_reporting_count_as_new(
     job = ClusterJob(make_request("cpu", "torch"), (), RemotePath("store"), None, 10**9, 60.0)
     worker = ClusterWorker(job)
     result = worker(WorkItem(RemoteVideo("a.mp4", RemotePath("a.mp4"), 1), "a", missing=missing))
-    worker.close()
+    worker._pool.end()
     assert (result.entries, result.new, result.exit_code) == (status.stored, missing, 0)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oddframe.backbones.visual.kinetics import FIGHTING, ActionClassifier, kinetics_actions
+from oddframe.backbones.visual.i3d import FIGHTING, ActionClassifier, kinetics_actions
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule
 from oddframe.methods.mil.logistic import LogisticConfig, LogisticNetwork, fit_ridge_logistic

@@ -1,15 +1,12 @@
 """Backbones that encode sound, by log-mel spectrograms of its windows.
 
-``aisfx``: 2.3 seconds of sound -> 512 numbers; its weights are shipped with oddframe. Ma and Lerch,
-"Representation Learning for the Automatic Indexing of Sound Effects Libraries" (ISMIR 2022): a
-network of eight convolutions that was trained to classify sound effects. A window is 100 log-mel
-columns of 2,048 samples, one every 1,024, at 44.1 kHz. The published code computes them with
-Essentia; here they are computed from the same parameters.
+``aisfx``: Ma and Lerch, "Representation Learning for the Automatic Indexing of Sound Effects
+Libraries" (ISMIR 2022), a network that was trained to classify sound effects. The published code
+computes spectrograms with Essentia; here they are computed from the same parameters.
 
-``vggish``: a second of sound -> 128 numbers, with the user's weights. Hershey et al., "CNN
-Architectures for Large-Scale Audio Classification" (ICASSP 2017). Layers are named as in the
-PyTorch port harritaylor/torchvggish; features are taken before its post-processing. A window is 96
-log-mel columns of 25 ms, one every 10 ms: 0.975 s.
+``vggish``: Hershey et al., "CNN Architectures for Large-Scale Audio Classification" (ICASSP 2017).
+Layers are named as in the PyTorch port harritaylor/torchvggish; features are taken before its
+post-processing.
 """
 
 from __future__ import annotations
@@ -38,33 +35,19 @@ from oddframe.video.snippets.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class LogMel:
-    """The parameters of a mel spectrogram.
+    """The parameters of a mel spectrogram."""
 
-    Attributes:
-        rate: Sampling rate in samples a second.
-        frames: Columns of a spectrogram.
-        frame: Samples of a column.
-        hop: Samples from the start of one column to the start of the next.
-        points: Length of the Fourier transform, at least ``frame``; columns are padded with zeros.
-        bands: Rows of a spectrogram.
-        low: Lower edge of the lowest band, in Hz.
-        high: Upper edge of the highest band, in Hz.
-        periodic: Whether the Hann window is periodic; else it is symmetric.
-        power: Exponent of the spectrum's magnitude.
-        unit_sum: Whether the weights of each band sum to 1.
-    """
-
-    rate: int
-    frames: int
-    frame: int
-    hop: int
-    points: int
-    bands: int
+    rate: int  # Samples a second.
+    frames: int  # Columns of a spectrogram.
+    frame: int  # Samples of a column.
+    hop: int  # Samples from the start of one column to the start of the next.
+    points: int  # Length of the Fourier transform; columns are padded with zeros.
+    bands: int  # Rows of a spectrogram, from ``low`` to ``high`` Hz.
     low: float
     high: float
-    periodic: bool
-    power: int
-    unit_sum: bool
+    periodic: bool  # The Hann window; else it is symmetric.
+    power: int  # Exponent of the spectrum's magnitude.
+    unit_sum: bool  # Whether the weights of each band sum to 1.
 
     @property
     def window(self) -> int:
@@ -77,40 +60,28 @@ class LogMel:
 
     @cached_property
     def _filters(self) -> Tensor:
-        filters = mel_filters(
-            self.bands, self.points, self.rate, self.low, self.high, unit_sum=self.unit_sum
-        )
-        return torch.from_numpy(filters)
+        """The weights (points // 2 + 1, bands) that sum a spectrum up in mel bands.
+
+        Each band is a triangle on the mel scale, from the centre of the band below to the centre of
+        the band above; all bands have the same width on that scale.
+        """
+        pitch = _hertz_to_mel(np.linspace(0.0, self.rate / 2, self.points // 2 + 1))[:, None]
+        lowest, highest = _hertz_to_mel(np.array([self.low, self.high]))
+        edges = np.linspace(lowest, highest, self.bands + 2)
+        below, centre, above = edges[:-2], edges[1:-1], edges[2:]
+        rising, falling = (pitch - below) / (centre - below), (above - pitch) / (above - centre)
+        weights = np.maximum(0.0, np.minimum(rising, falling))
+        weights[0] = 0.0  # Ignore the constant component.
+        if self.unit_sum:
+            weights /= weights.sum(axis=0)
+        return torch.from_numpy(weights)
 
     def spectrogram(self, windows: NDArray[np.float32]) -> Tensor:
-        """Compute mel spectrograms (N, frames, bands) of windows (N, ``window``), without the log.
-
-        The result is float64.
-        """
+        """Spectrograms (N, frames, bands) float64, without the log, of windows (N, ``window``)."""
         columns = torch.from_numpy(windows).double().unfold(1, self.frame, self.hop)
         spectrum = torch.fft.rfft(columns * self._hann, n=self.points).abs()
         bands: Tensor = spectrum.pow(self.power) @ self._filters
         return bands
-
-
-def mel_filters(
-    bands: int, points: int, rate: int, low: float, high: float, *, unit_sum: bool
-) -> NDArray[np.float64]:
-    """Compute the weights (points // 2 + 1, bands) that sum a spectrum up in mel bands.
-
-    Each band is a triangle on the mel scale, from the centre of the band below to the centre of the
-    band above; all bands have the same width on that scale. See ``LogMel`` for the arguments.
-    """
-    pitch = _hertz_to_mel(np.linspace(0.0, rate / 2, points // 2 + 1))[:, None]
-    lowest, highest = _hertz_to_mel(np.array([low, high]))
-    edges = np.linspace(lowest, highest, bands + 2)
-    below, centre, above = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (pitch - below) / (centre - below), (above - pitch) / (above - centre)
-    weights: NDArray[np.float64] = np.maximum(0.0, np.minimum(rising, falling))
-    weights[0] = 0.0  # Ignore the constant component.
-    if unit_sum:
-        weights /= weights.sum(axis=0)
-    return weights
 
 
 def _hertz_to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -119,27 +90,18 @@ def _hertz_to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class AudioBackboneSpec(BackboneSpec):
-    """A backbone that encodes log-mel spectrograms of windows of sound.
-
-    Attributes:
-        mel: Parameters of the spectrograms.
-    """
+    """A backbone that encodes log-mel spectrograms, with the parameters ``mel``."""
 
     is_audio = True
     mel: LogMel
 
     @property
     def window_s(self) -> float:
-        """Seconds of a window."""
         return self.mel.window / self.mel.rate
 
     @abstractmethod
     def load_network(self, weights: Path) -> nn.Module:
-        """Load the network: spectrograms (N, ...) -> features (N, D).
-
-        Raises:
-            InputError: the weights cannot be read.
-        """
+        """Load the network: spectrograms (N, ...) -> features (N, D)."""
 
     @abstractmethod
     def log_mel(self, windows: NDArray[np.float32]) -> Tensor:
@@ -162,19 +124,6 @@ class AudioBackboneSpec(BackboneSpec):
 AISFX_WEIGHTS = SHIPPED_WEIGHTS / "aisfx.safetensors"
 AISFX_CHANNELS = (64, 128, 256, 512)
 
-AISFX_LOG_MEL = LogMel(
-    rate=44_100,
-    frames=100,
-    frame=2048,
-    hop=1024,
-    points=2048,
-    bands=96,
-    low=0.0,
-    high=22_050.0,
-    periodic=False,
-    power=2,
-    unit_sum=True,
-)
 _MAX_LOG_MEL = 9.457798957824707  # Of the authors' training data, to scale to [0, 1].
 
 
@@ -204,7 +153,19 @@ class AisfxSpec(AudioBackboneSpec):
     dim = AISFX_CHANNELS[-1]
     weights_origin = "shipped"
     license = "CC-BY-4.0"
-    mel = AISFX_LOG_MEL
+    mel = LogMel(
+        rate=44_100,
+        frames=100,
+        frame=2048,
+        hop=1024,
+        points=2048,
+        bands=96,
+        low=0.0,
+        high=22_050.0,
+        periodic=False,
+        power=2,
+        unit_sum=True,
+    )
 
     def find_weights(self) -> Path:
         return AISFX_WEIGHTS
@@ -220,19 +181,6 @@ class AisfxSpec(AudioBackboneSpec):
 AISFX = AisfxSpec()
 
 
-VGGISH_LOG_MEL = LogMel(
-    rate=16_000,
-    frames=96,
-    frame=400,
-    hop=160,
-    points=512,
-    bands=64,
-    low=125.0,
-    high=7500.0,
-    periodic=True,
-    power=1,
-    unit_sum=False,
-)
 _LOG_OFFSET = 0.01
 
 
@@ -267,7 +215,19 @@ class VGGishSpec(AudioBackboneSpec):
     title = "VGGish on sound"
     dim = 128
     license = "Apache-2.0"
-    mel = VGGISH_LOG_MEL
+    mel = LogMel(
+        rate=16_000,
+        frames=96,
+        frame=400,
+        hop=160,
+        points=512,
+        bands=64,
+        low=125.0,
+        high=7500.0,
+        periodic=True,
+        power=1,
+        unit_sum=False,
+    )
 
     def find_weights(self) -> Path:
         return find_user_weights(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oddframe._utils.files import file_sha256
-from oddframe.backbones.engines import Runner, Runtime, build_runner
+from oddframe.backbones.engines import Runner, Runtime, openvino_runner, torch_runner
 from oddframe.video.snippets.preprocessing import Preprocessing
 
 # The default preprocessing: the whole picture, once.
@@ -153,32 +153,28 @@ class BackboneSpec(ABC):
         size = "x".join(map(str, example.shape[2:]))
         suffix = "-alone" if batch_of_one else ""
         key = f"{self.name}-{self.hash_weights(weights)[:12]}-{size}{variant}{suffix}"
-        return build_runner(network, example, runtime, key, batch_of_one=batch_of_one)
+        if runtime.engine == "openvino":
+            run = openvino_runner(network, example, runtime, key, batch_of_one=batch_of_one)
+        else:
+            run = torch_runner(network, example, runtime)
+        if batch_of_one:
+            return lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])
+        return run
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One or several loaded networks, whose features are concatenated; threads may share it.
+    """One or several loaded networks, whose features are concatenated; threads may share it."""
 
-    Attributes:
-        name: In the registry: ``i3d``; of several ``i3d+vggish``, visual ones first.
-        dims: Length of each network's features.
-        weights_sha256: Of each network's weights, joined by ``+``.
-        runtime: Engine, device and precision of the visual encoders.
-        visual_encoders: The networks that encode the picture.
-        audio_encoders: The networks that encode the sound.
-    """
-
-    name: str
-    dims: tuple[int, ...]
-    weights_sha256: str
-    runtime: Runtime
+    name: str  # Of several ``i3d+vggish``, visual ones first.
+    dims: tuple[int, ...]  # Length of each network's features.
+    weights_sha256: str  # Of each network's weights, joined by ``+``.
+    runtime: Runtime  # Of the visual encoders.
     visual_encoders: tuple[VisualEncoder, ...]
     audio_encoders: tuple[AudioEncoder, ...] = ()
 
     @property
     def dim(self) -> int:
-        """Length D of the concatenated feature."""
         return sum(self.dims)
 
     @property
@@ -192,13 +188,9 @@ class Backbone:
         return min((encoder.batch_size for encoder in self.visual_encoders), default=1)
 
     def __call__(self, snippets: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Encode the picture of snippets.
+        """Encode the picture of snippets (N, frames, height, width, 3), RGB in 0..255.
 
-        Args:
-            snippets: (N, frames, height, width, 3), RGB in 0..255.
-
-        Returns:
-            (N, ``visual_dim``); with R regions (N R, ``visual_dim``).
+        Returns (N, ``visual_dim``); with R regions (N R, ``visual_dim``).
         """
         features = [encoder.encode(snippets) for encoder in self.visual_encoders]
         return np.concatenate(features, axis=1)

@@ -36,17 +36,11 @@ OnnxRunner = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how a network runs.
+    """Where and how a network runs."""
 
-    Attributes:
-        engine: ``openvino`` or ``torch``.
-        device: ``cpu`` or ``cuda``.
-        precision: ``float32`` or ``bfloat16``.
-    """
-
-    engine: str
-    device: str
-    precision: str
+    engine: str  # ``openvino`` or ``torch``.
+    device: str  # ``cpu`` or ``cuda``.
+    precision: str  # ``float32`` or ``bfloat16``.
 
     def __repr__(self) -> str:
         # The digest of a result's settings holds this text, under the class's first name.
@@ -78,11 +72,7 @@ def cpu_has_bfloat16() -> bool:
 def choose_runtime(
     engine: EngineName = "auto", device: DeviceName = "auto", precision: PrecisionName = "auto"
 ) -> Runtime:
-    """Replace ``auto`` by the rule above.
-
-    Raises:
-        UsageError: an argument has an unknown value, or what it asks for is not available.
-    """
+    """Replace ``auto`` by the rule above; UsageError if what is asked for is not available."""
     for option, name, names in (
         ("engine", engine, EngineName),
         ("device", device, DeviceName),
@@ -106,36 +96,11 @@ def choose_runtime(
     return Runtime(engine, device, precision)
 
 
-def build_runner(
-    network: nn.Module, example: Tensor, runtime: Runtime, key: str, *, batch_of_one: bool = False
-) -> Runner:
-    """Prepare a network for the chosen engine.
-
-    Args:
-        network: Takes (N, channels, ...) float32.
-        example: (1, channels, ...), an input of the only size that will be used.
-        runtime: Engine, device and precision.
-        key: Name of the converted network in the cache.
-        batch_of_one: Whether the network takes batches of one only; the runner takes any.
-    """
-    if runtime.engine == "openvino":
-        run = openvino_runner(network, example, runtime, key, batch_of_one=batch_of_one)
-    else:
-        run = torch_runner(network, runtime, memory_format_for(example))
-    if batch_of_one:
-        return lambda x: np.concatenate([run(one) for one in torch.split(x, 1)])
-    return run
-
-
-def memory_format_for(example: Tensor) -> torch.memory_format:
-    """Choose the memory format with which PyTorch's convolutions are fastest."""
-    if example.dim() == 3:  # A spectrogram, without channels.
-        return torch.contiguous_format
-    return torch.channels_last_3d if example.dim() == 5 else torch.channels_last
-
-
-def torch_runner(network: nn.Module, runtime: Runtime, layout: torch.memory_format) -> Runner:
+def torch_runner(network: nn.Module, example: Tensor, runtime: Runtime) -> Runner:
     """Prepare a network for PyTorch; it computes by deterministic algorithms, without TF32."""
+    # The memory formats with which convolutions are fastest. A spectrogram has no channels.
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    layout = formats.get(example.dim(), torch.contiguous_format)
     network = network.eval().to(runtime.device)
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
@@ -153,7 +118,7 @@ def torch_runner(network: nn.Module, runtime: Runtime, layout: torch.memory_form
 def openvino_runner(
     network: nn.Module, example: Tensor, runtime: Runtime, key: str, *, batch_of_one: bool
 ) -> Runner:
-    """Prepare a network for OpenVINO; see ``build_runner`` for the arguments.
+    """Prepare a network for OpenVINO; ``key`` names it in the cache.
 
     Conversion takes some seconds, so the converted network is cached. If the cache cannot be read
     or written, the network is converted again.
@@ -223,15 +188,8 @@ def load_onnx(
 ) -> OnnxRunner:
     """Load an ONNX file for OpenVINO, whatever the engine of other networks is.
 
-    Args:
-        path: The file; the data files that it names are in the same folder.
-        shape: Of its input, batch first.
-        output: Name of the output to return; None: the first one.
-        runtime: Only its precision is used.
-
-    Raises:
-        InputError: the file cannot be read, or has no such input or output.
-        UsageError: OpenVINO is not installed.
+    ``shape`` is that of its input, batch first; ``output`` the name of an output, by default the
+    first one. Only the precision of ``runtime`` is used.
     """
     if not has_openvino():
         raise UsageError(

@@ -1,8 +1,5 @@
 """The registry of backbones: get, load and list them by name.
 
-A name is that of a built-in backbone (``i3d``), several names joined by ``+`` (``i3d+aisfx``), or
-the path or name of a YAML file that describes the user's own ONNX file.
-
 To add a backbone, write its module and add one line to ``_BACKBONES``. Other modules are imported
 inside functions, so that the command line can list names at once.
 """
@@ -97,11 +94,7 @@ def backbone_names() -> tuple[str, ...]:
 
 
 def known_backbones() -> tuple[BackboneSpec, ...]:
-    """Get the specs of the built-in backbones, and of the YAML files in the weights folder.
-
-    Raises:
-        UsageError: such a YAML file is wrong.
-    """
+    """Get the specs of the built-in backbones, and of the YAML files in the weights folder."""
     from oddframe.backbones.visual.onnx import OnnxSpec
     from oddframe.backbones.weights import weights_dir
 
@@ -115,10 +108,7 @@ def get_backbones(names: str) -> tuple[BackboneSpec, ...]:
     """Get the specs of ``i3d``, ``i3d+aisfx`` or ``clip.yaml``.
 
     If a name is not that of a built-in backbone, ``NAME.yaml`` in the weights folder is used.
-
-    Raises:
-        UsageError: no backbone has this name, a name is repeated, or an audio backbone comes before
-            a visual one.
+    UsageError if a name is unknown or repeated, or an audio backbone comes before a visual one.
     """
     specs = tuple(_get_backbone(name) for name in names.split("+"))
     if len({spec.name for spec in specs}) < len(specs):
@@ -139,20 +129,10 @@ def load_backbone(
     engine: EngineName = "auto",
     precision: PrecisionName = "auto",
 ) -> Backbone:
-    """Load a backbone, or several whose features are concatenated.
+    """Load a backbone, or several (``i3d+aisfx``) whose features are concatenated.
 
-    Args:
-        names: One name, or several joined by ``+``.
-        preprocessing: How videos become the snippets that it will encode; None: the default of the
-            (first) backbone.
-        weights: File with other weights than the default ones; for a single backbone only.
-        device: Where it computes.
-        engine: Software that runs the network.
-        precision: What visual backbones compute in; audio backbones always compute in float32.
-
-    Raises:
-        UsageError: a name is unknown, or the engine or device is not available.
-        InputError: the weights cannot be read.
+    Default of ``preprocessing``: that of the first backbone. ``weights``: other weights than the
+    default ones, of a single backbone. Audio backbones always compute in float32.
     """
     from oddframe.backbones.base import Backbone, VisualEncoder
     from oddframe.backbones.engines import choose_runtime

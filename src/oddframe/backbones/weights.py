@@ -35,12 +35,7 @@ def weights_dir() -> Path:
 def find_user_weights(name: str, source: str) -> Path:
     """Find the user's weights: ``NAME.safetensors``, ``NAME.pth`` or ``NAME.pt``.
 
-    Args:
-        name: Of the backbone.
-        source: Which file to get, and where; part of the error message.
-
-    Raises:
-        InputError: there is no such file; the message says what to do.
+    ``source``: which file to get, and where; part of the InputError if there is no such file.
     """
     folder = weights_dir()
     for suffix in _SUFFIXES:
@@ -55,12 +50,7 @@ def find_user_weights(name: str, source: str) -> Path:
 def read_state_dict(path: Path, what: str) -> Mapping[str, Tensor]:
     """Read tensors by name, from a safetensors file or a PyTorch checkpoint of tensors alone.
 
-    Args:
-        path: ``*.safetensors``, or any other suffix for a PyTorch checkpoint.
-        what: Name of the network, for the error: ``I3D``.
-
-    Raises:
-        InputError: the file cannot be read, or holds something else.
+    ``what`` is the name of the network, for the InputError if the file holds something else.
     """
     check_regular(path)
     try:
@@ -78,9 +68,8 @@ def read_state_dict(path: Path, what: str) -> Mapping[str, Tensor]:
 def read_torch_checkpoint(path: Path) -> Any:
     """Read a PyTorch checkpoint with PyTorch's restricted unpickler.
 
-    Raises:
-        ValueError: its contents would take more memory than the file has bytes.
-        Exception: the file is no such checkpoint; PyTorch raises many types.
+    PyTorch raises many types of exceptions; ValueError if its contents would take more memory than
+    the file has bytes.
     """
     with open_regular_file(path) as file:
         if zipfile.is_zipfile(file):
@@ -105,14 +94,8 @@ def load_weights(
 ) -> _ModuleT:
     """Load weights into ``network`` as float32, and switch it to inference.
 
-    Args:
-        network: The network.
-        state: Tensors by the names of the network's parameters.
-        what: Name of the network, for the error.
-        optional: Tensors whose names start with this may be missing.
-
-    Raises:
-        InputError: a tensor is missing, unknown, or of another shape.
+    InputError if a tensor is unknown, of another shape, or missing, unless its name starts with
+    ``optional``.
     """
     tensors = {name: tensor.float() for name, tensor in state.items()}
     try:
@@ -131,18 +114,9 @@ def load_weights(
 def fold_batch_norm(
     weight: Tensor, gamma: Tensor | None, beta: Tensor, mean: Tensor, var: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Fold batch normalisation into the convolution before it; computes in float64.
+    """Fold batch normalisation into the convolution before it, which has no bias; float64 inside.
 
-    Args:
-        weight: Of the convolution, which has no bias: (out, in, ...), any number of dimensions.
-        gamma: Scale (out,) of the batch normalisation; None: 1.
-        beta: Shift (out,).
-        mean: Running mean (out,).
-        var: Running variance (out,).
-        eps: Added to the variance.
-
-    Returns:
-        Weight and bias of the convolution, float32.
+    ``weight`` is (out, in, ...), all others (out,); ``gamma`` None: 1. Returns weight and bias.
     """
     scale = (var.double() + eps).rsqrt()
     if gamma is not None:
@@ -155,17 +129,7 @@ def fold_batch_norm(
 def fold_named_batch_norm(
     state: Mapping[str, Tensor], conv: str, norm: str, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Call ``fold_batch_norm`` for a convolution and a batch normalisation in a state dict.
-
-    Args:
-        state: Tensors by name.
-        conv: Name of the convolution.
-        norm: Name of the batch normalisation.
-        eps: Added to the variance.
-
-    Raises:
-        KeyError: a tensor is not in ``state``.
-    """
+    """Call ``fold_batch_norm`` for tensors of a state dict; KeyError if one is missing."""
     return fold_batch_norm(
         state[f"{conv}.weight"],
         state[f"{norm}.weight"],

@@ -160,8 +160,8 @@ def diff_command(
                 _print_difference(each)
         if differences and not as_json:
             _print_summary(differences)
-        shared = comparison.shared
-        for key, folder, names in (("only_a", a, shared.only_a), ("only_b", b, shared.only_b)):
+        only = (("only_a", a, comparison.only_a), ("only_b", b, comparison.only_b))
+        for key, folder, names in only:
             answer[key] += [name for name in names if name not in answer[key]]
             if names and not as_json:
                 shown = ", ".join(map(printable, names[:_MAX_NAMES]))

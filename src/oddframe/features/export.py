@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,13 +31,7 @@ ExportFormat = Literal["npy", "safetensors", "parquet"]
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export did.
-
-    Attributes:
-        videos: Number of videos that were written.
-        files: Number of files that were written.
-        failed: The reason for each other video.
-    """
+    """How many videos and files were written, and the reason for each other video."""
 
     videos: int
     files: int
@@ -56,19 +49,6 @@ def export_features(
 
     A video that the store's manifest does not name is named by the sha256 of its content. Damaged
     files are skipped, and so are videos whose name is in use by a file with other contents.
-
-    Args:
-        store: The store.
-        out: The folder; created if needed.
-        spec: Start of the hash of the spec; None: the only one.
-        format: ``npy``: an array a crop, as published; ``safetensors``: a feature file a video;
-            ``parquet``: a table a video, with a row for each snippet.
-        progress: Called with (videos done, videos in all).
-
-    Raises:
-        InputError: there is no such store, or it is empty.
-        UsageError: no spec or several specs match ``spec``.
-        OddframeError: a file cannot be written.
     """
     index = open_index(store)
     chosen = choose_spec(store, index.specs(), spec)
@@ -82,7 +62,12 @@ def export_features(
         progress(done, len(entries), f"writing {len(entries)} videos")
         try:
             features = open_features(store / entry.file, verify=True)
-            names, write = _writer(features, stem, format, path)
+            if format == "parquet":
+                names = [f"{stem}.parquet"]
+                write = partial(write_parquet, features, str(path), names[0])
+            else:
+                (names,) = output_names([features.spec], stem, format)
+                write = partial(write_feature_files, features, names)
             refuse_unknown_files(out, names, write)
         except InputError as error:
             failed.append(str(error))
@@ -92,34 +77,8 @@ def export_features(
     return ExportSummary(len(entries) - len(failed), files, tuple(failed))
 
 
-def _writer(
-    features: Features, stem: str, format: ExportFormat, video: Path
-) -> tuple[list[str], Callable[[Path], object]]:
-    """Names of the files, and the function that writes them into a folder."""
-    if format == "parquet":
-        name = f"{stem}.parquet"
-        return [name], lambda folder: write_parquet(folder / name, features, str(video))
-    names = output_names(features.spec, stem, format, alone=True)
-    return names, partial(write_feature_files, features, stem=stem, format=format)
-
-
-def write_parquet(path: Path, features: Features, video: str) -> None:
-    """Write a video's features (C, T, D) as C x T rows, crop by crop.
-
-    Columns: ``video``; ``snippet`` from 0; ``start_s`` and ``end_s`` in seconds; ``crop`` from 0;
-    ``feature``, a list of D numbers of the same type as the features (float32 or float16). The
-    schema's metadata has ``oddframe.spec`` (JSON, with the names of the crops) and
-    ``oddframe.spec_hash``.
-
-    Args:
-        path: The file; missing parent folders are created.
-        features: The features, in memory or on disk.
-        video: Value of the column ``video``.
-
-    Raises:
-        UsageError: pyarrow is not installed.
-        OddframeError: the file cannot be written.
-    """
+def write_parquet(features: Features, video: str, name: str, folder: Path) -> None:
+    """Write a video's features (C, T, D) as C x T rows, as docs/features.md describes them."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -145,7 +104,8 @@ def write_parquet(path: Path, features: Features, video: str) -> None:
         },
     )
     times = features.timebase.snippet_times()
-    make_folder(path.parent)
+    path = folder / name
+    make_folder(folder)
     with (
         atomic_write(path) as part,
         translate_os_errors(path),

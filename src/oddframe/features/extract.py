@@ -225,7 +225,7 @@ def extract(
     from oddframe.features.cluster.run import open_cluster_run
 
     with open_cluster_run(texts, str(store), None if out is None else str(out)) as run:
-        tracker = ProgressTracker(run.sizes, progress, on_result)
+        tracker = ProgressTracker([i.video.size for i in run.items], progress, on_result)
         results = run.extract(cluster, request, limits, jobs, tracker, message)
         return _record(results, run.recorder, tracker, str(store))
 
@@ -269,7 +269,7 @@ def _extract_in_pool(
     tracker: ProgressTracker,
     message: MessageCallback,
 ) -> _Results:
-    """Extract videos and yield (index, result) of each as it is finished.
+    """Yield (index, result) of each video as it is finished.
 
     A video that another process is extracting is tried again after the others, until it is done.
     """
@@ -323,12 +323,7 @@ def _record(
 def find_recordings(inputs: Sequence[str], message: MessageCallback) -> list[Path]:
     """The videos that ``inputs`` name, without annotated videos and previews of oddframe itself.
 
-    Args:
-        inputs: Videos, folders and patterns; see ``find_videos``.
-        message: Called with a line if videos are left out.
-
-    Raises:
-        InputError: oddframe has written all of them.
+    InputError if oddframe has written all of them.
     """
     found = find_videos(inputs)
     generated = [path for path in found if is_generated(path)]
@@ -369,13 +364,8 @@ def _change_crops(
     crops: str,
     crop_order: Literal["published", "extractor"] | None,
 ) -> Preprocessing:
-    options = {
-        "--views": views,
-        "--tiles": tiles or None,
-        "--regions": regions or None,
-        "--crops": crops or None,
-    }
-    given = [f"{name} {value}" for name, value in options.items() if value is not None]
+    options = {"--views": views, "--tiles": tiles, "--regions": regions, "--crops": crops}
+    given = [f"{name} {value}" for name, value in options.items() if value not in (None, "")]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)}: one of them")
     if views is not None:
@@ -388,7 +378,6 @@ def _change_crops(
         preprocessing = with_regions(preprocessing, *parse_grid(regions))
     if crops:
         preprocessing = with_crops(preprocessing, crops)
-    if crop_order is not None:
-        ordered = reorder_crops(preprocessing.crops, crop_order)
-        preprocessing = replace(preprocessing, crops=ordered)
-    return preprocessing
+    if crop_order is None:
+        return preprocessing
+    return replace(preprocessing, crops=reorder_crops(preprocessing.crops, crop_order))

@@ -28,11 +28,6 @@ from oddframe.video.snippets.preprocessing import (
 # Prefix of the backbone's name in the spec of features that were made by other software.
 IMPORTED = "imported:"
 MaskDigest = Annotated[str, Field(pattern=r"^([0-9a-f]{16})?$")]
-# Fields that change how densely or precisely a video is read, or which parts of it, but not what a
-# feature means. A model accepts features that differ from its own in these fields only.
-SAMPLING_FIELDS = frozenset({"precision", "stride", "mask"})
-# Fields in which one, five and ten views of the same picture differ (``with_views``).
-VIEW_FIELDS = frozenset({"resize", "crops"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +95,8 @@ class FeatureSpec(Preprocessing):
         except TypeError as error:
             raise InputError(f"the feature spec is incomplete ({error})") from None
         except ValidationError as error:
-            raise InputError(
-                format_validation_error(error, _SpecFields, (), "feature spec")
-            ) from None
+            message = format_validation_error(error, _SpecFields, (), "feature spec")
+            raise InputError(message) from None
         if (grid := spec.tiles) is not None and len(spec.crops) != grid[0] * grid[1]:
             raise InputError(f"a grid of {grid[0]}x{grid[1]}, but {len(spec.crops)} crops")
         return spec
@@ -120,20 +114,19 @@ class FeatureSpec(Preprocessing):
             sampling: Also list differences in how a video is sampled: stride, precision, number of
                 views and mask.
         """
-        ignored: frozenset[str] = frozenset()
+        ignored: set[str] = set()
         if not sampling:
+            # These do not change what a feature means: a model accepts features that differ from
+            # its own in them only.
+            ignored = {"precision", "stride", "mask"}
             variants = [self]
             if not has_motion(self.crops):
                 variants += [with_views(self, views) for views in (1, 5, 10)]
             if any(_same_views(variant, other) for variant in variants):
-                ignored = VIEW_FIELDS
-            ignored |= SAMPLING_FIELDS
-        lines = []
-        for f in fields(self):
-            ours, theirs = getattr(self, f.name), getattr(other, f.name)
-            if ours != theirs and f.name not in ignored:
-                lines.append(f"{f.name}: {ours}, not {theirs}")
-        return lines
+                ignored |= {"resize", "crops"}
+        names = (f.name for f in fields(self) if f.name not in ignored)
+        values = ((name, getattr(self, name), getattr(other, name)) for name in names)
+        return [f"{name}: {ours}, not {theirs}" for name, ours, theirs in values if ours != theirs]
 
 
 class _SpecFields(PreprocessingFields):
@@ -186,13 +179,8 @@ class Features:
 def join_features(parts: Sequence[Features]) -> Features:
     """Concatenate features of the same snippets along D, to one array (C, T, D) float32.
 
-    Features of the sound have one crop, which is repeated for every crop of the picture.
-
-    Args:
-        parts: Features of one backbone each, at least one; visual features first.
-
-    Raises:
-        InputError: the snippets, crops or masks differ.
+    Visual features come first. Features of the sound have one crop, which is repeated for every
+    crop of the picture. InputError if the snippets, crops or masks differ.
     """
     first = parts[0]
     if len(parts) == 1:
@@ -221,11 +209,9 @@ def join_features(parts: Sequence[Features]) -> Features:
 
 
 def count_audio_dims(backbones: str) -> int:
-    """Count the numbers at the end of a feature that describe the sound.
+    """Count the numbers at the end of a feature that describe the sound, by the spec's backbone.
 
-    Args:
-        backbones: As in a ``FeatureSpec``: ``i3d+aisfx``, ``imported:i3d+vggish``. Published
-            features of the sound by an unknown backbone are ``imported:i3d+dim64``.
+    Published features of the sound by an unknown backbone are ``imported:i3d+dim64``.
     """
     audio_dims = {spec.name: spec.dim for spec in known_backbones() if spec.is_audio}
     names = backbones.removeprefix(IMPORTED).split("+")

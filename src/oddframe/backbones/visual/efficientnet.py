@@ -1,9 +1,7 @@
 """The backbone ``efficientnet_lite0``: one frame of each snippet, 30 times cheaper than I3D.
 
 EfficientNet-Lite0 (Google, 2020) on ImageNet is EfficientNet-B0 (Tan and Le, ICML 2019) without
-squeeze-and-excitation and with ReLU6. It encodes the middle frame of a snippet, so its features
-describe what is in the picture, but not what moves. Batch normalisation is folded into the
-convolutions; padding is TensorFlow's SAME.
+squeeze-and-excitation and with ReLU6. It encodes the middle frame of a snippet.
 """
 
 from __future__ import annotations

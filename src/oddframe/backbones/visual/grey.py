@@ -1,8 +1,7 @@
 """The backbones ``grey_...``: no network, but the grey pixels of a snippet's frames as its feature.
 
 Methods that read frames instead of features use these (Hasan et al., CVPR 2016; Lu et al., ICCV
-2013). The feature of a snippet is its pixels in [0, 1], frame by frame and row by row, so the
-number and the size of the frames are fixed, and part of the name.
+2013). The number and the size of the frames are fixed, and part of the name.
 """
 
 from __future__ import annotations
@@ -20,13 +19,7 @@ from oddframe.video.snippets.preprocessing import Preprocessing
 
 
 class GreySpec(BackboneSpec):
-    """The grey pixels of frames.
-
-    Args:
-        frames: Frames of a snippet; by default snippets do not overlap.
-        height: Of a frame, pixels.
-        width: Of a frame, pixels.
-    """
+    """The grey pixels of frames; by default snippets do not overlap."""
 
     weights_origin = "none"
 
@@ -45,11 +38,9 @@ class GreySpec(BackboneSpec):
         )
 
     def find_weights(self) -> Path:
-        """Return the name of the backbone, because there are no weights."""
         return Path(self.name)
 
     def hash_weights(self, weights: Path | None = None) -> str:  # noqa: ARG002
-        """Return ``none``, because there are no weights."""
         return "none"
 
     def load(
@@ -58,11 +49,6 @@ class GreySpec(BackboneSpec):
         preprocessing: Preprocessing,
         runtime: Runtime,  # noqa: ARG002
     ) -> VisualEncoder:
-        """See ``BackboneSpec.load``.
-
-        Raises:
-            UsageError: weights are given, or snippets of another length or size are asked for.
-        """
         if weights != self.find_weights():
             raise UsageError(f"{self.name} has no weights; leave {weights} out")
         width, height = self.preprocessing.crop_size

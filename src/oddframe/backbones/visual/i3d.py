@@ -1,14 +1,15 @@
 """The backbones ``i3d`` and ``i3d_flow``: I3D on RGB frames and on optical flow.
 
-The weights for RGB are shipped with oddframe: Kinetics-400. Those for optical flow are the user's.
 Carreira and Zisserman (CVPR 2017) compute the flow by TV-L1, which OpenCV's wheels do not have.
 Here it is DIS flow (Kroeger et al., ECCV 2016, preset medium) of the grey pictures of each crop. As
 in the paper, it is clipped to 20 pixels a frame and divided by 20. A snippet of n frames has n - 1
-flows; the last one is repeated, so that there are as many as frames.
+flows; the last one is repeated.
 """
 
 from __future__ import annotations
 
+import csv
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from oddframe.backbones.base import (
     BackboneSpec,
@@ -26,7 +27,7 @@ from oddframe.backbones.base import (
     to_input,
 )
 from oddframe.backbones.engines import Runner, Runtime
-from oddframe.backbones.visual.i3d_network import I3D, I3D_FEATURE_DIM, read_i3d
+from oddframe.backbones.visual.i3d_network import I3D, I3D_FEATURE_DIM, KINETICS_CLASSES, read_i3d
 from oddframe.backbones.visual.i3d_winograd import CACHE_SUFFIX, FRAMES, FastI3D
 from oddframe.backbones.weights import SHIPPED_WEIGHTS, find_user_weights
 from oddframe.errors import UsageError
@@ -90,14 +91,9 @@ I3D_FLOW = I3DFlowSpec()
 
 
 def to_flow(snippets: NDArray[np.uint8]) -> Tensor:
-    """Compute optical flow, clipped and scaled to [-1, 1].
+    """Compute optical flow of snippets (N, frames, height, width, 3) uint8, RGB.
 
-    Args:
-        snippets: (N, frames, height, width, 3) uint8, RGB.
-
-    Returns:
-        (N, 2, frames, height, width) float32; channel 0 is motion to the right, channel 1 motion
-        downwards.
+    Returns (N, 2, frames, height, width) float32 in [-1, 1]: motion to the right, and downwards.
     """
     flow = torch.from_numpy(np.stack([_flow(snippet) for snippet in snippets]))
     return flow.permute(0, 4, 1, 2, 3).contiguous().clamp_(-_MAX_FLOW, _MAX_FLOW).div_(_MAX_FLOW)
@@ -116,17 +112,9 @@ def _flow(snippet: NDArray[np.uint8]) -> NDArray[np.float32]:
 def i3d_runner(
     spec: BackboneSpec, network: I3D, weights: Path, preprocessing: Preprocessing, runtime: Runtime
 ) -> Runner:
-    """Prepare I3D in the form that is fastest on the engine.
+    """Prepare I3D in the form that is fastest on the engine; sets the network's regions.
 
-    Args:
-        spec: The backbone.
-        network: I3D with the weights; its regions are set here.
-        weights: File with the weights.
-        preprocessing: Crop size, number of frames, and regions.
-        runtime: Engine, device and precision.
-
-    Returns:
-        (N, channels, frames, height, width) -> features (N, 1024), or (N R, 1024) with R regions.
+    (N, channels, frames, height, width) -> features (N, 1024), or (N R, 1024) with R regions.
     """
     network.regions = region_grid(preprocessing.crops)
     variant = "" if network.regions is None else "-regions{}x{}".format(*network.regions)
@@ -139,3 +127,41 @@ def i3d_runner(
         fast, variant = FastI3D(network), variant + CACHE_SUFFIX
         run = spec.build_runner(fast, example, weights, runtime, batch_of_one=True, variant=variant)
     return lambda x: run(x).reshape(-1, I3D_FEATURE_DIM)
+
+
+# I3D was trained to name one of the 400 human actions of Kinetics (Kay et al., "The Kinetics Human
+# Action Video Dataset", 2017). Its last layer is linear, so the logits of the actions follow from a
+# snippet's feature at no cost.
+
+# Group of the actions in which one person attacks another.
+FIGHTING = "fighting"
+
+
+@cache
+def kinetics_actions() -> tuple[tuple[str, str], ...]:
+    """Name and group of each of the 400 actions, in the order of I3D's logits.
+
+    The groups are ours: sports, dance, riding, and ``fighting``; "" for all other actions.
+    """
+    with (SHIPPED_WEIGHTS / "kinetics400.csv").open(newline="", encoding="utf-8") as file:
+        return tuple((row["action"], row["group"]) for row in csv.DictReader(file))
+
+
+class ActionClassifier(nn.Module):
+    """I3D's last layer: features (..., 1024) to log-probabilities of the actions (..., 400)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Linear(I3D_FEATURE_DIM, KINETICS_CLASSES).requires_grad_(False)
+
+    def load_shipped(self) -> None:
+        """Load the weights of the shipped I3D."""
+        layer = read_i3d(I3D_RGB.find_weights()).logits
+        with torch.no_grad():
+            self.logits.weight.copy_(layer.weight.flatten(1))
+            if layer.bias is not None:
+                self.logits.bias.copy_(layer.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.logits(features)
+        return logits.log_softmax(-1)

@@ -1,10 +1,9 @@
 """I3D, Inception-v1 inflated to three dimensions, and its weights in the layouts that are in use.
 
 Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset"
-(CVPR 2017). The feature of a snippet is the mean of the endpoint ``Mixed_5c`` over time and space,
-1,024 numbers. The network is written for inference: batch normalisation is folded into each
-convolution (see ``weights.py``). Padding is TensorFlow's SAME, which is asymmetric where the stride
-does not divide the size: the odd pixel goes behind.
+(CVPR 2017). The feature of a snippet is the mean of the endpoint ``Mixed_5c`` over time and space.
+The network is written for inference: batch normalisation is folded into each convolution. Padding
+is TensorFlow's SAME, which is asymmetric where the stride does not divide the size.
 
 oddframe's layout of the weights is ``trunk.<unit>.conv.{weight,bias}`` and
 ``logits.{weight,bias}``, with the names of units in the paper's TensorFlow code. Two other layouts
@@ -13,6 +12,7 @@ can be read: those of the PyTorch ports with which published features were made.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,19 +25,6 @@ from oddframe.errors import InputError
 
 I3D_FEATURE_DIM = 1024
 KINETICS_CLASSES = 400
-
-# Output channels of each Inception module: 1x1 | 1x1 -> 3x3 | 1x1 -> 3x3 | max-pool -> 1x1.
-_MIXED = {
-    "Mixed_3b": (192, (64, 96, 128, 16, 32, 32)),
-    "Mixed_3c": (256, (128, 128, 192, 32, 96, 64)),
-    "Mixed_4b": (480, (192, 96, 208, 16, 48, 64)),
-    "Mixed_4c": (512, (160, 112, 224, 24, 64, 64)),
-    "Mixed_4d": (512, (128, 128, 256, 24, 64, 64)),
-    "Mixed_4e": (512, (112, 144, 288, 32, 64, 64)),
-    "Mixed_4f": (528, (256, 160, 320, 32, 128, 128)),
-    "Mixed_5b": (832, (256, 160, 320, 32, 128, 128)),
-    "Mixed_5c": (832, (384, 192, 384, 48, 128, 128)),
-}
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -84,7 +71,10 @@ class MaxPoolSame(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Inception module: four branches, concatenated along the channels."""
+    """Inception module: four branches, concatenated along the channels.
+
+    Output channels: 1x1 | 1x1 -> 3x3 | 1x1 -> 3x3 | max-pool -> 1x1.
+    """
 
     def __init__(self, in_channels: int, out: tuple[int, int, int, int, int, int]):
         super().__init__()
@@ -99,15 +89,10 @@ class Mixed(nn.Module):
 
 
 def pool_features(endpoint: Tensor, regions: tuple[int, int] | None) -> Tensor:
-    """Average the endpoint ``Mixed_5c`` over time and space.
+    """Average the endpoint ``Mixed_5c`` (N, D, t, h, w) over time and space, to (N, D).
 
-    Args:
-        endpoint: (N, D, t, h, w).
-        regions: Rows and columns of a grid of windows. The windows overlap their neighbours by half
-            and cover the picture. None: the whole picture.
-
-    Returns:
-        (N, D), or (N, R, D) for R regions, row by row.
+    With ``regions``, rows and columns of a grid of windows that overlap their neighbours by half
+    and cover the picture: (N, R, D) for R regions, row by row.
     """
     if regions is None:
         return endpoint.mean(dim=(2, 3, 4))
@@ -127,45 +112,38 @@ class I3D(nn.Module):
     """I3D up to ``Mixed_5c``, and its Kinetics classifier.
 
     The input is (N, channels, frames, height, width) in [-1, 1], with 3 channels of RGB or 2 of
-    optical flow; any size from 16 frames of 32x32 up.
-
-    Attributes:
-        regions: Rows and columns of regions, see ``pool_features``; None: the whole picture.
+    optical flow; any size from 16 frames of 32x32 up. For ``regions`` see ``pool_features``.
     """
 
     def __init__(self, channels: int = 3) -> None:
         super().__init__()
         self.channels = channels
         self.regions: tuple[int, int] | None = None
-        self.trunk = nn.Sequential()
-        self.trunk.add_module("Conv3d_1a_7x7", Unit(channels, 64, 7, 2))
-        self.trunk.add_module("MaxPool3d_2a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
-        self.trunk.add_module("Conv3d_2b_1x1", Unit(64, 64, 1))
-        self.trunk.add_module("Conv3d_2c_3x3", Unit(64, 192, 3))
-        self.trunk.add_module("MaxPool3d_3a_3x3", MaxPoolSame((1, 3, 3), (1, 2, 2)))
-        for name in ("Mixed_3b", "Mixed_3c"):
-            self.trunk.add_module(name, Mixed(*_MIXED[name]))
-        self.trunk.add_module("MaxPool3d_4a_3x3", MaxPoolSame((3, 3, 3), (2, 2, 2)))
-        for name in ("Mixed_4b", "Mixed_4c", "Mixed_4d", "Mixed_4e", "Mixed_4f"):
-            self.trunk.add_module(name, Mixed(*_MIXED[name]))
-        self.trunk.add_module("MaxPool3d_5a_2x2", MaxPoolSame((2, 2, 2), (2, 2, 2)))
-        for name in ("Mixed_5b", "Mixed_5c"):
-            self.trunk.add_module(name, Mixed(*_MIXED[name]))
+        layers = {
+            "Conv3d_1a_7x7": Unit(channels, 64, 7, 2),
+            "MaxPool3d_2a_3x3": MaxPoolSame((1, 3, 3), (1, 2, 2)),
+            "Conv3d_2b_1x1": Unit(64, 64, 1),
+            "Conv3d_2c_3x3": Unit(64, 192, 3),
+            "MaxPool3d_3a_3x3": MaxPoolSame((1, 3, 3), (1, 2, 2)),
+            "Mixed_3b": Mixed(192, (64, 96, 128, 16, 32, 32)),
+            "Mixed_3c": Mixed(256, (128, 128, 192, 32, 96, 64)),
+            "MaxPool3d_4a_3x3": MaxPoolSame((3, 3, 3), (2, 2, 2)),
+            "Mixed_4b": Mixed(480, (192, 96, 208, 16, 48, 64)),
+            "Mixed_4c": Mixed(512, (160, 112, 224, 24, 64, 64)),
+            "Mixed_4d": Mixed(512, (128, 128, 256, 24, 64, 64)),
+            "Mixed_4e": Mixed(512, (112, 144, 288, 32, 64, 64)),
+            "Mixed_4f": Mixed(528, (256, 160, 320, 32, 128, 128)),
+            "MaxPool3d_5a_2x2": MaxPoolSame((2, 2, 2), (2, 2, 2)),
+            "Mixed_5b": Mixed(832, (256, 160, 320, 32, 128, 128)),
+            "Mixed_5c": Mixed(832, (384, 192, 384, 48, 128, 128)),
+        }
+        self.trunk = nn.Sequential(OrderedDict(layers))
         self.logits = nn.Conv3d(I3D_FEATURE_DIM, KINETICS_CLASSES, 1)
-
-    def endpoint(self, x: Tensor) -> Tensor:
-        """Compute ``Mixed_5c`` (N, 1024, frames / 8, height / 32, width / 32), rounded up."""
-        out: Tensor = self.trunk(x)
-        return out
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute features (N, 1024), or (N, R, 1024) with R regions."""
-        return pool_features(self.endpoint(x), self.regions)
-
-    def classify(self, x: Tensor) -> Tensor:
-        """Compute Kinetics-400 logits (N, 400), averaged over time and space."""
-        out: Tensor = self.logits(self.endpoint(x))
-        return out.mean(dim=(2, 3, 4))
+        # ``Mixed_5c`` is (N, 1024, frames / 8, height / 32, width / 32), rounded up.
+        return pool_features(self.trunk(x), self.regions)
 
 
 # Branches of an Inception module: oddframe's name -> the port's name.
@@ -176,8 +154,6 @@ _HASSONY_BRANCHES = {
     "b0": "branch_0", "b1.0": "branch_1.0", "b1.1": "branch_1.1", "b2.0": "branch_2.0",
     "b2.1": "branch_2.1", "b3": "branch_3.1",
 }  # fmt: skip
-PIERGIAJ_EPS = 1e-3
-HASSONY_EPS = 1e-5
 
 
 def unit_names() -> list[str]:
@@ -196,26 +172,23 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert the state dict of either PyTorch port to oddframe's layout.
 
     The classifier (logits) may be missing, because features only need the trunk.
-
-    Raises:
-        InputError: the layout is unknown, or a tensor is missing.
     """
     if "Conv3d_1a_7x7.conv3d.weight" in state:
-        branches, bn, eps, logits = _PIERGIAJ_BRANCHES, "bn", PIERGIAJ_EPS, "logits.conv3d"
+        branches, bn, eps, logits = _PIERGIAJ_BRANCHES, "bn", 1e-3, "logits.conv3d"
     elif "conv3d_1a_7x7.conv3d.weight" in state:
-        branches, bn, eps = _HASSONY_BRANCHES, "batch3d", HASSONY_EPS
+        branches, bn, eps = _HASSONY_BRANCHES, "batch3d", 1e-5
         logits = "conv3d_0c_1x1.conv3d"
     else:
         raise InputError(
             "not I3D weights in a known layout: neither 'Conv3d_1a_7x7.conv3d.weight' "
             "nor 'conv3d_1a_7x7.conv3d.weight' is in it"
         )
-    lower = bn == "batch3d"
     out: dict[str, Tensor] = {}
     try:
         for unit in unit_names():
             name = _branch_name(unit, branches)
-            name = name[0].lower() + name[1:] if lower else name
+            if bn == "batch3d":
+                name = name[0].lower() + name[1:]
             weight, bias = fold_named_batch_norm(state, f"{name}.conv3d", f"{name}.{bn}", eps)
             out[f"trunk.{unit}.conv.weight"], out[f"trunk.{unit}.conv.bias"] = weight, bias
     except KeyError as missing:
@@ -227,15 +200,7 @@ def convert_port(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_i3d(path: Path, channels: int = 3) -> I3D:
-    """Read I3D from a file with weights in any known layout.
-
-    Args:
-        path: A safetensors file, or a PyTorch checkpoint.
-        channels: Channels of the input: 3 for RGB, 2 for optical flow.
-
-    Raises:
-        InputError: the file cannot be read, or holds something else.
-    """
+    """Read I3D for 3 channels (RGB) or 2 (optical flow), with weights in any known layout."""
     state = read_state_dict(path, "I3D")
     if "trunk.Conv3d_1a_7x7.conv.weight" not in state:
         state = convert_port(state)

@@ -3,14 +3,12 @@
 Neighbouring outputs of a convolution share inputs, so a tile of m outputs of a filter with r taps
 needs m + r - 1 products instead of m r: transform the inputs, multiply, transform back (Lavin and
 Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). Along time, one product is a
-two-dimensional convolution of a whole frame, and the transforms are sums of frames, which are
-cheap. Along the rows of a frame the same algorithm halves the products once more.
+two-dimensional convolution of a whole frame, and the transforms are cheap sums of frames. All 3x3x3
+convolutions up to ``Mixed_4f`` and the 7x7x7 one use the algorithm along time, and the large ones
+up to ``Mixed_3c`` along the rows of frames, too.
 
-The weights are those of ``i3d_network.py``. All 3x3x3 convolutions up to ``Mixed_4f`` and the 7x7x7
-one use the algorithm along time, and the large ones up to ``Mixed_3c`` along rows, too. What
-remains are convolutions and max-pools of single frames, which OpenVINO runs faster than
-three-dimensional ones. Features differ from those of ``I3D`` by rounding only. PyTorch gains
-nothing from it, and in bfloat16 the transforms would lose digits: in both cases ``I3D`` runs.
+Features differ from those of ``I3D`` by rounding only. PyTorch gains nothing from it, and in
+bfloat16 the transforms would lose digits: in both cases ``I3D`` runs.
 """
 
 from __future__ import annotations
@@ -45,16 +43,11 @@ class WinogradTransform:
     """Matrices of Winograd's F(m, r), for m outputs of a filter with r taps.
 
     The correlation of x with w is ``output @ ((taps @ w) * (inputs @ x))``.
-
-    Attributes:
-        inputs: (m + r - 1, m + r - 1).
-        taps: (m + r - 1, r).
-        output: (m, m + r - 1).
     """
 
-    inputs: NDArray[np.float64]
-    taps: NDArray[np.float64]
-    output: NDArray[np.float64]
+    inputs: NDArray[np.float64]  # (m + r - 1, m + r - 1).
+    taps: NDArray[np.float64]  # (m + r - 1, r).
+    output: NDArray[np.float64]  # (m, m + r - 1).
 
 
 def winograd_transform(outputs: int, points: Sequence[float]) -> WinogradTransform:
@@ -75,17 +68,11 @@ def winograd_transform(outputs: int, points: Sequence[float]) -> WinogradTransfo
 
 
 class TimeConv(nn.Module):
-    """A three-dimensional convolution and a ReLU, ``TILE`` frames at a time.
+    """A 3-D convolution and a ReLU, ``TILE`` frames at a time, with stride 1 along time.
 
-    Along time its stride is 1. Its first tap meets the previous frame, and there are zeros before
-    the first frame and behind the last one, as in a 3x3x3 convolution with padding 1.
-
-    Args:
-        weight: (out, in, taps, height, width), 3 or 4 taps.
-        bias: (out,).
-        stride: Along height and width.
-        padding: Along height and width.
-        rows: Also compute ``TILE`` rows at a time; only for 3x3 cells, stride 1 and padding 1.
+    The weight is (out, in, 3 or 4 taps, height, width). Its first tap meets the previous frame, and
+    there are zeros before the first frame and behind the last one. ``rows``: also compute ``TILE``
+    rows at a time; only for 3x3 cells, stride 1 and padding 1.
     """
 
     def __init__(
@@ -102,13 +89,9 @@ class TimeConv(nn.Module):
         )
 
     def forward(self, frames: Sequence[Tensor]) -> Tensor:
-        """Convolve frames.
+        """Convolve a multiple of ``TILE`` frames (1, in, height, width).
 
-        Args:
-            frames: A multiple of ``TILE`` frames (1, in, height, width).
-
-        Returns:
-            (frames, out, ...) in the order of ``in_tile_order``.
+        Returns (frames, out, ...) in the order of ``in_tile_order``.
         """
         padded = [None, *frames, *[None] * (len(self.products) - TILE)]
         starts = range(0, len(frames), TILE)
@@ -138,10 +121,6 @@ class RowConv(nn.Module):
 
     (N, in, height, width) -> (N, out, tiles, ``TILE`` width): the rows of a tile are concatenated;
     ``_rows_in_order`` puts them in order after the sums over time.
-
-    Args:
-        weight: (out, in, 3, 3).
-        bias: (out,).
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -239,9 +218,9 @@ class FastI3D(nn.Module):
         self.regions = network.regions
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.narrow(_pool(self.stem(_frame_pairs(x)), 3))
-        x = self.third(_pool(self.wide(in_time_order(x)), 3))
-        x = self.fourth(_pool_time(_pool(x, 3)))
+        x = self.narrow(_pool(self.stem(_frame_pairs(x))))
+        x = self.third(_pool(self.wide(in_time_order(x))))
+        x = self.fourth(_pool_time(_pool(x)))
         x = torch.stack(in_time_order(x), dim=2)
         return pool_features(self.rest(x), self.regions)
 
@@ -296,11 +275,11 @@ def _frame_pairs(x: Tensor) -> Sequence[Tensor]:
     return [x[:, :, t : t + 2].flatten(1, 2) for t in range(0, FRAMES, 2)]
 
 
-def _pool(x: Tensor, kernel: int) -> Tensor:
-    """Apply ``MaxPoolSame`` along height and width, with stride 2."""
+def _pool(x: Tensor) -> Tensor:
+    """Apply ``MaxPoolSame`` along height and width, kernel 3 and stride 2."""
     # ceil_mode pads the odd cell behind. In a trace sizes are tensors, so convert them by int().
-    before = [same_padding(int(size), kernel, 2)[0] for size in x.shape[2:]]
-    return F.max_pool2d(x, kernel, 2, before, ceil_mode=True)
+    before = [same_padding(int(size), 3, 2)[0] for size in x.shape[2:]]
+    return F.max_pool2d(x, 3, 2, before, ceil_mode=True)
 
 
 def _pool_time(x: Tensor) -> Tensor:

@@ -1,18 +1,7 @@
 """The user's own network as a backbone: an ONNX file, and a YAML file that describes its input.
 
-    name: clip_b32
-    model: clip_b32.onnx          # in the same folder
-    dim: 512
-    input:
-      axes: NCHW                  # or NCTHW, NTCHW, NTHWC; N snippets, T frames
-      frames: 1                   # of a snippet, evenly spaced
-      mean: [0.481, 0.458, 0.408] # of pixels in 0..1
-      std: [0.269, 0.261, 0.276]
-    preprocessing:
-      resize: [224, 224]
-      crop_size: [224, 224]
-
-OpenVINO reads the ONNX file, so no other software is needed, and no code of the user is run.
+docs/features.md has an example. OpenVINO reads the ONNX file, so no other software is needed, and
+no code of the user is run.
 """
 
 from __future__ import annotations
@@ -60,24 +49,14 @@ class _Section(BaseModel):
 
 
 class InputSection(_Section):
-    """The input of the network.
-
-    Attributes:
-        axes: Order of the axes: N snippets, T frames, C channels, height, width. With ``NCHW`` each
-            frame is encoded by itself, and the feature of a snippet is the mean over its frames.
-        frames: Frames of a snippet that are encoded: the middle ones of as many equal parts.
-        channels: Order of the channels.
-        mean: Subtracted from each channel of pixels in 0..1.
-        std: Each channel is divided by it after that.
-        output: Name of the output with the feature; None: the first output.
-    """
+    """The input of the network, as docs/features.md describes it."""
 
     axes: Literal["NCHW", "NCTHW", "NTCHW", "NTHWC"]
     frames: int = Field(default=1, gt=0, le=MAX_SNIPPET_FRAMES)
     channels: Literal["rgb", "bgr"] = "rgb"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[_Positive, _Positive, _Positive] = (1.0, 1.0, 1.0)
-    output: str | None = None
+    output: str | None = None  # By name; None: the first one.
 
 
 class PreprocessingSection(_Section):
@@ -94,15 +73,7 @@ class PreprocessingSection(_Section):
 
 
 class OnnxSettings(_Section):
-    """The YAML file.
-
-    Attributes:
-        name: Name of the backbone.
-        model: Path of the ONNX file, relative to the YAML file.
-        dim: Length D of a feature.
-        input: The input of the network.
-        preprocessing: The default preprocessing.
-    """
+    """The YAML file; the path ``model`` is relative to it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     model: str
@@ -112,14 +83,7 @@ class OnnxSettings(_Section):
 
 
 class OnnxSpec(BackboneSpec):
-    """A network that a YAML file describes.
-
-    Args:
-        path: The YAML file.
-
-    Raises:
-        UsageError: the file cannot be read, has an unknown key or a wrong value.
-    """
+    """A network that a YAML file describes; UsageError if the file is wrong."""
 
     title = "an ONNX file"
 
@@ -131,11 +95,9 @@ class OnnxSpec(BackboneSpec):
 
     @property
     def window_frames(self) -> int:
-        """Frames of a snippet that the network reads."""
         return self.settings.input.frames
 
     def find_weights(self) -> Path:
-        """Find the ONNX file that the YAML file names."""
         path = self._path.parent / self.settings.model
         if not is_file(path):
             raise InputError(f"{self._path}: its model {path} is not there")
@@ -146,9 +108,6 @@ class OnnxSpec(BackboneSpec):
 
         Files in the same folder whose names begin with the ONNX file's name count, too, because
         hashes that are stored in models and features include them.
-
-        Raises:
-            InputError: it is no ONNX file, or keeps weights in a file that is not in its folder.
         """
         weights = weights or self.find_weights()
         folder, digest = weights.parent, hashlib.sha256()
@@ -253,9 +212,7 @@ _MAX_VARINT_BYTES = 10
 def onnx_data_files(path: Path) -> tuple[Path, ...]:
     """Find the other files with weights that the ONNX file ``path`` names, sorted.
 
-    Raises:
-        InputError: ``path`` is no ONNX file, or it names a file that is missing or is not in its
-            folder.
+    InputError if one of them is missing or is not in its folder.
     """
     try:
         status = path.stat()

@@ -2,8 +2,8 @@
 
 A coordinator runs as an actor on the cluster, so that the caller may be outside of it and use Ray's
 client. It gives the videos to Ray Data, whose actors each have a ``ClusterWorker``. A video whose
-actor or machine dies is given out again a limited number of times, and then listed as failed: it
-may be the video that kills them.
+actor or machine dies is given out again a limited number of times, because it may be the video that
+kills them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import Any, Literal
 
 from oddframe._utils.progress import MessageCallback
 from oddframe.backbones.engines import Runtime, choose_runtime
@@ -33,10 +34,6 @@ from oddframe.features.cluster.worker import (
     inspect_item,
 )
 from oddframe.features.extraction.worker import ExtractionRequest, ExtractionResult
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
 
 ClusterStage = Literal["inspect", "extract"]
 
@@ -53,12 +50,7 @@ _ODDFRAME_ERROR = re.compile(r"oddframe\.errors\.\w+: (.+)")
 
 @dataclass(frozen=True)
 class ClusterResources:
-    """What the workers of a cluster get.
-
-    Attributes:
-        actors: Number of workers.
-        gpus: Share of a graphics card for each worker; 0: each gets a processor core.
-    """
+    """Number of workers, and graphics cards for each; without, each gets a processor core."""
 
     actors: int
     gpus: float
@@ -73,9 +65,7 @@ class Cluster:
     def resolve(self, request: ExtractionRequest) -> tuple[ExtractionRequest, ClusterResources]:
         """The request with every ``auto`` replaced, as a machine of the cluster decides.
 
-        Raises:
-            UsageError: the device, engine or precision is not available there.
-            OddframeError: the cluster does not answer.
+        UsageError if the device, engine or precision is not available there.
         """
         resources = self._resources(request)
         device: Literal["cpu", "cuda"] = "cuda" if resources.gpus else "cpu"
@@ -96,10 +86,8 @@ class Cluster:
     ) -> Iterator[list[tuple[int, Any]]]:
         """Inspect or extract videos; yields lists, often empty, of (index, result) as they come.
 
-        A result is an ``ItemStatus`` or an ``ExtractionResult``, by the stage.
-
-        Raises:
-            OddframeError: the cluster was lost, or a machine has another version or weights.
+        A result is an ``ItemStatus`` or an ``ExtractionResult``, by the stage. OddframeError if the
+        cluster was lost, or a machine has another version or weights.
         """
         if not items:
             return
@@ -144,16 +132,10 @@ def _check_reachable(address: str) -> None:
 def connect_to_cluster(
     address: str, jobs: int | None, message: MessageCallback
 ) -> Iterator[Cluster]:
-    """Connect to a cluster: ``local`` (this machine), ``ray://HOST:PORT``, or ``HOST:PORT``.
+    """Connect to ``local`` (this machine), ``ray://HOST:PORT`` or ``HOST:PORT``.
 
-    Args:
-        address: ``ray://``: Ray's client server; without it, this machine is part of the cluster.
-        jobs: Videos at the same time; None: one for each graphics card, or else for each core.
-        message: Called with a line when videos were lost and are given out again.
-
-    Raises:
-        UsageError: Ray is not installed.
-        OddframeError: there is no cluster at the address, or it runs another Ray or Python.
+    ``ray://`` is Ray's client server; with ``HOST:PORT`` this machine is part of the cluster.
+    ``jobs``: videos at the same time, by default one for each graphics card, or else for each core.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray sends usage statistics to its makers.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Silences a warning.

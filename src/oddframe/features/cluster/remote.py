@@ -34,7 +34,8 @@ _HEADER_BYTES = 64 * 2**10  # Fetched at once if only a header is read.
 class RemotePath:
     """A file or a folder: ``s3://bucket/videos``, or a path that is the same on every machine.
 
-    A request to a remote file system is tried three times before it counts as failed.
+    A request to a remote file system is tried three times before it counts as failed; then methods
+    raise InputError, or OddframeError if they write.
     """
 
     url: str
@@ -47,44 +48,27 @@ class RemotePath:
         """Whether it is a path and not an address."""
         return "://" not in self.url
 
-    @property
-    def local_path(self) -> Path:
-        """The path, if ``is_local``."""
-        return Path(self.url)
-
     def exists(self) -> bool:
-        """Whether there is a file (not a folder).
-
-        Raises:
-            InputError: the storage cannot be read.
-        """
+        """Whether there is a file (not a folder)."""
         if self.is_local:
-            return self.local_path.is_file()
+            return Path(self.url).is_file()
         return bool(self._request(lambda fs, path: fs.isfile(path)))
 
     def header(self) -> FeatureFileHeader | None:
-        """The header of a feature file; None: there is no such file, or it is damaged.
-
-        Raises:
-            InputError: the storage cannot be read.
-        """
+        """The header of a feature file; None: there is no such file, or it is damaged."""
         if not self.exists():
             return None
         try:
             if self.is_local:
-                return read_feature_header(self.local_path)
+                return read_feature_header(Path(self.url))
             return self._request(self._remote_header)
         except InputError:
             return None
 
     def sha256(self) -> str:
-        """sha256 (hex) of the content of a video, as ``content_hash`` computes it.
-
-        Raises:
-            InputError: it cannot be read.
-        """
+        """sha256 (hex) of the content of a video, as ``content_hash`` computes it."""
         if self.is_local:
-            return hash_video(self.local_path)
+            return hash_video(Path(self.url))
 
         def read(fs: Any, path: str) -> str:
             if fs.isdir(path):
@@ -102,30 +86,22 @@ class RemotePath:
         return self._request(read)
 
     def fetch(self, to: Path) -> None:
-        """Copy the file or the folder of frames to a path on this machine.
-
-        Raises:
-            InputError: it cannot be read.
-            OddframeError: it cannot be written.
-        """
+        """Copy the file or the folder of frames to a path on this machine."""
         make_folder(to.parent)
         with translate_os_errors(to):
             if not self.is_local:
                 self._request(lambda fs, path: _download(fs, path, to))
-            elif self.local_path.is_dir():
-                shutil.copytree(self.local_path, to)
+            elif Path(self.url).is_dir():
+                shutil.copytree(Path(self.url), to)
             else:
-                shutil.copyfile(self.local_path, to)
+                shutil.copyfile(Path(self.url), to)
 
     def put(self, file: Path) -> None:
-        """Copy a file of this machine to this path, whole or not at all.
-
-        Raises:
-            OddframeError: it cannot be written.
-        """
+        """Copy a file of this machine to this path, whole or not at all."""
         if self.is_local:
-            make_folder(self.local_path.parent)
-            with atomic_write(self.local_path) as part, translate_os_errors(self.local_path):
+            path = Path(self.url)
+            make_folder(path.parent)
+            with atomic_write(path) as part, translate_os_errors(path):
                 shutil.copyfile(file, part)
             return
         try:
@@ -134,20 +110,12 @@ class RemotePath:
             raise OddframeError(str(error).replace("cannot be read", "cannot be written")) from None
 
     def files(self) -> dict[str, int]:
-        """Sizes in bytes of all files below this folder, by relative path; empty for a file.
-
-        Raises:
-            InputError: it cannot be listed.
-        """
+        """Sizes in bytes of all files below this folder, by relative path; empty for a file."""
 
         def find(fs: Any, path: str) -> dict[str, int]:
             prefix = path.rstrip("/") + "/"
-            found = fs.find(path, detail=True)
-            return {
-                name.removeprefix(prefix): int(info["size"])
-                for name, info in found.items()
-                if name.startswith(prefix)
-            }
+            found = {n: i for n, i in fs.find(path, detail=True).items() if n.startswith(prefix)}
+            return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
 
         return self._request(find)
 
@@ -177,13 +145,7 @@ class RemotePath:
 
 @dataclass(frozen=True)
 class RemoteVideo:
-    """A video.
-
-    Attributes:
-        name: Its path or address as it was given.
-        location: Where it is.
-        size: In bytes.
-    """
+    """A video: its path or address as it was given, where it is, and its size in bytes."""
 
     name: str
     location: RemotePath
@@ -194,21 +156,18 @@ def find_remote_videos(inputs: Sequence[str]) -> list[RemoteVideo]:
     """The videos that paths and addresses name; see ``find_videos``.
 
     An address with ``*`` is a pattern; a folder is searched with the folders below it.
-
-    Raises:
-        InputError: a file system cannot be listed.
-        UsageError: no installed package can open such an address.
     """
     found: dict[str, RemoteVideo] = {}
     for text in inputs:
         if RemotePath(text).is_local:
-            for path in find_videos([text]):
-                resolved = str(path.resolve())
-                video = RemoteVideo(str(path), RemotePath(resolved), video_size(path))
-                found.setdefault(resolved, video)
+            videos = [
+                RemoteVideo(str(path), RemotePath(str(path.resolve())), video_size(path))
+                for path in find_videos([text])
+            ]
         else:
-            for video in _find_at_address(text):
-                found.setdefault(video.name, video)
+            videos = _find_at_address(text)
+        for video in videos:
+            found.setdefault(video.location.url, video)
     return list(found.values())
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from oddframe._utils.files import unique_stems
@@ -32,24 +33,12 @@ _UPLOAD_S = 60.0
 
 @dataclass(frozen=True)
 class ClusterRun:
-    """An extraction on a cluster; see ``open_cluster_run``.
-
-    Attributes:
-        items: The videos.
-        recorder: Records results in the manifests.
-        store: The feature store.
-        out: Folder of files named after the videos; None: none are written.
-    """
+    """An extraction on a cluster; see ``open_cluster_run``."""
 
     items: Sequence[WorkItem]
     recorder: ManifestRecorder
     store: RemotePath
     out: RemotePath | None
-
-    @property
-    def sizes(self) -> list[int]:
-        """Bytes of each video."""
-        return [item.video.size for item in self.items]
 
     def extract(
         self,
@@ -62,18 +51,7 @@ class ClusterRun:
     ) -> Generator[tuple[int, ExtractionResult], None, None]:
         """Extract the videos and yield (index, result) of each as it is finished.
 
-        Args:
-            address: ``local``, ``ray://HOST:PORT`` or ``HOST:PORT``.
-            request: What to extract; its ``store`` and ``out`` are ignored.
-            limits: Memory and seconds that a video may take on a machine.
-            jobs: Videos at the same time on all machines; None: as many as fit.
-            tracker: Gets the number of videos that have been inspected.
-            message: Called with lines about the run, such as work that was lost.
-
-        Raises:
-            UsageError: Ray, or a package that an address needs, is not installed, or the engine is
-                not available.
-            OddframeError: the cluster was lost, or the store cannot be written.
+        The request's ``store`` and ``out`` are ignored.
         """
         with connect_to_cluster(address, jobs, message) as cluster:
             request, resources = cluster.resolve(request)
@@ -93,15 +71,7 @@ class ClusterRun:
 def open_cluster_run(inputs: Sequence[str], store: str, out: str | None) -> Iterator[ClusterRun]:
     """Find the videos and open the manifests, which are uploaded a last time at the end.
 
-    Args:
-        inputs: Addresses such as ``s3://bucket/videos``, or paths that are the same on every
-            machine.
-        store: The feature store, an address or a path.
-        out: Folder of files named after the videos, likewise; None: none are written.
-
-    Raises:
-        InputError: an object store cannot be listed or read.
-        UsageError: a package that an address needs is not installed.
+    ``store`` and ``out`` are addresses or paths, and paths are the same on every machine.
     """
     with ExitStack() as stack:
         store_path, out_path = to_remote_path(store), None if out is None else to_remote_path(out)
@@ -145,36 +115,25 @@ def _extract_all(
             copies[status.sha256] = []
             todo[index] = replace(item, sha256=status.sha256, missing=status.missing)
     later: dict[int, WorkItem] = {}
-    for index, result in _extract_items(cluster, todo, job, resources):
+    for index, result in chain.from_iterable(cluster.run(todo, job, resources, "extract")):
         yield index, result
         for copy in copies[todo[index].sha256]:
-            item = replace(items[copy], sha256=todo[index].sha256)
+            name = items[copy].video.name
             if job.out is None or result.exit_code:
-                yield copy, _copied_result(result, item)
+                entries = tuple(replace(e, video=name, seconds=0.0) for e in result.entries)
+                yield copy, replace(result, entries=entries, new=0)
             else:
-                later[copy] = item
+                later[copy] = replace(items[copy], sha256=todo[index].sha256)
     # The features of copies are in the store by now: only files with their names are missing.
     again = replace(job, request=replace(job.request, fresh=False))
-    yield from _extract_items(cluster, later, again, resources)
-
-
-def _extract_items(
-    cluster: Cluster, items: Mapping[int, WorkItem], job: ClusterJob, resources: ClusterResources
-) -> Iterator[tuple[int, ExtractionResult]]:
-    for found in cluster.run(items, job, resources, "extract"):
-        yield from found
-
-
-def _copied_result(result: ExtractionResult, item: WorkItem) -> ExtractionResult:
-    entries = (replace(entry, video=item.video.name, seconds=0.0) for entry in result.entries)
-    return replace(result, entries=tuple(entries), new=0)
+    yield from chain.from_iterable(cluster.run(later, again, resources, "extract"))
 
 
 @contextmanager
 def _open_manifest(folder: RemotePath) -> Iterator[tuple[list[ManifestEntry], AppendEntries]]:
     """The lines of a folder's manifest, and a function that adds lines to it."""
     if folder.is_local:
-        path = folder.local_path
+        path = Path(folder.url)
         yield list(read_entries(path)), lambda entries: append_entries(path, entries)
         return
     with tempfile.TemporaryDirectory(prefix="oddframe-") as name:

@@ -8,6 +8,7 @@ is missing is extracted again.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,6 @@ from oddframe.features.cluster.remote import RemotePath, RemoteVideo
 from oddframe.features.extraction.file_layout import (
     NO_OUTPUTS,
     PreviousOutputs,
-    can_omit_backbone,
     name_taken_error,
     output_names,
     unknown_file_error,
@@ -43,32 +43,18 @@ from oddframe.features.store.store import path_in_store
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What all workers of a run have in common.
+    """What all workers of a run have in common."""
 
-    Attributes:
-        request: What to extract; its ``store`` and ``out`` are ignored.
-        specs: The specs of the features, as the caller's machine has them.
-        store: The feature store.
-        out: Folder of files named after the videos; None: none are written.
-        memory_bytes: Memory that one video may take besides the networks.
-        timeout_s: Seconds without a frame after which a video is given up.
-        version: The caller's version of oddframe.
-    """
-
-    request: ExtractionRequest
-    specs: tuple[FeatureSpec, ...]
+    request: ExtractionRequest  # Its ``store`` and ``out`` are ignored.
+    specs: tuple[FeatureSpec, ...]  # As the caller's machine has them.
     store: RemotePath
-    out: RemotePath | None
+    out: RemotePath | None  # For files named after the videos.
     memory_bytes: int
     timeout_s: float
-    version: str = VERSION
+    version: str = VERSION  # The caller's.
 
     def check(self) -> None:
-        """Check that this machine extracts the same features as the caller's.
-
-        Raises:
-            OddframeError: another version of oddframe is installed here, or other weights are.
-        """
+        """Raise OddframeError unless this machine extracts the same features as the caller's."""
         if self.version != VERSION:
             raise OddframeError(
                 f"a machine of the cluster has oddframe {VERSION}, and this one has "
@@ -80,49 +66,27 @@ class ClusterJob:
                     f"a machine of the cluster has other weights: {'; '.join(differences)}"
                 )
 
-    def output_names(self, spec: FeatureSpec, stem: str) -> list[str]:
-        """Names of the files with features of ``spec`` in ``out``."""
-        alone = can_omit_backbone(self.specs, self.request.format)
-        return output_names(spec, stem, self.request.format, alone=alone)
-
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A video of a run.
-
-    Attributes:
-        video: The video.
-        stem: Name of its files in the output folder, without ending.
-        previous: What earlier runs wrote under that name.
-        sha256: Of its content; "": not known yet.
-        missing: How many kinds of features were not in the store when the run began.
-    """
+    """A video of a run."""
 
     video: RemoteVideo
-    stem: str
+    stem: str  # Name of its files in the output folder, without ending.
     previous: PreviousOutputs = NO_OUTPUTS
-    sha256: str = ""
-    missing: int = 0
+    sha256: str = ""  # Of its content; "": not known yet.
+    missing: int = 0  # How many kinds of features were not in the store when the run began.
 
 
 @dataclass(frozen=True)
 class ItemStatus:
-    """Which features of a video exist.
+    """Which features of a video exist."""
 
-    Attributes:
-        sha256: Of its content; "": it could not be read.
-        stored: For the manifest, one entry for each kind of features in the store.
-        missing: How many kinds are not in the store.
-        missing_files: How many kinds lack their files in the output folder.
-        reason: Why the video cannot be extracted; "": it can.
-        exit_code: Exit code of the command because of ``reason``.
-    """
-
-    sha256: str
-    stored: tuple[ManifestEntry, ...] = ()
-    missing: int = 0
-    missing_files: int = 0
-    reason: str = ""
+    sha256: str  # Of its content; "": it could not be read.
+    stored: tuple[ManifestEntry, ...] = ()  # One for each kind of features in the store.
+    missing: int = 0  # How many kinds are not in the store.
+    missing_files: int = 0  # How many kinds lack their files in the output folder.
+    reason: str = ""  # Why the video cannot be extracted; "": it can.
     exit_code: int = 0
 
     @property
@@ -136,7 +100,11 @@ def inspect_item(item: WorkItem, job: ClusterJob) -> ItemStatus:
     try:
         sha256 = item.sha256 or item.video.location.sha256()
         entries = [_stored_entry(item, sha256, spec, job) for spec in job.specs]
-        missing_files = sum(not _has_files(item, sha256, spec, job) for spec in job.specs)
+        files = output_names(job.specs, item.stem, job.request.format)
+        missing_files = sum(
+            not _has_files(item, sha256, spec, names, job)
+            for spec, names in zip(job.specs, files, strict=True)
+        )
     except OddframeError as error:
         reason = _clean_reason(str(error), item, item.video.location.url)
         return ItemStatus("", reason=reason, exit_code=error.exit_code)
@@ -153,18 +121,14 @@ def failed_result(
 
 
 class ClusterWorker:
-    """Extracts one video after another, in a process of its own that keeps the networks.
-
-    Raises:
-        OddframeError: another version of oddframe is installed here, or other weights are.
-    """
+    """Extracts one video after another, in a process of its own that keeps the networks."""
 
     def __init__(self, job: ClusterJob) -> None:
         job.check()
         self._job = job
         scratch = ExitStack()
         self._folder = scratch.enter_context(scratch_folder())
-        self._clean_up = finalize(self, scratch.close)  # Ray does not close its actors.
+        finalize(self, scratch.close)  # Ray does not close its actors.
         request = replace(
             job.request,
             store=self._folder / "store",
@@ -201,27 +165,19 @@ class ClusterWorker:
                 shutil.rmtree(each, ignore_errors=True)
         return _with_original_name(result, item, path)
 
-    def close(self) -> None:
-        """End the process and remove the worker's files."""
-        self._pool.end()
-        self._clean_up()
-
     def _download_video(self, item: WorkItem) -> Path:
         location = item.video.location
         if location.is_local:
-            return location.local_path
+            return Path(location.url)
         path = self._folder / "in" / (location.url.rstrip("/").rpartition("/")[2] or "video")
         location.fetch(path)
         return path
 
     def _extract(self, video: VideoJob) -> ExtractionResult:
-        for answer in self._pool.run([video]):
-            if answer is not None:
-                _, result = answer
-                if isinstance(result, WorkerFailure):
-                    raise InputError(result.reason)
-                return result
-        raise AssertionError
+        _, result = next(filter(None, self._pool.run([video])))
+        if isinstance(result, WorkerFailure):
+            raise InputError(result.reason)
+        return result
 
     def _upload(self, item: WorkItem, status: ItemStatus) -> None:
         """Upload the new files."""
@@ -239,8 +195,7 @@ class ClusterWorker:
 
     def _refuse_unknown_files(self, item: WorkItem, out: RemotePath) -> None:
         """As ``refuse_unknown_files`` of an output folder on this machine."""
-        for spec in self._job.specs:
-            names = self._job.output_names(spec, item.stem)
+        for names in output_names(self._job.specs, item.stem, self._job.request.format):
             if item.previous.wrote(names[0]):
                 continue
             for name in names:
@@ -260,11 +215,12 @@ def _stored_entry(
     return describe_entry(ManifestEntry(video=item.video.name, sha256=sha256), spec, header)
 
 
-def _has_files(item: WorkItem, sha256: str, spec: FeatureSpec, job: ClusterJob) -> bool:
+def _has_files(
+    item: WorkItem, sha256: str, spec: FeatureSpec, names: Sequence[str], job: ClusterJob
+) -> bool:
     """Whether the features of ``spec`` are in the output folder, if one is wanted."""
     if job.out is None:
         return True
-    names = job.output_names(spec, item.stem)
     owner = item.previous.owner(names[0], sha256)
     if owner is not None and (job.out / names[0]).exists():
         raise name_taken_error(item.video.name, names[0], job.out.url, owner)

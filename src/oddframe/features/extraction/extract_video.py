@@ -21,7 +21,7 @@ from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.npy import is_finite
 from oddframe.features.lazy_array import AnyFeatures, CropArray
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.timeline import FloatArray, Timebase
+from oddframe.timeline import Timebase
 from oddframe.video.audio import AudioExtent, Samples, audio_windows
 from oddframe.video.frame import FrameSource
 from oddframe.video.mask import Mask, mask_digest
@@ -43,7 +43,6 @@ class ExtractionTask:
     Attributes:
         spec: The features. Its precision and mask are replaced by those of ``backbone`` and of the
             call.
-        backbone: The loaded backbone that ``spec`` names.
         partial: Where visual features are saved while the extraction runs, so that it can be
             resumed. Audio features are quick to compute and are not saved.
         on_disk: Leave the features in the folder of ``partial`` until it is discarded, so that
@@ -58,19 +57,12 @@ class ExtractionTask:
 
 @dataclass(frozen=True)
 class Extraction:
-    """Features of one video.
-
-    Attributes:
-        features: (C, T, D) float32; on disk if the task asked for it.
-        damaged_packets: Packets of the video stream that could not be decoded.
-        notes: Remarks for the user, such as a missing sound track.
-        mended_frames: Frames that were decoded with errors and are used.
-    """
+    """Features (C, T, D) float32 of one video, and what to tell the user about it."""
 
     features: Features
-    damaged_packets: int
-    notes: tuple[str, ...] = ()
-    mended_frames: int = 0
+    damaged_packets: int  # Of the video stream; they could not be decoded.
+    notes: tuple[str, ...] = ()  # Such as a missing sound track.
+    mended_frames: int = 0  # Decoded with errors and used.
 
 
 def extract_video(
@@ -82,12 +74,7 @@ def extract_video(
     progress: SnippetProgress | None = None,
     partial: PartialFeatures | None = None,
 ) -> Extraction:
-    """Compute one kind of features (C, T, D), float32, of a video; see ``extract_tasks``.
-
-    Raises:
-        UsageError: ``spec`` names another backbone.
-        InputError: the video cannot be decoded, or a feature is not finite.
-    """
+    """Compute one kind of features (C, T, D), float32, of a video; see ``extract_tasks``."""
     tasks = [ExtractionTask(spec, backbone, partial)]
     (extraction,) = extract_tasks(source, tasks, mask=mask, progress=progress)
     return extraction
@@ -102,17 +89,9 @@ def extract_tasks(
 ) -> tuple[Extraction, ...]:
     """Compute several kinds of features of one video, which is decoded once.
 
-    Features that an earlier run has saved in the ``partial`` of a task are not computed again.
-
-    Args:
-        source: The video.
-        tasks: The features to compute; tasks with the same preprocessing share the snippets.
-        mask: Parts of the picture to ignore.
-        progress: Called after each snippet with (snippets done, snippets expected or None).
-
-    Raises:
-        UsageError: a spec names another backbone than its task has.
-        InputError: the video cannot be decoded, or a feature is not finite.
+    Tasks with the same preprocessing share the snippets. Features that an earlier run saved in the
+    ``partial`` of a task are not computed again. UsageError if a spec names another backbone than
+    its task has; InputError if the video cannot be decoded, or a feature is not finite.
     """
     runners = [_TaskRunner(task, source, mask_digest(mask)) for task in tasks]
     preprocessings = list(dict.fromkeys(runner.preprocessing for runner in runners))
@@ -124,11 +103,7 @@ def extract_tasks(
                 runner.add(snippet)
         if progress is not None:
             progress(done, expected and max(done, expected))
-    numbers = [preprocessings.index(runner.preprocessing) for runner in runners]
-    return tuple(
-        runner.finish(reader.timebases[number], reader.boxes[number], reader)
-        for runner, number in zip(runners, numbers, strict=True)
-    )
+    return tuple(r.finish(reader, preprocessings.index(r.preprocessing)) for r in runners)
 
 
 class _TaskRunner:
@@ -165,12 +140,11 @@ class _TaskRunner:
         if len(self._waiting) >= self._batch_size:
             self._run_batch()
 
-    def finish(
-        self, timebase: Timebase, boxes: FloatArray | None, reader: MultiSnippetReader
-    ) -> Extraction:
-        """All features, after the last snippet."""
+    def finish(self, reader: MultiSnippetReader, number: int) -> Extraction:
+        """All features, after the last snippet; ``number`` of the reader's preprocessings."""
         if self._waiting:
             self._run_batch()
+        timebase = reader.timebases[number]
         notes = [gap_note(timebase)] if timebase.gaps else []
         arrays: list[AnyFeatures] = [self._visual()] if self._backbone.visual_encoders else []
         for encoder in self._backbone.audio_encoders:
@@ -180,7 +154,7 @@ class _TaskRunner:
             notes += [note] if note else []
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
         return Extraction(
-            Features(array, self._spec, timebase, boxes),
+            Features(array, self._spec, timebase, reader.boxes[number]),
             reader.damaged_packets,
             tuple(dict.fromkeys(notes)),
             reader.mended_frames,
@@ -230,9 +204,6 @@ def encode_sound(
 
     Each window ends with its snippet. Missing sound counts as silence; sound after the last frame
     is not read.
-
-    Raises:
-        InputError: the file cannot be opened.
     """
     extent = AudioExtent(False, 0.0)
 
@@ -277,11 +248,6 @@ class SpecTemplate:
 
     A store keeps the features of each backbone apart, so that picture and sound are computed once
     whether they are asked for together (``i3d+aisfx``) or alone.
-
-    Attributes:
-        backbone: Name of the backbone.
-        preprocessing: How the video is cut into snippets.
-        mask: Digest of the mask over the picture; "": none.
     """
 
     backbone: str
@@ -289,23 +255,14 @@ class SpecTemplate:
     mask: str = ""
 
     def spec(self, precision: str) -> FeatureSpec:
-        """The spec, with visual encoders that compute in ``precision``.
-
-        Raises:
-            UsageError: no such backbone.
-            InputError: the user has to download its weights first.
-        """
+        """The spec, with visual encoders that compute in ``precision``; see ``make_spec``."""
         return make_spec(self.backbone, self.preprocessing, precision, self.mask)
 
 
 def spec_templates(
     backbones: str, preprocessing: Preprocessing, mask: str = ""
 ) -> tuple[SpecTemplate, ...]:
-    """One template for each backbone of ``i3d+aisfx``, in order.
-
-    Raises:
-        UsageError: no such backbone.
-    """
+    """One template for each backbone of ``i3d+aisfx``, in order."""
     audio = preprocessing.without_picture()
     named = zip(backbones.split("+"), get_backbones(backbones), strict=True)
     return tuple(
@@ -320,17 +277,10 @@ def make_spec(
     precision: str = "float32",
     mask: str = "",
 ) -> FeatureSpec:
-    """The spec of backbones that are not loaded.
+    """The spec of backbones that are not loaded, one or several (``i3d+aisfx``).
 
-    Args:
-        names: One backbone or several: ``i3d+aisfx``.
-        preprocessing: How videos are cut; None: the default of the first backbone.
-        precision: Of the visual encoders; audio encoders always compute in float32.
-        mask: Digest of the mask over the picture; "": none.
-
-    Raises:
-        UsageError: no such backbone.
-        InputError: the user has to download its weights first.
+    Default of ``preprocessing``: that of the first backbone. Audio encoders always compute in
+    float32. InputError if the user has to download the weights first.
     """
     backbones = get_backbones(names)
     preprocessing = preprocessing or backbones[0].preprocessing

@@ -29,60 +29,39 @@ _STORED_NAME = re.compile(r"([0-9a-f]{64})-[0-9a-f]{16}")
 
 
 def output_names(
-    spec: FeatureSpec, stem: str, format: FeatureFileFormat, *, alone: bool
-) -> list[str]:
-    """Names of the files that ``write_feature_files`` writes.
+    specs: Sequence[FeatureSpec], stem: str, format: FeatureFileFormat
+) -> list[list[str]]:
+    """The names of a video's files with the features of each spec.
 
     In the published layout (``npy``) each crop of the picture is a file, ``NAME__0.npy``, and the
-    sound another, ``NAME__vggish.npy``. The backbone is part of the name unless ``alone``.
+    sound another, ``NAME__vggish.npy``. The backbone is part of the name if names would not differ
+    without it.
     """
-    longer = stem if alone else f"{stem}__{spec.backbone}"
     if format == "safetensors":
-        return [f"{longer}.safetensors"]
-    if not spec.has_picture:
-        return [f"{stem}__{spec.backbone}.npy"]
-    return [f"{longer}__{crop}.npy" for crop in range(len(spec.crops))]
+        longer = [f"{stem}__{spec.backbone}" if len(specs) > 1 else stem for spec in specs]
+        return [[f"{name}.safetensors"] for name in longer]
+    alone = sum(spec.has_picture for spec in specs) < 2
+    found = []
+    for spec in specs:
+        name = stem if alone and spec.has_picture else f"{stem}__{spec.backbone}"
+        numbers = [f"__{crop}" for crop in range(len(spec.crops))] if spec.has_picture else [""]
+        found.append([f"{name}{number}.npy" for number in numbers])
+    return found
 
 
-def can_omit_backbone(specs: Sequence[FeatureSpec], format: FeatureFileFormat) -> bool:
-    """Whether names of files differ without the backbone in them."""
-    if format == "safetensors":
-        return len(specs) == 1
-    return sum(spec.has_picture for spec in specs) < 2
-
-
-def write_feature_files(
-    features: Features, folder: Path, stem: str, format: FeatureFileFormat, *, alone: bool = True
-) -> list[str]:
-    """Write the features of a video under its name and return the names of the files.
-
-    Args:
-        features: (C, T, D), in memory or on disk.
-        folder: Created if needed.
-        stem: Name of the video.
-        format: ``npy``: one (T, D) array a crop, as published.
-        alone: Leave the backbone out of the name.
-
-    Raises:
-        OddframeError: a file cannot be written.
-    """
-    names = output_names(features.spec, stem, format, alone=alone)
+def write_feature_files(features: Features, names: Sequence[str], folder: Path) -> None:
+    """Write features into files: one with all, or as published one ``.npy`` (T, D) a crop."""
     make_folder(folder)
-    if format == "safetensors":
+    if names[0].endswith(".safetensors"):
         write_features(folder / names[0], features)
-        return names
+        return
     for name, crop in zip(names, features.array, strict=True):
         path = folder / name
         with atomic_write(path) as part, translate_os_errors(path), part.open("wb") as file:
-            header = {
-                "descr": np.lib.format.dtype_to_descr(crop.dtype),
-                "fortran_order": False,
-                "shape": crop.shape,
-            }
+            header = {**np.lib.format.header_data_from_array_1_0(crop), "fortran_order": False}
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(crop), _ROWS):
                 file.write(np.ascontiguousarray(crop[start : start + _ROWS]).data)
-    return names
 
 
 def all_readable(folder: Path, names: Sequence[str]) -> bool:
@@ -94,9 +73,7 @@ def all_readable(folder: Path, names: Sequence[str]) -> bool:
 class PreviousOutputs:
     """The files that earlier runs wrote under the name of a video.
 
-    Attributes:
-        entries: For each such file, the last line about it in the manifest of the folder; of files
-            with a crop each, the first one.
+    For each, the last line about it in the manifest; of files with a crop each, the first one.
     """
 
     entries: tuple[ManifestEntry, ...] = ()
@@ -149,18 +126,9 @@ def unknown_file_error(file: str, folder: str) -> InputError:
 
 
 def refuse_unknown_files(out: Path, names: Sequence[str], write: Callable[[Path], object]) -> None:
-    """Refuse to replace files of unknown origin.
+    """Raise InputError if a file exists in ``out`` with other contents than ``write`` would write.
 
-    A file with the very bytes that ``write`` would write is accepted: a run may have been killed
-    before it recorded the file.
-
-    Args:
-        out: The output folder.
-        names: Files to be written into it.
-        write: Writes them into a given folder.
-
-    Raises:
-        InputError: one of the files exists in ``out`` with other contents.
+    The very same bytes are accepted: a run may have been killed before it recorded the file.
     """
     if not any((out / name).exists() for name in names):
         return
@@ -174,9 +142,7 @@ def refuse_unknown_files(out: Path, names: Sequence[str], write: Callable[[Path]
 def common_path(path: Path, model_spec: FeatureSpec) -> Path:
     """A path that is the same for the feature files of one video, whatever their backbone.
 
-    Args:
-        path: A feature file; any other path is returned as it is.
-        model_spec: The features that a model reads.
+    Paths that are no feature files of the model's backbones are returned as they are.
     """
     names = model_spec.backbone.split("+")
     if path.suffix != ".safetensors" or len(names) == 1:
@@ -192,15 +158,8 @@ def common_path(path: Path, model_spec: FeatureSpec) -> Path:
 def sibling_files(path: Path, model_spec: FeatureSpec) -> tuple[Path, ...]:
     """The files to join into the features that a model reads, in the order of its backbones.
 
-    Args:
-        path: One of the files.
-        model_spec: The features that the model reads.
-
-    Returns:
-        ``path`` alone if it has features of all backbones, or of none of the model's.
-
-    Raises:
-        InputError: no file with features of one of the backbones belongs to ``path``.
+    ``path`` alone if it has features of all backbones, or of none of the model's. InputError if
+    there are none of one of the backbones.
     """
     names, given = model_spec.backbone.split("+"), _read_spec(path)
     common = common_path(path, model_spec)
@@ -218,18 +177,11 @@ def sibling_files(path: Path, model_spec: FeatureSpec) -> tuple[Path, ...]:
     first = given
     if model_spec.has_picture and not given.has_picture:
         visual = (specs[file] for file in ranked if specs[file].has_picture)
-        first = next(
-            (
-                spec
-                for spec in visual
-                if spec.preprocessing.without_picture() == given.preprocessing
-            ),
-            given,
-        )
+        sound = given.preprocessing
+        first = next((s for s in visual if s.preprocessing.without_picture() == sound), given)
     preprocessings = (first.preprocessing, first.preprocessing.without_picture())
-    weights = model_spec.weights_sha256.split("+")
     files = []
-    for name, sha256 in zip(names, weights, strict=True):
+    for name, sha256 in zip(names, model_spec.weights_sha256.split("+"), strict=True):
         fitting = (
             file
             for file in ranked

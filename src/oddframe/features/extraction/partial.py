@@ -1,8 +1,8 @@
 """Saves the features of an unfinished extraction, so that a killed run can be resumed.
 
-A folder has one file of rows a crop. The files grow by a whole chunk of snippets at a time, and
-``done.json`` states how many rows are complete. A resumed run decodes the video from its start,
-which is cheap, but computes only the features that are missing.
+A folder has one file of rows a crop, which grows by a whole chunk of snippets at a time, and
+``done.json``, which states how many rows are complete. A resumed run decodes the video from its
+start, which is cheap, but computes only the features that are missing.
 """
 
 from __future__ import annotations
@@ -36,16 +36,11 @@ _NAME = re.compile(r"unfinished/[0-9a-f]{24}(\.partial)?|.*/\.[0-9a-f]{16}\.part
 
 
 class PartialFeatures:
-    """Rows (snippets, C, D) in ``folder``, written a chunk at a time.
+    """Rows (snippets, C, D) in ``folder``, written ``chunk`` snippets at a time.
 
     Processes that may use the same folder call ``acquire`` first and ``release`` at the end; the
-    other methods are for the process that holds the lock.
-
-    Args:
-        folder: Created with the first chunk.
-        chunk: Snippets that are written at a time.
-        writing: Context in which each chunk is written, for example one that sends heartbeats
-            while a slow disk is busy.
+    other methods are for the process that holds the lock. Each chunk is written in the context
+    ``writing``, for example one that sends heartbeats while a slow disk is busy.
     """
 
     def __init__(
@@ -64,12 +59,6 @@ class PartialFeatures:
         """Lock the folder; False if another process holds the lock.
 
         Also removes folders beside it that killed runs have left for more than a week.
-
-        Args:
-            wait_s: Seconds to wait for the lock.
-
-        Raises:
-            OddframeError: the lock cannot be written.
         """
         with translate_os_errors(self._lock.path):
             if not self._lock.acquire(wait_s):
@@ -83,7 +72,16 @@ class PartialFeatures:
 
     def count_rows(self, crops: int, dim: int) -> int:
         """Number of complete rows of this shape; ``add`` appends to them."""
-        self._waiting, self._written = [], self._rows_done(self._paths(crops), dim)
+        self._waiting, self._written = [], 0
+        try:
+            with open_regular_file(self.folder / "done.json") as file:
+                done = json.loads(file.read())
+            if (done["crops"], done["dim"]) == (crops, dim):
+                on_disk = min(path.stat().st_size // (4 * dim) for path in self._paths(crops))
+                rows = min(int(done["rows"]), on_disk)
+                self._written = max(0, rows - rows % self._chunk)
+        except (OSError, InputError, ValueError, TypeError, KeyError):
+            pass  # Nothing that can be used.
         return self._written
 
     def load(self, crops: int, dim: int) -> NDArray[np.float32]:
@@ -97,11 +95,7 @@ class PartialFeatures:
         return np.stack(rows, axis=1)
 
     def add(self, rows: NDArray[np.float32]) -> None:
-        """Append rows (n, C, D) to those that ``count_rows`` or ``load`` found.
-
-        Raises:
-            OddframeError: a chunk cannot be written.
-        """
+        """Append rows (n, C, D) to those that ``count_rows`` or ``load`` found."""
         self._waiting += list(rows)
         while len(self._waiting) >= self._chunk:
             chunk = np.stack(self._waiting[: self._chunk])
@@ -112,11 +106,7 @@ class PartialFeatures:
             self._waiting = self._waiting[self._chunk :]
 
     def finish(self, crops: int, dim: int) -> CropArray:
-        """All rows (C, T, D), read from disk on access; valid until ``discard``.
-
-        Raises:
-            OddframeError: the last rows cannot be written.
-        """
+        """All rows (C, T, D), read from disk on access; valid until ``discard``."""
         if self._waiting:
             with self._writing():  # ``done.json`` counts whole chunks only.
                 self._append(np.stack(self._waiting))
@@ -142,19 +132,6 @@ class PartialFeatures:
 
     def _paths(self, crops: int) -> list[Path]:
         return [self.folder / f"{crop:03d}.rows" for crop in range(crops)]
-
-    def _rows_done(self, paths: Sequence[Path], dim: int) -> int:
-        """Number of rows in all files, rounded down to whole chunks."""
-        try:
-            with open_regular_file(self.folder / "done.json") as file:
-                done = json.loads(file.read())
-            if (done["crops"], done["dim"]) != (len(paths), dim):
-                return 0
-            on_disk = min(path.stat().st_size // (4 * dim) for path in paths)
-            rows = min(int(done["rows"]), on_disk)
-        except (OSError, InputError, ValueError, TypeError, KeyError):
-            return 0
-        return max(0, rows - rows % self._chunk)
 
 
 def _mapped(paths: Sequence[Path], shape: tuple[int, int], crop: int) -> NDArray[np.float32]:

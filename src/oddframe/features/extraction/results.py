@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from oddframe._utils.progress import ProgressCallback, ignore_progress
 from oddframe.features.extraction.worker import ExtractionResult
-from oddframe.features.store.manifest import ManifestEntry
+from oddframe.features.store.manifest import REMARK_FIELDS, ManifestEntry
 
 # Adds lines to a manifest.
 AppendEntries = Callable[[Iterable[ManifestEntry]], None]
@@ -19,11 +19,8 @@ _Key = tuple[str, str, str]
 class ManifestRecorder:
     """Adds a line to a manifest for each result that the manifest does not state yet.
 
-    Args:
-        entries: The lines of the store's manifest, oldest first. They are read once: there may be a
-            million.
-        append: Adds lines to the manifest of the store.
-        append_files: Adds lines to the manifest of the folder of files by name; None: no folder.
+    ``entries`` are the lines of the store's manifest, oldest first, read once because there may be
+    a million. ``append_files`` adds lines to the manifest of the folder of files by name.
     """
 
     def __init__(
@@ -44,11 +41,7 @@ class ManifestRecorder:
                 self._remarks[entry.sha256, entry.spec] = entry
 
     def record(self, result: ExtractionResult) -> ExtractionResult:
-        """Write the lines of a result; the result with the damage and notes of earlier runs.
-
-        Raises:
-            OddframeError: a manifest cannot be written.
-        """
+        """Write the lines of a result; the result with the damage and notes of earlier runs."""
         result = replace(result, entries=tuple(map(self._with_remarks, result.entries)))
         self._append(
             [e for e in result.entries if result.new or _key(e) not in self._known[e.video]]
@@ -62,16 +55,11 @@ class ManifestRecorder:
         old = self._remarks.get((entry.sha256, entry.spec))
         if old is None or entry.reason or _has_remarks(entry):
             return entry
-        return replace(
-            entry,
-            damaged_packets=old.damaged_packets,
-            mended_frames=old.mended_frames,
-            notes=old.notes,
-        )
+        return replace(entry, **{name: getattr(old, name) for name in REMARK_FIELDS})
 
 
 def _has_remarks(entry: ManifestEntry) -> bool:
-    return bool(entry.damaged_packets or entry.mended_frames or entry.notes)
+    return any(getattr(entry, name) for name in REMARK_FIELDS)
 
 
 def _key(entry: ManifestEntry) -> _Key:
@@ -83,13 +71,7 @@ ResultCallback = Callable[[ExtractionResult, float | None], object]
 
 
 class ProgressTracker:
-    """Counts what is done, and reports each change.
-
-    Args:
-        sizes: Bytes of each video.
-        progress: Called with the bytes done and in all.
-        on_result: Called with the result of each video.
-    """
+    """Counts what is done, of videos of these sizes in bytes, and reports each change."""
 
     def __init__(
         self,

@@ -30,7 +30,6 @@ from oddframe.features.extraction.file_layout import (
     FeatureFileFormat,
     PreviousOutputs,
     all_readable,
-    can_omit_backbone,
     name_taken_error,
     output_names,
     refuse_unknown_files,
@@ -43,7 +42,7 @@ from oddframe.features.formats.feature_file import (
     read_feature_header,
 )
 from oddframe.features.spec import FeatureSpec
-from oddframe.features.store.manifest import ManifestEntry
+from oddframe.features.store.manifest import REMARK_FIELDS, ManifestEntry
 from oddframe.features.store.store import FeatureStore, content_hash, path_in_store
 from oddframe.video.decoding.container import check_readable
 from oddframe.video.decoding.isolated import open_in_process
@@ -58,29 +57,17 @@ _LOCK_WAIT_S = 0.5
 
 @dataclass(frozen=True)
 class ExtractionRequest:
-    """What to extract from each video, and where to.
+    """What to extract from each video, and where to."""
 
-    Attributes:
-        templates: The features, one template a backbone.
-        device: Where the networks run.
-        engine: What runs them.
-        precision: What they compute in.
-        store: Root of the feature store.
-        out: Folder for files named after the videos; None: none are written.
-        format: Format of those files.
-        fresh: Extract again what is in the store.
-        mask: Parts of the picture to ignore; the templates have its digest.
-    """
-
-    templates: tuple[SpecTemplate, ...]
+    templates: tuple[SpecTemplate, ...]  # One a backbone.
     device: DeviceName
     engine: EngineName
     precision: PrecisionName
     store: Path
-    out: Path | None = None
+    out: Path | None = None  # For files named after the videos.
     format: FeatureFileFormat = "npy"
-    fresh: bool = False
-    mask: Mask | None = None
+    fresh: bool = False  # Extract again what is in the store.
+    mask: Mask | None = None  # The templates have its digest.
 
 
 @dataclass(frozen=True)
@@ -115,9 +102,7 @@ class ExtractionResult:
 class ExtractionWorker:
     """Extracts one video after another; networks are loaded with the first video that needs them.
 
-    Args:
-        request: What to extract.
-        memory_bytes: Memory that this process may take besides the networks.
+    ``memory_bytes`` is what this process may take besides the networks.
     """
 
     def __init__(self, request: ExtractionRequest, memory_bytes: int) -> None:
@@ -155,11 +140,12 @@ class ExtractionWorker:
         with send_heartbeats(heartbeat):
             missing = self._missing(sha256, range(len(self._specs)))
         new = self._extract_missing(video.path, sha256, missing, heartbeat) if missing else {}
-        seconds = time.monotonic() - start
-        entries = [
-            self._entry(video.path, sha256, spec, new.get(i), seconds)
-            for i, spec in enumerate(self._specs)
-        ]
+        seconds = round(time.monotonic() - start, 3)
+        entries = []
+        for i, spec in enumerate(self._specs):
+            header = read_feature_header(self._store.path(sha256, spec))
+            entry = ManifestEntry(video=str(video.path), sha256=sha256, seconds=seconds)
+            entries.append(describe_entry(entry, spec, header, new.get(i)))
         file_entries: tuple[ManifestEntry, ...] = ()
         if self._request.out is not None:
             with send_heartbeats(heartbeat):
@@ -202,15 +188,10 @@ class ExtractionWorker:
             if not missing:
                 return {}
             source = HeartbeatSource(open_in_process(path), heartbeat)
-            tasks = [
-                ExtractionTask(
-                    self._specs[i],
-                    with_heartbeat(backbones[i], source.heartbeat),
-                    partials[i],
-                    on_disk=True,
-                )
-                for i in missing
-            ]
+            tasks = []
+            for i in missing:
+                backbone = with_heartbeat(backbones[i], source.heartbeat)
+                tasks.append(ExtractionTask(self._specs[i], backbone, partials[i], on_disk=True))
             try:
                 extractions = extract_tasks(source, tasks, mask=self._request.mask)
                 if hash_video(path, source.heartbeat) != sha256:
@@ -241,58 +222,26 @@ class ExtractionWorker:
         chunk = max(batch, CHUNK_SNIPPETS - CHUNK_SNIPPETS % batch)
         return PartialFeatures(folder, chunk, writing=partial(send_heartbeats, heartbeat))
 
-    def _entry(
-        self,
-        path: Path,
-        sha256: str,
-        spec: FeatureSpec,
-        extraction: Extraction | None,
-        seconds: float,
-    ) -> ManifestEntry:
-        header = read_feature_header(self._store.path(sha256, spec))
-        entry = ManifestEntry(video=str(path), sha256=sha256, seconds=round(seconds, 3))
-        entry = describe_entry(entry, spec, header)
-        if extraction is None:
-            return entry
-        return replace(
-            entry,
-            damaged_packets=extraction.damaged_packets,
-            mended_frames=extraction.mended_frames,
-            notes=extraction.notes,
-        )
-
     def _refuse_taken_names(self, video: VideoJob, sha256: str) -> None:
         out = self._request.out
         if out is None:
             return
-        for names in self._output_names(video):
+        for names in output_names(self._specs, video.stem, self._request.format):
             owner = video.previous.owner(names[0], sha256)
             if owner is not None and all_readable(out, names[:1]):
                 raise name_taken_error(str(video.path), names[0], str(out), owner)
-
-    def _output_names(self, video: VideoJob) -> list[list[str]]:
-        """Names of the files of each spec."""
-        format = self._request.format
-        alone = can_omit_backbone(self._specs, format)
-        return [output_names(spec, video.stem, format, alone=alone) for spec in self._specs]
 
     def _write_files(
         self, video: VideoJob, entries: Sequence[ManifestEntry], out: Path
     ) -> Iterator[ManifestEntry]:
         """Write missing files named after the video; yields their lines for the manifest."""
-        alone = can_omit_backbone(self._specs, self._request.format)
-        for entry, spec, names in zip(entries, self._specs, self._output_names(video), strict=True):
+        files = output_names(self._specs, video.stem, self._request.format)
+        for entry, spec, names in zip(entries, self._specs, files, strict=True):
             features = open_features(self._store.path(entry.sha256, spec))
             written = video.previous.matches(names[0], entry.sha256, entry.spec)
             if written and not self._request.fresh and all_readable(out, names):
                 continue
-            write = partial(
-                write_feature_files,
-                features,
-                stem=video.stem,
-                format=self._request.format,
-                alone=alone,
-            )
+            write = partial(write_feature_files, features, names)
             if not video.previous.wrote(names[0]):
                 refuse_unknown_files(out, names, write)
             write(out)
@@ -320,11 +269,7 @@ class _BusyError(Exception):
 
 
 def hash_video(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
-    """sha256 (hex) of a video's content.
-
-    Raises:
-        InputError: the path is not a file or folder that can be read.
-    """
+    """sha256 (hex) of a video's content; InputError if it is no file or folder that can be read."""
     if not is_dir(path):
         check_readable(path)  # Hashing a pipe would never end.
     return content_hash(path, heartbeat)
@@ -341,9 +286,14 @@ def video_size(path: Path) -> int:
 
 
 def describe_entry(
-    entry: ManifestEntry, spec: FeatureSpec, header: FeatureFileHeader
+    entry: ManifestEntry,
+    spec: FeatureSpec,
+    header: FeatureFileHeader,
+    extraction: Extraction | None = None,
 ) -> ManifestEntry:
-    """The entry with the facts from the header of its feature file."""
+    """The entry with the facts from the header of its feature file and from its extraction."""
+    if extraction is not None:
+        entry = replace(entry, **{name: getattr(extraction, name) for name in REMARK_FIELDS})
     return replace(
         entry,
         spec=spec.hash(),

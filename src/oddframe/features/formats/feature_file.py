@@ -1,10 +1,9 @@
 """Feature files: one safetensors file for the features of one video.
 
-A feature file has the tensor ``features`` (C, T, D), the tensor ``pts`` with the time of each frame
-if the frame rate is not constant, the tensor ``boxes`` (T, 4) with the motion squares if there is
-the crop ``motion``, and under the key ``oddframe`` a JSON header with the spec, the timebase and a
-checksum. The bytes are those that the safetensors library would write, but tensors are written in
-parts, so that features on disk are never in memory as a whole.
+Tensors: ``features`` (C, T, D), ``pts`` with the time of each frame if the frame rate is not
+constant, and ``boxes`` (T, 4) if there is the crop ``motion``. The key ``oddframe`` has a JSON
+header: spec, timebase and checksum. The bytes are those that the safetensors library would write,
+but written in parts, so that features on disk are never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from oddframe._utils.parsing import (
     read_tensor_header,
 )
 from oddframe.errors import InputError
-from oddframe.features.formats.npy import is_finite, read_array_features
+from oddframe.features.formats.npy import is_finite, map_array, read_array_features
 from oddframe.features.lazy_array import AnyFeatures, CropArray, CropFeatures
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import FloatArray, Timebase
@@ -63,15 +62,9 @@ def is_feature_file(path: Path) -> bool:
 
 
 def read_any_features(path: Path, frames: int | None = None, fps: float | None = None) -> Features:
-    """Read a feature file, or features from an array.
+    """Read a feature file, or features from a ``.npy`` array.
 
-    Args:
-        path: ``.npy`` or ``.safetensors``.
-        frames: Frames of the video, for an array; None: 16 a row.
-        fps: Frame rate of the video in frames a second, for an array; None: 25.
-
-    Raises:
-        InputError: the file cannot be used; the message says why.
+    For an array: ``frames`` of the video, by default 16 a row, and its frame rate, by default 25.
     """
     if path.suffix.lower() == ".npy":
         return read_array_features(path, frames=frames, fps=fps)
@@ -93,13 +86,7 @@ def read_features(path: Path) -> Features:
 def open_features(path: Path, *, verify: bool = False) -> Features:
     """Open a feature file, whose crops are read from disk on access.
 
-    Args:
-        path: The file.
-        verify: Read the whole file first, and compare it with its checksum.
-
-    Raises:
-        InputError: the file is missing, cut off, no feature file, or of a newer schema; or its
-            contents do not match its checksum.
+    ``verify``: read the whole file first, and compare it with its checksum.
     """
     header = read_feature_header(path)
     array = CropArray(header.shape, header.dtype, partial(_map_crop, path, header), [path])
@@ -113,11 +100,7 @@ def open_features(path: Path, *, verify: bool = False) -> Features:
 
 
 def _map_crop(path: Path, header: FeatureFileHeader, crop: int) -> CropFeatures:
-    try:
-        crops = np.memmap(path, header.dtype, "r", header.offset, header.shape)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be mapped into memory ({error})") from None
-    rows: CropFeatures = np.asarray(crops)[crop]
+    rows: CropFeatures = map_array(path, header.dtype, header.offset, header.shape)[crop]
     return rows
 
 
@@ -132,21 +115,14 @@ class StoredFeatures:
     path: Path
 
     def open(self) -> Features:
-        """Open the features; their crops are read on access."""
         return open_features(self.path)
 
     def digest(self) -> str:
-        """Read the checksum of the features from the file's header."""
         return read_feature_header(self.path).checksum
 
 
 def write_features(path: Path, features: Features) -> None:
-    """Write a feature file, atomically; float16 stays float16.
-
-    Raises:
-        OddframeError: the file cannot be written.
-        InputError: a value is not finite.
-    """
+    """Write a feature file, atomically; InputError if a value is not finite."""
     if not all(is_finite(crop) for crop in features.array):
         raise InputError(f"{path}: not written, the features hold values that are not finite")
     tensors = tensors_of(features)
@@ -172,33 +148,19 @@ def tensors_of(features: Features) -> dict[str, StoredTensor]:
 
 @dataclass(frozen=True)
 class FeatureFileHeader:
-    """The header of a feature file.
-
-    Attributes:
-        spec: How the features were made.
-        timebase: Of the video.
-        shape: (C, T, D) of the features.
-        dtype: float32 or float16.
-        offset: Bytes before the first number of the features.
-        checksum: sha256 (hex) of the tensors, see ``checksum``.
-        boxes: (T, 4) motion square of each snippet; None: there is no crop ``motion``.
-    """
+    """The header of a feature file."""
 
     spec: FeatureSpec
     timebase: Timebase
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    offset: int
-    checksum: str
-    boxes: FloatArray | None = None
+    shape: tuple[int, int, int]  # (C, T, D) of the features.
+    dtype: np.dtype[Any]  # float32 or float16.
+    offset: int  # Bytes before the first number of the features.
+    checksum: str  # See ``checksum``.
+    boxes: FloatArray | None = None  # (T, 4), see ``Features``.
 
 
 def read_feature_header(path: Path) -> FeatureFileHeader:
-    """Read the header of a feature file, and none of its features.
-
-    Raises:
-        InputError: the file is missing, cut off, no feature file, or of a newer schema.
-    """
+    """Read the header of a feature file, and none of its features."""
     if not exists(path):
         raise InputError(f"{path}: no such feature file")
     with open_regular_file(path) as file:
@@ -209,17 +171,9 @@ def read_feature_header(path: Path) -> FeatureFileHeader:
 
 
 def read_open_header(file: BinaryIO, size: int, name: str) -> FeatureFileHeader:
-    """Read the header of a feature file that is open at its start.
+    """Read the header of a seekable file of ``size`` bytes that is open at its start.
 
-    Args:
-        file: Open for reading; it has to be seekable.
-        size: Bytes of the file.
-        name: Name of the file, for errors.
-
-    Raises:
-        InputError: the file is cut off, no feature file, of a newer schema, or its header claims
-            more than a file of this size can hold.
-        OSError: the file cannot be read.
+    InputError also if the header claims more than a file of this size can hold.
     """
     try:
         tensors, metadata = read_tensor_header(file, size, _MAX_HEADER)
@@ -293,13 +247,8 @@ class _TimebaseFields(BaseModel):
 
 def timebase_to_dict(timebase: Timebase) -> dict[str, Any]:
     """Convert a timebase for the header; the times of the frames are the tensor ``pts``."""
-    fields: dict[str, Any] = {
-        "fps": timebase.fps,
-        "n_frames": timebase.n_frames,
-        "snippet_frames": timebase.snippet_frames,
-        "stride": timebase.stride,
-        "rate": timebase.rate,
-    }
+    names = ("fps", "n_frames", "snippet_frames", "stride", "rate")
+    fields: dict[str, Any] = {name: getattr(timebase, name) for name in names}
     # Left out where they say nothing, because older versions refuse unknown fields.
     if timebase.pts is None and timebase.start_s:
         fields["start_s"] = timebase.start_s
@@ -309,7 +258,6 @@ def timebase_to_dict(timebase: Timebase) -> dict[str, Any]:
 
 
 def _timebase_from_dict(fields: Mapping[str, Any], pts: NDArray[np.float64] | None) -> Timebase:
-    """Undo ``timebase_to_dict``."""
     try:
         _TimebaseFields.model_validate(fields)
     except ValidationError as error:
@@ -319,10 +267,7 @@ def _timebase_from_dict(fields: Mapping[str, Any], pts: NDArray[np.float64] | No
 
 
 def checksum(tensors: Mapping[str, StoredTensor]) -> str:
-    """Compute sha256 (hex) over the names, types, shapes and bytes of tensors.
-
-    It changes with any flipped bit, and if two tensors are swapped.
-    """
+    """Compute sha256 (hex) over the names, types, shapes and bytes of tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -334,13 +279,7 @@ def checksum(tensors: Mapping[str, StoredTensor]) -> str:
 
 
 def content_digest(array: AnyFeatures) -> str:
-    """Compute sha256 (hex) of features; for features on disk, of the files that they are read from.
-
-    Files are read in parts, and only once as long as they do not change.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
+    """Compute sha256 (hex) of features, or of the files that features on disk are read from."""
     if not isinstance(array, CropArray) or not array.files:
         return checksum({"features": array})
     lines = [f"{array.shape} {array.dtype.str} from {array.start}", *map(file_sha256, array.files)]
@@ -350,11 +289,7 @@ def content_digest(array: AnyFeatures) -> str:
 def write_tensors(
     path: Path, tensors: Mapping[str, StoredTensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file, atomically; missing parent folders are created.
-
-    Raises:
-        OddframeError: the file cannot be written.
-    """
+    """Write a safetensors file, atomically; missing parent folders are created."""
     # The order of the safetensors library: wide types first, then by name.
     names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
@@ -367,15 +302,11 @@ def write_tensors(
     head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     head += b" " * (-len(head) % 8)
     make_folder(path.parent)
-    with (
-        atomic_write(path) as temporary,
-        translate_os_errors(path),
-        temporary.open("wb") as file,
-    ):
+    with atomic_write(path) as part, translate_os_errors(path), part.open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for name in names:
-            for part in _parts(tensors[name]):
-                file.write(part.data)
+            for rows in _parts(tensors[name]):
+                file.write(rows.data)
 
 
 def _parts(tensor: StoredTensor) -> Iterator[NDArray[Any]]:

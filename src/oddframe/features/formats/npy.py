@@ -40,14 +40,7 @@ _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """The header of a ``.npy`` file.
-
-    Attributes:
-        shape: Of the array.
-        dtype: Type of its numbers.
-        offset: Bytes before the first number.
-        fortran_order: Whether the first axis varies fastest; else the last one does.
-    """
+    """The header of a ``.npy`` file; ``offset`` is the number of bytes before the first number."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -61,9 +54,7 @@ class NpyHeader:
 def read_npy_header(path: Path) -> NpyHeader:
     """Read the header of a ``.npy`` file and check that the file is complete; read no data.
 
-    Raises:
-        InputError: the file is missing, cut off, holds no array of numbers, or holds Python
-            objects.
+    InputError also if it holds no array of numbers, or Python objects.
     """
     if not exists(path) or path.is_dir():
         raise InputError(f"{path}: no such feature file")
@@ -93,18 +84,24 @@ def read_npy_header(path: Path) -> NpyHeader:
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """Map the array of a ``.npy`` file into memory; its pages are read on access.
-
-    Raises:
-        InputError: as for ``read_npy_header``, or the array is empty.
-    """
+    """Map the array of a ``.npy`` file into memory; its pages are read on access."""
     header = read_npy_header(path)
+    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+    return map_array(path, header.dtype, header.offset, header.shape, order)
+
+
+def map_array(
+    path: Path,
+    dtype: np.dtype[Any],
+    offset: int,
+    shape: tuple[int, ...],
+    order: Literal["F", "C"] = "C",
+) -> NDArray[Any]:
+    """Map the part of a file from ``offset`` on into memory as an array."""
     try:
-        order: Literal["F", "C"] = "F" if header.fortran_order else "C"
-        array = np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
+        return np.asarray(np.memmap(path, dtype, "r", offset, shape, order))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be mapped into memory ({error})") from None
-    return np.asarray(array)
 
 
 def read_array_features(
@@ -112,17 +109,8 @@ def read_array_features(
 ) -> Features:
     """Read features (C, T, D) from a ``.npy`` file of shape (T, D), (T, C, D) or (C, T, D).
 
-    Each row stands for 16 frames, without overlap. See ``crops_first`` for how the axis of the
-    crops is found, and ``to_float`` for the type of the result.
-
-    Args:
-        path: The file.
-        frames: Frames of the video; None: 16 a row. The last row may stand for fewer.
-        fps: Frame rate of the video, frames a second; None: 25.
-
-    Raises:
-        InputError: the file is missing or holds no array of numbers, the shape is another one, a
-            value is not finite, or the number of rows does not match ``frames``.
+    Each row stands for 16 frames, without overlap; with ``frames``, the frames of the video, the
+    last row may stand for fewer. InputError if the file, the shape or a value cannot be used.
     """
     read_npy_header(path)  # Raises a clear error before any data is read.
     try:
@@ -161,19 +149,10 @@ def crops_first(path: Path, array: FeatureArray) -> FeatureArray:
 
     The axis of the crops is the one of length 1, 5 or 10. If both of the first two axes have such a
     length, the array is taken as (T, C, D), the order of most published files.
-
-    Args:
-        path: File of the array, for the error.
-        array: The array.
-
-    Raises:
-        InputError: the array has none of these shapes.
     """
-    shape = "x".join(map(str, array.shape))
+    shape = "x".join(map(str, array.shape)) or "no"
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise InputError(
-            f"{path}: an array of {shape or 'no'} values; expected (T, D) or (T, C, D)"
-        )
+        raise InputError(f"{path}: an array of {shape} values; expected (T, D) or (T, C, D)")
     if array.ndim == 2:
         return array[None]
     if array.shape[1] in (1, 5, 10):
@@ -202,11 +181,7 @@ def is_finite(array: NDArray[Any], rows: int = 4096) -> bool:
 
 
 def digest_of_ends(paths: Iterable[Path]) -> str:
-    """Compute sha256 (hex) over the size, the first and the last bytes of each file, in order.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
+    """Compute sha256 (hex) over the size, the first and the last bytes of each file, in order."""
     digest = hashlib.sha256()
     for path in paths:
         try:

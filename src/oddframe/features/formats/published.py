@@ -1,11 +1,9 @@
 """Published features: the ``.npy`` files of a video, and a folder of such files.
 
-The features of a video are one file for each crop, ``NAME__0.npy`` (T, D), or one file with all
-crops, (T, C, D) or (C, T, D). Features of the sound are a file (T', 128). They are joined to those
-of every crop as by the loader of XD-Violence's authors: T' is T or T - 1, and in the second case
-the last row of the visual features is dropped. The files do not say by which weights and
-preprocessing they were made, so their spec says that they were imported. A model reads imported
-features or those of oddframe, never both.
+A video has one file for each crop, ``NAME__0.npy`` (T, D), or one with all crops, (T, C, D) or
+(C, T, D). Features of the sound are a file (T', 128), joined to those of every crop as by the
+loader of XD-Violence's authors: T' is T or T - 1, and then the last visual row is dropped. By which
+weights and preprocessing they were made is not known.
 """
 
 from __future__ import annotations
@@ -42,22 +40,17 @@ from oddframe.timeline import Timebase
 
 
 class FeatureSource(Protocol):
-    """The stored features of one video, which can be opened any number of times."""
+    """The stored features of one video, which can be opened any number of times.
+
+    Both methods raise InputError if a file is missing or wrong.
+    """
 
     def open(self) -> Features:
-        """Open the features; their crops are read on access.
-
-        Raises:
-            InputError: a file is missing or wrong.
-        """
+        """Open the features; their crops are read on access."""
         ...
 
     def digest(self) -> str:
-        """Compute a sha256 (hex) that identifies these features.
-
-        Raises:
-            InputError: a file cannot be read.
-        """
+        """Compute a sha256 (hex) that identifies these features."""
         ...
 
 
@@ -78,13 +71,7 @@ FaultKind = Literal[
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a feature file.
-
-    Attributes:
-        kind: What is wrong.
-        path: The file.
-        message: What is wrong, for the user.
-    """
+    """One thing that is wrong with a feature file."""
 
     kind: FaultKind
     path: Path
@@ -96,43 +83,24 @@ class Fault:
 
 @dataclass(frozen=True)
 class NpyInspection:
-    """What the headers of a video's files say.
-
-    Attributes:
-        faults: Everything that is wrong; the other fields are valid only if nothing is.
-        shape: (C, T, D) of the visual features.
-        sound: (T', D') of the features of the sound; None: they are not used.
-        dtype: Type of the opened features.
-    """
+    """What the headers of a video's files say; shapes are valid only without faults."""
 
     faults: tuple[Fault, ...]
-    shape: tuple[int, int, int]
-    sound: tuple[int, ...] | None
-    dtype: np.dtype[Any]
+    shape: tuple[int, int, int]  # (C, T, D) of the visual features.
+    sound: tuple[int, ...] | None  # (T', D') of the sound; None: not used.
+    dtype: np.dtype[Any]  # Of the opened features.
 
 
 @dataclass(frozen=True)
 class NpyFiles:
-    """Published features of one video.
+    """Published features of one video."""
 
-    Attributes:
-        files: One file for each crop, in order, or one file with all crops.
-        layout: What the files of the data set hold.
-        sound: File with the features of the sound; None: they are not used.
-        dim: Expected length of a visual feature; None: any.
-    """
-
-    files: tuple[Path, ...]
+    files: tuple[Path, ...]  # One for each crop, in order, or one with all crops.
     layout: PublishedLayout
-    sound: Path | None = None
-    dim: int | None = None
+    sound: Path | None = None  # File with the features of the sound; None: they are not used.
+    dim: int | None = None  # Expected length of a visual feature; None: any.
 
     def open(self) -> Features:
-        """Open the features; their crops are mapped into memory on access.
-
-        Raises:
-            InputError: a file is missing or wrong.
-        """
         inspection = self.inspect()
         if inspection.faults:
             raise InputError(str(inspection.faults[0]))
@@ -142,20 +110,20 @@ class NpyFiles:
         read = partial(_read_crop, self.files, self.sound, rows, inspection.shape)
         n_frames = SNIPPET_FRAMES * rows
         time = Timebase(self.layout.fps, n_frames, SNIPPET_FRAMES, SNIPPET_FRAMES)
-        files = (*self.files, *([self.sound] if self.sound else []))
-        array = CropArray((crops, rows, spec.dim), inspection.dtype, read, files)
+        array = CropArray((crops, rows, spec.dim), inspection.dtype, read, self._all_files)
         return Features(array, spec, time)
+
+    @property
+    def _all_files(self) -> list[Path]:
+        return [*self.files, *([self.sound] if self.sound else [])]
 
     def digest(self) -> str:
         """Compute sha256 (hex) over the files' sizes and their first and last bytes.
 
         To hash all 33 GB of UCF-Crime would take minutes at every start, and these bytes already
         differ between any two videos.
-
-        Raises:
-            InputError: a file cannot be read.
         """
-        return digest_of_ends([*self.files, *([self.sound] if self.sound else [])])
+        return digest_of_ends(self._all_files)
 
     def inspect(self) -> NpyInspection:
         """Read and check the headers of all files, and none of their data."""
@@ -201,16 +169,14 @@ class NpyFiles:
 
 @dataclass(frozen=True)
 class UnusableFeatures:
-    """A ``FeatureSource`` for features that cannot be used: its methods raise the reason."""
+    """A ``FeatureSource`` for features that cannot be used: its methods raise InputError."""
 
     reason: str
 
     def open(self) -> Features:
-        """Raise InputError with the reason."""
         raise InputError(self.reason)
 
     def digest(self) -> str:
-        """Raise InputError with the reason."""
         raise InputError(self.reason)
 
 
@@ -226,10 +192,7 @@ def _header(path: Path, faults: list[Fault]) -> NpyHeader | None:
 def _other_length(dim: int, wanted: int | None) -> str:
     if wanted is None:
         return f"features of length {dim}, other crops have another length"
-    names = [
-        f"{d} ({describe_published(d)})" if describe_published(d) else str(d) for d in (dim, wanted)
-    ]
-    return f"features of length {names[0]}, not {names[1]}"
+    return f"features of length {describe_published(dim)}, not {describe_published(wanted)}"
 
 
 def _sound_faults(path: Path, sound: NpyHeader, rows: int, dim: int) -> list[Fault]:
@@ -266,11 +229,9 @@ _SOUND_SUFFIXES = ("__vggish", "")
 
 @dataclass(frozen=True)
 class FeatureFolder:
-    """A folder of published ``.npy`` files, at any depth.
+    """A folder of published ``.npy`` files, at any depth: paths by file name.
 
-    Attributes:
-        root: The folder.
-        files: Paths by file name; several if the name occurs in several folders.
+    A name has several paths if it occurs in several folders.
     """
 
     root: Path
@@ -278,11 +239,7 @@ class FeatureFolder:
 
     @classmethod
     def scan(cls, root: Path) -> FeatureFolder:
-        """List the ``.npy`` files in ``root`` and all folders below it.
-
-        Raises:
-            InputError: there is no such folder, or it cannot be listed.
-        """
+        """List the ``.npy`` files in ``root`` and all folders below it."""
         if not is_dir(root):
             raise InputError(f"{root}: no such folder of features")
         found: dict[str, tuple[Path, ...]] = {}
@@ -305,17 +262,11 @@ class FeatureFolder:
         sound: FeatureFolder | None = None,
         dim: int | None = None,
     ) -> tuple[NpyFiles | None, list[Fault]]:
-        """Find the files of a video's features by name; their contents are not read.
+        """Find the files of a video's features by name, or faults; their contents are not read.
 
-        Args:
-            name: Name of the video in the lists of the data set.
-            layout: What the files of the data set hold.
-            sound: Folder with the features of the sound; None: they are not used.
-            dim: Expected length of a visual feature; None: any.
-
-        Returns:
-            The files, and no faults; or None and the faults. If the folder has no file of the
-            video, the only fault is of the kind ``absent`` and its path is the video's name.
+        ``sound``: folder with the features of the sound; ``dim``: expected length of a visual
+        feature. If the folder has no file of the video, the only fault is of the kind ``absent``
+        and its path is the video's name.
         """
         wanted = [f"{name}__{crop}.npy" for crop in range(layout.crops)]
         if not any(file in self.files for file in wanted):

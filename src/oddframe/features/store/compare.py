@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,85 +22,48 @@ from oddframe.features.store.manifest import read_video_names
 
 # Opens features (C, T, D), whose crops may be read on access.
 _Reader = Callable[[], AnyFeatures]
+_Readers = Mapping[str, _Reader]
 
 _CROP = re.compile(r"(.+)__(\d+)")
 _ROWS = 4096  # Rows in memory at once.
 
 
 @dataclass(frozen=True)
-class SharedVideos:
-    """Which videos two collections share.
-
-    Attributes:
-        common: Names or hashes of the videos that both have.
-        only_a: Those that the second lacks.
-        only_b: Those that the first lacks.
-        by_content: Whether videos were matched by the hash of their content, not by name.
-    """
-
-    common: tuple[str, ...]
-    only_a: tuple[str, ...]
-    only_b: tuple[str, ...]
-    by_content: bool
-
-
-@dataclass(frozen=True)
 class Difference:
-    """How two features of one video differ; the names of the fields are the command line's JSON.
-
-    Attributes:
-        name: Of the video.
-        crops: Number of crops that were compared.
-        rows: Number of rows of each crop that were compared.
-        cosine: Mean cosine between corresponding rows.
-        least_cosine: Smallest cosine between corresponding rows.
-        largest: Largest absolute difference between corresponding numbers.
-        note: What could not be compared; "": everything was.
-    """
+    """How two features of one video differ; the names of the fields are the command line's JSON."""
 
     name: str
-    crops: int
-    rows: int
-    cosine: float
+    crops: int  # Compared.
+    rows: int  # Of each crop, compared.
+    cosine: float  # Mean over corresponding rows.
     least_cosine: float
-    largest: float
-    note: str = ""
+    largest: float  # Absolute difference between corresponding numbers.
+    note: str = ""  # What could not be compared.
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two collections of features of one kind.
+    """Two collections of features of one kind."""
 
-    Attributes:
-        spec: Start of the hash of their spec; None: only one kind is compared.
-        shared: Which videos both have.
-        differences: How the features of each of these differ, or why they cannot be compared. They
-            are read as this is iterated over.
-    """
-
-    spec: str | None
-    shared: SharedVideos
-    differences: Iterator[Difference | InputError]
+    spec: str | None  # Start of its hash; None: only one kind is compared.
+    only_a: Sequence[str]  # Names, or hashes of the content, of videos that the other lacks.
+    only_b: Sequence[str]
+    differences: Iterator[Difference | InputError]  # Read as this is iterated over.
 
 
 def compare_features_in(a: Path, b: Path, spec: str | None = None) -> Iterator[Comparison]:
     """Compare the features of the same videos, one kind of features after the other.
 
     Two stores are compared by the contents of videos; if one is a folder of files, by name. Of
-    stores with several kinds of features, each kind that both have is compared.
-
-    Args:
-        a: A store, or a folder of feature files.
-        b: Another one.
-        spec: Start of the hash of a spec; ``START:START`` for A and B.
-
-    Raises:
-        InputError: they have no video, or no features of one dimension, in common.
-        UsageError: ``spec`` does not choose a spec.
+    stores with several kinds of features, each kind that both have is compared. ``spec``: start of
+    the hash of a spec, or ``START:START`` for A and B. InputError if they have no video, or no
+    features of one dimension, in common.
     """
     pairs, compared = _specs_to_compare(a, b, spec), 0
     for first, second in pairs:
-        shared, videos = _match_videos(_open_collection(a, first), _open_collection(b, second))
+        videos, only_a, only_b = _match_videos(
+            _open_collection(a, first), _open_collection(b, second)
+        )
         if len(pairs) > 1 and not any(
             ours().shape[2] == theirs().shape[2] for _, ours, theirs in videos[:1]
         ):
@@ -108,12 +71,11 @@ def compare_features_in(a: Path, b: Path, spec: str | None = None) -> Iterator[C
         compared += 1
         if not videos:
             raise InputError(
-                f"{a} and {b} have no video in common: {len(shared.only_a)} and "
-                f"{len(shared.only_b)} others, such as {(shared.only_a or ('none',))[0]} and "
-                f"{(shared.only_b or ('none',))[0]}"
+                f"{a} and {b} have no video in common: {len(only_a)} and {len(only_b)} others, "
+                f"such as {next(iter(only_a), 'none')} and {next(iter(only_b), 'none')}"
             )
         name = first or second if len(pairs) > 1 else None
-        yield Comparison(name, shared, _compare_all(videos))
+        yield Comparison(name, only_a, only_b, _compare_all(videos))
     if not compared:
         raise InputError(f"{a} and {b} have no video in common with features of one length")
 
@@ -121,13 +83,9 @@ def compare_features_in(a: Path, b: Path, spec: str | None = None) -> Iterator[C
 def _specs_to_compare(a: Path, b: Path, start: str | None) -> list[tuple[str | None, str | None]]:
     """Choose which specs of two stores or folders are compared, as pairs of starts of hashes.
 
-    Args:
-        a: A store, or a folder of feature files.
-        b: Another one.
-        start: ``A:B``: the start of a hash in each. ``A``: in each store that has such a spec; a
-            store with a single other spec takes part with that. None: the only spec of each; if
-            there are several, every spec that both stores have, or every spec of the store if the
-            other is a folder.
+    ``A:B``: the start of a hash in each. ``A``: in each store that has such a spec; a store with a
+    single other spec takes part with that. None: the only spec of each; if there are several, every
+    spec that both stores have, or every spec of the store if the other is a folder.
     """
     if start is not None and ":" in start:
         first, second = start.split(":", 1)
@@ -153,21 +111,19 @@ def _specs_to_compare(a: Path, b: Path, start: str | None) -> list[tuple[str | N
 
 
 def _match_videos(
-    a: _Collection, b: _Collection
-) -> tuple[SharedVideos, list[tuple[str, _Reader, _Reader]]]:
-    """Match the videos of two collections: by content if they share a hash, else by name.
+    a: tuple[_Readers, _Readers], b: tuple[_Readers, _Readers]
+) -> tuple[list[tuple[str, _Reader, _Reader]], list[str], list[str]]:
+    """Match videos by content if the collections share a hash, else by name.
 
-    Returns:
-        Which videos both have, and the name and the readers of each of these.
+    Returns the name and readers of each video of both, and the videos of A and of B alone.
     """
-    by_content = bool(a.by_content.keys() & b.by_content.keys())
-    ours, theirs = (a.by_content, b.by_content) if by_content else (a.by_name, b.by_name)
+    (ours, our_contents), (theirs, their_contents) = a, b
+    names = {id(reader): name for name, reader in ours.items()}
+    if our_contents.keys() & their_contents.keys():
+        ours, theirs = our_contents, their_contents
     common = sorted(ours.keys() & theirs.keys())
-    only_a, only_b = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
-    names = {id(reader): name for name, reader in a.by_name.items()}
     videos = [(names.get(id(ours[key]), key), ours[key], theirs[key]) for key in common]
-    shared = SharedVideos(tuple(common), tuple(only_a), tuple(only_b), by_content)
-    return shared, videos
+    return videos, sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
 
 
 def _compare_all(
@@ -211,19 +167,10 @@ def _cosines(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
     return np.where((x == y).all(axis=1), 1.0, cosines)
 
 
-@dataclass(frozen=True)
-class _Collection:
+def _open_collection(root: Path, spec: str | None) -> tuple[_Readers, _Readers]:
     """The readers of many videos: by name, and by the sha256 of the video if that is known."""
-
-    by_name: Mapping[str, _Reader]
-    by_content: Mapping[str, _Reader] = field(default_factory=dict)
-
-
-def _open_collection(root: Path, spec: str | None) -> _Collection:
-    return _open_store(root, spec) if is_store(root) else _open_folder(root)
-
-
-def _open_store(root: Path, spec: str | None) -> _Collection:
+    if not is_store(root):
+        return _open_folder(root), {}
     index = open_index(root)
     chosen = choose_spec(root, index.specs(), spec)
     by_content = {
@@ -231,11 +178,10 @@ def _open_store(root: Path, spec: str | None) -> _Collection:
     }
     paths = {sha: path for sha, path in read_video_names(root).items() if sha in by_content}
     names = dict(zip(paths, unique_stems(list(paths.values())), strict=True))
-    by_name = {names.get(sha, sha): reader for sha, reader in by_content.items()}
-    return _Collection(by_name, by_content)
+    return {names.get(sha, sha): reader for sha, reader in by_content.items()}, by_content
 
 
-def _open_folder(root: Path) -> _Collection:
+def _open_folder(root: Path) -> _Readers:
     """Open a folder of feature files.
 
     ``NAME__0.npy``, ``NAME__1.npy`` ... are the crops of a video; ``NAME.npy`` or
@@ -256,7 +202,7 @@ def _open_folder(root: Path) -> _Collection:
         readers[name] = partial(_open_crops, tuple(files[number] for number in sorted(files)))
     if not readers:
         raise InputError(f"{root}: neither a store nor a folder of feature files (.npy)")
-    return _Collection(readers)
+    return readers
 
 
 def _open_file(path: Path) -> AnyFeatures:

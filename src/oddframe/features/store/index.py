@@ -1,10 +1,7 @@
 """The index of a feature store: a SQLite file that lists the features without reading the folders.
 
-The file ``index.sqlite`` in the root of the store only caches what the folders hold.
-``FeatureStore.put`` adds a row for each new feature file. ``Index.sync`` compares the modification
-time of each folder with the one at which it was last read, and reads only the changed folders
-again. An index that is missing, damaged or of another version is rebuilt; unless it was missing,
-this module logs a warning.
+``index.sqlite`` only caches what the folders hold: ``Index.sync`` reads those again that changed
+since. An index that is damaged or of another version is rebuilt, and a warning logged.
 """
 
 from __future__ import annotations
@@ -41,14 +38,12 @@ CREATE TABLE IF NOT EXISTS entries (
     bytes INTEGER NOT NULL, UNIQUE (content, spec));
 CREATE INDEX IF NOT EXISTS by_spec ON entries (spec, content);
 """
-_INSERT = "INSERT OR REPLACE INTO entries (content, spec, snippets, bytes) VALUES (?, ?, ?, ?)"
 _FILE = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})\.safetensors")
 # Modification times are this coarse (ns) on some file systems: a folder that was changed so shortly
 # before it was read may change again without another modification time.
 _RACY_NS = 2_000_000_000
 # Messages of ``sqlite3.OperationalError`` that mean that the file is not an index.
 _NO_INDEX = re.compile(r"no such (table|column)|has no column|could not decode", re.IGNORECASE)
-_JOURNAL_SUFFIXES = ("-wal", "-shm")
 # An empty file that is older than this (s) is damaged; a younger one may just have been created.
 _EMPTY_S = 2.0
 _MIN_PAGE_BYTES = 512
@@ -62,11 +57,8 @@ _log = logging.getLogger(__name__)
 def open_index(root: Path) -> Index:
     """Open the index of the store at ``root`` and bring it up to date.
 
-    If the store cannot be written, a copy of the index in a temporary folder is used.
-
-    Raises:
-        InputError: there is no such store, or it is empty.
-        OddframeError: the index cannot be written.
+    If the store cannot be written, a copy in a temporary folder is used. InputError if there is no
+    such store, or it is empty.
     """
     if not is_dir(root):
         raise InputError(f"{root}: no such store of features")
@@ -92,14 +84,7 @@ def is_store(root: Path) -> bool:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One feature file of a store.
-
-    Attributes:
-        content: sha256 (hex) of the video.
-        spec: Hash of the spec.
-        snippets: Number of snippets.
-        bytes: Size of the file.
-    """
+    """One feature file of a store: sha256 of the video, hash of the spec, and sizes."""
 
     content: str
     spec: str
@@ -108,21 +93,13 @@ class IndexEntry:
 
     @property
     def file(self) -> Path:
-        """Path of the feature file, relative to the root of the store."""
+        """Path relative to the root of the store."""
         return Path(self.content[:2], f"{self.content}-{self.spec}.safetensors")
 
 
 @dataclass(frozen=True)
 class SpecSummary:
-    """All features of one spec in a store.
-
-    Attributes:
-        hash: Of the spec.
-        spec: The spec.
-        videos: Number of videos.
-        snippets: Snippets of all videos.
-        bytes: Size of all feature files.
-    """
+    """All features of one spec in a store: numbers and sizes of all videos."""
 
     hash: str
     spec: FeatureSpec
@@ -132,12 +109,7 @@ class SpecSummary:
 
 
 def choose_spec(root: Path, specs: Sequence[SpecSummary], start: str | None) -> SpecSummary:
-    """Choose a spec of a store by the start of its hash; None: the only one.
-
-    Raises:
-        InputError: the store is empty.
-        UsageError: no spec or several specs match.
-    """
+    """Choose a spec of a store by the start of its hash, or the only one; UsageError if unclear."""
     if not specs:
         raise InputError(f"{root}: no features in this store")
     matching = [each for each in specs if each.hash.startswith(start or "")]
@@ -151,25 +123,16 @@ def choose_spec(root: Path, specs: Sequence[SpecSummary], start: str | None) -> 
 class Index:
     """The index of the store at ``root``; threads may share it.
 
-    Args:
-        root: Root folder of the store.
-        temporary: Folder of the index if the store cannot be written; None: the store itself.
-
-    Raises:
-        OddframeError: the index cannot be opened or written.
+    ``temporary`` is the folder of the index if the store cannot be written.
     """
 
     def __init__(self, root: Path, temporary: TemporaryDirectory[str] | None = None):
         self._root = root
         self._temporary = temporary  # Python removes the folder when this reference is gone.
-        self._file = _Database((root if temporary is None else Path(temporary.name)) / STORE_INDEX)
+        self._path = (root if temporary is None else Path(temporary.name)) / STORE_INDEX
 
     def sync(self) -> int:
-        """Read the folders that changed since they were last read; returns their number.
-
-        Raises:
-            OddframeError: the index cannot be written.
-        """
+        """Read the folders that changed since they were last read; returns their number."""
         shards = {p.name: p for p in self._root.glob("[0-9a-f][0-9a-f]") if is_dir(p)}
 
         def read(db: sqlite3.Connection) -> int:
@@ -187,46 +150,32 @@ class Index:
                 db.execute("DELETE FROM shards WHERE name = ?", (name,))
             return len(changed)
 
-        return self._file.query(read)
+        return self._query(read, fill=False)
 
     def verify(self) -> None:
-        """Check the whole index, and rebuild it if it is damaged anywhere.
-
-        Raises:
-            OddframeError: the index cannot be written.
-        """
+        """Check the whole index, and rebuild it if it is damaged anywhere."""
 
         def check(db: sqlite3.Connection) -> None:
             (answer,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if answer != "ok":
                 raise sqlite3.DatabaseError(answer)
 
-        self._file.query(check, self.sync)
+        self._query(check)
 
     def add(self, entries: Iterable[IndexEntry], spec: FeatureSpec) -> None:
-        """Add rows for new feature files, all of the same spec.
-
-        Raises:
-            OddframeError: the index cannot be written.
-        """
+        """Add rows for new feature files, all of the same spec."""
         rows = list(entries)
-        # No ``fill``: the next reader fills an index that is rebuilt here.
-        self._file.query(lambda db: _insert(db, rows, spec))
+        # The next reader fills an index that is rebuilt here.
+        self._query(lambda db: _insert(db, rows, spec), fill=False)
 
     def find(self, content: str) -> list[IndexEntry]:
         """Find all features of a video, by the sha256 of its content."""
-        return self._file.query(
-            lambda db: _select(db, "WHERE content = ? ORDER BY spec", (content,)), self.sync
-        )
+        return self._query(lambda db: _select(db, "WHERE content = ? ORDER BY spec", (content,)))
 
     def all(self, spec: str) -> Iterator[IndexEntry]:
         """Iterate over all features of the spec with this hash, ordered by content."""
-        after = ""
-        while True:
-            where = "WHERE spec = ? AND content > ? ORDER BY content LIMIT 1000"
-            page = self._file.query(partial(_select, where=where, values=(spec, after)), self.sync)
-            if not page:
-                return
+        after, where = "", "WHERE spec = ? AND content > ? ORDER BY content LIMIT 1000"
+        while page := self._query(partial(_select, where=where, values=(spec, after))):
             yield from page
             after = page[-1].content
 
@@ -246,20 +195,12 @@ class Index:
             except (InputError, ValueError, TypeError) as error:
                 raise sqlite3.DatabaseError(f"a spec in it cannot be read: {error}") from None
 
-        return self._file.query(read, self.sync)
+        return self._query(read)
 
     def draw(self, spec: str, count: int, rng: random.Random) -> list[IndexEntry]:
         """Draw features of a spec at random, uniformly and with replacement.
 
         This takes about ``count`` look-ups, however large the store is, if it holds few specs.
-
-        Args:
-            spec: Hash of the spec.
-            count: How many features to draw.
-            rng: Source of random numbers.
-
-        Raises:
-            InputError: there are no features of this spec.
         """
 
         def pick(db: sqlite3.Connection) -> list[IndexEntry]:
@@ -275,7 +216,7 @@ class Index:
                 drawn += _select(db, "WHERE id = ? AND spec = ?", (rng.randint(first, last), spec))
             return drawn
 
-        return self._file.query(pick, self.sync)
+        return self._query(pick)
 
     def _read_shard(self, db: sqlite3.Connection, shard: Path) -> None:
         matches = (_FILE.fullmatch(path.name) for path in shard.iterdir())
@@ -296,58 +237,24 @@ class Index:
             if _spec_row(header.spec)[0] == spec:
                 _insert(db, [IndexEntry(content, spec, header.shape[1], size)], header.spec)
 
+    def _query(self, run: Callable[[sqlite3.Connection], _ResultT], fill: bool = True) -> _ResultT:
+        """Call ``run``; if the file is damaged, rebuild it, fill it and call again.
 
-@lru_cache(maxsize=64)  # A million entries share a few specs.
-def _spec_row(spec: FeatureSpec) -> tuple[str, str]:
-    return spec.hash(), json.dumps(spec.to_dict(), sort_keys=True)
-
-
-def _insert(db: sqlite3.Connection, entries: Iterable[IndexEntry], spec: FeatureSpec) -> None:
-    db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", _spec_row(spec))
-    db.executemany(_INSERT, ((e.content, e.spec, e.snippets, e.bytes) for e in entries))
-
-
-def _select(db: sqlite3.Connection, where: str, values: Iterable[object]) -> list[IndexEntry]:
-    rows = db.execute(f"SELECT content, spec, snippets, bytes FROM entries {where}", tuple(values))
-    return [IndexEntry(*row) for row in rows]
-
-
-class _DamagedError(Exception):
-    """The file is damaged, or not an index."""
-
-
-class _Database:
-    """A SQLite file that is rebuilt if it is damaged; each query opens and closes it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def query(
-        self,
-        run: Callable[[sqlite3.Connection], _ResultT],
-        fill: Callable[[], object] = lambda: None,
-    ) -> _ResultT:
-        """Call ``run`` with a connection; if the file is damaged, rebuild it and call again.
-
-        Args:
-            run: Reads or changes the database; raises ``sqlite3.DatabaseError`` if its contents are
-                impossible.
-            fill: Fills a rebuilt file.
-
-        Raises:
-            OddframeError: the file cannot be opened, written or rebuilt.
+        ``run`` raises ``sqlite3.DatabaseError`` if the contents are impossible. OddframeError if
+        the file cannot be opened, written or rebuilt.
         """
         try:
             return self._run(run)
         except _DamagedError as error:
             _log.warning("%s: the index is damaged (%s) and is rebuilt", self._path, error)
         try:
-            for suffix in ("", *_JOURNAL_SUFFIXES):
+            for suffix in ("", "-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         except OSError as error:
             raise OddframeError(f"{self._path}: cannot be removed ({error.strerror})") from None
         try:
-            fill()
+            if fill:
+                self.sync()
             return self._run(run)
         except _DamagedError as error:
             raise OddframeError(f"{self._path}: the index cannot be used ({error})") from None
@@ -375,6 +282,28 @@ class _Database:
             raise _DamagedError("it is empty")
         if status.st_size % _MIN_PAGE_BYTES:
             raise _DamagedError("it was cut off")
+
+
+@lru_cache(maxsize=64)  # A million entries share a few specs.
+def _spec_row(spec: FeatureSpec) -> tuple[str, str]:
+    return spec.hash(), json.dumps(spec.to_dict(), sort_keys=True)
+
+
+def _insert(db: sqlite3.Connection, entries: Iterable[IndexEntry], spec: FeatureSpec) -> None:
+    db.execute("INSERT OR IGNORE INTO specs VALUES (?, ?)", _spec_row(spec))
+    db.executemany(
+        "INSERT OR REPLACE INTO entries (content, spec, snippets, bytes) VALUES (?, ?, ?, ?)",
+        ((e.content, e.spec, e.snippets, e.bytes) for e in entries),
+    )
+
+
+def _select(db: sqlite3.Connection, where: str, values: Iterable[object]) -> list[IndexEntry]:
+    rows = db.execute(f"SELECT content, spec, snippets, bytes FROM entries {where}", tuple(values))
+    return [IndexEntry(*row) for row in rows]
+
+
+class _DamagedError(Exception):
+    """The file is damaged, or not an index."""
 
 
 def _prepare(db: sqlite3.Connection) -> None:

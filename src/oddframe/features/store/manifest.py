@@ -25,51 +25,33 @@ from oddframe.errors import InputError
 
 MANIFEST_NAME = "manifest.jsonl"
 MANIFEST_SCHEMA = 1
+# Fields of ``ManifestEntry`` that an ``Extraction`` has as well.
+REMARK_FIELDS = ("damaged_packets", "mended_frames", "notes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestEntry:
-    """One line of the manifest: one video and the features of one spec.
+    """One line of the manifest: one video and the features of one spec."""
 
-    Attributes:
-        video: Path of the video as the user gave it.
-        sha256: Of the video's content; "": the video could not be read.
-        spec: Hash of the spec; "": the extraction failed before the spec was needed.
-        backbone: Name of the backbone.
-        snippets: Number of snippets.
-        frames: Number of decoded frames.
-        duration_s: Length of the video in seconds.
-        seconds: How long the extraction took.
-        damaged_packets: Video packets that could not be decoded.
-        mended_frames: Frames that were decoded with errors and are used.
-        notes: Messages for the user, for example that the video has no sound.
-        file: The feature file, relative to the manifest's folder; the first one, if each crop has a
-            file.
-        reason: Why there are no features; "": there are features.
-    """
-
-    video: str
-    sha256: str = ""
-    spec: str = ""
+    video: str  # Path as the user gave it.
+    sha256: str = ""  # Of the video's content; "": it could not be read.
+    spec: str = ""  # Hash; "": the extraction failed before the spec was needed.
     backbone: str = ""
     snippets: int = 0
     frames: int = 0
     duration_s: float = 0.0
-    seconds: float = 0.0
-    damaged_packets: int = 0
-    mended_frames: int = 0
+    seconds: float = 0.0  # How long the extraction took.
+    damaged_packets: int = 0  # They could not be decoded.
+    mended_frames: int = 0  # Decoded with errors and used.
     notes: tuple[str, ...] = ()
-    file: str = ""
-    reason: str = ""
+    file: str = ""  # Relative to the manifest's folder; the first one, if each crop has a file.
+    reason: str = ""  # Why there are no features.
 
 
 def append_entries(folder: Path, entries: Iterable[ManifestEntry]) -> None:
     """Append lines to the manifest of a folder; a missing folder is created.
 
     Several processes may append at the same time: the lines of each call stay whole and together.
-
-    Raises:
-        OddframeError: the manifest cannot be written.
     """
     path = folder / MANIFEST_NAME
     lines = [json.dumps({"schema": MANIFEST_SCHEMA, **asdict(entry)}) + "\n" for entry in entries]
@@ -84,11 +66,7 @@ def append_entries(folder: Path, entries: Iterable[ManifestEntry]) -> None:
 
 
 def read_entries(folder: Path) -> Iterator[ManifestEntry]:
-    """Read the manifest of a folder, oldest line first; yields nothing if there is none.
-
-    Raises:
-        InputError: the manifest exists but cannot be read.
-    """
+    """Read the manifest of a folder, oldest line first; yields nothing if there is none."""
     path = folder / MANIFEST_NAME
     known = {field.name for field in fields(ManifestEntry)}
     if not exists(path):
@@ -107,9 +85,5 @@ def read_entries(folder: Path) -> Iterator[ManifestEntry]:
 
 
 def read_video_names(folder: Path) -> dict[str, Path]:
-    """Read the path of each video in a folder's manifest, by the sha256 of the video's content.
-
-    Raises:
-        InputError: the manifest exists but cannot be read.
-    """
+    """Read the path of each video in a folder's manifest, by the sha256 of the video's content."""
     return {entry.sha256: Path(entry.video) for entry in read_entries(folder) if entry.sha256}

@@ -37,15 +37,7 @@ _MAX_BYTES = 2**20
 
 
 def content_hash(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
-    """Compute sha256 (hex) of a file, or of the names and contents of a folder of frames.
-
-    Args:
-        path: File or folder.
-        heartbeat: Called now and then while the files are read.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
+    """Compute sha256 (hex) of a file, or of the names and contents of a folder of frames."""
     if not is_dir(path):
         return file_sha256(path, heartbeat)
     digest = hashlib.sha256()
@@ -89,11 +81,7 @@ class FeatureStore:
         return features if features.spec == spec else None
 
     def put(self, content_sha256: str, features: Features) -> Path:
-        """Write the features of a video and add them to the index; returns the path of the file.
-
-        Raises:
-            OddframeError: the file cannot be written.
-        """
+        """Write the features of a video and add them to the index; returns the path of the file."""
         path = self.path(content_sha256, features.spec)
         write_features(path, features)
         snippets, size = features.timebase.n_snippets, path.stat().st_size
@@ -103,10 +91,7 @@ class FeatureStore:
         return path
 
     def sweep(self) -> None:
-        """Remove the temporary files that killed processes left anywhere in the store.
-
-        Temporary files of running processes stay. Folders that cannot be read are skipped.
-        """
+        """Remove the temporary files that killed processes left anywhere in the store."""
         for folder, _, names in os.walk(self.root):
             if any(name.endswith(".part") for name in names):
                 with suppress(OSError):
@@ -115,17 +100,11 @@ class FeatureStore:
 
 @dataclass(frozen=True)
 class StoreVerification:
-    """What a verification found.
+    """What a verification found."""
 
-    Attributes:
-        read: Number of files that were read.
-        total: Number of files in the store, of the chosen spec.
-        damaged: A message for each damaged file.
-    """
-
-    read: int
-    total: int
-    damaged: tuple[str, ...]
+    read: int  # Files that were read.
+    total: int  # Files in the store, of the chosen spec.
+    damaged: tuple[str, ...]  # A message for each damaged file.
 
 
 def verify_store(
@@ -136,15 +115,7 @@ def verify_store(
 ) -> StoreVerification:
     """Read the feature files of a store and list those that are damaged.
 
-    Args:
-        store: The store.
-        spec: Start of the hash of a spec, to read its files only; None: read all.
-        sample: Read so many files, drawn at random; None: read all.
-        progress: Called with (files read, files to read).
-
-    Raises:
-        InputError: there is no such store.
-        UsageError: no spec or several specs match ``spec``.
+    ``spec``: start of a hash, to read its files only; ``sample``: read so many, drawn at random.
     """
     index = open_index(store)
     index.verify()
@@ -188,22 +159,12 @@ def _draw_files(index: Index, specs: Sequence[SpecSummary], count: int) -> list[
 
 
 def import_key(data: str, name: str) -> str:
-    """Compute the key of imported features, which stands for the sha256 of a video.
-
-    Args:
-        data: Name of the data set.
-        name: Published name of the video.
-    """
+    """Compute the key of imported features, which stands for the sha256 of a video."""
     return hashlib.sha256(f"oddframe import {data}/{name}".encode()).hexdigest()
 
 
 def imported_specs(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
-    """Read which kinds of features were imported: specs by name, ``i3d``, ``i3d+vggish``.
-
-    Args:
-        store: The store.
-        data: Name of the data set.
-    """
+    """Read which kinds of features were imported: specs by name, ``i3d``, ``i3d+vggish``."""
     found = {}
     for path in sorted(_folder(store, data).glob("*.json"), key=lambda path: path.stem):
         try:
@@ -216,9 +177,7 @@ def imported_specs(store: FeatureStore, data: str) -> dict[str, FeatureSpec]:
 def record_import(store: FeatureStore, data: str, spec: FeatureSpec) -> None:
     """Record that features of ``spec`` are imported of the data set ``data``.
 
-    Raises:
-        UsageError: other features were imported under the same name.
-        OddframeError: the record cannot be written.
+    UsageError if other features were imported under the same name.
     """
     kind = spec.backbone.removeprefix(IMPORTED)
     known = imported_specs(store, data).get(kind)

@@ -20,9 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.backbones.visual.i3d import I3D_RGB
+from oddframe.backbones.visual.i3d import (
+    FIGHTING,
+    I3D_RGB,
+    ActionClassifier,
+    kinetics_actions,
+)
 from oddframe.backbones.visual.i3d_network import I3D_FEATURE_DIM
-from oddframe.backbones.visual.kinetics import FIGHTING, ActionClassifier, kinetics_actions
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import (
     AboveZero,

@@ -33,7 +33,6 @@ from oddframe.research.fold_figures import (
     paired_difference,
 )
 from oddframe.research.fold_training import (
-    Bag,
     FoldResult,
     Scorer,
     as_training_videos,
@@ -47,6 +46,7 @@ from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import FloatArray
 from oddframe.training.config import BagSection, TrainConfig
 from oddframe.training.configure import with_one_class_method
+from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
 from oddframe.training.search import make_grid
 from oddframe.video.decoding.probe import probe
@@ -56,7 +56,7 @@ NORMAL_ALONE = "normal videos alone"
 # Benchmarks whose files' properties are a control.
 _FILE_PROPERTIES = ("surveillance_fight",)
 
-BagTrainer = Callable[[Sequence[Bag], int], Scorer]
+BagTrainer = Callable[[Sequence[TrainingVideo], int], Scorer]
 """Training bags and a seed -> a scorer."""
 OnFold = Callable[[str, FoldResult], None]
 """Called after each training with the name of the row and its result."""
@@ -290,7 +290,7 @@ def run_nested(
 def method_trainer(config: TrainConfig, spacing: float = 1.0) -> BagTrainer:
     """A trainer of ``config``'s method with its recipe; see ``network_scorer`` for ``spacing``."""
 
-    def train(bags: Sequence[Bag], seed: int) -> Scorer:
+    def train(bags: Sequence[TrainingVideo], seed: int) -> Scorer:
         network = fit(as_training_videos(bags, config), config.with_recipe(seed=seed)).network
         return network_scorer(network, tiled=bags[0].tiles > 1, spacing=spacing)
 
@@ -300,7 +300,7 @@ def method_trainer(config: TrainConfig, spacing: float = 1.0) -> BagTrainer:
 def random_labels(trainer: BagTrainer) -> BagTrainer:
     """The same trainer on bags whose labels are shuffled: its AUC must stay near 50."""
 
-    def train(bags: Sequence[Bag], seed: int) -> Scorer:
+    def train(bags: Sequence[TrainingVideo], seed: int) -> Scorer:
         truth = np.array([bag.abnormal for bag in bags])
         labels = shuffle_labels(truth, np.random.default_rng(seed)).tolist()
         return trainer([replace(b, abnormal=x) for b, x in zip(bags, labels, strict=True)], seed)
@@ -322,7 +322,7 @@ def shuffle_labels(labels: NDArray[np.bool_], rng: np.random.Generator) -> NDArr
     return new
 
 
-def random_direction(bags: Sequence[Bag], seed: int) -> Scorer:
+def random_direction(bags: Sequence[TrainingVideo], seed: int) -> Scorer:
     """A trainer that learns nothing: scores are a random projection of standardised features.
 
     It gives chance level. That is not 50 where the highest of several tiles counts: high in any
@@ -341,12 +341,12 @@ def random_direction(bags: Sequence[Bag], seed: int) -> Scorer:
     return score
 
 
-def position_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
+def position_only(bags: Sequence[TrainingVideo], seed: int) -> Scorer:  # noqa: ARG001
     """A trainer that learns nothing: the score is how far into the video a snippet is."""
     return lambda array: (np.arange(array.shape[1]) + 0.5) / array.shape[1]
 
 
-def length_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
+def length_only(bags: Sequence[TrainingVideo], seed: int) -> Scorer:  # noqa: ARG001
     """A trainer that learns whether abnormal videos are longer, from the number of snippets."""
     lengths = np.array([len(bag.views[0]) for bag in bags], dtype=np.float64)
     abnormal = np.array([bag.abnormal for bag in bags])
@@ -355,7 +355,7 @@ def length_only(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
     return lambda array: np.full(array.shape[1], 1 / (1 + np.exp(-sign * array.shape[1] / 100)))
 
 
-def logistic_regression(bags: Sequence[Bag], seed: int) -> Scorer:  # noqa: ARG001
+def logistic_regression(bags: Sequence[TrainingVideo], seed: int) -> Scorer:  # noqa: ARG001
     """A trainer: ridge logistic regression on the standardised mean of a bag's features.
 
     Newton's method on half the squared norm of the weights plus the log loss.

@@ -35,7 +35,7 @@ from oddframe.features.store.store import FeatureStore
 from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.research.benchmarks import BENCHMARKS
-from oddframe.research.clips import clips_from_features
+from oddframe.research.clips import make_clip
 from oddframe.research.fold_training import make_test_videos, network_scorer, score_part
 from oddframe.research.protocol import TrainTestPart
 
@@ -56,9 +56,7 @@ def network() -> ModelNetwork:
 
 def evaluate_ours(dataset: Dataset) -> list[float]:
     """The metrics, as ``oddframe reproduce`` computes them."""
-    clips = clips_from_features(
-        dataset, {video.path: load_precomputed_features(video) for video in dataset.videos}
-    )
+    clips = tuple(make_clip(video, load_precomputed_features(video)) for video in dataset.videos)
     part, protocol = TrainTestPart(0, 0, (), clips), BENCHMARKS["ucf_crime"].protocol
     scorer = network_scorer(network(), tiled=False)
     frames = score_part(part, make_test_videos(part, protocol), scorer, protocol).frames

@@ -71,7 +71,7 @@ def main() -> int:
         found = load_benchmark_features(
             dataset, config, float32_extractor(args.store), jobs=args.jobs, profile=args.profile
         )
-        clips = make_clips(dataset, config, found, args.profile)
+        clips = make_clips(found, config, args.profile)
         protocol = replace(benchmark.protocol_for(dataset), seed=args.seed)
         if args.repeats:
             protocol = replace(protocol, repeats=args.repeats)

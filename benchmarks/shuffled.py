@@ -15,11 +15,11 @@ from control_rows import method_trainer, random_labels
 from numpy.typing import NDArray
 
 from oddframe.metrics import roc_auc
-from oddframe.research.fold_training import Bag
 from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import FloatArray
 from oddframe.training.config import read_config
 from oddframe.training.configure import shipped_config
+from oddframe.training.data.samplers import TrainingVideo
 
 TILES, SNIPPETS, DIM, LENGTH = 6, 16, 256, 6
 SHIFTS = (0.0, 0.4, 0.8, 1.5, 3.0)
@@ -45,7 +45,7 @@ def draw(seed: int, shift: float) -> float:
     direction = rng.normal(size=DIM)
     training = [(video(rng, direction, shift, i >= 4)[0], i >= 4) for i in range(10)]
     test = [video(rng, direction, shift, i >= 6) for i in range(18)]
-    bags = [Bag((x.reshape(-1, DIM),), abnormal, TILES) for x, abnormal in training]
+    bags = [TrainingVideo((x.reshape(-1, DIM),), abnormal, TILES) for x, abnormal in training]
     config = linear_baseline(read_config(shipped_config("ped2"))).with_recipe(steps=100)
     scorer = random_labels(method_trainer(config))(bags, seed)
     scores = np.concatenate([scorer(x) for x, _ in test])

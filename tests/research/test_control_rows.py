@@ -28,13 +28,13 @@ from oddframe.errors import InputError
 from oddframe.features.store.store import FeatureStore
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.clips import BenchmarkClip, float32_extractor, load_benchmark_features
-from oddframe.research.fold_training import Bag
 from oddframe.research.protocol import BenchmarkProtocol, Folds, SpliceRule
 from oddframe.research.reproduce.tables import linear_baseline
 from oddframe.timeline import Timebase
 from oddframe.training.config import SearchSection, TrainConfig, parse_config, read_config
 from oddframe.training.configure import shipped_config
 from oddframe.training.data.features import Extractor
+from oddframe.training.data.samplers import TrainingVideo
 from tests.datasets.generated import GeneratorOptions, made_up
 
 TINY = {"hidden": 8, "heads": 2, "head_dim": 4, "anomaly_slots": 16, "normal_slots": 16}
@@ -77,7 +77,7 @@ def test_a_configuration_is_a_trainer(clips, mode):
 
 
 def test_crops_are_views_in_training_and_averaged_in_scoring(clips):
-    bags = [Bag((clip.array[0], clip.array[0] * 0.9), clip.abnormal) for clip in clips]
+    bags = [TrainingVideo((clip.array[0], clip.array[0] * 0.9), clip.abnormal) for clip in clips]
     scorer = method_trainer(tiny("video"))(bags, 0)
     array = clips[0].array
     both = np.concatenate([array, array[:, ::-1]])
@@ -87,7 +87,7 @@ def test_crops_are_views_in_training_and_averaged_in_scoring(clips):
 
 def test_scores_of_fast_are_smoothed_over_the_same_time_as_those_of_best(clips):
     """Snippets of ``fast`` are five times as far apart, too far to be averaged."""
-    bags = [Bag((clip.array[0],), clip.abnormal) for clip in clips]
+    bags = [TrainingVideo((clip.array[0],), clip.abnormal) for clip in clips]
 
     def scores(profile: str, blur: float) -> np.ndarray:
         small = {"hidden": 8, "heads": 2, "head_dim": 4, "blur": blur}

@@ -12,7 +12,6 @@ from oddframe.research.grid import Session
 from oddframe.research.grid_task import (
     GridTask,
     TrainingHistory,
-    checkpoint_path,
     record_path,
     remove_records,
     train_task,
@@ -82,7 +81,7 @@ def test_a_killed_training_resumes_and_its_record_is_the_same(
     session, task = session_in(tmp_path / "killed", best_on_test=best_on_test)
     killed(session, task, monkeypatch)
     record = record_path(task, session.setting)
-    assert checkpoint_path(record).exists()
+    assert record.with_suffix(".checkpoint").exists()
     assert not record.exists()
     resumed = train_task(task, session.parts[0], session.setting)
     assert result(resumed) == result(plain)

@@ -402,7 +402,7 @@ def test_differences_over_benchmarks_are_of_all_common_trainings(session: Sessio
     last = learner.trainings[-1]
     third = replace(last, figures=replace(last.figures, repeat=2))
     begun = replace(learner, trainings=(*learner.trainings, third))
-    parts = (*found.parts, third.part_id)
+    parts = (*found.parts, third.figures.part_id)
     further = replace(found, parts=parts, entries=(still, begun, *once)).with_extra_repeats
     assert further == replace(alone, entries=(still, learner))
 

@@ -9,13 +9,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from oddframe.datasets.labelled import Dataset, LabelledVideo
+from oddframe.methods.mil.logistic import fit_ridge_logistic
 from oddframe.research.new_recordings import (
     OUTER_FOLDS,
     Figures,
     Material,
     Snippets,
     count_alarms,
-    fit_logistic,
     fold_numbers,
     interval,
     resampled,
@@ -45,14 +45,14 @@ def made(gap: float, seed: int = 0) -> tuple[Snippets, Snippets, Material]:
 def test_the_regression_is_that_of_scikit_learn() -> None:
     clips, _, material = made(0.7)
     for x in (clips.means, np.tile(clips.means, 20)):  # Fewer and more columns than rows.
-        for ridge, model in zip(
-            (1.0, 100.0), fit_logistic(x, material.fight, (1.0, 100.0)), strict=True
-        ):
+        ridges = (1.0, 100.0)
+        fitted = fit_ridge_logistic(x, material.fight, ridges)
+        for ridge, (weights, intercept) in zip(ridges, fitted, strict=True):
             scaler = StandardScaler().fit(x)
             theirs = LogisticRegression(C=1 / ridge, tol=1e-12, max_iter=10_000)
             theirs.fit(scaler.transform(x), material.fight)
             expected = theirs.decision_function(scaler.transform(x))
-            np.testing.assert_allclose(model(x), expected, atol=1e-4)
+            np.testing.assert_allclose(x @ weights + intercept, expected, atol=1e-4)
 
 
 def test_no_recording_is_on_both_sides() -> None:

@@ -31,7 +31,7 @@ from oddframe.research.fold_figures import (
     compute_fold_figures,
     paired_difference,
 )
-from oddframe.research.fold_training import Bag, smooth_scores, training_bags, with_equal_lengths
+from oddframe.research.fold_training import smooth_scores, training_bags, with_equal_lengths
 from oddframe.research.protocol import (
     BenchmarkProtocol,
     Folds,
@@ -41,6 +41,7 @@ from oddframe.research.protocol import (
     SpliceRule,
 )
 from oddframe.timeline import Timebase
+from oddframe.training.data.samplers import TrainingVideo
 
 from .conftest import make_clips
 
@@ -133,7 +134,7 @@ def test_controls_do_not_win(clips):
 
 def test_a_random_direction_is_at_chance_except_for_tiles():
     rng = np.random.default_rng(0)
-    bags = [Bag((rng.normal(3, 2, (8, 6)).astype(np.float32),), i < 5) for i in range(10)]
+    bags = [TrainingVideo((rng.normal(3, 2, (8, 6)).astype(np.float32),), i < 5) for i in range(10)]
     frames = rng.normal(3, 2, (2, 40, 6))
     frames[0, :10] += rng.normal(0, 12, (10, 6))  # Rare in one tile, in no direction of its own.
     odd = np.arange(40) < 10
@@ -147,13 +148,13 @@ def test_a_random_direction_is_at_chance_except_for_tiles():
 
 
 def test_random_labels_keep_bags_and_counts():
-    seen: list[Bag] = []
+    seen: list[TrainingVideo] = []
 
     def spy(bags, seed):
         seen.extend(bags)
         return first_dimension(bags, seed)
 
-    bags = [Bag((np.full((1, 1), i, np.float32),), i < 5) for i in range(20)]
+    bags = [TrainingVideo((np.full((1, 1), i, np.float32),), i < 5) for i in range(20)]
     controls.random_labels(spy)(bags, 0)
     assert [b.views[0].item() for b in seen] == list(range(20))
     assert sum(b.abnormal for b in seen) == 5
@@ -170,7 +171,7 @@ def test_shuffled_labels_are_independent_of_the_true_ones(labels, seed):
 
 
 def test_logistic_regression_equals_scikit_learn(clips):
-    bags = [Bag(clip.views, clip.abnormal) for clip in make_clips(gap=0.7)]
+    bags = [TrainingVideo(clip.views, clip.abnormal) for clip in make_clips(gap=0.7)]
     scorer = controls.logistic_regression(bags, 0)
     x = np.stack([bag.views[0].mean(axis=0, dtype=np.float64) for bag in bags])
     scaler = StandardScaler().fit(x)

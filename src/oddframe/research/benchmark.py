@@ -52,7 +52,6 @@ class Benchmark:
 
     @property
     def all_columns(self) -> tuple[FigureColumn, ...]:
-        """The columns, with those of single clips."""
         return self.columns + (CLIP_COLUMNS if self.clips else ())
 
     @property

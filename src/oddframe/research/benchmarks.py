@@ -1,7 +1,6 @@
-"""The registry of benchmarks, by the name of the data set.
+"""The registry of benchmarks, by the name of the data set (docs/extend.md).
 
-To add a benchmark, define a ``Benchmark`` in a module and add a line here (docs/extend.md). Its
-module is imported at first use, so that the command line knows all names at once.
+The module of a benchmark is imported at first use, so the command line knows all names at once.
 """
 
 from __future__ import annotations
@@ -45,11 +44,7 @@ BENCHMARKS: Mapping[str, Benchmark] = _Benchmarks()
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """The benchmark on a data set.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
+    """The benchmark on a data set; UsageError if there is none."""
     if name not in BENCHMARKS:
         raise UsageError(f"no benchmark is called {name}, only {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]

@@ -1,6 +1,5 @@
 """The clips of a benchmark, and untrimmed videos that are spliced from them.
 
-A clip is a labelled video with its features, which are loaded, or extracted where they are missing.
 Spliced videos have exact frame labels. They are a benchmark of this project, not a published one,
 and their joins are cuts: no snippet looks across one. A method may learn that the scene changes at
 a cut, in normal and in abnormal videos alike.
@@ -8,7 +7,7 @@ a cut, in normal and in abnormal videos alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from oddframe._utils.progress import (
     ignore_message,
     ignore_progress,
 )
-from oddframe.backbones.engines import DeviceName, EngineName
-from oddframe.datasets.labelled import Dataset
+from oddframe.backbones.engines import DeviceName
+from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.errors import InputError, UsageError
 from oddframe.features.lazy_array import (
     AnyFeatures,
@@ -53,16 +52,13 @@ class BenchmarkClip:
     Attributes:
         name: Path of the clip in its data set.
         array: (C crops, T snippets, D) features.
-        timebase: When its snippets and frames are shown.
         abnormal: Its label, which holds for each of its frames unless ``truth`` is given.
         group: The recording that it was cut from.
         truth: (n_frames,) which frames are abnormal, where that is known.
         tiled: The crops are tiles: instances of one bag, and the highest gives a snippet's score.
-        other_views: What training reads, each (T', D), where that differs from what is scored: more
-            crops, another stride or size; empty: the crops of ``array``.
+        other_views: What training reads, each (T', D), where that differs from what is scored.
         first_frame: Its first frame in the file, where it was cut from a longer clip.
-        bags: Its views as bags of the recipe's number of segments, each (S, D), where these were
-            computed in advance.
+        bags: Its views in the recipe's number of segments, each (S, D), if computed in advance.
     """
 
     name: str
@@ -79,9 +75,8 @@ class BenchmarkClip:
     @property
     def labels(self) -> NDArray[np.bool_]:
         """(n_frames,) which frames are abnormal."""
-        if self.truth is not None:
-            return self.truth
-        return np.full(self.timebase.n_frames, self.abnormal)
+        whole = np.full(self.timebase.n_frames, self.abnormal)
+        return whole if self.truth is None else self.truth
 
     @property
     def views(self) -> Sequence[FeatureArray]:
@@ -91,17 +86,15 @@ class BenchmarkClip:
     def cut(self, start: int, stop: int) -> BenchmarkClip:
         """Its snippets from ``start`` to before ``stop``, with the frames that they cover.
 
-        Raises:
-            UsageError: training reads other features of it, or its frame rate varies.
+        UsageError where training reads other features of it, or its frame rate varies.
         """
         time = self.timebase
         if self.other_views or time.pts is not None or time.rate is not None:
             raise UsageError(f"{self.name}: only clips with one set of features, frame by frame")
-        first = start * time.stride
-        last = time.n_frames if stop >= time.n_snippets else (stop - 1) * time.stride
+        first, last = start * time.stride, time.n_frames
         if stop < time.n_snippets:
-            last += max(time.snippet_frames, time.stride)
-        timebase = replace(time, n_frames=min(last, time.n_frames) - first)
+            last = min(last, (stop - 1) * time.stride + max(time.snippet_frames, time.stride))
+        timebase = replace(time, n_frames=last - first)
         truth = None if self.truth is None else self.truth[first : first + timebase.n_frames]
         return replace(
             self,
@@ -115,21 +108,12 @@ class BenchmarkClip:
 
 @dataclass(frozen=True)
 class ClipSource:
-    """Where the clips of a data set come from; it can be sent to another process.
-
-    Attributes:
-        dataset: The videos.
-        config: Says which features are read.
-        store: The feature store.
-        device: Where a backbone runs.
-        engine: What runs it.
-    """
+    """Where the clips of a data set come from; it can be sent to another process."""
 
     dataset: Dataset
     config: TrainConfig
     store: Path
     device: DeviceName = "auto"
-    engine: EngineName = "auto"
 
     def load(
         self,
@@ -137,30 +121,19 @@ class ClipSource:
         progress: ProgressCallback = ignore_progress,
         message: MessageCallback = ignore_message,
     ) -> tuple[tuple[BenchmarkClip, ...], list[VideoFeatures]]:
-        """The clips, and the features that they were made of.
-
-        Args:
-            jobs: Videos that are decoded at the same time.
-            progress: Called after each video.
-            message: Called with what extraction reported.
-
-        Raises:
-            InputError: a video cannot be read.
-        """
-        extractor = float32_extractor(self.store, self.device, self.engine)
+        """The clips, and the features that they were made of."""
+        extractor = float32_extractor(self.store, self.device)
         found = load_benchmark_features(
             self.dataset, self.config, extractor, jobs=jobs, progress=progress, message=message
         )
-        clips = make_clips(self.dataset, self.config, found)
+        clips = make_clips(found, self.config)
         return _with_bags(clips, found, self.config, self.store, progress), found
 
 
-def float32_extractor(
-    store: Path, device: DeviceName = "auto", engine: EngineName = "auto"
-) -> Extractor:
+def float32_extractor(store: Path, device: DeviceName = "auto") -> Extractor:
     """The extractor of benchmarks: float32, so that tables are of the same features on every
     machine; ``auto`` is bfloat16 where the processor has it."""
-    return Extractor(FeatureStore(store), device, engine, "float32")
+    return Extractor(FeatureStore(store), device, "auto", "float32")
 
 
 def load_benchmark_features(
@@ -173,11 +146,7 @@ def load_benchmark_features(
     progress: ProgressCallback = ignore_progress,
     message: MessageCallback = ignore_message,
 ) -> list[VideoFeatures]:
-    """The features that ``config`` reads, in the order of the videos; see ``make_clips``.
-
-    Raises:
-        InputError: a video cannot be read.
-    """
+    """The features that ``config`` reads, in the order of the videos; see ``make_clips``."""
     specs = (config.profiles()[profile], *config.training_views().values())
     requests = [FeatureRequest(video, specs) for video in dataset.videos]
     if requests:
@@ -191,56 +160,35 @@ def load_benchmark_features(
 
 
 def make_clips(
-    dataset: Dataset, config: TrainConfig, found: Sequence[VideoFeatures], profile: str = "best"
+    found: Sequence[VideoFeatures], config: TrainConfig, profile: str = "best"
 ) -> tuple[BenchmarkClip, ...]:
     """The clips of ``load_benchmark_features``.
 
     Scoring reads the features of the model's ``profile``, training those of its training views.
     """
     scored, views = config.profiles()[profile], tuple(config.training_views().values())
-    features = {each.video.path: each.features[scored] for each in found}
-    if views == (scored,):
-        return clips_from_features(dataset, features)
-    training = {each.video.path: [each.features[view] for view in views] for each in found}
-    return clips_from_features(dataset, features, training)
+    others = () if views == (scored,) else views
+    return tuple(
+        make_clip(each.video, each.features[scored], [each.features[view] for view in others])
+        for each in found
+    )
 
 
-def clips_from_features(
-    dataset: Dataset,
-    features: Mapping[Path, Features],
-    training: Mapping[Path, Sequence[Features]] | None = None,
-) -> tuple[BenchmarkClip, ...]:
-    """The clips of a data set with their features, in its order.
-
-    Args:
-        dataset: The clips.
-        features: What scoring reads, by path.
-        training: What training reads, if it is something else.
-
-    Raises:
-        InputError: features of a clip are missing.
-    """
-    if missing := [video.path for video in dataset.videos if video.path not in features]:
-        raise InputError(f"{dataset.name}: no features of {missing[0]} ({len(missing)} lacking)")
-    clips = []
-    for video in dataset.videos:
-        scored = features[video.path]
-        tiled = scored.spec.tiles is not None
-        views = CropViews([each.array for each in (training or {}).get(video.path, ())])
-        truth = None if video.truth is None else video.truth.frame_labels(scored.timebase)
-        clips.append(
-            BenchmarkClip(
-                str(video.path),
-                scored.array,
-                scored.timebase,
-                video.abnormal,
-                video.group,
-                truth,
-                tiled,
-                () if tiled else views,
-            )
-        )
-    return tuple(clips)
+def make_clip(
+    video: LabelledVideo, features: Features, training: Sequence[Features] = ()
+) -> BenchmarkClip:
+    """A clip; ``training`` is what training reads, if that differs from what scoring reads."""
+    tiled, truth = features.spec.tiles is not None, video.truth
+    return BenchmarkClip(
+        name=str(video.path),
+        array=features.array,
+        timebase=features.timebase,
+        abnormal=video.abnormal,
+        group=video.group,
+        truth=None if truth is None else truth.frame_labels(features.timebase),
+        tiled=tiled,
+        other_views=() if tiled else CropViews([each.array for each in training]),
+    )
 
 
 def _with_bags(
@@ -255,20 +203,16 @@ def _with_bags(
     A training step then reads only the bags that it needs.
     """
     views = tuple(config.training_views().values())
-    indices = [
-        i
-        for i, each in enumerate(found)
-        if each.video.part != "test"
-        and all(isinstance(each.features[view].array, CropArray) for view in views)
-    ]
-    features = [[found[i].features[view] for view in views] for i in indices]
-    videos = [
-        training_video(each, clips[i].abnormal) for i, each in zip(indices, features, strict=True)
-    ]
-    digests = [found[i].sha256 for i in indices]
+    mapped: dict[int, list[Features]] = {}
+    for i, each in enumerate(found):
+        features = [each.features[view] for view in views]
+        if each.video.part != "test" and all(isinstance(f.array, CropArray) for f in features):
+            mapped[i] = features
+    videos = [training_video(features, clips[i].abnormal) for i, features in mapped.items()]
+    digests = [found[i].sha256 for i in mapped]
     n = config.full_recipe().segments
-    cut = with_cut_bags(videos, features, digests, n, store, progress)
-    bags = {i: video.bags for i, video in zip(indices, cut, strict=True)}
+    cut = with_cut_bags(videos, list(mapped.values()), digests, n, store, progress)
+    bags = {i: video.bags for i, video in zip(mapped, cut, strict=True)}
     return tuple(replace(clip, bags=bags.get(i)) for i, clip in enumerate(clips))
 
 
@@ -280,12 +224,10 @@ class SplicedVideo:
 
     @property
     def abnormal(self) -> bool:
-        """Whether any of its clips is abnormal."""
         return any(clip.abnormal for clip in self.clips)
 
     @property
     def array(self) -> AnyFeatures:
-        """(C, T, D) features of all its clips."""
         if len(self.clips) == 1:
             return self.clips[0].array
         return np.concatenate([clip.array for clip in self.clips], axis=1)
@@ -296,11 +238,10 @@ class SplicedVideo:
         if self.clips[0].tiled:
             return views_of(self.array, tiled=True)
         rows = zip(*(clip.views for clip in self.clips), strict=True)
-        return tuple(np.concatenate(row) for row in rows)
+        return tuple(map(np.concatenate, rows))
 
     @property
     def labels(self) -> NDArray[np.bool_]:
-        """(n_frames,) which frames are abnormal."""
         return np.concatenate([clip.labels for clip in self.clips])
 
     @property
@@ -316,12 +257,9 @@ class SplicedVideo:
     @property
     def frame_times(self) -> FloatArray:
         """(n_frames,) when each frame is first shown, in seconds."""
-        return np.concatenate(
-            [
-                clip.timebase.frame_times - clip.timebase.frame_times[0] + start
-                for clip, start in zip(self.clips, self.starts_s[:-1], strict=True)
-            ]
-        )
+        times = [clip.timebase.frame_times for clip in self.clips]
+        starts = self.starts_s[:-1]
+        return np.concatenate([t - t[0] + start for t, start in zip(times, starts, strict=True)])
 
     def track(self, scores: FloatArray) -> ScoreTrack:
         """Snippet scores (T,) of ``array`` as a track with one score per frame.
@@ -335,13 +273,10 @@ class SplicedVideo:
         parts = np.split(scores, np.cumsum(counts)[:-1])
         frames = [c.timebase.to_frames(part) for c, part in zip(self.clips, parts, strict=True)]
         last = self.clips[-1].timebase
-        lengths = [len(part) for part in frames]
-        gaps = tuple(
-            gap + sum(lengths[:number])
-            for number, clip in enumerate(self.clips)
-            for gap in clip.timebase.gaps
-        )
-        timebase = Timebase(last.fps, sum(lengths), 1, 1, None, self.frame_times, gaps=gaps)
+        edges = np.cumsum([0, *map(len, frames)]).tolist()
+        clips = zip(self.clips, edges[:-1], strict=True)
+        gaps = tuple(first + gap for clip, first in clips for gap in clip.timebase.gaps)
+        timebase = Timebase(last.fps, edges[-1], 1, 1, None, self.frame_times, gaps=gaps)
         return ScoreTrack(np.concatenate(frames), timebase)
 
 
@@ -350,9 +285,6 @@ def splice(clips: Sequence[BenchmarkClip], rule: SpliceRule, seed: int) -> tuple
 
     The same seed gives the same videos. A clip occurs once in a video if there are enough clips,
     and in any number of videos.
-
-    Raises:
-        UsageError: there are no clips of a class that the rule needs.
     """
     rng = np.random.default_rng(seed)
     normal = [clip for clip in clips if not clip.abnormal]
@@ -371,11 +303,7 @@ def splice(clips: Sequence[BenchmarkClip], rule: SpliceRule, seed: int) -> tuple
 
 
 def _trim(video: SplicedVideo, snippets: int, rng: np.random.Generator) -> SplicedVideo:
-    """Exactly ``snippets`` snippets of a video, from a random start, with all its abnormal clips.
-
-    Raises:
-        UsageError: the video is shorter than that, or its abnormal clips span more.
-    """
+    """``snippets`` snippets of a video, from a random start, with all its abnormal clips."""
     edges = np.append(0, np.cumsum([clip.timebase.n_snippets for clip in video.clips]))
     abnormal = [i for i, clip in enumerate(video.clips) if clip.abnormal]
     low, high = 0, int(edges[-1]) - snippets

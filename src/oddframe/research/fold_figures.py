@@ -1,8 +1,4 @@
-"""The figures of a fold, and the columns of tables that show them.
-
-Figures are frame metrics, clip metrics, and events at a calibrated threshold. Columns show means
-over folds, and paired differences between two rows.
-"""
+"""The figures of a fold, the columns of tables that show them, and differences between rows."""
 
 from __future__ import annotations
 
@@ -23,6 +19,7 @@ from oddframe.timeline import FloatArray
 
 if TYPE_CHECKING:
     from oddframe.research.fold_training import FoldResult
+    from oddframe.research.protocol import PartId
 
 
 Figure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
@@ -34,17 +31,11 @@ class FoldFigures:
     """The figures of one fold; shares and areas in [0, 1].
 
     Attributes:
-        repeat: Number of the repeat.
-        fold: Number of the fold in it.
-        auc: Frame AUC over all test videos.
-        ap: Step-wise average precision.
         ap_trapezoid: AP as UR-DMU's authors compute it.
-        auc_sub: Frame AUC over the abnormal videos alone.
-        ap_sub: AP over the abnormal videos alone.
+        auc_sub: Frame AUC over the abnormal videos alone; ``ap_sub`` likewise.
         far: Share of normal videos' frames that score above 0.5.
         found: Share of true intervals that an event overlaps, at the calibrated threshold.
         false_alarms_per_hour: Events that overlap no true interval, per hour of test video.
-        clip_auc: AUC of single clips.
         clip_accuracy: Accuracy of single clips, at the best threshold of the other folds.
     """
 
@@ -61,21 +52,20 @@ class FoldFigures:
     clip_auc: Figure
     clip_accuracy: Figure
 
+    @property
+    def part_id(self) -> PartId:
+        return self.repeat, self.fold
+
 
 def compute_fold_figures(
     results: Sequence[FoldResult], rule: EventRule, false_alarms_per_hour: float
 ) -> tuple[FoldFigures, ...]:
-    """The figures of each fold.
+    """The figures of each fold; thresholds are calibrated to ``false_alarms_per_hour``.
 
     A threshold never comes from the fold that it is tested on. The threshold of a fold's events is
     calibrated on the normal videos of the other folds of its repeat, scored by models that did not
     train on them; that of its clips comes from the same folds. In a repeat of one part there are no
     other folds, and figures that need a threshold are ``nan``.
-
-    Args:
-        results: Results of all folds.
-        rule: How scores become events; its threshold is not used.
-        false_alarms_per_hour: The rate that thresholds are calibrated to.
     """
     return tuple(_fold_figures(result, results, rule, false_alarms_per_hour) for result in results)
 
@@ -84,7 +74,7 @@ def _fold_figures(
     result: FoldResult, results: Sequence[FoldResult], rule: EventRule, rate: float
 ) -> FoldFigures:
     others = [r for r in results if r.repeat == result.repeat and r.fold != result.fold]
-    found = false_alarms = clip_accuracy = float("nan")
+    found = false_alarms = clip_accuracy = math.nan
     labels = clip_labels(result)
     if others:
         found, false_alarms = _event_figures(result, others, rule, rate)
@@ -93,16 +83,11 @@ def _fold_figures(
             np.concatenate([other.clip_scores for other in others]),
         )
         clip_accuracy = accuracy(labels, result.clip_scores, threshold)
-    frames = result.frames
+    frames = ("auc", "ap", "ap_trapezoid", "auc_sub", "ap_sub", "far")
     return FoldFigures(
         repeat=result.repeat,
         fold=result.fold,
-        auc=frames.auc,
-        ap=frames.ap,
-        ap_trapezoid=frames.ap_trapezoid,
-        auc_sub=frames.auc_sub,
-        ap_sub=frames.ap_sub,
-        far=frames.far,
+        **{name: getattr(result.frames, name) for name in frames},
         found=found,
         false_alarms_per_hour=false_alarms,
         clip_auc=roc_auc(labels, result.clip_scores),
@@ -127,7 +112,7 @@ def _event_figures(
     ]
     found, true = sum(m.found for m in matches), sum(m.found + m.missed for m in matches)
     hours = sum(track.timebase.covered_s for track in result.tracks) / 3600
-    return found / true if true else float("nan"), sum(m.false for m in matches) / hours
+    return found / true if true else math.nan, sum(m.false for m in matches) / hours
 
 
 def clip_labels(result: FoldResult) -> NDArray[np.bool_]:
@@ -153,6 +138,10 @@ class FigureColumn:
     heading: str
     scale: float = 100.0
 
+    def value(self, figures: FoldFigures) -> float:
+        found: float = self.scale * getattr(figures, self.field)
+        return found
+
 
 FRAME_COLUMNS = (
     FigureColumn("auc", "AUC"),
@@ -173,7 +162,7 @@ CLIP_COLUMNS = (
 
 def column_values(figures: Sequence[FoldFigures], column: FigureColumn) -> FloatArray:
     """(n,) the column's value of each fold, scaled."""
-    return np.array([column.scale * getattr(f, column.field) for f in figures], dtype=np.float64)
+    return np.array([column.value(each) for each in figures], dtype=np.float64)
 
 
 def mean_std(values: FloatArray) -> str:
@@ -197,11 +186,8 @@ def paired_difference(
 
     Folds share training data, which no interval over folds accounts for (Bengio and Grandvalet,
     JMLR 2004): it is a little too narrow for other data of the kind.
-
-    Raises:
-        UsageError: the two are not of the same folds.
     """
-    if [(f.repeat, f.fold) for f in first] != [(f.repeat, f.fold) for f in second]:
+    if [f.part_id for f in first] != [f.part_id for f in second]:
         raise UsageError("a paired difference needs the same folds on both sides")
     return mean_interval((column_values(first, column) - column_values(second, column)).tolist())
 
@@ -210,9 +196,9 @@ def common_difference(
     first: Sequence[FoldFigures], second: Sequence[FoldFigures], column: FigureColumn
 ) -> Interval | None:
     """``paired_difference`` over the folds that both have; None: there are none."""
-    by_fold = [{(f.repeat, f.fold): f for f in figures} for figures in (first, second)]
-    common = [fold for fold in by_fold[0] if fold in by_fold[1]]
-    if not common:
+    theirs = {figures.part_id: figures for figures in second}
+    pairs = [(each, theirs[each.part_id]) for each in first if each.part_id in theirs]
+    if not pairs:
         return None
-    shared, other = ([figures[fold] for fold in common] for figures in by_fold)
-    return paired_difference(shared, other, column)
+    ours, others = zip(*pairs, strict=True)
+    return paired_difference(ours, others, column)

@@ -1,12 +1,9 @@
-"""Train on one part of a split, and score its test videos.
-
-A training gets bags with video labels only. Whatever is compared gets the same bags and videos.
-"""
+"""Train on one part of a split, by video labels only, and score its test videos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,21 +23,6 @@ from oddframe.timeline import FloatArray, ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 
-
-@dataclass(frozen=True)
-class Bag:
-    """A training video: its views, each (T, D), and its label.
-
-    A video of several ``tiles`` has views of (tiles * T, D). ``bags`` are the views in the recipe's
-    number of segments, each (S, D), where these were computed in advance.
-    """
-
-    views: Sequence[FeatureArray]
-    abnormal: bool
-    tiles: int = 1
-    bags: Sequence[FeatureArray] | None = None
-
-
 Scorer = Callable[[AnyFeatures], FloatArray]
 """(C, T, D) features of one video -> (T,) scores; a higher score is more abnormal."""
 
@@ -50,11 +32,7 @@ class FoldResult:
     """The scores that one training gives on its test part.
 
     Attributes:
-        repeat: Number of the repeat.
-        fold: Number of the fold in it.
-        videos: Test videos.
-        tracks: Their frame scores.
-        clips: The test clips.
+        tracks: Frame scores of the test ``videos``.
         clip_scores: (n_clips,) score of each clip on its own: the mean over its snippets.
         frames: Frame-level metrics over ``videos``.
     """
@@ -70,15 +48,15 @@ class FoldResult:
 
 def training_bags(
     clips: Sequence[BenchmarkClip], protocol: BenchmarkProtocol, seed: int
-) -> tuple[Bag, ...]:
+) -> tuple[TrainingVideo, ...]:
     """The bags of a training: the clips, or videos spliced from them."""
     if protocol.even_lengths:
         clips = with_equal_lengths(clips, seed)
     tiles = len(clips[0].array) if clips[0].tiled else 1
     if protocol.train_on == "spliced":
         videos = splice(clips, protocol.train_videos, seed)
-        return tuple(Bag(video.views, video.abnormal, tiles) for video in videos)
-    return tuple(Bag(clip.views, clip.abnormal, tiles, clip.bags) for clip in clips)
+        return tuple(TrainingVideo(video.views, video.abnormal, tiles) for video in videos)
+    return tuple(TrainingVideo(clip.views, clip.abnormal, tiles, clip.bags) for clip in clips)
 
 
 def with_equal_lengths(clips: Sequence[BenchmarkClip], seed: int) -> tuple[BenchmarkClip, ...]:
@@ -101,21 +79,14 @@ def make_test_videos(part: TrainTestPart, protocol: BenchmarkProtocol) -> tuple[
     return splice(part.test, protocol.test_videos, protocol.part_seed(part) + 1)
 
 
-def as_training_videos(bags: Sequence[Bag], config: TrainConfig) -> list[TrainingVideo]:
-    """The bags as ``oddframe.training.loop.fit`` takes them.
-
-    A bag's crops are its views; tiles are instances of one bag.
-    """
+def as_training_videos(bags: Sequence[TrainingVideo], config: TrainConfig) -> list[TrainingVideo]:
+    """The bags as ``fit`` takes them: float32, and cut to the recipe's segments or not at all."""
     segments = config.full_recipe().segments
-    return [
-        TrainingVideo(
-            _as_float32(bag.views),
-            bag.abnormal,
-            bag.tiles,
-            _as_float32(bag.bags) if bag.bags and len(bag.bags[0]) == segments else None,
-        )
-        for bag in bags
-    ]
+    videos = []
+    for bag in bags:
+        cut = _as_float32(bag.bags) if bag.bags and len(bag.bags[0]) == segments else None
+        videos.append(replace(bag, views=_as_float32(bag.views), bags=cut))
+    return videos
 
 
 def _as_float32(views: Sequence[FeatureArray]) -> Sequence[CropFeatures]:
@@ -128,16 +99,12 @@ def _as_float32(views: Sequence[FeatureArray]) -> Sequence[CropFeatures]:
 def network_scorer(network: ModelNetwork, *, tiled: bool, spacing: float = 1.0) -> Scorer:
     """A network's scores: the mean over the crops, or the highest of the tiles.
 
-    Args:
-        network: The trained network.
-        tiled: Whether the crops are tiles.
-        spacing: Distance of the scored snippets over that of the profile ``best``.
+    ``spacing`` is the distance of the scored snippets over that of the profile ``best``.
     """
 
     def score(array: AnyFeatures) -> FloatArray:
         if tiled:
-            highest: FloatArray = network.score_tiles(np.asarray(array), spacing).max(axis=0)
-            return highest
+            return np.asarray(network.score_tiles(np.asarray(array), spacing).max(axis=0))
         return network.score_views(array, spacing)
 
     return score
@@ -149,22 +116,17 @@ def score_part(
     scorer: Scorer,
     protocol: BenchmarkProtocol,
 ) -> FoldResult:
-    """Score the test videos and the test clips of a part."""
     scores = [_window_scores(scorer, video.array, protocol) for video in videos]
     tracks = tuple(video.track(each) for video, each in zip(videos, scores, strict=True))
-    labelled = [
-        LabelledScores.from_track(track, video.labels)
-        for track, video in zip(tracks, videos, strict=True)
-    ]
+    pairs = zip(tracks, videos, strict=True)
+    metrics = frame_metrics([LabelledScores.from_track(t, video.labels) for t, video in pairs])
     if protocol.test_videos is not None:  # Otherwise the videos are the clips.
         scores = [_window_scores(scorer, clip.array, protocol) for clip in part.test]
     clip_scores = np.array([each.mean() for each in scores])
-    metrics = frame_metrics(labelled)
     return FoldResult(part.repeat, part.fold, videos, tracks, part.test, clip_scores, metrics)
 
 
 def score_video(video: SplicedVideo, scorer: Scorer, protocol: BenchmarkProtocol) -> ScoreTrack:
-    """Score one video."""
     return video.track(_window_scores(scorer, video.array, protocol))
 
 
@@ -198,5 +160,4 @@ def smooth_scores(scores: FloatArray, deviation: float) -> FloatArray:
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     middle = slice(reach, reach + len(scores))
     weight = np.convolve(np.ones(len(scores)), kernel)[middle]
-    smoothed: FloatArray = np.convolve(scores, kernel)[middle] / weight
-    return smoothed
+    return np.asarray(np.convolve(scores, kernel)[middle] / weight)

@@ -1,10 +1,8 @@
 """A research session, and its grid: many trainings, in parallel as far as memory allows.
 
-``oddframe reproduce`` and ``oddframe league`` both prepare a ``Session``, a data set with its
-features, split by the protocol of its benchmark, and run the trainings that have no record yet.
-Each process opens the features itself. Processes share features that are mapped from files.
-Each process holds all other features in memory, which limits their number. A finished training is
-saved at once, so a grid that was stopped resumes with the others.
+Each process opens the features itself. Processes share features that are mapped from files, and
+hold all others in memory, which limits their number. A finished training is saved at once, so a
+grid that was stopped resumes with the others.
 """
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,12 +23,6 @@ import numpy as np
 import torch
 
 from oddframe._utils.processes import block_sigint, threads_per_process
-from oddframe._utils.progress import (
-    MessageCallback,
-    ProgressCallback,
-    ignore_message,
-    ignore_progress,
-)
 from oddframe.backbones.engines import DeviceName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import OddframeError, describe_unexpected_error
@@ -54,14 +46,9 @@ TRAININGS_FOLDER = "trainings"
 
 @dataclass(frozen=True)
 class Session:
-    """A data set that is ready for trainings.
+    """A data set with its features, split into parts by its benchmark: one training for each.
 
-    Attributes:
-        config: The configuration of the whole method.
-        setting: What all trainings share.
-        source: Where other processes get the clips from.
-        clips: The clips with their features.
-        parts: What is trained and tested on, one training each.
+    Other processes get the clips from ``source``.
     """
 
     config: TrainConfig
@@ -76,18 +63,14 @@ class Session:
 
     def missing(self, tasks: Sequence[GridTask]) -> list[GridTask]:
         """The distinct tasks that have no record yet."""
-        tasks = self.distinct(tasks)
-        return [task for task in tasks if find_training(task, self.setting) is None]
+        distinct = self.distinct(tasks)
+        return [task for task in distinct if find_training(task, self.setting) is None]
 
 
 def benchmark_config(name: str, config: str | None = None) -> TrainConfig:
-    """The configuration of a benchmark, or ``config``: a file, or a shipped one's name.
-
-    Raises:
-        UsageError: there is no such benchmark, or the file is wrong.
-    """
-    benchmark = get_benchmark(name)
-    return read_config(find_config(config) if config else shipped_config(benchmark.config))
+    """The configuration of a benchmark, or ``config``: a file, or a shipped one's name."""
+    shipped = get_benchmark(name).config
+    return read_config(find_config(config) if config else shipped_config(shipped))
 
 
 def prepare_session(
@@ -100,34 +83,20 @@ def prepare_session(
     device: DeviceName = "auto",
     decoders: int = 1,
     best_on_test: bool = False,
-    progress: ProgressCallback = ignore_progress,
-    message: MessageCallback = ignore_message,
+    progress: GridProgress | None = None,
 ) -> Session:
     """Extract or find the features, and split the data set by the protocol of its benchmark.
 
-    Args:
-        dataset: Its name is that of a benchmark.
-        config: What is trained, and on which features.
-        out: Folder of the results; records of trainings are below it.
-        store: Folder of the feature store.
-        seeds: Repeats of the protocol, each with another seed (and other draws or folds, where the
-            protocol draws); None: as many as the benchmark has.
-        device: Where backbone and trainings run.
-        decoders: Videos that are decoded at the same time.
-        best_on_test: Whether networks are tested during the training, too.
-        progress: Called after each video.
-        message: Called with what extraction reported.
-
-    Raises:
-        InputError: a video cannot be read.
-        UsageError: the data cannot be split this way.
+    ``seeds`` are repeats of the protocol, each with another seed and other draws or folds; None: as
+    many as the benchmark has. ``decoders`` videos are decoded at the same time.
     """
     benchmark = get_benchmark(dataset.name)
     protocol = benchmark.protocol_for(dataset)
     if seeds is not None:
         protocol = replace(protocol, repeats=seeds)
     source = ClipSource(dataset, config, store, device)
-    clips, found = source.load(decoders, progress, message)
+    report = (progress.features, progress.message) if progress else ()
+    clips, found = source.load(decoders, *report)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     setting = GridSetting(
@@ -156,8 +125,8 @@ TrainingOutcome = TrainingRecord | OddframeError
 OnTraining = Callable[[int, int, GridTask, TrainingOutcome], None]
 """Called after each training with the number of finished ones, of all, the task, its outcome."""
 
-FailedTasks = list[tuple[GridTask, OddframeError]]
-"""Trainings that failed, and why."""
+FailedTask = tuple[GridTask, OddframeError]
+"""A training that failed, and why."""
 
 
 class GridProgress(Protocol):
@@ -177,13 +146,7 @@ class GridProgress(Protocol):
 
 @dataclass(frozen=True)
 class GridPlan:
-    """How a grid is run.
-
-    Attributes:
-        jobs: Number of processes.
-        threads: Threads of each process.
-        about: The reason, in words.
-    """
+    """How a grid is run, and the reason in words."""
 
     jobs: int
     threads: int
@@ -199,12 +162,7 @@ def plan_grid(
 ) -> GridPlan:
     """Plan the processes of a grid: ``jobs`` of them, or fewer if work or memory is short.
 
-    Args:
-        jobs: Processes that are asked for.
-        tasks: Number of trainings.
-        clips: Clips that each process holds.
-        config: A configuration of the trainings, for the size of the bags.
-        free: Bytes of free memory; None: of this machine.
+    ``config`` gives the size of the bags; ``free`` bytes of memory, None: those of this machine.
     """
     free = free_memory() if free is None else free
     recipe = config.full_recipe()
@@ -233,11 +191,8 @@ def resident_bytes(clips: Sequence[BenchmarkClip]) -> int:
         views = clip.other_views
         others = views.arrays if isinstance(views, CropViews) else views
         arrays |= {id(array): array for array in (clip.array, *others)}
-    return sum(
-        a.nbytes
-        for a in arrays.values()
-        if isinstance(a, np.ndarray) and not isinstance(a, np.memmap)
-    )
+    loaded = (array for array in arrays.values() if isinstance(array, np.ndarray))
+    return sum(array.nbytes for array in loaded if not isinstance(array, np.memmap))
 
 
 def free_memory() -> int:
@@ -267,20 +222,10 @@ def run_grid(
     tasks: Sequence[GridTask],
     plan: GridPlan,
     on_training: OnTraining | None = None,
-) -> FailedTasks:
-    """Run the trainings that have no record yet; the ones that failed, and why.
-
-    Args:
-        session: What is trained on.
-        tasks: The trainings.
-        plan: From ``plan_grid``.
-        on_training: Called after each.
-
-    Raises:
-        OddframeError: a process died.
-    """
+) -> list[FailedTask]:
+    """Run the trainings that have no record yet; the ones that failed, and why."""
     missing = session.missing(tasks)
-    failed: FailedTasks = []
+    failed: list[FailedTask] = []
 
     def collect(outcomes: Iterator[tuple[GridTask, TrainingOutcome]]) -> None:
         for done, (task, outcome) in enumerate(outcomes, start=1):
@@ -290,38 +235,25 @@ def run_grid(
                 on_training(done, len(missing), task, outcome)
 
     if plan.jobs == 1 or len(missing) < 2:
-        parts = _by_id(session.setting.protocol.parts(session.clips))
-        collect((task, _attempt(session, parts, task)) for task in missing)
+        collect((task, _attempt(session, task)) for task in missing)
         return failed
     with _pool(session, plan) as pool:
         with block_sigint():  # Submitting starts the processes.
             futures = {pool.submit(_attempt_in_process, task): task for task in missing}
-        collect(_completed(futures))
+        try:
+            collect((futures[future], future.result()) for future in as_completed(futures))
+        except BrokenProcessPool:
+            raise OddframeError(
+                "a process of the grid died, most likely for lack of memory; finished trainings "
+                "are kept: run the command again with fewer --jobs"
+            ) from None
     return failed
 
 
-def _by_id(parts: Iterator[TrainTestPart]) -> dict[tuple[int, int], TrainTestPart]:
-    return {(part.repeat, part.fold): part for part in parts}
-
-
-def _completed(
-    futures: Mapping[Future[TrainingOutcome], GridTask],
-) -> Iterator[tuple[GridTask, TrainingOutcome]]:
+def _attempt(session: Session, task: GridTask) -> TrainingOutcome:
     try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool:
-        raise OddframeError(
-            "a process of the grid died, most likely for lack of memory; finished trainings are "
-            "kept: run the command again with fewer --jobs"
-        ) from None
-
-
-def _attempt(
-    session: Session, parts: Mapping[tuple[int, int], TrainTestPart], task: GridTask
-) -> TrainingOutcome:
-    try:
-        return train_task(task, parts[task.part_id], session.setting)
+        part = next(part for part in session.parts if part.part_id == task.part_id)
+        return train_task(task, part, session.setting)
     except OddframeError as error:
         return error
     except Exception as error:  # A fault in one method must not stop the others.
@@ -333,8 +265,7 @@ def _pool(session: Session, plan: GridPlan) -> Iterator[ProcessPoolExecutor]:
     """Processes that hold the clips; they end with the block, however that ends."""
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    # Each process loads the clips itself.
-    light = replace(session, clips=(), parts=())
+    light = replace(session, clips=(), parts=())  # Each process loads the clips itself.
     pool = ProcessPoolExecutor(plan.jobs, context, _start_process, (light, plan.threads))
     with threads_per_process(plan.threads):
         try:
@@ -347,8 +278,7 @@ def _pool(session: Session, plan: GridPlan) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
-# Of a worker process: the session and its parts.
-_worker_state: list[tuple[Session, dict[tuple[int, int], TrainTestPart]]] = []
+_worker_sessions: list[Session] = []  # One, in a worker process.
 
 
 def _start_process(session: Session, threads: int) -> None:
@@ -356,11 +286,11 @@ def _start_process(session: Session, threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     clips, _ = session.source.load()
-    _worker_state.append((session, _by_id(session.setting.protocol.parts(clips))))
+    parts = tuple(session.setting.protocol.parts(clips))
+    _worker_sessions.append(replace(session, clips=clips, parts=parts))
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -368,5 +298,4 @@ def _end_with_parent() -> None:
 
 
 def _attempt_in_process(task: GridTask) -> TrainingOutcome:
-    session, parts = _worker_state[0]
-    return _attempt(session, parts, task)
+    return _attempt(_worker_sessions[0], task)

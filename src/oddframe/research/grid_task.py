@@ -1,7 +1,6 @@
 """One training of a grid: bags, steps, figures, and the record that is kept of it.
 
-Beside its checkpoint lies the history of the training so far, so that a killed training resumes
-with all of it.
+Beside its checkpoint lies its history so far, so that a killed training resumes with all of it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from oddframe.research.fold_training import (
     score_part,
     training_bags,
 )
-from oddframe.research.protocol import BenchmarkProtocol, TrainTestPart
+from oddframe.research.protocol import BenchmarkProtocol, PartId, TrainTestPart
 from oddframe.research.records import (
     BestOnTest,
     Cost,
@@ -62,17 +61,7 @@ _UNFINISHED = (".checkpoint", ".history", ".course")
 
 @dataclass(frozen=True)
 class GridSetting:
-    """What all trainings of a grid share.
-
-    Attributes:
-        dataset: Name of the data set.
-        protocol: Splits and test videos.
-        lead: The leading figure.
-        features_sha256: Digest of the features that are trained and tested on.
-        folder: Folder of the records.
-        device: Where trainings run.
-        best_on_test: Whether networks are tested during the training, too.
-    """
+    """What all trainings of a grid share."""
 
     dataset: str
     protocol: BenchmarkProtocol
@@ -93,8 +82,7 @@ class GridTask:
     fold: int
 
     @property
-    def part_id(self) -> tuple[int, int]:
-        """Repeat and fold."""
+    def part_id(self) -> PartId:
         return self.repeat, self.fold
 
 
@@ -120,46 +108,26 @@ def weights_path(record: Path) -> Path:
     return record.with_suffix(".safetensors")
 
 
-def checkpoint_path(record: Path) -> Path:
-    """Where the checkpoint of a training is while it runs."""
-    return record.with_suffix(".checkpoint")
-
-
 def find_training(task: GridTask, setting: GridSetting) -> TrainingRecord | None:
     """The record of a training; None if there is none, or it lacks what is asked for."""
-    path = record_path(task, setting)
-    if not path.exists():
-        return None
     try:
-        found = read_training(path)
-    except InputError:  # Of an older version, or damaged: the training is repeated.
+        found = read_training(record_path(task, setting))
+    except InputError:  # Missing, of an older version, or damaged: the training is repeated.
         return None
     return None if setting.best_on_test and found.best_on_test is None else found
 
 
-def discard_unfinished(record: Path) -> None:
-    """Remove checkpoint and history of an unfinished training.
-
-    Raises:
-        OddframeError: one cannot be removed.
-    """
-    for suffix in _UNFINISHED:
+def _remove(record: Path, suffixes: Sequence[str] = _UNFINISHED) -> None:
+    for suffix in suffixes:
         path = record.with_suffix(suffix)
         with translate_os_errors(path):
             path.unlink(missing_ok=True)
 
 
 def remove_records(tasks: Sequence[GridTask], setting: GridSetting) -> None:
-    """Remove records, checkpoints and histories of these trainings, so that they are repeated.
-
-    Raises:
-        OddframeError: one cannot be removed.
-    """
+    """Remove records, checkpoints and histories of these trainings, so that they are repeated."""
     for task in tasks:
-        path = record_path(task, setting)
-        with translate_os_errors(path):
-            path.unlink(missing_ok=True)
-        discard_unfinished(path)
+        _remove(record_path(task, setting), (".json", *_UNFINISHED))
 
 
 @dataclass
@@ -182,43 +150,30 @@ class TrainingHistory:
 
     It is written before each checkpoint, so that it reaches at least as far. A checkpoint of other
     code, or of a training that was tested at other steps, is removed: that training starts again.
-
-    Attributes:
-        checkpoint: Path of the checkpoint.
-        total: Number of steps of the whole training.
-
-    Args:
-        record: Where the record of the training will be.
-        best_on_test: Whether the network is tested during the training.
-
-    Raises:
-        OddframeError: a checkpoint that cannot be resumed from cannot be removed.
     """
 
     def __init__(self, record: Path, *, best_on_test: bool):
-        self.checkpoint = checkpoint_path(record)
+        self.checkpoint = record.with_suffix(".checkpoint")
         self.total = 0
         self._path = record.with_suffix(".history")
         self._history = _History(current_code().sha256, best_on_test)
         self._earlier = self._read() if self.checkpoint.exists() else None
         if self._earlier is None:
-            discard_unfinished(record)
+            _remove(record)
         earlier = self._earlier or self._history
         self._start = time.monotonic() - earlier.seconds
         self._processor_start = time.process_time() - earlier.processor_s
 
     @property
     def seconds(self) -> float:
-        """Duration, including that of earlier processes."""
+        """Duration, including that of earlier processes; ``processor_s`` likewise."""
         return time.monotonic() - self._start
 
     @property
     def processor_s(self) -> float:
-        """Processor time, including that of earlier processes."""
         return time.process_time() - self._processor_start
 
     def add_step(self, step: int, total: int, loss: Loss) -> None:
-        """Add the loss of a step."""
         terms = self._history.terms
         if step == 1:  # A training that collapsed starts again.
             terms.clear()
@@ -235,7 +190,6 @@ class TrainingHistory:
             self._write()
 
     def add_test(self, step: int, figures: FoldFigures) -> None:
-        """Add the figures on the test set after a step."""
         self._history.tests[step] = figures
         if step % CHECKPOINT_EVERY == 0:
             self._write()
@@ -268,20 +222,14 @@ class TrainingHistory:
         except InputError:
             return None
         now = self._history
-        same = (found.code, found.best_on_test) == (now.code, now.best_on_test)
-        return found if same else None
+        return found if (found.code, found.best_on_test) == (now.code, now.best_on_test) else None
 
 
 def train_task(task: GridTask, part: TrainTestPart, setting: GridSetting) -> TrainingRecord:
     """Train, test, and write the record; for the first part, also the network.
 
-    The training resumes from its checkpoint if it was killed before.
-
     The config's seed is that of weights, noise and order, and is another one for each part; splits
     and spliced videos depend on the protocol's seed only.
-
-    Raises:
-        OddframeError: a term of the loss is not finite, or the record cannot be written.
     """
     start = time.monotonic()
     config, protocol = task.config, setting.protocol.for_config(task.config)
@@ -346,7 +294,7 @@ def train_task(task: GridTask, part: TrainTestPart, setting: GridSetting) -> Tra
         ),
     )
     write_training(path, training)
-    discard_unfinished(path)
+    _remove(path)
     return training
 
 
@@ -355,8 +303,7 @@ class _TimedScorer:
 
     def __init__(self, scorer: Scorer):
         self._scorer = scorer
-        self._snippets = 0
-        self._seconds = 0.0
+        self._snippets, self._seconds = 0, 0.0
 
     def __call__(self, array: AnyFeatures) -> FloatArray:
         start = time.process_time()

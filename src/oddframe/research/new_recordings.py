@@ -32,44 +32,32 @@ _WINDOW = 3
 
 @dataclass(frozen=True)
 class Snippets:
-    """Features of some videos, all snippets in a row.
-
-    Attributes:
-        rows: (M, D) features.
-        lengths: (N,) snippets of each video; their sum is M.
-    """
+    """Features (M, D) of all snippets of some videos, and the videos' lengths (N,) in snippets."""
 
     rows: FloatArray
     lengths: IntArray
 
     @classmethod
     def join(cls, videos: Sequence[NDArray[np.floating]]) -> Snippets:
-        """Of videos (T, D)."""
         lengths = np.array([len(video) for video in videos])
         return cls(np.concatenate(videos).astype(np.float64), lengths)
 
     @cached_property
     def means(self) -> FloatArray:
-        """(N, D) the mean of each video."""
+        """(N, D)"""
         starts = np.cumsum(self.lengths) - self.lengths
         return np.asarray(np.add.reduceat(self.rows, starts) / self.lengths[:, None])
 
 
 @dataclass(frozen=True)
 class Material:
-    """Clips with and without fights, and footage without.
-
-    Attributes:
-        dataset: N clips; their group is the recording that they are cut from.
-        hours: (F,) length of each file of footage.
-    """
+    """Clips, their group the recording, and (F,) hours of footage without fights."""
 
     dataset: Dataset
     hours: FloatArray
 
     @cached_property
     def fight(self) -> NDArray[np.bool_]:
-        """(N,) whether a clip has a fight."""
         return self.dataset.abnormal
 
     @cached_property
@@ -109,24 +97,6 @@ def fold_numbers(dataset: Dataset, n: int, seed: int) -> IntArray:
     return numbers
 
 
-@dataclass(frozen=True)
-class LinearModel:
-    """A logistic regression: features (..., D) -> logits (...)."""
-
-    weights: FloatArray
-    intercept: float
-
-    def __call__(self, x: FloatArray) -> FloatArray:
-        return np.asarray(x @ self.weights + self.intercept)
-
-
-def fit_logistic(
-    x: FloatArray, fight: NDArray[np.bool_], ridges: Sequence[float] = RIDGES
-) -> list[LinearModel]:
-    """A ridge logistic regression on standardised features (N, D) for each strength."""
-    return [LinearModel(*fitted) for fitted in fit_ridge_logistic(x, fight, ridges)]
-
-
 def _log_loss(logits: FloatArray, fight: NDArray[np.bool_]) -> float:
     return float(np.logaddexp(0, np.where(fight, -logits, logits)).mean())
 
@@ -153,9 +123,9 @@ def run_regression(
             best = int(np.argmin([_log_loss(logits, fight[train]) for logits in tried]))
             chosen.append(RIDGES[best])
             inner[repeat, fold, train] = tried[best]
-            (model,) = fit_logistic(x[train], fight[train], [RIDGES[best]])
-            scores[repeat, test] = model(x[test])
-            elsewhere[-1].append(model(footage.rows))
+            ((weights, intercept),) = fit_ridge_logistic(x[train], fight[train], [RIDGES[best]])
+            scores[repeat, test] = x[test] @ weights + intercept
+            elsewhere[-1].append(footage.rows @ weights + intercept)
     return Outcome(scores, elsewhere, footage.lengths, folds, inner, tuple(chosen))
 
 
@@ -165,8 +135,8 @@ def _inner_logits(x: FloatArray, dataset: Dataset, seed: int) -> FloatArray:
     fold, fight = fold_numbers(dataset, INNER_FOLDS, seed), dataset.abnormal
     for number in range(INNER_FOLDS):
         test = fold == number
-        models = fit_logistic(x[~test], fight[~test])
-        logits[:, test] = [model(x[test]) for model in models]
+        fitted = fit_ridge_logistic(x[~test], fight[~test], RIDGES)
+        logits[:, test] = [x[test] @ weights + intercept for weights, intercept in fitted]
     return logits
 
 
@@ -201,12 +171,7 @@ def count_alarms(logits: FloatArray, thresholds: FloatArray) -> IntArray:
 
 
 class Figures:
-    """AUC, fights found and false alarms of one outcome, for any weights of recordings and files.
-
-    Args:
-        outcome: The scores.
-        material: What they are of.
-    """
+    """AUC, fights found and false alarms of an outcome, for any weights of recordings and files."""
 
     def __init__(self, outcome: Outcome, material: Material) -> None:
         self._outcome, self._material = outcome, material
@@ -215,30 +180,25 @@ class Figures:
         self._order = np.argsort(-fights, axis=1, kind="stable")
         # Thresholds worth a look are the scores of fights: (R, K), from high to low.
         self._thresholds = np.take_along_axis(fights, self._order, axis=1)
-        starts = np.cumsum(outcome.lengths)[:-1]
         counts = [
-            [
-                [count_alarms(file, thresholds) for file in np.split(logits, starts)]
-                for logits in folds
-            ]
+            [self._count(logits, thresholds) for logits in folds]
             for folds, thresholds in zip(outcome.footage, self._thresholds, strict=True)
         ]
         self._alarms = np.array(counts).mean(axis=1)  # (R, files, K), over the models of the folds.
 
+    def _count(self, logits: FloatArray, thresholds: FloatArray) -> list[IntArray]:
+        files = np.split(logits, np.cumsum(self._outcome.lengths)[:-1])
+        return [count_alarms(file, thresholds) for file in files]
+
     def auc(self, weights: FloatArray) -> float:
         """Clip AUC where recording ``r`` counts ``weights[r]`` times; the mean over repeats."""
-        each = weights[self._material.recording]
-        return float(
-            np.mean([roc_auc(self._material.fight, row, each) for row in self._outcome.scores])
-        )
+        each, fight = weights[self._material.recording], self._material.fight
+        return float(np.mean([roc_auc(fight, row, each) for row in self._outcome.scores]))
 
     def alarms_per_hour(self, found: float, weights: FloatArray, files: FloatArray) -> float:
         """False alarms an hour at the threshold that finds this share of the fights.
 
-        Args:
-            found: Share of fights, of recordings that a model was not trained on.
-            weights: (recordings,) how many times each counts.
-            files: (files,) how many times each file of footage counts.
+        ``weights`` and ``files``: how many times each recording and each file of footage counts.
         """
         alarms, hours = self._alarms, float(files @ self._material.hours)
         each = weights[self._material.recording[self._material.fight]]
@@ -257,21 +217,16 @@ class Figures:
         outcome, fight = self._outcome, self._material.fight
         hits = np.zeros_like(outcome.scores, dtype=bool)
         rates = []
-        starts = np.cumsum(outcome.lengths)[:-1]
         for repeat, fold in np.ndindex(*outcome.inner.shape[:2]):
             inner = outcome.inner[repeat, fold]
             known = inner[fight & np.isfinite(inner)]
             threshold = float(np.quantile(known, 1 - found, method="lower"))
             test = outcome.fold[repeat] == fold
             hits[repeat, test] = outcome.scores[repeat, test] >= threshold
-            files = np.split(outcome.footage[repeat][fold], starts)
-            alarms = sum(int(count_alarms(file, np.array([threshold]))[0]) for file in files)
-            rates.append(alarms / float(self._material.hours.sum()))
-        return (
-            float(hits[:, fight].mean()),
-            float(hits[:, ~fight].mean()),
-            float(np.mean(rates)),
-        )
+            alarms = np.sum(self._count(outcome.footage[repeat][fold], np.array([threshold])))
+            rates.append(alarms / self._material.hours.sum())
+        shares = hits[:, fight].mean(), hits[:, ~fight].mean()
+        return float(shares[0]), float(shares[1]), float(np.mean(rates))
 
 
 def resampled(
@@ -290,8 +245,7 @@ def resampled(
     for draw in range(draws + 1):
         weights, times = np.ones(recordings), np.ones(files)
         if draw:
-            weights = _draw(rng, recordings)
-            times = _draw(rng, files)
+            weights, times = _draw(rng, recordings), _draw(rng, files)
         for name, statistic in statistics.items():
             found[name].append(statistic(weights, times))
     return {name: np.array(values) for name, values in found.items()}

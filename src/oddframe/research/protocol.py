@@ -1,7 +1,6 @@
 """A benchmark's protocol: how clips are split, what is trained on, what is tested on.
 
-Every method, baseline and control that is compared runs under the same ``BenchmarkProtocol``, with
-the same parts, bags, test videos and seeds. This module only describes; ``fold_training`` runs it.
+Whatever is compared has the same parts, bags, test videos and seeds. ``fold_training`` runs it.
 """
 
 from __future__ import annotations
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     _Clips = Sequence[BenchmarkClip]
 
 
+PartId = tuple[int, int]
+"""Repeat (draw or seed) and fold of a part."""
+
+
 @dataclass(frozen=True)
 class TrainTestPart:
     """The training clips and test clips of one training, numbered by repeat and fold."""
@@ -32,16 +35,16 @@ class TrainTestPart:
     train: tuple[BenchmarkClip, ...]
     test: tuple[BenchmarkClip, ...]
 
+    @property
+    def part_id(self) -> PartId:
+        return self.repeat, self.fold
+
 
 class ClipSplit(Protocol):
     """A way to split clips into training and test clips."""
 
     def parts(self, clips: _Clips, repeat: int, seed: int) -> Iterator[TrainTestPart]:
-        """The parts of one repeat.
-
-        Raises:
-            UsageError: the clips cannot be split this way.
-        """
+        """The parts of one repeat; UsageError where the clips cannot be split this way."""
         ...
 
 
@@ -52,7 +55,6 @@ class Folds:
     n: int = 5
 
     def parts(self, clips: _Clips, repeat: int, seed: int) -> Iterator[TrainTestPart]:
-        """The folds; each repeat draws other ones."""
         videos = (
             LabelledVideo(Path(c.name), c.abnormal, "abnormal" if c.abnormal else NORMAL, c.group)
             for c in clips
@@ -65,18 +67,12 @@ class Folds:
 
 @dataclass(frozen=True)
 class RandomDraws:
-    """A few clips drawn at random to train on, all others to test on; one part per repeat.
-
-    Attributes:
-        normal: Number of normal training clips.
-        abnormal: Number of abnormal training clips.
-    """
+    """A few clips drawn at random to train on, all others to test on; one part per repeat."""
 
     normal: int
     abnormal: int
 
     def parts(self, clips: _Clips, repeat: int, seed: int) -> Iterator[TrainTestPart]:
-        """One draw."""
         rng = np.random.default_rng([seed, repeat])
         labels = np.array([clip.abnormal for clip in clips])
         drawn: set[int] = set()
@@ -86,26 +82,18 @@ class RandomDraws:
                 kind = "abnormal" if label else "normal"
                 raise UsageError(f"{len(indices)} {kind} clips: {count} to train on leave no test")
             drawn |= set(rng.choice(indices, count, replace=False).tolist())
-        yield TrainTestPart(
-            repeat,
-            0,
-            tuple(clip for i, clip in enumerate(clips) if i in drawn),
-            tuple(clip for i, clip in enumerate(clips) if i not in drawn),
-        )
+        train = tuple(clip for i, clip in enumerate(clips) if i in drawn)
+        test = tuple(clip for i, clip in enumerate(clips) if i not in drawn)
+        yield TrainTestPart(repeat, 0, train, test)
 
 
 @dataclass(frozen=True)
 class OwnSplit:
-    """The data set's own split; repeats differ only in their seeds.
-
-    Attributes:
-        test: Names of the test clips.
-    """
+    """The data set's own split by names of test clips; repeats differ only in their seeds."""
 
     test: frozenset[str]
 
     def parts(self, clips: _Clips, repeat: int, seed: int) -> Iterator[TrainTestPart]:  # noqa: ARG002
-        """The only part."""
         train = tuple(clip for clip in clips if clip.name not in self.test)
         test = tuple(clip for clip in clips if clip.name in self.test)
         if not train or not test:
@@ -115,25 +103,16 @@ class OwnSplit:
 
 @dataclass(frozen=True)
 class InnerFolds:
-    """Folds inside the training parts of another split, for choosing settings.
-
-    The test clips of the other split are in none of these folds.
-
-    Attributes:
-        outer: The split whose settings are chosen.
-        n: Folds by recording inside each of its training parts.
-    """
+    """Folds by recording inside the training parts of another split, for choosing settings."""
 
     outer: ClipSplit
     n: int
 
     def parts(self, clips: _Clips, repeat: int, seed: int) -> Iterator[TrainTestPart]:
-        """The folds of each training part, numbered consecutively."""
-        number = 0
-        for part in self.outer.parts(clips, repeat, seed):
-            for inner in Folds(self.n).parts(part.train, repeat, seed):
-                yield TrainTestPart(repeat, number, inner.train, inner.test)
-                number += 1
+        outer = self.outer.parts(clips, repeat, seed)
+        inner = (fold for part in outer for fold in Folds(self.n).parts(part.train, repeat, seed))
+        for number, fold in enumerate(inner):
+            yield replace(fold, fold=number)
 
 
 @dataclass(frozen=True)
@@ -143,8 +122,6 @@ class SpliceRule:
     Attributes:
         clips: Fewest and most clips per video.
         abnormal_clips: Fewest and most abnormal clips in an abnormal video.
-        normal_videos: Number of normal videos.
-        abnormal_videos: Number of abnormal videos.
         snippets: Length that every video is trimmed to, at its ends and never into its abnormal
             clips, so that the length says nothing about the label; None: no trimming.
     """
@@ -191,11 +168,6 @@ class BenchmarkProtocol:
     seed: int = 0
 
     def parts(self, clips: _Clips) -> Iterator[TrainTestPart]:
-        """The parts of all repeats.
-
-        Raises:
-            UsageError: the clips cannot be split this way.
-        """
         for repeat in range(self.repeats):
             yield from self.split.parts(clips, repeat, self.seed)
 
@@ -205,13 +177,8 @@ class BenchmarkProtocol:
         return 2 * (1000 * (self.seed + part.repeat) + part.fold)
 
     def with_clips_as_bags(self) -> BenchmarkProtocol:
-        """The same protocol, with the clips themselves as bags."""
         return replace(self, train_on="clips")
 
     def for_config(self, config: TrainConfig) -> BenchmarkProtocol:
-        """The protocol of a training by ``config``.
-
-        A configuration that joins clips into bags itself, other ones at every step, gets clips as
-        bags; all others get what the protocol trains on.
-        """
+        """The protocol of a training by ``config``: clips as bags if it joins clips itself."""
         return self.with_clips_as_bags() if config.bags.mode == "joined" else self

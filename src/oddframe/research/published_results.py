@@ -16,14 +16,7 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row of a published table.
-
-    Attributes:
-        figures: Per cent, by name.
-        key: In an ablation, which parts are used, ``1011``; empty in a comparison.
-        labels: Its leading columns in a comparison.
-        source: Where it was published, if not where the others were.
-    """
+    """One row of a published table; figures in per cent, by name."""
 
     figures: Mapping[str, float]
     key: str = ""
@@ -33,8 +26,6 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A published table: title, headings of its leading columns, rows."""
-
     title: str
     labels: tuple[str, ...]
     rows: tuple[PublishedRow, ...]
@@ -42,13 +33,7 @@ class PublishedTable:
 
 @dataclass(frozen=True)
 class PublishedResults:
-    """All published figures.
-
-    Attributes:
-        source: Source of the tables.
-        tables: The tables of the UR-DMU paper by name, ``table3``.
-        elsewhere: Rows of other papers on other data sets, by data set.
-    """
+    """The tables of the UR-DMU paper, and rows of other papers ``elsewhere``, by data set."""
 
     source: str
     tables: Mapping[str, PublishedTable]
@@ -57,15 +42,7 @@ class PublishedResults:
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A published figure of one method.
-
-    Attributes:
-        data: Title of the data set.
-        figure: ``AUC`` or ``AP``.
-        value: Per cent.
-        features: The features that it was measured on, as far as a table names them.
-        source: Where it was published.
-    """
+    """A published figure of one method in per cent, and what it was measured on."""
 
     data: str
     figure: str
@@ -79,7 +56,6 @@ _TITLES = {"ucf_crime": "UCF-Crime", "xd_violence": "XD-Violence", "ped2": "Ped2
 
 @lru_cache(maxsize=1)
 def load_published() -> PublishedResults:
-    """The published figures that come with oddframe."""
     return TypeAdapter(PublishedResults).validate_json(_read("published.json"))
 
 
@@ -110,16 +86,7 @@ def published_figures(title: str) -> tuple[PublishedFigure, ...]:
 
 @dataclass(frozen=True)
 class ShippedResult:
-    """The leading figure of one method on one benchmark of the league.
-
-    Attributes:
-        benchmark: Name of the benchmark's data set, ``ped2``.
-        data: Title of the benchmark.
-        figure: ``AUC`` or ``AUC_sub``.
-        mean: Mean over the trainings, per cent.
-        std: Standard deviation over them.
-        trainings: Number of trainings.
-    """
+    """The leading figure of one method on one benchmark of the league, per cent."""
 
     benchmark: str
     data: str

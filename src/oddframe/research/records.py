@@ -1,15 +1,11 @@
-"""Records: JSON files of a kind and a version that hold one dataclass; the record of a training.
-
-A record names what its figures depend on as digests: the code, the features, the protocol and the
-configuration.
-"""
+"""Records: JSON files of a kind and a version that hold one dataclass; the record of a training."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -35,22 +31,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # Folders whose code changes no figure.
 _WITHOUT_FIGURES = ("cli", "outputs")
 # Names of the splits in records and digests, whatever their classes are called.
-_SPLIT_NAMES: dict[type, str] = {
-    Folds: "Folds",
-    RandomDraws: "Draws",
-    OwnSplit: "Given",
-    InnerFolds: "Inner",
-}
+_SPLIT_NAMES = {Folds: "Folds", RandomDraws: "Draws", OwnSplit: "Given", InnerFolds: "Inner"}
 
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The code that computed a figure.
+    """The code that computed a figure; ``commit`` is empty where it was installed without one.
 
-    Attributes:
-        version: Version of oddframe.
-        commit: Commit of the source tree; empty where oddframe was installed without one.
-        sha256: Digest of the modules that figures depend on; it shows uncommitted changes, too.
+    ``sha256`` is of the modules that figures depend on; it shows uncommitted changes, too.
     """
 
     version: str
@@ -60,7 +48,6 @@ class CodeVersion:
 
 @lru_cache(maxsize=1)
 def current_code() -> CodeVersion:
-    """The code that is running."""
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         module = path.relative_to(_PACKAGE)
@@ -103,12 +90,11 @@ def training_facts(config: TrainConfig) -> dict[str, Any]:
     facts.
     """
     method, settings = config.chosen_method()
-    recipe = asdict(config.full_recipe())
     others = config.recipe.model_dump(include={"feature_noise", "feature_dropout", "seed"})
     return {
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
-        "recipe": recipe | others,
+        "recipe": asdict(config.full_recipe()) | others,
         "bags": config.bags.model_dump(mode="json"),
         "standardise": config.standardise,
         "temper": config.temperature_scaling,
@@ -117,13 +103,8 @@ def training_facts(config: TrainConfig) -> dict[str, Any]:
 
 def protocol_facts(protocol: BenchmarkProtocol) -> dict[str, Any]:
     """A protocol as JSON types, without its number of repeats."""
-    facts: dict[str, Any] = {}
-    for name, value in vars(protocol).items():
-        if name == "split":
-            facts[name] = _split_facts(value)
-        elif name != "repeats":
-            is_rule = is_dataclass(value) and not isinstance(value, type)
-            facts[name] = asdict(value) if is_rule else value
+    facts = asdict(protocol) | {"split": _split_facts(protocol.split)}
+    del facts["repeats"]
     return facts
 
 
@@ -147,25 +128,14 @@ _RecordT = TypeVar("_RecordT")
 
 
 class RecordFormat(Generic[_RecordT]):
-    """How records of one type are read and written.
-
-    Args:
-        record: The dataclass.
-        kind: Kind that the file names.
-        schema: Version of the format that the file names.
-        about: What is recorded, for error messages.
-    """
+    """How records of one type are read and written; ``about`` is for error messages."""
 
     def __init__(self, record: type[_RecordT], kind: str, schema: int, about: str):
         self.kind, self.schema, self.about = kind, schema, about
         self._adapter = TypeAdapter(record)
 
     def read(self, path: Path) -> _RecordT:
-        """The record in a file.
-
-        Raises:
-            InputError: the file does not exist, or holds something else.
-        """
+        """The record in a file; InputError if it holds something else."""
         try:
             with open_regular_file(path) as file:
                 data = json.loads(file.read())
@@ -182,13 +152,9 @@ class RecordFormat(Generic[_RecordT]):
         raise InputError(f"{path}: not the record of {self.about} ({reason})")
 
     def write(self, path: Path, record: _RecordT) -> None:
-        """Write a file, whole or not at all; undefined figures are null.
-
-        Raises:
-            OddframeError: it cannot be written.
-        """
-        fields = self._adapter.dump_python(record, by_alias=True)
-        data = {"kind": self.kind, "schema": self.schema, **fields}
+        """Write a file, whole or not at all; undefined figures are null."""
+        data = {"kind": self.kind, "schema": self.schema}
+        data |= self._adapter.dump_python(record, by_alias=True)
         write_text(path, json_text(data, indent=1) + "\n")
 
 
@@ -204,12 +170,7 @@ class LossCurves:
 class BestOnTest:
     """The best step on the test set, as authors report it; choosing it needs the test labels.
 
-    Attributes:
-        chosen_by: The figure that it is best by.
-        step: The best step.
-        figures: The network's figures after that step.
-        steps: The steps after which the network was tested.
-        values: The chosen figure after each of them.
+    The network was tested after each of ``steps``; ``values`` are the figure ``chosen_by`` then.
     """
 
     chosen_by: str
@@ -241,21 +202,9 @@ class TrainingRecord:
     """The result of one training, and everything that is needed to repeat it.
 
     Attributes:
-        dataset: Name of the data set.
         figures: Of the network after the last step, on the test part; with repeat and fold.
-        steps: Number of steps.
         seed: Seed of the weights, the noise and the bags.
-        config: The whole configuration.
-        facts: What the training depends on of it, written out.
-        protocol: How the data was split and tested.
-        features_sha256: Digest of the features that were trained and tested on.
-        code: The code that trained.
-        torch: Version of PyTorch.
-        device: Where it was trained.
-        threads: Number of threads.
-        seconds: Time for training and testing.
-        learning: The loss during the training.
-        warnings: Warnings of the training, a line each.
+        facts: What the training depends on of the configuration, written out.
         best_on_test: Only if it was asked for.
         cost: Processor time and parameters; older records have none.
     """
@@ -280,12 +229,10 @@ class TrainingRecord:
 
     @property
     def repeat(self) -> int:
-        """Number of the repeat."""
         return self.figures.repeat
 
     @property
     def fold(self) -> int:
-        """Number of the fold in the repeat."""
         return self.figures.fold
 
 

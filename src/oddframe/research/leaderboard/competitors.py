@@ -1,13 +1,10 @@
 """The methods of a league, the recipe that trains them, and how their learning rates are chosen.
 
-The recipe is that of this project's benchmarks: each benchmark's own segments and bags, and the
-same number of steps for all. Optimiser, weight decay and clipping are each method's own, as its
-authors give them, and so is its learning rate, times a factor.
-
-Published rates belong to published recipes, which take 3 to 60 times the league's steps. So each
-method's own rate is multiplied by each of the same few factors, and tried on folds inside the
-training part of a data set's own split: those recordings are in no benchmark's test part. Only
-their video labels are known, so rates are compared by how well they separate whole videos.
+All train by each benchmark's own segments and bags, for the same number of steps. Optimiser, weight
+decay, clipping and learning rate are each method's own. Published rates belong to recipes of 3 to
+60 times the league's steps, so each rate is multiplied by the same few factors and tried on folds
+inside the training part of a data set's own split, which is in no benchmark's test part. Only video
+labels are known there: rates are compared by how well they separate whole videos.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +23,7 @@ from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.fold_figures import Figure
 from oddframe.research.grid import Session
 from oddframe.research.grid_task import GridTask, find_training
-from oddframe.research.protocol import InnerFolds
+from oddframe.research.protocol import InnerFolds, TrainTestPart
 from oddframe.research.records import CodeVersion, RecordFormat, current_code
 from oddframe.training.config import (
     FeatureSection,
@@ -47,9 +45,7 @@ BASELINE_METHOD = "linear"
 # A quarter of UR-DMU's width with a linear path beside it, for a few hundred videos; docs/fight.md
 # has its figures on validation recordings.
 SMALL_UR_DMU = "ur_dmu_small"
-_SMALL_UR_DMU = MethodSection(
-    name="ur_dmu", config={"hidden": 128, "heads": 4, "head_dim": 32, "shortcut": True}
-)
+_SMALL_CONFIG = {"hidden": 128, "heads": 4, "head_dim": 32, "shortcut": True}
 
 
 @dataclass(frozen=True)
@@ -62,27 +58,18 @@ class Competitor:
 
 
 def list_competitors(
-    config: TrainConfig,
-    names: Sequence[str] = (),
-    *,
-    frames: bool = True,
+    config: TrainConfig, names: Sequence[str] = (), *, frames: bool = True
 ) -> tuple[Competitor, ...]:
-    """The methods called ``names``, by the league's recipe; without names, all that can be trained.
+    """The methods called ``names`` by the league's recipe; without names, all that can be trained.
 
-    A method that reads frames gets features of its own, of the same videos.
-
-    Args:
-        config: The benchmark's configuration.
-        names: Names in the registry of methods, or ``ur_dmu_small``.
-        frames: Whether the data set has frames.
-
-    Raises:
-        UsageError: there is no such method, or it needs frames and there are none.
+    A method that reads ``frames`` gets features of its own, of the same videos.
     """
     able = [name for name in method_names() if frames or _reads_features_of(config, name)]
-    wanted = dict.fromkeys(names or (*able, SMALL_UR_DMU))
+    able.append(SMALL_UR_DMU)
+    wanted = dict.fromkeys(names or able)
     for name in wanted:
-        if name != SMALL_UR_DMU and not frames and not _reads_features_of(config, name):
+        if name not in able:
+            get_method(name)  # Refuses unknown names.
             raise UsageError(f"{name} reads frames, and this benchmark has only features")
     return tuple(_competitor(config, name) for name in wanted)
 
@@ -101,32 +88,18 @@ def _reads_features_of(config: TrainConfig, name: str) -> bool:
 
 
 def _competitor(config: TrainConfig, name: str) -> Competitor:
-    if name == SMALL_UR_DMU:
-        section, method = _SMALL_UR_DMU, get_method(_SMALL_UR_DMU.name)
-    else:
-        method = get_method(name)
-        section = MethodSection(name=name, config=dict(method.league_config))
-    own = config.recipe
-    recipe = RecipeSection(
-        steps=STEPS,
-        segments=own.segments,
-        normal_bags=own.normal_bags,
-        abnormal_bags=own.abnormal_bags,
-        average=own.average,
-    )
-    changes = {
-        "method": section,
-        "recipe": recipe,
-        "standardise": True,
-        "temperature_scaling": True,
-    }
-    if not _reads_features_of(config, section.name):
+    method = get_method("ur_dmu" if name == SMALL_UR_DMU else name)
+    settings = _SMALL_CONFIG if name == SMALL_UR_DMU else dict(method.league_config)
+    section = MethodSection(name=method.name, config=settings)
+    kept = config.recipe.model_dump(include={"segments", "normal_bags", "abnormal_bags", "average"})
+    recipe = RecipeSection(steps=STEPS, **kept)
+    changes: dict[str, Any] = {"method": section, "recipe": recipe}
+    changes |= {"standardise": True, "temperature_scaling": True}
+    if not _reads_features_of(config, method.name):
         changes |= {"features": FeatureSection(backbone=method.backbones[0])}
         changes |= {"fast": None, "training_features": SamplingChanges()}
     changed = with_audio_dim(config.model_copy(update=changes), config.features.backbone)
-    title = method.title
-    if name == SMALL_UR_DMU or method.league_config:
-        title += ", small"
+    title = method.title + ", small" * bool(name == SMALL_UR_DMU or method.league_config)
     if changed.chosen_method()[0].reads_sound and not count_audio_dims(config.features.backbone):
         title += " (halves of the picture)"
     return Competitor(name, title, changed)
@@ -138,7 +111,6 @@ class TriedRate:
 
     Attributes:
         factor: The rate over the method's own rate.
-        lr: The rate.
         figures: AUC of whole validation videos by their mean scores, in [0, 1], for each fold.
     """
 
@@ -148,22 +120,12 @@ class TriedRate:
 
     @property
     def mean(self) -> float:
-        """Mean over the folds."""
         return float(np.mean(self.figures))
 
 
 @dataclass(frozen=True)
 class LearningRates:
-    """The rates that were tried, which decide the rates of a league.
-
-    Attributes:
-        dataset: Data set whose training part was divided into folds.
-        folds: Number of folds.
-        steps: Steps of every training.
-        features_sha256: Digest of the features.
-        code: The code that tried them.
-        tried: By the name of the row: every factor that was trained on all folds.
-    """
+    """The rates that were tried: by the name of the row, every factor that has all folds."""
 
     dataset: str
     folds: int
@@ -185,7 +147,12 @@ class LearningRates:
         best = max(rates, key=lambda rate: rate.mean)
         low, high = sorted((1.0, best.factor))
         between = (rate for rate in rates if low <= rate.factor <= high)
-        return next(rate.factor for rate in between if _as_good(rate, best))
+        for rate in between:
+            ahead = np.subtract(best.figures, rate.figures)
+            error = ahead.std(ddof=1) / np.sqrt(len(ahead)) if len(ahead) > 1 else 0.0
+            if ahead.mean() <= error:
+                return rate.factor
+        return best.factor
 
     def merged_into(self, newer: LearningRates) -> LearningRates:
         """``newer`` with the rows of this one, if both were tried on the same data and steps."""
@@ -193,12 +160,6 @@ class LearningRates:
         if any(getattr(self, name) != getattr(newer, name) for name in same):
             return newer
         return replace(newer, tried={**self.tried, **newer.tried})
-
-
-def _as_good(rate: TriedRate, best: TriedRate) -> bool:
-    ahead = np.subtract(best.figures, rate.figures)
-    error = ahead.std(ddof=1) / np.sqrt(len(ahead)) if len(ahead) > 1 else 0.0
-    return bool(ahead.mean() <= error)
 
 
 def scale_rate(config: TrainConfig, factor: float) -> TrainConfig:
@@ -210,9 +171,9 @@ def scale_rate(config: TrainConfig, factor: float) -> TrainConfig:
 
 def with_rates(rows: Sequence[Competitor], rates: LearningRates) -> tuple[Competitor, ...]:
     """The rows, each at the learning rate that was chosen for it."""
-    return tuple(
-        replace(row, config=scale_rate(row.config, rates.factor(row.name))) for row in rows
-    )
+    factors = [rates.factor(row.name) for row in rows]
+    pairs = zip(rows, factors, strict=True)
+    return tuple(replace(row, config=scale_rate(row.config, factor)) for row, factor in pairs)
 
 
 RATES_FORMAT = RecordFormat(LearningRates, "oddframe learning rates", 1, "learning rates")
@@ -221,20 +182,12 @@ write_rates = RATES_FORMAT.write
 
 
 def read_rates(path: Path) -> LearningRates | None:
-    """Read learning rates; None: there is no such file.
-
-    Raises:
-        InputError: the file holds something else.
-    """
+    """Learning rates; None: there is no such file."""
     return RATES_FORMAT.read(path) if path.exists() else None
 
 
 def validation_session(session: Session) -> Session:
-    """The same features, split into folds inside the training part.
-
-    Raises:
-        UsageError: the benchmark tests on every video, so none is left for validation.
-    """
+    """The same features, split into folds inside the training part."""
     setting = session.setting
     if not BENCHMARKS[setting.dataset].own_split:
         able = ", ".join(name for name, each in BENCHMARKS.items() if each.own_split)
@@ -250,12 +203,7 @@ def validation_session(session: Session) -> Session:
 
 @dataclass(frozen=True)
 class RateSearch:
-    """The trainings of rows at every factor, on every validation fold.
-
-    Attributes:
-        session: From ``validation_session``.
-        rows: The rows, at their own rates.
-    """
+    """The trainings of rows at every factor, on every fold of a ``validation_session``."""
 
     session: Session
     rows: Sequence[Competitor]
@@ -264,40 +212,37 @@ class RateSearch:
     def tasks(self) -> list[GridTask]:
         """All trainings, fold by fold: a search that is stopped early has some of every row."""
         return [
-            GridTask(
-                f"{row.title}, rate x {factor:g}",
-                scale_rate(row.config, factor),
-                part.repeat,
-                part.fold,
-            )
+            self._task(row, factor, part)
             for part in self.session.parts
             for row in self._rows_with_rates
             for factor in RATE_FACTORS
         ]
 
     def collect(self) -> LearningRates:
-        """The rates that are trained by now."""
         return LearningRates(
             dataset=self.session.setting.dataset,
             folds=len(self.session.parts),
             steps=self.rows[0].config.recipe.steps,
             features_sha256=self.session.setting.features_sha256,
             code=current_code(),
-            tried={row.name: self._tried(row.config) for row in self._rows_with_rates},
+            tried={row.name: self._tried(row) for row in self._rows_with_rates},
         )
 
     @property
     def _rows_with_rates(self) -> list[Competitor]:
         return [row for row in self.rows if not row.config.chosen_method()[0].closed_form]
 
-    def _tried(self, config: TrainConfig) -> tuple[TriedRate, ...]:
+    def _task(self, row: Competitor, factor: float, part: TrainTestPart) -> GridTask:
+        config = scale_rate(row.config, factor)
+        return GridTask(f"{row.title}, rate x {factor:g}", config, *part.part_id)
+
+    def _tried(self, row: Competitor) -> tuple[TriedRate, ...]:
         """Every factor that has figures of all folds."""
-        parts, rates = self.session.parts, []
+        rates = []
         for factor in RATE_FACTORS:
-            scaled = scale_rate(config, factor)
-            tasks = [GridTask("", scaled, part.repeat, part.fold) for part in parts]
+            tasks = [self._task(row, factor, part) for part in self.session.parts]
             found = [find_training(task, self.session.setting) for task in tasks]
             figures = tuple(each.figures.clip_auc for each in found if each is not None)
-            if len(figures) == len(parts):
-                rates.append(TriedRate(factor, scaled.full_recipe().lr, figures))
+            if len(figures) == len(tasks):
+                rates.append(TriedRate(factor, tasks[0].config.full_recipe().lr, figures))
         return tuple(rates)

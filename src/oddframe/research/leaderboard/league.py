@@ -5,14 +5,12 @@ Networks are tested after the last step: no test video chooses anything.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +22,7 @@ from oddframe.methods.registry import get_method
 from oddframe.research.benchmark import Benchmark
 from oddframe.research.benchmarks import get_benchmark
 from oddframe.research.grid import (
-    FailedTasks,
+    FailedTask,
     GridProgress,
     Session,
     TrainingOutcome,
@@ -55,9 +53,8 @@ from oddframe.research.leaderboard.record import (
     write_league,
 )
 from oddframe.research.leaderboard.report import write_league_table
-from oddframe.research.protocol import RandomDraws
-from oddframe.research.records import TrainingRecord, current_code, protocol_facts
-from oddframe.training.config import TrainConfig
+from oddframe.research.protocol import PartId, RandomDraws, TrainTestPart
+from oddframe.research.records import TrainingRecord, current_code, facts_digest, protocol_facts
 from oddframe.training.search import format_time_budget
 
 RATES_FILE = "rates.json"
@@ -70,11 +67,8 @@ _FALLING = "the loss still fell at the end"
 class ComparisonGroup:
     """Rows that read the same features, and the session that has these features.
 
-    Attributes:
-        session: The session.
-        rows: The rows.
-        earlier: The league's record as it was before. Trainings in it are not repeated, even where
-            the records of the trainings themselves are gone.
+    Trainings in the ``earlier`` record of the league are not repeated, even where their own records
+    are gone.
     """
 
     session: Session
@@ -84,44 +78,36 @@ class ComparisonGroup:
     @property
     def tasks(self) -> list[GridTask]:
         """All its trainings, part by part: a league that is stopped early has some of every row."""
-        return [
-            GridTask(row.title, row.config, part.repeat, part.fold)
-            for part in self.session.parts
-            for row in self.rows
-        ]
+        return [_task(row, part) for part in self.session.parts for row in self.rows]
 
     @property
     def missing(self) -> list[GridTask]:
-        """Its trainings that are not done yet."""
-        return [task for task in self.tasks if self.find(task) is None]
+        done = {row.name: self.trainings(row) for row in self.rows}
+        pairs = [(part, row) for part in self.session.parts for row in self.rows]
+        return [_task(row, part) for part, row in pairs if part.part_id not in done[row.name]]
 
-    def find(self, task: GridTask) -> EntryTraining | None:
-        """A training, from its own record or from the league's earlier record."""
-        if (training := find_training(task, self.session.setting)) is not None:
-            return _entry_training(training)
-        recorded = self._recorded(task.config)
-        return next((each for each in recorded if each.part_id == task.part_id), None)
+    def trainings(self, row: Competitor) -> dict[PartId, EntryTraining]:
+        """The trainings of a row by part, from their own records or the league's earlier one.
 
-    def other_repeats(self, row: Competitor) -> list[EntryTraining]:
-        """Trainings of a row in the earlier record on parts that are not asked for now."""
-        parts = {(part.repeat, part.fold) for part in self.session.parts}
-        return [each for each in self._recorded(row.config) if each.part_id not in parts]
+        The earlier record may also have parts that are not asked for now.
+        """
+        setting = self.session.setting
+        digest = training_digest(row.config, setting)
+        entries = self.earlier.entries if self.earlier else ()
+        recorded = [each for entry in entries if entry.digest == digest for each in entry.trainings]
+        found = {each.figures.part_id: each for each in recorded}
+        for part in self.session.parts:
+            if (training := find_training(_task(row, part), setting)) is not None:
+                found[part.part_id] = _entry_training(training)
+        return found
 
-    def _recorded(self, config: TrainConfig) -> list[EntryTraining]:
-        """All trainings by ``config`` in the earlier record."""
-        if self.earlier is None:
-            return []
-        digest = training_digest(config, self.session.setting)
-        entries = [entry for entry in self.earlier.entries if entry.digest == digest]
-        return [each for entry in entries for each in entry.trainings]
+
+def _task(row: Competitor, part: TrainTestPart) -> GridTask:
+    return GridTask(row.title, row.config, *part.part_id)
 
 
 def count_repeats(benchmark: Benchmark, draws: int | None, seeds: int | None) -> int:
-    """How often the benchmark's protocol is repeated: its number of draws, or of seeds.
-
-    Raises:
-        UsageError: the benchmark has no draws, or no seeds apart from them.
-    """
+    """How often the benchmark's protocol is repeated: its number of draws, or of seeds."""
     protocol = benchmark.protocol
     if isinstance(protocol.split, RandomDraws):
         if seeds is not None:
@@ -150,22 +136,8 @@ def prepare_league(
 ) -> list[ComparisonGroup]:
     """Extract the features of a league, and divide the methods into groups that read the same.
 
-    Args:
-        dataset: Its name is that of a benchmark.
-        out: Folder of the records.
-        store: Folder of the feature store.
-        methods: Names of the methods; none: all that can be trained on the data set.
-        draws: Draws of the training clips, where the benchmark draws them; None: its number.
-        seeds: Repeats with other seeds, where it does not; None: its number.
-        own_rates: Ignore the learning rates that were chosen before.
-        config: A configuration, as ``benchmark_config`` takes it.
-        device: Where backbone and trainings run.
-        decoders: Videos that are decoded at the same time.
-        progress: Called after each video.
-
-    Raises:
-        InputError: a video or record cannot be read.
-        UsageError: there is no such method, or the benchmark has no such repeats.
+    ``draws`` of the training clips, where the benchmark draws them, or ``seeds`` where it does not;
+    None: its number. ``own_rates``: ignore the learning rates that were chosen before.
     """
     repeats = count_repeats(get_benchmark(dataset.name), draws, seeds)
     rows = list_competitors(
@@ -187,8 +159,7 @@ def prepare_league(
             seeds=repeats,
             device=device,
             decoders=decoders,
-            progress=progress.features,
-            message=progress.message,
+            progress=progress,
         )
         groups.append(ComparisonGroup(session, group, earlier))
     return groups
@@ -197,12 +168,7 @@ def prepare_league(
 def choose_rates(
     groups: Sequence[ComparisonGroup], out: Path, jobs: int, progress: GridProgress
 ) -> Path:
-    """Try the learning rates of one group on validation folds; the file with the results.
-
-    Raises:
-        UsageError: there is more than one group, or no method with a learning rate.
-        OddframeError: a process died, or a file cannot be written.
-    """
+    """Try the learning rates of one group on validation folds; the file with the results."""
     if len(groups) > 1:
         raise UsageError("--choose-rates: name --methods that read the same features")
     search = RateSearch(validation_session(groups[0].session), groups[0].rows)
@@ -230,25 +196,14 @@ def choose_rates(
 def rank_methods(
     groups: Sequence[ComparisonGroup], out: Path, table: Path, jobs: int, progress: GridProgress
 ) -> Path:
-    """Train what is missing. After each training, write the record and the table of all leagues.
-
-    Args:
-        groups: From ``prepare_league``.
-        out: Folder of the records.
-        table: Markdown file of the table.
-        jobs: Trainings at the same time.
-        progress: Called after each training.
-
-    Raises:
-        OddframeError: a process died, or a file cannot be written.
-    """
+    """Train what is missing. After each training, write the record and the table of all leagues."""
     plans = [
         plan_grid(jobs, len(group.missing), group.session.clips, group.session.config)
         for group in groups
     ]
     estimate = TimeEstimate(groups, min(plan.jobs for plan in plans))
     pending = [task for group in groups for task in group.missing]
-    total, failed = len(pending), FailedTasks()
+    total, failed = len(pending), list[FailedTask]()
 
     def write() -> None:
         league = collect_league(groups, failed)
@@ -257,7 +212,7 @@ def rank_methods(
 
     def on_training(_done: int, _total: int, task: GridTask, outcome: TrainingOutcome) -> None:
         if isinstance(outcome, TrainingRecord):
-            estimate.add(task.name, outcome.seconds)
+            estimate.measured[task.name].append(outcome.seconds)
         else:
             failed.append((task, outcome))
         pending[:] = [each for each in pending if each != task]
@@ -278,9 +233,7 @@ def rank_methods(
     return table
 
 
-def collect_league(
-    groups: Sequence[ComparisonGroup], failed: Sequence[tuple[GridTask, OddframeError]] = ()
-) -> League:
+def collect_league(groups: Sequence[ComparisonGroup], failed: Sequence[FailedTask] = ()) -> League:
     """The league of one benchmark from the trainings that are done by now.
 
     Rows of the earlier record that are not trained now stay, if their features, steps and protocol
@@ -291,7 +244,7 @@ def collect_league(
     benchmark = get_benchmark(setting.dataset)
     recipe = session.config.full_recipe()
     entries = tuple(_entry(group, row, failed) for group in groups for row in group.rows)
-    parts = {(part.repeat, part.fold) for part in session.parts}
+    parts = {part.part_id for part in session.parts}
     league = League(
         dataset=setting.dataset,
         title=benchmark.title,
@@ -314,7 +267,8 @@ def _with_rows_of(earlier: League, league: League) -> League:
     """The league, with the other rows of the earlier one that are comparable."""
     # Methods that read frames have features of their own.
     only_frames = all(get_method(entry.method).backbones for entry in league.entries)
-    if (earlier.steps, _as_json(earlier.protocol)) != (league.steps, _as_json(league.protocol)):
+    digests = [facts_digest(each.protocol) for each in (earlier, league)]
+    if earlier.steps != league.steps or digests[0] != digests[1]:
         return league
     if not only_frames and earlier.features_sha256 != league.features_sha256:
         return league
@@ -325,17 +279,8 @@ def _with_rows_of(earlier: League, league: League) -> League:
     return replace(base, parts=parts, entries=(*league.entries, *others))
 
 
-def _as_json(facts: Mapping[str, Any]) -> str:
-    """Equal text for facts from a file and from memory, where lists are tuples."""
-    return json.dumps(facts, sort_keys=True)
-
-
-def _entry(
-    group: ComparisonGroup, row: Competitor, failed: Sequence[tuple[GridTask, OddframeError]]
-) -> LeagueEntry:
-    found = [group.find(task) for task in replace(group, rows=(row,)).tasks]
-    trainings = [each for each in found if each is not None] + group.other_repeats(row)
-    trainings.sort(key=lambda each: each.part_id)
+def _entry(group: ComparisonGroup, row: Competitor, failed: Sequence[FailedTask]) -> LeagueEntry:
+    trainings = [training for _, training in sorted(group.trainings(row).items())]
     method, recipe = row.config.chosen_method()[0], row.config.full_recipe()
     about = f"{recipe.optimiser}, {recipe.lr:g}, {recipe.weight_decay:g}"
     about += f", norm {recipe.clip_norm:g}" if recipe.clip_norm else ""
@@ -351,7 +296,7 @@ def _entry(
         trainings=tuple(trainings),
         notes=tuple(notes),
         failed=tuple(
-            FailedTraining(task.repeat, task.fold, str(error))
+            FailedTraining(*task.part_id, str(error))
             for task, error in failed
             if task.config == row.config
         ),
@@ -360,8 +305,7 @@ def _entry(
 
 def _entry_training(training: TrainingRecord) -> EntryTraining:
     cost = training.cost and replace(training.cost, device=training.device)
-    falling = () if has_converged(training) else (_FALLING,)
-    warnings = (*training.warnings, *falling)
+    warnings = training.warnings + (() if has_converged(training) else (_FALLING,))
     return EntryTraining(training.figures, cost, warnings, training.code.sha256)
 
 
@@ -385,11 +329,8 @@ def has_converged(training: TrainingRecord) -> bool:
     if len(loss) < 20:
         return True
     quarter = len(loss) // 4
-    start, before, last = (
-        loss[:3].mean(),
-        loss[-2 * quarter : -quarter].mean(),
-        loss[-quarter:].mean(),
-    )
+    last = loss[-quarter:].mean()
+    start, before = loss[:3].mean(), loss[-2 * quarter : -quarter].mean()
     return bool(before - last <= _STILL_FALLING * max(start - last, 1e-9))
 
 
@@ -399,7 +340,6 @@ _FEW_STEPS, _MORE_STEPS = 2, 6
 
 def estimate_seconds(task: GridTask, session: Session) -> float:
     """Seconds that a training will take, from two short ones; 0 if it cannot be trained."""
-    steps = task.config.recipe.steps
     try:
         few, more = (_time_training(task, session, n) for n in (_FEW_STEPS, _MORE_STEPS))
     except (OddframeError, RuntimeError, ValueError):  # The training itself will say why.
@@ -407,11 +347,11 @@ def estimate_seconds(task: GridTask, session: Session) -> float:
     if task.config.chosen_method()[0].closed_form:
         return few
     per_step = max(0.0, more - few) / (_MORE_STEPS - _FEW_STEPS)
-    return few + (steps - _FEW_STEPS) * per_step
+    return few + (task.config.recipe.steps - _FEW_STEPS) * per_step
 
 
 def _time_training(task: GridTask, session: Session, steps: int) -> float:
-    part = next(part for part in session.parts if (part.repeat, part.fold) == task.part_id)
+    part = next(part for part in session.parts if part.part_id == task.part_id)
     short = replace(task, config=task.config.with_recipe(steps=steps))
     with TemporaryDirectory() as folder:
         start = time.monotonic()
@@ -436,17 +376,13 @@ class TimeEstimate:
         for group in self.groups:
             for task in group.tasks:
                 if (training := find_training(task, group.session.setting)) is not None:
-                    self.add(task.name, training.seconds)
+                    self.measured[task.name].append(training.seconds)
             missing = group.missing
             for name, number in Counter(task.name for task in missing).items():
                 if name not in self.measured:
                     task = next(task for task in missing if task.name == name)
                     self.estimated[name] = estimate_seconds(task, group.session)
                 yield name, self._seconds(name), number
-
-    def add(self, name: str, seconds: float) -> None:
-        """Add the duration of a training."""
-        self.measured[name].append(seconds)
 
     def remaining(self, tasks: Sequence[GridTask]) -> float:
         """Seconds that these trainings will take."""

@@ -19,7 +19,8 @@ from oddframe.errors import UsageError
 from oddframe.evaluation.confidence import Interval, mean_of_means_interval
 from oddframe.research.fold_figures import column_values
 from oddframe.research.leaderboard.competitors import OWN_METHOD, REFERENCE_METHOD
-from oddframe.research.leaderboard.record import League, PartId
+from oddframe.research.leaderboard.record import League
+from oddframe.research.protocol import PartId
 from oddframe.timeline import FloatArray
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -27,12 +28,9 @@ SIGNIFICANCE_LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Ranking:
-    """Methods from best to worst.
+    """Methods from best to worst; a mean rank of 1 is the best possible.
 
     Attributes:
-        names: Names of the methods.
-        ranks: Their mean ranks; 1 is the best possible.
-        blocks: Number of blocks.
         statistic: Friedman's statistic, corrected for ties and for the weights of the blocks: chi
             square with one degree of freedom less than there are methods.
         p_value: Probability of ranks at least as unequal if all methods are alike.
@@ -47,7 +45,6 @@ class Ranking:
     critical: float
 
     def rank(self, name: str) -> float | None:
-        """The mean rank of a method; None: it is not ranked."""
         return self.ranks[self.names.index(name)] if name in self.names else None
 
     def cliques(self) -> tuple[tuple[int, int], ...]:
@@ -65,15 +62,8 @@ def rank_blocks(
 ) -> Ranking:
     """Rank methods by their value in each block; higher is better, ``nan`` is a failure.
 
-    Ties share their ranks; methods that failed share the last ones.
-
-    Args:
-        values: The values of each method, in the same order of blocks.
-        groups: The group of each block, a data set for instance: groups count equally, however many
-            blocks they have. None: blocks count equally.
-
-    Raises:
-        UsageError: fewer than two methods, no block, or different numbers of values or groups.
+    Ties share their ranks; methods that failed share the last ones. With ``groups``, the group of
+    each block (its data set), groups count equally, however many blocks they have.
     """
     counts = {len(row) for row in values.values()}
     if groups is not None:
@@ -83,7 +73,9 @@ def rank_blocks(
     names = list(values)
     ranks = np.array([_ranks(row) for row in zip(*values.values(), strict=True)])  # (N, k)
     n, k = ranks.shape
-    weights = _weights(groups or range(n))
+    groups = groups or range(n)
+    sizes = Counter(groups)  # Groups weigh the same, and so do the blocks of a group.
+    weights = np.array([1 / (len(sizes) * sizes[group]) for group in groups])
     mean = weights @ ranks
     order = np.argsort(mean, kind="stable")
     statistic = _friedman(ranks, weights)
@@ -98,12 +90,6 @@ def rank_blocks(
     )
 
 
-def _weights(groups: Sequence[Hashable]) -> FloatArray:
-    """(N,) weight of each block in a mean rank: groups weigh the same, and blocks in a group."""
-    sizes = Counter(groups)
-    return np.array([1 / (len(sizes) * sizes[group]) for group in groups])
-
-
 def _ranks(row: Sequence[float]) -> FloatArray:
     values = np.nan_to_num(np.array(row, dtype=np.float64), nan=-np.inf)
     better = (values[None, :] > values[:, None]).sum(axis=1)
@@ -115,10 +101,9 @@ def _ranks(row: Sequence[float]) -> FloatArray:
 def _friedman(ranks: FloatArray, weights: FloatArray) -> float:
     """Friedman's statistic of ``ranks`` (N blocks, k methods); 0 if all of them are tied.
 
-    If methods are alike, the ranks of a block are in random order, independent of other blocks. A
-    mean rank then has the variance sum of w^2 v, where v is the variance of the block's ranks. With
-    equal weights and no ties this is the textbook's statistic: 12 N / (k (k + 1)) times the sum of
-    squared mean ranks, minus its value for methods that are alike.
+    If methods are alike, mean ranks have the variance sum of w^2 v, where v is the variance of a
+    block's ranks. With equal weights and no ties, the statistic is the textbook's: 12 N /
+    (k (k + 1)) times the sum of squared mean ranks, minus its value for methods that are alike.
     """
     k = ranks.shape[1]
     middle = (k + 1) / 2
@@ -173,12 +158,11 @@ class LeagueRanking:
         ranking: By the leading figure of each training; benchmarks count equally. Its test assumes
             that trainings are independent.
         pooled: The same, but trainings count equally.
-        by_benchmark: By the mean figure of each benchmark. Its test assumes that benchmarks are
+        by_benchmark: By the mean figure of each benchmark, whose test assumes that benchmarks are
             independent, as Demšar's does. Also None if there is only one benchmark.
         differences: Leading figure minus that of the reference method over the parts that both
             have: the mean of the benchmarks' means, with a 95 % interval.
-        own_differences: Leading figure of the project's own method minus the row's, likewise;
-            empty if it was not trained.
+        own_differences: The project's own method minus the row, likewise; empty without it.
         blocks: The trainings that are ranked.
     """
 
@@ -245,18 +229,15 @@ def _leading_figures(leagues: Sequence[League], name: str) -> dict[LeagueBlock, 
             continue
         found |= {(league.dataset, each.part_id): float("nan") for each in entry.failed}
         values = column_values(entry.figures, league.lead).tolist()
-        pairs = zip(entry.trainings, values, strict=True)
-        found |= {(league.dataset, training.part_id): value for training, value in pairs}
+        pairs = zip(entry.figures_by_part, values, strict=True)
+        found |= {(league.dataset, part): value for part, value in pairs}
     return found
 
 
 def _difference(
     values: Mapping[str, Mapping[LeagueBlock, float]], name: str, other: str
 ) -> Interval | None:
-    """A row minus another over the blocks that both have; None: there are none, or same row.
-
-    Benchmarks count equally, however many draws, folds or seeds they have.
-    """
+    """A row minus another over the blocks that both have; None: there are none, or same row."""
     first, second = values.get(name, {}), values.get(other, {})
     by_dataset: dict[str, list[float]] = defaultdict(list)
     for block, value in first.items():

@@ -12,10 +12,8 @@ from pydantic import Field
 
 from oddframe.research.benchmarks import BENCHMARKS
 from oddframe.research.fold_figures import FigureColumn, FoldFigures
+from oddframe.research.protocol import PartId
 from oddframe.research.records import CodeVersion, Cost, RecordFormat
-
-PartId = tuple[int, int]
-"""Repeat (draw or seed) and fold of a part."""
 
 
 @dataclass(frozen=True)
@@ -28,45 +26,27 @@ class FailedTraining:
 
     @property
     def part_id(self) -> PartId:
-        """Its repeat and fold."""
         return self.repeat, self.fold
 
 
 @dataclass(frozen=True)
 class EntryTraining:
-    """What a league keeps of one training.
-
-    Attributes:
-        figures: Of the network after the last step; with repeat and fold.
-        cost: Its cost, if known.
-        warnings: Its warnings, a line each; ``told`` in the file.
-        code: Digest of the code that trained.
-    """
+    """What a league keeps of one training; ``code`` is the digest of the code that trained."""
 
     figures: FoldFigures
     cost: Cost | None
     warnings: Annotated[tuple[str, ...], Field(alias="told")]
     code: str
 
-    @property
-    def part_id(self) -> PartId:
-        """Its repeat and fold."""
-        return self.figures.repeat, self.figures.fold
-
 
 @dataclass(frozen=True)
 class LeagueEntry:
-    """A row of a league: one method.
+    """A row of a league: one method, with its finished and failed trainings.
 
     Attributes:
-        name: Its name on the command line.
-        title: Its name in tables.
-        method: Name of the method in the registry.
         recipe: The method's own part of the recipe: optimiser, rate, weight decay, clipping.
-        digest: Digest of everything that its trainings depend on, except repeat and fold.
-        trainings: The finished trainings.
+        digest: Of everything that its trainings depend on, except repeat and fold.
         notes: What to know before trusting its figures, a line each.
-        failed: The failed trainings.
     """
 
     name: str
@@ -80,18 +60,15 @@ class LeagueEntry:
 
     @property
     def figures(self) -> tuple[FoldFigures, ...]:
-        """The figures of each training."""
         return tuple(each.figures for each in self.trainings)
 
     @property
     def costs(self) -> tuple[Cost, ...]:
-        """The costs that are known."""
         return tuple(each.cost for each in self.trainings if each.cost is not None)
 
     @property
     def figures_by_part(self) -> dict[PartId, FoldFigures]:
-        """The figures of each training by repeat and fold."""
-        return {each.part_id: each.figures for each in self.trainings}
+        return {each.figures.part_id: each.figures for each in self.trainings}
 
     @property
     def attempted(self) -> frozenset[PartId]:
@@ -102,7 +79,7 @@ class LeagueEntry:
         """Only its trainings on these parts; its notes stay those of all trainings."""
         return replace(
             self,
-            trainings=tuple(each for each in self.trainings if each.part_id in parts),
+            trainings=tuple(each for each in self.trainings if each.figures.part_id in parts),
             failed=tuple(each for each in self.failed if each.part_id in parts),
         )
 
@@ -112,19 +89,12 @@ class League:
     """The league on one benchmark.
 
     Attributes:
-        dataset: Name of the benchmark's data set.
-        title: Name of the benchmark in tables.
-        columns: The figures, the leading one first.
+        columns: The figures; methods are ranked by the first one.
         parts: Repeat and fold of every part that a row was trained on.
-        steps: Steps of every training.
-        segments: Segments of a bag.
         bags: Normal and abnormal bags per step.
         average: Decay of the moving average of the weights.
         joined: Whether bags are joined from clips.
-        protocol: How the data is split and tested.
-        features_sha256: Digest of the features that are trained and tested on.
         code: The code that collected the record.
-        entries: The rows.
     """
 
     dataset: str
@@ -143,11 +113,9 @@ class League:
 
     @property
     def lead(self) -> FigureColumn:
-        """The figure that methods are ranked by."""
         return self.columns[0]
 
     def entry(self, name: str) -> LeagueEntry | None:
-        """The row of a name."""
         return next((entry for entry in self.entries if entry.name == name), None)
 
     @property
@@ -173,10 +141,6 @@ read_league, write_league = LEAGUE_FORMAT.read, LEAGUE_FORMAT.write
 
 
 def read_leagues(folder: Path) -> tuple[League, ...]:
-    """The leagues of all benchmarks that have a record in ``folder``.
-
-    Raises:
-        InputError: a record cannot be read.
-    """
+    """The leagues of all benchmarks that have a record in ``folder``."""
     paths = (folder / f"{name}.json" for name in BENCHMARKS)
     return tuple(read_league(path) for path in paths if path.exists())

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from oddframe._utils.files import write_text
+from oddframe.evaluation.confidence import Interval
 from oddframe.methods.registry import get_method
 from oddframe.outputs.curve import BLUE, GREY, INK
 from oddframe.outputs.text import TextTable
@@ -58,11 +58,7 @@ _FONT_SIZE = 9.5
 
 
 def write_league_table(leagues: Sequence[League], rates: LearningRates | None, path: Path) -> None:
-    """Write ``league_markdown`` to a file, and the picture of the ranks beside it.
-
-    Raises:
-        OddframeError: a file cannot be written.
-    """
+    """Write ``league_markdown`` to a file, and the picture of the ranks beside it."""
     overall = rank_leagues(leagues)
     picture = ""
     if overall.ranking is not None:
@@ -78,14 +74,7 @@ def league_markdown(
     picture: str,
     rates: LearningRates | None = None,
 ) -> str:
-    """The whole text.
-
-    Args:
-        leagues: One per benchmark.
-        overall: Their ranking.
-        picture: File name of the critical-difference plot; empty: there is none.
-        rates: The learning rates that were tried; None: all methods kept their own.
-    """
+    """The whole text; ``picture`` is the file name of the critical-difference plot, or empty."""
     blocks = Counter(dataset for dataset, _ in overall.blocks)
     gaps = []
     if overall.by_benchmark is not None:
@@ -111,7 +100,6 @@ def league_markdown(
 
 
 def _wrap(text: str) -> str:
-    """The paragraphs of a text, in lines of a hundred letters."""
     paragraphs = (
         fill(each, 100, break_long_words=False, break_on_hyphens=False)
         for each in text.strip().split("\n\n")
@@ -175,10 +163,7 @@ def _overall_table(leagues: Sequence[League], overall: LeagueRanking) -> str:
                 _checked(name),
                 *(_NO_VALUE if rank is None else f"{rank:.1f}" for rank in ranks),
                 *map(_leading_cell, equal, entries),
-                *(
-                    interval_text(each[name], 1.0) if name in each else _NO_VALUE
-                    for each in differences.values()
-                ),
+                *(_interval_cell(each.get(name)) for each in differences.values()),
                 *(_published_cell(entry, data, figure) for data, figure in _PUBLISHED),
             )
         )
@@ -186,6 +171,10 @@ def _overall_table(leagues: Sequence[League], overall: LeagueRanking) -> str:
     headings += [f"{league.title}: {league.lead.heading}" for league in leagues]
     headings += [*differences, *(f"published, {data} {figure}" for data, figure in _PUBLISHED)]
     return _table(headings, rows, words=2)
+
+
+def _interval_cell(interval: Interval | None) -> str:
+    return _NO_VALUE if interval is None else interval_text(interval, 1.0)
 
 
 def _leading_cell(league: League, entry: LeagueEntry | None) -> str:
@@ -246,8 +235,7 @@ def _benchmark_tables(league: League) -> dict[str, str]:
         if reference is None or entry is reference or not (entry.figures and reference.figures):
             continue
         found = [common_difference(entry.figures, reference.figures, c) for c in compared]
-        cells = (_NO_VALUE if each is None else interval_text(each, 1.0) for each in found)
-        differences.append((entry.title, *cells))
+        differences.append((entry.title, *map(_interval_cell, found)))
     minus = ["minus UR-DMU", *(c.heading for c in compared)]
     return {
         "about": _trainings_text(league),
@@ -284,10 +272,8 @@ def _trainings_text(league: League) -> str:
     normal, abnormal = league.bags
     bags = "joined from clips at every step" if league.joined else "videos"
     devices = [cost.device for entry in league.entries for cost in entry.costs]
-    on_cpu = devices.count("cpu")
-    where = ""
-    if on_cpu != len(devices):
-        on_card = len(devices) - on_cpu
+    on_cpu, where = devices.count("cpu"), ""
+    if on_card := len(devices) - on_cpu:
         where = f" of the {on_cpu} trainings that ran on a processor, {on_card} ran on a card"
     return (
         f"{len(league.parts)} trainings a method, {league.steps} steps of {normal} + {abnormal} "
@@ -343,13 +329,8 @@ def _table(headings: Sequence[str], rows: Sequence[tuple[str, ...]], words: int 
 def write_rank_plot(overall: LeagueRanking, png: Path) -> None:
     """Draw mean ranks, the best at the left, with bars over methods that are not distinguished.
 
-    This is the critical-difference plot of Demšar (JMLR 2006), as PNG and as SVG beside it.
-    Benchmarks count equally, and the bars are those of trainings as blocks. Critical differences
-    are drawn above, also that of benchmarks as blocks.
-
-    Raises:
-        OddframeError: a file cannot be written.
-        ValueError: nothing is ranked.
+    The critical-difference plot of Demšar (JMLR 2006). Benchmarks count equally; the bars are those
+    of trainings as blocks.
     """
     ranking = overall.ranking
     if ranking is None:
@@ -362,7 +343,6 @@ def write_rank_plot(overall: LeagueRanking, png: Path) -> None:
     lines = -(-len(ranking.names) // 2)
     height = top + _BAR * len(cliques) + _LINE * (lines + 1) + 0.15
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, _WIDTH)
     axes.set_ylim(-height + top, top)  # In inches; 0 is the line of ranks.
@@ -397,9 +377,8 @@ def _draw_scale(axes: Axes, ranking: Ranking, critical: Mapping[str, float]) -> 
         start, end = _x(ranking, 1), _x(ranking, min(k, 1 + difference))
         axes.plot([start, end], [y, y], color=GREY, linewidth=2, solid_capstyle="butt")
         text = f"critical difference {difference:.2f}, {blocks}"
-        axes.text(
-            start, y + 0.05, text, ha="left", va="bottom", fontsize=_FONT_SIZE - 1, color=GREY
-        )
+        small = _FONT_SIZE - 1
+        axes.text(start, y + 0.05, text, ha="left", va="bottom", fontsize=small, color=GREY)
 
 
 def _draw_name(axes: Axes, x: float, y: float, text: str, *, left: bool) -> None:

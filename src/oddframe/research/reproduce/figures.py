@@ -1,12 +1,8 @@
-"""The paper's figures, for any methods and videos: trained networks, their scores, the drawing.
+"""The paper's figures: score curves with key frames (1 and 4), latents and memories (3).
 
-Figures 1 and 4 show score curves, true intervals and key frames; figure 3 shows the norms of
-UR-DMU's latents and which slots its memories use (section 3.4).
-
-Networks are those of the first part of the protocol (the first draw or fold, the first seed) after
-the last step, and videos are of its test part: no network was trained on them. The network of a
-table's training is used where there is one. Where a table's record has no network, the record stays
-as it is, and another network is trained into a folder of its own.
+Networks are those of the first part of the protocol after the last step, and videos are of its test
+part. Where the record of a table's training has no network, the record stays as it is, and another
+network is trained into a folder of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +17,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -78,7 +73,7 @@ from oddframe.video.discover import VIDEO_SUFFIXES
 PAPER_FIGURES = ("figure1", "figure3", "figure4")
 # Folder of the networks of trainings whose record in the tables' folder has none.
 _NETWORKS_FOLDER = "networks"
-# Number of abnormal and of normal videos that a figure shows by default.
+# Abnormal and normal videos that a figure shows by default.
 _SHOWN = {"figure1": (1, 0), "figure4": (3, 1)}
 # The paper's blue and orange first; green and red are those of the key frames.
 _CURVE_COLOURS = (BLUE, "#e8850c", "#7d4fc4", "#12908e", "#8a6d3b", "#c2408c")
@@ -96,7 +91,7 @@ _SNIPPET_BINS, _VIDEO_BINS = 40, 12
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A method's network, its configuration, and the record of its training."""
+    """A network with the title of its method, and the file of its training's record."""
 
     title: str
     config: TrainConfig
@@ -106,13 +101,7 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class ScoreCurves:
-    """The scores of several methods over one test video.
-
-    Attributes:
-        name: Name of the video.
-        video: The video, with its true intervals.
-        tracks: Scores by the title of the method.
-    """
+    """The scores of several methods over one test video, by the title of the method."""
 
     name: str
     video: SplicedVideo
@@ -120,11 +109,7 @@ class ScoreCurves:
 
 
 def figure_tasks(session: Session, methods: Sequence[str]) -> list[GridTask]:
-    """The trainings of these methods on the first part.
-
-    Raises:
-        UsageError: there is no such method, or it is a one-class method.
-    """
+    """The trainings of these methods on the first part; UsageError for a one-class method."""
     part, tasks = session.parts[0], []
     for name in methods:
         method = get_method(name)
@@ -133,7 +118,7 @@ def figure_tasks(session: Session, methods: Sequence[str]) -> list[GridTask]:
                 f"{name} learns from normal videos only: its scores are not comparable"
             )
         config = config_for_method(session.config, name)
-        tasks.append(GridTask(method.title, config, part.repeat, part.fold))
+        tasks.append(GridTask(method.title, config, *part.part_id))
     return tasks
 
 
@@ -145,42 +130,28 @@ def train_networks(
     *,
     fresh: bool = False,
 ) -> list[TrainedNetwork]:
-    """The networks of these trainings; those that do not exist yet are trained.
+    """The networks of these trainings on the first part; those that do not exist yet are trained.
 
-    Args:
-        session: What is trained on.
-        tasks: Trainings on the first part.
-        jobs: Trainings at the same time.
-        on_training: Called after each.
-        fresh: Train all of them again; the tables' records stay as they are.
-
-    Raises:
-        OddframeError: a training failed.
+    With ``fresh`` all are trained again; the tables' records stay as they are.
     """
     folder = session.setting.folder.with_name(_NETWORKS_FOLDER)
     separate = replace(session, setting=replace(session.setting, folder=folder))
-    sessions = [
-        session
-        if find_training(task, session.setting) is None
-        or (_has_network(task, session.setting) and not fresh)
-        else separate
-        for task in tasks
-    ]
+
+    def choose(task: GridTask) -> Session:
+        found = find_training(task, session.setting)
+        network = weights_path(record_path(task, session.setting))
+        return session if found is None or (network.exists() and not fresh) else separate
+
+    sessions = [choose(task) for task in tasks]
     for each in (session, separate):
         own = [task for task, of in zip(tasks, sessions, strict=True) if of is each]
         if fresh and each is separate:
             remove_records(own, separate.setting)
-        missing = sum(not _has_network(task, each.setting) for task in own)
-        plan = plan_grid(jobs, missing, each.clips, each.config)
+        plan = plan_grid(jobs, len(each.missing(own)), each.clips, each.config)
         if failed := run_grid(each, own, plan, on_training):
             raise failed[0][1]
     dim = session.clips[0].array.shape[2]
     return [_load(task, of.setting, dim) for task, of in zip(tasks, sessions, strict=True)]
-
-
-def _has_network(task: GridTask, setting: GridSetting) -> bool:
-    found = find_training(task, setting)
-    return found is not None and weights_path(record_path(task, setting)).exists()
 
 
 def _load(task: GridTask, setting: GridSetting, dim: int) -> TrainedNetwork:
@@ -203,13 +174,9 @@ def named_test_videos(session: Session) -> dict[str, SplicedVideo]:
     listed = session.source.dataset.layout is not None
     named: dict[str, SplicedVideo] = {}
     for number, video in enumerate(videos, start=1):
-        name = f"joined {number}"
-        if len(video.clips) == 1:
-            path = Path(video.clips[0].name)
-            name = path.stem
-            if path.parent.name and not listed:
-                name = f"{path.parent.name}/{name}"
-        named[name] = video
+        path = Path(video.clips[0].name)
+        name = path.stem if listed or not path.parent.name else f"{path.parent.name}/{path.stem}"
+        named[name if len(video.clips) == 1 else f"joined {number}"] = video
     return named
 
 
@@ -220,9 +187,6 @@ def select_videos(
 
     Videos that are ``wanted`` by their whole name or its last part; by default, abnormal and normal
     videos at equal distances in the order of the test set, whatever their scores.
-
-    Raises:
-        UsageError: there is no test video, or several, of a wanted name.
     """
     if wanted:
         return [_find_video(videos, each) for each in wanted]
@@ -242,40 +206,25 @@ def _find_video(videos: Mapping[str, SplicedVideo], wanted: str) -> str:
 
 
 def _evenly_spaced(names: Sequence[str], most: int) -> list[str]:
-    if not names or not most:
-        return []
     indices = (np.arange(most) + 0.5) * len(names) / most
-    return [names[int(i)] for i in dict.fromkeys(indices.astype(int).tolist())]
+    return [names[i] for i in np.unique(indices.astype(int)).tolist() if names]
 
 
 def compute_curves(
     session: Session, networks: Sequence[TrainedNetwork], names: Sequence[str]
 ) -> tuple[ScoreCurves, ...]:
-    """The scores of every network over these test videos."""
     videos, protocol = named_test_videos(session), session.setting.protocol
-    tiled = session.clips[0].tiled
+    tiled, curves = session.clips[0].tiled, []
     scorers = {each.title: network_scorer(each.network, tiled=tiled) for each in networks}
-    return tuple(
-        ScoreCurves(
-            name,
-            videos[name],
-            {title: score_video(videos[name], each, protocol) for title, each in scorers.items()},
-        )
-        for name in names
-    )
+    for name in names:
+        video = videos[name]
+        tracks = {title: score_video(video, each, protocol) for title, each in scorers.items()}
+        curves.append(ScoreCurves(name, video, tracks))
+    return tuple(curves)
 
 
 def save_figure(figure: Figure, png: Path, **options: Any) -> None:
-    """Write a figure as PNG, and as SVG beside it; equal figures give equal files.
-
-    Args:
-        figure: The figure.
-        png: PNG file.
-        options: Further arguments of matplotlib's ``savefig``.
-
-    Raises:
-        OddframeError: a file cannot be written.
-    """
+    """Write PNG, and SVG beside it; equal figures give equal files."""
     for kind in ("png", "svg"):
         buffer = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else {}
@@ -286,8 +235,7 @@ def save_figure(figure: Figure, png: Path, **options: Any) -> None:
 
 @dataclass(frozen=True)
 class _Shown:
-    """A score track with rule, events and truth, as ``select_highlights`` and ``step_curve`` need
-    them."""
+    """What ``select_highlights`` and ``step_curve`` need."""
 
     track: ScoreTrack
     rule: EventRule = EventRule()  # noqa: RUF009 - frozen
@@ -296,30 +244,23 @@ class _Shown:
 
 
 def write_curves(shown: Sequence[ScoreCurves], png: Path, folder: Path | None = None) -> list[str]:
-    """Draw the curves of several methods over each video, as PNG and as SVG beside it.
+    """Draw the curves of the same methods over each video; names of videos without any key frame.
 
     True intervals are shaded. Key frames are taken at the middle of true intervals and at distant
-    times of low scores, and framed in red and green.
-
-    Args:
-        shown: At least one video; the same methods over each.
-        png: PNG file.
-        folder: Folder of the videos of a data set of features.
-
-    Returns:
-        Names of the videos without any key frame.
-
-    Raises:
-        OddframeError: a file cannot be written.
+    times of low scores, and framed in red and green. ``folder`` holds the videos of a data set of
+    features.
     """
     per_row = 1 if len(shown) == 1 else 2
     width = _WIDE if per_row == 1 else _NARROW
-    pictures = [_key_frames(each, _KEY_FRAMES[per_row], folder) for each in shown]
+    pictures = []
+    for each in shown:  # Key frames are chosen by the first method's curve and the truth.
+        first = _Shown(next(iter(each.tracks.values())), truth=each.video.truth)
+        highlights = select_highlights(first, _KEY_FRAMES[per_row])
+        pictures.append(read_clip_frames(each.video, highlights, folder))
     row_height = _BELOW + _PLOT + _ABOVE + (_KEY_FRAMES_HEIGHT if any(pictures) else 0.0)
     rows = -(-len(shown) // per_row)
     page_size = (per_row * (_LEFT + width + _RIGHT), rows * row_height + _LEGEND)
     figure = Figure(figsize=page_size, dpi=160, facecolor="white")
-    FigureCanvasAgg(figure)
     for number, (each, frames) in enumerate(zip(shown, pictures, strict=True)):
         left = (number % per_row) * (_LEFT + width + _RIGHT) + _LEFT
         bottom = (rows - 1 - number // per_row) * row_height + _LEGEND + _BELOW
@@ -330,21 +271,12 @@ def write_curves(shown: Sequence[ScoreCurves], png: Path, folder: Path | None = 
     return [each.name for each, frames in zip(shown, pictures, strict=True) if not frames]
 
 
-def _key_frames(each: ScoreCurves, most: int, folder: Path | None) -> dict[Highlight, RgbImage]:
-    """Key frames, chosen by the first method's curve and the truth."""
-    shown = _Shown(next(iter(each.tracks.values())), truth=each.video.truth)
-    return read_clip_frames(each.video, select_highlights(shown, most), folder)
-
-
 def read_clip_frames(
     video: SplicedVideo, highlights: Sequence[Highlight], folder: Path | None = None
 ) -> dict[Highlight, RgbImage]:
-    """The frame at each highlight whose clip can be read.
+    """The frame at each highlight whose clip can be read; clip names are paths.
 
-    Args:
-        video: Clips whose names are paths.
-        highlights: In seconds of the spliced video.
-        folder: Folder of the videos of a data set of features, named as the features are.
+    ``folder`` holds the videos of a data set of features, named as the features are.
     """
     wanted: dict[int, list[tuple[float, Highlight]]] = defaultdict(list)
     starts = video.starts_s
@@ -374,16 +306,15 @@ def _find_file(path: Path, folder: Path | None) -> Path | None:
 
 
 def _read_frames(path: Path, times_s: Sequence[float], fps: float) -> dict[float, RgbImage]:
-    collector = KeyFrameCollector(times_s, _LONGEST_SIDE)
+    collector, complete = KeyFrameCollector(times_s, _LONGEST_SIDE), True
     try:
         for frame in open_source(path, fps=fps if is_dir(path) else None).frames():
             if collector.done:
                 break
             collector.add(frame)
     except InputError:  # The figure is drawn without these frames.
-        collector.close(complete=False)
-        return collector.images
-    collector.close()
+        complete = False
+    collector.close(complete=complete)
     return collector.images
 
 
@@ -401,7 +332,7 @@ def _draw_video(
     for start, end in each.video.truth:
         axes.axvspan(start, end, facecolor=PINK, edgecolor="none", zorder=0)
     for number, track in reversed(list(enumerate(tracks))):
-        _draw_curve(axes, track, _CURVE_COLOURS[number % len(_CURVE_COLOURS)])
+        _draw_curve(axes, track, _curve_colour(number))
     top = layout.bottom + layout.height
     if frames:
         in_order = sorted(frames.items(), key=lambda item: item[0].time_s)
@@ -418,6 +349,10 @@ def _draw_video(
     figure.text(right, y, kind, fontsize=10, color=colour, va="center", ha="right")
 
 
+def _curve_colour(number: int) -> str:
+    return _CURVE_COLOURS[number % len(_CURVE_COLOURS)]
+
+
 def _draw_curve(axes: Axes, track: ScoreTrack, colour: str) -> None:
     curve = step_curve(_Shown(track), _STEPS)
     times, low, high = curve.outline()
@@ -428,10 +363,7 @@ def _draw_curve(axes: Axes, track: ScoreTrack, colour: str) -> None:
 
 
 def _draw_legend(figure: Figure, titles: Sequence[str], page_size: tuple[float, float]) -> None:
-    lines: list[Line2D | Patch] = [
-        Line2D([], [], color=_CURVE_COLOURS[i % len(_CURVE_COLOURS)], linewidth=2)
-        for i in range(len(titles))
-    ]
+    lines = (Line2D([], [], color=_curve_colour(i), linewidth=2) for i in range(len(titles)))
     figure.legend(
         [*lines, Patch(facecolor=PINK)],
         [*titles, "truth"],
@@ -447,15 +379,8 @@ def _draw_legend(figure: Figure, titles: Sequence[str], page_size: tuple[float, 
 
 
 def write_memory_figure(analysis: MemoryAnalysis, title: str, png: Path) -> None:
-    """Draw histograms of the latents' norms, and the mean weight of every slot of both memories.
-
-    As PNG, and as SVG beside it.
-
-    Raises:
-        OddframeError: a file cannot be written.
-    """
+    """Draw histograms of the latents' norms, and the mean weight of every slot of both memories."""
     figure = Figure(figsize=(11.5, 7.4), dpi=150, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12.5, fontweight="bold", color=INK)
     (snippets, videos), slots = figure.subplots(2, 2)
     _draw_norms(snippets, analysis.norms, analysis.abnormal, "snippets", _SNIPPET_BINS)

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from oddframe.errors import UsageError
 from oddframe.methods.losses import top_k_indices
-from oddframe.methods.mil.urdmu_network import Memory, UrDmuConfig, UrDmuNetwork, UrDmuWithShortcut
+from oddframe.methods.mil.urdmu_network import UrDmuConfig, UrDmuNetwork, UrDmuWithShortcut
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import roc_auc
 from oddframe.research.clips import SplicedVideo
@@ -36,7 +36,6 @@ class MemoryAnalysis:
         abnormal: (N,) whether at least half of the snippet's frames are abnormal.
         video_norms: (V,) norm of the mean latent of a video's top snippets, as in the distance
             loss: read from the anomaly memory in abnormal videos, the normal memory in normal ones.
-        video_abnormal: (V,) whether the video is abnormal.
         usage: By memory, (2, M) weight of each slot: the mean over normal and abnormal snippets.
         margin: Margin of the distance loss.
     """
@@ -64,25 +63,17 @@ class MemoryAnalysis:
 def analyse_memories(
     model: ModelNetwork, config: BaseModel, videos: Iterable[SplicedVideo]
 ) -> MemoryAnalysis:
-    """Analyse a network on every snippet of the videos.
-
-    Args:
-        model: The network.
-        config: The configuration of its method.
-        videos: The videos.
-
-    Raises:
-        UsageError: it is no complete UR-DMU: both memories and the uncertainty are needed.
-    """
+    """Analyse every snippet; UsageError unless it is UR-DMU with both memories and uncertainty."""
     if not isinstance(config, UrDmuConfig):
         raise UsageError("only UR-DMU has latents and memories to analyse")
-    modules = _find_modules(model)
-    seen = [(video, _analyse_video(model, modules, config, video)) for video in videos]
+    seen = [(video, _analyse_video(model, config, video)) for video in videos]
     abnormal = np.concatenate([_abnormal_snippets(video) for video, _ in seen])
     usage = {}
     for memory in MEMORIES:
         weights = np.concatenate([each.weights[memory] for _, each in seen])
-        usage[memory] = np.stack([_mean(weights[~abnormal]), _mean(weights[abnormal])])
+        nothing = np.full(weights.shape[1], np.nan)
+        kinds = (weights[~abnormal], weights[abnormal])
+        usage[memory] = np.stack([kind.mean(0) if len(kind) else nothing for kind in kinds])
     return MemoryAnalysis(
         norms=np.concatenate([each.norms for _, each in seen]),
         abnormal=abnormal,
@@ -102,14 +93,8 @@ class _VideoAnalysis(NamedTuple):
     normal_norm: float
 
 
-class _Modules(NamedTuple):
-    network: UrDmuNetwork
-    anomaly: Memory
-    normal: Memory
-    encoder: nn.Module
-
-
-def _find_modules(model: ModelNetwork) -> _Modules:
+def _analyse_video(model: ModelNetwork, config: UrDmuConfig, video: SplicedVideo) -> _VideoAnalysis:
+    """(C, T, D) of one video: crops are a batch; tiles are one sequence, as in training."""
     network = model.network.base if isinstance(model.network, UrDmuWithShortcut) else model.network
     if (
         not isinstance(network, UrDmuNetwork)
@@ -118,13 +103,6 @@ def _find_modules(model: ModelNetwork) -> _Modules:
         or network.encoder_mu is None
     ):
         raise UsageError("only UR-DMU with both memories and its uncertainty can be analysed")
-    return _Modules(network, network.Amemory, network.Nmemory, network.encoder_mu)
-
-
-def _analyse_video(
-    model: ModelNetwork, modules: _Modules, config: UrDmuConfig, video: SplicedVideo
-) -> _VideoAnalysis:
-    """(C, T, D) of one video: crops are a batch; tiles are one sequence, as in training."""
     array = torch.from_numpy(np.asarray(video.array, dtype=np.float32))
     crops, length, _ = array.shape
     tiled = video.clips[0].tiled
@@ -133,10 +111,10 @@ def _analyse_video(
         if tiled:
             x = x.reshape(1, crops * length, -1)
         scores = model.network(x).scores
-        hidden = modules.network(x, torch.ones(len(x))).hidden
-        anomaly, normal = modules.anomaly(hidden), modules.normal(hidden)
-        anomaly_latent = modules.encoder(anomaly.value)
-        normal_latent = modules.encoder(normal.value)
+        hidden = network(x, torch.ones(len(x))).hidden
+        anomaly, normal = network.Amemory(hidden), network.Nmemory(hidden)
+        anomaly_latent = network.encoder_mu(anomaly.value)
+        normal_latent = network.encoder_mu(normal.value)
         k_anomaly, k_normal = config.top_k_sizes(x.shape[1])
 
         def per_snippet(values: Tensor) -> FloatArray:
@@ -151,10 +129,7 @@ def _analyse_video(
 
         return _VideoAnalysis(
             per_snippet((anomaly_latent + normal_latent).norm(dim=-1)),
-            {
-                memory: per_snippet(each.weights)
-                for memory, each in zip(MEMORIES, (anomaly, normal), strict=True)
-            },
+            dict(zip(MEMORIES, map(per_snippet, (anomaly.weights, normal.weights)), strict=True)),
             _top_norm(anomaly_latent, anomaly.score, k_anomaly),
             _top_norm(normal_latent, normal.score, k_normal),
         )
@@ -173,11 +148,3 @@ def _abnormal_snippets(video: SplicedVideo) -> NDArray[np.bool_]:
         frames = clip.labels[clip.timebase.tick_frames()]
         found += [bool(frames[a:b].mean() >= 0.5) for a, b in clip.timebase.snippet_ticks()]
     return np.array(found, dtype=bool)
-
-
-def _mean(weights: FloatArray) -> FloatArray:
-    """(n, M) -> (M,); nan without snippets."""
-    if not len(weights):
-        return np.full(weights.shape[1], np.nan)
-    mean: FloatArray = weights.mean(0)
-    return mean

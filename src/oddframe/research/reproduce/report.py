@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,17 @@ from oddframe.outputs.pages.evaluation_text import UNDEFINED
 from oddframe.outputs.pages.templates import facts, render_card_page
 from oddframe.outputs.text import TextTable
 from oddframe.research.fold_figures import FigureColumn
-from oddframe.research.records import CodeVersion, TrainingRecord
-from oddframe.research.reproduce.tables import PublishedColumn, ReproducedRow, ReproducedTable
+from oddframe.research.records import BestOnTest, CodeVersion
+from oddframe.research.reproduce.tables import (
+    BEST_STEP,
+    LAST_STEP,
+    PublishedColumn,
+    ReproducedRow,
+    ReproducedTable,
+)
+from oddframe.timeline import FloatArray
 
-TABLE_KIND, _TABLE_SCHEMA = "oddframe table", 1
-LAST_STEP, BEST_STEP = "last step", "best on test"
+TABLE_KIND = "oddframe table"
 _BEST_STEP_NOTE = (
     "Best on test: the step was chosen on the test set itself, every 10 steps from step 20 on, by "
     "{lead}. No one who has no labels of the test set could choose so; never compare it with "
@@ -34,11 +41,6 @@ _CSV_COLUMNS = (
 _WIDTH = 1000.0  # Of a forest plot.
 # With fewer trainings, the summary does not say which rows differ.
 _MIN_TRAININGS = 5
-
-
-def _selection_name(best_on_test: bool) -> str:
-    """Which step figures are of."""
-    return BEST_STEP if best_on_test else LAST_STEP
 
 
 def _table_title(table: ReproducedTable) -> str:
@@ -54,7 +56,6 @@ def _table_heading(table: ReproducedTable) -> str:
 
 
 def _table_paragraphs(table: ReproducedTable) -> list[str]:
-    """What the figures are, a sentence each."""
     lines = [
         "Per cent, mean \N{PLUS-MINUS SIGN} standard deviation over up to "
         f"{table.wanted} trainings a row (draws, folds, seeds), of the network after the last step."
@@ -74,14 +75,13 @@ def _table_paragraphs(table: ReproducedTable) -> list[str]:
 
 
 def _table_facts(table: ReproducedTable) -> list[tuple[str, str]]:
-    """What was run, as names and values; the records have all of it."""
-    trainings = table.trainings
+    """What was run; the records have all of it."""
     facts = [
         ("data set", table.dataset),
         ("features, sha256", table.features_sha256),
-        ("figures", " and ".join(map(_selection_name, table.selections))),
+        ("figures", " and ".join(table.selections)),
     ]
-    if trainings:
+    if trainings := table.trainings:
         seeds = sorted({t.seed for t in trainings})
         minutes = sum(t.seconds for t in trainings) / 60
         facts += [
@@ -100,9 +100,7 @@ def describe_code(code: CodeVersion) -> str:
     return f"oddframe {code.version}, {commit}, code {code.sha256[:12]}"
 
 
-def _figure_table(table: ReproducedTable, *, best_on_test: bool) -> TextTable:
-    """Figures of all rows, each beside the published one."""
-    selection, lead = _selection_name(best_on_test), table.columns[0].heading
+def _figure_table(table: ReproducedTable, selection: str) -> TextTable:
     # Published figures of other data come first.
     columns: list[FigureColumn | PublishedColumn] = [p for p in table.published if not p.field]
     for column in table.columns:
@@ -113,68 +111,65 @@ def _figure_table(table: ReproducedTable, *, best_on_test: bool) -> TextTable:
         for column in columns
     )
     rows = (
-        (*line.row.labels, *(_figure_cell(table, line, column, best_on_test) for column in columns))
+        (*line.row.labels, *(_figure_cell(table, line, column, selection) for column in columns))
         for line in table.lines
     )
-    return TextTable(
-        f"Figures, {selection}",
-        (*table.spec.labels, *headings),
-        tuple(rows),
-        f"Best on test: chosen on the test set by {lead}." if best_on_test else "",
-        len(table.spec.labels),
-    )
+    note = ""
+    if selection == BEST_STEP:
+        note = f"Best on test: chosen on the test set by {table.columns[0].heading}."
+    labels = table.spec.labels
+    return TextTable(f"Figures, {selection}", (*labels, *headings), tuple(rows), note, len(labels))
 
 
 def _figure_cell(
     table: ReproducedTable,
     line: ReproducedRow,
     column: FigureColumn | PublishedColumn,
-    best_on_test: bool,
+    selection: str,
 ) -> str:
     if isinstance(column, PublishedColumn):
         value = line.row.published.get(column.name)
         return "" if value is None else f"{value:.2f}"
     if line.row.config is None:
         return ""
-    values = table.values(line, column, best_on_test=best_on_test)
+    values = table.values(line, column, selection)
     if not len(values):
         return UNDEFINED
-    text = f"{values.mean():.2f}"
-    if len(values) > 1:
-        text += f" \N{PLUS-MINUS SIGN} {values.std():.2f}"
+    text = _mean_text(values)
     return text if len(values) == table.wanted else f"{text} ({len(values)} of {table.wanted})"
 
 
-def _difference_table(table: ReproducedTable, *, best_on_test: bool) -> TextTable:
+def _mean_text(values: FloatArray) -> str:
+    deviation = f" \N{PLUS-MINUS SIGN} {values.std():.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{deviation}"
+
+
+def _difference_table(table: ReproducedTable, selection: str) -> TextTable:
     """Each trained row minus the reference, beside the published difference."""
     reference, rows = table.reference, []
     # In a comparison nothing was published about the trained rows.
     published = [p for p in table.published if p.name in reference.row.published]
     for line in table.trained:
-        found = [table.difference(line, c, best_on_test=best_on_test) for c in table.columns]
+        found = [table.difference(line, c, selection) for c in table.columns]
         if line is reference or all(each is None for each in found):
             continue
         cells = [UNDEFINED if each is None else _difference_text(each) for each in found]
         theirs = (_published_difference(table, line, column) for column in published)
         signed = ("" if value is None else f"{value:+.2f}" for value in theirs)
         rows.append((*line.row.labels, *signed, *cells))
-    selection = _selection_name(best_on_test)
     headings = [p.heading for p in published]
     headings += [f"{column.heading}, {selection}" for column in table.columns]
-    return TextTable(
-        f"Minus {reference.row.name}, {selection}",
-        (*table.spec.labels, *headings),
-        tuple(rows),
+    title, labels = f"Minus {reference.row.name}, {selection}", table.spec.labels
+    note = (
         "Paired over the trainings that both have; in parentheses the interval of 95 %, by "
-        "Student's t.",
-        len(table.spec.labels),
+        "Student's t."
     )
+    return TextTable(title, (*labels, *headings), tuple(rows), note, len(labels))
 
 
 def _published_difference(
     table: ReproducedTable, line: ReproducedRow, column: PublishedColumn
 ) -> float | None:
-    """A published figure minus that of the reference; None where one is not published."""
     value = line.row.published.get(column.name)
     reference = table.reference.row.published.get(column.name)
     return None if value is None or reference is None else value - reference
@@ -191,17 +186,12 @@ def _difference_text(difference: Interval) -> str:
 
 
 def _text_tables(table: ReproducedTable) -> list[TextTable]:
-    """The figures and the differences; of the best step, too, if asked for."""
-    tables = [
-        make(table, best_on_test=best)
-        for best in table.selections
-        for make in (_figure_table, _difference_table)
-    ]
+    makers = (_figure_table, _difference_table)
+    tables = [make(table, selection) for selection in table.selections for make in makers]
     return [each for each in tables if each.rows]
 
 
 def to_markdown(table: ReproducedTable) -> str:
-    """The tables in Markdown, with what was run."""
     parts = [f"# {_table_heading(table)}", *_table_paragraphs(table)]
     parts += [f"> Warning: {warning}" for warning in table.warnings]
     for each in _text_tables(table):
@@ -213,22 +203,21 @@ def to_markdown(table: ReproducedTable) -> str:
 
 def to_latex(table: ReproducedTable) -> str:
     """A ``table`` environment for each table; needs the packages booktabs and amssymb."""
-    lines = ["% Needs \\usepackage{booktabs,amssymb}.", f"% {_table_heading(table)}"]
+    heading = _table_heading(table)
+    lines = ["% Needs \\usepackage{booktabs,amssymb}.", f"% {heading}"]
     lines += [f"% {name}: {value}" for name, value in _table_facts(table)]
     lines += [f"% Warning: {warning}" for warning in table.warnings]
-    tables = (
-        each.latex(f"{_table_heading(table)}. {each.title}. {each.note}".strip())
-        for each in _text_tables(table)
-    )
-    return "\n".join(lines) + "\n" + "".join(tables)
+    tables = _text_tables(table)
+    texts = (each.latex(f"{heading}. {each.title}. {each.note}".strip()) for each in tables)
+    return "\n".join(lines) + "\n" + "".join(texts)
 
 
 def to_csv(table: ReproducedTable) -> str:
     """A line for each row and figure; per cent; unknown values are empty."""
     rows = []
     for line in table.lines:
-        for best in table.selections:
-            rows += [_csv_row(table, line, column, best) for column in table.columns]
+        for selection in table.selections:
+            rows += [_csv_row(table, line, column, selection) for column in table.columns]
         for other in table.published:
             if not other.field and other.name in line.row.published:
                 start = (table.spec.name, table.dataset, line.row.name, other.name, "published")
@@ -237,42 +226,36 @@ def to_csv(table: ReproducedTable) -> str:
 
 
 def _csv_row(
-    table: ReproducedTable, line: ReproducedRow, column: FigureColumn, best_on_test: bool
+    table: ReproducedTable, line: ReproducedRow, column: FigureColumn, selection: str
 ) -> tuple[str, ...]:
-    values = table.values(line, column, best_on_test=best_on_test)
-    published = next((p for p in table.published if p.field == column.field), None)
-    difference = table.difference(line, column, best_on_test=best_on_test)
-    ends = () if difference is None else (difference.value, difference.low, difference.high)
+    values = table.values(line, column, selection)
+    published = next((p.name for p in table.published if p.field == column.field), "")
+    difference = table.difference(line, column, selection)
+    ends = astuple(difference) if difference else (math.nan,) * 3
     return (
         table.spec.name,
         table.dataset,
         line.row.name,
         column.field,
-        _selection_name(best_on_test),
-        "" if published is None else str(line.row.published.get(published.name, "")),
+        selection,
+        str(line.row.published.get(published, "")),
         *((f"{values.mean():.4f}", f"{values.std():.4f}") if len(values) else ("", "")),
         str(len(values)),
-        *([f"{x:.4f}" if np.isfinite(x) else "" for x in ends] or [""] * 3),
+        *(f"{x:.4f}" if math.isfinite(x) else "" for x in ends),
         table.features_sha256,
     )
 
 
 def to_json(table: ReproducedTable, out: Path, command: str) -> str:
-    """The table as JSON, schema 1; per cent; paths of records are relative to ``out``.
-
-    Args:
-        table: The table.
-        out: Folder that it is written to.
-        command: Command line that writes it.
-    """
+    """Schema 1; per cent; paths of records are relative to ``out``."""
     data = {
         "kind": TABLE_KIND,
-        "schema": _TABLE_SCHEMA,
+        "schema": 1,
         "table": table.spec.name,
         "title": table.spec.title,
         "dataset": table.dataset,
         "features_sha256": table.features_sha256,
-        "selection": [_selection_name(best) for best in table.selections],
+        "selection": list(table.selections),
         "reference": table.reference.row.name,
         "command": command,
         "warnings": list(table.warnings),
@@ -290,34 +273,25 @@ def _json_row(table: ReproducedTable, line: ReproducedRow, out: Path) -> dict[st
     }
     if line.row.config is None:
         return row
-    for best in table.selections:
+    for selection in table.selections:
         found: dict[str, Any] = {}
         for column in table.columns:
-            values = table.values(line, column, best_on_test=best)
-            difference = table.difference(line, column, best_on_test=best)
-            ends = difference and [difference.value, difference.low, difference.high]
+            values = table.values(line, column, selection)
+            difference = table.difference(line, column, selection)
             found[column.field] = {
                 "mean": float(values.mean()) if len(values) else None,
                 "std": float(values.std()) if len(values) else None,
                 "n": len(values),
-                "minus_reference_95": ends and [x if math.isfinite(x) else None for x in ends],
+                "minus_reference_95": difference
+                and [x if math.isfinite(x) else None for x in astuple(difference)],
             }
-        row[_selection_name(best)] = found
+        row[selection] = found
     row["records"] = [Path(os.path.relpath(path, out)).as_posix() for path in line.records]
     return row
 
 
 def write_table(table: ReproducedTable, out: Path, command: str) -> None:
-    """Write a table as .md, .tex, .csv, .html and .json.
-
-    Args:
-        table: The table.
-        out: Folder to write to.
-        command: Command line that writes it.
-
-    Raises:
-        OddframeError: a file cannot be written.
-    """
+    """Write a table as .md, .tex, .csv, .html and .json; ``command`` is the one that writes it."""
     path = out / table.spec.name
     for suffix, writer in ((".md", to_markdown), (".tex", to_latex), (".csv", to_csv)):
         write_text(path.with_suffix(suffix), writer(table))
@@ -327,16 +301,6 @@ def write_table(table: ReproducedTable, out: Path, command: str) -> None:
 
 
 def write_table_page(table: ReproducedTable, path: Path, command: str) -> None:
-    """Write the page, one HTML file that needs no other file.
-
-    Args:
-        table: The table.
-        path: HTML file.
-        command: Command line that writes it.
-
-    Raises:
-        OddframeError: the file cannot be written.
-    """
     title = _table_title(table)
     curves, tests = list(_loss_curves(table)), list(_test_curves(table))
     footer = f"Figures of the {LAST_STEP}."
@@ -368,9 +332,7 @@ def _summary(table: ReproducedTable) -> str:
     values = table.values(reference, lead)
     if not len(values):
         return "Nothing is trained yet."
-    text = f"{reference.row.name}: {lead.heading} {values.mean():.2f}"
-    if len(values) > 1:
-        text += f" \N{PLUS-MINUS SIGN} {values.std():.2f}"
+    text = f"{reference.row.name}: {lead.heading} {_mean_text(values)}"
     found = [table.difference(line, lead) for line in table.trained if line is not reference]
     intervals = [each for each in found if each is not None and np.isfinite(each.low)]
     if intervals and len(values) >= _MIN_TRAININGS:
@@ -386,23 +348,18 @@ def _summary(table: ReproducedTable) -> str:
 def _figure_card(table: ReproducedTable, each: TextTable) -> dict[str, Any]:
     """A table with the classes of its cells, and the forest plot of a table of differences."""
     labels = each.word_columns or 0
+    cells = tuple(tuple(map(_with_fixed_spaces, row)) for row in each.rows)
     card: dict[str, Any] = {
-        "table": TextTable(
-            each.title,
-            each.headings,
-            tuple(tuple(map(_with_fixed_spaces, row)) for row in each.rows),
-            each.note,
-            each.word_columns,
-        ),
+        "table": replace(each, rows=cells),
         "columns": ["published" * name.startswith("published") for name in each.headings],
         "rows": ["whole" * (row[:labels] == table.reference.row.labels) for row in each.rows],
         "forest": None,
     }
     if each.title.startswith("Minus"):
-        best = each.title.endswith(BEST_STEP)
+        selection = each.title.rpartition(", ")[2]
         title = f"{table.columns[0].heading} minus {table.reference.row.name}"
-        card["forest"] = _forest(table, best_on_test=best)
-        card["forest_title"] = f"{title}, {_selection_name(best)}"
+        card["forest"] = _forest(table, selection)
+        card["forest_title"] = f"{title}, {selection}"
     return card
 
 
@@ -417,21 +374,18 @@ def _with_fixed_spaces(cell: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _forest(table: ReproducedTable, *, best_on_test: bool) -> dict[str, Any] | None:
+def _forest(table: ReproducedTable, selection: str) -> dict[str, Any] | None:
     """Each row's difference, its interval and the published difference, as positions on a line."""
-    lead = table.columns[0]
-    published = [
-        column
-        for column in table.published
-        if column.name in table.reference.row.published and column.field in (lead.field, "")
-    ][:1]
+    lead, known = table.columns[0], table.reference.row.published
+    comparable = (p for p in table.published if p.name in known and p.field in (lead.field, ""))
+    published = next(comparable, None)
     found = []
     for line in table.trained:
-        each = table.difference(line, lead, best_on_test=best_on_test)
+        each = table.difference(line, lead, selection)
         if each is not None and np.isfinite(each.value):
-            theirs = _published_difference(table, line, published[0]) if published else None
+            theirs = _published_difference(table, line, published) if published else None
             found.append((line.row.name, each, theirs))
-    values = [x for _, d, theirs in found for x in (d.value, d.low, d.high, theirs)]
+    values: list[float | None] = [x for _, d, theirs in found for x in (*astuple(d), theirs)]
     ends = [x for x in values if x is not None and np.isfinite(x)]
     if not ends:
         return None
@@ -447,16 +401,10 @@ def _forest(table: ReproducedTable, *, best_on_test: bool) -> dict[str, Any] | N
     return {
         "zero": x(0.0),
         "ends": (f"{low:+.1f}", f"{high:+.1f}"),
-        "published": published[0].heading if published else "",
+        "published": published.heading if published else "",
         "rows": [
-            {
-                "name": name,
-                "text": _difference_text(d),
-                "value": x(d.value),
-                "low": x(d.low),
-                "high": x(d.high),
-                "published": x(theirs),
-            }
+            {"name": name, "text": _difference_text(d), "published": x(theirs)}
+            | {end: x(value) for end, value in asdict(d).items()}
             for name, d, theirs in found
         ],
     }
@@ -488,13 +436,17 @@ def _mean_curve(
 
 def _trainings_table(table: ReproducedTable) -> TextTable:
     lead = table.columns[0]
+
+    def best_figure(best: BestOnTest | None) -> str:
+        return f"{lead.value(best.figures):.2f} at step {best.step}" if best else ""
+
     rows = tuple(
         (
             line.row.name,
             f"{training.repeat}, {training.fold}",
             str(training.seed),
-            f"{lead.scale * getattr(training.figures, lead.field):.2f}",
-            *((_best_figure(table, training),) if table.best_on_test else ()),
+            f"{lead.value(training.figures):.2f}",
+            *((best_figure(training.best_on_test),) if table.best_on_test else ()),
             f"{training.seconds:.0f} s",
             f"{path.parent.name}/{path.name}",
         )
@@ -505,10 +457,3 @@ def _trainings_table(table: ReproducedTable) -> TextTable:
     headings = ("row", "repeat, fold", "seed", f"{lead.heading}, {LAST_STEP}", *best)
     note = "A record holds configuration, seed, code and features: oddframe report show RECORD."
     return TextTable("Trainings", (*headings, "took", "record"), rows, note)
-
-
-def _best_figure(table: ReproducedTable, training: TrainingRecord) -> str:
-    best, lead = training.best_on_test, table.columns[0]
-    if best is None:
-        return ""
-    return f"{lead.scale * getattr(best.figures, lead.field):.2f} at step {best.step}"

@@ -46,24 +46,12 @@ from oddframe.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class ReproduceRequest:
-    """What is to be reproduced.
+    """What is to be reproduced; UsageError where an option does not apply to these names."""
 
-    Attributes:
-        names: Tables (``all``: all of them) or figures.
-        methods: Methods of tables 1 and 2 and figures 1 and 4; none: all.
-        videos: Names of the test videos in figures 1 and 4; none: evenly spaced ones.
-        frames: Folder of the videos of a data set of features, for key frames in figures 1 and 4.
-        fresh: Repeat trainings that have a record.
-        best_on_test: Show the best step on the test set in tables, too.
-
-    Raises:
-        UsageError: an option does not apply to these tables or figures, or they are mixed.
-    """
-
-    names: Sequence[str]
-    methods: Sequence[str] = ()
-    videos: Sequence[str] = ()
-    frames: Path | None = None
+    names: Sequence[str]  # Tables (``all``: all of them) or figures.
+    methods: Sequence[str] = ()  # Of tables 1 and 2 and figures 1 and 4; none: all.
+    videos: Sequence[str] = ()  # Test videos in figures 1 and 4; none: evenly spaced ones.
+    frames: Path | None = None  # Folder of the videos of a data set of features, for key frames.
     fresh: bool = False
     best_on_test: bool = False
 
@@ -92,15 +80,9 @@ class ReproduceRequest:
 
     @property
     def has_figures(self) -> bool:
-        """Whether figures are asked for, not tables."""
         return any(name.startswith("figure") for name in self.names)
 
     def table_specs(self, dataset: str, config: TrainConfig) -> list[TableSpec]:
-        """The tables that are asked for, each once.
-
-        Raises:
-            UsageError: there is no such table or method, or it is not of this data set.
-        """
         names = list(dict.fromkeys(self.names))
         if "all" in names:
             other = COMPARISON_TABLES[dataset != "xd_violence"]
@@ -123,27 +105,8 @@ def run_reproduction(
 ) -> tuple[list[str], bool]:
     """Train what is missing, and write the tables or figures that are asked for.
 
-    If it is interrupted, tables of the finished trainings are written.
-
-    Args:
-        request: Which tables or figures.
-        dataset: Its name is that of a benchmark.
-        out: Folder of the results.
-        store: Folder of the feature store.
-        config: A configuration, as ``benchmark_config`` takes it.
-        seeds: Repeats of the protocol; None: as many as the benchmark has.
-        device: Where backbone and trainings run.
-        jobs: Videos, or trainings, at the same time.
-        command: Command line that does this, for the tables.
-        progress: Called after each video and training.
-
-    Returns:
-        What was written, a line each, and whether every row that is trained has a training.
-
-    Raises:
-        UsageError: there is no such table, method or video, or it is not of this data set.
-        InputError: a video cannot be read.
-        OddframeError: a training of a figure failed, a process died, or a file cannot be written.
+    Returns what was written, a line each, and whether every row that is trained has a training. If
+    it is interrupted, tables of the finished trainings are written.
     """
     settings = benchmark_config(dataset.name, config)
     specs = [] if request.has_figures else request.table_specs(dataset.name, settings)
@@ -156,8 +119,7 @@ def run_reproduction(
         device=device,
         decoders=jobs,
         best_on_test=request.best_on_test,
-        progress=progress.features,
-        message=progress.message,
+        progress=progress,
     )
     if request.has_figures:
         return list(_draw_figures(request, session, out, jobs, progress)), True

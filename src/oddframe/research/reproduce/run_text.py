@@ -15,22 +15,14 @@ from oddframe.errors import InputError
 from oddframe.outputs.pages.evaluation_text import UNDEFINED
 from oddframe.research.grid import TRAININGS_FOLDER
 from oddframe.research.records import TRAINING_FORMAT, TrainingRecord, read_training
-from oddframe.research.reproduce.report import (
-    BEST_STEP,
-    LAST_STEP,
-    TABLE_KIND,
-    describe_code,
-)
+from oddframe.research.reproduce.report import TABLE_KIND, describe_code
+from oddframe.research.reproduce.tables import BEST_STEP, LAST_STEP
 
 _FIGURES = ("auc", "auc_sub", "ap", "ap_trapezoid", "ap_sub", "far", "clip_auc")
 
 
 def describe_run(path: Path) -> str:
-    """The record of a training, a table, or a folder of both, in words.
-
-    Raises:
-        InputError: it is none of these.
-    """
+    """The record of a training, a table, or a folder of both, in words."""
     if is_dir(path):
         return _describe_folder(path)
     data = _read(path)
@@ -42,11 +34,7 @@ def describe_run(path: Path) -> str:
 
 
 def run_as_json(path: Path) -> dict[str, Any]:
-    """The record of a training, or a table with its trainings, as JSON types.
-
-    Raises:
-        InputError: the file is none of these.
-    """
+    """The record of a training, or a table with its trainings, as JSON types."""
     data = _read(path)
     if data.get("kind") == TABLE_KIND:
         for row in data["rows"]:
@@ -56,17 +44,15 @@ def run_as_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def describe_training(training: TrainingRecord) -> str:
+def describe_training(t: TrainingRecord) -> str:
     """The figures of a training, then everything that is needed to repeat it."""
-    t = training
     lines = [
         f"{t.facts['method']} on {t.dataset}, repeat {t.repeat}, fold {t.fold}, seed {t.seed}",
         "",
         f"figures of the {LAST_STEP} ({t.steps})",
         *_figure_lines(vars(t.figures)),
     ]
-    if t.best_on_test is not None:
-        best = t.best_on_test
+    if best := t.best_on_test:
         lines += ["", f"{BEST_STEP} (step {best.step}, chosen on the test set by {best.chosen_by})"]
         lines += _figure_lines(vars(best.figures))
     facts = [
@@ -89,10 +75,7 @@ def describe_training(training: TrainingRecord) -> str:
 
 def _figure_lines(values: Mapping[str, float]) -> list[str]:
     found = ((name, values[name]) for name in _FIGURES)
-    return [
-        f"  {name:<16} {100 * x:.4f}" if math.isfinite(x) else f"  {name:<16} {UNDEFINED}"
-        for name, x in found
-    ]
+    return [f"  {n:<16} {f'{100 * x:.4f}' if math.isfinite(x) else UNDEFINED}" for n, x in found]
 
 
 def _describe_table(path: Path, data: Mapping[str, Any]) -> str:

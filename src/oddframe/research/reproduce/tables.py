@@ -1,9 +1,8 @@
 """The tables of the UR-DMU paper: their rows, what is trained for each, and the results.
 
-Tables 3 to 6 remove parts of UR-DMU, as ``docs/methods/ur_dmu.md`` interprets them. The linear path
-beside UR-DMU, which the paper does not have and which would compensate for a removed part, is
-removed from all rows. Tables 1 and 2 compare methods. The table ``settings`` is this project's: the
-published code against the paper's equations, one difference at a time.
+Tables 3 to 6 remove parts of UR-DMU, as ``docs/methods/ur_dmu.md`` interprets them, always without
+the linear path, which the paper does not have and which would compensate for a removed part. Tables
+1 and 2 compare methods; ``settings`` compares the published code with the paper's equations.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from oddframe.errors import OddframeError, UsageError
+from oddframe.errors import UsageError
 from oddframe.evaluation.confidence import Interval
 from oddframe.methods.mil.urdmu_network import PAPER_SETTINGS
 from oddframe.methods.registry import get_method, method_names
@@ -26,8 +25,8 @@ from oddframe.research.fold_figures import (
     column_values,
     common_difference,
 )
-from oddframe.research.grid import Session
-from oddframe.research.grid_task import GridSetting, GridTask, find_training, record_path
+from oddframe.research.grid import FailedTask, Session
+from oddframe.research.grid_task import GridTask, find_training, record_path
 from oddframe.research.protocol import TrainTestPart
 from oddframe.research.published_results import load_published
 from oddframe.research.records import TrainingRecord, current_code
@@ -37,12 +36,12 @@ from oddframe.training.configure import with_audio_dim, with_method
 
 COMPARISON_TABLES = ("table1", "table2")
 SETTINGS_TABLE = "settings"
+LAST_STEP, BEST_STEP = "last step", "best on test"
 TABLE_NAMES = ("table1", "table2", "table3", "table4", "table5", "table6", SETTINGS_TABLE)
 # Data sets of the published tables, and the prefix of their figures.
 _PUBLISHED_PREFIXES = {"ucf_crime": "ucf", "xd_violence": "xd"}
 _DATASETS = {"table1": "ucf_crime", "table2": "xd_violence"}
 UR_DMU = "ur_dmu"
-_CHECK_MARK = "\N{CHECK MARK}"
 # With fewer trainings per row, the interval is wider than any difference.
 _MIN_TRAININGS = 3
 _TITLES = {"ucf": "UCF-Crime", "xd": "XD-Violence"}
@@ -54,58 +53,33 @@ _Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RowSpec:
-    """A row of a table.
-
-    Attributes:
-        key: Its key; a row that is only published has none.
-        name: Its name in words.
-        labels: Its cells in the table's leading columns.
-        config: What is trained; None: the row is only published.
-        published: Published figures in per cent, by name.
-    """
+    """A row of a table; one that is only published has no key and no configuration."""
 
     key: str
     name: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # Cells of the table's leading columns.
     config: TrainConfig | None
-    published: Mapping[str, float]
+    published: Mapping[str, float]  # Per cent, by name.
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table before anything is trained.
-
-    Attributes:
-        name: ``table3``.
-        title: Its title.
-        labels: Headings of its leading columns.
-        rows: Its rows in order.
-        reference: Key of the row that the others are compared with.
-        sources: Sources of the published figures.
-    """
+    """A table before anything is trained."""
 
     name: str
     title: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # Headings of the leading columns.
     rows: tuple[RowSpec, ...]
-    reference: str
-    sources: tuple[str, ...]
+    reference: str  # Key of the row that the others are compared with.
+    sources: tuple[str, ...]  # Of the published figures.
 
 
 def table_spec(
     name: str, dataset: str, config: TrainConfig, methods: Sequence[str] = ()
 ) -> TableSpec:
-    """The table ``name`` on a data set.
+    """The table ``name`` on a data set; ``config`` is the whole method with the recipe of all rows.
 
-    Args:
-        name: One of ``TABLE_NAMES``.
-        dataset: Name of a benchmark.
-        config: Configuration of the whole method, with the recipe of all rows.
-        methods: Methods to compare with it in tables 1 and 2; none: all.
-
-    Raises:
-        UsageError: there is no such table or method, the table is of another data set, or the
-            configuration is not of UR-DMU where parts of UR-DMU are removed.
+    ``methods`` are compared with it in tables 1 and 2; none: all.
     """
     if name not in TABLE_NAMES:
         raise UsageError(f"there is no table {name!r}, only {', '.join(TABLE_NAMES)}")
@@ -115,18 +89,16 @@ def table_spec(
         raise UsageError(
             f"{name} is about UR-DMU, but the configuration is of {config.method.name}"
         )
-    config = _without_linear_path(config)
+    settings = dict(config.method.config)
+    if settings.get("shortcut"):  # UR-DMU as published, but of the size that it has here.
+        settings.pop("deep_share", None)
+        config = _replace_settings(config, settings | {"shortcut": False})
     return _settings_table(config) if name == SETTINGS_TABLE else _ablation(name, config)
 
 
 def _with_method_settings(config: TrainConfig, changes: _Settings) -> TrainConfig:
-    """``config`` with changed settings of its method.
-
-    Raises:
-        UsageError: the method has no such settings.
-    """
     changed = _replace_settings(config, {**config.method.config, **changes})
-    changed.chosen_method()
+    changed.chosen_method()  # Refuses settings that the method does not have.
     return changed
 
 
@@ -136,50 +108,32 @@ def _replace_settings(config: TrainConfig, settings: _Settings) -> TrainConfig:
     return config.model_copy(update={"method": method})
 
 
-def _without_linear_path(config: TrainConfig) -> TrainConfig:
-    """UR-DMU as published, but of the size that it has in ``config``."""
-    settings = config.method.config
-    if not settings.get("shortcut"):
-        return config
-    kept = {name: value for name, value in settings.items() if name != "deep_share"}
-    return _replace_settings(config, {**kept, "shortcut": False})
-
-
 def _ablation(name: str, config: TrainConfig) -> TableSpec:
     table = load_published().tables[name]
     rows = []
     for row in table.rows:
         used = [label for label, on in zip(table.labels, row.key, strict=False) if on == "1"]
         row_name = " + ".join(used) + (" (the whole)" if "0" not in row.key else "")
-        labels = tuple(_CHECK_MARK if on == "1" else "" for on in row.key)
+        labels = tuple("\N{CHECK MARK}" if on == "1" else "" for on in row.key)
         if name == "table4":
             row_name, labels = f"{row.key} slots", (row.key,)
-        changed = _with_method_settings(config, _ABLATIONS[name](row.key))
+        changed = _with_method_settings(config, _ablation_settings(name, row.key))
         rows.append(RowSpec(row.key, row_name, labels, changed, row.figures))
     reference = "60" if name == "table4" else "1" * len(table.labels)
     source = load_published().source
     return TableSpec(name, table.title, table.labels, tuple(rows), reference, (source,))
 
 
-def _memories(key: str) -> _Settings:
-    return {"memory": {"10": "anomaly", "01": "normal", "11": "dual"}[key]}
-
-
-def _slots(key: str) -> _Settings:
-    return {"anomaly_slots": int(key), "normal_slots": int(key)}
-
-
-def _loss_terms(key: str) -> _Settings:
-    names = ("dm", "trip", "kl", "dis")
-    return {"loss_weights": {name: 0.0 for name, on in zip(names, key, strict=True) if on == "0"}}
-
-
-def _modules(key: str) -> _Settings:
+def _ablation_settings(table: str, key: str) -> _Settings:
+    """The settings of a row, from its key."""
+    if table == "table3":
+        return {"memory": {"10": "anomaly", "01": "normal", "11": "dual"}[key]}
+    if table == "table4":
+        return {"anomaly_slots": int(key), "normal_slots": int(key)}
+    if table == "table5":
+        terms = zip(("dm", "trip", "kl", "dis"), key, strict=True)
+        return {"loss_weights": {name: 0.0 for name, on in terms if on == "0"}}
     return {"memory": "dual" if key[1] == "1" else "none", "uncertainty": key[2] == "1"}
-
-
-# By table: the settings of a row, from its key.
-_ABLATIONS = {"table3": _memories, "table4": _slots, "table5": _loss_terms, "table6": _modules}
 
 
 def _settings_table(config: TrainConfig) -> TableSpec:
@@ -237,21 +191,16 @@ def _compared_methods(
         paper = _with_method_settings(config, {"variant": "paper"})
         if paper.chosen_method()[1] != config.chosen_method()[1]:
             rows.append(("paper", f"{own.title}, the paper's equations", paper))
-    others = (name for name in method_names() if name != own.name)
     rows += [
         (name, get_method(name).title, config_for_method(config, name))
-        for name in others
-        if not get_method(name).one_class
+        for name in method_names()
+        if name != own.name and not get_method(name).one_class
     ]
     return [row for row in rows if not methods or row is rows[0] or row[0] in methods]
 
 
 def config_for_method(config: TrainConfig, name: str) -> TrainConfig:
-    """``config`` for another method: the same features and bags, that method's own rate.
-
-    Raises:
-        UsageError: there is no such method.
-    """
+    """``config`` for another method: the same features and bags, that method's own rate."""
     if name == config.method.name:
         return config
     if name == "linear":
@@ -273,36 +222,24 @@ def linear_baseline(config: TrainConfig) -> TrainConfig:
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """A column of published figures.
-
-    Attributes:
-        name: ``ucf_auc``.
-        heading: Its heading.
-        field: Field of the project's figures that it compares with; empty: it is of other data.
-    """
+    """A column of published figures, ``ucf_auc``."""
 
     name: str
     heading: str
-    field: str
+    field: str  # Of ``FoldFigures``, which it compares with; empty: it is of other data.
 
 
 @dataclass(frozen=True)
 class ReproducedRow:
-    """A row of a table with its trainings, by repeat and fold.
-
-    Attributes:
-        row: The row's specification.
-        records: Files of its trainings.
-        trainings: The trainings.
-    """
+    """A row of a table with its trainings, by repeat and fold, and the files of their records."""
 
     row: RowSpec
     records: tuple[Path, ...]
     trainings: tuple[TrainingRecord, ...]
 
-    def figures(self, *, best_on_test: bool = False) -> tuple[FoldFigures, ...]:
+    def figures(self, selection: str) -> tuple[FoldFigures, ...]:
         """Figures of the last step, or of the best step on the test set where there is one."""
-        if not best_on_test:
+        if selection == LAST_STEP:
             return tuple(each.figures for each in self.trainings)
         found = (each.best_on_test for each in self.trainings)
         return tuple(best.figures for best in found if best is not None)
@@ -310,20 +247,7 @@ class ReproducedRow:
 
 @dataclass(frozen=True)
 class ReproducedTable:
-    """A reproduced table.
-
-    Attributes:
-        spec: Its rows, and the sources of published figures.
-        dataset: Name of the data set.
-        data_title: Title of the benchmark.
-        lines: The rows with their trainings.
-        columns: The project's figures, the leading one first.
-        published: The published figures.
-        best_on_test: Whether figures of the best step on the test set are shown, too.
-        wanted: Trainings per row.
-        features_sha256: Digest of the features that are trained and tested on.
-        warnings: What a reader should know before trusting the table, a line each.
-    """
+    """A table of the published and of this project's figures, the leading column first."""
 
     spec: TableSpec
     dataset: str
@@ -332,65 +256,60 @@ class ReproducedTable:
     columns: tuple[FigureColumn, ...]
     published: tuple[PublishedColumn, ...]
     best_on_test: bool
-    wanted: int
+    wanted: int  # Trainings per row.
     features_sha256: str
     warnings: tuple[str, ...]
 
     @property
     def reference(self) -> ReproducedRow:
-        """The row that the others are compared with."""
         return next(line for line in self.lines if line.row.key == self.spec.reference)
 
     @property
     def trained(self) -> tuple[ReproducedRow, ...]:
-        """The rows that are trained."""
         return tuple(line for line in self.lines if line.row.config is not None)
 
     @property
     def trainings(self) -> list[TrainingRecord]:
-        """The trainings of all rows."""
         return [training for line in self.trained for training in line.trainings]
 
     @property
-    def selections(self) -> tuple[bool, ...]:
-        """Values of ``best_on_test`` for which figures are shown."""
-        return (False, True) if self.best_on_test else (False,)
+    def selections(self) -> tuple[str, ...]:
+        return (LAST_STEP, BEST_STEP) if self.best_on_test else (LAST_STEP,)
 
     def values(
-        self, line: ReproducedRow, column: FigureColumn, *, best_on_test: bool = False
+        self, line: ReproducedRow, column: FigureColumn, selection: str = LAST_STEP
     ) -> FloatArray:
         """(n,) the defined figures of a row's trainings; per cent."""
-        values = column_values(line.figures(best_on_test=best_on_test), column)
+        values = column_values(line.figures(selection), column)
         return values[np.isfinite(values)]
 
     def difference(
-        self, line: ReproducedRow, column: FigureColumn, *, best_on_test: bool = False
+        self, line: ReproducedRow, column: FigureColumn, selection: str = LAST_STEP
     ) -> Interval | None:
-        """A row minus the reference over the trainings that both have; None: there are none.
-
-        With a 95 % interval (Student's t) over trainings, if there are several.
-        """
+        """A row minus the reference over the trainings that both have; None: there are none."""
         if line is self.reference:
             return None
-        reference = self.reference.figures(best_on_test=best_on_test)
-        return common_difference(line.figures(best_on_test=best_on_test), reference, column)
+        reference = self.reference.figures(selection)
+        return common_difference(line.figures(selection), reference, column)
 
 
 def table_tasks(spec: TableSpec, parts: Sequence[TrainTestPart]) -> list[GridTask]:
-    """All trainings of a table."""
-    rows = [(row.name, row.config) for row in spec.rows if row.config is not None]
-    return [GridTask(*row, part.repeat, part.fold) for part in parts for row in rows]
+    """All trainings of a table, part by part."""
+    return [task for part in parts for row in spec.rows for task in _row_tasks(row, [part])]
+
+
+def _row_tasks(row: RowSpec, parts: Sequence[TrainTestPart]) -> list[GridTask]:
+    config = row.config
+    return [GridTask(row.name, config, *part.part_id) for part in parts] if config else []
 
 
 def collect_table(
-    session: Session,
-    spec: TableSpec,
-    failed: Sequence[tuple[GridTask, OddframeError]] = (),
+    session: Session, spec: TableSpec, failed: Sequence[FailedTask] = ()
 ) -> ReproducedTable:
     """The table from the records that exist by now."""
     setting, wanted = session.setting, len(session.parts)
     benchmark = get_benchmark(setting.dataset)
-    lines = tuple(_collect_row(row, setting, session.parts) for row in spec.rows)
+    lines = tuple(_collect_row(row, session) for row in spec.rows)
     return ReproducedTable(
         spec=spec,
         dataset=setting.dataset,
@@ -405,18 +324,12 @@ def collect_table(
     )
 
 
-def _collect_row(
-    row: RowSpec, setting: GridSetting, parts: Sequence[TrainTestPart]
-) -> ReproducedRow:
-    if row.config is None:
-        return ReproducedRow(row, (), ())
-    records, trainings = [], []
-    for part in parts:
-        task = GridTask(row.name, row.config, part.repeat, part.fold)
-        if (training := find_training(task, setting)) is not None:
-            records.append(record_path(task, setting))
-            trainings.append(training)
-    return ReproducedRow(row, tuple(records), tuple(trainings))
+def _collect_row(row: RowSpec, session: Session) -> ReproducedRow:
+    found = {}
+    for task in _row_tasks(row, session.parts):
+        if (training := find_training(task, session.setting)) is not None:
+            found[record_path(task, session.setting)] = training
+    return ReproducedRow(row, tuple(found), tuple(found.values()))
 
 
 def published_columns(spec: TableSpec, dataset: str) -> tuple[PublishedColumn, ...]:
@@ -439,7 +352,7 @@ def published_columns(spec: TableSpec, dataset: str) -> tuple[PublishedColumn, .
 
 
 def _warnings(
-    lines: Sequence[ReproducedRow], wanted: int, failed: Sequence[tuple[GridTask, OddframeError]]
+    lines: Sequence[ReproducedRow], wanted: int, failed: Sequence[FailedTask]
 ) -> list[str]:
     trained = [line for line in lines if line.row.config is not None]
     warnings = [
@@ -449,19 +362,15 @@ def _warnings(
     ]
     warnings += dict.fromkeys(f"a training failed: {error}" for _, error in failed)
     trainings = [each for line in trained for each in line.trainings]
-    others = [each for each in trainings if each.code.sha256 != current_code().sha256]
-    if others:
+    if others := [each for each in trainings if each.code.sha256 != current_code().sha256]:
         warnings.append(
             f"{len(others)} of {len(trainings)} trainings were run by other code than this "
             "(oddframe report show says which); --fresh repeats them"
         )
     for line in trained:
-        notes = [each for each in line.trainings if each.warnings]
-        if notes:
+        if notes := [each for each in line.trainings if each.warnings]:
             warnings.append(f"{line.row.name}: {len(notes)} trainings: {notes[0].warnings[-1]}")
     if wanted < _MIN_TRAININGS:
-        plural = "s" * (wanted > 1)
-        warnings.append(
-            f"{wanted} training{plural} a row are not enough to compare rows: use more --seeds"
-        )
+        rows = f"{wanted} training{'s' * (wanted > 1)} a row are"
+        warnings.append(f"{rows} not enough to compare rows: use more --seeds")
     return warnings

@@ -13,6 +13,7 @@ from oddframe.errors import InputError
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
 from oddframe.training.data.samplers import (
+    ClipJoiner,
     IndexSampler,
     TrainingVideo,
     concatenate_in_time,
@@ -69,7 +70,7 @@ def test_a_restored_sampler_draws_the_same_batches(mode: str) -> None:
     again = make_bag_sampler(videos, section, recipe, seed=99)
     again.restore(state)
     for batch in expected:
-        np.testing.assert_array_equal(again.draw().bags, batch.bags)
+        np.testing.assert_array_equal(again.draw(), batch)
 
 
 @pytest.mark.parametrize("mode", ["video", "joined"])
@@ -81,10 +82,9 @@ def test_normal_bags_come_first(mode: str) -> None:
     bags = make_bag_sampler(videos, BagSection.model_validate({"mode": mode}), recipe, seed=0)
     for _ in range(20):
         batch = bags.draw()
-        assert batch.bags.shape == (7, 40, 2)
-        assert batch.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
-        assert not batch.bags[:4].any()
-        assert batch.bags[4:].max(axis=(1, 2)).tolist() == [1, 1, 1]
+        assert batch.shape == (7, 40, 2)
+        assert not batch[:4].any()
+        assert batch[4:].max(axis=(1, 2)).tolist() == [1, 1, 1]
 
 
 def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> None:
@@ -93,13 +93,14 @@ def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> Non
     ]
     section = BagSection(mode="joined", clips=(8, 12), abnormal=(1, 3))
     lengths, counts, places = set(), set(), set()
-    bags = make_bag_sampler(videos, section, Recipe(normal_bags=1, abnormal_bags=1), seed=0)
+    labels = np.array([video.abnormal for video in videos])
+    joiner = ClipJoiner(labels, section, np.random.default_rng(0))
     for _ in range(300):
-        row = concatenate_in_time(bags._draw_views(abnormal=True), 1)[:, 0]  # type: ignore[attr-defined]
+        row = concatenate_in_time(joiner.draw_views(videos, abnormal=True), 1)[:, 0]
         lengths.add(len(row))
         counts.add(int(row.sum()))
         places |= set(np.flatnonzero(row).tolist())
-        assert not concatenate_in_time(bags._draw_views(abnormal=False), 1).any()  # type: ignore[attr-defined]
+        assert not concatenate_in_time(joiner.draw_views(videos, abnormal=False), 1).any()
     assert lengths == {8, 9, 10, 11, 12}
     assert counts == {1, 2, 3}
     assert places == set(range(12))
@@ -114,8 +115,8 @@ def test_a_bag_is_one_crop_of_one_video() -> None:
         videos, BagSection(), Recipe(normal_bags=3, abnormal_bags=3, segments=2), 0
     )
     batch = bags.draw()
-    assert sorted(batch.bags[:3, 0, 0].tolist()) == [0, 1, 2]
-    assert sorted(batch.bags[3:, 0, 0].tolist()) == [10, 11, 12]
+    assert sorted(batch[:3, 0, 0].tolist()) == [0, 1, 2]
+    assert sorted(batch[3:, 0, 0].tolist()) == [10, 11, 12]
 
 
 @pytest.mark.parametrize(("counts", "name"), [((3, 0), "abnormal"), ((0, 3), "normal")])
@@ -139,8 +140,8 @@ def test_all_tiles_are_instances_of_one_bag_each_in_order_of_time(mode: str) -> 
     recipe = Recipe(normal_bags=2, abnormal_bags=2, segments=5)
     section = BagSection(mode=mode, clips=(2, 3), abnormal=(1, 1))  # type: ignore[arg-type]
     batch = make_bag_sampler(videos, section, recipe, seed=1).draw()
-    assert batch.bags.shape == (4, 6 * 5, 3)
-    for bag in batch.bags:
+    assert batch.shape == (4, 6 * 5, 3)
+    for bag in batch:
         np.testing.assert_array_equal(bag[:, 0], np.repeat(np.arange(6), 5))  # No tile is mixed.
         times = bag[:, 1].reshape(6, 5)
         np.testing.assert_array_equal(times, np.tile(times[0], (6, 1)))  # All in step.

@@ -20,7 +20,7 @@ from oddframe.features.presets import PublishedLayout
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model
 from oddframe.training.config import MethodSection
-from oddframe.training.run_files import RunFiles, StepLog
+from oddframe.training.run_files import RunFiles
 from oddframe.training.search import Budget
 from oddframe.training.train import TrainedModel, run_training
 from tests.training.precomputed import ProgressLog, linear, ready_made
@@ -305,7 +305,7 @@ def test_a_log_on_a_full_disk_is_one_error(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(StepLog, "_write", full)
+    monkeypatch.setattr("oddframe.training.loop.open_step_log", full)
     with pytest.raises(OddframeError, match=r"m\.log\.jsonl: cannot be written \(no space left"):
         trained(tmp_path)
 

@@ -16,21 +16,11 @@ from oddframe.training.step import FitResult, score_spread
 
 
 def fit_closed_form(
-    videos: Sequence[TrainingVideo],
-    config: TrainConfig,
-    *,
-    device: str | torch.device = "cpu",
+    videos: Sequence[TrainingVideo], config: TrainConfig, device: str | torch.device = "cpu"
 ) -> FitResult:
     """Fit a ``ClosedForm`` method. The result depends on the features alone, not on a seed.
 
-    Args:
-        videos: Training videos.
-        config: Method and standardisation; recipe and bags are not used.
-        device: Where the network is left.
-
-    Raises:
-        UsageError: the method is another one, or it reads other features.
-        InputError: a class has no videos, or features differ in length or are not finite.
+    InputError if a class has no videos, or features differ in length or are not finite.
     """
     method, method_config = config.chosen_method()
     if not isinstance(method, ClosedForm):
@@ -39,22 +29,14 @@ def fit_closed_form(
     for label, name in ((False, "normal"), (True, "abnormal")):
         if not (abnormal == label).any():
             raise InputError(f"no {name} videos to train on")
-    views = [video.views for video in videos]
     dim = feature_dim(videos)
-    if not all(np.isfinite(view).all() for each in views for view in each):
+    views = [view for video in videos for view in video.views]
+    if not all(np.isfinite(view).all() for view in views):
         raise InputError("features of a video are not finite; extract them again")
-    standardise = Standardise.identity(dim)
-    if config.standardise:
-        standardise = Standardise.fit([view for each in views for view in each])
+    standardise = Standardise.fit(views) if config.standardise else Standardise.identity(dim)
     mean, deviation = standardise.mean, standardise.std
     network = method.network(dim, method_config)
-    method.fit_videos(
-        network,
-        [[(view - mean.numpy()) / deviation.numpy() for view in each] for each in views],
-        abnormal,
-        method_config,
-        mean=mean,
-        deviation=deviation,
-    )
+    rows = [[(v - mean.numpy()) / deviation.numpy() for v in video.views] for video in videos]
+    method.fit_videos(network, rows, abnormal, method_config, mean=mean, deviation=deviation)
     fitted = ModelNetwork(standardise, network).to(device).eval()
-    return FitResult(fitted, score_spread(fitted, videos), 0, ())
+    return FitResult(fitted, score_spread(fitted, videos))

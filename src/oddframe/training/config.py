@@ -111,13 +111,8 @@ class EventSection(Section):
 
     def rule(self, threshold: float) -> EventRule:
         """The event rule with this threshold."""
-        return EventRule(
-            threshold=threshold,
-            release=self.release * threshold,
-            smooth_s=self.smooth_s,
-            min_duration_s=self.min_duration_s,
-            merge_gap_s=self.merge_gap_s,
-        )
+        times = self.model_dump(include={"smooth_s", "min_duration_s", "merge_gap_s"})
+        return EventRule(threshold=threshold, release=self.release * threshold, **times)
 
 
 # Number of rows or columns.
@@ -209,7 +204,6 @@ class FeatureChanges(Section):
     rate: SamplingRate | None = None
 
     def apply_to(self, base: FeatureSection) -> FeatureSection:
-        """``base`` with these changes."""
         return base.model_copy(update=self.model_dump(exclude_none=True))
 
 
@@ -229,7 +223,7 @@ class SamplingChanges(Section):
 
 
 def mirrored_section(section: FeatureSection) -> FeatureSection:
-    """The section with each crop mirrored."""
+    """``section`` with each crop mirrored."""
     crops = (
         c.removesuffix(MIRRORED) if c.endswith(MIRRORED) else c + MIRRORED for c in section.crops
     )
@@ -370,7 +364,6 @@ class TrainConfig(Section):
         return values
 
     def profiles(self) -> dict[str, FeatureSection]:
-        """The features of each profile of the model."""
         fast = {} if self.fast is None else {"fast": self.fast.apply_to(self.features)}
         return {"best": self.features, **fast}
 
@@ -383,13 +376,19 @@ class TrainConfig(Section):
             views |= {f"{name}_mirrored": mirrored_section(view) for name, view in views.items()}
         return views
 
-    def chosen_method(self) -> tuple[AnyMethod, BaseModel]:
-        """The method and its config.
+    def chosen_method(
+        self, where: str = "configuration", node: yaml.Node | None = None
+    ) -> tuple[AnyMethod, BaseModel]:
+        """The method and its config; UsageError if there is no such method, key or value.
 
-        Raises:
-            UsageError: there is no such method, or its config has an unknown key or a wrong value.
+        ``where`` and ``node`` are for error messages, as in ``parse_config``.
         """
-        return _method_and_config(self.method)
+        method = get_method(self.method.name)
+        try:
+            return method, method.Config.model_validate(self.method.config)
+        except ValidationError as error:
+            line = format_validation_error(error, method.Config, ("method", "config"), where, node)
+            raise UsageError(line) from None
 
     def with_recipe(self, **changes: Any) -> TrainConfig:
         """This configuration with other values in its recipe; None: the method's own value."""
@@ -399,19 +398,13 @@ class TrainConfig(Section):
         """The recipe with the method's optimiser, and its values where the recipe has None."""
         recipe = get_method(self.method.name).recipe
         names = {f.name for f in fields(Recipe)} & set(RecipeSection.model_fields)
-        changes = {name: getattr(self.recipe, name) for name in names}
-        for own in ("lr", "weight_decay", "clip_norm"):
-            if changes[own] is None:
-                del changes[own]
-        return replace(recipe, **changes)
+        return replace(recipe, **self.recipe.model_dump(include=names, exclude_none=True))
 
 
 def read_config(path: Path) -> TrainConfig:
     """Read a YAML file; keys that it leaves out have their defaults.
 
-    Raises:
-        UsageError: it is missing, is no YAML, or has an unknown key or a wrong value, whose line
-            the message names.
+    UsageError, which names the line, if a key is unknown or a value is wrong.
     """
     data, node = read_yaml(path, "a configuration")
     return parse_config(data, str(path), node)
@@ -420,15 +413,9 @@ def read_config(path: Path) -> TrainConfig:
 def parse_config(
     data: Mapping[str, Any], where: str = "configuration", node: yaml.Node | None = None
 ) -> TrainConfig:
-    """A configuration from plain values.
+    """A configuration from plain values; UsageError if a key is unknown or a value is wrong.
 
-    Args:
-        data: Sections and values.
-        where: What error messages call it.
-        node: The YAML that the values came from, for line numbers in error messages.
-
-    Raises:
-        UsageError: there is an unknown key or a wrong value.
+    Error messages call it ``where``, and have line numbers from the YAML ``node``.
     """
     try:
         config = TrainConfig.model_validate(data)
@@ -436,19 +423,8 @@ def parse_config(
         raise UsageError(format_validation_error(error, TrainConfig, (), where, node)) from None
     except UsageError as error:  # A preset or a backbone is not known.
         raise UsageError(f"{where}: features: {error}") from None
-    _method_and_config(config.method, where, node)
+    config.chosen_method(where, node)
     return config if "features" in data else with_method_backbone(config)
-
-
-def _method_and_config(
-    section: MethodSection, where: str = "configuration", node: yaml.Node | None = None
-) -> tuple[AnyMethod, BaseModel]:
-    method = get_method(section.name)
-    try:
-        return method, method.Config.model_validate(section.config)
-    except ValidationError as error:
-        line = format_validation_error(error, method.Config, ("method", "config"), where, node)
-        raise UsageError(line) from None
 
 
 def with_method_backbone(config: TrainConfig) -> TrainConfig:

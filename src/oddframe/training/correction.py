@@ -36,12 +36,7 @@ _TOP_SHARE, _FEWEST_SNIPPETS = 0.1, 8
 
 
 def should_correct(config: TrainConfig, abnormal: Sequence[bool]) -> bool:
-    """Whether training from a model corrects it, instead of training all its weights.
-
-    Args:
-        config: The configuration of the training.
-        abnormal: The label of each training video.
-    """
+    """Whether training from a model corrects it; ``abnormal``: each training video's label."""
     method = config.chosen_method()[0]
     if method.needs_abnormal_videos and method.closed_form:
         return True  # It cannot be trained on; with more videos the correction is larger.
@@ -55,16 +50,10 @@ def should_correct(config: TrainConfig, abnormal: Sequence[bool]) -> bool:
 def fit_correction(
     x: FloatArray, offset: FloatArray, abnormal: NDArray[np.bool_], ridge: float
 ) -> FloatArray:
-    """Weights (D,) of the linear function of ``x`` to be added to ``offset``.
+    """Weights (D,) of the linear function of ``x`` (N, D) that is added to the logits ``offset``.
 
     They minimise the weighted sum of the videos' log losses plus ``ridge / 2`` times their squared
     norm. The smaller class has weight 1 a video, and the larger one the same total.
-
-    Args:
-        x: (N, D) features of each video.
-        offset: (N,) logit of each video.
-        abnormal: (N,) label of each video.
-        ridge: Above 0.
     """
     same = np.where(abnormal, abnormal.sum(), (~abnormal).sum())  # Videos of each one's class.
     left, scale, basis = np.linalg.svd(x, full_matrices=False)
@@ -79,16 +68,7 @@ def fit_correction(
 def correct(
     pretrained: ModelNetwork, videos: Sequence[TrainingVideo], device: str | torch.device = "cpu"
 ) -> FitResult:
-    """A copy of ``pretrained`` with a correction from ``videos``, added to the one it has.
-
-    Args:
-        pretrained: The network to correct.
-        videos: Training videos of both classes.
-        device: Where the network runs.
-
-    Raises:
-        InputError: there are no videos of one class.
-    """
+    """A copy of ``pretrained`` with a correction from ``videos``, added to the one it has."""
     abnormal = np.array([video.abnormal for video in videos], dtype=bool)
     if abnormal.all() or not abnormal.any():
         raise InputError("a correction needs normal and abnormal videos")
@@ -97,11 +77,13 @@ def correct(
     x = np.stack([features for features, _ in rows])
     # The prior is for features of mean square 1; those of a model that does not standardise are
     # of any size.
-    size = 1.0 if _is_standardised(network) else float(np.square(x).mean()) or 1.0
+    mean, deviation = network.standardise.mean, network.standardise.std
+    standardised = bool((deviation != 1).any() or (mean != 0).any())
+    size = 1.0 if standardised else float(np.square(x).mean()) or 1.0
     ridge = STRENGTH * x.shape[1] * size
     found = fit_correction(x, np.array([logit for _, logit in rows]), abnormal, ridge)
     network.add_correction(torch.from_numpy(found).float())
-    return FitResult(network, score_spread(network, videos), 0, ())
+    return FitResult(network, score_spread(network, videos))
 
 
 def _summary(network: ModelNetwork, video: TrainingVideo) -> tuple[FloatArray, float]:
@@ -119,7 +101,3 @@ def _summary(network: ModelNetwork, video: TrainingVideo) -> tuple[FloatArray, f
         features.append(z[0].double().cpu().numpy()[top].mean(axis=0))
         logits.append(found[top].mean())
     return np.mean(features, axis=0), float(np.mean(logits))
-
-
-def _is_standardised(network: ModelNetwork) -> bool:
-    return bool((network.standardise.std != 1).any() or (network.standardise.mean != 0).any())

@@ -22,10 +22,10 @@ from oddframe.training.one_class import fit_one_class
 from oddframe.training.run_files import (
     Checkpoint,
     OnStep,
-    StepLog,
-    TensorBoardLog,
     TrainingIdentity,
     load_checkpoint,
+    open_step_log,
+    open_tensorboard,
     save_checkpoint,
 )
 from oddframe.training.step import (
@@ -50,23 +50,14 @@ OnNetwork = Callable[[int, ModelNetwork], None]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What every process of a training needs to begin.
-
-    Attributes:
-        videos: Training videos.
-        config: Method, recipe and bags.
-        pretrained: A network whose weights training starts from; None: fresh weights.
-        saved: The checkpoint to resume from; None: from the start.
-        attempt: The attempt to begin with, 1 or 2: that of ``saved``.
-        device: Where to train; ``cuda`` is the process's own graphics card.
-    """
+    """What every process of a training needs to begin."""
 
     videos: Sequence[TrainingVideo]
     config: TrainConfig
     pretrained: ModelNetwork | None
     saved: Checkpoint | None
-    attempt: int
-    device: str
+    attempt: int  # 1, or 2 if ``saved`` is of the second attempt.
+    device: str  # ``cuda`` is the process's own graphics card.
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,6 @@ class _RunOutputs:
     network_every: int = 10
 
     def save(self, run: TrainingRun, step: int) -> None:
-        """Write the checkpoint, if there is to be one, after ``step`` steps."""
         if self.checkpoint is not None and self.identity is not None:
             save_checkpoint(run.snapshot(step, self.identity.of(run.config)), self.checkpoint)
 
@@ -117,24 +107,14 @@ def fit(
     ``train_as_worker``; the weights are the same as those of one process.
 
     Args:
-        videos: Training videos of both classes.
-        config: Method, recipe, bags and standardisation.
         pretrained: A network whose weights and standardisation training starts from, of the same
-            method, config and length of features; None: fresh weights.
-        device: Where to train.
+            method, config and length of features.
         log: File of JSON lines, one a step: ``step``, ``loss`` and every loss term by its name.
         tensorboard: Folder for TensorBoard, with the same terms.
         checkpoint: File of the training's state. Resumes from it if it is of the same configuration
             and data; removed at the end.
-        checkpoint_every: Number of steps between checkpoints.
-        on_step: Called after each step with (steps done, steps in all, loss).
         on_network: Called with (steps done, the network as it would be saved) every
             ``network_every`` steps and after the last; the training is not affected.
-        network_every: Number of steps between these calls.
-
-    Raises:
-        InputError: a class has no videos, or features differ in length.
-        OddframeError: a loss term is not finite; the message names step and term.
     """
     method = config.chosen_method()[0]
     if method.one_class:
@@ -190,17 +170,16 @@ def _train_with_retry(
                 outputs.save(run, 0)
             check_at = int(run.recipe.steps * _COLLAPSE_CHECK_AT) if attempt == 1 else None
             with (
-                StepLog(outputs.log, done, attempt) as write,
-                TensorBoardLog(outputs.tensorboard, done) as board,
+                open_step_log(outputs.log, done, attempt) as write_log,
+                open_tensorboard(outputs.tensorboard, done) as write_tensorboard,
             ):
                 for step in range(done + 1, run.recipe.steps + 1):
                     loss = run.step(step)
-                    write(step, loss)
-                    board.write(step, loss)
+                    write_log(step, loss)
+                    write_tensorboard(step, loss)
                     if outputs.on_step is not None:
                         outputs.on_step(step, run.recipe.steps, loss)
-                    last = step == run.recipe.steps
-                    due = last or step % outputs.network_every == 0
+                    due = step == run.recipe.steps or step % outputs.network_every == 0
                     if outputs.on_network is not None and due:
                         outputs.on_network(step, _calibrated_network(run))
                         run.resume_training()
@@ -247,7 +226,6 @@ def _current_spread(run: TrainingRun) -> float:
 
 
 def _retry_config(config: TrainConfig) -> TrainConfig:
-    """The configuration of the second attempt."""
     lr, seed = config.full_recipe().lr / _RETRY_LR_DIVISOR, config.recipe.seed + _RETRY_SEED_OFFSET
     return config.with_recipe(lr=lr, seed=seed)
 

@@ -19,7 +19,7 @@ from oddframe.methods.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import IndexSampler, TrainingVideo, feature_dim
-from oddframe.training.run_files import OnStep, StepLog
+from oddframe.training.run_files import OnStep, open_step_log
 from oddframe.training.step import (
     COLLAPSED,
     FitResult,
@@ -37,22 +37,10 @@ def fit_by_steps(
     log: Path | None = None,
     on_step: OnStep | None = None,
 ) -> OneClassNetwork:
-    """Train ``network`` on normal snippets by optimiser steps, after its ``fit_snippets``.
+    """Train ``network`` on normal snippets (N, D) by optimiser steps, after its ``fit_snippets``.
 
     A step takes as many snippets as the recipe has normal bags; the recipe's segments are not used.
-
-    Args:
-        network: On the device where it is trained.
-        x: (N, D) snippets.
-        config: Method and recipe.
-        log: File of JSON lines, one a step.
-        on_step: Called with (steps done, steps in all, loss).
-
-    Returns:
-        The network, or the moving average of its weights if the recipe keeps one.
-
-    Raises:
-        OddframeError: the loss is not finite; the message names the step.
+    Returns the moving average of the weights if the recipe keeps one.
     """
     (method, method_config), recipe = config.chosen_method(), config.full_recipe()
     network.train()
@@ -60,7 +48,7 @@ def fit_by_steps(
     optimiser = make_optimiser(recipe, method.parameter_groups(network, method_config))
     sampler = IndexSampler(len(x), recipe.normal_bags, np.random.default_rng(config.recipe.seed))
     device = network.edge.device
-    with StepLog(log, 0) as write:
+    with open_step_log(log, 0) as write:
         for step in range(1, recipe.steps + 1):
             batch = x[torch.from_numpy(sampler.draw())][:, None].to(device)
             labels = torch.zeros(len(batch), device=device)
@@ -97,27 +85,13 @@ def fit_one_class(
     log: Path | None = None,
     on_step: OnStep | None = None,
 ) -> FitResult:
-    """Train a one-class method on normal videos.
+    """Train a one-class method on normal videos; abnormal ones are ignored.
 
-    The order of the videos does not matter. Only methods that are trained by steps draw random
-    numbers, and those depend on the seed. The scale of the scores is set on snippets of videos that
-    the network was not trained on: one normal snippet in a hundred scores above 0.5. For this a
-    fast method is trained five times more, each time without a fifth of the videos, and a slow one
-    once.
-
-    Args:
-        videos: Training videos. Abnormal ones are ignored, and duplicates count once.
-        config: A one-class method (see ``with_one_class_method``), whether to standardise features
-            and, for methods that are trained by steps, the recipe.
-        device: Where to train; the network is left there.
-        log: File of JSON lines, one a step, for methods that are trained by steps.
-        on_step: Called with (steps done, steps in all, loss).
-
-    Raises:
-        UsageError: the method is not one-class, or it reads other features.
-        InputError: there are no normal videos or only one snippet, or features differ in length or
-            are not finite.
-        OddframeError: the loss is not finite.
+    The order of the videos does not matter, and duplicates count once. Only methods that are
+    trained by steps draw random numbers, and those depend on the seed. The scale of the scores is
+    set on snippets of videos that the network was not trained on: one normal snippet in a hundred
+    scores above 0.5. For this a fast method is trained five times more, each time without a fifth
+    of the videos, and a slow one once.
     """
     method, _ = config.chosen_method()
     if not method.one_class:
@@ -126,9 +100,14 @@ def fit_one_class(
             f"set method.name to {Normality.name}"
         )
     normal = _unique_videos([video for video in videos if not video.abnormal])
-    _check_videos(normal)
     views = [view for video in normal for view in video.views]
-    dim = views[0].shape[1]
+    if not normal:
+        raise InputError("no normal videos to train on")
+    dim = feature_dim(normal)
+    if len(normal) == 1 and max(map(len, views)) < 2:
+        raise InputError("one snippet of normal video does not say what is normal; give more video")
+    if not all(np.isfinite(view).all() for view in views):
+        raise InputError("features of a normal video are not finite; extract them again")
     # Features that are pixels are not standardised.
     standardised = config.standardise and not method.backbones
     standardise = Standardise.fit(views) if standardised else Standardise.identity(dim)
@@ -141,8 +120,23 @@ def fit_one_class(
         network.calibrate(distances)
         scores = network.logits(distances).sigmoid()
     spread = float(scores.max() - scores.min())
+    warnings = []
+    if ignored := sum(video.abnormal for video in videos):
+        warnings.append(
+            f"{method.name} looks at normal videos alone: {ignored} abnormal left aside"
+        )
+    if len(normal) == 1:
+        warnings.append(
+            "only one video shows what is normal, so any change from day to day scores high; "
+            "add video of other hours"
+        )
+    if spread < COLLAPSED:
+        warnings.append(
+            "every normal snippet looks the same (are the videos black or frozen?): any change "
+            "scores high"
+        )
     model_network = ModelNetwork(standardise, network).to(device).eval()
-    return FitResult(model_network, spread, 0, tuple(_warnings(method, videos, normal, spread)))
+    return FitResult(model_network, spread, warnings=tuple(warnings))
 
 
 def _fit_network(
@@ -173,17 +167,6 @@ def _unique_videos(videos: Sequence[TrainingVideo]) -> list[TrainingVideo]:
             digest.update(f"{view.shape}".encode() + view.tobytes())
         by_digest[digest.hexdigest()] = video
     return [by_digest[key] for key in sorted(by_digest)]
-
-
-def _check_videos(normal: Sequence[TrainingVideo]) -> None:
-    if not normal:
-        raise InputError("no normal videos to train on")
-    views = [view for video in normal for view in video.views]
-    feature_dim(normal)
-    if len(normal) == 1 and max(len(view) for view in views) < 2:
-        raise InputError("one snippet of normal video does not say what is normal; give more video")
-    if not all(np.isfinite(view).all() for view in views):
-        raise InputError("features of a normal video are not finite; extract them again")
 
 
 def _thinned_snippets(normal: Sequence[TrainingVideo]) -> tuple[Tensor, Tensor]:
@@ -219,25 +202,3 @@ def _held_out_distances(
         with torch.inference_mode():
             distances.append(network.distance(x[held_out].to(device)).clone())
     return torch.cat(distances)
-
-
-def _warnings(
-    method: AnyMethod,
-    videos: Sequence[TrainingVideo],
-    normal: Sequence[TrainingVideo],
-    spread: float,
-) -> list[str]:
-    lines = []
-    if ignored := sum(video.abnormal for video in videos):
-        lines.append(f"{method.name} looks at normal videos alone: {ignored} abnormal left aside")
-    if len(normal) == 1:
-        lines.append(
-            "only one video shows what is normal, so any change from day to day scores high; "
-            "add video of other hours"
-        )
-    if spread < COLLAPSED:
-        lines.append(
-            "every normal snippet looks the same (are the videos black or frozen?): any change "
-            "scores high"
-        )
-    return lines

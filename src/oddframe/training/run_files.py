@@ -10,18 +10,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
@@ -44,13 +44,8 @@ from oddframe.methods.scorer import ModelNetwork
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-CHECKPOINT_FORMAT = 2
-# What their identity did not say: of features, all but the first row.
-_EARLIER_FORMATS = (1,)
-CHECKPOINT_KIND = "oddframe checkpoint"
+# In format 1 the identity of a training was a digest of the first row of its features alone.
+CHECKPOINT_KIND, CHECKPOINT_FORMAT = "oddframe checkpoint", 2
 
 State = dict[str, Tensor]
 
@@ -66,11 +61,7 @@ class TrainingIdentity:
         self._videos, self._start = videos, pretrained
 
     def of(self, config: TrainConfig) -> str:
-        """sha256 (hex) of a training with this configuration.
-
-        Raises:
-            InputError: features cannot be read.
-        """
+        """sha256 (hex) of a training with this configuration."""
         return hashlib.sha256(f"{config.model_dump_json()}\n{self._data}".encode()).hexdigest()
 
     @cached_property
@@ -91,45 +82,30 @@ class TrainingIdentity:
 
 @dataclass
 class Checkpoint:
-    """Everything that a training depends on after ``step`` steps.
+    """Everything that a training depends on after ``step`` steps."""
 
-    Attributes:
-        identity: The training's identity, see ``TrainingIdentity``.
-        step: Number of steps taken.
-        weights: State dict of the network.
-        average: State dict of the moving average; empty without one.
-        optimiser: The optimiser's state by parameter index and name.
-        random_state: States of PyTorch's random generators, ``cpu`` and ``cuda``.
-        bags: State of the bag sampler.
-    """
-
-    identity: str
+    identity: str  # See ``TrainingIdentity``.
     step: int
     weights: State
-    average: State = field(default_factory=dict)
-    optimiser: dict[int, State] = field(default_factory=dict)
-    random_state: State = field(default_factory=dict)
-    bags: dict[str, Any] = field(default_factory=dict)
+    average: State  # The moving average of the weights; empty without one.
+    optimiser: dict[int, State]  # By parameter index.
+    random_state: State  # PyTorch's random generators, ``cpu`` and ``cuda``.
+    bags: dict[str, Any]  # The bag sampler.
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint atomically: if the process is killed, the previous one remains.
-
-    Raises:
-        OddframeError: it cannot be written.
-    """
-    tensors: dict[str, NDArray[Any]] = {}
-
-    def add(prefix: str, state: Mapping[str, Tensor]) -> None:
-        for name, tensor in state.items():
-            # A copy in one piece: the file holds bytes, not strides.
-            tensors[f"{prefix}/{name}"] = np.array(tensor.detach().cpu().numpy(), order="C")
-
-    add("weights", checkpoint.weights)
-    add("average", checkpoint.average)
-    add("chance", checkpoint.random_state)
-    for index, state in checkpoint.optimiser.items():
-        add(f"optimiser/{index}", state)
+    """Write a checkpoint atomically: if the process is killed, the previous one remains."""
+    states = {
+        "weights": checkpoint.weights,
+        "average": checkpoint.average,
+        "chance": checkpoint.random_state,
+        **{f"optimiser/{index}": state for index, state in checkpoint.optimiser.items()},
+    }
+    tensors = {  # Copies in one piece: the file holds bytes, not strides.
+        f"{part}/{name}": np.array(tensor.detach().cpu().numpy(), order="C")
+        for part, state in states.items()
+        for name, tensor in state.items()
+    }
     header = {
         "kind": CHECKPOINT_KIND,
         "format": CHECKPOINT_FORMAT,
@@ -142,48 +118,33 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
-
-    Raises:
-        InputError: it is missing, damaged, or was written by another version.
-    """
+    """Read a checkpoint; InputError if it is missing, damaged, or of another version."""
     check_regular(path)
     try:
         with safe_open(path, framework="np") as file:
             header = parse_json((file.metadata() or {})[METADATA_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["kind"] == CHECKPOINT_KIND and header["format"] in _EARLIER_FORMATS:
+        if (header["kind"], header["format"]) == (CHECKPOINT_KIND, 1):
             raise ValueError("of an earlier version, which did not look at all features")
         if (header["kind"], header["format"]) != (CHECKPOINT_KIND, CHECKPOINT_FORMAT):
             raise ValueError("of another kind or version")
         if checksum(tensors) != header["checksum"]:
             raise ValueError("its contents do not match its checksum")
-        checkpoint = Checkpoint(header["identity"], header["step"], {}, bags=header["bags"])
-        states = {
-            "weights": checkpoint.weights,
-            "average": checkpoint.average,
-            "chance": checkpoint.random_state,
-        }
+        states: defaultdict[str, State] = defaultdict(dict)
         for full, array in tensors.items():
-            part, _, name = full.partition("/")
-            if part == "optimiser":
-                index, _, name = name.partition("/")
-                state = checkpoint.optimiser.setdefault(int(index), {})
-            else:
-                state = states[part]
-            state[name] = torch.from_numpy(array)
+            part, _, name = full.rpartition("/")
+            states[part][name] = torch.from_numpy(array)
+        identity, step, bags = header["identity"], header["step"], header["bags"]
+        weights, average, chance = (states.pop(p, {}) for p in ("weights", "average", "chance"))
+        optimiser = {int(part.removeprefix("optimiser/")): states[part] for part in states}
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a checkpoint that can be resumed ({error})") from None
-    return checkpoint
+    return Checkpoint(identity, step, weights, average, optimiser, chance, bags)
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of a training run, all beside its model file.
-
-    Attributes:
-        out: The model file, ``<name>.safetensors``.
-    """
+    """The files of a training run, all beside its model file ``out``, ``<name>.safetensors``."""
 
     out: Path
 
@@ -214,11 +175,7 @@ class RunFiles:
         return self._beside("log.jsonl" if seed is None else f"seed-{seed}.log.jsonl")
 
     def make_folder(self) -> None:
-        """Make the folder of the model file.
-
-        Raises:
-            OddframeError: it cannot be written to.
-        """
+        """Make the folder of the model file; OddframeError if it cannot be written to."""
         make_folder(self.out.parent)
         if not os.access(self.out.parent, os.W_OK):
             raise OddframeError(f"{self.out}: cannot be written, no permission in its folder")
@@ -227,10 +184,8 @@ class RunFiles:
     def locked(self) -> Iterator[None]:
         """Keep other processes from training into ``out``, by the file ``<name>.lock``.
 
-        The operating system releases the lock when the process ends, however it ends.
-
-        Raises:
-            OddframeError: another process is training there, or the lock cannot be written.
+        OddframeError if another process is training there. The operating system releases the lock
+        when the process ends, however it ends.
         """
         lock = ProcessLock(self._beside("lock"))
         with translate_os_errors(lock.path):
@@ -248,11 +203,7 @@ class RunFiles:
             lock.release()
 
     def remove_progress(self) -> None:
-        """Remove what an interrupted run would resume from.
-
-        Raises:
-            OddframeError: it cannot be removed.
-        """
+        """Remove what an interrupted run would resume from."""
         if self.folder.is_dir():
             with translate_os_errors(self.folder):
                 shutil.rmtree(self.folder)
@@ -265,50 +216,40 @@ OnStep = Callable[[int, int, Loss], None]
 """Called after a step with (steps done, steps in all, loss)."""
 
 
-class StepLog:
-    """Writes a JSON line for each step; a resumed training keeps the lines it had written.
+WriteStep = Callable[[int, Loss], None]
 
-    Args:
-        path: The file; None: nothing is written.
-        steps_done: Number of lines to keep. Lines that a killed training wrote after its last
-            checkpoint are removed.
-        attempt: Number of the attempt, written in every line of the second.
+
+@contextmanager
+def open_step_log(path: Path | None, steps_done: int, attempt: int = 1) -> Iterator[WriteStep]:
+    """Write a JSON line for each step, if there is a ``path``; the second attempt marks its lines.
+
+    The first ``steps_done`` lines are kept; those that a killed training wrote after its last
+    checkpoint are removed.
     """
+    if path is None:
+        yield lambda _step, _loss: None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not exists(path):
+        path.touch()
+    with open_regular_file(path, OddframeError) as old:
+        kept = sum(map(len, islice(old, steps_done)))
+    # Truncated, not rewritten: a process that is killed here loses nothing.
+    os.truncate(path, kept)
+    mark = {} if attempt == 1 else {"attempt": attempt}
+    with path.open("a", encoding="utf-8") as file:
 
-    def __init__(self, path: Path | None, steps_done: int, attempt: int = 1):
-        self.attempt = {} if attempt == 1 else {"attempt": attempt}
-        self.file = None
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not exists(path):
-                path.touch()
-            with open_regular_file(path, OddframeError) as old:
-                kept = sum(map(len, islice(old, steps_done)))
-            # Truncated, not rewritten: a process that is killed here loses nothing.
-            os.truncate(path, kept)
-            self.file = path.open("a", encoding="utf-8")
-
-    def __enter__(self) -> Callable[[int, Loss], None]:
-        return self._write
-
-    def __exit__(self, *_: object) -> None:
-        if self.file is not None:
-            self.file.close()
-
-    def _write(self, step: int, loss: Loss) -> None:
-        if self.file is not None:
+        def write(step: int, loss: Loss) -> None:
             terms = {name: float(term) for name, term in loss.terms.items()}
-            row = {"step": step, "loss": float(loss.total.detach()), **terms, **self.attempt}
-            self.file.write(json.dumps(row) + "\n")
-            self.file.flush()
+            row = {"step": step, "loss": float(loss.total.detach()), **terms, **mark}
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+        yield write
 
 
 def require_tensorboard() -> None:
-    """Check that TensorBoard is installed.
-
-    Raises:
-        UsageError: it is not.
-    """
+    """Check that TensorBoard is installed; UsageError if it is not."""
     if find_spec("tensorboard") is None:
         raise UsageError(
             "TensorBoard is not installed: pip install 'oddframe[tensorboard]'; the loss terms are "
@@ -316,33 +257,22 @@ def require_tensorboard() -> None:
         )
 
 
-class TensorBoardLog:
-    """Writes ``loss/total`` and ``loss/<term>`` of every step for TensorBoard.
+@contextmanager
+def open_tensorboard(folder: Path | None, steps_done: int) -> Iterator[WriteStep]:
+    """Write ``loss/total`` and ``loss/<term>`` of every step, if there is a ``folder``.
 
-    Args:
-        folder: Log folder; None: nothing is written.
-        steps_done: Steps that a resumed training had taken. Later ones that a killed training wrote
-            are hidden.
+    Steps after ``steps_done`` that a killed training wrote are hidden.
     """
+    if folder is None:
+        yield lambda _step, _loss: None
+        return
+    require_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
 
-    def __init__(self, folder: Path | None, steps_done: int):
-        self.writer: SummaryWriter | None = None
-        if folder is not None:
-            require_tensorboard()
-            from torch.utils.tensorboard import SummaryWriter
+    with SummaryWriter(str(folder), purge_step=steps_done + 1) as writer:
 
-            self.writer = SummaryWriter(str(folder), purge_step=steps_done + 1)
+        def write(step: int, loss: Loss) -> None:
+            for name, term in {"total": loss.total, **loss.terms}.items():
+                writer.add_scalar(f"loss/{name}", float(term.detach()), step)
 
-    def __enter__(self) -> TensorBoardLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.writer is not None:
-            self.writer.close()
-
-    def write(self, step: int, loss: Loss) -> None:
-        """Write the terms of one step."""
-        if self.writer is None:
-            return
-        for name, term in {"total": loss.total, **loss.terms}.items():
-            self.writer.add_scalar(f"loss/{name}", float(term.detach()), step)
+        yield write

@@ -1,9 +1,4 @@
-"""Hyperparameter search within a time budget.
-
-``HyperparameterSearch`` tries a small grid of settings on validation folds by successive halving,
-for as long as the budget lasts. It measures how long a training takes, keeps every trial on disk so
-that an interrupted search resumes, and reports which settings it skipped and why.
-"""
+"""Hyperparameter search: a small grid of settings is tried within a time budget."""
 
 from __future__ import annotations
 
@@ -25,14 +20,13 @@ from oddframe._utils.files import (
     translate_os_errors,
     write_text,
 )
-from oddframe._utils.progress import MessageCallback, ProgressCallback
+from oddframe._utils.progress import MessageCallback
 from oddframe.datasets.labelled import Fold
 from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.base import Loss
 from oddframe.training.config import TrainConfig, mirrored_section
 from oddframe.training.data.features import FeatureRequest, VideoFeatures
-from oddframe.training.run_files import RunFiles
-from oddframe.training.trainer import ModelTrainer, report_loss, training_features_digest
+from oddframe.training.trainer import ModelTrainer, training_features_digest
 from oddframe.training.validation import selection_metric, selection_value
 
 # Steps of the short training that measures the pace before the search begins.
@@ -60,20 +54,12 @@ class SearchSetting:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training with a setting, measured on a validation fold.
-
-    Attributes:
-        setting: The setting.
-        fold: Number of the validation fold, from 0.
-        figure: Value of the selection metric on that fold, in [0, 1].
-        seconds: Duration of the training.
-        step_s: Duration of a step in seconds.
-    """
+    """One training with a setting, measured on the validation fold of that number, from 0."""
 
     setting: SearchSetting
     fold: int
-    figure: float
-    seconds: float
+    figure: float  # Value of the selection metric.
+    seconds: float  # Duration of the training.
     step_s: float
 
 
@@ -88,18 +74,10 @@ class SkippedSetting:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The settings of a search, and how they compared.
+    """The settings of a search, and how they compared."""
 
-    Attributes:
-        figure: Name of the selection metric, ``video_auc`` or ``frame_auc``.
-        grid: All settings, in the order in which they are tried; the first is the configured one.
-        trials: The trials that settings were compared by.
-        left_out: The settings that were not tried on a fold.
-        chosen: The setting with the best mean among those that were tried on the most folds.
-    """
-
-    figure: str
-    grid: tuple[SearchSetting, ...]
+    figure: str  # Name of the selection metric.
+    grid: tuple[SearchSetting, ...]  # In the order of the trials, the configured one first.
     trials: tuple[Trial, ...]
     left_out: tuple[SkippedSetting, ...]
     chosen: SearchSetting
@@ -115,12 +93,11 @@ class SearchResult:
             "search": {
                 "figure": self.figure,
                 "tried": [
-                    {**asdict(t.setting), "fold": t.fold + 1, "figure": t.figure}
-                    for t in self.trials
+                    {**vars(t.setting), "fold": t.fold + 1, "figure": t.figure} for t in self.trials
                 ],
                 "left_out": [
-                    {**asdict(each.setting), "fold": each.fold + 1, "reason": each.reason}
-                    for each in self.left_out
+                    {**vars(s.setting), "fold": s.fold + 1, "reason": s.reason}
+                    for s in self.left_out
                 ],
                 "chosen": asdict(self.chosen),
             }
@@ -130,20 +107,18 @@ class SearchResult:
 def make_grid(config: TrainConfig, *, views: bool = True) -> tuple[SearchSetting, ...]:
     """All settings of ``config.search``, each once: views outermost, then steps, then rates.
 
-    Args:
-        config: Has the recipe, and the factors by which the search changes it.
-        views: Whether features of mirrored pictures can be extracted.
+    ``views``: whether features of mirrored pictures can be extracted.
     """
     recipe, search = config.full_recipe(), config.search
     configured = config.training_features.mirrored
-    sections = config.training_views().values()
-    has_more = any(
-        set(mirrored_section(section).crops) - set(section.crops) for section in sections
+    try_mirrored = search.mirrored and views and not config.features.grid_kind
+    more_crops = (
+        set(mirrored_section(each).crops) - set(each.crops)
+        for each in config.training_views().values()
     )
-    try_mirrored = search.mirrored and views and has_more and not config.features.grid_kind
     settings = [
         SearchSetting(float(f"{lr * recipe.lr:.3g}"), max(1, round(steps * recipe.steps)), mirror)
-        for mirror in ((configured, True) if try_mirrored else (configured,))
+        for mirror in ((configured, True) if try_mirrored and any(more_crops) else (configured,))
         for steps in search.steps
         for lr in search.lr
     ]
@@ -161,14 +136,7 @@ def successive_halving(
 
     Settings are always compared by their means over the same folds, even where time runs out: a
     fold after the first counts only if all remaining settings were tried on it. Ties go to the
-    setting that comes first.
-
-    Args:
-        settings: At least one.
-        folds: Number of validation folds.
-        run_trial: Trains with a setting on all folds but one, and measures on that one.
-        reason_to_skip: Why a setting cannot be tried on a fold, or None.
-        figure: Name of the metric that ``run_trial`` measures.
+    setting that comes first. ``figure`` names the metric that ``run_trial`` measures.
     """
     values: dict[SearchSetting, list[float]] = {setting: [] for setting in settings}
     trials: list[Trial] = []
@@ -195,48 +163,33 @@ def successive_halving(
     return SearchResult(figure, tuple(settings), tuple(trials), tuple(skipped), remaining[0])
 
 
+@dataclass
 class HyperparameterSearch:
     """Tries settings on folds of the training videos while a budget lasts.
 
-    Trials of an interrupted run are used again, and their time is taken off the budget.
-
-    Args:
-        trainer: Trains the networks.
-        config: The configuration, and the grid around it.
-        training: Videos to train on.
-        folds: Folds of ``training``, by whole groups; at least one.
-        budget: Time for the search and for the final trainings.
-        n_final: Number of final trainings to reserve time for.
-        files: Where trials are kept.
-        progress: Called after every step.
-        message: Called with what was tried, skipped and chosen.
+    Trials of an interrupted run are used again, and their time is taken off the budget, in which
+    ``n_final`` final trainings must fit as well.
     """
 
-    def __init__(
-        self,
-        trainer: ModelTrainer,
-        config: TrainConfig,
-        training: Sequence[VideoFeatures],
-        folds: Sequence[Fold],
-        budget: Budget,
-        n_final: int,
-        files: RunFiles,
-        progress: ProgressCallback,
-        message: MessageCallback,
-    ):
-        self.trainer, self.config, self.training, self.folds = trainer, config, training, folds
-        self.budget, self.n_final, self.files = budget, n_final, files
-        self.report_loss, self.message = report_loss(progress), message
-        self.grid = make_grid(config, views=not trainer.feature_cache.has_precomputed)
-        self.figure = selection_metric(config)
-        self.log = TrialLog(files.trials)
+    trainer: ModelTrainer
+    config: TrainConfig
+    training: Sequence[VideoFeatures]
+    folds: Sequence[Fold]
+    budget: Budget
+    n_final: int
+    message: MessageCallback
+
+    def __post_init__(self) -> None:
+        self.grid = make_grid(self.config, views=not self.trainer.feature_cache.has_precomputed)
+        self.figure = selection_metric(self.config)
+        self.log = TrialLog(self.trainer.files.trials)
         self.pace: Pace | None = None
         self.max_steps = 0
-        done = [self.log.get(self._key(s, f)) for s in self.grid for f in range(len(folds))]
-        budget.spend(sum(trial.seconds for trial in done if trial))
-        if len(self.log) and not any(done):
-            message(
-                f"{files.trials}: {len(self.log)} trials of other settings or features, or of an "
+        done = [self.log.get(self._key(s, f)) for s in self.grid for f in range(len(self.folds))]
+        self.budget.spend(sum(trial.seconds for trial in done if trial))
+        if self.log and not any(done):
+            self.message(
+                f"{self.log.path}: {len(self.log)} trials of other settings or features, or of an "
                 "earlier version: the search begins anew"
             )
 
@@ -249,8 +202,13 @@ class HyperparameterSearch:
         result = successive_halving(
             self.grid, len(self.folds), self._run_trial, self._reason_to_skip, self.figure
         )
-        for line in _describe_skipped(result):
-            self.message(line)
+        skipped = result.left_out
+        for each in skipped:
+            if each.fold == 0:
+                self.message(f"not tried, no room in the budget: {each.setting} ({each.reason})")
+        if any(each.fold > 0 for each in skipped):
+            folds = max(trial.fold for trial in result.trials) + 1
+            self.message(f"the budget reached for {folds} of the validation folds")
         mean = result.mean(result.chosen)
         why = "nothing could be compared" if mean is None else f"{result.figure} {mean:.3f}"
         self.message(f"chosen: {result.chosen} ({why})")
@@ -293,27 +251,18 @@ class HyperparameterSearch:
 
         def on_step(step: int, steps: int, loss: Loss) -> None:
             watch.step()
-            self.report_loss(step, steps, loss)
+            self.trainer.report_loss(step, steps, loss)
 
-        model, _ = self.trainer.train(
-            config,
-            self._videos(self.folds[fold].train),
-            checkpoint=self.files.checkpoint("trial"),
-            on_step=on_step,
-        )
+        videos = self._videos(self.folds[fold].train)
+        model, _ = self.trainer.train(config, videos, "trial", on_step)
         value = selection_value(model, config, self._videos(self.folds[fold].test))
-        step_s = watch.pace().step_s
-        return Trial(setting, fold, value, watch.elapsed, step_s)
+        return Trial(setting, fold, value, watch.elapsed, watch.pace().step_s)
 
     def _measure_pace(self) -> Pace:
-        """The pace of a short training, whose model is discarded."""
         watch = Stopwatch()
-        self.trainer.train(
-            self.config.with_recipe(steps=_PACE_STEPS),
-            self._videos(self.folds[0].train),
-            checkpoint=self.files.checkpoint("probe"),
-            on_step=lambda *_: watch.step(),
-        )
+        config = self.config.with_recipe(steps=_PACE_STEPS)
+        videos = self._videos(self.folds[0].train)
+        self.trainer.train(config, videos, "probe", lambda *_: watch.step())
         return watch.pace()
 
     def _videos(self, indices: Iterable[int]) -> list[VideoFeatures]:
@@ -347,28 +296,14 @@ def _describe_grid(settings: Sequence[SearchSetting]) -> str:
     )
 
 
-def _describe_skipped(result: SearchResult) -> list[str]:
-    """A line for each setting that was never tried, and one if later folds were not reached."""
-    never = [each for each in result.left_out if each.fold == 0]
-    lines = [f"not tried, no room in the budget: {each.setting} ({each.reason})" for each in never]
-    if any(each.fold > 0 for each in result.left_out):
-        folds = max(trial.fold for trial in result.trials) + 1
-        lines.append(f"the budget reached for {folds} of the validation folds")
-    return lines
-
-
-class TrialLog:
-    """The trials of a search, kept as JSON lines and found by a digest of all they depend on.
+class TrialLog(dict[str, Trial]):
+    """The trials of a search by a digest of all they depend on, kept as lines of a JSON file.
 
     A line that is incomplete because the process was killed is ignored; its trial is run again.
-
-    Raises:
-        OddframeError: the file cannot be read or written.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._trials: dict[str, Trial] = {}
         text = ""
         if exists(path):
             with translate_os_errors(path), open_regular_file(path, OddframeError) as file:
@@ -377,24 +312,14 @@ class TrialLog:
             try:
                 row = json.loads(line)
                 key, setting = row.pop("key"), SearchSetting(**row.pop("setting"))
-                self._trials[key] = Trial(setting, **row)
+                self[key] = Trial(setting, **row)
             except (ValueError, KeyError, TypeError):
                 continue
 
-    def __len__(self) -> int:
-        return len(self._trials)
-
-    def get(self, key: str) -> Trial | None:
-        """The trial of that key; None: it was not run."""
-        return self._trials.get(key)
-
     def add(self, key: str, trial: Trial) -> None:
-        """Write a trial to the file."""
-        self._trials[key] = trial
-        rows = [
-            {**vars(each), "setting": vars(each.setting), "key": name}
-            for name, each in self._trials.items()
-        ]
+        """Add a trial, also to the file."""
+        self[key] = trial
+        rows = [{**asdict(each), "key": name} for name, each in self.items()]
         write_text(self.path, "".join(json_text(row, nan_is_null=False) + "\n" for row in rows))
 
 
@@ -405,11 +330,7 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([hms])")
 
 
 def parse_time_budget(text: str) -> float:
-    """``10m``, ``1h``, ``90s`` or ``1h30m`` in seconds.
-
-    Raises:
-        UsageError: the text is not such a time, or the time is 0 or more than a year.
-    """
+    """``10m``, ``1h``, ``90s`` or ``1h30m`` in seconds; UsageError if it is no such time."""
     plain = text.strip().lower().replace(" ", "")
     total = 0.0
     if _DURATION.fullmatch(plain):
@@ -436,7 +357,6 @@ class Pace:
     step_s: float
 
     def estimate(self, steps: int) -> float:
-        """Seconds that a training of so many steps takes."""
         return self.fixed_s + steps * self.step_s
 
 
@@ -444,12 +364,10 @@ class Stopwatch:
     """Measures the pace of one training from its steps."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
-        self._began = clock()
+        self._clock, self._began = clock, clock()
         self._steps: list[float] = []
 
     def step(self) -> None:
-        """Record the end of a step."""
         self._steps.append(self._clock())
 
     @property
@@ -458,13 +376,9 @@ class Stopwatch:
         return self._clock() - self._began
 
     def pace(self) -> Pace:
-        """The pace: all time outside the first to the last step counts as fixed.
-
-        Raises:
-            ValueError: fewer than two steps were recorded.
-        """
-        if len(self._steps) < 2:
-            raise ValueError("a pace is measured between two steps")
+        """The pace: all time outside the first to the last step counts as fixed."""
+        if len(self._steps) < 2:  # The method has no steps, or a checkpoint was of the last one.
+            return Pace(self.elapsed, 0.0)
         steps = self._steps[-1] - self._steps[0]
         step_s = steps / (len(self._steps) - 1)
         return Pace(max(0.0, self.elapsed - steps - step_s), step_s)
@@ -474,9 +388,7 @@ class Budget:
     """A time limit that begins when it is made."""
 
     def __init__(self, total_s: float, clock: Callable[[], float] = time.monotonic):
-        self.total_s = total_s
-        self._clock = clock
-        self._ends = clock() + total_s
+        self._clock, self._ends = clock, clock() + total_s
 
     @property
     def remaining_s(self) -> float:

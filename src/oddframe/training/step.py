@@ -1,10 +1,4 @@
-"""One training: its network, optimiser and samplers, and the step that takes one batch.
-
-``TrainingRun.step`` takes one optimiser step. It splits a large batch into microbatches, which fit
-a processor's cache and can be shared among processes. On a graphics card ``Prefetcher`` reads the
-next batch in a thread: at the published size reading takes a thousandth of a step on a processor
-and 40 % of one on a large card (benchmarks/RESULTS.md).
-"""
+"""One training: its network, optimiser and samplers, and the step that takes one batch."""
 
 from __future__ import annotations
 
@@ -16,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic_attention
-from oddframe.errors import OddframeError, UsageError
+from oddframe.errors import OddframeError
 from oddframe.methods.base import Loss, Recipe
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import BagSampler, Batch, TrainingVideo, make_bag_sampler
+from oddframe.training.data.samplers import BagSampler, TrainingVideo, make_bag_sampler
 from oddframe.training.distributed import SINGLE_PROCESS, Backward, ProcessGroup, SharedMicrobatches
 from oddframe.training.run_files import Checkpoint
 
@@ -41,39 +36,29 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained network.
-
-    Attributes:
-        network: In evaluation mode, on the device that it was trained on.
-        spread: What ``score_spread`` found on the training videos.
-        resumed_at: Number of steps that a checkpoint had already taken; 0: none.
-        warnings: Lines for a person to read.
-    """
+    """A trained network, in evaluation mode, on the device that it was trained on."""
 
     network: ModelNetwork
-    spread: float
-    resumed_at: int
-    warnings: tuple[str, ...]
+    spread: float  # What ``score_spread`` found on the training videos.
+    resumed_at: int = 0  # Number of steps that a checkpoint had already taken.
+    warnings: tuple[str, ...] = ()
 
 
 class Prefetcher:
-    """Draws the batches of ``sampler`` one ahead; nothing else may draw from ``sampler``.
+    """Draws the batches of ``sampler`` one ahead in a thread; nothing else may draw from it.
 
-    ``state()`` excludes the prefetched batch.
+    ``state()`` excludes the prefetched batch. On a graphics card at the published size, reading
+    takes 40 % of a step otherwise (benchmarks/RESULTS.md).
     """
 
     def __init__(self, sampler: BagSampler) -> None:
         self._sampler = sampler
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bags")
-        self._next: Future[Batch] | None = None
+        self._next: Future[NDArray[np.float32]] | None = None
         self._state: dict[str, Any] | None = None
 
-    def draw(self) -> Batch:
-        """See ``BagSampler.draw``.
-
-        Raises:
-            InputError: raised by the sampler, when its batch is drawn.
-        """
+    def draw(self) -> NDArray[np.float32]:
+        """See ``BagSampler.draw``; an error of the sampler is raised when its batch is drawn."""
         batch = self._sampler.draw() if self._next is None else self._next.result()
         self._state = self._sampler.state()
         self._next = self._thread.submit(self._sampler.draw)
@@ -94,19 +79,8 @@ class Prefetcher:
 class TrainingRun:
     """The network, optimiser, sampler and moving average of one training.
 
-    Among several processes each computes some microbatches of a batch, and all take the same step.
-
-    Args:
-        videos: Training videos.
-        config: Method, recipe and bags.
-        device: Where to train.
-        pretrained: A network whose weights and standardisation training starts from; None: fresh
-            weights.
-        processes: The processes that train together.
-
-    Raises:
-        UsageError: there is no such optimiser.
-        InputError: a class has no videos.
+    A large batch is taken in microbatches, which fit a processor's cache. Among several processes
+    each computes some of them, and all take the same step.
     """
 
     def __init__(
@@ -119,24 +93,21 @@ class TrainingRun:
     ):
         self.videos, self.config, self.device = videos, config, device
         self.method, self.method_config = config.chosen_method()
-        self.recipe: Recipe = config.full_recipe()
-        seed = config.recipe.seed
+        self.recipe = config.full_recipe()
         labelled = not self.method.unsupervised
-        sampler = make_bag_sampler(videos, config.bags, self.recipe, seed, labelled=labelled)
-        self.sampler = Prefetcher(sampler) if device.type == "cuda" else sampler
-        # One graphics card computes a batch at once; several share its microbatches.
-        several = processes.size > 1
-        self.microbatches = (
-            microbatches(config, videos[0].tiles)
-            if several or device.type != "cuda"
-            else [whole_batch(self.recipe)]
+        sampler = make_bag_sampler(
+            videos, config.bags, self.recipe, config.recipe.seed, labelled=labelled
         )
+        self.sampler: BagSampler | Prefetcher = sampler
+        self.microbatches = microbatches(config, videos[0].tiles)
+        if device.type == "cuda":
+            self.sampler = Prefetcher(sampler)
+            if processes.size == 1:  # One card computes a batch at once; several share it.
+                self.microbatches = [whole_batch(self.recipe)]
         dim = videos[0].views[0].shape[1]
-        standardise = (
-            Standardise.fit(view for video in videos for view in video.views)
-            if config.standardise
-            else Standardise.identity(dim)
-        )
+        standardise = Standardise.identity(dim)
+        if config.standardise:
+            standardise = Standardise.fit(view for video in videos for view in video.views)
         network = ModelNetwork(standardise, self.method.network(dim, self.method_config))
         if pretrained is not None:
             old = pretrained.state_dict()
@@ -147,7 +118,7 @@ class TrainingRun:
         self.parameters = list(self.network.parameters())
         self.shared = (
             SharedMicrobatches(processes, len(self.microbatches), self.parameters)
-            if several
+            if processes.size > 1
             else None
         )
         groups = self.method.parameter_groups(self.network.network, self.method_config)
@@ -157,16 +128,15 @@ class TrainingRun:
     def step(self, step: int) -> Loss:
         """Draw a batch and take step number ``step``, from 1.
 
-        Raises:
-            OddframeError: the scores or a term of the loss are not finite.
+        OddframeError if the scores or a term of the loss are not finite.
         """
         done = (step - 1) / self.recipe.steps
         self.method.begin_step(self.network.network, done, self.method_config)
         self.optimiser.zero_grad(set_to_none=True)
 
         def draw() -> Backward:
-            x = self.network.standardise(torch.from_numpy(self.sampler.draw().bags).to(self.device))
-            x = self._augment(x)
+            bags = torch.from_numpy(self.sampler.draw()).to(self.device)
+            x = self._augment(self.network.standardise(bags))
             return lambda part: self._backward(x[self.microbatches[part]], step)
 
         # The gradient of the mean is the sum of the microbatches' gradients.
@@ -217,10 +187,7 @@ class TrainingRun:
         return x
 
     def eval_network(self) -> ModelNetwork:
-        """The network as it would be saved, in evaluation mode.
-
-        Call ``resume_training`` before the next step.
-        """
+        """The network as it would be saved; call ``resume_training`` before the next step."""
         return (self.network if self.average is None else self.average).eval()
 
     def resume_training(self) -> None:
@@ -268,10 +235,6 @@ def microbatches(config: TrainConfig, tiles: int) -> list[Tensor]:
     A microbatch has the i-th abnormal bag where it has the i-th normal one. There is only one where
     the recipe has different numbers of normal and abnormal bags, or where the method's loss is not
     the mean over microbatches.
-
-    Args:
-        config: Method and recipe.
-        tiles: Number of tiles of a view.
     """
     recipe = config.full_recipe()
     normal = recipe.normal_bags
@@ -291,24 +254,14 @@ def to_cpu(loss: Loss) -> Loss:
 
 
 def make_optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The recipe's optimiser for these groups of parameters.
-
-    Raises:
-        UsageError: there is no such optimiser.
-    """
-    if recipe.optimiser not in OPTIMISERS:
-        raise UsageError(f"no optimiser '{recipe.optimiser}'; there are {', '.join(OPTIMISERS)}")
+    """The recipe's optimiser for these groups of parameters."""
     make: Any = OPTIMISERS[recipe.optimiser]
     optimiser: torch.optim.Optimizer = make(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
     return optimiser
 
 
 def check_finite(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None:
-    """Check that every term is finite.
-
-    Raises:
-        OddframeError: a term is not; the message names the step and what to lower.
-    """
+    """Check that every term is finite; the error names the step and what to lower."""
     for name, term in terms.items():
         value = float(term.detach())
         if not np.isfinite(value):
@@ -322,8 +275,7 @@ def check_finite(terms: Mapping[str, Tensor], step: int, recipe: Recipe) -> None
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Update the moving average of the weights after step number ``step``.
 
-    Statistics of batch normalisation are averaged like the weights they belong to. Other buffers
-    are copied.
+    Statistics of batch normalisation are averaged as well; other buffers are copied.
     """
     # The decay is small at first, so that the average soon forgets the initial weights.
     decay = min(decay, step / (step + 9))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from oddframe._utils.progress import (
     MessageCallback,
     ProgressCallback,
@@ -16,29 +14,22 @@ from oddframe._utils.progress import (
     stage_progress,
 )
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
-from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import InputError, UsageError
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model, save_model
+from oddframe.timeline import ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.configure import with_one_class_method, with_required_audio_dim
 from oddframe.training.correction import ENOUGH_VIDEOS
-from oddframe.training.data.features import (
-    Extractor,
-    FeatureCache,
-    FeatureRequest,
-    VideoFeatures,
-)
+from oddframe.training.data.features import Extractor, FeatureCache, FeatureRequest, VideoFeatures
 from oddframe.training.data.splits import TrainingSplit, drop_groups, hold_out, validation_folds
 from oddframe.training.run_files import RunFiles, require_tensorboard
 from oddframe.training.search import Budget, HyperparameterSearch, SearchResult
 from oddframe.training.trainer import FinalTraining, ModelTrainer, SeedRun
-from oddframe.training.validation import HeldOutScores
 from oddframe.video.mask import Masks
-
-_FEATURES_STAGE, _TRAINING_STAGE = "features", "training"
 
 
 @dataclass(frozen=True)
@@ -46,10 +37,8 @@ class TrainedModel:
     """A model that was trained and written, and how it came about.
 
     Attributes:
-        model: As it was written.
         config: The configuration it was trained with, including the setting that was chosen.
-        held_out: The held-out videos with the model's scores; empty: none were held out.
-        search: The search for a setting; None: there was none.
+        held_out: The held-out videos with the model's scores.
         seeds: One entry a training where several seeds were trained.
         log: File with the loss terms of every step of the training that was kept.
         warnings: What a reader of the metrics should know.
@@ -57,7 +46,7 @@ class TrainedModel:
 
     model: Model
     config: TrainConfig
-    held_out: tuple[HeldOutScores, ...]
+    held_out: tuple[tuple[LabelledVideo, ScoreTrack], ...]
     search: SearchResult | None
     seeds: tuple[SeedRun, ...]
     log: Path
@@ -83,7 +72,7 @@ def run_training(
     precision: PrecisionName = "auto",
     masks: Masks = Masks(),  # noqa: B008 - frozen
 ) -> TrainedModel:
-    """Train a detector on labelled videos and write it to ``out``.
+    """Train a detector on labelled videos and write it to ``out``, a ``*.safetensors`` file.
 
     Features are extracted first and stored, so that a second run starts at once. Some groups are
     held out: they set the threshold and give the metrics in the card, and nothing else is ever
@@ -91,34 +80,18 @@ def run_training(
     are only normal videos to train on, a one-class method is trained.
 
     Beside ``out`` lie ``<name>.log.jsonl`` with every step's loss terms and, until the run is done,
-    ``<name>.training/``, from which an interrupted run resumes, and ``<name>.lock``.
+    ``<name>.training/``, from which an interrupted run resumes, and ``<name>.lock``. The errors are
+    those of ``oddframe.train``.
 
     Args:
-        dataset: Labelled videos.
-        config: What to train.
-        out: The model file, ``*.safetensors``.
-        store: Where features are stored.
-        device: Where backbone and training run.
-        engine: What runs the backbone.
-        jobs: Number of videos that are decoded at the same time.
         progress: Called after each video, in the stage ``features``, and after each step, in the
             stage ``training``.
-        message: Called with warnings and with what a search tried and chose.
         resume: Resume an interrupted run; otherwise delete what it left.
-        budget: Search the grid of the configuration. Whatever time remains after the features are
-            loaded is for the search and the final trainings.
+        budget: Whatever time remains after the features are loaded is for the search and the final
+            trainings.
         seeds: Number of final trainings, with seeds from the configured one up.
         pretrained: A model of the same method and features whose weights training starts from. With
             few videos it is corrected instead (``training/correction.py``).
-        tensorboard: Folder for TensorBoard, with the loss terms of the final trainings.
-        precision: Precision of the backbone.
-        masks: Parts of the picture to ignore.
-
-    Raises:
-        UsageError: the configuration, ``out`` or ``pretrained`` is not possible.
-        InputError: no video of a class can be read, or the same video has two labels.
-        OddframeError: a value in training is not finite, a file cannot be written, or another
-            process is training into ``out``.
     """
     warnings: list[str] = []
 
@@ -141,7 +114,7 @@ def run_training(
         features = FeatureCache(
             Extractor(store, device, engine, precision, masks),
             jobs,
-            stage_progress(progress, _FEATURES_STAGE),
+            stage_progress(progress, "features"),
             message,
         )
         if pretrained is not None or config.chosen_method()[0].reads_sound:
@@ -157,29 +130,27 @@ def run_training(
         _check_readable(config, training, held_out, features.failed)
         method, method_config = config.chosen_method()
         method.check_backbone(features.spec(config.features).backbone, method_config)
-        trainer = ModelTrainer(features, device, pretrained, out.stem)
-        step_progress = stage_progress(progress, _TRAINING_STAGE)
+        step_progress = stage_progress(progress, "training")
+        trainer = ModelTrainer(features, device, pretrained, files, step_progress)
         card_entries: dict[str, Any] = {}
         if pretrained is not None:
             card_entries = {"started_from": {"name": pretrained.name, "sha256": pretrained.sha256}}
             choosing = budget is not None or seeds > 1
-            for line in overlap_warnings(pretrained, training, held_out, choosing=choosing):
+            for line in _overlap_warnings(pretrained, training, held_out, choosing=choosing):
                 warn(line)
         corrected = trainer.corrects(config, training)
         if corrected:
-            warn(_describe_correction(pretrained, config, training))
-        # One-class methods have only normal videos, on which no two trainings can be compared.
-        comparable = not config.chosen_method()[0].one_class
+            warn(_describe_correction(config, training, card_entries["started_from"]["name"]))
         search = None
         if budget is not None and corrected:
             warn("nothing to search: a correction has no settings")
-        elif budget is not None and not comparable:
+        elif budget is not None and method.one_class:
             warn("nothing to search: normal videos alone do not say which settings are best")
         elif budget is not None:
             videos = Dataset("training", tuple(each.video for each in training))
             if folds := validation_folds(videos, config.search.folds, config.recipe.seed):
                 search = HyperparameterSearch(
-                    trainer, config, training, folds, budget, seeds, files, step_progress, message
+                    trainer, config, training, folds, budget, seeds, message
                 ).search()
                 config = search.chosen.apply_to(config)
                 card_entries |= search.card_entry()
@@ -190,25 +161,14 @@ def run_training(
                     f"no search: {len(videos.groups)} groups to learn from are too few to choose "
                     "on; training as configured"
                 )
-        if seeds > 1 and corrected:
-            warn("one training instead of several seeds: a correction is the same from any seed")
-            seeds = 1
-        if seeds > 1 and not comparable:
-            warn(
-                "one training instead of several seeds: normal videos do not say which one is best"
-            )
+        if seeds > 1 and (corrected or method.one_class):
+            why = "a correction is the same from any seed"
+            if not corrected:
+                why = "normal videos do not say which one is best"
+            warn(f"one training instead of several seeds: {why}")
             seeds = 1
         final = FinalTraining(
-            trainer,
-            config,
-            training,
-            held_out,
-            card_entries,
-            dataset.name,
-            files,
-            step_progress,
-            warn,
-            tensorboard,
+            trainer, config, training, held_out, card_entries, dataset.name, warn, tensorboard
         )
         runs: tuple[SeedRun, ...] = ()
         if seeds > 1:
@@ -219,17 +179,12 @@ def run_training(
         files.remove_progress()
     model = load_model(out)
     log = next((files.log(run.seed) for run in runs if run.kept), files.log())
-    scores = tuple(
-        HeldOutScores(each.video, model.score(each.features[config.features])) for each in held_out
-    )
+    scores = tuple((each.video, model.score(each.features[config.features])) for each in held_out)
     return TrainedModel(model, config, scores, search, runs, log, tuple(warnings))
 
 
-def _describe_correction(
-    pretrained: Model | None, config: TrainConfig, training: Sequence[VideoFeatures]
-) -> str:
+def _describe_correction(config: TrainConfig, training: Sequence[VideoFeatures], name: str) -> str:
     abnormal = sum(each.video.abnormal for each in training)
-    name = "" if pretrained is None else pretrained.name
     line = (
         f"the model '{name}' stays as it is, with a small correction of its scores from {abnormal} "
         f"abnormal and {len(training) - abnormal} normal videos"
@@ -301,27 +256,18 @@ def _check_readable(
 
 
 def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) -> None:
-    """Check that a model has the method and features of a training.
-
-    Args:
-        pretrained: The model whose weights training is to start from.
-        config: The configuration of the training.
-        spec: The spec of its features.
-
-    Raises:
-        UsageError: they differ, or the method cannot start from a model; the message names how.
-    """
+    """Check that a model has the method and features of a training; UsageError if not."""
     method, method_config = config.chosen_method()
     if method.one_class:
         raise UsageError(
             f"{method.title} learns from normal videos alone and cannot start from a model; "
             "starting from one also needs abnormal videos"
         )
-    lines = []
     if pretrained.method != config.method.name:
         lines = [f"method: {pretrained.method}, not {config.method.name}"]
-    elif pretrained.config != method_config:
-        lines = _differences(pretrained.config, method_config)
+    else:
+        values, others = pretrained.config.model_dump(), method_config.model_dump()
+        lines = [f"{k}: {v}, not {others[k]}" for k, v in values.items() if v != others[k]]
     lines += pretrained.profiles["best"].spec.differences(spec)
     if lines:
         raise UsageError(
@@ -330,7 +276,7 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
         )
 
 
-def overlap_warnings(
+def _overlap_warnings(
     pretrained: Model,
     training: Sequence[VideoFeatures],
     held_out: Sequence[VideoFeatures],
@@ -339,13 +285,7 @@ def overlap_warnings(
 ) -> list[str]:
     """Warnings about metrics that are too good because ``pretrained`` was trained on their videos.
 
-    A model's card has digests of its training videos.
-
-    Args:
-        pretrained: The model whose weights training starts from.
-        training: Videos to train on.
-        held_out: Videos that the metrics are measured on.
-        choosing: Whether settings or seeds are chosen on groups of ``training``.
+    ``choosing``: whether settings or seeds are chosen on groups of ``training``.
     """
 
     def known(videos: Sequence[VideoFeatures]) -> list[VideoFeatures]:
@@ -365,8 +305,3 @@ def overlap_warnings(
             "seeds are chosen on: their figures are too good, and say little"
         )
     return lines
-
-
-def _differences(ours: BaseModel, theirs: BaseModel) -> list[str]:
-    values, others = ours.model_dump(), theirs.model_dump()
-    return [f"{k}: {v}, not {others[k]}" for k, v in values.items() if v != others[k]]

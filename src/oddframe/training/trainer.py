@@ -1,9 +1,4 @@
-"""Train models: one model of one configuration, and the final models of a run with their cards.
-
-``ModelTrainer`` trains every network of a run: the trials of a search and the final ones.
-``FinalTraining`` trains with the chosen configuration, for one seed or several, then sets the
-thresholds, measures the model on the held-out videos and writes its card.
-"""
+"""Train models: one model of one configuration, and the final models of a run with their cards."""
 
 from __future__ import annotations
 
@@ -45,59 +40,56 @@ _DIGEST_KEY = "features_digest"
 
 @dataclass(frozen=True)
 class ModelTrainer:
-    """Trains the models of a run, which differ only in configuration and videos.
-
-    Attributes:
-        feature_cache: The features of the run's videos.
-        device: Where to train.
-        pretrained: A model whose weights training starts from; None: fresh weights.
-        name: Name of the models.
-    """
+    """Trains the models of a run, which differ only in configuration and videos."""
 
     feature_cache: FeatureCache
     device: DeviceName
     pretrained: Model | None
-    name: str
+    files: RunFiles
+    progress: ProgressCallback
+
+    def report_loss(self, step: int, steps: int, loss: Loss) -> None:
+        """Report a step and its total loss to ``progress``."""
+        self.progress(step, steps, f"loss {loss.total.item():.3g}")
 
     def train(
         self,
         config: TrainConfig,
         videos: Sequence[VideoFeatures],
-        *,
-        checkpoint: Path,
+        name: str,
+        on_step: OnStep,
         log: Path | None = None,
         tensorboard: Path | None = None,
-        on_step: OnStep | None = None,
     ) -> tuple[Model, tuple[str, ...]]:
         """A model trained on ``videos``, as yet without a threshold and a card, and warnings.
 
-        Resumes from ``checkpoint`` where that is of the same training.
-
-        Raises:
-            InputError: there are no videos of one class.
-            OddframeError: a value is not finite, or a file cannot be written.
+        Resumes from the checkpoint of that name where it is of the same training.
         """
         views = [[v.features[s] for s in config.training_views().values()] for v in videos]
         training = [
             training_video(features, video.video.abnormal)
             for features, video in zip(views, videos, strict=True)
         ]
-        if self.corrects(config, videos):
-            assert self.pretrained is not None
+        pretrained = None if self.pretrained is None else self.pretrained.network
+        device: str = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if pretrained is not None and self.corrects(config, videos):
             if log is not None:  # That of an earlier training of steps.
                 log.unlink(missing_ok=True)
-            result = correct(self.pretrained.network, training, _training_device(self.device))
+            result = correct(pretrained, training, device)
             return self._model(config, videos, result.network.cpu()), result.warnings
         if config.bags.mode == "video":
             training = self.feature_cache.with_cut_bags(
                 training, views, videos, config.recipe.segments
             )
+        checkpoint = self.files.checkpoint(name)
         with translate_os_errors(log or checkpoint):
             result = fit(
                 training,
                 config,
-                pretrained=None if self.pretrained is None else self.pretrained.network,
-                device=_training_device(self.device),
+                pretrained=pretrained,
+                device=device,
                 log=log,
                 tensorboard=tensorboard,
                 checkpoint=checkpoint,
@@ -118,7 +110,7 @@ class ModelTrainer:
         method, method_config = config.chosen_method()
         labels = {each.video.label for each in videos if each.video.abnormal}
         return Model(
-            name=self.name,
+            name=self.files.out.stem,
             method=config.method.name,
             config=method_config,
             network=network,
@@ -136,7 +128,6 @@ class SeedRun:
     """One of several trainings that differ in their seed.
 
     Attributes:
-        seed: Its seed.
         validation: Its value of the selection metric; None: too few groups to validate on.
         metrics: Metrics on the held-out videos. The choice does not depend on them.
         kept: Whether this model was kept.
@@ -153,15 +144,8 @@ class FinalTraining:
     """Trains the final models, sets their thresholds and measures them.
 
     Attributes:
-        trainer: Trains the networks.
-        config: The configuration, with the setting that a search has chosen.
-        training: Videos to train on.
-        held_out: Videos to set the threshold and measure on.
         card_entries: Further entries of the model's card.
         data: Name of the data set.
-        files: Where checkpoints and logs are.
-        progress: Called after every step.
-        warn: Called with what a reader of the metrics should know.
         tensorboard: Folder for TensorBoard, with a folder for each training.
     """
 
@@ -171,14 +155,13 @@ class FinalTraining:
     held_out: Sequence[VideoFeatures]
     card_entries: Mapping[str, Any]
     data: str
-    files: RunFiles
-    progress: ProgressCallback
     warn: MessageCallback
-    tensorboard: Path | None = None
+    tensorboard: Path | None
 
     def train_one(self) -> Model:
         """Train one model, with the configured seed, on all training videos."""
-        return self._train(self.config, self.training, "training", self.files.log(), self.warn)
+        log = self.trainer.files.log()
+        return self._train(self.config, self.training, "training", log, self.warn)
 
     def train_seeds(self, n: int) -> tuple[Model, tuple[SeedRun, ...]]:
         """Train a model for each of ``n`` seeds, from the configured one up, and keep the best.
@@ -197,15 +180,27 @@ class FinalTraining:
             self.warn("too few groups to choose among the seeds on: the first one is kept")
         first = self.config.recipe.seed
         models = [self._train_seed(first + i, training, validation, first=i == 0) for i in range(n)]
-        values = [
+        figures = [
             selection_value(model, self.config, validation) if validation else None
             for model in models
         ]
-        best = max(range(n), key=lambda i: values[i] or 0.0)
-        runs = tuple(SeedRun(first + i, values[i], models[i].metrics, i == best) for i in range(n))
-        entry = seeds_entry(selection_metric(self.config), [vars(run) for run in runs])
+        best = max(range(n), key=lambda i: figures[i] or 0.0)
+        runs = tuple(SeedRun(first + i, figures[i], models[i].metrics, i == best) for i in range(n))
+        metrics = {
+            name: np.array([run.metrics[name] for run in runs])
+            for name in runs[0].metrics
+            if all(name in run.metrics for run in runs)
+        }
         card = {name: value for name, value in models[best].card.items() if name != _DIGEST_KEY}
-        return replace(models[best], card={**card, **entry}), runs
+        card["seeds"] = {
+            "chosen_by": selection_metric(self.config),
+            "runs": [{**vars(run), "metrics": dict(run.metrics)} for run in runs],
+            "mean_and_deviation": {
+                name: [float(values.mean()), float(values.std(ddof=1))]
+                for name, values in metrics.items()
+            },
+        }
+        return replace(models[best], card=card), runs
 
     def _train_seed(
         self,
@@ -216,7 +211,8 @@ class FinalTraining:
         first: bool,
     ) -> Model:
         config = self.config.with_recipe(seed=seed)
-        path = self.files.model(f"seed-{seed}")
+        files = self.trainer.files
+        path = files.model(f"seed-{seed}")
         sections = (*config.training_views().values(), *config.profiles().values())
         specs = [self.trainer.feature_cache.spec(each) for each in sections]
         # Thresholds and metrics depend on the held-out videos.
@@ -224,7 +220,7 @@ class FinalTraining:
             training_features_digest(videos, specs) for videos in (training, self.held_out)
         )
         if (finished := _load_finished(path, config, digest)) is not None:
-            return replace(finished, name=self.trainer.name)
+            return replace(finished, name=files.out.stem)
         if path.exists():
             self.warn(
                 f"{path}: trained with another configuration, on other features or by an earlier "
@@ -232,15 +228,10 @@ class FinalTraining:
             )
         # All seeds' thresholds stand on the same videos, so the warning is given once.
         warn = self.warn if first else ignore_message
-        model = self._train(config, training, f"seed-{seed}", self.files.log(seed), warn)
-        model = replace(
-            model,
-            card={
-                **model.card,
-                "validation_groups": sorted({each.video.group for each in validation}),
-                _DIGEST_KEY: digest,
-            },
-        )
+        model = self._train(config, training, f"seed-{seed}", files.log(seed), warn)
+        groups = sorted({each.video.group for each in validation})
+        card = {**model.card, "validation_groups": groups, _DIGEST_KEY: digest}
+        model = replace(model, card=card)
         save_model(model, path, fp16=config.fp16)
         return model
 
@@ -252,32 +243,41 @@ class FinalTraining:
         log: Path,
         warn: MessageCallback,
     ) -> Model:
+        tensorboard = self.tensorboard and self.tensorboard / name
         model, warnings = self.trainer.train(
-            config,
-            videos,
-            checkpoint=self.files.checkpoint(name),
-            log=log,
-            tensorboard=self.tensorboard and self.tensorboard / name,
-            on_step=report_loss(self.progress),
+            config, videos, name, self.trainer.report_loss, log, tensorboard
         )
         for line in warnings:
             self.warn(line if name == "training" else f"{name}: {line}")
-        failed = self.trainer.feature_cache.failed
-        card = {**make_card(self.data, config, videos, self.held_out, failed), **self.card_entries}
+        card = {**self._card(config, videos), **self.card_entries}
         pretrained = self.trainer.pretrained
         if pretrained is not None and self.trainer.corrects(config, videos):
-            card |= correction_entries(pretrained.card, card)
+            old = pretrained.card
+            card["corrections"] = [*old.get("corrections", ()), card["training_videos"]]
+            card["learned_from"] = sorted({*old.get("learned_from", ()), *card["learned_from"]})
         model = replace(model, card=card)
         return with_threshold_and_metrics(model, config, self.held_out, videos, warn, pretrained)
 
-
-def report_loss(progress: ProgressCallback) -> OnStep:
-    """A step callback that reports the total loss."""
-
-    def on_step(step: int, steps: int, loss: Loss) -> None:
-        progress(step, steps, f"loss {loss.total.item():.3g}")
-
-    return on_step
+    def _card(self, config: TrainConfig, training: Sequence[VideoFeatures]) -> dict[str, Any]:
+        # The groups that these videos have where they are not grouped by scene.
+        own = sorted({each.video.fallback_group for each in self.held_out} - {""})
+        failed = self.trainer.feature_cache.failed
+        return {
+            "data": self.data,
+            "training_videos": {
+                "normal": sum(not each.video.abnormal for each in training),
+                "abnormal": sum(each.video.abnormal for each in training),
+            },
+            "learned_from": sorted({short_digest(each.sha256) for each in training}),
+            "left_out_groups": list(config.leave_out),
+            "held_out_groups": sorted({each.video.group for each in self.held_out}),
+            **({"held_out_own_groups": own} if own else {}),
+            "held_out_videos": len(self.held_out),
+            # File names only: the card of a shared model should not show the folders of its author.
+            "left_out": {Path(p).name: why.replace(p, Path(p).name) for p, why in failed.items()},
+            "limits": config.limits,
+            "configuration": config.model_dump(mode="json"),
+        }
 
 
 def _load_finished(path: Path, config: TrainConfig, digest: str) -> Model | None:
@@ -287,12 +287,6 @@ def _load_finished(path: Path, config: TrainConfig, digest: str) -> Model | None
     model = load_model(path)
     same = model.card.get("configuration") == config.model_dump(mode="json")
     return model if same and model.card.get(_DIGEST_KEY) == digest else None
-
-
-def _training_device(device: DeviceName) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
 
 
 def training_data_digest(videos: Sequence[VideoFeatures]) -> str:
@@ -306,9 +300,6 @@ def training_features_digest(videos: Sequence[VideoFeatures], specs: Iterable[Fe
 
     Extracted features are represented by the video's content, its mask and the specs. Features that
     came with a data set are read and digested.
-
-    Raises:
-        InputError: features cannot be read.
     """
     lines = sorted(
         f"{_content_digest(each)} {each.video.label}{_mask_digests(each)}\n" for each in videos
@@ -326,73 +317,3 @@ def _content_digest(each: VideoFeatures) -> str:
 def _mask_digests(each: VideoFeatures) -> str:
     """A space and the digest of the video's mask; "" where it has none."""
     return "".join(sorted({f" {f.spec.mask}" for f in each.features.values() if f.spec.mask}))
-
-
-def make_card(
-    data: str,
-    config: TrainConfig,
-    training: Sequence[VideoFeatures],
-    held_out: Sequence[VideoFeatures],
-    failed: Mapping[str, str],
-) -> dict[str, Any]:
-    """The card of a model, as JSON types.
-
-    Args:
-        data: Name of the data set.
-        config: The configuration of the training.
-        training: Videos that it was trained on.
-        held_out: Videos that it was measured on.
-        failed: Why videos could not be read, by path.
-    """
-    # The groups that these videos have where they are not grouped by scene.
-    own = sorted({each.video.fallback_group for each in held_out} - {""})
-    return {
-        "data": data,
-        "training_videos": {
-            "normal": sum(not each.video.abnormal for each in training),
-            "abnormal": sum(each.video.abnormal for each in training),
-        },
-        "learned_from": sorted({short_digest(each.sha256) for each in training}),
-        "left_out_groups": list(config.leave_out),
-        "held_out_groups": sorted({each.video.group for each in held_out}),
-        **({"held_out_own_groups": own} if own else {}),
-        "held_out_videos": len(held_out),
-        # File names only: the card of a shared model should not show the folders of its author.
-        "left_out": {Path(p).name: why.replace(p, Path(p).name) for p, why in failed.items()},
-        "limits": config.limits,
-        "configuration": config.model_dump(mode="json"),
-    }
-
-
-def correction_entries(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries of a corrected model's card: its corrections, and all that it has learned from.
-
-    Args:
-        old: The card of the model that was corrected.
-        new: The card of this training.
-    """
-    return {
-        "corrections": [*old.get("corrections", ()), new["training_videos"]],
-        "learned_from": sorted({*old.get("learned_from", ()), *new["learned_from"]}),
-    }
-
-
-def seeds_entry(figure: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The entry with every seed's metrics, and their mean and sample deviation."""
-    return {
-        "seeds": {
-            "chosen_by": figure,
-            "runs": [dict(run, metrics=dict(run["metrics"])) for run in runs],
-            "mean_and_deviation": {
-                name: list(values)
-                for name, values in mean_and_deviation([r["metrics"] for r in runs]).items()
-            },
-        }
-    }
-
-
-def mean_and_deviation(metrics: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and sample deviation of each metric over at least two trainings."""
-    names = [name for name in metrics[0] if all(name in each for each in metrics)]
-    values = {name: np.array([each[name] for each in metrics]) for name in names}
-    return {name: (float(v.mean()), float(v.std(ddof=1))) for name, v in values.items()}

@@ -27,7 +27,7 @@ def evaluate_held_out(trained: TrainedModel) -> Evaluation | None:
     """Evaluate the trained model on the held-out videos; None where there are none."""
     if not trained.held_out:
         return None
-    scored = [ScoredVideo(each.video, each.track) for each in trained.held_out]
+    scored = [ScoredVideo(video, track) for video, track in trained.held_out]
     return evaluate_scores(scored, trained.model.profiles["best"].rule)
 
 

@@ -4,12 +4,6 @@
 UR-DMU section 4.2). ``JoinedBagSampler`` joins short clips into longer bags, for data sets of
 clips. ``UnlabelledBagSampler`` reads no labels. Each draws from one random generator, whose state
 is part of a checkpoint.
-
-``with_cut_bags`` averages the views of large published data sets over their segments once, instead
-of at every step. A step of UR-DMU's recipe reads 128 bags of 200 segments; the views that these are
-cut from are many times as long, 33 GB for UCF-Crime. The bags are kept in the store as
-``<root>/segments/<hh>/<digest>-<spec>-<segments>.npy``, (C, S, D) float32, so that a step only maps
-100 MB of them. The numbers are the same to the last bit.
 """
 
 from __future__ import annotations
@@ -17,9 +11,10 @@ from __future__ import annotations
 import io
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +44,8 @@ class TrainingVideo:
     Attributes:
         views: One (T, D) array a crop, T at least 1; each is a bag. With tiles (tiles * T, D), one
             tile after the other: all tiles of a picture are instances of the same bag.
-        abnormal: Whether something odd happens somewhere in the video.
-        tiles: Number of tiles of a view.
         bags: The views averaged over the recipe's segments, each (S, D), where ``with_cut_bags``
-            has done so; None elsewhere.
+            has done so.
     """
 
     views: Sequence[CropFeatures]
@@ -62,11 +55,7 @@ class TrainingVideo:
 
 
 def feature_dim(videos: Sequence[TrainingVideo]) -> int:
-    """The length D of the videos' features.
-
-    Raises:
-        InputError: features differ in length.
-    """
+    """The length D of the videos' features; InputError if they differ in length."""
     dims: set[int] = {view.shape[1] for video in videos for view in video.views}
     if len(dims) > 1:
         raise InputError(f"features of different lengths cannot be trained on: {sorted(dims)}")
@@ -74,19 +63,8 @@ def feature_dim(videos: Sequence[TrainingVideo]) -> int:
     return dim
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Bags (n_normal + n_abnormal, S, D), normal ones first, and their labels (B,), 0 or 1."""
-
-    bags: NDArray[np.float32]
-    labels: NDArray[np.float32]
-
-
 def views_of(array: AnyFeatures, *, tiled: bool) -> Sequence[FeatureArray]:
-    """(C, T, D) -> the views that bags are made of: each crop alone, or all tiles in a row.
-
-    Memory-mapped crops are not read here.
-    """
+    """(C, T, D) -> the views that bags are made of: each crop alone, or all tiles in a row."""
     if tiled:
         return (np.asarray(array).reshape(-1, array.shape[2]),)
     return CropViews([array]) if isinstance(array, CropArray) else tuple(array)
@@ -144,12 +122,12 @@ class IndexSampler:
 class BagSampler(ABC):
     """Draws batches without end; its state can be saved and restored."""
 
-    def __init__(self, rng: np.random.Generator):
-        self.rng = rng
+    def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
+        self.videos, self.recipe, self.rng = videos, recipe, rng
 
     @abstractmethod
-    def draw(self) -> Batch:
-        """Draw the next batch."""
+    def draw(self) -> NDArray[np.float32]:
+        """The next batch: bags (n_normal + n_abnormal, S, D), normal ones first."""
 
     def state(self) -> dict[str, Any]:
         """All that the next batches depend on, as JSON types."""
@@ -158,6 +136,23 @@ class BagSampler(ABC):
     def restore(self, state: dict[str, Any]) -> None:
         """Set what ``state()`` returned."""
         self.rng.bit_generator.state = state["rng"]
+
+    def _read(self, bags: Iterable[tuple[TrainingVideo, int]]) -> NDArray[np.float32]:
+        """A batch of bags, each one crop of one video."""
+        n = self.recipe.segments
+        return np.stack(
+            [
+                mean_segments(video.views[crop], n, video.tiles)
+                if video.bags is None
+                else video.bags[crop]
+                for video, crop in bags
+            ]
+        )
+
+    def _join(self, bags: Iterable[Sequence[CropFeatures]]) -> NDArray[np.float32]:
+        """A batch of bags, each of several views joined in time."""
+        n, tiles = self.recipe.segments, self.videos[0].tiles
+        return np.stack([mean_segments(concatenate_in_time(b, tiles), n, tiles) for b in bags])
 
 
 def make_bag_sampler(
@@ -170,8 +165,7 @@ def make_bag_sampler(
 ) -> BagSampler:
     """The sampler for ``section.mode``; without ``labelled`` one that reads no labels.
 
-    Raises:
-        InputError: one class has no videos.
+    InputError if it reads labels and one class has no videos.
     """
     rng = np.random.default_rng(seed)
     if not labelled:
@@ -184,57 +178,35 @@ def make_bag_sampler(
     return VideoBagSampler(videos, recipe, rng)
 
 
-def make_batch(bags: Sequence[CropFeatures], normal: int) -> Batch:
-    """A batch of bags (S, D), of which the first ``normal`` are normal."""
-    labels = np.repeat(np.array([0, 1], dtype=np.float32), [normal, len(bags) - normal])
-    return Batch(np.stack(bags), labels)
-
-
-def read_bag(video: TrainingVideo, crop: int, n: int) -> CropFeatures:
-    """One crop of a video as a bag of ``n`` segments, (tiles * n, D)."""
-    if video.bags is not None:
-        return video.bags[crop]
-    return mean_segments(video.views[crop], n, video.tiles)
-
-
-def draw_common_view(
-    videos: Sequence[Sequence[CropFeatures]], rng: np.random.Generator
-) -> list[CropFeatures]:
-    """Draw a view number and take that view of each video, modulo its number of views."""
-    view = int(rng.integers(max(len(views) for views in videos)))
-    return [views[view % len(views)] for views in videos]
-
-
 def concatenate_in_time(views: Sequence[CropFeatures], tiles: int) -> CropFeatures:
     """Join views (tiles * T, D) in time into one view."""
     joined = np.concatenate([v.reshape(tiles, -1, v.shape[1]) for v in views], axis=1)
     return joined.reshape(-1, joined.shape[2])
 
 
+def _all_bags(videos: Iterable[TrainingVideo]) -> list[tuple[TrainingVideo, int]]:
+    # (video, crop), not features: memory-mapped ones are read when they are drawn.
+    return [(video, crop) for video in videos for crop in range(len(video.views))]
+
+
 class VideoBagSampler(BagSampler):
     """Draws normal and abnormal bags, each one crop of one video."""
 
     def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
-        super().__init__(rng)
-        self.segments = recipe.segments
-        # (video, crop), not features: memory-mapped ones are read when they are drawn.
-        bags = [(video, crop) for video in videos for crop in range(len(video.views))]
-        self.normal = [bag for bag in bags if not bag[0].abnormal]
-        self.abnormal = [bag for bag in bags if bag[0].abnormal]
+        super().__init__(videos, recipe, rng)
+        self.normal = _all_bags(video for video in videos if not video.abnormal)
+        self.abnormal = _all_bags(video for video in videos if video.abnormal)
         self.index_samplers = (
             IndexSampler(len(self.normal), recipe.normal_bags, rng),
             IndexSampler(len(self.abnormal), recipe.abnormal_bags, rng),
         )
 
-    def draw(self) -> Batch:
+    def draw(self) -> NDArray[np.float32]:
         normal, abnormal = (sampler.draw() for sampler in self.index_samplers)
-        drawn = [self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal]
-        bags = [read_bag(video, crop, self.segments) for video, crop in drawn]
-        return make_batch(bags, len(normal))
+        return self._read([self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal])
 
     def state(self) -> dict[str, Any]:
-        decks = [sampler.state() for sampler in self.index_samplers]
-        return {**super().state(), "decks": decks}
+        return {**super().state(), "decks": [sampler.state() for sampler in self.index_samplers]}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
@@ -243,13 +215,7 @@ class VideoBagSampler(BagSampler):
 
 
 class ClipJoiner:
-    """Draws which short videos are joined into a longer one.
-
-    Args:
-        abnormal: (N,) which of the videos are abnormal; there must be some of both classes.
-        section: How many videos are joined, and how many of them are abnormal.
-        rng: The random generator.
-    """
+    """Draws which of the videos, with labels (N,), are joined into a longer one."""
 
     def __init__(self, abnormal: NDArray[np.bool_], section: BagSection, rng: np.random.Generator):
         self.normal, self.abnormal = np.flatnonzero(~abnormal), np.flatnonzero(abnormal)
@@ -257,14 +223,19 @@ class ClipJoiner:
 
     def draw(self, *, abnormal: bool) -> NDArray[np.int64]:
         """(n,) indices of videos in order: all normal, or with a few abnormal ones among them."""
-        n = int(self.rng.integers(self.section.clips[0], self.section.clips[1], endpoint=True))
+        n = int(self.rng.integers(*self.section.clips, endpoint=True))
         indices = self._pick(self.normal, n)
         if abnormal:
-            few, many = self.section.abnormal
-            k = int(self.rng.integers(few, many, endpoint=True))
+            k = int(self.rng.integers(*self.section.abnormal, endpoint=True))
             positions = self.rng.choice(n, k, replace=False)
             indices[positions] = self._pick(self.abnormal, k)
         return indices
+
+    def draw_views(self, videos: Sequence[TrainingVideo], *, abnormal: bool) -> list[CropFeatures]:
+        """The views of drawn videos that are joined, all of one number where videos have it."""
+        drawn = [videos[i].views for i in self.draw(abnormal=abnormal)]
+        view = int(self.rng.integers(max(map(len, drawn))))
+        return [views[view % len(views)] for views in drawn]
 
     def _pick(self, videos: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         return self.rng.choice(videos, n, replace=len(videos) < n)
@@ -280,27 +251,16 @@ class JoinedBagSampler(BagSampler):
         recipe: Recipe,
         rng: np.random.Generator,
     ):
-        super().__init__(rng)
-        self.videos, self.recipe = videos, recipe
+        super().__init__(videos, recipe, rng)
         self.joiner = ClipJoiner(np.array([video.abnormal for video in videos]), section, rng)
 
-    def draw(self) -> Batch:
-        normal = [self._draw_views(abnormal=False) for _ in range(self.recipe.normal_bags)]
-        abnormal = [self._draw_views(abnormal=True) for _ in range(self.recipe.abnormal_bags)]
-        n, tiles = self.recipe.segments, self.videos[0].tiles
-        joined = (concatenate_in_time(views, tiles) for views in normal + abnormal)
-        return make_batch([mean_segments(view, n, tiles) for view in joined], len(normal))
-
-    def _draw_views(self, *, abnormal: bool) -> list[CropFeatures]:
-        indices = self.joiner.draw(abnormal=abnormal)
-        return draw_common_view([self.videos[i].views for i in indices], self.rng)
+    def draw(self) -> NDArray[np.float32]:
+        abnormal = [False] * self.recipe.normal_bags + [True] * self.recipe.abnormal_bags
+        return self._join(self.joiner.draw_views(self.videos, abnormal=each) for each in abnormal)
 
 
 class UnlabelledBagSampler(BagSampler):
-    """Draws bags of any videos, as many as the recipe's normal and abnormal ones together.
-
-    The labels of its batches only mark the two halves; they are not the videos' labels.
-    """
+    """Draws bags of any videos, as many as the recipe's normal and abnormal ones together."""
 
     def __init__(
         self,
@@ -309,34 +269,19 @@ class UnlabelledBagSampler(BagSampler):
         recipe: Recipe,
         rng: np.random.Generator,
     ):
-        super().__init__(rng)
-        self.videos, self.section, self.recipe = videos, section, recipe
-        self.bags = [(video, crop) for video in videos for crop in range(len(video.views))]
+        super().__init__(videos, recipe, rng)
+        self.bags = _all_bags(videos)
         n = recipe.normal_bags + recipe.abnormal_bags
         self.index_sampler = IndexSampler(len(self.bags), n, rng)
+        self.joiner = None
+        if section.mode == "joined":
+            self.joiner = ClipJoiner(np.zeros(len(videos), dtype=bool), section, rng)
 
-    def draw(self) -> Batch:
-        if self.section.mode == "joined":
-            drawn = self._draw_joined()
-        else:
-            drawn = [self.bags[i] for i in self.index_sampler.draw()]
-        bags = [read_bag(video, crop, self.recipe.segments) for video, crop in drawn]
-        return make_batch(bags, self.recipe.normal_bags)
-
-    def _draw_joined(self) -> list[tuple[TrainingVideo, int]]:
-        """Videos that are each joined from several, and the number of their only view."""
-        low, high = self.section.clips
-        joined = []
-        for _ in range(self.index_sampler.batch):
-            n = int(self.rng.integers(low, high, endpoint=True))
-            chosen = self.rng.choice(len(self.videos), n, replace=len(self.videos) < n)
-            views: list[CropFeatures] = draw_common_view(
-                [self.videos[i].views for i in chosen], self.rng
-            )
-            tiles = self.videos[0].tiles
-            view = concatenate_in_time(views, tiles)
-            joined.append((TrainingVideo((view,), abnormal=False, tiles=tiles), 0))  # Label unused.
-        return joined
+    def draw(self) -> NDArray[np.float32]:
+        if self.joiner is None:
+            return self._read(self.bags[i] for i in self.index_sampler.draw())
+        joiner, n = self.joiner, self.index_sampler.batch
+        return self._join(joiner.draw_views(self.videos, abnormal=False) for _ in range(n))
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "deck": self.index_sampler.state()}
@@ -359,82 +304,59 @@ def with_cut_bags(
 ) -> list[TrainingVideo]:
     """The videos, with their bags where their features are memory-mapped files.
 
-    Bags that the store has already are used again. Where the disk has no room for the bags, the
-    videos are returned as they are, and bags are cut at every step.
-
-    Args:
-        videos: Training videos.
-        seen: The features that each video's views are of.
-        digests: A digest of each video's features.
-        n: Number of segments S.
-        root: Folder of the store.
-        progress: Called after each video.
-
-    Raises:
-        InputError: features cannot be read.
-        OddframeError: bags cannot be written.
+    The views of large published data sets are averaged over their segments once, instead of at
+    every step: a step of UR-DMU's recipe then maps 100 MB, of the 33 GB of UCF-Crime. The bags are
+    the same to the last bit. They are kept in the store ``root``, each (C, S, D) float32 in
+    ``segments/<hh>/<digest>-<spec>-<segments>.npy``. Where the disk has no room for them, the
+    videos are returned as they are. ``seen``, ``digests``: each video's features, and their digest.
     """
-    files = [
-        [_bag_file(root / "segments", digest, features, n) for features in each]
-        for each, digest in zip(seen, digests, strict=True)
+    # Of each video, the features on disk, and the file of their bags.
+    on_disk: list[list[tuple[CropArray, Path]]] = [
+        [
+            (each.array, root / "segments" / digest[:2] / f"{digest}-{each.spec.hash()}-{n}.npy")
+            for each in features
+            if isinstance(each.array, CropArray) and each.spec.tiles is None
+        ]
+        for features, digest in zip(seen, digests, strict=True)
     ]
-    if not any(path for paths in files for path in paths):
-        return list(videos)
-    if not _fits_on_disk(seen, files, n, root):
+    pairs = list(chain.from_iterable(on_disk))
+    missing_bytes = sum(
+        4 * len(array) * n * array.shape[2]
+        for array, path in pairs
+        if not _is_current(path, array, n)
+    )
+    folder = next(path for path in (root, *root.absolute().parents) if path.exists())
+    full = missing_bytes and missing_bytes + _FREE_BYTES >= shutil.disk_usage(folder).free
+    if full or not pairs:
         return list(videos)
     with_bags = []
-    for done, (video, each, paths) in enumerate(zip(videos, seen, files, strict=True), start=1):
-        pairs = zip(each, paths, strict=True)
-        bags = [_load_or_cut(features, path, n) for features, path in pairs if path is not None]
-        with_bags.append(replace(video, bags=CropViews(bags)) if len(bags) == len(each) else video)
+    for done, (video, features, files) in enumerate(zip(videos, seen, on_disk, strict=True), 1):
+        bags = [_load_or_cut(array, path, n) for array, path in files]
+        whole = len(bags) == len(features)
+        with_bags.append(replace(video, bags=CropViews(bags)) if whole else video)
         progress(done, len(videos), f"{n} segments")
     return with_bags
 
 
-def _fits_on_disk(
-    seen: Sequence[Sequence[Features]], files: Sequence[Sequence[Path | None]], n: int, root: Path
-) -> bool:
-    """Whether the bags that are not stored yet fit on the disk."""
-    missing_bytes = 0
-    for each, paths in zip(seen, files, strict=True):
-        for features, path in zip(each, paths, strict=True):
-            if path is not None and not _is_current(path, features, n):
-                crops, _, dim = features.array.shape
-                missing_bytes += 4 * crops * n * dim
-    if not missing_bytes:
-        return True
-    folder = next(path for path in (root, *root.absolute().parents) if path.exists())
-    return missing_bytes + _FREE_BYTES < shutil.disk_usage(folder).free
-
-
-def _bag_file(folder: Path, digest: str, features: Features, n: int) -> Path | None:
-    """The file of a video's bags; None for features that are in memory or have tiles."""
-    if not isinstance(features.array, CropArray) or features.spec.tiles is not None:
-        return None
-    return folder / digest[:2] / f"{digest}-{features.spec.hash()}-{n}.npy"
-
-
-def _is_current(path: Path, features: Features, n: int) -> bool:
+def _is_current(path: Path, array: CropArray, n: int) -> bool:
     """Whether the file has bags of this shape and is newer than the features' files."""
-    crops, _, dim = features.array.shape
-    files = features.array.files if isinstance(features.array, CropArray) else ()
     try:
-        changed_ns = max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
-        fresh = path.stat().st_mtime_ns >= changed_ns
-        return fresh and read_npy_header(path).shape == (crops, n, dim)
+        times = [file.stat().st_mtime_ns for file in array.files if file.exists()]
+        fresh = path.stat().st_mtime_ns >= max(times, default=0)
+        return fresh and read_npy_header(path).shape == (len(array), n, array.shape[2])
     except (InputError, OSError):
         return False
 
 
-def _load_or_cut(features: Features, path: Path, n: int) -> CropArray:
+def _load_or_cut(array: CropArray, path: Path, n: int) -> CropArray:
     """(C, S, D) means over segments, memory-mapped; computed and stored first if need be."""
-    crops, _, dim = features.array.shape
-    if not _is_current(path, features, n):
-        views = (view.astype(np.float32, copy=False) for view in features.array)
+    if not _is_current(path, array, n):
+        views = (view.astype(np.float32, copy=False) for view in array)
         file = io.BytesIO()
         np.save(file, np.stack([mean_segments(view, n) for view in views]))
         write_bytes(path, file.getvalue())
-    return CropArray((crops, n, dim), np.dtype(np.float32), partial(_map_bag, path), [path])
+    shape = (len(array), n, array.shape[2])
+    return CropArray(shape, np.dtype(np.float32), partial(_map_bag, path), [path])
 
 
 def _map_bag(path: Path, crop: int) -> CropFeatures:

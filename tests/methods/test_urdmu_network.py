@@ -194,7 +194,7 @@ def test_export_for_any_length() -> None:
 
 
 def test_settings_of_the_paper_can_be_changed_one_by_one() -> None:
-    paper = UrDmuConfig.paper(tau=0.5, dm_last="one_minus_score")
+    paper = UrDmuConfig(variant="paper", tau=0.5, dm_last="one_minus_score")
     assert paper.local_norm == "row"
     assert paper.kl_over_time == "mean"
     assert paper.dm_last == "one_minus_score"

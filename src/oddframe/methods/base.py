@@ -11,16 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from oddframe.errors import UsageError
-from oddframe.features.presets import published_audio_dim
+from oddframe.methods.config import AudioVisualConfig
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 OutputT = TypeVar("OutputT", bound="Output")
@@ -28,55 +28,6 @@ Supervision = Literal["video labels", "normal videos", "none"]
 Verification = Literal["parity", "from the paper", "ours"]
 # What the models of one-class methods detect, in words.
 DETECTS_UNUSUAL = "what is unusual"
-
-# Largest sizes in a config. Model files and YAML files may hold any number, and a network of that
-# size would be allocated.
-MAX_WIDTH = 65_536  # Units of a layer, slots of a memory, rows or columns of an image.
-MAX_LAYERS = 64  # Layers, and iterations.
-
-Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-Depth = Annotated[int, Field(ge=1, le=MAX_LAYERS)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0)]
-AboveZero = Annotated[float, Field(gt=0)]
-
-
-class MethodConfig(BaseModel):
-    """Base of a method's settings: immutable, and an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
-
-
-class AudioVisualConfig(MethodConfig):
-    """Settings of a method that reads picture and sound: visual values first, then audio values.
-
-    Attributes:
-        sound: Length of the audio part at the end of a feature. None: ``oddframe train`` sets it by
-            the backbones that made the features. Elsewhere it is 128 for the published length of
-            1,152, else half of the feature.
-    """
-
-    sound: Width | None = None
-
-    def modality_dims(self, dim: int) -> tuple[int, int]:
-        """Lengths of the visual and of the audio part of a feature of length ``dim``.
-
-        Raises:
-            UsageError: nothing is left for the visual part.
-        """
-        sound = self.sound or published_audio_dim(dim) or dim // 2
-        if not 0 < sound < dim:
-            raise UsageError(
-                f"features of length {dim} have no visual part if the last {sound} values are "
-                "audio: set method.config.sound to a smaller number"
-            )
-        return dim - sound, sound
-
-
-def renamed_field(default: Any, *, name: str, old: str, **limits: Any) -> Any:
-    """A config field that had another name: ``name`` and ``old`` are read, ``old`` is written."""
-    names = AliasChoices(name, old)
-    return Field(default=default, validation_alias=names, serialization_alias=old, **limits)
 
 
 @dataclass(frozen=True)
@@ -122,11 +73,8 @@ class Loss:
 
 
 def merge_crops(features: Tensor, labels: Tensor | None = None) -> tuple[Tensor, int]:
-    """(B, C, T, D) -> (B * C, T, D) and C; (B, T, D) stays as it is, with C = 1.
-
-    Raises:
-        UsageError: there are several crops and ``labels``; a training item is one crop.
-    """
+    """(B, C, T, D) -> (B * C, T, D) and C; (B, T, D) stays as it is, with C = 1. UsageError if
+    there are several crops and ``labels``: a training item is one crop."""
     if features.ndim == 3:
         return features, 1
     if labels is not None:
@@ -354,7 +302,6 @@ class WeaklySupervised(Method[ConfigT, OutputT]):
     supervision = "video labels"
 
     def describe_target(self, labels: Iterable[str]) -> str:
-        """The classes of the abnormal videos."""
         return ", ".join(sorted(set(labels)))
 
 
@@ -397,15 +344,10 @@ class OneClass(Method[ConfigT, OutputT]):
     closed_form = True
 
     def describe_target(self, labels: Iterable[str]) -> str:  # noqa: ARG002
-        """What is unusual, whatever it is."""
         return DETECTS_UNUSUAL
 
     def loss(self, output: OutputT, labels: Tensor, config: Any) -> Loss:  # noqa: ARG002
-        """To be overridden where ``closed_form`` is False.
-
-        Raises:
-            UsageError: always; there are no steps.
-        """
+        """To be overridden where ``closed_form`` is False."""
         raise UsageError(f"{self.name} is not trained by steps: fit_snippets fits it at once")
 
 
@@ -415,7 +357,6 @@ class Unsupervised(Method[ConfigT, OutputT]):
     supervision = "none"
 
     def describe_target(self, labels: Iterable[str]) -> str:  # noqa: ARG002
-        """What is rare, whatever it is."""
         return "what is rare"
 
 

@@ -1,10 +1,7 @@
-"""GCL: a generator and a discriminator make pseudo-labels for each other; no labels are used.
+"""GCL, generative cooperative learning: two networks make pseudo-labels for each other.
 
-Zaheer, Mahmood, Khan, Segu, Yu, Lee, "Generative Cooperative Learning for Unsupervised Video
-Anomaly Detection", CVPR 2022. The generator is an autoencoder of features, which reconstructs rare
-ones badly. Errors above a threshold are abnormal pseudo-labels for the discriminator; scores of the
-discriminator above a threshold mark snippets that the generator is trained to reconstruct badly
-(negative learning).
+The generator is an autoencoder of features, which reconstructs rare ones badly: its errors label
+snippets for the discriminator, whose scores mark what the generator learns to reconstruct badly.
 """
 
 from __future__ import annotations
@@ -15,44 +12,22 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    AboveZero,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    Output,
-    Recipe,
-    StagedNetwork,
-    Unsupervised,
-    Width,
-    renamed_field,
-)
+from oddframe.methods.base import Loss, MethodInfo, Output, Recipe, StagedNetwork, Unsupervised
+from oddframe.methods.config import AboveZero, Dropout, MethodConfig, Width, renamed_field
 from oddframe.methods.layers import init_xavier, score_mlp
 
 
 class GclConfig(MethodConfig):
-    """Settings of GCL.
-
-    Attributes:
-        wide: Width of the generator's outer hidden layers.
-        narrow: Width of its middle layer.
-        hidden: Width of the discriminator's first layer.
-        bottleneck: Width of its second layer.
-        dropout: After both layers of the discriminator.
-        deviations: Threshold of the pseudo-labels: standard deviations above the batch's mean.
-        generator_share: Share of the training steps in which only the generator is trained.
-        negative: Share of the steps after which negative learning starts.
-    """
-
-    wide: Width = 512
-    narrow: Width = 128
-    hidden: Width = 512
-    bottleneck: Width = 32
-    dropout: Dropout = 0.6
+    wide: Width = 512  # width of the generator's outer hidden layers
+    narrow: Width = 128  # width of its middle layer
+    hidden: Width = 512  # width of the discriminator's first layer
+    bottleneck: Width = 32  # width of its second layer
+    dropout: Dropout = 0.6  # after both layers of the discriminator
+    # Threshold of the pseudo-labels: standard deviations above the batch's mean.
     deviations: AboveZero = 1.0
+    # Share of the training steps in which only the generator is trained.
     generator_share: float = renamed_field(0.2, name="generator_share", old="alone", ge=0, lt=1)
-    negative: Dropout = 0.5
+    negative: Dropout = 0.5  # share of the steps after which negative learning starts
 
     @model_validator(mode="after")
     def _in_order(self) -> GclConfig:
@@ -98,8 +73,6 @@ class GclNetwork(StagedNetwork):
 
 
 class Gcl(Unsupervised[GclConfig, GclOutput]):
-    """Generative cooperative learning (Zaheer et al.; CVPR 2022)."""
-
     name = "gcl"
     title = "GCL"
     year = 2022

@@ -1,17 +1,7 @@
 """Hasan et al.: an autoencoder trained on normal frames reconstructs abnormal ones badly.
 
-Hasan, Choi, Neumann, Roy-Chowdhury, Davis, "Learning Temporal Regularity in Video Sequences"
-(CVPR 2016), the autoencoder on frames. A stack X of 10 grey frames goes through convolutions
-512 (11x11, stride 4), pooling, 256 (5x5), pooling, 128 (3x3) and the same layers in reverse order,
-which together are f:
-
-    loss    1 / N  sum over stacks of  |X - f(X)|^2, and a penalty of the weights
-    error   e = |X - f(X)|^2
-    score   (e - min e) / (max e - min e) over a video, high where it is not regular
-
-Here scores are e scaled by normal video (``OneClassNetwork``), so a video in which nothing happens
-has no frame of score 1; ``per_video`` gives the published scores. Errors are means over pixels,
-which does not change the order.
+Published scores of errors e are (e - min e) / (max e - min e) over a video (``per_video``). By
+default e is scaled by normal video, so that a video in which nothing happens scores low.
 """
 
 from __future__ import annotations
@@ -19,25 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isqrt
 from types import MappingProxyType
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import (
-    MAX_WIDTH,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    OneClass,
-    Output,
-    Recipe,
-    Width,
-)
-from oddframe.methods.layers import OneClassNetwork
+from oddframe.methods.base import Loss, MethodInfo, OneClass, Output, Recipe
+from oddframe.methods.config import MethodConfig, Width
+from oddframe.methods.layers import OneClassNetwork, init_xavier
 
 # Stacks in one pass through the network if no gradient is needed.
 _STACKS_PER_CHUNK = 32
@@ -45,32 +25,18 @@ _STACKS_PER_CHUNK = 32
 _PER_VIDEO_LOGIT = 4.0
 
 
-_Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-
-
 class HasanConfig(MethodConfig):
-    """Settings of Hasan et al.
-
-    Attributes:
-        frames: Frames of a stack; they are square.
-        widths: Channels of the three convolutions.
-        kernel: Kernel of the first convolution, in pixels.
-        stride: Its stride, in pixels.
-        per_video: Whether scores are scaled to the same range in each video, as published. Then
-            every video has a frame of the highest score, and a threshold is meaningless.
-    """
-
-    frames: Width = 10
-    widths: tuple[_Width, _Width, _Width] = (512, 256, 128)
-    kernel: Width = 11
-    stride: Width = 4
+    frames: Width = 10  # of a stack; they are square
+    widths: tuple[Width, Width, Width] = (512, 256, 128)  # channels of the three convolutions
+    kernel: Width = 11  # of the first convolution, in pixels
+    stride: Width = 4  # its stride, in pixels
+    # Whether scores are scaled to the same range in each video, as published. Then every video has
+    # a frame of the highest score, and a threshold is meaningless.
     per_video: bool = False
 
 
 @dataclass(frozen=True)
 class HasanOutput(Output):
-    """What the loss reads."""
-
     errors: Tensor  # (B, T) mean squared error of each stack's pixels
 
 
@@ -87,11 +53,7 @@ class Autoencoder(nn.Module):
         self.back3 = nn.ConvTranspose2d(three, two, 3, padding=1)
         self.back2 = nn.ConvTranspose2d(two, one, 5, padding=2)
         self.back1 = nn.ConvTranspose2d(one, config.frames, kernel, stride)
-        for weight in self.parameters():
-            if weight.ndim > 1:
-                nn.init.xavier_uniform_(weight)
-            else:
-                nn.init.zeros_(weight)
+        init_xavier(self)
 
     def forward(self, stacks: Tensor) -> Tensor:
         first = self.conv1(stacks).tanh()
@@ -112,11 +74,7 @@ def _unpooled(x: Tensor, at: Tensor, like: Tensor) -> Tensor:
 
 
 class HasanNetwork(OneClassNetwork):
-    """Reconstruction errors of stacks of frames, standardised by normal ones.
-
-    Raises:
-        UsageError: ``dim`` is not that of a stack of square frames.
-    """
+    """Reconstruction errors of stacks of frames, standardised by normal ones."""
 
     picture: Tensor  # (height, width) mean of all normal frames
     spread: Tensor  # () standard deviation of all normal pixels from it
@@ -156,7 +114,6 @@ class HasanNetwork(OneClassNetwork):
         return residual.square().flatten(1).mean(1)
 
     def fit_snippets(self, snippets: Tensor) -> None:
-        """Compute mean image and standard deviation of normal ``snippets`` (N, D)."""
         stacks = snippets.view(-1, *self.shape)
         self.picture.copy_(stacks.mean((0, 1)))
         squares = sum(float((part - self.picture).square().sum()) for part in stacks)
@@ -164,8 +121,6 @@ class HasanNetwork(OneClassNetwork):
 
 
 class Hasan(OneClass[HasanConfig, HasanOutput]):
-    """A convolutional autoencoder on stacks of normal frames."""
-
     name = "hasan"
     title = "Hasan et al."
     year = 2016
@@ -203,9 +158,6 @@ class Hasan(OneClass[HasanConfig, HasanOutput]):
     league_config = MappingProxyType({"widths": [64, 32, 16]})
 
     def loss(self, output: HasanOutput, labels: Tensor, config: HasanConfig) -> Loss:  # noqa: ARG002
-        """The mean error of the normal bags; abnormal ones are ignored.
-
-        The paper's penalty of the weights is the recipe's weight decay.
-        """
+        # The paper's penalty of the weights is the recipe's weight decay.
         total = output.errors[labels == 0].mean()
         return Loss(total, {"rebuilt": total})

@@ -1,8 +1,4 @@
-"""What the networks of several methods are made of.
-
-Layers, graphs over snippets, initial weights, scores that are not probabilities, and smoothing over
-time.
-"""
+"""What the networks of several methods are made of."""
 
 from __future__ import annotations
 
@@ -58,20 +54,18 @@ def cosine_adjacency(x: Tensor) -> Tensor:
 
 
 def init_xavier(network: nn.Module, *, normal: bool = False, keep_biases: bool = False) -> None:
-    """Draw Glorot's uniform (or ``normal``) weights in all linear layers and 1-D convolutions.
-
-    Biases are set to zero, unless ``keep_biases``.
-    """
+    """Draw Glorot's uniform (or ``normal``) weights in all linear layers and convolutions; set
+    biases to zero, unless ``keep_biases``."""
     fill = nn.init.xavier_normal_ if normal else nn.init.xavier_uniform_
     for module in network.modules():
-        if isinstance(module, nn.Linear | nn.Conv1d):
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d):
             fill(module.weight)
             if module.bias is not None and not keep_biases:
                 nn.init.zeros_(module.bias)
 
 
-# Scores of the median and of the 99th percentile of normal snippets.
-_MEDIAN_SCORE, _EDGE_SCORE = 0.1, 0.5
+# Score of the median normal snippet; that of the 99th percentile is 0.5.
+_MEDIAN_SCORE = 0.1
 # Limits of ``NormalScaledNetwork.slope``.
 _SLOPE_RANGE = (1.0, 12.0)
 # The logarithm has no value at 0.
@@ -83,9 +77,8 @@ _MIN_DISTANCE_RATIO = 1e-3
 class NormalScaledNetwork(BagNetwork):
     """A network whose anomaly measure is at least 0 and has no upper limit.
 
-    Its scores are the sigmoid of ``slope`` ln(measure / edge). They increase with the measure, so
-    the order of snippets, AUC and AP stay the same, and they are 0.5 at ``edge``. Before
-    ``calibrate`` both buffers are 1.
+    Its scores are the sigmoid of ``slope`` ln(measure / edge), so the order of snippets stays the
+    same. Before ``calibrate`` both buffers are 1.
     """
 
     edge: Tensor  # () measure whose score is 0.5
@@ -101,15 +94,11 @@ class NormalScaledNetwork(BagNetwork):
         return self.slope * (log_measure - self.edge.log())
 
     def calibrate(self, measures: Tensor) -> None:
-        """Set the scale by ``measures`` (N,) of normal snippets, N at least 1.
-
-        1 % of them score above 0.5 and half of them above 0.1.
-        """
+        """Set the scale by ``measures`` (N,) of normal snippets, N at least 1: 1 % of them score
+        above 0.5 and half of them above 0.1."""
         points = torch.tensor([0.5, 0.99], dtype=torch.float64, device=measures.device)
         median, edge = torch.quantile(measures.double(), points).clamp(min=_MIN_MEASURE).tolist()
-        rise = math.log(_EDGE_SCORE / (1 - _EDGE_SCORE)) - math.log(
-            _MEDIAN_SCORE / (1 - _MEDIAN_SCORE)
-        )
+        rise = -math.log(_MEDIAN_SCORE / (1 - _MEDIAN_SCORE))
         width = math.log(edge / median)
         low, high = _SLOPE_RANGE
         self.edge.fill_(edge)

@@ -9,11 +9,8 @@ from oddframe.errors import UsageError
 
 
 def split_by_label(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the normal and of the abnormal bags, by their ``labels`` (B,).
-
-    Raises:
-        UsageError: there is no normal or no abnormal bag.
-    """
+    """Indices of the normal and of the abnormal bags, by their ``labels`` (B,). UsageError if there
+    are none of a kind."""
     normal, abnormal = (labels < 0.5).nonzero()[:, 0], (labels >= 0.5).nonzero()[:, 0]
     if not len(normal) or not len(abnormal):
         raise UsageError("this loss needs normal and abnormal videos in every batch")

@@ -1,16 +1,8 @@
 """Lu et al.: the reconstruction error of gradients by a few sparse combinations.
 
-Lu, Shi, Jia, "Abnormal Event Detection at 150 FPS in MATLAB" (ICCV 2013). Five frames at three
-sizes are cut into cubes of 10x10 pixels and 5 frames. A cube's gradients in x, y and time, reduced
-to 100 values by PCA, are its feature x. Combinations S_1 ... S_K of 20 vectors each are learnt so
-that one of them reconstructs every normal x with an error below a bound:
-
-    learning   minimise over S, beta and gamma in {0, 1}, for one S_i after the other:
-               sum over the x_j not reconstructed yet of  gamma_j (|x_j - S_i beta_j|^2 - bound)
-    at test    a cube's error is the least over i of |x - S_i (S_i' S_i)^-1 S_i' x|^2
-
-Given gamma, the best S_i are the first singular vectors of the selected x; given S_i, gamma is 1
-where the error is below the bound. Both steps alternate, and each of them lowers the sum.
+Frames at three sizes are cut into cubes, whose gradients, reduced by PCA, are features x.
+Combinations S_1 ... S_K of a few vectors are learnt so that one of them reconstructs every normal x
+with an error below a bound; a cube's error is the least over i of |x - S_i (S_i' S_i)^-1 S_i' x|^2.
 """
 
 from __future__ import annotations
@@ -23,17 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from oddframe.errors import UsageError
-from oddframe.methods.base import (
-    MAX_WIDTH,
-    AboveZero,
-    MethodConfig,
-    MethodInfo,
-    OneClass,
-    Output,
-    Recipe,
-    Width,
-    renamed_field,
-)
+from oddframe.methods.base import MethodInfo, OneClass, Output, Recipe
+from oddframe.methods.config import MAX_WIDTH, AboveZero, MethodConfig, Width, renamed_field
 from oddframe.methods.layers import OneClassNetwork
 
 # Snippets whose cubes are in memory at the same time.
@@ -50,39 +33,25 @@ _Sizes = Annotated[tuple[tuple[_Side, _Side], ...], Field(max_length=16)]
 
 
 class LuConfig(MethodConfig):
-    """Settings of Lu et al.
-
-    Attributes:
-        frames: Frames of a snippet, and the length of a cube.
-        height: Height of the input frames, in pixels.
-        cube: Height and width of a cube, in pixels.
-        sizes: (height, width) of the resized frames that cubes are cut from.
-        components: Principal components of a cube's gradients.
-        vectors: Vectors of a combination.
-        combinations: Largest number of combinations.
-        bound: Largest error of a reconstructed cube, as a share of the mean squared norm of normal
-            cubes. It is doubled until the combinations reconstruct all normal cubes.
-        min_motion: Smallest mean change between frames, as a share of the range of grey. Cubes that
-            change less are skipped: they are noise (half a level of 256 by default).
-    """
-
+    # Frames of a snippet, and the length of a cube.
     frames: int = Field(default=5, ge=2, le=MAX_WIDTH)
-    height: int = Field(default=120, ge=2, le=MAX_WIDTH)
-    cube: int = Field(default=10, ge=2, le=MAX_WIDTH)
+    height: int = Field(default=120, ge=2, le=MAX_WIDTH)  # of the input frames, in pixels
+    cube: int = Field(default=10, ge=2, le=MAX_WIDTH)  # height and width of a cube, in pixels
+    # (height, width) of the resized frames that cubes are cut from.
     sizes: _Sizes = ((20, 20), (30, 40), (120, 160))
-    components: Width = 100
-    vectors: Width = 20
-    combinations: Width = 64
+    components: Width = 100  # principal components of a cube's gradients
+    vectors: Width = 20  # of a combination
+    combinations: Width = 64  # largest number of combinations
+    # Largest error of a reconstructed cube, as a share of the mean squared norm of normal cubes. It
+    # is doubled until the combinations reconstruct all normal cubes.
     bound: AboveZero = 0.04
+    # Smallest mean change between frames, as a share of the range of grey. Cubes that change less
+    # are skipped: they are noise (half a level of 256 by default).
     min_motion: float = renamed_field(0.002, name="min_motion", old="still", ge=0)
 
 
 class LuNetwork(OneClassNetwork):
-    """The largest reconstruction error of a snippet's cubes.
-
-    Raises:
-        UsageError: ``dim`` is not that of a snippet of such frames.
-    """
+    """The largest reconstruction error of a snippet's cubes."""
 
     mean: Tensor  # (G,) of the cubes' gradients
     axes: Tensor  # (G, P) principal axes, divided by the root of the mean squared norm
@@ -148,7 +117,6 @@ class LuNetwork(OneClassNetwork):
         return (total - explained).clamp(min=0)
 
     def fit_snippets(self, snippets: Tensor) -> None:
-        """Learn components and combinations of the moving cubes of normal ``snippets`` (N, D)."""
         cubes = self._moving_cubes(snippets)
         self.basis.zero_()
         if not len(cubes):  # Nothing moves: any motion will be abnormal.
@@ -176,11 +144,8 @@ class LuNetwork(OneClassNetwork):
 
 
 def learn_combinations(x: Tensor, config: LuConfig) -> Tensor:
-    """(K, P, S) combinations that reconstruct all cubes ``x`` (M, P); deterministic.
-
-    The bound is doubled while the allowed number of combinations is not enough. A basis has columns
-    of zeros if fewer vectors reconstruct its cubes.
-    """
+    """(K, P, S) combinations that reconstruct all cubes ``x`` (M, P). A basis has columns of zeros
+    if fewer vectors reconstruct its cubes."""
     bound = config.bound
     while True:
         found, remaining = _learn_within_bound(x, bound, config)
@@ -190,10 +155,10 @@ def learn_combinations(x: Tensor, config: LuConfig) -> Tensor:
 
 
 def _learn_within_bound(x: Tensor, bound: float, config: LuConfig) -> tuple[list[Tensor], int]:
-    """Bases (P, S), each learnt from the cubes that those before do not reconstruct.
+    """Bases (P, S), and the number of cubes that none of them reconstructs.
 
-    Returns:
-        The bases, and the number of cubes that none of them reconstructs.
+    Given the cubes, the best basis is their first singular vectors; given the basis, the cubes
+    within the bound are selected. Each step lowers the sum of (error - bound) over selected cubes.
     """
     size, remaining, found = min(config.vectors, x.shape[1]), x, list[Tensor]()
     while len(remaining) and len(found) < config.combinations:
@@ -221,8 +186,6 @@ def _first_singular_vectors(x: Tensor, size: int) -> Tensor:
 
 
 class Lu(OneClass[LuConfig, Output]):
-    """Sparse combinations of gradients of normal video."""
-
     name = "lu"
     title = "Lu et al."
     year = 2013

@@ -1,10 +1,7 @@
 """Normality: the distance of a snippet from the normal ones, learned from normal video alone.
 
-A memory holds normal snippets in whitened feature space; a snippet's distance is the mean of those
-to its nearest memory units. With one unit it is the Mahalanobis distance from the mean, with all
-snippets the nearest-neighbour distance (as in PatchCore, Roth et al., CVPR 2022, on features of
-images). Memory and scale are computed from the normal snippets at once, so there is no training
-that could collapse or fail to converge.
+With a memory of one unit it is the Mahalanobis distance from the mean, with all snippets the
+nearest-neighbour distance. It is fitted at once, so no training can collapse or not converge.
 """
 
 from __future__ import annotations
@@ -13,24 +10,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from oddframe.methods.base import MethodConfig, MethodInfo, OneClass, Output, Recipe, Width
+from oddframe.methods.base import MethodInfo, OneClass, Output, Recipe
+from oddframe.methods.config import MethodConfig, Width
 from oddframe.methods.layers import OneClassNetwork
 
 _LLOYD_STEPS = 20
 
 
 class NormalityConfig(MethodConfig):
-    """Settings of normality.
-
-    Attributes:
-        units: Size of the memory; if there are fewer normal snippets, all are kept.
-        neighbours: Nearest units whose distances are averaged.
-        shrinkage: Shrinkage of the covariance of normal snippets to a multiple of the identity,
-            before whitening; 1: features are not whitened.
-    """
-
-    units: Width = 512
-    neighbours: Width = 3
+    units: Width = 512  # size of the memory; if there are fewer normal snippets, all are kept
+    neighbours: Width = 3  # nearest units whose distances are averaged
+    # Shrinkage of the covariance of normal snippets to a multiple of the identity, before
+    # whitening; 1: features are not whitened.
     shrinkage: float = Field(default=0.1, gt=0, le=1)
 
 
@@ -56,7 +47,6 @@ class NormalityNetwork(OneClassNetwork):
         return nearest.values.mean(-1).view(features.shape[:-1])
 
     def fit_snippets(self, snippets: Tensor) -> None:
-        """Fill the memory with normal ``snippets`` (N, D), or with centres of them."""
         whiten = whitening_matrix(snippets, self.config.shrinkage)
         units = lloyd_centres(snippets @ whiten, self.config.units)
         self.whiten.copy_(whiten)
@@ -100,8 +90,6 @@ def lloyd_centres(x: Tensor, most: int) -> Tensor:
 
 
 class Normality(OneClass[NormalityConfig, Output]):
-    """Distance to a memory of normal snippets."""
-
     name = "normality"
     title = "Normality"
     year = 2022

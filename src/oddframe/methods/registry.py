@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from oddframe.errors import UsageError, nearest_name
@@ -109,11 +109,7 @@ def method_names() -> tuple[str, ...]:
 
 
 def get_method(name: str) -> AnyMethod:
-    """The method of that name.
-
-    Raises:
-        UsageError: there is none; the message has the most similar name, or all names.
-    """
+    """The method of that name; UsageError, with the most similar name, if there is none."""
     if path := _METHODS.get(name):
         return _load(path)
     near = nearest_name(name, _METHODS)
@@ -123,7 +119,5 @@ def get_method(name: str) -> AnyMethod:
 
 @cache
 def _load(path: str) -> AnyMethod:
-    """The instance of a class given as ``module:Class``."""
-    module, _, name = path.partition(":")
-    method: AnyMethod = getattr(import_module(module), name)()
+    method: AnyMethod = resolve_name(path)()
     return method

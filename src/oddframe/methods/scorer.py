@@ -58,17 +58,14 @@ class Standardise(nn.Module):
 class ModelNetwork(nn.Module):
     """Standardisation, a method's network, a temperature and perhaps a correction.
 
-    MIL training makes logits so large that many scores round to 0 or 1, and can neither be ranked
-    nor compared with a threshold. Scores are therefore the sigmoid of logits divided by a
-    temperature (Guo et al., ICML 2017): the same order without ties. At temperature 1 they are the
-    network's own.
-
-    A correction, from training on few videos (``training/correction.py``), is a linear function of
-    the standardised features that is added to the divided logits.
+    MIL training makes logits so large that many scores round to 0 or 1. Logits are therefore
+    divided by a temperature (Guo et al., ICML 2017): the same order without ties.
     """
 
     temperature: Tensor
-    correction: Tensor | None  # (D,)
+    # (D,) linear function of the standardised features that is added to the divided logits; from
+    # training on few videos (``training/correction.py``).
+    correction: Tensor | None
 
     def __init__(self, standardise: Standardise, network: nn.Module):
         super().__init__()
@@ -80,12 +77,8 @@ class ModelNetwork(nn.Module):
     def forward(self, features: Tensor, spacing: float = 1.0) -> Tensor:
         """(B, T, D) -> scores (B, T) in float64; (B, C, T, D): averaged over the C crops.
 
-        In float32 every logit above 17 would give a score of exactly 1.
-
-        Args:
-            features: Before standardisation.
-            spacing: Step between snippets, divided by that of the profile ``best``; see
-                ``SmoothingNetwork``.
+        In float32 every logit above 17 would give a score of exactly 1. For ``spacing`` see
+        ``SmoothingNetwork``.
         """
         crops = features.shape[1] if features.ndim == 4 else 1
         logits = self.logits(self.standardise(features).flatten(0, -3), spacing)
@@ -110,11 +103,8 @@ class ModelNetwork(nn.Module):
         return total / len(array)
 
     def score_tiles(self, array: NDArray[np.floating[Any]], spacing: float = 1.0) -> FloatArray:
-        """Features (R tiles, T, D) of one video -> scores (R, T).
-
-        As in training the network gets all tiles as one row of snippets, tile after tile, in
-        windows of 2,048 snippets a tile.
-        """
+        """Features (R tiles, T, D) of one video -> scores (R, T). As in training the network gets
+        all tiles as one row of snippets, tile after tile; here in windows."""
         tiles, length, _ = array.shape
         parts = []
         for start in range(0, length, _TILE_WINDOW):

@@ -28,7 +28,8 @@ from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.presets import get_preset
-from oddframe.methods.base import AnyMethod, Recipe, renamed_field
+from oddframe.methods.base import AnyMethod, Recipe
+from oddframe.methods.config import renamed_field
 from oddframe.methods.registry import DEFAULT_METHOD, get_method
 from oddframe.video.frame import ResamplingFilter
 from oddframe.video.snippets.preprocessing import (

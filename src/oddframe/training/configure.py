@@ -12,7 +12,7 @@ from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import UsageError
 from oddframe.events import EventRule
 from oddframe.features.spec import FeatureSpec, count_audio_dims
-from oddframe.methods.base import AudioVisualConfig
+from oddframe.methods.config import AudioVisualConfig
 from oddframe.methods.normality import Normality
 from oddframe.methods.registry import get_method
 from oddframe.modelfile import Model

@@ -1,10 +1,4 @@
-"""ACF: audio-visual fusion by an attention that the video's label supervises.
-
-Wei, Liu, Liu, Liu, Zhu, Zeng, "Look, Listen and Pay More Attention: Fusing Multi-Modal Information
-for Video Violence Detection", ICASSP 2022. A multimodal attention weighs both modalities in
-every snippet, and its weights are trained by the video's label as scores are. One stream scores the
-fused modalities, and one each modality alone.
-"""
+"""ACF: audio-visual fusion by an attention that the video's label supervises, as it does scores."""
 
 from __future__ import annotations
 
@@ -13,36 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from oddframe.methods.base import (
-    AudioVisualConfig,
-    BagNetwork,
-    Dropout,
-    Loss,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import AudioVisualConfig, Dropout, NotNegative, Width
 from oddframe.methods.layers import embedding_layer, init_xavier
 from oddframe.methods.losses import top_k_bce
 
 
 class AcfConfig(AudioVisualConfig):
-    """Settings of ACF.
-
-    Attributes:
-        hidden: Width of each modality and of the fused stream.
-        dropout: After the embeddings and in the fused stream.
-        single: Loss weight of the streams of one modality.
-        attention: Loss weight of the attention weights.
-    """
-
-    hidden: Width = 128
-    dropout: Dropout = 0.5
-    single: NotNegative = 1.0
-    attention: NotNegative = 1.0
+    hidden: Width = 128  # width of each modality and of the fused stream
+    dropout: Dropout = 0.5  # after the embeddings and in the fused stream
+    single: NotNegative = 1.0  # loss weight of the streams of one modality
+    attention: NotNegative = 1.0  # loss weight of the attention weights
 
 
 @dataclass(frozen=True)
@@ -56,11 +31,7 @@ class AcfOutput(Output):
 
 
 class AcfNetwork(BagNetwork):
-    """Two embeddings, an attention over both, and three scoring streams.
-
-    Raises:
-        UsageError: ``dim`` leaves nothing for one of the modalities.
-    """
+    """Two embeddings, an attention over both, and three scoring streams."""
 
     def __init__(self, dim: int, config: AcfConfig) -> None:
         super().__init__()
@@ -87,8 +58,6 @@ class AcfNetwork(BagNetwork):
 
 
 class Acf(WeaklySupervised[AcfConfig, AcfOutput]):
-    """Attention-based fusion of picture and sound (Wei et al.; ICASSP 2022)."""
-
     name = "acf"
     title = "ACF"
     year = 2022

@@ -1,10 +1,6 @@
 """BN-WVAD: the distance from the running mean of batch normalisation as anomaly criterion.
 
-Zhou, Qu, Xu, Yuan, Wang, Zhu, "BatchNorm-based Weakly Supervised Video Anomaly Detection", 2023
-(arXiv 2311.15367, IEEE TCSVT). Most snippets of most batches are normal, so the running mean and
-variance of a batch normalisation describe normal snippets, and a snippet's distance from them
-measures how abnormal it is. The network is UR-DMU's embedding and transformer with a head that has
-two such layers.
+Most snippets of most batches are normal, so running means and variances describe normal snippets.
 """
 
 from __future__ import annotations
@@ -17,16 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
+from oddframe.methods.base import Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import (
     MAX_WIDTH,
     Depth,
-    Loss,
     MethodConfig,
-    MethodInfo,
     NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
     Width,
     renamed_field,
 )
@@ -36,35 +28,22 @@ from oddframe.methods.mil.urdmu_network import UrDmuConfig, conv_embedding, tran
 
 
 class BnWvadConfig(MethodConfig):
-    """Settings of BN-WVAD.
-
-    Attributes:
-        hidden: Width of embedding and transformer; the head's widths are 1/16 and 1/32 of it.
-        heads: Attention heads.
-        head_dim: Width of a head.
-        depth: Transformer blocks.
-        video_share: Share of an abnormal video's snippets that are selected as abnormal.
-        batch_share: Share of the snippets of all abnormal videos in a batch that are selected.
-        margin: Margin of the triplet loss.
-        first: Weight of the triplet loss at the first batch normalisation.
-        second: Weight at the second.
-    """
-
+    # Width of embedding and transformer; the head's widths are 1/16 and 1/32 of it.
     hidden: int = Field(default=512, ge=32, le=MAX_WIDTH)
-    heads: Width = 4
-    head_dim: Width = 128
-    depth: Depth = 2
+    heads: Width = 4  # attention heads
+    head_dim: Width = 128  # width of a head
+    depth: Depth = 2  # transformer blocks
+    # Share of an abnormal video's snippets that are selected as abnormal.
     video_share: float = renamed_field(0.2, name="video_share", old="of_video", ge=0, le=1)
+    # Share of the snippets of all abnormal videos in a batch that are selected.
     batch_share: float = renamed_field(0.4, name="batch_share", old="of_batch", ge=0, le=1)
-    margin: NotNegative = 1.0
-    first: NotNegative = 5.0
-    second: NotNegative = 20.0
+    margin: NotNegative = 1.0  # of the triplet loss
+    first: NotNegative = 5.0  # weight of the triplet loss at the first batch normalisation
+    second: NotNegative = 20.0  # weight at the second
 
 
 @dataclass(frozen=True)
 class BnWvadOutput(Output):
-    """What the loss reads."""
-
     head_scores: Tensor  # (B, T) in [0, 1]
     first: Tensor  # (B, T) distance from the running mean of the first batch normalisation
     second: Tensor  # (B, T) of the second
@@ -106,23 +85,16 @@ class BnWvadNetwork(NormalScaledNetwork):
         self.selfatt = transformer(UrDmuConfig(**sizes, dropout=0.0))
         self.normal_head = Head(config.hidden)
 
-    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
-        """Logits are ln r on the scale of normal snippets.
-
-        r is the published criterion, which has no upper limit: the head score times the sum of both
-        distances (equation 9).
-        """
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
+        """Logits are ln r on the scale of normal snippets. r is the published criterion: the head
+        score times the sum of both distances (equation 9)."""
         x = self.selfatt(self.embedding(x.mT).mT)
         head, first, second = self.normal_head(x.mT)
         logits = self.scale_log_measure(F.logsigmoid(head) + (first + second).log())
-        if labels is None:
-            return Output.from_logits(logits)
         return BnWvadOutput(logits.sigmoid(), logits, head.sigmoid(), first, second)
 
 
 class BnWvad(WeaklySupervised[BnWvadConfig, BnWvadOutput]):
-    """Batch normalisation as a criterion (Zhou et al.; 2023)."""
-
     name = "bn_wvad"
     title = "BN-WVAD"
     year = 2023
@@ -145,7 +117,6 @@ class BnWvad(WeaklySupervised[BnWvadConfig, BnWvadOutput]):
     recipe = Recipe(lr=1e-4, weight_decay=5e-5, steps=1_000, clip_norm=1.0)
 
     def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
-        """Set the scale of the criterion by ``normal`` videos."""
         assert isinstance(network, BnWvadNetwork)
         logits = torch.cat([network(video).logits.flatten() for video in normal])
         log_r = logits / network.slope + network.edge.log()
@@ -159,8 +130,7 @@ class BnWvad(WeaklySupervised[BnWvadConfig, BnWvadOutput]):
         first = _triplet(output.first[normal], output.first[abnormal], config)
         second = _triplet(output.second[normal], output.second[abnormal], config)
         total = norm + config.first * first + config.second * second
-        terms = {"normal": norm, "first": first, "second": second}
-        return Loss(total, terms)
+        return Loss(total, {"normal": norm, "first": first, "second": second})
 
 
 def select_abnormal(distance: Tensor, config: BnWvadConfig) -> Tensor:

@@ -1,9 +1,7 @@
 """CLAWS: noisy snippet labels, normalcy suppression and a clustering loss.
 
-Zaheer, Mahmood, Astrid, Lee, "CLAWS: Clustering Assisted Weakly Supervised Learning with Normalcy
-Suppression for Anomalous Event Detection", ECCV 2020. Every snippet is trained with its video's
-label. A softmax over time suppresses the usual features of a bag. The clustering loss moves two
-clusters of features far apart in abnormal videos, and close together in normal ones.
+Every snippet is trained with its video's label. The clustering loss moves two clusters of features
+far apart in abnormal videos, and close together in normal ones.
 """
 
 from __future__ import annotations
@@ -14,19 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    BagNetwork,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-    renamed_field,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import Dropout, MethodConfig, NotNegative, Width, renamed_field
 from oddframe.methods.layers import embedding_layer, init_xavier
 from oddframe.methods.losses import smoothness, sparsity, split_by_label
 
@@ -34,31 +21,18 @@ _LLOYD_STEPS = 5
 
 
 class ClawsConfig(MethodConfig):
-    """Settings of CLAWS.
-
-    Attributes:
-        hidden: Width of the first layer.
-        bottleneck: Width of the second, whose features are clustered.
-        dropout: After both.
-        cluster: Weight of the clustering distance loss.
-        cluster_margin: Margin of that loss: distance of the two centres of an abnormal video.
-        smooth: Weight of the smoothness term.
-        sparse: Weight of the sparsity term.
-    """
-
-    hidden: Width = 512
-    bottleneck: Width = 32
-    dropout: Dropout = 0.6
-    cluster: NotNegative = 0.1
+    hidden: Width = 512  # width of the first layer
+    bottleneck: Width = 32  # width of the second, whose features are clustered
+    dropout: Dropout = 0.6  # after both
+    cluster: NotNegative = 0.1  # weight of the clustering distance loss
+    # Margin of that loss: distance of the two centres of an abnormal video.
     cluster_margin: float = renamed_field(1.0, name="cluster_margin", old="apart", gt=0)
-    smooth: NotNegative = 8e-5
-    sparse: NotNegative = 8e-5
+    smooth: NotNegative = 8e-5  # weight of the smoothness term
+    sparse: NotNegative = 8e-5  # weight of the sparsity term
 
 
 @dataclass(frozen=True)
 class ClawsOutput(Output):
-    """What the loss reads."""
-
     hidden: Tensor  # (B, T, H) features of the second layer, L2-normalised
 
 
@@ -92,18 +66,14 @@ class ClawsNetwork(BagNetwork):
         for layer in (self.suppress, self.suppress_again):
             nn.init.zeros_(layer.weigh.weight)
 
-    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         x = self.suppress(self.first(x))
         x = self.suppress_again(self.second(x))
         logits = self.score(x).squeeze(-1)
-        if labels is None:
-            return Output.from_logits(logits)
         return ClawsOutput(logits.sigmoid(), logits, F.normalize(x, dim=-1))
 
 
 class Claws(WeaklySupervised[ClawsConfig, ClawsOutput]):
-    """Clustering assisted learning with normalcy suppression (Zaheer et al.; ECCV 2020)."""
-
     name = "claws"
     title = "CLAWS"
     year = 2020
@@ -141,15 +111,13 @@ class Claws(WeaklySupervised[ClawsConfig, ClawsOutput]):
         scores = output.scores[abnormal]
         smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
         total = cls + config.cluster * cluster + config.smooth * smooth + config.sparse * sparse
-        terms = {"cls": cls, "cluster": cluster, "smooth": smooth, "sparse": sparse}
-        return Loss(total, terms)
+        return Loss(total, {"cls": cls, "cluster": cluster, "smooth": smooth, "sparse": sparse})
 
 
 def centre_distance(x: Tensor) -> Tensor:
     """(B, T, H) -> (B,) distance between the centres of two clusters of each video's snippets.
 
-    Lloyd's algorithm, deterministic: it starts at the snippet farthest from the mean and the
-    snippet farthest from that one. 0 if all snippets are the same.
+    Lloyd's algorithm starts at the snippet farthest from the mean and the one farthest from that.
     """
     with torch.no_grad():
         index = (x - x.mean(1, keepdim=True)).norm(dim=-1).argmax(1)

@@ -1,8 +1,7 @@
 """CRFD: causal temporal relation and feature discrimination.
 
-Wu, Liu, "Learning Causal Temporal Relation and Feature Discrimination for Anomaly Detection", IEEE
-TIP 2021. Attention is over all snippets and, locally, over the past ones. Two loss terms draw
-normal features to their centre, and move the top-k features of abnormal videos away from it.
+Two loss terms draw normal features to their centre, and move the top-k features of abnormal videos
+away from it.
 """
 
 from __future__ import annotations
@@ -13,54 +12,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    BagNetwork,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import Dropout, MethodConfig, NotNegative, Width
 from oddframe.methods.layers import CausalConv1d, embedding_layer, init_xavier
-from oddframe.methods.losses import (
-    mean_at,
-    split_by_label,
-    top_k_bce,
-    top_k_indices,
-    top_k_size,
-)
+from oddframe.methods.losses import mean_at, split_by_label, top_k_bce, top_k_indices, top_k_size
 
 
 class CrfdConfig(MethodConfig):
-    """Settings of CRFD.
-
-    Attributes:
-        hidden: Width of features after the embedding.
-        inner: Width of queries, keys and values.
-        kernel: Kernel of the causal classifier: a snippet and those before it.
-        dropout: After the embedding and after attention.
-        margin: Margin of the dispersion term: squared distance from the normal centre.
-        compact: Weight of the compactness term.
-        disperse: Weight of the dispersion term.
-    """
-
-    hidden: Width = 512
-    inner: Width = 128
-    kernel: Width = 7
-    dropout: Dropout = 0.3
+    hidden: Width = 512  # width of features after the embedding
+    inner: Width = 128  # width of queries, keys and values
+    kernel: Width = 7  # of the causal classifier: a snippet and those before it
+    dropout: Dropout = 0.3  # after the embedding and after attention
+    # Margin of the dispersion term: squared distance from the normal centre.
     margin: NotNegative = 1.0
-    compact: NotNegative = 0.1
-    disperse: NotNegative = 0.1
+    compact: NotNegative = 0.1  # weight of the compactness term
+    disperse: NotNegative = 0.1  # weight of the dispersion term
 
 
 @dataclass(frozen=True)
 class CrfdOutput(Output):
-    """What the loss reads."""
-
     hidden: Tensor  # (B, T, H) features after the causal temporal relation, L2-normalised
 
 
@@ -98,17 +68,13 @@ class CrfdNetwork(BagNetwork):
         self.classifier = CausalConv1d(config.hidden, 1, config.kernel)
         init_xavier(self)
 
-    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         x = self.norm(self.relation(self.embedding(x)))
         logits = self.classifier(x.mT).squeeze(1)
-        if labels is None:
-            return Output.from_logits(logits)
         return CrfdOutput(logits.sigmoid(), logits, F.normalize(x, dim=-1))
 
 
 class Crfd(WeaklySupervised[CrfdConfig, CrfdOutput]):
-    """Causal temporal relation and feature discrimination (Wu, Liu; TIP 2021)."""
-
     name = "crfd"
     title = "CRFD"
     year = 2021
@@ -144,5 +110,4 @@ class Crfd(WeaklySupervised[CrfdConfig, CrfdOutput]):
         distance = (mean_at(output.hidden[abnormal], top) - centre).square().sum(-1)
         disperse = F.relu(config.margin - distance).mean()
         total = cls + config.compact * compact + config.disperse * disperse
-        terms = {"cls": cls, "compact": compact, "disperse": disperse}
-        return Loss(total, terms)
+        return Loss(total, {"cls": cls, "compact": compact, "disperse": disperse})

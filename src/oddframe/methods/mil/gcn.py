@@ -1,9 +1,7 @@
 """GCN: weak labels as noisy snippet labels, which a graph convolution cleans.
 
-Zhong, Li, Kong, Liu, Li, Li, "Graph Convolutional Label Noise Cleaner: Train a Plug-and-play Action
-Classifier for Anomaly Detection", CVPR 2019. A classifier is trained with snippet labels, at first
-the label of the video. A graph network is trained on the snippets whose scores are confident, and
-its output gives the next labels. Both are trained alternately.
+A classifier is trained with snippet labels, at first the label of the video. A graph network is
+trained on the snippets whose scores are confident, and its output gives the next labels.
 """
 
 from __future__ import annotations
@@ -15,54 +13,33 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
+from oddframe.methods.base import Loss, MethodInfo, Output, Recipe, StagedNetwork, WeaklySupervised
+from oddframe.methods.config import (
     MAX_LAYERS,
     AboveZero,
     Depth,
     Dropout,
-    Loss,
     MethodConfig,
-    MethodInfo,
     NotNegative,
-    Output,
-    Recipe,
-    StagedNetwork,
-    WeaklySupervised,
     Width,
     renamed_field,
 )
-from oddframe.methods.layers import (
-    cosine_adjacency,
-    distance_adjacency,
-    init_xavier,
-    score_mlp,
-)
+from oddframe.methods.layers import cosine_adjacency, distance_adjacency, init_xavier, score_mlp
 
 
 class GcnConfig(MethodConfig):
-    """Settings of the label noise cleaner.
-
-    Attributes:
-        hidden: Width of the classifier's first layer, and of the first graph layer.
-        bottleneck: Width of the second ones.
-        dropout: In the classifier, whose variance under dropout measures confidence, and in the
-            graph layers.
-        passes: Passes through the classifier that the variance is computed from.
-        confident_share: Share of a batch's snippets that count as confident: those of the lowest
-            variance.
-        rounds: Rounds of training the classifier, then the graph.
-        sharpness: Exponent of the similarity graph: edges are exp(sharpness (cosine - 1)).
-        ensemble: Weight of the temporal ensemble term.
-    """
-
-    hidden: Width = 512
-    bottleneck: Width = 128
+    hidden: Width = 512  # width of the classifier's first layer, and of the first graph layer
+    bottleneck: Width = 128  # width of the second ones
+    # In the classifier, whose variance under dropout measures confidence, and in the graph layers.
     dropout: Dropout = 0.3
+    # Passes through the classifier that the variance is computed from.
     passes: int = Field(default=4, ge=2, le=MAX_LAYERS)
+    # Share of a batch's snippets that count as confident: those of the lowest variance.
     confident_share: float = renamed_field(0.5, name="confident_share", old="sure", gt=0, le=1)
-    rounds: Depth = 3
+    rounds: Depth = 3  # of training the classifier, then the graph
+    # Exponent of the similarity graph: edges are exp(sharpness (cosine - 1)).
     sharpness: AboveZero = 10.0
-    ensemble: NotNegative = 1.0
+    ensemble: NotNegative = 1.0  # weight of the temporal ensemble term
 
 
 @dataclass(frozen=True)
@@ -136,8 +113,6 @@ class GcnNetwork(StagedNetwork):
 
 
 class Gcn(WeaklySupervised[GcnConfig, GcnOutput]):
-    """Graph convolutional label noise cleaner (Zhong et al.; CVPR 2019)."""
-
     name = "gcn"
     title = "GCN"
     year = 2019
@@ -170,11 +145,8 @@ class Gcn(WeaklySupervised[GcnConfig, GcnOutput]):
     recipe = Recipe(lr=1e-4, steps=3_000, normal_bags=32, abnormal_bags=32, segments=32)
 
     def loss(self, output: GcnOutput, labels: Tensor, config: GcnConfig) -> Loss:
-        """The loss of the classifier or of the graph, alternately.
-
-        Terms: ``cls``, the classifier on the current labels; ``direct`` (equation 9), the graph on
-        confident snippets; ``ensemble`` (equation 10).
-        """
+        """The loss of the classifier or of the graph, alternately. Terms: ``cls``; ``direct``
+        (equation 9), the graph on confident snippets; ``ensemble`` (equation 10)."""
         video = labels[:, None].to(output.scores.dtype).expand_as(output.scores)
         stage = min(int(float(output.done[0]) * 2 * config.rounds), 2 * config.rounds - 1)
         # Snippets of normal videos are normal: their labels need no cleaning.

@@ -1,9 +1,7 @@
 """HL-Net: three graphs over the snippets of a video, and a causal on-line head.
 
-Wu, Liu, Shi, Sun, Shao, Wu, Yang, "Not only Look, but also Listen: Learning Multimodal Violence
-Detection under Weak Supervision", ECCV 2020. The holistic branch connects snippets with similar
-features, the localised branch those close in time, and the score branch those with similar scores
-of the on-line head (the approximator). Attributes have the names in the published checkpoints.
+Graphs connect snippets with similar features (holistic), close in time (localised) and with similar
+on-line scores. Attributes have the names in the published checkpoints.
 """
 
 from __future__ import annotations
@@ -16,50 +14,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import (
     AboveZero,
-    BagNetwork,
     Dropout,
-    Loss,
     MethodConfig,
-    MethodInfo,
     NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
     Width,
     renamed_field,
 )
-from oddframe.methods.layers import (
-    CausalConv1d,
-    cosine_adjacency,
-    distance_adjacency,
-    init_xavier,
-)
+from oddframe.methods.layers import CausalConv1d, cosine_adjacency, distance_adjacency, init_xavier
 from oddframe.methods.losses import top_k_mean, top_k_size
 
 
 class HlNetConfig(MethodConfig):
-    """Settings of HL-Net.
-
-    Attributes:
-        hidden: Width of the first layer.
-        fused: Width of the second, which the graphs and the on-line head read.
-        graph: Width of the graph layers.
-        dropout: After every layer, except in the on-line head.
-        min_cosine: Smallest cosine that is an edge of the holistic graph (tau of equation 4).
-        distillation: Weight of the distillation of the graphs into the on-line head (lambda of
-            equation 12).
-        online_lr: Learning rate of the on-line head; the recipe's does not apply.
-    """
-
-    hidden: Width = 512
-    fused: Width = 128
-    graph: Width = 32
-    dropout: Dropout = 0.6
+    hidden: Width = 512  # width of the first layer
+    fused: Width = 128  # width of the second, which the graphs and the on-line head read
+    graph: Width = 32  # width of the graph layers
+    dropout: Dropout = 0.6  # after every layer, except in the on-line head
+    # Smallest cosine that is an edge of the holistic graph (tau of equation 4).
     min_cosine: float = renamed_field(0.7, name="min_cosine", old="alike", ge=-1, le=1)
+    # Weight of the distillation of the graphs into the on-line head (lambda of equation 12).
     distillation: NotNegative = 5.0
-    online_lr: AboveZero = 5e-5
+    online_lr: AboveZero = 5e-5  # learning rate of the on-line head; the recipe's does not apply
 
 
 @dataclass(frozen=True)
@@ -87,25 +64,6 @@ class GraphConvolution(nn.Module):
         return adjacency @ (x @ self.weight) + residual
 
 
-class UnusedSimilarity(nn.Module):
-    """Two parameters of published checkpoints that are not used."""
-
-    def __init__(self, dim: int, out: int) -> None:
-        super().__init__()
-        self.weight0 = nn.Parameter(torch.empty(dim, out))
-        self.weight1 = nn.Parameter(torch.empty(dim, out))
-        for weight in (self.weight0, self.weight1):
-            nn.init.xavier_uniform_(weight)
-
-
-class UnusedDistance(nn.Module):
-    """A parameter of published checkpoints that is not used: the width is fixed at e."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sigma = nn.Parameter(torch.full((1,), 0.1))
-
-
 class HlNetNetwork(BagNetwork):
     """Fusion layers, three graph branches of two layers with a classifier, the on-line head."""
 
@@ -115,13 +73,15 @@ class HlNetNetwork(BagNetwork):
         fused, graph = config.fused, config.graph
         self.conv1d1 = nn.Conv1d(dim, config.hidden, 1)
         self.conv1d2 = nn.Conv1d(config.hidden, fused, 1)
-        self.conv1d3 = nn.Conv1d(fused, graph, 5, padding=2)  # Not used, but in the checkpoints,
-        self.conv1d4 = nn.Conv1d(graph, graph, 5, padding=2)  # like this one.
+        # These two, simAdj and disAdj are in the published checkpoints, but not used.
+        self.conv1d3 = nn.Conv1d(fused, graph, 5, padding=2)
+        self.conv1d4 = nn.Conv1d(graph, graph, 5, padding=2)
         self.gc1, self.gc2 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
         self.gc3, self.gc4 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
         self.gc5, self.gc6 = GraphConvolution(fused, graph), GraphConvolution(graph, graph)
-        self.simAdj = UnusedSimilarity(dim, graph)
-        self.disAdj = UnusedDistance()
+        weights = {f"weight{i}": nn.init.xavier_uniform_(torch.empty(dim, graph)) for i in (0, 1)}
+        self.simAdj = nn.ParameterDict(weights)
+        self.disAdj = nn.ParameterDict({"sigma": torch.full((1,), 0.1)})
         self.classifier = nn.Linear(3 * graph, 1)
         self.approximator = nn.Sequential(
             nn.Conv1d(fused, 64, 1), nn.ReLU(), nn.Conv1d(64, 32, 1), nn.ReLU()
@@ -167,17 +127,13 @@ class HlNetNetwork(BagNetwork):
 
 
 def masked_softmax(weights: Tensor, valid: Tensor) -> Tensor:
-    """Softmax over the rows of ``weights`` (B, T, T), for and over ``valid`` (B, T) snippets.
-
-    The weights of all others are 0.
-    """
+    """Softmax over the rows of ``weights`` (B, T, T), for and over ``valid`` (B, T) snippets; the
+    weights of all others are 0."""
     masked = weights.masked_fill(~valid[:, None, :], -torch.inf)
     return torch.where(valid[:, :, None], masked.softmax(-1), 0.0)
 
 
 class HlNet(WeaklySupervised[HlNetConfig, HlNetOutput]):
-    """Holistic and localised network (Wu et al.; ECCV 2020)."""
-
     name = "hl_net"
     title = "HL-Net"
     year = 2020
@@ -211,11 +167,9 @@ class HlNet(WeaklySupervised[HlNetConfig, HlNetOutput]):
             [-(a[:n].detach().sigmoid() * F.logsigmoid(b[:n])).mean() for a, b, n in bags]
         ).mean()
         total = cls + online + config.distillation * distil
-        terms = {"cls": cls, "online": online, "distil": distil}
-        return Loss(total, terms)
+        return Loss(total, {"cls": cls, "online": online, "distil": distil})
 
     def parameter_groups(self, network: nn.Module, config: HlNetConfig) -> list[dict[str, Any]]:
-        """The on-line head has a group of its own, with its own learning rate."""
         online = [p for n, p in network.named_parameters() if "approximator" in n]
         rest = [p for n, p in network.named_parameters() if "approximator" not in n]
         return [{"params": rest}, {"params": online, "lr": config.online_lr}]

@@ -1,58 +1,26 @@
-"""IBL: ranking between bags, and the inner bag loss on the range of scores within a bag.
-
-Zhang, Qing, Miao, "Temporal Convolutional Network with Complementary Inner Bag Loss for Weakly
-Supervised Anomaly Detection", ICIP 2019. A causal temporal convolutional network scores the
-snippets. The inner bag loss increases the gap between the highest and the lowest score of an
-abnormal bag, and decreases that of a normal one.
-"""
+"""IBL: ranking between bags, and the inner bag loss on the range of scores within a bag."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    AboveZero,
-    BagNetwork,
-    Depth,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import AboveZero, Depth, Dropout, MethodConfig, NotNegative, Width
 from oddframe.methods.layers import CausalConv1d, init_xavier
 from oddframe.methods.losses import ranking_loss, smoothness, sparsity, split_by_label
 
 
 class IblConfig(MethodConfig):
-    """Settings of the inner bag loss.
-
-    Attributes:
-        hidden: Width of the temporal convolutional network.
-        blocks: Residual blocks; the dilation doubles with each.
-        kernel: Kernel of the convolutions.
-        dropout: In every block.
-        margin: Margin of the ranking loss.
-        gap: Margin of the inner bag loss: gap between the scores of an abnormal bag.
-        inner: Weight of the inner bag loss.
-        smooth: Weight of the smoothness term.
-        sparse: Weight of the sparsity term.
-    """
-
-    hidden: Width = 128
-    blocks: Depth = 2
-    kernel: Width = 3
-    dropout: Dropout = 0.3
-    margin: AboveZero = 1.0
-    gap: AboveZero = 1.0
-    inner: NotNegative = 0.1
-    smooth: NotNegative = 8e-5
-    sparse: NotNegative = 8e-5
+    hidden: Width = 128  # width of the temporal convolutional network
+    blocks: Depth = 2  # residual blocks; the dilation doubles with each
+    kernel: Width = 3  # of the convolutions
+    dropout: Dropout = 0.3  # in every block
+    margin: AboveZero = 1.0  # of the ranking loss
+    gap: AboveZero = 1.0  # margin of the inner bag loss: gap between the scores of an abnormal bag
+    inner: NotNegative = 0.1  # weight of the inner bag loss
+    smooth: NotNegative = 8e-5  # weight of the smoothness term
+    sparse: NotNegative = 8e-5  # weight of the sparsity term
 
 
 class TemporalBlock(nn.Module):
@@ -86,8 +54,6 @@ class IblNetwork(BagNetwork):
 
 
 class Ibl(WeaklySupervised[IblConfig, Output]):
-    """Complementary inner bag loss (Zhang, Qing, Miao; ICIP 2019)."""
-
     name = "ibl"
     title = "IBL"
     year = 2019
@@ -119,5 +85,4 @@ class Ibl(WeaklySupervised[IblConfig, Output]):
         inner = F.relu(config.gap - gap[abnormal]).mean() + gap[normal].mean()
         smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
         total = rank + config.inner * inner + config.smooth * smooth + config.sparse * sparse
-        terms = {"rank": rank, "inner": inner, "smooth": smooth, "sparse": sparse}
-        return Loss(total, terms)
+        return Loss(total, {"rank": rank, "inner": inner, "smooth": smooth, "sparse": sparse})

@@ -1,7 +1,6 @@
-"""The linear baseline: one weight a feature, top-k multiple-instance learning.
+"""The linear baseline, top-k multiple-instance learning with one weight a feature.
 
-Every table compares with it: a method that is no better has learnt nothing beyond a weighted sum of
-the features. It expects standardised features.
+A method that is no better has learnt nothing beyond a weighted sum of the standardised features.
 """
 
 from __future__ import annotations
@@ -9,26 +8,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    BagNetwork,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import MethodConfig, Width
 from oddframe.methods.losses import top_k_mean
 
 
 class LinearConfig(MethodConfig):
-    """Settings of the linear baseline.
-
-    Attributes:
-        topk_share: A bag's score is the mean of its ``max(1, T // topk_share)`` highest scores.
-    """
-
+    # A bag's score is the mean of its ``max(1, T // topk_share)`` highest scores.
     topk_share: Width = 8
 
 
@@ -46,8 +32,6 @@ class LinearNetwork(BagNetwork):
 
 
 class Linear(WeaklySupervised[LinearConfig, Output]):
-    """Linear top-k multiple-instance learning."""
-
     name = "linear"
     title = "Linear top-k MIL"
     year = 2023
@@ -63,7 +47,6 @@ class Linear(WeaklySupervised[LinearConfig, Output]):
     recipe = Recipe(lr=2e-3, weight_decay=1e-2, steps=300)
 
     def loss(self, output: Output, labels: Tensor, config: LinearConfig) -> Loss:
-        """Binary cross-entropy of the mean of the top-k scores and the bag's label."""
         k = max(1, output.scores.shape[1] // config.topk_share)
         bag = top_k_mean(output.scores, k)
         total = F.binary_cross_entropy(bag, labels.to(bag.dtype))

@@ -1,11 +1,7 @@
 """Ridge logistic regression of the mean feature of a clip: for short clips from few cameras.
 
-A clip of two seconds is hardly longer than the event in it, so its label says nearly all that a
-label of each snippet would. Then little has to be found out by the network, and a strong ridge, one
-number, is all that keeps it from learning the cameras by heart.
-
-With ``look_alikes`` it lowers the score where I3D itself is sure of another action. Training data
-of surveillance cameras has no sports or dancing in it, but I3D has seen both.
+The label of a clip hardly longer than the event in it says nearly all that labels of snippets
+would, and a strong ridge keeps the regression from learning the cameras by heart.
 """
 
 from __future__ import annotations
@@ -28,17 +24,8 @@ from oddframe.backbones.visual.i3d import (
 )
 from oddframe.backbones.visual.i3d_network import I3D_FEATURE_DIM
 from oddframe.errors import OddframeError, UsageError
-from oddframe.methods.base import (
-    AboveZero,
-    BagNetwork,
-    ClosedForm,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-)
+from oddframe.methods.base import BagNetwork, ClosedForm, Loss, MethodInfo, Output, Recipe
+from oddframe.methods.config import AboveZero, MethodConfig, NotNegative
 from oddframe.timeline import FloatArray
 
 # From this probability of another action on, the score falls. In a fifth of the clips of fights in
@@ -49,16 +36,11 @@ _MIN_DEVIATION = 1e-6  # Smaller standard deviations are taken as constant featu
 
 
 class LogisticConfig(MethodConfig):
-    """Settings of the logistic regression.
-
-    Attributes:
-        ridge: Half of the squared norm of the weights, of standardised features, counts so many
-            times in the loss, which is summed over the clips.
-        look_alikes: How fast the logit falls with the logarithm of the probability of another
-            action, above 0.25; 0: not at all. Only for features of the backbone ``i3d``.
-    """
-
+    # Half of the squared norm of the weights, of standardised features, counts so many times in the
+    # loss, which is summed over the clips.
     ridge: AboveZero = 100.0
+    # How fast the logit falls with the logarithm of the probability of another action, above 0.25;
+    # 0: not at all. Only for features of the backbone ``i3d``.
     look_alikes: NotNegative = 0.0
 
 
@@ -78,16 +60,11 @@ class OtherAction(nn.Module):
         self.register_buffer("mean", torch.zeros(I3D_FEATURE_DIM))
         self.register_buffer("deviation", torch.ones(I3D_FEATURE_DIM))
         self.classifier = ActionClassifier()
-        actions = kinetics_actions()
-        names = sorted({group for _, group in actions} - {"", FIGHTING})
-        single = [
-            [i == j and group != FIGHTING for j in range(len(actions))]
-            for i, (_, group) in enumerate(actions)
-        ]
-        members = [[group == name for name in names] for _, group in actions]
-        groups = torch.tensor([a + b for a, b in zip(single, members, strict=True)])
+        group_of = np.array([group for _, group in kinetics_actions()])
+        members = group_of[:, None] == sorted({*group_of} - {"", FIGHTING})
+        groups = np.hstack([np.diag(group_of != FIGHTING), members])
         # Follows from the package's table, so a model file need not hold it.
-        self.register_buffer("groups", groups.float(), persistent=False)
+        self.register_buffer("groups", torch.from_numpy(groups).float(), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features (..., 1024) -> (...) logarithm of the probability."""
@@ -97,11 +74,7 @@ class OtherAction(nn.Module):
 
 
 class LogisticNetwork(BagNetwork):
-    """w x + b, less what speaks for another action.
-
-    Raises:
-        UsageError: ``look_alikes`` is set and the features are not as long as I3D's.
-    """
+    """w x + b, less what speaks for another action."""
 
     def __init__(self, dim: int, config: LogisticConfig) -> None:
         super().__init__()
@@ -124,8 +97,6 @@ class LogisticNetwork(BagNetwork):
 
 
 class Logistic(ClosedForm[LogisticConfig, Output]):
-    """Logistic regression of clips."""
-
     name = "logistic"
     title = "Logistic regression of clips"
     year = 2026
@@ -140,7 +111,6 @@ class Logistic(ClosedForm[LogisticConfig, Output]):
     recipe = Recipe(steps=1)
 
     def check_backbone(self, backbone: str, config: LogisticConfig) -> None:
-        """``look_alikes`` reads features of I3D alone: its last layer names the actions."""
         if config.look_alikes and backbone != I3D_RGB.name:
             raise UsageError(
                 f"look_alikes reads features of {I3D_RGB.name}, not of {backbone}: set "
@@ -148,7 +118,6 @@ class Logistic(ClosedForm[LogisticConfig, Output]):
             )
 
     def loss(self, output: Output, labels: Tensor, config: LogisticConfig) -> Loss:  # noqa: ARG002
-        """Binary cross-entropy of the mean logit; without the ridge."""
         total = F.binary_cross_entropy_with_logits(output.logits.mean(1), labels.to(output.logits))
         return Loss(total, {"cls": total})
 
@@ -162,30 +131,25 @@ class Logistic(ClosedForm[LogisticConfig, Output]):
         mean: Tensor,
         deviation: Tensor,
     ) -> None:
-        """Fit on the mean features of clips.
-
-        A normal video is cut into clips as long as the median abnormal one: all of it is normal.
-        An abnormal video is one clip, however long. The views of a clip share its weight.
-        """
+        """Fit on the mean features of clips: abnormal videos, and normal ones cut into clips as
+        long as the median abnormal one. The views of a clip share its weight."""
         assert isinstance(network, LogisticNetwork)
-        lengths = [
-            len(view) for video, odd in zip(videos, abnormal, strict=True) if odd for view in video
-        ]
-        length = float(np.median(lengths))
+        labelled = list(zip(videos, abnormal, strict=True))
+        length = float(np.median([len(view) for views, odd in labelled if odd for view in views]))
         means, labels, weights = [], [], []
-        for views, odd in zip(videos, abnormal, strict=True):
+        for views, odd in labelled:
             for view in views:
                 parts = 1 if odd else max(1, round(len(view) / length))
                 for part in np.array_split(view, parts):
                     means.append(part.mean(axis=0, dtype=np.float64))
                     labels.append(odd)
                     weights.append(1 / len(views))
-        (fitted,) = fit_ridge_logistic(
+        ((weight, bias),) = fit_ridge_logistic(
             np.stack(means), np.array(labels), [config.ridge], np.array(weights)
         )
         with torch.no_grad():
-            network.score.weight.copy_(torch.from_numpy(fitted[0])[None])
-            network.score.bias.fill_(fitted[1])
+            network.score.weight.copy_(torch.from_numpy(weight)[None])
+            network.score.bias.fill_(bias)
         if network.other_action is not None:
             network.other_action.classifier.load_shipped()
             network.other_action.mean.copy_(mean)
@@ -198,22 +162,12 @@ def fit_ridge_logistic(
     ridges: Sequence[float],
     weights: FloatArray | None = None,
 ) -> list[tuple[FloatArray, float]]:
-    """Logistic regressions with a ridge on standardised features, one for each strength.
+    """Logistic regressions on standardised features ``x`` (N, D): for each ridge, the factor of
+    half the squared norm, the (D,) weights of the features as given and an intercept without ridge.
 
-    In the at most N dimensions that the features span. The intercept has no ridge.
-
-    Args:
-        x: (N, D) features.
-        labels: (N,) classes.
-        ridges: Strengths: the factor of half the squared norm of the weights.
-        weights: (N,) how many times each row counts; None: once.
-
-    Returns:
-        For each strength (D,) weights of the features as they are given, and the intercept.
-
-    Raises:
-        OddframeError: it does not converge.
+    ``weights``: (N,) how many times each row counts.
     """
+    # Solved in the at most N dimensions that the features span.
     count = np.ones(len(x)) if weights is None else weights
     mean = np.average(x, axis=0, weights=count)
     deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=count))
@@ -238,17 +192,8 @@ def minimise_log_loss(
 ) -> FloatArray:
     """The ``w`` (K,) of the logits ``rows @ w + offset`` with the lowest log loss and penalty.
 
-    Newton's method, with halved steps where a full one overshoots.
-
-    Args:
-        rows: (N, K) features.
-        labels: (N,) classes.
-        weights: (N,) how many times each row counts.
-        ridge: (K,) factor of half the square of each number.
-        offset: (N,) what the logits are without ``w``.
-
-    Raises:
-        OddframeError: it does not converge.
+    ``weights``: (N,) how many times each row counts; ``ridge``: (K,) factor of half the square of
+    each number. Newton's method, with halved steps where a full one overshoots.
     """
     signs = np.where(labels, 1.0, -1.0)
 

@@ -1,9 +1,4 @@
-"""MA: a bag's score is an attention-weighted mean of its snippets' scores.
-
-Zhu, Newsam, "Motion-Aware Feature for Improved Video Anomaly Detection", BMVC 2019. Bags are ranked
-by the mean of all snippets' scores, weighted by an attention over time, instead of by the highest
-score. The paper's motion-aware features are a separate backbone; this reads any features.
-"""
+"""MA, temporal augmented network: bags are ranked by an attention-weighted mean of their scores."""
 
 from __future__ import annotations
 
@@ -11,17 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from oddframe.methods.base import (
-    BagNetwork,
-    Loss,
-    MethodInfo,
-    Output,
-    Recipe,
-    WeaklySupervised,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
 from oddframe.methods.layers import init_xavier, score_mlp
-from oddframe.methods.losses import ranking_loss, smoothness, sparsity, split_by_label
-from oddframe.methods.mil.sultani import SultaniConfig
+from oddframe.methods.mil.sultani import SultaniConfig, bag_ranking_loss
 
 
 class MaConfig(SultaniConfig):
@@ -30,8 +17,6 @@ class MaConfig(SultaniConfig):
 
 @dataclass(frozen=True)
 class MaOutput(Output):
-    """What the loss reads."""
-
     weights: Tensor  # (B, T) attention; the weights of a bag sum to 1
 
 
@@ -58,8 +43,6 @@ class MaNetwork(BagNetwork):
 
 
 class Ma(WeaklySupervised[MaConfig, MaOutput]):
-    """Temporal augmented network (Zhu, Newsam; BMVC 2019)."""
-
     name = "ma"
     title = "MA"
     year = 2019
@@ -83,13 +66,5 @@ class Ma(WeaklySupervised[MaConfig, MaOutput]):
     recipe = Recipe(lr=1e-4, steps=3_000, normal_bags=30, abnormal_bags=30, segments=32)
 
     def loss(self, output: MaOutput, labels: Tensor, config: MaConfig) -> Loss:
-        """Terms: ``rank`` of the bags' weighted scores, ``smooth`` and ``sparse`` of abnormal
-        bags."""
-        normal, abnormal = split_by_label(labels)
         bags = (output.weights * output.scores).sum(1)
-        rank = ranking_loss(bags[abnormal], bags[normal], config.margin)
-        scores = output.scores[abnormal]
-        smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
-        total = rank + config.smooth * smooth + config.sparse * sparse
-        terms = {"rank": rank, "smooth": smooth, "sparse": sparse}
-        return Loss(total, terms)
+        return bag_ranking_loss(bags, output.scores, labels, config)

@@ -1,10 +1,4 @@
-"""MIST: one network generates pseudo-labels of snippets, and another one learns from them.
-
-Feng, Hong, Zheng, "MIST: Multiple Instance Self-Training Framework for Video Anomaly Detection",
-CVPR 2021. The generator is trained by multiple instance learning on sub-bags of consecutive
-snippets. Its scores, smoothed and scaled, are the pseudo-labels that an encoder with self-guided
-attention is trained with.
-"""
+"""MIST: one network generates pseudo-labels of snippets, and another one learns from them."""
 
 from __future__ import annotations
 
@@ -13,18 +7,13 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
+from oddframe.methods.base import Loss, MethodInfo, Output, Recipe, StagedNetwork, WeaklySupervised
+from oddframe.methods.config import (
     MAX_WIDTH,
     AboveZero,
     Dropout,
-    Loss,
     MethodConfig,
-    MethodInfo,
     NotNegative,
-    Output,
-    Recipe,
-    StagedNetwork,
-    WeaklySupervised,
     Width,
     renamed_field,
 )
@@ -33,34 +22,23 @@ from oddframe.methods.losses import max_window_mean, ranking_loss, split_by_labe
 
 
 class MistConfig(MethodConfig):
-    """Settings of MIST.
-
-    Attributes:
-        hidden: Width of the generator's first layer and of the encoder.
-        bottleneck: Width of the generator's second layer.
-        dropout: In both.
-        sub_bag: Snippets of a sub-bag, T of section 3.2.
-        generator_share: Share of the training steps in which only the generator is trained.
-        smooth: Width of the moving average over its scores, in snippets. An even width is the mean
-            of the two windows that are half a snippet off the centre.
-        margin: Margin of the ranking loss.
-        sparse: Weight of the sparsity of its scores in abnormal videos.
-        abnormal_weight: Weight of the abnormal class in the encoder's and attention's losses.
-        normal_weight: Weight of the normal class; both as in the authors' code.
-        guide: Weight of the cross-entropy of the attention.
-    """
-
-    hidden: Width = 512
-    bottleneck: Width = 32
-    dropout: Dropout = 0.6
+    hidden: Width = 512  # width of the generator's first layer and of the encoder
+    bottleneck: Width = 32  # width of the generator's second layer
+    dropout: Dropout = 0.6  # in both
+    # Snippets of a sub-bag, T of section 3.2.
     sub_bag: int = renamed_field(3, name="sub_bag", old="together", ge=1, le=MAX_WIDTH)
+    # Share of the training steps in which only the generator is trained.
     generator_share: float = renamed_field(0.5, name="generator_share", old="alone", ge=0, lt=1)
+    # Width of the moving average over its scores, in snippets. An even width is the mean of the two
+    # windows that are half a snippet off the centre.
     smooth: Width = 5
-    margin: AboveZero = 1.0
-    sparse: NotNegative = 0.01
+    margin: AboveZero = 1.0  # of the ranking loss
+    sparse: NotNegative = 0.01  # weight of the sparsity of its scores in abnormal videos
+    # Weight of the abnormal class in the encoder's and attention's losses.
     abnormal_weight: float = renamed_field(1.2, name="abnormal_weight", old="odd", gt=0)
+    # Weight of the normal class; both as in the authors' code.
     normal_weight: float = renamed_field(0.8, name="normal_weight", old="calm", gt=0)
-    guide: NotNegative = 1.0
+    guide: NotNegative = 1.0  # weight of the cross-entropy of the attention
 
 
 @dataclass(frozen=True)
@@ -109,8 +87,6 @@ class MistNetwork(StagedNetwork):
 
 
 class Mist(WeaklySupervised[MistConfig, MistOutput]):
-    """Multiple instance self-training (Feng, Hong, Zheng; CVPR 2021)."""
-
     name = "mist"
     title = "MIST"
     year = 2021
@@ -151,8 +127,7 @@ class Mist(WeaklySupervised[MistConfig, MistOutput]):
         total = rank + config.sparse * sparse
         if float(output.done[0]) >= config.generator_share:
             total = total + cls + config.guide * guide
-        terms = {"rank": rank, "sparse": sparse, "cls": cls, "guide": guide}
-        return Loss(total, terms)
+        return Loss(total, {"rank": rank, "sparse": sparse, "cls": cls, "guide": guide})
 
 
 def _weighted_bce(logits: Tensor, targets: Tensor, config: MistConfig) -> Tensor:

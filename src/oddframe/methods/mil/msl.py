@@ -1,9 +1,7 @@
-"""MSL: ranking by the highest sequence of snippets, whose length shrinks to one in training.
+"""MSL, multi-sequence learning: ranking by the highest sequence of K consecutive snippets.
 
-Li, Liu, Jiao, "Self-Training Multi-Sequence Learning with Transformer for Weakly Supervised Video
-Anomaly Detection", AAAI 2022. Early in training the highest-scoring snippet is often wrong; the
-highest-scoring sequence of K consecutive snippets seldom is. K starts at T and is halved until it
-is 1. A class token predicts whether the video is abnormal.
+Early in training the highest-scoring snippet is often wrong, a sequence seldom is: K starts at T
+and is halved until it is 1.
 """
 
 from __future__ import annotations
@@ -14,41 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    AboveZero,
-    Depth,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    StagedNetwork,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import Loss, MethodInfo, Output, Recipe, StagedNetwork, WeaklySupervised
+from oddframe.methods.config import AboveZero, Depth, Dropout, MethodConfig, NotNegative, Width
 from oddframe.methods.losses import max_window_mean, ranking_loss, split_by_label
 
 
 class MslConfig(MethodConfig):
-    """Settings of MSL.
-
-    Attributes:
-        hidden: Width of the encoder.
-        heads: Attention heads, each ``hidden / heads`` wide.
-        depth: Layers of the encoder.
-        dropout: In attention's output, in the feed-forward network and in the snippet head.
-        margin: Margin of the ranking loss.
-        video: Weight of the video's cross-entropy.
-    """
-
-    hidden: Width = 512
-    heads: Width = 4
-    depth: Depth = 2
+    hidden: Width = 512  # width of the encoder
+    heads: Width = 4  # attention heads, each ``hidden / heads`` wide
+    depth: Depth = 2  # layers of the encoder
+    # In attention's output, in the feed-forward network and in the snippet head.
     dropout: Dropout = 0.1
-    margin: AboveZero = 1.0
-    video: NotNegative = 1.0
+    margin: AboveZero = 1.0  # of the ranking loss
+    video: NotNegative = 1.0  # weight of the video's cross-entropy
 
 
 @dataclass(frozen=True)
@@ -120,17 +96,14 @@ class MslNetwork(StagedNetwork):
             nn.Linear(h // 4 or 1, 1),
         )
 
-    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         """A score is the snippet's times the video's probability (equation 9)."""
         x = torch.cat([self.token.expand(len(x), -1, -1), self.project(x)], dim=1)
         x = self.norm(self.layers(x))
         video, snippets = self.video(x[:, 0]), self.snippet(x[:, 1:]).squeeze(-1)
         logits = _logit_of_product(snippets, video)
-        if labels is None:
-            return Output.from_logits(logits)
-        scores = logits.sigmoid()
         done = self.done.expand(len(x))
-        return MslOutput(scores, logits, snippets.sigmoid(), video.squeeze(1), done)
+        return MslOutput(logits.sigmoid(), logits, snippets.sigmoid(), video.squeeze(1), done)
 
 
 def _logit_of_product(a: Tensor, b: Tensor) -> Tensor:
@@ -141,8 +114,6 @@ def _logit_of_product(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Msl(WeaklySupervised[MslConfig, MslOutput]):
-    """Multi-sequence learning (Li, Liu, Jiao; AAAI 2022)."""
-
     name = "msl"
     title = "MSL"
     year = 2022
@@ -173,8 +144,7 @@ class Msl(WeaklySupervised[MslConfig, MslOutput]):
         highest = max_window_mean(output.snippets, length)  # eq. 3
         rank = ranking_loss(highest[abnormal], highest[normal], config.margin)  # eq. 4
         video = F.binary_cross_entropy_with_logits(output.video, labels.to(output.video.dtype))
-        terms = {"rank": rank, "video": video}
-        return Loss(rank + config.video * video, terms)
+        return Loss(rank + config.video * video, {"rank": rank, "video": video})
 
 
 def sequence_length(segments: int, done: float) -> int:

@@ -1,11 +1,7 @@
 """oddframe's own method: two small UR-DMUs with linear shortcuts, and the distance from normal.
 
-It is UR-DMU with the parts that improved results on validation recordings, and without those that
-did not (docs/methods.md has the results of each). Logits are the mean of two networks of a quarter
-of the published width, both trained by UR-DMU's loss without memories. One has UR-DMU's attention,
-the other one sees single snippets, and each is the sum of a linear shortcut and half of the deep
-part. Added to it is the distance of the features from those of normal training snippets, which
-BN-WVAD measures inside the network. A Gaussian smooths the logits over time.
+One has UR-DMU's attention, the other one sees single snippets; neither has memories, which did not
+improve results on validation recordings. A Gaussian smooths the logits over time.
 """
 
 from __future__ import annotations
@@ -21,19 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oddframe.methods.base import (
-    MAX_LAYERS,
-    Dropout,
     Loss,
-    MethodConfig,
     MethodInfo,
-    NotNegative,
     Output,
     Recipe,
     WeaklySupervised,
-    Width,
     mean_over_crops,
     merge_crops,
 )
+from oddframe.methods.config import MAX_LAYERS, Dropout, MethodConfig, NotNegative, Width
 from oddframe.methods.layers import SmoothingNetwork
 from oddframe.methods.mil.urdmu import UrDmu
 from oddframe.methods.mil.urdmu_network import (
@@ -54,29 +46,20 @@ _MIN_DISTANCE, _MIN_DEVIATION = 1e-6, 1e-3
 
 
 class OddframeConfig(MethodConfig):
-    """Settings of oddframe's own method.
-
-    Attributes:
-        contextual: Number of networks with UR-DMU's attention over the video.
-        snippetwise: Number of networks that see single snippets.
-        hidden: Width of each network.
-        heads: Attention heads.
-        head_dim: Width of a head.
-        dropout: In attention's output and in the feed-forward network.
-        deep_share: Share of a network's deep logits that is added to the linear shortcut's.
-        distance: Weight of the distance from normal, relative to the size of the logits; 0: none.
-        blur: Standard deviation, in snippets of the profile ``best``, of the Gaussian that logits
-            are smoothed with; 0: none.
-    """
-
+    # Number of networks with UR-DMU's attention over the video.
     contextual: int = Field(default=1, ge=0, le=MAX_LAYERS)
+    # Number of networks that see single snippets.
     snippetwise: int = Field(default=1, ge=0, le=MAX_LAYERS)
-    hidden: Width = 128
-    heads: Width = 4
-    head_dim: Width = 32
-    dropout: Dropout = 0.5
+    hidden: Width = 128  # width of each network
+    heads: Width = 4  # attention heads
+    head_dim: Width = 32  # width of a head
+    dropout: Dropout = 0.5  # in attention's output and in the feed-forward network
+    # Share of a network's deep logits that is added to the linear shortcut's.
     deep_share: float = Field(default=0.5, ge=0, le=1)
+    # Weight of the distance from normal, relative to the size of the logits; 0: none.
     distance: NotNegative = 0.2
+    # Standard deviation, in snippets of the profile ``best``, of the Gaussian that logits are
+    # smoothed with; 0: none.
     blur: NotNegative = 0.7
 
     @model_validator(mode="after")
@@ -88,15 +71,8 @@ class OddframeConfig(MethodConfig):
     @property
     def members(self) -> tuple[UrDmuConfig, ...]:
         """The config of each network; those without attention have depth 0."""
-        contextual = UrDmuConfig(
-            hidden=self.hidden,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            dropout=self.dropout,
-            memory="none",
-            shortcut=True,
-            deep_share=self.deep_share,
-        )
+        same = self.model_dump(include={"hidden", "heads", "head_dim", "dropout", "deep_share"})
+        contextual = UrDmuConfig(memory="none", shortcut=True, **same)
         snippetwise = contextual.model_copy(update={"depth": 0})
         return (contextual,) * self.contextual + (snippetwise,) * self.snippetwise
 
@@ -117,11 +93,8 @@ class SnippetUrDmu(UrDmuNetwork):
 
 
 class NormalDistance(nn.Module):
-    """Distance of features from those of normal training snippets.
-
-    It is ln of the mean over dimensions of ((x - mean) / deviation)^2, standardised by values of
-    normal snippets, times a scale, which is 0 before ``calibrate``.
-    """
+    """ln of the mean over dimensions of ((x - mean) / deviation)^2, standardised by its values on
+    normal snippets, times a scale, which is 0 before ``calibrate``."""
 
     mean: Tensor  # (D,) of normal snippets
     deviation: Tensor  # (D,) their standard deviation
@@ -167,7 +140,6 @@ class OddframeNetwork(SmoothingNetwork):
     def forward(
         self, features: Tensor, labels: Tensor | None = None, spacing: float = 1.0
     ) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops."""
         x, crops = merge_crops(features, labels)
         if labels is None:
             logits = self.mean_logits(x) + self.distance(x)
@@ -200,10 +172,8 @@ def _member(dim: int, config: UrDmuConfig) -> UrDmuWithShortcut:
 
 
 def gaussian_blur(logits: Tensor, deviation: float) -> Tensor:
-    """Logits (B, T) smoothed by a Gaussian with a standard deviation of ``deviation`` snippets.
-
-    At both ends the weights are normalised over the snippets that exist.
-    """
+    """Logits (B, T) smoothed by a Gaussian with a standard deviation of ``deviation`` snippets; at
+    both ends the weights are normalised over the snippets that exist."""
     if not deviation:
         return logits
     radius = math.ceil(4 * deviation)
@@ -215,8 +185,6 @@ def gaussian_blur(logits: Tensor, deviation: float) -> Tensor:
 
 
 class Oddframe(WeaklySupervised[OddframeConfig, OddframeOutput]):
-    """oddframe's own method."""
-
     name = "oddframe"
     title = "oddframe"
     year = 2026
@@ -240,12 +208,10 @@ class Oddframe(WeaklySupervised[OddframeConfig, OddframeOutput]):
     )
 
     def loss(self, output: OddframeOutput, labels: Tensor, config: OddframeConfig) -> Loss:
-        """The mean of UR-DMU's loss over the networks: each is trained independently."""
         members = zip(output.members, config.members, strict=True)
         return Loss.mean([_UR_DMU.loss(each, labels, settings) for each, settings in members])
 
     def calibrate(self, network: nn.Module, normal: Iterable[Tensor]) -> None:
-        """Set the distance from normal; unlike a scale, it changes the order of snippets."""
         if isinstance(network, OddframeNetwork) and network.weight:
             network.calibrate(normal)
 

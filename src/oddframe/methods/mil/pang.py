@@ -1,9 +1,7 @@
 """Pang et al.: audio-visual fusion by attention, bilinear pooling and mutual learning.
 
-Pang, He, Hu, Li, "Violence Detection in Videos Based on Fusing Visual and Audio Information",
-ICASSP 2021. Attention on each modality, fusion by low-rank bilinear pooling (Kim et al., "Hadamard
-Product for Low-rank Bilinear Pooling", ICLR 2017), and mutual learning: each modality also scores
-by itself, and is trained with the scores of the other one.
+The low-rank bilinear pooling is that of Kim et al., ICLR 2017. Each modality also scores by itself,
+and is trained with the scores of the other one.
 """
 
 from __future__ import annotations
@@ -14,40 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    AudioVisualConfig,
-    BagNetwork,
-    Dropout,
-    Loss,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import AudioVisualConfig, Dropout, NotNegative, Width
 from oddframe.methods.layers import embedding_layer, init_xavier
 from oddframe.methods.losses import top_k_bce
 
 
 class PangConfig(AudioVisualConfig):
-    """Settings of Pang et al.
-
-    Attributes:
-        hidden: Width of each modality.
-        inner: Width of queries and keys.
-        rank: Rank of the bilinear pooling: width of the product.
-        dropout: After the embeddings and the product.
-        single: Weight of the cross-entropy of the single modalities.
-        mutual: Weight of mutual learning.
-    """
-
-    hidden: Width = 128
-    inner: Width = 64
-    rank: Width = 128
-    dropout: Dropout = 0.5
-    single: NotNegative = 1.0
-    mutual: NotNegative = 0.1
+    hidden: Width = 128  # width of each modality
+    inner: Width = 64  # width of queries and keys
+    rank: Width = 128  # of the bilinear pooling: width of the product
+    dropout: Dropout = 0.5  # after the embeddings and the product
+    single: NotNegative = 1.0  # weight of the cross-entropy of the single modalities
+    mutual: NotNegative = 0.1  # weight of mutual learning
 
 
 @dataclass(frozen=True)
@@ -89,11 +66,7 @@ class Modality(nn.Module):
 
 
 class PangNetwork(BagNetwork):
-    """Both modalities, their low-rank bilinear pooling, and a classifier.
-
-    Raises:
-        UsageError: ``dim`` leaves nothing for one of the modalities.
-    """
+    """Both modalities, their low-rank bilinear pooling, and a classifier."""
 
     def __init__(self, dim: int, config: PangConfig) -> None:
         super().__init__()
@@ -105,19 +78,15 @@ class PangNetwork(BagNetwork):
         self.score = nn.Linear(config.rank, 1)
         init_xavier(self)
 
-    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
+    def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         visual, audio = torch.split(x, list(self.modality_dims), dim=-1)
         (v, visual_logits), (a, audio_logits) = self.picture(visual), self.sound(audio)
         product = self.of_picture(v).tanh() * self.of_sound(a).tanh()
         logits = self.score(self.dropout(product)).squeeze(-1)
-        if labels is None:
-            return Output.from_logits(logits)
         return PangOutput(logits.sigmoid(), logits, visual_logits, audio_logits)
 
 
 class Pang(WeaklySupervised[PangConfig, PangOutput]):
-    """Fusion of visual and audio information (Pang et al.; ICASSP 2021)."""
-
     name = "pang"
     title = "Pang et al."
     year = 2021

@@ -1,8 +1,5 @@
 """PEL4VAD, the visual branch: global and local attention, and a causal classifier.
 
-Pu, Wu, Yang, Wang, "Learning Prompt-Enhanced Context Features for Weakly-Supervised Video Anomaly
-Detection", IEEE TIP 2024 (arXiv 2306.14451). Temporal context aggregation (TCA) adds a learnt
-function of the temporal distance to the attention logits, and mixes global and local attention.
 Attributes have the names in the published code.
 """
 
@@ -15,17 +12,8 @@ from pydantic import model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    BagNetwork,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import Dropout, MethodConfig, Width
 from oddframe.methods.layers import CausalConv1d, init_xavier
 from oddframe.methods.losses import top_k_mean, top_k_size
 
@@ -42,34 +30,20 @@ XD_SETTINGS: dict[str, Any] = {
 
 
 class Pel4VadConfig(MethodConfig):
-    """Settings of PEL4VAD's visual branch.
-
-    Attributes:
-        setting: Published settings for UCF-Crime or XD-Violence, for all fields that are not given.
-        width: Width of queries, keys and values.
-        window: Width of the local attention, in snippets.
-        gamma: Initial gamma of the distance prior (equation 5).
-        bias: Its initial bias.
-        power_norm: Whether the attention's output is replaced by its signed square root, and each
-            dimension is L2-normalised over the snippets.
-        out: Width of the encoder's output.
-        kernel: Kernel of the causal classifier: a snippet and those before it.
-        dropout: After both layers of the feed-forward network.
-        smooth: How scores are smoothed at test.
-        smooth_width: Width of the smoothing, in snippets.
-    """
-
+    # Published settings for UCF-Crime or XD-Violence, for all fields that are not given.
     setting: Literal["ucf", "xd"] = "ucf"
-    width: Width = 128
-    window: Width = 9
-    gamma: float = 0.6
-    bias: float = 0.2
+    width: Width = 128  # of queries, keys and values
+    window: Width = 9  # width of the local attention, in snippets
+    gamma: float = 0.6  # initial gamma of the distance prior (equation 5)
+    bias: float = 0.2  # its initial bias
+    # Whether the attention's output is replaced by its signed square root, and each dimension is
+    # L2-normalised over the snippets.
     power_norm: bool = True
-    out: Width = 300
-    kernel: Width = 9
-    dropout: Dropout = 0.1
-    smooth: Smoothing = "slide"
-    smooth_width: Width = 7
+    out: Width = 300  # width of the encoder's output
+    kernel: Width = 9  # of the causal classifier: a snippet and those before it
+    dropout: Dropout = 0.1  # after both layers of the feed-forward network
+    smooth: Smoothing = "slide"  # how scores are smoothed at test
+    smooth_width: Width = 7  # width of the smoothing, in snippets
 
     @model_validator(mode="before")
     @classmethod
@@ -182,8 +156,6 @@ def _logit_of_mean(logits: Tensor) -> Tensor:
 
 
 class Pel4Vad(WeaklySupervised[Pel4VadConfig, Output]):
-    """Prompt-enhanced context features, the visual branch (Pu et al.; 2023)."""
-
     name = "pel4vad"
     title = "PEL4VAD"
     year = 2023
@@ -207,8 +179,7 @@ class Pel4Vad(WeaklySupervised[Pel4VadConfig, Output]):
     recipe = Recipe(lr=5e-4, steps=6_300, normal_bags=64, abnormal_bags=64, segments=200)
 
     def loss(self, output: Output, labels: Tensor, config: Pel4VadConfig) -> Loss:  # noqa: ARG002
-        """Equation 12: cross-entropy of the mean top k = T // 16 + 1 scores of an abnormal video,
-        and of the highest score of a normal one."""
+        """Equation 12: of an abnormal video the top k scores count, of a normal one the highest."""
         top = top_k_mean(output.scores, top_k_size(output.scores.shape[1]))
         bags = torch.where(labels < 0.5, output.scores.amax(1), top)
         total = F.binary_cross_entropy(bags, labels.to(bags.dtype))

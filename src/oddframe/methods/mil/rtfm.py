@@ -1,10 +1,7 @@
 """RTFM: ranking by feature magnitude, which is larger for abnormal snippets.
 
-Tian, Pang, Chen, Singh, Verjans, Carneiro, "Weakly-supervised Video Anomaly Detection with Robust
-Temporal Feature Magnitude Learning", ICCV 2021. A multi-scale temporal network transforms the
-features. The k features of largest L2 norm represent a video: the loss increases their norm in
-abnormal videos and decreases it in normal ones. Attributes have the names in the published
-checkpoints.
+The k features of largest L2 norm represent a video: the loss increases their norm in abnormal
+videos and decreases it in normal ones. Attributes have the names in the published checkpoints.
 """
 
 from __future__ import annotations
@@ -17,49 +14,26 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    MAX_WIDTH,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import MAX_WIDTH, Dropout, MethodConfig, NotNegative, Width
 from oddframe.methods.layers import init_xavier
 from oddframe.methods.losses import mean_at, pair_up, smoothness, split_by_label, top_k_indices
 
 
 class RtfmConfig(MethodConfig):
-    """Settings of RTFM.
-
-    Attributes:
-        hidden: Width of each of the four branches.
-        dropout: Before the head and inside it; in training also the share of snippets that cannot
-            be selected.
-        k: Snippets selected from a video.
-        margin: Target norm of the selected features of abnormal videos (m of equation 3).
-        magnitude: Weight of the feature magnitude loss.
-        smooth: Weight of the smoothness term.
-        sparse: Weight of the sparsity term.
-    """
-
-    hidden: int = Field(default=512, ge=2, le=MAX_WIDTH)
+    hidden: int = Field(default=512, ge=2, le=MAX_WIDTH)  # width of each of the four branches
+    # Before the head and inside it; in training also the share of snippets that cannot be selected.
     dropout: Dropout = 0.7
-    k: Width = 3
+    k: Width = 3  # snippets selected from a video
+    # Target norm of the selected features of abnormal videos (m of equation 3).
     margin: NotNegative = 100.0
-    magnitude: NotNegative = 1e-4
-    smooth: NotNegative = 8e-4
-    sparse: NotNegative = 8e-3
+    magnitude: NotNegative = 1e-4  # weight of the feature magnitude loss
+    smooth: NotNegative = 8e-4  # weight of the smoothness term
+    sparse: NotNegative = 8e-3  # weight of the sparsity term
 
 
 @dataclass(frozen=True)
 class RtfmOutput(Output):
-    """What the loss reads."""
-
     features: Tensor  # (B, C, T, D) X, the temporal network's output for each crop
     magnitude: Tensor  # (B, T) L2 norm of X, mean over crops
     choice: Tensor  # (B, T) the same, 0 for snippets that cannot be selected
@@ -122,10 +96,7 @@ class RtfmNetwork(nn.Module):
         init_xavier(self)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """(B, T, D) -> scores (B, T); (B, C, T, D): averaged over the C crops.
-
-        With ``labels`` it returns the ``RtfmOutput`` of the loss. It takes several crops, too.
-        """
+        """As ``BagNetwork.forward``, but it takes several crops in training, too."""
         crops = features.unsqueeze(1) if features.ndim == 3 else features
         x = self.dropout(self.Aggregate(crops.flatten(0, 1)))
         y = self.dropout(F.relu(self.fc1(x)))
@@ -141,8 +112,6 @@ class RtfmNetwork(nn.Module):
 
 
 class Rtfm(WeaklySupervised[RtfmConfig, RtfmOutput]):
-    """Robust temporal feature magnitude learning (Tian et al.; ICCV 2021)."""
-
     name = "rtfm"
     title = "RTFM"
     year = 2021
@@ -165,11 +134,7 @@ class Rtfm(WeaklySupervised[RtfmConfig, RtfmOutput]):
     )
 
     def loss(self, output: RtfmOutput, labels: Tensor, config: RtfmConfig) -> Loss:
-        """Equations 2 to 4 and 9. Terms: ``cls``, ``magnitude``, ``smooth``, ``sparse``.
-
-        The i-th normal video is paired with the i-th abnormal one. As in the published code,
-        smoothness and sparsity treat the abnormal videos of a batch as one sequence of scores.
-        """
+        """Equations 2 to 4 and 9. The i-th normal video is paired with the i-th abnormal one."""
         normal, abnormal = split_by_label(labels)
         selected = top_k_indices(output.choice, config.k)
         top = mean_at(output.scores, selected)  # eq. 4
@@ -182,12 +147,11 @@ class Rtfm(WeaklySupervised[RtfmConfig, RtfmOutput]):
         small, large = pair_up(norms[normal], norms[abnormal])
         magnitude = ((config.margin - large).abs() + small).square().mean()  # eq. 3
 
-        row = output.scores[abnormal].flatten()
+        row = output.scores[abnormal].flatten()  # One sequence, as in the published code.
         smooth, sparse = smoothness(row), row.norm()  # eq. 9
         total = cls + config.magnitude * magnitude
         total = total + config.smooth * smooth + config.sparse * sparse
-        terms = {"cls": cls, "magnitude": magnitude, "smooth": smooth, "sparse": sparse}
-        return Loss(total, terms)
+        return Loss(total, {"cls": cls, "magnitude": magnitude, "smooth": smooth, "sparse": sparse})
 
     def config_from_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[int, RtfmConfig] | None:
         first = state.get("Aggregate.conv_1.0.weight")

@@ -1,9 +1,4 @@
-"""Deep MIL ranking, the first weakly supervised method of the field.
-
-Sultani, Chen, Shah, "Real-World Anomaly Detection in Surveillance Videos", CVPR 2018. Three layers
-score each snippet by itself. The highest score of an abnormal video must be higher than the highest
-score of a normal one.
-"""
+"""Deep MIL ranking (Sultani et al.), the first weakly supervised method of the field."""
 
 from __future__ import annotations
 
@@ -12,41 +7,19 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    AboveZero,
-    BagNetwork,
-    Dropout,
-    Loss,
-    MethodConfig,
-    MethodInfo,
-    NotNegative,
-    Output,
-    Recipe,
-    WeaklySupervised,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Loss, MethodInfo, Output, Recipe, WeaklySupervised
+from oddframe.methods.config import AboveZero, Dropout, MethodConfig, NotNegative, Width
 from oddframe.methods.layers import init_xavier, score_mlp
 from oddframe.methods.losses import ranking_loss, smoothness, sparsity, split_by_label
 
 
 class SultaniConfig(MethodConfig):
-    """Settings of deep MIL ranking.
-
-    Attributes:
-        hidden: Width of the first layer.
-        bottleneck: Width of the second.
-        dropout: After both.
-        margin: Margin of the ranking loss (1 in equation 5).
-        smooth: Weight of the smoothness term, lambda 1 of equation 6.
-        sparse: Weight of the sparsity term, lambda 2.
-    """
-
-    hidden: Width = 512
-    bottleneck: Width = 32
-    dropout: Dropout = 0.6
-    margin: AboveZero = 1.0
-    smooth: NotNegative = 8e-5
-    sparse: NotNegative = 8e-5
+    hidden: Width = 512  # width of the first layer
+    bottleneck: Width = 32  # width of the second
+    dropout: Dropout = 0.6  # after both
+    margin: AboveZero = 1.0  # of the ranking loss (1 in equation 5)
+    smooth: NotNegative = 8e-5  # weight of the smoothness term, lambda 1 of equation 6
+    sparse: NotNegative = 8e-5  # weight of the sparsity term, lambda 2
 
 
 class SultaniNetwork(BagNetwork):
@@ -61,9 +34,18 @@ class SultaniNetwork(BagNetwork):
         return Output.from_logits(self.layers(F.normalize(x, dim=-1)).squeeze(-1))
 
 
-class Sultani(WeaklySupervised[SultaniConfig, Output]):
-    """Deep MIL ranking (Sultani, Chen, Shah; CVPR 2018)."""
+def bag_ranking_loss(bags: Tensor, scores: Tensor, labels: Tensor, config: SultaniConfig) -> Loss:
+    """Equation 6, for ``bags`` (B,) with snippet ``scores`` (B, T). Terms: ``rank``, and ``smooth``
+    and ``sparse`` of the abnormal bags."""
+    normal, abnormal = split_by_label(labels)
+    rank = ranking_loss(bags[abnormal], bags[normal], config.margin)  # eq. 4, 5
+    odd = scores[abnormal]
+    smooth, sparse = smoothness(odd).mean(), sparsity(odd).mean()
+    total = rank + config.smooth * smooth + config.sparse * sparse
+    return Loss(total, {"rank": rank, "smooth": smooth, "sparse": sparse})
 
+
+class Sultani(WeaklySupervised[SultaniConfig, Output]):
     name = "sultani"
     title = "Sultani et al."
     year = 2018
@@ -95,14 +77,7 @@ class Sultani(WeaklySupervised[SultaniConfig, Output]):
     )
 
     def loss(self, output: Output, labels: Tensor, config: SultaniConfig) -> Loss:
-        """Equation 6. Terms: ``rank``, and ``smooth`` and ``sparse`` of the abnormal bags."""
-        normal, abnormal = split_by_label(labels)
-        highest, scores = output.scores.amax(1), output.scores[abnormal]
-        rank = ranking_loss(highest[abnormal], highest[normal], config.margin)  # eq. 4, 5
-        smooth, sparse = smoothness(scores).mean(), sparsity(scores).mean()
-        total = rank + config.smooth * smooth + config.sparse * sparse
-        terms = {"rank": rank, "smooth": smooth, "sparse": sparse}
-        return Loss(total, terms)
+        return bag_ranking_loss(output.scores.amax(1), output.scores, labels, config)
 
     def parameter_groups(
         self,

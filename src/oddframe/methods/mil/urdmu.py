@@ -113,7 +113,6 @@ class UrDmu(WeaklySupervised[UrDmuConfig, UrDmuOutput]):
     recipe = Recipe(optimiser="adam", lr=1e-4, weight_decay=5e-5, steps=3000, segments=200)
 
     def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | UrDmuWithShortcut:
-        """Build the network, with the linear shortcut if the config has one."""
         network = UrDmuNetwork(dim, config)
         return UrDmuWithShortcut(dim, network, config.deep_share) if config.shortcut else network
 
@@ -122,7 +121,6 @@ class UrDmu(WeaklySupervised[UrDmuConfig, UrDmuOutput]):
         return ur_dmu_loss(output, labels, config)
 
     def parameter_groups(self, network: nn.Module, config: UrDmuConfig) -> list[dict[str, Any]]:
-        """The linear shortcut has a group of its own, with its own settings."""
         if not isinstance(network, UrDmuWithShortcut):
             return super().parameter_groups(network, config)
         own = {"lr": config.shortcut_lr, "weight_decay": config.shortcut_weight_decay}

@@ -1,17 +1,8 @@
 """UR-DMU's settings and network.
 
-Zhou, Yu, Yang, "Dual Memory Units with Uncertainty Regulation for Weakly Supervised Video Anomaly
-Detection", AAAI 2023. Attributes have the names in the published checkpoints, so these load
-unchanged. B is the batch, T the snippets, D the length of a feature, H the hidden width and M the
-slots of a memory.
-
-The transformer has global and local multi-head self-attention (GL-MHSA, equations 1 and 2). The
-local mask exp(-|i - j| / e^tau) (equation 1) is computed as a band: beyond a certain distance it is
-negligible in floating point. Time is cut into blocks of that length, and a block attends to itself
-and its two neighbours, so memory grows linearly with T.
-
-For the ablations (tables 3 and 6) the config removes one memory, both, or the uncertainty; removed
-parts are None. How they were removed is our reading: neither paper nor published code says it.
+Attributes have the names in the published checkpoints. B is the batch, T the snippets, H the hidden
+width and M the slots of a memory. For the ablations (tables 3 and 6) the config removes one memory,
+both, or the uncertainty; how they were removed is our reading: paper and code do not say it.
 """
 
 from __future__ import annotations
@@ -27,16 +18,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oddframe.methods.base import (
-    MAX_LAYERS,
-    AboveZero,
-    BagNetwork,
-    Dropout,
-    MethodConfig,
-    NotNegative,
-    Output,
-    Width,
-)
+from oddframe.methods.base import BagNetwork, Output
+from oddframe.methods.config import MAX_LAYERS, AboveZero, Dropout, MethodConfig, NotNegative, Width
 
 # Where the paper's equations differ from the code that its authors published.
 PAPER_SETTINGS: dict[str, str] = {
@@ -66,70 +49,48 @@ class LossWeights(MethodConfig):
 
 
 class UrDmuConfig(MethodConfig):
-    """Settings of UR-DMU.
-
-    ``variant`` sets the six fields in which the paper and its published code differ, except those
-    that are given.
-
-    Attributes:
-        variant: ``official`` (the code of the published results and checkpoints) or ``paper``.
-        local_norm: Whether the ``column`` or the ``row`` sums of the local mask are 1 (equation 1).
-        block_norm: LayerNorm ``pre``: before attention and before the feed-forward network;
-            ``pre_and_post``: also after each block (our reading of equation 2).
-        top_k: How many snippets represent a video: ``time``: T // 16 + 1; ``memory``: M // 16 + 1
-            of the M slots of the memory that selects them (section 4.2; if scores select them, of
-            the anomaly memory). Never more than T.
-        dm_last: Last term of L_dm, whose target is 1: top-k mean of ``one_minus_score`` or of
-            ``score``, with the normal memory's scores in abnormal videos.
-        kl_over_time: L_kl is the ``sum`` or the ``mean`` over the T snippets.
-        distance_norm: Norms of latents in L_dis, ``plain`` or ``squared``.
-        tau: Width of the local mask, exp(-|i - j| / e^tau) (equation 1).
-        hidden: Width of all layers after the embedding.
-        heads: Attention heads.
-        head_dim: Width of a head.
-        depth: Transformer blocks; 0: only the embedding sees neighbouring snippets.
-        anomaly_slots: Slots of the anomaly memory.
-        normal_slots: Slots of the normal memory.
-        classifier_hidden: Hidden width of the classifier.
-        dropout: In attention's output and in the feed-forward network.
-        triplet_margin: Margin of the triplet loss.
-        distance_margin: Margin of the distance loss.
-        memory: Which memories exist: ``dual``, ``anomaly`` or ``normal`` alone (table 3), or
-            ``none`` (table 6).
-        uncertainty: Normality uncertainty learning (NUL, table 6): the classifier reads latents of
-            the memory read-outs (of X without memories); without NUL the read-outs themselves.
-        loss_weights: Weight of each loss term.
-        shortcut: Whether a linear score of the features is added to the logits (ours; see
-            ``UrDmuWithShortcut``).
-        shortcut_lr: Learning rate of that linear score; the recipe's does not apply.
-        shortcut_weight_decay: Its weight decay.
-        deep_share: Share of UR-DMU's logits that is added to it when scoring; in training all.
-    """
-
+    # ``official`` (the code of the published results and checkpoints) or ``paper``, which sets
+    # PAPER_SETTINGS, except those that are given.
     variant: Literal["official", "paper"] = "official"
+    # Whether the ``column`` or the ``row`` sums of the local mask are 1 (equation 1).
     local_norm: Literal["column", "row"] = "column"
+    # LayerNorm ``pre``: before attention and before the feed-forward network; ``pre_and_post``:
+    # also after each block (our reading of equation 2).
     block_norm: Literal["pre", "pre_and_post"] = "pre"
+    # How many snippets represent a video: ``time``: T // 16 + 1; ``memory``: M // 16 + 1 of the M
+    # slots of the memory that selects them (section 4.2; if scores select them, of the anomaly
+    # memory). Never more than T.
     top_k: Literal["time", "memory"] = "time"
+    # Last term of L_dm, whose target is 1: top-k mean of ``one_minus_score`` or of ``score``, with
+    # the normal memory's scores in abnormal videos.
     dm_last: Literal["one_minus_score", "score"] = "one_minus_score"
+    # L_kl is the ``sum`` or the ``mean`` over the T snippets.
     kl_over_time: Literal["sum", "mean"] = "sum"
+    # Norms of latents in L_dis, ``plain`` or ``squared``.
     distance_norm: Literal["plain", "squared"] = "plain"
+    # Width of the local mask, exp(-|i - j| / e^tau) (equation 1).
     tau: float = Field(default=1.0, ge=-4, le=4)
-    hidden: Width = 512
-    heads: Width = 4
-    head_dim: Width = 128
+    hidden: Width = 512  # width of all layers after the embedding
+    heads: Width = 4  # attention heads
+    head_dim: Width = 128  # width of a head
+    # Transformer blocks; 0: only the embedding sees neighbouring snippets.
     depth: int = Field(default=2, ge=0, le=MAX_LAYERS)
-    anomaly_slots: Width = 60
-    normal_slots: Width = 60
-    classifier_hidden: Width = 128
-    dropout: Dropout = 0.5
-    triplet_margin: NotNegative = 1.0
-    distance_margin: NotNegative = 100.0
+    anomaly_slots: Width = 60  # slots of the anomaly memory
+    normal_slots: Width = 60  # slots of the normal memory
+    classifier_hidden: Width = 128  # hidden width of the classifier
+    dropout: Dropout = 0.5  # in attention's output and in the feed-forward network
+    triplet_margin: NotNegative = 1.0  # margin of the triplet loss
+    distance_margin: NotNegative = 100.0  # margin of the distance loss
+    # Which memories exist: one of them or both (table 3), or ``none`` (table 6).
     memory: Literal["dual", "anomaly", "normal", "none"] = "dual"
+    # Normality uncertainty learning (NUL, table 6): the classifier reads latents of the memory
+    # read-outs (of X without memories); without NUL the read-outs themselves.
     uncertainty: bool = True
-    loss_weights: LossWeights = LossWeights()
-    shortcut: bool = False
-    shortcut_lr: AboveZero = 2e-3
-    shortcut_weight_decay: NotNegative = 1e-2
+    loss_weights: LossWeights = LossWeights()  # weight of each loss term
+    shortcut: bool = False  # whether to add a linear score, see ``UrDmuWithShortcut`` (ours)
+    shortcut_lr: AboveZero = 2e-3  # learning rate of that linear score; the recipe's does not apply
+    shortcut_weight_decay: NotNegative = 1e-2  # its weight decay
+    # Share of UR-DMU's logits that is added to it when scoring; in training all.
     deep_share: float = Field(default=1.0, ge=0, le=1)
 
     @model_validator(mode="before")
@@ -171,11 +132,6 @@ class UrDmuConfig(MethodConfig):
         }
         return tuple(name for name, exists in available.items() if exists)
 
-    @classmethod
-    def paper(cls, **fields: Any) -> Self:
-        """The config of the paper's equations, with other ``fields`` as given."""
-        return cls(variant="paper", **fields)
-
 
 # Weights that are left out are smaller than this share of the weight of the nearest snippet.
 _NEGLIGIBLE = 1e-12
@@ -198,7 +154,8 @@ def mask_sums(length: int, tau: float, like: Tensor) -> Tensor:
 def local_attention(x: Tensor, tau: float, norm: Literal["column", "row"]) -> Tensor:
     """Local mask times values, (B, T, D) -> (B, T, D), equal to the dense T x T product.
 
-    ``column``: the mask's columns sum to 1 (published code); ``row``: its rows (equation 1).
+    The mask is a band: time is cut into blocks beyond whose neighbours it is negligible, so memory
+    grows linearly with T.
     """
     length = x.shape[1]
     sums = mask_sums(length, tau, x).unsqueeze(-1)
@@ -375,12 +332,10 @@ class UrDmuNetwork(BagNetwork):
 
 
 class UrDmuWithShortcut(nn.Module):
-    """UR-DMU plus a linear score of the features, for small data sets (ours; off by default).
+    """UR-DMU plus a linear score of the features, which generalises better on few recordings.
 
-    On some thirty recordings a linear score of the features generalises better than a deep one. The
-    logits are the sum of both, and UR-DMU's last layer starts at zero: training starts as the
-    linear baseline. In scoring only the ``share`` of UR-DMU's logits is added, because on so few
-    recordings they are overconfident.
+    UR-DMU's last layer starts at zero: training starts as the linear baseline. In scoring only the
+    ``share`` of UR-DMU's logits is added, because on few recordings they are overconfident.
     """
 
     def __init__(self, dim: int, base: UrDmuNetwork, share: float = 1.0) -> None:
@@ -393,7 +348,6 @@ class UrDmuWithShortcut(nn.Module):
                 parameter.zero_()
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
-        """As ``UrDmuNetwork.forward``."""
         if labels is None and features.ndim == 4:
             each = [self(features[:, crop]) for crop in range(features.shape[1])]
             scores = torch.stack([output.scores for output in each]).mean(0)

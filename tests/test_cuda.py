@@ -54,7 +54,6 @@ from oddframe.training.loop import fit
 from oddframe.training.run_files import load_checkpoint
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.snippets.preprocessing import with_views
-from oddframe.video.snippets.reader import SnippetReader
 from tests.cli.test_extract import files_of
 from tests.conftest import ROOT, Image, encode
 from tests.methods import formula
@@ -62,6 +61,7 @@ from tests.methods.parity import gradients_close, value_close
 from tests.methods.test_behaviour import SMALL, Small
 from tests.methods.test_urdmu_parity import CONFIG, LABELS, PART, TERMS
 from tests.research.tiny import tiny_session
+from tests.snippets import SnippetReader
 from tests.training.planted import planted, small_config
 
 DEVICE = "cuda"

@@ -26,9 +26,10 @@ from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.motion import WHOLE
 from oddframe.video.snippets.preprocessing import Preprocessing, check_crops, with_crops, with_views
-from oddframe.video.snippets.reader import MultiSnippetReader, SnippetReader
+from oddframe.video.snippets.reader import MultiSnippetReader
 from tests.conftest import Image, encode
 from tests.outputs.conftest import INFO
+from tests.snippets import SnippetReader
 from tests.video.test_motion import planted
 
 PLAIN = Preprocessing(

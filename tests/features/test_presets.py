@@ -17,7 +17,7 @@ from oddframe.training.config import FeatureSection, parse_config
 from oddframe.training.configure import _section
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.snippets.preprocessing import crop_names, reorder_crops
-from oddframe.video.snippets.reader import SnippetReader
+from tests.snippets import SnippetReader
 
 CORNERS = {
     "top_left": np.s_[:224, :224],

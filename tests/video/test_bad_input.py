@@ -19,8 +19,8 @@ from oddframe.video.decoding.isolated import open_source
 from oddframe.video.decoding.probe import probe
 from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.snippets.preprocessing import Preprocessing
-from oddframe.video.snippets.reader import SnippetReader
 from tests.conftest import ROOT, Image, encode, remux, without_start
+from tests.snippets import SnippetReader
 from tests.sounds import tone, with_sound
 
 PREPROCESSING = Preprocessing(resize=(64, 48), filter="bicubic", crop_size=(48, 48))

@@ -19,8 +19,9 @@ from oddframe.video.decoding.reader import VideoFile
 from oddframe.video.frame import Frame, FrameSource, FrameTransform
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.preprocessing import AUDIO_ONLY, Preprocessing, crop_names, cut_crop
-from oddframe.video.snippets.reader import MultiSnippetReader, SnippetReader, iterate_in_thread
+from oddframe.video.snippets.reader import MultiSnippetReader, iterate_in_thread
 from tests.conftest import Image, encode
+from tests.snippets import SnippetReader
 
 
 class Numbered(FrameSource):
@@ -183,7 +184,7 @@ def test_a_short_video_is_one_snippet(
 def test_a_damaged_video_is_read_to_its_end(bad_video: Callable[[str], Path]) -> None:
     reader = SnippetReader(open_source(bad_video("cut_mp4")), Preprocessing())
     assert len(list(reader)) == 2
-    assert reader.damaged_packets == 32
+    assert reader.source.damaged_packets == 32
     with pytest.raises(InputError, match="no picture could be decoded"):
         list(SnippetReader(open_source(bad_video("no_pictures")), Preprocessing()))
 

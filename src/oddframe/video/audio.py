@@ -34,41 +34,28 @@ _LEAP_S = 10.0
 
 @dataclass(frozen=True)
 class AudioExtent:
-    """How much audio a video has.
-
-    Attributes:
-        present: Whether the video has audio.
-        end_s: How far the audio was read, in seconds on the player's clock: to its end, or to one
-            second after the last window.
-    """
+    """How much audio a video has."""
 
     present: bool
+    # How far the audio was read, on the player's clock: to its end, or to a second after the last
+    # window.
     end_s: float
 
 
 class AudioReader:
     """Reads the audio of a file as consecutive chunks or windows of samples, from second 0 on.
 
-    Args:
-        path: A local file; None: no audio, as in a folder of pictures.
-        rate: Samples a second.
-
-    Attributes:
-        extent: How much audio was found so far.
+    ``path`` is None for a video without audio, such as a folder of pictures.
     """
 
     def __init__(self, path: Path | None, rate: int) -> None:
-        self._path = path
-        self._rate = rate
-        self.extent = AudioExtent(False, 0.0)
+        self._path, self._rate = path, rate
+        self.extent = AudioExtent(False, 0.0)  # What was found so far.
 
     def chunks(self) -> Generator[Samples, None, None]:
         """Yield chunks of samples (n,) in [-1, 1], n >= 1, the mean of the channels.
 
         Damaged packets become silence. A chunk of silence takes no memory, however long it is.
-
-        Raises:
-            InputError: the file cannot be opened.
         """
         self.extent = AudioExtent(False, 0.0)
         if self._path is None:
@@ -85,33 +72,26 @@ class AudioReader:
                 yield chunk
 
     def windows(self, ends_s: NDArray[np.float64], length: int) -> Iterator[Samples]:
-        """For each end, yield the ``length`` samples before it; silence where there is no audio.
+        """For each end (s, not decreasing), yield the ``length`` samples before it.
 
-        Args:
-            ends_s: (n,) in seconds, not decreasing.
-            length: Samples in a window.
+        They are silence where there is no audio.
         """
-        with closing(self.chunks()) as chunks:
-            yield from self._windows(chunks, ends_s, length)
-
-    def _windows(
-        self, chunks: Iterator[Samples], ends_s: NDArray[np.float64], length: int
-    ) -> Iterator[Samples]:
         buffer = deque([_silence(length)])  # Before second 0 there is silence.
         start, read, finished = -length, 0, False  # Sample numbers: the buffer's start, its end.
-        for end in np.round(ends_s * self._rate).astype(np.int64).tolist():
-            while read < end:
-                chunk = None if finished else next(chunks, None)
-                finished = chunk is None
-                buffer.append(_silence(end - read) if chunk is None else chunk)
-                read += len(buffer[-1])
+        with closing(self.chunks()) as chunks:
+            for end in np.round(ends_s * self._rate).astype(np.int64).tolist():
+                while read < end:
+                    chunk = None if finished else next(chunks, None)
+                    finished = chunk is None
+                    buffer.append(_silence(end - read) if chunk is None else chunk)
+                    read += len(buffer[-1])
+                    start += _drop_samples(buffer, end - length - start)
                 start += _drop_samples(buffer, end - length - start)
-            start += _drop_samples(buffer, end - length - start)
-            yield _first_samples(buffer, length)
-        # Read one more second, so that ``extent`` tells whether audio follows the last window.
-        left = self._rate
-        while left > 0 and not finished and (chunk := next(chunks, None)) is not None:
-            left -= len(chunk)
+                yield _first_samples(buffer, length)
+            # Read one more second, so that ``extent`` tells whether audio follows the last window.
+            left = self._rate
+            while left > 0 and not finished and (chunk := next(chunks, None)) is not None:
+                left -= len(chunk)
 
     def _fill_gaps(self, container: InputContainer, stream: AudioStream) -> Iterator[Samples]:
         """Yield samples and silence so that each sample has the time of its stamp."""
@@ -169,11 +149,7 @@ def _first_samples(buffer: deque[Samples], length: int) -> Samples:
 def audio_windows(
     source: FrameSource, rate: int, ends_s: NDArray[np.float64], length: int
 ) -> Generator[Samples, None, AudioExtent]:
-    """Yield the windows of a video's audio, see ``AudioReader.windows``; return its extent.
-
-    Raises:
-        InputError: the file cannot be opened.
-    """
+    """Yield the windows of a video's audio, see ``AudioReader.windows``; return its extent."""
     audio = AudioReader(source.audio_file, rate)
     yield from audio.windows(ends_s, length)
     return audio.extent
@@ -199,17 +175,14 @@ class _MonoResampler:
         if frame is not None:
             # Otherwise the resampler fills gaps itself, with any amount of memory.
             frame.pts = None
-        try:
-            resampled = self._resampler.resample(frame)
-        except (av.FFmpegError, ValueError):
-            if frame is None:
-                return np.zeros(0, np.float32)
-            # A resampler accepts only one input layout and rate.
-            self._resampler = self._new_resampler()
+        resampled: list[AudioFrame] = []
+        for _ in range(1 if frame is None else 2):
             try:
                 resampled = self._resampler.resample(frame)
-            except (av.FFmpegError, ValueError):  # A layout that FFmpeg cannot mix.
-                return np.zeros(0, np.float32)
+                break
+            except (av.FFmpegError, ValueError):
+                # A resampler accepts one input layout and rate; some layouts FFmpeg cannot mix.
+                self._resampler = self._new_resampler()
         # FFmpeg's own mixing makes two channels louder than their mean.
         means = [
             each.to_ndarray().reshape(-1, each.layout.nb_channels).T.mean(axis=0, dtype=np.float32)

@@ -1,7 +1,4 @@
-"""Finds the videos that paths, folders and globs on a command line refer to.
-
-``is_generated`` recognizes annotated videos and previews that oddframe wrote itself.
-"""
+"""Finds the videos that paths, folders and globs on a command line refer to."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import glob
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from oddframe._utils.files import invalid_path_reason
@@ -33,12 +31,8 @@ def group_videos(
 
     A video is a file with a video's suffix, or a folder of frames: a folder that contains pictures
     and no video at any depth. Hidden files are ignored. Videos are in natural order, folder by
-    folder.
-
-    Args:
-        files: Paths relative to the root of the tree; the root itself may be a folder of frames,
-            ``.``.
-        known_videos: Paths that are videos whatever their names.
+    folder. Paths are relative to the root of the tree, which may be a folder of frames itself;
+    ``known_videos`` are videos whatever their names.
     """
     videos = {path: [path] for path in known_videos}
     files_in: defaultdict[PurePath, list[PurePath]] = defaultdict(list)
@@ -66,9 +60,6 @@ def find_videos(paths: Sequence[str]) -> list[Path]:
 
     Folders are searched recursively, see ``group_videos``. Each video is returned once. A path that
     does not exist is returned unchanged: opening it reports the error for that video alone.
-
-    Raises:
-        InputError: no file can have such a path.
     """
     found: dict[str, Path] = {}
     for text in paths:
@@ -85,28 +76,21 @@ def _expand(text: str) -> Iterable[Path]:
         return _search(path) or [path]
     if os.path.exists(path) or not glob.has_magic(text):  # noqa: PTH110
         return [path]
-    matches = sorted((Path(match) for match in glob.glob(text, recursive=True)), key=_by_folder)  # noqa: PTH207
+    matches = [Path(match) for match in glob.glob(text, recursive=True)]  # noqa: PTH207
     if not matches:
         return [path]
     videos: list[Path] = []
-    for match in matches:
+    for match in sorted(matches, key=lambda path: (str(path.parent), natural_sort_key(path))):
         videos += _search(match) if match.is_dir() else [match]
     return videos
-
-
-def _by_folder(path: Path) -> tuple[str, list[tuple[int, int, str]]]:
-    return str(path.parent), natural_sort_key(path)
 
 
 def _search(folder: Path) -> list[Path]:
     files: list[Path] = []
     unreadable: list[Path] = []  # Listed as videos, so that opening them reports the reason.
     _list_files(folder, frozenset(), files, unreadable)
-    found = group_videos(
-        (file.relative_to(folder) for file in files),
-        [path.relative_to(folder) for path in unreadable],
-    )
-    return [folder / path for path in found]
+    relative, known = ([path.relative_to(folder) for path in some] for some in (files, unreadable))
+    return [folder / path for path in group_videos(relative, known)]
 
 
 def _list_files(
@@ -144,13 +128,11 @@ def is_generated(path: Path) -> bool:
     if not path.name.endswith(_ENDINGS):
         return False
     mark, tail = GENERATED_MARK.encode(), b""
-    try:
+    with suppress(InputError, OSError):
         check_readable(path)
         with path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 tail = tail[-len(mark) :] + block
                 if mark in tail:
                     return True
-    except (InputError, OSError):
-        pass
     return False

@@ -1,8 +1,4 @@
-"""``FrameSource``, the base class of all video sources, which yield ``Frame``s with their times.
-
-A source is a video file, a folder of pictures, or an array or an iterable of frames; see
-``video/decoding``.
-"""
+"""``FrameSource``, the base class of all video sources, which yield ``Frame``s with their times."""
 
 from __future__ import annotations
 
@@ -24,31 +20,20 @@ DEFAULT_FPS = 25.0
 
 @dataclass(frozen=True)
 class FrameTransform:
-    """How a whole frame is transformed before crops are cut from it.
+    """How a whole frame is transformed before crops are cut from it."""
 
-    Attributes:
-        size: (width, height) in pixels; None: the size of the first frame.
-        filter: Resampling filter: ``bicubic`` (FFmpeg's swscale) or ``lanczos`` (Pillow's).
-        jpeg_quality: Quality of a JPEG round trip before resizing; 0: none.
-        max_pixels: Without a ``size``, larger frames are scaled down to this many pixels and keep
-            their aspect ratio; None: they are not.
-    """
-
-    size: tuple[int, int] | None = None
-    filter: ResamplingFilter = "bicubic"
-    jpeg_quality: int = 0
+    size: tuple[int, int] | None = None  # (width, height); None: that of the first frame.
+    filter: ResamplingFilter = "bicubic"  # FFmpeg's swscale; ``lanczos`` is Pillow's.
+    jpeg_quality: int = 0  # Of a JPEG round trip before resizing; 0: none.
+    # Without a ``size``, larger frames are scaled down to this and keep their aspect ratio.
     max_pixels: int | None = None
 
 
 class Frame:
-    """One frame of a video: its picture and when it is first shown.
+    """One frame of a video, and when it is first shown, in seconds on the player's clock.
 
     The picture is computed at the first access of ``image``, so that a frame that no snippet uses
-    is neither converted nor resized.
-
-    Attributes:
-        time_s: When the frame is first shown, in seconds on the player's clock.
-        after_gap: Whether a gap in the time line precedes the frame, see ``clock.GAP_S``.
+    is neither converted nor resized. ``after_gap``: a gap (``clock.GAP_S``) precedes the frame.
     """
 
     __slots__ = ("__weakref__", "_compute", "_image", "after_gap", "time_s")
@@ -71,38 +56,22 @@ class Frame:
 
 
 class FrameSource(ABC):
-    """A video from any kind of storage.
+    """A video from any kind of storage."""
 
-    Attributes:
-        name: Name for messages: the path as the user wrote it.
-        fps: Average frame rate, as well as it is known before the video has been read.
-        expected_frames: Estimated number of frames; None if unknown.
-        audio_file: The file that may contain the audio; None if the video certainly has none.
-        damaged_packets: Number of packets (in a folder: pictures) so far that gave no picture.
-        mended_frames: Number of frames so far that were decoded with errors and are used anyway.
-    """
-
-    name: str
-    fps: float
+    name: str  # For messages: the path as the user wrote it.
+    fps: float  # Average, as well as it is known before the video has been read.
     expected_frames: int | None = None
-    audio_file: Path | None = None
-    damaged_packets: int = 0
-    mended_frames: int = 0
+    audio_file: Path | None = None  # None if the video certainly has no audio.
+    damaged_packets: int = 0  # Packets (in a folder: pictures) so far that gave no picture.
+    mended_frames: int = 0  # Frames so far that were decoded with errors and are used anyway.
 
     @abstractmethod
     def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """Decode the video once and yield each frame under every transform.
+        """Yield each frame, in display order, as a tuple of one ``Frame`` for each transform.
 
-        Args:
-            transforms: The transforms. A size of None is the size of the first frame (at most
-                8192 pixels wide and high); later frames of another size are resized to it.
-
-        Yields:
-            For each frame, in display order, a tuple with one ``Frame`` for each transform. All of
-            them have the same ``time_s``, which strictly increases from tuple to tuple.
-
-        Raises:
-            InputError: the video has no picture, or it cannot be read.
+        All of them have the same ``time_s``, which strictly increases from tuple to tuple. A size
+        of None is the size of the first frame (at most 8192 pixels wide and high); later frames of
+        another size are resized to it. InputError if no picture can be read.
         """
 
     def frames(
@@ -118,20 +87,14 @@ class FrameSource(ABC):
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
         """Run the generator function ``function(source, *args)`` in the process that decodes.
 
-        This is the current process or a child process, see ``decoding/isolated.py``. ``function``,
-        ``args``, the items and the result must be picklable.
+        ``function``, ``args``, the items and the result must be picklable.
         """
         generator: Generator[Any, Any, Any] = function(self, *args)
         return generator
 
 
 class HeartbeatSource(FrameSource):
-    """Wraps a source and calls ``heartbeat`` for each frame that it yields.
-
-    Args:
-        source: The video.
-        heartbeat: Called with (number of frames so far, expected number of frames or None).
-    """
+    """Wraps a source; ``heartbeat(frames so far, expected frames)`` is called for each frame."""
 
     def __init__(self, source: FrameSource, heartbeat: Callable[[int, int | None], object]) -> None:
         self.name, self.fps = source.name, source.fps
@@ -140,16 +103,13 @@ class HeartbeatSource(FrameSource):
 
     @property
     def damaged_packets(self) -> int:  # type: ignore[override]
-        """See ``FrameSource``."""
         return self._source.damaged_packets
 
     @property
     def mended_frames(self) -> int:  # type: ignore[override]
-        """See ``FrameSource``."""
         return self._source.mended_frames
 
     def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """Yield the frames of the wrapped source; see ``FrameSource.read``."""
         for frames in self._source.read(transforms):
             self._n_frames += 1
             self.heartbeat()

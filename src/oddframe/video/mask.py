@@ -56,14 +56,9 @@ class Mask:
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of several videos: one for all of them, or one for each camera.
+    """The masks of several videos: one for all of them, or one for each camera."""
 
-    Attributes:
-        common: Mask of every video whose camera has no mask of its own; None: none.
-        by_camera: Masks by camera, the name of the folder that contains its videos.
-    """
-
-    common: Mask | None = None
+    common: Mask | None = None  # For cameras without a mask of their own.
     by_camera: Mapping[str, Mask] = field(default_factory=dict)
 
     def for_video(self, video: Path) -> Mask | None:
@@ -81,14 +76,7 @@ def mask_digest(mask: Mask | None) -> str:
 
 
 def read_masks(path: Path | None) -> Masks:
-    """Read one mask for all videos, or a folder with a picture ``CAMERA.png`` for each camera.
-
-    Args:
-        path: A picture, or a folder of pictures; None: no masks.
-
-    Raises:
-        InputError: a mask cannot be read, the folder has no mask, or a camera has two.
-    """
+    """Read one mask for all videos, or a folder with a picture ``CAMERA.png`` for each camera."""
     if path is None:
         return Masks()
     if not is_dir(path):

@@ -155,9 +155,9 @@ class _TaskRunner:
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
         return Extraction(
             Features(array, self._spec, timebase, reader.boxes[number]),
-            reader.damaged_packets,
+            self._source.damaged_packets,
             tuple(dict.fromkeys(notes)),
-            reader.mended_frames,
+            self._source.mended_frames,
         )
 
     def _visual(self) -> NDArray[np.float32] | CropArray:

@@ -30,22 +30,15 @@ class FrameClock:
     - As long as all stamps are multiples of the frame interval, up to the rounding of a coarse time
       base, the exact multiples are used.
 
-    Args:
-        fps: Average frame rate as the container states it.
-        duration_s: Length of the video as the container states it.
-        origin_s: Time stamp of the player's second 0; None: the first frame's.
-
-    Attributes:
-        after_gap: Whether a gap precedes the latest frame.
+    ``origin_s`` is the time stamp of the player's second 0 (None: the first frame's). ``after_gap``
+    tells whether a gap precedes the latest frame.
     """
 
     def __init__(
         self, fps: float, duration_s: float | None = None, origin_s: float | None = None
     ) -> None:
         self.after_gap = False
-        self._fps = fps
-        self._duration_s = duration_s
-        self._origin_s = origin_s
+        self._fps, self._duration_s, self._origin_s = fps, duration_s, origin_s
         self._start_s = 0.0  # When the first frame is shown.
         self._first_stamp_s: float | None = None  # It is shifted when the clock is reset.
         # Times of the latest frame since the first one: as computed, and by its stamp.

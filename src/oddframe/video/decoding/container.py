@@ -1,7 +1,6 @@
 """Opens local video files with FFmpeg and explains in one line why a file cannot be opened.
 
-At the end: the outermost structure of MP4, Matroska and AVI files, to find truncated files and
-files whose index claims more than the file can contain.
+At the end: the outermost boxes of MP4, Matroska and AVI files, to find truncated and forged ones.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from av.video.stream import VideoStream
 
 from oddframe._utils.files import describe_read_error
 from oddframe.errors import InputError
-from oddframe.video.decoding.clock import GAP_S, MAX_AUDIO_LEAD_S
+from oddframe.video.decoding.clock import GAP_S, MAX_AUDIO_LEAD_S, FrameClock
 from oddframe.video.frame import DEFAULT_FPS
 
 # Formats that refer to other files or hosts, or that render text as a picture.
@@ -73,11 +72,6 @@ class OpenVideo:
     stream: VideoStream
 
     @property
-    def codec(self) -> str:
-        """Name of the codec, such as ``h264``."""
-        return str(self.stream.codec.canonical_name)
-
-    @property
     def fps(self) -> float:
         """Average frame rate as the container states it or FFmpeg guesses it."""
         if self._ticks_per_frame > 1 and self.stream.guessed_rate:
@@ -113,16 +107,14 @@ class OpenVideo:
             frames = round(self.duration_s * self.fps) or 1
         return frames and min(frames, max(1, self.container.size))
 
-    @property
-    def origin_s(self) -> float | None:
-        """Time stamp of the player's second 0; None if there are no time stamps."""
-        return origin_s(self.container)
+    def clock(self) -> FrameClock:
+        """A clock that starts at the first frame."""
+        return FrameClock(self.fps, self.duration_s, origin_s(self.container))
 
     def stops_early(self, end_stamp: int) -> bool:
-        """Whether the stream ends before its stated duration; False without an index of pictures.
+        """Whether the last picture (it ends at ``end_stamp``) ends before the stated duration.
 
-        Args:
-            end_stamp: Time stamp at which the last packet's picture ends.
+        False without an index of pictures.
         """
         stated_s = self.duration_s
         if not stated_s or not self.stream.frames or not self.stream.time_base:
@@ -143,11 +135,7 @@ class OpenVideo:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[OpenVideo]:
-    """Open the video stream of a local file; refuse network addresses and playlists.
-
-    Raises:
-        InputError: the file does not exist or contains no video that can be decoded.
-    """
+    """Open the video stream of a local file; InputError if it has none that can be decoded."""
     with open_container(path) as container:
         stream = _video_stream(path, container)
         stream.codec_context.thread_count = 1
@@ -158,14 +146,12 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a local file with any streams; refuse network addresses and playlists.
-
-    Raises:
-        InputError: the file does not exist, or FFmpeg cannot read it.
-    """
+    """Open a local file with any streams; InputError for network addresses and playlists."""
     check_readable(path)
     try:
-        claimed, size = claimed_samples(path), path.stat().st_size
+        with path.open("rb") as file:
+            size = _file_size(file)
+            claimed = sum(_unlisted_samples(file, 0, size, names) for names in _SAMPLE_COUNT_PATHS)
     except OSError as error:
         raise InputError(f"{path}: {describe_read_error(error)}") from None
     if claimed > max(_MAX_INDEX_ENTRIES, _MAX_SAMPLES_PER_BYTE * size):
@@ -183,10 +169,7 @@ def read_packets(
 ) -> Iterator[av.Packet[_Stream]]:
     """Yield the packets of a stream; the last one is empty and flushes the decoder.
 
-    Args:
-        container: The file.
-        stream: One of its streams.
-        on_unreadable: Called for each position that cannot be read; reading continues behind it.
+    ``on_unreadable`` is called for each position that cannot be read; reading continues behind it.
     """
     for _ in range(_MAX_READ_ERRORS):
         try:
@@ -232,21 +215,17 @@ def main_video_stream(container: InputContainer) -> VideoStream | None:
 
 
 def check_readable(path: Path) -> None:
-    """Check that a path is a readable file that is not empty.
-
-    Raises:
-        InputError: it is not, with the path and the reason.
-    """
+    """Check that a path is a readable file that is not empty; InputError says what it is."""
     try:
         found = path.exists()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     if not found and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
         raise InputError(f"{path}: only local files are read; save the video to a file first")
+    if path.is_symlink() and not found:
+        raise InputError(f"{path}: a symbolic link that leads nowhere")
     if not found:
-        is_link = path.is_symlink()
-        what = "a symbolic link that leads nowhere" if is_link else "no such file or folder"
-        raise InputError(f"{path}: {what}")
+        raise InputError(f"{path}: no such file or folder")
     if not path.is_file():
         raise InputError(f"{path}: neither a file nor a folder")
     if not os.access(path, os.R_OK):
@@ -275,7 +254,7 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 def _explain_failure(path: Path, error: Exception) -> str:
     if _is_playlist(path):
         return _PLAYLIST_MESSAGE
-    if lacks_index(path):
+    if _lacks_index(path):
         return (
             "an MP4 without its index (no moov box): the file was cut off, or its recording "
             "never finished; copy it again from where it came, or repair it"
@@ -293,8 +272,7 @@ def _is_playlist(path: Path) -> bool:
     return start.lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLIST_STARTS)
 
 
-def lacks_index(path: Path) -> bool:
-    """Whether a file is an MP4 or QuickTime file without a ``moov`` box, which is unreadable."""
+def _lacks_index(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(8)[4:8] != b"ftyp":
             return False
@@ -302,10 +280,7 @@ def lacks_index(path: Path) -> bool:
 
 
 def is_truncated(path: Path) -> bool:
-    """Whether an MP4, Matroska or AVI file is shorter than its structure states.
-
-    False for other formats, and if the length is not stated, as in live recordings.
-    """
+    """Whether an MP4, Matroska or AVI file is shorter than it states, if it states a length."""
     with path.open("rb") as file:
         start = file.read(8)
         if start[4:8] == b"ftyp":
@@ -319,33 +294,25 @@ def is_truncated(path: Path) -> bool:
         return stated_end > _file_size(file)
 
 
-def claimed_samples(path: Path) -> int:
-    """Number of samples that an MP4 or QuickTime file claims without listing them.
+def _unlisted_samples(file: BinaryIO, at: int, end: int, names: Sequence[bytes]) -> int:
+    """Number of samples that the MP4 boxes at the path ``names`` claim without listing them.
 
-    FFmpeg allocates an index of that length when it opens or reads the file. 0 if all samples are
-    listed, or for other formats. Only the first ten thousand boxes of a level are read.
+    FFmpeg allocates an index of that length when it opens or reads the file.
     """
-    with path.open("rb") as file:
-        end = _file_size(file)
-        return sum(
-            n for names in _SAMPLE_COUNT_PATHS for n in _unlisted_samples(file, 0, end, names)
-        )
-
-
-def _unlisted_samples(file: BinaryIO, at: int, end: int, names: Sequence[bytes]) -> Iterator[int]:
-    """Numbers of samples that the boxes at the path ``names`` claim without listing them."""
+    claimed = 0
     for name, body, after in itertools.islice(_boxes(file, at, end), _MAX_BOXES):
         if name != names[0]:
             continue
         if len(names) > 1:
-            yield from _unlisted_samples(file, body, min(after, end), names[1:])
+            claimed += _unlisted_samples(file, body, min(after, end), names[1:])
             continue
         file.seek(body)
         flags, first, second = (int.from_bytes(file.read(4), "big") for _ in range(3))
         if name == b"stsz":  # One size for all samples, 0 if sizes are listed; then the count.
-            yield second if first else 0
+            claimed += second if first else 0
         else:  # The count; flags tell what is listed for each sample.
-            yield 0 if flags & _SAMPLES_LISTED_FLAGS else first
+            claimed += 0 if flags & _SAMPLES_LISTED_FLAGS else first
+    return claimed
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:

@@ -34,15 +34,10 @@ _KEPT_FRAMES = 2
 
 @dataclass(frozen=True)
 class DecodingLimits:
-    """Limits for decoding one file.
+    """Limits for decoding one file."""
 
-    Attributes:
-        memory_bytes: Memory beyond that of the loaded libraries; enforced on Linux.
-        timeout_s: Seconds without a frame after which decoding is stopped.
-    """
-
-    memory_bytes: int
-    timeout_s: float = 120.0
+    memory_bytes: int  # Beyond the memory of the loaded libraries; enforced on Linux.
+    timeout_s: float = 120.0  # Without a frame.
 
     def __post_init__(self) -> None:
         if self.memory_bytes < 50_000_000 or not self.timeout_s > 0:
@@ -73,30 +68,22 @@ def set_decoding_limits(limits: DecodingLimits) -> None:
 
 
 def decoding_limits() -> DecodingLimits:
-    """The limits for all files that this process opens."""
+    """The limits that ``set_decoding_limits`` set."""
     return _limits
 
 
 def run_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
-    """Run a function that reads a file in a child process; see ``ChildProcess.run``.
+    """Run a function that reads the file ``path`` in a child process; see ``ChildProcess.run``.
 
-    Args:
-        path: The file, for messages.
-        function: Must be picklable, as must its arguments, items and result.
-
-    Raises:
-        InputError: the file cannot be read, or reading it crashed the child process, hung, or
-            exceeded the memory limit.
+    InputError if the function crashes, hangs or exceeds the memory limit.
     """
-    limits = _limits
     try:
-        with _pool.lease(limits.memory_bytes, limits.timeout_s) as child:
-            result = yield from child.run(function, *args)
+        with _pool.lease(_limits.memory_bytes, _limits.timeout_s) as child:
+            return (yield from child.run(function, *args))
     except ChildFailedError as failure:
         raise InputError(f"{path}: {failure}") from None
     except OSError as error:  # The file was removed, or its disk failed, while it was read.
         raise InputError(f"{path}: {describe_read_error(error)}") from None
-    return result
 
 
 def call_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Any:
@@ -112,12 +99,7 @@ def call_isolated(path: Path, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def open_in_process(path: Path, fps: float | None = None) -> FrameSource:
-    """Open a video file or a folder of pictures that is decoded in this process.
-
-    Raises:
-        InputError: the file does not exist or contains no video.
-        UsageError: ``fps`` is given for a video file, which has time stamps.
-    """
+    """As ``open_source`` for files and folders, but decode them in this process."""
     if is_dir(path):
         return FrameFolder(path, fps)
     if fps is not None:
@@ -132,16 +114,8 @@ def open_source(
 ) -> FrameSource:
     """Open a video file, a folder of pictures, an array (N, H, W, 3) or an iterable of (H, W, 3).
 
-    Files and folders are decoded in a child process.
-
-    Args:
-        source: Path, array or iterable; arrays are RGB, uint8.
-        fps: Frame rate of pictures, arrays and iterables, which have no time stamps (default 25).
-
-    Raises:
-        InputError: the file does not exist or contains no video.
-        UsageError: the array has another shape or type, ``fps`` is not positive, or it is given
-            for a video file.
+    Files and folders are decoded in a child process. ``fps`` (default 25) is for pictures and
+    arrays; a UsageError for a video file, which has time stamps.
     """
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise UsageError(f"a frame rate must be a positive number, not {fps}")
@@ -152,17 +126,7 @@ def open_source(
 
 
 class IsolatedVideo(FrameSource):
-    """A video file or a folder of pictures, decoded in a child process.
-
-    Args:
-        path: The file or folder.
-        fps: Frame rate of a folder of pictures; None: 25.
-
-    Raises:
-        InputError: the file does not exist, contains no video, or opening it ended the child
-            process.
-        UsageError: see ``open_in_process``.
-    """
+    """A video file or a folder of pictures, decoded in a child process."""
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
         self.name = str(path)
@@ -171,11 +135,6 @@ class IsolatedVideo(FrameSource):
         self.fps, self.expected_frames = call_isolated(path, _rate_and_length, path, fps)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
-        """Run ``function(source, *args)`` in a child process; see ``FrameSource.run``.
-
-        Raises:
-            InputError: the video cannot be decoded, or decoding it ended the child process.
-        """
         reply: Any = None
         running = run_isolated(self._path, _on_source, self._path, self._given_fps, function, args)
         try:
@@ -192,11 +151,8 @@ class IsolatedVideo(FrameSource):
             running.close()
 
     def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """Yield the frames, see ``FrameSource.read``; the child converts requested pictures only.
-
-        If a picture of the previous frame was requested, the child sends the same one of the next
-        frame along with it, without a further request.
-        """
+        # The child converts requested pictures only. If one of the previous frame was requested,
+        # it sends the same one of the next frame along, without a further request.
         running = self.run(_frames, tuple(transforms))
         recent: deque[list[weakref.ref[Frame]]] = deque()
         used: set[int] = set()

@@ -28,27 +28,17 @@ def natural_sort_key(path: PurePath) -> list[tuple[int, int, str]]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, in natural order of their names.
-
-    Raises:
-        InputError: the folder cannot be listed.
-    """
+    """The pictures directly in a folder, in natural order of their names."""
     try:
-        entries = list(folder.iterdir())
+        entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from None
-    names = (p for p in entries if p.suffix.lower() in PICTURE_SUFFIXES)
-    return sorted(
-        (p for p in names if is_file(p) and not p.name.startswith(".")), key=natural_sort_key
-    )
+    named = (path for path in entries if path.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(filter(is_file, named), key=natural_sort_key)
 
 
 class FrameFolder(FrameSource):
-    """A ``FrameSource`` of a folder of pictures; unreadable pictures count as damaged.
-
-    Raises:
-        InputError: the folder contains no picture.
-    """
+    """A folder of pictures; an unreadable picture counts as damaged and leaves its time empty."""
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
         self.name, self.fps = str(folder), fps or DEFAULT_FPS
@@ -58,7 +48,6 @@ class FrameFolder(FrameSource):
             raise InputError(f"{folder}: neither a video nor a picture in this folder")
 
     def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """Yield the frames, see ``FrameSource.read``; a damaged picture leaves its time empty."""
         self.damaged_packets = 0
         scalers = [Scaler(transform) for transform in transforms]
         first: int | None = None
@@ -78,16 +67,7 @@ class FrameFolder(FrameSource):
 
 
 class ArraySource(FrameSource):
-    """A ``FrameSource`` of an array (N, H, W, 3) or an iterable of arrays (H, W, 3), RGB uint8.
-
-    Args:
-        frames: The frames. An iterator can be read only once.
-        fps: Frame rate; None: 25.
-
-    Raises:
-        UsageError: the array has another shape or type.
-        InputError: the array is empty.
-    """
+    """An array (N, H, W, 3) or an iterable of arrays (H, W, 3); an iterator is read only once."""
 
     def __init__(
         self, frames: NDArray[np.uint8] | Iterable[NDArray[np.uint8]], fps: float | None = None
@@ -105,7 +85,6 @@ class ArraySource(FrameSource):
             _check_image(frames[0])
 
     def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """Yield the frames; see ``FrameSource.read``."""
         scalers = [Scaler(transform) for transform in transforms]
         number = -1
         for number, image in enumerate(self._frames):
@@ -123,13 +102,9 @@ def _check_image(image: Image) -> None:
 
 
 def read_picture(file: Path) -> Image:
-    """Read a picture file as (h, w, 3) RGB, uint8.
+    """Read a picture file as (h, w, 3), turned as its EXIF orientation says.
 
-    Grey is converted to RGB, 16 bits to 8, and transparent pixels to black; the picture is turned
-    as its EXIF orientation says.
-
-    Raises:
-        InputError: the file cannot be read.
+    16 bits become 8, and transparent pixels black.
     """
     with open_picture(file) as picture:
         picture.load()
@@ -138,14 +113,9 @@ def read_picture(file: Path) -> Image:
 
 @contextmanager
 def open_picture(file: Path, purpose: str = "") -> Iterator[PillowImage.Image]:
-    """Open a picture file; exceptions in the block are reported as errors of the picture.
+    """Open a picture file; exceptions in the block become InputErrors of the file.
 
-    Args:
-        file: The file.
-        purpose: For the error message: `` as a mask``.
-
-    Raises:
-        InputError: the file cannot be read.
+    ``purpose`` is for the message: `` as a mask``.
     """
     try:
         with open_regular_file(file) as data, PillowImage.open(data) as picture:

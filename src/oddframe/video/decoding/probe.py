@@ -1,7 +1,4 @@
-"""A look at a video without decoding all of it.
-
-``probe`` finds its size, frame rate, length, codec and audio; ``sample_pictures`` a few pictures.
-"""
+"""Properties of a video and a few of its pictures, without decoding all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ import numpy as np
 
 from oddframe._utils.files import is_dir
 from oddframe.errors import InputError
-from oddframe.video.decoding.clock import FrameClock
 from oddframe.video.decoding.container import OpenVideo, open_video, read_packets
 from oddframe.video.decoding.isolated import call_isolated
 from oddframe.video.decoding.pictures import pictures_in, read_picture
@@ -33,42 +29,23 @@ _FIRST_FRAMES, _STEP = 250, 10
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Properties of a video that are known without decoding more than its first frame.
+    """Properties of a video; length and number of frames are None if its container lacks them."""
 
-    Attributes:
-        path: The file, or the folder of frames.
-        width: Width of the frames as shown, in pixels.
-        height: Height of the frames as shown, in pixels.
-        fps: Average frame rate, frames a second.
-        duration_s: Length in seconds; None if the container does not state it.
-        frames: Number of frames; None if the container does not state it.
-        codec: Such as ``h264``; for a folder of frames the picture format, ``png``.
-        rotation: Degrees anticlockwise by which frames are turned to be shown: 0, 90, 180, 270.
-        has_audio: Whether the video has audio.
-        variable_frame_rate: Whether the first thousand frames are unevenly spaced.
-        gap_s: The longest gap in the time line among the first thousand frames, seconds; 0: none.
-    """
-
-    path: Path
-    width: int
+    path: Path  # The file, or the folder of frames.
+    width: int  # Width and height are those of the frames as shown.
     height: int
     fps: float
     duration_s: float | None
     frames: int | None
-    codec: str
-    rotation: int
+    codec: str  # Such as ``h264``; for a folder of frames the picture format, ``png``.
+    rotation: int  # Degrees anticlockwise by which frames are turned to be shown.
     has_audio: bool
-    variable_frame_rate: bool
-    gap_s: float = 0.0
+    variable_frame_rate: bool  # This and the next: of the first thousand frames.
+    gap_s: float = 0.0  # The longest gap in the time line.
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Open a video file or a folder of frames in a child process and return its properties.
-
-    Raises:
-        InputError: the file does not exist, contains no video, or opening it ended the child
-            process.
-    """
+    """Open a file or a folder of frames in a child process; InputError if it is no video."""
     info: VideoInfo = call_isolated(Path(path), _probe, Path(path))
     return info
 
@@ -78,6 +55,7 @@ def _probe(path: Path) -> VideoInfo:
         return _probe_folder(path)
     with open_video(path) as video:
         stamps = _stamps_s(video)
+        steps = np.diff(stamps)
         gap_s = _longest_gap_s(video, stamps)
     with open_video(path) as video:
         picture = _first_picture(path, video)
@@ -93,7 +71,7 @@ def _probe(path: Path) -> VideoInfo:
             codec=video.stream.codec_context.name,
             rotation=turns * 90,
             has_audio=bool(video.container.streams.audio),
-            variable_frame_rate=_is_uneven(stamps),
+            variable_frame_rate=steps.size > 1 and bool(np.ptp(steps) > _MAX_JITTER_S),
             gap_s=gap_s,
         )
 
@@ -117,14 +95,8 @@ def _stamps_s(video: OpenVideo) -> list[float]:
     return stamps[:-_REORDERED] if len(stamps) >= _PROBED_PACKETS else stamps
 
 
-def _is_uneven(stamps_s: list[float]) -> bool:
-    steps = np.diff(stamps_s)
-    return steps.size > 1 and bool(np.ptp(steps) > _MAX_JITTER_S)
-
-
 def _longest_gap_s(video: OpenVideo, stamps_s: list[float]) -> float:
-    clock = FrameClock(video.fps, video.duration_s, video.origin_s)
-    longest = last = 0.0
+    clock, longest, last = video.clock(), 0.0, 0.0
     for stamp in stamps_s:
         time = clock(stamp)
         if clock.after_gap:
@@ -158,19 +130,10 @@ def _probe_folder(folder: Path) -> VideoInfo:
 
 
 def sample_pictures(path: Path, size: tuple[int, int], count: int = 9) -> list[Image]:
-    """Sample pictures (h, w, 3) RGB, uint8, in display order, at least one.
+    """Pictures (h, w, 3) of ``size`` (width, height) in display order; InputError if there is none.
 
     A video file gives up to ``count`` evenly spaced key frames; if it has fewer than five, every
     tenth of its first 250 frames. A folder of frames gives ``count`` evenly spaced pictures.
-
-    Args:
-        path: Video file or folder of frames.
-        size: (width, height) of the pictures.
-        count: Number of pictures.
-
-    Raises:
-        InputError: the file does not exist, no picture in it can be decoded, or decoding it ended
-            the child process.
     """
     images: list[Image] = call_isolated(path, _sample, path, size, count)
     return images

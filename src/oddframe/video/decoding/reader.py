@@ -1,7 +1,4 @@
-"""Decodes a video file packet by packet; damaged packets are skipped and counted.
-
-``DamageCounter`` also counts pictures that a decoder leaves out without an error.
-"""
+"""Decodes a video file packet by packet; damaged packets are skipped and counted."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ import av
 from av.video.stream import VideoStream
 
 from oddframe.errors import InputError
-from oddframe.video.decoding.clock import FrameClock
 from oddframe.video.decoding.container import OpenVideo, is_truncated, open_video, read_packets
 from oddframe.video.decoding.scale import Scaler
 from oddframe.video.frame import Frame, FrameSource, FrameTransform, Image
@@ -29,20 +25,16 @@ class DamageCounter:
     it. Some decoders, such as those of HEVC and VP9, mark nothing. In damaged files, the decoders
     of H.264 and HEVC also drop pictures without an error; these are counted from the first key
     frame on.
-
-    Attributes:
-        packets: Number of packets that gave no picture.
-        frames: Number of frames that were decoded with errors.
-        end_stamp: Latest time stamp at which a packet's picture ends.
     """
 
-    def __init__(self, codec: str) -> None:
-        self.packets = self.frames = 0
-        self._count_missing = codec in _ONE_PICTURE_CODECS
+    def __init__(self, video: OpenVideo) -> None:
+        self.packets = 0  # That gave no picture.
+        self.frames = 0  # That were decoded with errors.
+        self._count_missing = video.stream.codec.canonical_name in _ONE_PICTURE_CODECS
         self._first_key: int | None = None  # Time stamp of the first key frame.
         self._missing = 0  # Pictures of decoded packets that the decoder has not returned yet.
         self._corrupt: set[int] = set()  # Time stamps of corrupt packets.
-        self.end_stamp = 0
+        self.end_stamp = 0  # Latest time stamp at which a packet's picture ends.
 
     def before_decode(self, packet: av.Packet[VideoStream]) -> None:
         """Register the packet that is decoded next."""
@@ -63,10 +55,8 @@ class DamageCounter:
         self.packets += 1
 
     def on_failed(self, packet: av.Packet[VideoStream]) -> None:
-        """Count a packet that could not be decoded.
-
-        An error at the empty packet that flushes the decoder is not damage.
-        """
+        """Count a packet that could not be decoded."""
+        # An error at the empty packet that flushes the decoder is not damage.
         self.packets += bool(packet.size)
         self._missing -= bool(packet.size and self._first_key is not None)
 
@@ -81,11 +71,7 @@ class DamageCounter:
             self.frames += picture.is_corrupt or picture.pts in self._corrupt
 
     def at_end(self, missing: int) -> None:
-        """Count the pictures still missing, and those that the index lists beyond the last packet.
-
-        Args:
-            missing: Number of packets that the file's index lists and the file lacks.
-        """
+        """Count the pictures still missing, and ``missing`` packets of the index without data."""
         self.packets += missing
         if self._count_missing:
             self.packets += max(0, self._missing)
@@ -97,38 +83,30 @@ TOO_LARGE = "its pictures need more memory than decoding may take (--memory allo
 
 
 class VideoFile(FrameSource):
-    """A ``FrameSource`` of a file that FFmpeg decodes; each ``read`` starts at its beginning.
-
-    Raises:
-        InputError: the file does not exist or contains no video.
-    """
+    """A ``FrameSource`` of a file that FFmpeg decodes; InputError if it contains no video."""
 
     def __init__(self, path: Path) -> None:
         self.name, self.audio_file = str(path), path
         self._path = path
         self._out_of_memory = 0
         with open_video(path) as video:
-            self._damage = DamageCounter(video.codec)
+            self._damage = DamageCounter(video)
             self.fps, self.expected_frames = video.fps, video.frames
 
     @property
     def damaged_packets(self) -> int:  # type: ignore[override]
-        """See ``FrameSource``."""
         return self._damage.packets
 
     @property
     def mended_frames(self) -> int:  # type: ignore[override]
-        """See ``FrameSource``."""
         return self._damage.frames
 
     def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
-        """Yield the frames; see ``FrameSource.read``."""
         self._out_of_memory = 0
         scalers = [Scaler(transform) for transform in transforms]
         empty = True
         with open_video(self._path) as video:
-            self._damage = DamageCounter(video.codec)
-            clock = FrameClock(video.fps, video.duration_s, video.origin_s)
+            self._damage, clock = DamageCounter(video), video.clock()
             for picture in self._decode(video):
                 empty = False
                 time_s = clock(_stamp_s(picture))

@@ -28,11 +28,7 @@ _MAX_SIDE = 8192
 
 
 class Scaler:
-    """Scales pictures to one size and reuses swscale's contexts from picture to picture.
-
-    If the transform has no size, it is the first picture's, at most 8192 pixels wide and high. The
-    ``bicubic`` filter is swscale's; ``lanczos`` is Pillow's, applied to the full RGB picture.
-    """
+    """Scales pictures to one size and reuses swscale's contexts from picture to picture."""
 
     def __init__(self, transform: FrameTransform) -> None:
         self._size = transform.size

@@ -49,18 +49,11 @@ def find_motion(frames: Sequence[Image]) -> Box:
     """Find the smallest square that holds 60 % of the motion in the frames of a snippet.
 
     Motion is the change from frame to frame, after changes of the whole picture are removed:
-    brightness, contrast and shifts (camera shake). Of all squares of one size, the one with the
-    most motion is tried.
-
-    Args:
-        frames: Each (h, w, 3) RGB, all of one size.
-
-    Returns:
-        The square, as shares of width and height. The whole picture if nothing moves, or if no
-        square as large as the short side holds 60 %.
+    brightness, contrast and shifts (camera shake). The square is in shares of width and height:
+    the whole picture if nothing moves, or if no square as large as the short side holds 60 %.
     """
     height, width = frames[0].shape[:2]
-    motion = motion_map(frames)
+    motion = _motion_map(frames)
     if motion.max(initial=0.0) < _LEAST_MOTION:
         return WHOLE
     rows, columns = motion.shape
@@ -80,12 +73,8 @@ def find_motion(frames: Sequence[Image]) -> Box:
     return WHOLE
 
 
-def motion_map(frames: Sequence[Image]) -> Floats:
-    """Compute how much each place changes between frames, in grey levels, blurred.
-
-    Returns:
-        (rows, columns) with the aspect ratio of the frames; the short side is at most 96.
-    """
+def _motion_map(frames: Sequence[Image]) -> Floats:
+    """(rows, columns) how much each place changes between frames, in grey levels, blurred."""
     grey = np.stack([_small_grey(frame) for frame in frames])
     if len(grey) < 2:
         return np.zeros(grey.shape[1:], np.float32)
@@ -145,14 +134,8 @@ def _shifted_back(before: Floats, after: Floats) -> Floats:
         if not _LEAST_SHIFT <= max(abs(dx), abs(dy)) <= largest:
             continue
         back = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-        moved[number] = cv2.warpAffine(
-            other,
-            back,
-            (width, height),
-            dst=one.copy(),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_TRANSPARENT,
-        )
+        flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_TRANSPARENT
+        moved[number] = cv2.warpAffine(other, back, (width, height), one.copy(), flags, border)
     return moved
 
 

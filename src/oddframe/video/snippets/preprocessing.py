@@ -1,7 +1,6 @@
 """``Preprocessing``: how snippets are cut from a video, and the crops that it names.
 
-A crop is the part of a frame that the backbone sees. Values may come from any source, so all of
-them have limits.
+A crop is the part of a frame that the backbone sees. All values have limits: files contain them.
 """
 
 from __future__ import annotations
@@ -105,9 +104,15 @@ class Preprocessing:
     rate: float | None = None
 
     @property
-    def transform(self) -> FrameTransform:
-        """The transform of a whole frame."""
-        return FrameTransform(self.resize, self.filter, self.jpeg_quality)
+    def transforms(self) -> tuple[FrameTransform, ...]:
+        """The transforms of a frame: one for crops, one that keeps the aspect ratio for motion."""
+        found: tuple[FrameTransform, ...] = ()
+        if not all(map(is_motion, self.crops)):
+            found += (FrameTransform(self.resize, self.filter, self.jpeg_quality),)
+        if has_motion(self.crops):
+            pixels = max_motion_pixels(max(self.crop_size))
+            found += (FrameTransform(None, self.filter, self.jpeg_quality, pixels),)
+        return found
 
     @property
     def has_picture(self) -> bool:
@@ -115,11 +120,7 @@ class Preprocessing:
         return self.crops != AUDIO_ONLY
 
     def check(self) -> None:
-        """Check all values against their limits.
-
-        Raises:
-            UsageError: a value is beyond its limit; the message names field, limit and value.
-        """
+        """Check all values against their limits; a UsageError names field, limit and value."""
         values = {f.name: getattr(self, f.name) for f in fields(Preprocessing)}
         try:
             PreprocessingFields.model_validate(values)
@@ -172,8 +173,7 @@ _MOTION = "motion"
 _MIRRORED = "_mirrored"
 # Largest number of rows or columns of a grid: the names of tiles have two digits for each.
 MAX_GRID_LINES = 99
-_TILE = re.compile(r"tile_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
-_REGION = re.compile(r"region_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
+_CELL = re.compile(r"(?:tile|region)_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
 _GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)")
 _ORDERS = {
     "published": ("center", "top_left", "top_right", "bottom_left", "bottom_right"),
@@ -188,9 +188,6 @@ def crop_names(
 
     Two orders are in use: the ``published`` feature files of UCF-Crime and XD-Violence have the
     centre first; the authors' ``extractor`` writes it third.
-
-    Raises:
-        UsageError: the number of views or the order does not exist.
     """
     if views not in (1, 5, 10) or order not in _ORDERS:
         raise UsageError(
@@ -205,11 +202,7 @@ def crop_names(
 def reorder_crops(
     crops: tuple[str, ...], order: Literal["published", "extractor"]
 ) -> tuple[str, ...]:
-    """Bring the five or ten crops into another order.
-
-    Raises:
-        UsageError: these are other crops, which have only one order.
-    """
+    """Bring the five or ten crops into another order; other crops have only one."""
     for views in (5, 10):
         if set(crops) == set(crop_names(views)):
             return crop_names(views, order)
@@ -221,9 +214,6 @@ def with_views(preprocessing: _PreprocessingT, views: Literal[1, 5, 10]) -> _Pre
 
     If the single crop is the full frame, five or ten crops are cut from a frame that is resized to
     8/7 of the crop's size.
-
-    Raises:
-        UsageError: the number of views is not 1, 5 or 10, or a crop is the motion square.
     """
     if has_motion(preprocessing.crops):
         raise UsageError("views are crops of the whole picture; the crop motion has no views")
@@ -237,11 +227,7 @@ def with_views(preprocessing: _PreprocessingT, views: Literal[1, 5, 10]) -> _Pre
 def with_tiles(preprocessing: _PreprocessingT, rows: int, columns: int) -> _PreprocessingT:
     """Cut the picture into ``rows`` x ``columns`` tiles, each as large as the backbone's input.
 
-    Views overlap and show the same scene; each tile shows another part of it. A small object is
-    ``columns`` times as wide in its tile as in the whole picture.
-
-    Raises:
-        UsageError: fewer than one row or column, or more than 99.
+    A small object is ``columns`` times as wide in its tile as in the whole picture.
     """
     width, height = preprocessing.crop_size
     names = _grid_crops("tile", rows, columns)
@@ -249,27 +235,18 @@ def with_tiles(preprocessing: _PreprocessingT, rows: int, columns: int) -> _Prep
 
 
 def with_regions(preprocessing: _PreprocessingT, rows: int, columns: int) -> _PreprocessingT:
-    """Use the whole picture, from which the backbone computes ``rows`` x ``columns`` regions.
+    """Use the whole picture; the backbone cuts its feature map into ``rows`` x ``columns`` regions.
 
-    Tiles are cut from the picture; regions are cut from the backbone's feature map of the whole
-    picture. All regions together take no longer to compute than the whole picture.
-
-    Raises:
-        UsageError: fewer than one row or column, or more than 99.
+    All regions together take no longer to compute than the whole picture.
     """
-    return replace(
-        preprocessing, resize=preprocessing.crop_size, crops=_grid_crops("region", rows, columns)
-    )
+    names = _grid_crops("region", rows, columns)
+    return replace(preprocessing, resize=preprocessing.crop_size, crops=names)
 
 
 def with_crops(preprocessing: _PreprocessingT, names: str) -> _PreprocessingT:
     """The same preprocessing with crops by name, separated by commas: ``full,motion``.
 
-    If all crops are ``full``, ``motion`` or their mirror images, frames are resized to the crop's
-    size.
-
-    Raises:
-        UsageError: a name is unknown, or a crop does not fit the size.
+    If all are ``full``, ``motion`` or their mirror images, frames are resized to the crop's size.
     """
     crops = tuple(name.strip() for name in names.split(","))
     uncut = {name.removesuffix(_MIRRORED) for name in crops} <= {_FULL, _MOTION}
@@ -289,16 +266,6 @@ def has_motion(crops: tuple[str, ...]) -> bool:
     return any(map(is_motion, crops))
 
 
-def motion_transform(preprocessing: Preprocessing) -> FrameTransform:
-    """The transform of frames from which motion squares are cut; it keeps the aspect ratio."""
-    return FrameTransform(
-        None,
-        preprocessing.filter,
-        preprocessing.jpeg_quality,
-        max_motion_pixels(max(preprocessing.crop_size)),
-    )
-
-
 def _grid_crops(what: str, rows: int, columns: int) -> tuple[str, ...]:
     if not (1 <= rows <= MAX_GRID_LINES and 1 <= columns <= MAX_GRID_LINES):
         raise UsageError(
@@ -310,11 +277,7 @@ def _grid_crops(what: str, rows: int, columns: int) -> tuple[str, ...]:
 
 
 def parse_grid(text: str) -> tuple[int, int]:
-    """Parse ``2x3`` as (rows, columns) of tiles or regions.
-
-    Raises:
-        UsageError: the text has another form, or a number is above 99.
-    """
+    """Parse ``2x3`` as (rows, columns) of tiles or regions."""
     found = _GRID.fullmatch(text.strip().lower())
     if found is None:
         raise UsageError(f"tiles and regions are rows x columns such as 2x3, not '{text}'")
@@ -323,13 +286,13 @@ def parse_grid(text: str) -> tuple[int, int]:
 
 def tile_grid(crops: tuple[str, ...]) -> tuple[int, int] | None:
     """(rows, columns) if ``crops`` are tiles or regions, row by row; else None."""
-    found = _TILE.fullmatch(crops[0]) or _REGION.fullmatch(crops[0])
+    found = _CELL.fullmatch(crops[0])
     return None if found is None else (int(found[3]), int(found[4]))
 
 
 def region_grid(crops: tuple[str, ...]) -> tuple[int, int] | None:
     """(rows, columns) if ``crops`` are regions, row by row; else None."""
-    return tile_grid(crops) if _REGION.fullmatch(crops[0]) else None
+    return tile_grid(crops) if crops[0].startswith("region") else None
 
 
 def crops_to_cut(crops: tuple[str, ...]) -> tuple[str, ...]:
@@ -340,8 +303,8 @@ def crops_to_cut(crops: tuple[str, ...]) -> tuple[str, ...]:
 def _position(name: str) -> tuple[float, float] | None:
     """(x, y) of a crop, from 0 (left, top) to 1 (right, bottom); None: no such crop."""
     name = name.removesuffix(_MIRRORED)
-    found = _TILE.fullmatch(name)
-    if found is None:
+    found = _CELL.fullmatch(name)
+    if found is None or name.startswith("region"):
         return _POSITIONS.get(name)
     row, column, rows, columns = (int(part) for part in found.groups())
     if row >= rows or column >= columns:
@@ -350,42 +313,29 @@ def _position(name: str) -> tuple[float, float] | None:
 
 
 def check_crops(preprocessing: Preprocessing) -> None:
-    """Check that all crops can be cut.
-
-    Raises:
-        UsageError: a value is beyond its limits, a name is unknown, a crop is larger than the
-            frame, or ``full`` is used with different sizes of frame and crop.
-    """
-    if not preprocessing.crops:
+    """Check that all crops can be cut; UsageError if not."""
+    crops, resize, crop_size = preprocessing.crops, preprocessing.resize, preprocessing.crop_size
+    if not crops:
         raise UsageError("there must be at least one crop")
     preprocessing.check()
     if not preprocessing.has_picture:
         return
-    if (grid := region_grid(preprocessing.crops)) and preprocessing.crops != _grid_crops(
-        "region", *grid
-    ):
-        raise UsageError(
-            f"regions must be complete and row by row, not {', '.join(preprocessing.crops)}"
-        )
-    if has_motion(preprocessing.crops):
+    if (grid := region_grid(crops)) and crops != _grid_crops("region", *grid):
+        raise UsageError(f"regions must be complete and row by row, not {', '.join(crops)}")
+    if has_motion(crops):
         _check_motion(preprocessing)
-    for name in crops_to_cut(preprocessing.crops):
-        full = name.removesuffix(_MIRRORED) == _FULL or is_motion(name)
+    for name in crops_to_cut(crops):
+        full = name.removesuffix(_MIRRORED) in (_FULL, _MOTION)
         if not full and _position(name) is None:
             known = ", ".join((_FULL, _MOTION, *_POSITIONS, "tile_0_0_of_2x3"))
             raise UsageError(f"no crop is called {name}; known are {known} ...")
-        if full and preprocessing.resize != preprocessing.crop_size:
+        if full and resize != crop_size:
             raise UsageError(
-                f"the full frame is {preprocessing.resize}, but the crop size is "
-                f"{preprocessing.crop_size}: make them equal, or crop the center"
+                f"the full frame is {resize}, but the crop size is "
+                f"{crop_size}: make them equal, or crop the center"
             )
-    if (
-        preprocessing.crop_size[0] > preprocessing.resize[0]
-        or preprocessing.crop_size[1] > preprocessing.resize[1]
-    ):
-        raise UsageError(
-            f"crops of {preprocessing.crop_size} do not fit into frames of {preprocessing.resize}"
-        )
+    if crop_size[0] > resize[0] or crop_size[1] > resize[1]:
+        raise UsageError(f"crops of {crop_size} do not fit into frames of {resize}")
 
 
 def _check_motion(preprocessing: Preprocessing) -> None:
@@ -411,7 +361,6 @@ def cut_crop(frames: Image, name: str, crop_size: tuple[int, int]) -> Image:
     if position is None:
         return frames
     width, height = crop_size
-    x, y = position
-    left = int((frames.shape[2] - width) * x)
-    top = int((frames.shape[1] - height) * y)
+    left = int((frames.shape[2] - width) * position[0])
+    top = int((frames.shape[1] - height) * position[1])
     return frames[:, top : top + height, left : left + width]

@@ -1,18 +1,17 @@
 """Cuts the frames of a video into snippets, in memory that does not grow with its length.
 
-``SnippetReader`` reads the snippets of one preprocessing, ``MultiSnippetReader`` those of several
-while it decodes the video once. Decoding runs in a thread, a few snippets ahead of the reader.
+Decoding runs in a thread, a few snippets ahead of the reader.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
 import threading
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -22,7 +21,7 @@ import numpy as np
 from oddframe.errors import InputError
 from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, count_snippets
 from oddframe.video.decoding.clock import GAP_S
-from oddframe.video.frame import Frame, FrameSource, FrameTransform, Image
+from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.motion import cut_box, find_motion
 from oddframe.video.snippets.preprocessing import (
@@ -32,7 +31,6 @@ from oddframe.video.snippets.preprocessing import (
     cut_crop,
     has_motion,
     is_motion,
-    motion_transform,
 )
 
 _ItemT = TypeVar("_ItemT")
@@ -44,35 +42,6 @@ _MAX_AHEAD_BYTES = 64 * 2**20
 _POLL_S = 0.05
 
 
-class SnippetReader:
-    """Iterates over the snippets of a video for one preprocessing; see ``MultiSnippetReader``."""
-
-    def __init__(
-        self, source: FrameSource, preprocessing: Preprocessing, mask: Mask | None = None
-    ) -> None:
-        self._reading = MultiSnippetReader(source, [preprocessing], mask)
-
-    @property
-    def expected_snippets(self) -> int | None:
-        """Estimated number of snippets; None if unknown."""
-        return self._reading.expected_snippets
-
-    @property
-    def timebase(self) -> Timebase:
-        """The video's timebase; a RuntimeError before all snippets have been read."""
-        return self._reading.timebases[0]
-
-    @property
-    def damaged_packets(self) -> int:
-        """Number of packets so far that gave no picture."""
-        return self._reading.damaged_packets
-
-    def __iter__(self) -> Iterator[Image]:
-        with closing(iter(self._reading)) as reading:
-            for _, snippet in reading:
-                yield snippet
-
-
 class MultiSnippetReader:
     """Yields (number of the preprocessing, snippet) for several preprocessings of one video.
 
@@ -81,29 +50,19 @@ class MultiSnippetReader:
     and the last tick is repeated where the video ends inside a snippet. A gap in the time line
     ends a snippet like the end of the video; a new one starts behind it. Preprocessings that
     differ only in crops, stride or rate share the resized frames; those that differ in size,
-    filter or JPEG quality share the decoding. Each iteration reads the video again.
-
-    Args:
-        source: The video.
-        preprocessings: How to cut the snippets. One with ``AUDIO_ONLY`` yields no snippets and
-            only has a timebase.
-        mask: Parts of the picture to ignore; None: none.
-
-    Raises:
-        UsageError: a crop is unknown or does not fit the size.
-        InputError: the video cannot be decoded (while iterating).
+    filter or JPEG quality share the decoding. One with ``AUDIO_ONLY`` yields no snippets and only
+    has a timebase. Each iteration reads the video again.
     """
 
     def __init__(
         self, source: FrameSource, preprocessings: Sequence[Preprocessing], mask: Mask | None = None
     ) -> None:
-        self._source = source
-        self._preprocessings = tuple(preprocessings)
+        self._source, self._preprocessings, self._mask = source, tuple(preprocessings), mask
         for each in self._preprocessings:
             check_crops(each)
-        self._mask = mask
         self._timebases: tuple[Timebase, ...] = ()
-        self._boxes: tuple[FloatArray | None, ...] = ()
+        # For each preprocessing the motion squares (T, 4); None: without the crop ``motion``.
+        self.boxes: tuple[FloatArray | None, ...] = ()
 
     @cached_property
     def expected_snippets(self) -> int | None:
@@ -119,37 +78,15 @@ class MultiSnippetReader:
 
     @property
     def timebases(self) -> tuple[Timebase, ...]:
-        """The video's timebase for each preprocessing.
-
-        Raises:
-            RuntimeError: not all snippets have been read.
-        """
+        """The video's timebase for each preprocessing, when all snippets have been read."""
         if not self._timebases:
             raise RuntimeError("the timebase is known when all snippets have been read")
         return self._timebases
 
-    @property
-    def boxes(self) -> tuple[FloatArray | None, ...]:
-        """For each preprocessing (T, 4): the motion square of each snippet.
-
-        None for a preprocessing without the crop ``motion``; set when ``timebases`` are.
-        """
-        return self._boxes
-
-    @property
-    def damaged_packets(self) -> int:
-        """Number of packets so far that gave no picture."""
-        return self._source.damaged_packets
-
-    @property
-    def mended_frames(self) -> int:
-        """Number of frames so far that were decoded with errors and are used."""
-        return self._source.mended_frames
-
     def __iter__(self) -> Generator[tuple[int, Image], None, None]:
         self._timebases = ()
         reading = self._source.run(_snippets, self._preprocessings, self._mask)
-        self._timebases, self._boxes = yield from reading
+        self._timebases, self.boxes = yield from reading
 
 
 def _snippets(
@@ -180,8 +117,9 @@ def _cut(
     gaps: array[int],
 ) -> Generator[tuple[int, Image], None, None]:
     """Yield the snippets; append each frame's time to ``times``, frames after a gap to ``gaps``."""
-    transforms = list(dict.fromkeys(t for builder in builders for t in builder.transforms))
-    used = [[transforms.index(t) for t in builder.transforms] for builder in builders]
+    transforms_of = [builder.preprocessing.transforms for builder in builders]
+    transforms = list(dict.fromkeys(itertools.chain(*transforms_of)))
+    used = [[transforms.index(each) for each in own] for own in transforms_of]
     for frames in source.read(transforms):
         if frames[0].after_gap:
             gaps.append(len(times))
@@ -223,62 +161,41 @@ def _simplify_times(
 
 
 class SnippetBuilder:
-    """Builds snippets (C crops, snippet_frames, h, w, 3) from frames that are pushed one by one.
-
-    All frames of the video must be pushed in order. Regions need one crop, the full frame.
-
-    Attributes:
-        transforms: The transforms of a frame that ``push`` needs: one for the crops of the resized
-            frame, one for the motion square.
-        boxes: Left, top, right and bottom of the motion square of each snippet so far, as shares
-            of the picture, one after the other; empty without the crop ``motion``.
-
-    Raises:
-        UsageError: a crop is unknown or does not fit the size.
-    """
+    """Builds snippets (C crops, snippet_frames, h, w, 3) from frames that are pushed one by one."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
-        check_crops(preprocessing)
-        self._preprocessing = preprocessing
+        self.preprocessing = preprocessing
         self._resampler = _FrameResampler(preprocessing.rate)
         # The images of the latest frames, one for each transform.
         self._window: deque[tuple[Image, ...]] = deque(maxlen=preprocessing.snippet_frames)
         self._n_ticks = self._n_snippets = 0
+        # Left, top, right and bottom of the motion square of each snippet so far, as shares of
+        # the picture, one after the other.
         self.boxes = array("d")
-        self.transforms: tuple[FrameTransform, ...] = ()
-        if not all(map(is_motion, preprocessing.crops)):
-            self.transforms += (preprocessing.transform,)
-        if has_motion(preprocessing.crops):
-            self.transforms += (motion_transform(preprocessing),)
 
     def push(self, frames: tuple[Frame, ...]) -> Iterator[Image]:
-        """Add the next frame and yield the snippets that it completes; none spans a gap.
+        """Add the next frame (once for each transform) and yield the snippets that it completes.
 
-        Args:
-            frames: The frame, once for each of ``transforms``.
+        No snippet spans a gap.
         """
         if frames[0].after_gap:
             yield from self.finish()
         yield from self._add_ticks(self._resampler.push(frames))
 
     def finish(self) -> Iterator[Image]:
-        """Yield the last snippet, its last tick repeated if it is incomplete, and start again.
-
-        Frames that are pushed afterwards are cut like those of another video.
-        """
-        settings = self._preprocessing
+        """Yield the last snippet, its last tick repeated if it is incomplete, and start again."""
+        settings = self.preprocessing
         yield from self._add_ticks(self._resampler.finish())
         n_ticks, n_snippets = self._n_ticks, self._n_snippets
-        if n_ticks and n_snippets < count_snippets(
-            n_ticks, settings.snippet_frames, settings.stride
-        ):
+        total = count_snippets(n_ticks, settings.snippet_frames, settings.stride)
+        if n_ticks and n_snippets < total:
             tail = list(self._window)[n_snippets * settings.stride - n_ticks :]
             yield self._crop(tail + tail[-1:] * (settings.snippet_frames - len(tail)))
         self._resampler, self._n_ticks, self._n_snippets = _FrameResampler(settings.rate), 0, 0
         self._window.clear()
 
     def _add_ticks(self, ticks: Iterable[tuple[Frame, ...]]) -> Iterator[Image]:
-        settings = self._preprocessing
+        settings = self.preprocessing
         if not settings.has_picture:
             return
         for frames in ticks:
@@ -291,7 +208,7 @@ class SnippetBuilder:
                 self._n_snippets += 1
 
     def _crop(self, ticks: Sequence[tuple[Image, ...]]) -> Image:
-        settings = self._preprocessing
+        settings = self.preprocessing
         crops, (width, height) = crops_to_cut(settings.crops), settings.crop_size
         snippet = np.empty((len(crops), settings.snippet_frames, height, width, 3), np.uint8)
         square: Image | None = None

@@ -192,7 +192,6 @@ def test_adjacent_intervals_without_overlap_do_not_match():
     match = match_events([Event(0, 1, 0, 1)], [(1, 2)])
     assert (match.found, match.missed, match.false) == (0, 1, 1)
     assert match_events([], []).delays_s == ()
-    assert match_events([Event(0, 1, 0, 1)], [(0.5, 2)], min_overlap_s=0.6).found == 0
 
 
 @given(st.lists(tracks(), min_size=2, max_size=3), rules(), st.floats(0, 100_000))

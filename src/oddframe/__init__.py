@@ -63,9 +63,8 @@ __all__ = ["__version__", *sorted(_MODULES)]
 def _block_telemetry() -> None:
     """Keep OpenVINO from reporting its use, also where the caller imported it before oddframe.
 
-    OpenVINO sends events, and writes a client id into the home folder, where it can import
-    ``openvino_telemetry``; where it cannot, it uses a stub that does nothing. Every process that
-    runs oddframe, spawned workers and Ray's included, imports this module first.
+    Where it can import ``openvino_telemetry``, it sends events and writes a client id into the home
+    folder. Every process that runs oddframe, workers included, imports this module first.
     """
     loaded = sys.modules.get("openvino_telemetry")
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Importing it now fails.

@@ -14,10 +14,7 @@ _STOPPED = "oddframe: stopped; what was finished is kept\n"
 
 
 def main() -> None:
-    """Run the command line.
-
-    Ctrl-C also ends the program with a message during the imports, which take a noticeable time.
-    """
+    """Run the command line; Ctrl-C also ends the imports, which take a while, with a message."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -39,10 +36,7 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle Ctrl-C: exit at once during an import, else raise KeyboardInterrupt.
-
-    C++ libraries that are being imported abort on an exception, or ignore it.
-    """
+    """Exit at once during an import, where C++ libraries abort on KeyboardInterrupt; else raise."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os.write(2, _STOPPED.encode())

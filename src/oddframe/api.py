@@ -1,8 +1,4 @@
-"""Train, evaluate and calibrate from Python: each function does what the command of its name does.
-
-They read the inputs, call the packages below and write the files. ``oddframe.train`` and the others
-are these functions; the command line parses, calls them and prints.
-"""
+"""Train, evaluate and calibrate: each function does what the command of its name does."""
 
 from __future__ import annotations
 
@@ -54,7 +50,6 @@ from oddframe.video.mask import read_masks
 ConfigLike = TrainConfig | Mapping[str, Any] | str | Path
 ModelProfile = Literal["best", "fast"]
 
-_MODEL_SUFFIX = ".safetensors"
 _logger = logging.getLogger("oddframe")
 
 
@@ -191,9 +186,8 @@ def train(
         InputError: the data cannot be used; the message says what to change.
         OddframeError: training failed, or a file cannot be written.
     """
-    limit = None
-    if budget is not None:
-        limit = Budget(parse_time_budget(budget) if isinstance(budget, str) else budget)
+    seconds = parse_time_budget(budget) if isinstance(budget, str) else budget
+    limit = None if seconds is None else Budget(seconds)
     base = load_model(pretrained) if isinstance(pretrained, str | Path) else pretrained
     settings = _configure(config, base, method, tiles, regions, seed, validation)
     if fast:
@@ -321,14 +315,11 @@ def evaluate(
     if threshold is not None:
         event_rule = event_rule.with_threshold(threshold)
     card = detector.model.card if threshold is None else {}
-    evaluation = evaluate_scores(
-        [
-            ScoredVideo(video, track, camera_rule(card, profile, event_rule, video.path))
-            for video, track in scored
-        ],
-        event_rule,
-        protocol,
-    )
+    with_rules = [
+        ScoredVideo(video, track, camera_rule(card, profile, event_rule, video.path))
+        for video, track in scored
+    ]
+    evaluation = evaluate_scores(with_rules, event_rule, protocol)
     warnings = []
     if threshold is None:
         used = [(video.path, mask_used(video, masks)) for video, _ in scored]
@@ -403,8 +394,8 @@ def calibrate(
         OddframeError: the model cannot be written.
     """
     path = None if out is None else Path(out)
-    if path is not None and path.suffix != _MODEL_SUFFIX:
-        raise UsageError(f"{path}: a model file ends in {_MODEL_SUFFIX}")
+    if path is not None and path.suffix != ".safetensors":
+        raise UsageError(f"{path}: a model file ends in .safetensors")
     detector = Detector.load(
         model, profile=profile, device=device, engine=engine, precision=precision
     )
@@ -463,7 +454,7 @@ def _configure(
         raise UsageError("--tiles and --regions: one of the two")
     if tiles is not None:
         settings = with_grid(settings, "tiles", tiles)
-    if regions is not None:
+    elif regions is not None:
         settings = with_grid(settings, "regions", regions)
     if seed is not None:
         settings = settings.with_recipe(seed=seed)

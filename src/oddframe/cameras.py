@@ -11,8 +11,8 @@ from typing import Any
 
 from oddframe.events import EventRule
 
-THRESHOLDS_KEY = "thresholds"
-MASKS_KEY = "masks"
+_THRESHOLDS_KEY = "thresholds"  # {profile: {camera: threshold}}, as profiles differ in scores.
+_MASKS_KEY = "masks"  # {profile: {camera: digest of the mask}}
 
 
 def camera_name(path: Path) -> str:
@@ -21,16 +21,8 @@ def camera_name(path: Path) -> str:
 
 
 def camera_rule(card: Mapping[str, Any], profile: str, rule: EventRule, path: Path) -> EventRule:
-    """``rule`` at the threshold of a video's camera; unchanged if the camera has none.
-
-    Args:
-        card: A model's card; ``card["thresholds"]`` is ``{profile: {camera: threshold}}``, since
-            the scores of different profiles are not comparable.
-        profile: ``best`` or ``fast``.
-        rule: The profile's rule for all other cameras.
-        path: The video.
-    """
-    threshold = card.get(THRESHOLDS_KEY, {}).get(profile, {}).get(camera_name(path))
+    """A profile's ``rule`` at the threshold of a video's camera, if the camera has one."""
+    threshold = card.get(_THRESHOLDS_KEY, {}).get(profile, {}).get(camera_name(path))
     return rule if threshold is None else rule.with_threshold(threshold)
 
 
@@ -38,17 +30,13 @@ def with_thresholds(
     card: Mapping[str, Any], profile: str, thresholds: Mapping[str, float]
 ) -> dict[str, Any]:
     """Replace the thresholds by camera of one profile in a card; an empty mapping removes them."""
-    return _replace_values(card, THRESHOLDS_KEY, profile, thresholds)
+    return _replace_values(card, _THRESHOLDS_KEY, profile, thresholds)
 
 
 def summarize_masks(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, str]]:
-    """Summarize the masks of videos as one common mask or one for each camera.
+    """(digest, {}) if all videos have the same mask; else ("", digest by camera).
 
-    Args:
-        masks: Path of each video and digest of its mask; "": no mask.
-
-    Returns:
-        (digest, {}) if all videos have the same mask; else ("", digest by camera).
+    ``masks`` are the path of each video and the digest of its mask; "": no mask.
     """
     by_camera = {camera_name(path): digest for path, digest in masks}
     digests = set(by_camera.values()) or {""}
@@ -57,12 +45,12 @@ def summarize_masks(masks: Iterable[tuple[Path, str]]) -> tuple[str, dict[str, s
 
 def masks_by_camera(card: Mapping[str, Any], profile: str) -> dict[str, str]:
     """Mask digests by camera of a profile's thresholds; empty: all cameras have the same mask."""
-    return dict(card.get(MASKS_KEY, {}).get(profile, {}))
+    return dict(card.get(_MASKS_KEY, {}).get(profile, {}))
 
 
 def with_masks(card: Mapping[str, Any], profile: str, masks: Mapping[str, str]) -> dict[str, Any]:
     """Replace the mask digests by camera of one profile in a card; an empty one removes them."""
-    return _replace_values(card, MASKS_KEY, profile, masks)
+    return _replace_values(card, _MASKS_KEY, profile, masks)
 
 
 def mask_warning(
@@ -70,13 +58,8 @@ def mask_warning(
 ) -> str | None:
     """Explain why the threshold of a video's camera does not fit its mask; None: it fits.
 
-    Args:
-        card: A model's card; ``card["masks"]`` is ``{profile: {camera: digest}}``.
-        profile: ``best`` or ``fast``.
-        common: Digest of the mask with which the threshold was set, for cameras that the card does
-            not list; "": no mask.
-        path: The video.
-        used: Digest of the mask with which the video is scored; "": no mask.
+    The threshold of cameras that the card does not list was set with the mask ``common``, and the
+    video is scored with the mask ``used``, both digests; "": no mask.
     """
     by_camera, camera = masks_by_camera(card, profile), camera_name(path)
     if by_camera and camera not in by_camera and not common:

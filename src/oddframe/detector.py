@@ -42,27 +42,16 @@ VideoLike = str | Path | NDArray[np.uint8] | Iterable[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a result says about the model that made it.
+    """What a result says about the model that made it."""
 
-    Attributes:
-        name: ``fight``, or the stem of the model's file.
-        sha256: SHA-256 of the model file.
-        method: Name of the method, ``ur_dmu``.
-        detects: What it was trained to detect, in words: ``fights``.
-        backbone: Backbone and size of its input, ``i3d 224x224``.
-        profile: ``best`` or ``fast``.
-        engine: Engine, precision and device of the backbone, ``openvino float32 on cpu``.
-        version: Version of oddframe that wrote the model.
-    """
-
-    name: str
-    sha256: str
+    name: str  # ``fight``, or the stem of the model's file.
+    sha256: str  # Of the model file.
     method: str
-    detects: str
-    backbone: str
+    detects: str  # What it was trained to detect, in words: ``fights``.
+    backbone: str  # With the size of its input: ``i3d 224x224``.
     profile: str
-    engine: str
-    version: str
+    engine: str  # Engine, precision and device of the backbone: ``openvino float32 on cpu``.
+    version: str  # Of oddframe when it wrote the model.
 
 
 @dataclass(frozen=True)
@@ -174,11 +163,7 @@ class Detector:
 
     @property
     def backbone(self) -> Backbone:
-        """The backbone that extracts features; it is loaded at the first use.
-
-        Raises:
-            UsageError: the model reads imported features.
-        """
+        """The backbone that extracts features; it is loaded at the first use."""
         self._check_own_features()
         with self._loading:  # Several threads share one backbone.
             return self._backbone
@@ -239,9 +224,7 @@ class Detector:
     ) -> list[str]:
         """Reasons why the model's threshold does not apply to these videos, one a line.
 
-        Args:
-            masks: Each video, with the digest of the mask that it is scored with; "": none.
-            rule: How its scores become events; None: the model's own rule.
+        ``masks`` are each video and the digest of the mask that it is scored with; "": none.
         """
         card, common = self.model.card, self.model.profiles[self.profile].spec.mask
         counts = Counter(
@@ -263,15 +246,13 @@ class Detector:
     @property
     def info(self) -> ModelInfo:
         """What results say about this model."""
-        size = "x".join(map(str, self.spec.crop_size))
+        size = " " + "x".join(map(str, self.spec.crop_size)) if self.spec.has_picture else ""
         return ModelInfo(
             name=self.model.name,
             sha256=self.model.sha256,
             method=self.model.method,
             detects=self.model.detects,
-            backbone=f"{self.spec.backbone} {size}"
-            if self.spec.has_picture
-            else self.spec.backbone,
+            backbone=self.spec.backbone + size,
             profile=self.profile,
             engine=str(self.runtime),
             version=self.model.version,
@@ -321,16 +302,14 @@ class Detector:
 
         Args:
             source: As for ``features``, or features.
-            fps: As for ``features``.
-            mask: As for ``features``.
-            progress: As for ``features``.
+            fps: As for ``features``, and likewise the arguments below.
 
         Returns:
             One score in [0, 1] for each snippet, with the timebase.
 
         Raises:
-            UsageError: as for ``features``.
-            InputError: as for ``features``, or features of another spec are given.
+            UsageError: the model reads imported features.
+            InputError: the video cannot be decoded, or features of another spec are given.
         """
         if isinstance(source, Features):
             return self.model.score(source)

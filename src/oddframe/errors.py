@@ -51,11 +51,7 @@ def describe_unexpected_error(error: Exception) -> str:
 
 
 def nearest_name(wrong: str, known: Iterable[str]) -> str | None:
-    """The name in ``known`` that ``wrong`` probably stands for; None if no name is close.
-
-    Names are compared without case and punctuation. They are close if three quarters of the letters
-    match, if only one letter differs, or if ``wrong`` is a part of the name.
-    """
+    """The name in ``known`` that ``wrong``, without case and punctuation, probably stands for."""
     letters = _letters(wrong)
     similarity = {name: _similarity(letters, _letters(name)) for name in known}
     best = max(similarity, key=similarity.__getitem__, default=None)
@@ -67,6 +63,7 @@ def _letters(name: str) -> str:
 
 
 def _similarity(wrong: str, name: str) -> float:
+    """Similarity of letters; enough if only one differs, or if ``wrong`` is a part of ``name``."""
     ratio = SequenceMatcher(None, wrong, name).ratio()
     n_different = sum(a != b for a, b in zip(wrong, name, strict=False))
     one_differs = len(wrong) == len(name) and n_different == 1

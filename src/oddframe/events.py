@@ -9,15 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oddframe.errors import InputError, UsageError
-from oddframe.timeline import Box, Event, FloatArray, IntArray, ScoreTrack
+from oddframe.timeline import Event, FloatArray, IntArray, ScoreTrack
 
-# Times are sums and quotients of floats: durations that differ by less (s) are equal.
-_TOLERANCE_S = 1e-9
-# How many peaks ``calibrate_threshold`` tests one by one before its steps grow.
-_FINE_STEPS = 256
+_TOLERANCE_S = 1e-9  # Durations are sums of floats: those that differ by less are equal.
+_FINE_STEPS = 256  # Peaks that ``calibrate_threshold`` tests one by one before its steps grow.
 
 
 @dataclass(frozen=True)
@@ -89,11 +86,8 @@ class RuleChanges:
 def smooth_frame_scores(track: ScoreTrack, smooth_s: float) -> FloatArray:
     """(n_frames,) frame scores, averaged over the ``smooth_s`` seconds around each frame's middle.
 
-    Frames are weighted by how long they are shown, so that a variable frame rate is handled. At the
-    ends of the video, and at a gap in its time line, the window is shortened.
-
-    Raises:
-        InputError: a score is not finite.
+    Frames are weighted by how long they are shown. At the ends of the video, and at a gap in its
+    time line, the window is shortened.
     """
     scores = track.to_frames()
     if not np.isfinite(scores).all():
@@ -121,30 +115,14 @@ def _moving_average(scores: FloatArray, edges: FloatArray, smooth_s: float) -> F
     return result
 
 
-@dataclass(frozen=True)
 class _SmoothedCurve:
-    """A smoothed score curve, (n_frames,) each.
+    """Smoothed frame scores, when each frame is shown, and whether it is the first of a segment."""
 
-    Attributes:
-        scores: Smoothed frame scores.
-        starts: When each frame is first shown, in seconds.
-        ends: When each frame leaves the screen, in seconds.
-        segment_starts: Whether a frame is the first of the video or the first after a gap.
-    """
-
-    scores: FloatArray
-    starts: FloatArray
-    ends: FloatArray
-    segment_starts: NDArray[np.bool_]
-
-    @classmethod
-    def from_track(cls, track: ScoreTrack, smooth_s: float) -> _SmoothedCurve:
+    def __init__(self, track: ScoreTrack, smooth_s: float) -> None:
         base = track.timebase
-        segment_starts = np.zeros(base.n_frames, dtype=np.bool_)
-        segment_starts[base.segments[:, 0]] = True
-        return cls(
-            smooth_frame_scores(track, smooth_s), base.frame_times, base.frame_ends, segment_starts
-        )
+        self.scores = smooth_frame_scores(track, smooth_s)
+        self.starts, self.ends = base.frame_times, base.frame_ends
+        self.segment_starts = np.isin(np.arange(base.n_frames), base.segments[:, 0])
 
 
 def _find_spans(curve: _SmoothedCurve, rule: EventRule) -> IntArray:
@@ -183,12 +161,10 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     Raises:
         InputError: a score is not finite.
     """
-    curve = _SmoothedCurve.from_track(track, rule.smooth_s)
+    curve = _SmoothedCurve(track, rule.smooth_s)
     spans = _find_spans(curve, rule)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
-    boxes: list[Box | None] = [None] * len(peaks)
-    if track.tiles is not None or track.boxes is not None:
-        boxes = [track.where(snippet) for snippet in _snippets_at(track, peaks)]
+    boxes = [track.where(snippet) for snippet in _snippets_at(track, peaks)]
     return tuple(
         Event(
             start_s=float(curve.starts[start]),
@@ -214,24 +190,17 @@ def _snippets_at(track: ScoreTrack, frames: Sequence[int]) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A calibrated threshold.
-
-    Attributes:
-        threshold: The threshold.
-        false_alarms: Number of events in the normal videos at this threshold.
-        hours: Hours of the normal videos; see ``hours_needed``.
-    """
+    """A calibrated threshold."""
 
     threshold: float
-    false_alarms: int
-    hours: float
+    false_alarms: int  # Events in the normal videos at this threshold.
+    hours: float  # Of the normal videos; see ``hours_needed``.
 
 
 def hours_needed(false_alarms_per_hour: float) -> float:
     """Hours of normal video needed to confirm a false alarm rate; infinite for a rate of 0.
 
-    By the rule of three: three hours without a false alarm show, with 95 % confidence, that there
-    is less than one an hour.
+    The rule of three: with 95 % confidence, three hours without one show less than one an hour.
     """
     return 3.0 / false_alarms_per_hour if false_alarms_per_hour > 0 else float("inf")
 
@@ -242,26 +211,14 @@ def calibrate_threshold(
     """Find the lowest threshold at which normal videos have at most the given false alarm rate.
 
     A lower threshold does not always give more events: at 0, a whole video is a single event. So
-    the search starts at the highest peak of the curves and stops at the first threshold that gives
-    too many events: the threshold found, and every higher peak, keeps the rate. The search tests
-    the highest peaks one by one, then every so many peaks in growing steps, so that ten hours take
-    seconds; between the last two tested peaks, it bisects. ``release`` keeps its ratio to the
-    threshold.
-
-    Args:
-        tracks: Scores of normal videos that the model was not trained on.
-        false_alarms_per_hour: Highest accepted number of events an hour over all ``tracks``.
-        rule: The event rule; its threshold is ignored.
-
-    Raises:
-        UsageError: there are no tracks, or the rate is negative or not finite.
-        InputError: a score is not finite.
+    the search goes down from the highest peak of the curves, in growing steps, to the first that
+    gives too many events, and bisects before it. ``release`` keeps its ratio to the threshold.
     """
     if not tracks:
         raise UsageError("a threshold needs at least one normal video")
     if not 0 <= false_alarms_per_hour < np.inf:
         raise UsageError(f"false alarms an hour must be 0 or more, not {false_alarms_per_hour}")
-    curves = [_SmoothedCurve.from_track(track, rule.smooth_s) for track in tracks]
+    curves = [_SmoothedCurve(track, rule.smooth_s) for track in tracks]
     hours = sum(track.timebase.covered_s for track in tracks) / 3600
 
     def count(threshold: float) -> int:
@@ -309,34 +266,21 @@ def _bisect(is_good: Callable[[float], bool], good: float, bad: float) -> float:
 
 @dataclass(frozen=True)
 class EventMatch:
-    """Events compared with the true intervals; an event matches an interval if they overlap.
-
-    Attributes:
-        found: Number of true intervals that at least one event matches.
-        missed: Number of true intervals that no event matches.
-        false: Number of events that match no true interval.
-        delays_s: For each found interval, seconds from its start to the start of the first event
-            that matches it; 0 if the event started earlier.
-    """
+    """Events compared with the true intervals; an event matches an interval if they overlap."""
 
     found: int
     missed: int
-    false: int
+    false: int  # Events that match no true interval.
+    # For each found interval, seconds to the first event that matches it; 0: it started earlier.
     delays_s: tuple[float, ...]
 
 
-def match_events(
-    events: Sequence[Event], truth: Sequence[tuple[float, float]], min_overlap_s: float = 0.0
-) -> EventMatch:
-    """Count found and missed intervals of ``truth`` (start, end, in seconds) and false alarms.
-
-    An event matches an interval if they overlap by more than ``min_overlap_s`` seconds.
-    """
+def match_events(events: Sequence[Event], truth: Sequence[tuple[float, float]]) -> EventMatch:
+    """Count found and missed intervals of ``truth`` (start, end, in seconds) and false alarms."""
     starts = np.array([event.start_s for event in events]).reshape(1, -1)
     ends = np.array([event.end_s for event in events]).reshape(1, -1)
     true = np.array(truth, dtype=np.float64).reshape(-1, 2)
-    overlap_s = np.minimum(ends, true[:, 1:]) - np.maximum(starts, true[:, :1])
-    matches = overlap_s > min_overlap_s
+    matches = np.minimum(ends, true[:, 1:]) > np.maximum(starts, true[:, :1])
     delays = tuple(
         float(max(0.0, starts[0, row].min() - start))
         for row, start in zip(matches, true[:, 0], strict=True)

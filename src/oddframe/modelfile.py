@@ -1,8 +1,6 @@
 """Models, each one safetensors file with everything that scoring needs.
 
-The tensors are the network's, including the feature standardisation. The JSON header has the method
-and its config, the feature specs that it reads with an event rule for each, what it was trained on
-and its metrics. Nothing in the file is ever unpickled or run.
+The tensors are the network's; the JSON header has all else. Nothing in it is unpickled or run.
 """
 
 from __future__ import annotations
@@ -47,7 +45,6 @@ from oddframe.errors import (
 from oddframe.events import EventRule
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum
 from oddframe.features.spec import Features, FeatureSpec, MaskDigest
-from oddframe.methods.base import AnyMethod
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.timeline import ScoreTrack, TileScores
@@ -55,6 +52,11 @@ from oddframe.timeline import ScoreTrack, TileScores
 MODEL_FORMAT = 1
 MODEL_KIND = "oddframe model"
 SHIPPED_MODELS_DIR = Path(__file__).parent / "models"
+# What the contents of a damaged file can raise.
+_DAMAGED = (
+    *(OddframeError, SafetensorError, KeyError, TypeError, ValueError),
+    *(RuntimeError, ArithmeticError),
+)
 
 
 @dataclass(frozen=True)
@@ -67,33 +69,21 @@ class Profile:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network and its metadata.
+    """A trained network and its metadata."""
 
-    Attributes:
-        name: ``fight``, or the stem of the file.
-        method: Name in the method registry.
-        config: Config of the method.
-        network: Standardisation and network, in evaluation mode.
-        profiles: ``best``, and ``fast`` if it has one.
-        detects: What it was trained to detect, in words: ``fights``.
-        training_data: Digest of the videos and labels that it was trained on.
-        metrics: Metrics on videos that it was not trained on, in [0, 1].
-        card: Model card: training data, held-out groups, limits, configuration.
-        version: Version of oddframe that wrote it.
-        sha256: SHA-256 of the file; empty before it is saved.
-    """
-
-    name: str
-    method: str
-    config: BaseModel
-    network: ModelNetwork
-    profiles: Mapping[str, Profile]
-    detects: str
-    training_data: str = ""
+    name: str  # ``fight``, or the stem of the file.
+    method: str  # As in the method registry.
+    config: BaseModel  # Of the method.
+    network: ModelNetwork  # Standardisation and network, in evaluation mode.
+    profiles: Mapping[str, Profile]  # ``best``, and ``fast`` if it has one.
+    detects: str  # What it was trained to detect, in words: ``fights``.
+    training_data: str = ""  # Digest of the videos and labels that it was trained on.
+    # In [0, 1], of videos that it was not trained on.
     metrics: Mapping[str, float] = field(default_factory=dict)
+    # Model card: training data, held-out groups, limits, configuration.
     card: Mapping[str, Any] = field(default_factory=dict)
-    version: str = VERSION
-    sha256: str = ""
+    version: str = VERSION  # Of oddframe when it was written.
+    sha256: str = ""  # Of the file; empty before it is saved.
 
     @property
     def device(self) -> torch.device:
@@ -101,35 +91,23 @@ class Model:
         return self.network.standardise.mean.device
 
     def unseen_groups(self, data: str) -> frozenset[str] | None:
-        """Groups of the data set ``data`` that it was not trained on.
-
-        Returns:
-            None if its card says nothing about that data set.
-        """
+        """Groups of this data set that it was not trained on; None: its card does not say."""
         if self.card.get("data") != data or "held_out_groups" not in self.card:
             return None
         kinds = ("held_out_groups", "held_out_own_groups", "left_out_groups")
         return frozenset(group for kind in kinds for group in self.card.get(kind, ()))
 
     def learned_from(self, videos: Sequence[tuple[str, str]]) -> list[bool]:
-        """Whether each video, or another one of its group, was in the training set.
+        """Whether each video (group, SHA-256), or another one of its group, was trained on.
 
-        The card has digests of the training videos' content. Names prove nothing: any two folders
-        may be called ``clips``.
-
-        Args:
-            videos: (group, SHA-256 of the content) of each video.
+        Names prove nothing: any two folders may be called ``clips``.
         """
         contents = frozenset(self.card.get("learned_from", ()))
         groups = {group for group, sha256 in videos if short_digest(sha256) in contents}
         return [group in groups for group, _ in videos]
 
     def profile_of(self, spec: FeatureSpec) -> str:
-        """Name of the profile that reads features of ``spec``.
-
-        Raises:
-            InputError: there is none; the message names the fields that differ from ``best``.
-        """
+        """Name of the profile that reads features of ``spec``; InputError if there is none."""
         for name, profile in self.profiles.items():
             if not profile.spec.differences(spec):
                 return name
@@ -141,13 +119,9 @@ class Model:
         )
 
     def score(self, features: Features) -> ScoreTrack:
-        """Score the features of one video.
+        """Score each snippet of a video in [0, 1]: the mean over crops, or the maximum over tiles.
 
-        Returns:
-            A score in [0, 1] for each snippet: the mean over crops, or the maximum over tiles.
-
-        Raises:
-            InputError: the features are of another spec, or the scores are not finite.
+        InputError if the features are of another spec, or the scores are not finite.
         """
         self.profile_of(features.spec)
         self.network.eval()
@@ -170,16 +144,7 @@ def short_digest(sha256: str) -> str:
 
 
 def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
-    """Write a model file atomically.
-
-    Args:
-        model: To be written.
-        path: Of the file.
-        fp16: Whether the network's weights are written in half precision.
-
-    Raises:
-        OddframeError: it cannot be written, or a weight is too large for half precision.
-    """
+    """Write a model file atomically; with ``fp16``, the network's weights in half precision."""
     tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in model.network.state_dict().items():
         array = tensor.detach().cpu().contiguous().numpy()
@@ -215,11 +180,7 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The file of a shipped model, or the path itself.
-
-    Raises:
-        UsageError: it is neither a shipped model nor a file.
-    """
+    """The file of a shipped model, or the path itself; UsageError if it is neither."""
     path = Path(name_or_path)
     if is_file(path):
         return path
@@ -236,20 +197,25 @@ def find_model(name_or_path: str | Path) -> Path:
 def load_model(name_or_path: str | Path, device: str | torch.device = "cpu") -> Model:
     """Read a model, by the name of a shipped one, such as ``fight``, or by its path.
 
-    Raises:
-        UsageError: it is neither a shipped model nor a file.
-        InputError: the file is a pickle, truncated, damaged, not a model, or of a newer format.
+    UsageError if there is none; InputError if it is a pickle, damaged, or of a newer format.
     """
     path = find_model(name_or_path)
     with open_regular_file(path) as file:
         try:
-            return _read(path, file, device)
+            header, entries = _read_header(path, file)
+            try:
+                return _build_model(path.stem, header, entries, file, device)
+            except _DAMAGED as error:
+                if is_out_of_memory(error):
+                    raise OddframeError(f"{path}: {describe_unexpected_error(error)}") from None
+                reason = " ".join(str(error).split())[:200]
+                raise InputError(f"{path}: a damaged model file ({reason})") from None
         except OSError as error:
             raise InputError(f"{path}: {describe_read_error(error)}") from None
 
 
 class _CardFields(BaseModel):
-    """Keys of a model card that are read later, with their types. It may have other keys."""
+    """Keys of a model card that are read later. It may have other keys."""
 
     model_config = ConfigDict(strict=True)
 
@@ -271,7 +237,7 @@ class _ProfileFields(BaseModel):
 
 
 class _HeaderFields(BaseModel):
-    """Keys that a header must have, with their types. Spec, rule and config are parsed later."""
+    """Keys that a header must have. Spec, rule and config are parsed later."""
 
     model_config = ConfigDict(strict=True)
 
@@ -284,20 +250,6 @@ class _HeaderFields(BaseModel):
     metrics: dict[str, float]
     card: _CardFields
     checksum: str
-
-
-def _read(path: Path, file: BinaryIO, device: str | torch.device) -> Model:
-    header, entries = _read_header(path, file)
-    try:
-        return _build_model(path.stem, header, entries, file, device)
-    except (
-        *(OddframeError, SafetensorError, KeyError, TypeError, ValueError),
-        *(RuntimeError, ArithmeticError),
-    ) as error:
-        if is_out_of_memory(error):
-            raise OddframeError(f"{path}: {describe_unexpected_error(error)}") from None
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: a damaged model file ({reason})") from None
 
 
 def _build_model(
@@ -315,14 +267,22 @@ def _build_model(
         for name, each in header["profiles"].items()
     }
     dim = profiles["best"].spec.dim
-    _check_shapes(method, dim, config, entries)
+
+    def new_network() -> ModelNetwork:
+        network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
+        if "correction" in entries:
+            network.add_correction(torch.zeros(dim))
+        return network
+
+    with torch.device("meta"):  # Shapes without memory.
+        _check_shapes(new_network().state_dict(), entries)
     file.seek(0)
     data = file.read()
     tensors = safetensors_numpy.load(data)
     if checksum(tensors) != header["checksum"]:
         raise ValueError("its weights do not match their checksum")
     with torch.random.fork_rng(devices=[]):  # Initial weights are random, then overwritten.
-        network = _new_network(method, dim, config, entries)
+        network = new_network()
     state = {name: torch.from_numpy(array) for name, array in tensors.items()}
     network.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
@@ -349,31 +309,12 @@ def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseM
         raise ValueError(format_validation_error(error, model, (), where)) from None
 
 
-def _new_network(
-    method: AnyMethod, dim: int, config: BaseModel, entries: Mapping[str, TensorEntry]
-) -> ModelNetwork:
-    """An untrained network, with a correction if the file has one."""
-    network = ModelNetwork(Standardise.identity(dim), method.network(dim, config))
-    if "correction" in entries:
-        network.add_correction(torch.zeros(dim))
-    return network
-
-
-def _check_shapes(
-    method: AnyMethod, dim: int, config: BaseModel, entries: Mapping[str, TensorEntry]
-) -> None:
-    """Compare the network with the tensors in the file, before memory is allocated for it.
-
-    Raises:
-        ValueError: a tensor is missing, unknown or of another shape.
-    """
-    with torch.device("meta"):  # Shapes without memory.
-        wanted = _new_network(method, dim, config, entries).state_dict()
+def _check_shapes(wanted: Mapping[str, torch.Tensor], entries: Mapping[str, TensorEntry]) -> None:
+    """Compare the network with the tensors in the file, before memory is allocated for it."""
     for name in sorted(wanted.keys() | entries.keys()):
-        if name not in entries:
-            raise ValueError(f"its tensor {name!r:.80} is missing")
-        if name not in wanted:
-            raise ValueError(f"its tensor {name!r:.80} is unknown")
+        if name not in entries or name not in wanted:
+            problem = "missing" if name in wanted else "unknown"
+            raise ValueError(f"its tensor {name!r:.80} is {problem}")
         expected, found = tuple(wanted[name].shape), entries[name].shape
         if (expected or (1,)) != (found or (1,)):
             raise ValueError(f"its tensor {name!r:.80} is {found}, not {expected}")

@@ -1,8 +1,4 @@
-"""``oddframe.score``: score many videos, write the files of each, and resume where a run stopped.
-
-A video that fails does not stop the others, and a video that an earlier run has scored with the
-same settings is not scored again.
-"""
+"""``oddframe.score``: score many videos, write the files of each, resume a run that was stopped."""
 
 from __future__ import annotations
 
@@ -16,14 +12,19 @@ from pathlib import Path
 
 from oddframe._utils.child_process import PATIENCE_HINT
 from oddframe._utils.files import invalid_path_reason, unique_stems
-from oddframe._utils.processes import share_cores
 from oddframe._utils.progress import (
     MessageCallback,
     ProgressCallback,
     ignore_message,
     ignore_progress,
 )
-from oddframe._utils.worker_pool import Heartbeat, WorkerFailure, WorkerPool, send_heartbeats
+from oddframe._utils.worker_pool import (
+    Heartbeat,
+    WorkerFailure,
+    WorkerPool,
+    send_heartbeats,
+    share_cores,
+)
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName
 from oddframe.detector import CropCount, Detector, VideoResult
 from oddframe.errors import InputError, OddframeError, UsageError
@@ -52,19 +53,12 @@ _TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class ScoringSummary:
-    """What a run did.
+    """What a run did."""
 
-    Attributes:
-        outcomes: The outcome of each input, in the order of the inputs.
-        seconds: Time that scoring took, without loading the model.
-        index: The page over all results of the output folder; None: there is none.
-        index_error: Why the index could not be written.
-    """
-
-    outcomes: tuple[ScoringOutcome, ...]
-    seconds: float
-    index: Path | None = None
-    index_error: OddframeError | None = None
+    outcomes: tuple[ScoringOutcome, ...]  # Of each input, in the order of the inputs.
+    seconds: float  # Without loading the model.
+    index: Path | None = None  # The page over all results of the output folder.
+    index_error: OddframeError | None = None  # Why it could not be written.
 
     @property
     def results(self) -> tuple[VideoResult, ...]:
@@ -153,6 +147,8 @@ def score(
             over an input. Nothing was scored then.
         OddframeError: the folder cannot be written.
     """
+    for name in formats:
+        get_format(name)  # UsageError for an unknown one.
     settings = ScoringSettings(
         model=str(model),
         profile=profile,
@@ -165,7 +161,7 @@ def score(
         masks=read_masks(None if mask is None else Path(mask)),
         fps=fps,
         out=None if out is None else Path(out),
-        formats=_formats(formats),
+        formats=tuple(each for each in format_names() if each == SCORE_FILE or each in formats),
         fresh=fresh,
         raise_errors=raise_errors,
     )
@@ -182,7 +178,12 @@ def score(
     detector = load_detector(settings)
     # Feature files of several backbones are one video, whichever of them are named.
     once = {common_path(path, detector.spec): path for path in reversed(files)}
-    work = _jobs(paths, list(reversed(once.values())))
+    inputs = [*paths, *reversed(once.values())]
+    stems = unique_stems(inputs, [Path(INDEX_NAME).stem])
+    work = [
+        ScoringJob(path, stem, is_features=i >= len(paths))
+        for i, (path, stem) in enumerate(zip(inputs, stems, strict=True))
+    ]
     if settings.out is not None:
         _refuse_overwriting_inputs(work, settings.out, settings.formats)
     if any(not job.is_features for job in work):
@@ -195,32 +196,21 @@ def score(
     started = time.monotonic()
     outcomes: dict[ScoringJob, ScoringOutcome] = {}
     index = _Index(work, settings)
+    report, processes = progress or ignore_progress, min(jobs, len(work))
+    if processes > 1:
+        scored = _in_parallel(work, settings, processes, report)
+    else:
+        scored = (score_input(job, settings, detector, report) for job in work)
     # Closed at once, also by Ctrl-C and by an exception of a callback, so that no process is left.
-    with closing(_score_all(work, settings, detector, jobs, progress or ignore_progress)) as run:
-        for outcome in run:
+    with closing(scored):
+        for outcome in scored:
             outcomes[outcome.job] = outcome
             index.add(outcome)
             if on_outcome is not None:
                 on_outcome(outcome)
     index.write()
-    seconds = time.monotonic() - started
-    return ScoringSummary(tuple(outcomes[job] for job in work), seconds, index.path, index.error)
-
-
-def _formats(names: Sequence[str]) -> tuple[str, ...]:
-    """The formats to write, in the order of the registry; the score file is always written."""
-    for name in names:
-        get_format(name)
-    return tuple(name for name in format_names() if name == SCORE_FILE or name in names)
-
-
-def _jobs(videos: Sequence[Path], features: Sequence[Path]) -> list[ScoringJob]:
-    paths = [*videos, *features]
-    stems = unique_stems(paths, [Path(INDEX_NAME).stem])
-    return [
-        ScoringJob(path, stem, is_features=i >= len(videos))
-        for i, (path, stem) in enumerate(zip(paths, stems, strict=True))
-    ]
+    seconds, page = time.monotonic() - started, index.page.path if index.page else None
+    return ScoringSummary(tuple(outcomes[job] for job in work), seconds, page, index.error)
 
 
 def _refuse_overwriting_inputs(
@@ -279,57 +269,33 @@ class _Index:
     """The page over all results of the output folder, where reports are written.
 
     If it cannot be written, scoring continues without it.
-
-    Attributes:
-        path: The page; None: there is none.
-        error: Why it could not be written.
     """
 
     def __init__(self, work: Sequence[ScoringJob], settings: ScoringSettings) -> None:
-        self._index: FolderIndex | None = None
+        self.page: FolderIndex | None = None
         self.error: OddframeError | None = None
         out = settings.out
         if out is not None and ("html" in settings.formats or is_index(out / INDEX_NAME)):
-            index = FolderIndex(out, {job.stem: str(job.path) for job in work})
-            self._index = index if index.needed else None
+            page = FolderIndex(out, {job.stem: str(job.path) for job in work})
+            self.page = page if page.needed else None
         self.write(finished=False)
 
-    @property
-    def path(self) -> Path | None:
-        return None if self._index is None else self._index.path
-
     def add(self, outcome: ScoringOutcome) -> None:
-        """Add the outcome of one input."""
-        if self._index is None:
-            return
         job = outcome.job
+        if self.page is None:
+            return
         if outcome.result is not None:
-            self._index.add_result(job.stem, outcome.result)
+            self.page.add_result(job.stem, outcome.result)
         else:
-            self._index.add_failure(job.stem, str(job.path), outcome.error)
+            self.page.add_failure(job.stem, str(job.path), outcome.error)
         self.write(finished=False)
 
     def write(self, *, finished: bool = True) -> None:
         try:
-            if self._index is not None:
-                self._index.write(finished)
+            if self.page is not None:
+                self.page.write(finished)
         except OddframeError as error:
-            self._index, self.error = None, error
-
-
-def _score_all(
-    work: Sequence[ScoringJob],
-    settings: ScoringSettings,
-    detector: Detector,
-    processes: int,
-    progress: ProgressCallback,
-) -> Generator[ScoringOutcome, None, None]:
-    processes = min(processes, len(work))
-    if processes > 1:
-        yield from _in_parallel(work, settings, processes, progress)
-        return
-    for job in work:
-        yield score_input(job, settings, detector, progress)
+            self.page, self.error = None, error
 
 
 def _in_parallel(
@@ -339,11 +305,9 @@ def _in_parallel(
     progress: ProgressCallback,
 ) -> Generator[ScoringOutcome, None, None]:
     limits = decoding_limits()
+    timeout_s = _TIMEOUT_S + limits.timeout_s
     pool: WorkerPool[ScoringJob, ScoringOutcome] = WorkerPool(
-        partial(_Scorer, settings, limits),
-        processes,
-        _TIMEOUT_S + limits.timeout_s,
-        advice=PATIENCE_HINT,
+        partial(_Scorer, settings, limits), processes, timeout_s, advice=PATIENCE_HINT
     )
     done = 0
     progress(0, None, "scoring")
@@ -370,8 +334,6 @@ class _Scorer:
     def __call__(self, job: ScoringJob, heartbeat: Heartbeat) -> ScoringOutcome:
         # The work after the features reports no progress, and may take long.
         guard = partial(send_heartbeats, heartbeat)
-
-        def report(done: int, total: int | None, _: str) -> None:
-            heartbeat(done, total)
-
-        return score_input(job, self._settings, self._detector, report, guard)
+        return score_input(
+            job, self._settings, self._detector, lambda n, total, _: heartbeat(n, total), guard
+        )

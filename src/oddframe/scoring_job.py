@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,13 +49,7 @@ class ScoringSettings:
 
 @dataclass(frozen=True)
 class ScoringJob:
-    """One input.
-
-    Attributes:
-        path: A video, or a feature file.
-        stem: Name of its output files, without ending.
-        is_features: Whether it is a feature file.
-    """
+    """One input: a video or a feature file, and the name of its output files without ending."""
 
     path: Path
     stem: str
@@ -64,26 +58,15 @@ class ScoringJob:
 
 @dataclass(frozen=True)
 class ScoringOutcome:
-    """What became of one input.
-
-    Attributes:
-        job: The input.
-        result: Its scores and events; None: it failed.
-        error: Why it failed.
-        exit_code: The exit code of ``oddframe score`` for this failure; 0 without one.
-        already_scored: Whether an earlier run scored it.
-        camera: The camera whose own threshold was used; empty: the common threshold, or one that
-            was asked for.
-        notes: Remarks on the input and its files: that there is no sound, say.
-    """
+    """What became of one input."""
 
     job: ScoringJob
-    result: VideoResult | None = None
+    result: VideoResult | None = None  # None: it failed.
     error: str = ""
-    exit_code: int = 0
+    exit_code: int = 0  # Of ``oddframe score`` for this failure; 0 without one.
     already_scored: bool = False
-    camera: str = ""
-    notes: tuple[str, ...] = ()
+    camera: str = ""  # The camera whose own threshold was used, unless one was asked for.
+    notes: tuple[str, ...] = ()  # On the input and its files: that there is no sound, say.
 
 
 def load_detector(settings: ScoringSettings) -> Detector:
@@ -107,16 +90,11 @@ def score_input(
 ) -> ScoringOutcome:
     """Score one input and write its files; a failure is an outcome, not an exception.
 
-    Args:
-        job: The input.
-        settings: Settings of the run.
-        detector: The detector of these settings.
-        progress: Called with (snippets done, snippets expected or None, ``scoring: NAME``).
-        guard: Makes a context for work that reports no progress: that on scores and files.
+    ``guard`` makes a context for work that reports no progress: that on scores and files.
     """
     stage = f"scoring: {job.path.name}"
     progress(0, None, stage)
-    partial_features = None
+    partial_features, out = None, settings.out
     try:
         common = settings.rule_changes.apply_to(detector.rule)
         rule = camera_rule(detector.model.card, detector.profile, common, job.path)
@@ -127,10 +105,11 @@ def score_input(
         mask = settings.masks.for_video(job.path)
         feature_key = _short_hash(_feature_inputs(job, files, settings, detector, mask))
         fingerprint = _short_hash(feature_key, detector.model.sha256, rule)
-        old = _read_earlier(job, settings)
-        if old is not None and _is_current(old, settings, fingerprint):
+        old = None if out is None else _read_earlier(job, out)
+        intact = old is not None and old.intact and old.result.fingerprint == fingerprint
+        if out is not None and old is not None and intact and not settings.fresh:
             with guard():
-                notes = _restore_files(old, job, settings, mask)
+                notes = _restore_files(old, job, settings, out, mask)
             return ScoringOutcome(job, old.result, already_scored=True, camera=camera, notes=notes)
         damaged = mended = 0
         notes = ()
@@ -139,11 +118,13 @@ def score_input(
             if settings.threshold is None:
                 notes = tuple(detector.threshold_notes([(job.path, features.spec.mask)]))
         else:
-            fps = settings.fps if job.path.is_dir() else None  # A video has its own times.
-            partial_features = _acquire_partial(settings, feature_key, guard)
+            if out is not None:
+                unfinished = PartialFeatures(out / f".{feature_key}.partial", writing=guard)
+                # Another process may keep those of this video.
+                partial_features = unfinished if unfinished.acquire() else None
             made = detector.features(
                 job.path,
-                fps=fps,
+                fps=settings.fps if job.path.is_dir() else None,  # A video has its own times.
                 mask=mask,
                 progress=lambda done, total, _: progress(done, total, stage),
                 partial=partial_features,
@@ -156,40 +137,25 @@ def score_input(
             result = replace(
                 result, mended_frames=mended, fingerprint=fingerprint, mask=features.spec.mask
             )
-            if settings.out is not None:
-                notes += _write_files(old, result, job, settings, mask)
+            if out is not None:
+                notes += _write_files(old, result, job, settings, out, mask)
                 if partial_features is not None:
                     partial_features.discard()
         return ScoringOutcome(job, result, camera=camera, notes=notes)
-    except OddframeError as error:
+    except Exception as error:  # Also a fault here or in a decoder: the others are still scored.
         if settings.raise_errors:
             raise
         if isinstance(error, InputError) and partial_features is not None:
             partial_features.discard()  # Resuming would fail again.
-        reason = _with_path(str(error), job.path)
-        return ScoringOutcome(job, error=reason, exit_code=error.exit_code)
-    except Exception as error:  # A fault here or in a decoder: the others are still scored.
-        if settings.raise_errors:
-            raise
-        reason = _with_path(describe_unexpected_error(error), job.path)
-        return ScoringOutcome(job, error=reason, exit_code=1)
+        exit_code, reason = 1, describe_unexpected_error(error)
+        if isinstance(error, OddframeError):
+            exit_code, reason = error.exit_code, str(error)
+        if str(job.path) not in reason:
+            reason = f"{job.path}: {reason}"
+        return ScoringOutcome(job, error=reason, exit_code=exit_code)
     finally:
         if partial_features is not None:
             partial_features.release()
-
-
-def _acquire_partial(
-    settings: ScoringSettings, feature_key: str, guard: _Guard
-) -> PartialFeatures | None:
-    """Where unfinished features are kept; None if another process keeps those of this video.
-
-    Raises:
-        OddframeError: the folder cannot be written.
-    """
-    if settings.out is None:
-        return None
-    found = PartialFeatures(settings.out / f".{feature_key}.partial", writing=guard)
-    return found if found.acquire() else None
 
 
 def _write_files(
@@ -197,71 +163,44 @@ def _write_files(
     result: VideoResult,
     job: ScoringJob,
     settings: ScoringSettings,
+    out: Path,
     mask: Mask | None,
 ) -> tuple[str, ...]:
     """Write the files of a result; notes on earlier files that were replaced or removed."""
-    out = settings.out
-    assert out is not None
-    notes = _replacement_notes(old, job, settings, out, result.fingerprint)
-    names = () if old is None else old.files
-    before = [out / name for name in names if (out / name).exists()]
+    path, notes = output_path(out, job.stem, SCORE_FILE), []
+    if old is None:
+        if path.is_file():
+            notes.append(f"{path.name} was damaged, written again")
+    elif Path(old.result.video).absolute() != job.path.absolute():
+        notes.append(f"replaces the scores of {old.result.video}")
+    elif old.result.fingerprint == result.fingerprint and not settings.fresh:
+        why = "was written by an earlier version" if old.intact is None else "was changed"
+        notes.append(f"{path.name} {why}, scored again")
+    before = [out / name for name in (old.files if old else ()) if (out / name).exists()]
     source = None if job.is_features else job.path
     write(result, settings.formats, out, job.stem, source=source, mask=mask)
     if removed := [path.name for path in before if not path.exists()]:
-        notes += (f"removed, of the earlier scores: {', '.join(removed)}",)
-    return notes
+        notes.append(f"removed, of the earlier scores: {', '.join(removed)}")
+    return tuple(notes)
 
 
-def _replacement_notes(
-    old: ScoreFile | None, job: ScoringJob, settings: ScoringSettings, out: Path, fingerprint: str
-) -> tuple[str, ...]:
-    """A note where the scores of another input, or a damaged score file, are written over."""
-    path = output_path(out, job.stem, SCORE_FILE)
-    if old is None:
-        return (f"{path.name} was damaged, written again",) if path.is_file() else ()
-    if Path(old.result.video).absolute() != job.path.absolute():
-        return (f"replaces the scores of {old.result.video}",)
-    if old.result.fingerprint == fingerprint and not settings.fresh:
-        why = "was written by an earlier version" if old.intact is None else "was changed"
-        return (f"{path.name} {why}, scored again",)
-    return ()
-
-
-def _read_earlier(job: ScoringJob, settings: ScoringSettings) -> ScoreFile | None:
+def _read_earlier(job: ScoringJob, out: Path) -> ScoreFile | None:
     """The result under the name of this input that an earlier run wrote, of whatever input."""
-    if settings.out is None:
-        return None
-    try:
-        return read_score_file(output_path(settings.out, job.stem, SCORE_FILE))
-    except InputError:
-        return None
-
-
-def _is_current(old: ScoreFile, settings: ScoringSettings, fingerprint: str) -> bool:
-    """Whether an earlier result is of this input and settings, and its score file unchanged."""
-    return bool(old.intact) and not settings.fresh and old.result.fingerprint == fingerprint
+    with suppress(InputError):
+        return read_score_file(output_path(out, job.stem, SCORE_FILE))
+    return None
 
 
 def _restore_files(
-    old: ScoreFile, job: ScoringJob, settings: ScoringSettings, mask: Mask | None
+    old: ScoreFile, job: ScoringJob, settings: ScoringSettings, out: Path, mask: Mask | None
 ) -> tuple[str, ...]:
     """Write the files of an earlier result that are missing or changed; a note on each."""
-    out = settings.out
-    assert out is not None
     wrong = find_wrong_files(old, settings.formats, out, job.stem)
-    if not wrong:
-        return ()
-    source = None if job.is_features else job.path
-    write(old.result, (SCORE_FILE, *wrong), out, job.stem, source=source, mask=mask)
-    names = {name: output_path(out, job.stem, name).name for name in wrong}
-    return tuple(
-        f"{names[name]} {why}" if why == "added" else f"{names[name]} {why}, written again"
-        for name, why in wrong.items()
-    )
-
-
-def _with_path(reason: str, path: Path) -> str:
-    return reason if str(path) in reason else f"{path}: {reason}"
+    if wrong:
+        source = None if job.is_features else job.path
+        write(old.result, (SCORE_FILE, *wrong), out, job.stem, source=source, mask=mask)
+    reasons = {n: why if why == "added" else f"{why}, written again" for n, why in wrong.items()}
+    return tuple(f"{output_path(out, job.stem, name).name} {why}" for name, why in reasons.items())
 
 
 def _feature_inputs(

@@ -1,8 +1,6 @@
 """Basic types: ``Timebase`` (frames, snippets and seconds), ``ScoreTrack``, ``Event``.
 
-A video is a sequence of frames. A backbone computes features of *snippets* of, say, 16 frames, and
-a method gives one score for each snippet. ``Timebase`` converts between frames, snippets and
-seconds.
+A backbone computes features of *snippets* of, say, 16 frames, and a method scores each snippet.
 """
 
 from __future__ import annotations
@@ -22,8 +20,7 @@ IntArray = NDArray[np.int64]
 
 # Time stamps are rational numbers rounded to floats: a frame this close (s) to a tick is on it.
 TICK_TOLERANCE_S = 1e-6
-# Floats represent integers exactly up to here.
-_MAX_TICKS = 2**53
+_MAX_TICKS = 2**53  # Floats represent integers exactly up to here.
 # A file of scores or features cannot describe more frames than this for each of its bytes; files
 # that oddframe writes describe about five.
 _MAX_FRAMES_PER_BYTE = 100
@@ -32,37 +29,20 @@ _MAX_FRAMES_PER_BYTE = 100
 def labelled_intervals(
     labels: NDArray[np.bool_], edges: FloatArray
 ) -> tuple[tuple[float, float], ...]:
-    """The half-open time intervals of the labelled frames.
-
-    Args:
-        labels: (n,) True for labelled frames.
-        edges: (n + 1,) start time of each frame, and end time of the last one.
-    """
+    """Half-open time intervals of labelled frames (n,); ``edges`` (n + 1,) is where they start."""
     padded = np.concatenate([[False], labels, [False]])
     changes = np.flatnonzero(padded[1:] != padded[:-1])
-    return tuple(
-        (float(edges[start]), float(edges[end]))
-        for start, end in zip(changes[::2], changes[1::2], strict=True)
-    )
+    return tuple((start, end) for start, end in edges[changes].reshape(-1, 2).tolist())
 
 
 class _Segments(NamedTuple):
-    """The segments of a video between the gaps in its time line, (K,) each.
+    """The segments of a video between the gaps in its time line, (K,) each."""
 
-    Attributes:
-        first: Number of the first frame.
-        last: Number of the last frame.
-        start_s: When the first frame is shown.
-        end_s: When the last frame leaves the screen.
-        ticks: Number of ticks.
-        snippets: Number of snippets.
-    """
-
-    first: IntArray
+    first: IntArray  # Number of the first frame, and of the last one.
     last: IntArray
     start_s: FloatArray
     end_s: FloatArray
-    ticks: IntArray
+    ticks: IntArray  # How many.
     snippets: IntArray
 
 
@@ -143,16 +123,7 @@ class Timebase:
             raise InputError(f"a video of {self.duration_s:g} s: longer than can be counted")
 
     def check_claims(self, snippets: int, size: int) -> None:
-        """Check that a file can describe the video that its header claims.
-
-        Args:
-            snippets: Number of snippets in the file.
-            size: Size of the file in bytes.
-
-        Raises:
-            InputError: the number of snippets is not that of the video, or the video is longer than
-                a file of that size can describe.
-        """
+        """Check that a file of ``size`` bytes with so many ``snippets`` can describe the video."""
         if self.n_snippets != snippets:
             raise InputError(
                 f"it says {self.n_frames} frames, which is {self.n_snippets} snippets, and holds "
@@ -267,13 +238,10 @@ class Timebase:
         if self.stride >= self.snippet_frames:  # No overlap: each frame has one snippet.
             starts = self.snippet_ticks()[:, 0]
             return scores[np.searchsorted(starts, self.frame_ticks, side="right") - 1]
-        parts = self._segments
-        cuts = _offsets(parts.snippets)[1:]
-        per_segment = zip(
-            *(np.split(scores, cuts), np.split(self._ticks_in_segment(), cuts), parts.ticks),
-            strict=True,
-        )
-        return np.concatenate([_mean_per_tick(*part) for part in per_segment])[self.frame_ticks]
+        cuts = _offsets(self._segments.snippets)[1:]
+        spans = np.split(self._ticks_in_segment(), cuts)
+        means = map(_mean_per_tick, np.split(scores, cuts), spans, self._segments.ticks)
+        return np.concatenate(list(means))[self.frame_ticks]
 
     @cached_property
     def _segments(self) -> _Segments:
@@ -328,25 +296,16 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class TileScores:
-    """Scores of the tiles or regions of a picture.
+    """Scores of the tiles or regions of a picture."""
 
-    Attributes:
-        grid: (rows, columns).
-        scores: (rows * columns, n_snippets), tiles row by row.
-    """
-
-    grid: tuple[int, int]
-    scores: FloatArray
+    grid: tuple[int, int]  # (rows, columns)
+    scores: FloatArray  # (rows * columns, n_snippets), tiles row by row.
 
     def box(self, tile: int) -> Box:
         """The rectangle of a tile."""
         rows, columns = self.grid
         row, column = divmod(tile, columns)
         return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
-
-    def highest(self, snippet: int) -> Box:
-        """The rectangle of the tile with the highest score in a snippet."""
-        return self.box(int(np.argmax(self.scores[:, snippet])))
 
 
 @dataclass(frozen=True)
@@ -378,7 +337,7 @@ class ScoreTrack:
     def where(self, snippet: int) -> Box | None:
         """The tile with the highest score, or the motion square; None without either."""
         if self.tiles is not None:
-            return self.tiles.highest(snippet)
+            return self.tiles.box(int(np.argmax(self.tiles.scores[:, snippet])))
         if self.boxes is None:
             return None
         left, top, right, bottom = self.boxes[snippet].tolist()

@@ -2,10 +2,6 @@
 
 It is for code that may crash, hang or take all memory, such as a video decoder that reads an
 untrusted file. Whatever ends the child process is reported as an exception in this process.
-
-The child is started with ``subprocess``, because ``multiprocessing`` would import the user's main
-script again, which fails for a script without ``if __name__ == "__main__"``. ``worker_pool.py``
-runs the jobs of the command line in parallel.
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.spawn import get_executable
 from pathlib import Path
@@ -32,17 +28,13 @@ import numpy as np
 
 from oddframe.errors import OddframeError, is_out_of_memory
 
-# Heartbeats are sent at most this often (s).
-HEARTBEAT_S = 0.2
+HEARTBEAT_S = 0.2  # Heartbeats are sent at most this often.
 # The parent adds up the time without a heartbeat in steps of this length (s), so that the time in
 # which the program was suspended does not count.
 _POLL_S = 1.0
-# A child that does not stop a function within this time (s) is killed.
-_STOP_S = 2.0
-# Advice for messages about a timeout.
+_STOP_S = 2.0  # A child that does not stop a function within this time is killed.
+_PARENT_CHECK_S = 2.0  # A child checks this often whether its parent is still alive.
 PATIENCE_HINT = " (--patience waits longer)"
-# A child checks this often (s) whether its parent is still alive.
-_PARENT_CHECK_S = 2.0
 
 # The child's main program. Arguments: file descriptor, the parent's process id and sys.path.
 _MAIN = (
@@ -60,13 +52,10 @@ class ChildOutOfMemoryError(ChildFailedError):
 
 
 class ChildProcess:
-    """A process that runs one function after another.
+    """A process that runs one function after another; it needs POSIX, see ``is_supported``.
 
-    It needs POSIX, see ``is_supported``; the memory limit is enforced on Linux only.
-
-    Args:
-        memory_bytes: Memory limit, beyond what Python and its loaded modules take.
-        timeout_s: Seconds without an item or a heartbeat after which the process is killed.
+    The limit ``memory_bytes``, on Linux only, is beyond what Python and its loaded modules take.
+    After ``timeout_s`` without an item or a heartbeat, the process is killed.
     """
 
     def __init__(self, memory_bytes: int, timeout_s: float) -> None:
@@ -78,6 +67,7 @@ class ChildProcess:
         path = json.dumps([str(Path(entry).absolute()) for entry in sys.path])
         with theirs:
             self._process = subprocess.Popen(
+                # ``multiprocessing`` would import the user's main script again.
                 [get_executable(), "-c", _MAIN, str(theirs.fileno()), str(os.getpid()), path],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -90,24 +80,19 @@ class ChildProcess:
             _send(self._connection, memory_bytes)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Generator[Any, Any, Any]:
-        """Run a function in the child process.
+        """Run a function in the child process; return its result, or raise what it raises.
 
-        Args:
-            function: Must be picklable, as must its arguments, items and result. The items of a
-                generator function are yielded here; values sent to this generator are sent to the
-                child's, and closing this generator closes the child's. A parameter named
-                ``heartbeat`` receives a callable that the function calls while it works.
-
-        Returns:
-            The result of the function.
-
-        Raises:
-            ChildFailedError: the process crashed, was killed or sent nothing for too long.
-            ChildOutOfMemoryError: the function exceeds the memory limit.
-            Exception: any exception that the function raises.
+        The function must be picklable, as must its arguments, items and result. The items of a
+        generator function are yielded here; values sent to this generator are sent to the child's,
+        and closing this one closes the child's. A parameter named ``heartbeat`` receives a callable
+        that the function calls while it works.
         """
         try:
-            self._send((_working_folder(), function, args))
+            folder = str(Path.cwd())
+        except OSError:  # It was removed.
+            folder = ""
+        try:
+            self._send((folder, function, args))
             kind, value = self._receive()
             while kind == "item":
                 try:
@@ -183,14 +168,10 @@ class ChildProcess:
 
 
 class HeartbeatSender:
-    """Calls ``send`` for heartbeats from any thread, at most every 0.2 s, until it is stopped.
-
-    Attributes:
-        lock: Is held while a heartbeat is sent.
-    """
+    """Calls ``send`` for heartbeats from any thread, at most every 0.2 s, until it is stopped."""
 
     def __init__(self, send: Callable[..., object]) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.Lock()  # Is held while a heartbeat is sent.
         self._send, self._sent_s, self._stopped = send, 0.0, False
 
     def __call__(self, *progress: Any) -> None:
@@ -247,11 +228,7 @@ def limit_memory(more: int) -> None:
 
 
 class ChildProcessPool:
-    """Keeps child processes for the next function; each is used by one thread at a time.
-
-    Args:
-        max_idle: How many idle processes are kept.
-    """
+    """Keeps up to ``max_idle`` child processes; each is used by one thread at a time."""
 
     def __init__(self, max_idle: int) -> None:
         self._most = max_idle
@@ -262,11 +239,23 @@ class ChildProcessPool:
     @contextmanager
     def lease(self, memory_bytes: int, timeout_s: float) -> Iterator[ChildProcess]:
         """Provide a process with these limits, an idle one or a new one, for the block."""
-        child = self._take(memory_bytes, timeout_s)
+        with self._lock:
+            if self._owner != os.getpid():  # After a fork, the processes belong to the parent.
+                self._idle, self._owner = [], os.getpid()
+            fitting = [c for c in self._idle if c.memory_bytes == memory_bytes and c.is_usable]
+            if fitting:
+                self._idle.remove(fitting[0])
+        child = fitting[0] if fitting else ChildProcess(memory_bytes, timeout_s)
+        child.timeout_s = timeout_s
         try:
             yield child
         finally:
-            self._give_back(child)
+            with self._lock:
+                kept = child.is_usable and len(self._idle) < self._most
+                if kept:
+                    self._idle.append(child)
+            if not kept:
+                child.kill()
 
     def close(self) -> None:
         """Kill the idle processes."""
@@ -274,33 +263,6 @@ class ChildProcessPool:
             idle, self._idle = self._idle, []
         for child in idle if self._owner == os.getpid() else ():
             child.kill()
-
-    def _take(self, memory_bytes: int, timeout_s: float) -> ChildProcess:
-        with self._lock:
-            if self._owner != os.getpid():  # After a fork, the processes belong to the parent.
-                self._idle, self._owner = [], os.getpid()
-            for child in self._idle:
-                if child.memory_bytes == memory_bytes and child.is_usable:
-                    self._idle.remove(child)
-                    child.timeout_s = timeout_s
-                    return child
-        return ChildProcess(memory_bytes, timeout_s)
-
-    def _give_back(self, child: ChildProcess) -> None:
-        with self._lock:
-            if not child.is_usable:
-                return
-            if len(self._idle) < self._most:
-                self._idle.append(child)
-                return
-        child.kill()
-
-
-def _working_folder() -> str:
-    """The working folder; "" if it was removed."""
-    with suppress(OSError):
-        return str(Path.cwd())
-    return ""
 
 
 def _send(connection: Connection, message: object) -> None:
@@ -326,11 +288,20 @@ def _receive(connection: Connection) -> Any:
     return pickle.loads(data, buffers=buffers)  # noqa: S301 - from our own process
 
 
+class _ParentGone(BaseException):
+    """The parent process has closed the connection."""
+
+
 def _serve(descriptor: int, parent: int) -> None:
     """The child's main loop: run the parent's requests until it closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     connection = Connection(descriptor)
+
+    def send_heartbeat() -> None:
+        with suppress(OSError):  # If the parent has ended, the next item finds out.
+            _send(connection, ("heartbeat", None))
+
     with suppress(EOFError, OSError, _ParentGone):
         memory_bytes = _receive(connection)
         limited = False
@@ -341,17 +312,44 @@ def _serve(descriptor: int, parent: int) -> None:
             if not limited:  # Now that the function's modules are loaded.
                 limit_memory(memory_bytes)
                 limited = True
-            channel = _Channel(connection)
+            heartbeat = HeartbeatSender(send_heartbeat)
             try:
-                answer = ("end", channel.run(function, args))
+                answer = ("end", _run(connection, heartbeat, function, args))
             except OddframeError as error:
                 answer = ("error", error)
             except Exception as error:
-                if is_out_of_memory(error):
-                    answer = ("error", out_of_memory(memory_bytes))
-                else:
-                    answer = ("error", _picklable(error))
-            channel.close(answer)
+                no_memory = is_out_of_memory(error)
+                answer = ("error", out_of_memory(memory_bytes) if no_memory else _picklable(error))
+            heartbeat.stop()
+            _send(connection, answer)
+
+
+def _run(
+    connection: Connection,
+    heartbeat: HeartbeatSender,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+) -> Any:
+    """Run a function to its end, send the items that it yields, return its result."""
+    takes_heartbeat = "heartbeat" in inspect.signature(function).parameters
+    result = function(*args, **({"heartbeat": heartbeat} if takes_heartbeat else {}))
+    if not isinstance(result, Generator):
+        return result
+    reply: Any = None
+    with closing(result):
+        while True:
+            try:
+                item = result.send(reply)
+            except StopIteration as end:
+                return end.value
+            try:
+                with heartbeat.lock:
+                    _send(connection, ("item", item))
+                command, reply = _receive(connection)
+            except (EOFError, OSError):
+                raise _ParentGone from None
+            if command == "stop":
+                return None
 
 
 def _picklable(error: Exception) -> Exception:
@@ -368,53 +366,3 @@ def _exit_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)
     os._exit(1)
-
-
-class _ParentGone(BaseException):
-    """The parent process has closed the connection."""
-
-
-class _Channel:
-    """The connection to the parent while one function runs in the child."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._heartbeat = HeartbeatSender(self._send_heartbeat)
-
-    def run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Run a function to its end, send the items that it yields, return its result."""
-        takes_heartbeat = "heartbeat" in inspect.signature(function).parameters
-        result = function(*args, **({"heartbeat": self._heartbeat} if takes_heartbeat else {}))
-        if not isinstance(result, Generator):
-            return result
-        reply: Any = None
-        try:
-            while True:
-                try:
-                    item = result.send(reply)
-                except StopIteration as end:
-                    return end.value
-                command, reply = self._exchange(item)
-                if command == "stop":
-                    return None
-        finally:
-            result.close()
-
-    def close(self, answer: tuple[str, Any]) -> None:
-        """Send the last message of this function."""
-        self._heartbeat.stop()
-        _send(self._connection, answer)
-
-    def _exchange(self, item: Any) -> tuple[str, Any]:
-        """Send an item and receive the parent's answer."""
-        try:
-            with self._heartbeat.lock:
-                _send(self._connection, ("item", item))
-            answer: tuple[str, Any] = _receive(self._connection)
-        except (EOFError, OSError):
-            raise _ParentGone from None
-        return answer
-
-    def _send_heartbeat(self) -> None:
-        with suppress(OSError):  # If the parent has ended, the next item finds out.
-            _send(self._connection, ("heartbeat", None))

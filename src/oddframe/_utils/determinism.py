@@ -1,45 +1,23 @@
 """Settings for full float32 precision and deterministic results on CUDA.
 
 By default, cuDNN computes float32 convolutions in TF32, with 10 bits of mantissa instead of 23, and
-may choose algorithms that add in a different order each time. ``reproducible`` also seeds the
-random numbers of a training. On a CPU, the CUDA settings have no effect.
+may choose algorithms that add in a different order each time.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-
-class _CudnnFlags:
-    """Sets cuDNN's global flags when the first thread enters; resets them when the last leaves."""
-
-    def __init__(self) -> None:
-        self.lock, self.n_users, self.before = Lock(), 0, (True, False)
-
-    def enter(self) -> None:
-        cudnn = torch.backends.cudnn
-        with self.lock:
-            if self.n_users == 0:
-                self.before = cudnn.allow_tf32, cudnn.deterministic
-                cudnn.allow_tf32, cudnn.deterministic = False, True
-            self.n_users += 1
-
-    def leave(self) -> None:
-        cudnn = torch.backends.cudnn
-        with self.lock:
-            self.n_users -= 1
-            if self.n_users == 0:
-                cudnn.allow_tf32, cudnn.deterministic = self.before
-
-
-_FLAGS = _CudnnFlags()
+_lock = Lock()
+# cuDNN's global flags (allow_tf32, deterministic) as each user of ``deterministic`` found them.
+_found_flags: list[tuple[bool, bool]] = []
 
 
 @contextmanager
@@ -50,11 +28,17 @@ def deterministic() -> Iterator[None]:
     """
     # cuBLAS is deterministic only with a workspace of fixed size, and reads this only once.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    _FLAGS.enter()
+    cudnn = torch.backends.cudnn
+    with _lock:
+        _found_flags.append((cudnn.allow_tf32, cudnn.deterministic))
+        cudnn.allow_tf32, cudnn.deterministic = False, True
     try:
         yield
     finally:
-        _FLAGS.leave()
+        with _lock:
+            before = _found_flags.pop()
+            if not _found_flags:  # The first one's.
+                cudnn.allow_tf32, cudnn.deterministic = before
 
 
 @contextmanager
@@ -80,12 +64,8 @@ def reproducible(device: torch.device, seed: int) -> Iterator[None]:
 def deterministic_attention(device: torch.device) -> Iterator[None]:
     """Compute attention in the block with deterministic gradients.
 
-    CUDA's fused kernels add gradients in any order. ``reproducible`` cannot prevent that: it has
-    PyTorch only warn, because some methods use operations without a deterministic form. The math
-    kernel stores T x T weights, which fit for bags; whole videos are scored outside the block.
+    CUDA's fused kernels add gradients in any order, of which ``reproducible`` has PyTorch only
+    warn. The math kernel stores T x T weights, which fit for bags, but not for whole videos.
     """
-    if device.type != "cuda":
-        yield
-        return
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext():
         yield

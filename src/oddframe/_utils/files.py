@@ -20,6 +20,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import product
 from math import isfinite
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -28,12 +29,10 @@ from typing import BinaryIO
 from oddframe._utils.locks import ProcessLock, try_lock
 from oddframe.errors import InputError, OddframeError
 
-# A temporary file keeps so many bytes of the file's name; with its ending it must not exceed 255.
-_KEPT_NAME_BYTES = 200
+_KEPT_NAME_BYTES = 200  # Of a file's name in that of its temporary file, at most 255 in all.
 _PART_NAME = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part", re.DOTALL)
 
-# The longest file name and path that file systems accept, in bytes.
-_MAX_NAME, _MAX_PATH = 255, 4095
+_MAX_NAME, _MAX_PATH = 255, 4095  # What file systems accept, in bytes.
 _FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -51,8 +50,7 @@ _MIN_CACHED_AGE_NS = 3_000_000_000
 # surrogates, which is how Python returns bytes that are not text.
 _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f\ud800-\udfff]+')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-# File names end at 255 bytes; an ending such as ".annotated.mp4" has to fit as well.
-_MAX_SAFE_BYTES = 180
+_MAX_SAFE_BYTES = 180  # An ending such as ".annotated.mp4" has to fit into 255 as well.
 
 
 def cache_dir() -> Path:
@@ -62,20 +60,8 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oddframe"
 
 
-# Unlike pathlib's methods, those of os.path never raise for a path that no file can have.
-def is_file(path: Path) -> bool:
-    """Whether a regular file exists; False, without an error, for an invalid path."""
-    return os.path.isfile(path)  # noqa: PTH113
-
-
-def exists(path: Path) -> bool:
-    """Whether anything exists at a path; False, without an error, for an invalid path."""
-    return os.path.exists(path)  # noqa: PTH110
-
-
-def is_dir(path: Path) -> bool:
-    """Whether a folder exists; False, without an error, for an invalid path."""
-    return os.path.isdir(path)  # noqa: PTH112
+# Unlike pathlib's methods, these never raise for a path that no file can have.
+is_file, is_dir, exists = os.path.isfile, os.path.isdir, os.path.exists
 
 
 def invalid_path_reason(text: str) -> str:
@@ -87,27 +73,13 @@ def invalid_path_reason(text: str) -> str:
     return f"has more than {_MAX_PATH} bytes" if len(os.fsencode(text)) > _MAX_PATH else ""
 
 
-def check_regular(path: Path, error: type[OddframeError] = InputError) -> None:
-    """Check that a path is a regular file, before a library opens it.
-
-    Raises:
-        error: it does not exist, or is a folder, a named pipe, a socket or a device.
-    """
-    with open_regular_file(path, error):
-        pass
+def check_regular(path: Path) -> None:
+    """InputError if a path is no regular file, before a library opens it."""
+    open_regular_file(path).close()
 
 
 def open_regular_file(path: Path, error: type[OddframeError] = InputError) -> BinaryIO:
-    """Open a regular file for reading; a named pipe does not block.
-
-    Args:
-        path: The file.
-        error: Class of the exception to raise.
-
-    Raises:
-        error: the file does not exist, is a folder, a named pipe, a socket or a device, or the
-            user has no permission to read it.
-    """
+    """Open a regular file for reading, or raise ``error``; a named pipe does not block."""
     try:
         # Without O_NONBLOCK, opening a pipe blocks until another process writes into it.
         number = os.open(path, os.O_RDONLY | _NONBLOCK | getattr(os, "O_BINARY", 0))
@@ -130,11 +102,7 @@ def open_regular_file(path: Path, error: type[OddframeError] = InputError) -> Bi
 
 
 def read_bytes(path: Path, max_bytes: int, error: type[OddframeError] = InputError) -> bytes:
-    """Read a regular file of at most ``max_bytes`` bytes.
-
-    Raises:
-        error: see ``open_regular_file``, or the file is larger.
-    """
+    """Read a regular file of at most ``max_bytes`` bytes, or raise ``error``."""
     with open_regular_file(path, error) as file:
         try:
             size = os.fstat(file.fileno()).st_size
@@ -153,33 +121,26 @@ def describe_read_error(error: OSError) -> str:
 
 @contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Convert OSErrors of writing ``path`` to an ``OddframeError`` with a one-line message.
-
-    Raises:
-        OddframeError: no permission, disk full, name too long, and so on.
-    """
+    """Convert OSErrors of writing ``path`` to an ``OddframeError`` with a one-line message."""
     try:
         yield
     except OSError as error:
+        if found := _PART_NAME.fullmatch(path.name):
+            path = path.with_name(found[1])  # What the temporary file replaces.
         reason = (error.strerror or str(error)).lower()
         advice = "free some space, or " if error.errno == errno.ENOSPC else ""
         raise OddframeError(
-            f"{_final_path(path)}: cannot be written ({reason}); "
-            f"{advice}choose another place for it"
+            f"{path}: cannot be written ({reason}); {advice}choose another place for it"
         ) from error
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Provide a temporary path beside ``path``, which replaces ``path`` at the end of the block.
+    """Provide a temporary file beside ``path``, which replaces ``path`` at the end of the block.
 
-    The contents are flushed to disk before the file is moved. After an exception in the block,
-    ``path`` is unchanged and the temporary file is removed. The temporary file is locked while this
-    process lives, so that temporary files of killed processes can be recognized and removed. Its
-    name does not have the ending of ``path``: the writer must set the format explicitly.
-
-    Raises:
-        OddframeError: the file cannot be written or moved.
+    After an exception, ``path`` is unchanged. The temporary file is locked while this process
+    lives, so that those of killed processes can be removed. Its name has another ending than
+    ``path``: the writer must set the format explicitly.
     """
     name = f".{path.name.encode()[:_KEPT_NAME_BYTES].decode(errors='ignore')}."
     with translate_os_errors(path):
@@ -201,11 +162,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Remove temporary files of ``atomic_write`` whose process has ended.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
+    """Remove temporary files of ``atomic_write`` whose process has ended."""
     for name in os.listdir(folder):  # noqa: PTH208 (a million paths would take seconds)
         if _PART_NAME.fullmatch(name) is None:
             continue
@@ -235,13 +192,8 @@ def _create_locked_part(start: Path) -> tuple[Path, int]:
 def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
     """Create an empty folder that is removed at the end of the block.
 
-    Folders that killed processes left in the same parent are removed first.
-
-    Args:
-        parent: Parent folder, created if missing; None: the system's folder of temporary files.
-
-    Raises:
-        OSError: the folder cannot be created.
+    Folders that killed processes left in the same parent are removed first. ``parent`` is created
+    if it is missing; None: the system's folder of temporary files.
     """
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
@@ -270,54 +222,30 @@ def _remove_stale_scratch(lock_file: Path) -> None:
             lock.release()
 
 
-def _final_path(path: Path) -> Path:
-    """The path that a temporary file of ``atomic_write`` replaces; other paths unchanged."""
-    if found := _PART_NAME.fullmatch(path.name):
-        return path.with_name(found[1])
-    return path
-
-
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, unless it exists.
-
-    Raises:
-        OddframeError: the folder cannot be created.
-    """
+    """Create a folder and its parents, unless it exists."""
     with translate_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically; missing parent folders are created.
-
-    Raises:
-        OddframeError: the file cannot be written.
-    """
+    """Write a file atomically; missing parent folders are created."""
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part, translate_os_errors(path):
-        part.write_bytes(data)
+        with atomic_write(path) as part:
+            part.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with plain line feeds atomically.
-
-    Raises:
-        OddframeError: the file cannot be written.
-    """
+    """Write UTF-8 text with plain line feeds atomically."""
     write_bytes(path, text.encode("utf-8", errors="replace"))
 
 
 def json_text(data: object, *, indent: int | None = None, nan_is_null: bool = True) -> str:
-    """Convert data to JSON text: mappings, sequences, strings, numbers, booleans, paths.
+    """Convert data to JSON text, also paths, NumPy scalars and arrays.
 
-    NumPy scalars and arrays, which ``json`` does not accept, are converted to Python values.
-
-    Args:
-        data: The data.
-        indent: Spaces of indentation; None: a single line.
-        nan_is_null: Write ``null`` for numbers that are not finite, which JSON does not have;
-            otherwise ``NaN`` and ``Infinity``, which only Python reads.
+    Numbers that are not finite, which JSON does not have, become ``null``; without ``nan_is_null``
+    they become ``NaN`` and ``Infinity``, which only Python reads.
     """
     return json.dumps(_to_plain(data, nan_is_null), indent=indent)
 
@@ -337,12 +265,7 @@ def _to_plain(value: object, nan_is_null: bool) -> object:
 def file_sha256(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str:
     """sha256 (hex) of a file; cached while its size and modification time stay the same.
 
-    Args:
-        path: The file.
-        heartbeat: Called after each block that is read.
-
-    Raises:
-        InputError: the file cannot be read.
+    ``heartbeat`` is called after each block that is read.
     """
     digest = hashlib.sha256()
     with open_regular_file(path) as file:
@@ -357,10 +280,8 @@ def file_sha256(path: Path, heartbeat: Callable[[], None] = lambda: None) -> str
         except OSError as error:
             raise InputError(f"{path}: {describe_read_error(error)}") from None
     # Clocks of file systems are coarse: a new file may change again within the same clock tick.
-    if (
-        time.time_ns() - about.st_mtime_ns > _MIN_CACHED_AGE_NS
-        and len(_hash_cache) < _MAX_CACHED_HASHES
-    ):
+    is_old = time.time_ns() - about.st_mtime_ns > _MIN_CACHED_AGE_NS
+    if is_old and len(_hash_cache) < _MAX_CACHED_HASHES:
         _hash_cache[key] = digest.hexdigest()
     return digest.hexdigest()
 
@@ -383,20 +304,20 @@ def unique_stems(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[st
 
     A path keeps its own name if no other path has it. Paths with the same name get their endings
     (``a_mp4``, ``a_mkv``), or as many parent folders as needed (``cam1_a``, ``cam2_a``), or a
-    number. The same paths always give the same names.
-
-    Args:
-        paths: Files or folders.
-        reserved: Lower-case names that must not be used.
+    number. The same paths always give the same names. ``reserved``, in lower case, is not used.
     """
     names = [safe_file_name(path.name if is_dir(path) else path.stem) for path in paths]
     max_depth = max((len(path.parts) for path in paths), default=1)
-    options = [(0, True), *((depth, ending) for depth in range(1, max_depth) for ending in (0, 1))]
     result = list(names)
-    for group in _duplicates(names):
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        groups[name.casefold()].append(i)
+    for group in groups.values():
+        if len(group) == 1:
+            continue
         best = 1  # The shortest names among those that distinguish the most paths.
-        for folders, ending in options:
-            longer = [_longer_name(paths[i], names[i], folders, bool(ending)) for i in group]
+        for folders, ending in product(range(max_depth), (False, True)):
+            longer = [_longer_name(paths[i], names[i], folders, ending) for i in group]
             if (distinct := len({name.casefold() for name in longer})) > best:
                 best = distinct
                 for i, name in zip(group, longer, strict=True):
@@ -408,14 +329,6 @@ def _longer_name(path: Path, name: str, folders: int, ending: bool) -> str:
     parents = [part for part in path.parts[:-1] if part not in (path.anchor, ".", "..")]
     suffix = path.suffix.replace(".", "_") if ending else ""
     return safe_file_name("_".join([*(parents[-folders:] if folders else []), name + suffix]))
-
-
-def _duplicates(names: Sequence[str]) -> list[list[int]]:
-    """Positions of names that occur more than once, ignoring case."""
-    found: defaultdict[str, list[int]] = defaultdict(list)
-    for position, name in enumerate(names):
-        found[name.casefold()].append(position)
-    return [group for group in found.values() if len(group) > 1]
 
 
 def _numbered(names: Sequence[str], reserved: Sequence[str]) -> list[str]:

@@ -18,8 +18,8 @@ class ProcessLock:
     """A lock on the file ``path``, which contains the process id while the lock is held.
 
     ``acquire`` creates the file and ``release`` removes it; a file left by a killed process is not
-    locked. On a file system without locks, every process acquires the lock, unless it passes
-    ``if_unsupported=False``.
+    locked. On a file system without locks, ``if_unsupported`` is the result of locking: pass False
+    before removing something that a running process may still use.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,16 +27,7 @@ class ProcessLock:
         self._file: int | None = None
 
     def acquire(self, wait_s: float = 0.0, *, if_unsupported: bool = True) -> bool:
-        """Acquire the lock; False if another process or another ``ProcessLock`` holds it.
-
-        Args:
-            wait_s: Seconds to wait for the lock.
-            if_unsupported: Result on a file system without locks. Pass False before removing
-                something that a running process may still use.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Acquire the lock; False if another process or another ``ProcessLock`` holds it."""
         until = time.monotonic() + wait_s
         while not self._try_acquire(if_unsupported):
             if time.monotonic() >= until:
@@ -99,12 +90,7 @@ def wait_for_lock(file: int) -> None:
 
 
 def try_lock(file: int, *, if_unsupported: bool) -> bool:
-    """Lock an open file until it is closed; False if another process has locked it.
-
-    Args:
-        file: File descriptor.
-        if_unsupported: Result on a file system without locks.
-    """
+    """Lock a file descriptor until it is closed; False if another process has locked it."""
     try:
         return lock_descriptor(file, blocking=False)
     except OSError:

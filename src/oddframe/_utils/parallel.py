@@ -23,17 +23,9 @@ def parallel_map(
 ) -> list[_ResultT | InputError]:
     """Results of ``make`` in the order of ``items``; an InputError stands in for its result.
 
-    Args:
-        items: The items.
-        make: Takes an item and a function that it must call now and then, for example as the
-            progress callback of an extraction. That function raises CancelledError once the result
-            is no longer needed.
-        jobs: Number of threads.
-        on_done: Called in this thread with (number of items done, the latest item).
-
-    Raises:
-        BaseException: whatever ``on_done`` raises, Ctrl-C included, and whatever ``make`` raises
-            other than InputError. The other threads are told to stop and are not waited for.
+    ``make`` must call its ``CancelCheck`` now and then, for example as the progress callback of an
+    extraction. ``on_done(number of items done, the latest item)`` is called in this thread. After
+    any other exception, Ctrl-C included, the threads are told to stop and are not waited for.
     """
     stopped = threading.Event()
 

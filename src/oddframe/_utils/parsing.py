@@ -1,7 +1,6 @@
 """Parses JSON, YAML and the headers of safetensors from untrusted files, within limits.
 
-Length, depth and all numbers of a header are compared with limits and with the size of the file
-before anything is allocated. Errors of settings are described in one line with the line's number.
+Length, depth and all numbers of a header are checked before anything is allocated.
 """
 
 from __future__ import annotations
@@ -9,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,9 +21,8 @@ from oddframe._utils.files import read_bytes
 from oddframe.errors import UsageError, nearest_name
 
 # Bytes of a safetensors header: a model card has a line for each training video.
-MAX_HEADER_BYTES = 16 * 2**20
-# Depth of nested lists and dictionaries.
-MAX_JSON_DEPTH = 32
+_MAX_HEADER_BYTES = 16 * 2**20
+_MAX_JSON_DEPTH = 32  # Of nested lists and dictionaries.
 _MAX_AXES = 8
 _MAX_TENSORS = 100_000
 _DTYPE_BYTES = {
@@ -40,61 +40,34 @@ _VALUE_ERRORS = (ValueError, ArithmeticError, KeyError, AttributeError, TypeErro
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """A tensor in a safetensors header whose bytes are all in the file.
+    """A tensor in a safetensors header whose bytes are all in the file."""
 
-    Attributes:
-        dtype: Name of the type in safetensors, such as ``F32``.
-        shape: Shape of the tensor.
-        start: Offset of its first byte from the start of the file.
-        end: Offset behind its last byte.
-    """
-
-    dtype: str
+    dtype: str  # As safetensors writes it: ``F32``.
     shape: tuple[int, ...]
-    start: int
+    start: int  # Offset from the start of the file.
     end: int
 
 
-def parse_json(data: str | bytes, max_depth: int = MAX_JSON_DEPTH) -> Any:
-    """Parse JSON of an untrusted file with a limit on its depth.
-
-    Raises:
-        ValueError: invalid JSON, nested more than ``max_depth`` deep, or a duplicate key.
-    """
-    try:
+def parse_json(data: str | bytes) -> Any:
+    """Parse JSON; ValueError if it is invalid, nested too deep, or has a duplicate key."""
+    with suppress(RecursionError):
         found = json.loads(data, object_pairs_hook=_reject_duplicate_keys)
-    except RecursionError:
-        raise ValueError(f"its JSON is nested more than {max_depth} deep") from None
-    level = [found]
-    for _ in range(max_depth):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
-            return found
-    raise ValueError(f"its JSON is nested more than {max_depth} deep")
+        level = [found]
+        for _ in range(_MAX_JSON_DEPTH):
+            nested = [each for each in level if isinstance(each, dict | list)]
+            level = [*chain(*(e.values() if isinstance(e, dict) else e for e in nested))]
+            if not level:
+                return found
+    raise ValueError(f"its JSON is nested more than {_MAX_JSON_DEPTH} deep")
 
 
 def read_tensor_header(
-    file: BinaryIO, size: int, max_bytes: int = MAX_HEADER_BYTES
+    file: BinaryIO, size: int, max_bytes: int = _MAX_HEADER_BYTES
 ) -> tuple[dict[str, TensorEntry], dict[str, str]]:
-    """Read the header of a safetensors file that is open at its start.
+    """Read tensors by name, and metadata, of a safetensors file that is open at its start.
 
-    Args:
-        file: The file; only its header is read.
-        size: Size of the file in bytes.
-        max_bytes: Largest accepted size of the header in bytes.
-
-    Returns:
-        Tensors by name, and the metadata.
-
-    Raises:
-        ValueError: not a safetensors file, truncated, longer than its tensors, or with a header
-            that is too long or invalid.
-        OSError: the file cannot be read.
+    ValueError if it is truncated, longer than its tensors, or its header is too long or invalid.
+    ``size`` is that of the file, ``max_bytes`` the limit of its header.
     """
     start = file.read(8)
     length = int.from_bytes(start, "little")
@@ -148,13 +121,8 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
     """Read the keys and values of a YAML file, and its nodes for line numbers.
 
-    Args:
-        path: The file; an empty one has no keys.
-        what: Kind of file for error messages: ``a configuration``.
-
-    Raises:
-        UsageError: the file cannot be read, is not a YAML mapping, is too large or too deep, has a
-            duplicate key, or has aliases, a few lines of which can expand to billions of values.
+    UsageError if it cannot be read, is not a mapping, is too large or deep, or has a duplicate key.
+    ``what`` names the kind of file in messages: ``a configuration``.
     """
     data = read_bytes(path, _MAX_YAML_BYTES, UsageError)
     try:
@@ -174,7 +142,7 @@ def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], yaml.Node | None]:
 
 
 def _check_yaml(path: Path, text: str) -> None:
-    """Reject text that would take much time or memory to load."""
+    """Reject text that would take much time or memory: few aliases can expand to billions."""
     depth = count = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 0
@@ -217,16 +185,13 @@ def format_validation_error(
 ) -> str:
     """Describe the first error of a pydantic validation in one line.
 
-    Args:
-        error: The exception that pydantic raised.
-        model: The model that was validated.
-        prefix: Keys that lead from the whole configuration to ``model``.
-        where: Name of the configuration for the message.
-        node: The YAML node of the whole configuration, for line numbers; None: not from YAML.
+    ``prefix`` are the keys that lead from the whole configuration to ``model``; ``where`` names the
+    whole, and ``node`` is its YAML node, for line numbers.
     """
     first = error.errors()[0]
     loc = first["loc"]
-    name = ".".join(map(_printable, (*prefix, *loc)))
+    keys = map(str, (*prefix, *loc))  # Line breaks and other control characters are escaped.
+    name = ".".join(key if key.isprintable() else repr(key)[1:-1] for key in keys)
     line = _line_of(node, (*prefix, *loc))
     place = where if line is None else f"{where}, line {line}"
     if first["type"] != "extra_forbidden":
@@ -235,12 +200,6 @@ def format_validation_error(
     near = nearest_name(str(loc[-1]), known)
     advice = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
     return f"{place}: unknown key '{name}'; {advice}"
-
-
-def _printable(key: str | int) -> str:
-    """A key with its line breaks and other control characters escaped."""
-    text = str(key)
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:

@@ -11,9 +11,8 @@ from typing import Protocol
 class ProgressCallback(Protocol):
     """``progress(done, total, text)``, called while work goes on.
 
-    ``total`` is None where it is not known. ``text`` names the stage and, after a colon, its latest
-    item: ``scoring`` or ``features: cam3.mp4``. The callback may raise an exception: the work then
-    stops as it does for Ctrl-C, and the exception is passed on.
+    ``text`` names the stage and, after a colon, its latest item: ``features: cam3.mp4``. The
+    callback may raise an exception: the work then stops as it does for Ctrl-C.
     """
 
     def __call__(self, done: int, total: int | None, text: str, /) -> None:

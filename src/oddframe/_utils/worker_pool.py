@@ -1,21 +1,24 @@
 """Runs jobs in parallel worker processes and replaces a worker that dies or hangs.
 
 A job is one video; the libraries that decode it may crash or hang. Then the worker is killed, the
-job fails with the reason, and a new worker takes the next job. ``child_process.py`` runs single
-functions in a process and limits its memory.
+job fails with the reason, and a new worker takes the next job.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from oddframe._utils.child_process import (
@@ -24,15 +27,14 @@ from oddframe._utils.child_process import (
     describe_exit,
     describe_timeout,
 )
-from oddframe._utils.processes import block_sigint, hidden_main_module
 from oddframe._utils.progress import call_periodically
 from oddframe.errors import OddframeError
 
 _JobT = TypeVar("_JobT")
 _ResultT = TypeVar("_ResultT")
+_ValueT = TypeVar("_ValueT")
 
-# Reports progress: (done, expected or None).
-Heartbeat = Callable[[int, int | None], None]
+Heartbeat = Callable[[int, int | None], None]  # Reports progress: (done, expected or None).
 WorkFunction = Callable[[_JobT, Heartbeat], _ResultT]
 
 # A worker that dies while it starts, for instance killed for lack of memory, is started again.
@@ -50,16 +52,9 @@ class WorkerFailure:
 class WorkerPool(Generic[_JobT, _ResultT]):
     """Runs jobs in up to ``processes`` worker processes.
 
-    Args:
-        start: Called once in each worker; returns the function that is called with each job and a
-            heartbeat. ``start``, jobs and results must be picklable.
-        processes: Largest number of workers.
-        timeout_s: Seconds without a heartbeat after which a job fails.
-        keep: Keep the workers for another run, until ``end`` is called.
-        advice: Advice for the reason of a job that timed out.
-
-    Attributes:
-        done: Progress (done, expected or None) of each running job, by its number.
+    ``start`` is called once in each and returns the function that is called with each job and a
+    heartbeat; it, jobs and results must be picklable. A job fails after ``timeout_s`` without a
+    heartbeat; the reason ends with ``advice``. With ``keep``, workers stay until ``end`` is called.
     """
 
     def __init__(
@@ -75,19 +70,20 @@ class WorkerPool(Generic[_JobT, _ResultT]):
         self._keep, self._advice = keep, advice
         self._workers: list[_Worker[_JobT]] = []
         self._failed_starts = 0
+        # Progress (done, expected or None) of each running job, by its number.
         self.done: dict[int, tuple[int, int | None]] = {}
 
     def run(self, jobs: Sequence[_JobT]) -> Iterator[tuple[int, _ResultT | WorkerFailure] | None]:
         """Yield (number of the job, its result) as jobs end, and None regularly in between.
 
-        Raises:
-            OddframeError: ``start`` raised one in a worker, or several workers died in it.
+        OddframeError if ``start`` raised one in a worker, or several workers died in it.
         """
         waiting = deque(range(len(jobs)))
         try:
             while waiting or any(worker.job is not None for worker in self._workers):
                 self._assign(waiting, jobs)
-                for worker in self._wait_for_workers():
+                ready = wait([worker.pipe for worker in self._workers], _POLL_S)
+                for worker in [w for w in self._workers if w.pipe in ready or w.is_timed_out()]:
                     answer = worker.read(self.done)
                     if answer is None:
                         continue
@@ -98,20 +94,20 @@ class WorkerPool(Generic[_JobT, _ResultT]):
                         worker.end()
                         self._workers.remove(worker)
                         if not worker.ready:
-                            self._count_failed_start(answer, start_raised=worker.start_raised)
+                            self._failed_starts += 1
+                            if self._failed_starts > _MAX_FAILED_STARTS:
+                                raise OddframeError(
+                                    "no worker can start: processes die while they start"
+                                )
                     if number is not None:
                         yield number, answer
                 yield None
+        except OddframeError:
+            self.end()
+            raise
         finally:
             if not self._keep or any(worker.job is not None for worker in self._workers):
                 self.end()
-
-    def _count_failed_start(self, answer: WorkerFailure, *, start_raised: bool) -> None:
-        self._failed_starts += 1
-        if start_raised:
-            raise OddframeError(f"no worker can start: {answer.reason}")
-        if self._failed_starts > _MAX_FAILED_STARTS:
-            raise OddframeError("no worker can start: processes die while they start")
 
     def end(self) -> None:
         """Kill all workers."""
@@ -128,11 +124,6 @@ class WorkerPool(Generic[_JobT, _ResultT]):
             self._workers.append(_Worker(self._start, self._timeout_s, self._advice))
             starting += 1
 
-    def _wait_for_workers(self) -> list[_Worker[_JobT]]:
-        """Wait for messages; return the workers that sent one or have timed out."""
-        ready = wait([worker.pipe for worker in self._workers], _POLL_S)
-        return [w for w in self._workers if w.pipe in ready or w.is_timed_out()]
-
 
 class _Worker(Generic[_JobT]):
     """The parent's side of a worker process."""
@@ -143,13 +134,15 @@ class _Worker(Generic[_JobT]):
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.job: int | None = None
-        self.ready = self.start_raised = False
+        self.ready = False
         self._timeout_s, self._advice = timeout_s, advice
         self._message_s = time.monotonic()  # When the latest message came.
         self._process: BaseProcess = context.Process(
             target=_serve, args=(theirs, start), daemon=True
         )
-        with block_sigint(), hidden_main_module():
+        # A spawned process imports the main script. One without ``if __name__ == "__main__"`` would
+        # start the work once more in each process.
+        with block_sigint(), _replaced(sys.modules, "__main__", ModuleType("__main__")):
             self._process.start()
         theirs.close()
 
@@ -168,25 +161,21 @@ class _Worker(Generic[_JobT]):
         try:
             kind, value = self.pipe.recv()
         except (EOFError, OSError):
-            return WorkerFailure(self._describe_exit())
+            self._process.join()
+            return WorkerFailure(describe_exit(self._process.exitcode or 0))
         self._message_s = time.monotonic()
         if kind == "ready":
             self.ready = True
         elif kind == "heartbeat" and self.job is not None:
             done[self.job] = value
         elif kind == "failed":
-            self.start_raised = True
-            return WorkerFailure(value)
+            raise OddframeError(f"no worker can start: {value}")
         return value if kind == "result" else None
 
     def end(self) -> None:
         self._process.kill()
         self._process.join()
         self.pipe.close()
-
-    def _describe_exit(self) -> str:
-        self._process.join()
-        return describe_exit(self._process.exitcode or 0)
 
 
 def _serve(pipe: Connection, start: Callable[[], WorkFunction[Any, Any]]) -> None:
@@ -217,3 +206,63 @@ def send_heartbeats(heartbeat: Heartbeat) -> Iterator[None]:
 
     with call_periodically(2 * HEARTBEAT_S, send):
         yield
+
+
+@contextmanager
+def _replaced(mapping: MutableMapping[str, _ValueT], key: str, value: _ValueT) -> Iterator[None]:
+    """Replace an entry of a mapping during the block."""
+    before = mapping.get(key)
+    mapping[key] = value
+    try:
+        yield
+    finally:
+        mapping.pop(key, None)
+        if before is not None:
+            mapping[key] = before
+
+
+def threads_per_process(count: int) -> AbstractContextManager[None]:
+    """Processes that are started in the block use ``count`` threads each."""
+    return _replaced(os.environ, "OMP_NUM_THREADS", str(count))  # PyTorch reads it once.
+
+
+@contextmanager
+def share_cores(processes: int) -> Iterator[None]:
+    """Divide the CPU cores among several processes started in the block; do nothing for one."""
+    threads = max(1, (os.cpu_count() or 1) // max(1, processes))
+    with threads_per_process(threads) if processes > 1 else nullcontext():
+        yield
+
+
+@contextmanager
+def block_sigint() -> Iterator[None]:
+    """Block SIGINT for processes that are started in the block, which would print tracebacks.
+
+    This process handles Ctrl-C at the end of the block.
+    """
+    with _delay_sigint():
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            yield
+            return
+        resource_tracker.ensure_running()  # Its start would unblock the signal again.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _delay_sigint() -> Iterator[None]:
+    """Delay the handling of Ctrl-C until the end of the block, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():  # It handles no signals.
+        yield
+        return
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if received:
+            signal.raise_signal(signal.SIGINT)

@@ -12,9 +12,8 @@ from typing import Any, Literal
 
 from oddframe._utils.child_process import PATIENCE_HINT
 from oddframe._utils.files import make_folder, unique_stems
-from oddframe._utils.processes import share_cores
 from oddframe._utils.progress import MessageCallback, ProgressCallback, ignore_message
-from oddframe._utils.worker_pool import WorkerFailure, WorkerPool
+from oddframe._utils.worker_pool import WorkerFailure, WorkerPool, share_cores
 from oddframe.backbones.engines import DeviceName, EngineName, PrecisionName, choose_runtime
 from oddframe.backbones.registry import DEFAULT_BACKBONE, get_backbones
 from oddframe.errors import InputError, UsageError

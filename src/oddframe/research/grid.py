@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from oddframe._utils.processes import block_sigint, threads_per_process
+from oddframe._utils.worker_pool import block_sigint, threads_per_process
 from oddframe.backbones.engines import DeviceName
 from oddframe.datasets.labelled import Dataset
 from oddframe.errors import OddframeError, describe_unexpected_error

@@ -41,7 +41,7 @@ def make_video(path: Path, seconds: float) -> None:
     """Write the demo's clips, repeated for ``seconds``, at 320x240 and 25 frames a second."""
     with (DEMO_DATA / "clips.csv").open(newline="") as file:
         clips = [DEMO_DATA / row["clip"] for row in csv.DictReader(file)]
-    encoder = VideoEncoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast")))
+    encoder = VideoEncoder("libx264", "mp4", {"crf": "20", "preset": "veryfast"})
     writer = VideoWriter(path, encoder, 320, 240, FPS)
     count = 0
     while count < seconds * FPS:

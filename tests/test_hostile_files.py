@@ -38,7 +38,7 @@ from oddframe.features.store.store import content_hash
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.score_files import read_json
+from oddframe.outputs.score_files import read_score_file
 from oddframe.training.config import parse_config, read_config
 from oddframe.training.import_checkpoint import read_published_checkpoint
 from oddframe.training.run_files import load_checkpoint
@@ -430,7 +430,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "checkpoint": load_checkpoint,
     "published": read_published_checkpoint,
     "weights": lambda path: read_state_dict(path, "some"),
-    "scores": read_json,
+    "scores": read_score_file,
     "hash": file_sha256,
     "content": content_hash,
     "video": probe,

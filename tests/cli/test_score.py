@@ -27,14 +27,14 @@ import pytest
 from oddframe import scoring
 from oddframe._utils.worker_pool import Heartbeat
 from oddframe.cameras import with_thresholds
-from oddframe.cli.console import damage_notes
 from oddframe.detector import Detector
 from oddframe.events import smooth_frame_scores
 from oddframe.features.extraction.extract_video import make_spec
 from oddframe.features.formats.feature_file import write_features
 from oddframe.features.spec import Features
 from oddframe.modelfile import load_model, save_model
-from oddframe.outputs.score_files import read_json
+from oddframe.outputs.score_files import read_score_file
+from oddframe.outputs.text import damage_notes
 from oddframe.outputs.write import write
 from oddframe.scoring_job import ScoringJob, ScoringOutcome
 from tests.cli.conftest import Answer
@@ -113,8 +113,8 @@ for moves in (1, 3, 5, 7):
 
 def shown_by(folder: Path, stem: str) -> dict[str, bytes]:
     """What the files of a result should be, by its score file."""
-    fresh = folder / "fresh"
-    write(read_json(folder / f"{stem}.json"), ["json", "csv", "vtt", "html"], fresh, stem)
+    fresh, result = folder / "fresh", read_score_file(folder / f"{stem}.json").result
+    write(result, ["json", "csv", "vtt", "html"], fresh, stem)
     return {path.name: path.read_bytes() for path in fresh.glob(f"{stem}.*")}
 
 
@@ -156,7 +156,7 @@ def test_files_and_index_agree_after_a_run_that_was_killed_between_two_files(
         page = folder / "index.html"
         assert "not scored yet" in page.read_text()
         for name in results_of(page):  # None that the killed run had not come to.
-            assert read_json(folder / f"{Path(name).stem}.json").rule.threshold == 0.9
+            assert read_score_file(folder / f"{Path(name).stem}.json").result.rule.threshold == 0.9
         answer = oddframe("score", *words, "--out", folder, "--threshold", "0.9")
         assert answer.code == 0
         assert ("scored before" in answer.out) == (int(folder.name) >= 5)
@@ -165,7 +165,7 @@ def test_files_and_index_agree_after_a_run_that_was_killed_between_two_files(
         assert len(results) == 2
         for name, (events, link) in results.items():
             stem = Path(name).stem
-            result = read_json(folder / f"{stem}.json")
+            result = read_score_file(folder / f"{stem}.json").result
             assert result.rule.threshold == 0.9
             assert (events, link) == (len(result.events), f"{stem}.html")
             files = {path.name: path.read_bytes() for path in folder.glob(f"{stem}.*")}
@@ -177,7 +177,7 @@ def test_the_highest_score_is_the_smoothed_one(
 ) -> None:
     words = ("--features", features_a, "--out", tmp_path / "out", "--format", "html")
     answer = oddframe("score", *words, "--threshold", "1", "--smooth", "5")
-    result = read_json(tmp_path / "out" / "a.json")
+    result = read_score_file(tmp_path / "out" / "a.json").result
     highest = smooth_frame_scores(result.track, result.rule.smooth_s).max()
     assert f"{highest:.2f}" != f"{result.track.scores.max():.2f}"
     assert f"no events (highest score {highest:.2f})" in answer.out
@@ -534,12 +534,12 @@ def test_pictures_named_one_by_one_are_single_pictures(oddframe: Run, tmp_path: 
     for name in ("1.png", "2.png"):
         (tmp_path / name).write_text("no picture")
     assert "2 single pictures: name their folder" in oddframe("score", tmp_path / "*.png").err
-    assert damage_notes(tmp_path, 0, 0) == []
-    assert damage_notes(tmp_path, 1, 1) == [
+    assert damage_notes(0, 0, tmp_path) == []
+    assert damage_notes(1, 1, tmp_path) == [
         "1 damaged picture skipped",
         "1 damaged frame mended by the decoder",
     ]
-    assert damage_notes(tmp_path / "cam.mp4", 2, 2) == [
+    assert damage_notes(2, 2, tmp_path / "cam.mp4") == [
         "2 damaged packets skipped",
         "2 damaged frames mended by the decoder",
     ]

@@ -19,7 +19,7 @@ from oddframe.features.formats.feature_file import open_features
 from oddframe.features.spec import Features, FeatureSpec, join_features
 from oddframe.features.store.store import FeatureStore
 from oddframe.outputs.overlay import frame_boxes
-from oddframe.outputs.score_files import read_json, write_json
+from oddframe.outputs.score_files import read_score_file, write_json
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import parse_config
 from oddframe.video.decoding.isolated import open_in_process, open_source
@@ -166,7 +166,7 @@ def test_an_event_says_where_it_moves(moving: Path, tmp_path: Path) -> None:
     (event,) = find_events(track, rule)
     assert event.where == tuple(features.boxes[2])  # type: ignore[index]
     write_json(VideoResult("a.mp4", track, (event,), rule, INFO), tmp_path / "a.json")
-    again = read_json(tmp_path / "a.json")
+    again = read_score_file(tmp_path / "a.json").result
     assert again.events == (event,)
     assert np.array_equal(again.track.boxes, features.boxes)
     box = frame_boxes(again.track)

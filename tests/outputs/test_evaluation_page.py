@@ -16,12 +16,7 @@ from oddframe.errors import InputError
 from oddframe.evaluation.evaluate import Evaluation, ScoredVideo, evaluate_scores
 from oddframe.events import EventRule
 from oddframe.outputs.pages.charts import LearningCurve
-from oddframe.outputs.pages.evaluation_page import (
-    EvaluationReport,
-    SearchRow,
-    SearchTable,
-    write_evaluation_page,
-)
+from oddframe.outputs.pages.evaluation_page import EvaluationReport, write_evaluation_page
 from oddframe.outputs.text import TextTable
 from oddframe.timeline import ScoreTrack, Timebase
 
@@ -79,14 +74,10 @@ def test_videos_that_can_be_read_have_thumbnails(evaluation: Evaluation, tmp_pat
 
 
 def test_search_and_learning_curves_are_shown(tmp_path: Path) -> None:
-    search = SearchTable(
-        "video AUC on validation",
-        (
-            SearchRow({"steps": "300"}, 0.8251, chosen=True),
-            SearchRow({"steps": "600"}, None, note="late"),
-        ),
-        "Chosen within ten minutes.",
-    )
+    best = {"settings": ["300"], "figure": "0.825", "percent": "100", "chosen": True, "note": ""}
+    late = {"settings": ["600"], "figure": "-", "percent": None, "chosen": False, "note": "late"}
+    headings, note = ("steps", "video AUC on validation", ""), "Chosen within ten minutes."
+    search = {"headings": headings, "rows": [best, late], "note": note}
     report = EvaluationReport(
         "t",
         (),
@@ -120,7 +111,8 @@ def test_names_are_escaped_and_a_phone_never_scrolls_sideways(
     evaluation: Evaluation, tmp_path: Path, browser: Browser
 ) -> None:
     evil = scored(Path(EVIL.replace("/", "_") + "<b>" * 20), EVIL, [0.2] * 3)
-    search = SearchTable(EVIL, (SearchRow({EVIL: EVIL}, 0.5, note=EVIL),), EVIL)
+    row = {"settings": [EVIL], "figure": EVIL, "percent": "5", "chosen": True, "note": EVIL}
+    search = {"headings": (EVIL, EVIL, ""), "rows": [row], "note": EVIL}
     both = [ScoredVideo(v.video, v.track) for v in evaluation.videos]
     report = EvaluationReport(
         EVIL, (EVIL,), evaluate_scores([*both, evil], RULE), (EVIL,), (), search

@@ -14,7 +14,7 @@ import pytest
 from oddframe.detector import VideoResult
 from oddframe.errors import InputError
 from oddframe.events import EventRule
-from oddframe.outputs.score_files import read_json, result_to_dict, write_json
+from oddframe.outputs.score_files import read_score_file, result_to_dict, write_json
 
 MakeResult = Callable[..., VideoResult]
 
@@ -66,7 +66,7 @@ def test_a_result_is_read_as_it_was_written(
     )
     result = replace(result, mask=mask)
     write_json(result, tmp_path / "a.json")
-    same(result, read_json(tmp_path / "a.json"))
+    same(result, read_score_file(tmp_path / "a.json").result)
 
 
 def test_times_are_written_where_the_frame_rate_does_not_give_them(
@@ -92,7 +92,7 @@ def test_other_files_are_refused_with_a_reason(tmp_path: Path, text: str, says: 
     path = tmp_path / "a.json"
     path.write_text(text)
     with pytest.raises(InputError, match=says) as refused:
-        read_json(path)
+        read_score_file(path)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -105,7 +105,7 @@ def test_scores_that_do_not_fit_the_frames_are_refused(
     path = tmp_path / "a.json"
     path.write_text(json.dumps(data))
     with pytest.raises(InputError):
-        read_json(path)
+        read_score_file(path)
 
 
 @pytest.mark.parametrize("stride", [16, 10**8])
@@ -117,7 +117,7 @@ def test_a_file_that_claims_too_many_frames_is_refused_without_allocating_them(
     path.write_text(json.dumps(data))
     tracemalloc.start()
     with pytest.raises(InputError, match="it says 1000000000 frames") as refused:
-        read_json(path)
+        read_score_file(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert str(path) in str(refused.value)
@@ -134,4 +134,4 @@ def test_gaps_and_a_late_start_are_written_where_there_are_any(make_result: Make
 
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        read_json(tmp_path / "none.json")
+        read_score_file(tmp_path / "none.json")

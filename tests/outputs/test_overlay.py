@@ -21,7 +21,7 @@ from oddframe.outputs.overlay import (
     box_in_pixels,
     top_tiles,
 )
-from oddframe.outputs.score_files import read_json, write_json
+from oddframe.outputs.score_files import read_score_file, write_json
 from oddframe.timeline import ScoreTrack, TileScores, Timebase
 from oddframe.video.frame import Frame
 from tests.outputs.conftest import INFO
@@ -168,7 +168,7 @@ def test_the_score_file_keeps_tiles_and_boxes(tmp_path: Path) -> None:
     write_json(result, tmp_path / "a.json")
     data = json.loads((tmp_path / "a.json").read_text())
     assert data["tiles"]["grid"] == [2, 3]
-    again = read_json(tmp_path / "a.json")
+    again = read_score_file(tmp_path / "a.json").result
     assert again.events == result.events
     assert again.track.tiles is not None
     np.testing.assert_array_equal(again.track.tiles.scores, result.track.tiles.scores)  # type: ignore[union-attr]

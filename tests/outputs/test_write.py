@@ -25,7 +25,7 @@ from oddframe.outputs import write as write_module
 from oddframe.outputs.pages import report
 from oddframe.outputs.pages.report import Media, write_html
 from oddframe.outputs.registry import format_names
-from oddframe.outputs.score_files import read_json, read_score_file, write_json
+from oddframe.outputs.score_files import read_score_file, write_json
 from oddframe.outputs.write import find_wrong_files, output_path, write
 from oddframe.video.discover import is_generated
 from oddframe.video.mask import Mask
@@ -176,7 +176,7 @@ def test_a_full_disk_is_a_one_line_error_and_keeps_the_old_file(
         write(make_result(80), ["json"], tmp_path, "a")
     assert "\n" not in str(refused.value)
     assert list(tmp_path.iterdir()) == [path]
-    assert read_json(path).track.timebase.n_frames == 50
+    assert read_score_file(path).result.track.timebase.n_frames == 50
 
 
 def test_a_disk_that_fills_while_encoding_leaves_nothing(

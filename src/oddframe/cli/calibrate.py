@@ -9,6 +9,7 @@ import typer
 
 from oddframe.cli import options as opt
 from oddframe.cli.console import message_printer, print_answer, print_json, printable, progress_bar
+from oddframe.errors import InputError
 
 if TYPE_CHECKING:
     from oddframe.evaluation.calibrate import CalibratedThreshold
@@ -60,7 +61,6 @@ def calibrate_command(
     model. The threshold of the other profile does not change.
     """
     from oddframe import api
-    from oddframe.errors import InputError
     from oddframe.events import RuleChanges
 
     with progress_bar(quiet=quiet) as progress:
@@ -108,16 +108,12 @@ def _print_threshold(threshold: CalibratedThreshold) -> None:
         rate = format_alarm_rate(threshold.cross_checked)
         print_answer(f"  Set on some videos and counted on the others: {rate} an hour.")
     if not threshold.enough_hours:
+        target, needed = threshold.target_per_hour, format_hours(threshold.hours_needed)
         enough = "no amount of video shows that there will never be one"
-        if threshold.target_per_hour > 0:
-            enough = (
-                f"at least {format_hours(threshold.hours_needed)} of normal video would be needed"
-            )
+        if target > 0:
+            enough = f"at least {needed} of normal video would be needed"
         seen = format_hours(threshold.false_alarms.hours)
-        print_answer(
-            f"  This cannot promise {threshold.target_per_hour:g} an hour: {enough}, and this is "
-            f"{seen}."
-        )
+        print_answer(f"  This cannot promise {target:g} an hour: {enough}, and this is {seen}.")
     if threshold.unchanged:
         print_answer("  So little video does not lower a threshold: it stays as it was.")
     if threshold.value > 1:

@@ -9,6 +9,7 @@ import typer
 
 from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_json, printable, progress_bar
+from oddframe.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from oddframe.datasets.precomputed import FeatureFindings
@@ -47,8 +48,7 @@ def data_info(
         print_json(summary)
         return
     for key, value in summary.items():
-        lines = value if key == "beware" else [value]
-        for line in lines:
+        for line in value if key == "beware" else [value]:
             text = ", ".join(map(str, line)) if isinstance(line, list) else str(line)
             if line not in (0, "", []) or key == "abnormal":
                 print_answer(f"{key.replace('_', ' '):<18} {printable(text)}")
@@ -59,13 +59,11 @@ def data_check(
     name: Data,
     data: opt.DataIfNamedOption = None,
     features: Annotated[
-        Path | None,
-        opt.optional(help="Folder of published feature files (.npy)."),
+        Path | None, opt.optional(help="Folder of published feature files (.npy).")
     ] = None,
     sound: opt.SoundOption = None,
     dim: Annotated[
-        int | None,
-        opt.optional(min=1, max=1_000_000, help="Dimension of features [as published]."),
+        int | None, opt.optional(min=1, max=1_000_000, help="Dimension of features [as published].")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Check only headers, not for NaN.")
@@ -89,7 +87,6 @@ def data_check(
     from oddframe.datasets.check import check_dataset
     from oddframe.datasets.precomputed import check_features
     from oddframe.datasets.registry import survey_dataset
-    from oddframe.errors import InputError, UsageError
     from oddframe.features.store.store import FeatureStore
 
     if features is None and (sound is not None or dim is not None or quick):
@@ -112,13 +109,11 @@ def data_check(
         findings = check_dataset(survey, progress, FeatureStore(Path(store)))
     problems, warnings = list(findings.problems), list(findings.warnings)
     if as_json:
-        answer = {"problems": problems, "warnings": warnings, "hours": findings.hours}
-        print_json(answer)
+        print_json({"problems": problems, "warnings": warnings, "hours": findings.hours})
     else:
-        for line in problems:
-            print_answer(f"WRONG    {printable(line)}")
-        for line in warnings:
-            print_answer(f"WARNING  {printable(line)}")
+        for word, lines in (("WRONG  ", problems), ("WARNING", warnings)):
+            for line in lines:
+                print_answer(f"{word}  {printable(line)}")
         verdict = f"{len(problems)} wrong" if problems else "nothing wrong"
         print_answer(f"{len(survey.dataset)} videos, {findings.hours:.2f} hours: {verdict}")
     if problems:

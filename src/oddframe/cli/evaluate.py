@@ -10,14 +10,14 @@ import typer
 
 from oddframe.cli import options as opt
 from oddframe.cli.console import message_printer, print_answer, print_json, printable, progress_bar
+from oddframe.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from oddframe.evaluation.evaluate import Evaluation
 
 
 class FrameProtocolName(StrEnum):
-    frames = "frames"
-    official = "official"
+    frames, official = "frames", "official"
 
 
 def evaluate_command(
@@ -65,7 +65,6 @@ def evaluate_command(
     has its own split, its test part is used.
     """
     from oddframe import api
-    from oddframe.errors import InputError, UsageError
     from oddframe.events import RuleChanges
     from oddframe.outputs.pages.evaluation_text import evaluation_to_dict, evaluation_to_markdown
 

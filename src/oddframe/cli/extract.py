@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,6 @@ import typer
 from oddframe.backbones.registry import DEFAULT_BACKBONE, backbone_names
 from oddframe.cli import options as opt
 from oddframe.cli.console import (
-    damage_notes,
     message_printer,
     print_answer,
     print_json,
@@ -20,6 +20,7 @@ from oddframe.cli.console import (
     progress_bar,
 )
 from oddframe.errors import UsageError
+from oddframe.outputs.text import damage_notes, format_duration
 
 if TYPE_CHECKING:
     from oddframe.features.extract import ExtractionSummary
@@ -29,22 +30,17 @@ DEFAULT_FEATURE_FOLDER = Path("oddframe-features")
 
 
 class FileFormatName(StrEnum):
-    npy = "npy"
-    safetensors = "safetensors"
+    npy, safetensors = "npy", "safetensors"
 
 
 class CropOrderName(StrEnum):
-    published = "published"
-    extractor = "extractor"
+    published, extractor = "published", "extractor"
 
 
 def extract_command(
     paths: Annotated[
         list[str],
-        typer.Argument(
-            metavar="PATH...",
-            help="Videos, folders, globs, or folders of frames.",
-        ),
+        typer.Argument(metavar="PATH...", help="Videos, folders, globs, or folders of frames."),
     ],
     backbone: Annotated[
         str | None,
@@ -65,8 +61,7 @@ def extract_command(
     ] = None,
     profile: opt.ProfileOption = opt.ProfileChoice.best,
     mask: Annotated[
-        Path | None,
-        opt.feature_option(help="A picture, black where all videos are to be ignored."),
+        Path | None, opt.feature_option(help="A picture, black where all videos are to be ignored.")
     ] = None,
     preset: Annotated[
         str | None,
@@ -132,22 +127,22 @@ def extract_command(
     precision: opt.PrecisionOption = opt.Precision.auto,
     jobs: Annotated[
         int | None,
-        opt.optional(
+        opt.running_option(
             "--jobs",
             "-j",
             min=1,
             max=100_000,
             help="Videos at the same time [1; on a cluster one for each graphics card or core].",
-            rich_help_panel=opt.RUNNING_PANEL,
+            show_default=False,
         ),
     ] = None,
     cluster: Annotated[
         str | None,
-        opt.optional(
+        opt.running_option(
             metavar="ADDRESS",
             help="Work on many machines with Ray: local, HOST:PORT on a machine of the cluster, "
             "ray://HOST:PORT from outside. PATH, --store and --out may then be s3://...",
-            rich_help_panel=opt.RUNNING_PANEL,
+            show_default=False,
         ),
     ] = None,
     memory: opt.MemoryOption = None,
@@ -163,8 +158,6 @@ def extract_command(
     manifest.jsonl lists what became of each video. Features that exist are not computed again: the
     same command resumes where it was stopped.
     """
-    from dataclasses import asdict
-
     from oddframe.detector import Detector
     from oddframe.features.extract import extract
 
@@ -206,7 +199,7 @@ def extract_command(
             message=message_printer(quiet=quiet),
         )
     if as_json:
-        videos = [asdict(entry) for entry in summary.entries]
+        videos = list(map(asdict, summary.entries))
         print_json({"schema": 1, "store": summary.store, "videos": videos})
     else:
         print_answer(_format_summary(summary))
@@ -215,8 +208,6 @@ def extract_command(
 
 def _format_result(result: ExtractionResult, seconds_left: float | None) -> str:
     """The line about a finished video."""
-    from oddframe.outputs.text import format_duration
-
     first = result.entries[0]
     name = printable(first.video)
     if first.reason:
@@ -226,14 +217,13 @@ def _format_result(result: ExtractionResult, seconds_left: float | None) -> str:
         line += f", {first.frames / first.seconds:.0f} frames/s"
     if seconds_left is not None:
         line += f", {format_duration(seconds_left)} left"
-    notes = damage_notes(Path(first.video), first.damaged_packets, first.mended_frames)
+    notes = damage_notes(first.damaged_packets, first.mended_frames, Path(first.video))
     notes += [text for entry in result.entries for text in entry.notes]
     return f"{line}  [{'; '.join(dict.fromkeys(notes))}]" if notes else line
 
 
 def _format_summary(summary: ExtractionSummary) -> str:
     from oddframe.features.store.manifest import MANIFEST_NAME
-    from oddframe.outputs.text import format_duration
 
     text = (
         f"{len(summary.extracted)} extracted, {len(summary.already_stored)} were there, "

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_json, print_note, printable, progress_bar
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from oddframe.features.store.compare import Difference
+from oddframe.errors import InputError
 
 FEATURES_EXAMPLE = (
     "Example: oddframe features ls    or: oddframe features diff .oddframe/features published/"
@@ -25,9 +23,7 @@ features_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=F
 
 
 class ExportFormatName(StrEnum):
-    npy = "npy"
-    safetensors = "safetensors"
-    parquet = "parquet"
+    npy, safetensors, parquet = "npy", "safetensors", "parquet"
 
 
 StoreArgument = Annotated[Path, typer.Argument(metavar="[STORE]", help="A feature store.")]
@@ -51,8 +47,6 @@ def list_command(
     debug: opt.DebugOption = False,
 ) -> None:
     """List the kinds of features in a store, or the videos of one kind."""
-    import json
-
     from oddframe.features.store.index import choose_spec, open_index
     from oddframe.features.store.manifest import read_video_names
 
@@ -62,37 +56,30 @@ def list_command(
         names = read_video_names(store)
         for entry in index.all(choose_spec(store, specs, spec).hash):
             path = names.get(entry.content)
+            name = None if path is None else str(path)
             if as_json:
-                answer = {
-                    "sha256": entry.content,
-                    "snippets": entry.snippets,
-                    "file": str(entry.file),
-                    "video": None if path is None else str(path),
-                }
+                answer = {"sha256": entry.content, "snippets": entry.snippets}
+                answer |= {"file": str(entry.file), "video": name}
                 print_answer(json.dumps(answer))
             else:
-                name = "?" if path is None else printable(str(path))
-                print_answer(f"{entry.content[:16]}  {entry.snippets:>7} snippets  {name}")
+                shown = printable(name or "?")
+                print_answer(f"{entry.content[:16]}  {entry.snippets:>7} snippets  {shown}")
         return
     if as_json:
-        kinds = [
-            {
-                "hash": each.hash,
-                "videos": each.videos,
-                "snippets": each.snippets,
-                "bytes": each.bytes,
-                "spec": each.spec.to_dict(),
-            }
-            for each in specs
-        ]
-        print_json(kinds)
+        print_json(
+            [
+                {"hash": each.hash, "videos": each.videos, "snippets": each.snippets}
+                | {"bytes": each.bytes, "spec": each.spec.to_dict()}
+                for each in specs
+            ]
+        )
         return
     for each in specs:
-        spec_ = each.spec
-        precision = f"{spec_.precision}, mask {spec_.mask}" if spec_.mask else spec_.precision
-        rate = "" if spec_.rate is None else f" at {spec_.rate:g} a second"
+        kind = each.spec
+        precision = f"{kind.precision}, mask {kind.mask}" if kind.mask else kind.precision
+        rate = "" if kind.rate is None else f" at {kind.rate:g} a second"
         print_answer(
-            f"{each.hash}  {spec_.backbone}, {len(spec_.crops)} crops, every {spec_.stride} "
+            f"{each.hash}  {kind.backbone}, {len(kind.crops)} crops, every {kind.stride} "
             f"frames{rate}, {precision}: {each.videos} videos, {each.snippets} snippets, "
             f"{each.bytes / 1e6:.1f} MB"
         )
@@ -105,14 +92,12 @@ def check_command(
     store: StoreArgument = Path(opt.STORE_DEFAULT),
     spec: SpecOption = None,
     sample: Annotated[
-        int | None,
-        opt.optional(min=1, help="Read only so many files, drawn at random."),
+        int | None, opt.optional(min=1, help="Read only so many files, drawn at random.")
     ] = None,
     quiet: opt.QuietOption = False,
     debug: opt.DebugOption = False,
 ) -> None:
     """Read the feature files of a store and name each damaged one."""
-    from oddframe.errors import InputError
     from oddframe.features.store.store import verify_store
 
     with progress_bar(quiet=quiet) as progress:
@@ -138,9 +123,6 @@ def diff_command(
     (NAME__0.npy, NAME.npy). Of stores with several kinds of features, each kind that both have is
     compared; with a folder of files, each kind of the same dimension.
     """
-    from dataclasses import asdict
-
-    from oddframe.errors import InputError
     from oddframe.features.store.compare import compare_features_in
 
     answer: dict[str, list[Any]] = {"videos": [], "only_a": [], "only_b": [], "failed": []}
@@ -157,9 +139,18 @@ def diff_command(
             differences.append(each)
             answer["videos"].append({**asdict(each), **kind})
             if not as_json:
-                _print_difference(each)
+                more = f"  [{each.note}]" if each.note else ""
+                print_answer(
+                    f"{printable(each.name)}: cosine {each.cosine:.6f} (least "
+                    f"{each.least_cosine:.6f}), largest difference {each.largest:.3g}{more}"
+                )
         if differences and not as_json:
-            _print_summary(differences)
+            same = sum(not each.largest and not each.note for each in differences)
+            mean = sum(each.cosine for each in differences) / len(differences)
+            print_answer(
+                f"{len(differences)} videos in both, {same} of them the same; mean cosine "
+                f"{mean:.6f}, largest difference {max(each.largest for each in differences):.3g}"
+            )
         only = (("only_a", a, comparison.only_a), ("only_b", b, comparison.only_b))
         for key, folder, names in only:
             answer[key] += [name for name in names if name not in answer[key]]
@@ -171,23 +162,6 @@ def diff_command(
         print_json({"schema": 1, **answer})
     if answer["failed"]:
         raise typer.Exit(InputError.exit_code)
-
-
-def _print_difference(each: Difference) -> None:
-    more = f"  [{each.note}]" if each.note else ""
-    print_answer(
-        f"{printable(each.name)}: cosine {each.cosine:.6f} (least {each.least_cosine:.6f}), "
-        f"largest difference {each.largest:.3g}{more}"
-    )
-
-
-def _print_summary(differences: Sequence[Difference]) -> None:
-    same = sum(not each.largest and not each.note for each in differences)
-    mean = sum(each.cosine for each in differences) / len(differences)
-    print_answer(
-        f"{len(differences)} videos in both, {same} of them the same; mean cosine {mean:.6f}, "
-        f"largest difference {max(each.largest for each in differences):.3g}"
-    )
 
 
 @features_app.command("export", epilog=FEATURES_EXAMPLE)
@@ -212,7 +186,6 @@ def export_command(
     A video that the store's manifest does not name is named by the sha256 of its content. Damaged
     files are skipped, and so are videos whose name is in use by a file with other contents.
     """
-    from oddframe.errors import InputError
     from oddframe.features.export import export_features
 
     with progress_bar(quiet=quiet) as progress:

@@ -10,6 +10,7 @@ import typer
 
 from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_json, print_note, printable, progress_bar
+from oddframe.errors import InputError, UsageError
 
 IMPORT_EXAMPLE = (
     "Example: oddframe import features /data/ucf --dataset ucf_crime --data /data/lists    or: "
@@ -21,8 +22,7 @@ import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, epilog=IMP
 
 
 class ModelInput(StrEnum):
-    imported = "imported"
-    i3d = "i3d"
+    imported, i3d = "imported", "i3d"
 
 
 @import_app.command("features", epilog=IMPORT_EXAMPLE)
@@ -52,7 +52,6 @@ def features_command(
     """
     from oddframe.datasets.precomputed import import_features
     from oddframe.datasets.registry import open_dataset
-    from oddframe.errors import InputError
     from oddframe.features.spec import IMPORTED
     from oddframe.features.store.store import FeatureStore
 
@@ -63,17 +62,9 @@ def features_command(
         )
     kind, crops = done.spec.backbone.removeprefix(IMPORTED), len(done.spec.crops)
     if as_json:
-        answer = {
-            "kind": kind,
-            "dim": done.spec.dim,
-            "crops": crops,
-            "new": done.new,
-            "kept": done.kept,
-            "snippets": done.snippets,
-            "failed": list(done.failed),
-            "spec": done.spec.to_dict(),
-        }
-        print_json(answer)
+        answer = {"kind": kind, "dim": done.spec.dim, "crops": crops}
+        answer |= {"new": done.new, "kept": done.kept, "snippets": done.snippets}
+        print_json(answer | {"failed": list(done.failed), "spec": done.spec.to_dict()})
     else:
         for line in done.failed[:_MAX_REASONS]:
             print_note(f"left out: {printable(line)}")
@@ -110,7 +101,6 @@ def checkpoint_command(
 
     Only tensors are unpickled. The threshold is 0.5 until oddframe calibrate chooses one.
     """
-    from oddframe.errors import UsageError
     from oddframe.methods.registry import get_method
     from oddframe.modelfile import load_model, save_model
     from oddframe.training.import_checkpoint import published_model
@@ -121,22 +111,13 @@ def checkpoint_command(
     model = load_model(out)
     spec = model.profiles["best"].spec
     if as_json:
-        answer = {
-            "model": str(out),
-            "method": model.method,
-            "sha256": model.sha256,
-            "reads": spec.to_dict(),
-        }
-        print_json(answer)
+        answer = {"model": str(out), "method": model.method, "sha256": model.sha256}
+        print_json(answer | {"reads": spec.to_dict()})
         return
-    title = get_method(model.method).title
-    print_answer(
-        f"{printable(str(out))}: {title}, reads {spec.backbone}, features of length {spec.dim}"
-    )
+    title, name = get_method(model.method).title, printable(str(out))
+    print_answer(f"{name}: {title}, reads {spec.backbone}, features of length {spec.dim}")
     if spec.imported:
-        print_answer(
-            f"Use it: oddframe evaluate {printable(str(out))} ucf_crime:LISTS --features DIR"
-        )
+        print_answer(f"Use it: oddframe evaluate {name} ucf_crime:LISTS --features DIR")
         print_answer("For videos: the same command with --reads i3d")
     else:
-        print_answer(f"Use it: oddframe score VIDEO --model {printable(str(out))}")
+        print_answer(f"Use it: oddframe score VIDEO --model {name}")

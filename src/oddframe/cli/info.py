@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from oddframe._utils.files import exists, open_regular_file
 from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_json, printable
+from oddframe.errors import InputError
+from oddframe.outputs.text import format_count, format_duration
 
 # Items of a list that are shown: a model card lists every training video.
 _MAX_ITEMS = 12
@@ -39,7 +42,7 @@ def info(
     For a model first a summary: what it detects, what it was trained on, its metrics and what its
     threshold means; then everything in its file.
     """
-    facts = describe(file)
+    facts = _describe(file)
     if as_json:
         print_json(facts)
         return
@@ -48,41 +51,33 @@ def info(
             print_answer(printable(line))
         print_answer()
         print_answer("Everything in the file:")
-    from oddframe.outputs.text import format_duration
-
     for key in ("duration_s", "gap_s"):
         if seconds := facts.get(key):
             facts[key] = f"{seconds:.2f} ({format_duration(seconds)})"
     _print_facts(facts)
 
 
-def describe(file: str) -> dict[str, Any]:
-    """Facts about a file as JSON types; ``kind`` is ``video``, ``features`` or ``model``.
-
-    Raises:
-        InputError: there is no such file, or it is none of the three.
-    """
-    from oddframe._utils.files import exists
+def _describe(file: str) -> dict[str, Any]:
+    """Facts about a file as JSON types; ``kind`` is ``video``, ``features`` or ``model``."""
     from oddframe.modelfile import shipped_models
 
     path = Path(file)
     if path.suffix == ".npy":
         return _features(file)
-    if path.suffix == ".safetensors" or (not exists(path) and file in shipped_models()):
-        return _safetensors(file)
-    return _video(path)
+    if path.suffix == ".safetensors" and exists(path):
+        return _features(file) if _holds_features(path) else _model(file)
+    if path.suffix == ".safetensors":
+        raise InputError(f"{file}: no such file")
+    if not exists(path) and file in shipped_models():
+        return _model(file)
+    from oddframe.video.decoding.probe import probe
+
+    return {"kind": "video", **asdict(probe(path)), "path": str(path)}
 
 
-def _safetensors(file: str) -> dict[str, Any]:
-    from oddframe._utils.files import exists
-    from oddframe.errors import InputError
+def _model(file: str) -> dict[str, Any]:
     from oddframe.modelfile import load_model
 
-    path = Path(file)
-    if exists(path) and _holds_features(path):
-        return _features(file)
-    if path.suffix == ".safetensors" and not exists(path):
-        raise InputError(f"{file}: no such file")
     model = load_model(file)
     profiles = {
         name: {"rule": asdict(profile.rule), "spec": profile.spec.to_dict()}
@@ -106,7 +101,6 @@ def _safetensors(file: str) -> dict[str, Any]:
 
 
 def _model_summary(facts: dict[str, Any]) -> list[str]:
-    """The most important facts about a model, as lines."""
     sections = {
         "detects": [facts["finds"]],
         "trained on": _training_data(facts),
@@ -116,19 +110,16 @@ def _model_summary(facts: dict[str, Any]) -> list[str]:
         "limits": [facts["card"].get("limits", "")],
         "usage": [f"oddframe score VIDEO --model {facts['file']}"],
     }
+    wrapper = textwrap.TextWrapper(_WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
     lines = []
     for label, texts in sections.items():
         for text in texts:
             # Rows of the table keep their columns, and the command can be copied.
             unbroken = "  " in text or label == "usage"
-            for line in [text] if unbroken else _wrap(text):
+            for line in [text] if unbroken else wrapper.wrap(text):
                 lines.append(f"{label:<{_LABEL}}{line}")
                 label = ""
     return lines
-
-
-def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False)
 
 
 def _training_data(facts: dict[str, Any]) -> list[str]:
@@ -146,8 +137,6 @@ def _training_data(facts: dict[str, Any]) -> list[str]:
 
 
 def _metrics(facts: dict[str, Any]) -> list[str]:
-    from oddframe.outputs.pages.evaluation_text import format_count
-
     card, metrics = facts["card"], facts["metrics"]
     names = [name for name in _FIGURES if name in metrics]
     if not names:
@@ -155,9 +144,9 @@ def _metrics(facts: dict[str, Any]) -> list[str]:
     groups = format_count(len(card.get("held_out_groups", ())), "group")
     profiles = {"best": "", **({"fast": "fast_"} if f"fast_{names[0]}" in metrics else {})}
     columns = "  ".join(f"{name:>5}" for name in profiles)
+    videos = format_count(card.get("held_out_videos", 0), "video")
     lines = [
-        f"on {format_count(card.get('held_out_videos', 0), 'video')} of {groups} (recordings, cameras) "  # noqa: E501
-        "that it was not trained on:",
+        f"on {videos} of {groups} (recordings, cameras) that it was not trained on:",
         f"{columns}  profile",
     ]
     for name in names:
@@ -197,7 +186,7 @@ def _mask(facts: dict[str, Any], profile: str) -> str:
 
 def _threshold_origin(card: dict[str, Any]) -> str:
     """How the threshold of ``best`` was set."""
-    from oddframe.outputs.pages.evaluation_text import format_count, format_hours, format_rate
+    from oddframe.outputs.pages.evaluation_text import format_hours, format_rate
 
     if calibrated := card.get("calibration_best"):
         low, high = calibrated["per_hour_95"]
@@ -253,14 +242,8 @@ def _features(file: str) -> dict[str, Any]:
 
     features = read_any_features(Path(file))
     crops, snippets, dim = features.array.shape
-    about = {
-        "kind": "features",
-        "file": file,
-        "crops": crops,
-        "snippets": snippets,
-        "dim": dim,
-        "type": str(features.array.dtype),
-    }
+    about = {"kind": "features", "file": file, "crops": crops, "snippets": snippets, "dim": dim}
+    about["type"] = str(features.array.dtype)
     if file.endswith(".npy"):  # It has no metadata about the video or the backbone.
         return about
     time = features.timebase
@@ -275,7 +258,6 @@ def _features(file: str) -> dict[str, Any]:
 
 
 def _holds_features(path: Path) -> bool:
-    from oddframe._utils.files import open_regular_file
     from oddframe._utils.parsing import read_tensor_header
     from oddframe.features.formats.feature_file import FILE_KIND, METADATA_KEY
 
@@ -285,14 +267,6 @@ def _holds_features(path: Path) -> bool:
         except (OSError, ValueError):  # ``load_model`` reports what is wrong.
             return False
     return f'"{FILE_KIND}"' in metadata.get(METADATA_KEY, "")
-
-
-def _video(path: Path) -> dict[str, Any]:
-    from oddframe.video.decoding.probe import probe
-
-    found = asdict(probe(path))
-    found["path"] = str(path)
-    return {"kind": "video", **found}
 
 
 def _print_facts(facts: dict[str, Any], indent: str = "") -> None:

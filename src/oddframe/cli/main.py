@@ -51,12 +51,6 @@ def _add_verb(name: str, verb: Callable[..., None], line: str, *examples: str) -
     app.command(name, short_help=line, epilog=epilog)(verb)
 
 
-def _add_group(name: str, group: typer.Typer, line: str) -> None:
-    """Add a verb of several commands."""
-    group.rich_markup_mode = _HELP_STYLE
-    app.add_typer(group, name=name, help=line)
-
-
 _add_verb(
     "score",
     score_command,
@@ -101,9 +95,6 @@ _add_verb(
     "oddframe extract recordings/ --jobs 2",
     "oddframe extract videos/ --preset ucf-crime --format npy --out features",
 )
-_add_group("features", features_app, "List, check, compare and export stored features.")
-_add_group("data", data_app, "Describe a data set and check it for mistakes.")
-_add_group("import", import_app, "Import published features and checkpoints.")
 _add_verb(
     "reproduce",
     reproduce,
@@ -117,7 +108,6 @@ _add_verb(
     "Train all methods under equal conditions and rank them.",
     "nohup oddframe league --dataset ped2 --data /data/ped2 >league.log 2>&1 &",
 )
-_add_group("report", report_app, "Show what a recorded training depends on.")
 _add_verb(
     "info",
     info,
@@ -126,6 +116,14 @@ _add_verb(
     "oddframe info fight",
 )
 _add_verb("doctor", doctor, "Check the installation.", "oddframe doctor")
+for _name, _group, _line in (  # Verbs of several commands.
+    ("features", features_app, "List, check, compare and export stored features."),
+    ("data", data_app, "Describe a data set and check it for mistakes."),
+    ("import", import_app, "Import published features and checkpoints."),
+    ("report", report_app, "Show what a recorded training depends on."),
+):
+    _group.rich_markup_mode = _HELP_STYLE
+    app.add_typer(_group, name=_name, help=_line)
 
 
 def _show_version(wanted: bool) -> None:
@@ -161,11 +159,7 @@ def run_command_line() -> None:
 
 
 def _run() -> int:
-    """Run the verb that the command line names; return its exit code.
-
-    Raises:
-        OddframeError: the verb failed.
-    """
+    """Run the verb that the command line names; return its exit code."""
     try:
         words, renamed = translate_old_options(sys.argv[1:])
         for line in renamed:

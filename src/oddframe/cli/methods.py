@@ -45,20 +45,15 @@ def methods(
     from oddframe.methods.registry import method_names
 
     if as_json:
-        answer = describe_method(name) if name else list(map(describe_method, method_names()))
-        print_json(answer)
+        print_json(_describe(name) if name else list(map(_describe, method_names())))
     elif name:
         _print_method(name)
     else:
         _print_table()
 
 
-def describe_method(name: str) -> dict[str, Any]:
-    """Everything about a method, as JSON types.
-
-    Raises:
-        UsageError: there is no method of this name.
-    """
+def _describe(name: str) -> dict[str, Any]:
+    """Everything about a method, as JSON types."""
     from oddframe.methods.registry import get_method
     from oddframe.research.published_results import published_figures, shipped_results
 
@@ -104,8 +99,8 @@ def _print_table() -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print_answer("  ".join(cells).rstrip())
-    print_note(f"oddframe train takes {DEFAULT_METHOD} by default; --method NAME takes another.")
     print_note(
+        f"oddframe train takes {DEFAULT_METHOD} by default; --method NAME takes another.\n"
         "Results are means of a benchmark's main metric in our league (benchmarks/LEAGUE.md)."
     )
 
@@ -117,9 +112,8 @@ def _print_method(name: str) -> None:
     method = get_method(name)
     info, recipe = method.info, method.recipe
     settings = method.Config().model_dump(mode="json", by_alias=False)
-    if method.closed_form:
-        trained = "fitted at once, without steps"
-    else:
+    trained = "fitted at once, without steps"
+    if not method.closed_form:
         trained = (
             f"{recipe.optimiser}, lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}, "
             f"{recipe.steps:,} steps of {recipe.normal_bags} + {recipe.abnormal_bags} bags of "

@@ -24,61 +24,51 @@ RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "league": {"--benchmark": "--dataset"},
     "train": {"--resume": ""},
 }
-# Panels of ``--help``; options without one are in "Options".
-EVENTS_PANEL = "Events"
-FEATURES_PANEL = "Features"
-RUNNING_PANEL = "Running"
-PRINTING_PANEL = "Printing"
 # Options that need not be given, so that their help shows no default.
 optional = partial(typer.Option, show_default=False)
-feature_option = partial(optional, rich_help_panel=FEATURES_PANEL)
+# The panels of ``--help``; options without one are in "Options".
+feature_option = partial(optional, rich_help_panel="Features")
+running_option = partial(typer.Option, rich_help_panel="Running")
+_printing_option = partial(typer.Option, rich_help_panel="Printing")
 
 
 class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
+    auto, cpu, cuda = "auto", "cpu", "cuda"
 
 
 class Engine(StrEnum):
-    auto = "auto"
-    openvino = "openvino"
-    torch = "torch"
+    auto, openvino, torch = "auto", "openvino", "torch"
 
 
 class Precision(StrEnum):
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
+    auto, float32, bfloat16 = "auto", "float32", "bfloat16"
 
 
 class ProfileChoice(StrEnum):
-    best = "best"
-    fast = "fast"
+    best, fast = "best", "fast"
 
 
-def _event_option(name: str, most: float, text: str) -> Any:
+def _event_option(most: float, text: str) -> Any:
     text += " [the model's own]."
-    return optional(name, min=0, max=most, help=text, rich_help_panel=EVENTS_PANEL)
+    return optional(min=0, max=most, help=text, rich_help_panel="Events")
 
 
+ThresholdOption = Annotated[
+    float | None, _event_option(1, "An event starts where the score reaches this value")
+]
 # How scores become events. A verb that finds events takes all four and makes ``events.RuleChanges``
 # of them.
 ReleaseOption = Annotated[
     float | None,
-    _event_option(
-        "--release", 1, "An event lasts until the score is below this share of the threshold"
-    ),
+    _event_option(1, "An event lasts until the score is below this share of the threshold"),
 ]
 SmoothOption = Annotated[
-    float | None, _event_option("--smooth", 3600, "Seconds over which scores are averaged")
+    float | None, _event_option(3600, "Seconds over which scores are averaged")
 ]
-MinLengthOption = Annotated[
-    float | None, _event_option("--min-length", 86400, "Seconds that an event must last")
-]
+MinLengthOption = Annotated[float | None, _event_option(86400, "Seconds that an event must last")]
 GapOption = Annotated[
     float | None,
-    _event_option("--gap", 86400, "Events that are less than this many seconds apart become one"),
+    _event_option(86400, "Events that are less than this many seconds apart become one"),
 ]
 
 
@@ -89,8 +79,7 @@ def complete_models(incomplete: str) -> list[str]:
 
 
 def complete_configs(incomplete: str) -> list[str]:
-    """Shipped configurations that begin with ``incomplete``."""
-    # They are in the installed package, or beside ``src``.
+    """Shipped configurations, in the installed package or beside ``src``."""
     package = Path(__file__).parents[1]
     files = [*package.glob("configs/*.yaml"), *package.parents[1].glob("configs/*.yaml")]
     return sorted({file.stem for file in files if file.stem.startswith(incomplete)})
@@ -120,66 +109,39 @@ def _complete_list(known: Sequence[str], incomplete: str, separator: str = ",") 
     return [before + found + name for name in known if name.startswith(last)]
 
 
+_MODEL_HELP = "Name of a shipped model, or a model file."
 ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="Name of a shipped model, or a model file.",
-        autocompletion=complete_models,
-    ),
+    str, typer.Argument(metavar="MODEL", help=_MODEL_HELP, autocompletion=complete_models)
 ]
 ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        help="Name of a shipped model, or a model file.",
-        autocompletion=complete_models,
-    ),
+    str, typer.Option("--model", "-m", help=_MODEL_HELP, autocompletion=complete_models)
 ]
-DeviceOption = Annotated[
-    Device, typer.Option(help="Where the networks run.", rich_help_panel=RUNNING_PANEL)
-]
-EngineOption = Annotated[
-    Engine, typer.Option(help="What runs the backbone.", rich_help_panel=RUNNING_PANEL)
-]
+DeviceOption = Annotated[Device, running_option(help="Where the networks run.")]
+EngineOption = Annotated[Engine, running_option(help="What runs the backbone.")]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(
-        help="Precision of the backbone; auto: bfloat16 where the processor has it.",
-        rich_help_panel=RUNNING_PANEL,
-    ),
+    running_option(help="Precision of the backbone; auto: bfloat16 where the processor has it."),
 ]
 ProfileOption = Annotated[
     ProfileChoice,
-    typer.Option(
-        help="best reads the whole video, fast a part of it.", rich_help_panel=FEATURES_PANEL
-    ),
+    feature_option(help="best reads the whole video, fast a part of it.", show_default=True),
 ]
 MaskOption = Annotated[
     Path | None,
     feature_option(
-        "--mask",
         help="A picture that is black where the detector must not look, or a folder with one for "
         "each camera, CAMERA.png; a camera is the folder that a video lies in.",
     ),
 ]
-ThresholdOption = Annotated[
-    float | None,
-    _event_option("--threshold", 1, "An event starts where the score reaches this value"),
-]
 StoreOption = Annotated[
     str,
-    typer.Option(
-        "--store",
-        help="The feature store: features in it are not computed again.",
-        rich_help_panel=FEATURES_PANEL,
+    feature_option(
+        help="The feature store: features in it are not computed again.", show_default=True
     ),
 ]
 FeaturesOption = Annotated[
     str,
     feature_option(
-        "--features",
         help="Features of a published data set: a folder of its feature files, or the kind that "
         "was imported.",
     ),
@@ -187,31 +149,26 @@ FeaturesOption = Annotated[
 SoundOption = Annotated[
     Path | None,
     feature_option(
-        "--sound", help="Folder of feature files of the sound, to use beside those of the picture."
+        help="Folder of feature files of the sound, to use beside those of the picture."
     ),
 ]
 STORE_DEFAULT = ".oddframe/features"
 ConfigOption = Annotated[
     str,
     optional(
-        "--config",
         metavar="FILE|NAME",
         help="A YAML file, or the name of a shipped configuration: fight, urdmu_published ...",
         autocompletion=complete_configs,
     ),
 ]
 FreshOption = Annotated[
-    bool,
-    typer.Option(
-        "--fresh", help="Do not reuse the results of earlier runs.", rich_help_panel=RUNNING_PANEL
-    ),
+    bool, running_option("--fresh", help="Do not reuse the results of earlier runs.")
 ]
-DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data set.")]
-DataIfNamedOption = Annotated[Path | None, optional("--data", help="Folder of the data set.")]
+DataOption = Annotated[Path, typer.Option(help="Folder of the data set.")]
+DataIfNamedOption = Annotated[Path | None, optional(help="Folder of the data set.")]
 SeedsOption = Annotated[
     int | None,
     optional(
-        "--seeds",
         min=1,
         max=1000,
         help="Repeats of the protocol, each with another seed [as the data set's protocol says].",
@@ -220,25 +177,17 @@ SeedsOption = Annotated[
 MethodsOption = Annotated[
     str,
     optional(
-        "--methods",
-        help="Only these methods, separated by commas [all].",
-        autocompletion=complete_methods,
+        help="Only these methods, separated by commas [all].", autocompletion=complete_methods
     ),
 ]
-ViewsOption = Annotated[
-    int | None,
-    feature_option("--views", help="Crops of each frame: 1, 5 or 10."),
-]
+ViewsOption = Annotated[int | None, feature_option(help="Crops of each frame: 1, 5 or 10.")]
 TilesOption = Annotated[
     str,
-    feature_option(
-        "--tiles", metavar="RxC", help="Cut each frame into rows x columns tiles, such as 2x3."
-    ),
+    feature_option(metavar="RxC", help="Cut each frame into rows x columns tiles, such as 2x3."),
 ]
 RegionsOption = Annotated[
     str,
     feature_option(
-        "--regions",
         metavar="RxC",
         help="Divide I3D's features of the whole frame into rows x columns, such as 2x2; "
         "as fast as without.",
@@ -246,85 +195,65 @@ RegionsOption = Annotated[
 ]
 JobsOption = Annotated[
     int,
-    typer.Option(
+    running_option(
         "--jobs",
         "-j",
         min=1,
         max=1024,
         help="Number of videos or trainings that run at the same time.",
-        rich_help_panel=RUNNING_PANEL,
     ),
 ]
 
 
+def _set_decoding_limit(**limit: Any) -> None:
+    from oddframe.video.decoding.isolated import decoding_limits, set_decoding_limits
+
+    set_decoding_limits(replace(decoding_limits(), **limit))
+
+
 def _set_memory(gigabytes: float | None) -> float | None:
-    from oddframe.video.decoding.isolated import (
-        DEFAULT_LIMITS,
-        decoding_limits,
-        set_decoding_limits,
-    )
+    from oddframe.video.decoding.isolated import DEFAULT_LIMITS
 
     memory = DEFAULT_LIMITS.memory_bytes if gigabytes is None else round(gigabytes * 1e9)
-    set_decoding_limits(replace(decoding_limits(), memory_bytes=memory))
+    _set_decoding_limit(memory_bytes=memory)
     return gigabytes
 
 
 def _set_patience(seconds: float) -> float:
-    from oddframe.video.decoding.isolated import decoding_limits, set_decoding_limits
-
-    set_decoding_limits(replace(decoding_limits(), timeout_s=seconds))
+    _set_decoding_limit(timeout_s=seconds)
     return seconds
 
 
 # Options of every verb that opens videos. Their callbacks set the limits of this process.
 MemoryOption = Annotated[
     float | None,
-    optional(
-        "--memory",
+    running_option(
         min=0.1,
         max=1e5,
         help="GB of memory that reading one video may take [4, or half of the machine's].",
+        show_default=False,
         callback=_set_memory,
-        rich_help_panel=RUNNING_PANEL,
     ),
 ]
 PatienceOption = Annotated[
     float,
-    typer.Option(
-        "--patience",
+    running_option(
         min=1,
         max=1e6,
         help="Seconds without a frame after which a video is given up.",
         callback=_set_patience,
-        rich_help_panel=RUNNING_PANEL,
     ),
 ]
 DEFAULT_PATIENCE_S = 120.0
 QuietOption = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", help="Print only answers and errors.", rich_help_panel=PRINTING_PANEL
-    ),
+    bool, _printing_option("--quiet", "-q", help="Print only answers and errors.")
 ]
-DebugOption = Annotated[
-    bool,
-    typer.Option("--debug", help="Show where an error came from.", rich_help_panel=PRINTING_PANEL),
-]
-JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print the answer as JSON.", rich_help_panel=PRINTING_PANEL),
-]
+DebugOption = Annotated[bool, _printing_option("--debug", help="Show where an error came from.")]
+JsonOption = Annotated[bool, _printing_option("--json", help="Print the answer as JSON.")]
 
 
 def translate_old_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Replace old names of options on a command line.
-
-    Args:
-        words: The words after ``oddframe``.
-
-    Returns:
-        The words with the current names, and a line for each old name.
-    """
+    """The words after ``oddframe`` with the current names of options; a line for each old name."""
     verbs = [word for word in words if not word.startswith("-")]
     renamed = next(
         (RENAMED_OPTIONS[v] for v in (" ".join(verbs[:2]), *verbs[:1]) if v in RENAMED_OPTIONS), {}
@@ -339,11 +268,10 @@ def translate_old_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if now == name:
             changed.append(word)
             continue
-        notes.append(
-            f"{name} is called {now} now" if now else f"{name} is not needed: it is the default"
-        )
         if now:
             changed.append(now + equals + value)
+        about = f"is called {now} now" if now else "is not needed: it is the default"
+        notes.append(f"{name} {about}")
     return changed, notes
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import typer
 
 from oddframe.cli import options as opt
 from oddframe.cli.console import print_answer, print_note, printable, progress_bar
-from oddframe.research.benchmarks import BENCHMARKS, league_benchmarks
+from oddframe.research.benchmarks import BENCHMARKS, FORMER_NAMES, league_benchmarks
 
 if TYPE_CHECKING:
     from oddframe._utils.progress import ProgressCallback
@@ -25,55 +27,45 @@ def benchmark_option(names: Sequence[str]) -> Any:
     """The option ``--dataset``, with the names of benchmarks to choose from."""
 
     def check(name: str) -> str:
-        from oddframe.research.benchmarks import FORMER_NAMES
-
         current = FORMER_NAMES.get(name, name)
         if current not in names:
             raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, names))}.")
         return current
-
-    def complete(incomplete: str) -> list[str]:
-        return [name for name in names if name.startswith(incomplete)]
 
     return typer.Option(
         "--dataset",
         metavar="BENCHMARK",
         help=f"What to train and test on: {', '.join(names)}.",
         callback=check,
-        autocompletion=complete,
+        autocompletion=lambda incomplete: [n for n in names if n.startswith(incomplete)],
     )
 
 
-class GridProgressBar:
+class _GridProgressBar:
     """A bar over the videos, then one over the trainings, and a line for each training.
 
-    Args:
-        update: From ``progress_bar``.
-        quiet: Print only lines of trainings that failed.
+    If ``quiet``, only those of trainings that failed. It implements ``research.grid.GridProgress``.
     """
 
     def __init__(self, update: ProgressCallback, *, quiet: bool):
         self._quiet, self._update = quiet, update
 
     def features(self, done: int, total: int | None, text: str, /) -> None:
-        """``done`` of ``total`` videos have features, ``text`` names the latest."""
         self._update(done, total, f"features: {text}")
 
     def message(self, line: str, /) -> None:
-        """Print a line for the user."""
         print_note(printable(line), quiet=self._quiet)
 
     def training(
         self, done: int, total: int, task: GridTask, outcome: TrainingOutcome, note: str = ""
     ) -> None:
-        """``done`` of ``total`` trainings are finished, the latest one with this outcome."""
         self._update(done, total, "trainings")
         quiet = self._quiet and not isinstance(outcome, Exception)
         print_note(format_training_line(done, total, task, outcome) + note, quiet=quiet)
 
 
 def format_training_line(done: int, total: int, task: GridTask, outcome: TrainingOutcome) -> str:
-    """A line about a finished training: its figures in per cent and its time, or why it failed."""
+    """The figures of a finished training in per cent and its time, or why it failed."""
     line = f"{done} of {total}: {task.name}, repeat {task.repeat}, fold {task.fold}: "
     if isinstance(outcome, Exception):
         return printable(f"{line}failed: {outcome}")
@@ -96,8 +88,7 @@ def reproduce(
     dataset: Annotated[str, benchmark_option(tuple(BENCHMARKS))],
     data: opt.DataOption,
     out: Annotated[
-        Path | None,
-        opt.optional(help="Folder of the results; default: reproduce/DATASET."),
+        Path | None, opt.optional(help="Folder of the results; default: reproduce/DATASET.")
     ] = None,
     seeds: opt.SeedsOption = None,
     jobs: opt.JobsOption = 1,
@@ -136,8 +127,6 @@ def reproduce(
     resumes after it was stopped. Rows that several tables share are trained once. Writes TABLE.md,
     .tex, .csv, .html and .json into --out; oddframe report show prints what was run.
     """
-    import shlex
-
     from oddframe.datasets.precomputed import attach_features
     from oddframe.datasets.registry import open_dataset
     from oddframe.features.store.store import FeatureStore
@@ -158,7 +147,7 @@ def reproduce(
             device=device.value,
             jobs=jobs,
             command=shlex.join(["oddframe", *sys.argv[1:]]),
-            progress=GridProgressBar(update, quiet=quiet),
+            progress=_GridProgressBar(update, quiet=quiet),
         )
     for line in lines:
         print_answer(printable(line))
@@ -172,8 +161,7 @@ def league(
     methods: opt.MethodsOption = "",
     seeds: opt.SeedsOption = None,
     draws: Annotated[
-        int | None,
-        opt.optional(min=1, max=1000, help="Draws of Ped2's clips; default: 10."),
+        int | None, opt.optional(min=1, max=1000, help="Draws of Ped2's clips; default: 10.")
     ] = None,
     choose_rates: Annotated[
         bool,
@@ -190,8 +178,7 @@ def league(
         Path, typer.Option(help="Folder of the trainings, the records of benchmarks and the table.")
     ] = Path("league"),
     table: Annotated[
-        Path | None,
-        opt.optional(help="File of the table; default: OUT/LEAGUE.md."),
+        Path | None, opt.optional(help="File of the table; default: OUT/LEAGUE.md.")
     ] = None,
     config: opt.ConfigOption = "",
     store: opt.StoreOption = opt.STORE_DEFAULT,
@@ -210,7 +197,7 @@ def league(
 
     table = table or out / "LEAGUE.md"
     with progress_bar(quiet=quiet) as update:
-        progress = GridProgressBar(update, quiet=quiet)
+        progress = _GridProgressBar(update, quiet=quiet)
         groups = runner.prepare_league(
             open_dataset(f"{dataset}:{data}"),
             out,
@@ -247,8 +234,6 @@ def show(
     debug: opt.DebugOption = False,
 ) -> None:
     """Show what a figure depends on: configuration, seed, code version, digest of features."""
-    import json
-
     from oddframe.research.reproduce.run_text import describe_run, run_as_json
 
     print_answer(json.dumps(run_as_json(run), indent=1) if as_json else describe_run(run))

@@ -10,7 +10,6 @@ import typer
 
 from oddframe.cli import options as opt
 from oddframe.cli.console import (
-    damage_notes,
     message_printer,
     print_answer,
     print_json,
@@ -20,12 +19,11 @@ from oddframe.cli.console import (
 )
 from oddframe.errors import UsageError
 from oddframe.outputs.registry import format_names
-from oddframe.outputs.text import describe_box, format_clock, format_duration
+from oddframe.outputs.text import damage_notes, describe_box, format_clock, format_duration
 
 if TYPE_CHECKING:
     from oddframe.scoring import ScoringSummary
     from oddframe.scoring_job import ScoringOutcome
-    from oddframe.timeline import Event
 
 DEFAULT_RESULTS_FOLDER = Path("oddframe-results")
 _MAX_EVENTS = 5
@@ -64,14 +62,12 @@ def score_command(
     gap: opt.GapOption = None,
     mask: opt.MaskOption = None,
     features: Annotated[
-        list[Path] | None,
-        opt.optional(help="An existing feature file instead of a video."),
+        list[Path] | None, opt.optional(help="An existing feature file instead of a video.")
     ] = None,
     profile: opt.ProfileOption = opt.ProfileChoice.best,
     views: opt.ViewsOption = None,
     fps: Annotated[
-        float | None,
-        opt.optional(min=0.01, max=1e6, help="Frame rate of folders of frames [25]."),
+        float | None, opt.optional(min=0.01, max=1e6, help="Frame rate of folders of frames [25].")
     ] = None,
     device: opt.DeviceOption = opt.Device.auto,
     engine: opt.EngineOption = opt.Engine.auto,
@@ -99,11 +95,16 @@ def score_command(
     if features and (mask or (views and not paths) or (formats and "mp4" in formats)):
         raise UsageError("--features has no pictures: --mask, --views and mp4 need the video")
 
+    names = [name.lower() for name in opt.split_list(formats or "")]
+    for name in names:
+        if name not in format_names():
+            raise UsageError(f"--format {name}: choose from {','.join(format_names())}")
+
     def show_outcome(outcome: ScoringOutcome) -> None:
         if outcome.error:
-            print_note(format_outcome(outcome))
+            print_note(_format_outcome(outcome))
         elif not as_json:
-            print_answer(format_outcome(outcome))
+            print_answer(_format_outcome(outcome))
 
     message = message_printer(quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
@@ -112,7 +113,7 @@ def score_command(
             features=features or [],
             model=model,
             out=out or (DEFAULT_RESULTS_FOLDER if formats else None),
-            formats=_formats(formats),
+            formats=names,
             threshold=threshold,
             rule=RuleChanges(release, smooth, min_length, gap),
             mask=mask,
@@ -134,28 +135,20 @@ def score_command(
     if as_json:
         print_json(outcomes_to_dict(summary.outcomes))
     if len(summary.outcomes) > 1 or summary.failed:
-        print_note(format_batch_summary(summary), quiet=quiet)
+        print_note(_format_batch_summary(summary), quiet=quiet)
     if summary.index is not None:
         message(f"all videos and events: {summary.index}")
     raise typer.Exit(summary.exit_code)
 
 
-def _formats(text: str | None) -> list[str]:
-    names = [name.lower() for name in opt.split_list(text or "")]
-    for name in names:
-        if name not in format_names():
-            raise UsageError(f"--format {name}: choose from {','.join(format_names())}")
-    return names
-
-
-def format_outcome(outcome: ScoringOutcome) -> str:
+def _format_outcome(outcome: ScoringOutcome) -> str:
     """The line about one input: its events, or why it failed."""
     from oddframe.features.extraction.extract_video import gap_note
 
     result = outcome.result
     if result is None:
         return printable(f"FAILED {outcome.error}")
-    notes = damage_notes(outcome.job.path, result.damaged_packets, result.mended_frames)
+    notes = damage_notes(result.damaged_packets, result.mended_frames, outcome.job.path)
     notes += outcome.notes
     base = result.track.timebase
     # Feature files and earlier results come without the notes of the extraction.
@@ -169,24 +162,21 @@ def format_outcome(outcome: ScoringOutcome) -> str:
     name = printable(result.video)
     duration = format_duration(base.duration_s)
     if not result.events:
-        highest = f"{result.highest_score:.2f}"
-        return f"{name} ({duration}): no events (highest score {highest}){ending}"
-    shown = [
-        f"{format_clock(e.start_s, 1)}-{format_clock(e.end_s, 1)} ({_format_event(e)})"
-        for e in result.events[:_MAX_EVENTS]
-    ]
+        highest = f"(highest score {result.highest_score:.2f})"
+        return f"{name} ({duration}): no events {highest}{ending}"
+    shown = []
+    for event in result.events[:_MAX_EVENTS]:
+        place = "" if event.where is None else describe_box(event.where)
+        about = f"{event.score:.2f}, {place}" if place else f"{event.score:.2f}"
+        span = f"{format_clock(event.start_s, 1)}-{format_clock(event.end_s, 1)}"
+        shown.append(f"{span} ({about})")
     if (more := len(result.events) - len(shown)) > 0:
         shown.append(f"and {more} more")
     count = f"{len(result.events)} event{'s' if len(result.events) > 1 else ''}"
     return f"{name} ({duration}): {count}: {', '.join(shown)}{ending}"
 
 
-def _format_event(event: Event) -> str:
-    place = "" if event.where is None else describe_box(event.where)
-    return f"{event.score:.2f}, {place}" if place else f"{event.score:.2f}"
-
-
-def format_batch_summary(summary: ScoringSummary) -> str:
+def _format_batch_summary(summary: ScoringSummary) -> str:
     """The last line about several inputs."""
     results = summary.results
     scored_s = sum(
@@ -194,7 +184,7 @@ def format_batch_summary(summary: ScoringSummary) -> str:
         for each in summary.outcomes
         if each.result is not None and not each.already_scored
     )
-    eventful = sum(1 for result in results if result.events)
+    eventful = sum(bool(result.events) for result in results)
     text = f"{len(results)} of {len(summary.outcomes)} scored, {eventful} with events"
     if scored_s > 0 and summary.seconds > 0:
         text += (

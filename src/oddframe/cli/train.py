@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,8 +54,7 @@ def train_command(
     tiles: opt.TilesOption = "",
     regions: opt.RegionsOption = "",
     seed: Annotated[
-        int | None,
-        opt.optional(min=0, max=2**63 - 1, help="Seed, instead of the configuration's."),
+        int | None, opt.optional(min=0, max=2**63 - 1, help="Seed, instead of the configuration's.")
     ] = None,
     seeds: Annotated[
         int,
@@ -64,8 +64,7 @@ def train_command(
     ] = 1,
     fresh: opt.FreshOption = False,
     tensorboard: Annotated[
-        Path | None,
-        opt.optional(help="A folder for TensorBoard, with every loss term."),
+        Path | None, opt.optional(help="A folder for TensorBoard, with every loss term.")
     ] = None,
     mask: opt.MaskOption = None,
     profile: Annotated[
@@ -93,8 +92,6 @@ def train_command(
     extracted first and kept. When stopped or killed, the same command resumes. Started by torchrun,
     several processes share the training.
     """
-    import shlex
-
     from oddframe import api
     from oddframe.training.distributed import joined_processes, run_worker
     from oddframe.training.loop import train_as_worker

@@ -1,7 +1,4 @@
-"""The score curve as a PNG, in the style of figure 4 of the UR-DMU paper (AAAI 2023).
-
-The parts of such a figure (axes, key frames above them) also serve the figures of ``research``.
-"""
+"""The score curve as a PNG, like figure 4 of the UR-DMU paper; ``research`` uses its parts, too."""
 
 from __future__ import annotations
 
@@ -22,9 +19,12 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from oddframe._utils.files import write_bytes
 from oddframe.detector import VideoResult
-from oddframe.outputs import drawing as picture
 from oddframe.outputs.drawing import (
+    BLUE_RGB,
+    GREEN_RGB,
     KEY_FRAME_SIDE,
+    PINK_RGB,
+    RED_RGB,
     Highlight,
     KeyFrameCollector,
     RgbImage,
@@ -45,27 +45,14 @@ KEY_FRAME_HEIGHT, CAPTION_HEIGHT, LEADER_HEIGHT, KEY_FRAME_GAP = 1.05, 0.24, 0.3
 SCORE_AXIS_TOP = 1.035
 
 
-def hex_colour(colour: tuple[int, int, int]) -> str:
-    """``#rrggbb``."""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-BLUE, RED, GREEN, PINK = map(
-    hex_colour, (picture.BLUE_RGB, picture.RED_RGB, picture.GREEN_RGB, picture.PINK_RGB)
+BLUE, RED, GREEN, PINK = (
+    "#{:02x}{:02x}{:02x}".format(*rgb) for rgb in (BLUE_RGB, RED_RGB, GREEN_RGB, PINK_RGB)
 )
 
 
 @dataclass(frozen=True)
 class PlotLayout:
-    """Where a plot is on a page, in inches from the lower left.
-
-    Attributes:
-        left: Left edge of the plot.
-        bottom: Lower edge.
-        width: Its width.
-        height: Its height.
-        page_size: Width and height of the page.
-    """
+    """Where a plot is on a page, in inches from the lower left; page_size: (width, height)."""
 
     left: float
     bottom: float
@@ -92,25 +79,19 @@ def style_axes(axes: Axes, start: float, end: float, *, ticks: int = 10) -> None
     axes.spines[["left", "bottom"]].set_color("#aab2bd")
     axes.tick_params(colors=GREY, labelcolor=INK, labelsize=9.5, length=4)
     axes.set_ylabel("anomaly score", fontsize=10, color=INK)
-    _time_axis(axes, end - start, ticks)
-
-
-def _time_axis(axes: Axes, duration_s: float, ticks: int) -> None:
-    step = tick_step(duration_s, ticks)
+    step = tick_step(end - start, ticks)
     axes.xaxis.set_major_locator(MultipleLocator(step))
-    if duration_s < 60:
+    if end - start < 60:
         digits = 0 if step >= 1 else 1 if step >= 0.1 else 2
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.{digits}f}"))
-        axes.set_xlabel("time (s)", fontsize=10, color=INK)
+        form, unit = FuncFormatter(lambda x, _: f"{x:.{digits}f}"), "s"
     else:
-        hours = duration_s >= 3600
+        hours = end - start >= 3600
         # Steps of whole minutes over hours: the seconds would all be zero.
         cut = -3 if hours and step >= 60 else None
-        axes.xaxis.set_major_formatter(
-            FuncFormatter(lambda x, _: format_clock(x, hours=hours)[:cut])
-        )
+        form = FuncFormatter(lambda x, _: format_clock(x, hours=hours)[:cut])
         unit = "h:mm" if cut else "h:mm:ss" if hours else "m:ss"
-        axes.set_xlabel(f"time ({unit})", fontsize=10, color=INK)
+    axes.xaxis.set_major_formatter(form)
+    axes.set_xlabel(f"time ({unit})", fontsize=10, color=INK)
 
 
 def fit_label(text: str, max_length: int) -> str:
@@ -128,15 +109,7 @@ def draw_key_frames(
     curve: StepCurve,
     frames: Sequence[tuple[Highlight, RgbImage]],
 ) -> None:
-    """Draw key frames in a row above a plot, each as near its time as its neighbours allow.
-
-    Args:
-        figure: Figure to draw in.
-        layout: Layout of the plot.
-        curve: The curve in the plot.
-        frames: Key frames in order of time.
-    """
-    width, height = layout.page_size
+    """Draw key frames, in order of time, in a row above a plot, each as near its time as can be."""
     start, end = float(curve.edges[0]), float(curve.edges[-1])
     room = layout.width / len(frames) - KEY_FRAME_GAP
     widths = [min(room, KEY_FRAME_HEIGHT * image.shape[1] / image.shape[0]) for _, image in frames]
@@ -144,60 +117,29 @@ def draw_key_frames(
         layout.left + layout.width * (highlight.time_s - start) / (end - start)
         for highlight, _ in frames
     ]
-    places = spread_centres(wanted, widths, layout.left, layout.left + layout.width)
+    centres = spread_centres(wanted, widths, layout.left, layout.left + layout.width)
     plot_top = layout.bottom + layout.height
-    row_bottom = plot_top + LEADER_HEIGHT
-    for (highlight, image), x, centre, frame_width in zip(
-        frames, wanted, places, widths, strict=True
-    ):
+    inches = figure.dpi_scale_trans
+    for (highlight, image), x, centre, width in zip(frames, wanted, centres, widths, strict=True):
         colour = RED if highlight.abnormal else GREEN
-        frame_height = frame_width * image.shape[0] / image.shape[1]
-        box = (
-            (centre - frame_width / 2) / width,
-            (row_bottom + (KEY_FRAME_HEIGHT - frame_height) / 2) / height,
-            frame_width / width,
-            frame_height / height,
-        )
-        axes = figure.add_axes(box)
+        height = width * image.shape[0] / image.shape[1]
+        bottom = plot_top + LEADER_HEIGHT + (KEY_FRAME_HEIGHT - height) / 2
+        place = PlotLayout(centre - width / 2, bottom, width, height, layout.page_size)
+        axes = place.axes(figure)
         axes.imshow(image, aspect="auto", interpolation="antialiased")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2.6)
-        below = row_bottom + (KEY_FRAME_HEIGHT - frame_height) / 2
         top = layout.bottom + layout.height * curve.at(highlight.time_s) / SCORE_AXIS_TOP
-        figure.add_artist(
-            Line2D(
-                [centre / width, x / width, x / width],
-                [below / height, (plot_top + 0.06) / height, top / height],
-                color=colour,
-                linewidth=1.0,
-                alpha=0.75,
-                zorder=-1,
-            )
-        )
-        figure.add_artist(
-            Line2D(
-                [x / width],
-                [top / height],
-                color=colour,
-                marker="o",
-                markersize=5,
-                markeredgecolor="white",
-                markeredgewidth=1.0,
-                linestyle="none",
-            )
-        )
-        figure.text(
-            centre / width,
-            (row_bottom + (KEY_FRAME_HEIGHT + frame_height) / 2 + 0.13) / height,
-            _format_time(highlight.time_s, end - start),
-            fontsize=9.5,
-            color=colour,
-            fontweight="bold",
-            ha="center",
-            va="center",
-        )
+        leader = Line2D([centre, x, x], [bottom, plot_top + 0.06, top], linewidth=1.0, zorder=-1)
+        leader.set(color=colour, alpha=0.75, transform=inches)
+        dot = Line2D([x], [top], marker="o", markersize=5, markeredgewidth=1.0)
+        dot.set(color=colour, markeredgecolor="white", transform=inches)
+        figure.add_artist(leader)
+        figure.add_artist(dot)
+        label = figure.text(centre, bottom + height + 0.13, "", transform=inches)
+        label.set(text=_format_time(highlight.time_s, end - start), color=colour, fontsize=9.5)
+        label.set(fontweight="bold", ha="center", va="center")
 
 
 def _format_time(time_s: float, duration_s: float) -> str:
@@ -233,13 +175,7 @@ def write_png(
 ) -> None:
     """Draw the score over time with threshold, events, truth and key frames, 1600 pixels wide.
 
-    Args:
-        result: What to draw.
-        path: PNG file.
-        key_frames: Images (h, w, 3) RGB by highlight; without any, the picture is lower.
-
-    Raises:
-        OddframeError: the file cannot be written.
+    ``key_frames``: images (h, w, 3) RGB by highlight; without any, the picture is lower.
     """
     frames = sorted((key_frames or {}).items(), key=lambda item: item[0].time_s)
     above = KEY_FRAME_HEIGHT + CAPTION_HEIGHT + LEADER_HEIGHT if frames else 0.0
@@ -297,10 +233,7 @@ def _draw_legend(figure: Figure, result: VideoResult, curve: StepCurve, height: 
     name = "score" if curve.is_exact else "score (lowest to highest)"
     entries: list[tuple[Line2D | Patch, str]] = [
         (Line2D([], [], color=BLUE, linewidth=2), name),
-        (
-            Line2D([], [], **_THRESHOLD_LINE),
-            f"threshold {result.rule.threshold:.2f}",
-        ),
+        (Line2D([], [], **_THRESHOLD_LINE), f"threshold {result.rule.threshold:.2f}"),
     ]
     if result.events:
         entries.append((Patch(facecolor=RED), "event found"))
@@ -323,20 +256,10 @@ def _draw_legend(figure: Figure, result: VideoResult, curve: StepCurve, height: 
 
 def _draw_title(figure: Figure, result: VideoResult, height: float) -> None:
     count = len(result.events)
-    found = f"{count} event{'s' * (count != 1)}" if count else "no events"
-    about = f"{found} in {format_duration(result.track.timebase.duration_s)}"
+    about = f"{count} event{'s' * (count != 1)}" if count else "no events"
+    about += f" in {format_duration(result.track.timebase.duration_s)}"
     y = 1 - 0.30 / height
-    left, right = _LEFT / _WIDTH, 1 - _RIGHT / _WIDTH
-    figure.text(
-        left,
-        y,
-        fit_label(Path(result.video).name, 64),
-        fontsize=12,
-        fontweight="bold",
-        color=INK,
-        va="center",
-        parse_math=False,
-    )
-    figure.text(
-        right, y, about, fontsize=10.5, color=RED if count else GREEN, va="center", ha="right"
-    )
+    name = figure.text(_LEFT / _WIDTH, y, fit_label(Path(result.video).name, 64), color=INK)
+    name.set(fontsize=12, fontweight="bold", va="center", parse_math=False)
+    found = figure.text(1 - _RIGHT / _WIDTH, y, about, color=RED if count else GREEN)
+    found.set(fontsize=10.5, va="center", ha="right")

@@ -30,7 +30,7 @@ PINK_RGB = (250, 200, 211)
 
 
 def even_size(width: int, height: int, max_side: int, min_width: int = 2) -> tuple[int, int]:
-    """A size of the same aspect ratio within ``max_side`` x ``max_side``, both sides even.
+    """A size of the same aspect ratio within a square of ``max_side``, both sides even.
 
     Narrower pictures grow to ``min_width``, as far as ``max_side`` allows.
     """
@@ -60,16 +60,11 @@ def letterbox(image: RgbImage, width: int, height: int) -> RgbImage:
     return canvas
 
 
-def encode_jpeg(image: RgbImage, quality: int = 82) -> bytes:
-    """An RGB picture as a JPEG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
-    return buffer.getvalue()
-
-
 def embedded_jpeg(image: RgbImage, quality: int) -> dict[str, str | int]:
     """An RGB image for a page: ``url`` (a data URI with a JPEG), ``width`` and ``height``."""
-    url = f"data:image/jpeg;base64,{b64encode(encode_jpeg(image, quality)).decode()}"
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
+    url = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
     return {"url": url, "width": image.shape[1], "height": image.shape[0]}
 
 
@@ -92,17 +87,11 @@ class HasScores(Protocol):
 
 @dataclass(frozen=True)
 class StepCurve:
-    """A score curve as steps: one score, or a band of scores, between two edges.
+    """A score curve as steps: one score, or a band of scores, between two edges."""
 
-    Attributes:
-        edges: (n + 1,) seconds, increasing.
-        low: (n,) lowest score of each step.
-        high: (n,) highest; equal to ``low`` where a step is one score.
-    """
-
-    edges: FloatArray
-    low: FloatArray
-    high: FloatArray
+    edges: FloatArray  # (n + 1,) seconds, increasing.
+    low: FloatArray  # (n,) lowest score of each step.
+    high: FloatArray  # (n,) highest; equal to ``low`` where a step is one score.
 
     @property
     def is_exact(self) -> bool:
@@ -111,14 +100,16 @@ class StepCurve:
 
     def at(self, seconds: float) -> float:
         """Highest score of the step at a time; outside of the video, of the first or last step."""
-        step = int(np.searchsorted(self.edges, seconds, side="right")) - 1
-        return float(self.high[min(max(step, 0), len(self.high) - 1)])
+        return float(self.high[self._step(seconds)])
 
     def middle(self, seconds: float) -> float:
         """Middle of the step at a time (s)."""
-        step = int(np.searchsorted(self.edges, seconds, side="right")) - 1
-        step = min(max(step, 0), len(self.high) - 1)
+        step = self._step(seconds)
         return float(self.edges[step] + self.edges[step + 1]) / 2
+
+    def _step(self, seconds: float) -> int:
+        step = int(np.searchsorted(self.edges, seconds, side="right")) - 1
+        return min(max(step, 0), len(self.high) - 1)
 
     def outline(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Corners of the curve, each (2 n,): times, lowest scores, highest scores."""
@@ -183,17 +174,20 @@ class Highlight:
 
 
 def select_highlights(result: HasEvents, max_count: int = 6) -> tuple[Highlight, ...]:
-    """At most ``max_count`` highlights, in order of time.
+    """At most ``max_count`` highlights, in order of time; a short video gets fewer.
 
-    At most half of them are the peaks of the highest events and the middles of true intervals that
-    no event overlaps. The others are times with low scores outside of both, as far as possible
-    from each other. A short video gets fewer.
+    At most half are the peaks of the highest events and the middles of true intervals that no event
+    overlaps. The others are times with low scores outside of both, far from each other.
     """
     base = result.track.timebase
     peaks = event_peak_times(result)
     spans = [(event.start_s, event.end_s) for event in result.events]
     truth = result.truth or ()
-    missed = [span for span in truth if not any(_spans_overlap(span, other) for other in spans)]
+    missed = [
+        (start, end)
+        for start, end in truth
+        if not any(start < other[1] and other[0] < end for other in spans)
+    ]
     order = sorted(range(len(peaks)), key=lambda i: -result.events[i].score)
     odd = [peaks[i] for i in order] + [(start + end) / 2 for start, end in missed]
     kept = odd[: max(1, max_count // 2)]
@@ -208,7 +202,8 @@ def select_highlights(result: HasEvents, max_count: int = 6) -> tuple[Highlight,
     for start, end in (*spans, *truth):
         quiet &= (times < start) | (times >= end)
     kept += _spread_out(times[quiet], scores[quiet], kept, max_count - len(kept), base.duration_s)
-    return tuple(Highlight(time, _is_abnormal(result, time)) for time in sorted(kept))
+    abnormal = spans if result.truth is None else truth
+    return tuple(Highlight(t, any(a <= t < b for a, b in abnormal)) for t in sorted(kept))
 
 
 def event_peak_times(result: HasEvents) -> list[float]:
@@ -237,24 +232,10 @@ def _spread_out(
     return chosen
 
 
-def _spans_overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
-
-
-def _is_abnormal(result: HasEvents, time: float) -> bool:
-    if result.truth is not None:
-        return any(start <= time < end for start, end in result.truth)
-    return any(event.start_s <= time < event.end_s for event in result.events)
-
-
 class KeyFrameCollector:
-    """Keeps a small copy of the frame that is shown at each of some times.
+    """Keeps a small copy of the frame that is shown at each of some times, in ``images``.
 
-    ``add`` takes the frames in order of time; ``images`` then has a copy by time.
-
-    Args:
-        seconds: The times. Before the first frame, that frame is taken; after the last, the last.
-        max_side: Longest side of the copies, pixels.
+    Before the first frame, that frame is taken; after the last, the last. ``max_side`` is pixels.
     """
 
     def __init__(self, seconds: Iterable[float], max_side: int) -> None:
@@ -265,11 +246,9 @@ class KeyFrameCollector:
 
     @property
     def done(self) -> bool:
-        """Whether all copies are made."""
         return not self._times
 
     def add(self, frame: Frame) -> None:
-        """Take the next frame; its picture is only made if it is kept."""
         # Time stamps are rounded: a time just before that of a frame means this frame.
         while self._times and self._times[-1] < frame.time_s - 1e-6:
             self._keep(self._previous or frame)

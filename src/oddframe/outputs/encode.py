@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Self
 
 import av
 from av.video.stream import VideoStream
@@ -34,20 +33,11 @@ class VideoEncoder:
 
     codec: str
     container: str
-    options: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def mime(self) -> str:
-        """Media type of the file."""
-        return f"video/{self.container}"
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def first_available(encoders: tuple[VideoEncoder, ...]) -> VideoEncoder:
-    """The first encoder that this machine's FFmpeg libraries have.
-
-    Raises:
-        OddframeError: none.
-    """
+    """The first encoder that this machine's FFmpeg libraries have; OddframeError: there is none."""
     for encoder in encoders:
         if _has(encoder.codec):
             return encoder
@@ -62,19 +52,26 @@ def _has(codec: str) -> bool:
         return False
 
 
-class VideoWriter:
+class _Closing:
+    """Finishes its file at the end of a ``with`` block, or gives it up where the block raised."""
+
+    def close(self, complete: bool = True) -> None:
+        """Finish the file; if it is not ``complete``, only close it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(complete=kind is None)
+
+
+class VideoWriter(_Closing):
     """Encodes RGB pictures one by one; memory does not grow with their number.
 
     The first picture is shown from 0 on, whatever its time, as players start there. Over a long
-    pause the previous picture is repeated, because MP4 limits the duration of a picture.
-
-    Args:
-        target: File to write, with any ending; or memory.
-        encoder: Encoder of the video.
-        width: Width of every picture, even.
-        height: Height of every picture, even.
-        fps: About how many pictures there are a second; their times decide when they are shown.
-        comment: Comment in the metadata of the file.
+    pause the previous picture is repeated, because MP4 limits the duration of a picture. Width and
+    height are even; ``fps`` is about right: the pictures' times decide when they are shown.
     """
 
     def __init__(
@@ -112,11 +109,7 @@ class VideoWriter:
             context.colorspace = context.color_primaries = context.color_trc = _SMPTE_170M
 
     def add(self, image: RgbImage, time_s: float) -> None:
-        """Encode a picture (height, width, 3), shown from ``time_s`` on; times must increase.
-
-        Raises:
-            OddframeError: the file cannot be written.
-        """
+        """Encode a picture (height, width, 3), shown from ``time_s`` on; times must increase."""
         due = max(round(time_s / _TICK), self._last + 1)
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         if self._shown is None and due > 0:
@@ -134,11 +127,6 @@ class VideoWriter:
             self._container.mux(self._stream.encode(frame))
 
     def close(self, complete: bool = True) -> None:
-        """Finish the file; if it is not ``complete``, only close it.
-
-        Raises:
-            OddframeError: the file cannot be written.
-        """
         try:
             with translate_os_errors(self._path):
                 if complete:
@@ -149,22 +137,15 @@ class VideoWriter:
                 raise
 
 
-class _Encoder(Protocol):
-    def close(self, complete: bool = True) -> None: ...
+class FrameEncoder(_Closing):
+    """A frame consumer that writes a video; its writer is made for the size of the first frame."""
 
+    done = False
+    _writer: VideoWriter | None = None
 
-_EncoderT = TypeVar("_EncoderT", bound=_Encoder)
-
-
-@contextmanager
-def closing_encoder(encoder: _EncoderT) -> Iterator[_EncoderT]:
-    """Finish an encoder's file at the end of the block, or give it up where the block raised."""
-    try:
-        yield encoder
-    except BaseException:
-        encoder.close(complete=False)
-        raise
-    encoder.close()
+    def close(self, complete: bool = True) -> None:
+        if self._writer is not None:
+            self._writer.close(complete)
 
 
 # Longer videos are not embedded in the page: it would be too big to mail, and slow to open.
@@ -177,43 +158,22 @@ _CONTAINERS = {"mov", "mp4", "webm"}
 
 
 def preview_encoder(duration_s: float, embedded: bool) -> VideoEncoder:
-    """The encoder of a preview; one that is embedded in the page has about 14 MB at most.
-
-    Raises:
-        OddframeError: there is no encoder.
-    """
-    max_rate = 900_000
+    """The encoder of a preview; one that is embedded in the page has about 14 MB at most."""
+    rate = 900_000
     if embedded:
-        max_rate = min(max_rate, int(_EMBED_BYTES * 8 / max(duration_s, 1.0)))
-    rate = str(max_rate)
-    x264 = {
-        "preset": "veryfast",
-        "crf": "27",
-        "g": "50",
-        "maxrate": rate,
-        "bufsize": str(2 * max_rate),
-    }
-    vp8 = {"deadline": "realtime", "cpu-used": "6", "crf": "20", "b": rate, "g": "50"}
-    return first_available(
-        (
-            VideoEncoder("libx264", "mp4", tuple(x264.items())),
-            VideoEncoder("libvpx", "webm", tuple(vp8.items())),
-        )
-    )
+        rate = min(rate, int(_EMBED_BYTES * 8 / max(duration_s, 1.0)))
+    x264 = {"preset": "veryfast", "crf": "27", "g": "50"}
+    x264 |= {"maxrate": str(rate), "bufsize": str(2 * rate)}
+    vp8 = {"deadline": "realtime", "cpu-used": "6", "crf": "20", "b": str(rate), "g": "50"}
+    encoders = VideoEncoder("libx264", "mp4", x264), VideoEncoder("libvpx", "webm", vp8)
+    return first_available(encoders)
 
 
-class PreviewEncoder:
+class PreviewEncoder(FrameEncoder):
     """Encodes frames as a preview, at most 640 pixels wide and high.
 
-    Args:
-        target: File or memory.
-        encoder: Encoder of the video.
-        fps: Frame rate of the video.
-        embedded: Whether it is embedded in the page; if not, it may be hours long, and ten
-            pictures a second are enough.
+    If it is not embedded in the page, it may be hours long, and ten pictures a second are enough.
     """
-
-    done = False
 
     def __init__(
         self, target: Path | BytesIO, encoder: VideoEncoder, fps: float, embedded: bool
@@ -222,37 +182,25 @@ class PreviewEncoder:
         reduced = not embedded and fps > 1.5 * _SIDE_FPS
         self._least_gap = 1 / _SIDE_FPS - 1e-3 if reduced else 0.0
         self._fps = _SIDE_FPS if reduced else fps
-        self._writer: VideoWriter | None = None
         self._size = (2, 2)
         self._last = float("-inf")
 
     def add(self, frame: Frame) -> None:
-        """Take the next frame.
-
-        Raises:
-            OddframeError: the file cannot be written.
-        """
         if frame.time_s - self._last < self._least_gap:
             return
         self._last, image = frame.time_s, frame.image
         if self._writer is None:
             self._size = even_size(image.shape[1], image.shape[0], _MAX_SIDE)
-            size = self._size
             self._writer = VideoWriter(
-                self._target, self._encoder, *size, self._fps, GENERATED_MARK
+                self._target, self._encoder, *self._size, self._fps, GENERATED_MARK
             )
         self._writer.add(letterbox(image, *self._size), frame.time_s)
-
-    def close(self, complete: bool = True) -> None:
-        """Finish the file; if it is not ``complete``, only close it."""
-        if self._writer is not None:
-            self._writer.close(complete)
 
 
 def plays_in_browsers(path: Path) -> bool:
     """Whether every common browser plays a file as it is."""
     try:
-        return bool(call_isolated(path, _plays, path))
+        return path.is_file() and bool(call_isolated(path, _plays, path))
     except InputError:
         return False
 
@@ -265,8 +213,8 @@ def _plays(path: Path) -> bool:
 
 
 _ENCODERS = (
-    VideoEncoder("libx264", "mp4", (("crf", "20"), ("preset", "veryfast"))),
-    VideoEncoder("mpeg4", "mp4", (("qscale", "3"),)),
+    VideoEncoder("libx264", "mp4", {"crf": "20", "preset": "veryfast"}),
+    VideoEncoder("mpeg4", "mp4", {"qscale": "3"}),
 )
 
 
@@ -283,20 +231,14 @@ def join_clips(
 ) -> tuple[tuple[float, float], ...]:
     """Write ``clips`` as one H.264 video of ``size`` (width, height), each at its own frame rate.
 
-    Returns:
-        (start, end) in seconds of each run of abnormal clips.
-
-    Raises:
-        InputError: a clip cannot be decoded.
-        OddframeError: ``out`` cannot be written.
+    Returns (start, end) in seconds of each run of abnormal clips.
     """
     make_folder(out.parent)
     truth: list[tuple[float, float]] = []
     now = 0.0
     with atomic_write(out) as part:
         rate = max(open_source(clip.path).fps for clip in clips)
-        encoder = VideoWriter(part, first_available(_ENCODERS), *size, rate)
-        with closing_encoder(encoder) as writer:
+        with VideoWriter(part, first_available(_ENCODERS), *size, rate) as writer:
             for clip in clips:
                 start, first_s = now, None
                 source = open_source(clip.path)

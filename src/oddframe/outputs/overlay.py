@@ -22,24 +22,25 @@ from oddframe.outputs.drawing import (
     load_font,
     step_curve,
 )
-from oddframe.outputs.encode import VideoEncoder, VideoWriter, closing_encoder, first_available
+from oddframe.outputs.encode import FrameEncoder, VideoEncoder, VideoWriter, first_available
 from oddframe.outputs.registry import FrameConsumer, VideoTarget
 from oddframe.outputs.text import format_clock
 from oddframe.timeline import Box, IntArray, ScoreTrack
 from oddframe.video.discover import GENERATED_MARK
 from oddframe.video.frame import Frame
 
+_Colour = tuple[int, int, int]
 EVENT_RED = (226, 62, 60)
 _DARK, _LINE, _WHITE = (18, 21, 27), (104, 164, 255), (240, 243, 248)
 _PINK, _GREY = (244, 154, 178), (128, 138, 153)
 
 
 class ScoreOverlay:
-    """The part below the picture: a header with time and score, and the score curve.
+    """The part below the picture, both of an even height in pixels.
 
-    Attributes:
-        height: Height of both, pixels, even.
-        header_height: Height of the header, pixels.
+    The header has the time, the score as a bar and a number, a mark during an event and, where the
+    truth is known, one during a true interval. Below is the curve of the whole video, bright up to
+    the current time, with threshold, events (red) and truth (pink).
     """
 
     def __init__(self, result: VideoResult, curve: StepCurve, width: int) -> None:
@@ -47,6 +48,8 @@ class ScoreOverlay:
         self.header_height = round(30 * scale / 2) * 2
         self.height = self.header_height + round(64 * scale / 2) * 2
         self._scale, self._width = scale, width
+        self._top = round(8 * scale)  # Of the curve in the plot.
+        self._floor = self.height - self.header_height - self._top
         self._start, self._end = float(curve.edges[0]), float(curve.edges[-1])
         self._threshold = result.rule.threshold
         self._margin = round(12 * scale)
@@ -95,12 +98,7 @@ class ScoreOverlay:
         return x + length
 
     def _pill(
-        self,
-        draw: ImageDraw.ImageDraw,
-        right: float,
-        text: str,
-        fill: tuple[int, int, int],
-        ink: tuple[int, int, int],
+        self, draw: ImageDraw.ImageDraw, right: float, text: str, fill: _Colour, ink: _Colour
     ) -> float:
         padding = round(8 * self._scale)
         left = right - self._bold.getlength(text) - 2 * padding
@@ -111,16 +109,13 @@ class ScoreOverlay:
         return left
 
     def draw_plot(self, area: RgbImage, time_s: float, score: float) -> None:
-        """Draw into ``area`` (height - header_height, width, 3): the curve with a playhead.
-
-        The curve is bright up to ``time_s`` and dim after it.
-        """
+        """Draw the curve with a playhead into ``area`` (height - header_height, width, 3)."""
         x = round(self._x(time_s))
         area[:, :x] = self._bright[:, :x]
         area[:, x:] = self._dim[:, x:]
         half = max(1, round(self._scale))
         left = min(max(0, x - half + 1), self._width - half)
-        area[self._top() - 4 : self._floor() + 1, left : left + half] = _WHITE
+        area[self._top - 4 : self._floor + 1, left : left + half] = _WHITE
         radius = round(3.5 * self._scale)
         cv2.circle(area, (x, round(self._y(score))), radius, _WHITE, -1, cv2.LINE_AA)
 
@@ -128,21 +123,15 @@ class ScoreOverlay:
         share = (time_s - self._start) / (self._end - self._start)
         return self._margin + min(max(share, 0.0), 1.0) * (self._width - 2 * self._margin - 1)
 
-    def _top(self) -> int:
-        return round(8 * self._scale)
-
-    def _floor(self) -> int:
-        return self.height - self.header_height - round(8 * self._scale)
-
     def _y(self, score: float) -> float:
-        return self._floor() - min(max(score, 0.0), 1.0) * (self._floor() - self._top())
+        return self._floor - min(max(score, 0.0), 1.0) * (self._floor - self._top)
 
     def _plot(self, result: VideoResult, curve: StepCurve) -> RgbImage:
         """(height - header_height, width, 3): the curve of the whole video, bright."""
         plot: RgbImage = np.full(
             (self.height - self.header_height, self._width, 3), _DARK, dtype=np.uint8
         )
-        top, floor = self._top(), self._floor()
+        top, floor = self._top, self._floor
         for start, end in result.track.timebase.gap_times:
             self._shade(plot, float(start), float(end), _GREY, 0.35)
         for start, end in result.truth or ():
@@ -176,10 +165,10 @@ class ScoreOverlay:
         return left, max(left + 2, round(self._x(end_s)) + 1)
 
     def _shade(
-        self, plot: RgbImage, start: float, end: float, colour: tuple[int, int, int], part: float
+        self, plot: RgbImage, start: float, end: float, colour: _Colour, part: float
     ) -> None:
         left, right = self._columns(start, end)
-        area = plot[self._top() : self._floor(), left:right]
+        area = plot[self._top : self._floor, left:right]
         area[:] = (area * (1 - part) + np.array(colour) * part).astype(np.uint8)
 
 
@@ -189,30 +178,20 @@ def _sixteenths(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 ANNOTATION_ENCODERS = (
-    VideoEncoder("libx264", "mp4", (("preset", "veryfast"), ("crf", "23"), ("g", "100"))),
-    VideoEncoder("mpeg4", "mp4", (("b", "3000000"), ("g", "50"))),
+    VideoEncoder("libx264", "mp4", {"preset": "veryfast", "crf": "23", "g": "100"}),
+    VideoEncoder("mpeg4", "mp4", {"b": "3000000", "g": "50"}),
 )
 _MAX_SIDE, _MIN_WIDTH = 1280, 320
 # Event times and frame times are rounded differently: they may differ by this (s).
 _SLACK = 1e-6
 
 
-class Annotator:
+class Annotator(FrameEncoder):
     """Draws and encodes frames one by one; memory does not grow with their number.
 
-    The picture is at most 1280 pixels wide and high, with a red frame during an event. If the
-    model scores tiles, the tile with the highest score has a red frame, too; if it uses the crop
-    ``motion``, the motion square has one. Below the picture
-    are the time, the score as a bar and a number, a mark during an event and, where the truth is
-    known, one during a true interval. Then the curve of the whole video, bright up to the current
-    time, with threshold, events (red) and truth (pink).
-
-    Args:
-        path: MP4 file to write.
-        result: What to show.
+    The picture is at most 1280 pixels wide and high, with a red frame during an event, as has the
+    tile with the highest score, or the motion square. A ``ScoreOverlay`` is below the picture.
     """
-
-    done = False
 
     def __init__(self, path: Path, result: VideoResult) -> None:
         self._path = path
@@ -222,14 +201,8 @@ class Annotator:
         self._truth = sorted(result.truth or ())
         self._boxes = frame_boxes(result.track)
         self._times = result.track.timebase.frame_times
-        self._writer: VideoWriter | None = None
 
     def add(self, frame: Frame) -> None:
-        """Take the next frame.
-
-        Raises:
-            OddframeError: the file cannot be written.
-        """
         image, time_s = frame.image, frame.time_s
         if self._writer is None:
             self._open(image)
@@ -242,27 +215,17 @@ class Annotator:
             edge = self._border
             canvas[:edge] = canvas[height - edge : height] = EVENT_RED
             canvas[:height, :edge] = canvas[:height, -edge:] = EVENT_RED
-            self._mark_box(canvas[:height], time_s)
+            if self._boxes is not None:
+                frame_number = np.searchsorted(self._times, time_s + _SLACK, side="right") - 1
+                box = self._boxes(max(0, int(frame_number)))
+                left, top, right, bottom = box_in_pixels(box, canvas.shape[1], height)
+                corners = (left, top), (right - 1, bottom - 1)
+                cv2.rectangle(canvas[:height], *corners, EVENT_RED, max(2, edge // 2))
         score = self._curve.at(time_s + _SLACK)
         end = height + self._overlay.header_height
         canvas[height:end] = self._overlay.header(time_s, score, event, true)
         self._overlay.draw_plot(canvas[end:], time_s, score)
         self._writer.add(canvas, time_s)
-
-    def _mark_box(self, picture: RgbImage, time_s: float) -> None:
-        """Frame the tile with the highest score, or the motion square, at this time."""
-        if self._boxes is None:
-            return
-        frame = max(0, int(np.searchsorted(self._times, time_s + _SLACK, side="right")) - 1)
-        box = self._boxes(frame)
-        left, top, right, bottom = box_in_pixels(box, picture.shape[1], picture.shape[0])
-        width = max(2, self._border // 2)
-        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), EVENT_RED, width)
-
-    def close(self, complete: bool = True) -> None:
-        """Finish the file; if it is not ``complete``, only close it."""
-        if self._writer is not None:
-            self._writer.close(complete)
 
     def _open(self, image: RgbImage) -> None:
         height, width = image.shape[:2]
@@ -288,10 +251,7 @@ def _index_at(spans: Sequence[tuple[float, float]], time_s: float) -> int:
 @contextmanager
 def annotated_video_writer(result: VideoResult, target: VideoTarget) -> Iterator[FrameConsumer]:
     """Write the annotated video; a writer of ``outputs.registry``."""
-    with (
-        atomic_write(target.path) as part,
-        closing_encoder(Annotator(part, result)) as annotator,
-    ):
+    with atomic_write(target.path) as part, Annotator(part, result) as annotator:
         yield annotator
 
 
@@ -302,10 +262,9 @@ def box_in_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int
 
 
 def frame_boxes(track: ScoreTrack) -> Callable[[int], Box] | None:
-    """A function from the number of a frame to the rectangle to mark in it; None: there is none.
+    """A function from a frame's number to the tile with the highest score, or the motion square.
 
-    That is the tile with the highest score, or the motion square of the latest snippet that has
-    started.
+    That is of the latest snippet that has started. None: the scores have neither.
     """
     if (tiles := track.tiles) is not None:
         top = top_tiles(track)
@@ -319,13 +278,8 @@ def frame_boxes(track: ScoreTrack) -> Callable[[int], Box] | None:
 
 
 def top_tiles(track: ScoreTrack) -> IntArray:
-    """(n_frames,) number of the tile with the highest score at each frame.
-
-    Raises:
-        ValueError: the scores have no tiles.
-    """
-    if track.tiles is None:
-        raise ValueError("these scores have no tiles")
+    """(n_frames,) number of the tile with the highest score at each frame; there must be tiles."""
+    assert track.tiles is not None
     highest = np.full(track.timebase.n_frames, -np.inf)
     tiles = np.zeros(track.timebase.n_frames, dtype=np.int64)
     for number, scores in enumerate(track.tiles.scores):

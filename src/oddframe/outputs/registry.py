@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol
 
 from oddframe.errors import UsageError, nearest_name
@@ -41,11 +41,9 @@ class FrameConsumers:
 
     @property
     def done(self) -> bool:
-        """Whether none needs a later frame."""
         return all(each.done for each in self._consumers)
 
     def add(self, frame: Frame) -> None:
-        """Give the next frame to each."""
         for each in self._consumers:
             each.add(frame)
 
@@ -59,7 +57,7 @@ class VideoTarget:
         source: File or folder of the video's frames; None: they come from memory.
         readable: Whether the video can be opened; if not, the writer gets no frames.
         masked: Whether parts of the picture are ignored; frames come with the mask applied.
-        side_path: Gives the path of a further file by its ending: ``preview.mp4``.
+        stem: As for ``oddframe.write``.
         side_files: The further files that the writer wrote.
     """
 
@@ -67,8 +65,12 @@ class VideoTarget:
     source: Path | None
     readable: bool
     masked: bool
-    side_path: Callable[[str], Path]
+    stem: str | None
     side_files: list[Path] = field(default_factory=list)
+
+    def side_path(self, ending: str) -> Path:
+        """Path of a further file by its ending: ``preview.mp4``."""
+        return self.path.parent / _side_name(self.stem, ending)
 
 
 FileWriter = Callable[["VideoResult", Path], None]
@@ -106,14 +108,13 @@ class OutputFormat:
 
     def side_names(self, stem: str | None) -> tuple[str, ...]:
         """Names of the further files that may belong to the file."""
-        return tuple(side_name(stem, ending) for ending in self.side_endings)
+        return tuple(_side_name(stem, ending) for ending in self.side_endings)
 
     def load_writer(self) -> FileWriter | FrameWriter:
         """The writer."""
         if not isinstance(self.writer, str):
             return self.writer
-        module, _, name = self.writer.partition(":")
-        found: FileWriter | FrameWriter = getattr(import_module(module), name)
+        found: FileWriter | FrameWriter = resolve_name(self.writer)
         return found
 
 
@@ -148,8 +149,7 @@ _FORMATS: dict[str, OutputFormat] = {
 }
 
 
-def side_name(stem: str | None, ending: str) -> str:
-    """Name of a further file beside those of the formats."""
+def _side_name(stem: str | None, ending: str) -> str:
     return ending if stem is None else f"{stem}.{ending}"
 
 
@@ -159,11 +159,7 @@ def format_names() -> tuple[str, ...]:
 
 
 def get_format(name: str) -> OutputFormat:
-    """The format of this name.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The format of this name; UsageError: there is none."""
     if name not in _FORMATS:
         near = nearest_name(name, _FORMATS)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(_FORMATS)}"
@@ -172,11 +168,7 @@ def get_format(name: str) -> OutputFormat:
 
 
 def register_format(new: OutputFormat) -> None:
-    """Add a format, for a program that uses oddframe.
-
-    Raises:
-        UsageError: there is a format of that name already.
-    """
+    """Add a format, for a program that uses oddframe; UsageError: its name is in use."""
     if new.name in _FORMATS:
         raise UsageError(f"there is a format {new.name!r} already")
     _FORMATS[new.name] = new

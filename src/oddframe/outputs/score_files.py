@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oddframe._utils.files import open_regular_file, write_text
 from oddframe.detector import ModelInfo, VideoResult
@@ -19,27 +18,15 @@ from oddframe.events import EventRule
 from oddframe.timeline import Event, ScoreTrack, TileScores, Timebase
 
 SCORE_FILE_SCHEMA = 1
+_MODEL_KEYS = {"detects": "knows"}  # Fields of ``ModelInfo`` with another name in the file.
 
 
 def result_to_dict(result: VideoResult) -> dict[str, Any]:
-    """A result as JSON types, schema 1.
-
-    Fields that are always there: ``schema``, ``video``, ``frames``, ``fps``, ``duration_s``,
-    ``snippet_frames``, ``snippet_stride``, ``snippet_rate`` (ticks a second; null: a tick is a
-    frame), ``snippet_scores``, ``events``, ``threshold``, ``rule`` (the rest of the event rule),
-    ``model``, ``damaged_packets``, ``mended_frames`` and ``fingerprint``.
-
-    Where a snippet's time is not its number times its length, ``snippet_times`` ([start, end] in
-    seconds). With a variable frame rate, ``frame_times``. Where the first frame is not at 0,
-    ``start_s``. Where the clock jumps, ``gaps`` ([start, end] in seconds). Of a model with tiles,
-    ``tiles`` (``grid`` [rows, columns] and ``scores``, a row for each tile); of a model with the
-    crop ``motion``, ``boxes`` (the motion square of each snippet); of both, ``where`` of each event
-    (left, top, right, bottom as shares of the picture, as boxes are). Where it is known, ``truth``.
-    With a mask, ``mask`` (its digest).
-    """
+    """A result as JSON types, as ``schema/score_file.schema.json`` and docs/formats.md say."""
     base = result.track.timebase
     rule = asdict(result.rule)
     threshold = rule.pop("threshold")
+    model = {_MODEL_KEYS.get(name, name): text for name, text in asdict(result.model).items()}
     data: dict[str, Any] = {
         "schema": SCORE_FILE_SCHEMA,
         "video": result.video,
@@ -50,10 +37,13 @@ def result_to_dict(result: VideoResult) -> dict[str, Any]:
         "snippet_stride": base.stride,
         "snippet_rate": base.rate,
         "snippet_scores": result.track.scores.tolist(),
-        "events": [_event(event) for event in result.events],
+        "events": [
+            {name: value for name, value in asdict(event).items() if value is not None}
+            for event in result.events
+        ],
         "threshold": threshold,
         "rule": rule,
-        "model": _model(result.model),
+        "model": model,
         "damaged_packets": result.damaged_packets,
         "mended_frames": result.mended_frames,
         "fingerprint": result.fingerprint,
@@ -78,55 +68,19 @@ def result_to_dict(result: VideoResult) -> dict[str, Any]:
     return data
 
 
-def _model(model: ModelInfo) -> dict[str, str]:
-    return {
-        "name": model.name,
-        "sha256": model.sha256,
-        "method": model.method,
-        "knows": model.detects,
-        "backbone": model.backbone,
-        "profile": model.profile,
-        "engine": model.engine,
-        "version": model.version,
-    }
-
-
-def _event(event: Event) -> dict[str, Any]:
-    data = asdict(event)
-    if event.where is None:
-        del data["where"]
-    return data
-
-
 @dataclass(frozen=True)
 class ScoreFile:
-    """The contents of a score file.
-
-    Attributes:
-        result: The scored video.
-        files: sha256 by name of each other file of the same result, in the same folder. Empty
-            where an earlier version wrote the score file.
-        intact: Whether the checksum is right; None: there is none, because an earlier version
-            wrote the score file.
-    """
+    """The contents of a score file; those of earlier versions have no files and no checksum."""
 
     result: VideoResult
-    files: Mapping[str, str]
-    intact: bool | None
+    files: Mapping[str, str]  # sha256 by name of each other file of the result in the folder.
+    intact: bool | None  # Whether the checksum is right; None: there is none.
 
 
 def write_json(result: VideoResult, path: Path, files: Mapping[str, str] | None = None) -> None:
     """Write the score file, with a line for each field, so that files are easy to compare.
 
-    After the fields of ``result_to_dict`` come ``files`` and ``checksum`` (sha256 of the rest).
-
-    Args:
-        result: What to write.
-        path: JSON file.
-        files: sha256 by name of the other files of the same result.
-
-    Raises:
-        OddframeError: the file cannot be written.
+    ``files``: sha256 by name of the other files of the same result.
     """
     data = {**result_to_dict(result), "files": dict(files or {})}
     data["checksum"] = _checksum(data)
@@ -137,21 +91,8 @@ def write_json(result: VideoResult, path: Path, files: Mapping[str, str] | None 
     write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
-def read_json(path: Path) -> VideoResult:
-    """Read the result of a score file.
-
-    Raises:
-        InputError: the file is missing, not a score file, or of a newer schema.
-    """
-    return read_score_file(path).result
-
-
 def read_score_file(path: Path) -> ScoreFile:
-    """Read a score file.
-
-    Raises:
-        InputError: the file is missing, not a score file, or of a newer schema.
-    """
+    """Read a score file; InputError: it is missing, not a score file, or of a newer schema."""
     try:
         with open_regular_file(path) as file:
             text = file.read()
@@ -210,9 +151,11 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
     return VideoResult(
         video=data["video"],
         track=ScoreTrack(scores, base, tiles or None, boxes),
-        events=tuple(_event_from(event) for event in data["events"]),
+        events=tuple(map(_event_from, data["events"])),
         rule=EventRule(threshold=data["threshold"], **_known(EventRule, data["rule"])),
-        model=_model_from(data["model"]),
+        model=ModelInfo(
+            **{name: data["model"][_MODEL_KEYS.get(name, name)] for name in _names(ModelInfo)}
+        ),
         damaged_packets=data["damaged_packets"],
         mended_frames=data.get("mended_frames", 0),  # Earlier versions did not count them.
         fingerprint=data["fingerprint"],
@@ -221,63 +164,36 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
     )
 
 
-def _model_from(data: dict[str, Any]) -> ModelInfo:
-    return ModelInfo(
-        name=data["name"],
-        sha256=data["sha256"],
-        method=data["method"],
-        detects=data["knows"],
-        backbone=data["backbone"],
-        profile=data["profile"],
-        engine=data["engine"],
-        version=data["version"],
-    )
-
-
 def _event_from(data: dict[str, Any]) -> Event:
-    event = Event(**_known(Event, data))
-    if event.where is None:
-        return event
-    left, top, right, bottom = event.where
-    return replace(event, where=(left, top, right, bottom))
+    known = _known(Event, data)
+    if known.get("where") is not None:
+        left, top, right, bottom = known["where"]
+        known["where"] = left, top, right, bottom
+    return Event(**known)
 
 
 def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
     """The fields of a dataclass: a later version may write more under the same schema."""
-    names = {field.name for field in fields(kind)}
-    return {name: value for name, value in data.items() if name in names}
+    return {name: data[name] for name in _names(kind) if name in data}
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 # Event times and frame times are rounded differently: they may differ by this (s).
 _SLACK = 1e-6
 
 
-def frames_in_events(result: VideoResult) -> NDArray[np.bool_]:
-    """(n_frames,) whether each frame is shown during an event."""
-    times = result.track.timebase.frame_times
-    inside = np.zeros(len(times), dtype=np.bool_)
-    for event in result.events:
-        first, end = np.searchsorted(times, [event.start_s - _SLACK, event.end_s - _SLACK])
-        inside[first:end] = True
-    return inside
-
-
 def write_csv(result: VideoResult, path: Path) -> None:
-    """Write ``frame,time_s,score,event`` for every frame.
-
-    ``frame`` counts from 0; ``time_s`` is when the frame is first shown, by the video's own time
-    stamps; ``score`` is the mean score of the snippets that cover it; ``event`` is 1 during an
-    event, else 0.
-
-    Raises:
-        OddframeError: the file cannot be written.
-    """
-    columns = zip(
-        result.track.timebase.frame_times.tolist(),
-        result.track.to_frames().tolist(),
-        frames_in_events(result).tolist(),
-        strict=True,
-    )
+    """Write ``frame,time_s,score,event`` for every frame; ``event`` is 1 during one."""
+    times = result.track.timebase.frame_times
+    during_event = np.zeros(len(times), dtype=np.bool_)
+    for each in result.events:
+        first, end = np.searchsorted(times, [each.start_s - _SLACK, each.end_s - _SLACK])
+        during_event[first:end] = True
+    scores = result.track.to_frames()
+    columns = zip(times.tolist(), scores.tolist(), during_event.tolist(), strict=True)
     rows = (
         f"{i},{time:.6f},{score:.6f},{event:d}\n" for i, (time, score, event) in enumerate(columns)
     )
@@ -285,11 +201,7 @@ def write_csv(result: VideoResult, path: Path) -> None:
 
 
 def write_vtt(result: VideoResult, path: Path) -> None:
-    """Write a cue for each event: ``Event 1, score 0.93``. Without events, write a note.
-
-    Raises:
-        OddframeError: the file cannot be written.
-    """
+    """Write a cue for each event: ``Event 1, score 0.93``. Without events, write a note."""
     blocks = ["WEBVTT"]
     for number, event in enumerate(result.events, start=1):
         start = round(event.start_s * 1000)

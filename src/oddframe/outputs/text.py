@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Its import takes time: every start of the command line imports this module.
+    from pathlib import Path
+
     from oddframe.timeline import Box
 
 
@@ -40,6 +42,22 @@ def format_duration(seconds: float) -> str:
     return f"{format_clock(seconds)} {'h' if round(seconds) >= 3600 else 'min'}"
 
 
+def format_count(count: int, what: str) -> str:
+    """``1 video``, ``3 videos``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def damage_notes(packets: int, frames: int, path: Path | None = None) -> list[str]:
+    """Notes on skipped packets (pictures, if ``path`` is a folder), and on mended frames."""
+    notes = []
+    if packets:
+        what = "picture" if path is not None and path.is_dir() else "packet"
+        notes.append(f"{packets} damaged {what}{'s' if packets > 1 else ''} skipped")
+    if frames:
+        notes.append(f"{frames} damaged frame{'s' if frames > 1 else ''} mended by the decoder")
+    return notes
+
+
 def tick_step(duration_s: float, max_ticks: int) -> float:
     """The finest round step (s) with at most ``max_ticks`` ticks in ``duration_s``."""
     for step in _TICKS:
@@ -54,8 +72,7 @@ _ACROSS, _DOWN = ("left", "centre", "right"), ("top", "middle", "bottom")
 def describe_box(box: Box) -> str:
     """``top left``, ``bottom``, ``centre``; empty for the whole picture.
 
-    A side is named where the box lies mostly in that third of the picture, and is left out where
-    the box spans the picture in that direction.
+    A side is named where the box lies mostly in that third of the picture and does not span it.
     """
     left, top, right, bottom = box
     down = "" if bottom - top > 0.99 else _DOWN[min(2, int(1.5 * (top + bottom)))]
@@ -69,14 +86,8 @@ def describe_box(box: Box) -> str:
 
 _LATEX = str.maketrans(
     {
+        **{character: "\\" + character for character in "_%&#${}"},
         "\\": r"\textbackslash{}",
-        "_": r"\_",
-        "%": r"\%",
-        "&": r"\&",
-        "#": r"\#",
-        "$": r"\$",
-        "{": r"\{",
-        "}": r"\}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "\N{CHECK MARK}": r"\checkmark",
@@ -91,13 +102,8 @@ _LATEX = str.maketrans(
 class TextTable:
     """A table whose cells are text already.
 
-    Attributes:
-        title: Heading of the table; may be empty.
-        headings: Names of the columns.
-        rows: Cells by row, as many as there are headings.
-        note: Text below the table; may be empty.
-        word_columns: How many leading columns hold words. The columns after them hold numbers and
-            are aligned right in Markdown and LaTeX. None: all columns are aligned left.
+    ``word_columns``: how many leading columns hold words. The columns after them hold numbers and
+    are aligned right in Markdown and LaTeX. None: all columns are aligned left.
     """
 
     title: str
@@ -110,16 +116,12 @@ class TextTable:
         """The table in GitHub's Markdown, without title and note; it ends with a line feed."""
         words = len(self.headings) if self.word_columns is None else self.word_columns
         ruler = ["---"] * words + ["---:"] * (len(self.headings) - words)
-        head = "|" + "".join(f" {_markdown(name)} |" if name else " |" for name in self.headings)
-        lines = ["| " + " | ".join(map(_markdown, row)) + " |" for row in (ruler, *self.rows)]
+        head = "|" + "".join(f" {one_line(name)} |" if name else " |" for name in self.headings)
+        lines = ["| " + " | ".join(map(one_line, row)) + " |" for row in (ruler, *self.rows)]
         return "\n".join([head, *lines]) + "\n"
 
     def latex(self, caption: str = "") -> str:
-        """A ``table`` environment for the packages booktabs and amssymb.
-
-        Args:
-            caption: Its caption; title and note where it is empty.
-        """
+        """A ``table`` environment for booktabs and amssymb; its caption, else title and note."""
         words = len(self.headings) if self.word_columns is None else self.word_columns
         columns = "l" * words + "r" * (len(self.headings) - words)
         caption = caption or ". ".join(filter(None, (self.title, self.note)))
@@ -150,5 +152,6 @@ def escape_latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def _markdown(cell: str) -> str:
+def one_line(cell: str) -> str:
+    """``cell`` for a Markdown table."""
     return " ".join(cell.split()).replace("|", "\\|")

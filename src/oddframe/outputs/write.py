@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import cast
@@ -13,18 +13,16 @@ from oddframe.errors import InputError, UsageError
 from oddframe.outputs.registry import (
     SCORE_FILE,
     FileWriter,
-    FrameConsumer,
     FrameConsumers,
     FrameWriter,
     OutputFormat,
     VideoTarget,
     format_names,
     get_format,
-    side_name,
 )
 from oddframe.outputs.score_files import ScoreFile, read_score_file, result_to_dict, write_json
 from oddframe.video.decoding.isolated import open_source
-from oddframe.video.frame import Frame, FrameSource
+from oddframe.video.frame import Frame
 from oddframe.video.mask import Mask
 
 
@@ -68,20 +66,15 @@ def write(
     targets = {each: each.path(out_dir, stem) for each in chosen}
     frames: VideoLike = result.video if source is None else source
     video = Path(frames) if isinstance(frames, str | Path) else None
-    if video is not None:
-        _refuse_overwriting_input(video, targets.values())
+    for path in targets.values():
+        if path.exists() and _is_file(frames, path):
+            raise UsageError(f"{path}: this is the video itself; choose another place with --out")
     make_folder(out_dir)
-
-    def side_path(ending: str) -> Path:
-        return out_dir / side_name(stem, ending)
-
-    shown = {
-        each: VideoTarget(path, video, True, mask is not None, side_path)
-        for each, path in targets.items()
-        if each.shows_video
-    }
+    shown: dict[OutputFormat, VideoTarget] = {}
     for each, path in targets.items():
-        if each not in shown and each.name != SCORE_FILE:
+        if each.shows_video:
+            shown[each] = VideoTarget(path, video, True, mask is not None, stem)
+        elif each.name != SCORE_FILE:
             cast(FileWriter, each.load_writer())(result, path)
     if shown:
         _write_video_formats(result, shown, frames, mask)
@@ -103,11 +96,16 @@ def _write_video_formats(
 ) -> None:
     """Write the formats that show the video, decoding it once.
 
-    Raises:
-        InputError: the video ends in an error, or cannot be opened and a format needs it.
+    A video that cannot be opened is an error only where a format needs it: the scores may be of a
+    feature file.
     """
-    needed = any(each.needs_video for each in targets)
-    source = _open(frames, result.track.timebase.fps, needed=needed)
+    timed = isinstance(frames, str | Path) and not Path(frames).is_dir()
+    source = None
+    try:
+        source = open_source(frames, fps=None if timed else result.track.timebase.fps)
+    except InputError:
+        if any(each.needs_video for each in targets):
+            raise
     for target in targets.values():
         target.readable = source is not None
     with ExitStack() as stack:
@@ -117,27 +115,10 @@ def _write_video_formats(
                 for each, target in targets.items()
             ]
         )
-        if source is not None:
-            _decode(source, mask, consumers)
-
-
-def _open(frames: VideoLike, fps: float, needed: bool) -> FrameSource | None:
-    """The video; None if it cannot be opened and is not needed: scores may be of a feature file."""
-    timed = isinstance(frames, str | Path) and not Path(frames).is_dir()
-    try:
-        return open_source(frames, fps=None if timed else fps)
-    except InputError:
-        if needed:
-            raise
-        return None
-
-
-def _decode(source: FrameSource, mask: Mask | None, consumer: FrameConsumer) -> None:
-    """Give every frame to the consumer until it is done."""
-    for frame in source.frames():
-        if consumer.done:
-            break
-        consumer.add(frame if mask is None else _masked(frame, mask))
+        for frame in source.frames() if source is not None else ():
+            if consumers.done:
+                break
+            consumers.add(frame if mask is None else _masked(frame, mask))
 
 
 def _masked(frame: Frame, mask: Mask) -> Frame:
@@ -152,18 +133,11 @@ def output_path(out_dir: Path, stem: str | None, name: str) -> Path:
 def find_wrong_files(
     found: ScoreFile, formats: Sequence[str], out_dir: Path, stem: str | None
 ) -> dict[str, str]:
-    """Check the files of an earlier result.
+    """Check the files of an earlier result: ``formats`` of a score file, with ``write``'s stem.
 
-    Args:
-        found: The score file of that result.
-        formats: The formats to check.
-        out_dir: Folder of the files.
-        stem: As for ``write``.
-
-    Returns:
-        For each format whose file must be written again, the reason, as what follows the file's
-        name: ``was changed or damaged``, ``was missing``, ``was of other scores``; ``added`` where
-        it was not written before. Empty: all files are as they were written.
+    Returns for each format whose file must be written again the reason, as what follows the file's
+    name: ``was changed or damaged``, ``was missing``, ``was of other scores``; ``added`` where it
+    was not written before.
     """
     wrong = {}
     for name in formats:
@@ -181,7 +155,6 @@ def find_wrong_files(
 
 
 def _state(path: Path, digest: str) -> str:
-    """Why a file that was written with this sha256 cannot be used; empty: it is unchanged."""
     if not path.is_file():
         return "was missing"
     return "" if _has_hash(path, digest) else "was changed or damaged"
@@ -197,12 +170,9 @@ def _has_hash(path: Path, digest: str) -> bool:
 def _settle_earlier(
     result: VideoResult, score_file: Path, stem: str | None, new: set[str], frames: VideoLike
 ) -> dict[str, str]:
-    """Keep or remove the files that an earlier call wrote and this one does not.
+    """Remove outdated files of an earlier call; return the sha256 by name of those to keep.
 
     Only names that ``write`` itself gives are touched, whatever the score file says.
-
-    Returns:
-        sha256 by name of the files that show this very result. Outdated files are removed.
     """
     try:
         old = read_score_file(score_file)
@@ -228,9 +198,3 @@ def _settle_earlier(
 
 def _is_file(frames: VideoLike, path: Path) -> bool:
     return isinstance(frames, str | Path) and Path(frames).exists() and path.samefile(frames)
-
-
-def _refuse_overwriting_input(original: Path, targets: Iterable[Path]) -> None:
-    for target in targets:
-        if original.exists() and target.exists() and target.samefile(original):
-            raise UsageError(f"{target}: this is the video itself; choose another place with --out")

@@ -40,29 +40,20 @@ class Bar(NamedTuple):
 
 
 class ChartLine(NamedTuple):
-    """A line through ``points``, or the area that it encloses; ``kind`` is its CSS class.
-
-    ``points`` of a path are its commands.
-    """
+    """A line through ``points``, or the area that it encloses; ``kind`` is its CSS class."""
 
     kind: str
-    points: str
+    points: str  # Of a path: its commands.
     filled: bool = False
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One chart: bars below paths below lines.
+    """One chart: bars below paths below lines."""
 
-    Attributes:
-        about: What the chart shows, for those who cannot see it.
-        levels: Labels at the upper and the lower end of the vertical axis.
-        ends: Labels at the left and the right end of the horizontal axis.
-    """
-
-    about: str
-    levels: tuple[str, str]
-    ends: tuple[str, str]
+    about: str  # For those who cannot see it.
+    levels: tuple[str, str]  # Labels at the upper and the lower end of the vertical axis.
+    ends: tuple[str, str]  # Labels at the left and the right end of the horizontal axis.
     bars: Sequence[Bar] = ()
     paths: Sequence[ChartLine] = ()
     lines: Sequence[ChartLine] = ()
@@ -72,29 +63,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Loss terms of one training.
+    """Loss terms of one training."""
 
-    Attributes:
-        name: Which training: ``seed 2022``.
-        steps: (n,) step numbers.
-        terms: (n,) values of each term by its name; ``loss`` is the total.
-    """
-
-    name: str
+    name: str  # Which training: ``seed 2022``.
     steps: Sequence[int]
-    terms: Mapping[str, Sequence[float]]
+    terms: Mapping[str, Sequence[float]]  # A value for each step; ``loss`` is the total.
 
     @classmethod
     def read(cls, log: Path, name: str) -> LearningCurve:
-        """Read the log of a training: JSON lines, one for each step.
-
-        Args:
-            log: The log file.
-            name: Name of the curve.
-
-        Raises:
-            InputError: the file cannot be read, or is not the log of a training.
-        """
+        """Read the log of a training: JSON lines, one for each step."""
         try:
             rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
             steps = [int(row["step"]) for row in rows]
@@ -157,11 +134,9 @@ def score_histogram(evaluation: Evaluation) -> Chart:
                 top = half - height if abnormal else half
                 title = f"{count} {kind}, {left:.2f} to {right:.2f}"
                 bars.append(_bar(kind, left + 0.003, right - 0.003, top, height, title))
-    thresholds = sorted({v.rule.threshold for v in evaluation.videos})
     paths = [ChartLine("axis", f"M0 {half:g}H{_WIDTH:g}")]
-    paths += [
-        ChartLine("threshold", f"M{min(x, 1.0) * _WIDTH:.1f} 0V{_HEIGHT:g}") for x in thresholds
-    ]
+    xs = sorted({v.rule.threshold for v in evaluation.videos})
+    paths += [ChartLine("threshold", f"M{min(x, 1.0) * _WIDTH:.1f} 0V{_HEIGHT:g}") for x in xs]
     about = "How many videos have which highest score"
     return Chart(about, (str(highest), str(highest)), ("0", "score 1"), bars, paths)
 
@@ -187,11 +162,9 @@ def _term_chart(curves: Sequence[LearningCurve], term: str) -> Chart | None:
     low = min(0.0, *(float(values.min()) for _, _, values in lines))
     high = max(float(values.max()) for _, _, values in lines)
     last = max(float(steps[-1]) for _, steps, _ in lines)
+    height = max(high - low, 1e-12)
     drawn = [
-        ChartLine(
-            f"line c{colour}",
-            _points(steps / max(last, 1), (values - low) / max(high - low, 1e-12)),
-        )
+        ChartLine(f"line c{colour}", _points(steps / max(last, 1), (values - low) / height))
         for colour, steps, values in lines
     ]
     ends = ("0", f"step {last:,.0f}")

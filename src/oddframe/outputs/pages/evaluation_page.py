@@ -26,7 +26,6 @@ from oddframe.outputs.pages.evaluation_text import (
     evaluation_to_dict,
     evaluation_to_markdown,
     format_hours,
-    format_share,
     key_figures,
     score_margin,
     summary_sentence,
@@ -37,50 +36,12 @@ from oddframe.video.decoding.isolated import open_source
 
 
 @dataclass(frozen=True)
-class SearchRow:
-    """One row of a search.
-
-    Attributes:
-        settings: Settings that were tried: ``{"learning rate": "1e-4", "steps": "300"}``.
-        figure: Their validation figure; None: they were not tried.
-        chosen: Whether these settings were chosen.
-        note: A remark: ``31 s``, ``did not fit into the budget``; may be empty.
-    """
-
-    settings: Mapping[str, str]
-    figure: float | None
-    chosen: bool = False
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class SearchTable:
-    """A grid of settings and the figure of each.
-
-    Attributes:
-        figure: Name of the figure: ``video AUC on 14 validation videos``.
-        rows: Settings in the order in which they were tried.
-        note: Text below the table; may be empty.
-    """
-
-    figure: str
-    rows: tuple[SearchRow, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class EvaluationReport:
     """What a page shows; it leaves out parts that are empty.
 
     Attributes:
-        title: Title of the page: ``fight on clips.csv``.
-        paragraphs: What was done.
-        evaluation: Evaluation on videos that were not trained on; None: there were none, and the
-            page says so.
-        warnings: What a reader should know before trusting the figures.
-        curves: Learning curves, one for each training.
-        search: The search for settings.
-        tables: Further tables, for instance of seeds.
+        evaluation: None: no videos were held out, and the page says so.
+        search: The search for settings, for the template: ``headings``, ``rows`` and ``note``.
         facts: Names and values of what it takes to repeat this.
     """
 
@@ -89,13 +50,12 @@ class EvaluationReport:
     evaluation: Evaluation | None
     warnings: tuple[str, ...] = ()
     curves: tuple[LearningCurve, ...] = ()
-    search: SearchTable | None = None
+    search: Mapping[str, Any] | None = None
     tables: tuple[TextTable, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
 
 
-# Score curves of so many videos, the worst and the best.
-_CURVES = 3
+_CURVES = 3  # Score curves of so many videos, the worst and the best.
 _LEGEND = (
     ("score", "score"),
     ("threshold", "threshold"),
@@ -105,17 +65,7 @@ _LEGEND = (
 
 
 def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
-    """Write the page, one HTML file that needs no other file.
-
-    Thumbnails are taken from the videos of the evaluation, where they can still be read.
-
-    Args:
-        report: What to show.
-        path: HTML file.
-
-    Raises:
-        OddframeError: the file cannot be written.
-    """
+    """Write the page, with thumbnails of the evaluation's videos where they can be read."""
     found = report.evaluation
     text = render_card_page(
         "evaluation",
@@ -128,7 +78,7 @@ def write_evaluation_page(report: EvaluationReport, path: Path) -> None:
         evaluation=_evaluation(found) if found else None,
         trainings=[curve.name for curve in report.curves],
         learning=term_charts(report.curves),
-        search=_search(report.search) if report.search else None,
+        search=report.search,
         tables=report.tables,
         made=facts(report.facts),
     )
@@ -159,24 +109,6 @@ def _evaluation(found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _search(search: SearchTable) -> dict[str, Any]:
-    """The rows of a search, with a bar for each figure as a share of the highest one."""
-    names = list(dict.fromkeys(name for row in search.rows for name in row.settings))
-    figures = [np.nan if row.figure is None else row.figure for row in search.rows]
-    highest = max(filter(np.isfinite, figures), default=1.0) or 1.0
-    rows = [
-        {
-            "settings": [row.settings.get(name, "") for name in names],
-            "figure": format_share(figure),
-            "percent": f"{100 * max(0.0, figure / highest):.0f}" if np.isfinite(figure) else None,
-            "chosen": row.chosen,
-            "note": row.note,
-        }
-        for row, figure in zip(search.rows, figures, strict=True)
-    ]
-    return {"headings": (*names, search.figure, ""), "rows": rows, "note": search.note}
-
-
 _MAX_VIDEOS = 8
 _MAX_SIDE = 256
 _QUALITY = 76
@@ -190,7 +122,7 @@ _KINDS = (
 
 
 def _galleries(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Up to four galleries of videos, each at its highest score; none is empty."""
+    """Galleries of up to four kinds of videos, each video at its highest score."""
     found = []
     for abnormal, predicted, name, about in _KINDS:
         videos = [
@@ -199,36 +131,23 @@ def _galleries(evaluation: Evaluation) -> list[dict[str, Any]]:
             if (video.video.abnormal, video.predicted_abnormal) == (abnormal, predicted)
         ]
         shown = sorted(videos, key=score_margin)[:_MAX_VIDEOS]
+        more = "" if len(shown) == len(videos) else f" of {len(videos)} shown"
+        gallery: dict[str, Any] = {"name": name, "about": about, "count": f"{len(shown)}{more}"}
+        gallery |= {"correct": abnormal == predicted, "videos": list(map(_thumbnail, shown))}
         if shown:
-            more = "" if len(shown) == len(videos) else f" of {len(videos)} shown"
-            found.append(
-                {
-                    "name": name,
-                    "about": about,
-                    "count": f"{len(shown)}{more}",
-                    "correct": abnormal == predicted,
-                    "videos": [_thumbnail(video) for video in shown],
-                }
-            )
+            found.append(gallery)
     return found
 
 
 def _thumbnail(video: VideoMetrics) -> dict[str, Any]:
-    peak = _peak(video)
-    picture = _picture(video, peak)
-    return {
-        "name": video.video.path.name,
-        "score": f"{video.score:.2f}",
-        "time": format_clock(peak, 1),
-        "picture": None if picture is None else embedded_jpeg(picture, _QUALITY),
-    }
-
-
-def _peak(video: VideoMetrics) -> float:
-    """Middle of the stretch with the highest score, in seconds on the video's clock."""
+    """A video with its picture in the middle of the stretch with the highest score."""
     base = video.track.timebase
     highest = int(np.argmax(smooth_frame_scores(video.track, video.rule.smooth_s)))
-    return step_curve(video, base.n_frames).middle(float(base.frame_times[highest]))
+    peak = step_curve(video, base.n_frames).middle(float(base.frame_times[highest]))
+    picture = _picture(video, peak)
+    shown = {"name": video.video.path.name, "score": f"{video.score:.2f}"}
+    embedded = None if picture is None else embedded_jpeg(picture, _QUALITY)
+    return {**shown, "time": format_clock(peak, 1), "picture": embedded}
 
 
 def _picture(video: VideoMetrics, seconds: float) -> RgbImage | None:
@@ -250,11 +169,7 @@ def _picture(video: VideoMetrics, seconds: float) -> RgbImage | None:
 
 
 def write_evaluation(evaluation: Evaluation, detector: Detector, out: Path) -> None:
-    """Write ``evaluation.html`` and ``.md``, then ``evaluation.json`` with the sha256 of both.
-
-    Raises:
-        OddframeError: a file cannot be written.
-    """
+    """Write ``evaluation.html`` and ``.md``, then ``evaluation.json`` with the sha256 of both."""
     tables, page = out / "evaluation.md", out / "evaluation.html"
     write_text(tables, evaluation_to_markdown(evaluation))
     write_evaluation_page(_evaluation_report(evaluation, detector), page)

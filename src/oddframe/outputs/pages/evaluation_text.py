@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from oddframe.evaluation.evaluate import (
     Metrics,
     VideoMetrics,
 )
-from oddframe.outputs.text import TextTable, format_duration
+from oddframe.outputs.text import TextTable, format_count, format_duration, one_line
 
 UNDEFINED = "\N{EN DASH}"
 _PROTOCOLS = {
@@ -60,23 +59,19 @@ def format_alarm_rate(alarms: FalseAlarmRate) -> str:
 
 
 def describe_alarm_rate(alarms: FalseAlarmRate) -> str:
-    """How many false alarms in how many hours, with the interval of the rate, as a sentence."""
     if alarms.hours <= 0:
         return "There is no normal video to count false alarms in."
     count = f"{alarms.count or 'No'} false alarm{'' if alarms.count == 1 else 's'}"
     rate = alarms.per_hour
-    text = (
+    little = " So little video says almost nothing about a whole day." if alarms.hours < 1 else ""
+    return (
         f"{count} in {format_hours(alarms.hours)} in which nothing happens: "
         f"{format_rate(rate.value)} an hour, and with 95 % certainty between "
-        f"{format_rate(rate.low)} and {format_rate(rate.high)} (exact Poisson interval)."
+        f"{format_rate(rate.low)} and {format_rate(rate.high)} (exact Poisson interval).{little}"
     )
-    if alarms.hours < 1:
-        text += " So little video says almost nothing about a whole day."
-    return text
 
 
 def describe_intervals(evaluation: Evaluation) -> str:
-    """How the 95 % intervals of areas and shares are computed, as a sentence."""
     groups = "resampling whole groups (recordings, cameras)"
     text = "Ranges of shares are exact 95 % intervals (Clopper and Pearson)"
     if len(evaluation.groups) < MIN_GROUPS:
@@ -85,13 +80,7 @@ def describe_intervals(evaluation: Evaluation) -> str:
 
 
 def describe_frame_protocol(evaluation: Evaluation) -> str:
-    """Which frames the frame figures are computed on, as a sentence."""
     return f"Frame figures: {_PROTOCOLS[evaluation.protocol]}."
-
-
-def format_count(count: int, what: str) -> str:
-    """``1 video``, ``3 videos``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def key_figures(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -120,7 +109,6 @@ def key_figures(evaluation: Evaluation) -> list[tuple[str, str, str]]:
 
 
 def summary_sentence(evaluation: Evaluation) -> str:
-    """How many abnormal videos were caught and how many normal ones stayed quiet."""
     c = evaluation.overall.confusion
     abnormal = c.true_positives + c.false_negatives
     normal = c.true_negatives + c.false_positives
@@ -151,15 +139,15 @@ def group_table(title: str, parts: Mapping[str, Metrics]) -> TextTable:
     for name, part in parts.items():
         cells = [name, str(part.videos), str(part.abnormal)]
         if has_frames:
-            areas = part.frames
-            events = part.found + part.missed
-            cells.append(format_share(areas.auc) if areas else UNDEFINED)
-            cells.append(format_share(areas.ap) if areas else UNDEFINED)
-            cells.append(f"{part.found} of {events}" if events else UNDEFINED)
-            cells.append(f"{part.delay_s:.1f} s" if part.found else UNDEFINED)
-        cells.append(format_share(part.video_auc))
-        cells.append(f"{part.confusion.correct} of {part.confusion.videos}")
-        cells.append(format_alarm_rate(part.false_alarms))
+            areas, events = part.frames, part.found + part.missed
+            cells += [
+                format_share(areas.auc) if areas else UNDEFINED,
+                format_share(areas.ap) if areas else UNDEFINED,
+                f"{part.found} of {events}" if events else UNDEFINED,
+                f"{part.delay_s:.1f} s" if part.found else UNDEFINED,
+            ]
+        right = f"{part.confusion.correct} of {part.confusion.videos}"
+        cells += [format_share(part.video_auc), right, format_alarm_rate(part.false_alarms)]
         rows.append(tuple(cells))
     return TextTable(f"By {title}", tuple(headings), tuple(rows))
 
@@ -181,21 +169,18 @@ def video_table(evaluation: Evaluation) -> TextTable:
             "yes" if each.correct else "no",
         ]
         if has_truth:
-            match = each.match
-            cells.append(format_share(each.auc))
-            cells.append(f"{match.found} of {match.found + match.missed}" if match else UNDEFINED)
-            cells.append(str(match.false) if match else UNDEFINED)
+            found = alarms = UNDEFINED
+            if match := each.match:
+                found, alarms = f"{match.found} of {match.found + match.missed}", str(match.false)
+            cells += [format_share(each.auc), found, alarms]
         rows.append(tuple(cells))
     return TextTable("By video", headings, tuple(rows))
 
 
 def breakdown_tables(evaluation: Evaluation) -> list[TextTable]:
     """Tables by class and by group, where there are several, and by video."""
-    tables = [
-        group_table(name, parts)
-        for name, parts in (("class", evaluation.classes), ("group", evaluation.groups))
-        if len(parts) > 1
-    ]
+    parts = {"class": evaluation.classes, "group": evaluation.groups}
+    tables = [group_table(name, each) for name, each in parts.items() if len(each) > 1]
     return [*tables, video_table(evaluation)]
 
 
@@ -205,40 +190,33 @@ def score_margin(video: VideoMetrics) -> float:
     return above if video.video.abnormal else -above
 
 
-_SCHEMA = 1
-
-
 def evaluation_to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as JSON types, schema 1; shares and areas in [0, 1], undefined values null.
-
-    It is the answer of ``oddframe evaluate --json``.
-    """
-    intervals = {
-        "frame_auc": evaluation.frame_auc,
-        "video_auc": evaluation.video_auc,
-        "video_accuracy": evaluation.accuracy,
-        "events_found": evaluation.events_found,
-    }
+    """The answer of ``oddframe evaluate --json``, schema 1, for ``json_text``: NaN becomes null."""
     return {
         "model": evaluation.model,
         "data": evaluation.data,
-        "schema": _SCHEMA,
+        "schema": 1,
         "protocol": evaluation.protocol,
         "threshold": evaluation.rule.threshold,
         "all": _figures(evaluation.overall),
-        "intervals_95": {name: _ends(interval) for name, interval in intervals.items()},
+        "intervals_95": {
+            "frame_auc": _ends(evaluation.frame_auc),
+            "video_auc": _ends(evaluation.video_auc),
+            "video_accuracy": _ends(evaluation.accuracy),
+            "events_found": _ends(evaluation.events_found),
+        },
         "classes": {name: _figures(each) for name, each in evaluation.classes.items()},
         "groups": {name: _figures(each) for name, each in evaluation.groups.items()},
         "videos": [_video(each) for each in evaluation.videos],
-        "warnings": list(evaluation.warnings),
-        "failed": list(evaluation.failed),
+        "warnings": evaluation.warnings,
+        "failed": evaluation.failed,
     }
 
 
 def evaluation_to_markdown(evaluation: Evaluation) -> str:
     """The figures as Markdown tables: over all videos, by class, by group, by video."""
-    lines = [f"# {_one_line(evaluation.title)}", "", summary_sentence(evaluation), ""]
-    lines += [line for text in evaluation.warnings for line in (f"> {_one_line(text)}", "")]
+    lines = [f"# {one_line(evaluation.title)}", "", summary_sentence(evaluation), ""]
+    lines += [line for text in evaluation.warnings for line in (f"> {one_line(text)}", "")]
     rows = tuple(key_figures(evaluation))
     headings = ("figure", "value", "95 %, or what it stands on")
     lines.append(TextTable("", headings, rows).markdown())
@@ -255,16 +233,8 @@ def evaluation_to_markdown(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _ends(interval: Interval | None) -> list[float | None] | None:
-    return None if interval is None else [_finite(interval.low), _finite(interval.high)]
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 def _figures(each: Metrics) -> dict[str, Any]:
@@ -273,11 +243,9 @@ def _figures(each: Metrics) -> dict[str, Any]:
         "videos": each.videos,
         "abnormal": each.abnormal,
         "hours": each.hours,
-        "frames": None
-        if frames is None
-        else {name: _finite(value) for name, value in vars(frames).items()},
-        "video_auc": _finite(each.video_auc),
-        "video_accuracy": _finite(videos.accuracy),
+        "frames": None if frames is None else vars(frames),
+        "video_auc": each.video_auc,
+        "video_accuracy": videos.accuracy,
         "confusion": {
             "caught": videos.true_positives,
             "missed": videos.false_negatives,
@@ -287,13 +255,13 @@ def _figures(each: Metrics) -> dict[str, Any]:
         "events": {
             "found": each.found,
             "missed": each.missed,
-            "delays_s": list(each.delays_s),
-            "median_delay_s": _finite(each.delay_s),
+            "delays_s": each.delays_s,
+            "median_delay_s": each.delay_s,
         },
         "false_alarms": {
             "count": each.false_alarms.count,
             "hours": each.false_alarms.hours,
-            "per_hour": _finite(rate.value),
+            "per_hour": rate.value,
             "per_hour_95": _ends(rate),
         },
     }
@@ -301,14 +269,14 @@ def _figures(each: Metrics) -> dict[str, Any]:
 
 def _video(each: VideoMetrics) -> dict[str, Any]:
     return {
-        "video": str(each.video.path),
+        "video": each.video.path,
         "label": each.video.label,
         "group": each.video.group,
         "score": each.score,
         "threshold": each.rule.threshold,
         "called_abnormal": each.predicted_abnormal,
         "right": each.correct,
-        "frame_auc": _finite(each.auc),
+        "frame_auc": each.auc,
         "events": [[event.start_s, event.end_s] for event in each.events],
-        "truth": None if each.truth is None else [list(interval) for interval in each.truth],
+        "truth": each.truth,
     }

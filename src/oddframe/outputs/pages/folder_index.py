@@ -7,9 +7,8 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from oddframe._utils.files import open_regular_file, write_text
@@ -17,8 +16,8 @@ from oddframe.detector import VideoResult
 from oddframe.errors import InputError, OddframeError
 from oddframe.features.extraction.extract_video import gap_note
 from oddframe.outputs.pages.templates import render_template
-from oddframe.outputs.score_files import ScoreFile, read_score_file
-from oddframe.outputs.text import format_clock, format_duration
+from oddframe.outputs.score_files import read_score_file
+from oddframe.outputs.text import format_clock, format_count, format_duration
 from oddframe.outputs.write import find_wrong_files, output_path
 
 INDEX_NAME = "index.html"
@@ -51,24 +50,18 @@ class FolderIndex:
     """Keeps ``index.html`` of a folder of results up to date while videos are scored.
 
     The page lists every result of the folder, also those of earlier runs, the inputs of this run
-    that were not scored yet, and the failures. After a run that was killed it shows which videos
-    are missing: an input that is not scored yet is never shown with an earlier result.
-
-    Args:
-        folder: The folder of results.
-        pending: Inputs of this run: path by stem.
+    that were not scored yet (``pending``, path by stem), and the failures. After a run that was
+    killed it shows which videos are missing: an input that is not scored yet is never shown with an
+    earlier result.
     """
 
     folder: Path
     pending: Mapping[str, str]
-    _videos: dict[str, _Video] = field(default_factory=dict)
-    _failed_before: dict[str, str] = field(default_factory=dict)
     _written: float = 0.0
     _seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for stem, path in self.pending.items():
-            self._videos[stem] = _Video(path)
+        self._videos = {stem: _Video(path) for stem, path in self.pending.items()}
         for file in sorted(self.folder.glob("*.json")):
             if file.stem not in self._videos and (video := _read(file)) is not None:
                 self._videos[file.stem] = video
@@ -78,7 +71,6 @@ class FolderIndex:
 
     @property
     def path(self) -> Path:
-        """The page."""
         return self.folder / INDEX_NAME
 
     @property
@@ -100,15 +92,9 @@ class FolderIndex:
         self._videos[stem] = _Video(video, reason=reason)
 
     def write(self, finished: bool = True) -> None:
-        """Write the page.
+        """Write the page; until all videos are ``finished``, not again right after it was written.
 
-        Args:
-            finished: Whether all videos are scored. Until then, the page is not written again
-                right after it was written.
-
-        Raises:
-            OddframeError: the page cannot be written, or a file that oddframe did not write has its
-                name.
+        OddframeError: a file that oddframe did not write has its name.
         """
         start = time.monotonic()
         if not finished and start - self._written < self._seconds / _MAX_SHARE:
@@ -139,17 +125,15 @@ def _read(file: Path) -> _Video | None:
     except InputError:
         return None
     report = output_path(file.parent, file.stem, "html")
-    return _row(found.result, report.name if _belongs(report, file, found) else "")
-
-
-def _belongs(report: Path, file: Path, found: ScoreFile) -> bool:
-    """Whether a report shows the scores of its score file, which is written after it."""
     try:
+        # The score file is written after its report; a later report may show other scores.
         if report.stat().st_mtime_ns <= file.stat().st_mtime_ns:
-            return report.name in found.files
+            belongs = report.name in found.files
+        else:
+            belongs = not find_wrong_files(found, ["html"], file.parent, file.stem)
     except OSError:
-        return False
-    return not find_wrong_files(found, ["html"], file.parent, file.stem)
+        belongs = False
+    return _row(found.result, report.name if belongs else "")
 
 
 def _row(result: VideoResult, report: str) -> _Video:
@@ -193,7 +177,12 @@ def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str
         ((row, number, event) for row in scored for number, event in enumerate(row.events, 1)),
         key=lambda each: (-each[2][2], each[0].video, each[2][0]),
     )
-    names = _names([row.video for row in scored])
+    paths = [row.video for row in scored]
+    try:  # Names are paths without the folders that all videos are in.
+        above = os.path.commonpath([Path(path).parent for path in paths])
+        names = {path: str(Path(path).relative_to(above)) for path in paths}
+    except ValueError:  # Relative paths beside absolute ones, or no videos.
+        names = {path: path for path in paths}
     return render_template(
         "index",
         style=("report",),
@@ -204,72 +193,35 @@ def _page(folder: Path, videos: Mapping[str, _Video], failed_before: Mapping[str
         summary=_summary(scored, pending, failed, len(events)),
         found=bool(events),
         models=", ".join(dict.fromkeys(row.model for row in scored)),
-        videos=[_video_cells(row, names[row.video]) for row in scored],
+        videos=[(row, names[row.video], quote(row.report)) for row in scored],
         pending=[row.video for row in pending],
         failed=failed,
         events=[
-            _event_cells(row, names[row.video], number, event)
-            for row, number, event in events[:_MAX_EVENTS]
+            {
+                "row": row,
+                "name": names[row.video],
+                "link": quote(row.report) + f"#event-{number}" if row.report else "",
+                "start_s": start,
+                "start": format_clock(start, 1, hours=row.duration_s >= 3600),
+                "end": format_clock(end, 1, hours=row.duration_s >= 3600),
+                "length_s": end - start,
+                "score": score,
+            }
+            for row, number, (start, end, score) in events[:_MAX_EVENTS]
         ],
         left_out=max(0, len(events) - _MAX_EVENTS),
         data={"failed": failed},
     )
 
 
-def _names(videos: list[str]) -> dict[str, str]:
-    """A short name by path: the path without the folders that all videos are in."""
-    try:
-        above = os.path.commonpath([Path(video).parent for video in videos])
-        return {video: str(Path(video).relative_to(above)) for video in videos}
-    except ValueError:  # Relative paths beside absolute ones, or no videos.
-        return {video: video for video in videos}
-
-
 def _summary(
     scored: list[_Video], pending: list[_Video], failed: list[tuple[str, str]], events: int
 ) -> str:
-    def count(n: int, word: str) -> str:
-        return f"{n:,} {word}{'' if n == 1 else 's'}"
-
-    total = sum(row.duration_s for row in scored)
-    text = f"{count(events, 'event')} in {count(len(scored), 'video')}, "
-    text += f"{format_duration(total)} in all."
+    total = format_duration(sum(row.duration_s for row in scored))
+    text = f"{format_count(events, 'event')} in {format_count(len(scored), 'video')}, "
+    text += f"{total} in all."
     if failed:
         text += f" {len(failed)} could not be scored."
     if pending:
         text += f" {len(pending)} not scored yet."
     return text
-
-
-def _video_cells(row: _Video, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "path": row.video,
-        "link": quote(row.report),
-        "duration_s": row.duration_s,
-        "duration": format_duration(row.duration_s),
-        "events": len(row.events),
-        "highest_s": row.highest,
-        "highest": f"{row.highest:.2f}",
-        "threshold": f"{row.threshold:.2f}",
-        "notes": row.notes,
-    }
-
-
-def _event_cells(
-    row: _Video, name: str, number: int, event: tuple[float, float, float]
-) -> dict[str, Any]:
-    start, end, score = event
-    hours = row.duration_s >= 3600
-    return {
-        "name": name,
-        "path": row.video,
-        "link": quote(row.report) + f"#event-{number}" if row.report else "",
-        "start_s": start,
-        "start": format_clock(start, 1, hours=hours),
-        "end": format_clock(end, 1, hours=hours),
-        "length_s": end - start,
-        "length": format_duration(end - start),
-        "score_s": score,
-        "score": f"{score:.2f}",
-    }

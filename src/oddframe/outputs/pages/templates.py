@@ -1,8 +1,4 @@
-"""Renders a page from its Jinja2 template.
-
-A page is one HTML file with style, script and data in it. Templates, styles and scripts lie in
-``outputs/assets``.
-"""
+"""Renders a page, one HTML file with style, script and data in it, from ``outputs/assets``."""
 
 from __future__ import annotations
 
@@ -16,6 +12,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from oddframe.outputs.text import format_duration
+
 # A longer value gets a row of its own in a list of facts (letters).
 _LONG = 60
 
@@ -26,6 +24,7 @@ TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+TEMPLATES.filters["duration"] = format_duration
 
 
 class Fact(NamedTuple):
@@ -50,18 +49,11 @@ def render_template(
     data: Any = None,
     **values: Any,
 ) -> str:
-    """Render a whole page: one HTML file that needs no other file.
+    """Render a whole page from files of ``assets``, all named without their endings.
 
     Every value is escaped unless it is ``Markup``. The page's content security policy allows the
-    script that is named here and no other, and nothing is loaded except from ``sources``.
-
-    Args:
-        template: Name of an HTML file in ``assets``, without its ending.
-        style: Names of CSS files there.
-        script: Names of JavaScript files there, which become one script.
-        sources: Further directives of the page's content security policy.
-        data: Data for the script, written as JSON; None: no data.
-        values: Variables of the template.
+    script that is named here and no other, and nothing is loaded except from ``sources``, which are
+    further directives. ``data`` are written as JSON for the script.
     """
     code = "\n".join(_asset(f"{name}.js") for name in script)
     policy = f"default-src 'none'; style-src 'unsafe-inline'; {sources}"
@@ -84,38 +76,13 @@ def _asset(name: str) -> str:
     return (files("oddframe.outputs") / "assets" / name).read_text(encoding="utf-8")
 
 
-def render_card_page(
-    template: str,
-    *,
-    kind: str,
-    title: str,
-    summary: str,
-    paragraphs: Sequence[str],
-    warnings: Sequence[str],
-    footer: str,
-    **values: Any,
-) -> str:
-    """Render a page of cards.
+def render_card_page(template: str, *, kind: str, title: str, **values: Any) -> str:
+    """Render a template that extends ``cards.html``; ``kind`` is such as ``oddframe evaluation``.
 
-    Args:
-        template: A template that extends ``cards.html``.
-        kind: Kind of page: ``oddframe evaluation``.
-        title: Title of the page.
-        summary: The most important sentence.
-        paragraphs: Paragraphs below it.
-        warnings: What a reader should know before trusting the figures.
-        footer: Last line of the page.
-        values: Variables of the template.
+    ``values``: ``summary`` (the most important sentence), ``paragraphs`` below it, ``warnings``,
+    ``footer``, and the variables of the template.
     """
+    title_line = f"{title}: {kind}"
     return render_template(
-        template,
-        style=("report", "cards"),
-        over=kind,
-        title=f"{title}: {kind}",
-        name=title,
-        summary=summary,
-        paragraphs=paragraphs,
-        warnings=warnings,
-        footer=footer,
-        **values,
+        template, style=("report", "cards"), over=kind, title=title_line, name=title, **values
     )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from oddframe.evaluation.evaluate import Evaluation, ScoredVideo, evaluate_scores
 from oddframe.outputs.pages.charts import LearningCurve
-from oddframe.outputs.pages.evaluation_page import (
-    EvaluationReport,
-    SearchRow,
-    SearchTable,
-)
-from oddframe.outputs.text import TextTable
-from oddframe.training.search import SearchResult, SearchSetting
+from oddframe.outputs.pages.evaluation_page import EvaluationReport
+from oddframe.outputs.pages.evaluation_text import format_share
+from oddframe.outputs.text import TextTable, format_count
+from oddframe.training.search import SearchResult
 from oddframe.training.train import TrainedModel
 
 FIGURE_NAMES = {
@@ -36,38 +35,10 @@ def training_report(
 ) -> EvaluationReport:
     """The contents of the page of a training.
 
-    Args:
-        trained: What was trained.
-        evaluation: Result of ``evaluate_held_out``.
-        warnings: What was noticed of the data before training; the training's own follow.
-        command: Command line that trains this model.
+    ``warnings`` are about the data, and the training's own follow; ``command`` trains this model.
     """
     card, recipe = trained.model.card, trained.config.full_recipe()
-    facts = [
-        ("model", f"{trained.model.name}.safetensors, sha256 {trained.model.sha256[:16]}"),
-        ("command", command),
-        ("data", str(card["data"])),
-        ("method", trained.model.method),
-        ("learning rate, steps", f"{recipe.lr:g}, {recipe.steps}"),
-        ("seed", str(card["configuration"]["recipe"]["seed"])),
-        ("oddframe", trained.model.version),
-    ]
-    if "started_from" in card:
-        facts.append(("went on from", str(card["started_from"]["name"])))
-    return EvaluationReport(
-        title=f"{trained.model.name}: finds {trained.model.detects}",
-        paragraphs=_paragraphs(trained),
-        evaluation=evaluation,
-        warnings=(*warnings, *trained.warnings),
-        curves=_curves(trained.log, str(card["configuration"]["recipe"]["seed"])),
-        search=None if trained.search is None else _search(trained.search),
-        tables=(_seeds(trained),) if trained.seeds else (),
-        facts=tuple(facts),
-    )
-
-
-def _paragraphs(trained: TrainedModel) -> tuple[str, ...]:
-    card = trained.model.card
+    seed = str(card["configuration"]["recipe"]["seed"])
     videos = card["training_videos"]
     paragraphs = [
         f"Learned from {videos['normal']} normal and {videos['abnormal']} abnormal videos, using "
@@ -80,42 +51,60 @@ def _paragraphs(trained: TrainedModel) -> tuple[str, ...]:
             "held out. Only the threshold was chosen on them, so figures at the threshold are "
             "somewhat too good."
         )
-    return tuple(paragraphs)
+    facts = [
+        ("model", f"{trained.model.name}.safetensors, sha256 {trained.model.sha256[:16]}"),
+        ("command", command),
+        ("data", str(card["data"])),
+        ("method", trained.model.method),
+        ("learning rate, steps", f"{recipe.lr:g}, {recipe.steps}"),
+        ("seed", seed),
+        ("oddframe", trained.model.version),
+    ]
+    if "started_from" in card:
+        facts.append(("went on from", str(card["started_from"]["name"])))
+    return EvaluationReport(
+        title=f"{trained.model.name}: finds {trained.model.detects}",
+        paragraphs=tuple(paragraphs),
+        evaluation=evaluation,
+        warnings=(*warnings, *trained.warnings),
+        curves=(LearningCurve.read(trained.log, f"seed {seed}"),) if trained.log.exists() else (),
+        search=None if trained.search is None else _search(trained.search),
+        tables=(_seeds(trained),) if trained.seeds else (),
+        facts=tuple(facts),
+    )
 
 
-def _curves(log: Path, seed: str) -> tuple[LearningCurve, ...]:
-    return (LearningCurve.read(log, f"seed {seed}"),) if log.exists() else ()
-
-
-def _search(found: SearchResult) -> SearchTable:
+def _search(found: SearchResult) -> dict[str, Any]:
+    """The settings of a search, with a bar for each figure as a share of the highest one."""
+    figures = [found.mean(setting) for setting in found.grid]
+    known = [figure for figure in figures if figure is not None and np.isfinite(figure)]
+    highest = max(known, default=1.0) or 1.0
     rows = []
-    for setting in found.grid:
+    for setting, figure in zip(found.grid, figures, strict=True):
         trials = [trial for trial in found.trials if trial.setting == setting]
         left_out = [each for each in found.left_out if each.setting == setting]
         note = ""
         if trials:
             seconds = sum(trial.seconds for trial in trials)
-            folds = f"{len(trials)} fold{'' if len(trials) == 1 else 's'}"
-            note = f"{folds}, {seconds:.0f} s"
+            note = f"{format_count(len(trials), 'fold')}, {seconds:.0f} s"
         elif left_out:
             note = f"not tried: {left_out[0].reason}"
-        chosen = setting == found.chosen
-        rows.append(SearchRow(_setting_words(setting), found.mean(setting), chosen, note))
-    return SearchTable(
-        figure=FIGURE_NAMES[found.figure],
-        rows=tuple(rows),
-        note="Means over validation folds: whole groups of the training videos, each measured by a "
+        pictures = "mirrored, too" if setting.mirrored else "as they are"
+        row = {
+            "settings": [f"{setting.lr:g}", str(setting.steps), pictures],
+            "figure": format_share(np.nan if figure is None else figure),
+            "percent": f"{100 * max(0.0, figure / highest):.0f}" if figure in known else None,
+            "chosen": setting == found.chosen,
+            "note": note,
+        }
+        rows.append(row)
+    note = (
+        "Means over validation folds: whole groups of the training videos, each measured by a "
         "model that was not trained on it. The better half of the settings was tried on each "
-        "further fold; the best of those that were tried on most folds was chosen.",
+        "further fold; the best of those that were tried on most folds was chosen."
     )
-
-
-def _setting_words(setting: SearchSetting) -> dict[str, str]:
-    return {
-        "learning rate": f"{setting.lr:g}",
-        "steps": str(setting.steps),
-        "pictures": "mirrored, too" if setting.mirrored else "as they are",
-    }
+    headings = ("learning rate", "steps", "pictures", FIGURE_NAMES[found.figure], "")
+    return {"headings": headings, "rows": rows, "note": note}
 
 
 def _seeds(trained: TrainedModel) -> TextTable:

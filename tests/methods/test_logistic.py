@@ -17,8 +17,7 @@ from oddframe.methods.mil.logistic import LogisticConfig, LogisticNetwork, fit_r
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import Model, Profile, load_model, save_model
-from oddframe.training.closed_form import fit_closed_form
-from oddframe.training.config import TrainConfig, parse_config
+from oddframe.training.config import parse_config
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
 
@@ -98,14 +97,12 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     rng = np.random.default_rng(3)
     odd, normal = clips(rng, 3, abnormal=True), clips(rng, 3, abnormal=False)
     with pytest.raises(InputError, match="no normal videos"):
-        fit_closed_form(odd, CONFIG)
+        fit(odd, CONFIG)
     with pytest.raises(InputError, match="no abnormal videos"):
-        fit_closed_form(normal, CONFIG)
-    with pytest.raises(UsageError, match="trained by steps"):
-        fit_closed_form(odd + normal, TrainConfig())
+        fit(normal, CONFIG)
     broken = TrainingVideo((np.full((2, 12), np.nan, np.float32),), abnormal=False)
     with pytest.raises(InputError, match="not finite"):
-        fit_closed_form([*odd, *normal, broken], CONFIG)
+        fit([*odd, *normal, broken], CONFIG)
     with pytest.raises(UsageError, match="look_alikes reads features of i3d"):
         LogisticNetwork(12, LogisticConfig(look_alikes=1))
     with pytest.raises(UsageError, match="look_alikes reads features of i3d, not of i3d_flow"):

@@ -98,7 +98,8 @@ def test_a_failed_training_is_reported_once(tmp_path: Path) -> None:
     """Only one process meets the loss that is not finite; the others are told and stop, too."""
     data, config = listed(tmp_path), tmp_path / "config.yaml"
     config.write_text(CONFIG.replace("lr: 1.0e-3", "lr: 1.0e+12"))
-    code, _, error = start("train", str(data), "--config", str(config), processes=2)
+    out = str(tmp_path / "m.safetensors")
+    code, _, error = start("train", str(data), "--config", str(config), "--out", out, processes=2)
     assert code == 1
     assert error.count("training stopped at step") == 1
 

@@ -13,6 +13,7 @@ from oddframe.errors import UsageError
 from oddframe.training.config import parse_config
 from oddframe.training.search import (
     Budget,
+    Pace,
     SearchResult,
     SearchSetting,
     Stopwatch,
@@ -200,6 +201,13 @@ def test_a_pace_separates_steps_from_fixed_time(
     assert pace.step_s == pytest.approx(step, abs=1e-9)
     assert pace.fixed_s == pytest.approx(before + after, abs=1e-6)
     assert pace.estimate(n) == pytest.approx(watch.elapsed, abs=1e-6)
+
+
+def test_a_training_without_steps_takes_a_fixed_time() -> None:
+    clock = Clock()
+    watch = Stopwatch(clock)
+    clock.now += 3
+    assert watch.pace() == Pace(3.0, 0.0)
 
 
 def test_a_budget_counts_the_clock_and_earlier_runs() -> None:

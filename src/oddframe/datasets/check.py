@@ -47,17 +47,11 @@ _PROPERTIES: dict[str, tuple[Callable[[VideoInfo], float], str]] = {
 
 @dataclass(frozen=True)
 class Leak:
-    """A property of the files that tells the label.
-
-    Attributes:
-        name: The property, in words.
-        auc: AUC of the property alone in cross-validation over groups, in [0, 1].
-        advice: What to do about it.
-    """
+    """A property of the files that tells the label."""
 
     name: str
-    auc: float
-    advice: str
+    auc: float  # Of the property alone, in cross-validation over groups.
+    advice: str  # What to do about it.
 
     def __str__(self) -> str:
         return (
@@ -70,11 +64,8 @@ def find_leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
     """The properties that tell the label by themselves, the worst first.
 
     Cross-validated: whether a high value means abnormal is decided on some groups and tested on the
-    others. Empty if there are too few groups of both classes for that.
-
-    Args:
-        dataset: The videos.
-        infos: Properties of their files, by path; other videos are ignored.
+    others. Empty if there are too few groups of both classes for that. Videos that are not in
+    ``infos`` are ignored.
     """
     if not dataset.classes:
         return []
@@ -102,21 +93,13 @@ def find_leaks(dataset: Dataset, infos: Mapping[Path, VideoInfo]) -> list[Leak]:
 
 @dataclass(frozen=True)
 class DatasetFindings:
-    """What a check of a data set found.
+    """What a check of a data set found."""
 
-    Attributes:
-        problems: What must be fixed before training, a line each.
-        warnings: What limits the meaning of results, a line each.
-        hours: Hours of video in the files that could be read.
-        hashes: sha256 of the contents of these files.
-        scenes: The scene of each video, see ``find_scenes``; empty if scenes were not compared.
-    """
-
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-    hours: float
-    hashes: Mapping[Path, str]
-    scenes: Mapping[Path, str] = field(default_factory=dict)
+    problems: tuple[str, ...]  # What must be fixed before training, a line each.
+    warnings: tuple[str, ...]  # What limits the meaning of results, a line each.
+    hours: float  # Of video in the files that could be read.
+    hashes: Mapping[Path, str]  # sha256 of the contents of these files.
+    scenes: Mapping[Path, str] = field(default_factory=dict)  # Empty if they were not compared.
 
 
 def check_dataset(
@@ -124,10 +107,7 @@ def check_dataset(
 ) -> DatasetFindings:
     """Read every file's header and content; of published features only the headers.
 
-    Args:
-        survey: The data set as it was found.
-        progress: Called with (files done, files in all).
-        store: Where the backgrounds of videos are cached; None: scenes are not compared.
+    Scenes are compared if there is a ``store``, in which the backgrounds of videos are cached.
     """
     problems, dataset = list(survey.problems), survey.dataset
     videos = dataset.videos
@@ -203,12 +183,7 @@ def _group_warnings(dataset: Dataset) -> list[str]:
 
 
 def summarize_dataset(survey: Survey, published: PublishedDataset | None = None) -> dict[str, Any]:
-    """What a data set contains, as JSON types.
-
-    Args:
-        survey: The data set as it was found.
-        published: Its description, if it is a published one.
-    """
+    """What a data set contains, as JSON types."""
     dataset = survey.dataset
     abnormal = int(dataset.abnormal.sum())
     parts = {part: sum(v.part == part for v in dataset.videos) for part in ("train", "test")}

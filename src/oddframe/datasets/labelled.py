@@ -25,14 +25,9 @@ PartName = Literal["", "train", "test"]
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The anomalous intervals of a video, half-open (start, end); none if it is normal.
+    """The anomalous intervals of a video, half-open (start, end); none if it is normal."""
 
-    Attributes:
-        intervals: Sorted and disjoint; in frames from 0, or in seconds of a player's clock.
-        unit: Unit of the intervals. Published labels are in frames, people write seconds.
-    """
-
-    intervals: Intervals
+    intervals: Intervals  # Sorted and disjoint; in frames from 0, or seconds of a player's clock.
     unit: Literal["frames", "seconds"] = "frames"
 
     def frame_labels(self, timebase: Timebase) -> NDArray[np.bool_]:
@@ -60,50 +55,32 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class LabelledVideo:
-    """A video and its labels.
+    """A video and its labels."""
 
-    Attributes:
-        path: File, folder of frames, or feature file (``.npy``, ``.safetensors``).
-        abnormal: Whether an anomaly happens in it.
-        label: The class in words, such as ``fight``; ``normal`` for normal videos.
-        group: The recording, camera or scene that it was cut from. Videos of one group look alike,
-            so a fair split keeps them together.
-        truth: When anomalies happen, if known; never used in training.
-        part: ``train`` or ``test`` if the data set has a split of its own.
-        frames: Number of frames, if the data set states it.
-        fps: Frames a second, if the data set comes without the video.
-        fallback_group: If the data set does not state a group, the name of the group that consists
-            of this video alone, until scenes are compared; else "".
-        precomputed: Features to read instead of ``path``; None: there are none.
-    """
-
-    path: Path
+    path: Path  # File, folder of frames, or feature file (``.npy``, ``.safetensors``).
     abnormal: bool
-    label: str
+    label: str  # The class in words, such as ``fight``; ``normal`` for normal videos.
+    # The recording, camera or scene that it was cut from. Videos of one group look alike, so a
+    # fair split keeps them together.
     group: str
-    truth: GroundTruth | None = None
-    part: PartName = ""
-    frames: int | None = None
-    fps: float | None = None
+    truth: GroundTruth | None = None  # When anomalies happen, if known; never used in training.
+    part: PartName = ""  # If the data set has a split of its own.
+    frames: int | None = None  # If the data set states it.
+    fps: float | None = None  # If the data set comes without the video.
+    # If the data set does not state a group, the name of the group that consists of this video
+    # alone, until scenes are compared; else "".
     fallback_group: str = ""
-    precomputed: FeatureSource | None = None
+    precomputed: FeatureSource | None = None  # Features to read instead of ``path``.
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled videos under one name.
+    """Labelled videos under one name."""
 
-    Attributes:
-        name: Name on the command line, or of the folder.
-        videos: The videos, in the order of the lists.
-        layout: How features of the data set are published; None: they are not.
-        notes: Irregularities, and corrections made while reading, a line each.
-    """
-
-    name: str
+    name: str  # On the command line, or of the folder.
     videos: tuple[LabelledVideo, ...]
-    layout: PublishedLayout | None = None
-    notes: tuple[str, ...] = ()
+    layout: PublishedLayout | None = None  # Of the published features, if there are any.
+    notes: tuple[str, ...] = ()  # Irregularities, and corrections made while reading, a line each.
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -142,8 +119,7 @@ def normalize_label(label: str) -> str:
 def find_label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
     """Problems with labels: missing ones, two spellings of one label, a misspelt or no ``normal``.
 
-    Args:
-        spellings: Each label as it was written, and where: ``on line 3``.
+    ``spellings``: each label as it was written, and where: ``on line 3``.
     """
     problems: list[str] = []
     first: dict[str, tuple[str, str]] = {}
@@ -158,8 +134,7 @@ def find_label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
                 f'"{written}" {place}; spell it one way'
             )
     for label, (written, place) in first.items():
-        near_normal = NORMAL not in label and difflib.get_close_matches(label, [NORMAL], cutoff=0.8)
-        if near_normal:
+        if NORMAL not in label and difflib.get_close_matches(label, [NORMAL], cutoff=0.8):
             problems.append(f"the label \"{written}\" {place} looks like a misspelt 'normal'")
     if NORMAL not in first and not problems:
         found = ", ".join(f"'{written}'" for written, _ in first.values())
@@ -171,24 +146,14 @@ def find_label_problems(spellings: Sequence[tuple[str, str]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Survey:
-    """A data set as it was found, with all its problems.
-
-    Attributes:
-        path: Where it was read from.
-        dataset: The videos that exist.
-        problems: A line for each problem.
-    """
+    """A data set as it was found, with all its problems, a line each."""
 
     path: Path
     dataset: Dataset
     problems: tuple[str, ...] = ()
 
     def require_valid(self) -> Dataset:
-        """The data set, if it has no problems.
-
-        Raises:
-            InputError: it has; the message has the first one and the number of others.
-        """
+        """The data set; an InputError has the first problem and the number of others."""
         if not self.problems:
             return self.dataset
         more = len(self.problems) - 1
@@ -209,9 +174,7 @@ def grouped_folds(dataset: Dataset, n: int = 5, seed: int = 0) -> tuple[Fold, ..
 
     The largest groups are assigned first (groups of one size in an order drawn from ``seed``), each
     to the fold in which the shares of normal and abnormal videos then stay closest to even.
-
-    Raises:
-        UsageError: too few groups for ``n`` folds with every class in each test part.
+    UsageError if there are too few groups for both classes in each test part.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for i, video in enumerate(dataset.videos):

@@ -1,7 +1,4 @@
-"""Precomputed features of a data set: its own feature files, published ones, imported ones.
-
-Published features are attached to the videos of a data set, checked, and imported into a store.
-"""
+"""Precomputed features of a data set: its own feature files, published ones, imported ones."""
 
 from __future__ import annotations
 
@@ -47,22 +44,14 @@ def has_precomputed_features(video: LabelledVideo) -> bool:
 
 
 def load_precomputed_features(video: LabelledVideo) -> Features:
-    """Open the precomputed features of a video; they may stay on disk (``CropArray``).
-
-    Raises:
-        InputError: they cannot be used.
-    """
+    """Open the precomputed features of a video; they may stay on disk (``CropArray``)."""
     if video.precomputed is not None:
         return video.precomputed.open()
     return read_any_features(video.path, video.frames, video.fps)
 
 
 def video_digest(video: LabelledVideo) -> str:
-    """sha256 (hex) of the video's precomputed features, or else of its file.
-
-    Raises:
-        InputError: they cannot be read.
-    """
+    """sha256 (hex) of the video's precomputed features, or else of its file."""
     return content_hash(video.path) if video.precomputed is None else video.precomputed.digest()
 
 
@@ -74,20 +63,10 @@ def attach_features(
 ) -> Dataset:
     """Set ``precomputed`` of each video; no features are read yet.
 
-    A data set without published features is returned as it is.
-
-    Args:
-        dataset: The data set.
-        store: The feature store with imported features.
-        features: A folder of feature files, or the kind of imported features (``i3d``,
-            ``i3d+vggish``). None: use the videos if their files exist, else the imported features
-            if there is one kind of them.
-        sound: A folder of audio features, to be joined to those of the folder ``features``.
-
-    Raises:
-        UsageError: the data set has no published features, none were imported, or several kinds
-            were and ``features`` does not choose one.
-        InputError: a folder cannot be listed, or has no features of this data set.
+    ``features`` is a folder of feature files, or the kind of imported features in the store
+    (``i3d``, ``i3d+vggish``). None: use the videos if their files exist, else the imported features
+    if there is one kind of them. ``sound`` is a folder of audio features, to be joined to those of
+    the folder ``features``. A data set without published features is returned as it is.
     """
     if dataset.layout is None and features is None and sound is None:
         return dataset
@@ -118,12 +97,7 @@ class FeatureFolders:
 def scan_feature_folders(
     dataset: Dataset, features: Path, sound: Path | None = None
 ) -> FeatureFolders:
-    """List the folders with a data set's feature files.
-
-    Raises:
-        UsageError: no features of this data set are published, or no audio features.
-        InputError: a folder cannot be listed.
-    """
+    """List the folders with a data set's feature files; UsageError if none are published."""
     if dataset.layout is None:
         raise UsageError(f"{dataset.name} has no published features; leave --features away")
     if sound is not None and not dataset.layout.audio_dim:
@@ -178,21 +152,13 @@ def _attach_imported(dataset: Dataset, store: FeatureStore, kind: str | Path | N
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import did.
-
-    Attributes:
-        spec: Spec of the imported features.
-        new: Number of videos that were imported.
-        kept: Number of videos that were in the store already.
-        snippets: Number of snippets of the new videos.
-        failed: The reason for each other video, in the order of the lists.
-    """
+    """What an import did."""
 
     spec: FeatureSpec
-    new: int
-    kept: int
-    snippets: int
-    failed: tuple[str, ...]
+    new: int  # Videos that were imported.
+    kept: int  # Videos that were in the store already.
+    snippets: int  # Of the new videos.
+    failed: tuple[str, ...]  # The reason for each other video, in the order of the lists.
 
 
 def import_features(
@@ -208,22 +174,7 @@ def import_features(
 
     The crops of a video become one file, joined with the audio features if ``sound`` is given. The
     dimension of features is that of most videos; a video with another one fails. A video that
-    fails does not stop the others. An import that was stopped can be repeated: what is in the store
-    is not imported again.
-
-    Args:
-        dataset: The data set.
-        folder: The folder with its feature files, in it or anywhere below.
-        store: The feature store.
-        sound: The folder with audio features; None: they are not used.
-        fresh: Import again what is in the store.
-        progress: Called with (videos done, videos in all).
-
-    Raises:
-        UsageError: no features of this data set are published, or no audio features, or other
-            features of the same kind were imported.
-        InputError: a folder cannot be listed, or has no features of this data set.
-        OddframeError: a file cannot be written.
+    fails does not stop the others. What is in the store is only imported again if ``fresh``.
     """
     folders = scan_feature_folders(dataset, folder, sound)
     layout = folders.layout
@@ -299,24 +250,14 @@ FAULT_DESCRIPTIONS: Mapping[FaultKind, str] = {
 
 @dataclass(frozen=True)
 class FeatureFindings:
-    """What a check of feature files found.
+    """What a check of feature files found."""
 
-    Attributes:
-        videos: Number of videos in the lists.
-        complete: Number of videos without faults.
-        files: Number of feature files that were checked, audio features included.
-        unlisted: Number of ``.npy`` files that no list names.
-        shorter_sound: Number of videos whose last visual row is dropped because the audio features
-            end earlier.
-        faults: Faults by kind, in the order of ``FAULT_DESCRIPTIONS`` and of the videos.
-    """
-
-    videos: int
-    complete: int
-    files: int
-    unlisted: int
-    shorter_sound: int
-    faults: Mapping[FaultKind, tuple[Fault, ...]]
+    videos: int  # In the lists.
+    complete: int  # Videos without faults.
+    files: int  # That were checked, audio features included.
+    unlisted: int  # ``.npy`` files that no list names.
+    shorter_sound: int  # Videos whose last visual row is dropped, because the audio ends earlier.
+    faults: Mapping[FaultKind, tuple[Fault, ...]]  # In the order of the kinds and of the videos.
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -336,19 +277,10 @@ def check_features(
     contents: bool = True,
     progress: ProgressCallback | None = None,
 ) -> FeatureFindings:
-    """Check all feature files of a published data set.
+    """Check all feature files of a published data set, in ``folder`` or anywhere below.
 
-    Args:
-        dataset: The data set.
-        folder: The folder with its feature files, in it or anywhere below.
-        sound: The folder with audio features; None: they are not checked.
-        dim: Dimension of visual features; None: as the authors of the data set have it.
-        contents: Read the files and check that all numbers are finite; False: check headers only.
-        progress: Called with (videos done, videos in all).
-
-    Raises:
-        UsageError: no features of this data set are published, or no audio features.
-        InputError: a folder cannot be listed.
+    ``dim`` of visual features is by default as its authors have it. With ``contents``, files are
+    read, to check that all numbers are finite; else only their headers.
     """
     folders = scan_feature_folders(dataset, folder, sound)
     layout = folders.layout
@@ -365,16 +297,9 @@ def check_features(
             faults[fault.kind].append(fault)
         if progress is not None:
             progress(done, len(dataset), "feature files")
-    return FeatureFindings(
-        videos=len(dataset),
-        complete=complete,
-        files=files,
-        unlisted=folders.picture.count_unlisted(
-            (video.path.stem for video in dataset.videos), layout
-        ),
-        shorter_sound=shorter,
-        faults={kind: tuple(some) for kind, some in faults.items() if some},
-    )
+    unlisted = folders.picture.count_unlisted((v.path.stem for v in dataset.videos), layout)
+    by_kind = {kind: tuple(some) for kind, some in faults.items() if some}
+    return FeatureFindings(len(dataset), complete, files, unlisted, shorter, by_kind)
 
 
 def _check_files(

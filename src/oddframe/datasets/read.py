@@ -35,29 +35,19 @@ EVENTS_FILE = "events.csv"
 
 
 def read_dataset(path: Path) -> Dataset:
-    """Read a data set from a folder or a CSV.
-
-    Folder: each subfolder is a class, ``normal`` (in any case) the normal one, all others abnormal.
-    It contains videos, folders of frames or feature files (``.npy``, ``.safetensors``). The group
-    of ``normal/cam1/x.mp4`` is ``cam1``; a video directly in its class folder is a group of its
-    own. ``events.csv`` beside the classes may state when anomalies happen: columns ``path``
-    (relative to it) and ``events``. All videos of a folder without subfolders are normal.
-
-    CSV (UTF-8, commas): columns ``path`` (relative to the CSV), ``label`` and optionally ``group``
-    (or ``source``; if empty, the video is a group of its own), ``events`` (``3.2-5.0; 7-9`` in
-    seconds) and ``part`` (``train`` or ``test``).
-
-    Raises:
-        InputError: something is missing, duplicate or ambiguous; one line says what and where.
-    """
+    """As ``survey_path``, but InputError if something is missing, duplicate or ambiguous."""
     return survey_path(path).require_valid()
 
 
 def survey_path(path: Path) -> Survey:
-    """As ``read_dataset``, but collect all problems instead of raising for the first one.
+    """Read a data set from a folder or a CSV, and collect all its problems.
 
-    Raises:
-        InputError: ``path`` is neither a folder nor a CSV.
+    Folder: each subfolder is a class, ``normal`` (in any case) the normal one, all others abnormal.
+    The group of ``normal/cam1/x.mp4`` is ``cam1``; a video directly in its class folder is a group
+    of its own. All videos of a folder without subfolders are normal.
+
+    CSV: columns ``path`` (relative to the CSV), ``label`` and optionally ``group`` (or ``source``;
+    if empty, the video is a group of its own), ``events`` and ``part`` (``train`` or ``test``).
     """
     if is_dir(path):
         return _survey_folder(path)
@@ -65,7 +55,7 @@ def survey_path(path: Path) -> Survey:
         raise InputError(f"{path}: no such folder or CSV")
     if path.suffix.lower() != ".csv":
         raise InputError(f"{path}: neither a folder with normal/ and others, nor a .csv")
-    return survey_table(path, name=path.stem)
+    return survey_table(path, path.stem)
 
 
 def _survey_folder(root: Path) -> Survey:
@@ -134,12 +124,7 @@ def _find_in_folder(folder: Path) -> list[Path]:
 def _read_events(
     root: Path, videos: Mapping[str, LabelledVideo]
 ) -> tuple[dict[Path, GroundTruth], list[str]]:
-    """Ground truth by path of the video, and problems of ``events.csv``.
-
-    Args:
-        root: The data set's folder.
-        videos: Its videos by resolved path.
-    """
+    """Ground truth by path, and problems of ``events.csv``; ``videos`` are by resolved path."""
     table = root / EVENTS_FILE
     # With such a list, no anomaly happens in the normal videos.
     truths = {v.path: GroundTruth((), "seconds") for v in videos.values() if not v.abnormal}
@@ -151,21 +136,24 @@ def _read_events(
         video = videos.get(os.path.realpath(root / row["path"]))
         if video is None:
             problems.append(f"{table}: line {row.line}: {row['path']} is no video of this data set")
-        elif problem := _add_truth(truths, video, row):
+            continue
+        intervals, problem = _parse_events(row, video.abnormal, f"{row['path']} is ")
+        if problem:
             problems.append(f"{table}: line {row.line}: {problem}")
+        elif intervals:
+            truths[video.path] = GroundTruth(intervals, "seconds")
     return truths, problems
 
 
-def _add_truth(truths: dict[Path, GroundTruth], video: LabelledVideo, row: CsvRow) -> str:
+def _parse_events(row: CsvRow, abnormal: bool, subject: str = "") -> tuple[Intervals, str]:
+    """The intervals of a row, and what is wrong with them; "": nothing."""
     try:
         intervals = parse_intervals(row["events"])
     except InputError as error:
-        return str(error)
-    if intervals and not video.abnormal:
-        return f"{row['path']} is labelled normal, but something happens in it"
-    if intervals:
-        truths[video.path] = GroundTruth(intervals, "seconds")
-    return ""
+        return (), str(error)
+    if intervals and not abnormal:
+        return (), f"{subject}labelled normal, but something happens in it"
+    return intervals, ""
 
 
 _TIME = r"(?:\d+:)?(?:\d+:)?\d+(?:\.\d*)?"
@@ -177,9 +165,6 @@ def parse_intervals(text: str) -> Intervals:
     """Parse intervals in seconds; returns them sorted, with overlapping or touching ones joined.
 
     A time is in seconds, ``m:ss`` or ``h:mm:ss``; intervals are separated by semicolons.
-
-    Raises:
-        InputError: the text has another form, or an interval ends before it starts.
     """
     joined: list[tuple[float, float]] = []
     for start, end in sorted(_interval(part) for part in text.split(";") if part.strip()):
@@ -224,25 +209,11 @@ class CsvRow:
         return (self.raw.get(column) or "").strip()
 
 
-def read_table(path: Path, *, name: str) -> Dataset:
-    """Read a data set called ``name`` from a CSV; see ``read_dataset``.
-
-    Raises:
-        InputError: something is missing or wrong.
-    """
-    return survey_table(path, name=name).require_valid()
-
-
-def survey_table(path: Path, *, name: str) -> Survey:
-    """As ``read_table``, but collect all problems instead of raising for the first one.
-
-    Raises:
-        InputError: it is not a CSV, or lacks a column.
-    """
+def survey_table(path: Path, name: str) -> Survey:
+    """Read a data set called ``name`` from a CSV, see ``survey_path``."""
     rows = read_rows(path, ("path", "label"))
-    problems = find_label_problems(
-        [(row.raw["label"] or "", f"on line {row.line}") for row in rows]
-    )
+    written = [(row.raw["label"] or "", f"on line {row.line}") for row in rows]
+    problems = find_label_problems(written)
     videos: list[LabelledVideo] = []
     lines: dict[str, int] = {}
     missing: list[str] = []
@@ -278,14 +249,8 @@ def _parse_row(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
     abnormal = label != NORMAL
     group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "")
     own = "" if group else row["path"]
-    problems: list[str] = []
-    try:
-        intervals = parse_intervals(row["events"])
-    except InputError as error:
-        intervals = ()
-        problems.append(str(error))
-    if intervals and not abnormal:
-        problems.append("labelled normal, but something happens in it")
+    intervals, problem = _parse_events(row, abnormal)
+    problems = [problem] if problem else []
     # In a list with events, an abnormal video without intervals has unknown ones.
     known = "events" in row.raw and bool(intervals or not abnormal)
     part = row["part"].lower()
@@ -300,15 +265,7 @@ def _parse_row(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
 
 
 def read_rows(path: Path, needed: Sequence[str]) -> list[CsvRow]:
-    """Read the rows of a CSV with a header.
-
-    Args:
-        path: The CSV.
-        needed: Columns that it must have.
-
-    Raises:
-        InputError: it cannot be read, lacks a column, or has no rows.
-    """
+    """Read the rows of a CSV whose header must have the columns ``needed``."""
     try:
         text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
         reader = csv.DictReader(text.splitlines(), strict=True)

@@ -71,11 +71,7 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def get_published_dataset(name: str) -> PublishedDataset:
-    """The description of a published data set.
-
-    Raises:
-        UsageError: no data set has this name; the error suggests the nearest one.
-    """
+    """The description of a published data set; a UsageError suggests the nearest name."""
     if name in _PUBLISHED:
         dataset: PublishedDataset = resolve_name(_PUBLISHED[name])
         return dataset
@@ -85,14 +81,9 @@ def get_published_dataset(name: str) -> PublishedDataset:
 
 
 def open_dataset(text: str | Path) -> Dataset:
-    """Open a data set.
+    """Open a folder or a CSV of the user's own data, or ``NAME:DIR`` such as ``ped2:/data/ped2``.
 
-    Args:
-        text: A folder or a CSV of the user's own data, or ``NAME:DIR`` such as ``ped2:/data/ped2``.
-
-    Raises:
-        UsageError: no data set has that name, or its folder is not given.
-        InputError: something is missing or wrong; one line says what and where.
+    UsageError if the name is unknown, InputError if something is missing or wrong.
     """
     return survey_dataset(text).require_valid()
 
@@ -101,10 +92,6 @@ def survey_dataset(data: str | Path | Dataset) -> Survey:
     """As ``open_dataset``, but collect all problems of the user's own data instead of raising.
 
     A ``Dataset`` is taken as it is.
-
-    Raises:
-        UsageError: no data set has that name, or its folder is not given.
-        InputError: nothing can be read.
     """
     from oddframe.datasets.labelled import Dataset, Survey
     from oddframe.datasets.read import survey_path
@@ -121,11 +108,7 @@ def survey_dataset(data: str | Path | Dataset) -> Survey:
 
 
 def find_published_dataset(text: str | Path) -> tuple[PublishedDataset, Path] | None:
-    """The published data set that ``text`` names, and its folder; None: the user's own data.
-
-    Raises:
-        UsageError: no data set has that name, or its folder is not given.
-    """
+    """The published data set that ``text`` names, and its folder; None: the user's own data."""
     if exists(Path(text)):
         return None
     name = str(text)

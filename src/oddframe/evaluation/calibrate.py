@@ -25,24 +25,20 @@ _FOLDS = 5
 class CalibratedThreshold:
     """A threshold and the video that it was set on.
 
-    Attributes:
-        value: The lowest threshold that keeps the target on these videos; where they have too few
-            hours to show the target, at least the previous threshold.
-        target_per_hour: The highest rate of false alarms.
-        videos: Number of videos that it was set on.
-        false_alarms: False alarms that remain in these videos, and their hours. The threshold was
-            fitted to them, so new video may have more.
-        cross_checked: False alarms in each fifth of the videos at the threshold of the other four
-            fifths: how thresholds do on video that did not set them. None for a single video.
-        unchanged: Whether it is the previous threshold, because the video is too short to lower it.
+    It is the lowest that keeps the target on these videos; where they have too few hours to show
+    the target, at least the previous threshold.
     """
 
     value: float
-    target_per_hour: float
+    target_per_hour: float  # The highest rate of false alarms.
     videos: int
+    # Those that remain in these videos. The threshold was fitted to them, so new video may have
+    # more.
     false_alarms: FalseAlarmRate
+    # Those in each fifth of the videos at the threshold of the other four fifths: how thresholds do
+    # on video that did not set them. None for a single video.
     cross_checked: FalseAlarmRate | None
-    unchanged: bool = False
+    unchanged: bool  # It is the previous threshold, because the video is too short to lower it.
 
     @property
     def enough_hours(self) -> bool:
@@ -82,42 +78,23 @@ def set_threshold(
     """The lowest threshold for at most ``target_per_hour`` false alarms an hour, and a check of it.
 
     A few seconds have no false alarms at some low threshold, which shows nothing. So video that is
-    too short to show the target may raise the rule's threshold but does not lower it.
-
-    Args:
-        tracks: Normal videos, ordered so that similar ones are neighbours (by camera, by time).
-        target_per_hour: The highest rate of false alarms.
-        rule: The event rule with the threshold so far.
-
-    Raises:
-        UsageError: there are no tracks, or the target is negative.
-        InputError: a score is not finite.
+    too short to show the target may raise the rule's threshold but does not lower it. ``tracks``
+    are normal videos, ordered so that similar ones are neighbours (by camera, by time).
     """
     lowest = calibrate_threshold(tracks, target_per_hour, rule)
-    checked = _cross_check(tracks, target_per_hour, rule)
-    alarms = FalseAlarmRate(lowest.false_alarms, lowest.hours)
-    if lowest.hours >= hours_needed(target_per_hour) or lowest.threshold >= rule.threshold:
-        return CalibratedThreshold(lowest.threshold, target_per_hour, len(tracks), alarms, checked)
-    remaining = sum(len(find_events(track, rule)) for track in tracks)
+    value, remaining = lowest.threshold, lowest.false_alarms
+    unchanged = lowest.hours < hours_needed(target_per_hour) and value < rule.threshold
+    if unchanged:
+        value, remaining = rule.threshold, sum(len(find_events(track, rule)) for track in tracks)
     alarms = FalseAlarmRate(remaining, lowest.hours)
-    return CalibratedThreshold(
-        rule.threshold, target_per_hour, len(tracks), alarms, checked, unchanged=True
-    )
+    checked = _cross_check(tracks, target_per_hour, rule)
+    return CalibratedThreshold(value, target_per_hour, len(tracks), alarms, checked, unchanged)
 
 
 def set_thresholds_by_camera(
     tracks: Sequence[tuple[str, ScoreTrack]], target_per_hour: float, rule: EventRule
 ) -> dict[str, CalibratedThreshold]:
-    """``set_threshold`` for each camera on its own videos alone, by the camera's name.
-
-    Args:
-        tracks: Cameras and normal videos.
-        target_per_hour: The highest rate of false alarms.
-        rule: The event rule; its threshold stays where a camera has too little video to lower it.
-
-    Raises:
-        UsageError: there are no tracks, or the target is negative.
-    """
+    """``set_threshold`` for each camera on its own videos alone, by the camera's name."""
     if not tracks:
         raise UsageError("a threshold needs at least one normal video")
     by_camera: defaultdict[str, list[ScoreTrack]] = defaultdict(list)
@@ -140,9 +117,8 @@ def _cross_check(
     for part in np.array_split(np.arange(len(tracks)), min(_FOLDS, len(tracks))):
         held_out = set(part.tolist())
         others = [track for i, track in enumerate(tracks) if i not in held_out]
-        others_rule = rule.with_threshold(
-            calibrate_threshold(others, target_per_hour, rule).threshold
-        )
+        threshold = calibrate_threshold(others, target_per_hour, rule).threshold
+        others_rule = rule.with_threshold(threshold)
         count += sum(len(find_events(tracks[i], others_rule)) for i in held_out)
         hours += sum(tracks[i].timebase.covered_s for i in held_out) / 3600
     return FalseAlarmRate(count, hours)
@@ -195,17 +171,8 @@ def calibrate_model(
 ) -> CalibrationResult:
     """The model with the threshold for at most ``target_per_hour`` false alarms an hour.
 
-    Args:
-        model: The model.
-        profile: The profile whose threshold is set.
-        rule: The event rule with the threshold so far.
-        scored: Normal videos, whose group is their camera, with scores and the digest of the mask
-            that they were scored with ("": none).
-        target_per_hour: The highest rate of false alarms.
-        by_camera: Whether each camera gets a threshold of its own, too.
-
-    Raises:
-        UsageError: there are no videos, or the rate is negative.
+    ``scored`` are normal videos, whose group is their camera, with scores and the digest of the
+    mask that they were scored with ("": none). ``rule`` has the threshold so far.
     """
     threshold = set_threshold([track for _, track, _ in scored], target_per_hour, rule)
     new_rule, cameras = rule.with_threshold(threshold.value), {}
@@ -229,15 +196,7 @@ def calibrate_model(
     values = {camera: each.value for camera, each in cameras.items()}
     card = with_thresholds(model.card, profile, values) | {f"calibration_{profile}": record}
     card = with_masks(card, profile, masks)
-    changed_profile = replace(
-        model.profiles[profile], spec=replace(old_spec, mask=common), rule=new_rule
-    )
-    profiles = {**model.profiles, profile: changed_profile}
-    return CalibrationResult(
-        replace(model, profiles=profiles, card=card),
-        profile,
-        rule.threshold,
-        threshold,
-        cameras,
-        used_mask,
-    )
+    new_spec = replace(old_spec, mask=common)
+    changed_profile = replace(model.profiles[profile], spec=new_spec, rule=new_rule)
+    new_model = replace(model, profiles={**model.profiles, profile: changed_profile}, card=card)
+    return CalibrationResult(new_model, profile, rule.threshold, threshold, cameras, used_mask)

@@ -15,37 +15,34 @@ _GroupT = TypeVar("_GroupT")
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its confidence interval."""
+    """A value and its confidence interval; ``nan`` where it is undefined."""
 
     value: float
-    low: float
-    high: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+_UNDEFINED = Interval(float("nan"))
 
 
 def bootstrap_interval(
-    groups: Sequence[_GroupT],
-    statistic: Callable[[Sequence[_GroupT]], float],
-    *,
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    groups: Sequence[_GroupT], statistic: Callable[[Sequence[_GroupT]], float], draws: int = 500
 ) -> Interval:
-    """Percentile bootstrap of ``statistic`` over whole groups (recordings, draws, videos).
+    """95 % percentile bootstrap of ``statistic`` over whole groups (recordings, draws, videos).
 
     Groups are resampled, because frames of a video and clips of a recording are similar. Resamples
     for which the statistic is ``nan`` are ignored. Both ends are ``nan`` where no resample is
     defined, and where the interval has no width: resampling equal values cannot show their
     uncertainty.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     picks = rng.integers(len(groups), size=(draws, len(groups))) if groups else np.zeros((0, 0))
     values = np.array([statistic([groups[int(i)] for i in row]) for row in picks])
     values = values[np.isfinite(values)]
-    tail = 50 * (1 - level)
+    value = statistic(groups) if groups else float("nan")
+    tail = 50 * (1 - 0.95)  # Per cent at each end.
     low, high = np.percentile(values, (tail, 100 - tail)) if values.size else (np.nan, np.nan)
-    if low == high:
-        low = high = np.nan
-    return Interval(statistic(groups) if groups else float("nan"), float(low), float(high))
+    return Interval(value) if low == high else Interval(value, float(low), float(high))
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
@@ -58,7 +55,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     n = len(values)
     mean = float(np.mean(values)) if n else float("nan")
     if n < 2:
-        return Interval(mean, float("nan"), float("nan"))
+        return Interval(mean)
     reach = _student_quantile(n - 1, (1 + level) / 2) * float(np.std(values, ddof=1)) / np.sqrt(n)
     return Interval(mean, float(mean - reach), float(mean + reach))
 
@@ -73,10 +70,10 @@ def mean_of_means_interval(groups: Sequence[Sequence[float]], level: float = 0.9
     """
     sizes = np.array([len(group) for group in groups])
     if not sizes.size or not sizes.all():
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return _UNDEFINED
     mean = float(np.mean([np.mean(group) for group in groups]))
     if sizes.min() < 2:
-        return Interval(mean, float("nan"), float("nan"))
+        return Interval(mean)
     squares = np.array([np.var(group, ddof=1) for group in groups]) / sizes
     total = float(squares.sum())
     if not total:
@@ -112,16 +109,12 @@ def binomial_interval(count: int, total: int, level: float = 0.95) -> Interval:
 
     Clopper and Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the
     Binomial" (Biometrika 1934): the shares for which neither so high a count nor so low a one is
-    improbable. 12 of 12: 1 (0.74 to 1). Assumes that the ``total`` cases are independent. All
-    ``nan`` for a total of 0.
-
-    Raises:
-        UsageError: ``count`` is not from 0 to ``total``.
+    improbable. 12 of 12: 1 (0.74 to 1). Assumes that the ``total`` cases are independent.
     """
     if not 0 <= count <= total:
         raise UsageError(f"a share of {total} needs a count from 0 to {total}, not {count}")
     if not total:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return _UNDEFINED
     tail = (1 - level) / 2
     low = _binomial_share(count - 1, total, 1 - tail) if count else 0.0
     high = _binomial_share(count, total, tail) if count < total else 1.0
@@ -146,10 +139,10 @@ def poisson_interval(count: int, exposure: float, level: float = 0.95) -> Interv
 
     Garwood, "Fiducial Limits for the Poisson Distribution" (Biometrika 1936): the rates for which
     neither so high a count nor so low a one is improbable. None in ten hours: 0 (0 to 0.37) an
-    hour. All ``nan`` without exposure.
+    hour.
     """
     if not exposure > 0:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return _UNDEFINED
     tail = (1 - level) / 2
     low = _poisson_mean(count - 1, 1 - tail) if count else 0.0
     return Interval(count / exposure, low / exposure, _poisson_mean(count, tail) / exposure)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -29,17 +30,11 @@ repeated for its 16 frames, and the frames after the last whole snippet are drop
 
 @dataclass(frozen=True)
 class ScoredVideo:
-    """A labelled video and its scores.
-
-    Attributes:
-        video: The video.
-        track: Its scores, by a model that was not trained on it.
-        rule: The event rule of its camera, where that differs from the common one.
-    """
+    """A labelled video and its scores, by a model that was not trained on it."""
 
     video: LabelledVideo
     track: ScoreTrack
-    rule: EventRule | None = None
+    rule: EventRule | None = None  # Of its camera, where that differs from the common one.
 
 
 @dataclass(frozen=True)
@@ -57,14 +52,7 @@ class FalseAlarmRate:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Confusion matrix of videos: a video with an event is predicted to be abnormal.
-
-    Attributes:
-        true_positives: Abnormal videos with an event.
-        false_negatives: Abnormal videos without an event.
-        false_positives: Normal videos with an event.
-        true_negatives: Normal videos without an event.
-    """
+    """Confusion matrix of videos: a video with an event is predicted to be abnormal."""
 
     true_positives: int
     false_negatives: int
@@ -89,30 +77,18 @@ class Confusion:
 
 @dataclass(frozen=True)
 class VideoMetrics:
-    """One video: its events, and how they compare with the ground truth.
-
-    Attributes:
-        video: The video.
-        track: Its scores.
-        rule: The rule that turned the scores into events.
-        events: Its events.
-        truth: Ground truth intervals in seconds on the video's clock; (): nothing happens; None:
-            not known.
-        score: The highest smoothed score, which is compared with the threshold.
-        match: How events match the ground truth; None where that is not known.
-        frames: Labels and scores of its frames under the protocol; None without ground truth.
-        auc: Frame AUC within this video; ``nan`` unless it has frames of both classes.
-    """
+    """One video: its events, and how they compare with the ground truth."""
 
     video: LabelledVideo
     track: ScoreTrack
     rule: EventRule
     events: tuple[Event, ...]
+    # In seconds on the video's clock; (): nothing happens; None: not known, as the next but one.
     truth: Intervals | None
-    score: float
+    score: float  # The highest smoothed score, which is compared with the threshold.
     match: EventMatch | None
-    frames: LabelledScores | None
-    auc: float
+    frames: LabelledScores | None  # Under the protocol; None without ground truth.
+    auc: float  # Frame AUC within this video; ``nan`` unless it has frames of both classes.
 
     @property
     def predicted_abnormal(self) -> bool:
@@ -133,38 +109,24 @@ class VideoMetrics:
         if self.match is None or self.truth is None:
             return FalseAlarmRate(0, 0.0)
         odd = sum(end - start for start, end in self.truth)
-        return FalseAlarmRate(
-            self.match.false, max(0.0, self.track.timebase.covered_s - odd) / 3600
-        )
+        normal_s = max(0.0, self.track.timebase.covered_s - odd)
+        return FalseAlarmRate(self.match.false, normal_s / 3600)
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of some videos; shares and areas in [0, 1], ``nan`` where undefined.
-
-    Attributes:
-        videos: Number of videos.
-        abnormal: Number of abnormal ones among them.
-        hours: Their total length.
-        frames: Frame metrics of those with ground truth; None where no abnormal video has any.
-        video_auc: AUC of the videos' scores against their labels.
-        confusion: The confusion matrix of videos.
-        found: Number of true events that an event touches.
-        missed: Number of true events that none touches.
-        delays_s: For each found one, seconds from its start to the alarm; 0 if that came before.
-        false_alarms: Events that touch no true event, and the hours of normal video.
-    """
+    """Metrics of some videos; shares and areas in [0, 1], ``nan`` where undefined."""
 
     videos: int
     abnormal: int
     hours: float
-    frames: FrameMetrics | None
-    video_auc: float
+    frames: FrameMetrics | None  # Of those with ground truth, if an abnormal one has it.
+    video_auc: float  # AUC of the videos' scores against their labels.
     confusion: Confusion
-    found: int
-    missed: int
-    delays_s: tuple[float, ...]
-    false_alarms: FalseAlarmRate
+    found: int  # True events that an event touches.
+    missed: int  # True events that none touches.
+    delays_s: tuple[float, ...]  # From the start of each found one to the alarm, at least 0.
+    false_alarms: FalseAlarmRate  # Events that touch no true event.
 
     @property
     def delay_s(self) -> float:
@@ -218,9 +180,6 @@ class Evaluation:
 
 # With fewer groups, resampling them does not give a meaningful interval.
 MIN_GROUPS = 5
-_DRAWS = 500
-
-_Statistic = Callable[[Sequence[Sequence[VideoMetrics]]], float]
 
 
 def evaluate_scores(
@@ -232,15 +191,6 @@ def evaluate_scores(
     abnormal ones with intervals. A video is predicted to be abnormal if it has an event, and its
     score is its highest smoothed score. A true event is found if an event touches it. False alarms
     are events that touch no true event; their rate is per hour in which nothing happens.
-
-    Args:
-        tracks: Labelled videos with their scores.
-        rule: The event rule.
-        protocol: What the frame metrics are computed on.
-
-    Raises:
-        UsageError: there are no videos.
-        InputError: a score is not finite.
     """
     if not tracks:
         raise UsageError("nothing to evaluate: no scored videos")
@@ -252,8 +202,10 @@ def evaluate_scores(
         classes[each.video.label].append(each)
         groups[each.video.group].append(each)
     members = list(groups.values())
-    overall = _metrics(videos, has_times=has_times)
+    overall = _metrics(videos, has_times)
     true_events = overall.found + overall.missed
+    accuracy = _interval(members, lambda some: _confusion(some).accuracy)
+    found = _interval(members, _share_found)
     return Evaluation(
         protocol=protocol,
         rule=rule,
@@ -261,24 +213,12 @@ def evaluate_scores(
         classes={
             name: _class_metrics(classes[name], normal, has_times) for name in sorted(classes)
         },
-        groups={name: _metrics(groups[name], has_times=has_times) for name in sorted(groups)},
+        groups={name: _metrics(groups[name], has_times) for name in sorted(groups)},
         videos=videos,
-        frame_auc=_interval(members, lambda sample: _frame_auc(_flatten(sample)))
-        if has_times
-        else None,
-        video_auc=_interval(members, lambda sample: _video_auc(_flatten(sample))),
-        accuracy=_share(
-            overall.confusion.correct,
-            len(videos),
-            _interval(members, lambda sample: _confusion(_flatten(sample)).accuracy),
-        ),
-        events_found=_share(
-            overall.found,
-            true_events,
-            _interval(members, lambda sample: _share_found(_flatten(sample))),
-        )
-        if true_events
-        else None,
+        frame_auc=_interval(members, _frame_auc) if has_times else None,
+        video_auc=_interval(members, _video_auc),
+        accuracy=_share(overall.confusion.correct, len(videos), accuracy),
+        events_found=_share(overall.found, true_events, found) if true_events else None,
     )
 
 
@@ -287,11 +227,7 @@ def official_scores(track: ScoreTrack, labels: NDArray[np.bool_]) -> LabelledSco
 
     Each snippet's score stands for the ticks from its start to that of the next one, 16 in the
     published setting; ticks after the last whole snippet are dropped. The result has one row for
-    each snippet and label, weighted by the number of ticks.
-
-    Args:
-        track: Scores of one video.
-        labels: (n_frames,) True where a frame is anomalous.
+    each snippet and label (n_frames,), weighted by the number of ticks.
     """
     base = track.timebase
     reach = max(base.snippet_frames, base.stride)
@@ -309,30 +245,18 @@ def _video_metrics(scored: ScoredVideo, rule: EventRule, protocol: FrameProtocol
     video, track = scored.video, scored.track
     events = find_events(track, rule)
     known = video.truth if video.abnormal else GroundTruth(())
-    frames = None
+    frames, truth, match, auc = None, None, None, float("nan")
     if known is not None:
-        labels = known.frame_labels(track.timebase)
-        exact = protocol == "frames"
-        frames = (
-            LabelledScores.from_track(track, labels) if exact else official_scores(track, labels)
-        )
-    truth = None if known is None else known.seconds(track.timebase)
-    return VideoMetrics(
-        video=video,
-        track=track,
-        rule=rule,
-        events=events,
-        truth=truth,
-        score=float(smooth_frame_scores(track, rule.smooth_s).max()),
-        match=None if truth is None else match_events(events, truth),
-        frames=frames,
-        auc=float("nan")
-        if frames is None
-        else roc_auc(frames.labels, frames.scores, frames.weights),
-    )
+        compute = LabelledScores.from_track if protocol == "frames" else official_scores
+        frames = compute(track, known.frame_labels(track.timebase))
+        truth = known.seconds(track.timebase)
+        match = match_events(events, truth)
+        auc = roc_auc(frames.labels, frames.scores, frames.weights)
+    score = float(smooth_frame_scores(track, rule.smooth_s).max())
+    return VideoMetrics(video, track, rule, events, truth, score, match, frames, auc)
 
 
-def _metrics(videos: Sequence[VideoMetrics], *, has_times: bool) -> Metrics:
+def _metrics(videos: Sequence[VideoMetrics], has_times: bool) -> Metrics:
     matches = [v.match for v in videos if v.match is not None]
     alarms = [v.false_alarms for v in videos]
     return Metrics(
@@ -354,10 +278,10 @@ def _metrics(videos: Sequence[VideoMetrics], *, has_times: bool) -> Metrics:
 def _class_metrics(
     videos: Sequence[VideoMetrics], normal: Sequence[VideoMetrics], has_times: bool
 ) -> Metrics:
-    own = _metrics(videos, has_times=has_times)
+    own = _metrics(videos, has_times)
     if not own.abnormal:
         return own
-    against = _metrics([*videos, *normal], has_times=has_times)
+    against = _metrics([*videos, *normal], has_times)
     return replace(own, frames=against.frames, video_auc=against.video_auc)
 
 
@@ -370,13 +294,7 @@ def _frame_auc(videos: Sequence[VideoMetrics]) -> float:
 
 
 def _confusion(videos: Sequence[VideoMetrics]) -> Confusion:
-    counts = {
-        (abnormal, called): sum(
-            v.video.abnormal == abnormal and v.predicted_abnormal == called for v in videos
-        )
-        for abnormal in (True, False)
-        for called in (True, False)
-    }
+    counts = Counter((v.video.abnormal, v.predicted_abnormal) for v in videos)
     return Confusion(
         true_positives=counts[True, True],
         false_negatives=counts[True, False],
@@ -404,12 +322,10 @@ def _share(count: int, total: int, resampled: Interval | None) -> Interval:
     return Interval(exact.value, float(low), float(high))
 
 
-def _flatten(groups: Sequence[Sequence[VideoMetrics]]) -> list[VideoMetrics]:
-    return [video for group in groups for video in group]
-
-
-def _interval(groups: Sequence[Sequence[VideoMetrics]], statistic: _Statistic) -> Interval | None:
+def _interval(
+    groups: Sequence[Sequence[VideoMetrics]], statistic: Callable[[Sequence[VideoMetrics]], float]
+) -> Interval | None:
     if len(groups) < MIN_GROUPS:
         return None
-    interval = bootstrap_interval(groups, statistic, draws=_DRAWS)
+    interval = bootstrap_interval(groups, lambda drawn: statistic(list(chain(*drawn))))
     return interval if np.isfinite(interval.value) else None

@@ -33,13 +33,7 @@ def score_videos(
 ) -> tuple[list[tuple[LabelledVideo, ScoreTrack]], list[str]]:
     """Scores of all videos that can be read, in order, and a line for each that cannot.
 
-    Args:
-        detector: The model and its backbone.
-        videos: Videos, folders of frames, or files of features.
-        store: Where features are stored.
-        progress: Called after each video.
-        jobs: Number of videos that are decoded at the same time.
-        masks: Parts of the picture to ignore.
+    ``jobs`` is the number of videos that are decoded at the same time.
     """
 
     def score(video: LabelledVideo, check_cancelled: CancelCheck) -> ScoreTrack:
@@ -62,14 +56,7 @@ def score_videos(
 
 
 def mask_used(video: LabelledVideo, masks: Masks) -> str:
-    """Digest of the mask that a video was scored with; "": none.
-
-    Precomputed features have it in their spec.
-
-    Args:
-        video: A video that could be scored.
-        masks: The masks it was scored with.
-    """
+    """Digest of the mask that a video was scored with; precomputed features have it in a spec."""
     if has_precomputed_features(video):
         return load_precomputed_features(video).spec.mask
     return masks.digest_of(video.path)
@@ -78,10 +65,8 @@ def mask_used(video: LabelledVideo, masks: Masks) -> str:
 def check_precomputed_spec(model: Model, videos: Sequence[LabelledVideo]) -> None:
     """Check that the model reads the precomputed features of these videos.
 
-    Opens the first that can be opened, because all features of a data set have the same spec.
-
-    Raises:
-        InputError: they have another spec; the message names the fields that differ.
+    Opens the first that can be opened, because all features of a data set have the same spec. An
+    InputError names the fields that differ.
     """
     for video in videos:
         if video.precomputed is not None:
@@ -118,11 +103,6 @@ def count_trained_on(model: Model, data: str, videos: Sequence[LabelledVideo]) -
     Videos are compared by their contents, and count also where another of their group was trained
     on. Precomputed features of published data sets are compared by the names of data set and
     group, because reading gigabytes for a warning would take longer than scoring.
-
-    Args:
-        model: The model.
-        data: Name of the data set.
-        videos: Videos that could be scored.
     """
     if data in dataset_names() and any(video.precomputed is not None for video in videos):
         unseen = model.unseen_groups(data)

@@ -70,7 +70,7 @@ class VideoTarget:
 
     def side_path(self, ending: str) -> Path:
         """Path of a further file by its ending: ``preview.mp4``."""
-        return self.path.parent / _side_name(self.stem, ending)
+        return self.path.with_name(_side_name(self.stem and Path(self.stem).name, ending))
 
 
 FileWriter = Callable[["VideoResult", Path], None]

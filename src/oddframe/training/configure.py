@@ -10,7 +10,6 @@ from oddframe._utils.files import exists, is_file
 from oddframe.datasets.labelled import Dataset
 from oddframe.datasets.precomputed import has_precomputed_features
 from oddframe.errors import UsageError
-from oddframe.events import EventRule
 from oddframe.features.spec import FeatureSpec, count_audio_dims
 from oddframe.methods.config import AudioVisualConfig
 from oddframe.methods.normality import Normality
@@ -38,11 +37,7 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def shipped_config(name: str) -> Path:
-    """The shipped YAML file of that name.
-
-    Raises:
-        UsageError: there is none; the message names the nearest.
-    """
+    """The shipped YAML file of that name, or a UsageError that names the nearest."""
     shipped = shipped_configs()
     if name in shipped:
         return shipped[name]
@@ -53,11 +48,7 @@ def shipped_config(name: str) -> Path:
 
 
 def find_config(name_or_path: str) -> Path:
-    """The file of that path, or else the shipped configuration of that name.
-
-    Raises:
-        UsageError: there is neither; the message names the nearest.
-    """
+    """The file of that path, or else the shipped configuration of that name."""
     path = Path(name_or_path)
     if is_file(path) or (exists(path) and name_or_path not in shipped_configs()):
         return path
@@ -68,9 +59,6 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
     """``config`` with another method and its default settings, learning rate and weight decay.
 
     Also changes the features where the method does not read those of ``config``.
-
-    Raises:
-        UsageError: there is no such method.
     """
     if get_method(name).name == config.method.name:
         return config
@@ -98,7 +86,7 @@ def with_grid(config: TrainConfig, kind: Literal["tiles", "regions"], text: str)
         raise UsageError(
             f"--{kind}: the configuration asks for crops, and the two exclude each other"
         )
-    if config.training_features.mirrored:
+    if seen.mirrored:
         raise UsageError(
             f"--{kind}: the configuration asks for mirrored pictures, too; leave one out"
         )
@@ -114,15 +102,7 @@ def with_one_class_method(config: TrainConfig) -> TrainConfig:
 
 
 def with_required_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
-    """As ``with_audio_dim``, but a method that reads sound must get some.
-
-    Args:
-        config: The configuration of the training.
-        backbones: The backbones of the features, as in their spec: ``i3d+aisfx``.
-
-    Raises:
-        UsageError: the method reads sound, and the features have none.
-    """
+    """As ``with_audio_dim``, but a UsageError if the method reads sound and gets none."""
     changed = with_audio_dim(config, backbones)
     method, settings = changed.chosen_method()
     if isinstance(settings, AudioVisualConfig) and settings.sound is None:
@@ -139,9 +119,6 @@ def check_audio(config: TrainConfig, dataset: Dataset) -> None:
 
     Precomputed features are not checked here: whether they have sound is known once their files are
     opened, in ``run_training``.
-
-    Raises:
-        UsageError: the method reads sound, and no backbone of the features does.
     """
     if not any(has_precomputed_features(video) for video in dataset.videos):
         with_required_audio_dim(config, config.features.backbone)
@@ -150,8 +127,9 @@ def check_audio(config: TrainConfig, dataset: Dataset) -> None:
 def with_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
     """``config`` with the number of audio values of a feature, where its method needs that number.
 
-    A configuration that sets it, or whose method does not read sound, is returned unchanged. So is
-    one whose features have no sound: its method splits a feature into halves.
+    ``backbones``: those of the features, as in their spec: ``i3d+aisfx``. A configuration that has
+    the number, or whose method does not read sound, is returned unchanged. So is one whose features
+    have no sound: its method splits a feature into halves.
     """
     settings = config.chosen_method()[1]
     sound = count_audio_dims(backbones)
@@ -167,7 +145,7 @@ def config_from_model(pretrained: Model) -> TrainConfig:
     Bags, recipe, groups that were left out and a fixed threshold belong to the model's own training
     data and are not copied.
     """
-    best = _section(pretrained.profiles["best"].spec)
+    best, rule = _section(pretrained.profiles["best"].spec), pretrained.profiles["best"].rule
     fast = None
     if "fast" in pretrained.profiles:
         other = _section(pretrained.profiles["fast"].spec)
@@ -179,7 +157,12 @@ def config_from_model(pretrained: Model) -> TrainConfig:
         method=MethodSection(
             name=pretrained.method, config=pretrained.config.model_dump(mode="json")
         ),
-        events=_events(pretrained.profiles["best"].rule),
+        events=EventSection(
+            release=min(1.0, rule.release / rule.threshold) if rule.threshold > 0 else 1.0,
+            smooth_s=rule.smooth_s,
+            min_duration_s=rule.min_duration_s,
+            merge_gap_s=rule.merge_gap_s,
+        ),
     )
 
 
@@ -190,12 +173,3 @@ def _section(spec: FeatureSpec) -> FeatureSection:
         kind = "tiles" if region_grid(spec.crops) is None else "regions"
         values |= {kind: spec.tiles, "crops": ("full",), "resize": spec.crop_size}
     return FeatureSection(**values)
-
-
-def _events(rule: EventRule) -> EventSection:
-    return EventSection(
-        release=min(1.0, rule.release / rule.threshold) if rule.threshold > 0 else 1.0,
-        smooth_s=rule.smooth_s,
-        min_duration_s=rule.min_duration_s,
-        merge_gap_s=rule.merge_gap_s,
-    )

@@ -42,12 +42,7 @@ Backward = Callable[[int], Loss]
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train together, seen from one of them.
-
-    Attributes:
-        rank: Number of this process; 0 writes and prints.
-        size: Number of processes.
-    """
+    """The processes that train together, seen from the one of number ``rank``."""
 
     rank: int = 0
     size: int = 1
@@ -70,7 +65,6 @@ class ProcessGroup:
         return range(min(n, self.rank * each), min(n, (self.rank + 1) * each))
 
     def all_gather(self, mine: JobT) -> list[JobT]:
-        """The objects of all processes, in their order."""
         if self.size == 1:
             return [mine]
         found: list[Any] = [None] * self.size
@@ -78,13 +72,9 @@ class ProcessGroup:
         return found
 
     def add_in_order(self, mine: Sequence[Tensor], like: Tensor) -> Tensor:
-        """The sum of the tensors of all processes, added from the first process to the last.
+        """The sum of all processes' tensors, like ``like``, added from the first to the last.
 
-        The partial sum is passed from process to process.
-
-        Args:
-            mine: The tensors of this process; the first process has at least one.
-            like: A tensor of the same shape, which is not read.
+        The partial sum is passed from process to process. The first has at least one tensor.
         """
         if self.is_first:
             total, mine = mine[0].clone(), mine[1:]
@@ -107,7 +97,7 @@ class ProcessGroup:
         dist.broadcast_object_list(found)
         return found[0]
 
-    def send_job(self, job: JobT) -> None:
+    def send_job(self, job: object) -> None:
         """Send the other processes a job; None ends them."""
         if self.size > 1:
             dist.broadcast_object_list([job])
@@ -130,7 +120,6 @@ class _RandomRecorder(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Called for every function of torch."""
         kwargs = kwargs or {}
         if func in (torch.randn_like, torch.rand_like, F.dropout):
             x, size, stride = args[0], args[0].size(), args[0].stride()
@@ -150,13 +139,7 @@ class _RandomRecorder(TorchFunctionMode):
 
 
 class SharedMicrobatches:
-    """Computes the gradients of a batch's microbatches together with the other processes.
-
-    Args:
-        processes: The processes that train together.
-        count: Number of microbatches of every batch, which are of equal size.
-        parameters: Parameters of the network.
-    """
+    """Computes the gradients of ``count`` equal microbatches together with the other processes."""
 
     def __init__(
         self, processes: ProcessGroup, count: int, parameters: Sequence[nn.Parameter]
@@ -167,17 +150,10 @@ class SharedMicrobatches:
         self.trained: list[nn.Parameter] = []  # The parameters that get a gradient.
 
     def gradients(self, draw: Callable[[], Backward]) -> list[Loss]:
-        """Set the parameters' gradients to the sum over all microbatches.
+        """Set the parameters' gradients to the sum over all microbatches; return their losses.
 
-        Args:
-            draw: Draws a batch, the same in every process.
-
-        Returns:
-            The losses of all microbatches.
-
-        Raises:
-            OddframeError: an error in one of the processes, raised in all of them; or a microbatch
-                draws random numbers by functions that are not recorded.
+        ``draw`` draws a batch, the same in every process. An OddframeError in one of the processes
+        is raised in all of them.
         """
         losses: list[Loss] = []
         sums: list[Tensor] = []
@@ -200,8 +176,8 @@ class SharedMicrobatches:
                 raise problem
         flat = torch.cat([p.detach().flatten() for p in self.trained])
         summed = self.processes.add_in_order(sums, flat)
-        sizes = [parameter.numel() for parameter in self.trained]
-        for parameter, gradient in zip(self.trained, torch.split(summed, sizes), strict=True):
+        gradients = torch.split(summed, [parameter.numel() for parameter in self.trained])
+        for parameter, gradient in zip(self.trained, gradients, strict=True):
             parameter.grad = gradient.view_as(parameter)
         return [loss for each, _ in found for loss in each]
 
@@ -213,10 +189,7 @@ class SharedMicrobatches:
         return flat
 
     def _record_draws(self, backward: Backward) -> _RandomRecorder:
-        """Compute one microbatch and record the random numbers that it draws.
-
-        Gradients and random generators are as before.
-        """
+        """Compute one microbatch and record its random numbers; nothing else changes."""
         draws = _RandomRecorder()
         devices = list({p.device for p in self.parameters if p.device.type == "cuda"})
         with torch.random.fork_rng(devices):
@@ -237,7 +210,6 @@ class SharedMicrobatches:
 
 
 def _random_states(devices: Sequence[torch.device]) -> list[Tensor]:
-    """The states of the random generators."""
     return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
 
 

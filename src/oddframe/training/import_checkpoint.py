@@ -20,38 +20,26 @@ from oddframe.backbones.registry import get_backbones
 from oddframe.backbones.weights import read_torch_checkpoint
 from oddframe.errors import InputError, UsageError
 from oddframe.features.presets import I3D_DIM, imported_spec
-from oddframe.features.spec import FeatureSpec
 from oddframe.methods.registry import get_method, method_names
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.modelfile import Model, Profile
 from oddframe.training.config import EventSection
 
-_WRAPPER = "module."  # DataParallel puts this in front of every name.
-
 
 @dataclass(frozen=True)
 class PublishedCheckpoint:
-    """A published checkpoint.
-
-    Attributes:
-        method: Name of its method.
-        dim: Length of the features.
-        config: Settings: those that the shapes of the tensors show, all others as published.
-        network: The method's network with its weights, in evaluation mode.
-    """
+    """A published checkpoint."""
 
     method: str
-    dim: int
-    config: BaseModel
-    network: nn.Module
+    dim: int  # Length of the features.
+    config: BaseModel  # What the shapes of the tensors show, all else as published.
+    network: nn.Module  # In evaluation mode.
 
 
 def read_published_checkpoint(path: Path) -> PublishedCheckpoint:
     """Read a published checkpoint (``.pkl``, ``.pt``, ``.pth``).
 
-    Raises:
-        InputError: the file is missing, is of no known method, or its tensors do not fit; the
-            message names those that do not.
+    InputError if it is of no known method, or its tensors do not fit; the message names those.
     """
     state = _read_state(path)
     for method in map(get_method, method_names()):
@@ -87,7 +75,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise InputError(f"{path}: not a state dictionary: names and tensors are expected")
-    return {str(name).removeprefix(_WRAPPER): tensor for name, tensor in state.items()}
+    # DataParallel puts "module." in front of every name.
+    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
@@ -101,27 +90,17 @@ def _misfits(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[s
     return missing + unknown + shapes
 
 
-PublishedFeatures = Literal["imported", "i3d"]
-
 # The usual threshold of abnormal; checkpoints have none of their own.
 THRESHOLD = 0.5
 
 
 def published_model(
-    path: Path, name: str, reads: PublishedFeatures = "imported", detects: str = ""
+    path: Path, name: str, reads: Literal["imported", "i3d"], detects: str = ""
 ) -> Model:
     """The model in a published checkpoint; its threshold is not calibrated.
 
-    Args:
-        path: State dictionary of the published code, ``.pkl``.
-        name: Name of the model.
-        reads: ``imported``: published features, which it was trained on. ``i3d``: features of
-            oddframe's I3D with the published preprocessing, which are similar but not identical.
-        detects: What it detects, in words.
-
-    Raises:
-        InputError: it is no such checkpoint; the message says what does not fit.
-        UsageError: it reads features of another length than oddframe's I3D.
+    ``reads``: ``imported``: published features, which it was trained on. ``i3d``: features of
+    oddframe's I3D with the published preprocessing, which are similar but not identical.
     """
     read = read_published_checkpoint(path)
     spec = imported_spec(read.dim, 10)
@@ -130,8 +109,9 @@ def published_model(
             raise UsageError(
                 f"{path}: reads features of length {read.dim}; I3D makes {I3D_DIM}: leave --reads"
             )
-        spec = _with_own_backbone(spec)
-    sha256 = file_sha256(path)
+        (i3d,) = get_backbones("i3d")
+        weights = i3d.hash_weights()
+        spec = replace(spec, backbone=i3d.name, weights_sha256=weights, crops=("center",))
     return Model(
         name=name,
         method=read.method,
@@ -140,14 +120,7 @@ def published_model(
         profiles={"best": Profile(spec, EventSection().rule(THRESHOLD))},
         detects=detects or "what its authors call abnormal",
         card={
-            "imported_from": {"file": path.name, "sha256": sha256},
+            "imported_from": {"file": path.name, "sha256": file_sha256(path)},
             "limits": f"a published checkpoint; its threshold, {THRESHOLD:g}, is not calibrated",
         },
     )
-
-
-def _with_own_backbone(spec: FeatureSpec) -> FeatureSpec:
-    """The spec of oddframe's I3D features in place of imported ones, with one crop."""
-    (i3d,) = get_backbones("i3d")
-    sha256 = i3d.hash_weights()
-    return replace(spec, backbone=i3d.name, weights_sha256=sha256, crops=("center",))

@@ -7,14 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from oddframe._utils.determinism import reproducible
 from oddframe.errors import InputError, OddframeError
-from oddframe.methods.scorer import ModelNetwork
-from oddframe.training.closed_form import fit_closed_form
+from oddframe.methods.base import ClosedForm
+from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import TrainingVideo, feature_dim
 from oddframe.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -96,7 +97,7 @@ def fit(
 
     The same seed gives the same weights on the same machine and device, also where the training was
     killed and resumed. The program's own random generators are not changed. One-class methods are
-    trained by ``fit_one_class`` and closed-form methods by ``fit_closed_form``; neither resumes.
+    trained by ``fit_one_class``; neither these nor closed-form methods resume.
 
     A training that gives every training snippet the same score, halfway or at the end, has
     collapsed. It is restarted once, with a tenth of the learning rate and the seed plus 1000, and a
@@ -119,8 +120,8 @@ def fit(
     method = config.chosen_method()[0]
     if method.one_class:
         return fit_one_class(videos, config, device=device, log=log, on_step=on_step)
-    if method.closed_form:
-        return fit_closed_form(videos, config, device=device)
+    if isinstance(method, ClosedForm):
+        return _fit_closed_form(method, videos, config, device)
     if videos:  # A sampler says which class is missing.
         feature_dim(videos)
     identity = TrainingIdentity(videos, pretrained)
@@ -138,6 +139,31 @@ def fit(
         log, tensorboard, checkpoint, identity, checkpoint_every, on_step, on_network, network_every
     )
     return _train_with_retry(job, outputs, warnings, group)
+
+
+def _fit_closed_form(
+    method: ClosedForm[Any, Any],
+    videos: Sequence[TrainingVideo],
+    config: TrainConfig,
+    device: str | torch.device,
+) -> FitResult:
+    """Fit a method without steps. The result depends on the features alone, not on a seed."""
+    abnormal = np.array([video.abnormal for video in videos], dtype=np.bool_)
+    for label, name in ((False, "normal"), (True, "abnormal")):
+        if not (abnormal == label).any():
+            raise InputError(f"no {name} videos to train on")
+    dim = feature_dim(videos)
+    views = [view for video in videos for view in video.views]
+    if not all(np.isfinite(view).all() for view in views):
+        raise InputError("features of a video are not finite; extract them again")
+    standardise = Standardise.fit(views) if config.standardise else Standardise.identity(dim)
+    mean, deviation = standardise.mean, standardise.std
+    settings = config.chosen_method()[1]
+    network = method.network(dim, settings)
+    rows = [[(v - mean.numpy()) / deviation.numpy() for v in video.views] for video in videos]
+    method.fit_videos(network, rows, abnormal, settings, mean=mean, deviation=deviation)
+    fitted = ModelNetwork(standardise, network).to(device).eval()
+    return FitResult(fitted, score_spread(fitted, videos))
 
 
 def train_as_worker(job: TrainingJob) -> None:

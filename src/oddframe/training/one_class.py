@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from oddframe._utils.determinism import reproducible
-from oddframe.errors import InputError, UsageError
+from oddframe.errors import InputError
 from oddframe.methods.base import AnyMethod
 from oddframe.methods.layers import OneClassNetwork
-from oddframe.methods.normality import Normality
 from oddframe.methods.scorer import ModelNetwork, Standardise
 from oddframe.training.config import TrainConfig
 from oddframe.training.data.samplers import IndexSampler, TrainingVideo, feature_dim
@@ -94,11 +93,6 @@ def fit_one_class(
     of the videos, and a slow one once.
     """
     method, _ = config.chosen_method()
-    if not method.one_class:
-        raise UsageError(
-            f"the method {config.method.name} needs abnormal videos too; for normal video alone "
-            f"set method.name to {Normality.name}"
-        )
     normal = _unique_videos([video for video in videos if not video.abnormal])
     views = [view for video in normal for view in video.views]
     if not normal:

@@ -23,6 +23,7 @@ from oddframe.modelfile import Model, Profile, load_model, save_model, short_dig
 from oddframe.training.config import TrainConfig
 from oddframe.training.correction import correct, should_correct
 from oddframe.training.data.features import FeatureCache, VideoFeatures, training_video
+from oddframe.training.data.samplers import with_cut_bags
 from oddframe.training.data.splits import validation_folds
 from oddframe.training.loop import fit
 from oddframe.training.run_files import OnStep, RunFiles
@@ -80,9 +81,9 @@ class ModelTrainer:
             result = correct(pretrained, training, device)
             return self._model(config, videos, result.network.cpu()), result.warnings
         if config.bags.mode == "video":
-            training = self.feature_cache.with_cut_bags(
-                training, views, videos, config.recipe.segments
-            )
+            cache, digests = self.feature_cache, [each.sha256 for each in videos]
+            root, n = cache.extractor.store.root, config.recipe.segments
+            training = with_cut_bags(training, views, digests, n, root, cache.progress)
         checkpoint = self.files.checkpoint(name)
         with translate_os_errors(log or checkpoint):
             result = fit(

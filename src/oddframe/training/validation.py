@@ -1,8 +1,4 @@
-"""Set the thresholds of a trained model, and measure it on videos that it was not trained on.
-
-``with_threshold_and_metrics`` does both for a final model, on the held-out videos.
-``selection_value`` is the metric that settings and seeds are compared by, on validation videos.
-"""
+"""Set the thresholds of a trained model, and measure it on videos that it was not trained on."""
 
 from __future__ import annotations
 
@@ -16,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.cameras import masks_by_camera, summarize_masks, with_masks
-from oddframe.datasets.labelled import LabelledVideo
 from oddframe.errors import InputError
 from oddframe.events import (
     Calibration,
@@ -33,8 +28,7 @@ from oddframe.training.config import BagSection, EventSection, FeatureSection, T
 from oddframe.training.data.features import VideoFeatures
 from oddframe.training.data.samplers import ClipJoiner
 
-# Number of joined videos of each class for the metrics: with so many, the random draw hardly
-# matters.
+# Joined videos of each class for the metrics: with so many, the random draw hardly matters.
 N_JOINED = 40
 # A threshold is chosen by correctly predicted videos only with so many held-out videos of each
 # class, from so many groups.
@@ -53,17 +47,14 @@ class ScoredFeatures:
 
     @cached_property
     def track(self) -> ScoreTrack:
-        """The scores, computed when they are first used."""
         return self.model.score(self.features)
 
 
 def join_in_time(parts: Sequence[Features]) -> tuple[Features, NDArray[np.int64]]:
     """Join several videos in time; also (n_frames,) the index of the part that each frame is of.
 
-    The joined timebase counts ticks: between the snippets it has no frames of its own.
-
-    Raises:
-        InputError: the parts have different specs.
+    The joined timebase counts ticks: between the snippets it has no frames of its own. InputError
+    if the parts have different specs.
     """
     spec = parts[0].spec
     if any(part.spec != spec for part in parts):
@@ -104,9 +95,6 @@ def threshold_for_rate(
     The lowest threshold that keeps the rate lies just above what these normal videos score, and the
     next video will score a little more. So it is raised halfway to the lowest peak of an
     ``abnormal`` video above it: the same videos are still found.
-
-    Raises:
-        UsageError: there are no normal tracks.
     """
     rule = events.rule(1.0)
     lowest = calibrate_threshold(normal, false_alarms_per_hour, rule)
@@ -124,18 +112,15 @@ class ThresholdChoice:
     """A threshold and how it was chosen.
 
     Attributes:
-        value: The threshold.
         basis: ``false alarms``: it keeps the wanted rate on enough held-out normal video.
             ``videos``: it predicts the most held-out videos correctly. ``model``: it is that of the
             pretrained model. ``half``: 0.5, or more where normal video scores higher.
-        false_alarms: Number of events in the normal videos at this threshold.
-        hours: Hours of normal video.
     """
 
     value: float
     basis: Literal["false alarms", "videos", "model", "half"]
-    false_alarms: int
-    hours: float
+    false_alarms: int  # Events in the normal videos at this threshold.
+    hours: float  # Of normal video.
 
 
 def choose_threshold(
@@ -160,15 +145,8 @@ def choose_threshold(
 
     Args:
         rows: What ``normal_tracks`` returned, in which false alarms are counted.
-        normal: Scores of each normal video.
-        abnormal: Scores of each abnormal video.
-        events: The event rule.
-        false_alarms_per_hour: The wanted rate.
         groups: Number of groups of the held-out videos; 0: the videos are training videos.
-        previous: Threshold of the pretrained model; None: there is none.
-
-    Raises:
-        UsageError: there are no normal tracks.
+        previous: Threshold of the pretrained model.
     """
     by_rate = threshold_for_rate(rows, abnormal, events, false_alarms_per_hour)
     basis: Literal["false alarms", "videos", "model", "half"]
@@ -242,24 +220,12 @@ def compute_metrics(
                 track = model.score(features)
                 joined.append(LabelledScores.from_track(track, labels[clips][parts]))
         frames = frame_metrics(joined)
-        metrics |= {
-            "frame_auc": frames.auc,
-            "frame_ap": frames.ap,
-            "frame_auc_sub": frames.auc_sub,
-            "frame_ap_sub": frames.ap_sub,
-        }
+        for name in ("auc", "ap", "auc_sub", "ap_sub"):
+            metrics[f"frame_{name}"] = getattr(frames, name)
     return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
 _NO_MASK: tuple[str, dict[str, str]] = ("", {})
-
-
-@dataclass(frozen=True)
-class HeldOutScores:
-    """A held-out video and its scores in the profile ``best``."""
-
-    video: LabelledVideo
-    track: ScoreTrack
 
 
 def with_threshold_and_metrics(
@@ -274,29 +240,18 @@ def with_threshold_and_metrics(
 
     ``choose_threshold`` chooses the threshold. A profile's mask is that of the videos that set its
     threshold: the pretrained model's where its threshold stays, and none where the configuration
-    fixes the threshold or it is 0.5.
-
-    Args:
-        model: The trained model.
-        config: Its configuration.
-        held_out: Videos that it was not trained on. Without any there are no metrics, and the
-            normal videos of ``training`` can only raise the threshold; for a one-class method,
-            which remembers those videos, it is 0.5.
-        training: Videos that it was trained on.
-        warn: Called with a line if the threshold of ``best`` could not be set by the wanted rate of
-            false alarms.
-        pretrained: The model whose weights training started from.
-
-    Raises:
-        InputError: there are no normal videos to set a threshold on.
+    fixes the threshold or it is 0.5. Without held-out videos there are no metrics, and the normal
+    videos of ``training`` can only raise the threshold; for a one-class method, which remembers
+    those videos, it is 0.5. ``warn`` is called with a line if the threshold of ``best`` could not
+    be set by the wanted rate of false alarms.
     """
     profiles: dict[str, Profile] = {}
     metrics: dict[str, float] = {}
     card = dict(model.card)
     for name, section in config.profiles().items():
-        videos = score_features(
-            model, held_out or [g for g in training if not g.video.abnormal], section
-        )
+        judged = held_out or [each for each in training if not each.video.abnormal]
+        videos = score_features(model, judged, section)
+        previous = None if pretrained is None else pretrained.profiles.get(name)
         masks = summarize_masks(_masks(held_out or training, section))
         at = config.events.fixed_threshold(name)
         if at is not None:
@@ -319,15 +274,16 @@ def with_threshold_and_metrics(
                 config.events,
                 rate,
                 groups=len({each.video.group for each in held_out}),
-                previous=_threshold_of(pretrained, name),
+                previous=None if previous is None else previous.rule.threshold,
             )
             at = choice.value
-            if choice.basis == "model":
-                masks = _masks_of(pretrained, name)
+            if choice.basis == "model" and pretrained is not None and previous is not None:
+                masks = previous.spec.mask, masks_by_camera(pretrained.card, name)
             elif choice.basis == "half" and at == HALF:
                 masks = _NO_MASK
             if name == "best" and choice.basis != "false alarms":
-                warn(_reason(choice, rate, pretrained, held_out=bool(held_out)))
+                model_name = "" if pretrained is None else pretrained.name
+                warn(_reason(choice, rate, model_name, held_out=bool(held_out)))
             card[f"threshold_{name}"] = {
                 "normal_minutes": choice.hours * 60,
                 "false_alarms": choice.false_alarms,
@@ -351,28 +307,15 @@ def _masks(videos: Sequence[VideoFeatures], section: FeatureSection) -> Iterator
             yield each.video.path, each.features[section].spec.mask
 
 
-def _masks_of(pretrained: Model | None, profile: str) -> tuple[str, dict[str, str]]:
-    """The mask that a profile's threshold was set with, or each camera's where they differ."""
-    if pretrained is None:
-        return _NO_MASK
-    return pretrained.profiles[profile].spec.mask, masks_by_camera(pretrained.card, profile)
-
-
-def _threshold_of(pretrained: Model | None, profile: str) -> float | None:
-    if pretrained is None or profile not in pretrained.profiles:
-        return None
-    return pretrained.profiles[profile].rule.threshold
-
-
 def _reason(
-    choice: ThresholdChoice, target_per_hour: float, pretrained: Model | None, *, held_out: bool
+    choice: ThresholdChoice, target_per_hour: float, model_name: str, *, held_out: bool
 ) -> str:
     """One line: what the threshold is, and why it is not set by the wanted rate."""
     at = f"{choice.value:.3g}"
     if choice.basis == "videos":
         what = f"the threshold is {at}, where most held-out videos are right"
     elif choice.basis == "model":
-        what = f"the threshold stays {at}, that of the model '{'' if pretrained is None else pretrained.name}'"  # noqa: E501
+        what = f"the threshold stays {at}, that of the model '{model_name}'"
     elif choice.value == HALF:
         what = "the threshold is one half"
     else:
@@ -386,20 +329,15 @@ def _reason(
 
 
 def selection_metric(config: TrainConfig) -> str:
-    """Name of the metric that settings and seeds are chosen by.
-
-    That of frames where clips are joined, of whole videos elsewhere; both need only the videos'
-    labels.
-    """
+    """The metric that settings and seeds are chosen by, which needs only the videos' labels."""
     return "frame_auc" if config.bags.mode == "joined" else "video_auc"
 
 
 def selection_value(model: Model, config: TrainConfig, videos: Sequence[VideoFeatures]) -> float:
     """The selection metric on validation videos of both classes, with features of training."""
     judged = score_features(model, videos, config.training_features.apply_to(config.features))
-    return compute_metrics(model, judged, config.bags, 0.5, config.recipe.seed)[
-        selection_metric(config)
-    ]
+    metrics = compute_metrics(model, judged, config.bags, HALF, config.recipe.seed)
+    return metrics[selection_metric(config)]
 
 
 def score_features(

@@ -1,16 +1,15 @@
 """Reads data sets that are published as lists of feature files, with labels of frames.
 
-A list has a line for each crop of a video, ``.../Abuse028_x264__3.npy``: the video's name, two
-underscores, the crop's number. The folder in front, of the authors' machine, is ignored. Frame
-labels are a JSON file, or an annotation: a text file with the anomalous intervals of test videos.
+A list has a line for each crop of a video, ``.../Abuse028_x264__3.npy``; the folder in front, of
+the authors' machine, is ignored. Frame labels are a JSON file, or an annotation: a text file.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,31 +28,25 @@ _CROP_LINE = re.compile(r"(?:.*[/\\])?([^/\\]+)__(\d+)\.npy")
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Labels of one video: the number of labelled frames, and the anomalous intervals."""
+    """The anomalous intervals of one video, half-open, in frames from 0, and its length."""
 
-    frames: int
-    truth: GroundTruth
+    intervals: tuple[tuple[int, int], ...]
+    frames: int | None = None  # None: not stated; an interval may then end after the last frame.
+
+    @property
+    def truth(self) -> GroundTruth:
+        """The intervals as ground truth."""
+        return GroundTruth(self.intervals)
 
 
 def read_frame_labels(path: Path) -> dict[str, FrameLabels]:
-    """Frame labels by video from ``{"01": {"frames": 180, "anomalous": [[60, 180]]}, ...}``.
-
-    Intervals are half-open and count frames from 0.
-
-    Raises:
-        InputError: the file does not exist or has another form.
-    """
+    """Frame labels by video from ``{"01": {"frames": 180, "anomalous": [[60, 180]]}, ...}``."""
     try:
         videos = parse_json(read_bytes(path, MAX_LIST_BYTES))
         return {
             name: FrameLabels(
+                tuple((_frame_number(a), _frame_number(b)) for a, b in entry["anomalous"]),
                 _frame_number(entry["frames"]),
-                GroundTruth(
-                    tuple(
-                        (_frame_number(start), _frame_number(end))
-                        for start, end in entry["anomalous"]
-                    )
-                ),
             )
             for name, entry in videos.items()
         }
@@ -70,40 +63,8 @@ def _frame_number(value: Any) -> int:
     return value
 
 
-@dataclass(frozen=True)
-class VideoAnnotation:
-    """The annotation of one test video.
-
-    Attributes:
-        intervals: Half-open, in frames from 0, as written: an end may lie after the last frame.
-        frames: Number of frames of the video, if the annotation states it.
-    """
-
-    intervals: tuple[tuple[int, int], ...]
-    frames: int | None = None
-
-
-@dataclass(frozen=True)
-class ListLabels:
-    """Frame labels of the test videos.
-
-    Attributes:
-        truths: Ground truth by video; without intervals for a normal video.
-        frames: Number of labelled frames by video, if known.
-        notes: Corrections that were made while reading, a line each.
-    """
-
-    truths: Mapping[str, GroundTruth]
-    frames: Mapping[str, int]
-    notes: tuple[str, ...] = ()
-
-
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, stripped, without blank ones.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    """The lines of a text file, stripped, without blank ones."""
     try:
         lines = read_bytes(path, MAX_LIST_BYTES).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -111,22 +72,13 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def read_annotation(
-    path: Path, parse: Callable[[list[str]], tuple[str, VideoAnnotation]], example: str
-) -> dict[str, VideoAnnotation] | None:
-    """Annotations by video; None if there is no such file.
+# Parses the fields of a line of an annotation; raises ValueError.
+_LineParser = Callable[[list[str]], tuple[str, FrameLabels]]
 
-    Args:
-        path: The file: a line for each video, fields separated by blanks.
-        parse: Parses fields into the video's name and its annotation; raises ValueError.
-        example: A correct line, for the error message.
 
-    Raises:
-        InputError: a line cannot be parsed, or a video has two lines.
-    """
-    if not is_file(path):
-        return None
-    annotations: dict[str, VideoAnnotation] = {}
+def _read_annotation(path: Path, parse: _LineParser, example: str) -> dict[str, FrameLabels]:
+    """The annotation by video, a line each."""
+    annotations: dict[str, FrameLabels] = {}
     for number, line in enumerate(read_lines(path), start=1):
         try:
             name, annotation = parse(line.split())
@@ -140,68 +92,50 @@ def read_annotation(
     return annotations
 
 
-def read_test_labels(
-    root: Path,
-    names: Sequence[str],
-    annotation_file: Path,
-    annotations: Mapping[str, VideoAnnotation] | None,
-) -> ListLabels:
-    """Frame labels of the test videos ``names``.
+def _read_test_labels(
+    root: Path, names: Sequence[str], annotation_file: Path, parse: _LineParser, example: str
+) -> tuple[dict[str, FrameLabels], tuple[str, ...]]:
+    """Frame labels of the test videos ``names``, and a note on intervals that were clipped.
 
     ``test_frame_labels.json``, which counts 16 frames a snippet, has precedence over the
     annotation. If both exist they must agree, up to the last labelled frame.
-
-    Args:
-        root: Folder of the lists.
-        names: The test videos.
-        annotation_file: The annotation's file, for messages.
-        annotations: Its contents; None: it does not exist.
-
-    Raises:
-        InputError: neither file exists, a video lacks labels, or the two differ.
     """
-    labels = read_frame_labels(root / LABELS_FILE) if is_file(root / LABELS_FILE) else None
-    if labels is None and annotations is None:
-        raise InputError(
-            f"{root / LABELS_FILE}: no such file, and no {annotation_file.name} beside it"
-        )
-    annotations = annotations or {}
-    truths, frames = {}, {}
+    labels_file, labels = root / LABELS_FILE, None
+    if is_file(labels_file):
+        labels = read_frame_labels(labels_file)
+    elif not is_file(annotation_file):
+        raise InputError(f"{labels_file}: no such file, and no {annotation_file.name} beside it")
+    annotations: dict[str, FrameLabels] = {}
+    if is_file(annotation_file):
+        annotations = _read_annotation(annotation_file, parse, example)
+    found: dict[str, FrameLabels] = {}
     for name in names:
         if labels is not None and name not in labels:
-            raise InputError(
-                f"{root / LABELS_FILE}: no labels of {name}, which the test list names"
-            )
-        annotation = annotations.get(name, VideoAnnotation(()))
-        if labels is None:
-            truths[name] = GroundTruth(_clip(annotation.intervals, annotation.frames))
-            if annotation.frames is not None:
-                frames[name] = annotation.frames
-            continue
-        truths[name], frames[name] = labels[name].truth, labels[name].frames
-        clipped = _clip(annotation.intervals, frames[name])
-        if name in annotations and clipped != truths[name].intervals:
+            raise InputError(f"{labels_file}: no labels of {name}, which the test list names")
+        annotation = annotations.get(name, FrameLabels(()))
+        end = annotation.frames if labels is None else labels[name].frames
+        clipped = tuple(
+            (start, stop if end is None else min(stop, end))
+            for start, stop in annotation.intervals
+            if end is None or start < end
+        )
+        found[name] = FrameLabels(clipped, end) if labels is None else labels[name]
+        if name in annotations and clipped != found[name].intervals:
             raise InputError(
                 f"{annotation_file}: {name} has intervals {annotation.intervals}, but "
-                f"{LABELS_FILE} has {truths[name].intervals}"
+                f"{LABELS_FILE} has {found[name].intervals}"
             )
-    return ListLabels(truths, frames, _clipping_notes(annotations, frames))
-
-
-def _clip(intervals: Iterable[tuple[int, int]], end: int | None) -> tuple[tuple[int, int], ...]:
-    if end is None:
-        return tuple(intervals)
-    return tuple((start, min(stop, end)) for start, stop in intervals if start < end)
+    return found, _clipping_notes(annotations, found)
 
 
 def _clipping_notes(
-    annotations: Mapping[str, VideoAnnotation], frames: Mapping[str, int]
+    annotations: Mapping[str, FrameLabels], labels: Mapping[str, FrameLabels]
 ) -> tuple[str, ...]:
     clipped, unit = [], "frame"
     for name, annotation in annotations.items():
-        if annotation.frames is None:
-            unit = "whole snippet"
-        end = frames.get(name) if annotation.frames is None else annotation.frames
+        end = annotation.frames
+        if end is None:
+            unit, end = "whole snippet", labels[name].frames if name in labels else None
         clipped += [(name, stop - end) for _, stop in annotation.intervals if end and stop > end]
     if not clipped:
         return ()
@@ -219,61 +153,38 @@ def read_list_dataset(
     layout: PublishedLayout,
     prefix: str,
     label_and_group: Callable[[str], tuple[str, str]],
-    parse: Callable[[list[str]], tuple[str, VideoAnnotation]],
+    parse: _LineParser,
     example: str,
 ) -> Dataset:
     """Read a data set from its lists: the training videos, then the test videos.
 
-    Args:
-        root: The folder of the lists.
-        name: Of the data set.
-        layout: Of its published features.
-        prefix: Of its files: ``UCF`` for ``UCF_Train.list``, ``UCF_Test.list`` and
-            ``UCF_Annotation.txt``.
-        label_and_group: The label and the group of a video, from its name.
-        parse: Parses a line of the annotation, see ``read_annotation``.
-        example: Such a line, for the error message.
-
-    Raises:
-        InputError: a list or the labels are missing or wrong.
+    The files are ``UCF_Train.list``, ``UCF_Test.list`` and ``UCF_Annotation.txt`` for the prefix
+    ``UCF``. A name gives label and group of a video. ``example`` is a line of the annotation. The
+    path of a video is the file of its name anywhere below ``root``, or else ``root/NAME.mp4``.
     """
     train = read_list(root / f"{prefix}_Train.list", layout.crops)
     test = read_list(root / f"{prefix}_Test.list", layout.crops)
-    check_disjoint(root, train, test)
-    annotation_file = root / f"{prefix}_Annotation.txt"
-    annotations = read_annotation(annotation_file, parse, example)
-    labels = read_test_labels(root, test, annotation_file, annotations)
-    files = find_videos_below(root)
-
-    def make_video(video: str, *, is_test: bool) -> LabelledVideo:
-        label, group = label_and_group(video)
-        return LabelledVideo(
-            path=files.get(video, root / f"{video}.mp4"),
-            abnormal=label != NORMAL,
-            label=label,
-            group=group,
-            truth=labels.truths[video] if is_test else None,
-            part="test" if is_test else "train",
-            frames=labels.frames.get(video) if is_test else None,
-            fps=layout.fps,
+    if both := sorted(set(train) & set(test)):
+        raise InputError(
+            f"{root}: {len(both)} videos are in the training and in the test list ({both[0]})"
         )
-
-    videos = [make_video(video, is_test=False) for video in train]
-    videos += [make_video(video, is_test=True) for video in test]
-    return Dataset(name, tuple(videos), layout, labels.notes)
+    annotation_file = root / f"{prefix}_Annotation.txt"
+    labels, notes = _read_test_labels(root, test, annotation_file, parse, example)
+    files = _find_videos_below(root)
+    videos = []
+    for video in (*train, *test):
+        label, group = label_and_group(video)
+        path = files.get(video, root / f"{video}.mp4")
+        labelled = LabelledVideo(path, label != NORMAL, label, group, part="train", fps=layout.fps)
+        if video in labels:
+            truth, frames = labels[video].truth, labels[video].frames
+            labelled = replace(labelled, truth=truth, part="test", frames=frames)
+        videos.append(labelled)
+    return Dataset(name, tuple(videos), layout, notes)
 
 
 def read_list(path: Path, crops: int) -> tuple[str, ...]:
-    """Names of the videos in a list, in its order.
-
-    Args:
-        path: The list, a line for each crop.
-        crops: Number of lines that each video must have, numbered from 0.
-
-    Raises:
-        InputError: a line is no crop, occurs twice, or is missing; the message has the first fault
-            and the number of others.
-    """
+    """Names of the videos in a list, in its order; each must have ``crops`` lines, from 0 on."""
     videos: dict[str, list[int]] = {}
     faults: list[str] = []
     lines = read_lines(path)
@@ -297,19 +208,7 @@ def read_list(path: Path, crops: int) -> tuple[str, ...]:
     return tuple(videos)
 
 
-def check_disjoint(root: Path, train: Sequence[str], test: Sequence[str]) -> None:
-    """Check that no video is in both lists.
-
-    Raises:
-        InputError: one is.
-    """
-    if both := sorted(set(train) & set(test)):
-        raise InputError(
-            f"{root}: {len(both)} videos are in the training and in the test list ({both[0]})"
-        )
-
-
-def find_videos_below(root: Path) -> dict[str, Path]:
+def _find_videos_below(root: Path) -> dict[str, Path]:
     """Video files in ``root`` and all folders below it, by name without ending."""
     found: dict[str, Path] = {}
     for folder, folders, files in os.walk(root):

@@ -13,28 +13,27 @@ from pathlib import Path
 
 from oddframe._utils.files import is_file
 from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
-from oddframe.datasets.published.lists import FrameLabels, read_frame_labels, read_lines
+from oddframe.datasets.published.lists import (
+    LABELS_FILE,
+    FrameLabels,
+    read_frame_labels,
+    read_lines,
+)
 from oddframe.datasets.read import CsvRow, read_rows
 from oddframe.datasets.registry import PublishedDataset
 from oddframe.errors import InputError
-
-_FPS = 24.0  # Of the videos; the arrays do not state it.
 
 
 def read_shanghaitech_tracks(root: Path) -> Dataset:
     """Read the data set from a folder with lists, ``videos.csv``, frame labels and arrays.
 
-    The lists are ``train.list`` and ``test.list``. A video's path is its array. Its number of
-    frames is that of ``videos.csv``; published labels count 16 for each snippet. A group is a
-    camera, the first number of a name.
-
-    Raises:
-        InputError: a list or an array is missing, or a listed video is not in ``videos.csv``.
+    A video's path is its array. Its number of frames is that of ``videos.csv``; published labels
+    count 16 for each snippet. A group is a camera, the first number of a name.
     """
     table = root / "videos.csv"
     columns = ("video", "split", "label", "frames")
     rows = {row["video"]: row for row in read_rows(table, columns)}
-    labels = read_frame_labels(root / "test_frame_labels.json")
+    labels = read_frame_labels(root / LABELS_FILE)
     videos: list[LabelledVideo] = []
     for part in ("train", "test"):
         for line in read_lines(root / f"{part}.list"):
@@ -48,7 +47,9 @@ def read_shanghaitech_tracks(root: Path) -> Dataset:
 
 
 def _make_video(path: Path, row: CsvRow, labels: FrameLabels | None) -> LabelledVideo:
-    abnormal = row["label"] != NORMAL
+    abnormal, frames = row["label"] != NORMAL, row["frames"]
+    if not re.fullmatch(r"[1-9][0-9]{0,7}", frames):
+        raise InputError(f"videos.csv: line {row.line}: {frames!r:.40} is no number of frames")
     return LabelledVideo(
         path=path,
         abnormal=abnormal,
@@ -56,16 +57,9 @@ def _make_video(path: Path, row: CsvRow, labels: FrameLabels | None) -> Labelled
         group=f"camera {path.stem.split('_')[0]}",
         truth=labels.truth if labels else None,
         part="test" if row["split"] == "test" else "train",
-        frames=_frames(row),
-        fps=_FPS,
+        frames=int(frames),
+        fps=24.0,  # Of the videos; the arrays do not state it.
     )
-
-
-def _frames(row: CsvRow) -> int:
-    text = row["frames"]
-    if not re.fullmatch(r"[1-9][0-9]{0,7}", text):
-        raise InputError(f"videos.csv: line {row.line}: {text!r:.40} is no number of frames")
-    return int(text)
 
 
 SHANGHAITECH_TRACKS = PublishedDataset(

@@ -8,7 +8,7 @@ from pathlib import Path
 from oddframe._utils.files import is_dir
 from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
 from oddframe.datasets.published.lists import LABELS_FILE, read_frame_labels
-from oddframe.datasets.read import read_table
+from oddframe.datasets.read import survey_table
 from oddframe.datasets.registry import PublishedDataset
 from oddframe.errors import InputError
 from oddframe.video.discover import find_videos
@@ -23,9 +23,6 @@ def read_ped2(root: Path) -> Dataset:
     (Zhong et al., CVPR 2019) ignores that split and draws from all 28 clips.
 
     A clip is a file or a folder of frames, named as in the labels. Each is a group of its own.
-
-    Raises:
-        InputError: the labels or a clip is missing.
     """
     labels = read_frame_labels(root / LABELS_FILE)
     training, testing = _clips(root / "training"), _clips(root / "testing")
@@ -38,10 +35,10 @@ def read_ped2(root: Path) -> Dataset:
         LabelledVideo(path, False, NORMAL, f"training/{name}", GroundTruth(()), "train")
         for name, path in training.items()
     ]
-    for name, frame_labels in labels.items():
-        abnormal = bool(frame_labels.truth.intervals)
-        label, group = "abnormal" if abnormal else NORMAL, f"testing/{name}"
-        truth, frames = frame_labels.truth, frame_labels.frames
+    for name, found in labels.items():
+        abnormal, group = bool(found.intervals), f"testing/{name}"
+        label = "abnormal" if abnormal else NORMAL
+        truth, frames = found.truth, found.frames
         videos.append(LabelledVideo(testing[name], abnormal, label, group, truth, "test", frames))
     return Dataset("ped2", tuple(videos))
 
@@ -74,16 +71,12 @@ def read_ur_fall(root: Path) -> Dataset:
     Camera 0 of UR Fall Detection: 24 videos with one fall each, 32 of daily living, few people in
     few rooms (Kwolek, Kępski, "Human fall detection on embedded platform using depth maps and
     wireless accelerometer", 2014). Falls are shorter than other videos, which gives the label
-    away: cut videos to one length before results on them mean anything.
-
-    Each video is a group of its own.
-
-    Raises:
-        InputError: a list or a video is missing, or a video has no frame labels.
+    away: cut videos to one length before results on them mean anything. Each video is a group of
+    its own.
     """
     labels_file = root / "frame_labels.json"
     labels = read_frame_labels(labels_file)
-    table = read_table(root / "videos.csv", name="ur_fall")
+    table = survey_table(root / "videos.csv", "ur_fall").require_valid()
 
     def add_labels(video: LabelledVideo) -> LabelledVideo:
         name = video.path.stem
@@ -116,11 +109,8 @@ def read_surveillance_fight(root: Path) -> Dataset:
     "Vision-based Fight Detection from Surveillance Cameras", IPTA 2019). Clips of one recording
     look alike, so the recording is the group of a clip: split by group. Resolution, frame rate and
     sound of the files give labels away: resample clips to one size and rate, and leave sound out.
-
-    Raises:
-        InputError: the list or a clip is missing.
     """
-    return read_table(root / "clips.csv", name="surveillance_fight")
+    return survey_table(root / "clips.csv", "surveillance_fight").require_valid()
 
 
 SURVEILLANCE_FIGHT = PublishedDataset(

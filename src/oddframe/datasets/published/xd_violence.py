@@ -14,15 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oddframe.datasets.labelled import NORMAL, Dataset
-from oddframe.datasets.published.lists import VideoAnnotation, read_list_dataset
+from oddframe.datasets.published.lists import FrameLabels, read_list_dataset
 from oddframe.datasets.registry import PublishedDataset
 from oddframe.errors import InputError
 from oddframe.features.presets import PublishedLayout
 
-_DATASET = "xd_violence"
-_LAYOUT = PublishedLayout(crops=5, fps=24.0, audio_dim=128)
-_EXAMPLE_ANNOTATION = "NAME 0 1517 1970 3038"
-VIOLENCE_LABELS = {
+_VIOLENCE_LABELS = {
     "B1": "fighting",
     "B2": "shooting",
     "B4": "riot",
@@ -36,24 +33,17 @@ _SPAN = re.compile(r"(\d+)-(\d+)-(\d+)_(\d+)-(\d+)-(\d+)")
 
 @dataclass(frozen=True)
 class XdName:
-    """The parts of a clip's name.
-
-    Attributes:
-        full: The whole name.
-        work: The film, or the id of the web video.
-        clip: Which part of the work it is.
-        letters: Kinds of violence, the most important first; empty: normal.
-    """
+    """The parts of a clip's name."""
 
     full: str
-    work: str
-    clip: str
-    letters: tuple[str, ...]
+    work: str  # The film, or the id of the web video.
+    clip: str  # Which part of the work it is.
+    letters: tuple[str, ...]  # Kinds of violence, the most important first; empty: normal.
 
     @property
     def label(self) -> str:
         """The most important kind of violence, by letter and in words, or ``normal``."""
-        return f"{self.letters[0]} {VIOLENCE_LABELS[self.letters[0]]}" if self.letters else NORMAL
+        return f"{self.letters[0]} {_VIOLENCE_LABELS[self.letters[0]]}" if self.letters else NORMAL
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -66,29 +56,12 @@ class XdName:
 
 
 def parse_name(root: Path, name: str) -> XdName:
-    """Parse a clip's name; the zeros that fill a label up to three letters may be missing.
-
-    Raises:
-        InputError: it is not a name of XD-Violence.
-    """
+    """Parse a clip's name; the zeros that fill a label up to three letters may be missing."""
     found = _NAME.fullmatch(name)
     if found is None:
         raise InputError(f"{root}: {name} is no video of XD-Violence: it has no _label_ at its end")
     letters = () if found[3] == "A" else tuple(x for x in found[3].split("-") if x != "0")
     return XdName(name, found[1], found[2], letters)
-
-
-def find_irregularities(train: Sequence[XdName], test: Sequence[XdName]) -> tuple[str, ...]:
-    """Facts about the lists that limit the meaning of results, a line each.
-
-    They are clips listed under several labels, test clips of works that training clips are from,
-    and test clips that overlap in time with a training clip.
-    """
-    return (
-        *_listed_twice([*train, *test]),
-        *_shared_works(train, test),
-        *_overlaps(train, test),
-    )
 
 
 def _listed_twice(names: Sequence[XdName]) -> list[str]:
@@ -138,21 +111,10 @@ def _overlaps(train: Sequence[XdName], test: Sequence[XdName]) -> list[str]:
 def read_xd_violence(root: Path) -> Dataset:
     """Read XD-Violence from a folder with its lists.
 
-    ``XD_Train.list`` and ``XD_Test.list`` have a line for each crop, five for each video. The label
-    is the first letter at the end of a name, ``..._label_B1-B2-0``, which its authors call the most
-    important; ``A`` is normal. ``XD_Annotation.txt`` (name, then starts and ends in frames) or
-    ``test_frame_labels.json`` has the anomalous intervals; one of them is enough.
-
-    ``frames`` of a test video is 16 times its number of snippets, as in ``test_frame_labels.json``
-    and published results. The annotation does not state the length of a video, and for training
-    videos no list does. Intervals are clipped at the last snippet.
-
-    The path of a video is the file of its name anywhere below ``root``, or ``root/NAME.mp4`` if
-    there is none. A group is the film or web video that a clip was cut from. Irregular clips are
-    kept, as published; ``notes`` lists them (see ``find_irregularities``).
-
-    Raises:
-        InputError: a list or the labels are missing or wrong.
+    The label is the first letter at the end of a name, which its authors call the most important;
+    ``A`` is normal. A group is the film or web video that a clip was cut from. ``frames`` of a test
+    video is 16 times its number of snippets, as in ``test_frame_labels.json`` and published
+    results. Irregular clips are kept, as published; ``notes`` lists them.
     """
 
     def label_and_group(name: str) -> tuple[str, str]:
@@ -160,21 +122,28 @@ def read_xd_violence(root: Path) -> Dataset:
         return parsed.label, parsed.work
 
     dataset = read_list_dataset(
-        root, _DATASET, _LAYOUT, "XD", label_and_group, _parse_annotation, _EXAMPLE_ANNOTATION
+        root,
+        "xd_violence",
+        PublishedLayout(crops=5, fps=24.0, audio_dim=128),
+        "XD",
+        label_and_group,
+        _parse_annotation,
+        "NAME 0 1517 1970 3038",
     )
     train = [parse_name(root, v.path.stem) for v in dataset.select_part("train").videos]
     test = [parse_name(root, v.path.stem) for v in dataset.select_part("test").videos]
-    return replace(dataset, notes=dataset.notes + find_irregularities(train, test))
+    notes = _listed_twice([*train, *test]) + _shared_works(train, test) + _overlaps(train, test)
+    return replace(dataset, notes=(*dataset.notes, *notes))
 
 
-def _parse_annotation(fields: list[str]) -> tuple[str, VideoAnnotation]:
+def _parse_annotation(fields: list[str]) -> tuple[str, FrameLabels]:
     name, *ends = fields
     pairs = zip(map(int, ends[::2]), map(int, ends[1::2]), strict=True)
-    return name.removesuffix(".mp4"), VideoAnnotation(tuple(pairs))
+    return name.removesuffix(".mp4"), FrameLabels(tuple(pairs))
 
 
 XD_VIOLENCE = PublishedDataset(
-    name=_DATASET,
+    name="xd_violence",
     title="XD-Violence, as I3D features in five crops, and VGGish features of the sound",
     source="Wu et al., ECCV 2020; lists of UR-DMU (Zhou et al., AAAI 2023)",
     files="XD_Train.list, XD_Test.list, XD_Annotation.txt, test_frame_labels.json",

@@ -1,8 +1,4 @@
-"""Features of many videos: read from the store, or extracted and stored.
-
-``load_features`` loads the features of a list of videos. ``FeatureCache`` keeps the features that a
-training run has loaded, and loads more when a search asks for other crops or rates.
-"""
+"""Features of many videos: read from the store, or extracted and stored."""
 
 from __future__ import annotations
 
@@ -41,7 +37,7 @@ from oddframe.features.lazy_array import CropViews
 from oddframe.features.spec import Features, FeatureSpec, join_features
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import FeatureSection
-from oddframe.training.data.samplers import TrainingVideo, with_cut_bags
+from oddframe.training.data.samplers import TrainingVideo
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.mask import Masks, mask_digest
 from oddframe.video.snippets.preprocessing import region_grid
@@ -69,20 +65,12 @@ class FeatureRequest:
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """A video with its features.
-
-    Attributes:
-        video: The video.
-        sha256: Digest of its content.
-        features: By the section that describes them.
-        notes: What extraction reported, for example that there is no sound. Empty where the
-            features came from the store.
-    """
+    """A video with its features, by the section that describes them."""
 
     video: LabelledVideo
-    sha256: str
+    sha256: str  # Of the video's content.
     features: dict[FeatureSection, Features]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # What extraction reported, for example that there is no sound.
 
 
 class Extractor:
@@ -106,13 +94,7 @@ class Extractor:
         self._lock = threading.Lock()
 
     def spec(self, section: FeatureSection) -> FeatureSpec:
-        """The spec of the features that ``section`` describes, extracted on this machine without
-        a mask.
-
-        Raises:
-            UsageError: there is no such backbone.
-            InputError: the user must download the backbone's weights first.
-        """
+        """The spec of the features of ``section``, extracted on this machine without a mask."""
         return make_spec(section.backbone, section.preprocessing(), self.precision)
 
     def is_stored(self, video: LabelledVideo, sha256: str, section: FeatureSection) -> bool:
@@ -130,11 +112,7 @@ class Extractor:
     ) -> tuple[dict[FeatureSection, Features], tuple[str, ...]]:
         """Features by section, and what extraction reported.
 
-        All missing features are extracted in one pass through the video. ``check_cancelled`` is
-        called after every snippet.
-
-        Raises:
-            InputError: the video cannot be read.
+        All missing features are extracted in one pass through the video.
         """
         mask = self.masks.for_video(video.path)
         wanted = {section: _parts(section, mask_digest(mask)) for section in sections}
@@ -190,13 +168,7 @@ def load_features(
     """Features of all videos that can be read, in order, and why the others cannot, by path.
 
     A video that is itself a file of features gives those, whatever the sections ask for.
-
-    Args:
-        requests: Videos and sections.
-        extractor: Reads or extracts the features.
-        jobs: Number of videos that are decoded at the same time.
-        progress: Called after each video with its name.
-        message: Called with what extraction reported, a line for each kind of note.
+    ``message`` is called with what extraction reported, a line for each kind of note.
     """
 
     def load(request: FeatureRequest, check_cancelled: CancelCheck) -> VideoFeatures:
@@ -239,23 +211,17 @@ def _summarise_notes(loaded: Sequence[VideoFeatures]) -> list[str]:
     return lines if more <= 0 else [*lines[:_MAX_NOTES], f"... and {more} notes like these"]
 
 
+@dataclass
 class FeatureCache:
-    """The features that a training run has loaded so far.
+    """The features that a training run has loaded so far."""
 
-    Attributes:
-        failed: Why videos could not be read, by path.
-    """
+    extractor: Extractor
+    jobs: int = 1
+    progress: ProgressCallback = ignore_progress
+    message: MessageCallback = ignore_message
 
-    def __init__(
-        self,
-        extractor: Extractor,
-        jobs: int = 1,
-        progress: ProgressCallback = ignore_progress,
-        message: MessageCallback = ignore_message,
-    ):
-        self.failed: dict[str, str] = {}
-        self._extractor, self._jobs = extractor, jobs
-        self._progress, self._message = progress, message
+    def __post_init__(self) -> None:
+        self.failed: dict[str, str] = {}  # Why videos could not be read, by path.
         self._loaded: dict[LabelledVideo, VideoFeatures] = {}
         self._snippet_s: float | None = None
 
@@ -270,12 +236,11 @@ class FeatureCache:
         if not missing:
             return
         loaded, failed = load_features(
-            missing, self._extractor, self._jobs, self._progress, self._message
+            missing, self.extractor, self.jobs, self.progress, self.message
         )
         self.failed |= failed
         for each in loaded:
-            before = self._loaded.get(each.video)
-            features = each.features if before is None else before.features | each.features
+            features = self._known(each.video) | each.features
             self._loaded[each.video] = replace(each, features=features)
 
     def get(self, videos: Iterable[LabelledVideo]) -> list[VideoFeatures]:
@@ -288,19 +253,7 @@ class FeatureCache:
         for video, each in self._loaded.items():
             if has_precomputed_features(video) and section in each.features:
                 return each.features[section].spec
-        return self._extractor.spec(section)
-
-    def with_cut_bags(
-        self,
-        training: Sequence[TrainingVideo],
-        seen: Sequence[Sequence[Features]],
-        videos: Sequence[VideoFeatures],
-        n: int,
-    ) -> list[TrainingVideo]:
-        """The training videos of ``videos`` with bags; see ``with_cut_bags`` in ``samplers.py``."""
-        digests = [each.sha256 for each in videos]
-        root = self._extractor.store.root
-        return with_cut_bags(training, seen, digests, n, root, self._progress)
+        return self.extractor.spec(section)
 
     def estimate_seconds(self, requests: Sequence[FeatureRequest]) -> float:
         """Seconds that ``add`` would take; 0 where everything is loaded or stored.
@@ -322,9 +275,11 @@ class FeatureCache:
         """``request`` with only those sections that are not loaded yet."""
         if str(request.video.path) in self.failed:
             return replace(request, sections=())
-        loaded = self._loaded.get(request.video)
-        known = {} if loaded is None else loaded.features
+        known = self._known(request.video)
         return replace(request, sections=tuple(s for s in request.sections if s not in known))
+
+    def _known(self, video: LabelledVideo) -> dict[FeatureSection, Features]:
+        return self._loaded[video].features if video in self._loaded else {}
 
     def _not_stored(self, request: FeatureRequest) -> list[FeatureRequest]:
         """A request for each section that is neither loaded nor in the store."""
@@ -334,7 +289,7 @@ class FeatureCache:
         return [
             FeatureRequest(video, (section,))
             for section in self._not_loaded(request).sections
-            if not self._extractor.is_stored(video, self._loaded[video].sha256, section)
+            if not self.extractor.is_stored(video, self._loaded[video].sha256, section)
         ]
 
     def _snippets(self, request: FeatureRequest) -> int:

@@ -5,10 +5,11 @@ Groups (recordings, cameras) are never divided. Videos without a group are group
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from oddframe._utils.progress import MessageCallback, ignore_message
 from oddframe.datasets.labelled import Dataset, Fold, grouped_folds
 from oddframe.datasets.scene_grouping import assign_scene_groups
 from oddframe.errors import UsageError
@@ -17,44 +18,28 @@ from oddframe.training.config import CalibrationSection, TrainConfig
 
 @dataclass(frozen=True)
 class TrainingSplit:
-    """The two parts of a data set. They share groups only where the data set's own split does.
+    """The two parts of a data set. They share groups only where the data set's own split does."""
 
-    Attributes:
-        training: Videos to train on and to search on.
-        held_out: Videos to set the threshold and measure on; may be empty.
-    """
-
-    training: Dataset
-    held_out: Dataset
+    training: Dataset  # To train on and to search on.
+    held_out: Dataset  # To set the threshold and measure on; may be empty.
 
 
 def drop_groups(dataset: Dataset, groups: tuple[str, ...]) -> Dataset:
-    """The data set without the videos of ``groups``.
-
-    Raises:
-        UsageError: there is no group of that name.
-    """
+    """The data set without the videos of ``groups``; UsageError if one of them is not known."""
     _check_known(dataset, groups, "leave_out")
-    return _of_groups(dataset, set(dataset.groups) - set(groups))
+    return _split_at_groups(dataset, groups).training
 
 
 def hold_out(
-    dataset: Dataset, wanted: CalibrationSection, seed: int, warn: Callable[[str], None]
+    dataset: Dataset, wanted: CalibrationSection, seed: int, warn: MessageCallback
 ) -> TrainingSplit:
     """Hold out some videos: named groups, the test part of the data set's own split, or a share.
 
-    Args:
-        dataset: All videos.
-        wanted: Which videos to hold out.
-        seed: Seed of the share that is drawn.
-        warn: Called with what makes the metrics less reliable.
-
-    Raises:
-        UsageError: there is no group of that name.
+    ``warn`` is called with what makes the metrics less reliable.
     """
     if wanted.groups:
         _check_known(dataset, wanted.groups, "calibration.groups")
-        return _split_at_groups(dataset, set(wanted.groups))
+        return _split_at_groups(dataset, wanted.groups)
     if wanted.share == 0:
         return TrainingSplit(dataset, _of_groups(dataset, set()))
     if any(video.part for video in dataset.videos):
@@ -82,7 +67,7 @@ def validation_folds(training: Dataset, folds: int, seed: int) -> tuple[Fold, ..
 
 
 def _published_split(
-    dataset: Dataset, share: float, seed: int, warn: Callable[[str], None]
+    dataset: Dataset, share: float, seed: int, warn: MessageCallback
 ) -> TrainingSplit:
     training, held_out = dataset.select_part("train"), dataset.select_part("test")
     if both := sorted(set(training.groups) & set(held_out.groups)):
@@ -91,8 +76,7 @@ def _published_split(
             "...): figures on the test part are too good"
         )
     if held_out.abnormal.all():  # There is nothing to set a threshold on.
-        groups = _draw_groups(training, share, seed)
-        if groups:
+        if groups := _draw_groups(training, share, seed):
             warn(
                 f"{dataset.name}: its test part has no normal videos, so {len(groups)} training "
                 "groups are held out as well, to set the threshold on"
@@ -111,12 +95,12 @@ def _draw_groups(dataset: Dataset, share: float, seed: int) -> set[str]:
     return {dataset.videos[int(i)].group for i in fold.test}
 
 
-def _split_at_groups(dataset: Dataset, held_out: set[str]) -> TrainingSplit:
-    others = set(dataset.groups) - held_out
+def _split_at_groups(dataset: Dataset, held_out: Iterable[str]) -> TrainingSplit:
+    others = set(dataset.groups).difference(held_out)
     return TrainingSplit(_of_groups(dataset, others), _of_groups(dataset, held_out))
 
 
-def _of_groups(dataset: Dataset, groups: set[str]) -> Dataset:
+def _of_groups(dataset: Dataset, groups: Iterable[str]) -> Dataset:
     return replace(dataset, videos=tuple(v for v in dataset.videos if v.group in groups))
 
 
@@ -131,12 +115,7 @@ def group_by_scene(
     """Group videos that have no group by scene; also a line that says so, or "".
 
     The data set stays as it is where the configuration names groups, or where there are too few
-    scenes to hold one out.
-
-    Args:
-        dataset: All videos.
-        scenes: The scene of each video, where it is known.
-        config: Which videos are held out.
+    scenes to hold one out. ``scenes`` has the scene of each video where it is known.
     """
     ungrouped = [v.path for v in dataset.videos if v.fallback_group and v.path in scenes]
     if not ungrouped or config.calibration.groups or config.leave_out:
@@ -162,4 +141,4 @@ def group_by_scene(
 
 
 def _count_held_out(dataset: Dataset, config: TrainConfig) -> int:
-    return len(hold_out(dataset, config.calibration, config.recipe.seed, lambda _: None).held_out)
+    return len(hold_out(dataset, config.calibration, config.recipe.seed, ignore_message).held_out)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -32,6 +31,7 @@ _REFUSED_FORMATS = frozenset({
     "rtsp", "sap", "sdp", "tty", "vapoursynth", "webm_dash_manifest",
 })
 # fmt: on
+_FORMATS = ",".join(sorted(av.formats_available - _REFUSED_FORMATS))
 # First bytes of playlists, in lower case.
 _PLAYLIST_STARTS = (
     *(b"#extm3u", b"ffconcat", b"<?xml", b"<mpd", b"<asx", b"<smil", b"v=0"),
@@ -156,7 +156,7 @@ def open_container(path: Path) -> InputContainer:
         raise InputError(f"{path}: {describe_read_error(error)}") from None
     if claimed > max(_MAX_INDEX_ENTRIES, _MAX_SAMPLES_PER_BYTE * size):
         raise InputError(f"{path}: its index claims {claimed} samples, too many for {size} bytes")
-    options = {"protocol_whitelist": "file", "format_whitelist": _formats()}
+    options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:
         # With the prefix, FFmpeg does not mistake a name such as "rtp:cam.mp4" for an address.
         return av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
@@ -232,11 +232,6 @@ def check_readable(path: Path) -> None:
         raise InputError(f"{path}: no permission to read it")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes)")
-
-
-@cache
-def _formats() -> str:
-    return ",".join(sorted(av.formats_available - _REFUSED_FORMATS))
 
 
 def _video_stream(path: Path, container: InputContainer) -> VideoStream:

@@ -33,7 +33,7 @@ from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.discover import find_videos
 from oddframe.video.frame import FrameSource
 from oddframe.video.snippets.preprocessing import Preprocessing
-from oddframe.video.snippets.reader import SnippetReader
+from oddframe.video.snippets.reader import MultiSnippetReader
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTH, HEIGHT, FPS = 320, 240, 25
@@ -109,11 +109,11 @@ def frames_of(source: FrameSource, size: tuple[int, int]) -> int:
 
 
 def snippets_of(source: FrameSource) -> int:
-    """Read all frames with ``SnippetReader``, cropped to 224x224, decoded in a thread."""
-    reader = SnippetReader(source, Preprocessing(filter="bicubic"))
+    """Read all frames with ``MultiSnippetReader``, cropped to 224x224, decoded in a thread."""
+    reader = MultiSnippetReader(source, [Preprocessing(filter="bicubic")])
     for _ in reader:
         pass
-    return reader.timebase.n_frames
+    return reader.timebases[0].n_frames
 
 
 def opencv(path: Path) -> int:

@@ -44,7 +44,7 @@ from oddframe.features.extraction.extract_video import backbone_spec, extract_vi
 from oddframe.features.presets import get_preset
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.snippets.preprocessing import Preprocessing, with_views
-from oddframe.video.snippets.reader import SnippetReader
+from oddframe.video.snippets.reader import MultiSnippetReader
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = get_preset("ucf-crime").preprocessing
@@ -166,7 +166,7 @@ def decode_with_opencv(video: Path) -> int:
 
 def read_snippets(video: Path, preprocessing: Preprocessing) -> int:
     """Read all snippets without encoding them."""
-    return sum(1 for _ in SnippetReader(open_source(video), preprocessing))
+    return sum(1 for _ in MultiSnippetReader(open_source(video), [preprocessing]))
 
 
 def extract_as_published(video: Path, views: int, network: Backbone) -> list[NDArray[np.float32]]:

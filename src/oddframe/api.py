@@ -37,8 +37,8 @@ from oddframe.training.configure import (
     config_from_model,
     find_config,
     with_fast,
-    with_grid,
     with_method,
+    with_parts,
 )
 from oddframe.training.data.splits import group_by_scene
 from oddframe.training.search import Budget, SearchResult, parse_time_budget
@@ -114,6 +114,7 @@ def train(
     seeds: int = 1,
     tiles: str | None = None,
     regions: str | None = None,
+    squares: int | None = None,
     fast: bool = False,
     features: str | Path | None = None,
     audio_features: Path | None = None,
@@ -163,6 +164,7 @@ def train(
         seeds: Train this many models with different seeds and keep the best on validation groups.
         tiles: ``"2x3"``: cut the picture into rows and columns, each with its own scores.
         regions: The same for the backbone's features of the whole picture.
+        squares: Look at so many small squares of the picture in which most of the motion is.
         fast: Also give the model a profile ``fast``, which reads one snippet of five.
         features: For a published data set: a folder of its feature files, or the kind of features
             that was imported.
@@ -189,7 +191,7 @@ def train(
     seconds = parse_time_budget(budget) if isinstance(budget, str) else budget
     limit = None if seconds is None else Budget(seconds)
     base = load_model(pretrained) if isinstance(pretrained, str | Path) else pretrained
-    settings = _configure(config, base, method, tiles, regions, seed, validation)
+    settings = _configure(config, base, method, tiles, regions, squares, seed, validation)
     if fast:
         settings = with_fast(settings)
     masks = read_masks(None if mask is None else Path(mask))
@@ -436,6 +438,7 @@ def _configure(
     method: str | None,
     tiles: str | None,
     regions: str | None,
+    squares: int | None,
     seed: int | None,
     validation: float | Sequence[str] | None,
 ) -> TrainConfig:
@@ -450,12 +453,12 @@ def _configure(
         settings = TrainConfig() if pretrained is None else config_from_model(pretrained)
     if method is not None:
         settings = with_method(settings, method)
-    if tiles is not None and regions is not None:
-        raise UsageError("--tiles and --regions: one of the two")
-    if tiles is not None:
-        settings = with_grid(settings, "tiles", tiles)
-    elif regions is not None:
-        settings = with_grid(settings, "regions", regions)
+    parts = {"tiles": tiles, "regions": regions, "squares": squares}
+    given = {kind: value for kind, value in parts.items() if value is not None}
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(f'--{kind}' for kind in given)}: one of them")
+    for kind, value in given.items():
+        settings = with_parts(settings, kind, value)  # type: ignore[arg-type]  # One of the three.
     if seed is not None:
         settings = settings.with_recipe(seed=seed)
     if validation is None:

@@ -119,13 +119,13 @@ class Model:
         )
 
     def score(self, features: Features) -> ScoreTrack:
-        """Score each snippet of a video in [0, 1]: the mean over crops, or the maximum over tiles.
+        """Score each snippet of a video in [0, 1]: the mean over crops, or the maximum over parts.
 
         InputError if the features are of another spec, or the scores are not finite.
         """
         self.profile_of(features.spec)
         self.network.eval()
-        grid, tiles = features.spec.tiles, None
+        grid, tiles, boxes = features.spec.tiles, None, features.boxes
         fps = features.timebase.fps
         spacing = features.spec.step_s(fps) / self.profiles["best"].spec.step_s(fps)
         if grid is None:
@@ -133,9 +133,12 @@ class Model:
         else:
             tiles = TileScores(grid, self.network.score_tiles(np.asarray(features.array), spacing))
             scores = tiles.scores.max(axis=0)
+            if boxes is not None:  # Of small motion squares, which are not where a grid has them.
+                boxes = boxes[np.arange(len(scores)), tiles.scores.argmax(axis=0)]
+                tiles = None
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
-        return ScoreTrack(scores, features.timebase, tiles, features.boxes)
+        return ScoreTrack(scores, features.timebase, tiles, boxes)
 
 
 def short_digest(sha256: str) -> str:

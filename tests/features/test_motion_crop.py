@@ -18,19 +18,28 @@ from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.feature_file import open_features
 from oddframe.features.spec import Features, FeatureSpec, join_features
 from oddframe.features.store.store import FeatureStore
+from oddframe.modelfile import Model, Profile
 from oddframe.outputs.overlay import frame_boxes
 from oddframe.outputs.score_files import read_score_file, write_json
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import parse_config
+from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.loop import fit
 from oddframe.video.decoding.isolated import open_in_process, open_source
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.motion import WHOLE
-from oddframe.video.snippets.preprocessing import Preprocessing, check_crops, with_crops, with_views
+from oddframe.video.snippets.preprocessing import (
+    Preprocessing,
+    check_crops,
+    with_crops,
+    with_squares,
+    with_views,
+)
 from oddframe.video.snippets.reader import MultiSnippetReader
 from tests.conftest import Image, encode
 from tests.outputs.conftest import INFO
 from tests.snippets import SnippetReader
-from tests.video.test_motion import planted
+from tests.video.test_motion import joined, planted
 
 PLAIN = Preprocessing(
     resize=(64, 64), filter="bicubic", crop_size=(64, 64), crops=("full",), stride=8
@@ -174,6 +183,56 @@ def test_an_event_says_where_it_moves(moving: Path, tmp_path: Path) -> None:
     assert box(0) == tuple(features.boxes[0])  # type: ignore[index]
     assert box(31) == tuple(features.boxes[-1])  # type: ignore[index]
     assert frame_boxes(ScoreTrack(scores, features.timebase)) is None
+
+
+def test_small_squares_are_parts_with_boxes_of_their_own(moving: Path, tmp_path: Path) -> None:
+    features = made(moving, with_squares(PLAIN, 2))
+    snippets = features.timebase.n_snippets
+    assert features.array.shape[:2] == (2, snippets)
+    assert features.boxes is not None
+    assert features.boxes.shape == (snippets, 2, 4)
+    assert features.spec.tiles == (1, 2)
+    path = FeatureStore(tmp_path).put("ab" * 32, features)
+    assert np.array_equal(open_features(path, verify=True).boxes, features.boxes)
+    with pytest.raises(InputError, match="boxes of shape"):
+        replace(features, boxes=features.boxes[:, 0])
+    with pytest.raises(UsageError, match="1 to 9, not 10"):
+        with_squares(PLAIN, 10)
+    with pytest.raises(UsageError, match="complete and in order"):
+        check_crops(replace(PLAIN, crops=("square_1_of_2",)))
+
+
+def test_a_configuration_asks_for_small_squares_or_other_parts() -> None:
+    section = parse_config({"features": {"squares": 3}}).features
+    assert section.preprocessing().crops == tuple(f"square_{i}_of_3" for i in (1, 2, 3))
+    with pytest.raises(UsageError, match="tiles and squares exclude each other"):
+        parse_config({"features": {"squares": 3, "tiles": [2, 2]}})
+    with pytest.raises(UsageError, match="crops and squares exclude each other"):
+        parse_config({"features": {"squares": 3, "crops": ["motion"]}})
+    with pytest.raises(UsageError, match="squares"):
+        parse_config({"features": {"squares": 10}})
+
+
+def test_normality_looks_at_small_squares_unless_told_otherwise() -> None:
+    assert parse_config({"method": {"name": "normality"}}).features.squares == 4
+    whole = {"method": {"name": "normality"}, "features": {"crops": ["full"]}}
+    assert parse_config(whole).features.squares is None
+
+
+def test_a_model_says_which_square_is_odd(tmp_path: Path) -> None:
+    left, right = planted(240, 320, 0.1, 0.1, 0.12)[0], planted(240, 320, 0.9, 0.9, 0.16)[0]
+    path = encode(tmp_path / "two.mp4", joined(left, right) * 4, options={"crf": "12"})
+    features = made(path, with_squares(PLAIN, 2))
+    assert features.boxes is not None
+    config = parse_config({"method": {"name": "normality"}, "standardise": False})
+    normal = np.asarray(features.array)[0]  # The first square of each snippet is normal.
+    network = fit([TrainingVideo((normal,), abnormal=False)], config).network
+    profiles = {"best": Profile(features.spec, EventRule(threshold=0.5))}
+    settings = config.chosen_method()[1]
+    track = Model("eye", "normality", settings, network, profiles, "oddities").score(features)
+    assert track.tiles is None
+    assert np.array_equal(track.boxes, features.boxes[:, 1])
+    assert not np.array_equal(features.boxes[:, 0], features.boxes[:, 1])
 
 
 def test_the_window_of_a_large_video_stays_small() -> None:

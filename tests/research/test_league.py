@@ -509,8 +509,7 @@ def test_the_remaining_time_is_estimated(session: Session) -> None:
     assert estimated == [(row.title, 2) for row in rows]
     assert not session.setting.folder.exists()  # Trainings for the estimate are not recorded.
     assert not estimate.measured
-    estimate.add("UR-DMU", 10.0)
-    estimate.add("UR-DMU", 20.0)
+    estimate.measured["UR-DMU"] += [10.0, 20.0]
     missing = [task for task in group.missing if task.name == "UR-DMU"]
     assert estimate.remaining(missing) == 15.0
 

@@ -7,7 +7,7 @@ import pytest
 from oddframe.errors import UsageError
 from oddframe.modelfile import load_model
 from oddframe.training.config import TrainConfig, parse_config
-from oddframe.training.configure import config_from_model, with_grid, with_method
+from oddframe.training.configure import config_from_model, with_method, with_parts
 from oddframe.training.train import check_pretrained
 
 
@@ -26,14 +26,14 @@ def test_another_method_has_its_own_settings_and_learning_rate() -> None:
 
 def test_a_seed_and_tiles_change_the_configuration() -> None:
     assert TrainConfig().with_recipe(seed=5).recipe.seed == 5
-    assert with_grid(TrainConfig(), "tiles", "2x3").features.tiles == (2, 3)
-    assert len(with_grid(TrainConfig(), "tiles", "2X3").features.preprocessing().crops) == 6
+    assert with_parts(TrainConfig(), "tiles", "2x3").features.tiles == (2, 3)
+    assert len(with_parts(TrainConfig(), "tiles", "2X3").features.preprocessing().crops) == 6
 
 
 @pytest.mark.parametrize("text", ["2", "0x3", "2x", "axb", "2x3x4", "-1x2"])
 def test_invalid_tiles_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(UsageError, match="2x3"):
-        with_grid(TrainConfig(), "tiles", text)
+        with_parts(TrainConfig(), "tiles", text)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_invalid_tiles_are_refused_with_an_example(text: str) -> None:
 )
 def test_tiles_and_other_views_exclude_each_other(sections: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="--tiles"):
-        with_grid(parse_config(sections), "tiles", "2x2")
+        with_parts(parse_config(sections), "tiles", "2x2")
 
 
 def test_the_configuration_of_a_model_fits_it() -> None:

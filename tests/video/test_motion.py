@@ -12,6 +12,7 @@ from oddframe.video.snippets.motion import (
     WHOLE,
     cut_box,
     find_motion,
+    find_squares,
     max_motion_pixels,
 )
 from tests.conftest import Image
@@ -176,6 +177,25 @@ def test_two_objects_take_a_square_that_is_large_enough_for_both() -> None:
     two, _ = planted(120, 160, 0.7, 0.5, 0.1)
     both = joined(one, two)
     assert 0.45 < side_of(find_motion(both), 120, 160) <= 0.8
+
+
+def test_small_squares_find_one_moving_object_each() -> None:
+    left, left_box = planted(240, 320, 0.05, 0.2, 0.12)
+    right, right_box = planted(240, 320, 0.95, 0.8, 0.12)
+    squares = find_squares(joined(left, right), 3)
+    assert all(side_of(box, 240, 320) == pytest.approx(SQUARE_SIDES[0]) for box in squares)
+    for box in (left_box, right_box):
+        middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        held = [s[0] <= middle[0] <= s[2] and s[1] <= middle[1] <= s[3] for s in squares[:2]]
+        assert sum(held) == 1
+
+
+def test_small_squares_are_repeated_where_less_moves() -> None:
+    frames, _ = planted(240, 320, 0.5, 0.5, 0.1)
+    squares = find_squares(frames, 4)
+    assert len(squares) == 4
+    assert len(set(squares)) < 4
+    assert find_squares([scene(240, 320)] * 4, 2) == [WHOLE, WHOLE]
 
 
 def test_a_box_is_cut_and_scaled() -> None:

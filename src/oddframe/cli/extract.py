@@ -80,6 +80,7 @@ def extract_command(
     ] = None,
     tiles: opt.TilesOption = "",
     regions: opt.RegionsOption = "",
+    squares: opt.SquaresOption = None,
     crops: Annotated[
         str,
         opt.optional(
@@ -179,6 +180,7 @@ def extract_command(
             views=views,
             tiles=tiles,
             regions=regions,
+            squares=squares,
             crops=crops,
             crop_order=None if crop_order is None else crop_order.value,
             stride=stride,

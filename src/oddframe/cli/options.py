@@ -185,6 +185,13 @@ TilesOption = Annotated[
     str,
     feature_option(metavar="RxC", help="Cut each frame into rows x columns tiles, such as 2x3."),
 ]
+SquaresOption = Annotated[
+    int | None,
+    feature_option(
+        metavar="N",
+        help="Look at the N small squares of the picture in which most of the motion is.",
+    ),
+]
 RegionsOption = Annotated[
     str,
     feature_option(

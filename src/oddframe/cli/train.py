@@ -53,6 +53,7 @@ def train_command(
     config: opt.ConfigOption = "",
     tiles: opt.TilesOption = "",
     regions: opt.RegionsOption = "",
+    squares: opt.SquaresOption = None,
     seed: Annotated[
         int | None, opt.optional(min=0, max=2**63 - 1, help="Seed, instead of the configuration's.")
     ] = None,
@@ -112,6 +113,7 @@ def train_command(
                 seeds=seeds,
                 tiles=tiles or None,
                 regions=regions or None,
+                squares=squares,
                 fast=profile is opt.ProfileChoice.fast,
                 features=features or None,
                 audio_features=sound,

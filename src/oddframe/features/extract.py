@@ -40,6 +40,7 @@ from oddframe.video.snippets.preprocessing import (
     reorder_crops,
     with_crops,
     with_regions,
+    with_squares,
     with_tiles,
     with_views,
 )
@@ -107,6 +108,7 @@ def extract(
     views: int | None = None,
     tiles: str = "",
     regions: str = "",
+    squares: int | None = None,
     crops: str = "",
     crop_order: Literal["published", "extractor"] | None = None,
     stride: int | None = None,
@@ -158,6 +160,7 @@ def extract(
         views: Crops of the picture: 1, 5 or 10.
         tiles: Cut the picture into rows x columns, as ``2x3``.
         regions: Rows x columns of regions of I3D's features of the whole picture.
+        squares: Number of small squares of the picture in which most of the motion is.
         crops: Crops by name, separated by commas: ``full,motion``.
         crop_order: Order of five or ten crops: as in ``published`` files, or as the authors'
             ``extractor`` writes them.
@@ -199,7 +202,7 @@ def extract(
         if cluster is None and "://" in path:
             raise UsageError(f"{path}: only with --cluster, which may be 'local'")
     names, preprocessing = _choose_backbones(backbone, spec, preset)
-    preprocessing = _change_crops(preprocessing, views, tiles, regions, crops, crop_order)
+    preprocessing = _change_crops(preprocessing, views, tiles, regions, squares, crops, crop_order)
     changes: dict[str, Any] = {"stride": stride, "rate": rate, "jpeg_quality": jpeg_quality}
     preprocessing = replace(preprocessing, **{k: v for k, v in changes.items() if v is not None})
     preprocessing.check()
@@ -360,10 +363,17 @@ def _change_crops(
     views: int | None,
     tiles: str,
     regions: str,
+    squares: int | None,
     crops: str,
     crop_order: Literal["published", "extractor"] | None,
 ) -> Preprocessing:
-    options = {"--views": views, "--tiles": tiles, "--regions": regions, "--crops": crops}
+    options = {
+        "--views": views,
+        "--tiles": tiles,
+        "--regions": regions,
+        "--squares": squares,
+        "--crops": crops,
+    }
     given = [f"{name} {value}" for name, value in options.items() if value not in (None, "")]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)}: one of them")
@@ -375,6 +385,8 @@ def _change_crops(
         preprocessing = with_tiles(preprocessing, *parse_grid(tiles))
     if regions:
         preprocessing = with_regions(preprocessing, *parse_grid(regions))
+    if squares is not None:
+        preprocessing = with_squares(preprocessing, squares)
     if crops:
         preprocessing = with_crops(preprocessing, crops)
     if crop_order is None:

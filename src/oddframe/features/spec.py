@@ -20,6 +20,7 @@ from oddframe.video.snippets.preprocessing import (
     MAX_FEATURE_DIM,
     Preprocessing,
     PreprocessingFields,
+    boxes_shape,
     has_motion,
     tile_grid,
     with_views,
@@ -60,7 +61,10 @@ class FeatureSpec(Preprocessing):
 
     @property
     def tiles(self) -> tuple[int, int] | None:
-        """(rows, columns) if the crops are tiles or regions of a picture; None for views."""
+        """(rows, columns) if the crops are tiles or regions of a picture; None for views.
+
+        Small motion squares are one row.
+        """
         return tile_grid(self.crops)
 
     @property
@@ -155,7 +159,7 @@ class Features:
         spec: How they were made.
         timebase: When each snippet starts and ends.
         boxes: (T, 4) left, top, right, bottom of the motion square of each snippet, as shares of
-            the picture; None: there is no crop ``motion``.
+            the picture; (T, K, 4) for K small ones; None: there are no motion squares.
 
     Raises:
         InputError: the shape of the array or the boxes does not match the spec and the timebase.
@@ -172,7 +176,8 @@ class Features:
             raise InputError(
                 f"features of shape {self.array.shape}, expected (crops, snippets, dim) {expected}"
             )
-        if self.boxes is not None and self.boxes.shape != (self.timebase.n_snippets, 4):
+        shape = boxes_shape(self.spec.crops, self.timebase.n_snippets)
+        if self.boxes is not None and self.boxes.shape != shape:
             raise InputError(f"{expected[1]} snippets, but boxes of shape {self.boxes.shape}")
 
 

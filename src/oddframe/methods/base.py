@@ -182,6 +182,8 @@ class Method(ABC, Generic[ConfigT, OutputT]):
         closed_form: Whether it is fitted at once, without optimiser steps; ``loss`` is not called.
         backbones: The only backbones whose features it reads, the default one first. Such
             features are grey frames, which are never standardised. Empty: it reads any features.
+        squares: Number of small motion squares that it looks at unless the configuration says
+            otherwise; 0: the whole picture.
         league_config: Settings in the league; empty: the default ones, which train fast enough.
         supports_microbatches: Whether a batch of as many normal as abnormal bags may be split to
             save memory. Then the loss must be the mean of the losses of the parts, where the i-th
@@ -198,6 +200,7 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     supervision: Supervision
     closed_form: bool = False
     backbones: tuple[str, ...] = ()
+    squares: int = 0
     league_config: Mapping[str, Any] = MappingProxyType({})
     supports_microbatches: bool = False
 

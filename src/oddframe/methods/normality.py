@@ -103,3 +103,4 @@ class Normality(OneClass[NormalityConfig, Output]):
     Config = NormalityConfig
     Network = NormalityNetwork
     recipe = Recipe(steps=1)
+    squares = 4  # What is unusual is often small: docs/methods/normality.md has what this gives.

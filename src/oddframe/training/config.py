@@ -16,9 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -34,6 +32,7 @@ from oddframe.methods.registry import DEFAULT_METHOD, get_method
 from oddframe.video.frame import ResamplingFilter
 from oddframe.video.snippets.preprocessing import (
     MAX_GRID_LINES,
+    MAX_SQUARES,
     CropNames,
     JpegQuality,
     Preprocessing,
@@ -43,6 +42,7 @@ from oddframe.video.snippets.preprocessing import (
     Stride,
     reorder_crops,
     with_regions,
+    with_squares,
     with_tiles,
 )
 
@@ -120,6 +120,11 @@ class EventSection(Section):
 _Lines = Annotated[int, Field(ge=1, le=MAX_GRID_LINES)]
 Grid = tuple[_Lines, _Lines]
 MIRRORED = "_mirrored"
+# Fields that came later are left out of files where they have their default (``exclude_if``), so
+# that digests of earlier trainings stay.
+
+# Fields of a section that ask for parts of the picture, each an instance of the video's bag.
+PARTS = ("tiles", "regions", "squares")
 
 
 class FeatureSection(Section):
@@ -134,6 +139,7 @@ class FeatureSection(Section):
         crop_order: ``published`` or ``extractor``: the order of the five or ten crops.
         tiles: [rows, columns]: a grid of tiles of the picture instead of crops.
         regions: [rows, columns]: a grid of the backbone's feature map of the whole picture.
+        squares: Number of small squares of the picture with the most motion, instead of crops.
     """
 
     preset: str | None = Field(default=None, exclude=True)
@@ -149,6 +155,9 @@ class FeatureSection(Section):
     rate: SamplingRate | None = None
     tiles: Grid | None = None
     regions: Grid | None = None
+    squares: int | None = Field(
+        default=None, ge=1, le=MAX_SQUARES, exclude_if=lambda value: value is None
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -175,21 +184,24 @@ class FeatureSection(Section):
 
     @model_validator(mode="after")
     def _check_grid(self) -> FeatureSection:
-        if self.tiles is not None and self.regions is not None:
-            raise ValueError("tiles and regions exclude each other")
+        given = [name for name in PARTS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other")
         if self.grid_kind and self.crops != ("full",):
             raise ValueError(f"crops and {self.grid_kind} exclude each other")
         return self
 
     @property
     def grid_kind(self) -> str:
-        """``tiles`` or ``regions`` where features are of cells of a grid; else empty."""
-        return "tiles" if self.tiles else "regions" if self.regions else ""
+        """``tiles``, ``regions`` or ``squares`` where features are of these; else empty."""
+        return next((name for name in PARTS if getattr(self, name) is not None), "")
 
     def preprocessing(self) -> Preprocessing:
         """These fields without the backbone."""
         names = [f.name for f in fields(Preprocessing)]
         preprocessing = Preprocessing(**{name: getattr(self, name) for name in names})
+        if self.squares is not None:
+            return with_squares(preprocessing, self.squares)
         if self.regions is not None:
             return with_regions(preprocessing, *self.regions)
         return preprocessing if self.tiles is None else with_tiles(preprocessing, *self.tiles)
@@ -328,7 +340,7 @@ class TrainConfig(Section):
         fp16: Write the weights in half precision.
         correction: Whether training from a model leaves its network as it is and fits a small
             correction of its scores (``training/correction.py``); ``auto``: if there are few
-            videos. Files have it only if it is not ``auto``.
+            videos.
         detects: What the model detects, in words; empty: the abnormal labels.
         limits: What the model cannot do, in words, for its card.
     """
@@ -346,7 +358,9 @@ class TrainConfig(Section):
     standardise: bool = True
     temperature_scaling: bool = renamed_field(True, name="temperature_scaling", old="temper")
     fp16: bool = renamed_field(False, name="fp16", old="half")
-    correction: Literal["auto", "always", "never"] = "auto"
+    correction: Literal["auto", "always", "never"] = Field(
+        default="auto", exclude_if=lambda value: value == "auto"
+    )
     detects: str = renamed_field("", name="detects", old="knows", max_length=1000)
     limits: str = Field(default="", max_length=10_000)
 
@@ -355,14 +369,6 @@ class TrainConfig(Section):
         if self.training_features.mirrored and (kind := self.features.grid_kind):
             raise ValueError(f"training_features.mirrored and features.{kind} exclude each other")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_default_correction(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As before there was this key, so that digests of earlier trainings stay."""
-        values: dict[str, Any] = handler(self)
-        if self.correction == "auto":
-            values.pop("correction", None)
-        return values
 
     def profiles(self) -> dict[str, FeatureSection]:
         fast = {} if self.fast is None else {"fast": self.fast.apply_to(self.features)}
@@ -425,12 +431,18 @@ def parse_config(
     except UsageError as error:  # A preset or a backbone is not known.
         raise UsageError(f"{where}: features: {error}") from None
     config.chosen_method(where, node)
-    return config if "features" in data else with_method_backbone(config)
+    return config if "features" in data else with_method_features(config)
 
 
-def with_method_backbone(config: TrainConfig) -> TrainConfig:
-    """``config`` with the first backbone that its method reads, where it does not read its own."""
-    backbones = get_method(config.method.name).backbones
-    if not backbones or config.features.backbone in backbones:
-        return config
-    return config.model_copy(update={"features": FeatureSection(backbone=backbones[0])})
+def with_method_features(config: TrainConfig) -> TrainConfig:
+    """``config`` with its method's own features, where it does not read those of ``config``.
+
+    Also where those are just the default, and the method looks at motion squares by default.
+    """
+    method = get_method(config.method.name)
+    features = config.features
+    if method.backbones and features.backbone not in method.backbones:
+        features = FeatureSection(backbone=method.backbones[0])
+    elif method.squares and features == FeatureSection():
+        features = FeatureSection(squares=method.squares)
+    return config.model_copy(update={"features": features})

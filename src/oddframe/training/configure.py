@@ -16,14 +16,21 @@ from oddframe.methods.normality import Normality
 from oddframe.methods.registry import get_method
 from oddframe.modelfile import Model
 from oddframe.training.config import (
+    PARTS,
     EventSection,
     FeatureChanges,
     FeatureSection,
     MethodSection,
     TrainConfig,
-    with_method_backbone,
+    with_method_features,
 )
-from oddframe.video.snippets.preprocessing import Preprocessing, parse_grid, region_grid
+from oddframe.video.snippets.preprocessing import (
+    MAX_SQUARES,
+    Preprocessing,
+    count_squares,
+    parse_grid,
+    region_grid,
+)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In the installed package, or in the source tree.
@@ -63,7 +70,7 @@ def with_method(config: TrainConfig, name: str) -> TrainConfig:
     if get_method(name).name == config.method.name:
         return config
     changed = config.with_recipe(lr=None, weight_decay=None)
-    return with_method_backbone(changed.model_copy(update={"method": MethodSection(name=name)}))
+    return with_method_features(changed.model_copy(update={"method": MethodSection(name=name)}))
 
 
 def with_fast(config: TrainConfig) -> TrainConfig:
@@ -73,13 +80,16 @@ def with_fast(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"fast": FeatureChanges(stride=5 * config.features.stride)})
 
 
-def with_grid(config: TrainConfig, kind: Literal["tiles", "regions"], text: str) -> TrainConfig:
-    """``config`` with ``tiles`` or ``regions`` of so many rows and columns, as ``2x3``.
+def with_parts(
+    config: TrainConfig, kind: Literal["tiles", "regions", "squares"], value: str | int
+) -> TrainConfig:
+    """``config`` with ``tiles`` or ``regions``, as ``2x3``, or with a number of ``squares``.
 
-    Raises:
-        UsageError: ``text`` is no grid, or the configuration asks for crops or mirrored pictures.
+    UsageError if ``value`` is wrong, or the configuration asks for crops or mirrored pictures.
     """
-    grid = parse_grid(text)
+    parts = parse_grid(value) if isinstance(value, str) else value
+    if kind == "squares" and not 1 <= int(value) <= MAX_SQUARES:
+        raise UsageError(f"--squares {value}: choose 1 to {MAX_SQUARES}")
     seen = config.training_features
     fast = None if config.fast is None else config.fast.crops
     if any(c not in (None, ("full",)) for c in (config.features.crops, seen.crops, fast)):
@@ -90,7 +100,7 @@ def with_grid(config: TrainConfig, kind: Literal["tiles", "regions"], text: str)
         raise UsageError(
             f"--{kind}: the configuration asks for mirrored pictures, too; leave one out"
         )
-    changes: dict[str, object] = {"tiles": None, "regions": None, kind: grid}
+    changes: dict[str, object] = {**dict.fromkeys(PARTS), kind: parts}
     return config.model_copy(update={"features": config.features.model_copy(update=changes)})
 
 
@@ -98,7 +108,9 @@ def with_one_class_method(config: TrainConfig) -> TrainConfig:
     """``config`` with the method ``normality``, unless its method is one-class already."""
     if config.chosen_method()[0].one_class:
         return config
-    return config.model_copy(update={"method": MethodSection(name=Normality.name)})
+    return with_method_features(
+        config.model_copy(update={"method": MethodSection(name=Normality.name)})
+    )
 
 
 def with_required_audio_dim(config: TrainConfig, backbones: str) -> TrainConfig:
@@ -172,4 +184,6 @@ def _section(spec: FeatureSpec) -> FeatureSection:
     if spec.tiles is not None:
         kind = "tiles" if region_grid(spec.crops) is None else "regions"
         values |= {kind: spec.tiles, "crops": ("full",), "resize": spec.crop_size}
+    if count := count_squares(spec.crops):
+        values |= {"squares": count, "tiles": None}
     return FeatureSection(**values)

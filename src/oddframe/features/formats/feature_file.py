@@ -1,9 +1,9 @@
 """Feature files: one safetensors file for the features of one video.
 
 Tensors: ``features`` (C, T, D), ``pts`` with the time of each frame if the frame rate is not
-constant, and ``boxes`` (T, 4) if there is the crop ``motion``. The key ``oddframe`` has a JSON
-header: spec, timebase and checksum. The bytes are those that the safetensors library would write,
-but written in parts, so that features on disk are never in memory as a whole.
+constant, and ``boxes`` (T, 4) or (T, K, 4) if there are motion squares. The key ``oddframe`` has a
+JSON header: spec, timebase and checksum. The bytes are those that the safetensors library would
+write, but written in parts, so that features on disk are never in memory as a whole.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from oddframe.features.formats.npy import is_finite, map_array, read_array_featu
 from oddframe.features.lazy_array import AnyFeatures, CropArray, CropFeatures
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.timeline import FloatArray, Timebase
-from oddframe.video.snippets.preprocessing import SamplingRate, SnippetFrames, Stride
+from oddframe.video.snippets.preprocessing import SamplingRate, SnippetFrames, Stride, boxes_shape
 
 FILE_SCHEMA = 1
 FILE_KIND = "oddframe features"
@@ -156,7 +156,7 @@ class FeatureFileHeader:
     dtype: np.dtype[Any]  # float32 or float16.
     offset: int  # Bytes before the first number of the features.
     checksum: str  # See ``checksum``.
-    boxes: FloatArray | None = None  # (T, 4), see ``Features``.
+    boxes: FloatArray | None = None  # See ``Features``.
 
 
 def read_feature_header(path: Path) -> FeatureFileHeader:
@@ -186,11 +186,11 @@ def read_open_header(file: BinaryIO, size: int, name: str) -> FeatureFileHeader:
     try:
         pts = _read_floats(file, tensors.get("pts"), "times")
         boxes = _read_floats(file, tensors.get("boxes"), "boxes")
+        spec = _parse_spec(json.dumps(header["spec"]))
         if boxes is not None:
-            boxes = boxes.reshape(snippets, 4)
+            boxes = boxes.reshape(boxes_shape(spec.crops, snippets))
             if not ((boxes >= 0) & (boxes <= 1)).all():
                 raise ValueError("a box is not inside the picture")
-        spec = _parse_spec(json.dumps(header["spec"]))
         timebase = _timebase_from_dict(header["timebase"], pts)
         timebase.check_claims(snippets, size)
         sha256 = str(header["checksum"])

@@ -237,7 +237,7 @@ class ReproducedRow:
     records: tuple[Path, ...]
     trainings: tuple[TrainingRecord, ...]
 
-    def figures(self, selection: str) -> tuple[FoldFigures, ...]:
+    def figures(self, selection: str = LAST_STEP) -> tuple[FoldFigures, ...]:
         """Figures of the last step, or of the best step on the test set where there is one."""
         if selection == LAST_STEP:
             return tuple(each.figures for each in self.trainings)

@@ -7,6 +7,7 @@ resized, the backbone sees it several times as large as in the whole picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from oddframe.video.frame import Image
 SQUARE_SIDES = (0.35, 0.50, 0.65, 0.80, 1.00)
 # Share of the motion that a square must hold.
 _HELD_SHARE = 0.6
+# Share of the motion that each of several small squares must hold; less is what blur left.
+_LEAST_SHARE = 0.02
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 # Short side (pixels) of the grey frames in which motion is found.
@@ -56,21 +59,53 @@ def find_motion(frames: Sequence[Image]) -> Box:
     motion = _motion_map(frames)
     if motion.max(initial=0.0) < _LEAST_MOTION:
         return WHOLE
-    rows, columns = motion.shape
-    sums = cv2.integral(motion, sdepth=cv2.CV_64F)
-    enough = _HELD_SHARE * sums[-1, -1]
-    short = min(height, width)
+    enough = _HELD_SHARE * motion.sum(dtype=np.float64)
     for share in SQUARE_SIDES:
-        # Sizes in pixels of the map, from those of the frames: the square is square in the frames.
-        side = max(1, round(share * short))
-        h, w = max(1, round(side * rows / height)), max(1, round(side * columns / width))
-        held = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
-        top, left = np.unravel_index(int(held.argmax()), held.shape)
-        if held[top, left] >= enough:
-            y = min(round(int(top) * height / rows), height - side)
-            x = min(round(int(left) * width / columns), width - side)
-            return x / width, y / height, (x + side) / width, (y + side) / height
+        box, _, held = _best_square(motion, share, height, width)
+        if held >= enough:
+            return box
     return WHOLE
+
+
+def find_squares(frames: Sequence[Image], count: int) -> list[Box]:
+    """Find ``count`` small squares with the most motion, one after the other.
+
+    Their side is 35 % of the picture's short side. Each is where most of the motion is that the
+    squares before it do not cover. Where less moves, squares are repeated; where nothing moves, all
+    are the whole picture.
+    """
+    height, width = frames[0].shape[:2]
+    motion = _motion_map(frames)
+    enough = _LEAST_SHARE * motion.sum(dtype=np.float64)
+    found: list[Box] = []
+    while len(found) < count and motion.max(initial=0.0) >= _LEAST_MOTION:
+        box, place, held = _best_square(motion, SQUARE_SIDES[0], height, width)
+        if held < enough:
+            break
+        found.append(box)
+        motion[place] = 0
+    return list(islice(cycle(found or [WHOLE]), count))
+
+
+def _best_square(
+    motion: Floats, share: float, height: int, width: int
+) -> tuple[Box, tuple[slice, slice], float]:
+    """The square of a picture with the most motion, its place in the map ``motion``, and how much.
+
+    Its side is a share of the short side of the picture, (height, width) in pixels.
+    """
+    rows, columns = motion.shape
+    # Sizes in pixels of the map, from those of the frames: the square is square in the frames.
+    side = max(1, round(share * min(height, width)))
+    h, w = max(1, round(side * rows / height)), max(1, round(side * columns / width))
+    sums = cv2.integral(motion, sdepth=cv2.CV_64F)
+    held = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
+    top, left = (int(i) for i in np.unravel_index(int(held.argmax()), held.shape))
+    y = min(round(top * height / rows), height - side)
+    x = min(round(left * width / columns), width - side)
+    box = x / width, y / height, (x + side) / width, (y + side) / height
+    place = slice(top, top + h), slice(left, left + w)
+    return box, place, float(held[top, left])
 
 
 def _motion_map(frames: Sequence[Image]) -> Floats:

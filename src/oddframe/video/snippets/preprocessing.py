@@ -174,6 +174,8 @@ _MIRRORED = "_mirrored"
 # Largest number of rows or columns of a grid: the names of tiles have two digits for each.
 MAX_GRID_LINES = 99
 _CELL = re.compile(r"(?:tile|region)_([0-9]{1,2})_([0-9]{1,2})_of_([1-9][0-9]?)x([1-9][0-9]?)")
+_SQUARE = re.compile(r"square_([1-9])_of_([1-9])")
+MAX_SQUARES = 9
 _GRID = re.compile(r"([1-9]\d?)x([1-9]\d?)")
 _ORDERS = {
     "published": ("center", "top_left", "top_right", "bottom_left", "bottom_right"),
@@ -256,14 +258,37 @@ def with_crops(preprocessing: _PreprocessingT, names: str) -> _PreprocessingT:
     return changed
 
 
+def with_squares(preprocessing: _PreprocessingT, count: int) -> _PreprocessingT:
+    """Cut ``count`` small motion squares from the picture (see ``find_squares``)."""
+    return replace(preprocessing, resize=preprocessing.crop_size, crops=_square_crops(count))
+
+
 def is_motion(name: str) -> bool:
-    """Whether a crop is the motion square (see ``motion.py``) or its mirror image."""
-    return name.removesuffix(_MIRRORED) == _MOTION
+    """Whether a crop is a motion square (see ``motion.py``) or its mirror image."""
+    return name.removesuffix(_MIRRORED) == _MOTION or _SQUARE.fullmatch(name) is not None
 
 
 def has_motion(crops: tuple[str, ...]) -> bool:
-    """Whether one of the crops is the motion square."""
+    """Whether one of the crops is a motion square."""
     return any(map(is_motion, crops))
+
+
+def count_squares(crops: tuple[str, ...]) -> int:
+    """How many small motion squares the crops are; 0 if they are others."""
+    found = _SQUARE.fullmatch(crops[0])
+    return 0 if found is None else int(found[2])
+
+
+def boxes_shape(crops: tuple[str, ...], snippets: int = -1) -> tuple[int, ...]:
+    """Shape of the boxes of motion squares: (snippets, 4), or (snippets, K, 4) for K small ones."""
+    count = count_squares(crops)
+    return (snippets, count, 4) if count else (snippets, 4)
+
+
+def _square_crops(count: int) -> tuple[str, ...]:
+    if not 1 <= count <= MAX_SQUARES:
+        raise UsageError(f"motion squares are 1 to {MAX_SQUARES}, not {count}")
+    return tuple(f"square_{i}_of_{count}" for i in range(1, count + 1))
 
 
 def _grid_crops(what: str, rows: int, columns: int) -> tuple[str, ...]:
@@ -285,7 +310,12 @@ def parse_grid(text: str) -> tuple[int, int]:
 
 
 def tile_grid(crops: tuple[str, ...]) -> tuple[int, int] | None:
-    """(rows, columns) if ``crops`` are tiles or regions, row by row; else None."""
+    """(rows, columns) if ``crops`` are tiles or regions, row by row; else None.
+
+    Small motion squares are one row.
+    """
+    if count := count_squares(crops):
+        return 1, count
     found = _CELL.fullmatch(crops[0])
     return None if found is None else (int(found[3]), int(found[4]))
 
@@ -322,10 +352,12 @@ def check_crops(preprocessing: Preprocessing) -> None:
         return
     if (grid := region_grid(crops)) and crops != _grid_crops("region", *grid):
         raise UsageError(f"regions must be complete and row by row, not {', '.join(crops)}")
+    if (count := count_squares(crops)) and crops != _square_crops(count):
+        raise UsageError(f"motion squares must be complete and in order, not {', '.join(crops)}")
     if has_motion(crops):
         _check_motion(preprocessing)
     for name in crops_to_cut(crops):
-        full = name.removesuffix(_MIRRORED) in (_FULL, _MOTION)
+        full = name.removesuffix(_MIRRORED) == _FULL or is_motion(name)
         if not full and _position(name) is None:
             known = ", ".join((_FULL, _MOTION, *_POSITIONS, "tile_0_0_of_2x3"))
             raise UsageError(f"no crop is called {name}; known are {known} ...")

@@ -23,10 +23,12 @@ from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, 
 from oddframe.video.decoding.clock import GAP_S
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.motion import cut_box, find_motion
+from oddframe.video.snippets.motion import cut_box, find_motion, find_squares
 from oddframe.video.snippets.preprocessing import (
     Preprocessing,
+    boxes_shape,
     check_crops,
+    count_squares,
     crops_to_cut,
     cut_crop,
     has_motion,
@@ -103,7 +105,7 @@ def _snippets(
         each.timebase(fps, len(times), pts, start_s, tuple(gaps)) for each in preprocessings
     )
     boxes = tuple(
-        np.array(builder.boxes).reshape(-1, 4) if has_motion(each.crops) else None
+        np.array(builder.boxes).reshape(boxes_shape(each.crops)) if has_motion(each.crops) else None
         for builder, each in zip(builders, preprocessings, strict=True)
     )
     return timebases, boxes
@@ -169,7 +171,7 @@ class SnippetBuilder:
         # The images of the latest frames, one for each transform.
         self._window: deque[tuple[Image, ...]] = deque(maxlen=preprocessing.snippet_frames)
         self._n_ticks = self._n_snippets = 0
-        # Left, top, right and bottom of the motion square of each snippet so far, as shares of
+        # Left, top, right and bottom of the motion squares of each snippet so far, as shares of
         # the picture, one after the other.
         self.boxes = array("d")
 
@@ -211,14 +213,17 @@ class SnippetBuilder:
         settings = self.preprocessing
         crops, (width, height) = crops_to_cut(settings.crops), settings.crop_size
         snippet = np.empty((len(crops), settings.snippet_frames, height, width, 3), np.uint8)
-        square: Image | None = None
+        squares: list[Image] = []
         if has_motion(crops):
             frames = [images[-1] for images in ticks]
-            box = find_motion(frames)
-            self.boxes.extend(box)
-            square = cut_box(frames, box, settings.crop_size)
-        for crop, name in zip(snippet, crops, strict=True):
-            if square is not None and is_motion(name):
+            count = count_squares(crops)
+            boxes = find_squares(frames, count) if count else [find_motion(frames)]
+            for box in boxes:
+                self.boxes.extend(box)
+            squares = [cut_box(frames, box, settings.crop_size) for box in boxes]
+        for index, (crop, name) in enumerate(zip(snippet, crops, strict=True)):
+            if is_motion(name):
+                square = squares[index if len(squares) > 1 else 0]
                 crop[:] = cut_crop(square, name, settings.crop_size)
                 continue
             for number, images in enumerate(ticks):

@@ -19,6 +19,12 @@ from oddframe.evaluation.confidence import (
     bootstrap_interval,
     poisson_interval,
 )
+from oddframe.evaluation.localisation import (
+    LocalisedVideo,
+    boundary_errors,
+    localise,
+    mean_average_precision,
+)
 from oddframe.events import EventMatch, EventRule, find_events, match_events, smooth_frame_scores
 from oddframe.metrics import FrameMetrics, LabelledScores, frame_metrics, roc_auc
 from oddframe.timeline import Event, ScoreTrack
@@ -89,6 +95,7 @@ class VideoMetrics:
     match: EventMatch | None
     frames: LabelledScores | None  # Under the protocol; None without ground truth.
     auc: float  # Frame AUC within this video; ``nan`` unless it has frames of both classes.
+    localised: LocalisedVideo | None  # None without ground truth.
 
     @property
     def predicted_abnormal(self) -> bool:
@@ -126,12 +133,26 @@ class Metrics:
     found: int  # True events that an event touches.
     missed: int  # True events that none touches.
     delays_s: tuple[float, ...]  # From the start of each found one to the alarm, at least 0.
+    # Distances of both ends of each found one to those of the event that overlaps it most.
+    boundary_errors_s: tuple[float, ...]
+    # Average precision of intervals (mAP@tIoU, see ``localisation.py``) by temporal overlap.
+    interval_precision: Mapping[float, float]
     false_alarms: FalseAlarmRate  # Events that touch no true event.
 
     @property
     def delay_s(self) -> float:
         """Median delay to the first alarm in seconds; ``nan`` where nothing was found."""
         return float(np.median(self.delays_s)) if self.delays_s else float("nan")
+
+    @property
+    def boundary_error_s(self) -> float:
+        """Median boundary error in seconds; ``nan`` where nothing was found."""
+        return float(np.median(self.boundary_errors_s)) if self.boundary_errors_s else float("nan")
+
+    @property
+    def mean_interval_precision(self) -> float:
+        """Mean of ``interval_precision`` over the overlaps."""
+        return float(np.mean(list(self.interval_precision.values())))
 
 
 @dataclass(frozen=True)
@@ -245,20 +266,29 @@ def _video_metrics(scored: ScoredVideo, rule: EventRule, protocol: FrameProtocol
     video, track = scored.video, scored.track
     events = find_events(track, rule)
     known = video.truth if video.abnormal else GroundTruth(())
-    frames, truth, match, auc = None, None, None, float("nan")
+    frames, truth, match, localised, auc = None, None, None, None, float("nan")
     if known is not None:
         compute = LabelledScores.from_track if protocol == "frames" else official_scores
         frames = compute(track, known.frame_labels(track.timebase))
         truth = known.seconds(track.timebase)
         match = match_events(events, truth)
+        localised = localise(track, truth)
         auc = roc_auc(frames.labels, frames.scores, frames.weights)
     score = float(smooth_frame_scores(track, rule.smooth_s).max())
-    return VideoMetrics(video, track, rule, events, truth, score, match, frames, auc)
+    return VideoMetrics(video, track, rule, events, truth, score, match, frames, auc, localised)
 
 
 def _metrics(videos: Sequence[VideoMetrics], has_times: bool) -> Metrics:
     matches = [v.match for v in videos if v.match is not None]
     alarms = [v.false_alarms for v in videos]
+    localised = [v.localised for v in videos if v.localised is not None]
+    errors = [
+        boundary_errors(
+            np.array([(e.start_s, e.end_s) for e in v.events]).reshape(-1, 2), v.localised.truth
+        )
+        for v in videos
+        if v.localised is not None
+    ]
     return Metrics(
         videos=len(videos),
         abnormal=sum(v.video.abnormal for v in videos),
@@ -271,6 +301,8 @@ def _metrics(videos: Sequence[VideoMetrics], has_times: bool) -> Metrics:
         found=sum(match.found for match in matches),
         missed=sum(match.missed for match in matches),
         delays_s=tuple(sorted(delay for match in matches for delay in match.delays_s)),
+        boundary_errors_s=tuple(np.concatenate([np.empty(0), *errors]).tolist()),
+        interval_precision=mean_average_precision(localised),
         false_alarms=FalseAlarmRate(sum(a.count for a in alarms), sum(a.hours for a in alarms)),
     )
 

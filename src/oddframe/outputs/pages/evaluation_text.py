@@ -101,6 +101,9 @@ def key_figures(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         delay = f", median delay {overall.delay_s:.1f} s" if overall.found else ""
         about = format_interval(evaluation.events_found) + delay
         found.append(("true events found", f"{overall.found} of {true}", about))
+        precision = format_share(overall.mean_interval_precision)
+        error = f"median boundary error {overall.boundary_error_s:.1f} s" if overall.found else ""
+        found.append(("mAP@tIoU 0.1 to 0.5", precision, error))
     if overall.false_alarms.hours > 0:
         per_hour = overall.false_alarms.per_hour
         about = f"{format_rate(per_hour.low)} to {format_rate(per_hour.high)}"
@@ -257,6 +260,10 @@ def _figures(each: Metrics) -> dict[str, Any]:
             "missed": each.missed,
             "delays_s": each.delays_s,
             "median_delay_s": each.delay_s,
+            "median_boundary_error_s": each.boundary_error_s,
+            "average_precision_by_overlap": {
+                str(overlap): value for overlap, value in each.interval_precision.items()
+            },
         },
         "false_alarms": {
             "count": each.false_alarms.count,

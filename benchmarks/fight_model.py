@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from new_recordings import frame_difference, optical_flow
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
@@ -29,19 +30,22 @@ from list_fight_videos import footage_source
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.events import EventRule, find_events
-from oddframe.features.spec import Features
 from oddframe.features.store.store import FeatureStore
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import LabelledScores, frame_metrics, roc_auc
 from oddframe.research.clips import BenchmarkClip, splice
 from oddframe.research.new_recordings import OUTER_FOLDS, fold_numbers
 from oddframe.research.protocol import SpliceRule
-from oddframe.timeline import FloatArray, IntArray, ScoreTrack
+from oddframe.timeline import FloatArray, IntArray, ScoreTrack, Timebase
 from oddframe.training.config import FeatureSection, TrainConfig, parse_config, read_config
 from oddframe.training.configure import shipped_config
 from oddframe.training.data.features import Extractor, FeatureRequest, load_features
 from oddframe.training.data.samplers import TrainingVideo
 from oddframe.training.loop import fit
+from oddframe.video.decoding.isolated import open_in_process
+from oddframe.video.frame import Image
+from oddframe.video.snippets.preprocessing import Preprocessing
+from oddframe.video.snippets.reader import MultiSnippetReader
 
 FIXED_CAMERAS = ("traffic", "walking")
 """Kinds of footage from cameras that do not move."""
@@ -50,20 +54,25 @@ THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(6, 20))
 SPLICED = SpliceRule()
 
 
+Measure = Callable[[Image], float]
+"""A figure of the pictures (T, h, w, 3) of a snippet, which says how much moves."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """One row of the table.
 
     Attributes:
         title: What it is.
-        crop: ``full`` or ``motion``.
-        config: The method and how it is trained, or the name of a shipped configuration.
+        crop: ``full`` or ``motion``; ``motion,full``: the features of both, side by side.
+        config: The method and how it is trained, or the name of a shipped configuration; or what
+            is measured of the pictures instead, without any training.
         footage: Which footage is learned from, too: none, what may be shipped, or all of it.
     """
 
     title: str
     crop: str
-    config: str | dict[str, Any]
+    config: str | dict[str, Any] | Measure
     footage: str = "none"
 
 
@@ -86,6 +95,10 @@ VARIANTS = (
     Variant("... with footage to learn from", "motion", LOGISTIC, "may ship"),
     Variant("**... with both (shipped)**", "motion", LOOK_ALIKES, "may ship"),
     Variant("... with both, and all footage", "motion", LOOK_ALIKES, "all"),
+    Variant("logistic regression, square and whole picture side by side", "motion,full", LOGISTIC),
+    Variant("... with footage to learn from", "motion,full", LOGISTIC, "may ship"),
+    Variant("frame difference, not trained", "full", frame_difference),
+    Variant("optical flow, 95th percentile, not trained", "full", optical_flow),
 )
 
 
@@ -100,8 +113,16 @@ class Footage:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Features (1, T, D) of a video, or what was measured of it, with the times of the T rows."""
+
+    array: NDArray[np.floating[Any]]
+    timebase: Timebase
+
+
+@dataclass(frozen=True)
 class Material:
-    """Clips and footage, with the features of one crop.
+    """Clips and footage, with the features of one crop or of several, side by side.
 
     Attributes:
         dataset: The clips.
@@ -113,11 +134,11 @@ class Material:
     """
 
     dataset: Dataset
-    clips: tuple[Features, ...]
-    training: tuple[Features, ...]
+    clips: tuple[Rows, ...]
+    training: tuple[Rows, ...]
     footage: tuple[Footage, ...]
-    rows: tuple[Features, ...]
-    negatives: tuple[Features, ...]
+    rows: tuple[Rows, ...]
+    negatives: tuple[Rows, ...]
 
 
 def read_footage(folder: Path, like: LabelledVideo) -> tuple[Footage, ...]:
@@ -134,30 +155,58 @@ def read_footage(folder: Path, like: LabelledVideo) -> tuple[Footage, ...]:
         )
 
 
-def load_material(data: Path, store: Path, crop: str, profile: str = "best") -> Material:
-    """Load the features, or extract them first."""
+def load_material(data: Path, store: Path, variant: Variant, profile: str = "best") -> Material:
+    """Load the features, or extract them first; or measure the pictures."""
     dataset = read_surveillance_fight(data / "surveillance_fight")
     footage = read_footage(data / "footage", dataset.videos[0])
     config = read_config(shipped_config("fight"))
-    scored = config.profiles()[profile].model_copy(update={"crops": (crop,)})
-    trained = config.training_views()["best"].model_copy(update={"crops": (crop,)})
+    scored, trained = config.profiles()[profile], config.training_views()["best"]
     extractor = Extractor(FeatureStore(store), "cpu", "auto", "float32")
 
-    def load(videos: Sequence[LabelledVideo], section: FeatureSection) -> tuple[Features, ...]:
-        requests = [FeatureRequest(video, (section,)) for video in videos]
+    def load(videos: Sequence[LabelledVideo], section: FeatureSection) -> tuple[Rows, ...]:
+        if callable(variant.config):
+            how = extractor.spec(section.model_copy(update={"crops": ("full",)}))
+            return tuple(_measure(video.path, how, variant.config) for video in videos)
+        sections = [
+            section.model_copy(update={"crops": (crop,)}) for crop in variant.crop.split(",")
+        ]
+        requests = [FeatureRequest(video, tuple(sections)) for video in videos]
         found, failed = load_features(requests, extractor, progress=_print_progress)
         if failed:
             raise SystemExit(next(iter(failed.values())))
-        return tuple(each.features[section] for each in found)
+        parts = [[each.features[section] for section in sections] for each in found]
+        return tuple(
+            Rows(np.concatenate([np.asarray(p.array) for p in each], -1), each[0].timebase)
+            for each in parts
+        )
 
+    clips = load(dataset.videos, scored)
+    rows = load([each.video for each in footage], scored)
+    if callable(variant.config):
+        return Material(dataset, clips, (), footage, rows, ())
     return Material(
         dataset,
-        load(dataset.videos, scored),
+        clips,
         load(dataset.videos, trained),
         footage,
-        load([each.video for each in footage], scored),
+        rows,
         load([each.video for each in footage], trained.model_copy(update={"stride": 16})),
     )
+
+
+def _measure(path: Path, how: Preprocessing, measure: Measure) -> Rows:
+    """``measure`` of each snippet of a video, scaled to [0, 1): x / (1 + x)."""
+    reading = MultiSnippetReader(open_in_process(path), [how])
+    values = np.array([measure(crops[0]) for _, crops in reading])
+    return Rows((values / (1 + values))[None, :, None], reading.timebases[0])
+
+
+class Untrained:
+    """Takes what was measured of a snippet for its score."""
+
+    def score_views(self, array: NDArray[np.floating[Any]]) -> FloatArray:
+        """(T,) scores of (1, T, 1)."""
+        return np.asarray(array[0, :, 0], dtype=np.float64)
 
 
 def _print_progress(done: int, total: int, text: str) -> None:
@@ -190,7 +239,7 @@ def source_folds(footage: Sequence[Footage], seed: int) -> IntArray:
 
 def run_variant(variant: Variant, material: Material, repeats: int) -> Scores:
     """Train and score in folds."""
-    config = _read(variant.config)
+    config = None if callable(variant.config) else _read(variant.config)
     clips: list[list[ScoreTrack]] = []
     footage: list[list[list[ScoreTrack]]] = []
     frames = []
@@ -201,18 +250,15 @@ def run_variant(variant: Variant, material: Material, repeats: int) -> Scores:
         elsewhere: list[list[ScoreTrack]] = [[] for _ in held]
         for number in range(OUTER_FOLDS):
             train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            videos = [_training_video(material.training[i], material, i) for i in train]
-            negatives = [
-                i
-                for i, each in enumerate(material.footage)
-                if held[i] != number and _learned_from(each, variant)
-            ]
-            videos += [
-                TrainingVideo((np.asarray(material.negatives[i].array)[0],), abnormal=False)
-                for i in negatives
-            ]
-            seeded = config.with_recipe(seed=100 * repeat + number)
-            network = fit(videos, seeded).network
+            network: ModelNetwork | Untrained = Untrained()
+            if config is not None:
+                negatives = [
+                    i
+                    for i, each in enumerate(material.footage)
+                    if held[i] != number and _learned_from(each, variant)
+                ]
+                videos = _training_videos(material, train, negatives)
+                network = fit(videos, config.with_recipe(seed=100 * repeat + number)).network
             for i in test:
                 tracks[i] = _track(network, material.clips[i])
             for i, rows in enumerate(material.rows):
@@ -234,17 +280,25 @@ def _learned_from(footage: Footage, variant: Variant) -> bool:
     return variant.footage == "all" or (variant.footage == "may ship" and footage.may_train)
 
 
-def _training_video(features: Features, material: Material, index: int) -> TrainingVideo:
-    abnormal = material.dataset.videos[index].abnormal
-    return TrainingVideo((np.asarray(features.array, dtype=np.float32)[0],), abnormal)
+def _training_videos(
+    material: Material, clips: Sequence[int], footage: Sequence[int]
+) -> list[TrainingVideo]:
+    labelled = [
+        (material.training[i].array, bool(material.dataset.videos[i].abnormal)) for i in clips
+    ]
+    labelled += [(material.negatives[i].array, False) for i in footage]
+    return [
+        TrainingVideo((np.asarray(array, dtype=np.float32)[0],), abnormal=abnormal)
+        for array, abnormal in labelled
+    ]
 
 
-def _track(network: ModelNetwork, features: Features) -> ScoreTrack:
+def _track(network: ModelNetwork | Untrained, features: Rows) -> ScoreTrack:
     return ScoreTrack(network.score_views(features.array), features.timebase)
 
 
 def _spliced(
-    network: ModelNetwork, material: Material, test: NDArray[np.int64], seed: int
+    network: ModelNetwork | Untrained, material: Material, test: NDArray[np.int64], seed: int
 ) -> tuple[float, float]:
     """AUC and AP of the frames of videos that are spliced from the test clips."""
     clips = [
@@ -371,14 +425,13 @@ def main() -> None:
         "| alarms an hour, 50 % of fights found | 70 % found |\n| --- | ---: | ---: | ---: | ---: |"
     )
     shipped: Figures | None = None
-    material: dict[str, Material] = {}
+    material: dict[Any, Material] = {}
     for variant in chosen:
-        if variant.crop not in material:
-            material[variant.crop] = load_material(
-                given.data, given.store, variant.crop, given.profile
-            )
-        scores = run_variant(variant, material[variant.crop], given.repeats)
-        figures = Figures(scores, material[variant.crop], rule)
+        key = variant.config if callable(variant.config) else variant.crop
+        if key not in material:
+            material[key] = load_material(given.data, given.store, variant, given.profile)
+        scores = run_variant(variant, material[key], given.repeats)
+        figures = Figures(scores, material[key], rule)
         print_row(variant, scores, figures)
         if "shipped" in variant.title:
             shipped = figures

@@ -281,7 +281,13 @@ def _build_model(
         _check_shapes(new_network().state_dict(), entries)
     file.seek(0)
     data = file.read()
-    tensors = safetensors_numpy.load(data)
+    try:
+        tensors = safetensors_numpy.load(data)
+    except BaseException as error:
+        # Where its Rust code runs out of memory, it panics; that is no ``Exception``.
+        if type(error).__name__ == "PanicException":
+            raise MemoryError from error
+        raise
     if checksum(tensors) != header["checksum"]:
         raise ValueError("its weights do not match their checksum")
     with torch.random.fork_rng(devices=[]):  # Initial weights are random, then overwritten.

@@ -63,3 +63,9 @@ def test_features_of_other_snippets_are_not_joined() -> None:
 )
 def test_audio_dims_are_known_from_the_names(backbones: str, dims: int) -> None:
     assert count_audio_dims(backbones) == dims
+
+
+def test_an_unknown_field_is_named_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"no field '\\x1e': newer version") as refused:
+        FeatureSpec.from_dict({"\x1e": None})
+    assert len(str(refused.value).splitlines()) == 1

@@ -89,7 +89,8 @@ class FeatureSpec(Preprocessing):
         if not isinstance(data, Mapping):
             raise InputError(f"a feature spec is a mapping, not {data!r:.40}")
         if unknown := sorted(set(data) - {f.name for f in fields(cls)}):
-            raise InputError(f"a feature spec has no field {', '.join(unknown)}: newer version?")
+            names = ", ".join(map(repr, unknown))  # A damaged file's may hold control characters.
+            raise InputError(f"a feature spec has no field {names:.200}: newer version?")
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
         }

@@ -96,6 +96,7 @@ class VideoMetrics:
     frames: LabelledScores | None  # Under the protocol; None without ground truth.
     auc: float  # Frame AUC within this video; ``nan`` unless it has frames of both classes.
     localised: LocalisedVideo | None  # None without ground truth.
+    boundary_errors_s: tuple[float, ...]  # See ``Metrics``.
 
     @property
     def predicted_abnormal(self) -> bool:
@@ -267,28 +268,26 @@ def _video_metrics(scored: ScoredVideo, rule: EventRule, protocol: FrameProtocol
     events = find_events(track, rule)
     known = video.truth if video.abnormal else GroundTruth(())
     frames, truth, match, localised, auc = None, None, None, None, float("nan")
+    errors: tuple[float, ...] = ()
     if known is not None:
         compute = LabelledScores.from_track if protocol == "frames" else official_scores
         frames = compute(track, known.frame_labels(track.timebase))
         truth = known.seconds(track.timebase)
         match = match_events(events, truth)
         localised = localise(track, truth)
+        spans = np.array([(event.start_s, event.end_s) for event in events]).reshape(-1, 2)
+        errors = tuple(boundary_errors(spans, localised.truth).tolist())
         auc = roc_auc(frames.labels, frames.scores, frames.weights)
     score = float(smooth_frame_scores(track, rule.smooth_s).max())
-    return VideoMetrics(video, track, rule, events, truth, score, match, frames, auc, localised)
+    return VideoMetrics(
+        video, track, rule, events, truth, score, match, frames, auc, localised, errors
+    )
 
 
 def _metrics(videos: Sequence[VideoMetrics], has_times: bool) -> Metrics:
     matches = [v.match for v in videos if v.match is not None]
     alarms = [v.false_alarms for v in videos]
     localised = [v.localised for v in videos if v.localised is not None]
-    errors = [
-        boundary_errors(
-            np.array([(e.start_s, e.end_s) for e in v.events]).reshape(-1, 2), v.localised.truth
-        )
-        for v in videos
-        if v.localised is not None
-    ]
     return Metrics(
         videos=len(videos),
         abnormal=sum(v.video.abnormal for v in videos),
@@ -301,7 +300,7 @@ def _metrics(videos: Sequence[VideoMetrics], has_times: bool) -> Metrics:
         found=sum(match.found for match in matches),
         missed=sum(match.missed for match in matches),
         delays_s=tuple(sorted(delay for match in matches for delay in match.delays_s)),
-        boundary_errors_s=tuple(np.concatenate([np.empty(0), *errors]).tolist()),
+        boundary_errors_s=tuple(error for v in videos for error in v.boundary_errors_s),
         interval_precision=mean_average_precision(localised),
         false_alarms=FalseAlarmRate(sum(a.count for a in alarms), sum(a.hours for a in alarms)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -52,12 +53,12 @@ def _has(codec: str) -> bool:
         return False
 
 
-class _Closing:
+class _Closing(ABC):
     """Finishes its file at the end of a ``with`` block, or gives it up where the block raised."""
 
+    @abstractmethod
     def close(self, complete: bool = True) -> None:
         """Finish the file; if it is not ``complete``, only close it."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,6 @@
 """One training of a grid: bags, steps, figures, and the record that is kept of it.
 
-Beside its checkpoint lies its history so far, so that a killed training resumes with all of it.
+The history so far is kept beside the checkpoint, so that a killed training resumes with it all.
 """
 
 from __future__ import annotations

@@ -82,6 +82,8 @@ NOT_RUN = {
     "oddframe train ucf_crime:LISTS": f"{_HOURS}: 3,000 steps of the published size",
     "oddframe evaluate ucf.safetensors ucf_crime:LISTS --protocol official": _UCF_VIDEOS,
     "oddframe train fight_videos.csv": "minutes of I3D on 279 videos",
+    "oddframe train ped2:DATA/ped2": "minutes of I3D on 28 videos, four squares each",
+    "oddframe evaluate squares.safetensors ped2:DATA/ped2": "minutes of I3D on 28 videos",
     "oddframe train clips/ --budget 30m": "tries settings for half an hour",
     "torchrun": "tests/training/test_distributed.py runs it",
     "python tools/": "the wheel has no tools/; made-up features stand in for what they make",

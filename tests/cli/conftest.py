@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,14 @@ class Answer:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True, scope="package")
+def keep_backbones() -> Iterator[None]:
+    """Keep what was loaded, so that a verb need not compile I3D again for each test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("oddframe.backbones.registry._LOADED", {})
+        yield
 
 
 @pytest.fixture

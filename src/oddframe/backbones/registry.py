@@ -6,10 +6,12 @@ inside functions, so that the command line can list names at once.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
 
 from oddframe.errors import UsageError, nearest_name
 
@@ -32,6 +34,9 @@ _BACKBONES = {
 DEFAULT_BACKBONE = next(iter(_BACKBONES))
 
 _YAML_SUFFIXES = (".yaml", ".yml")
+
+# Backbones in use, by everything that they depend on: compiling I3D takes seconds and 200 MB.
+_LOADED: MutableMapping[object, Backbone] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,8 @@ def load_backbone(
     """Load a backbone, or several (``i3d+aisfx``) whose features are concatenated.
 
     Default of ``preprocessing``: that of the first backbone. ``weights``: other weights than the
-    default ones, of a single backbone. Audio backbones always compute in float32.
+    default ones, of a single backbone. Audio backbones always compute in float32. While a backbone
+    is in use, loading it again returns the same object.
     """
     from oddframe.backbones.base import Backbone, VisualEncoder
     from oddframe.backbones.engines import choose_runtime
@@ -148,16 +154,19 @@ def load_backbone(
                 raise UsageError(f"{spec.name} has no features of regions; ask for tiles instead")
     runtime = choose_runtime(engine, device, precision)
     audio_runtime = choose_runtime(engine, device, "float32")
-    visual, audio, hashes = [], [], []
-    for spec in specs:
-        file = weights or spec.find_weights()
-        hashes.append(spec.hash_weights(file))
+    files = [weights or spec.find_weights() for spec in specs]
+    hashes = [spec.hash_weights(file) for spec, file in zip(specs, files, strict=True)]
+    key = (names, weights, *hashes, preprocessing, runtime, audio_runtime)
+    if (shared := _LOADED.get(key)) is not None:
+        return shared
+    visual, audio = [], []
+    for spec, file in zip(specs, files, strict=True):
         loaded = spec.load(file, preprocessing, audio_runtime if spec.is_audio else runtime)
         if isinstance(loaded, VisualEncoder):
             visual.append(loaded)
         else:
             audio.append(loaded)
-    return Backbone(
+    backbone = Backbone(
         "+".join(spec.name for spec in specs),
         tuple(spec.dim for spec in specs),
         "+".join(hashes),
@@ -165,6 +174,8 @@ def load_backbone(
         tuple(visual),
         tuple(audio),
     )
+    _LOADED[key] = backbone
+    return backbone
 
 
 def _get_backbone(name: str) -> BackboneSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
@@ -46,23 +46,28 @@ def rules(draw: st.DrawFn) -> EventRule:
 
 
 def read_frame_by_frame(track: ScoreTrack, rule: EventRule) -> list[tuple[float, float, float]]:
-    """Reference implementation: a loop over frames with an on/off state."""
-    curve = smooth_frame_scores(track, rule.smooth_s)
+    """Reference implementation: a loop over frames."""
+    curve, exact = smooth_frame_scores(track, rule.smooth_s), track.to_frames()
     edges = [*track.timebase.frame_times, track.timebase.end_s]
     spans: list[list[int]] = []
-    on = False
-    for i, score in enumerate(curve):
-        if not on and score >= rule.threshold:
-            on = True
-            spans.append([i, i + 1])
-        elif on and score >= rule.release:
-            spans[-1][1] = i + 1
-        else:
-            on = False
+    for held, frames in groupby(range(len(curve)), key=lambda i: curve[i] >= rule.release):
+        inside = list(frames)
+        if held and max(curve[inside]) >= rule.threshold:
+            start, end = inside[0], inside[-1] + 1
+            touched = {i for i in inside if exact[i] >= rule.release}
+            if start in touched:
+                while start > 0 and exact[start - 1] >= rule.release:
+                    start -= 1
+            if end - 1 in touched:
+                while end < len(exact) and exact[end] >= rule.release:
+                    end += 1
+            peak = inside[int(np.argmax(curve[inside]))]
+            sure = [peak, *(i for i in range(start, end) if exact[i] >= rule.release)]
+            spans.append([min(sure), max(sure) + 1])
     joined: list[list[int]] = []
     for start, end in spans:
         if joined and edges[start] - edges[joined[-1][1]] < rule.merge_gap_s - 1e-9:
-            joined[-1][1] = end
+            joined[-1][1] = max(end, joined[-1][1])
         else:
             joined.append([start, end])
     return [

@@ -100,7 +100,7 @@ class Detector:
         (4, 50)
         >>> for event in detector.events(track):
         ...     print(f"{event.start_s:.1f} to {event.end_s:.1f} s, score {event.score:.1f}")
-        0.0 to 1.0 s, score 0.9
+        0.0 to 1.3 s, score 0.9
         >>> detector.events(detector.score("nofi079.mp4"))
         ()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Event, FloatArray, IntArray, ScoreTrack
@@ -22,9 +23,8 @@ class EventRule:
     """Parameters of event detection.
 
     Attributes:
-        threshold: An event starts where the smoothed score reaches this value (onset).
-        release: It ends where the smoothed score falls below this value (offset), which is at most
-            ``threshold``.
+        threshold: There is an event where the smoothed score reaches this value.
+        release: It lasts while the score is at least this value, which is at most ``threshold``.
         smooth_s: Width in seconds of the moving average before thresholding; 0: none.
         min_duration_s: Shorter events are dropped.
         merge_gap_s: Events that are closer than this (seconds) are merged.
@@ -115,29 +115,32 @@ def _moving_average(scores: FloatArray, edges: FloatArray, smooth_s: float) -> F
     return result
 
 
-class _SmoothedCurve:
-    """Smoothed frame scores, when each frame is shown, and whether it is the first of a segment."""
+class _Curve:
+    """Frame scores, smoothed and as they are, when frames are shown, and where segments start."""
 
     def __init__(self, track: ScoreTrack, smooth_s: float) -> None:
         base = track.timebase
         self.scores = smooth_frame_scores(track, smooth_s)
+        self.unsmoothed = track.to_frames()
         self.starts, self.ends = base.frame_times, base.frame_ends
         self.segment_starts = np.isin(np.arange(base.n_frames), base.segments[:, 0])
 
+    def runs(self, above: NDArray[np.bool_]) -> IntArray:
+        """(n, 2) half-open intervals of the frames ``above``, none across a gap."""
+        after = np.append(False, above[:-1]) & ~self.segment_starts
+        before = np.append(above[1:] & ~self.segment_starts[1:], False)
+        return np.stack([np.flatnonzero(above & ~after), np.flatnonzero(above & ~before) + 1], 1)
 
-def _find_spans(curve: _SmoothedCurve, rule: EventRule) -> IntArray:
+
+def _find_spans(curve: _Curve, rule: EventRule) -> IntArray:
     """(n, 2) half-open frame intervals of the events; none contains a gap."""
-    held = curve.scores >= rule.release
-    after_held = np.append(False, held[:-1]) & ~curve.segment_starts
-    before_held = np.append(held[1:] & ~curve.segment_starts[1:], False)
-    run_starts = np.flatnonzero(held & ~after_held)
-    run_ends = np.flatnonzero(held & ~before_held) + 1
     onsets = np.flatnonzero(curve.scores >= rule.threshold)
     if not onsets.size:
         return np.zeros((0, 2), dtype=np.int64)
-    first = onsets[np.minimum(np.searchsorted(onsets, run_starts), len(onsets) - 1)]
-    fires = (first >= run_starts) & (first < run_ends)
-    starts, ends = first[fires], run_ends[fires]
+    held = curve.runs(curve.scores >= rule.release)
+    spans = held[np.searchsorted(onsets, held[:, 0]) < np.searchsorted(onsets, held[:, 1])]
+    exact = curve.runs(curve.unsmoothed >= rule.release)
+    starts, ends = np.array([_extent(curve, exact, *span) for span in spans]).T
     between_s = curve.starts[starts[1:]] - curve.ends[ends[:-1] - 1]
     segment = np.cumsum(curve.segment_starts)[starts]
     apart = (between_s > rule.merge_gap_s - _TOLERANCE_S) | (np.diff(segment) > 0)
@@ -147,12 +150,26 @@ def _find_spans(curve: _SmoothedCurve, rule: EventRule) -> IntArray:
     return np.stack([starts[long], ends[long]], axis=1)
 
 
+def _extent(curve: _Curve, exact: IntArray, start: int, end: int) -> tuple[int, int]:
+    """From when to when an event is, by the runs (n, 2) of unsmoothed scores that its span touches.
+
+    Smoothing moves a boundary by up to half its width, so it decides only whether there is an
+    event. The frame with the highest smoothed score always belongs to it.
+    """
+    first = np.searchsorted(exact[:, 1], start, side="right")
+    touched = exact[first : np.searchsorted(exact[:, 0], end)]
+    peak = start + int(np.argmax(curve.scores[start:end]))
+    edges = np.append(touched.ravel(), [peak, peak + 1])
+    return int(edges.min()), int(edges.max())
+
+
 def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     """Find the events of a track; they are disjoint and in order of time.
 
-    The frame scores are smoothed. An event starts at the first frame that reaches ``threshold`` and
-    ends before the first one below ``release``. Events closer than ``merge_gap_s`` are merged, but
-    not across a gap in the time line; then events shorter than ``min_duration_s`` are dropped.
+    There is an event where the smoothed scores are at least ``release`` and reach ``threshold``. It
+    lasts from the first to the last frame of the unsmoothed scores of at least ``release`` there.
+    Events closer than ``merge_gap_s`` are merged, but not across a gap in the time line; then
+    events shorter than ``min_duration_s`` are dropped.
 
     Times are those that a player shows: the start is when the first frame appears, the end when the
     last one leaves the screen. ``peak_s`` and ``score`` belong to the frame with the highest
@@ -161,7 +178,7 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     Raises:
         InputError: a score is not finite.
     """
-    curve = _SmoothedCurve(track, rule.smooth_s)
+    curve = _Curve(track, rule.smooth_s)
     spans = _find_spans(curve, rule)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     boxes = [track.where(snippet) for snippet in _snippets_at(track, peaks)]
@@ -218,7 +235,7 @@ def calibrate_threshold(
         raise UsageError("a threshold needs at least one normal video")
     if not 0 <= false_alarms_per_hour < np.inf:
         raise UsageError(f"false alarms an hour must be 0 or more, not {false_alarms_per_hour}")
-    curves = [_SmoothedCurve(track, rule.smooth_s) for track in tracks]
+    curves = [_Curve(track, rule.smooth_s) for track in tracks]
     hours = sum(track.timebase.covered_s for track in tracks) / 3600
 
     def count(threshold: float) -> int:

@@ -112,7 +112,7 @@ def score(
         >>> for result in summary.results:
         ...     for event in result.events:
         ...         print(f"{result.video}: {event.start_s:.2f} s to {event.end_s:.2f} s")
-        fight.mp4: 0.00 s to 1.04 s
+        fight.mp4: 0.00 s to 1.28 s
         >>> summary.failed
         {}
 

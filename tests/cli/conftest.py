@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from oddframe.cli.demo import DEMO_DATA
-from oddframe.cli.main import run_command_line
+from oddframe.cli.main import app, run_command_line
 from tests.training.precomputed import ready_made
 
 LINEAR = """
@@ -36,10 +37,11 @@ class Answer:
 
 
 @pytest.fixture(autouse=True, scope="package")
-def keep_backbones() -> Iterator[None]:
-    """Keep what was loaded, so that a verb need not compile I3D again for each test."""
+def prepared_once() -> Iterator[None]:
+    """Compile I3D, and build the parser of all verbs, once and not for each test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("oddframe.backbones.registry._LOADED", {})
+        patch.setattr("oddframe.cli.main.app", get_command(app))
         yield
 
 

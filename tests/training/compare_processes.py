@@ -25,7 +25,7 @@ from oddframe.training.step import FitResult
 from tests.training.planted import planted
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-STEPS = 100
+STEPS = 25
 # A batch of 64 + 64 bags of so many segments is taken in two parts.
 LARGE = {"normal_bags": 64, "abnormal_bags": 64, "segments": 33}
 WIDTHS: dict[str, Any] = {"hidden": 16, "heads": 2, "head_dim": 8}

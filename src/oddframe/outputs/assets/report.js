@@ -27,10 +27,12 @@
     const times = data.times && new Float64Array(bytes(data.times));
     const time = (frame) => (times ? times[frame] : data.first + frame / data.fps);
     const edges = [];
-    const scores = [];
+    const scores = []; // Smoothed.
+    const exact = [];
     if (data.first > data.start) {
       edges.push(data.start);
       scores.push(NaN);
+      exact.push(NaN);
     }
     let i = 0;
     let end = data.end;
@@ -40,6 +42,7 @@
       if (data.rule.smooth_s <= 0) {
         for (let k = from; k < i; k += 1) edges.push(times ? times[k] : time(starts[k]));
         for (let k = from; k < i; k += 1) scores.push(values[k]);
+        for (let k = from; k < i; k += 1) exact.push(values[k]);
       } else {
         const own = Float64Array.from({ length: after - first + 1 }, (_, k) => time(first + k));
         own[after - first] = end_s;
@@ -50,15 +53,17 @@
         const mean = smoothed(level, own, data.rule.smooth_s);
         for (let k = 0; k < mean.length; k += 1) edges.push(own[k]);
         for (let k = 0; k < mean.length; k += 1) scores.push(mean[k]);
+        for (let k = 0; k < mean.length; k += 1) exact.push(level[k]);
       }
       if (part + 1 < data.parts.length) {
         edges.push(end_s);
         scores.push(NaN);
+        exact.push(NaN);
       }
       end = end_s;
     });
     edges.push(end);
-    return { edges: Float64Array.from(edges), scores: Float64Array.from(scores) };
+    return { edges: Float64Array.from(edges), scores: Float64Array.from(scores), exact };
   }
 
   // The same arithmetic as oddframe.events.smooth_frame_scores, in the same order.
@@ -92,20 +97,26 @@
     return result;
   }
 
-  // The same rule as oddframe.events.find_events.
-  function findEvents(scores, edges, rule) {
+  // The same rule as oddframe.events.find_events; exact are the scores before smoothing.
+  function findEvents(scores, exact, edges, rule) {
     const spans = [];
-    let start = -1;
+    let first = -1; // Of the run of scores of at least the release.
+    let peak = -1;
     let follows = false; // Whether there is no gap after the last event.
     for (let i = 0; i <= scores.length; i += 1) {
       if (i < scores.length && scores[i] >= rule.release) {
-        if (start < 0 && scores[i] >= rule.threshold) start = i;
-      } else if (start >= 0) {
-        const last = spans[spans.length - 1];
-        if (follows && !(edges[start] - edges[last[1]] > rule.merge_gap_s - SLACK)) last[1] = i;
-        else spans.push([start, i]);
-        start = -1;
-        follows = true;
+        if (first < 0) first = peak = i;
+        if (scores[i] > scores[peak]) peak = i;
+      } else if (first >= 0) {
+        if (scores[peak] >= rule.threshold) {
+          const [start, end] = extent(exact, rule.release, first, i, peak);
+          const last = spans[spans.length - 1];
+          if (follows && !(edges[start] - edges[last[1]] > rule.merge_gap_s - SLACK)) {
+            last[1] = Math.max(last[1], end);
+          } else spans.push([start, end]);
+          follows = true;
+        }
+        first = -1;
       }
       if (Number.isNaN(scores[i])) follows = false;
     }
@@ -117,6 +128,18 @@
     });
   }
 
+  // From the first to the last run of exact scores of at least the release that [first, after)
+  // touches; with its peak.
+  function extent(exact, release, first, after, peak) {
+    let start = first;
+    let end = after;
+    if (exact[first] >= release) while (exact[start - 1] >= release) start -= 1;
+    else while (start < peak && !(exact[start] >= release)) start += 1;
+    if (exact[after - 1] >= release) while (exact[end] >= release) end += 1;
+    else while (end > peak + 1 && !(exact[end - 1] >= release)) end -= 1;
+    return [start, end];
+  }
+
   function ruleAt(threshold) {
     const rule = data.rule;
     if (threshold === rule.threshold) return rule;
@@ -124,7 +147,7 @@
     return { ...rule, threshold, release: Math.min(threshold, threshold * ratio) };
   }
 
-  const { edges, scores } = readCurve();
+  const { edges, scores, exact } = readCurve();
   const gaps = [];
   scores.forEach((score, i) => { if (Number.isNaN(score)) gaps.push([edges[i], edges[i + 1]]); });
   const level = (i) => scores[i] || 0; // For drawing: 0 where there is no picture.
@@ -241,7 +264,7 @@
     threshold = value;
     byId("threshold-value").textContent = value.toFixed(2);
     byId("threshold-reset").hidden = value === data.rule.threshold;
-    setEvents(value === data.rule.threshold ? original : findEvents(scores, edges, ruleAt(value)));
+    setEvents(value === data.rule.threshold ? original : findEvents(scores, exact, edges, ruleAt(value)));
   }
 
   // Drawing.
@@ -649,7 +672,7 @@
     byId("threshold").focus();
   });
   // If the arithmetic of this page ever differs from oddframe's, it offers no other thresholds.
-  const again = findEvents(scores, edges, data.rule);
+  const again = findEvents(scores, exact, edges, data.rule);
   byId("what-if").hidden = again.length !== original.length || !again.every((e, i) => alike(e, original[i]));
 
   const stage = byId("stage");

@@ -196,7 +196,7 @@ def _facts(result: VideoResult) -> list[Fact]:
     scores = f"{len(result.track.scores):,}, one for {base.snippet_frames} frames"
     if base.rate is not None:
         scores += f" at {base.rate:g} a second"
-    event = f"starts at {rule.threshold:.3g}, ends below {rule.release:.3g}"
+    event = f"reaches {rule.threshold:.3g}, ends below {rule.release:.3g}"
     if rule.min_duration_s:
         event += f", lasts at least {rule.min_duration_s:g} s"
     if rule.merge_gap_s:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -239,26 +239,14 @@ def source_folds(footage: Sequence[Footage], seed: int) -> IntArray:
 
 def run_variant(variant: Variant, material: Material, repeats: int) -> Scores:
     """Train and score in folds."""
-    config = None if callable(variant.config) else _read(variant.config)
     clips: list[list[ScoreTrack]] = []
     footage: list[list[list[ScoreTrack]]] = []
     frames = []
     for repeat in range(repeats):
-        fold = fold_numbers(material.dataset, OUTER_FOLDS, repeat)
         held = source_folds(material.footage, repeat)
-        tracks: list[ScoreTrack | None] = [None] * len(fold)
+        tracks: list[ScoreTrack | None] = [None] * len(material.clips)
         elsewhere: list[list[ScoreTrack]] = [[] for _ in held]
-        for number in range(OUTER_FOLDS):
-            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            network: ModelNetwork | Untrained = Untrained()
-            if config is not None:
-                negatives = [
-                    i
-                    for i, each in enumerate(material.footage)
-                    if held[i] != number and _learned_from(each, variant)
-                ]
-                videos = _training_videos(material, train, negatives)
-                network = fit(videos, config.with_recipe(seed=100 * repeat + number)).network
+        for number, test, network in _trained(variant, material, repeat):
             for i in test:
                 tracks[i] = _track(network, material.clips[i])
             for i, rows in enumerate(material.rows):
@@ -268,6 +256,27 @@ def run_variant(variant: Variant, material: Material, repeats: int) -> Scores:
         clips.append([track for track in tracks if track is not None])
         footage.append(elsewhere)
     return Scores(clips, footage, np.array(frames))
+
+
+def _trained(
+    variant: Variant, material: Material, repeat: int
+) -> Iterator[tuple[int, NDArray[np.int64], ModelNetwork | Untrained]]:
+    """For each fold its number, its test clips, and a model that saw none of their recordings."""
+    config = None if callable(variant.config) else _read(variant.config)
+    fold = fold_numbers(material.dataset, OUTER_FOLDS, repeat)
+    held = source_folds(material.footage, repeat)
+    for number in range(OUTER_FOLDS):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        network: ModelNetwork | Untrained = Untrained()
+        if config is not None:
+            negatives = [
+                i
+                for i, each in enumerate(material.footage)
+                if held[i] != number and _learned_from(each, variant)
+            ]
+            videos = _training_videos(material, train, negatives)
+            network = fit(videos, config.with_recipe(seed=100 * repeat + number)).network
+        yield number, test, network
 
 
 def _read(config: str | dict[str, Any]) -> TrainConfig:
@@ -301,6 +310,18 @@ def _spliced(
     network: ModelNetwork | Untrained, material: Material, test: NDArray[np.int64], seed: int
 ) -> tuple[float, float]:
     """AUC and AP of the frames of videos that are spliced from the test clips."""
+    scored = [
+        LabelledScores.from_track(track, labels)
+        for track, labels in _splice(network, material, test, seed)
+    ]
+    found = frame_metrics(scored)
+    return found.auc, found.ap
+
+
+def _splice(
+    network: ModelNetwork | Untrained, material: Material, test: NDArray[np.int64], seed: int
+) -> list[tuple[ScoreTrack, NDArray[np.bool_]]]:
+    """Tracks and frame labels of videos that are spliced from the test clips."""
     clips = [
         BenchmarkClip(
             str(material.dataset.videos[i].path),
@@ -311,12 +332,21 @@ def _spliced(
         )
         for i in test
     ]
-    scored = [
-        LabelledScores.from_track(video.track(network.score_views(video.array)), video.labels)
+    return [
+        (video.track(network.score_views(video.array)), video.labels)
         for video in splice(clips, SPLICED, seed)
     ]
-    found = frame_metrics(scored)
-    return found.auc, found.ap
+
+
+def spliced_tracks(
+    variant: Variant, material: Material
+) -> list[tuple[ScoreTrack, NDArray[np.bool_]]]:
+    """Tracks and frame labels of the spliced test videos of all folds, the first way to cut."""
+    return [
+        each
+        for number, test, network in _trained(variant, material, 0)
+        for each in _splice(network, material, test, number)
+    ]
 
 
 class Figures:

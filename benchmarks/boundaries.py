@@ -135,11 +135,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="where the data sets lie")
     parser.add_argument("--store", type=Path, required=True, help="where features are kept")
     given = parser.parse_args()
-    print(
-        "| videos | stride | smoothed over | extent of an event | found | median error | mean error ",
-        end="",
-    )
-    print("| overlap | mAP |\n| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
+    names = "videos | stride | smoothed over | extent | found | median error | mean error | overlap"
+    print(f"| {names} | mAP |\n| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     shipped = EventRule(0.9, 0.7, 1.0)
     for name, load in (("spliced fights", spliced_fights), ("UR Fall", falls)):
         for stride in (16, 8):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from oddframe.methods.registry import list_methods as list_methods
     from oddframe.outputs.write import write as write
     from oddframe.scoring import score as score
+    from oddframe.stream import Stream as Stream
+    from oddframe.stream import StreamUpdate as StreamUpdate
     from oddframe.timeline import Event as Event
     from oddframe.timeline import ScoreTrack as ScoreTrack
     from oddframe.timeline import Timebase as Timebase
@@ -43,6 +45,8 @@ _MODULES = {
     "Features": "oddframe.features.spec",
     "RuleChanges": "oddframe.events",
     "ScoreTrack": "oddframe.timeline",
+    "Stream": "oddframe.stream",
+    "StreamUpdate": "oddframe.stream",
     "Timebase": "oddframe.timeline",
     "calibrate": "oddframe.api",
     "evaluate": "oddframe.api",

@@ -31,8 +31,10 @@ from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.npy import ARRAY_BACKBONE
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model, load_model
+from oddframe.stream import LOOK_AHEAD, WINDOW, Stream
 from oddframe.timeline import Event, ScoreTrack
 from oddframe.video.decoding.isolated import open_source
+from oddframe.video.frame import DEFAULT_FPS
 from oddframe.video.mask import Mask, mask_digest
 from oddframe.video.snippets.preprocessing import with_views
 
@@ -315,6 +317,51 @@ class Detector:
             return self.model.score(source)
         extraction = self.features(source, fps=fps, mask=mask, progress=progress)
         return self.model.score(extraction.features)
+
+    def stream(
+        self,
+        fps: float = DEFAULT_FPS,
+        *,
+        window: int = WINDOW,
+        look_ahead: int = LOOK_AHEAD,
+        rule: EventRule | None = None,
+        mask: Mask | None = None,
+    ) -> Stream:
+        """Start scoring a live stream, whose frames are pushed one by one.
+
+        Args:
+            fps: Frames a second, for frames that are pushed without a time.
+            window: Snippets that the head sees, the latest ones.
+            look_ahead: Snippets to wait for before a score is final.
+            rule: Replaces the model's own.
+            mask: Parts of the frame to ignore.
+
+        Raises:
+            UsageError: a value is out of range, or the model reads imported features or sound.
+
+        Examples:
+            >>> import av
+            >>> stream = Detector.load("fight").stream()
+            >>> frames = av.open("fi150.mp4").decode(video=0)
+            >>> for frame in (each.to_ndarray(format="rgb24") for each in frames):
+            ...     for update in stream.push(frame):
+            ...         if update.kind == "new":
+            ...             print(f"event {update.id} from {update.start_s:.1f} s")
+            event 1 from 0.0 s
+            >>> [update.kind for update in stream.finish()]
+            ['score', 'end']
+        """
+        spec = self.extraction_spec(mask)
+        return Stream(
+            self.model,
+            spec,
+            self.backbone,
+            rule or self.rule,
+            fps=fps,
+            window=window,
+            look_ahead=look_ahead,
+            mask=mask,
+        )
 
     def events(self, track: ScoreTrack, rule: EventRule | None = None) -> tuple[Event, ...]:
         """Detect events in scores of this model; ``rule`` replaces the model's own."""

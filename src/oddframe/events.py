@@ -15,6 +15,8 @@ from oddframe.errors import InputError, UsageError
 from oddframe.timeline import Event, FloatArray, IntArray, ScoreTrack
 
 _TOLERANCE_S = 1e-9  # Durations are sums of floats: those that differ by less are equal.
+Span = tuple[float, float]  # Start and end in seconds.
+_ALWAYS: Span = (-np.inf, np.inf)
 _FINE_STEPS = 256  # Peaks that ``calibrate_threshold`` tests one by one before its steps grow.
 
 
@@ -125,6 +127,11 @@ class _Curve:
         self.starts, self.ends = base.frame_times, base.frame_ends
         self.segment_starts = np.isin(np.arange(base.n_frames), base.segments[:, 0])
 
+    def within(self, span_s: Span) -> NDArray[np.bool_]:
+        """(n_frames,) which frames are shown inside a span of time."""
+        start_s, end_s = span_s
+        return (self.starts >= start_s - _TOLERANCE_S) & (self.ends <= end_s + _TOLERANCE_S)
+
     def runs(self, above: NDArray[np.bool_]) -> IntArray:
         """(n, 2) half-open intervals of the frames ``above``, none across a gap."""
         after = np.append(False, above[:-1]) & ~self.segment_starts
@@ -132,9 +139,14 @@ class _Curve:
         return np.stack([np.flatnonzero(above & ~after), np.flatnonzero(above & ~before) + 1], 1)
 
 
-def _find_spans(curve: _Curve, rule: EventRule) -> IntArray:
+def _find_spans(
+    curve: _Curve, rule: EventRule, settled_s: Span = _ALWAYS, known: Event | None = None
+) -> IntArray:
     """(n, 2) half-open frame intervals of the events; none contains a gap."""
-    onsets = np.flatnonzero(curve.scores >= rule.threshold)
+    fires = (curve.scores >= rule.threshold) & curve.within(settled_s)
+    if known is not None:
+        fires |= curve.within((known.start_s, known.end_s))
+    onsets = np.flatnonzero(fires)
     if not onsets.size:
         return np.zeros((0, 2), dtype=np.int64)
     held = curve.runs(curve.scores >= rule.release)
@@ -163,7 +175,9 @@ def _extent(curve: _Curve, exact: IntArray, start: int, end: int) -> tuple[int, 
     return int(edges.min()), int(edges.max())
 
 
-def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
+def find_events(
+    track: ScoreTrack, rule: EventRule, *, settled_s: Span = _ALWAYS, known: Event | None = None
+) -> tuple[Event, ...]:
     """Find the events of a track; they are disjoint and in order of time.
 
     There is an event where the smoothed scores are at least ``release`` and reach ``threshold``. It
@@ -175,11 +189,15 @@ def find_events(track: ScoreTrack, rule: EventRule) -> tuple[Event, ...]:
     last one leaves the screen. ``peak_s`` and ``score`` belong to the frame with the highest
     smoothed score, ``where`` to the tile with the highest score, or the motion square, there.
 
+    Of a part of a stream, smoothed scores outside ``settled_s`` may be others in the whole, and
+    start no event; an event that is ``known`` is there even if the scores that reached the
+    threshold are not.
+
     Raises:
         InputError: a score is not finite.
     """
     curve = _Curve(track, rule.smooth_s)
-    spans = _find_spans(curve, rule)
+    spans = _find_spans(curve, rule, settled_s, known)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     boxes = [track.where(snippet) for snippet in _snippets_at(track, peaks)]
     return tuple(

@@ -82,20 +82,21 @@ class ArraySource(FrameSource):
                 raise UsageError(f"a video array is (frames, height, width, 3), not {frames.shape}")
             if len(frames) == 0:
                 raise InputError("the array holds no frames")
-            _check_image(frames[0])
+            check_image(frames[0])
 
     def read(self, transforms: Sequence[FrameTransform]) -> Iterator[tuple[Frame, ...]]:
         scalers = [Scaler(transform) for transform in transforms]
         number = -1
         for number, image in enumerate(self._frames):
-            _check_image(image)
+            check_image(image)
             time_s = number / self.fps
             yield tuple(Frame(partial(scaler.scale_rgb, image), time_s) for scaler in scalers)
         if number < 0:
             raise InputError(f"{self.name}: no frame in it (an iterator can be read only once)")
 
 
-def _check_image(image: Image) -> None:
+def check_image(image: Image) -> None:
+    """UsageError if an array is not a picture (height, width, 3) RGB uint8."""
     shape, kind = getattr(image, "shape", None), getattr(image, "dtype", None)
     if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
         raise UsageError(f"a frame is (height, width, 3) RGB uint8, not {shape} {kind}")

@@ -1,0 +1,311 @@
+"""Scores a live stream, frame by frame: scores as soon as they are final, and events as they come.
+
+Each snippet's features are computed once. The head sees a window of the latest snippets, so memory
+does not grow with time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oddframe.backbones.base import Backbone
+from oddframe.errors import UsageError
+from oddframe.events import EventRule, find_events
+from oddframe.features.spec import Features, FeatureSpec
+from oddframe.modelfile import Model
+from oddframe.timeline import TICK_TOLERANCE_S, Box, Event, FloatArray, ScoreTrack, Timebase
+from oddframe.video.decoding.clock import GAP_S
+from oddframe.video.decoding.pictures import check_image
+from oddframe.video.decoding.scale import Scaler
+from oddframe.video.frame import Frame, Image
+from oddframe.video.mask import Mask
+from oddframe.video.snippets.preprocessing import boxes_shape, has_motion
+from oddframe.video.snippets.reader import SnippetBuilder
+
+# Snippets that the head sees, and how many later ones it waits for: benchmarks/stream.py measures
+# what other values cost.
+WINDOW = 64
+LOOK_AHEAD = 0
+_SLACK_S = 1e-9
+
+
+@dataclass(frozen=True)
+class StreamUpdate:
+    """Something that a stream has found.
+
+    Attributes:
+        kind: ``score``: the final score of a snippet; ``new``: an event has started; ``update``:
+            it has changed; ``end``: it is over, and will not change any more.
+        start_s: Start of the snippet or the event, in seconds.
+        end_s: Its end; that of an event which is not over moves on.
+        score: Score of the snippet, or the highest smoothed score of the event so far.
+        id: Number of the event in this stream, from 1; 0: a score.
+        before: The event as the update before had it; None: it is new, or a score.
+        after: The event as it is now; None: a score.
+    """
+
+    kind: Literal["score", "new", "update", "end"]
+    start_s: float
+    end_s: float
+    score: float
+    id: int = 0
+    before: Event | None = None
+    after: Event | None = None
+
+
+class Stream:
+    """Scores frames that are pushed one by one; ``Detector.stream`` makes it.
+
+    An event is announced when the smoothed score reaches the threshold: after its snippet, the
+    ``look_ahead`` and half of the rule's ``smooth_s``; ``latency_s`` says how long that is.
+
+    Threads must not share a stream; streams may share a detector.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        spec: FeatureSpec,
+        backbone: Backbone,
+        rule: EventRule,
+        *,
+        fps: float,
+        window: int = WINDOW,
+        look_ahead: int = LOOK_AHEAD,
+        mask: Mask | None = None,
+    ) -> None:
+        if not (np.isfinite(fps) and fps > 0):
+            raise UsageError(f"a frame rate must be a positive number, not {fps}")
+        if not 0 <= look_ahead < window:
+            raise UsageError(f"a window of {window} snippets cannot look ahead by {look_ahead}")
+        if backbone.audio_encoders:
+            raise UsageError(f"{spec.backbone} reads sound, which a stream of pictures has not")
+        self.latency_s = (
+            max(spec.snippet_frames, spec.stride) / (spec.rate or fps)
+            + look_ahead * spec.step_s(fps)
+            + rule.smooth_s / 2
+        )
+        self._model, self._spec, self._backbone, self._rule = model, spec, backbone, rule
+        self._fps, self._window, self._look_ahead, self._mask = fps, window, look_ahead, mask
+        self._scalers = [Scaler(transform) for transform in spec.preprocessing.transforms]
+        self._builder = SnippetBuilder(spec.preprocessing)
+        # How much of either end of a part of the stream depends on what is beyond: snippets that
+        # overlap cover the same frames, and smoothing looks ahead and back.
+        overlap_s = max(0, spec.snippet_frames - spec.stride) / (spec.rate or fps)
+        self._events = _OpenEvents(rule, overlap_s + rule.smooth_s / 2)
+        # Final scores that are kept, in which events are found.
+        of_rule_s = 2 * overlap_s + rule.smooth_s + rule.merge_gap_s + rule.min_duration_s
+        self._kept = window + math.ceil(of_rule_s / spec.step_s(fps))
+        self._last_s = -np.inf
+        self._start_segment()
+
+    def push(self, frame: NDArray[np.uint8], time_s: float | None = None) -> list[StreamUpdate]:
+        """Add the next frame.
+
+        Args:
+            frame: (H, W, 3) RGB uint8. It is read before ``push`` returns, or copied.
+            time_s: When it is shown, in seconds, later than the frame before; None: one interval
+                of ``fps`` later. After more than ten seconds without a frame, scoring starts anew.
+
+        Returns:
+            What is new, in order; often nothing.
+
+        Raises:
+            UsageError: this is no frame, or its time is not after that of the frame before.
+        """
+        check_image(frame)
+        if time_s is None:
+            time_s = max(0.0, self._last_s + 1 / self._fps)
+        if not (np.isfinite(time_s) and time_s > self._last_s):
+            raise UsageError(f"frame times must increase: {time_s} s after {self._last_s} s")
+        updates = self.finish() if time_s - self._last_s > GAP_S else []
+        self._last_s = time_s
+        self._times.append(time_s)
+        # A snippet may be cut when the caller has reused the array.
+        copy = frame.copy()
+        frames = tuple(Frame(partial(self._scale, s, copy), time_s) for s in self._scalers)
+        return updates + self._add(self._builder.push(frames))
+
+    def finish(self) -> list[StreamUpdate]:
+        """Score what is left, as at the end of a file, and end all events.
+
+        A frame that is pushed afterwards starts anew; numbers of events go on.
+        """
+        updates = self._add(self._builder.finish(), at_end=True)
+        updates += self._events.close()
+        self._start_segment()
+        return updates
+
+    def _start_segment(self) -> None:
+        """Forget all frames, scores and features: nothing connects them with what comes."""
+        self._times = _TickTimes(self._spec.rate)
+        self._seen = self._scored = 0  # Snippets with features, and with a final score.
+        # Features (C, D) and motion squares of the latest snippets.
+        self._rows: deque[NDArray[np.float32]] = deque(maxlen=self._window)
+        self._squares: deque[FloatArray] = deque(maxlen=self._window)
+        # Final scores, and where the event would be.
+        self._scores: deque[float] = deque(maxlen=self._kept)
+        self._places: deque[Box | None] = deque(maxlen=self._kept)
+
+    def _scale(self, scaler: Scaler, image: Image) -> Image:
+        scaled = scaler.scale_rgb(image)
+        return scaled if self._mask is None else self._mask.apply(scaled)
+
+    def _add(self, snippets: Iterable[Image], *, at_end: bool = False) -> list[StreamUpdate]:
+        """Score snippets (C, frames, h, w, 3); ``at_end`` nothing comes after them."""
+        updates: list[StreamUpdate] = []
+        for snippet in snippets:
+            self._rows.append(self._backbone(snippet))
+            if has_motion(self._spec.crops):
+                shape = boxes_shape(self._spec.crops, 1)
+                self._squares.append(np.array(self._builder.boxes).reshape(shape)[0])
+                del self._builder.boxes[:]
+            self._seen += 1
+            if not at_end:
+                updates += self._settle(self._seen - self._look_ahead)
+        if at_end and self._seen:
+            updates += self._settle(self._seen, at_end=True)
+        return updates
+
+    def _settle(self, count: int, *, at_end: bool = False) -> list[StreamUpdate]:
+        """Make the scores of the first ``count`` snippets final, and look for events in them."""
+        updates = []
+        if count > self._scored:
+            base = self._timebase(self._seen, len(self._rows), at_end=at_end)
+            features = Features(
+                np.stack(self._rows, axis=1),
+                self._spec,
+                base,
+                np.array(self._squares) if self._squares else None,
+            )
+            track = self._model.score(features)
+            for i in range(self._scored - self._seen, count - self._seen):
+                start_s, end_s = base.snippet_times()[i].tolist()
+                self._scores.append(float(track.scores[i]))
+                self._places.append(track.where(len(track.scores) + i))
+                updates.append(StreamUpdate("score", start_s, end_s, self._scores[-1]))
+            self._scored = count
+        if not (updates or at_end):
+            return []
+        base = self._timebase(self._scored, len(self._scores), at_end=at_end)
+        places = [place for place in self._places if place is not None]
+        track = ScoreTrack(np.array(self._scores), base, boxes=np.array(places) if places else None)
+        self._times.forget(self._spec.stride * (self._scored - self._kept))
+        at_start = self._scored == len(self._scores)
+        return updates + self._events.update(track, at_start=at_start, at_end=at_end)
+
+    def _timebase(self, end: int, count: int, *, at_end: bool) -> Timebase:
+        """The timebase of ``count`` snippets before number ``end``, whose frames are the ticks."""
+        stride, length = self._spec.stride, self._spec.snippet_frames
+        first = end - count
+        # The last snippet of all may be shorter than the others, or cover more ticks.
+        last = self._times.count if at_end and end == self._seen else (end - 1) * stride + length
+        ticks = self._times.between(first * stride, last)
+        fps = self._spec.rate or self._fps
+        return Timebase(fps, len(ticks), length, stride, pts=ticks)
+
+
+class _TickTimes:
+    """When each tick of a segment is: with a rate they follow from the first frame's time."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate, self._start_s, self._last_s = rate, 0.0, 0.0
+        self._times: deque[float] = deque()
+        self._forgotten = self._frames = 0
+
+    def append(self, time_s: float) -> None:
+        """Add the time of the next frame."""
+        if not self._frames:
+            self._start_s = time_s
+        self._last_s = time_s
+        self._frames += 1
+        if self._rate is None:
+            self._times.append(time_s)
+
+    def forget(self, before: int) -> None:
+        """Forget the ticks before this number."""
+        while self._times and self._forgotten < before:
+            self._times.popleft()
+            self._forgotten += 1
+
+    @property
+    def count(self) -> int:
+        """Ticks so far."""
+        if self._rate is None:
+            return self._frames
+        return math.floor((self._last_s - self._start_s + TICK_TOLERANCE_S) * self._rate) + 1
+
+    def between(self, first: int, last: int) -> FloatArray:
+        """Times of the ticks from ``first`` to before ``last``, in seconds."""
+        if self._rate is not None:
+            return self._start_s + np.arange(first, last) / self._rate
+        return np.array(list(islice(self._times, first - self._forgotten, last - self._forgotten)))
+
+
+class _OpenEvents:
+    """Follows the events of a stream from the first frame above the threshold to their end."""
+
+    def __init__(self, rule: EventRule, unsettled_s: float) -> None:
+        self._rule, self._unsettled_s = rule, unsettled_s
+        self._open: list[tuple[int, Event]] = []
+        self._count = 0
+        self._closed_s = -np.inf  # End of the last event that is over.
+
+    def update(self, track: ScoreTrack, *, at_start: bool, at_end: bool) -> list[StreamUpdate]:
+        """What has changed with the latest scores of ``track``.
+
+        ``at_start``: nothing comes before it; ``at_end``: nothing comes after it.
+        """
+        start_s = track.timebase.start_s
+        from_s = -np.inf if at_start else start_s + self._unsettled_s
+        settled_s = np.inf if at_end else track.timebase.end_s - self._unsettled_s
+        known = self._open[0][1] if self._open else None
+        found = find_events(track, self._rule, settled_s=(from_s, settled_s), known=known)
+        fresh = [event for event in found if event.end_s > self._closed_s + _SLACK_S]
+        updates = []
+        for number, event in enumerate(fresh):
+            if number == len(self._open):
+                self._count += 1
+                self._open.append((self._count, event))
+                updates.append(_event_update("new", self._count, None, event))
+                continue
+            key, before = self._open[number]
+            if before.start_s < start_s:  # Its start is no longer in the track.
+                event = _joined(before, event)
+            if event != before:
+                self._open[number] = key, event
+                updates.append(_event_update("update", key, before, event))
+        wait_s = max(self._rule.merge_gap_s, self._rule.smooth_s / 2) + _SLACK_S
+        while self._open and self._open[0][1].end_s + wait_s < settled_s:
+            updates += self._end_first()
+        return updates
+
+    def close(self) -> list[StreamUpdate]:
+        """End all events."""
+        return [update for _ in tuple(self._open) for update in self._end_first()]
+
+    def _end_first(self) -> list[StreamUpdate]:
+        key, event = self._open.pop(0)
+        self._closed_s = event.end_s
+        return [_event_update("end", key, event, event)]
+
+
+def _joined(before: Event, after: Event) -> Event:
+    """An event whose beginning only ``before`` still has."""
+    highest = max(before, after, key=lambda event: event.score)
+    return replace(highest, start_s=before.start_s, end_s=max(before.end_s, after.end_s))
+
+
+def _event_update(
+    kind: Literal["new", "update", "end"], key: int, before: Event | None, after: Event
+) -> StreamUpdate:
+    return StreamUpdate(kind, after.start_s, after.end_s, after.score, key, before, after)

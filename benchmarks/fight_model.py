@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from list_fight_videos import footage_source
 
+from oddframe.backbones.visual.i3d import FIGHTING, kinetics_actions
 from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.events import EventRule, find_events
 from oddframe.features.store.store import FeatureStore
+from oddframe.look_for import action_model
 from oddframe.methods.scorer import ModelNetwork
 from oddframe.metrics import LabelledScores, frame_metrics, roc_auc
 from oddframe.research.clips import BenchmarkClip, splice
@@ -51,6 +53,7 @@ FIXED_CAMERAS = ("traffic", "walking")
 """Kinds of footage from cameras that do not move."""
 FOUND = (0.5, 0.7)
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(6, 20))
+ACTION_THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 SPLICED = SpliceRule()
 
 
@@ -65,17 +68,19 @@ class Variant:
     Attributes:
         title: What it is.
         crop: ``full`` or ``motion``; ``motion,full``: the features of both, side by side.
-        config: The method and how it is trained, or the name of a shipped configuration; or what
-            is measured of the pictures instead, without any training.
+        config: The method and how it is trained, or the name of a shipped configuration; or,
+            without any training, what is measured of the pictures, or the actions that are looked
+            for.
         footage: Which footage is learned from, too: none, what may be shipped, or all of it.
     """
 
     title: str
     crop: str
-    config: str | dict[str, Any] | Measure
+    config: str | dict[str, Any] | Measure | tuple[str, ...]
     footage: str = "none"
 
 
+FIGHTING_ACTIONS = tuple(name for name, group in kinetics_actions() if group == FIGHTING)
 LOGISTIC: dict[str, Any] = {"method": {"name": "logistic", "config": {"ridge": 100}}}
 LOOK_ALIKES: dict[str, Any] = {
     "method": {"name": "logistic", "config": {"ridge": 100, "look_alikes": 3}}
@@ -99,6 +104,10 @@ VARIANTS = (
     Variant("... with footage to learn from", "motion,full", LOGISTIC, "may ship"),
     Variant("frame difference, not trained", "full", frame_difference),
     Variant("optical flow, 95th percentile, not trained", "full", optical_flow),
+    Variant(
+        "`--look-for` nine fighting actions, not trained, motion square", "motion", FIGHTING_ACTIONS
+    ),
+    Variant("... whole picture", "full", FIGHTING_ACTIONS),
 )
 
 
@@ -262,34 +271,37 @@ def _trained(
     variant: Variant, material: Material, repeat: int
 ) -> Iterator[tuple[int, NDArray[np.int64], ModelNetwork | Untrained]]:
     """For each fold its number, its test clips, and a model that saw none of their recordings."""
-    config = None if callable(variant.config) else _read(variant.config)
+    trained = isinstance(variant.config, str | dict)
+    config = read_settings(variant.config) if trained else None  # type: ignore[arg-type]
     fold = fold_numbers(material.dataset, OUTER_FOLDS, repeat)
     held = source_folds(material.footage, repeat)
     for number in range(OUTER_FOLDS):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         network: ModelNetwork | Untrained = Untrained()
-        if config is not None:
+        if isinstance(variant.config, tuple):
+            network = action_model(variant.config).network
+        elif config is not None:
             negatives = [
                 i
                 for i, each in enumerate(material.footage)
-                if held[i] != number and _learned_from(each, variant)
+                if held[i] != number and is_learned_from(each, variant)
             ]
-            videos = _training_videos(material, train, negatives)
+            videos = training_videos(material, train, negatives)
             network = fit(videos, config.with_recipe(seed=100 * repeat + number)).network
         yield number, test, network
 
 
-def _read(config: str | dict[str, Any]) -> TrainConfig:
+def read_settings(config: str | dict[str, Any]) -> TrainConfig:
     if isinstance(config, str):
         return read_config(shipped_config(config))
     return parse_config(config, "variant")
 
 
-def _learned_from(footage: Footage, variant: Variant) -> bool:
+def is_learned_from(footage: Footage, variant: Variant) -> bool:
     return variant.footage == "all" or (variant.footage == "may ship" and footage.may_train)
 
 
-def _training_videos(
+def training_videos(
     material: Material, clips: Sequence[int], footage: Sequence[int]
 ) -> list[TrainingVideo]:
     labelled = [
@@ -417,7 +429,9 @@ def _cell(value: float, drawn: FloatArray, digits: int) -> str:
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def print_thresholds(figures: Figures, material: Material) -> None:
+def print_thresholds(
+    figures: Figures, material: Material, thresholds: Sequence[float] = THRESHOLDS
+) -> None:
     """What each threshold finds, and its false alarms an hour, by kind of footage."""
     kinds = np.array([each.kind for each in material.footage])
     names = sorted(set(kinds))
@@ -426,7 +440,7 @@ def print_thresholds(figures: Figures, material: Material) -> None:
         end="",
     )
     print(f"| {' | '.join(names)} |\n| ---: |{' ---: |' * (4 + len(names))}")
-    for threshold in THRESHOLDS:
+    for threshold in thresholds:
         hits = figures.peaks >= threshold
         counts = np.mean([figures.alarms(r, threshold) for r in range(len(hits))], axis=0)
 
@@ -463,6 +477,8 @@ def main() -> None:
         scores = run_variant(variant, material[key], given.repeats)
         figures = Figures(scores, material[key], rule)
         print_row(variant, scores, figures)
+        if isinstance(variant.config, tuple):
+            print_thresholds(figures, material[key], ACTION_THRESHOLDS)
         if "shipped" in variant.title:
             shipped = figures
     if shipped is not None:

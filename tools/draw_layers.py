@@ -23,7 +23,10 @@ _ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
 # One colour for each group of layers: what people start, what is learned, what is read, the rest.
 _GROUPS = {
     "#f6d9c4": ("cli", "research", "api", "scoring", "scoring_job", "outputs"),
-    "#d7e4f4": ("evaluation", "training", "detector", "stream", "modelfile", "methods"),
+    "#d7e4f4": (
+        *("evaluation", "training", "detector", "stream", "look_for", "modelfile"),
+        *("reasons", "prototypes", "methods"),
+    ),
     "#dcecd6": ("datasets", "features", "backbones", "video"),
     "#ebe8e1": ("cameras", "events", "metrics", "timeline", "_utils", "errors"),
 }

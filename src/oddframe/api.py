@@ -126,6 +126,7 @@ def train(
     jobs: int = 1,
     fresh: bool = False,
     tensorboard: str | Path | None = None,
+    pictures: bool = False,
     progress: ProgressCallback | None = None,
     message: MessageCallback = log_message,
     command: str | None = None,
@@ -178,6 +179,9 @@ def train(
         jobs: Number of videos that are decoded at the same time.
         fresh: Start again instead of resuming an interrupted run.
         tensorboard: Folder for TensorBoard.
+        pictures: Give the model file small pictures of the up to 64 training clips that it carries,
+            for reports to show what an event looks like. Off by default, because the pictures may
+            show people, and a model file is made to be passed on.
         progress: Called as ``progress(done, total, text)``; the text begins with the stage.
         message: Called with each warning and each result of a search. By default these are logged
             by the logger ``oddframe``.
@@ -220,6 +224,7 @@ def train(
         seeds=seeds,
         pretrained=base,
         tensorboard=None if tensorboard is None else Path(tensorboard),
+        pictures=pictures,
         precision=precision,
         masks=masks,
     )

@@ -30,6 +30,7 @@ from oddframe.features.extraction.extract_video import Extraction, extract_video
 from oddframe.features.extraction.partial import PartialFeatures
 from oddframe.features.formats.npy import ARRAY_BACKBONE
 from oddframe.features.spec import Features, FeatureSpec
+from oddframe.look_for import action_model
 from oddframe.modelfile import Model, load_model
 from oddframe.stream import LOOK_AHEAD, WINDOW, Stream
 from oddframe.timeline import Event, ScoreTrack
@@ -150,9 +151,40 @@ class Detector:
                 precision.
             InputError: the model file cannot be used.
         """
-        # ``choose_runtime`` refuses other words. The plain texts enter digests, so no enums here.
-        runtime = choose_runtime(str(engine), str(device), str(precision))  # type: ignore[arg-type]
-        profile, loaded = str(profile), load_model(model, runtime.device)
+        runtime = _runtime(engine, device, precision)
+        return cls._of(load_model(model, runtime.device), str(profile), views, runtime)
+
+    @classmethod
+    def look_for(
+        cls,
+        actions: Sequence[str],
+        profile: str = "best",
+        *,
+        device: DeviceName | str = "auto",
+        engine: EngineName | str = "auto",
+        precision: PrecisionName | str = "auto",
+    ) -> Detector:
+        """A detector of human actions by their names, without any training.
+
+        A snippet's score is the sum of the probabilities that I3D's own classifier, which knows the
+        400 actions of Kinetics-400, gives to ``actions``. An event has its likeliest ``actions``.
+
+        Args:
+            actions: Their names, as ``["wrestling", "headbutting"]``.
+            profile: As for ``load``, and likewise the arguments below.
+
+        Raises:
+            UsageError: I3D knows no such action, or an argument of ``load`` is wrong.
+        """
+        runtime = _runtime(engine, device, precision)
+        model = action_model(actions)
+        model = replace(model, network=model.network.to(runtime.device))
+        return cls._of(model, str(profile), None, runtime)
+
+    @classmethod
+    def _of(
+        cls, loaded: Model, profile: str, views: CropCount | int | None, runtime: Runtime
+    ) -> Detector:
         if profile not in loaded.profiles:
             names = ", ".join(loaded.profiles)
             raise UsageError(
@@ -162,6 +194,14 @@ class Detector:
         if views is not None:
             spec = with_views(spec, views)  # type: ignore[arg-type]  # It refuses other numbers.
         return cls(loaded, profile, spec, runtime)
+
+    def with_pictures(self, result: VideoResult) -> VideoResult:
+        """A result that was read from a score file, with the pictures of the training clips."""
+        bank = self.model.prototypes
+        if bank is None:
+            return result
+        events = [replace(e, similar=bank.with_pictures(e.similar)) for e in result.events]
+        return replace(result, events=tuple(events))
 
     @property
     def backbone(self) -> Backbone:
@@ -380,3 +420,8 @@ class Detector:
         """
         rule = rule or self.rule
         return VideoResult(video, track, self.events(track, rule), rule, self.info, damaged)
+
+
+def _runtime(engine: str, device: str, precision: str) -> Runtime:
+    # ``choose_runtime`` refuses other words. The plain texts enter digests, so no enums here.
+    return choose_runtime(str(engine), str(device), str(precision))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError, UsageError
-from oddframe.timeline import Event, FloatArray, IntArray, ScoreTrack
+from oddframe.timeline import Event, FloatArray, IntArray, Reasons, ScoreTrack
 
 _TOLERANCE_S = 1e-9  # Durations are sums of floats: those that differ by less are equal.
 Span = tuple[float, float]  # Start and end in seconds.
@@ -187,7 +187,8 @@ def find_events(
 
     Times are those that a player shows: the start is when the first frame appears, the end when the
     last one leaves the screen. ``peak_s`` and ``score`` belong to the frame with the highest
-    smoothed score, ``where`` to the tile with the highest score, or the motion square, there.
+    smoothed score, ``where`` to the tile with the highest score, or the motion square, there, and
+    so do the reasons (``similar``, ``memory_slots``, ``actions``).
 
     Of a part of a stream, smoothed scores outside ``settled_s`` may be others in the whole, and
     start no event; an event that is ``known`` is there even if the scores that reached the
@@ -199,16 +200,18 @@ def find_events(
     curve = _Curve(track, rule.smooth_s)
     spans = _find_spans(curve, rule, settled_s, known)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
-    boxes = [track.where(snippet) for snippet in _snippets_at(track, peaks)]
+    snippets = list(_snippets_at(track, peaks))
+    none = Reasons()
     return tuple(
         Event(
             start_s=float(curve.starts[start]),
             end_s=float(curve.ends[end - 1]),
             peak_s=float(curve.starts[peak]),
             score=float(curve.scores[peak]),
-            where=box,
+            where=track.where(snippet),
+            **vars(none if track.reasons is None else track.reasons.at(snippet)),
         )
-        for (start, end), peak, box in zip(spans, peaks, boxes, strict=True)
+        for (start, end), peak, snippet in zip(spans, peaks, snippets, strict=True)
     )
 
 

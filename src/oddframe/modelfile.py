@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -44,12 +44,21 @@ from oddframe.errors import (
 )
 from oddframe.events import EventRule
 from oddframe.features.formats.feature_file import METADATA_KEY, checksum
+from oddframe.features.lazy_array import mean_of_views
 from oddframe.features.spec import Features, FeatureSpec, MaskDigest
+from oddframe.methods.actions import ActionNetwork
 from oddframe.methods.registry import get_method
 from oddframe.methods.scorer import ModelNetwork, Standardise
-from oddframe.timeline import ScoreTrack, TileScores
+from oddframe.prototypes import PrototypeBank, PrototypeList, bank_shapes, read_bank
+from oddframe.reasons import Highest, TrackReasons
+from oddframe.timeline import IntArray, ScoreTrack, TileScores
 
-MODEL_FORMAT = 1
+FieldsT = TypeVar("FieldsT", bound=BaseModel)
+
+# Models without prototypes are still written in format 1, which earlier versions read.
+MODEL_FORMAT = 2
+_PLAIN_FORMAT = 1
+_PROTOTYPES_KEY = "prototypes"
 MODEL_KIND = "oddframe model"
 SHIPPED_MODELS_DIR = Path(__file__).parent / "models"
 # What the contents of a damaged file can raise.
@@ -84,6 +93,7 @@ class Model:
     card: Mapping[str, Any] = field(default_factory=dict)
     version: str = VERSION  # Of oddframe when it was written.
     sha256: str = ""  # Of the file; empty before it is saved.
+    prototypes: PrototypeBank | None = None  # Training clips that events may look like.
 
     @property
     def device(self) -> torch.device:
@@ -126,19 +136,40 @@ class Model:
         self.profile_of(features.spec)
         self.network.eval()
         grid, tiles, boxes = features.spec.tiles, None, features.boxes
+        best: IntArray | None = None
         fps = features.timebase.fps
         spacing = features.spec.step_s(fps) / self.profiles["best"].spec.step_s(fps)
         if grid is None:
             scores = self.network.score_views(features.array, spacing)
         else:
             tiles = TileScores(grid, self.network.score_tiles(np.asarray(features.array), spacing))
-            scores = tiles.scores.max(axis=0)
+            scores, best = tiles.scores.max(axis=0), tiles.scores.argmax(axis=0)
             if boxes is not None:  # Of small motion squares, which are not where a grid has them.
-                boxes = boxes[np.arange(len(scores)), tiles.scores.argmax(axis=0)]
+                boxes = boxes[np.arange(len(scores)), best]
                 tiles = None
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
-        return ScoreTrack(scores, features.timebase, tiles, boxes)
+        reasons = self._reasons(features, best)
+        return ScoreTrack(scores, features.timebase, tiles, boxes, reasons)
+
+    def _reasons(self, features: Features, best: IntArray | None) -> TrackReasons | None:
+        """What each snippet looks like; ``best``: (T,) the tile with the highest score."""
+        array, bank = features.array, self.prototypes
+        weights = None if best is not None else self.network.memory_weights(array)
+        if isinstance(self.network.network, ActionNetwork):
+            return TrackReasons(actions=Highest.of(self.network.action_probabilities(array)))
+        if bank is None and weights is None:
+            return None
+        similar = slots = None
+        if bank is not None:
+            if best is None:
+                rows = mean_of_views(array)
+            else:
+                rows = np.asarray(array)[best, np.arange(len(best))]
+            similar = Highest.of(bank.similarities(self.network.standardise_rows(rows)))
+        if weights is not None:
+            slots = Highest.of(weights[0] / weights[0].sum(axis=1, keepdims=True))
+        return TrackReasons(bank, similar, slots, weights[1] if weights is not None else 0)
 
 
 def short_digest(sha256: str) -> str:
@@ -157,9 +188,11 @@ def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
         if not np.isfinite(array).all():
             raise OddframeError(f"{path}: not written: the tensor {name} is not finite")
         tensors[name] = array
+    bank = model.prototypes
+    tensors |= {} if bank is None else bank.tensors()
     header = {
         "kind": MODEL_KIND,
-        "format": MODEL_FORMAT,
+        "format": _PLAIN_FORMAT if bank is None else MODEL_FORMAT,
         "oddframe": model.version,
         "method": model.method,
         "config": model.config.model_dump(mode="json"),
@@ -171,6 +204,7 @@ def save_model(model: Model, path: Path, *, fp16: bool = False) -> None:
         "training_data": model.training_data,
         "metrics": dict(model.metrics),
         "card": dict(model.card),
+        **({} if bank is None else {_PROTOTYPES_KEY: bank.header()}),
         "checksum": checksum(tensors),
     }
     metadata = {METADATA_KEY: json_text(header, nan_is_null=False)}
@@ -253,6 +287,7 @@ class _HeaderFields(BaseModel):
     metrics: dict[str, float]
     card: _CardFields
     checksum: str
+    prototypes: PrototypeList = []
 
 
 def _build_model(
@@ -262,7 +297,7 @@ def _build_model(
     file: BinaryIO,
     device: str | torch.device,
 ) -> Model:
-    _validate(_HeaderFields, header, "header")
+    fields = _validate(_HeaderFields, header, "header")
     method = get_method(header["method"])
     config = _validate(method.Config, header["config"], "configuration")
     profiles = {
@@ -278,7 +313,8 @@ def _build_model(
         return network
 
     with torch.device("meta"):  # Shapes without memory.
-        _check_shapes(new_network().state_dict(), entries)
+        shapes = {name: tuple(each.shape) for name, each in new_network().state_dict().items()}
+    _check_shapes(shapes | bank_shapes(fields.prototypes, dim), entries)
     file.seek(0)
     data = file.read()
     try:
@@ -292,7 +328,7 @@ def _build_model(
         raise ValueError("its weights do not match their checksum")
     with torch.random.fork_rng(devices=[]):  # Initial weights are random, then overwritten.
         network = new_network()
-    state = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    state = {n: torch.from_numpy(array) for n, array in tensors.items() if n in shapes}
     network.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     )
@@ -308,23 +344,26 @@ def _build_model(
         card=header["card"],
         version=header["oddframe"],
         sha256=hashlib.sha256(data).hexdigest(),
+        prototypes=read_bank(fields.prototypes, tensors),
     )
 
 
-def _validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseModel:
+def _validate(model: type[FieldsT], data: dict[str, Any], where: str) -> FieldsT:
     try:
         return model.model_validate(data)
     except ValidationError as error:
         raise ValueError(format_validation_error(error, model, (), where)) from None
 
 
-def _check_shapes(wanted: Mapping[str, torch.Tensor], entries: Mapping[str, TensorEntry]) -> None:
-    """Compare the network with the tensors in the file, before memory is allocated for it."""
+def _check_shapes(
+    wanted: Mapping[str, tuple[int, ...]], entries: Mapping[str, TensorEntry]
+) -> None:
+    """Compare what is expected with the tensors in the file, before memory is allocated for it."""
     for name in sorted(wanted.keys() | entries.keys()):
         if name not in entries or name not in wanted:
             problem = "missing" if name in wanted else "unknown"
             raise ValueError(f"its tensor {name!r:.80} is {problem}")
-        expected, found = tuple(wanted[name].shape), entries[name].shape
+        expected, found = wanted[name], entries[name].shape
         if (expected or (1,)) != (found or (1,)):
             raise ValueError(f"its tensor {name!r:.80} is {found}, not {expected}")
 

@@ -31,6 +31,7 @@ from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.events import RuleChanges
 from oddframe.features.extract import find_recordings
 from oddframe.features.extraction.file_layout import common_path
+from oddframe.methods.actions import LOOK_FOR
 from oddframe.methods.base import DETECTS_UNUSUAL
 from oddframe.outputs.pages.folder_index import INDEX_NAME, FolderIndex, is_index
 from oddframe.outputs.registry import SCORE_FILE, format_names, get_format
@@ -95,6 +96,7 @@ def score(
     precision: PrecisionName = "auto",
     jobs: int = 1,
     fresh: bool = False,
+    look_for: str | Sequence[str] = (),
     raise_errors: bool = False,
     progress: ProgressCallback | None = None,
     on_outcome: Callable[[ScoringOutcome], None] | None = None,
@@ -135,6 +137,8 @@ def score(
         precision: Of the backbone.
         jobs: Videos at the same time, each in a process of its own.
         fresh: Score videos again that an earlier run has scored.
+        look_for: Actions of Kinetics-400, such as ``wrestling``; scores by I3D's own classifier
+            instead of a model (``Detector.look_for``).
         raise_errors: Raise the first failure instead of reporting it as an outcome.
         progress: Called with (snippets done, snippets expected, ``scoring: NAME``); with several
             jobs, with (videos done, videos, ``scoring``).
@@ -164,6 +168,7 @@ def score(
         formats=tuple(each for each in format_names() if each == SCORE_FILE or each in formats),
         fresh=fresh,
         raise_errors=raise_errors,
+        look_for=tuple([look_for] if isinstance(look_for, str) else look_for),
     )
     if formats and out is None:
         raise UsageError("formats are written to a folder: name it with out")
@@ -245,6 +250,11 @@ def _notes(
 ) -> list[str]:
     """Lines about the model, and about what does not fit its threshold."""
     info = detector.info
+    if info.method == LOOK_FOR:
+        return [
+            f"looking for {info.detects} by I3D's own classifier: a hint; nothing was trained. "
+            f"Profile {info.profile}, {info.engine}"
+        ]
     trained = f"trained on {info.detects}; it detects nothing else"
     if info.detects == DETECTS_UNUSUAL:
         trained = f"trained on normal video alone; it detects {DETECTS_UNUSUAL}"

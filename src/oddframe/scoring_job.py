@@ -45,6 +45,7 @@ class ScoringSettings:
     formats: tuple[str, ...] = (SCORE_FILE,)
     fresh: bool = False
     raise_errors: bool = False
+    look_for: tuple[str, ...] = ()  # Actions to look for, instead of the model's.
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,14 @@ class ScoringOutcome:
 
 def load_detector(settings: ScoringSettings) -> Detector:
     """Load the detector of these settings."""
+    if settings.look_for:
+        return Detector.look_for(
+            settings.look_for,
+            settings.profile,
+            device=settings.device,
+            engine=settings.engine,
+            precision=settings.precision,
+        )
     return Detector.load(
         settings.model,
         profile=settings.profile,
@@ -109,8 +118,9 @@ def score_input(
         intact = old is not None and old.intact and old.result.fingerprint == fingerprint
         if out is not None and old is not None and intact and not settings.fresh:
             with guard():
-                notes = _restore_files(old, job, settings, out, mask)
-            return ScoringOutcome(job, old.result, already_scored=True, camera=camera, notes=notes)
+                result = detector.with_pictures(old.result)
+                notes = _restore_files(replace(old, result=result), job, settings, out, mask)
+            return ScoringOutcome(job, result, already_scored=True, camera=camera, notes=notes)
         damaged = mended = 0
         notes = ()
         if job.is_features:

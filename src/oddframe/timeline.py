@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -309,6 +309,71 @@ class TileScores:
 
 
 @dataclass(frozen=True)
+class SimilarClip:
+    """A moment of a training video that an event looks like.
+
+    Attributes:
+        video: Path of the training video inside the folder of the training data.
+        time_s: When the moment starts in that video, in seconds.
+        label: The label of the video: ``fight``, ``normal``.
+        abnormal: Whether the video is abnormal.
+        similarity: Cosine of the standardised features, in [-1, 1]; 1: the same direction.
+        picture: A small JPEG of the moment; empty: the model file has none. Score files leave it
+            out.
+    """
+
+    video: str
+    time_s: float
+    label: str
+    abnormal: bool
+    similarity: float
+    picture: bytes = field(default=b"", repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class MemorySlot:
+    """A slot of UR-DMU's memories that answers to an event.
+
+    Attributes:
+        memory: Which of the two memories.
+        slot: Its number in that memory, from 0.
+        share: Its weight as a share of the weights of all slots of both memories.
+    """
+
+    memory: Literal["abnormal", "normal"]
+    slot: int
+    share: float
+
+
+@dataclass(frozen=True)
+class LikelyAction:
+    """A human action that I3D takes an event for: a hint.
+
+    Attributes:
+        name: As Kinetics-400 calls it: ``headbutting``.
+        probability: In [0, 1], by I3D's own classifier.
+    """
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What a model can say about why a snippet has its score; the fields are those of ``Event``."""
+
+    similar: tuple[SimilarClip, ...] = ()
+    memory_slots: tuple[MemorySlot, ...] = ()
+    actions: tuple[LikelyAction, ...] = ()
+
+
+class SnippetReasons(Protocol):
+    """Gives the reasons of each snippet of a video."""
+
+    def at(self, snippet: int) -> Reasons: ...
+
+
+@dataclass(frozen=True)
 class ScoreTrack:
     """Anomaly scores of one video and their timebase.
 
@@ -319,12 +384,14 @@ class ScoreTrack:
             its tiles' scores.
         boxes: (n_snippets, 4) left, top, right, bottom of the motion square of each snippet, as
             shares of the picture, if the model uses the crop ``motion``.
+        reasons: What the model can say about each snippet, for events; None: nothing.
     """
 
     scores: FloatArray
     timebase: Timebase
     tiles: TileScores | None = None
     boxes: FloatArray | None = None
+    reasons: SnippetReasons | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.scores.shape != (self.timebase.n_snippets,):
@@ -359,6 +426,9 @@ class Event:
         score: The highest score.
         where: Rectangle of the tile with the highest score, or of the motion square, at ``peak_s``;
             None: the model uses neither.
+        similar: The nearest training clips of those that the model file carries, nearest first.
+        memory_slots: Of a UR-DMU model, the slots with the largest weights.
+        actions: Of ``--look-for``, the likeliest actions.
     """
 
     start_s: float
@@ -366,6 +436,9 @@ class Event:
     peak_s: float
     score: float
     where: Box | None = None
+    similar: tuple[SimilarClip, ...] = ()
+    memory_slots: tuple[MemorySlot, ...] = ()
+    actions: tuple[LikelyAction, ...] = ()
 
     @property
     def duration_s(self) -> float:

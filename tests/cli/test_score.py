@@ -748,3 +748,34 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(
     assert "out/fi150.csv: cannot be written (no space left on device)" in answer.err
     assert "Traceback" not in answer.err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_actions_are_looked_for_by_name(oddframe: Run, clip: Path, tmp_path: Path) -> None:
+    words = ("score", clip, "--look-for", "punching person (boxing), wrestling", "--out", tmp_path)
+    answer = oddframe(*words, "--format", "html")
+    assert answer.code == 0, answer.err
+    assert "perhaps punching person (boxing)" in answer.out
+    assert "a hint; nothing was trained" in answer.err
+    data = json.loads((tmp_path / "fi150.json").read_text())
+    jsonschema.validate(data, schema_of("score_file"))
+    assert data["events"][0]["actions"][0]["name"] == "punching person (boxing)"
+    assert "not on these cameras" in (tmp_path / "fi150.html").read_text()
+    assert "scored before" in oddframe(*words, "--format", "html").out
+    other = oddframe("score", clip, "--look-for", "wrestling", "--out", tmp_path)
+    assert "scored before" not in other.out
+    for wrong in (["--look-for", "wresting"], ["--look-for", "wrestling", "--model", "mine"]):
+        assert oddframe("score", clip, *wrong).code == 2
+
+
+def test_an_event_names_the_training_clip_that_it_looks_like(
+    oddframe: Run, clip: Path, tmp_path: Path
+) -> None:
+    words = ("score", clip, "--out", tmp_path, "--format", "html")
+    assert "like fi150 (0:01, fight)" in oddframe(*words).out
+    data = json.loads((tmp_path / "fi150.json").read_text())
+    jsonschema.validate(data, schema_of("score_file"))
+    assert len(data["events"][0]["similar"]) == 3
+    page = (tmp_path / "fi150.html").read_text()
+    (tmp_path / "fi150.html").unlink()
+    oddframe(*words)  # The page is written from the score file, which has no pictures.
+    assert (tmp_path / "fi150.html").read_text() == page

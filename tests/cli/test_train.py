@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from oddframe.cli.demo import DEMO_DATA
@@ -123,6 +125,41 @@ def test_without_groups_videos_of_one_scene_are_held_out_together(
 
     monkeypatch.setattr("oddframe.datasets.scene_grouping.sample_pictures", decoded)
     assert "they show 2 places" in oddframe(*words).err
+
+
+def test_a_model_file_carries_training_clips_and_pictures_where_asked(
+    oddframe: Run, tmp_path: Path
+) -> None:
+    for label, names in {"normal": ["nofi057", "nofi093"], "fight": ["fi026", "fi128"]}.items():
+        (tmp_path / "clips" / label).mkdir(parents=True)
+        for name in names:
+            shutil.copy(DEMO_DATA / f"{name}.mp4", tmp_path / "clips" / label)
+    (tmp_path / "small.yaml").write_text(LINEAR + TWO_HALVES)
+    mask = np.full((9, 16), 255, np.uint8)
+    mask[:, :8] = 0
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    words = ("train", tmp_path / "clips", "--config", tmp_path / "small.yaml", "--mask")
+    words = (*words, tmp_path / "mask.png", "--store", tmp_path / "store", "--out")
+    banks = {}
+    for name, more in {"bare": [], "shown": ["--pictures"]}.items():
+        path = tmp_path / f"{name}.safetensors"
+        answer = oddframe(*words, path, *more)
+        assert answer.code == 0, answer.err
+        model = load_model(path)
+        assert model.prototypes is not None
+        banks[name] = model.prototypes.prototypes
+        held_out = set(model.card["held_out_own_groups"])
+        assert not {each.video for each in banks[name]} & held_out
+        assert {each.abnormal for each in banks[name]} == {True, False}
+    assert [each.picture for each in banks["bare"]] == [b""] * len(banks["bare"])
+    assert [(p.video, p.time_s) for p in banks["bare"]] == [
+        (p.video, p.time_s) for p in banks["shown"]
+    ]
+    for each in banks["shown"]:  # Ignored parts of the picture are grey there, too.
+        image = cv2.imdecode(np.frombuffer(each.picture, np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        assert np.abs(image[:, : image.shape[1] // 2 - 4].astype(int) - 128).max() < 12
+        assert image[:, image.shape[1] // 2 + 4 :].std() > 12
 
 
 def test_seeds_and_a_search_give_one_model_and_one_report(

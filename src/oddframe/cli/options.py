@@ -99,6 +99,13 @@ def complete_backbones(incomplete: str) -> list[str]:
     return _complete_list(backbone_names(), incomplete, "+")
 
 
+def complete_actions(incomplete: str) -> list[str]:
+    """Actions of Kinetics-400 for the last name of a list with commas."""
+    from oddframe.backbones.visual.i3d import kinetics_actions
+
+    return _complete_list([name for name, _ in kinetics_actions()], incomplete)
+
+
 def complete_formats(incomplete: str) -> list[str]:
     """Formats of ``score`` for the last word of a list with commas."""
     return _complete_list(format_names(), incomplete)

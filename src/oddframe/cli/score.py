@@ -19,7 +19,13 @@ from oddframe.cli.console import (
 )
 from oddframe.errors import UsageError
 from oddframe.outputs.registry import format_names
-from oddframe.outputs.text import damage_notes, describe_box, format_clock, format_duration
+from oddframe.outputs.text import (
+    damage_notes,
+    describe_box,
+    describe_reason,
+    format_clock,
+    format_duration,
+)
 
 if TYPE_CHECKING:
     from oddframe.scoring import ScoringSummary
@@ -55,6 +61,15 @@ def score_command(
             autocompletion=opt.complete_formats,
         ),
     ] = None,
+    look_for: Annotated[
+        str,
+        opt.optional(
+            metavar="ACTIONS",
+            help="Look for these human actions, as wrestling,headbutting, by I3D's own classifier "
+            "of 400 actions, instead of with a model.",
+            autocompletion=opt.complete_actions,
+        ),
+    ] = "",
     threshold: opt.ThresholdOption = None,
     release: opt.ReleaseOption = None,
     smooth: opt.SmoothOption = None,
@@ -92,6 +107,8 @@ def score_command(
         raise UsageError("nothing to score: name a video or a folder, or --features FILE")
     if views not in (None, 1, 5, 10):
         raise UsageError(f"--views {views}: choose 1, 5 or 10")
+    if look_for and (model != "fight" or views):
+        raise UsageError("--look-for is instead of a model, and looks at one view: no --model")
     if features and (mask or (views and not paths) or (formats and "mp4" in formats)):
         raise UsageError("--features has no pictures: --mask, --views and mp4 need the video")
 
@@ -125,6 +142,7 @@ def score_command(
             precision=precision.value,
             jobs=jobs,
             fresh=fresh,
+            look_for=opt.split_list(look_for),
             raise_errors=debug,
             progress=progress,
             on_outcome=show_outcome,
@@ -167,7 +185,8 @@ def _format_outcome(outcome: ScoringOutcome) -> str:
     shown = []
     for event in result.events[:_MAX_EVENTS]:
         place = "" if event.where is None else describe_box(event.where)
-        about = f"{event.score:.2f}, {place}" if place else f"{event.score:.2f}"
+        reason = printable(describe_reason(event))
+        about = ", ".join(filter(None, (f"{event.score:.2f}", place, reason)))
         span = f"{format_clock(event.start_s, 1)}-{format_clock(event.end_s, 1)}"
         shown.append(f"{span} ({about})")
     if (more := len(result.events) - len(shown)) > 0:

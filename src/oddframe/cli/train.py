@@ -67,6 +67,15 @@ def train_command(
     tensorboard: Annotated[
         Path | None, opt.optional(help="A folder for TensorBoard, with every loss term.")
     ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Whether the model file holds small pictures of the training clips that events "
+            "are compared with, for reports. They may show people, and whoever has the file has "
+            "them.",
+        ),
+    ] = False,
     mask: opt.MaskOption = None,
     profile: Annotated[
         opt.ProfileChoice,
@@ -125,6 +134,7 @@ def train_command(
                 jobs=jobs,
                 fresh=fresh,
                 tensorboard=tensorboard,
+                pictures=pictures,
                 progress=progress,
                 message=message_printer(quiet=quiet),
                 command=shlex.join(["oddframe", *sys.argv[1:]]),

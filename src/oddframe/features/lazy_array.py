@@ -60,6 +60,14 @@ class CropArray:
 AnyFeatures = FeatureArray | CropArray
 
 
+def mean_of_views(array: AnyFeatures) -> NDArray[np.float32]:
+    """(C, T, D) -> (T, D), one view at a time."""
+    total = np.zeros(array.shape[1:], np.float32)
+    for view in array:
+        total += view
+    return total / np.float32(len(array))
+
+
 def slice_snippets(array: AnyFeatures, start: int, stop: int) -> AnyFeatures:
     """Get the snippets from ``start`` to before ``stop`` of (C, T, D) features."""
     if not isinstance(array, CropArray):

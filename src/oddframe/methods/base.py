@@ -204,6 +204,10 @@ class Method(ABC, Generic[ConfigT, OutputT]):
     league_config: Mapping[str, Any] = MappingProxyType({})
     supports_microbatches: bool = False
 
+    def splits_batches(self, config: ConfigT) -> bool:  # noqa: ARG002
+        """``supports_microbatches`` with these settings."""
+        return self.supports_microbatches
+
     @property
     def one_class(self) -> bool:
         """Whether it learns from normal videos alone; it is a ``OneClass``."""

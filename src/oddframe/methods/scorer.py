@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic
 from oddframe.features.lazy_array import AnyFeatures
+from oddframe.methods.actions import ActionNetwork
 from oddframe.methods.layers import SmoothingNetwork
+from oddframe.methods.mil.urdmu_network import UrDmuNetwork, UrDmuWithShortcut
 from oddframe.timeline import FloatArray
 
 # Dimensions with a smaller standard deviation, as a share of the mean one, are (almost) constant.
@@ -100,6 +102,41 @@ class ModelNetwork(nn.Module):
         total = np.zeros(array.shape[1])
         for view in array:  # One at a time: ten crops take no more memory than one.
             total += self._scores(view, spacing)
+        return total / len(array)
+
+    def standardise_rows(self, rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Features (T, D) as the network reads them."""
+        mean, std = self.standardise.mean.cpu().numpy(), self.standardise.std.cpu().numpy()
+        standardised: NDArray[np.float32] = (rows.astype(np.float32) - mean) / std
+        return standardised
+
+    def memory_weights(self, array: AnyFeatures) -> tuple[FloatArray, int] | None:
+        """Mean weights (T, M) of the slots of UR-DMU's anomaly memory and its normal one for
+        features (C, T, D), and how many are in the first; None: no UR-DMU with both."""
+        network = self.network
+        if not isinstance(network, UrDmuNetwork | UrDmuWithShortcut):
+            return None
+        total: FloatArray = np.zeros(())
+        split = 0
+        for view in array:
+            with deterministic(), torch.inference_mode():
+                row = torch.from_numpy(view.astype(np.float32))[None]
+                weights = network.memory_weights(self.standardise(row.to(self.standardise.mean)))
+            if weights is None:
+                return None
+            split = weights[0].shape[2]
+            total = total + torch.cat(weights, dim=2)[0].double().cpu().numpy()
+        return total / len(array), split
+
+    def action_probabilities(self, array: AnyFeatures) -> FloatArray:
+        """Of features (C, T, 1024), the mean probabilities (T, 400) of the actions that an
+        ``ActionNetwork`` knows."""
+        assert isinstance(self.network, ActionNetwork)
+        total: FloatArray = np.zeros(())
+        for view in array:
+            with deterministic(), torch.inference_mode():
+                x = torch.from_numpy(view.astype(np.float32)).to(self.standardise.mean)
+                total = total + self.network.probabilities(x).double().cpu().numpy()
         return total / len(array)
 
     def score_tiles(self, array: NDArray[np.floating[Any]], spacing: float = 1.0) -> FloatArray:

@@ -15,9 +15,18 @@ from oddframe._utils.files import open_regular_file, write_text
 from oddframe.detector import ModelInfo, VideoResult
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule
-from oddframe.timeline import Event, ScoreTrack, TileScores, Timebase
+from oddframe.timeline import (
+    Event,
+    LikelyAction,
+    MemorySlot,
+    ScoreTrack,
+    SimilarClip,
+    TileScores,
+    Timebase,
+)
 
 SCORE_FILE_SCHEMA = 1
+_EVENT_REASONS = {"similar": SimilarClip, "memory_slots": MemorySlot, "actions": LikelyAction}
 _MODEL_KEYS = {"detects": "knows"}  # Fields of ``ModelInfo`` with another name in the file.
 
 
@@ -37,10 +46,7 @@ def result_to_dict(result: VideoResult) -> dict[str, Any]:
         "snippet_stride": base.stride,
         "snippet_rate": base.rate,
         "snippet_scores": result.track.scores.tolist(),
-        "events": [
-            {name: value for name, value in asdict(event).items() if value is not None}
-            for event in result.events
-        ],
+        "events": [_event_to_dict(event) for event in result.events],
         "threshold": threshold,
         "rule": rule,
         "model": model,
@@ -65,6 +71,13 @@ def result_to_dict(result: VideoResult) -> dict[str, Any]:
         data["mask"] = result.mask
     if result.truth is not None:
         data["truth"] = [list(interval) for interval in result.truth]
+    return data
+
+
+def _event_to_dict(event: Event) -> dict[str, Any]:
+    data = {name: value for name, value in asdict(event).items() if value not in (None, ())}
+    for clip in data.get("similar", ()):
+        del clip["picture"]
     return data
 
 
@@ -169,6 +182,8 @@ def _event_from(data: dict[str, Any]) -> Event:
     if known.get("where") is not None:
         left, top, right, bottom = known["where"]
         known["where"] = left, top, right, bottom
+    for name, kind in _EVENT_REASONS.items():
+        known[name] = tuple(kind(**_known(kind, each)) for each in known.get(name, ()))
     return Event(**known)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Its import takes time: every start of the command line imports this module.
     from pathlib import Path
 
-    from oddframe.timeline import Box
+    from oddframe.timeline import Box, Event, SimilarClip
 
 
 # Round steps of a time axis (s).
@@ -82,6 +83,20 @@ def describe_box(box: Box) -> str:
     if down and across == "centre" and down != "middle":
         return down
     return " ".join(word for word in (down, across) if word)
+
+
+def describe_clip(clip: SimilarClip) -> str:
+    """A training clip by its file's name: ``fi026 (0:01, fight)``."""
+    return f"{PurePosixPath(clip.video).stem} ({format_clock(clip.time_s)}, {clip.label})"
+
+
+def describe_reason(event: Event) -> str:
+    """What an event looks like, in a few words: ``like fi026 (0:01, fight)``, ``perhaps wrestling
+    (0.41)``; empty where the model says nothing."""
+    if event.actions:
+        best = event.actions[0]
+        return f"perhaps {best.name} ({best.probability:.2f})"
+    return f"like {describe_clip(event.similar[0])}" if event.similar else ""
 
 
 _LATEX = str.maketrans(

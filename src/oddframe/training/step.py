@@ -238,7 +238,8 @@ def microbatches(config: TrainConfig, tiles: int) -> list[Tensor]:
     """
     recipe = config.full_recipe()
     normal = recipe.normal_bags
-    if normal != recipe.abnormal_bags or not config.chosen_method()[0].supports_microbatches:
+    method, method_config = config.chosen_method()
+    if normal != recipe.abnormal_bags or not method.splits_batches(method_config):
         return [whole_batch(recipe)]
     most = max(1, _MICROBATCH_SNIPPETS // (2 * recipe.segments * tiles))
     pairs = max(n for n in range(1, normal + 1) if normal % n == 0 and n <= most)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from oddframe._utils.progress import (
     MessageCallback,
@@ -20,12 +22,14 @@ from oddframe.errors import InputError, UsageError
 from oddframe.features.spec import FeatureSpec
 from oddframe.features.store.store import FeatureStore
 from oddframe.modelfile import Model, load_model, save_model
+from oddframe.prototypes import MAX_PROTOTYPES
 from oddframe.timeline import ScoreTrack
 from oddframe.training.config import TrainConfig
 from oddframe.training.configure import with_one_class_method, with_required_audio_dim
 from oddframe.training.correction import ENOUGH_VIDEOS
 from oddframe.training.data.features import Extractor, FeatureCache, FeatureRequest, VideoFeatures
 from oddframe.training.data.splits import TrainingSplit, drop_groups, hold_out, validation_folds
+from oddframe.training.prototype_bank import make_bank
 from oddframe.training.run_files import RunFiles, require_tensorboard
 from oddframe.training.search import Budget, HyperparameterSearch, SearchResult
 from oddframe.training.trainer import FinalTraining, ModelTrainer, SeedRun
@@ -71,6 +75,7 @@ def run_training(
     tensorboard: Path | None = None,
     precision: PrecisionName = "auto",
     masks: Masks = Masks(),  # noqa: B008 - frozen
+    pictures: bool = False,
 ) -> TrainedModel:
     """Train a detector on labelled videos and write it to ``out``, a ``*.safetensors`` file.
 
@@ -92,6 +97,7 @@ def run_training(
         seeds: Number of final trainings, with seeds from the configured one up.
         pretrained: A model of the same method and features whose weights training starts from. With
             few videos it is corrected instead (``training/correction.py``).
+        pictures: Give the model file small pictures of its prototypes.
     """
     warnings: list[str] = []
 
@@ -175,7 +181,19 @@ def run_training(
             model, runs = final.train_seeds(seeds)
         else:
             model = final.train_one()
-        save_model(model, out, fp16=config.fp16)
+        bank = make_bank(
+            model,
+            config,
+            training,
+            pictures_of=lambda _: pictures,
+            masks=masks,
+            progress=step_progress,
+            most=MAX_PROTOTYPES // 2 if corrected else MAX_PROTOTYPES,
+        )
+        if corrected and pretrained is not None and pretrained.prototypes is not None:
+            kept = pretrained.prototypes.thinned(MAX_PROTOTYPES // 2)
+            bank = kept if bank is None else kept.with_more(bank)
+        save_model(replace(model, prototypes=bank), out, fp16=config.fp16)
         files.remove_progress()
     model = load_model(out)
     log = next((files.log(run.seed) for run in runs if run.kept), files.log())
@@ -266,7 +284,7 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
     if pretrained.method != config.method.name:
         lines = [f"method: {pretrained.method}, not {config.method.name}"]
     else:
-        values, others = pretrained.config.model_dump(), method_config.model_dump()
+        values, others = with_defaults(pretrained.config), with_defaults(method_config)
         lines = [f"{k}: {v}, not {others[k]}" for k, v in values.items() if v != others[k]]
     lines += pretrained.profiles["best"].spec.differences(spec)
     if lines:
@@ -274,6 +292,12 @@ def check_pretrained(pretrained: Model, config: TrainConfig, spec: FeatureSpec) 
             f"training cannot start from the model '{pretrained.name}', which is configured "
             f"otherwise: {'; '.join(lines)}"
         )
+
+
+def with_defaults(config: BaseModel) -> dict[str, Any]:
+    """``model_dump`` with those fields, too, that it leaves out at their defaults."""
+    fields = type(config).model_fields
+    return {n: f.default for n, f in fields.items() if f.exclude_if} | config.model_dump()
 
 
 def _overlap_warnings(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from oddframe.methods.base import Loss, MethodInfo, Recipe, WeaklySupervised
 from oddframe.methods.losses import mean_at, pair_up, split_by_label, top_k_indices, top_k_mean
+from oddframe.methods.mil.contrast import memory_contrast, snippet_contrast
 from oddframe.methods.mil.urdmu_network import (
     UrDmuConfig,
     UrDmuNetwork,
@@ -33,7 +34,8 @@ def ur_dmu_loss(out: UrDmuOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
 
     Terms: ``cls``; ``dm``, the sum of ``dm_n_of_normal``, ``dm_a_of_normal``, ``dm_a_of_abnormal``
     and ``dm_n_of_abnormal`` (scores of the normal or anomaly memory in normal or abnormal videos);
-    ``trip``; ``kl``; ``dis``. The i-th normal video is paired with the i-th abnormal one; the
+    ``trip``; ``kl``; ``dis``; where they have a weight ``contrast_memory`` and
+    ``contrast_snippets``. The i-th normal video is paired with the i-th abnormal one; the
     shorter list is repeated. For ablations, terms whose inputs are missing are left out.
 
     Raises:
@@ -89,7 +91,29 @@ def ur_dmu_loss(out: UrDmuOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
         large = mean_at(out.anomaly_mu[abnormal], in_abnormal).norm(dim=-1)[abnormal_of] ** power
         terms["dis"] = F.relu(config.distance_margin - large + small).mean()
 
+    # Ours: contrastive terms.
+    extra = {}
+    if config.contrast_memory and out.slots is not None:
+        anomaly, normality = out.slots
+        likely = out.hidden[abnormal].take_along_dim(in_abnormal.unsqueeze(-1), dim=1)
+        extra["contrast_memory"] = (
+            memory_contrast(likely.flatten(0, 1), anomaly, normality, config.contrast_temperature)
+            + memory_contrast(
+                out.hidden[normal].flatten(0, 1), normality, anomaly, config.contrast_temperature
+            )
+        ) / 2
+    if config.contrast_snippets:
+        likely, mistaken = (
+            out.hidden[videos].take_along_dim(
+                top_k_indices(out.scores[videos], k_anomaly).unsqueeze(-1), dim=1
+            )
+            for videos in (abnormal, normal)
+        )
+        extra["contrast_snippets"] = snippet_contrast(likely, mistaken, config.contrast_temperature)
+    terms |= extra
+
     weights = [(name, weight) for name, weight in config.loss_weights if weight and name in terms]
+    weights += [(name, getattr(config, name)) for name in extra]
     total = torch.stack([weight * terms[name] for name, weight in weights]).sum()
     return Loss(total, terms)
 
@@ -115,6 +139,10 @@ class UrDmu(WeaklySupervised[UrDmuConfig, UrDmuOutput]):
     def network(self, dim: int, config: UrDmuConfig) -> UrDmuNetwork | UrDmuWithShortcut:
         network = UrDmuNetwork(dim, config)
         return UrDmuWithShortcut(dim, network, config.deep_share) if config.shortcut else network
+
+    def splits_batches(self, config: UrDmuConfig) -> bool:
+        """Not with ``contrast_snippets``, which compares each video with all others."""
+        return not config.contrast_snippets
 
     def loss(self, output: UrDmuOutput, labels: Tensor, config: UrDmuConfig) -> Loss:
         """See ``ur_dmu_loss``."""

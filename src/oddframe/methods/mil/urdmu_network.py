@@ -48,6 +48,10 @@ class LossWeights(MethodConfig):
         return self
 
 
+def _is_zero(value: float) -> bool:
+    return value == 0
+
+
 class UrDmuConfig(MethodConfig):
     # ``official`` (the code of the published results and checkpoints) or ``paper``, which sets
     # PAPER_SETTINGS, except those that are given.
@@ -87,6 +91,13 @@ class UrDmuConfig(MethodConfig):
     # read-outs (of X without memories); without NUL the read-outs themselves.
     uncertainty: bool = True
     loss_weights: LossWeights = LossWeights()  # weight of each loss term
+    # Weights of two contrastive terms (ours, see ``contrast.py``): between snippets and both
+    # memories, and between the likeliest snippets of abnormal and of normal videos. They need
+    # memory ``dual``.
+    contrast_memory: NotNegative = Field(default=0.0, exclude_if=_is_zero)
+    contrast_snippets: NotNegative = Field(default=0.0, exclude_if=_is_zero)
+    # What cosines are divided by in both.
+    contrast_temperature: AboveZero = Field(default=0.1, exclude_if=lambda value: value == 0.1)
     shortcut: bool = False  # whether to add a linear score, see ``UrDmuWithShortcut`` (ours)
     shortcut_lr: AboveZero = 2e-3  # learning rate of that linear score; the recipe's does not apply
     shortcut_weight_decay: NotNegative = 1e-2  # its weight decay
@@ -104,6 +115,12 @@ class UrDmuConfig(MethodConfig):
     def _check_share(self) -> Self:
         if self.deep_share < 1 and not self.shortcut:
             raise ValueError("deep_share needs a shortcut: set shortcut: true")
+        return self
+
+    @model_validator(mode="after")
+    def _check_contrast(self) -> Self:
+        if (self.contrast_memory or self.contrast_snippets) and self.memory != "dual":
+            raise ValueError("contrastive terms need both memories: set memory: dual")
         return self
 
     @model_validator(mode="after")
@@ -244,6 +261,8 @@ class UrDmuOutput(Output):
     normal_z_mu: Tensor | None  # (normals, T, H) latent of the normal memory's read-out: mean,
     normal_z_logvar: Tensor | None  # log-variance,
     normal_z: Tensor | None  # and a sample
+    # (M, H) slots of the anomaly and of the normal memory; None: not both exist.
+    slots: tuple[Tensor, Tensor] | None = None
 
 
 class MemoryReadout(NamedTuple):
@@ -291,8 +310,21 @@ class UrDmuNetwork(BagNetwork):
         """Standard normal noise shaped ``like``; parity tests replace it."""
         return torch.randn_like(like)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, H) X, the transformer's output."""
+        hidden: Tensor = self.selfatt(self.embedding(x.transpose(1, 2)).transpose(1, 2))
+        return hidden
+
+    def memory_weights(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """(B, T, D) -> weights of the slots of the anomaly and the normal memory, (B, T, M) each;
+        None without both memories."""
+        if self.Amemory is None or self.Nmemory is None:
+            return None
+        hidden = self.hidden(x)
+        return self.Amemory(hidden).weights, self.Nmemory(hidden).weights
+
     def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:
-        x = self.selfatt(self.embedding(x.transpose(1, 2)).transpose(1, 2))
+        x = self.hidden(x)
         anomaly = None if self.Amemory is None else self.Amemory(x)
         normal = None if self.Nmemory is None else self.Nmemory(x)
         values = [readout.value for readout in (anomaly, normal) if readout is not None]
@@ -322,7 +354,15 @@ class UrDmuNetwork(BagNetwork):
             normal_z_mu=mu,
             normal_z_logvar=logvar,
             normal_z=z,
+            slots=self.slots,
         )
+
+    @property
+    def slots(self) -> tuple[Tensor, Tensor] | None:
+        """(M, H) slots of the anomaly and of the normal memory; None: not both exist."""
+        if self.Amemory is None or self.Nmemory is None:
+            return None
+        return self.Amemory.memory_block, self.Nmemory.memory_block
 
     def classify(self, x: Tensor, latents: list[Tensor]) -> Tensor:
         """X and the latents, whose sum is concatenated with it, all (B, T, H) -> logits (B, T)."""
@@ -346,6 +386,10 @@ class UrDmuWithShortcut(nn.Module):
         with torch.no_grad():
             for parameter in (*self.shortcut.parameters(), *last.parameters()):
                 parameter.zero_()
+
+    def memory_weights(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """See ``UrDmuNetwork``."""
+        return self.base.memory_weights(x)
 
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Output:
         if labels is None and features.ndim == 4:

@@ -203,8 +203,10 @@
     row.querySelector(".peak").textContent = clock(event.peak, fine);
     row.querySelector(".score").textContent = event.score.toFixed(2);
     const seen = original.find((e) => e.peak >= event.start && e.peak < event.end);
-    const picture = seen && seen.row.querySelector("img");
+    const picture = seen && seen.row.querySelector(".picture img");
     if (picture) row.querySelector(".picture").append(picture.cloneNode());
+    const like = seen && seen.row.querySelector(".like");
+    if (like) row.querySelector(".like").replaceWith(like.cloneNode(true));
     const mark = row.querySelector(".truth-mark span");
     if (mark) {
       const real = data.truth.some((t) => Math.min(event.end, t[1]) - Math.max(event.start, t[0]) > 0);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from oddframe._utils.files import atomic_write, write_text
 from oddframe.detector import VideoResult
 from oddframe.events import match_events
+from oddframe.methods.actions import LOOK_FOR
 from oddframe.outputs.drawing import (
     KEY_FRAME_SIDE,
     KeyFrameCollector,
@@ -36,8 +37,8 @@ from oddframe.outputs.encode import (
 )
 from oddframe.outputs.pages.templates import Fact, render_template
 from oddframe.outputs.registry import FrameConsumer, FrameConsumers, VideoTarget
-from oddframe.outputs.text import damage_notes, format_clock, format_duration
-from oddframe.timeline import Timebase
+from oddframe.outputs.text import damage_notes, describe_clip, format_clock, format_duration
+from oddframe.timeline import Event, Timebase
 
 _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 256, 78
 # So many events have a picture on the page, those with the highest scores: pages stay small.
@@ -129,8 +130,7 @@ def write_html(
         title=f"{name}: oddframe report",
         name=name,
         summary=_summary(result),
-        about_model=f"The model “{result.model.name}” was trained to find {result.model.detects}. "
-        "It does not look for anything else.",
+        about_model=_about_model(result),
         media=media,
         rule=rule,
         start_s=min(0.0, base.frame_times[0]),
@@ -140,6 +140,7 @@ def write_html(
         legend=_legend(result),
         pictures={number: _thumbnail(picture) for number, picture in (pictures or {}).items()},
         events=result.events,
+        looks_like=_looks_like(result.events),
         real=[match_events([event], truth or ()).found > 0 for event in result.events],
         no_events=no_events,
         truth=truth,
@@ -148,6 +149,20 @@ def write_html(
         data={**_data(result), "none": no_events},
     )
     write_text(path, text)
+
+
+def _about_model(result: VideoResult) -> str:
+    model = result.model
+    if model.method == LOOK_FOR:
+        return (
+            f"The score is the probability that I3D gives to: {model.detects}. It was trained on "
+            "films of Kinetics-400, not on these cameras, so take it as a hint."
+        )
+    text = f"The model “{model.name}” was trained to find {model.detects}. "
+    text += "It does not look for anything else."
+    if any(event.similar for event in result.events):
+        text += " “Looks like” names the nearest clips that it was trained on, a hint and no proof."
+    return text
 
 
 def _summary(result: VideoResult) -> str:
@@ -187,6 +202,36 @@ def _hours(base: Timebase) -> bool:
 def _thumbnail(picture: RgbImage) -> dict[str, Any]:
     width, height = even_size(picture.shape[1], picture.shape[0], _THUMBNAIL_SIDE)
     return embedded_jpeg(letterbox(picture, width, height), _THUMBNAIL_QUALITY)
+
+
+class LooksLike(NamedTuple):
+    """A training clip or an action that an event looks like, in the table of events."""
+
+    text: str
+    picture: str = ""  # A data URI.
+    title: str = ""
+
+
+def _looks_like(events: Sequence[Event]) -> list[list[LooksLike]]:
+    """What each event looks like; empty where no event has anything."""
+    highest = sorted(range(len(events)), key=lambda i: -events[i].score)[:_MAX_PICTURES]
+    found = []
+    for number, event in enumerate(events):
+        shown = [
+            LooksLike(
+                describe_clip(clip),
+                _jpeg_url(clip.picture) if clip.picture and number in highest else "",
+                f"{clip.video}, similarity {clip.similarity:.2f}",
+            )
+            for clip in event.similar
+        ]
+        shown += [LooksLike(f"perhaps {a.name} ({a.probability:.2f})") for a in event.actions]
+        found.append(shown)
+    return found if any(found) else []
+
+
+def _jpeg_url(data: bytes) -> str:
+    return f"data:image/jpeg;base64,{b64encode(data).decode()}"
 
 
 def _facts(result: VideoResult) -> list[Fact]:

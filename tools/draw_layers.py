@@ -28,7 +28,7 @@ _GROUPS = {
         *("reasons", "prototypes", "methods"),
     ),
     "#dcecd6": ("datasets", "features", "backbones", "video"),
-    "#ebe8e1": ("cameras", "events", "metrics", "timeline", "_utils", "errors"),
+    "#ebe8e1": ("cameras", "events", "heatmap", "metrics", "timeline", "_utils", "errors"),
 }
 
 

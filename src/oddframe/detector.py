@@ -329,7 +329,7 @@ class Detector:
         video = open_source(source, fps=fps)
         report = stage_progress(progress, f"features: {Path(video.name).name}")
         return extract_video(
-            video, self.spec, self.backbone, mask=mask, progress=report, partial=partial
+            video, self.spec, self.backbone, mask=mask, progress=report, partial=partial, heat=True
         )
 
     def score(

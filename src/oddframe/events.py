@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oddframe.errors import InputError, UsageError
+from oddframe.heatmap import find_boxes, to_rows
 from oddframe.timeline import Event, FloatArray, IntArray, Reasons, ScoreTrack
 
 _TOLERANCE_S = 1e-9  # Durations are sums of floats: those that differ by less are equal.
@@ -188,7 +189,8 @@ def find_events(
     Times are those that a player shows: the start is when the first frame appears, the end when the
     last one leaves the screen. ``peak_s`` and ``score`` belong to the frame with the highest
     smoothed score, ``where`` to the tile with the highest score, or the motion square, there, and
-    so do the reasons (``similar``, ``memory_slots``, ``actions``).
+    so do the reasons (``similar``, ``memory_slots``, ``actions``). ``boxes`` and ``heatmap`` say
+    where things move there, if the scores are of a video itself.
 
     Of a part of a stream, smoothed scores outside ``settled_s`` may be others in the whole, and
     start no event; an event that is ``known`` is there even if the scores that reached the
@@ -202,7 +204,7 @@ def find_events(
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     snippets = list(_snippets_at(track, peaks))
     none = Reasons()
-    return tuple(
+    events = [
         Event(
             start_s=float(curve.starts[start]),
             end_s=float(curve.ends[end - 1]),
@@ -212,6 +214,38 @@ def find_events(
             **vars(none if track.reasons is None else track.reasons.at(snippet)),
         )
         for (start, end), peak, snippet in zip(spans, peaks, snippets, strict=True)
+    ]
+    if track.heat is not None:
+        ends = [
+            peak + _run_length(curve.scores[peak:end])
+            for (_, end), peak in zip(spans, peaks, strict=True)
+        ]
+        events = [
+            _with_heat(track, event, (event.peak_s + float(curve.ends[end - 1])) / 2)
+            for event, end in zip(events, ends, strict=True)
+        ]
+    return tuple(events)
+
+
+def _run_length(scores: FloatArray) -> int:
+    """How many scores at the start are equal."""
+    differs = np.flatnonzero(scores != scores[0])
+    return int(differs[0]) if differs.size else len(scores)
+
+
+def _with_heat(track: ScoreTrack, event: Event, time_s: float) -> Event:
+    """The event with the heat at a time (s), and with the boxes of all times."""
+    heatmap = track.heatmap(time_s)
+    boxes = find_boxes(heatmap)
+    return replace(
+        event,
+        where=event.where or (boxes[0] if boxes else None),
+        boxes=boxes,
+        heatmap=to_rows(heatmap),
+        boxes_at=tuple(
+            (each, find_boxes(track.heatmap(each)))
+            for each in track.part_times(event.start_s, event.end_s).tolist()
+        ),
     )
 
 

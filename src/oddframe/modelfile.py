@@ -150,7 +150,7 @@ class Model:
         if not np.isfinite(scores).all():
             raise InputError(f"the model '{self.name}' gives scores that are not finite")
         reasons = self._reasons(features, best)
-        return ScoreTrack(scores, features.timebase, tiles, boxes, reasons)
+        return ScoreTrack(scores, features.timebase, tiles, boxes, features.heat, reasons)
 
     def _reasons(self, features: Features, best: IntArray | None) -> TrackReasons | None:
         """What each snippet looks like; ``best``: (T,) the tile with the highest score."""

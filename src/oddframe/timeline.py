@@ -384,6 +384,9 @@ class ScoreTrack:
             its tiles' scores.
         boxes: (n_snippets, 4) left, top, right, bottom of the motion square of each snippet, as
             shares of the picture, if the model uses the crop ``motion``.
+        heat: (n_snippets, parts, rows, columns) uint8, where something moves in each of the equal
+            parts of a snippet, relative to the highest value there, 255; None: the scores are not
+            of a video itself. See ``heatmap``.
         reasons: What the model can say about each snippet, for events; None: nothing.
     """
 
@@ -391,6 +394,7 @@ class ScoreTrack:
     timebase: Timebase
     tiles: TileScores | None = None
     boxes: FloatArray | None = None
+    heat: NDArray[np.uint8] | None = field(default=None, repr=False)
     reasons: SnippetReasons | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -400,6 +404,70 @@ class ScoreTrack:
             )
         if self.boxes is not None and self.boxes.shape != (len(self.scores), 4):
             raise InputError(f"{len(self.scores)} snippets, but boxes of shape {self.boxes.shape}")
+        if self.heat is not None and (self.heat.ndim != 4 or len(self.heat) != len(self.scores)):
+            raise InputError(f"{len(self.scores)} snippets, but heat of shape {self.heat.shape}")
+
+    def heatmap(self, time_s: float) -> FloatArray:
+        """Where in the picture something moves much and irregularly at a time (s).
+
+        The picture is divided into rows x columns equal cells. Between the middles of two parts of
+        snippets, their maps are mixed linearly. Where the model looked only at a motion square or a
+        tile (``where``), all other cells are 0.
+
+        Returns:
+            (rows, columns) from 0 to 1, the hottest cell; all 0: nothing moves.
+
+        Raises:
+            InputError: there is no heat: the scores were read from a file, or are of features.
+        """
+        if self.heat is None:
+            raise InputError(
+                "no heat map: these scores were read from a file or made from features; score the "
+                "video itself"
+            )
+        times, order = self._part_times
+        right = int(np.searchsorted(times, time_s))
+        left = max(right - 1, 0)
+        right = min(right, len(times) - 1)
+        span = times[right] - times[left]
+        weight = (time_s - times[left]) / span if span > 0 else 0.0
+        heat = np.zeros(self.heat.shape[2:])
+        for part, share in ((order[left], 1 - weight), (order[right], weight)):
+            if share > 0:
+                heat += share * self._part_heat(*divmod(int(part), self.heat.shape[1]))
+        highest = float(heat.max(initial=0.0))
+        return heat / highest if highest > 0 else heat
+
+    def part_times(self, start_s: float, end_s: float) -> FloatArray:
+        """Middles of the parts of snippets that lie between two times (s), increasing."""
+        if self.heat is None:
+            return np.zeros(0)
+        middles = self._part_times[0]
+        return np.unique(middles[(middles >= start_s) & (middles < end_s)])
+
+    @cached_property
+    def _part_times(self) -> tuple[FloatArray, IntArray]:
+        """When the middle of each part of a snippet is shown, increasing, and the part's number."""
+        assert self.heat is not None
+        base, parts = self.timebase, self.heat.shape[1]
+        shown = (2 * np.arange(parts) + 1) * base.snippet_frames // (2 * parts)
+        spans = base.snippet_ticks()
+        ticks = np.minimum(spans[:, :1] + shown, spans[:, 1:] - 1).ravel()
+        times = base.frame_times[base.tick_frames()[ticks]]
+        order = np.argsort(times, kind="stable")
+        return times[order], order
+
+    def _part_heat(self, snippet: int, part: int) -> FloatArray:
+        """(rows, columns) of one part of a snippet, 0 outside of what the model looked at."""
+        assert self.heat is not None
+        heat: FloatArray = self.heat[snippet, part] / 255
+        if (box := self.where(snippet)) is None:
+            return heat
+        left, top, right, bottom = box
+        rows, columns = ((np.arange(n) + 0.5) / n for n in heat.shape)
+        inside_rows = (rows >= top) & (rows <= bottom)
+        inside_columns = (columns >= left) & (columns <= right)
+        return np.where(inside_rows[:, None] & inside_columns, heat, 0.0)
 
     def where(self, snippet: int) -> Box | None:
         """The tile with the highest score, or the motion square; None without either."""
@@ -425,7 +493,13 @@ class Event:
         peak_s: Time of the highest score.
         score: The highest score.
         where: Rectangle of the tile with the highest score, or of the motion square, at ``peak_s``;
-            None: the model uses neither.
+            if the model uses neither, the first of ``boxes``; None: there are none.
+        boxes: One to three rectangles around what is hot in ``heatmap``, the hottest first; none if
+            nothing moves, or if the scores have no heat.
+        heatmap: Rows of values from 0 to 1, ``ScoreTrack.heatmap`` at the middle of the snippet, or
+            of equal scores, at ``peak_s``; None: the scores have no heat.
+        boxes_at: Time (s) and boxes of each part of a snippet in the event; a part's time is its
+            middle.
         similar: The nearest training clips of those that the model file carries, nearest first.
         memory_slots: Of a UR-DMU model, the slots with the largest weights.
         actions: Of ``--look-for``, the likeliest actions.
@@ -439,6 +513,9 @@ class Event:
     similar: tuple[SimilarClip, ...] = ()
     memory_slots: tuple[MemorySlot, ...] = ()
     actions: tuple[LikelyAction, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    heatmap: tuple[tuple[float, ...], ...] | None = None
+    boxes_at: tuple[tuple[float, tuple[Box, ...]], ...] = ()
 
     @property
     def duration_s(self) -> float:

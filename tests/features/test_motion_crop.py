@@ -240,7 +240,7 @@ def test_the_window_of_a_large_video_stays_small() -> None:
     how = Preprocessing(resize=(224, 224), filter="bicubic", crops=("motion",), snippet_frames=2)
     sizes: list[tuple[int, ...]] = []
 
-    def look(images: list[Image]) -> tuple[float, float, float, float]:
+    def look(images: list[Image], _: object) -> tuple[float, float, float, float]:
         sizes.extend(image.shape for image in images)
         return WHOLE
 

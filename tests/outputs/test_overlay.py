@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from oddframe.detector import VideoResult
 from oddframe.events import EventRule, find_events
 from oddframe.outputs import encode
+from oddframe.outputs.drawing import box_in_pixels
 from oddframe.outputs.overlay import (
     ANNOTATION_ENCODERS,
     EVENT_RED,
     Annotator,
-    box_in_pixels,
     top_tiles,
 )
 from oddframe.outputs.score_files import read_score_file, write_json

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from oddframe._utils.parsing import format_validation_error
@@ -161,6 +162,8 @@ class Features:
         timebase: When each snippet starts and ends.
         boxes: (T, 4) left, top, right, bottom of the motion square of each snippet, as shares of
             the picture; (T, K, 4) for K small ones; None: there are no motion squares.
+        heat: (T, parts, rows, columns) uint8, where something moves in the parts of each snippet;
+            None: they come from a file, or were not extracted to be scored at once.
 
     Raises:
         InputError: the shape of the array or the boxes does not match the spec and the timebase.
@@ -170,6 +173,7 @@ class Features:
     spec: FeatureSpec
     timebase: Timebase
     boxes: FloatArray | None = None
+    heat: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.spec.crops), self.timebase.n_snippets, self.spec.dim)
@@ -211,7 +215,7 @@ def join_features(parts: Sequence[Features]) -> Features:
         weights_sha256="+".join(part.spec.weights_sha256 for part in parts),
         dim=sum(part.spec.dim for part in parts),
     )
-    return Features(np.concatenate(arrays, axis=2), spec, first.timebase, first.boxes)
+    return Features(np.concatenate(arrays, axis=2), spec, first.timebase, first.boxes, first.heat)
 
 
 def count_audio_dims(backbones: str) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import matplotlib
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
 from oddframe.events import EventRule, smooth_frame_scores
-from oddframe.timeline import Event, FloatArray, ScoreTrack
+from oddframe.timeline import Box, Event, FloatArray, ScoreTrack
 from oddframe.video.frame import Frame
 
 RgbImage = NDArray[np.uint8]
@@ -58,6 +58,36 @@ def letterbox(image: RgbImage, width: int, height: int) -> RgbImage:
     x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
     canvas[y : y + inner[1], x : x + inner[0]] = small
     return canvas
+
+
+_HEAT_SHARE = 0.55  # Of the hottest colour in the picture.
+
+
+def draw_heat(picture: RgbImage, heatmap: NDArray[np.floating[Any]]) -> None:
+    """Tint a picture (h, w, 3) in place where a heat map (rows, columns) is hot."""
+    height, width = picture.shape[:2]
+    heat = np.asarray(heatmap, np.float32)
+    heat = np.clip(cv2.resize(heat, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = cv2.applyColorMap(np.round(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    share = (_HEAT_SHARE * np.sqrt(heat))[:, :, None]
+    picture[:] = picture * (1 - share) + colours[:, :, ::-1] * share
+
+
+def draw_boxes(
+    picture: RgbImage, boxes: Sequence[Box], colour: tuple[int, int, int], thickness: int
+) -> None:
+    """Draw rectangles into a picture (h, w, 3), the first one thicker."""
+    height, width = picture.shape[:2]
+    for number, box in enumerate(boxes):
+        left, top, right, bottom = box_in_pixels(box, width, height)
+        line = thickness if number == 0 else max(1, thickness // 2)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, line)
+
+
+def box_in_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a box, in pixels of a picture of this size."""
+    left, top, right, bottom = box
+    return round(left * width), round(top * height), round(right * width), round(bottom * height)
 
 
 def embedded_jpeg(image: RgbImage, quality: int) -> dict[str, str | int]:

@@ -17,6 +17,8 @@ from oddframe.detector import VideoResult
 from oddframe.outputs.drawing import (
     RgbImage,
     StepCurve,
+    draw_boxes,
+    draw_heat,
     even_size,
     letterbox,
     load_font,
@@ -189,8 +191,9 @@ _SLACK = 1e-6
 class Annotator(FrameEncoder):
     """Draws and encodes frames one by one; memory does not grow with their number.
 
-    The picture is at most 1280 pixels wide and high, with a red frame during an event, as has the
-    tile with the highest score, or the motion square. A ``ScoreOverlay`` is below the picture.
+    The picture is at most 1280 pixels wide and high, with a red frame during an event, heat and the
+    event's boxes; without boxes the tile with the highest score, or the motion square. A
+    ``ScoreOverlay`` is below the picture.
     """
 
     def __init__(self, path: Path, result: VideoResult) -> None:
@@ -200,6 +203,7 @@ class Annotator(FrameEncoder):
         self._events = [(event.start_s, event.end_s) for event in result.events]
         self._truth = sorted(result.truth or ())
         self._boxes = frame_boxes(result.track)
+        self._box_times = [np.array([at for at, _ in e.boxes_at]) for e in result.events]
         self._times = result.track.timebase.frame_times
 
     def add(self, frame: Frame) -> None:
@@ -212,20 +216,29 @@ class Annotator(FrameEncoder):
         true = _index_at(self._truth, time_s) >= 0
         canvas[:height] = letterbox(image, canvas.shape[1], height)
         if event >= 0:
+            self._draw_where(canvas[:height], event, time_s)
             edge = self._border
             canvas[:edge] = canvas[height - edge : height] = EVENT_RED
             canvas[:height, :edge] = canvas[:height, -edge:] = EVENT_RED
-            if self._boxes is not None:
-                frame_number = np.searchsorted(self._times, time_s + _SLACK, side="right") - 1
-                box = self._boxes(max(0, int(frame_number)))
-                left, top, right, bottom = box_in_pixels(box, canvas.shape[1], height)
-                corners = (left, top), (right - 1, bottom - 1)
-                cv2.rectangle(canvas[:height], *corners, EVENT_RED, max(2, edge // 2))
         score = self._curve.at(time_s + _SLACK)
         end = height + self._overlay.header_height
         canvas[height:end] = self._overlay.header(time_s, score, event, true)
         self._overlay.draw_plot(canvas[end:], time_s, score)
         self._writer.add(canvas, time_s)
+
+    def _draw_where(self, picture: RgbImage, event: int, time_s: float) -> None:
+        """Draw where an event is at a time (s)."""
+        track, times = self._result.track, self._box_times[event]
+        if track.heat is not None:
+            draw_heat(picture, track.heatmap(time_s))
+        boxes: Sequence[Box] = ()
+        if times.size:
+            nearest = int(np.abs(times - time_s).argmin())
+            boxes = self._result.events[event].boxes_at[nearest][1]
+        elif self._boxes is not None:
+            frame_number = np.searchsorted(self._times, time_s + _SLACK, side="right") - 1
+            boxes = [self._boxes(max(0, int(frame_number)))]
+        draw_boxes(picture, boxes, EVENT_RED, max(2, self._border // 2))
 
     def _open(self, image: RgbImage) -> None:
         height, width = image.shape[:2]
@@ -253,12 +266,6 @@ def annotated_video_writer(result: VideoResult, target: VideoTarget) -> Iterator
     """Write the annotated video; a writer of ``outputs.registry``."""
     with atomic_write(target.path) as part, Annotator(part, result) as annotator:
         yield annotator
-
-
-def box_in_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of a box, in pixels of a picture of this size."""
-    left, top, right, bottom = box
-    return round(left * width), round(top * height), round(right * width), round(bottom * height)
 
 
 def frame_boxes(track: ScoreTrack) -> Callable[[int], Box] | None:

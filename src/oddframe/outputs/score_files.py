@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from oddframe.detector import ModelInfo, VideoResult
 from oddframe.errors import InputError, UsageError
 from oddframe.events import EventRule
 from oddframe.timeline import (
+    Box,
     Event,
     LikelyAction,
     MemorySlot,
@@ -180,11 +181,26 @@ def _from_dict(data: dict[str, Any], size: int) -> VideoResult:
 def _event_from(data: dict[str, Any]) -> Event:
     known = _known(Event, data)
     if known.get("where") is not None:
-        left, top, right, bottom = known["where"]
-        known["where"] = left, top, right, bottom
+        known["where"] = _box(known["where"])
+    known["boxes"] = tuple(map(_box, known.get("boxes", ())))
+    known["boxes_at"] = tuple(
+        (float(time_s), tuple(map(_box, boxes))) for time_s, boxes in known.get("boxes_at", ())
+    )
+    if known.get("heatmap") is not None:
+        heat = np.array(known["heatmap"], dtype=np.float64)
+        if heat.ndim != 2 or not ((heat >= 0) & (heat <= 1)).all():
+            raise ValueError("a heat map is rows of numbers from 0 to 1")
+        known["heatmap"] = tuple(map(tuple, heat.tolist()))
     for name, kind in _EVENT_REASONS.items():
         known[name] = tuple(kind(**_known(kind, each)) for each in known.get(name, ()))
     return Event(**known)
+
+
+def _box(values: Sequence[float]) -> Box:
+    left, top, right, bottom = map(float, values)
+    if not all(0 <= value <= 1 for value in (left, top, right, bottom)):
+        raise ValueError("a box is not inside the picture")
+    return left, top, right, bottom
 
 
 def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:

@@ -73,10 +73,11 @@ def extract_video(
     mask: Mask | None = None,
     progress: SnippetProgress | None = None,
     partial: PartialFeatures | None = None,
+    heat: bool = False,
 ) -> Extraction:
     """Compute one kind of features (C, T, D), float32, of a video; see ``extract_tasks``."""
     tasks = [ExtractionTask(spec, backbone, partial)]
-    (extraction,) = extract_tasks(source, tasks, mask=mask, progress=progress)
+    (extraction,) = extract_tasks(source, tasks, mask=mask, progress=progress, heat=heat)
     return extraction
 
 
@@ -86,16 +87,18 @@ def extract_tasks(
     *,
     mask: Mask | None = None,
     progress: SnippetProgress | None = None,
+    heat: bool = False,
 ) -> tuple[Extraction, ...]:
     """Compute several kinds of features of one video, which is decoded once.
 
     Tasks with the same preprocessing share the snippets. Features that an earlier run saved in the
-    ``partial`` of a task are not computed again. UsageError if a spec names another backbone than
-    its task has; InputError if the video cannot be decoded, or a feature is not finite.
+    ``partial`` of a task are not computed again. ``heat``: also find where something moves, which
+    files of features do not hold. UsageError if a spec names another backbone than its task has;
+    InputError if the video cannot be decoded, or a feature is not finite.
     """
     runners = [_TaskRunner(task, source, mask_digest(mask)) for task in tasks]
     preprocessings = list(dict.fromkeys(runner.preprocessing for runner in runners))
-    reader = MultiSnippetReader(source, preprocessings, mask)
+    reader = MultiSnippetReader(source, preprocessings, mask, heat)
     expected = reader.expected_snippets
     for done, (which, snippet) in enumerate(reader, start=1):
         for runner in runners:
@@ -154,7 +157,7 @@ class _TaskRunner:
             notes += [note] if note else []
         array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
         return Extraction(
-            Features(array, self._spec, timebase, reader.boxes[number]),
+            Features(array, self._spec, timebase, reader.boxes[number], reader.heat[number]),
             self._source.damaged_packets,
             tuple(dict.fromkeys(notes)),
             self._source.mended_frames,

@@ -24,6 +24,8 @@ from oddframe.outputs.drawing import (
     KEY_FRAME_SIDE,
     KeyFrameCollector,
     RgbImage,
+    draw_boxes,
+    draw_heat,
     embedded_jpeg,
     even_size,
     event_peak_times,
@@ -37,10 +39,17 @@ from oddframe.outputs.encode import (
 )
 from oddframe.outputs.pages.templates import Fact, render_template
 from oddframe.outputs.registry import FrameConsumer, FrameConsumers, VideoTarget
-from oddframe.outputs.text import damage_notes, describe_clip, format_clock, format_duration
+from oddframe.outputs.text import (
+    damage_notes,
+    describe_box,
+    describe_clip,
+    format_clock,
+    format_duration,
+)
 from oddframe.timeline import Event, Timebase
 
 _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 256, 78
+_BOX_COLOUR = (255, 255, 255)
 # So many events have a picture on the page, those with the highest scores: pages stay small.
 _MAX_PICTURES = 200
 
@@ -138,7 +147,12 @@ def write_html(
         # Tenths of a second or finer; with hours where the video has some.
         clock=partial(format_clock, decimals=2 if base.duration_s < 1 else 1, hours=_hours(base)),
         legend=_legend(result),
-        pictures={number: _thumbnail(picture) for number, picture in (pictures or {}).items()},
+        pictures={
+            number: _thumbnail(picture, result.events[number])
+            for number, picture in (pictures or {}).items()
+        },
+        places=[_place(event) for event in result.events],
+        heated=any(event.boxes for event in result.events),
         events=result.events,
         looks_like=_looks_like(result.events),
         real=[match_events([event], truth or ()).found > 0 for event in result.events],
@@ -199,9 +213,19 @@ def _hours(base: Timebase) -> bool:
     return bool(base.end_s >= 3600)  # Not NumPy's bool, which is not JSON.
 
 
-def _thumbnail(picture: RgbImage) -> dict[str, Any]:
+def _thumbnail(picture: RgbImage, event: Event) -> dict[str, Any]:
     width, height = even_size(picture.shape[1], picture.shape[0], _THUMBNAIL_SIDE)
-    return embedded_jpeg(letterbox(picture, width, height), _THUMBNAIL_QUALITY)
+    small = letterbox(picture, width, height).copy()
+    if event.heatmap is not None:
+        draw_heat(small, np.array(event.heatmap))
+        draw_boxes(small, event.boxes, _BOX_COLOUR, 2)
+    return embedded_jpeg(small, _THUMBNAIL_QUALITY)
+
+
+def _place(event: Event) -> str:
+    """Where in the picture an event is, in words: ``middle left``; empty: not known."""
+    box = event.boxes[0] if event.boxes else event.where
+    return "" if box is None else describe_box(box)
 
 
 class LooksLike(NamedTuple):

@@ -7,6 +7,7 @@ resized, the backbone sees it several times as large as in the whole picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import cycle, islice
 
 import cv2
@@ -29,9 +30,9 @@ _ANALYSIS_SIDE = 96
 # Standard deviation of the blur of the motion map, as a share of the short side.
 _BLUR = 0.05
 # Changes of less than this many grey levels, or this many times the median change, are noise.
-_NOISE_LEVELS, _NOISE_MEDIANS = 2.0, 3.0
+NOISE_LEVELS, _NOISE_MEDIANS = 2.0, 3.0
 # Grey levels that the blurred motion must reach somewhere; else nothing moves.
-_LEAST_MOTION = 0.3
+LEAST_MOTION = 0.3
 # Camera shake: shifts of less than this many pixels are not corrected. Shifts of more than this
 # share of the short side are not shake.
 _LEAST_SHIFT, _LARGEST_SHIFT = 0.1, 0.1
@@ -48,16 +49,49 @@ def max_motion_pixels(crop_side: int) -> int:
     return 2 * round(crop_side / SQUARE_SIDES[0]) ** 2
 
 
-def find_motion(frames: Sequence[Image]) -> Box:
+@dataclass(frozen=True)
+class Changes:
+    """What changes between the frames of a snippet, in small grey frames (T, h, w)."""
+
+    grey: Floats
+    # (T - 1, h, w) grey levels above the noise, without changes of the whole picture.
+    moved: Floats
+
+    def motion(self) -> Floats:
+        """(h, w) mean change of each place, in grey levels, blurred."""
+        if not len(self.moved):
+            return np.zeros(self.grey.shape[1:], np.float32)
+        return blur(self.moved.mean(axis=0))
+
+
+def find_changes(frames: Sequence[Image]) -> Changes:
+    """Find what changes between the frames of a snippet."""
+    grey = np.stack([_small_grey(frame) for frame in frames])
+    if len(grey) < 2:
+        return Changes(grey, np.zeros((0, *grey.shape[1:]), np.float32))
+    # A copy: ``cv2.phaseCorrelate`` multiplies frames of some sizes by its window, in place.
+    work = grey.copy()
+    changes = np.abs(_residuals(work[:-1], work[1:]))
+    noise = np.maximum(NOISE_LEVELS, _NOISE_MEDIANS * _medians(changes))
+    return Changes(grey, np.maximum(changes - noise, 0))
+
+
+def blur(motion: Floats) -> Floats:
+    """Blur a map (h, w) at about the size of a small object."""
+    return np.asarray(cv2.GaussianBlur(motion, (0, 0), _BLUR * min(motion.shape)), np.float32)
+
+
+def find_motion(frames: Sequence[Image], changes: Changes | None = None) -> Box:
     """Find the smallest square that holds 60 % of the motion in the frames of a snippet.
 
     Motion is the change from frame to frame, after changes of the whole picture are removed:
     brightness, contrast and shifts (camera shake). The square is in shares of width and height:
     the whole picture if nothing moves, or if no square as large as the short side holds 60 %.
+    ``changes``: of ``find_changes``, where they are known.
     """
     height, width = frames[0].shape[:2]
-    motion = _motion_map(frames)
-    if motion.max(initial=0.0) < _LEAST_MOTION:
+    motion = (changes or find_changes(frames)).motion()
+    if motion.max(initial=0.0) < LEAST_MOTION:
         return WHOLE
     enough = _HELD_SHARE * motion.sum(dtype=np.float64)
     for share in SQUARE_SIDES:
@@ -67,7 +101,7 @@ def find_motion(frames: Sequence[Image]) -> Box:
     return WHOLE
 
 
-def find_squares(frames: Sequence[Image], count: int) -> list[Box]:
+def find_squares(frames: Sequence[Image], count: int, changes: Changes | None = None) -> list[Box]:
     """Find ``count`` small squares with the most motion, one after the other.
 
     Their side is 35 % of the picture's short side. Each is where most of the motion is that the
@@ -75,10 +109,10 @@ def find_squares(frames: Sequence[Image], count: int) -> list[Box]:
     are the whole picture.
     """
     height, width = frames[0].shape[:2]
-    motion = _motion_map(frames)
+    motion = (changes or find_changes(frames)).motion()
     enough = _LEAST_SHARE * motion.sum(dtype=np.float64)
     found: list[Box] = []
-    while len(found) < count and motion.max(initial=0.0) >= _LEAST_MOTION:
+    while len(found) < count and motion.max(initial=0.0) >= LEAST_MOTION:
         box, place, held = _best_square(motion, SQUARE_SIDES[0], height, width)
         if held < enough:
             break
@@ -106,17 +140,6 @@ def _best_square(
     box = x / width, y / height, (x + side) / width, (y + side) / height
     place = slice(top, top + h), slice(left, left + w)
     return box, place, float(held[top, left])
-
-
-def _motion_map(frames: Sequence[Image]) -> Floats:
-    """(rows, columns) how much each place changes between frames, in grey levels, blurred."""
-    grey = np.stack([_small_grey(frame) for frame in frames])
-    if len(grey) < 2:
-        return np.zeros(grey.shape[1:], np.float32)
-    changes = np.abs(_residuals(grey[:-1], grey[1:]))
-    noise = np.maximum(_NOISE_LEVELS, _NOISE_MEDIANS * _medians(changes))
-    motion = np.maximum(changes - noise, 0).mean(axis=0)
-    return np.asarray(cv2.GaussianBlur(motion, (0, 0), _BLUR * min(motion.shape)), np.float32)
 
 
 def cut_box(frames: Sequence[Image], box: Box, crop_size: tuple[int, int]) -> Image:

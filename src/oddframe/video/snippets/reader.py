@@ -23,7 +23,8 @@ from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, 
 from oddframe.video.decoding.clock import GAP_S
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.motion import cut_box, find_motion, find_squares
+from oddframe.video.snippets.heat import HEAT_SHAPE, find_heat
+from oddframe.video.snippets.motion import cut_box, find_changes, find_motion, find_squares
 from oddframe.video.snippets.preprocessing import (
     Preprocessing,
     boxes_shape,
@@ -57,14 +58,21 @@ class MultiSnippetReader:
     """
 
     def __init__(
-        self, source: FrameSource, preprocessings: Sequence[Preprocessing], mask: Mask | None = None
+        self,
+        source: FrameSource,
+        preprocessings: Sequence[Preprocessing],
+        mask: Mask | None = None,
+        heat: bool = False,
     ) -> None:
         self._source, self._preprocessings, self._mask = source, tuple(preprocessings), mask
+        self._with_heat = heat
         for each in self._preprocessings:
             check_crops(each)
         self._timebases: tuple[Timebase, ...] = ()
         # For each preprocessing the motion squares (T, 4); None: without the crop ``motion``.
         self.boxes: tuple[FloatArray | None, ...] = ()
+        # For each the heat (T, *HEAT_SHAPE); None: it was not asked for, or there is no picture.
+        self.heat: tuple[Image | None, ...] = ()
 
     @cached_property
     def expected_snippets(self) -> int | None:
@@ -87,16 +95,22 @@ class MultiSnippetReader:
 
     def __iter__(self) -> Generator[tuple[int, Image], None, None]:
         self._timebases = ()
-        reading = self._source.run(_snippets, self._preprocessings, self._mask)
-        self._timebases, self.boxes = yield from reading
+        reading = self._source.run(_snippets, self._preprocessings, self._mask, self._with_heat)
+        self._timebases, self.boxes, self.heat = yield from reading
+
+
+_Collected = tuple[tuple[Timebase, ...], tuple[FloatArray | None, ...], tuple[Image | None, ...]]
 
 
 def _snippets(
-    source: FrameSource, preprocessings: Sequence[Preprocessing], mask: Mask | None
-) -> Generator[tuple[int, Image], None, tuple[tuple[Timebase, ...], tuple[FloatArray | None, ...]]]:
-    """Yield (preprocessing, snippet) that a thread decodes ahead; return timebases and boxes."""
+    source: FrameSource, preprocessings: Sequence[Preprocessing], mask: Mask | None, heat: bool
+) -> Generator[tuple[int, Image], None, _Collected]:
+    """Yield (preprocessing, snippet) that a thread decodes ahead.
+
+    Return timebases, boxes and heat.
+    """
     times, gaps = array("d"), array("q")
-    builders = [SnippetBuilder(each) for each in preprocessings]
+    builders = [SnippetBuilder(each, heat) for each in preprocessings]
     depth = min(max(2, _MAX_AHEAD_BYTES // max(1, _bytes(each))) for each in preprocessings)
     cutting = _cut(source, builders, mask, times, gaps)
     yield from iterate_in_thread(cutting, min(_MAX_AHEAD, depth))
@@ -108,7 +122,11 @@ def _snippets(
         np.array(builder.boxes).reshape(boxes_shape(each.crops)) if has_motion(each.crops) else None
         for builder, each in zip(builders, preprocessings, strict=True)
     )
-    return timebases, boxes
+    maps = tuple(
+        np.frombuffer(builder.heat, np.uint8).reshape(-1, *HEAT_SHAPE) if builder.heat else None
+        for builder in builders
+    )
+    return timebases, boxes, maps
 
 
 def _cut(
@@ -165,8 +183,9 @@ def _simplify_times(
 class SnippetBuilder:
     """Builds snippets (C crops, snippet_frames, h, w, 3) from frames that are pushed one by one."""
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
+    def __init__(self, preprocessing: Preprocessing, heat: bool = False) -> None:
         self.preprocessing = preprocessing
+        self._with_heat = heat
         self._resampler = _FrameResampler(preprocessing.rate)
         # The images of the latest frames, one for each transform.
         self._window: deque[tuple[Image, ...]] = deque(maxlen=preprocessing.snippet_frames)
@@ -174,6 +193,7 @@ class SnippetBuilder:
         # Left, top, right and bottom of the motion squares of each snippet so far, as shares of
         # the picture, one after the other.
         self.boxes = array("d")
+        self.heat = bytearray()  # Of each snippet so far.
 
     def push(self, frames: tuple[Frame, ...]) -> Iterator[Image]:
         """Add the next frame (once for each transform) and yield the snippets that it completes.
@@ -214,10 +234,16 @@ class SnippetBuilder:
         crops, (width, height) = crops_to_cut(settings.crops), settings.crop_size
         snippet = np.empty((len(crops), settings.snippet_frames, height, width, 3), np.uint8)
         squares: list[Image] = []
+        frames = [images[-1] for images in ticks]
+        changes = find_changes(frames) if self._with_heat else None
+        if changes is not None:
+            self.heat += find_heat(changes).tobytes()
         if has_motion(crops):
-            frames = [images[-1] for images in ticks]
             count = count_squares(crops)
-            boxes = find_squares(frames, count) if count else [find_motion(frames)]
+            if count:
+                boxes = find_squares(frames, count, changes)
+            else:
+                boxes = [find_motion(frames, changes)]
             for box in boxes:
                 self.boxes.extend(box)
             squares = [cut_box(frames, box, settings.crop_size) for box in boxes]

@@ -57,6 +57,8 @@ ELSEWHERE = {
     ("extend.md", '"""Events as SubRip'): "tests/outputs/test_extend_format.py",
     ("extend.md", 'OutputFormat("srt"'): "tests/outputs/test_extend_format.py",
     ("data.md", "clips/normal/cam1/monday.mp4"): "a picture of folders",
+    ("data.md", "path,label,clicks"): "tests/training/test_docs.py",
+    ("train.md", "clicks:"): "tests/training/test_docs.py",
     ("features.md", "features:"): "tests/features/test_docs.py",
     ("features.md", "name: clip_b32"): "tests/features/test_docs.py",
     ("formats.md", '{"schema": 1, "video": "cam3.mp4"'): "an abridged file",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oddframe.datasets.check import check_dataset, find_leaks
+from oddframe.datasets.check import check_dataset, find_leaks, summarize_dataset
 from oddframe.datasets.labelled import Dataset, LabelledVideo, Survey
 from oddframe.datasets.read import survey_path
 from oddframe.video.decoding.probe import VideoInfo, probe
@@ -113,6 +113,22 @@ def test_each_problem_is_reported_on_a_line(tmp_path: Path) -> None:
     (root / "fight/cam2/empty.mp4").unlink()
     (line,) = check_dataset(survey_path(root)).problems
     assert "the same video in two groups, 'cam2' and 'cam3'" in line
+
+
+def test_a_click_after_the_end_is_a_problem(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    (root / "events.csv").write_text("path,clicks,rejected\nfight/cam2/b.mp4,1; 47,\n")
+    (line,) = check_dataset(survey_path(root)).problems
+    assert "b.mp4: the click at 47 s is after its end at 2." in line
+    (root / "events.csv").write_text(
+        "path,clicks,rejected\nfight/cam2/b.mp4,1;1.5,\nnormal/cam1/a.mp4,,0.5\n"
+    )
+    assert check_dataset(survey_path(root)).problems == ()
+    summary = summarize_dataset(survey_path(root))
+    names = ("clicks", "clicked_videos", "rejected_times")
+    assert [summary[name] for name in names] == [2, 1, 1]
+    (root / "events.csv").unlink()
+    assert not summarize_dataset(survey_path(root)).keys() & set(names)
 
 
 def test_a_single_group_and_a_single_class_give_warnings(tmp_path: Path) -> None:

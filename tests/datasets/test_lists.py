@@ -77,6 +77,24 @@ def test_irregularities_of_the_lists_are_noted(shared_data: Path) -> None:
     assert overlaps.startswith("2 test videos show up to 17 s of a training video")
 
 
+@pytest.mark.parametrize(
+    ("name", "clicks", "first"),
+    [("ucf_crime", 2026, (299 / 30, 1047 / 30)), ("xd_violence", 4278, (357 / 24,))],
+)
+def test_published_clicks_are_read(
+    name: str, clicks: int, first: tuple[float, ...], shared_data: Path
+) -> None:
+    videos = opened(name, shared_data).videos
+    clicked = [video for video in videos if video.time_labels]
+    assert len(clicked) == COUNTS[name][1][0]  # All abnormal training videos.
+    assert all(video.abnormal and video.part == "train" for video in clicked)
+    assert sum(len(video.time_labels.clicks) for video in clicked) == clicks
+    listed = (shared_data / name / "glance.csv").read_text().splitlines()[1].split(",")[0]
+    video = next(video for video in clicked if video.path.stem == listed)
+    times = video.time_labels.seconds(video.fps or 0).clicks
+    assert times[: len(first)] == first
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_annotation_alone_is_enough(name: str, shared_data: Path, tmp_path: Path) -> None:
     for file in (shared_data / name).iterdir():
@@ -155,6 +173,13 @@ def without_labels(text: str) -> str:
         ("test_frame_labels.json", without_labels, "no labels of Arson022_x264"),
         ("UCF_Test.list", lambda t: t.replace("Abuse028", "Abuse001"), "in the training and in"),
         ("UCF_Train.list", lambda t: t.replace("Abuse001", "Misuse001"), "Misuse001_x264 is no"),
+        (
+            "glance.csv",
+            lambda t: t + "Abuse028_x264,3\n",
+            "line 2028: Abuse028_x264 is no abnormal",
+        ),
+        ("glance.csv", lambda t: t + "Abuse001_x264,-3\n", 'line 2028: "-3" is no number of a fr'),
+        ("glance.csv", lambda t: t + "Normal_Videos001_x264,3\n", "001_x264 is no abnormal tr"),
     ],
 )
 def test_contradictory_lists_are_refused(

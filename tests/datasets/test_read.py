@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oddframe.datasets.labelled import Dataset, GroundTruth
+from oddframe.datasets.labelled import Dataset, GroundTruth, TimeLabels
 from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.datasets.read import read_dataset, survey_path
 from oddframe.errors import InputError
@@ -94,6 +94,29 @@ class TestFolder:
             "b.mp4": GroundTruth(((3, 5), (7, 9)), "seconds"),
             "c.mp4": None,
         }
+
+    def test_clicks_beside_the_classes_are_read(self, tmp_path: Path) -> None:
+        touch(*(tmp_path / name for name in ("normal/a.mp4", "fight/b.mp4", "fight/c.mp4")))
+        (tmp_path / "events.csv").write_text(
+            "path,clicks,rejected\nfight/b.mp4,47; 12.5,\nnormal/a.mp4,,1:05;3;3\n"
+        )
+        videos = {v.path.name: v for v in read_dataset(tmp_path).videos}
+        assert videos["a.mp4"].time_labels == TimeLabels((), (3, 65))
+        assert videos["b.mp4"].time_labels == TimeLabels((12.5, 47))
+        assert not videos["c.mp4"].time_labels
+        assert all(video.truth is None for video in videos.values())  # It is no list of events.
+
+    def test_a_video_on_two_lines_and_a_list_without_times_are_refused(
+        self, tmp_path: Path
+    ) -> None:
+        touch(tmp_path / "normal" / "a.mp4", tmp_path / "fight" / "b.mp4")
+        table = tmp_path / "events.csv"
+        table.write_text("path,clicks\nfight/b.mp4,1\n./fight/b.mp4,2\n")
+        assert "line 3: ./fight/b.mp4 is on line 2 already; write all its times in one row" in (
+            refused(tmp_path)
+        )
+        table.write_text("path,times\nfight/b.mp4,1\n")
+        assert "none of the columns events, clicks, rejected" in refused(tmp_path)
 
     @pytest.mark.parametrize(
         ("row", "said"),
@@ -187,6 +210,26 @@ class TestTable:
             ("path,label,part\na.mp4,normal,train\nb.mp4,fight,\n", "line 3 has no part"),
             ("path,label,events\na.mp4,normal,1-2\nb.mp4,fight,\n", "line 2: labelled normal"),
             ("path,label,events\na.mp4,normal,\nb.mp4,fight,1 to 2\n", 'line 3: "1 to 2" is no'),
+            (
+                "path,label,clicks\na.mp4,normal,3\nb.mp4,fight,\n",
+                "line 2: labelled normal, but there is a click in it",
+            ),
+            (
+                "path,label,clicks\na.mp4,normal,\nb.mp4,fight,3 s\n",
+                'line 3: "3 s" is no time; write seconds, as in 12.5; 47',
+            ),
+            (
+                "path,label,clicks,rejected\na.mp4,normal,,\nb.mp4,fight,3,1;3\n",
+                "line 3: 3 s is both a click and a rejected time",
+            ),
+            (
+                "path,label,clicks,events\na.mp4,normal,,\nb.mp4,fight,1.5;47,1-2\n",
+                "line 3: the click at 47 s is in none of the events",
+            ),
+            (
+                "path,label,rejected,events\na.mp4,normal,,\nb.mp4,fight,1.5,1-2\n",
+                "line 3: the rejected time 1.5 s is in an event",
+            ),
             ("path,label\na.mp4,normal\nb.mp4,fight\na.mp4,fight\n", "line 2 and again on line 4"),
             ("path,label\na.mp4,normal\n./a.mp4,normal\nb.mp4,fight\n", "again on line 3"),
             ("path,class\na.mp4,normal\n", "no column label, only path, class"),

@@ -36,7 +36,7 @@ def on_disk(folder: Path, n: int = 4) -> list[Features]:
 
 def drawn(videos: list[TrainingVideo]) -> list[NDArray[np.float32]]:
     bags = make_bag_sampler(videos, BagSection(), RECIPE, seed=1)
-    return [bags.draw() for _ in range(5)]
+    return [bags.draw().features for _ in range(5)]
 
 
 def told(*_: object) -> None:

@@ -35,7 +35,7 @@ def test_a_restored_prefetcher_draws_the_same_batches(mode: str, stops: list[boo
             assert state == plain.state()
             ahead = Prefetcher(bags(mode))
             ahead.restore(state)
-        np.testing.assert_array_equal(ahead.draw(), plain.draw())
+        np.testing.assert_array_equal(ahead.draw().features, plain.draw().features)
 
 
 class Slow:

@@ -66,11 +66,11 @@ def test_a_restored_sampler_draws_the_same_batches(mode: str) -> None:
     for _ in range(4):
         bags.draw()
     state = bags.state()
-    expected = [bags.draw() for _ in range(5)]
+    expected = [bags.draw().features for _ in range(5)]
     again = make_bag_sampler(videos, section, recipe, seed=99)
     again.restore(state)
     for batch in expected:
-        np.testing.assert_array_equal(again.draw(), batch)
+        np.testing.assert_array_equal(again.draw().features, batch)
 
 
 @pytest.mark.parametrize("mode", ["video", "joined"])
@@ -81,10 +81,15 @@ def test_normal_bags_come_first(mode: str) -> None:
     recipe = Recipe(normal_bags=4, abnormal_bags=3, segments=40)
     bags = make_bag_sampler(videos, BagSection.model_validate({"mode": mode}), recipe, seed=0)
     for _ in range(20):
-        batch = bags.draw()
+        batch = bags.draw().features
         assert batch.shape == (7, 40, 2)
         assert not batch[:4].any()
         assert batch[4:].max(axis=(1, 2)).tolist() == [1, 1, 1]
+
+
+def drawn_views(joiner: ClipJoiner, videos: list[TrainingVideo], *, abnormal: bool) -> np.ndarray:
+    views = joiner.draw_views(videos, abnormal=abnormal)
+    return concatenate_in_time([video.views[number] for video, number in views], 1)
 
 
 def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> None:
@@ -96,11 +101,11 @@ def test_a_joined_abnormal_bag_has_one_to_three_abnormal_clips_anywhere() -> Non
     labels = np.array([video.abnormal for video in videos])
     joiner = ClipJoiner(labels, section, np.random.default_rng(0))
     for _ in range(300):
-        row = concatenate_in_time(joiner.draw_views(videos, abnormal=True), 1)[:, 0]
+        row = drawn_views(joiner, videos, abnormal=True)[:, 0]
         lengths.add(len(row))
         counts.add(int(row.sum()))
         places |= set(np.flatnonzero(row).tolist())
-        assert not concatenate_in_time(joiner.draw_views(videos, abnormal=False), 1).any()
+        assert not drawn_views(joiner, videos, abnormal=False).any()
     assert lengths == {8, 9, 10, 11, 12}
     assert counts == {1, 2, 3}
     assert places == set(range(12))
@@ -114,7 +119,7 @@ def test_a_bag_is_one_crop_of_one_video() -> None:
     bags = make_bag_sampler(
         videos, BagSection(), Recipe(normal_bags=3, abnormal_bags=3, segments=2), 0
     )
-    batch = bags.draw()
+    batch = bags.draw().features
     assert sorted(batch[:3, 0, 0].tolist()) == [0, 1, 2]
     assert sorted(batch[3:, 0, 0].tolist()) == [10, 11, 12]
 
@@ -139,7 +144,7 @@ def test_all_tiles_are_instances_of_one_bag_each_in_order_of_time(mode: str) -> 
     videos = [tiled(rng, 6, int(rng.integers(3, 9)), abnormal=i % 2 == 1) for i in range(8)]
     recipe = Recipe(normal_bags=2, abnormal_bags=2, segments=5)
     section = BagSection(mode=mode, clips=(2, 3), abnormal=(1, 1))  # type: ignore[arg-type]
-    batch = make_bag_sampler(videos, section, recipe, seed=1).draw()
+    batch = make_bag_sampler(videos, section, recipe, seed=1).draw().features
     assert batch.shape == (4, 6 * 5, 3)
     for bag in batch:
         np.testing.assert_array_equal(bag[:, 0], np.repeat(np.arange(6), 5))  # No tile is mixed.

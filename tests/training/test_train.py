@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from oddframe.cli.demo import DEMO_DATA
-from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo
+from oddframe.datasets.labelled import NORMAL, Dataset, LabelledVideo, TimeLabels
 from oddframe.datasets.published.video_files import read_surveillance_fight
 from oddframe.errors import InputError, OddframeError, UsageError
 from oddframe.features.store.store import FeatureStore, content_hash
@@ -93,6 +93,29 @@ def test_the_threshold_keeps_the_wanted_rate_on_held_out_videos(
         if not video.abnormal:
             assert model.score(features).scores.max() < rule.threshold
     assert any("minutes of normal video, too little" in line for line in log.lines)
+
+
+def test_clicks_of_real_clips_are_labels(
+    trained: tuple[Model, Path, ProgressLog], clips: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
+    plain, _, _ = trained
+    clicked = [
+        replace(v, time_labels=TimeLabels((1.0,))) if v.abnormal else v for v in clips.videos
+    ]
+    log = ProgressLog()
+    found = run_training(
+        Dataset("clips", tuple(clicked)),
+        config(),
+        tmp_path / "fight.safetensors",
+        store=store,
+        message=log.message,
+    )
+    n = plain.card["training_videos"]["abnormal"]
+    assert log.has_line(f"labels in time: {n} clicks in {n} of {n} abnormal videos")
+    terms = [json.loads(line)["clicks"] for line in found.log.read_text().splitlines()]
+    assert len(terms) == 12
+    assert min(terms) > 0
+    assert found.model.sha256 != plain.sha256
 
 
 def no_extraction(*_: Any, **__: Any) -> None:

@@ -122,10 +122,15 @@ def check_dataset(
     for done, video in enumerate(videos, start=1):
         try:
             if has_precomputed_features(video):
-                seconds += load_precomputed_features(video).timebase.duration_s
+                timebase = load_precomputed_features(video).timebase
+                duration_s, fps = timebase.duration_s, timebase.fps
             else:
-                infos[video.path] = probe(video.path)
-                seconds += infos[video.path].duration_s or 0.0
+                info = infos[video.path] = probe(video.path)
+                duration_s, fps = info.duration_s or 0.0, info.fps
+            seconds += duration_s
+            if duration_s and video.time_labels:
+                outside = video.time_labels.seconds(fps).find_outside(0.0, duration_s)
+                problems += [f"{video.path}: {outside}"] if outside else []
             hashes[video.path] = video_digest(video)
             copies.setdefault(hashes[video.path], []).append(video)
         except InputError as error:
@@ -217,9 +222,21 @@ def summarize_dataset(survey: Survey, published: PublishedDataset | None = None)
         "anomalous_frames": sum(
             int(truth.frame_labels(timebase).sum()) for truth, timebase in labelled
         ),
+        **_count_time_labels(dataset),
         "problems": len(survey.problems),
         "beware": list(dataset.notes),
     }
+
+
+def _count_time_labels(dataset: Dataset) -> dict[str, Any]:
+    """How many times are labelled, if there are any."""
+    labels = [video.time_labels for video in dataset.videos]
+    counts = {
+        "clicks": sum(len(each.clicks) for each in labels),
+        "clicked_videos": sum(bool(each.clicks) for each in labels),
+        "rejected_times": sum(len(each.rejected) for each in labels),
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _count_labels(dataset: Dataset, part: str) -> list[str]:

@@ -53,6 +53,48 @@ class GroundTruth:
         )
 
 
+# Clocks of players and containers differ a little: a time so long after the end is at the end.
+_END_SLACK_S = 1.0
+
+
+@dataclass(frozen=True)
+class TimeLabels:
+    """What a person has said about single times of a video, for training.
+
+    Attributes:
+        clicks: Times at which an anomaly is happening, one in each.
+        rejected: Times at which a person has seen that nothing is happening.
+        unit: Frames from 0, or seconds of a player's clock.
+    """
+
+    clicks: tuple[float, ...] = ()
+    rejected: tuple[float, ...] = ()
+    unit: Literal["frames", "seconds"] = "seconds"
+
+    def __bool__(self) -> bool:
+        return bool(self.clicks or self.rejected)
+
+    def seconds(self, fps: float, start_s: float = 0.0) -> TimeLabels:
+        """The same in seconds; frames are converted at a constant rate."""
+        if self.unit == "seconds":
+            return self
+        clicks, rejected = (
+            tuple(start_s + frame / fps for frame in frames)
+            for frames in (self.clicks, self.rejected)
+        )
+        return TimeLabels(clicks, rejected)
+
+    def find_outside(self, start_s: float, end_s: float) -> str:
+        """What is wrong if one of the times, in seconds, lies outside the video; "": nothing."""
+        for word, times in (("click", self.clicks), ("rejected time", self.rejected)):
+            for time in times:
+                if time > end_s + _END_SLACK_S:
+                    return f"the {word} at {time:g} s is after its end at {end_s:.1f} s"
+                if time < start_s - _END_SLACK_S:
+                    return f"the {word} at {time:g} s is before its start at {start_s:.1f} s"
+        return ""
+
+
 @dataclass(frozen=True)
 class LabelledVideo:
     """A video and its labels."""
@@ -63,7 +105,8 @@ class LabelledVideo:
     # The recording, camera or scene that it was cut from. Videos of one group look alike, so a
     # fair split keeps them together.
     group: str
-    truth: GroundTruth | None = None  # When anomalies happen, if known; never used in training.
+    # When anomalies happen, if known; training reads it only where ``clicks.events`` says so.
+    truth: GroundTruth | None = None
     part: PartName = ""  # If the data set has a split of its own.
     frames: int | None = None  # If the data set states it.
     fps: float | None = None  # If the data set comes without the video.
@@ -71,6 +114,7 @@ class LabelledVideo:
     # alone, until scenes are compared; else "".
     fallback_group: str = ""
     precomputed: FeatureSource | None = None  # Features to read instead of ``path``.
+    time_labels: TimeLabels = TimeLabels()  # For training.
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Reads the user's own data sets: a folder with a subfolder for each class, or a CSV.
 
-Intervals in a CSV are written as ``3.2-5.0; 7-9`` or ``1:05-1:20``.
+Intervals in a CSV are written as ``3.2-5.0; 7-9`` or ``1:05-1:20``, times as ``12.5; 1:05``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from oddframe.datasets.labelled import (
     LabelledVideo,
     PartName,
     Survey,
+    TimeLabels,
     find_label_problems,
     normalize_label,
 )
@@ -30,8 +31,10 @@ from oddframe.features.formats.feature_file import is_feature_file
 from oddframe.video.decoding.pictures import natural_sort_key, pictures_in
 from oddframe.video.discover import VIDEO_SUFFIXES, find_videos
 
-# Beside the class folders; columns: path (relative to it) and events (when anomalies happen).
+# Beside the class folders; columns: path (relative to it), and one or more of ``TIME_COLUMNS``.
 EVENTS_FILE = "events.csv"
+# When anomalies happen, times in them, and times at which nothing happens.
+TIME_COLUMNS = ("events", "clicks", "rejected")
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -47,7 +50,8 @@ def survey_path(path: Path) -> Survey:
     of its own. All videos of a folder without subfolders are normal.
 
     CSV: columns ``path`` (relative to the CSV), ``label`` and optionally ``group`` (or ``source``;
-    if empty, the video is a group of its own), ``events`` and ``part`` (``train`` or ``test``).
+    if empty, the video is a group of its own), ``events``, ``clicks``, ``rejected`` and ``part``
+    (``train`` or ``test``).
     """
     if is_dir(path):
         return _survey_folder(path)
@@ -87,11 +91,9 @@ def _survey_folder(root: Path) -> Survey:
                 LabelledVideo(video, label != NORMAL, label, own or place, fallback_group=own)
             )
     if is_file(root / EVENTS_FILE):
-        truths, event_problems = _read_events(
-            root, {os.path.realpath(video.path): video for video in videos}
-        )
-        problems += event_problems
-        videos = [replace(video, truth=truths.get(video.path)) for video in videos]
+        by_path = {os.path.realpath(video.path): video for video in videos}
+        problems += _read_events(root, by_path)
+        videos = list(by_path.values())
     dataset = Dataset(root.resolve().name, tuple(videos), notes=notes)
     return Survey(root, dataset, tuple(problems))
 
@@ -121,39 +123,69 @@ def _find_in_folder(folder: Path) -> list[Path]:
     )
 
 
-def _read_events(
-    root: Path, videos: Mapping[str, LabelledVideo]
-) -> tuple[dict[Path, GroundTruth], list[str]]:
-    """Ground truth by path, and problems of ``events.csv``; ``videos`` are by resolved path."""
+def _read_events(root: Path, videos: dict[str, LabelledVideo]) -> list[str]:
+    """Add what ``events.csv`` says to ``videos``, by resolved path; the problems of the file."""
     table = root / EVENTS_FILE
-    # With such a list, no anomaly happens in the normal videos.
-    truths = {v.path: GroundTruth((), "seconds") for v in videos.values() if not v.abnormal}
     problems: list[str] = []
-    for row in read_rows(table, ("path", "events")):
+    lines: dict[str, int] = {}
+    rows = read_rows(table, ("path",), one_of=TIME_COLUMNS)
+    if "events" in rows[0].raw:
+        # With such a list, no anomaly happens in the normal videos.
+        for path, video in videos.items():
+            if not video.abnormal:
+                videos[path] = replace(video, truth=GroundTruth((), "seconds"))
+    for row in rows:
         if wrong := invalid_path_reason(row["path"]):
             problems.append(f"{table}: line {row.line}: the path {wrong}")
             continue
-        video = videos.get(os.path.realpath(root / row["path"]))
-        if video is None:
+        path = os.path.realpath(root / row["path"])
+        if path not in videos:
             problems.append(f"{table}: line {row.line}: {row['path']} is no video of this data set")
             continue
-        intervals, problem = _parse_events(row, video.abnormal, f"{row['path']} is ")
-        if problem:
-            problems.append(f"{table}: line {row.line}: {problem}")
-        elif intervals:
-            truths[video.path] = GroundTruth(intervals, "seconds")
-    return truths, problems
+        first = lines.setdefault(path, row.line)
+        if first != row.line:
+            problems.append(
+                f"{table}: line {row.line}: {row['path']} is on line {first} already; write all "
+                "its times in one row"
+            )
+            continue
+        video = videos[path]
+        intervals, time_labels, wrongs = _parse_times(row, video.abnormal, f"{row['path']} is ")
+        problems += [f"{table}: line {row.line}: {wrong}" for wrong in wrongs]
+        if intervals:
+            video = replace(video, truth=GroundTruth(intervals, "seconds"))
+        videos[path] = replace(video, time_labels=time_labels)
+    return problems
 
 
-def _parse_events(row: CsvRow, abnormal: bool, subject: str = "") -> tuple[Intervals, str]:
-    """The intervals of a row, and what is wrong with them; "": nothing."""
+def _parse_times(
+    row: CsvRow, abnormal: bool, subject: str = ""
+) -> tuple[Intervals, TimeLabels, list[str]]:
+    """The intervals and the time labels of a row, and what is wrong with them."""
     try:
         intervals = parse_intervals(row["events"])
+        labels = TimeLabels(parse_times(row["clicks"]), parse_times(row["rejected"]))
     except InputError as error:
-        return (), str(error)
+        return (), TimeLabels(), [str(error)]
     if intervals and not abnormal:
-        return (), f"{subject}labelled normal, but something happens in it"
-    return intervals, ""
+        return (), TimeLabels(), [f"{subject}labelled normal, but something happens in it"]
+    problems = []
+    if labels.clicks and not abnormal:
+        problems.append(f"{subject}labelled normal, but there is a click in it")
+
+    def in_event(time: float) -> bool:
+        return any(start <= time <= end for start, end in intervals)
+
+    if intervals:
+        outside = next((time for time in labels.clicks if not in_event(time)), None)
+        if outside is not None:
+            problems.append(f"the click at {outside:g} s is in none of the events")
+    inside = next((time for time in labels.rejected if in_event(time)), None)
+    if inside is not None:
+        problems.append(f"the rejected time {inside:g} s is in an event")
+    if both := set(labels.clicks) & set(labels.rejected):
+        problems.append(f"{min(both):g} s is both a click and a rejected time")
+    return (intervals, TimeLabels(), problems) if problems else (intervals, labels, [])
 
 
 _TIME = r"(?:\d+:)?(?:\d+:)?\d+(?:\.\d*)?"
@@ -183,6 +215,16 @@ def _interval(text: str) -> tuple[float, float]:
     if end <= start:
         raise InputError(f'the interval "{text.strip()}" ends before it starts')
     return start, end
+
+
+def parse_times(text: str) -> tuple[float, ...]:
+    """Parse times separated by semicolons, as ``parse_intervals`` does; sorted, each once."""
+    times = set()
+    for part in filter(str.strip, text.split(";")):
+        if re.fullmatch(rf"\s*{_TIME}\s*", part) is None:
+            raise InputError(f'"{part.strip()}" is no time; write seconds, as in 12.5; 47')
+        times.add(_seconds(part))
+    return tuple(sorted(times))
 
 
 def _seconds(text: str) -> float:
@@ -249,8 +291,7 @@ def _parse_row(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
     abnormal = label != NORMAL
     group = next((row[c] for c in GROUP_COLUMNS if c in row.raw), "")
     own = "" if group else row["path"]
-    intervals, problem = _parse_events(row, abnormal)
-    problems = [problem] if problem else []
+    intervals, time_labels, problems = _parse_times(row, abnormal)
     # In a list with events, an abnormal video without intervals has unknown ones.
     known = "events" in row.raw and bool(intervals or not abnormal)
     part = row["part"].lower()
@@ -259,18 +300,28 @@ def _parse_row(folder: Path, row: CsvRow) -> tuple[LabelledVideo, list[str]]:
     truth = GroundTruth(intervals, "seconds") if known else None
     path = folder / row["path"]
     video = LabelledVideo(
-        path, abnormal, label, group or own, truth, cast(PartName, part), fallback_group=own
+        path,
+        abnormal,
+        label,
+        group or own,
+        truth,
+        cast(PartName, part),
+        fallback_group=own,
+        time_labels=time_labels,
     )
     return video, problems
 
 
-def read_rows(path: Path, needed: Sequence[str]) -> list[CsvRow]:
-    """Read the rows of a CSV whose header must have the columns ``needed``."""
+def read_rows(path: Path, needed: Sequence[str], one_of: Sequence[str] = ()) -> list[CsvRow]:
+    """Read the rows of a CSV whose header must have the columns ``needed``, and one of the others
+    if there are any."""
     try:
         text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
         reader = csv.DictReader(text.splitlines(), strict=True)
         columns = [name.strip() for name in reader.fieldnames or []]
         _check_columns(path, columns, needed)
+        if one_of and not set(columns) & set(one_of):
+            raise InputError(f"{path}: none of the columns {', '.join(one_of)}")
         reader.fieldnames = columns
         rows = [CsvRow(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:

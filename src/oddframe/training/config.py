@@ -320,6 +320,49 @@ class BagSection(Section):
         return self
 
 
+# Of a step by the published rule of clicks, which compares every segment with every other.
+_MAX_CLICK_SEGMENTS = 2048
+_SIGMA_S = 2.0
+
+
+class ClickSection(Section):
+    """What training makes of labels in time: clicks, rejected times and intervals.
+
+    They add a term to the loss of every method that is trained by steps and reads labels: the
+    cross-entropy of snippet scores. Without such labels there is no term.
+
+    Attributes:
+        weight: Weight of the term; 0: labels in time are not used. None: 0.3, or 1 with
+            ``published``.
+        sigma_s: Standard deviation in seconds of the Gaussian around a click. It is the target of
+            all scores in a video with clicks: far from every click, nothing happens.
+        events: Also learn from the intervals (``events``) of abnormal training videos: what they
+            cover is abnormal, everything else in these videos is normal.
+        published: The term of GlanceVAD (Zhang et al., 2024) instead: a Gaussian in relative
+            position, widened by high scores, and abnormal videos without clicks scored 0
+            everywhere. It reads clicks alone.
+        mining_step: The step from which ``published`` widens clicks; 100 on XD-Violence.
+    """
+
+    weight: float | None = Field(default=None, ge=0)
+    sigma_s: Positive = _SIGMA_S
+    events: bool = False
+    published: bool = False
+    mining_step: int = Field(default=50, ge=1)
+
+    @property
+    def term_weight(self) -> float:
+        """The weight of the term."""
+        default = 1.0 if self.published else 0.3
+        return default if self.weight is None else self.weight
+
+    @model_validator(mode="after")
+    def _check_published(self) -> ClickSection:
+        if self.published and (self.events or self.sigma_s != _SIGMA_S):
+            raise ValueError("published has its own sigma, and reads no events")
+        return self
+
+
 class TrainConfig(Section):
     """A whole training run.
 
@@ -351,6 +394,9 @@ class TrainConfig(Section):
     method: MethodSection = MethodSection(name=DEFAULT_METHOD)
     recipe: RecipeSection = RecipeSection()
     bags: BagSection = BagSection()
+    clicks: ClickSection = Field(
+        default=ClickSection(), exclude_if=lambda value: value == ClickSection()
+    )
     calibration: CalibrationSection = CalibrationSection()
     search: SearchSection = SearchSection()
     events: EventSection = EventSection()
@@ -363,6 +409,12 @@ class TrainConfig(Section):
     )
     detects: str = renamed_field("", name="detects", old="knows", max_length=1000)
     limits: str = Field(default="", max_length=10_000)
+
+    @model_validator(mode="after")
+    def _check_clicks(self) -> TrainConfig:
+        if self.clicks.published and self.recipe.segments > _MAX_CLICK_SEGMENTS:
+            raise ValueError(f"clicks.published takes at most {_MAX_CLICK_SEGMENTS} segments")
+        return self
 
     @model_validator(mode="after")
     def _check_mirrored(self) -> TrainConfig:
@@ -396,6 +448,12 @@ class TrainConfig(Section):
         except ValidationError as error:
             line = format_validation_error(error, method.Config, ("method", "config"), where, node)
             raise UsageError(line) from None
+
+    def learns_from_times(self) -> bool:
+        """Whether training uses labels in time, if there are any."""
+        method = get_method(self.method.name)
+        trained_by_steps = not (method.closed_form or method.one_class or method.unsupervised)
+        return trained_by_steps and self.clicks.term_weight > 0
 
     def with_recipe(self, **changes: Any) -> TrainConfig:
         """This configuration with other values in its recipe; None: the method's own value."""

@@ -77,6 +77,9 @@ class TrainingIdentity:
             digest.update(f"{video.abnormal} {video.tiles} {len(views)}\n".encode())
             for array in arrays:
                 digest.update(content_digest(array).encode())
+            for labels in video.labels:
+                for values in vars(labels).values():
+                    digest.update(values.tobytes())
         return digest.hexdigest()
 
 

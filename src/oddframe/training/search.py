@@ -279,8 +279,12 @@ class HyperparameterSearch:
         specs = [self.trainer.feature_cache.spec(each) for each in config.training_views().values()]
         lines = (
             config.model_dump_json(),
-            training_features_digest([self.training[int(i)] for i in part.train], specs),
-            training_features_digest([self.training[int(i)] for i in part.test], specs),
+            *(
+                training_features_digest(
+                    [self.training[int(i)] for i in indices], specs, events=config.clicks.events
+                )
+                for indices in (part.train, part.test)
+            ),
             "" if pretrained is None else pretrained.sha256,
         )
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()

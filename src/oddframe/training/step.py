@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oddframe._utils.determinism import deterministic_attention
 from oddframe.errors import OddframeError
 from oddframe.methods.base import Loss, Recipe
 from oddframe.methods.scorer import ModelNetwork, Standardise
+from oddframe.training.click_term import BatchLabels, add_click_term
 from oddframe.training.config import TrainConfig
-from oddframe.training.data.samplers import BagSampler, TrainingVideo, make_bag_sampler
+from oddframe.training.data.samplers import BagSampler, Batch, TrainingVideo, make_bag_sampler
 from oddframe.training.distributed import SINGLE_PROCESS, Backward, ProcessGroup, SharedMicrobatches
 from oddframe.training.run_files import Checkpoint
 
@@ -54,10 +54,10 @@ class Prefetcher:
     def __init__(self, sampler: BagSampler) -> None:
         self._sampler = sampler
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bags")
-        self._next: Future[NDArray[np.float32]] | None = None
+        self._next: Future[Batch] | None = None
         self._state: dict[str, Any] | None = None
 
-    def draw(self) -> NDArray[np.float32]:
+    def draw(self) -> Batch:
         """See ``BagSampler.draw``; an error of the sampler is raised when its batch is drawn."""
         batch = self._sampler.draw() if self._next is None else self._next.result()
         self._state = self._sampler.state()
@@ -135,9 +135,13 @@ class TrainingRun:
         self.optimiser.zero_grad(set_to_none=True)
 
         def draw() -> Backward:
-            bags = torch.from_numpy(self.sampler.draw()).to(self.device)
+            batch = self.sampler.draw()
+            bags = torch.from_numpy(batch.features).to(self.device)
             x = self._augment(self.network.standardise(bags))
-            return lambda part: self._backward(x[self.microbatches[part]], step)
+            times = None
+            if batch.labels is not None and self.config.clicks.term_weight:
+                times = BatchLabels.of(batch.labels, self._labels(len(x)))
+            return lambda part: self._backward(x, times, self.microbatches[part], step)
 
         # The gradient of the mean is the sum of the microbatches' gradients.
         if self.shared is not None:
@@ -152,14 +156,18 @@ class TrainingRun:
             update_average(self.average, self.network, self.recipe.average, step)
         return loss
 
-    def _backward(self, x: Tensor, step: int) -> Loss:
-        """Add the gradients of a microbatch (B, T, D), whose first bags are normal."""
+    def _backward(self, batch: Tensor, times: BatchLabels | None, rows: Tensor, step: int) -> Loss:
+        """Add the gradients of a microbatch: the bags ``rows``, normal ones first, of a batch."""
+        x = batch[rows]
         labels = self._labels(len(x))
         with deterministic_attention(self.device):
             output = self.network.network(x, labels)
         # Before the loss, because some losses fail on NaN.
         check_finite({"scores": output.scores.mean()}, step, self.recipe)
         loss = self.method.loss(output, labels, self.method_config)
+        if times is not None:
+            section = self.config.clicks
+            loss = add_click_term(loss, output.scores, times.select(rows), section, step)
         (loss.total / len(self.microbatches)).backward()  # type: ignore[no-untyped-call]
         loss = to_cpu(loss)  # After backward, so that it does not wait for the graphics card.
         check_finite({**loss.terms, "total": loss.total}, step, self.recipe)

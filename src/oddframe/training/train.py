@@ -147,6 +147,7 @@ def run_training(
         corrected = trainer.corrects(config, training)
         if corrected:
             warn(_describe_correction(config, training, card_entries["started_from"]["name"]))
+        _report_time_labels(config, training, message, warn, corrected=corrected)
         search = None
         if budget is not None and corrected:
             warn("nothing to search: a correction has no settings")
@@ -213,6 +214,36 @@ def _describe_correction(config: TrainConfig, training: Sequence[VideoFeatures],
         f"{line}; all its weights are trained from {ENOUGH_VIDEOS} of each, or with "
         "'correction: never' in the configuration"
     )
+
+
+def _report_time_labels(
+    config: TrainConfig,
+    training: Sequence[VideoFeatures],
+    message: MessageCallback,
+    warn: MessageCallback,
+    *,
+    corrected: bool,
+) -> None:
+    """Say how many labels in time training uses; InputError if one lies outside its video."""
+    clicks = rejected = clicked = 0
+    for each in training:
+        timebase = next(iter(each.features.values())).timebase
+        labels = each.video.time_labels.seconds(timebase.fps, timebase.start_s)
+        if outside := labels.find_outside(timebase.start_s, timebase.end_s):
+            raise InputError(f"{each.video.path}: {outside}")
+        clicks, rejected = clicks + len(labels.clicks), rejected + len(labels.rejected)
+        clicked += bool(labels.clicks)
+    if not clicks and not rejected:
+        return
+    counts = f"{clicks} clicks in {clicked} of {sum(each.video.abnormal for each in training)} "
+    counts += f"abnormal videos, {rejected} rejected times"
+    if corrected:
+        warn(f"not used: {counts}; a correction reads labels of whole videos")
+    elif config.learns_from_times():
+        message(f"labels in time: {counts} ('clicks: {{weight: 0}}' leaves them out)")
+    elif config.clicks.term_weight:
+        title = config.chosen_method()[0].title
+        warn(f"not used: {counts}; {title} is not trained on them")
 
 
 def _with_trainable_method(

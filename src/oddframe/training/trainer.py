@@ -14,7 +14,7 @@ import torch
 from oddframe._utils.files import translate_os_errors
 from oddframe._utils.progress import MessageCallback, ProgressCallback, ignore_message
 from oddframe.backbones.engines import DeviceName
-from oddframe.datasets.labelled import Dataset
+from oddframe.datasets.labelled import Dataset, LabelledVideo
 from oddframe.features.formats.feature_file import content_digest
 from oddframe.features.spec import FeatureSpec
 from oddframe.methods.base import Loss
@@ -22,7 +22,7 @@ from oddframe.methods.scorer import ModelNetwork
 from oddframe.modelfile import Model, Profile, load_model, save_model, short_digest
 from oddframe.training.config import TrainConfig
 from oddframe.training.correction import correct, should_correct
-from oddframe.training.data.features import FeatureCache, VideoFeatures, training_video
+from oddframe.training.data.features import FeatureCache, VideoFeatures, label_views, training_video
 from oddframe.training.data.samplers import with_cut_bags
 from oddframe.training.data.splits import validation_folds
 from oddframe.training.loop import fit
@@ -71,6 +71,12 @@ class ModelTrainer:
             training_video(features, video.video.abnormal)
             for features, video in zip(views, videos, strict=True)
         ]
+        if config.learns_from_times():
+            events = config.clicks.events
+            training = [
+                replace(each, labels=label_views(video.video, features, events=events))
+                for each, features, video in zip(training, views, videos, strict=True)
+            ]
         pretrained = None if self.pretrained is None else self.pretrained.network
         device: str = self.device
         if device == "auto":
@@ -218,7 +224,8 @@ class FinalTraining:
         specs = [self.trainer.feature_cache.spec(each) for each in sections]
         # Thresholds and metrics depend on the held-out videos.
         digest = "".join(
-            training_features_digest(videos, specs) for videos in (training, self.held_out)
+            training_features_digest(videos, specs, events=config.clicks.events)
+            for videos in (training, self.held_out)
         )
         if (finished := _load_finished(path, config, digest)) is not None:
             return replace(finished, name=files.out.stem)
@@ -269,6 +276,7 @@ class FinalTraining:
                 "normal": sum(not each.video.abnormal for each in training),
                 "abnormal": sum(each.video.abnormal for each in training),
             },
+            **self._count_times(config, training),
             "learned_from": sorted({short_digest(each.sha256) for each in training}),
             "left_out_groups": list(config.leave_out),
             "held_out_groups": sorted({each.video.group for each in self.held_out}),
@@ -279,6 +287,19 @@ class FinalTraining:
             "limits": config.limits,
             "configuration": config.model_dump(mode="json"),
         }
+
+    def _count_times(
+        self, config: TrainConfig, training: Sequence[VideoFeatures]
+    ) -> dict[str, int]:
+        """How many labels in time of single moments were learned from, if there are any."""
+        if not config.learns_from_times() or self.trainer.corrects(config, training):
+            return {}
+        labels = [each.video.time_labels for each in training]
+        counts = {
+            "clicks": sum(len(each.clicks) for each in labels),
+            "rejected_times": sum(len(each.rejected) for each in labels),
+        }
+        return {name: count for name, count in counts.items() if count}
 
 
 def _load_finished(path: Path, config: TrainConfig, digest: str) -> Model | None:
@@ -296,14 +317,18 @@ def training_data_digest(videos: Sequence[VideoFeatures]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def training_features_digest(videos: Sequence[VideoFeatures], specs: Iterable[FeatureSpec]) -> str:
+def training_features_digest(
+    videos: Sequence[VideoFeatures], specs: Iterable[FeatureSpec], *, events: bool = False
+) -> str:
     """Digest of labels and features of training videos, whatever their order.
 
     Extracted features are represented by the video's content, its mask and the specs. Features that
-    came with a data set are read and digested.
+    came with a data set are read and digested. ``events``: whether intervals are labels, too.
     """
     lines = sorted(
-        f"{_content_digest(each)} {each.video.label}{_mask_digests(each)}\n" for each in videos
+        f"{_content_digest(each)} {each.video.label}{_mask_digests(each)}"
+        f"{_times(each.video, events=events)}\n"
+        for each in videos
     )
     lines += [f"{spec.hash()}\n" for spec in specs]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -313,6 +338,11 @@ def _content_digest(each: VideoFeatures) -> str:
     if each.video.precomputed is None:  # ``sha256`` is a digest of the whole file.
         return each.sha256
     return content_digest(next(iter(each.features.values())).array)
+
+
+def _times(video: LabelledVideo, *, events: bool) -> str:
+    """The labels in time as text; "" if there are none."""
+    return "".join(f" {x}" for x in (video.time_labels, events and video.truth) if x)
 
 
 def _mask_digests(each: VideoFeatures) -> str:

@@ -15,13 +15,15 @@ from typing import Any
 
 from oddframe._utils.files import is_file, read_bytes
 from oddframe._utils.parsing import parse_json
-from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo
+from oddframe.datasets.labelled import NORMAL, Dataset, GroundTruth, LabelledVideo, TimeLabels
+from oddframe.datasets.read import read_rows
 from oddframe.errors import InputError
 from oddframe.features.presets import PublishedLayout
 from oddframe.video.discover import VIDEO_SUFFIXES
 
 MAX_LIST_BYTES = 64 * 2**20
 LABELS_FILE = "test_frame_labels.json"
+CLICKS_FILE = "glance.csv"
 _MAX_FRAMES = 10**8  # 50 days at 25 frames a second.
 _CROP_LINE = re.compile(r"(?:.*[/\\])?([^/\\]+)__(\d+)\.npy")
 
@@ -159,8 +161,9 @@ def read_list_dataset(
     """Read a data set from its lists: the training videos, then the test videos.
 
     The files are ``UCF_Train.list``, ``UCF_Test.list`` and ``UCF_Annotation.txt`` for the prefix
-    ``UCF``. A name gives label and group of a video. ``example`` is a line of the annotation. The
-    path of a video is the file of its name anywhere below ``root``, or else ``root/NAME.mp4``.
+    ``UCF``, and ``glance.csv`` (``read_clicks``) if it is there. A name gives label and group of a
+    video. ``example`` is a line of the annotation. The path of a video is the file of its name
+    anywhere below ``root``, or else ``root/NAME.mp4``.
     """
     train = read_list(root / f"{prefix}_Train.list", layout.crops)
     test = read_list(root / f"{prefix}_Test.list", layout.crops)
@@ -180,6 +183,11 @@ def read_list_dataset(
             truth, frames = labels[video].truth, labels[video].frames
             labelled = replace(labelled, truth=truth, part="test", frames=frames)
         videos.append(labelled)
+    if is_file(root / CLICKS_FILE):
+        abnormal = [name for name, video in zip(train, videos, strict=False) if video.abnormal]
+        clicks = read_clicks(root / CLICKS_FILE, abnormal)
+        times = (clicks.get(name, TimeLabels()) for name in (*train, *test))
+        videos = [replace(v, time_labels=each) for v, each in zip(videos, times, strict=True)]
     return Dataset(name, tuple(videos), layout, notes)
 
 
@@ -206,6 +214,23 @@ def read_list(path: Path, crops: int) -> tuple[str, ...]:
         more = f" (and {len(faults) - 1} more faults)" if faults[1:] else ""
         raise InputError(f"{path}: {faults[0]}{more}")
     return tuple(videos)
+
+
+def read_clicks(path: Path, names: Sequence[str]) -> dict[str, TimeLabels]:
+    """Clicks by video, in frames, as GlanceVAD (Zhang et al., 2024) publishes them.
+
+    A row a click: ``video-id``, one of the abnormal training videos ``names``, and ``glance``, its
+    frame.
+    """
+    known, found = set(names), dict[str, set[float]]()
+    for row in read_rows(path, ("video-id", "glance")):
+        name, frame = row["video-id"], row["glance"]
+        if name not in known:
+            raise InputError(f"{path}: line {row.line}: {name:.80} is no abnormal training video")
+        if not re.fullmatch(r"[0-9]{1,9}", frame) or int(frame) > _MAX_FRAMES:
+            raise InputError(f'{path}: line {row.line}: "{frame:.40}" is no number of a frame')
+        found.setdefault(name, set()).add(float(frame))
+    return {name: TimeLabels(tuple(sorted(frames)), (), "frames") for name, frames in found.items()}
 
 
 def _find_videos_below(root: Path) -> dict[str, Path]:

@@ -58,7 +58,8 @@ UCF_CRIME = PublishedDataset(
     name="ucf_crime",
     title="UCF-Crime, weakly supervised split, as I3D features in ten crops",
     source="Sultani et al., CVPR 2018; lists of UR-DMU (Zhou et al., AAAI 2023)",
-    files="UCF_Train.list, UCF_Test.list, UCF_Annotation.txt, test_frame_labels.json",
+    files="UCF_Train.list, UCF_Test.list, UCF_Annotation.txt, test_frame_labels.json; "
+    "optionally glance.csv",
     group="a video",
     read=read_ucf_crime,
     videos=1900,

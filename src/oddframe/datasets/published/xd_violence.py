@@ -146,7 +146,8 @@ XD_VIOLENCE = PublishedDataset(
     name="xd_violence",
     title="XD-Violence, as I3D features in five crops, and VGGish features of the sound",
     source="Wu et al., ECCV 2020; lists of UR-DMU (Zhou et al., AAAI 2023)",
-    files="XD_Train.list, XD_Test.list, XD_Annotation.txt, test_frame_labels.json",
+    files="XD_Train.list, XD_Test.list, XD_Annotation.txt, test_frame_labels.json; "
+    "optionally glance.csv",
     group="the film or web video that a clip was cut from",
     read=read_xd_violence,
     videos=4754,

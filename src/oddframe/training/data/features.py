@@ -38,6 +38,7 @@ from oddframe.features.spec import Features, FeatureSpec, join_features
 from oddframe.features.store.store import FeatureStore
 from oddframe.training.config import FeatureSection
 from oddframe.training.data.samplers import TrainingVideo
+from oddframe.training.data.snippet_labels import SnippetLabels, label_video
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.mask import Masks, mask_digest
 from oddframe.video.snippets.preprocessing import region_grid
@@ -53,6 +54,22 @@ def training_video(seen: Sequence[Features], abnormal: bool) -> TrainingVideo:
     arrays = [np.asarray(features.array, np.float32) for features in seen]
     views = tuple(array.reshape(-1, array.shape[2]) for array in arrays)
     return TrainingVideo(views, abnormal, rows * columns)
+
+
+def label_views(
+    video: LabelledVideo, seen: Sequence[Features], *, events: bool
+) -> tuple[SnippetLabels, ...]:
+    """The labels in time of each view of ``training_video``; empty if the video has none.
+
+    See ``label_video`` for ``events`` and the error.
+    """
+    labels: list[SnippetLabels] = []
+    for features in seen:
+        each = label_video(video, features.timebase, events=events)
+        if each is None:
+            return ()
+        labels += [each] * (len(features.array) if features.spec.tiles is None else 1)
+    return tuple(labels)
 
 
 @dataclass(frozen=True)

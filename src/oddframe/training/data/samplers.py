@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,12 @@ from oddframe.features.lazy_array import (
 from oddframe.features.spec import Features
 from oddframe.methods.base import Recipe
 from oddframe.training.config import BagSection
+from oddframe.training.data.snippet_labels import (
+    BagLabels,
+    SnippetLabels,
+    label_bags,
+    segment_bounds,
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,28 @@ class TrainingVideo:
             tile after the other: all tiles of a picture are instances of the same bag.
         bags: The views averaged over the recipe's segments, each (S, D), where ``with_cut_bags``
             has done so.
+        labels: What is known of the snippets of each view (of all tiles alike); empty: nothing.
     """
 
     views: Sequence[CropFeatures]
     abnormal: bool
     tiles: int = 1
     bags: Sequence[CropFeatures] | None = None
+    labels: Sequence[SnippetLabels] = ()
+
+
+class Batch(NamedTuple):
+    """The bags of a step, (n_normal + n_abnormal, S, D), normal ones first.
+
+    ``labels`` are those of their segments; None where no training video has any.
+    """
+
+    features: NDArray[np.float32]
+    labels: BagLabels | None
+
+
+View = tuple[TrainingVideo, int]
+"""A video and the number of one of its views."""
 
 
 def feature_dim(videos: Sequence[TrainingVideo]) -> int:
@@ -80,7 +102,7 @@ def mean_segments(features: CropFeatures, n: int, tiles: int = 1) -> NDArray[np.
         return np.concatenate(
             [mean_segments(tile, n) for tile in features.reshape(tiles, -1, features.shape[1])]
         )
-    bounds = np.linspace(0, len(features), n + 1).astype(np.int64)
+    bounds = segment_bounds(len(features), n)
     # For an empty interval reduceat returns the row at its start, as the rule asks.
     sums = np.add.reduceat(features, bounds[:-1], axis=0, dtype=np.float32)
     lengths = np.maximum(np.diff(bounds), 1)
@@ -124,10 +146,19 @@ class BagSampler(ABC):
 
     def __init__(self, videos: Sequence[TrainingVideo], recipe: Recipe, rng: np.random.Generator):
         self.videos, self.recipe, self.rng = videos, recipe, rng
+        self.labelled = any(video.labels for video in videos)
+
+    def draw(self) -> Batch:
+        """The next batch."""
+        bags = self.choose()
+        n, labels = self.recipe.segments, None
+        if self.labelled:
+            labels = label_bags([SnippetLabels.join([*map(_view_labels, bag)]) for bag in bags], n)
+        return Batch(np.stack([_read(bag, n) for bag in bags]), labels)
 
     @abstractmethod
-    def draw(self) -> NDArray[np.float32]:
-        """The next batch: bags (n_normal + n_abnormal, S, D), normal ones first."""
+    def choose(self) -> list[Sequence[View]]:
+        """The views of each bag of the next batch; several are joined in time."""
 
     def state(self) -> dict[str, Any]:
         """All that the next batches depend on, as JSON types."""
@@ -137,22 +168,22 @@ class BagSampler(ABC):
         """Set what ``state()`` returned."""
         self.rng.bit_generator.state = state["rng"]
 
-    def _read(self, bags: Iterable[tuple[TrainingVideo, int]]) -> NDArray[np.float32]:
-        """A batch of bags, each one crop of one video."""
-        n = self.recipe.segments
-        return np.stack(
-            [
-                mean_segments(video.views[crop], n, video.tiles)
-                if video.bags is None
-                else video.bags[crop]
-                for video, crop in bags
-            ]
-        )
 
-    def _join(self, bags: Iterable[Sequence[CropFeatures]]) -> NDArray[np.float32]:
-        """A batch of bags, each of several views joined in time."""
-        n, tiles = self.recipe.segments, self.videos[0].tiles
-        return np.stack([mean_segments(concatenate_in_time(b, tiles), n, tiles) for b in bags])
+def _read(bag: Sequence[View], n: int) -> CropFeatures:
+    """The views of a bag, joined in time and averaged over n segments."""
+    video, view = bag[0]
+    if len(bag) == 1 and video.bags is not None:
+        return video.bags[view]
+    views = [each.views[number] for each, number in bag]
+    joined = views[0] if len(views) == 1 else concatenate_in_time(views, video.tiles)
+    return mean_segments(joined, n, video.tiles)
+
+
+def _view_labels(view: View) -> SnippetLabels:
+    video, number = view
+    if not video.labels:
+        return SnippetLabels.unknown(len(video.views[number]) // video.tiles)
+    return video.labels[number]
 
 
 def make_bag_sampler(
@@ -184,7 +215,7 @@ def concatenate_in_time(views: Sequence[CropFeatures], tiles: int) -> CropFeatur
     return joined.reshape(-1, joined.shape[2])
 
 
-def _all_bags(videos: Iterable[TrainingVideo]) -> list[tuple[TrainingVideo, int]]:
+def _all_bags(videos: Iterable[TrainingVideo]) -> list[View]:
     # (video, crop), not features: memory-mapped ones are read when they are drawn.
     return [(video, crop) for video in videos for crop in range(len(video.views))]
 
@@ -201,9 +232,9 @@ class VideoBagSampler(BagSampler):
             IndexSampler(len(self.abnormal), recipe.abnormal_bags, rng),
         )
 
-    def draw(self) -> NDArray[np.float32]:
+    def choose(self) -> list[Sequence[View]]:
         normal, abnormal = (sampler.draw() for sampler in self.index_samplers)
-        return self._read([self.normal[i] for i in normal] + [self.abnormal[i] for i in abnormal])
+        return [[self.normal[i]] for i in normal] + [[self.abnormal[i]] for i in abnormal]
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "decks": [sampler.state() for sampler in self.index_samplers]}
@@ -231,11 +262,11 @@ class ClipJoiner:
             indices[positions] = self._pick(self.abnormal, k)
         return indices
 
-    def draw_views(self, videos: Sequence[TrainingVideo], *, abnormal: bool) -> list[CropFeatures]:
+    def draw_views(self, videos: Sequence[TrainingVideo], *, abnormal: bool) -> list[View]:
         """The views of drawn videos that are joined, all of one number where videos have it."""
-        drawn = [videos[i].views for i in self.draw(abnormal=abnormal)]
-        view = int(self.rng.integers(max(map(len, drawn))))
-        return [views[view % len(views)] for views in drawn]
+        drawn = [videos[i] for i in self.draw(abnormal=abnormal)]
+        view = int(self.rng.integers(max(len(video.views) for video in drawn)))
+        return [(video, view % len(video.views)) for video in drawn]
 
     def _pick(self, videos: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         return self.rng.choice(videos, n, replace=len(videos) < n)
@@ -254,9 +285,9 @@ class JoinedBagSampler(BagSampler):
         super().__init__(videos, recipe, rng)
         self.joiner = ClipJoiner(np.array([video.abnormal for video in videos]), section, rng)
 
-    def draw(self) -> NDArray[np.float32]:
+    def choose(self) -> list[Sequence[View]]:
         abnormal = [False] * self.recipe.normal_bags + [True] * self.recipe.abnormal_bags
-        return self._join(self.joiner.draw_views(self.videos, abnormal=each) for each in abnormal)
+        return [self.joiner.draw_views(self.videos, abnormal=each) for each in abnormal]
 
 
 class UnlabelledBagSampler(BagSampler):
@@ -270,6 +301,7 @@ class UnlabelledBagSampler(BagSampler):
         rng: np.random.Generator,
     ):
         super().__init__(videos, recipe, rng)
+        self.labelled = False
         self.bags = _all_bags(videos)
         n = recipe.normal_bags + recipe.abnormal_bags
         self.index_sampler = IndexSampler(len(self.bags), n, rng)
@@ -277,11 +309,11 @@ class UnlabelledBagSampler(BagSampler):
         if section.mode == "joined":
             self.joiner = ClipJoiner(np.zeros(len(videos), dtype=bool), section, rng)
 
-    def draw(self) -> NDArray[np.float32]:
+    def choose(self) -> list[Sequence[View]]:
         if self.joiner is None:
-            return self._read(self.bags[i] for i in self.index_sampler.draw())
+            return [[self.bags[i]] for i in self.index_sampler.draw()]
         joiner, n = self.joiner, self.index_sampler.batch
-        return self._join(joiner.draw_views(self.videos, abnormal=False) for _ in range(n))
+        return [joiner.draw_views(self.videos, abnormal=False) for _ in range(n)]
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "deck": self.index_sampler.state()}

@@ -22,6 +22,7 @@ from oddframe.stream import Stream, StreamUpdate
 from oddframe.timeline import ScoreTrack
 from oddframe.video.decoding.isolated import open_source
 from tests.conftest import Image
+from tests.test_modelfile import made_model
 
 # A snippet's feature is its mean brightness, and its score, too.
 GREY = FeatureSpec(
@@ -39,6 +40,9 @@ BRIGHTNESS = Backbone(
 
 class Brightness:
     """A model whose score is the only number of a feature."""
+
+    def scores_alone(self) -> bool:
+        return True
 
     def score(self, features: Features) -> ScoreTrack:
         array = np.asarray(features.array[0, :, 0], np.float64)
@@ -142,6 +146,18 @@ def test_a_clip_gives_the_scores_and_events_of_its_file(clip: Path) -> None:
     np.testing.assert_allclose(
         (last.start_s, last.end_s), (event.start_s, event.end_s), atol=1 / 25
     )
+
+
+@pytest.mark.parametrize(("method", "alone"), [("linear", True), ("ur_dmu", False)])
+def test_methods_that_compare_snippets_wait_for_later_ones(method: str, alone: bool) -> None:
+    model = made_model(method, spec=replace(GREY, dim=24))
+    backbone = replace(BRIGHTNESS, dims=(24,))
+    waiting, hasty = (
+        Stream(model, replace(GREY, dim=24), backbone, EventRule(), fps=20, look_ahead=ahead)
+        for ahead in (None, 0)
+    )
+    assert model.scores_alone() == alone
+    assert waiting.latency_s - hasty.latency_s == pytest.approx(0 if alone else 8 * 4 / 20)
 
 
 def test_an_event_longer_than_the_window_stays_one() -> None:

@@ -32,7 +32,7 @@ from oddframe.features.formats.npy import ARRAY_BACKBONE
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.look_for import action_model
 from oddframe.modelfile import Model, load_model
-from oddframe.stream import LOOK_AHEAD, WINDOW, Stream
+from oddframe.stream import WINDOW, Stream
 from oddframe.timeline import Event, ScoreTrack
 from oddframe.video.decoding.isolated import open_source
 from oddframe.video.frame import DEFAULT_FPS
@@ -363,7 +363,7 @@ class Detector:
         fps: float = DEFAULT_FPS,
         *,
         window: int = WINDOW,
-        look_ahead: int = LOOK_AHEAD,
+        look_ahead: int | None = None,
         rule: EventRule | None = None,
         mask: Mask | None = None,
     ) -> Stream:
@@ -372,7 +372,8 @@ class Detector:
         Args:
             fps: Frames a second, for frames that are pushed without a time.
             window: Snippets that the head sees, the latest ones.
-            look_ahead: Snippets to wait for before a score is final.
+            look_ahead: Snippets to wait for before a score is final; None: 8 for methods that
+                compare a snippet with its neighbours, 0 for others.
             rule: Replaces the model's own.
             mask: Parts of the frame to ignore.
 

@@ -31,10 +31,9 @@ from oddframe.video.mask import Mask
 from oddframe.video.snippets.preprocessing import boxes_shape, has_motion
 from oddframe.video.snippets.reader import SnippetBuilder
 
-# Snippets that the head sees, and how many later ones it waits for: benchmarks/stream.py measures
-# what other values cost.
-WINDOW = 64
-LOOK_AHEAD = 0
+# Snippets that the head sees; with a method that compares snippets, how many later ones it waits
+# for. benchmarks/RESULTS.md has what other values cost.
+WINDOW, LOOK_AHEAD = 64, 8
 _SLACK_S = 1e-9
 
 
@@ -80,11 +79,13 @@ class Stream:
         *,
         fps: float,
         window: int = WINDOW,
-        look_ahead: int = LOOK_AHEAD,
+        look_ahead: int | None = None,
         mask: Mask | None = None,
     ) -> None:
         if not (np.isfinite(fps) and fps > 0):
             raise UsageError(f"a frame rate must be a positive number, not {fps}")
+        if look_ahead is None:
+            look_ahead = 0 if model.scores_alone() else min(LOOK_AHEAD, window - 1)
         if not 0 <= look_ahead < window:
             raise UsageError(f"a window of {window} snippets cannot look ahead by {look_ahead}")
         if backbone.audio_encoders:

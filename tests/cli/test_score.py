@@ -112,8 +112,9 @@ for moves in (1, 3, 5, 7):
 
 
 def shown_by(folder: Path, stem: str) -> dict[str, bytes]:
-    """What the files of a result should be, by its score file."""
+    """What the files of a result should be, by its score file and the pictures of the model."""
     fresh, result = folder / "fresh", read_score_file(folder / f"{stem}.json").result
+    result = Detector.load("fight").with_pictures(result)
     write(result, ["json", "csv", "vtt", "html"], fresh, stem)
     return {path.name: path.read_bytes() for path in fresh.glob(f"{stem}.*")}
 

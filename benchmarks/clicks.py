@@ -17,7 +17,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -64,6 +66,7 @@ DATASETS = ("surveillance_fight", "ur_fall", "shanghaitech_tracks")
 FIGURES = ("AUC_sub", "AUC", "AP", "mAP@tIoU")
 # What ``--choose`` compares.
 WEIGHTS, SIGMAS = (0.3, 1.0), (1.0, 2.0, 4.0)
+ELSEWHERE: tuple[Literal["unknown", "normal"], ...] = ("unknown", "normal")
 
 
 @dataclass(frozen=True)
@@ -170,10 +173,10 @@ def candidate_rows(config: TrainConfig) -> Iterator[Row]:
     """The settings to choose from, on validation folds, with all videos clicked."""
     yield Row("no clicks", config, Clicking(0.0))
     sections = {"published term": ClickSection(published=True)}
-    for weight in WEIGHTS:
-        for sigma_s in SIGMAS:
-            section = ClickSection(weight=weight, sigma_s=sigma_s)
-            sections[f"weight {weight:g}, sigma {sigma_s:g} s"] = section
+    for elsewhere in ELSEWHERE:
+        for weight, sigma_s in product(WEIGHTS, SIGMAS):
+            section = ClickSection(weight=weight, sigma_s=sigma_s, elsewhere=elsewhere)
+            sections[f"{elsewhere} elsewhere, weight {weight:g}, sigma {sigma_s:g} s"] = section
     for name, section in sections.items():
         yield Row(name, config.model_copy(update={"clicks": section}), Clicking())
 
@@ -234,8 +237,9 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, help="default: the benchmark's")
     parser.add_argument("--parts", type=int, help="only so many trainings a row")
     parser.add_argument(
-        "--few", action="store_true", help="only no clicks, all videos clicked, and whole events"
+        "--few", action="store_true", help="only no clicks, all videos clicked, whole events"
     )
+    parser.add_argument("--elsewhere", choices=ELSEWHERE, default="unknown")
     parser.add_argument("--choose", action="store_true", help="compare settings on inner folds")
     parser.add_argument("--work", type=Path, default=Path("clicks"), help="finished trainings")
     args = parser.parse_args()
@@ -247,11 +251,13 @@ def main() -> int:
         return error.exit_code
     if args.method == "linear":
         config = linear_baseline(config)
+    section = ClickSection(elsewhere=args.elsewhere)
+    config = config.model_copy(update={"clicks": section})
     rows = list((candidate_rows if args.choose else measured_rows)(config))
     if args.few:
-        rows = [rows[0], rows[3], rows[-1]]
-    name = f"{args.benchmark}-{args.method}{'-choose' if args.choose else ''}.json"
-    path = args.work / name
+        rows = [rows[0], rows[3], rows[5]]
+    kind = "choose" if args.choose else args.elsewhere
+    path = args.work / f"{args.benchmark}-{args.method}-{kind}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(path.read_text()) if path.exists() else {}
     found: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}

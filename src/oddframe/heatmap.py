@@ -27,10 +27,13 @@ def find_boxes(heatmap: FloatArray) -> tuple[Box, ...]:
     fine = cv2.resize(heatmap, (columns, rows), interpolation=cv2.INTER_LINEAR)
     hot = (fine >= _LEAST_HEAT * highest).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(hot, connectivity=4)
-    peaks = [float(fine[labels == label].max()) for label in range(1, count)]
+    cells = heatmap.repeat(_FINER, axis=0).repeat(_FINER, axis=1)
+    peaks = [float(cells[labels == label].max()) for label in range(1, count)]
     found: list[Box] = []
     for number in sorted(range(len(peaks)), key=lambda i: -peaks[i])[:MAX_BOXES]:
         x, y, width, height = (int(n) for n in stats[number + 1, :4])
+        if found and min(width, height) < _FINER:  # Smaller than a cell.
+            continue
         box = x / columns, y / rows, (x + width) / columns, (y + height) / rows
         found.append((round(box[0], 4), round(box[1], 4), round(box[2], 4), round(box[3], 4)))
     return tuple(found)

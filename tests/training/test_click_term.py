@@ -104,6 +104,7 @@ def test_the_published_mining_gives_no_gradient_and_short_bags_are_finite() -> N
     expected = (SCORES - target) / (SCORES * (1 - SCORES)) / SCORES.numel()
     torch.testing.assert_close(scores.grad, expected, rtol=1e-4, atol=1e-6)
     assert published_target(torch.tensor([[True], [False]])).tolist() == [[1.0], [0.0]]
+    assert published_target(torch.ones(1, 3, dtype=torch.bool)).tolist() == [[1.0] * 3]
 
 
 def test_our_term_by_hand() -> None:
@@ -121,6 +122,9 @@ def test_our_term_by_hand() -> None:
     each = [
         -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)) for y in (near, np.array([0, 0.5, 0, 0]))
     ]
+    term = click_term(scores, labels, ClickSection(sigma_s=0.5, elsewhere="normal"), 1)
+    assert term.item() == pytest.approx(sum(each) / 3, rel=1e-5)
+    each[0] = -(near * np.log(p)).sum() / near.sum()  # Nothing is known far from the click.
     term = click_term(scores, labels, ClickSection(sigma_s=0.5), 1)
     assert term.item() == pytest.approx(sum(each) / 3, rel=1e-5)
 
@@ -147,7 +151,9 @@ def test_every_method_trained_by_steps_follows_clicks(name: str) -> None:
     videos = [video(8, TimeLabels((2.5,)), seed=i) for i in range(3)]
     videos += [video(8, TimeLabels(), abnormal=False, seed=i) for i in range(3, 6)]
     config = small_config(name, recipe={"steps": 12, "lr": 3e-3, "average": 0.0})
-    config = config.model_copy(update={"clicks": ClickSection(weight=10, sigma_s=0.5)})
+    config = config.model_copy(
+        update={"clicks": ClickSection(weight=10, sigma_s=0.5, elsewhere="normal")}
+    )
     torch.manual_seed(0)
     run = TrainingRun(videos, config, torch.device("cpu"), None)
     terms = [run.step(step).terms["clicks"].item() for step in range(1, 13)]
@@ -175,7 +181,11 @@ def test_the_term_of_a_batch_is_the_mean_of_its_parts(parts: int, seed: int) -> 
         torch.from_numpy(rng.random((n, length)) < 0.3),
     )
     scores = torch.from_numpy(rng.uniform(0.01, 0.99, (n, length)))
-    for section in (ClickSection(), ClickSection(published=True)):
+    for section in (
+        ClickSection(),
+        ClickSection(elsewhere="normal"),
+        ClickSection(published=True),
+    ):
         whole = click_term(scores, labels, section, 99)
         each = [
             click_term(scores[rows], labels.select(rows), section, 99)

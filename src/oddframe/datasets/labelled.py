@@ -62,7 +62,7 @@ class TimeLabels:
     """What a person has said about single times of a video, for training.
 
     Attributes:
-        clicks: Times at which an anomaly is happening, one in each.
+        clicks: Times at which an anomaly is happening; nothing is known of before and after.
         rejected: Times at which a person has seen that nothing is happening.
         unit: Frames from 0, or seconds of a player's clock.
     """

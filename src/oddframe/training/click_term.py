@@ -70,9 +70,13 @@ def click_term(scores: Tensor, labels: BatchLabels, section: ClickSection, step:
             clicked = mine_clicks(scores[abnormal].detach(), clicked)
         return F.binary_cross_entropy(scores[abnormal], published_target(clicked).to(scores.dtype))
     near = torch.exp(-0.5 * (labels.distance / section.sigma_s) ** 2)
-    clicks = labels.distance.isfinite().any(dim=1, keepdim=True) & ~labels.known
-    target = torch.where(labels.known, labels.target, near)
-    weight = (labels.known | clicks).to(scores.dtype)
+    clicks = labels.distance.isfinite().any(dim=1, keepdim=True)
+    if section.elsewhere == "normal":
+        target, weight = near, clicks.to(near.dtype)
+    else:
+        target, weight = torch.ones_like(near), near
+    target = torch.where(labels.known, labels.target, target)
+    weight = torch.where(labels.known, 1.0, weight).to(scores.dtype)
     each = F.binary_cross_entropy(scores, target.to(scores.dtype), reduction="none")
     bags = (each * weight).sum(1) / weight.sum(1).clamp(min=1)
     return bags.sum() / abnormal.sum()
@@ -98,7 +102,7 @@ def published_target(clicked: Tensor) -> Tensor:
 
 def _to_unit_range(x: Tensor) -> Tensor:
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
-    return (x - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)
+    return torch.where(high > low, (x - low) / (high - low), x)
 
 
 def mine_clicks(scores: Tensor, clicked: Tensor) -> Tensor:

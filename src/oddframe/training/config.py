@@ -334,8 +334,10 @@ class ClickSection(Section):
     Attributes:
         weight: Weight of the term; 0: labels in time are not used. None: 0.3, or 1 with
             ``published``.
-        sigma_s: Standard deviation in seconds of the Gaussian around a click. It is the target of
-            all scores in a video with clicks: far from every click, nothing happens.
+        sigma_s: Standard deviation in seconds of the Gaussian around a click.
+        elsewhere: What is known far from every click of a video. ``unknown``: nothing; the Gaussian
+            is the weight of the target 1. ``normal``: nothing happens there; the Gaussian is the
+            target. That takes a click in each event, and events hardly longer than the Gaussian.
         events: Also learn from the intervals (``events``) of abnormal training videos: what they
             cover is abnormal, everything else in these videos is normal.
         published: The term of GlanceVAD (Zhang et al., 2024) instead: a Gaussian in relative
@@ -346,6 +348,7 @@ class ClickSection(Section):
 
     weight: float | None = Field(default=None, ge=0)
     sigma_s: Positive = _SIGMA_S
+    elsewhere: Literal["unknown", "normal"] = "unknown"
     events: bool = False
     published: bool = False
     mining_step: int = Field(default=50, ge=1)

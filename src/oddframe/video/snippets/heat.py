@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from oddframe.video.frame import FrameTransform
 from oddframe.video.snippets.motion import (
     LEAST_MOTION,
     NOISE_LEVELS,
@@ -23,6 +24,8 @@ from oddframe.video.snippets.motion import (
 # Each half of a snippet has a map of its own: what moves fast crosses the picture in a snippet.
 HEAT_PARTS, HEAT_ROWS, HEAT_COLUMNS = 2, 18, 24
 HEAT_SHAPE = HEAT_PARTS, HEAT_ROWS, HEAT_COLUMNS
+# Whole frames for heat, where a backbone's frames are squashed or cropped; twice the grey ones.
+HEAT_TRANSFORM = FrameTransform(None, "bicubic", 0, 256 * 256)
 # Grey levels that count as much as any larger change: else contrast decides.
 _LARGEST_CHANGE = 20.0
 # Finest scale of the optical flow: half the size of the grey frames. The preset's quarter is too

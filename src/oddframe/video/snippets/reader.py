@@ -23,7 +23,7 @@ from oddframe.timeline import TICK_TOLERANCE_S, FloatArray, IntArray, Timebase, 
 from oddframe.video.decoding.clock import GAP_S
 from oddframe.video.frame import Frame, FrameSource, Image
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.heat import HEAT_SHAPE, find_heat
+from oddframe.video.snippets.heat import HEAT_SHAPE, HEAT_TRANSFORM, find_heat
 from oddframe.video.snippets.motion import cut_box, find_changes, find_motion, find_squares
 from oddframe.video.snippets.preprocessing import (
     Preprocessing,
@@ -137,7 +137,7 @@ def _cut(
     gaps: array[int],
 ) -> Generator[tuple[int, Image], None, None]:
     """Yield the snippets; append each frame's time to ``times``, frames after a gap to ``gaps``."""
-    transforms_of = [builder.preprocessing.transforms for builder in builders]
+    transforms_of = [builder.transforms for builder in builders]
     transforms = list(dict.fromkeys(itertools.chain(*transforms_of)))
     used = [[transforms.index(each) for each in own] for own in transforms_of]
     for frames in source.read(transforms):
@@ -186,6 +186,9 @@ class SnippetBuilder:
     def __init__(self, preprocessing: Preprocessing, heat: bool = False) -> None:
         self.preprocessing = preprocessing
         self._with_heat = heat
+        self.transforms = preprocessing.transforms
+        if heat and not has_motion(preprocessing.crops):
+            self.transforms += (HEAT_TRANSFORM,)
         self._resampler = _FrameResampler(preprocessing.rate)
         # The images of the latest frames, one for each transform.
         self._window: deque[tuple[Image, ...]] = deque(maxlen=preprocessing.snippet_frames)

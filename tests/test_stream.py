@@ -81,7 +81,7 @@ levels = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     levels,
     st.sampled_from([(4, 4), (4, 2), (4, 8)]),

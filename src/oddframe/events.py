@@ -152,6 +152,8 @@ def _find_spans(
         return np.zeros((0, 2), dtype=np.int64)
     held = curve.runs(curve.scores >= rule.release)
     spans = held[np.searchsorted(onsets, held[:, 0]) < np.searchsorted(onsets, held[:, 1])]
+    if not spans.size:  # Only a known event's scores fire, and they are below the release by now.
+        return spans
     exact = curve.runs(curve.unsmoothed >= rule.release)
     starts, ends = np.array([_extent(curve, exact, *span) for span in spans]).T
     between_s = curve.starts[starts[1:]] - curve.ends[ends[:-1] - 1]
@@ -192,14 +194,17 @@ def find_events(
     so do the reasons (``similar``, ``memory_slots``, ``actions``). ``boxes`` and ``heatmap`` say
     where things move there, if the scores are of a video itself.
 
-    Of a part of a stream, smoothed scores outside ``settled_s`` may be others in the whole, and
-    start no event; an event that is ``known`` is there even if the scores that reached the
-    threshold are not.
+    Of a part of a stream, scores outside ``settled_s`` may be others in the whole: earlier ones
+    belong to no event, and later smoothed ones start none. An event that is ``known`` is there even
+    if the scores that reached the threshold are not.
 
     Raises:
         InputError: a score is not finite.
     """
     curve = _Curve(track, rule.smooth_s)
+    if settled_s[0] > -np.inf:
+        for scores in (curve.scores, curve.unsmoothed):
+            scores[curve.starts < settled_s[0] - _TOLERANCE_S] = -1.0
     spans = _find_spans(curve, rule, settled_s, known)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     snippets = list(_snippets_at(track, peaks))
@@ -247,6 +252,17 @@ def _with_heat(track: ScoreTrack, event: Event, time_s: float) -> Event:
             for each in track.part_times(event.start_s, event.end_s).tolist()
         ),
     )
+
+
+def held_since(track: ScoreTrack, rule: EventRule, settled_s: float) -> float:
+    """Since when (s) the scores at the end of a stream, after ``settled_s``, reach ``release``.
+
+    A later event may begin there. Infinite: they do not.
+    """
+    curve = _Curve(track, rule.smooth_s)
+    runs = curve.runs(np.maximum(curve.scores, curve.unsmoothed) >= rule.release)
+    lasting = runs[curve.ends[runs[:, 1] - 1] >= settled_s - _TOLERANCE_S]
+    return float(curve.starts[lasting[0, 0]]) if len(lasting) else float("inf")
 
 
 def _snippets_at(track: ScoreTrack, frames: Sequence[int]) -> Iterator[int]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from oddframe.backbones.base import Backbone
 from oddframe.errors import UsageError
-from oddframe.events import EventRule, find_events
+from oddframe.events import EventRule, find_events, held_since
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model
 from oddframe.timeline import TICK_TOLERANCE_S, Box, Event, FloatArray, ScoreTrack, Timebase
@@ -102,7 +102,7 @@ class Stream:
         # How much of either end of a part of the stream depends on what is beyond: snippets that
         # overlap cover the same frames, and smoothing looks ahead and back.
         overlap_s = max(0, spec.snippet_frames - spec.stride) / (spec.rate or fps)
-        self._events = _OpenEvents(rule, overlap_s + rule.smooth_s / 2)
+        self._event = _OpenEvent(rule, overlap_s + rule.smooth_s / 2)
         # Final scores that are kept, in which events are found.
         of_rule_s = 2 * overlap_s + rule.smooth_s + rule.merge_gap_s + rule.min_duration_s
         self._kept = window + math.ceil(of_rule_s / spec.step_s(fps))
@@ -142,7 +142,7 @@ class Stream:
         A frame that is pushed afterwards starts anew; numbers of events go on.
         """
         updates = self._add(self._builder.finish(), at_end=True)
-        updates += self._events.close()
+        updates += self._event.close()
         self._start_segment()
         return updates
 
@@ -202,7 +202,7 @@ class Stream:
         track = ScoreTrack(np.array(self._scores), base, boxes=np.array(places) if places else None)
         self._times.forget(self._spec.stride * (self._scored - self._kept))
         at_start = self._scored == len(self._scores)
-        return updates + self._events.update(track, at_start=at_start, at_end=at_end)
+        return updates + self._event.update(track, at_start=at_start, at_end=at_end)
 
     def _timebase(self, end: int, count: int, *, at_end: bool) -> Timebase:
         """The timebase of ``count`` snippets before number ``end``, whose frames are the ticks."""
@@ -252,12 +252,12 @@ class _TickTimes:
         return np.array(list(islice(self._times, first - self._forgotten, last - self._forgotten)))
 
 
-class _OpenEvents:
-    """Follows the events of a stream from the first frame above the threshold to their end."""
+class _OpenEvent:
+    """Follows each event of a stream from the first frame above the threshold to its end."""
 
     def __init__(self, rule: EventRule, unsettled_s: float) -> None:
         self._rule, self._unsettled_s = rule, unsettled_s
-        self._open: list[tuple[int, Event]] = []
+        self._open: Event | None = None
         self._count = 0
         self._closed_s = -np.inf  # End of the last event that is over.
 
@@ -266,47 +266,49 @@ class _OpenEvents:
 
         ``at_start``: nothing comes before it; ``at_end``: nothing comes after it.
         """
-        start_s = track.timebase.start_s
-        from_s = -np.inf if at_start else start_s + self._unsettled_s
+        from_s = -np.inf if at_start else track.timebase.start_s + self._unsettled_s
         settled_s = np.inf if at_end else track.timebase.end_s - self._unsettled_s
-        known = self._open[0][1] if self._open else None
-        found = find_events(track, self._rule, settled_s=(from_s, settled_s), known=known)
-        fresh = [event for event in found if event.end_s > self._closed_s + _SLACK_S]
+        found = find_events(track, self._rule, settled_s=(from_s, settled_s), known=self._open)
         updates = []
-        for number, event in enumerate(fresh):
-            if number == len(self._open):
-                self._count += 1
-                self._open.append((self._count, event))
-                updates.append(_event_update("new", self._count, None, event))
+        for event in found:
+            if event.end_s < self._closed_s + _SLACK_S:
                 continue
-            key, before = self._open[number]
-            if before.start_s < start_s:  # Its start is no longer in the track.
+            before = self._open
+            if before is None or event.start_s > before.end_s - _SLACK_S:
+                updates += self.close()  # What is between two events is final.
+                self._count += 1
+                self._open = event
+                updates.append(self._changed("new", None, event))
+                continue
+            if before.start_s < from_s:  # Its start is no longer in the track.
                 event = _joined(before, event)
             if event != before:
-                self._open[number] = key, event
-                updates.append(_event_update("update", key, before, event))
+                self._open = event
+                updates.append(self._changed("update", before, event))
+        # An event that is still to come may begin where the scores have reached the release.
+        begins_s = min(settled_s, held_since(track, self._rule, settled_s))
         wait_s = max(self._rule.merge_gap_s, self._rule.smooth_s / 2) + _SLACK_S
-        while self._open and self._open[0][1].end_s + wait_s < settled_s:
-            updates += self._end_first()
+        if self._open is not None and self._open.end_s + wait_s < begins_s:
+            updates += self.close()
         return updates
 
     def close(self) -> list[StreamUpdate]:
-        """End all events."""
-        return [update for _ in tuple(self._open) for update in self._end_first()]
-
-    def _end_first(self) -> list[StreamUpdate]:
-        key, event = self._open.pop(0)
+        """End the event that is open, if there is one."""
+        event, self._open = self._open, None
+        if event is None:
+            return []
         self._closed_s = event.end_s
-        return [_event_update("end", key, event, event)]
+        return [self._changed("end", event, event)]
+
+    def _changed(
+        self, kind: Literal["new", "update", "end"], before: Event | None, after: Event
+    ) -> StreamUpdate:
+        return StreamUpdate(
+            kind, after.start_s, after.end_s, after.score, self._count, before, after
+        )
 
 
 def _joined(before: Event, after: Event) -> Event:
     """An event whose beginning only ``before`` still has."""
     highest = max(before, after, key=lambda event: event.score)
     return replace(highest, start_s=before.start_s, end_s=max(before.end_s, after.end_s))
-
-
-def _event_update(
-    kind: Literal["new", "update", "end"], key: int, before: Event | None, after: Event
-) -> StreamUpdate:
-    return StreamUpdate(kind, after.start_s, after.end_s, after.score, key, before, after)

@@ -314,7 +314,7 @@ def test_each_camera_has_its_own_threshold(
         data = json.loads((tmp_path / "out" / f"{camera}_a.json").read_text())
         assert data["threshold"] == threshold
         page = (tmp_path / "out" / f"{camera}_a.html").read_text()
-        assert f"starts at {threshold:.3g}, ends below" in page
+        assert f"reaches {threshold:.3g}, ends below" in page
     again = oddframe(*words)
     assert again.out.count("scored before") == 2
     assert "scored before; threshold 0.001, of camera gate" in again.out

@@ -188,9 +188,9 @@ class Stream:
                 base,
                 np.array(self._squares) if self._squares else None,
             )
-            track = self._model.score(features)
+            track, times = self._model.score(features), base.snippet_times().tolist()
             for i in range(self._scored - self._seen, count - self._seen):
-                start_s, end_s = base.snippet_times()[i].tolist()
+                start_s, end_s = times[i]
                 self._scores.append(float(track.scores[i]))
                 self._places.append(track.where(len(track.scores) + i))
                 updates.append(StreamUpdate("score", start_s, end_s, self._scores[-1]))
@@ -240,7 +240,7 @@ class _TickTimes:
 
     @property
     def count(self) -> int:
-        """Ticks so far."""
+        """Number of ticks up to the latest frame."""
         if self._rate is None:
             return self._frames
         return math.floor((self._last_s - self._start_s + TICK_TOLERANCE_S) * self._rate) + 1
@@ -285,11 +285,12 @@ class _OpenEvent:
             if event != before:
                 self._open = event
                 updates.append(self._changed("update", before, event))
-        # An event that is still to come may begin where the scores have reached the release.
-        begins_s = min(settled_s, held_since(track, self._rule, settled_s))
-        wait_s = max(self._rule.merge_gap_s, self._rule.smooth_s / 2) + _SLACK_S
-        if self._open is not None and self._open.end_s + wait_s < begins_s:
-            updates += self.close()
+        if self._open is not None:
+            # The next event may begin where the scores have reached the release.
+            begins_s = min(settled_s, held_since(track, self._rule, settled_s))
+            wait_s = max(self._rule.merge_gap_s, self._rule.smooth_s / 2) + _SLACK_S
+            if self._open.end_s + wait_s < begins_s:
+                updates += self.close()
         return updates
 
     def close(self) -> list[StreamUpdate]:

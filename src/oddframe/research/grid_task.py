@@ -1,6 +1,6 @@
 """One training of a grid: bags, steps, figures, and the record that is kept of it.
 
-The history so far is kept beside the checkpoint, so that a killed training resumes with it all.
+A training's history is kept beside its checkpoint: one that was killed resumes with all of it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from oddframe.video.snippets.motion import (
     blur,
 )
 
-# Each half of a snippet has a map of its own: what moves fast crosses the picture in a snippet.
+# Each half of a snippet has its own map: a fast object crosses the whole picture in one snippet.
 HEAT_PARTS, HEAT_ROWS, HEAT_COLUMNS = 2, 18, 24
 HEAT_SHAPE = HEAT_PARTS, HEAT_ROWS, HEAT_COLUMNS
 # Whole frames for heat, where a backbone's frames are squashed or cropped; twice the grey ones.

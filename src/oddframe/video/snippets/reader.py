@@ -196,7 +196,7 @@ class SnippetBuilder:
         # Left, top, right and bottom of the motion squares of each snippet so far, as shares of
         # the picture, one after the other.
         self.boxes = array("d")
-        self.heat = bytearray()  # Of each snippet so far.
+        self.heat = bytearray()  # The heat maps of all snippets so far, one after the other.
 
     def push(self, frames: tuple[Frame, ...]) -> Iterator[Image]:
         """Add the next frame (once for each transform) and yield the snippets that it completes.

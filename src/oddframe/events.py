@@ -140,19 +140,28 @@ class _Curve:
         return np.stack([np.flatnonzero(above & ~after), np.flatnonzero(above & ~before) + 1], 1)
 
 
-def _find_spans(
-    curve: _Curve, rule: EventRule, settled_s: Span = _ALWAYS, known: Event | None = None
+def _held_runs(
+    curve: _Curve, rule: EventRule, settled_s: Span = _ALWAYS, held_s: Span | None = None
 ) -> IntArray:
-    """(n, 2) half-open frame intervals of the events; none contains a gap."""
+    """(n, 2) half-open frame intervals where smoothed scores of at least ``release`` reach
+    ``threshold``; scores in the time ``held_s`` have reached it.
+    """
     fires = (curve.scores >= rule.threshold) & curve.within(settled_s)
-    if known is not None:
-        fires |= curve.within((known.start_s, known.end_s))
+    if held_s is not None:
+        fires |= curve.within(held_s)
     onsets = np.flatnonzero(fires)
     if not onsets.size:
         return np.zeros((0, 2), dtype=np.int64)
-    held = curve.runs(curve.scores >= rule.release)
-    spans = held[np.searchsorted(onsets, held[:, 0]) < np.searchsorted(onsets, held[:, 1])]
-    if not spans.size:  # Only a known event's scores fire, and they are below the release by now.
+    runs = curve.runs(curve.scores >= rule.release)
+    return runs[np.searchsorted(onsets, runs[:, 0]) < np.searchsorted(onsets, runs[:, 1])]
+
+
+def _find_spans(
+    curve: _Curve, rule: EventRule, settled_s: Span = _ALWAYS, held_s: Span | None = None
+) -> IntArray:
+    """(n, 2) half-open frame intervals of the events; none contains a gap."""
+    spans = _held_runs(curve, rule, settled_s, held_s)
+    if not spans.size:
         return spans
     exact = curve.runs(curve.unsmoothed >= rule.release)
     starts, ends = np.array([_extent(curve, exact, *span) for span in spans]).T
@@ -179,7 +188,7 @@ def _extent(curve: _Curve, exact: IntArray, start: int, end: int) -> tuple[int, 
 
 
 def find_events(
-    track: ScoreTrack, rule: EventRule, *, settled_s: Span = _ALWAYS, known: Event | None = None
+    track: ScoreTrack, rule: EventRule, *, settled_s: Span = _ALWAYS, held_s: Span | None = None
 ) -> tuple[Event, ...]:
     """Find the events of a track; they are disjoint and in order of time.
 
@@ -195,17 +204,14 @@ def find_events(
     where things move there, if the scores are of a video itself.
 
     Of a part of a stream, scores outside ``settled_s`` may be others in the whole: earlier ones
-    belong to no event, and later smoothed ones start none. An event that is ``known`` is there even
-    if the scores that reached the threshold are not.
+    belong to no event, and later smoothed ones start none. The scores in the time ``held_s``, of
+    ``last_held``, belong to one even if those that reached the threshold are no longer there.
 
     Raises:
         InputError: a score is not finite.
     """
-    curve = _Curve(track, rule.smooth_s)
-    if settled_s[0] > -np.inf:
-        for scores in (curve.scores, curve.unsmoothed):
-            scores[curve.starts < settled_s[0] - _TOLERANCE_S] = -1.0
-    spans = _find_spans(curve, rule, settled_s, known)
+    curve = _settled_curve(track, rule, settled_s)
+    spans = _find_spans(curve, rule, settled_s, held_s)
     peaks = [int(start + np.argmax(curve.scores[start:end])) for start, end in spans]
     snippets = list(_snippets_at(track, peaks))
     none = Reasons()
@@ -232,6 +238,15 @@ def find_events(
     return tuple(events)
 
 
+def _settled_curve(track: ScoreTrack, rule: EventRule, settled_s: Span) -> _Curve:
+    """The curve of a track, with no scores before ``settled_s``."""
+    curve = _Curve(track, rule.smooth_s)
+    if settled_s[0] > -np.inf:
+        for scores in (curve.scores, curve.unsmoothed):
+            scores[curve.starts < settled_s[0] - _TOLERANCE_S] = -1.0
+    return curve
+
+
 def _run_length(scores: FloatArray) -> int:
     """How many scores at the start are equal."""
     differs = np.flatnonzero(scores != scores[0])
@@ -252,6 +267,22 @@ def _with_heat(track: ScoreTrack, event: Event, time_s: float) -> Event:
             for each in track.part_times(event.start_s, event.end_s).tolist()
         ),
     )
+
+
+def last_held(
+    track: ScoreTrack, rule: EventRule, settled_s: Span, held_s: Span | None
+) -> Span | None:
+    """When (s) the scores of an event were last at least ``release``, in the time ``settled_s``.
+
+    Between those of an event, smoothed scores may be lower; see ``find_events`` for ``held_s``, of
+    the part of the stream before. None: no event.
+    """
+    curve = _settled_curve(track, rule, settled_s)
+    runs = _held_runs(curve, rule, settled_s, held_s)
+    if not runs.size:
+        return None
+    start, end = runs[-1]
+    return float(curve.starts[start]), min(float(curve.ends[end - 1]), settled_s[1])
 
 
 def held_since(track: ScoreTrack, rule: EventRule, settled_s: float) -> float:

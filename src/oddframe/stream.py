@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from oddframe.backbones.base import Backbone
 from oddframe.errors import UsageError
-from oddframe.events import EventRule, find_events, held_since
+from oddframe.events import EventRule, Span, find_events, held_since, last_held
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model
 from oddframe.timeline import TICK_TOLERANCE_S, Box, Event, FloatArray, ScoreTrack, Timebase
@@ -260,6 +260,7 @@ class _OpenEvent:
         self._open: Event | None = None
         self._count = 0
         self._closed_s = -np.inf  # End of the last event that is over.
+        self._held_s: Span | None = None  # See ``last_held``.
 
     def update(self, track: ScoreTrack, *, at_start: bool, at_end: bool) -> list[StreamUpdate]:
         """What has changed with the latest scores of ``track``.
@@ -268,7 +269,8 @@ class _OpenEvent:
         """
         from_s = -np.inf if at_start else track.timebase.start_s + self._unsettled_s
         settled_s = np.inf if at_end else track.timebase.end_s - self._unsettled_s
-        found = find_events(track, self._rule, settled_s=(from_s, settled_s), known=self._open)
+        found = find_events(track, self._rule, settled_s=(from_s, settled_s), held_s=self._held_s)
+        self._held_s = last_held(track, self._rule, (from_s, settled_s), self._held_s)
         updates = []
         for event in found:
             if event.end_s < self._closed_s + _SLACK_S:

@@ -127,7 +127,7 @@ def test_a_sign_over_a_shaking_picture_is_cold() -> None:
 
 
 def test_changes_leave_the_grey_frames_as_they_are() -> None:
-    """``cv2.phaseCorrelate`` multiplies frames of some sizes (96x144) by a window, in place."""
+    """``cv2.phaseCorrelate`` multiplies frames of some sizes, as 96x144, by a window, in place."""
     frames, _ = planted(240, 360, 0.4, 0.4, 0.2)
     grey = find_changes(frames).grey
     assert grey.shape[1:] == (96, 144)

@@ -69,9 +69,7 @@ def find_changes(frames: Sequence[Image]) -> Changes:
     grey = np.stack([_small_grey(frame) for frame in frames])
     if len(grey) < 2:
         return Changes(grey, np.zeros((0, *grey.shape[1:]), np.float32))
-    # A copy: ``cv2.phaseCorrelate`` multiplies frames of some sizes by its window, in place.
-    work = grey.copy()
-    changes = np.abs(_residuals(work[:-1], work[1:]))
+    changes = np.abs(_residuals(grey[:-1], grey[1:]))
     noise = np.maximum(NOISE_LEVELS, _NOISE_MEDIANS * _medians(changes))
     return Changes(grey, np.maximum(changes - noise, 0))
 
@@ -188,7 +186,8 @@ def _shifted_back(before: Floats, after: Floats) -> Floats:
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
     largest = _LARGEST_SHIFT * min(height, width)
     for number, (one, other) in enumerate(zip(before, after, strict=True)):
-        (dx, dy), _ = cv2.phaseCorrelate(one, other, window)
+        # Copies: frames of some sizes are multiplied by the window, in place.
+        (dx, dy), _ = cv2.phaseCorrelate(one.copy(), other.copy(), window)
         if not _LEAST_SHIFT <= max(abs(dx), abs(dy)) <= largest:
             continue
         back = np.array([[1, 0, dx], [0, 1, dy]], np.float32)

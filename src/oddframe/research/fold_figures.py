@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from oddframe.errors import UsageError
 from oddframe.evaluation.confidence import Interval, mean_interval
+from oddframe.evaluation.localisation import localise, mean_average_precision
 from oddframe.events import EventRule, calibrate_threshold, find_events, match_events
 from oddframe.metrics import accuracy, roc_auc
 from oddframe.timeline import FloatArray
@@ -37,6 +38,8 @@ class FoldFigures:
         found: Share of true intervals that an event overlaps, at the calibrated threshold.
         false_alarms_per_hour: Events that overlap no true interval, per hour of test video.
         clip_accuracy: Accuracy of single clips, at the best threshold of the other folds.
+        interval_precision: Mean average precision of intervals over ``OVERLAPS``; records that are
+            older than this figure do not have it.
     """
 
     repeat: int
@@ -51,6 +54,7 @@ class FoldFigures:
     false_alarms_per_hour: Figure
     clip_auc: Figure
     clip_accuracy: Figure
+    interval_precision: Annotated[Figure, Field(exclude_if=math.isnan)] = math.nan
 
     @property
     def part_id(self) -> PartId:
@@ -92,7 +96,14 @@ def _fold_figures(
         false_alarms_per_hour=false_alarms,
         clip_auc=roc_auc(labels, result.clip_scores),
         clip_accuracy=clip_accuracy,
+        interval_precision=_interval_precision(result),
     )
+
+
+def _interval_precision(result: FoldResult) -> float:
+    pairs = zip(result.videos, result.tracks, strict=True)
+    localised = [localise(track, video.truth) for video, track in pairs]
+    return float(np.mean(list(mean_average_precision(localised).values())))
 
 
 def _event_figures(
@@ -154,6 +165,7 @@ FRAME_COLUMNS = (
 )
 # What UR-DMU's authors report as AP; it differs from average precision in the third digit.
 AP_TRAPEZOID = FigureColumn("ap_trapezoid", "AP (trapezoid)")
+INTERVAL_PRECISION = FigureColumn("interval_precision", "mAP@tIoU")
 CLIP_COLUMNS = (
     FigureColumn("clip_auc", "clip AUC"),
     FigureColumn("clip_accuracy", "clip accuracy"),

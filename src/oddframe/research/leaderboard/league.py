@@ -21,6 +21,7 @@ from oddframe.errors import OddframeError, UsageError
 from oddframe.methods.registry import get_method
 from oddframe.research.benchmark import Benchmark
 from oddframe.research.benchmarks import get_benchmark
+from oddframe.research.fold_figures import INTERVAL_PRECISION
 from oddframe.research.grid import (
     FailedTask,
     GridProgress,
@@ -248,7 +249,7 @@ def collect_league(groups: Sequence[ComparisonGroup], failed: Sequence[FailedTas
     league = League(
         dataset=setting.dataset,
         title=benchmark.title,
-        columns=benchmark.training_columns,
+        columns=(*benchmark.training_columns, INTERVAL_PRECISION),
         parts=tuple(sorted(parts.union(*(entry.figures_by_part for entry in entries)))),
         steps=competitors.STEPS,
         segments=recipe.segments,

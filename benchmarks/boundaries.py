@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import fight_model
 import numpy as np
@@ -46,8 +48,12 @@ def spliced_fights(data: Path, store: Path, stride: int) -> list[Scored]:
     return fight_model.spliced_tracks(variant, material)
 
 
-def falls(data: Path, store: Path, stride: int) -> list[Scored]:
-    """Tracks and frame labels of UR Fall's videos, by a linear model in the motion square."""
+def falls(data: Path, store: Path, stride: int, agreement: float = np.inf) -> list[Scored]:
+    """Tracks and frame labels of UR Fall's videos, by a linear model in the motion square.
+
+    Neighbouring snippets whose features have at least the cosine ``agreement`` share their mean
+    score (connected components, as in LAS-VAD).
+    """
     settings = {
         "features": {"crops": ["motion"], "stride": 8},
         "method": {"name": "linear"},
@@ -70,8 +76,18 @@ def falls(data: Path, store: Path, stride: int) -> list[Scored]:
                 array = np.asarray(clip.array)[:, :: stride // 8]
                 short = base.n_snippets - array.shape[1]
                 array = np.concatenate([array, *[array[:, -1:]] * short], 1)[:, : base.n_snippets]
-                found.append((ScoreTrack(network.score_views(array), base), clip.labels))
+                scores = share_scores(network.score_views(array), array[0], agreement)
+                found.append((ScoreTrack(scores, base), clip.labels))
     return found
+
+
+def share_scores(
+    scores: FloatArray, features: NDArray[np.floating[Any]], agreement: float
+) -> FloatArray:
+    """(T,) scores, of which neighbours with features (T, D) that agree share their mean."""
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    parts = np.append(0, np.cumsum((unit[1:] * unit[:-1]).sum(1) < agreement))
+    return np.asarray((np.bincount(parts, scores) / np.bincount(parts))[parts])
 
 
 def smoothed_events(track: ScoreTrack, rule: EventRule) -> FloatArray:
@@ -146,6 +162,11 @@ def main() -> None:
                 for extent, find in (("smoothed", smoothed_events), ("exact", exact_events)):
                     cells = [name, str(stride), f"{smooth_s:g} s", extent, *row(scored, rule, find)]
                     print(f"| {' | '.join(cells)} |", flush=True)
+    for agreement, smooth_s in product((0.95, 0.9, 0.85), (0.0, 1.0)):
+        scored = falls(given.data, given.store, 16, agreement)
+        cells = row(scored, replace(shipped, smooth_s=smooth_s), exact_events)
+        name = f"UR Fall, shared from {agreement}"
+        print(f"| {name} | 16 | {smooth_s:g} s | exact | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

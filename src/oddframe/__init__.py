@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oddframe.events import EventRule as EventRule
     from oddframe.events import RuleChanges as RuleChanges
     from oddframe.events import find_events as find_events
+    from oddframe.exporting.export import export as export
     from oddframe.features.extract import extract as extract
     from oddframe.features.formats.feature_file import read_features as read_features
     from oddframe.features.spec import Features as Features
@@ -50,6 +51,7 @@ _MODULES = {
     "Timebase": "oddframe.timeline",
     "calibrate": "oddframe.api",
     "evaluate": "oddframe.api",
+    "export": "oddframe.exporting.export",
     "extract": "oddframe.features.extract",
     "find_events": "oddframe.events",
     "list_backbones": "oddframe.backbones.registry",

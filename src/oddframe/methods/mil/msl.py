@@ -98,7 +98,7 @@ class MslNetwork(StagedNetwork):
 
     def score_bags(self, x: Tensor, labels: Tensor | None) -> Output:  # noqa: ARG002
         """A score is the snippet's times the video's probability (equation 9)."""
-        x = torch.cat([self.token.expand(len(x), -1, -1), self.project(x)], dim=1)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), self.project(x)], dim=1)
         x = self.norm(self.layers(x))
         video, snippets = self.video(x[:, 0]), self.snippet(x[:, 1:]).squeeze(-1)
         logits = _logit_of_product(snippets, video)

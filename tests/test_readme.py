@@ -56,6 +56,7 @@ ELSEWHERE = {
     ("extend.md", '"""The benchmark'): "tests/research/test_extend_benchmark.py",
     ("extend.md", '"""Events as SubRip'): "tests/outputs/test_extend_format.py",
     ("extend.md", 'OutputFormat("srt"'): "tests/outputs/test_extend_format.py",
+    ("export.md", "import oddframe"): "tests/exporting/test_export.py",
     ("data.md", "clips/normal/cam1/monday.mp4"): "a picture of folders",
     ("data.md", "path,label,clicks"): "tests/training/test_docs.py",
     ("train.md", "clicks:"): "tests/training/test_docs.py",

@@ -24,8 +24,8 @@ _ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
 _GROUPS = {
     "#f6d9c4": ("cli", "research", "api", "scoring", "scoring_job", "outputs"),
     "#d7e4f4": (
-        *("evaluation", "training", "detector", "stream", "look_for", "modelfile"),
-        *("reasons", "prototypes", "methods"),
+        *("evaluation", "training", "exporting", "detector", "stream", "look_for"),
+        *("modelfile", "reasons", "prototypes", "methods"),
     ),
     "#dcecd6": ("datasets", "features", "backbones", "video"),
     "#ebe8e1": ("cameras", "events", "heatmap", "metrics", "timeline", "_utils", "errors"),

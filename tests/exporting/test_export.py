@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import venv
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import oddframe
 from oddframe.cli.demo import DEMO_DATA
 from oddframe.errors import InputError, UsageError
 from oddframe.exporting import graphs
-from oddframe.exporting.standalone import score_video
+from oddframe.exporting.standalone import score_file
 from oddframe.modelfile import load_model, save_model
 from oddframe.video.snippets.preprocessing import with_crops
 from tests.exporting.test_heads import made_up
@@ -92,7 +93,7 @@ def test_crops_are_those_of_the_detector(crops: str, tmp_path: Path) -> None:
     done = oddframe.export(tmp_path / "mixed.safetensors", "openvino", tmp_path / "out")
     detector = oddframe.Detector.load(tmp_path / "mixed.safetensors", precision="float32")
     clip = DEMO_DATA / "fi026.mp4"
-    times, scores = score_video(clip, done.path)
+    times, scores = score_file(clip, done.path)
     track = detector.score(clip)
     np.testing.assert_allclose(scores, track.scores, atol=1e-4)
     np.testing.assert_allclose(times, track.timebase.snippet_times(), atol=1e-6)

@@ -17,7 +17,7 @@ class Target(StrEnum):
     onnx, openvino = "onnx", "openvino"
 
 
-def export_command(
+def export_model_command(
     model: opt.ModelArgument,
     to: Annotated[Target, typer.Option(help="Format of the files.")] = Target.onnx,
     out: Annotated[Path | None, opt.optional(help="Folder for the files [MODEL-onnx].")] = None,

@@ -19,7 +19,7 @@ from oddframe.cli.data import data_app
 from oddframe.cli.demo import demo
 from oddframe.cli.doctor import doctor
 from oddframe.cli.evaluate import evaluate_command
-from oddframe.cli.export import export_command
+from oddframe.cli.export import export_model_command
 from oddframe.cli.extract import extract_command
 from oddframe.cli.features import features_app
 from oddframe.cli.imports import import_app
@@ -98,7 +98,7 @@ _add_verb(
 )
 _add_verb(
     "export",
-    export_command,
+    export_model_command,
     "Write a model as ONNX or OpenVINO files, for other programs.",
     "oddframe export fight --to onnx --out fight-onnx",
 )

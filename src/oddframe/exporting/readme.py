@@ -14,9 +14,9 @@ from oddframe.video.snippets.preprocessing import has_motion, region_grid
 _RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 _EXAMPLE = """\
 ```python
-from score import score_video
+from score import score_file
 
-times, scores = score_video("clip.mp4")
+times, scores = score_file("clip.mp4")
 for (start, end), score in zip(times, scores):
     print(f"{start:.2f} to {end:.2f} s: {score:.4f}")
 ```

@@ -37,7 +37,7 @@ Array = NDArray[Any]
 Scale = Callable[[av.VideoFrame], Array]
 
 
-def score_video(path: str | Path, folder: Path = FOLDER) -> tuple[Array, Array]:
+def score_file(path: str | Path, folder: Path = FOLDER) -> tuple[Array, Array]:
     """Times (T, 2) in seconds from the first frame on, and scores (T,) in [0, 1], of T snippets."""
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     backbone = load_network(folder / model["backbone"])
@@ -82,14 +82,17 @@ def read_snippets(
     ready: deque[Array] = deque()
     n_ticks, n_snippets, first, end_s = 0, 0, 0, 0.0
     cover = max(length, stride)
-    for time_s, shown_to_s, picture in ticks(path, settings["rate"]):
+    for time_s, picture in ticks(path, settings["rate"]):
+        if picture is None:
+            end_s = time_s
+            break
         if n_ticks % stride == 0:
             starts.append(time_s)
         if n_ticks >= cover and (n_ticks - cover) % stride == 0:
             ends[(n_ticks - cover) // stride] = time_s
         if n_ticks % stride < length:
             window.append(tuple(scale(picture) for scale in scales))
-        n_ticks, end_s = n_ticks + 1, shown_to_s
+        n_ticks += 1
         if n_ticks == n_snippets * stride + length:
             ready.append(cut(list(window), settings))
             n_snippets += 1
@@ -104,8 +107,8 @@ def read_snippets(
         yield starts[number], end_s, crops
 
 
-def ticks(path: str | Path, rate: float | None) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    """Yield (time, end of the frame, frame) ``rate`` times a second; None: every frame."""
+def ticks(path: str | Path, rate: float | None) -> Iterator[tuple[float, av.VideoFrame | None]]:
+    """Yield (time, frame) ``rate`` times a second, or for every frame; then (end, None)."""
     shown: av.VideoFrame | None = None
     shown_s, number = 0.0, 0
     with av.open(str(path)) as container:
@@ -119,18 +122,18 @@ def ticks(path: str | Path, rate: float | None) -> Iterator[tuple[float, float, 
             start = picture.pts if start is None else start
             time_s = float((picture.pts - start) * picture.time_base)
             if rate is None:
-                yield time_s, time_s + frame_s, picture
-                continue
-            while shown is not None and number / rate + TOLERANCE_S < time_s:
-                yield number / rate, shown_s + frame_s, shown
+                yield time_s, picture
+            while rate and shown is not None and number / rate + TOLERANCE_S < time_s:
+                yield number / rate, shown
                 number += 1
             shown, shown_s = picture, time_s
-    while rate is not None and shown is not None and number / rate <= shown_s + TOLERANCE_S:
-        yield number / rate, shown_s + frame_s, shown
+    while rate and shown is not None and number / rate <= shown_s + TOLERANCE_S:
+        yield number / rate, shown
         number += 1
+    yield shown_s + frame_s, None
 
 
-def is_motion(crop: str) -> bool:
+def cut_where_it_moves(crop: str) -> bool:
     """Whether a crop is a square that is cut where something moves."""
     return crop.startswith(("motion", "square_"))
 
@@ -138,9 +141,9 @@ def is_motion(crop: str) -> bool:
 def scalers(settings: dict[str, Any]) -> list[Scale]:
     """How a frame is scaled: to one size for crops, with its own aspect ratio for squares."""
     found = []
-    if not all(map(is_motion, settings["crops"])):
+    if not all(map(cut_where_it_moves, settings["crops"])):
         found.append(scaler(settings, tuple(settings["resize"])))
-    if any(map(is_motion, settings["crops"])):
+    if any(map(cut_where_it_moves, settings["crops"])):
         found.append(scaler(settings, None))
     return found
 
@@ -195,14 +198,14 @@ def cut(frames: list[tuple[Array, ...]], settings: dict[str, Any]) -> Array:
     if names[0].startswith("region"):  # The backbone divides the whole picture.
         names = ["full"]
     squares: list[Array] = []
-    if any(map(is_motion, names)):
+    if any(map(cut_where_it_moves, names)):
         own = [images[-1] for images in frames]
         small = names[0].startswith("square_")
         boxes = find_squares(own, len(names)) if small else [find_motion(own)]
         squares = [cut_box(own, box, (width, height)) for box in boxes]
     crops = []
     for index, name in enumerate(names):
-        if is_motion(name):
+        if cut_where_it_moves(name):
             crop = squares[index if len(squares) > 1 else 0]
         else:
             crop = np.stack([images[0] for images in frames])
@@ -221,5 +224,5 @@ def cut(frames: list[tuple[Array, ...]], settings: dict[str, Any]) -> Array:
 
 
 if __name__ == "__main__":
-    for (start, end), score in zip(*score_video(sys.argv[1]), strict=True):
+    for (start, end), score in zip(*score_file(sys.argv[1]), strict=True):
         print(f"{start:.2f} to {end:.2f} s: {score:.4f}")

@@ -102,7 +102,7 @@ class MslNetwork(StagedNetwork):
         x = self.norm(self.layers(x))
         video, snippets = self.video(x[:, 0]), self.snippet(x[:, 1:]).squeeze(-1)
         logits = _logit_of_product(snippets, video)
-        done = self.done.expand(len(x))
+        done = self.done.expand(x.shape[0])
         return MslOutput(logits.sigmoid(), logits, snippets.sigmoid(), video.squeeze(1), done)
 
 

@@ -22,7 +22,7 @@ LINE, PADDING, GAP, LETTERS = 17, 9, 5, 104
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
 # One colour for each group of layers: what people start, what is learned, what is read, the rest.
 _GROUPS = {
-    "#f6d9c4": ("cli", "research", "api", "scoring", "scoring_job", "outputs"),
+    "#f6d9c4": ("cli", "research", "api", "watch", "scoring", "scoring_job", "outputs"),
     "#d7e4f4": (
         *("evaluation", "training", "exporting", "detector", "stream", "look_for"),
         *("modelfile", "reasons", "prototypes", "methods"),

@@ -178,8 +178,9 @@ def test_memory_does_not_grow() -> None:
     for i in range(4000):
         stream.push(np.full((4, 4, 3), i % 256, np.uint8))
         if i in (2000, 3999):
-            held = (stream._rows, stream._scores, stream._places, stream._times._times)
-            sizes.append([len(each) for each in held] + [len(stream._builder.boxes)])
+            scorer, cutter = stream._scorer, stream._cutter
+            held = (scorer._rows, scorer._scores, scorer._places, scorer._times._times)
+            sizes.append([len(each) for each in (*held, cutter._builder.boxes, cutter._times)])
     assert sizes[0] == sizes[1]
     assert max(sizes[0]) < 100
 

@@ -10,7 +10,6 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -23,13 +22,9 @@ from oddframe.events import EventRule, Span, find_events, held_since, last_held
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model
 from oddframe.timeline import TICK_TOLERANCE_S, Box, Event, FloatArray, ScoreTrack, Timebase
-from oddframe.video.decoding.clock import GAP_S
 from oddframe.video.decoding.pictures import check_image
-from oddframe.video.decoding.scale import Scaler
-from oddframe.video.frame import Frame, Image
 from oddframe.video.mask import Mask
-from oddframe.video.snippets.preprocessing import boxes_shape, has_motion
-from oddframe.video.snippets.reader import SnippetBuilder
+from oddframe.video.snippets.cutter import CutSnippet, SnippetCutter
 
 # Snippets that the head sees; with a method that compares snippets, how many later ones it waits
 # for. benchmarks/RESULTS.md has what other values cost.
@@ -82,32 +77,14 @@ class Stream:
         look_ahead: int | None = None,
         mask: Mask | None = None,
     ) -> None:
-        if not (np.isfinite(fps) and fps > 0):
-            raise UsageError(f"a frame rate must be a positive number, not {fps}")
-        if look_ahead is None:
-            look_ahead = 0 if model.scores_alone() else min(LOOK_AHEAD, window - 1)
-        if not 0 <= look_ahead < window:
-            raise UsageError(f"a window of {window} snippets cannot look ahead by {look_ahead}")
         if backbone.audio_encoders:
             raise UsageError(f"{spec.backbone} reads sound, which a stream of pictures has not")
-        self.latency_s = (
-            max(spec.snippet_frames, spec.stride) / (spec.rate or fps)
-            + look_ahead * spec.step_s(fps)
-            + rule.smooth_s / 2
+        self._scorer = StreamScorer(
+            model, spec, rule, fps=fps, window=window, look_ahead=look_ahead
         )
-        self._model, self._spec, self._backbone, self._rule = model, spec, backbone, rule
-        self._fps, self._window, self._look_ahead, self._mask = fps, window, look_ahead, mask
-        self._scalers = [Scaler(transform) for transform in spec.preprocessing.transforms]
-        self._builder = SnippetBuilder(spec.preprocessing)
-        # How much of either end of a part of the stream depends on what is beyond: snippets that
-        # overlap cover the same frames, and smoothing looks ahead and back.
-        overlap_s = max(0, spec.snippet_frames - spec.stride) / (spec.rate or fps)
-        self._event = _OpenEvent(rule, overlap_s + rule.smooth_s / 2)
-        # Final scores that are kept, in which events are found.
-        of_rule_s = 2 * overlap_s + rule.smooth_s + rule.merge_gap_s + rule.min_duration_s
-        self._kept = window + math.ceil(of_rule_s / spec.step_s(fps))
-        self._last_s = -np.inf
-        self._start_segment()
+        self.latency_s = self._scorer.latency_s
+        self._backbone = backbone
+        self._cutter = SnippetCutter(spec.preprocessing, fps, mask)
 
     def push(self, frame: NDArray[np.uint8], time_s: float | None = None) -> list[StreamUpdate]:
         """Add the next frame.
@@ -124,26 +101,86 @@ class Stream:
             UsageError: this is no frame, or its time is not after that of the frame before.
         """
         check_image(frame)
-        if time_s is None:
-            time_s = max(0.0, self._last_s + 1 / self._fps)
-        if not (np.isfinite(time_s) and time_s > self._last_s):
-            raise UsageError(f"frame times must increase: {time_s} s after {self._last_s} s")
-        updates = self.finish() if time_s - self._last_s > GAP_S else []
-        self._last_s = time_s
-        self._times.append(time_s)
-        # A snippet may be cut when the caller has reused the array.
-        copy = frame.copy()
-        frames = tuple(Frame(partial(self._scale, s, copy), time_s) for s in self._scalers)
-        return updates + self._add(self._builder.push(frames))
+        return self._score(self._cutter.push(frame, time_s))
 
     def finish(self) -> list[StreamUpdate]:
         """Score what is left, as at the end of a file, and end all events.
 
         A frame that is pushed afterwards starts anew; numbers of events go on.
         """
-        updates = self._add(self._builder.finish(), at_end=True)
-        updates += self._event.close()
+        return self._score(self._cutter.finish())
+
+    def _score(self, snippets: Iterable[CutSnippet]) -> list[StreamUpdate]:
+        updates: list[StreamUpdate] = []
+        for cut in snippets:
+            features = None if cut.image is None else self._backbone(cut.image)
+            updates += self._scorer.take(cut, features)
+        return updates
+
+
+class StreamScorer:
+    """Scores the snippets of one stream, cut by a ``SnippetCutter`` and encoded by a backbone."""
+
+    def __init__(
+        self,
+        model: Model,
+        spec: FeatureSpec,
+        rule: EventRule,
+        *,
+        fps: float,
+        window: int = WINDOW,
+        look_ahead: int | None = None,
+    ) -> None:
+        if not (np.isfinite(fps) and fps > 0):
+            raise UsageError(f"a frame rate must be a positive number, not {fps}")
+        if look_ahead is None:
+            look_ahead = 0 if model.scores_alone() else min(LOOK_AHEAD, window - 1)
+        if not 0 <= look_ahead < window:
+            raise UsageError(f"a window of {window} snippets cannot look ahead by {look_ahead}")
+        self.latency_s = (
+            max(spec.snippet_frames, spec.stride) / (spec.rate or fps)
+            + look_ahead * spec.step_s(fps)
+            + rule.smooth_s / 2
+        )
+        self._model, self._spec, self._rule = model, spec, rule
+        self._fps, self._window, self._look_ahead = fps, window, look_ahead
+        # How much of either end of a part of the stream depends on what is beyond: snippets that
+        # overlap cover the same frames, and smoothing looks ahead and back.
+        overlap_s = max(0, spec.snippet_frames - spec.stride) / (spec.rate or fps)
+        self._event = _OpenEvent(rule, overlap_s + rule.smooth_s / 2)
+        # Final scores that are kept, in which events are found.
+        of_rule_s = 2 * overlap_s + rule.smooth_s + rule.merge_gap_s + rule.min_duration_s
+        self._kept = window + math.ceil(of_rule_s / spec.step_s(fps))
         self._start_segment()
+
+    def take(
+        self, cut: CutSnippet, features: NDArray[np.float32] | None = None
+    ) -> list[StreamUpdate]:
+        """Score the next snippet that was cut from the stream.
+
+        Args:
+            cut: Of a ``SnippetCutter``; all of them, in order.
+            features: (C, D), of its image. None: nobody looked at it, and the features of the
+                snippet before stand for it; the first of a segment must be looked at.
+
+        Returns:
+            What is new, in order.
+        """
+        for time_s in cut.times:
+            self._times.append(time_s)
+        updates: list[StreamUpdate] = []
+        if cut.image is not None or cut.is_skipped:
+            self._rows.append(self._rows[-1] if features is None else features)
+            if cut.squares is not None:
+                self._squares.append(cut.squares)
+            self._seen += 1
+            if not cut.is_last:
+                updates += self._settle(self._seen - self._look_ahead)
+        if cut.is_last:
+            if self._seen:
+                updates += self._settle(self._seen, at_end=True)
+            updates += self._event.close()
+            self._start_segment()
         return updates
 
     def _start_segment(self) -> None:
@@ -156,26 +193,6 @@ class Stream:
         # Final scores, and where the event would be.
         self._scores: deque[float] = deque(maxlen=self._kept)
         self._places: deque[Box | None] = deque(maxlen=self._kept)
-
-    def _scale(self, scaler: Scaler, image: Image) -> Image:
-        scaled = scaler.scale_rgb(image)
-        return scaled if self._mask is None else self._mask.apply(scaled)
-
-    def _add(self, snippets: Iterable[Image], *, at_end: bool = False) -> list[StreamUpdate]:
-        """Score snippets (C, frames, h, w, 3); ``at_end`` nothing comes after them."""
-        updates: list[StreamUpdate] = []
-        for snippet in snippets:
-            self._rows.append(self._backbone(snippet))
-            if has_motion(self._spec.crops):
-                shape = boxes_shape(self._spec.crops, 1)
-                self._squares.append(np.array(self._builder.boxes).reshape(shape)[0])
-                del self._builder.boxes[:]
-            self._seen += 1
-            if not at_end:
-                updates += self._settle(self._seen - self._look_ahead)
-        if at_end and self._seen:
-            updates += self._settle(self._seen, at_end=True)
-        return updates
 
     def _settle(self, count: int, *, at_end: bool = False) -> list[StreamUpdate]:
         """Make the scores of the first ``count`` snippets final, and look for events in them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ VERSION = 1
 EventKind = Literal["new", "update", "end"]
 StateName = Literal["online", "offline", "frozen", "clock stopped", "resolution changed"]
 
+_UNSAFE = re.compile(r"[^\w.-]")
 _MAX_ID_NAME = 40  # Characters of the camera's name in an id.
 _MAX_BOXES, _MAX_SIMILAR = 64, 64
 _MAX_TEXT = 4096
@@ -146,8 +148,12 @@ Message = CameraEvent | CameraState
 
 def new_event_id(camera: str, start: datetime) -> str:
     """An id that no other event has: camera, start in UTC, random digits; fit for file names."""
-    name = safe_file_name(camera)[:_MAX_ID_NAME].replace(" ", "_")
-    return f"{name}-{start.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    return f"{camera_part(camera)}-{start.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def camera_part(camera: str) -> str:
+    """How ids begin: the camera's name, shortened, without characters that need quotes."""
+    return _UNSAFE.sub("_", safe_file_name(camera)[:_MAX_ID_NAME])
 
 
 def from_json(data: object) -> Message:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from oddframe._utils.version import VERSION
-from oddframe.errors import UsageError
+from oddframe.errors import InputError, UsageError
 from oddframe.watch.delivery import DeliveryError, Sink
 from oddframe.watch.messages import CameraState, Message
 
@@ -30,6 +30,7 @@ _MAX_RECONNECT_S = 60
 _CLOSE_S = 2.0
 _ONLINE, _OFFLINE, _ON, _OFF = "online", "offline", "ON", "OFF"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+_PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*")
 # States in which pictures come.
 _CONNECTED = ("online", "resolution changed")
 
@@ -79,8 +80,7 @@ class MqttSink(Sink):
             _check_prefix(each)
         self._host, self._port, self._tls = _parse(broker.url)
         self.name = f"MQTT {self._host}:{self._port}/{prefix}"
-        self._cameras, self._prefix = tuple(cameras), prefix
-        self._discovery_prefix, self._timeout_s = discovery_prefix, timeout_s
+        self._prefix, self._timeout_s = prefix, timeout_s
         self._open_events: defaultdict[str, set[str]] = defaultdict(set)
         self._retained: dict[str, str] = {f"{prefix}/available": _ONLINE}
         self._retained |= {self._topic(camera, "active"): _OFF for camera in cameras}
@@ -105,10 +105,14 @@ class MqttSink(Sink):
                 raise DeliveryError(self._refusal or "no connection to the broker")
             self._pending = message.number, self._publish(message)
         until = time.monotonic() + self._timeout_s
-        for info in self._pending[1]:
-            info.wait_for_publish(max(until - time.monotonic(), 0.0))
-            if not info.is_published():
-                raise DeliveryError("the broker does not confirm in time")
+        try:
+            for info in self._pending[1]:
+                info.wait_for_publish(max(until - time.monotonic(), 0.0))
+                if not info.is_published():
+                    raise DeliveryError("the broker does not confirm in time")
+        except (RuntimeError, ValueError):  # Paho's, for what it did not even send.
+            self._pending = None
+            raise DeliveryError("the connection to the broker was lost") from None
         self._pending = None
 
     def close(self) -> None:
@@ -135,12 +139,11 @@ class MqttSink(Sink):
             try:
                 client.tls_set(broker.ca_file)
             except OSError as error:
-                raise UsageError(
-                    f"{broker.ca_file}: {error.strerror or 'no certificate'}"
-                ) from None
+                reason = error.strerror or "no certificate"
+                raise InputError(f"{broker.ca_file}: {reason}") from None
         return client
 
-    def _on_connect(self, client: Client, data: Any, flags: Any, reason: Any, more: Any) -> None:
+    def _on_connect(self, client: Client, _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
         """Publish all that is retained: a broker that was restarted may have forgotten it."""
         if reason.is_failure:
             with self._lock:
@@ -184,7 +187,7 @@ class MqttSink(Sink):
     def _discovery(self, camera: str, discovery_prefix: str) -> dict[str, str]:
         """Topics and payloads that make three entities of one device in Home Assistant."""
         node = f"oddframe_{topic_part(self._prefix)}_{topic_part(camera)}"
-        common = {
+        common: dict[str, Any] = {
             "availability_topic": f"{self._prefix}/available",
             "payload_available": _ONLINE,
             "payload_not_available": _OFFLINE,
@@ -199,7 +202,7 @@ class MqttSink(Sink):
             "origin": {"name": "oddframe", "sw_version": VERSION},
         }
         connected = " or ".join(f"value_json.state == '{state}'" for state in _CONNECTED)
-        entities = {
+        entities: dict[tuple[str, str], dict[str, Any]] = {
             ("binary_sensor", "active"): {
                 "name": "Event",
                 "device_class": "safety",
@@ -244,12 +247,7 @@ def topic_part(name: str) -> str:
 
 
 def _check_prefix(prefix: str) -> None:
-    if (
-        not prefix
-        or not prefix.isprintable()
-        or set(prefix) & set("+#$ ")
-        or "" in prefix.split("/")
-    ):
+    if not _PREFIX.fullmatch(prefix):
         raise UsageError(
             f"{prefix!r}: no prefix of MQTT topics; use letters, digits and single slashes inside"
         )

@@ -141,7 +141,7 @@ def write_clip(clip: StoredClip, file: str, container_format: str) -> None:
         stream = target.add_stream_from_template(source.streams.video[0])
         offset = clip.packets[0].dts
         for pts, dts, stored in _rising(clip.packets):
-            packet: Packet[VideoStream] = Packet(stored.data)
+            packet = Packet(stored.data)
             packet.stream = stream
             packet.time_base = clip.time_base
             packet.pts, packet.dts, packet.duration = pts - offset, dts - offset, stored.duration
@@ -170,7 +170,7 @@ def _describe(packet: Packet[VideoStream]) -> bytes:
     header = io.BytesIO()
     with av.open(header, "w", format=_HEADER_FORMAT) as container:
         stream = container.add_stream_from_template(packet.stream)
-        copy: Packet[VideoStream] = Packet(bytes(packet))
+        copy = Packet(bytes(packet))
         copy.stream = stream
         copy.time_base = packet.time_base
         copy.pts = copy.dts = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,12 @@ def frames(path: Path) -> list[np.ndarray]:
     """All frames of a video, RGB."""
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def make_certificate(folder: Path) -> None:
+    """``cert.pem`` and ``key.pem`` for localhost, signed by nobody but itself."""
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 "
+        "-addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem"
+    )
+    subprocess.run(command.split(), cwd=folder, capture_output=True, check=True)

@@ -29,6 +29,7 @@ from oddframe.cli.options import translate_old_options
 from oddframe.cli.research import league, report_app, reproduce
 from oddframe.cli.score import score_command
 from oddframe.cli.train import train_command
+from oddframe.cli.watch import watch_command
 from oddframe.errors import OddframeError, describe_unexpected_error
 
 EXIT_INTERRUPTED = 130
@@ -57,6 +58,13 @@ _add_verb(
     score_command,
     "Find abnormal events in videos.",
     "oddframe score cam3.mp4 recordings/ --out results --format json,html",
+)
+_add_verb(
+    "watch",
+    watch_command,
+    "Find abnormal events in what cameras show now.",
+    "oddframe watch rtsp://10.0.0.3/stream1 --out events",
+    "oddframe watch --cameras cameras.yaml",
 )
 _add_verb(
     "demo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from oddframe.watch.delivery import Sink
@@ -24,6 +25,23 @@ class TerminalSink(Sink):
         """Print a line."""
         if not isinstance(message, CameraEvent) or message.kind != "update":
             self._say(describe(message))
+
+
+class JsonOnTerminal(Sink):
+    """Prints each message as a line of JSON.
+
+    Args:
+        say: Prints a line.
+    """
+
+    name = "terminal"
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def send(self, message: Message) -> None:
+        """Print a line."""
+        self._say(json.dumps(message.to_json(), allow_nan=False))
 
 
 def describe(message: Message) -> str:

@@ -18,9 +18,10 @@ from oddframe.detector import Detector
 from oddframe.errors import UsageError
 from oddframe.events import EventRule, find_events
 from oddframe.features.spec import Features, FeatureSpec
-from oddframe.stream import Stream, StreamUpdate
+from oddframe.stream import Stream, StreamScorer, StreamUpdate
 from oddframe.timeline import ScoreTrack
 from oddframe.video.decoding.isolated import open_source
+from oddframe.video.snippets.cutter import CutSnippet, SnippetCutter
 from tests.conftest import Image
 from tests.test_modelfile import made_model
 
@@ -205,3 +206,29 @@ def test_a_pause_ends_events_and_starts_anew() -> None:
 def test_wrong_calls_are_refused(make: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make(stream_of(GREY, EventRule()))  # type: ignore[operator]
+
+
+def test_a_stream_that_is_cut_off_ends_its_events() -> None:
+    scorer = StreamScorer(Brightness(), GREY, EventRule(0.6, 0.4), fps=20.0)  # type: ignore[arg-type]
+    cutter = SnippetCutter(GREY.preprocessing, 20.0)
+    updates = []
+    for _ in range(11):  # Two snippets, and three frames of a third.
+        for cut in cutter.push(np.full((4, 4, 3), 250, np.uint8)):
+            assert cut.image is not None
+            updates += scorer.take(cut, BRIGHTNESS(cut.image))
+    updates += scorer.take(CutSnippet((2.0,), None, is_last=True))
+    assert [(each.kind, each.end_s) for each in updates[-1:]] == [("end", pytest.approx(0.4))]
+
+
+def test_a_skipped_snippet_has_the_score_of_the_one_before() -> None:
+    scorer = StreamScorer(Brightness(), GREY, EventRule(0.6, 0.4), fps=20.0)  # type: ignore[arg-type]
+    cutter = SnippetCutter(GREY.preprocessing, 20.0)
+    scores = []
+    for i in range(16):
+        for cut in cutter.push(np.full((4, 4, 3), 10 * i, np.uint8)):
+            assert cut.image is not None
+            features = BRIGHTNESS(cut.image)
+            if len(scores) == 1:
+                cut, features = replace(cut, image=None, is_skipped=True), None
+            scores += [u.score for u in scorer.take(cut, features) if u.kind == "score"]
+    assert scores == [pytest.approx(level / 255, abs=1e-3) for level in (15, 15, 95, 135)]

@@ -21,7 +21,15 @@ from oddframe.errors import UsageError
 from oddframe.events import EventRule, Span, find_events, held_since, last_held
 from oddframe.features.spec import Features, FeatureSpec
 from oddframe.modelfile import Model
-from oddframe.timeline import TICK_TOLERANCE_S, Box, Event, FloatArray, ScoreTrack, Timebase
+from oddframe.timeline import (
+    TICK_TOLERANCE_S,
+    Box,
+    Event,
+    FloatArray,
+    ScoreTrack,
+    Timebase,
+    count_snippets,
+)
 from oddframe.video.decoding.pictures import check_image
 from oddframe.video.mask import Mask
 from oddframe.video.snippets.cutter import CutSnippet, SnippetCutter
@@ -225,8 +233,11 @@ class StreamScorer:
         """The timebase of ``count`` snippets before number ``end``, whose frames are the ticks."""
         stride, length = self._spec.stride, self._spec.snippet_frames
         first = end - count
-        # The last snippet of all may be shorter than the others, or cover more ticks.
-        last = self._times.count if at_end and end == self._seen else (end - 1) * stride + length
+        last, n_ticks = (end - 1) * stride + length, self._times.count
+        # The last snippet of all may be shorter than the others, or cover more ticks. If the stream
+        # was cut off, there are ticks of a snippet that was not.
+        if at_end and end == self._seen and count_snippets(n_ticks, length, stride) <= end:
+            last = n_ticks
         ticks = self._times.between(first * stride, last)
         fps = self._spec.rate or self._fps
         return Timebase(fps, len(ticks), length, stride, pts=ticks)

@@ -80,10 +80,12 @@ class Origin:
         zero_s: ``time.monotonic`` at second 0, the same in all processes; for a folder
             ``time.time``. None: the first picture is second 0.
         after_s: Every time is later than this.
+        written_after_s: Of a folder: only files that were written later are read (``time.time``).
     """
 
     zero_s: float | None = None
     after_s: float = -math.inf
+    written_after_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,13 @@ class Condition:
 
     name: str  # A state of ``CameraState``; ``online``: it is over.
     text: str
+
+
+@dataclass(frozen=True)
+class FileBegun:
+    """A file of a folder is read now: if it cannot be, it is not read again."""
+
+    written_s: float
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,7 @@ class Orders:
     leave: bool = False
 
 
-Item = Opened | Cut | Condition | Note | Media | Over
+Item = Opened | Cut | Condition | FileBegun | Note | Media | Over
 
 
 def read_camera(
@@ -253,7 +262,9 @@ class _Reading:
 
     def _answers(self, is_over: bool) -> list[Item]:
         """Answer the requests whose packets have come."""
-        ready = [r for r in self._requests if is_over or r.end_s < self._last_s]
+        # Nobody knows when the next file of a folder comes.
+        at_once = is_over or (self.source.kind == "folder" and self._waits)
+        ready = [r for r in self._requests if at_once or r.end_s < self._last_s]
         self._requests = [r for r in self._requests if r not in ready]
         return [self._answer(each) for each in ready]
 
@@ -277,6 +288,8 @@ class _Reading:
                 self._read_folder()
             elif self.source.kind == "file":
                 for _ in range(self.source.loops):
+                    if self._stopped.is_set():
+                        break
                     self._read_file(Path(self.source.address))
             else:
                 self._read_live()
@@ -334,7 +347,8 @@ class _Reading:
     def _read_folder(self) -> None:
         """Read each file that is complete; those that are there already are left out."""
         folder = Path(self.source.address)
-        known = dict.fromkeys(_videos(folder))
+        oldest_s = self.origin.written_after_s
+        known = {path for path in _videos(folder) if path.stat().st_mtime <= oldest_s}
         sizes: dict[Path, tuple[int, float]] = {}
         read_at = time.monotonic()
         while not self._wait(_FOLDER_S):
@@ -342,7 +356,7 @@ class _Reading:
                 for cut in self._cutter.finish():
                     self._put(Cut(cut, self._offset()))
             found = _videos(folder)
-            known = {path: None for path in known if path in found}
+            known &= set(found)
             sizes = {path: size for path, size in sizes.items() if path in found}
             for path in [path for path in found if path not in known]:
                 status = path.stat()
@@ -352,7 +366,9 @@ class _Reading:
                     break  # Those after it wait for it: they are later.
                 if time.monotonic() - since_s < _SETTLED_S:
                     break
-                known[path], read_at = None, time.monotonic()
+                known.add(path)
+                read_at = time.monotonic()
+                self._put(FileBegun(status.st_mtime))
                 try:
                     self._read_part(path, status.st_mtime)
                 except (InputError, av.FFmpegError, OSError) as error:

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from oddframe.watch.messages import CameraState, StateName
 from oddframe.watch.reader import (
     Condition,
     Cut,
+    FileBegun,
     Item,
     Media,
     MediaRequest,
@@ -86,7 +88,7 @@ class Supervisor(threading.Thread):
         self._is_over = False  # That nothing more comes was put into the queue.
         self._lock = threading.Lock()
         self._requests: list[MediaRequest] = []
-        self._origin = Origin()
+        self._origin = Origin(written_after_s=time.time())
         self._offset_s = 0.0
         self._is_online: bool | None = None
         self._is_cut = False  # The latest segment has ended.
@@ -141,8 +143,8 @@ class Supervisor(threading.Thread):
         except OSError as error:
             return f"no process to read it can be started ({error.strerror})"
         stopping_at: float | None = None
+        running = child.run(read_camera, camera.source, camera.settings, self._origin)
         try:
-            running = child.run(read_camera, camera.source, camera.settings, self._origin)
             orders: Orders | None = None
             while True:
                 try:
@@ -162,6 +164,8 @@ class Supervisor(threading.Thread):
         except Exception as error:  # A fault of the reader must not end the others.
             return self._reason(RuntimeError(f"{type(error).__name__}: {error}"))
         finally:
+            with suppress(OddframeError, OSError, ValueError):  # It was killed in the meantime.
+                running.close()
             child.kill()
 
     def _reason(self, error: Exception) -> str:
@@ -185,6 +189,8 @@ class Supervisor(threading.Thread):
             self._on_media(item)
         elif isinstance(item, Condition):
             self._say(item.name, item.text)  # type: ignore[arg-type]
+        elif isinstance(item, FileBegun):
+            self._origin = replace(self._origin, written_after_s=item.written_s)
         elif isinstance(item, Note):
             self._on_note(f"{self.camera.name}: {redact(item.text)}")
         elif isinstance(item, Opened):
